@@ -1,4 +1,4 @@
-"""Pictures of the results: bars of what each tool took on each pair, and curves of cost against what grows."""
+"""Pictures of the results: bars for each tool on each pair, and curves of cost against size."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Curve:
 
 
 def bars(columns: Sequence[tuple[str, str]], rows: Sequence[Bar]) -> str:
-    """Return an SVG of a bar for each row in each column (its title and the format of its values)."""
+    """Return an SVG with a bar for each row in each column; a column is its title and the format of its values."""
     parts = [
         f'<text x="{LABEL + k * COLUMN}" y="16" font-weight="bold">{escape(title)}</text>'
         for k, (title, _) in enumerate(columns)
@@ -55,7 +55,7 @@ def bars(columns: Sequence[tuple[str, str]], rows: Sequence[Bar]) -> str:
 
 
 def curves(panels: Sequence[tuple[str, str]], lines: Sequence[Curve], *, columns: int = 2) -> str:
-    """Return an SVG of panels (title, name of the horizontal axis) with the curves of each."""
+    """Return an SVG of panels with their curves; a panel is its title and the name of its horizontal axis."""
     width, height, left, top = 400, 240, 60, 30
     parts: list[str] = []
     for k, (title, axis) in enumerate(panels):

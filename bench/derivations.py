@@ -1,10 +1,10 @@
-"""Say what each derivation of relinking gives on a program, and what the bytes of code are that are left.
+"""Measure what each derivation of relinking saves on a program, and classify the bytes of code that still differ.
 
     python bench/derivations.py OLD NEW [--code 3000000]
 
-OLD and NEW are two releases of an ELF program for x86-64. Each derivation is switched off by itself, from outside, and
-the payload made again. Then the changed bytes of so many bytes of code are counted by what they are in an instruction,
-before relinking and after; that needs capstone, from PyPI.
+OLD and NEW are two releases of an ELF program for x86-64. The script switches off one derivation at a time, from
+outside, and encodes the payload again. Then it counts the changed bytes in the first bytes of code (--code) by their
+part of an instruction, before and after relinking. This needs capstone from PyPI.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CALLS, JUMPS = ("call",), ("j",)
 
 
 def without(modes: dict[int, int], old: bytes, new: bytes) -> int:
-    """Return the size of the payload where regions of these modes are taken for others."""
+    """Return the size of the payload if regions of these modes are treated as regions of other modes."""
     usual = layout._mode
 
     def mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tuple[int, int]:
@@ -51,7 +51,7 @@ def size(old: bytes, new: bytes) -> int:
 
 
 def changed(rows: array[int], source: bytes, target: bytes, section: elf.ElfSection, most: int) -> dict[int, bool]:
-    """Return offsets of bytes of code that differ under their cover (False), or that no cover holds (True)."""
+    """Return offsets of bytes of code that differ within a cover (False) or are in no cover (True)."""
     low, high = section.start, section.start + min(most, section.length)
     found = dict.fromkeys(range(low, high), True)
     for s, t, length in zip(rows[0::3], rows[1::3], rows[2::3], strict=True):
@@ -64,7 +64,7 @@ def changed(rows: array[int], source: bytes, target: bytes, section: elf.ElfSect
 
 
 def kinds(target: bytes, section: elf.ElfSection, most: int) -> Callable[[int], str]:
-    """Return what says of an offset in code which part of an instruction it is."""
+    """Return a function that gives the part of an instruction at an offset in code."""
     import capstone
 
     machine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)

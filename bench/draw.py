@@ -2,10 +2,10 @@
 
     python bench/draw.py OUT --seed 1 [--kinds pypi-x86_64=3,npm=2] [--names FILE] [--previous bookworm]
 
-Names are shuffled by the seed and tried in turn; a name is passed over only where it has no two consecutive releases
-for the platform, or where a release unpacks to less than 3 MB or more than 120 MB. What was drawn and what was passed
-over, and why, is printed and kept in OUT/drawn.json. The same seed and the same state of the registries give the same
-archives. Needs pip, npm and, on Debian, apt: they know where the registries are; and dpkg-deb.
+Names are shuffled by the seed and tried in turn. A name is skipped only if it does not have two consecutive releases
+for the platform, or if a release unpacks to less than 3 MB or more than 120 MB. Drawn and skipped names, with reasons,
+are printed and written to OUT/drawn.json. The same seed and the same state of the registries give the same archives.
+Needs pip, npm and, on Debian, apt, which have the addresses of the registries; and dpkg-deb.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 SMALLEST, LARGEST = 3_000_000, 120_000_000  # bytes of files in either release
-TRIES = 25  # names looked up for a kind, at most: a registry is not there to be scanned
+TRIES = 25  # maximum number of names to look up for a kind, to spare the registries
 KINDS = "pypi-x86_64=3,pypi-aarch64=2,npm=3,updates-amd64=2,updates-arm64=2,release-amd64=1,release-arm64=1"
 NAMES = Path(__file__).with_name("names.txt")
 
 Entry = tuple[tarfile.TarInfo, bytes]
-Finder = Callable[[Path], "Pair"]  # given a folder to work in
+Finder = Callable[[Path], "Pair"]  # the argument is a folder to work in
 
 
 class PassedOverError(Exception):
-    """Why a name was not drawn."""
+    """A name is not drawn; the text is the reason."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A pair, or a name that was passed over (``why``)."""
+    """A drawn pair, or a skipped name with the reason (``why``)."""
 
     kind: str
     name: str
@@ -56,7 +56,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two releases of a package: their versions, and how to get the files of one."""
+    """Two releases of a package: their versions, and a function that returns the files of one."""
 
     old: str
     new: str
@@ -64,7 +64,7 @@ class Pair:
 
 
 def text(*command: str | Path) -> str:
-    """Return what a command prints; :class:`PassedOverError` where it fails."""
+    """Return the output of a command; raise :class:`PassedOverError` if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise PassedOverError((done.stderr.strip().splitlines() or ["no answer"])[-1][:160])
@@ -72,14 +72,14 @@ def text(*command: str | Path) -> str:
 
 
 def checked(size: int) -> int:
-    """Return a size that lies within bounds."""
+    """Return the size; raise :class:`PassedOverError` if it is out of bounds."""
     if not SMALLEST <= size <= LARGEST:
         raise PassedOverError(f"{size / 1e6:.1f} MB")
     return size
 
 
 def ask_size(url: str) -> None:
-    """Pass over what is certainly out of bounds, so that it is never fetched."""
+    """Skip a file that is certainly out of bounds before it is fetched."""
     with urllib.request.urlopen(urllib.request.Request(url, method="HEAD")) as answer:
         packed = int(answer.headers["Content-Length"])
     if not SMALLEST / 10 <= packed <= LARGEST:
@@ -93,11 +93,11 @@ def entry(name: str, data: bytes, mode: int, mtime: int) -> Entry:
     return info, data
 
 
-# PyPI: wheels, as pip chooses them for a platform
+# PyPI: the wheels that pip chooses for a platform
 
 
 def pypi(machine: str, name: str, work: Path) -> Pair:
-    """Return the last two releases that have a wheel; for aarch64 one of its own."""
+    """Return the last two releases that have a wheel; for aarch64, the wheel must be specific to it."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     wanted = ["--only-binary=:all:", "--implementation=cp"]
     wanted += [f"--platform={p}_{machine}" for p in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")]
@@ -121,7 +121,7 @@ def pypi(machine: str, name: str, work: Path) -> Pair:
 
 
 def _installed(wheel: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entry:
-    """Return a wheel's file where pip puts it."""
+    """Return a wheel's file at the path where pip installs it."""
     top, _, rest = info.filename.partition("/")
     place = "usr/local/lib/python3/site-packages/" + info.filename
     if top.endswith(".data"):
@@ -136,7 +136,7 @@ def _installed(wheel: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entry:
 
 
 def npm(name: str, work: Path) -> Pair:
-    """Return the last two releases in the order of their numbers."""
+    """Return the last two releases in numeric order."""
     releases = json.loads(text("npm", "view", name, "versions", "--json"))
     numbered = [r for r in releases if "-" not in r] if isinstance(releases, list) else []
     if len(numbered) < 2:
@@ -174,7 +174,7 @@ class Binary:
 
 
 class Debian:
-    """apt with lists of its own: two releases with their updates, two architectures."""
+    """apt with its own package lists: two releases with their updates, two architectures."""
 
     def __init__(self, root: Path, previous: str) -> None:
         self.current = platform.freedesktop_os_release()["VERSION_CODENAME"]
@@ -206,7 +206,7 @@ class Debian:
         return (self.current,), (f"{self.current}-updates", f"{self.current}-security")
 
     def packages(self, suites: tuple[str, ...], machine: str) -> dict[str, Binary]:
-        """Return a suite's packages by name; of an architecture of its own where that is not the usual one."""
+        """Return a suite's packages by name, for one architecture."""
         found = {}
         form = "$(RELEASE) $(ARCHITECTURE) $(FILENAME)"
         for known in sorted(text(*self.apt, "indextargets", "--format", form, "Created-By: Packages").splitlines()):
@@ -233,7 +233,7 @@ class Debian:
             yield name, partial(self.pair, old[name], new[name], machine)
 
     def pair(self, old: Binary, new: Binary, machine: str, work: Path) -> Pair:
-        """Return two versions of a package, the second the newer one."""
+        """Return two versions of a package; the second must be the newer one."""
         if subprocess.run(["dpkg", "--compare-versions", old.version, "lt", new.version], check=False).returncode:
             raise PassedOverError("no newer version")
 
@@ -266,7 +266,7 @@ class Debian:
 
 
 def write_archive(path: Path, entries: Iterable[Entry], tag: str) -> int:
-    """Write an archive of one layer as docker save does; return the bytes of its files."""
+    """Write an archive of one layer in the form of docker save; return the sum of its files' sizes in bytes."""
     files = sorted(entries, key=lambda item: item[0].name)
     known = {info.name for info, _ in files}
     folders = {str(up) for name in known for up in PurePosixPath(name).parents} - known - {"."}
@@ -296,7 +296,7 @@ def write_archive(path: Path, entries: Iterable[Entry], tag: str) -> int:
 
 
 def main() -> None:
-    """Draw as many pairs of each kind as are asked for."""
+    """Draw the requested number of pairs of each kind."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", default="1")
@@ -323,7 +323,7 @@ def main() -> None:
 
 
 def draw(kind: str, wanted: int, offered: Iterable[tuple[str, Finder]], out: Path, work: Path) -> Iterator[Drawn]:
-    """Yield the first ``wanted`` pairs of a kind that have the size, and what was passed over before them."""
+    """Yield the first ``wanted`` pairs of a kind within the bounds of size, and the skipped names before them."""
     for tried, (name, find) in enumerate(offered):
         if not wanted or tried == TRIES:
             return

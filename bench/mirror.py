@@ -1,16 +1,17 @@
-"""Pull pairs of images plainly and through ``dib mirror``, and compare bytes and seconds (MIRROR.md has what was seen).
+"""Pull pairs of images directly and through ``dib mirror``, and compare bytes and seconds (results are in MIRROR.md).
 
     python bench/mirror.py HOST NAME... [--rate MBIT] [--delay MS] [--clients skopeo,...] [--prefer speed]
     python bench/mirror.py HOST NAME... --loopback [--rounds N] [--clients skopeo,...]
 
-HOST is a registry on this machine without TLS; each NAME a repository in it with the tags ``a`` and ``b``, pushed by
-``docker push``, and a bundle between the two. A proxy before it counts bytes and, if it is asked to, lets ``--rate``
-megabits a second through in all, ``--delay`` milliseconds late there and back. Each client pulls ``a``, then ``b``:
-first from the registry, then from a mirror with an empty cache. Engines are the test suite's (docker's need root);
-``oras`` and ``skopeo`` copy to a folder. An image that differs from upstream's by digest is an error.
+HOST is a registry on this machine without TLS. Each NAME is a repository in it with the tags ``a`` and ``b``, pushed by
+``docker push``, and a bundle between the two. A proxy in front of it counts bytes. With ``--rate``, it limits the total
+to that many megabits per second; with ``--delay``, it adds that many milliseconds per round trip. Each client pulls
+``a``, then ``b``: first from the registry, then from a mirror with an empty cache. Engines are those of the test suite
+(docker's need root); ``oras`` and ``skopeo`` copy to a folder. If an image's digest differs from upstream's, the run
+fails.
 
-With ``--loopback`` nothing stands between: seconds at full speed, next to docker-registry as a pull-through cache,
-which makes no layers. Each round begins with empty stores; the medians are printed.
+With ``--loopback``, there is no proxy: it compares seconds at full speed, also with docker-registry as a pull-through
+cache, which does not rebuild layers. Each round begins with empty stores; the medians are printed.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests import engines
 
 PIECE = 16 << 10
-AHEAD = 64  # pieces of a connection that are on their way
+AHEAD = 64  # maximum pieces of a connection in transit
 ACCEPT = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 CLIENTS = ("skopeo", "oras", "classic", "containerd", "podman", "ctr")
 
@@ -60,7 +61,7 @@ class Link:
 
     @contextmanager
     def open(self) -> Iterator[str]:
-        """Serve in a thread; the proxy's host."""
+        """Serve in a thread; yield the proxy's host."""
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_until_complete, args=(self._serve(),), daemon=True)
         thread.start()
@@ -75,7 +76,7 @@ class Link:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        await asyncio.sleep(self.delay)  # as TCP greets
+        await asyncio.sleep(self.delay)  # the TCP handshake
         try:
             there, back = await asyncio.open_connection(*self.target)
         except OSError:
@@ -84,7 +85,7 @@ class Link:
         await asyncio.gather(self._pass(reader, back, counts=False), self._pass(there, writer, counts=True))
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counts: bool) -> None:
-        """Pass bytes on, each half a delay after it has left the line."""
+        """Pass bytes on, each half a round trip after it has left the line."""
         waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(AHEAD)
 
         async def arrive() -> None:
@@ -103,7 +104,7 @@ class Link:
                 now = time.monotonic()
                 if counts and self.rate:
                     self._free = max(self._free, now) + len(piece) / self.rate
-                    await asyncio.sleep(self._free - now - self.delay)  # the line holds what is in it, and no more
+                    await asyncio.sleep(self._free - now - self.delay)  # the line holds at most a round trip of bytes
                     now = self._free
                 self.received += len(piece) if counts else 0
                 await waiting.put((now + self.delay / 2, piece))
@@ -115,7 +116,7 @@ class Link:
 
 
 class Mirror:
-    """A mirror as operators run it."""
+    """A mirror in a process of its own."""
 
     def __init__(self, upstream: str, folder: Path, *options: str) -> None:
         command = (sys.executable, "-m", "dibundle", "mirror", "--upstream", f"site={upstream}")
@@ -133,7 +134,7 @@ class Mirror:
 
     @property
     def cpu(self) -> float:
-        """Seconds of CPU that it has taken."""
+        """Seconds of CPU so far."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
@@ -147,7 +148,7 @@ class Mirror:
 
 @contextmanager
 def pull_through(upstream: str, folder: Path) -> Iterator[str]:
-    """Run docker-registry as a cache of another one; its host."""
+    """Run docker-registry as a cache of another registry; yield its host."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         host = f"127.0.0.1:{probe.getsockname()[1]}"
     (folder / "config.yml").write_text(
@@ -166,12 +167,12 @@ def pull_through(upstream: str, folder: Path) -> Iterator[str]:
 
 
 Pull = Callable[[str, str, str], str]
-"""Pulls HOST, NAME, TAG and returns a digest: of the manifest, or the image ID."""
+"""A function that pulls HOST, NAME, TAG and returns a digest: that of the manifest, or the image ID."""
 
 
 @contextmanager
 def client(kind: str, folder: Path) -> Iterator[Pull]:
-    """Return how a client pulls, with an empty store."""
+    """Start a client with an empty store; yield its pull function."""
     if kind in ("skopeo", "oras"):
         yield _copier(kind, folder)
         return
@@ -205,7 +206,7 @@ def _copier(kind: str, folder: Path) -> Pull:
 
 
 class Image(NamedTuple):
-    """What a registry has under a tag: the digests that engines name it by, and bytes."""
+    """An image under a tag of a registry: the digests that engines report for it, and its sizes in bytes."""
 
     manifest: str
     config: str
@@ -224,14 +225,14 @@ def upstream(host: str, name: str, tag: str) -> Image:
 
 
 class Pulled(NamedTuple):
-    """What pulling took."""
+    """Cost of a pull: seconds, and bytes received."""
 
     seconds: float
     received: int
 
 
 def measured(pull: Pull, link: Link, host: str, name: str, tag: str, image: Image) -> Pulled:
-    """Pull, and check what came."""
+    """Pull an image, check its digest, and return the cost."""
     before, begun = link.received, time.monotonic()
     digest = pull(host, name, tag)
     found = Pulled(time.monotonic() - begun, link.received - before)
@@ -241,7 +242,7 @@ def measured(pull: Pull, link: Link, host: str, name: str, tag: str, image: Imag
 
 
 def compare(kind: str, host: str, name: str, link: Link, proxy: str, options: tuple[str, ...]) -> list[str]:
-    """Pull a pair plainly and through a mirror; return a row of the table."""
+    """Pull a pair directly and through a mirror; return a row of the table."""
     images = {tag: upstream(host, name, tag) for tag in "ab"}
     found: dict[tuple[str, str], Pulled] = {}
     way: Any = "?"
@@ -277,9 +278,9 @@ def compare(kind: str, host: str, name: str, link: Link, proxy: str, options: tu
 
 
 def at_full_speed(kind: str, host: str, name: str, rounds: int) -> list[str]:
-    """Pull a pair plainly, through a mirror and through docker-registry's cache, in turns; return a row."""
+    """Pull a pair directly, through a mirror and through docker-registry's cache, in turn; return a row."""
     images = {tag: upstream(host, name, tag) for tag in "ab"}
-    link = Link(("", 0), None, 0.0)  # nothing goes through it
+    link = Link(("", 0), None, 0.0)  # not used
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for _ in range(rounds):
         for side in ("plain", "mirror", "cache"):

@@ -1,11 +1,11 @@
-"""Have many clients pull from ``dib mirror`` at once, and thousands of times one after another.
+"""Let many clients pull from ``dib mirror`` at once, and then thousands of times one after another.
 
     python bench/mirror_load.py [--clients 50] [--images 10] [--pulls 2000] [--large MIB]
 
-A registry in this process has so many images of three layers, one of which a bundle makes of the version before. All
-clients pull all images at the same time; then one blob of ``--large`` MiB is read from the cache; then images are
-pulled one after another, of which the mirror's memory and open files must not grow. Prints what was measured, and fails
-where a blob was fetched or made twice, or came wrong.
+A registry in this process has ``--images`` images of three layers; a bundle rebuilds one layer of each from the version
+before. All clients pull all images at the same time. Then one blob of ``--large`` MiB is read from the cache. Then
+``--pulls`` images are pulled one after another; the mirror's memory and open files must not grow. Prints the
+measurements, and fails if a blob was fetched or rebuilt twice, or was wrong.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tests.sources.server import Registry, digest, serve
 
 
 def image(number: int, version: int) -> TestImage:
-    """Return an image: a layer of all, one of its own, and one that its versions differ in a little."""
+    """Return an image: a layer shared by all images, one of its own, and one that differs a little by version."""
     common = build_layer([file("usr/common", noise(1, 1_000_000))])
     own = build_layer([file("usr/own", noise(100 + number, 1_000_000))])
     last = [
@@ -62,7 +62,7 @@ def fill(registry: Registry, folder: Path, count: int) -> None:
 
 
 def pull(port: int, number: int, version: int) -> list[str]:
-    """Pull an image as an engine does; return what is wrong."""
+    """Pull an image as an engine does; return the errors."""
     client = Client(port)
     manifest = client.ask(f"/v2/site/app{number}/manifests/v{version}")
     if manifest.status != 200:
@@ -76,7 +76,7 @@ def pull(port: int, number: int, version: int) -> list[str]:
 
 
 def pull_all(port: int, count: int, version: int, clients: int) -> list[str]:
-    """Pull all images with so many clients at once; return what is wrong."""
+    """Pull all images with ``clients`` clients at once; return the errors."""
     with ThreadPoolExecutor(clients) as pool:
         asked = [
             pool.submit(pull, port, (number + start) % count, version)
@@ -87,7 +87,7 @@ def pull_all(port: int, count: int, version: int, clients: int) -> list[str]:
 
 
 def read(port: int, path: str) -> tuple[int, float]:
-    """Read a blob without looking at it; return bytes and seconds."""
+    """Read a blob without checking it; return bytes and seconds."""
     buffer = bytearray(1 << 20)
     with socket.create_connection(("127.0.0.1", port)) as connection:
         begun = time.monotonic()
@@ -99,7 +99,7 @@ def read(port: int, path: str) -> tuple[int, float]:
 
 
 def memory(pid: int) -> dict[str, int]:
-    """Return kB of resident memory, now and at most, and open files."""
+    """Return resident memory in kB, current and peak, and the number of open files."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
     return {"now": int(status["VmRSS"].split()[0]), "peak": int(status["VmHWM"].split()[0]), "files": files}

@@ -1,10 +1,10 @@
-"""Measure what relinking saves and costs: programs and shared objects of packages, with it and with it switched off.
+"""Measure what relinking saves and costs, on programs and shared objects of packages, with relinking on and off.
 
     python bench/relink.py WORK [--only Go,Rust] [--machines x86_64,aarch64] [--previous bookworm]
 
-Of each package the ELF files of two consecutive releases make a pair of archives in WORK (kept, so that a second run
-measures alone); ``dib create`` runs on it twice, once with the choice of the relink codec replaced by none, from
-outside. Prints what it finds and writes bench/RESULTS.md.
+For each package, the ELF files of two consecutive releases are written as a pair of archives into WORK. They stay
+there, so a second run only measures. ``dib create`` runs on each pair twice, the second time with the choice of the
+relink codec switched off from outside. Prints the results and writes bench/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OFF = (
 LEAST = 100_000  # bytes: smaller ELF files are left out
 
 PACKAGES = (
-    # language, what its ELF files are, registry, package (PLATFORM: x64 or arm64)
+    # language, kind of its ELF files, registry, package (PLATFORM: x64 or arm64)
     ("Go", "programs", "npm", "@esbuild/linux-PLATFORM"),
     ("Go", "programs", "npm", "lefthook-linux-PLATFORM"),
     ("Go", "programs", "release", "skopeo"),
@@ -50,7 +50,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Measured:
-    """A pair, with relinking and without: bytes of the bundle, CPU seconds of making and applying it."""
+    """A pair with relinking and without: bytes of the bundle, CPU seconds of create and apply."""
 
     language: str
     files: str
@@ -64,12 +64,12 @@ class Measured:
 
 
 def elf(entries: list[Entry]) -> list[Entry]:
-    """Return the ELF files of a size that matters."""
+    """Return the ELF files of at least ``LEAST`` bytes."""
     return [(info, data) for info, data in entries if info.isreg() and len(data) >= LEAST and data[:4] == b"\x7fELF"]
 
 
 class Finder:
-    """Finds the two releases; apt's lists are fetched when first needed."""
+    """Finder of the two releases of a package; it fetches apt's lists when they are first needed."""
 
     def __init__(self, work: Path, previous: str) -> None:
         self._work, self._previous = work, previous
@@ -90,7 +90,7 @@ class Finder:
 
 
 def pairs(work: Path, arguments: argparse.Namespace) -> Iterator[tuple[str, str, str, str, Path]]:
-    """Yield language, what the files are, package, machine and the folder of its pair, made where it is not there."""
+    """Yield language, kind of files, package, machine and folder of each pair; write the pair if it does not exist."""
     with TemporaryDirectory() as apt:
         finder = Finder(Path(apt), arguments.previous)
         for language, files, registry, package in PACKAGES:
@@ -113,7 +113,7 @@ def pairs(work: Path, arguments: argparse.Namespace) -> Iterator[tuple[str, str,
 
 
 def create(folder: Path, bundle: Path, *, relinking: bool) -> tuple[Run, Run]:
-    """Make a bundle and apply it."""
+    """Create a bundle and apply it; return the cost of both."""
     program = [sys.executable, "-P", "-c", OFF] if not relinking else [Path(sys.executable).with_name("dib")]
     base, target, result = folder / "a.tar", folder / "b.tar", bundle.with_suffix(".tar")
     made = run([*program, "create", "-q", base, target, bundle])

@@ -1,9 +1,9 @@
-"""What was measured, kept as JSON in bench/results/, and RESULTS.md with its pictures made from that.
+"""Results as JSON in bench/results/, and the report that is written from them: RESULTS.md with its pictures.
 
     python bench/report.py
 
-Each measuring script keeps its rows with ``keep``, which writes the report anew; a part that was not measured again
-stays as it was, with the date and the versions it was measured with.
+Each measuring script stores its rows with ``keep``, which then writes the report again. Parts that were not measured
+again stay unchanged, with the date and the versions of their measurement.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Row = dict[str, Any]
 
 
 def keep(part: str, rows: Iterable[Row], *, identity: Sequence[str]) -> None:
-    """Keep rows of a part, in place of those whose ``identity`` is the same, and write the report."""
+    """Store rows of a part, replacing those with the same values of ``identity``, and write the report."""
     KEPT.mkdir(exist_ok=True)
     old = load(part)
     merged = {tuple(row[key] for key in identity): row for row in old["rows"]}
@@ -46,7 +46,7 @@ def keep(part: str, rows: Iterable[Row], *, identity: Sequence[str]) -> None:
 
 
 def load(part: str) -> dict[str, Any]:
-    """Return what is kept of a part."""
+    """Return the stored results of a part."""
     path = KEPT / f"{part}.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"about": "", "rows": []}
     return found
@@ -69,7 +69,7 @@ def about() -> str:
 
 
 def exponent(points: Sequence[tuple[float, float]]) -> float:
-    """Return the slope of the line that fits the logarithms best."""
+    """Return the slope of the least-squares line through the logarithms of the points."""
     logs = [(math.log(x), math.log(y)) for x, y in points]
     mean_x = sum(x for x, _ in logs) / len(logs)
     mean_y = sum(y for _, y in logs) / len(logs)
@@ -95,7 +95,7 @@ def write() -> None:
 
 
 def _write_readme(rows: list[Row]) -> None:
-    """Put the sizes of the corpus in place of those in the README's table, and draw its picture."""
+    """Update the sizes of the corpus in the README's table, and draw its picture."""
     readme = HERE.parent / "README.md"
     size = {(row["pair"], row["tool"]): f"{row['size']:,}" for row in rows}
     target = {row["pair"]: f"{row['target'] / 1e6:.0f} MB" for row in rows}
@@ -139,7 +139,7 @@ RATIOS = ((DIB, PEER), ("dib -9", "HDiffPatch LZMA2"), ("dib -1", "zstd -3 --pat
 
 
 def _in_order(rows: list[Row]) -> list[Row]:
-    """Return the rows by size of the pair and in the order of the tools."""
+    """Return the rows sorted by size of the pair, then in the order of the tools."""
     order = list(TOOLS)
     return sorted(rows, key=lambda row: (row["target"], row["pair"], order.index(row["tool"])))
 
@@ -190,7 +190,7 @@ def _drawn(rows: list[Row]) -> list[str]:
 
 
 def _levels(rows: list[Row]) -> list[str]:
-    """Write the table, into the page of the docs too, and the picture: all next to the default level."""
+    """Write the table, also into the page of the docs, and the picture; values are relative to the default level."""
     found = {(row["pair"], row["tool"]): row for row in rows}
     pairs = [row["pair"] for row in sorted(rows, key=lambda row: row["target"]) if row["tool"] == DEFAULT_LEVEL]
     cells: list[list[str]] = []
@@ -310,7 +310,7 @@ def _growth(rows: list[Row]) -> list[str]:
         here = sorted((row for row in rows if row["series"] == series), key=lambda row: float(row["value"]))
         for row in here:
             times = [f"{row[k][t]:{f}}" for k in RUNS for t, f in FORMS.items()]
-            other = f"{row['other']:.1f}" if "other" in row else "-"  # rows from before it was measured
+            other = f"{row['other']:.1f}" if "other" in row else "-"  # older rows do not have it
             cells.append([f"{row['gib']:g} GiB, {row['files']:,} files", f"{row['bundle']:,}", *times, other])
         for kind, title in (("cpu", "CPU seconds"), ("memory", "MiB")):
             for what in ("create", "apply"):

@@ -1,9 +1,9 @@
-"""Measure dib beside its peers on pairs of archives and write bench/RESULTS.md and its pictures.
+"""Measure dib and its peers on pairs of archives, and write bench/RESULTS.md and its pictures.
 
     python bench/run.py FOLDER [--as drawn|compressed|levels] [--tools dib,...] [--pairs a,b]
 
-FOLDER holds a folder for each pair with a.tar and b.tar. Run it in the virtual environment that dib is installed in,
-with Debian's xdelta3 and zstd. Rows of the same pair and tool are replaced in what was measured before.
+FOLDER has a folder for each pair with a.tar and b.tar. Run the script in the virtual environment that dib is installed
+in, with Debian's xdelta3 and zstd. It replaces stored rows of the same pair and tool.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tools import LEVELS, TOOLS
 
 @dataclass(frozen=True)
 class Row:
-    """A tool on a pair; bytes of the target and of the delta."""
+    """A tool on a pair: bytes of the target and of the delta, and the cost of both directions."""
 
     pair: str
     tool: str
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def compare(folder: Path, tool: str) -> Row | None:
-    """Measure a tool on a pair; None where it fails, which is told."""
+    """Measure a tool on a pair; if it fails, report that and return None."""
     base, target = folder / "a.tar", folder / "b.tar"
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
         delta, result = Path(work, "delta"), Path(work, "result")

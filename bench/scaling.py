@@ -1,9 +1,10 @@
-"""Say how much faster create would be with more cores, from what `dib create --timings` wrote.
+"""Estimate how much faster create would be with more cores, from the output of `dib create --timings`.
 
     dib create --workers 8 --timings t.json a.tar b.tar out.dib && python bench/scaling.py t.json
 
-Frames are given to workers as dib gives them: the largest first, each to who is free; who finds none helps with the
-pieces of others. All else counts once. With as many workers as one asks about, tables are made in pieces too.
+Frames go to workers in dib's order: the largest first, each to a free worker. A worker without a frame helps with the
+pieces of others. All other work counts once. Create with as many workers as you want an estimate for: tables are then
+made in pieces too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Steps = list[float | list[float]]
 
 
 class Job:
-    """A frame at work: what its worker does next, and the pieces that nobody has begun."""
+    """A frame in progress: the next steps of its worker, and the pieces that no worker has begun."""
 
     def __init__(self, steps: Steps) -> None:
         self._left = deque(steps)
@@ -26,7 +27,7 @@ class Job:
         self.running = 0
 
     def proceed(self) -> float | None:
-        """Return how long its worker is busy now; None where it waits for others, or is done."""
+        """Return how long its worker is busy now; None if it waits for others, or is done."""
         while True:
             if self.open:
                 self.running += 1
@@ -40,16 +41,16 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left of it."""
+        """Whether all its steps and pieces are done."""
         return not (self._left or self.open or self.running)
 
 
 def simulated(document: dict[str, Any], workers: int) -> float:
-    """Return the seconds that so many workers take."""
+    """Return the seconds that ``workers`` workers take."""
     frames = sorted(document["frames"], key=lambda frame: -(frame["size"] + 2 * frame["source_size"]))
     waiting = deque(Job([float(s) if not isinstance(s, list) else s for s in frame["cpu_seconds"]]) for frame in frames)
-    own: dict[int, Job] = {}  # of each worker
-    busy: dict[int, tuple[float, Job, bool]] = {}  # until when it does what, and whether that is a piece
+    own: dict[int, Job] = {}  # by worker
+    busy: dict[int, tuple[float, Job, bool]] = {}  # by worker: until when, with which job, and whether it is a piece
     now = 0.0
     while waiting or own:
         for worker in range(workers):

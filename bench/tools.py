@@ -1,4 +1,4 @@
-"""What is compared: dib, and what a user would pick instead. Each makes a delta of two archives and applies it."""
+"""The compared tools: dib, and the alternatives of a user. Each creates a delta of two archives and applies it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def dib(*options: str) -> Tool:
 
 
 def hdiffpatch(compression: str) -> Tool:
-    """Return HDiffPatch on the whole archives, as PyPI's hdiffpatch offers it."""
+    """Return HDiffPatch on the whole archives, by PyPI's hdiffpatch."""
     read = "r = lambda path: open(path, 'rb').read()\n"
     make = (
         f"import hdiffpatch as h, sys\n{read}a, b, d = sys.argv[1:]\n"

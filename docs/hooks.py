@@ -1,4 +1,4 @@
-"""What mkdocs calls while it builds: writes the reference from the code itself, and takes in the specification."""
+"""Hooks of mkdocs: write the reference from the code, and add the specification."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ MADE_OF = {
     "spec/json/README.md": "reference/json.md",
     **{f"spec/{name}.md": f"spec/{name}.md" for name in SPECIFICATION},
 }
-"""Pages by what they are made of, which the files in this folder link to: their links lead somewhere without a site."""
+"""Pages by their source file. Files in this folder link to the source file, so links also work without a site."""
 LINK = re.compile(r"\[([^]]+)\]\(([^)#]+)\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that are made here."""
+    """Add the generated pages."""
     pages = {
         "reference/commands.md": commands(),
         "reference/environment.md": environment(),
@@ -59,7 +59,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Lead links at what a page is made of to that page."""
+    """Change links to a page's source file into links to the page."""
     here = PurePosixPath(page.file.src_uri).parent
 
     def link(found: re.Match[str]) -> str:
@@ -70,7 +70,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
 
 def commands() -> Iterator[str]:
-    """Yield the page of commands: what ``--help`` and the manual pages are made of, too."""
+    """Yield the page of commands; its source is the same as that of ``--help`` and the manual pages."""
     yield "# Commands"
     yield ""
     yield "This page, `dib COMMAND --help` and the manual pages (`man dib-COMMAND`) are made from one source."
@@ -131,7 +131,7 @@ def error_codes() -> Iterator[str]:
 
 
 def documents() -> Iterator[str]:
-    """Yield the page of JSON documents: the text beside the schemas, then each schema's members."""
+    """Yield the page of JSON documents: the README of the schemas, then each schema's members."""
     yield from plain((SCHEMAS / "README.md").read_text(), ()).splitlines()
     common = json.loads((SCHEMAS / "dib.common-1.json").read_text())["$defs"]
     for path in sorted(SCHEMAS.glob("*.json")):
@@ -147,7 +147,7 @@ def documents() -> Iterator[str]:
 
 
 def kind(member: dict[str, object]) -> str:
-    """Say in a word what a member of a schema is."""
+    """Return the type of a schema's member in a word."""
     if "$ref" in member:
         return str(member["$ref"]).rpartition("/")[2]
     if "const" in member or "enum" in member:
@@ -189,7 +189,7 @@ def functions() -> Iterator[str]:
 
 
 def examples() -> dict[str, str]:
-    """Return the example of each function, which tests run."""
+    """Return the example of each function; tests run these examples."""
     found = ast.parse((ROOT / "docs" / "examples.py").read_text())
     return {
         node.name: "\n".join(ast.unparse(line) for line in node.body)
@@ -199,7 +199,7 @@ def examples() -> dict[str, str]:
 
 
 def signature(name: str, function: FunctionType) -> Iterator[str]:
-    """Yield a function's signature, a parameter to a line, and its text."""
+    """Yield a function's signature, one parameter per line, and its docstring."""
     told = inspect.signature(function)
     before = False
     yield from ("```text", f"{name}(")
@@ -213,7 +213,7 @@ def signature(name: str, function: FunctionType) -> Iterator[str]:
 
 
 def attributes(value: type) -> Iterator[str]:
-    """Yield the public members of a class that have a text, and the fields of a dataclass."""
+    """Yield the public members of a class that have a docstring, and the fields of a dataclass."""
     fields = inspect.get_annotations(value) if hasattr(value, "__dataclass_fields__") else {}
     if fields:
         yield from ("| field | type |", "|---|---|")
@@ -231,12 +231,12 @@ def attributes(value: type) -> Iterator[str]:
 
 
 def specification(name: str) -> str:
-    """Return a page of the specification; what it points to outside of these pages is named, not linked."""
+    """Return a page of the specification; links to files outside of the specification become plain text."""
     return plain((ROOT / "spec" / f"{name}.md").read_text(), {f"{item}.md" for item in SPECIFICATION})
 
 
 def plain(text: str, there: Iterable[str]) -> str:
-    """Return Markdown with links to pages that are there alone, or to the web."""
+    """Return Markdown; links stay only if they lead to pages in ``there`` or to the web."""
     kept = set(there)
 
     def link(found: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Record a terminal session with dib, and write it as a picture: the README shows it.
+"""Record a terminal session with dib, and write it as a picture for the README.
 
 python docs/session.py
 """
