@@ -1,4 +1,4 @@
-"""Small image archives in memory, in the forms that real programs write; the same arguments give the same bytes.
+"""Small image archives in memory, in the formats of real programs; the same arguments give the same bytes.
 
 image = TestImage(layers=[build_layer([file("etc/os-release", b"...")])], names=["app:1"])
 archive = docker_save([image], style="v25")
@@ -19,7 +19,7 @@ import zstandard
 
 Style = Literal["classic", "v25", "podman", "oci", "c8d"]
 LayerCompression = Literal["gzip", "zstd"] | None | Callable[[bytes], bytes]
-"""How layers are stored; a function makes gzip data of them."""
+"""Stored form of layers; a function compresses them to gzip data."""
 
 STYLES: tuple[Style, ...] = ("classic", "v25", "podman", "oci", "c8d")
 CREATED = 1_700_000_000
@@ -43,9 +43,9 @@ class TarItem:
 
 @dataclass(frozen=True)
 class TestImage:
-    """An image to build: uncompressed layers, tags, and what is to be added to its config."""
+    """An image to build: uncompressed layers, tags, and additions to its config."""
 
-    __test__ = False  # no test class, whatever its name says
+    __test__ = False  # not a test class, in spite of its name
 
     layers: list[bytes]
     names: list[str] = field(default_factory=lambda: ["example.com/app:1"])
@@ -80,7 +80,7 @@ def hardlink(path: str, target: str, *, mtime: int = 0) -> TarItem:
 
 
 def build_layer(items: Iterable[TarItem], *, tar_format: int = tarfile.PAX_FORMAT) -> bytes:
-    """Return a tar of ``items``, in order, ended by two zero blocks and no more padding than that."""
+    """Return a tar of ``items``, in order, ended by two zero blocks without further padding."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tar_format, encoding="utf-8") as tar:
         for item in items:
@@ -93,7 +93,7 @@ def build_layer(items: Iterable[TarItem], *, tar_format: int = tarfile.PAX_FORMA
 
 
 def docker_save(images: list[TestImage], style: Style = "v25", layer_compression: LayerCompression = None) -> bytes:
-    """Return an image archive in the form of ``style``.
+    """Return an image archive in the format of ``style``.
 
     ``classic`` is docker before 25, ``v25`` docker from 25 on, ``c8d`` docker with containerd's image store,
     ``podman`` a docker-archive of podman or skopeo, ``oci`` an OCI layout in a tar.
@@ -103,7 +103,7 @@ def docker_save(images: list[TestImage], style: Style = "v25", layer_compression
 
 
 def compress(data: bytes, kind: LayerCompression) -> bytes:
-    """Compress a layer the way a registry would store it."""
+    """Compress a layer into the form that a registry stores."""
     if callable(kind):
         return kind(data)
     if kind == "gzip":
@@ -128,7 +128,7 @@ def to_json(value: object) -> bytes:
 
 
 def _classic(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
-    """Layers in folders of their own, the second one of the same content a symlink, all sorted by name."""
+    """Return layers in separate folders, sorted by name; a second layer with the same content is a symlink."""
     items: dict[str, TarItem] = {}
     manifest = []
     first: dict[str, str] = {}
@@ -150,7 +150,7 @@ def _classic(images: list[TestImage], packing: LayerCompression) -> list[TarItem
 
 
 def _podman(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
-    """Layers at the top, named by diffID, with the folders of old as symlinks to them."""
+    """Return layers at the top level, named by diffID; the legacy folders have symlinks to them."""
     items: dict[str, TarItem] = {}
     manifest = []
     for image in images:
@@ -166,7 +166,7 @@ def _podman(images: list[TestImage], packing: LayerCompression) -> list[TarItem]
 
 
 def _v25(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
-    """Blobs by digest, with both manifest.json and an OCI index."""
+    """Return blobs by digest, with both manifest.json and an OCI index."""
     blobs, descriptors, manifest = _blobs(images, packing)
     for image, entry in zip(images, manifest, strict=True):
         stored = [compress(layer, packing) for layer in image.layers]
@@ -185,7 +185,7 @@ def _v25(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
 
 
 def _oci(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
-    """Blobs by digest with an OCI index alone."""
+    """Return blobs by digest, with only an OCI index."""
     blobs, descriptors, _ = _blobs(images, packing)
     return [
         *_blob_items(blobs, 0),
@@ -195,12 +195,12 @@ def _oci(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
 
 
 def docker_save_part(image: TestImage) -> bytes:
-    """Return what docker with containerd's store saves of an image of two platforms, of which it has one."""
+    """Return the archive that docker with containerd's store saves if it has one of an image's two platforms."""
     return build_layer(_c8d([image], None, part=True))
 
 
 def _c8d(images: list[TestImage], packing: LayerCompression, *, part: bool = False) -> list[TarItem]:
-    """The same with an index for each image between, which lists an attestation, and a platform that is not there."""
+    """Return the same as :func:`_v25`, with an index for each image; it lists an attestation and a missing platform."""
     blobs, descriptors, manifest = _blobs(images, packing)
     top = []
     for image, descriptor in zip(images, descriptors, strict=True):
@@ -238,7 +238,7 @@ def _c8d(images: list[TestImage], packing: LayerCompression, *, part: bool = Fal
 def _blobs(
     images: list[TestImage], packing: LayerCompression
 ) -> tuple[dict[str, bytes], list[dict[str, object]], list[dict[str, object]]]:
-    """Return the blobs of all images, a descriptor of each one's manifest, and the entries of a manifest.json."""
+    """Return the blobs of all images, the descriptor of each image's manifest, and the entries of a manifest.json."""
     blobs: dict[str, bytes] = {}
     descriptors: list[dict[str, object]] = []
     manifest: list[dict[str, object]] = []

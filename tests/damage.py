@@ -1,9 +1,9 @@
-"""Bundles cut short and with bits flipped, and what ``dib apply`` makes of each: the cases and what must hold.
+"""Truncated bundles and bundles with flipped bits: apply each with ``dib apply``, and check the result.
 
     python -m tests.damage            a pair of 3 MB, some cases of each kind
     python -m tests.damage --full     a pair of 20 MB, 100 random cuts and 500 flips for each bundle, and loaders
 
-prints a table and ends with exit code 1 if anything did not hold.
+Prints a table; the exit code is 1 if a check failed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Damage:
-    """One way to damage a bundle: cut before ``place``, or flip ``bit`` of the byte there; ``region`` tells where."""
+    """A damage to a bundle: cut before ``place``, or flip ``bit`` of the byte there; ``region`` is the part's name."""
 
     kind: Literal["cut", "flip"]
     region: str
@@ -81,7 +81,7 @@ def regions(bundle: bytes) -> list[Region]:
 
 
 def cuts(bundle: bytes, count: int, seed: int) -> Iterator[Damage]:
-    """Yield a cut at every boundary and one byte to either side of it, and ``count`` more anywhere."""
+    """Yield a cut at every boundary, one byte before and one byte after it, and ``count`` cuts at random places."""
     parts = regions(bundle)
     places = {place for part in parts for place in (part.start - 1, part.start, part.start + 1)} | {len(bundle) - 1}
     chance = random.Random(seed)
@@ -91,7 +91,7 @@ def cuts(bundle: bytes, count: int, seed: int) -> Iterator[Damage]:
 
 
 def flips(bundle: bytes, count: int, seed: int) -> Iterator[Damage]:
-    """Yield ``count`` flips, as many in each kind of region as in any other."""
+    """Yield ``count`` flips, spread evenly over the kinds of regions."""
     chance = random.Random(seed)
     parts: dict[str, list[Region]] = {}
     for part in regions(bundle):
@@ -107,7 +107,7 @@ def _region_at(parts: list[Region], place: int) -> str:
 
 
 class Trials:
-    """Applies damaged bundles of one pair and tells what did not hold. Files of its own lie in ``work``."""
+    """Runner of damaged bundles of one pair; each method returns a failed check, or None. Its files are in ``work``."""
 
     def __init__(self, pair: pairs.Pair, work: Path, runs: ManyRuns) -> None:
         self._pair, self._runs = pair, runs
@@ -120,7 +120,7 @@ class Trials:
         self.codes: Counter[tuple[str, str, int]] = Counter()
 
     def to_stdout(self, bundle: bytes, damage: Damage, *, from_stdin: bool = False) -> str | None:
-        """Apply to a stream: refused, and what came out is the beginning of b.tar but not all of it."""
+        """Apply to a stream: it is refused, and the output is a beginning of b.tar, not all of it."""
         self._damaged.write_bytes(damage.of(bundle))
         source = ("-",) if from_stdin else (self._damaged,)
         ended = self._runs.run("apply", self._pair.base, *source, stdin=self._damaged if from_stdin else None)
@@ -134,7 +134,7 @@ class Trials:
         return None
 
     def to_file(self, bundle: bytes, damage: Damage) -> str | None:
-        """Apply to a file: refused, and no file is left."""
+        """Apply to a file: it is refused, and no file is left."""
         self._damaged.write_bytes(damage.of(bundle))
         ended = self._runs.run("apply", self._pair.base, self._damaged, "-o", self._folder / "b.tar")
         left = sorted(path.name for path in self._folder.iterdir())
@@ -153,7 +153,7 @@ class Trials:
         return None
 
     def pipe(self, engine: engines.Engine, *arguments: str | Path) -> tuple[int, engines.Loaded]:
-        """Run ``dib ... | loader``; return dib's exit code and how the loader ended."""
+        """Run ``dib ... | loader``; return dib's exit code and the loader's result."""
         self._runs.begin(*arguments, stdout=self._pipe)
         with self._pipe.open("rb") as stream:
             loaded = engine.try_load(stream)
@@ -169,7 +169,7 @@ def wrong_base(folder: Path) -> Path:
 
 
 def main() -> int:
-    """Run the cases that the command line asks for and print tables."""
+    """Run the cases of the command line and print tables."""
     parser = argparse.ArgumentParser(description="Damage bundles in every way and apply them.")
     parser.add_argument("--full", action="store_true", help="the full counts, on a pair of 20 MB, with loaders")
     parser.add_argument("--seed", type=int, default=1)
@@ -207,7 +207,7 @@ def _print_codes(name: str, trials: Trials, size: int) -> None:
 def _into_loaders(
     trials: Trials, bundle: bytes, cases: list[Damage], count: int, seed: int, other: Path, path: Path
 ) -> list[str]:
-    """Pipe every case into one store and ``count`` into each of the others; then the empty stream of a wrong base."""
+    """Pipe every case into one store and ``count`` into each other one; then pipe the empty output of a wrong base."""
     failures: list[str] = []
     for kind in engines.LOADERS:
         chosen = cases if kind == "classic" else random.Random(seed).sample(cases, count)

@@ -1,4 +1,4 @@
-"""Real container engines of the test's own: each one empty, with its own store and sockets, gone afterwards.
+"""Real container engines for a test: each starts empty, with its own store and sockets, and is removed afterwards.
 
 with docker("classic") as engine:
     engine.load(archive)
@@ -30,8 +30,8 @@ Store = Literal["classic", "containerd"]
 LOADERS: tuple[Kind, ...] = ("classic", "containerd", "podman")
 START_SECONDS = 60
 
-# Written into every container by the engine: the times of these are its own. So are the times of directories: stores
-# that copy layers change them while they fill them.
+# The engine writes these files into every container, with its own times. Times of directories are ignored as well:
+# stores that copy layers change them while they fill the directories.
 ENGINES_OWN = {".", ".dockerenv", "dev", "dev/console", "dev/pts", "dev/shm", "proc", "sys", "run", "etc"} | {
     f"etc/{name}" for name in ("hostname", "hosts", "resolv.conf", "mtab")
 }
@@ -39,14 +39,14 @@ ENGINES_OWN = {".", ".dockerenv", "dev", "dev/console", "dev/pts", "dev/shm", "p
 
 @dataclass(frozen=True)
 class Loaded:
-    """How a loader ended: exit code and everything it said."""
+    """Result of a loader: exit code and all its output."""
 
     code: int
     text: str
 
 
 class Engine:
-    """What tests ask of every engine. ``env`` leads programs to it, ``dib load --engine`` knows it as ``dib_name``."""
+    """Interface of all engines. ``env``: environment for its programs; ``dib_name``: value of ``dib load --engine``."""
 
     kind: Kind
     dib_name: str
@@ -56,7 +56,7 @@ class Engine:
         self.env = {**os.environ, **env}
 
     def run(self, *command: str | Path, stdin: IO[bytes] | int = subprocess.DEVNULL) -> bytes:
-        """Run a program against this engine and return what it wrote; a failure shows what it said."""
+        """Run a program against this engine and return its output; if it fails, raise with its error output."""
         done = subprocess.run(list(map(str, command)), stdin=stdin, env=self.env, capture_output=True, check=False)
         if done.returncode:
             words = " ".join(map(str, command))
@@ -64,14 +64,14 @@ class Engine:
         return done.stdout
 
     def try_load(self, stdin: IO[bytes] | int) -> Loaded:
-        """Run the loader on a stream, whatever comes of it."""
+        """Run the loader on a stream; it may fail."""
         done = subprocess.run(
             self.load_command, stdin=stdin, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
         )
         return Loaded(done.returncode, done.stdout.decode(errors="replace").strip())
 
     def load(self, archive: Path) -> str:
-        """Load an archive and return what the loader said."""
+        """Load an archive and return the loader's output."""
         with archive.open("rb") as stream:
             return self.run(*self.load_command, stdin=stream).decode()
 
@@ -80,11 +80,11 @@ class Engine:
         raise NotImplementedError
 
     def facts(self, reference: str) -> dict[str, Any]:
-        """Return everything that the engine tells of an image but what belongs to the store or to the hour."""
+        """Return the engine's description of an image, without values that depend on the store or the time."""
         raise NotImplementedError
 
     def export(self, reference: str) -> dict[str, tuple[Any, ...]]:
-        """Return the files of a container made from an image, by path, as ``create`` and ``export`` give them."""
+        """Return the files of a container created from an image, by path, from ``create`` and ``export``."""
         raise NotImplementedError
 
 
@@ -102,7 +102,7 @@ class Docker(Engine):
         return sorted(set(self.run("docker", "images", "-q", "--no-trunc").decode().split()))
 
     def build(self, tag: str, context: Path) -> None:
-        """Build an image without BuildKit, which would need more of the machine."""
+        """Build an image without BuildKit, which has more requirements."""
         self.run("docker", "build", "-q", "--no-cache", "--network", "host", "-t", tag, context)
 
     def save(self, archive: Path, *references: str) -> None:
@@ -125,7 +125,7 @@ class Docker(Engine):
 
 
 class Podman(Engine):
-    """podman on a store of its own."""
+    """podman with its own store."""
 
     kind = "podman"
     dib_name = "podman"
@@ -150,7 +150,7 @@ class Podman(Engine):
 
 
 class Ctr(Engine):
-    """containerd by itself, through ctr."""
+    """containerd without docker, through ctr."""
 
     kind = "ctr"
     dib_name = "ctr"
@@ -184,14 +184,14 @@ class Ctr(Engine):
 
 
 class Cri:
-    """containerd as a Kubernetes node asks it: images by the CRI, gRPC by curl."""
+    """containerd with the interface of a Kubernetes node: images by the CRI, gRPC by curl."""
 
     def __init__(self, address: str, folder: Path) -> None:
         self._address = address
         self._folder = folder
 
     def pull(self, name: str) -> str:
-        """Pull an image; its ID."""
+        """Pull an image and return its ID."""
         place = name.encode()
         image = b"\n" + bytes([len(place)]) + place  # PullImageRequest.image.image, below 128 bytes
         message = b"\n" + bytes([len(image)]) + image
@@ -207,7 +207,7 @@ class Cri:
 
 @contextlib.contextmanager
 def cri(hosts: Path) -> Iterator[Cri]:
-    """Start containerd with its CRI, which finds mirrors in ``hosts``."""
+    """Start containerd with its CRI; ``hosts`` is the folder of its mirror configuration."""
     needs.root()
     needs.programs("containerd", "ctr", "curl")
     plugin = 'plugins."io.containerd.grpc.v1.cri"'
@@ -221,7 +221,7 @@ def cri(hosts: Path) -> Iterator[Cri]:
 
 @contextlib.contextmanager
 def engine(kind: Kind) -> Iterator[Engine]:
-    """Start an empty engine; afterwards nothing of it is left, neither processes nor mounts nor files."""
+    """Start an empty engine; afterwards, remove its processes, mounts and files."""
     start = {"classic": _classic, "containerd": _containerd_store, "podman": _podman, "ctr": _ctr}[kind]
     with start() as started:
         yield started
@@ -253,7 +253,7 @@ def docker(kind: Store) -> Iterator[Docker]:
 
 @contextlib.contextmanager
 def podman() -> Iterator[Podman]:
-    """Make an empty podman store."""
+    """Create an empty podman store."""
     needs.root()
     needs.programs("podman")
     with _folder() as folder:
@@ -274,14 +274,14 @@ def podman() -> Iterator[Podman]:
 
 @contextlib.contextmanager
 def registry(*, deletes: bool = False) -> Iterator[str]:
-    """Start an empty registry and return its address, on this machine, without TLS."""
+    """Start an empty registry on this machine, without TLS, and yield its address."""
     with registry_with_config(deletes=deletes) as (host, _):
         yield host
 
 
 @contextlib.contextmanager
 def registry_with_config(*, deletes: bool) -> Iterator[tuple[str, Path]]:
-    """Start an empty registry and return its address and the file of its configuration."""
+    """Start an empty registry and yield its address and its configuration file."""
     needs.programs("docker-registry")
     with _folder() as folder, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -327,7 +327,7 @@ NO_CRI = 'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
 
 @contextlib.contextmanager
 def _containerd_process(folder: Path, settings: str = NO_CRI) -> Iterator[str]:
-    """Start containerd with settings for its plugins; its socket."""
+    """Start containerd with settings for its plugins, and yield its socket."""
     address = f"{folder}/containerd.sock"
     (folder / "containerd.toml").write_text(
         f'version = 2\nroot = "{folder}/content"\nstate = "{folder}/state"\n{settings}[grpc]\naddress = "{address}"\n'
@@ -340,7 +340,7 @@ def _containerd_process(folder: Path, settings: str = NO_CRI) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _process(command: list[str], log: Path, ready: Callable[[], bool]) -> Iterator[None]:
-    """Run a server from when it is ready until the block ends."""
+    """Start a server, wait until it is ready, and stop it when the block ends."""
     with log.open("wb") as output:
         server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
@@ -369,7 +369,7 @@ def _answers(command: list[str], env: dict[str, str]) -> bool:
 
 @contextlib.contextmanager
 def _folder() -> Iterator[Path]:
-    """Make a folder with a short path, because a socket's path has at most 107 bytes; unmount and remove it after."""
+    """Create a folder with a short path, as a socket's path has at most 107 bytes; unmount and remove it afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="dib-engine-", dir="/tmp"))
     try:
         yield folder
@@ -382,7 +382,7 @@ def _folder() -> Iterator[Path]:
 
 
 def _read_export(command: list[str], env: dict[str, str]) -> dict[str, tuple[Any, ...]]:
-    """Run a program that writes a tar and return its entries by path: what a header says, and the content's hash."""
+    """Run a program that writes a tar and return its entries by path: the header's fields and the content's hash."""
     entries: dict[str, tuple[Any, ...]] = {}
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE) as process:
         assert process.stdout

@@ -1,8 +1,12 @@
-"""What the system can do to a command, in its hundreds: ``python -m tests.faults [--times N] [KIND...]``.
+"""Hundreds of system faults during a command: ``python -m tests.faults [--times N] [KIND...]``.
 
-Each try is the real command in a process of its own, on a pair of 3 MB, with one fault. It survives if it ends with the
-right exit code and tells why, if what came out is right or the beginning of it, and if nothing is left: OUT is the
-whole result, or what it was before. It prints a table in Markdown and ends with exit code 1 if any try did not survive.
+Each try runs the real command in its own process, on a pair of 3 MB, with one fault. A try survives if:
+
+- the command ends with the right exit code and prints the reason
+- its output is right, or a beginning of the right output
+- no temporary files are left, and OUT is the whole result or unchanged
+
+Prints a table in Markdown; the exit code is 1 if a try did not survive.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ from dibundle.format.constants import MAGIC
 from tests import pairs
 from tests.program import shell_code
 
-OLD = MAGIC + b"precious"  # what is not a bundle is not overwritten by one
+OLD = MAGIC + b"precious"  # it has the magic, as create does not overwrite a file that is not a bundle
 SYSTEM, BASE = 3, 6
 PATIENCE = 120  # seconds
 MEMORY = 512 << 20
@@ -37,7 +41,7 @@ Prepare = Callable[[], object]
 
 
 class Rig:
-    """A pair and a folder to work in; runs commands in children that were prepared to fail."""
+    """A pair and a folder to work in; it runs commands in child processes that are prepared to fail."""
 
     def __init__(self, work: Path, chance: random.Random) -> None:
         self.chance = chance
@@ -51,7 +55,7 @@ class Rig:
         self.calls = work / "calls"
 
     def begin(self) -> None:
-        """Make the folders new; OUT already exists half of the time."""
+        """Create the folders again; in half of the tries, OUT already exists."""
         for folder in (self.out, self.tmp):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
@@ -69,7 +73,7 @@ class Rig:
         os._exit(98)
 
     def wait(self, child: int) -> int:
-        """Return a child's exit code as a shell has it; 124 for one that does not end."""
+        """Return a child's exit code as a shell shows it; 124 if it does not end."""
         end = time.monotonic() + PATIENCE
         while True:
             found, status = os.waitpid(child, os.WNOHANG)
@@ -82,7 +86,7 @@ class Rig:
             time.sleep(0.002)
 
     def fault(self, code: int, allowed: Sequence[int], result: bytes, *, killed: bool = False) -> str | None:
-        """Say what did not hold, if anything."""
+        """Return the failed check, or None."""
         said = self._stderr.read_text(errors="replace")
         if code not in allowed:
             return f"exit code {code}: {said[-300:]}"
@@ -97,7 +101,7 @@ class Rig:
         return f"left {left}" if left and not killed else None
 
     def streamed(self, code: int, allowed: Sequence[int], out: bytes) -> str | None:
-        """Say what did not hold of a command that wrote to a stream."""
+        """Return the failed check of a command that wrote to a stream, or None."""
         said = self._stderr.read_text(errors="replace")
         if code not in allowed or "Traceback" in said or "internal error" in said:
             return f"exit code {code}: {said[-300:]}"
@@ -131,7 +135,7 @@ def _become(arguments: Sequence[str | Path], prepare: Prepare, stdin: int, stdou
 
 
 class Failing:
-    """Replaces functions of ``os``: the call with this number, counted over all of them, goes wrong."""
+    """Replacement of functions of ``os``: the call with this number, counted over all of them, fails."""
 
     def __init__(
         self, names: Sequence[str], number: int, wrong: Callable[..., object], told: Path | None = None
@@ -158,7 +162,7 @@ class Failing:
 
 
 def error(number: int) -> Callable[..., object]:
-    """Return what a call does that fails with an error of the system."""
+    """Return a function that fails with an error of the system."""
 
     def fails(*_: object, **__: object) -> object:
         raise OSError(number, os.strerror(number))
@@ -167,7 +171,7 @@ def error(number: int) -> Callable[..., object]:
 
 
 def calls_of(rig: Rig, arguments: list[str | Path], names: Sequence[str]) -> int:
-    """Return how many calls a command makes when nothing fails."""
+    """Return the number of calls that a command makes without faults."""
     rig.begin()
     rig.calls.write_text("0")
     assert rig.wait(rig.start(arguments, Failing(names, -1, error(0), rig.calls))) == 0
@@ -180,7 +184,7 @@ WRITES, READS = ("write", "ftruncate", "fsync", "replace"), ("read", "pread", "p
 def _each_call(
     rig: Rig, arguments: list[str | Path], names: Sequence[str], number: int, times: int
 ) -> list[str | None]:
-    """Let each call fail in turn, or as many of them as there are to be tries."""
+    """Let each call fail in turn; if there are more than ``times`` calls, let a random sample of them fail."""
     result = rig.whole if arguments[0] == "apply" else _created(rig)
     count = calls_of(rig, arguments, names)
     chosen = range(1, count + 1) if count <= times else sorted(rig.chance.sample(range(1, count + 1), times))
@@ -256,7 +260,7 @@ def _signals(rig: Rig, times: int, arguments: list[str | Path], result: bytes) -
         sent = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)[number % 3]
         rig.begin()
         child = rig.start(arguments, lambda: None)
-        time.sleep(rig.chance.uniform(0.03, takes * 1.1))  # the handlers are there by then
+        time.sleep(rig.chance.uniform(0.03, takes * 1.1))  # by then, the handlers are installed
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, sent)
         code = rig.wait(child)
@@ -378,7 +382,7 @@ KINDS = {
 
 
 def main() -> int:
-    """Run the kinds that the command line names and print the table."""
+    """Run the kinds in the command line and print the table."""
     parser = argparse.ArgumentParser(description="Let the system fail in every way.")
     parser.add_argument("--times", type=int, default=30, help="tries of each kind (30)")
     parser.add_argument("--seed", type=int, default=1)

@@ -1,8 +1,7 @@
-"""Generate archives that hold an expected image (GOOD) and, by one trick or two, may lead a loader to another (EVIL).
+"""Generate archives with an expected image (GOOD) that may, by one or two tricks, lead a loader to another one (EVIL).
 
-Each archive is made from an honest one by mechanisms; honest variants are changed in ways that every writer may use.
-All is deterministic: the same seed gives the same bytes, and each archive has layers of its own, as engines do not
-read layers that they have.
+Mechanisms change an honest archive. Honest variants have only changes that any writer may make. The same seed gives the
+same bytes. Each archive has layers of its own, as engines do not read layers that they already have.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ OCI = "application/vnd.oci.image"
 
 @dataclass(frozen=True)
 class Raw:
-    """A member in the making: ``before`` are blocks in front of its header, ``patch`` changes the header's bytes."""
+    """A member to write: ``before`` are blocks in front of its header, ``patch`` changes the header's bytes."""
 
     name: str
     data: bytes = b""
@@ -60,7 +59,7 @@ def fix_checksum(header: bytearray) -> None:
 
 @dataclass
 class Draft:
-    """An archive in the making: GOOD is in it honestly, EVIL beside it."""
+    """An archive to write: GOOD is in it honestly, EVIL in addition."""
 
     good: TestImage
     evil: TestImage
@@ -68,7 +67,7 @@ class Draft:
     members: list[Raw]
     end: bytes = bytes(1024)
     whole: Callable[[bytes], bytes] = field(default=lambda data: data)
-    before: bytes | None = None  # an archive that engines have loaded already
+    before: bytes | None = None  # an archive that engines load first
 
     def build(self) -> bytes:
         return self.whole(b"".join(member.blocks() for member in self.members) + self.end)
@@ -127,7 +126,7 @@ class Draft:
 
     @property
     def document(self) -> str:
-        """The document that most loaders go by."""
+        """The document that most loaders read."""
         return "manifest.json" if self.has("manifest.json") else "index.json"
 
 
@@ -136,7 +135,7 @@ MECHANISMS: dict[str, Mechanism] = {}
 HONEST: dict[str, Mechanism] = {}
 
 
-class NotApplicable(Exception):  # noqa: N818 - no error: another archive is made instead
+class NotApplicable(Exception):  # noqa: N818 - not an error: another archive is generated instead
     """A mechanism has nothing to change in this archive."""
 
 
@@ -151,7 +150,7 @@ def honest(function: Mechanism) -> Mechanism:
 
 
 def images(seed: int, layers: int = 2) -> tuple[TestImage, TestImage]:
-    """Return GOOD and EVIL, whose layers no other seed has."""
+    """Return GOOD and EVIL; their layers are unique to the seed."""
 
     def image(which: int, name: str) -> TestImage:
         made = [
@@ -609,7 +608,7 @@ def _evil_value(made: Draft) -> bytes:
 
 
 def _again(key: str, other: str, *, front: bool) -> Mechanism:
-    """Give a key again, in another spelling."""
+    """Add a key a second time, in another spelling."""
 
     def change(made: Draft, text: bytes) -> bytes:
         is_docker = made.document == "manifest.json"
@@ -1173,7 +1172,7 @@ COMPRESSIONS: tuple[Any, ...] = (None, "gzip", "zstd")
 
 @dataclass(frozen=True)
 class Case:
-    """A generated archive; ``is_honest``: it has to be taken."""
+    """A generated archive; if ``is_honest``, it must be accepted."""
 
     label: str
     is_honest: bool

@@ -1,4 +1,4 @@
-"""What dib makes of a generated archive: what ``apply --expect`` lets out, and what ``load --expect`` hands over."""
+"""dib's results for a generated archive: the output of ``apply --expect``, and the images of ``load --expect``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.differential.archives import Case
 from tests.differential.loaders import Loader, Taken, environment
 
 NAMED = docker_save([TestImage([build_layer([])], ["example.com/app:old"])])
-"""A base that nothing is taken of: an expected image may have names in its repository."""
+"""A base without common content: it is needed as an expected image may have only names in its repository."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Verdict:
 
 
 def bundle_for(target: bytes, claim: bytes) -> BundleReader:
-    """Return a bundle for a target, which claims that it is the image ``claim``."""
+    """Return a bundle for a target; its description claims the image ``claim``."""
     return BundleReader(io.BytesIO(written_for(target, claim)))
 
 
 def written_for(target: bytes, claim: bytes) -> bytes:
-    """Write a bundle that makes ``target`` of one stored frame and claims that it is the image ``claim``."""
+    """Write a bundle with ``target`` as one stored frame; its description claims the image ``claim``."""
     program = ProgramWriter()
     program.raw(len(target), 1)
     frame = Frame(
@@ -62,7 +62,7 @@ def written_for(target: bytes, claim: bytes) -> bytes:
 
 
 def applied(case: Case) -> Verdict:
-    """Apply a bundle of a case's archive, where GOOD is expected."""
+    """Apply a bundle of a case's archive, with GOOD expected."""
     out = io.BytesIO()
     try:
         options = RebuildOptions(expect=frozenset((case.good,)))
@@ -76,7 +76,7 @@ def applied(case: Case) -> Verdict:
 
 
 def loaded(case: Case, loader: Loader) -> Taken:
-    """Load a bundle of a case's archive into an engine by dib, where GOOD is expected."""
+    """Load a bundle of a case's archive into an engine with dib, with GOOD expected."""
     text, code = "", 0
     if case.before is not None:
         loader.prepare(case.before)

@@ -1,4 +1,4 @@
-"""Real programs that load an archive, and which images they have afterwards, by their configs' digests."""
+"""Real programs that load an archive, and the config digests of the images that they have afterwards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMESPACE = {"containerd": "moby", "ctr": "test"}
 
 @dataclass(frozen=True)
 class Taken:
-    """What came of it: the exit code, what was said, and the digests of the configs of all images that are there."""
+    """Result of a load: exit code, output, and the config digests of all images in the engine."""
 
     code: int
     text: str
@@ -38,19 +38,19 @@ class Loader:
         self._is_prepared = False
 
     def take(self, archive: bytes, before: bytes | None = None) -> Taken:
-        """Load an archive as its own program does, where an archive ``before`` is loaded already."""
+        """Load an archive with the engine's own program, after the archive ``before``, if any."""
         if before is not None:
             self.prepare(before)
         done = subprocess.run(self.engine.load_command, input=archive, env=self.env, capture_output=True, check=False)
         return self.found(done.returncode, (done.stdout + done.stderr).decode(errors="replace"))
 
     def prepare(self, archive: bytes) -> None:
-        """Load an archive whose images do not count: from now on those under the name of GOOD do."""
+        """Load an archive whose images do not count; from now on, only images under the name of GOOD do."""
         subprocess.run(self.engine.load_command, input=archive, env=self.env, capture_output=True, check=False)
         self._is_prepared = True
 
     def found(self, code: int, text: str = "") -> Taken:
-        """Return what is there now, and remove it."""
+        """Return the images of the engine, and remove them."""
         found = frozenset().union(*(self._configs(image) for image in self._images()))
         self._empty()
         self._is_prepared = False
@@ -67,7 +67,7 @@ class Loader:
         return self.engine.images()
 
     def _configs(self, image: str) -> set[str]:
-        """Return the configs that an image may be run with: of an index, those of all manifests that are there."""
+        """Return the configs that an image may run with; for an index, those of all its manifests that exist."""
         if self.name not in NAMESPACE:
             return {image.removeprefix("sha256:")}
         done = subprocess.run(
@@ -106,8 +106,8 @@ class Skopeo:
     name = "skopeo"
 
     def take(self, archive: bytes, before: bytes | None = None) -> Taken:
-        """Copy an archive into a folder both ways."""
-        del before  # nothing is kept
+        """Copy an archive into a folder, in both formats."""
+        del before  # skopeo has no store
         configs: set[str] = set()
         codes, texts = [], []
         with tempfile.TemporaryDirectory() as folder:
@@ -138,7 +138,7 @@ def loaders() -> Iterator[list[Loader | Skopeo]]:
 
 @contextlib.contextmanager
 def environment(env: dict[str, str]) -> Iterator[None]:
-    """Have this process see an engine's environment."""
+    """Set an engine's environment in this process."""
     before = dict(os.environ)
     os.environ.update(env)
     try:

@@ -1,8 +1,8 @@
 """Run the differential test by hand: python -m tests.differential.run [--every N] [--control].
 
-Every archive that ``apply --expect`` takes is loaded into every program, every archive is loaded by ``load --expect``
-into every engine. With --control the hostile archives are also given to the programs directly: how many of them lead
-at least one program to another image tells what the generator is worth.
+Every archive that ``apply --expect`` accepts is loaded into every program. Every archive is loaded by ``load --expect``
+into every engine. With --control, the programs also get the hostile archives directly: the number of archives that lead
+at least one program to another image measures the value of the generator.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def wrong(case: Case, taken: Taken) -> bool:
 
 
 def main() -> int:
-    """Print a line for each archive that went wrong, and a table."""
+    """Print a line for each archive with a wrong result, and a table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--control", action="store_true")

@@ -1,1 +1,1 @@
-"""Attacks on the decoders: inputs that libFuzzer and structure-aware mutators make, and what must hold for each."""
+"""Attacks on the decoders: inputs from libFuzzer and structure-aware mutators, and the invariants for each input."""

@@ -1,9 +1,9 @@
 """Apply a bundle that may be hostile: ``python -m tests.fuzz.apply_one SECONDS BUNDLE BASE [TARGET]``.
 
-With the target ``:inspect`` its first one is listed instead, as ``dib inspect --list --json`` does it.
+With the target ``:inspect``, its first target is listed instead, like ``dib inspect --list --json``.
 
-The exit code is that of the error, if there is one; a process takes SECONDS of CPU at most. It prints its peak memory
-in KiB, as Linux has it for this program: what wait4 tells includes that of the process which started it.
+The exit code is that of the error, if there is one. The process may take at most SECONDS of CPU. It prints its peak
+memory in KiB, from Linux's figure for this program: the figure of wait4 includes the process that started it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LISTED: Final = ":inspect"
 
 
 def main(limit: str, bundle: str, base: str, target: str | None = None) -> int:
-    """Apply it; nothing is kept."""
+    """Apply or list the bundle; keep no output."""
     resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit)))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     reuse_memory()  # as the command does

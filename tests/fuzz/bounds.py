@@ -1,8 +1,9 @@
-"""Bundles at the edges of all limits, and the promise of spec/dib.md, 10.1, which every one of them has to keep.
+"""Bundles at the edges of all limits; each must keep the promise of spec/dib.md, 10.1.
 
-``python -m tests.fuzz.bounds [SECONDS [SEED [CLASS...]]]`` draws bundles, class after class, applies each in a process
-of its own, and prints what memory and CPU time it took beside what is promised. Each class is one thing that few bytes
-can ask much of. Bundles are written field by field (spec/vectors), behind right digests.
+``python -m tests.fuzz.bounds [SECONDS [SEED [CLASS...]]]`` generates random bundles, class after class, and applies
+each in its own process. It prints the memory and CPU time of each class next to the promised maximum. In each class,
+few bytes of a bundle cause much work of one kind. Bundles are written field by field (spec/vectors), with right
+digests.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import zstandard
 VECTORS: Final = Path(__file__).parents[2] / "spec" / "vectors"
 sys.path.append(str(VECTORS))
 
-import bundles as written  # noqa: E402 - of the vectors, as the three that follow
+import bundles as written  # noqa: E402 - of the vectors, as are the next three
 import good  # noqa: E402
 import payloads  # noqa: E402
 from bundles import Bundle, Frame, Program, Target, msgpack, number, numbers, sha256  # noqa: E402
@@ -39,11 +40,11 @@ MIB: Final = 1 << 20
 MOST_MEMORY: Final = 704 * MIB
 MEMORY_PER_MANIFEST_BYTE: Final = 8
 SECONDS: Final = 10.0
-NANOSECONDS: Final = 400.0  # for each byte of a bundle, ...
-NANOSECONDS_MADE: Final = 2000.0  # ... and of what it makes
-"""The promise of 10.1, on a core of 2.5 GHz or so; nanoseconds for each byte of bundle and targets."""
+NANOSECONDS: Final = 400.0  # for each byte of a bundle,
+NANOSECONDS_MADE: Final = 2000.0  # and for each byte of its targets
+"""The promise of 10.1, on a core of about 2.5 GHz; nanoseconds for each byte of bundle and targets."""
 
-LARGEST_TARGET: Final = 64 * MIB  # that is drawn, so that a run has many
+LARGEST_TARGET: Final = 64 * MIB  # maximum that is generated, so that a run has many bundles
 WITHOUT_BASE: Final = frozenset({0})
 
 Draw = Callable[[random.Random], Bundle]
@@ -51,7 +52,7 @@ CLASSES: dict[str, Draw] = {}
 
 
 def bundle_class(draw: Draw) -> Draw:
-    """Note a class of bundles."""
+    """Register a class of bundles."""
     CLASSES[draw.__name__] = draw
     return draw
 
@@ -66,13 +67,13 @@ written.zframe = lambda data, **_: frame_of(data)  # type: ignore[assignment] # 
 
 
 def edge(chance: random.Random, limit: int, least: int = 0) -> int:
-    """Return a count near one of the ends of ``least..limit``, mostly the upper one, or a bit beyond."""
+    """Return a count near an end of ``least..limit``, mostly the upper one, or slightly above it."""
     values = (least, least + 1, limit // 16, limit // 2, limit - 1, limit, limit, limit, limit + 1, limit + limit // 4)
     return max(least, chance.choice(values))
 
 
 def drawn(chance: random.Random, frame: Frame, **given: Any) -> Bundle:
-    """Return a bundle of one frame, drawn at once, with zeros behind it now and then."""
+    """Return a bundle of one frame, used as a whole, sometimes followed by zeros."""
     size = min(frame.size, LARGEST_TARGET)
     program = Program().do("raw", raw=size, stream=frame.stream)
     rest = chance.choice((0, 0, 0, 1, MIB))
@@ -82,18 +83,18 @@ def drawn(chance: random.Random, frame: Frame, **given: Any) -> Bundle:
 
 
 def one(size: int, program: Program, *frames: Frame, **given: Any) -> Bundle:
-    """Return a bundle of one target, whose bytes are never compared: its digest is one of zeros."""
+    """Return a bundle of one target; its digest is that of zeros, as its bytes are never compared."""
     return Bundle(list(frames), [target(size, program, len(frames))], **given)
 
 
 def target(size: int, program: Program, frames: int = 0) -> Target:
-    """Return a target of zeros; tails are as long as may be."""
+    """Return a target of zeros, with the longest tail that is allowed."""
     return Target(zeros(size), program, frames, tail=max(0, size - 64 * MIB))
 
 
 @cache
 def zeros(size: int) -> bytes:
-    """Return zeros, the same for each size."""
+    """Return zeros, the same object for each size."""
     return bytes(size)
 
 
@@ -291,7 +292,7 @@ ENCODERS: Final = tuple(
 
 
 def packed(chance: random.Random, tables: list[bytes], content: list[int], reencoders: set[int]) -> Bundle:
-    """Return a bundle of packings of zeros, whose output is not known: a wrong length ends it."""
+    """Return a bundle of recipes over zeros; their output is not known, so a wrong length ends the rebuild."""
     program = Program()
     total = 0
     for table, size in zip(tables, content, strict=True):
@@ -377,7 +378,7 @@ def slow_content(chance: random.Random) -> Bundle:
 
 
 def tangled(chance: random.Random, size: int) -> bytes:
-    """Return bytes of few kinds, in runs that are nearly like others."""
+    """Return bytes with few different values, in runs that are similar to each other."""
     kind = chance.randrange(4)
     if kind == 0:
         return bytes(chance.choices(b"ab", k=size))
@@ -419,14 +420,14 @@ def inner_payloads(chance: random.Random) -> Bundle:
 
 
 IN_BASE: Final = 0x40000000
-"""What a class puts there is the base's layer, not a section."""
+"""Key under which a class puts the base's layer, instead of a section."""
 
 
 # --- the manifest
 
 
 def hello(**given: Any) -> Bundle:
-    """Return a bundle that makes a few bytes."""
+    """Return a bundle with a target of a few bytes."""
     return one(5, Program().do("raw", raw=5, stream=1), Frame(b"\0" * 5, 5), **given)
 
 
@@ -856,7 +857,7 @@ LISTED: Final[set[str]] = set()
 
 
 def listed_class(draw: Draw) -> Draw:
-    """Note a class of bundles that are listed, not applied."""
+    """Register a class of bundles that are listed, not applied."""
     LISTED.add(draw.__name__)
     return bundle_class(draw)
 
@@ -918,7 +919,7 @@ def listed_text(chance: random.Random) -> Bundle:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What applying a bundle took: bytes of memory, seconds of CPU, and how it ended; and what is promised."""
+    """Cost of applying a bundle: bytes of memory, seconds of CPU, and exit status; and the promised maxima."""
 
     memory: int
     seconds: float
@@ -942,14 +943,14 @@ BASE: Final = base_of(bytes(MIB))
 
 
 def promised(bundle: bytes, made: int) -> tuple[int, float]:
-    """Return bytes of memory and seconds that a bundle which makes so many bytes may take (spec/dib.md, 10.1)."""
+    """Return the maximum bytes of memory and seconds for a bundle with ``made`` bytes of output (spec/dib.md, 10.1)."""
     manifest = min(int.from_bytes(bundle[24:32], "little"), 64 * MIB)
     nanoseconds = NANOSECONDS * (len(bundle) + manifest // COST_FACTOR) + NANOSECONDS_MADE * made
     return MOST_MEMORY + MEMORY_PER_MANIFEST_BYTE * manifest, SECONDS + nanoseconds / 1e9
 
 
 def take(bundle: bytes, made: int, base: bytes, name: str | None = None, limit: float = 300) -> Taken:
-    """Apply a bundle in a process of its own and measure it."""
+    """Apply a bundle in its own process and measure it."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, "bundle"), Path(folder, "base")]
         for path, content in zip(paths, (bundle, base), strict=True):
@@ -965,7 +966,7 @@ def take(bundle: bytes, made: int, base: bytes, name: str | None = None, limit: 
 
 
 def case(name: str, chance: random.Random) -> tuple[bytes, int, bytes, str | None]:
-    """Return a bundle of a class, how many bytes it claims to make, its base, and the name of the target to make."""
+    """Return a bundle of a class, the declared bytes of its targets, its base, and the name of the chosen target."""
     made = CLASSES[name](chance)
     chosen = None
     if len(made.targets) > 1:
@@ -980,7 +981,7 @@ def case(name: str, chance: random.Random) -> tuple[bytes, int, bytes, str | Non
 
 
 def run(seconds: float, seed: int, wanted: list[str]) -> int:
-    """Draw and measure until the time is over; print the worst of each class, and what broke the promise."""
+    """Generate and measure bundles until the time is over; print the worst of each class and all broken promises."""
     end = time.monotonic() + seconds
     worst: dict[str, list[float]] = {name: [0, 0, 0, 0, 0, 0] for name in wanted}
     broken = count = 0

@@ -1,7 +1,7 @@
-"""Bundles opened up, so that mutations of them lie behind the digests: ``Open.of``, ``Open.mutated``, ``Open.encode``.
+"""Opened bundles, so that mutations get right digests: ``Open.of``, ``Open.mutated``, ``Open.encode``.
 
-An opened bundle is its manifest as nested lists with the columns as numbers, and the bytes of its frames. Lengths and
-digests of frames, manifest and file follow when it is encoded again.
+An opened bundle is its manifest as nested lists, with the columns as numbers, and the bytes of its frames. Encoding
+computes the lengths and digests of frames, manifest and file again.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def sha256(data: bytes) -> bytes:
 
 
 def numbers_of(column: bytes) -> list[int]:
-    """Read LEB128 as far as it goes."""
+    """Read complete LEB128 numbers up to the end."""
     out, value, shift = [], 0, 0
     for byte in column:
         value |= (byte & 127) << shift
@@ -78,7 +78,7 @@ class Open:
 
     @classmethod
     def of(cls, bundle: bytes) -> Open:
-        """Open a sound bundle; any exception for another."""
+        """Open a valid bundle; raise any exception for another."""
         stored = int.from_bytes(bundle[16:24], "little")
         start = 64 + 8 + int.from_bytes(bundle[64:68], "little")
         return cls.parse(
@@ -87,7 +87,7 @@ class Open:
 
     @classmethod
     def parse(cls, manifest: bytes, rest: bytes) -> Open:
-        """Open a manifest and the frames behind it."""
+        """Open a manifest and the frames after it."""
         sections: dict[int, bytes] = dict(_unpacked(manifest))
         frames = []
         for length in numbers_of(_unpacked(sections[FRAMES])[3]):
@@ -96,7 +96,7 @@ class Open:
         return cls(sections, frames)
 
     def encode(self) -> bytes:
-        """Return the bundle, lengths and digests of frames and manifest as they are."""
+        """Return the bundle, with the actual lengths and digests of frames and manifest."""
         sections = dict(self.sections)
         try:
             table = _unpacked(sections[FRAMES])
@@ -104,11 +104,11 @@ class Open:
             table[10] = b"".join(map(sha256, self.frames))
             sections[FRAMES] = pack(table)
         except (ValueError, IndexError, TypeError, KeyError, msgpack.UnpackException):
-            pass  # what is no table of frames stays what it is
+            pass  # if it is not a table of frames, it stays unchanged
         return closed(pack([[number, sections[number]] for number in sorted(sections)]), b"".join(self.frames))
 
     def mutated(self, chance: random.Random, change: Change) -> Open:
-        """Return another bundle: a few changes of numbers, bytes and frames, most of them ones that fit together."""
+        """Return another bundle, with a few changes of numbers, bytes and frames; most of them are consistent."""
         new = Open(dict(self.sections), list(self.frames))
         for _ in range(1 + int(chance.expovariate(1))):
             kind = chance.random()
@@ -128,7 +128,7 @@ class Open:
         return new
 
     def with_output(self, target: int, out: bytes) -> Open:
-        """Return the same bundle with the digests that this output has."""
+        """Return the same bundle, with the digests of this output."""
         new = Open(dict(self.sections), list(self.frames))
         values = _unpacked(new.sections[TARGETS])
         value = values[target]
@@ -143,7 +143,7 @@ class Open:
 
 
 def closed(manifest: bytes, frames: bytes) -> bytes:
-    """Return a bundle of a manifest and its frames, header and digest made for them."""
+    """Return a bundle of a manifest and its frames, with a header and digest for them."""
     stored = zstandard.ZstdCompressor(level=1, write_content_size=True).compress(manifest)
     head = MAGIC + bytes((1, 0, 0, 0)) + bytes(4) + len(stored).to_bytes(8, "little")
     head += len(manifest).to_bytes(8, "little") + sha256(stored)
@@ -152,7 +152,7 @@ def closed(manifest: bytes, frames: bytes) -> bytes:
 
 
 def flipped(chance: random.Random, data: bytes) -> bytes:
-    """Change bytes without knowing what they mean."""
+    """Change bytes regardless of their meaning."""
     out = bytearray(data)
     for _ in range(chance.randrange(1, 4)):
         kind = chance.randrange(6)
@@ -178,7 +178,7 @@ def _unpacked(data: bytes) -> Any:
 
 
 def _changed(value: Any, number: int, chance: random.Random, change: Change) -> Any:
-    """Return a value of a section with one thing in it changed."""
+    """Return a value of a section with one change in it."""
     value = copy.deepcopy(value)
     if number == TARGETS and isinstance(value, list) and value and chance.random() < 0.85:
         target = chance.choice(value)
@@ -244,7 +244,7 @@ def _changed_column(column: bytes, chance: random.Random) -> bytes:
         other = chance.randrange(len(numbers))
         index %= len(numbers)
         numbers[index], numbers[other] = numbers[other], numbers[index]
-    elif kind < 0.5 and len(numbers) > 1:  # what one gets another loses: sums stay
+    elif kind < 0.5 and len(numbers) > 1:  # move an amount from one number to another: the sum stays
         one, other = chance.sample(range(len(numbers)), 2)
         amount = chance.choice((1, 2, 512, numbers[one] // 2))
         numbers[one], numbers[other] = max(0, numbers[one] - amount), numbers[other] + amount

@@ -1,7 +1,7 @@
-"""The kept corpora: for each target a tar of inputs in corpus/, compressed as a whole because they are so alike.
+"""The stored corpora: for each target, a tar of inputs in corpus/, compressed as a whole as inputs are very similar.
 
-``python -m tests.fuzz.corpus TARGET FOLDER`` puts the files of a folder into it that are no seeds, such as what
-``-merge=1`` left.
+``python -m tests.fuzz.corpus TARGET FOLDER`` writes the corpus of a target from the files of a folder, for instance the
+result of ``-merge=1``; seeds are left out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent / "corpus"
 
 
 def kept(target: str) -> Iterator[bytes]:
-    """Give the inputs that are kept for a target."""
+    """Yield the stored inputs of a target."""
     path = HERE / f"{target}.tar.xz"
     if path.exists():
         with tarfile.open(path) as archive:
@@ -30,7 +30,7 @@ def kept(target: str) -> Iterator[bytes]:
 
 
 def keep(target: str, inputs: set[bytes]) -> None:
-    """Keep these inputs and no others; the same ones give the same file."""
+    """Store these inputs and no others; the same inputs give the same file."""
     HERE.mkdir(exist_ok=True)
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
@@ -42,7 +42,7 @@ def keep(target: str, inputs: set[bytes]) -> None:
 
 
 def main() -> None:
-    """Keep the files of a folder that are no seeds."""
+    """Store the files of a folder that are not seeds."""
     _, target, folder = sys.argv
     inputs = {path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
     keep(target, inputs - set(targets.seeds(target)))

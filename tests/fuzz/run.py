@@ -1,6 +1,6 @@
-"""Fuzz one target: ``python -m tests.fuzz.run TARGET [FOLDER...] [-OPTION=VALUE...]``, the rest as libFuzzer has it.
+"""Fuzz one target: ``python -m tests.fuzz.run TARGET [FOLDER...] [-OPTION=VALUE...]``; options are libFuzzer's.
 
-It takes atheris (README.md says how). Without a folder, the corpus is a new one that begins with the seeds.
+Needs atheris (see README.md). Without a folder, a new corpus begins with the seeds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ with atheris.instrument_imports(include=["dibundle"]):
     import dibundle.codecs
     import dibundle.creating.compose
 
-    for package in (dibundle.codecs, dibundle.creating.compose):  # some are imported when needed: too late
+    for package in (dibundle.codecs, dibundle.creating.compose):  # else some are imported only later, uninstrumented
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
     from tests.fuzz import corpus, targets
@@ -29,7 +29,7 @@ LARGEST_INPUT = 40_000
 
 
 def main() -> None:
-    """Fill the first folder with seeds and what is kept, and let libFuzzer work."""
+    """Fill the first folder with the seeds and the stored inputs, and start libFuzzer."""
     name, *more = sys.argv[1:]
     if "-merge_inner=1" not in more:
         if not any(not item.startswith("-") for item in more):
@@ -39,7 +39,7 @@ def main() -> None:
         for data in (*targets.seeds(name), *corpus.kept(name)):
             (folder / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
     options = [f"-max_len={LARGEST_INPUT}", "-rss_limit_mb=2048", "-timeout=20", *more]
-    this = f"{sys.executable} -m tests.fuzz.run {name}"  # libFuzzer runs it again when it merges
+    this = f"{sys.executable} -m tests.fuzz.run {name}"  # libFuzzer starts it again for a merge
     if name in ("bundle", "listings"):
         atheris.Setup([this, *options], targets.TARGETS[name], custom_mutator=_mutated_bundle)
     else:
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _mutated_bundle(data: bytes, most: int, seed: int) -> bytes:
-    """Change what a bundle means, or (a quarter of the time) bytes anywhere in its input."""
+    """Change fields of a bundle, or (in a quarter of the calls) bytes anywhere in its input."""
     chance = random.Random(seed)
     if chance.random() < 0.75:
         try:

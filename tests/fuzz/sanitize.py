@@ -1,7 +1,7 @@
 """The C files under sanitizers: ``python -m tests.fuzz.sanitize [PYTEST ARGUMENT...]``, by default vectors and corpora.
 
-A copy of the package gets a library that clang built with the address and undefined-behaviour sanitizers, and tests
-run on it. Leaks are not looked for: Python itself has some. ``--fuzzer`` builds for libFuzzer and prints where.
+A copy of the package gets a library that clang built with the address and undefined-behaviour sanitizers, and tests run
+on it. Leaks are not checked: Python itself has some. ``--fuzzer`` builds for libFuzzer and prints the folder.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TESTS = (
 
 
 def build(folder: Path, flags: tuple[str, ...]) -> Path:
-    """Copy the package into a folder, with a library built with these flags; return that library."""
+    """Copy the package into a folder, build its library with these flags, and return the library's path."""
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
@@ -43,7 +43,7 @@ def build(folder: Path, flags: tuple[str, ...]) -> Path:
 
 
 def runtime() -> str:
-    """Return clang's shared address sanitizer, which has to be loaded before all else."""
+    """Return the path of clang's shared address sanitizer, which must be loaded first."""
     command = ["clang", f"-print-file-name=libclang_rt.asan-{os.uname().machine}.so"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
@@ -61,7 +61,7 @@ def main() -> int:
             "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
             "UBSAN_OPTIONS": "print_stacktrace=1",
             "DIB_SANITIZED": "1",
-            "PYTHONMALLOC": "malloc",  # so that each buffer has an end that is watched
+            "PYTHONMALLOC": "malloc",  # so that the sanitizer checks the end of each buffer
         }
         command = [
             sys.executable,

@@ -1,6 +1,7 @@
-"""The targets: each takes any bytes and says by an exception what did not hold. ``TARGETS`` has them by name.
+"""The targets: each takes any bytes and raises an exception if an invariant fails. ``TARGETS`` has them by name.
 
-For each input a decoder returns or raises ``DibError``, and where the reference decoder reads the same, both end alike.
+For each input, a decoder returns or raises ``DibError``. If the reference decoder reads the same format, both must have
+the same outcome.
 """
 
 from __future__ import annotations
@@ -61,9 +62,9 @@ from tests.fuzz.bundles import Open, closed
 from tests.images.contents import contents
 
 VECTORS = Path(__file__).parents[2] / "spec" / "vectors"
-LARGEST = 1 << 17  # bytes that a codec is asked to make: larger ones are for the vectors, and take the time of hundreds
-ASKED_LARGEST = 1 << 11  # and up to which the reference decoder is asked as well
-ASKED_SHARE = 8  # one input of so many is given to it as well: it takes a hundred times as long
+LARGEST = 1 << 17  # maximum bytes of a codec's output: larger ones take the time of hundreds; the vectors have them
+ASKED_LARGEST = 1 << 11  # maximum output for which the reference decoder runs as well
+ASKED_SHARE = 8  # it runs for one input in this many: it takes a hundred times as long
 SEEDS_LARGEST = 30_000
 FRAMES_LARGEST = 1 << 20  # of all frames of a bundle
 KNOWN_SECTIONS = range(1, 8)
@@ -74,7 +75,7 @@ TARGETS: dict[str, Target] = {}
 
 
 class BrokenError(AssertionError):
-    """An invariant does not hold."""
+    """An invariant failed."""
 
 
 def target(function: Target) -> Target:
@@ -83,7 +84,7 @@ def target(function: Target) -> Target:
 
 
 def outcome(call: Callable[[], Any]) -> object:
-    """Return what a call gives, or the class of the ``DibError`` that it raises."""
+    """Return the result of a call, or the class of the ``DibError`` that it raises."""
     try:
         value = call()
     except DibError as error:
@@ -92,7 +93,7 @@ def outcome(call: Callable[[], Any]) -> object:
 
 
 def both(call: Callable[[], Any], by_reference: Callable[[], bytes]) -> object:
-    """Return the outcome of a call, the same as the reference decoder's."""
+    """Return the outcome of a call; raise if the reference decoder's is different."""
     found, other = outcome(call), reference.outcome(by_reference)
     if found != (BundleError if other is None else other):
         raise BrokenError(f"dib: {found!r:.200}, reference decoder: {other!r:.200}")
@@ -122,7 +123,7 @@ def _codec(codec: int, data: bytes) -> object:
 
 
 def chosen(data: bytes, share: int = 1) -> bool:
-    """Whether this is one of the inputs that the reference decoder gets: the same ones each time."""
+    """Whether the reference decoder gets this input; the choice depends only on the input."""
     return zlib.crc32(data) % (share * ASKED_SHARE) == 0
 
 
@@ -131,7 +132,7 @@ def chosen(data: bytes, share: int = 1) -> bool:
 
 @cache
 def bases() -> tuple[tuple[Archive, ...], tuple[Archive, ...]]:
-    """Return the vectors' bases, all of which are given to each bundle: with a layer as it is, and compressed."""
+    """Return two sets of the vectors' bases, one with a compressed layer; each bundle gets all bases of a set."""
     base, raw, *others = (
         _opened((VECTORS / "base" / f"{name}.tar").read_bytes(), name)
         for name in ("base", "raw", "code", "zip", "other")
@@ -145,7 +146,7 @@ def _opened(data: bytes, name: str = "fuzz") -> Archive:
 
 
 class Unchecked(VerifiedOutput):
-    """Output whose digests may be wrong, so that a bundle is decoded to its end whatever it makes."""
+    """Output without checks of digests, so that a bundle is decoded to its end with any output."""
 
     def _check(self, *_: object) -> None:
         pass
@@ -158,13 +159,13 @@ def bundle_input(opened: Open, choice: int = 0) -> bytes:
 
 
 def opened_input(data: bytes) -> Open:
-    """Undo ``bundle_input``; any exception where it is none."""
+    """Undo ``bundle_input``; raise any exception for other bytes."""
     end = 4 + int.from_bytes(data[1:4], "little")
     return Open.parse(data[4:end], data[end:])
 
 
 def made(bundle: bytes, choice: int = 0, *, checked: bool = False) -> bytes:
-    """Return what a bundle makes of the vectors' bases."""
+    """Return the target that a bundle rebuilds from the vectors' bases."""
     before = rebuilding.VerifiedOutput
     rebuilding.VerifiedOutput = VerifiedOutput if checked else Unchecked  # type: ignore[misc]
     try:
@@ -184,7 +185,7 @@ def made(bundle: bytes, choice: int = 0, *, checked: bool = False) -> bytes:
 
 @target
 def bundle(data: bytes) -> object:
-    """A whole bundle behind its digests, which are made right."""
+    """A whole bundle, with its digests corrected."""
     try:
         encoded = opened_input(data).encode()
     except (ValueError, IndexError, TypeError, KeyError, OverflowError, msgpack.UnpackException):
@@ -196,7 +197,7 @@ def bundle(data: bytes) -> object:
 
 @target
 def listings(data: bytes) -> object:
-    """What is told of a bundle, with and without its base."""
+    """The listing of a bundle, with and without its base."""
     try:
         encoded = opened_input(data).encode()
     except (ValueError, IndexError, TypeError, KeyError, OverflowError, msgpack.UnpackException):
@@ -220,7 +221,7 @@ def listings(data: bytes) -> object:
 
 @target
 def manifest(data: bytes) -> object:
-    """A manifest by itself: what is accepted has one form."""
+    """A manifest by itself: an accepted one has only one byte form."""
     try:
         read = Manifest.decode(data, decoders.KNOWN, reencoders.KNOWN)
     except DibError:
@@ -235,7 +236,7 @@ def manifest(data: bytes) -> object:
 
 @target
 def head(data: bytes) -> object:
-    """A bundle's first bytes, as they are."""
+    """The head of a bundle, unchanged."""
     return outcome(lambda: BundleReader(io.BytesIO(data)).manifest)
 
 
@@ -307,7 +308,7 @@ def unpack_codec(data: bytes) -> object:
 
 @target
 def packers(data: bytes) -> object:
-    """The packers of streams: the first byte says which."""
+    """The packers of streams: the first byte selects one."""
     size, _, payload = _parted(data)
     return outcome(lambda: streams.unpack(payload[0] if payload else 0, payload[1:], size))
 
@@ -363,7 +364,7 @@ def modelled(data: bytes) -> object:
 
 @target
 def packings(data: bytes) -> object:
-    """A packing, its plain bytes and its content."""
+    """A recipe, its plain bytes and its content."""
     size, content, payload = _parted(data)
 
     def call() -> bytes:
@@ -386,7 +387,7 @@ def packings(data: bytes) -> object:
 
 @target
 def bodies(data: bytes) -> object:
-    """A deflate body: zlib takes it too and finds the same in it, and its recipe makes it again."""
+    """A deflate body: zlib decodes it to the same content, and its recipe gives the same body."""
     reader = inflate.Inflater()
     content = bytearray()
 
@@ -418,7 +419,7 @@ def bodies(data: bytes) -> object:
         return None
     if reader.used != len(data) - len(other.unused_data):
         raise BrokenError(f"{reader.used} bytes used, zlib {len(data) - len(other.unused_data)}")
-    if not chosen(data):  # all encoders at work take a hundred times as long
+    if not chosen(data):  # running all encoders takes a hundred times as long
         return None
     told = search.find([data], lambda piece: None)
     if told.recipe is not None:
@@ -430,7 +431,7 @@ def bodies(data: bytes) -> object:
 
 @target
 def encoded(data: bytes) -> object:
-    """Any content through any encoder is a body of that content."""
+    """Any content and encoder: the result is a body of that content."""
     if len(data) < 4:
         return None
     number = sorted(encoders.KNOWN)[data[0] % len(encoders.KNOWN)]
@@ -453,7 +454,7 @@ def encoded(data: bytes) -> object:
 
 @target
 def frames(data: bytes) -> object:
-    """A zstd layer: what is found makes the same bytes again, of the content that a library finds too."""
+    """A zstd layer: its recipe gives the same bytes, and libzstd decodes the same content."""
     with contextlib.closing(Spool(None)) as spool:
         found = outcome(lambda: unpack_frames(MemoryBytes(data), spool, most=LARGEST))
         if not isinstance(found, RecompressedLayer):
@@ -473,7 +474,7 @@ FRAMERS: Final = sorted({**framing.FAMILIES, **libzstd.FAMILIES})
 
 @target
 def framed(data: bytes) -> object:
-    """Any content through any encoder is a frame of that content."""
+    """Any content and encoder: the result is a frame of that content."""
     if len(data) < 4:
         return None
     family, level = FRAMERS[data[0] % len(FRAMERS)], 1 + (data[0] >> 4) % 4
@@ -505,7 +506,7 @@ def tars(data: bytes) -> object:
 
 @target
 def mended_tars(data: bytes) -> object:
-    """The same with checksums made right, so that changes get behind them."""
+    """The same with corrected checksums, so that mutations pass that check."""
     out = bytearray(data)
     for at in range(0, len(out) - 511, 512):
         if out[at + 257 : at + 262] == b"ustar":
@@ -544,7 +545,7 @@ def images(data: bytes) -> object:
 
 @target
 def created(data: bytes) -> object:
-    """Whatever two images hold, a bundle of the second makes it again: the first byte says how they are written."""
+    """Two images with any content: a bundle rebuilds the second one; the first byte selects the archive format."""
     _, before, after = _parted(data)
     how = data[0] if data else 0
     style, stored = STYLES[how % 5], (None, "gzip", "zstd")[how // 5 % 3]
@@ -563,7 +564,7 @@ def created(data: bytes) -> object:
 
 
 def _layer(data: bytes) -> bytes:
-    """Return a layer: the data as it is if it looks like a tar, else a file of each of its parts."""
+    """Return a layer: the data itself if it looks like a tar, else a tar with a file for each of its parts."""
     if data[257:262] == b"ustar":
         return data
     return build_layer([file(f"srv/{number}", part) for number, part in enumerate(data.split(SEPARATOR))])
@@ -571,7 +572,7 @@ def _layer(data: bytes) -> bytes:
 
 @target
 def archives(data: bytes) -> object:
-    """A file that is given as an archive, as it is; the images in it can be written in other forms."""
+    """Any file given as an archive; images found in it can be written in other formats."""
     file_of = os.memfd_create("fuzz")
     try:
         os.write(file_of, data[1:])
@@ -595,7 +596,7 @@ def archives(data: bytes) -> object:
 
 @target
 def compressed(data: bytes) -> object:
-    """What wraps archives: the first byte says what it is taken for, the second the size of pieces."""
+    """Compressed archives: the first byte selects the compression, the second the size of pieces."""
     kind = ("gzip", "bzip2", "xz", "zstd")[data[0] % 4] if data else "gzip"
     step = (1 + data[1]) * 8 if len(data) > 1 else 8
     body = data[2:]
@@ -618,7 +619,7 @@ def compressed(data: bytes) -> object:
 
 @target
 def signatures(data: bytes) -> object:
-    """Armor: what is accepted is the same when written again."""
+    """Armor: an accepted signature is the same when it is written again."""
     found = outcome(lambda: signing.Signature.parse(data))
     if isinstance(found, signing.Signature) and signing.Signature.parse(found.armored()) != found:
         raise BrokenError("a signature is another one when written again")
@@ -632,7 +633,7 @@ def signatures(data: bytes) -> object:
 
 
 def vectors() -> Iterator[tuple[bytes, bool]]:
-    """Give all vectors, and whether their base is the one with a compressed layer."""
+    """Yield all vectors, and whether their base is the one with a compressed layer."""
     index = json.loads((VECTORS / "index.json").read_text())
     for vector in (*index["ok"], *index["bad"]):
         yield (VECTORS / vector["bundle"]).read_bytes(), "base/raw.tar" in vector["bases"]
@@ -640,7 +641,7 @@ def vectors() -> Iterator[tuple[bytes, bool]]:
 
 @cache
 def _source_of_frames() -> tuple[tuple[int, int, bytes, bytes], ...]:
-    """Give codec, size, source and payload of every frame that the vectors have decoded, inner ones included."""
+    """Yield codec, size, source and payload of every frame that the vectors decode, inner ones included."""
     seen: dict[tuple[int, bytes, bytes], tuple[int, int, bytes, bytes]] = {}
     decode = decoders.decode
 
@@ -659,7 +660,7 @@ def _source_of_frames() -> tuple[tuple[int, int, bytes, bytes], ...]:
 
 
 def seeds(name: str) -> Iterator[bytes]:
-    """Give what fuzzing a target begins with."""
+    """Yield the seeds of a target."""
     codec_of = {
         **{"zstd": decoders.ZSTD, "zstd_prefix": decoders.ZSTD_PREFIX, "vcdiff_zstd": decoders.VCDIFF},
         **{"cover_codec": decoders.COVER, "relink_codec": decoders.RELINK, "unpack_codec": decoders.UNPACK},

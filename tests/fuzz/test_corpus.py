@@ -1,4 +1,4 @@
-"""The kept inputs and the seeds, one after the other: what CI does of fuzzing."""
+"""All stored inputs and seeds, one by one: the part of fuzzing that CI runs."""
 
 from __future__ import annotations
 
