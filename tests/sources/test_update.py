@@ -326,7 +326,9 @@ def unread(dib: Program, registry: Registry, files: Files, tmp_path: Path) -> li
     assert ended.code == 0, ended.err
     assert blobs(tmp_path / "out.tar") == blobs(files.archive(4))
     end = ", which the registry lists: it cannot be read"
-    return [line.removeprefix("dib: skipped ").removesuffix(end) for line in ended.err.splitlines() if line.endswith(end)]
+    return [
+        line.removeprefix("dib: skipped ").removesuffix(end) for line in ended.err.splitlines() if line.endswith(end)
+    ]
 
 
 OCI = "application/vnd.oci.image.manifest.v1+json"
