@@ -44,7 +44,7 @@ CHAIN_AMBIGUOUS: Final = Message(
 CHAIN_BROKEN: Final = Message(
     "chain.broken",
     "these sources do not reach all of the bundles: {told}",
-    hint="add the base of the first bundle, or the missing bundle between",
+    hint="add the base of the first bundle, or the bundle that is missing between two of them",
 )
 CHAIN_UNUSED: Final = Message(
     "chain.unused",
@@ -70,7 +70,7 @@ EXPECT_CLAIMED_IMAGE: Final = Message(
     "expect.claimed_image", "the bundle claims to rebuild {named}, but rebuilds another image"
 )
 EXPECT_NONE: Final = Message(
-    "expect.none", "no digest is expected", hint="omit expect, or pass an image ID or a digest"
+    "expect.none", "the set of expected digests is empty", hint="omit expect, or pass an image ID or a digest"
 )
 EXPECT_NOT_A_DIGEST: Final = Message(
     "expect.not_a_digest",
@@ -121,7 +121,7 @@ LIMIT_TEMPORARY_FILES: Final = Message(
     hint="to allow it: --max-size {kept_2}",
 )
 MANIFEST_RECOMPRESSED_CONTENT: Final = Message(
-    "manifest.recompressed_content", "a form of {size} bytes takes {content_size} bytes of content"
+    "manifest.recompressed_content", "a recipe uses {content_size} bytes of content, but the content has {size} bytes"
 )
 OPTION_AS_ONE_IMAGE: Final = Message(
     "option.as_one_image",

@@ -38,7 +38,7 @@ _GROUPS = {
         "apply": ("apply", "Rebuild an image archive from its base and a bundle."),
         "load": ("load", "Apply a bundle and load the image into an engine."),
         "update": ("update", "Fetch an image over the smallest chain of deltas."),
-        "verify": ("verify", "Check a bundle, with a base by a full rebuild."),
+        "verify": ("verify", "Check a bundle; with a base, rebuild it in full."),
     },
     "Look": {
         "inspect": ("inspect", "Show what a bundle needs and what it contains."),

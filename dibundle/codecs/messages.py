@@ -115,7 +115,8 @@ PAYLOAD_NUMBER_TOO_LONG: Final = Message(
     "payload.number_too_long", "malformed bundle: a number in a payload is too long"
 )
 PAYLOAD_RECOMPRESSED_PLAIN_SIZE: Final = Message(
-    "payload.recompressed_plain_size", "malformed bundle: a packing gives {plain} plain bytes for a frame of {size}"
+    "payload.recompressed_plain_size",
+    "malformed bundle: a packing has {plain} plain bytes, more than its frame of {size} bytes",
 )
 PAYLOAD_RECOMPRESSED_SIZE: Final = Message(
     "payload.recompressed_size", "malformed bundle: a packing gives other than the {size} bytes of its frame"
@@ -152,7 +153,7 @@ RECIPE_ENCODER_NOT_LISTED: Final = Message(
 )
 RECIPE_LITERAL_BYTES: Final = Message("recipe.literal_bytes", "{where} has {literals_count} bytes for {count} bits")
 RECIPE_NO_WHOLE_BYTE: Final = Message("recipe.no_whole_byte", "a compressed layer does not end with a whole byte")
-RECIPE_PADDING_NOT_ZERO: Final = Message("recipe.padding_not_zero", "{where} has bits behind its last one")
+RECIPE_PADDING_NOT_ZERO: Final = Message("recipe.padding_not_zero", "{where} has padding bits that are not zero")
 RECIPE_PLAIN_SIZE: Final = Message(
     "recipe.plain_size", "malformed bundle: a packing of {plain_size} plain bytes comes with {plain_count}"
 )

@@ -85,7 +85,8 @@ LIMIT_SEGMENTS: Final = Message(
     "limit.segments", "bundle over a limit: {segments} segments and {ranges_count} source ranges"
 )
 LIMIT_WORK: Final = Message(
-    "limit.work", "bundle over a limit: decoding costs {cost} bytes of work for a target of {size} bytes"
+    "limit.work",
+    "bundle over a limit: decoding costs {cost} units of work for a target of {size} bytes (spec/dib.md, 4.5)",
 )
 LIMIT_WRITTEN_MANIFEST: Final = Message(
     "limit.written_manifest",
@@ -217,7 +218,8 @@ PROGRAM_STREAM_EXHAUSTED: Final = Message(
     "program.stream_exhausted", "malformed bundle: its program asks for more of stream {stream} than there is"
 )
 PROGRAM_TEXT_SHARES_TOO_MUCH: Final = Message(
-    "program.text_shares_too_much", "malformed bundle: a text shares more with the last one than that has"
+    "program.text_shares_too_much",
+    "malformed bundle: a text repeats more bytes of the previous text than that text has",
 )
 PROGRAM_TEXT_TOO_LONG: Final = Message(
     "program.text_too_long", "malformed bundle: text longer than header field {name}"

@@ -44,7 +44,7 @@ ARCHIVE_LAYER_NOT_OCI: Final = Message(
 )
 ARCHIVE_NO_CONFIG: Final = Message("archive.no_config", "{names} has no config, so it cannot be converted")
 ARCHIVE_NO_IMAGE: Final = Message("archive.no_image", "it has no image")
-ARCHIVE_NOT_HERE: Final = Message("archive.not_here", "its bytes are not here")
+ARCHIVE_NOT_HERE: Final = Message("archive.not_here", "only its metadata is here, not its content")
 ARCHIVE_NOT_IMAGE: Final = Message("archive.not_image", "{name} is not an image archive: {reason}")
 ARCHIVE_NOT_TAR: Final = Message(
     "archive.not_tar", "{name} is not a tar archive ({problem})", hint="create an image archive: {save} FILE IMAGE"
@@ -237,7 +237,7 @@ TAR_MEMBERS: Final = Message("tar.members", "it has over {most} members")
 TAR_MODE: Final = Message("tar.mode", "the header at byte {at} has a mode of another type than its type flag")
 TAR_NO_LINK: Final = Message("tar.no_link", "the header at byte {at} has a link target, but is not a link")
 TAR_NAME: Final = Message("tar.name", "the name {name!r} is not a plain relative path")
-TAR_NAME_END: Final = Message("tar.name_end", "the name {name!r} has bytes behind its end")
+TAR_NAME_END: Final = Message("tar.name_end", "the name {name!r} is followed by bytes after its final NUL")
 TAR_NUMBER: Final = Message("tar.number", "the header at byte {at} has a number in an odd form")
 TAR_PAX_FIRST: Final = Message("tar.pax_first", "a PAX header comes before the member")
 TAR_PAX_KEY: Final = Message("tar.pax_key", "the PAX header at byte {at} has the key {found!r}")

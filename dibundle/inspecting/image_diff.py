@@ -40,7 +40,7 @@ _CONFIG_KEYS = ("architecture", "variant", "os", "os.version", "author")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """A setting of an image's config: JSON texts, None if it is missing."""
+    """A setting of an image's config: JSON texts; None if the image lacks the setting."""
 
     key: str
     old: str | None

@@ -27,12 +27,10 @@ BUNDLE_ALREADY_READ: Final = Message(
 BUNDLE_CLOSED: Final = Message(
     "bundle.closed", "this bundle is closed", hint="read its operations before closing it, or open it again"
 )
-LIMIT_ENTRIES: Final = Message(
-    "limit.entries", "an image has more than {max_entries:,} entries in its layers, counted for each layer"
-)
+LIMIT_ENTRIES: Final = Message("limit.entries", "the layers of an image have more than {max_entries:,} entries in all")
 LIMIT_LINES: Final = Message("limit.lines", "bundle over a limit: more than {max_lines:,} lines to list")
 LIMIT_SETTINGS: Final = Message(
-    "limit.settings", "the settings of an image's config are longer than {max_settings:,} characters, with their names"
+    "limit.settings", "the settings of an image's config, with their names, have more than {max_settings:,} characters"
 )
 LIMIT_WHITEOUTS: Final = Message(
     "limit.whiteouts", "an image has too many whiteouts, with paths that are too long, to be compared"

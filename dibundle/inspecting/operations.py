@@ -238,7 +238,7 @@ def _every_path(indexes: dict[int, TarIndex], operations: Sequence[Operation], s
 
 
 class _BaseEntries:
-    """The entries of the base's layers by the place of their blocks, with paths in the form of lines."""
+    """The entries of the base's layers by the position of their blocks; paths are cut as in lines."""
 
     def __init__(self, indexes: dict[int, TarIndex]) -> None:
         self._by_start: dict[tuple[int, int], Entry] = {}

@@ -103,7 +103,10 @@ def _data(page: Page) -> Iterator[str]:
 
 
 def _number(layers: dict[bytes, int], line: Line) -> int:
-    """Return the number of a line's layer; then follow "outside of layers" and, for deleted paths, none."""
+    """Return the number of a line's layer.
+
+    The next number is "outside of layers", the one after it "no layer" (deleted paths).
+    """
     if line.operation == "delete":
         return len(layers) + 1
     return layers.get(line.layer, len(layers)) if line.layer else len(layers)

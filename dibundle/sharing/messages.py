@@ -85,7 +85,7 @@ SIGN_KEY_OR_SIGNATURE: Final = Message(
     hint="{dib} sign --key ~/.ssh/id_ed25519 {bundle}",
 )
 SIGN_NO_PLACE: Final = Message(
-    "sign.no_place", "{name} is not a file, so its signature needs a file name", hint="add --detach -o FILE"
+    "sign.no_place", "{name} is not a file, so name a file for the signature", hint="add --detach -o FILE"
 )
 SIGN_STDIN: Final = Message("sign.stdin", "a bundle from stdin can only be signed with --detach")
 SIGN_WRAPPED: Final = Message(

@@ -181,7 +181,9 @@ POLICY_WRITABLE: Final = Message(
 )
 PROGRAM_CANNOT_RUN: Final = Message("program.cannot_run", "cannot run {command}: {reason}")
 PROGRAM_CANNOT_RUN_2: Final = Message("program.cannot_run", "cannot run {load_}: {reason}")
-PUSH_NAMES_DIGEST: Final = Message("push.names_digest", "{name} has a digest; a pushed bundle gets its own")
+PUSH_NAMES_DIGEST: Final = Message(
+    "push.names_digest", "{name} contains a digest, but the registry computes that of a pushed bundle"
+)
 REGISTRY_ACCESS: Final = Message(
     "registry.access", "{host}/{repository} refuses access: {reason}", hint="log in first: {docker} login {host}"
 )
@@ -287,7 +289,7 @@ LIMIT_CHAIN_MANIFESTS: Final = Message(
 )
 LIMIT_WRAPPED_BUNDLES: Final = Message(
     "limit.wrapped_bundles",
-    "{name} has more than {max_wrapped} different bundles, or {max_copies} in all, which one archive may hold",
+    "{name} has too many bundles: an archive may hold {max_wrapped} different ones, and {max_copies} in all",
 )
 LIMIT_WRAPPED_MANIFESTS: Final = Message(
     "limit.wrapped_manifests",
@@ -300,7 +302,7 @@ REGISTRY_TIME_LIMIT: Final = Message(
 )
 REGISTRY_TOKEN: Final = Message("registry.token", "the token server of {host}/{repository} sent no token")
 REGISTRY_TOKEN_REALM: Final = Message(
-    "registry.token_realm", "{host}/{repository} names {realm!r} for tokens, which is refused"
+    "registry.token_realm", "{host}/{repository} requests tokens from {realm!r}; dib refuses that address"
 )
 REGISTRY_UPLOAD_HOST: Final = Message(
     "registry.upload_host",

@@ -307,8 +307,9 @@ class _Opening:
     def open_waiting(self) -> None:
         """Open the archives among files; with signers, find the bundles in them.
 
-        If a signature is required, a file that may contain a bundle is unpacked within a ratio until a bundle is
-        accepted. A file beyond the ratio is then a base, unless it is named as a bundle or its place requires one.
+        If a signature is required, a file that may contain a bundle is unpacked to a limited ratio of its size until a
+        bundle is accepted. A file beyond the ratio is then a base, unless it is named as a bundle or its place requires
+        one.
         """
         refused: list[tuple[_Other, RatioError]] = []
         for other in self._waiting:

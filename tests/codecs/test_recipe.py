@@ -246,7 +246,7 @@ def test_edits_at_the_ends():
         (edited((1, 0, -8, b"a")), "edit 0 .* out of range"),
         (edited((1, 0, 9, b"a")), "edit 0 .* has 1 bytes for 9 bits"),
         (edited((1, 0, 8, b"ab")), "edit 0 .* has 2 bytes for 8 bits"),
-        (edited((1, 0, 7, b"\x80")), "edit 0 .* bits behind its last one"),
+        (edited((1, 0, 7, b"\x80")), "edit 0 .* padding bits that are not zero"),
         (edited((1, 0, 0, b"")), "edit 0 .* changes nothing"),
         (edited((0, 0, 8, b"a"), (0, 0, 8, b"a")), "edit 1 .* not apart"),
         (PLAIN._replace(encoder=99), "unknown encoder 99"),

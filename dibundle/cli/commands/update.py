@@ -26,7 +26,7 @@ from dibundle.sources.engines import ENGINES
 @click.option(
     "--engine",
     type=click.Choice(sorted(ENGINES)),
-    help="Default: that of an IMAGE, else docker, podman, ctr.",
+    help="Engine to load into. Default: that of an IMAGE, else docker, podman or ctr.",
 )
 @click.option("-o", "--output", metavar="FILE", help="Write the image archive to FILE, and load nothing.")
 @click.option("--dry-run", is_flag=True, help="Show what would be fetched.")

@@ -21,7 +21,7 @@ from dibundle.sources.access import Access
 from dibundle.sources.detect import firsts, is_named_so
 
 
-@click.command("verify", cls=Command, short_help="Check a bundle, with a base by a full rebuild.")
+@click.command("verify", cls=Command, short_help="Check a bundle; with a base, rebuild it in full.")
 @click.argument("bundles", nargs=-1, metavar="BUNDLE", required=True)
 @click.option("--base", "bases", multiple=True, metavar="BASE", help="Base for a full rebuild; may be repeated.")
 @max_size

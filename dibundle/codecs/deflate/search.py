@@ -23,7 +23,7 @@ _FREE: Final = 64 << 10  # literal bytes that any candidate may need,
 _SHARE: Final = 10  # plus one for this many bytes of the body,
 _MOST: Final = 8 << 20  # up to this maximum: they are held in memory
 _SEEKING: Final = 256 << 10  # extra while a run is lost: an encoder has to catch up before it can meet the body
-_TWINS: Final = 8 << 20  # content after which two that differ only in a parameter count as one
+_TWINS: Final = 8 << 20  # bytes of content after which candidates that differ only in a parameter count as one
 _NEAR: Final = 64  # bits: a shorter copy costs more than it saves
 
 
@@ -54,7 +54,7 @@ def find(body: Iterable[bytes], take: Callable[[bytes], object], candidates: Ite
 
 
 def probe(first: bytes, candidates: Iterable[Candidate] = CANDIDATES) -> list[Candidate]:
-    """Return the candidates that give the beginning of a body without a difference, by its first bytes.
+    """Return the candidates whose output equals the first bytes of a body.
 
     For most bodies, a megabyte leaves one candidate or none. Candidates with no output yet when the bytes end are
     included. If the body is damaged, returns none.

@@ -19,7 +19,7 @@ from dibundle.codecs.relink import AddressStep, Region
 
 FIRST_LEAST: Final = 64  # minimum bytes of an equal stretch in the first map
 STRIDE: Final = 4  # the first pass samples densely: 16 makes bundles of programs 0.7 % larger
-GAIN: Final = 3  # majority of addresses needed for a step that costs bytes
+GAIN: Final = 3  # votes by which an address step must lead to be worth its bytes
 _CODE: Final = (relink.X86, relink.X86_FIXED, relink.ARM, relink.RISCV, relink.THUMB)
 _CODES: Final = {elf.X86_64: relink.X86, elf.AARCH64: relink.ARM, elf.RISCV: relink.RISCV, elf.ARM: relink.THUMB}
 _SPACE: Final = 1 << 40  # size of the address space of each program;

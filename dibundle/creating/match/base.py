@@ -164,7 +164,7 @@ def _files(layer: Layer) -> Iterator[tuple[Entry, Mark | None]]:
 
 
 def _pair(index: BaseIndex, layer: Layer) -> list[Mark | None]:
-    """Return a mark for each entry whose content is that of the only file of the same size at its path."""
+    """Return a mark for each entry: its content equals that of the only base file with its path and size; else None."""
     windows: dict[int, Window] = {}
     window = Window(layer.source)
     marks: list[Mark | None] = []
