@@ -43,12 +43,12 @@ CHAIN_AMBIGUOUS: Final = Message(
 )
 CHAIN_BROKEN: Final = Message(
     "chain.broken",
-    "these sources do not reach all of the bundles: {told}",
+    "these sources lack an image that a bundle builds on: {told}",
     hint="add the base of the first bundle, or the bundle that is missing between two of them",
 )
 CHAIN_UNUSED: Final = Message(
     "chain.unused",
-    "these sources do not reach all of the bundles: {told}",
+    "these sources lack an image that a bundle builds on: {told}",
     hint="remove it if it is not needed; else add {need}, or the bundle that rebuilds it",
 )
 ENGINE_LAYER_ABSENT: Final = Message(

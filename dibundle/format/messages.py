@@ -72,7 +72,7 @@ LIMIT_OPERATIONS: Final = Message(
 )
 LIMIT_PLACED: Final = Message(
     "limit.placed",
-    "bundle over a limit: an object of {size:size} in compressed content of target {place_target}",
+    "bundle over a limit: an object of {size:size} is too large for its compressed place in target {place_target}",
 )
 LIMIT_RANGES: Final = Message("limit.ranges", "bundle over a limit: {sum} source ranges, at most {max_ranges}")
 LIMIT_RECIPE: Final = Message(
@@ -106,7 +106,7 @@ MANIFEST_COLUMN_TRUNCATED: Final = Message("manifest.column_truncated", "malform
 MANIFEST_EMPTY_SEGMENT: Final = Message("manifest.empty_segment", "malformed bundle: an empty segment")
 MANIFEST_FRAME: Final = Message("manifest.frame", "malformed bundle: frame {index} has {subject} {other}")
 MANIFEST_FRAMES_UNUSED: Final = Message(
-    "manifest.frames_unused", "malformed bundle: the targets do not use exactly the frames that there are"
+    "manifest.frames_unused", "malformed bundle: its targets use more or fewer frames than it has"
 )
 MANIFEST_IMAGE_DIGEST: Final = Message(
     "manifest.image_digest", "malformed bundle: an image ID or diffID that is no SHA-256"
@@ -155,7 +155,7 @@ PROGRAM_EMPTY_OPERATION: Final = Message(
 )
 PROGRAM_FRAME_EARLY: Final = Message("program.frame_early", "malformed bundle: frame {index} comes before it is needed")
 PROGRAM_FRAME_MISSING: Final = Message(
-    "program.frame_missing", "malformed bundle: its program asks for a frame behind the last"
+    "program.frame_missing", "malformed bundle: its program asks for more frames than the bundle has"
 )
 PROGRAM_FRAME_ORDER: Final = Message(
     "program.frame_order", "malformed bundle: frame {index} is needed before frame {entered}"

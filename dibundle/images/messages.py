@@ -188,7 +188,9 @@ PROFILE_DOCUMENT_SPELLING: Final = Message(
 )
 PROFILE_LAYOUT_VERSION: Final = Message("profile.layout_version", "oci-layout is not that of version 1.0.0")
 PROFILE_LEGACY: Final = Message("profile.legacy", "it has files of an old docker save, but no manifest.json")
-PROFILE_MANIFEST_ABSENT: Final = Message("profile.manifest_absent", "{where} is not there: an engine may have it")
+PROFILE_MANIFEST_ABSENT: Final = Message(
+    "profile.manifest_absent", "{where} is not in the archive, but an engine may already have it"
+)
 PROFILE_MEDIA_TYPE: Final = Message("profile.media_type", "{where} has the media type {media_type!r}")
 PROFILE_NAME_TWICE: Final = Message("profile.name_twice", "two members have the name {name!r}")
 PROFILE_NO_IMAGE: Final = Message("profile.no_image", "{where} leads to no image that is there")
@@ -234,7 +236,7 @@ TAR_LINK_SIZE: Final = Message("tar.link_size", "a link or folder at byte {at} h
 TAR_MAGIC: Final = Message("tar.magic", "the header at byte {at} is neither ustar's nor GNU tar's")
 TAR_MEMBER_SIZE: Final = Message("tar.member_size", "the header at byte {at} has a size in an odd form")
 TAR_MEMBERS: Final = Message("tar.members", "it has over {most} members")
-TAR_MODE: Final = Message("tar.mode", "the header at byte {at} has a mode of another type than its type flag")
+TAR_MODE: Final = Message("tar.mode", "the header at byte {at} has a mode whose file type differs from its type flag")
 TAR_NO_LINK: Final = Message("tar.no_link", "the header at byte {at} has a link target, but is not a link")
 TAR_NAME: Final = Message("tar.name", "the name {name!r} is not a plain relative path")
 TAR_NAME_END: Final = Message("tar.name_end", "the name {name!r} is followed by bytes after its final NUL")

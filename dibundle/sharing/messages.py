@@ -68,7 +68,7 @@ REGISTRY_TOO_LARGE: Final = Message(
 )
 SIGN_DETACHED_IN_REGISTRY: Final = Message(
     "sign.detached_in_registry",
-    "{bundle} is in a registry, so its signature needs a file",
+    "{bundle} is in a registry, so its detached signature must be written to a file",
     hint="name the file: {dib} {words}",
 )
 SIGN_IN_REGISTRY: Final = Message(

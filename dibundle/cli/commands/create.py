@@ -41,14 +41,14 @@ LEAST_PART: Final = 65536
     type=click.Choice(choose.PROFILES),
     default="full",
     show_default=True,
-    help="core: bundles for simple readers, of zstd and VCDIFF patches alone; larger.",
+    help="core: only zstd and VCDIFF patches, for simple readers; the bundles are larger.",
 )
 @click.option(
     "--names",
     type=click.Choice(["auto", "all", "none"]),
     default="auto",
     show_default=True,
-    help="Names to store for listings; auto: up to 5 % of the bundle or 2 kB.",
+    help="Names to store for listings; auto: if they add at most 5 % of the bundle or 2 kB.",
 )
 @click.option("--workers", type=click.IntRange(0, 256), default=0, help="Number of threads. Default: one per core.")
 @click.option("--inventory", metavar="FILE", help="Use only base layers in this inventory of the receiver.")
@@ -86,7 +86,7 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Create the bundle OUT, from which the archive TARGET can be rebuilt where the images of BASE are.
+    """Create the bundle OUT. Whoever has the images of BASE can rebuild the archive TARGET from it.
 
     \b
         dib create old.tar new.tar update.dib
