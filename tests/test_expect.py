@@ -72,7 +72,7 @@ def test_takes_the_image_that_is_expected(style, tmp_path: Path) -> None:
 def test_refuses_an_image_beside_one_that_is_absent(tmp_path: Path) -> None:
     """An engine that has it may prefer it; only its config tells for what platform."""
     target = docker_save_part(NEW)
-    with pytest.raises(UnexpectedError, match="is not there"):
+    with pytest.raises(UnexpectedError, match="is not in the archive"):
         made(tmp_path, target, image_id(NEW))
     assert made(tmp_path, target, hashlib.sha256(target).digest()) == target
 

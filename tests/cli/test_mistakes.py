@@ -186,7 +186,7 @@ MISTAKES: list[tuple[str, int, str, str]] = [
         "sign --key KEY --detach docker://registry.example/app:1-2",
         *(
             2,
-            "in a registry, so its signature",
+            "in a registry, so its detached signature",
             "dib sign --key KEY --detach docker://registry.example/app:1-2 -o update.dib.sig",
         ),
     ),

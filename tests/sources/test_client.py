@@ -325,7 +325,7 @@ def test_redirects_in_a_circle(repository, registry):
 @pytest.mark.parametrize("realm", ["file:///x", "ftp://127.0.0.1/", ""])
 def test_realms_that_are_not_asked(repository, registry, realm):
     registry.hook = lambda request: request.fail(401, WWW_Authenticate=f'Bearer realm="{realm}"')
-    with pytest.raises(RegistryError, match="which is refused"):
+    with pytest.raises(RegistryError, match="dib refuses that address"):
         fetch(repository)
 
 
