@@ -7,10 +7,9 @@ digests of blobs. If neither exists, it may be an archive of docker before 1.10.
 from __future__ import annotations
 
 from dibundle.errors import ArchiveError
-from dibundle.files import compression
 from dibundle.images import docker, guess, legacy, messages
 from dibundle.images.archive import Archive
-from dibundle.images.claims import Claims, ImageDraft, named_digest
+from dibundle.images.claims import Claims, ImageDraft
 from dibundle.images.members import Members
 from dibundle.images.model import Blob, Image, ImageArchive
 from dibundle.images.oci_layout import OciLayout
@@ -45,18 +44,6 @@ def blobs_of(archive: Archive) -> ImageArchive:
     An archive is read for them once: each bundle of a chain searches all archives that earlier bundles rebuilt.
     """
     return archive.blobs or read_images(archive)._replace(images=())
-
-
-def read_members(archive: Archive) -> ImageArchive:
-    """Return all regular members as layers, whatever documents call them, without images."""
-    members = Members(archive)
-    blobs = []
-    for entry in archive.index.entries:
-        if entry.is_file:
-            packing = compression.sniff(members.head(entry, 16))
-            packing = packing if packing in ("gzip", "zstd") else None
-            blobs.append(Blob(entry, "layer", packing, named_digest(entry.path), None))
-    return ImageArchive(archive, (), tuple(blobs), None)
 
 
 def _docker_drafts(claims: Claims) -> tuple[list[object] | None, list[ImageDraft]]:
