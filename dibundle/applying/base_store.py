@@ -59,7 +59,7 @@ class _Budget:
         return self._left <= 0 and self._floor[0] <= 0
 
     def spend(self, size: int) -> bool:
-        """Count decompressed bytes; return whether as many were left."""
+        """Subtract decompressed bytes; return whether that many were left."""
         of_floor = min(max(0, size - self._left), size)
         self._left -= size - of_floor
         self._floor[0] -= of_floor

@@ -262,7 +262,7 @@ def _made(manifest: Manifest) -> Iterator[bytes]:
 
 
 def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader]) -> list[Archive]:
-    """Return stand-ins for a bundle's targets; the first claims the layers that ``waiting`` bundles build on."""
+    """Return stand-ins for a bundle's targets; the first one claims to have what ``waiting`` bundles build on."""
     from dibundle.images.stand_in import stand_in
 
     manifest = bundle.manifest

@@ -99,7 +99,7 @@ def verified_digests(target: Target) -> dict[tuple[int, int], bytes]:
 
 
 class Judgement:
-    """Checks of a bundle's targets; all of them share the limits of one."""
+    """Checks of a bundle's targets; all targets share the limits for a single one."""
 
     def __init__(self, expectation: Expectation, tmp: str | None) -> None:
         self._expectation = expectation

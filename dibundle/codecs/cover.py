@@ -307,7 +307,7 @@ def _place(columns: list[array[int]], source_size: int, covered: int, target_siz
 
 
 def _split(source: Buffer, target: bytes, rows: array[int]) -> tuple[bytearray, bytearray]:
-    """Return the difference over the covers and the literals between them."""
+    """Return the difference within the covers, and the literals between the covers."""
     covered = sum(rows[2::3])
     difference, literals = unfilled(covered), unfilled(len(target) - covered)
     LIBRARY.dib_cover_split(

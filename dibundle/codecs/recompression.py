@@ -1,8 +1,8 @@
 """Recompression recipes: how content becomes the same compressed bytes, piece by piece (spec/dib.md, section 5.1).
 
 A recompression recipe is a list of parts. *Plain* parts have their bytes given. A *body* is a deflate stream or a zstd
-frame that an encoder makes of a stretch of content, by a :class:`Recipe` of its own. A gzip layer is a plain header, a
-body and a plain trailer; a jar has hundreds of each.
+frame: an encoder makes it from a stretch of content, with a :class:`Recipe` for this body. A gzip layer is a plain
+header, a body and a plain trailer; a jar has hundreds of each.
 """
 
 from __future__ import annotations

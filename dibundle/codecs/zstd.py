@@ -54,7 +54,7 @@ class Blocks:
 
 
 def _fast_search(level: int, reach: int) -> dict[str, int]:
-    """Return tables that cover a prefix at the fast levels; their own tables are too small and forget most of it.
+    """Return tables that cover a prefix at the fast levels; zstd's own are too small and forget most of it.
 
     Measured on 128 MB of changed files (python-app), bytes and CPU seconds:
 

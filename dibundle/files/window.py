@@ -11,9 +11,8 @@ _LEAST = 4 << 10
 class Window:
     """A read-ahead window over a source; for one thread at a time. Larger reads bypass the window.
 
-    If a read continues at the window's end, or no further behind it than the window reads ahead, the distance of
-    read-ahead doubles. Any other read halves it. So distant places cost no long reads, and consecutive small files cost
-    few reads.
+    If a read begins at the window's end, or at most the current read-ahead distance behind it, this distance doubles.
+    Any other read halves it. So distant places cost no long reads, and consecutive small files cost few reads.
     """
 
     def __init__(self, source: ReadAt) -> None:

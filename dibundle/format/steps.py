@@ -101,7 +101,7 @@ class Repeat(NamedTuple):
 
 
 class Begin(NamedTuple):
-    """Beginning of content, up to the next :class:`End`, that a recipe recompresses into ``packed`` bytes.
+    """Start of content that lasts up to the next :class:`End`; a recipe recompresses it into ``packed`` bytes.
 
     The recipe and its plain bytes are the next ``packing`` bytes of the text stream.
     """

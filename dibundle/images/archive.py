@@ -60,7 +60,7 @@ class Archive:
 
     @property
     def is_of_bundle(self) -> bool:
-        """Whether the maker of a bundle controls its content."""
+        """Whether the maker of a bundle controls this archive's content."""
         return self.is_made or self.carries
 
     def forget(self) -> None:

@@ -25,7 +25,7 @@ _BLOB_NAME: Final = re.compile(rb"blobs/sha256/([0-9a-f]{64})")
 
 
 class ImageDraft(NamedTuple):
-    """An image whose parts are still members."""
+    """An image whose parts are members, not blobs yet."""
 
     names: tuple[str, ...]
     config: Entry | None

@@ -172,9 +172,10 @@ def assemble(
 
     ``left_out``: layers that the receiver has, by diffID, in the stored form of the receiver's archives. They are
     described, but their content is left out. The image's own manifest is kept if it lists exactly this config and these
-    layers; otherwise, a new one is written. If it ``is_manifest_expected``, ``ArchiveError`` is raised instead, but the
-    manifest may list a left-out layer under another digest than the receiver's. A manifest with annotations is kept if
-    it is expected, or ``are_annotations_known``: engines show annotations, and nobody vouches for them.
+    layers; otherwise, a new one is written. With ``is_manifest_expected``, ``ArchiveError`` is raised instead of
+    writing a new one; the expected manifest may list a left-out layer under another digest than the receiver's. A
+    manifest with annotations is kept if it is expected, or ``are_annotations_known``: engines show annotations, and
+    nobody vouches for them.
     """
     config = StrictConfig(pins.config, "config")
     left_out = left_out or {}

@@ -254,7 +254,8 @@ class Judge:
     ) -> None:
         """Check the manifest or the index that a descriptor leads to.
 
-        An engine may already have a missing manifest, for a platform that only its config names, and prefer it.
+        An engine may already have a manifest that is missing here, for a platform that only its config names, and may
+        prefer it.
         """
         is_index = descriptor.media_type in strict.INDEX_TYPES
         if not is_index and descriptor.media_type not in strict.MANIFEST_TYPES:
@@ -353,7 +354,8 @@ def layer_compression(head: bytes) -> str | None:
 class Pool:
     """The budget left for all archives that are checked together, in bytes.
 
-    ``excess``: content of layers beyond :data:`MAX_EXPANSION` times their sizes. ``documents``: documents read again.
+    ``excess``: content of layers beyond :data:`MAX_EXPANSION` times their sizes. ``documents``: bytes of documents read
+    again.
     """
 
     def __init__(self, excess: int = MAX_EXCESS) -> None:

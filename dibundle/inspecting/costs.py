@@ -1,4 +1,4 @@
-"""Costs of operations: the share, by size, of the frames that hold their content."""
+"""Cost of an operation: its share, by size, of the stored bytes of the frames with its content."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _REINSTALL = f"in a checkout of dib: {install_hint('--force-reinstall .')}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorCheck:
-    """One check: ``found``, and what it ``means`` if it failed; ``vital``: create or apply needs it."""
+    """One check: what was ``found``, and what a failure ``means``; ``vital``: create or apply needs this."""
 
     name: str
     state: State

@@ -29,7 +29,7 @@ from dibundle.sources.opening import Source, open_archives
 _WHITEOUT = b".wh."
 _MAX_ENTRIES = 1 << 24
 _MAX_COMPARED = 1 << 32
-"""Maximum bytes of paths that are compared with whited-out paths: this takes a few seconds."""
+"""Maximum bytes of paths that are compared with whited-out paths: comparing so many takes a few seconds."""
 _MAX_SETTINGS = 16 << 20
 """Maximum characters of a config's settings with their names: each member of an object repeats the object's name."""
 _OPAQUE = b".wh..wh..opq"

@@ -83,7 +83,7 @@ class _Demand(NamedTuple):
 
 
 class SignatureCheck:
-    """Checks the signatures of bundles, for each header until one is accepted, and remembers the signers.
+    """Checks the signatures of bundles until one is accepted for a header, and remembers the signers.
 
     The signature covers the header, which commits to the whole bundle except its signature. So a trusted header stays
     trusted, whatever signature a copy of the bundle has. Otherwise, an attacker who varies the signature could make

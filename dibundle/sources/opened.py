@@ -38,10 +38,10 @@ class OpenedSources:
 
     ``placed`` has the archives by their places among the sources; they are opened in another order. ``engines`` have
     not saved their images yet. ``wrapped``: the archives that contained bundles. ``within``: the streams of these
-    bundles, by ``id``. ``identities`` are those of files, with their names. ``bundle_sizes``: sizes of known streams,
-    by ``id``, because several sources may have one name, such as bundles in an archive, or stdin and a file called
-    "stdin". ``spare_streams``: bundles among candidates for a base, by ``id``; ``spare`` has these bundles, once they
-    are read.
+    bundles, by ``id``. ``identities`` maps the identities of files to their names. ``bundle_sizes``: sizes of known
+    streams, by ``id``, because several sources may have one name, such as bundles in an archive, or stdin and a file
+    called "stdin". ``spare_streams``: bundles among candidates for a base, by ``id``; ``spare`` has these bundles, once
+    they are read.
     """
 
     signatures: SignatureCheck

@@ -20,10 +20,10 @@ _NO_MEMORY: Final = -2
 class Inflater:
     """One body, fed in pieces.
 
-    ``feed`` returns at most ``limit`` bytes of content. While it returns bytes, ``feed(b"")`` returns more from the
-    input it holds. An empty result means that more input is needed, or that the body has ended (``ended``); ``used`` is
-    then the size of the body in bytes. Bytes behind the end are discarded. ``sure_bits``: bits that belong to the body
-    in any case. ``first_tokens``: literals and matches of the first block so far.
+    ``feed`` returns at most ``limit`` bytes of content. While ``feed`` returns bytes, ``feed(b"")`` returns more from
+    the input that it holds. An empty result means that more input is needed, or that the body has ended (``ended``);
+    ``used`` is then the size of the body in bytes. Bytes behind the end are discarded. ``sure_bits``: bits that belong
+    to the body in any case. ``first_tokens``: literals and matches of the first block so far.
     """
 
     def __init__(self) -> None:

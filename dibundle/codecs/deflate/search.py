@@ -22,7 +22,7 @@ _WAITING: Final = 32 << 20  # maximum bytes of the body, or 512 times its blocks
 _FREE: Final = 64 << 10  # literal bytes that any candidate may need,
 _SHARE: Final = 10  # plus one for this many bytes of the body,
 _MOST: Final = 8 << 20  # up to this maximum: they are held in memory
-_SEEKING: Final = 256 << 10  # extra while a run is lost: an encoder has to catch up before it can meet the body
+_SEEKING: Final = 256 << 10  # extra bytes while a run is lost: its encoder has to catch up before it can meet the body
 _TWINS: Final = 8 << 20  # bytes of content after which candidates that differ only in a parameter count as one
 _NEAR: Final = 64  # bits: a shorter copy costs more than it saves
 
@@ -76,9 +76,10 @@ def probe(first: bytes, candidates: Iterable[Candidate] = CANDIDATES) -> list[Ca
 class Search:
     """``find`` in pieces.
 
-    Candidates start when there is content behind the first block: its end rules out most of them. A layer of 62 to 82
-    MB by a writer that is no candidate (17 were tried: pigz, igzip, zlib-ng, libdeflate, zlib with other settings)
-    costs 0.001 to 0.12 s. If all candidates run from the start, pigz' and zlib-ng's layers cost 0.1 to 0.7 s.
+    Candidates start when there is content behind the first block: the place where it ends rules out most of them. A
+    layer of 62 to 82 MB by a writer that is no candidate (17 were tried: pigz, igzip, zlib-ng, libdeflate, zlib with
+    other settings) costs 0.001 to 0.12 s. If all candidates run from the start, pigz' and zlib-ng's layers cost 0.1 to
+    0.7 s.
     """
 
     def __init__(self, candidates: Iterable[Candidate] = CANDIDATES) -> None:

@@ -16,7 +16,7 @@ from dibundle.codecs.encode import anchors
 from dibundle.codecs.encode.remainder import LONG, SHORT, Remainder
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
 
-IN_PLACE: Final = 1 / 2048  # maximum share of a target without anchors at which a full search finds nothing more
+IN_PLACE: Final = 1 / 2048  # if anchors leave no more of a target uncovered, a full search would find nothing more
 STRIDE: Final = 16
 """Distance of the source's places in the table.
 

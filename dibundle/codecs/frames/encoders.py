@@ -47,7 +47,7 @@ _NO_MEMORY: Final = -2
 
 
 class FrameEncoder:
-    """An encoder of frames, one after the other. The sizes of the pieces of content do not change a frame."""
+    """An encoder of frames, one after the other. Content cut into other pieces gives the same frame."""
 
     def __init__(self, encoder: int, level: int, first: int = 0, *, tested: bool = True) -> None:
         """Create an encoder; if ``tested``, raise ``FileError`` if it gives wrong bytes on this machine."""

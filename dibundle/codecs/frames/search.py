@@ -218,7 +218,7 @@ def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, sta
 
 
 def _may_be_slow(candidate: FrameCandidate, layout: Layout, probe: _Probe) -> bool:
-    """Whether a slow level of libzstd may have written a beginning: fast levels give more bytes, or hardly fewer."""
+    """Whether a slow level of libzstd may have written a beginning: a fast level's is larger, or hardly smaller."""
     encoder = candidate.highest_fast().open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)
     return len(probe.real) <= len(encoder.write(probe.content) + encoder.flush()) * _BETTER

@@ -63,7 +63,7 @@ class TargetSide:
 
 @dataclass(slots=True, kw_only=True)
 class BaseSide:
-    """The content to build on: the bases, with ``own`` layers, and each target for later ones.
+    """The content to build on: the bases (``own``: their layers), and for each target also the earlier targets.
 
     ``known`` has the content that can be referenced as a whole, by digest: (kind, source). It has only layers, which
     every archive of an image contains in any form, and also stored forms of compressed layers. Manifests differ from
@@ -206,7 +206,7 @@ def _unpack(
     """Return the new compressed layers that can be recompressed, by digest, and the other compressed ones."""
     new = [blob for blob in blobs if blob.blob.kind == "layer" and blob.blob.compression and blob.digest not in known]
     new = list({blob.digest: blob for blob in new}.values())
-    stored = sum(blob.source.size for blob in blobs)  # of all blobs: each target has its share, and each layer
+    stored = sum(blob.source.size for blob in blobs)  # of all blobs: each layer gets its share of the target's limit
 
     def most(blob: StoredBlob) -> int | None:
         return None if reading.most_unpacked is None else reading.most_unpacked * blob.source.size // max(1, stored)

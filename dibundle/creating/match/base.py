@@ -222,7 +222,7 @@ class BaseIndex:
         self.layers: list[Layer] = []
         self.images: list[int] = []  # for each layer, the number of its image
         self._by_path: dict[bytes, Place | Places] = {}
-        self._by_content: dict[Mark, Place | Places] = {}  # a place that stands for itself is not in here
+        self._by_content: dict[Mark, Place | Places] = {}  # a place that would lead only to itself is left out
         self._names: dict[bytes, tuple[bytes, ...]] = {}
 
     def add(self, layers: Iterable[Layer]) -> None:

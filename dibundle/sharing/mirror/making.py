@@ -354,7 +354,7 @@ class Maker:
         speed = self._downloads.speed(making.place) or FAST
         own = self._speeds.get(making.place.host, SPEED)
         if self._options.prefer == "speed" and size / speed + whole / own >= whole / speed:
-            self._speeds[making.place.host] = own + (SPEED - own) / 16  # else one slow rebuild would be the last
+            self._speeds[making.place.host] = own + (SPEED - own) / 16  # else a slow rebuild would stop all later ones
             raise _NoWayError("fetching the layers is faster")
 
     def _fetch(self, found: _Found, fetched: FetchedBundles, counted: set[bytes], context: Context) -> list[Spool]:

@@ -89,7 +89,7 @@ class Repository:
         return self._transport.received
 
     def manifest(self, wanted: str) -> RemoteManifest:
-        """Return the manifest of a tag or digest; raise :class:`RegistryError` if it is missing or another one."""
+        """Return the manifest of a tag or digest; raise :class:`RegistryError` if missing or of another digest."""
         found = self.find(wanted)
         if found is None:
             raise self._transport.failed(messages.REGISTRY_NOT_FOUND, wanted=wanted)

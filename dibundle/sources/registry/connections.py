@@ -22,7 +22,7 @@ ADDRESSES: Final = 8  # maximum addresses of a host that are tried, all within t
 
 
 class CheckPlace(Protocol):
-    """Refuses kinds of addresses that a host has, or that it was reached at, before a byte is sent."""
+    """Refuses a host, before a byte is sent, for the kinds of its addresses, or of the one that was reached."""
 
     def __call__(self, host: str, addresses: set[str], /, *, is_reached: bool) -> None:
         """Raise ``RegistryError`` for kinds that this host may not have."""

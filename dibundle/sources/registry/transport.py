@@ -1,9 +1,9 @@
 """HTTP to one repository of a registry: with login, retries where they help, and limits.
 
 Credentials go only to the registry itself and to the token server that it names: over TLS, or without TLS if the
-registry is contacted without it. They never follow a redirect to another host. Nothing goes from https to http, or to
-addresses of this machine or its link (metadata of clouds) that a remote registry names. Uploads go only to the
-registry.
+registry is contacted without it. They never follow a redirect to another host. Nothing is sent from https on to http.
+If a remote registry names an address of this machine or its link (metadata of clouds), nothing is sent to it. Uploads
+go only to the registry.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ PIECE: Final = 256
 _AGAIN: Final = (429, 500, 502, 503, 504)
 _MOVED: Final = (301, 302, 303, 307, 308)
 _MOST_PAUSE: Final = 30.0
-_PATIENCE: Final = 5  # timeouts that a whole document may take
+_PATIENCE: Final = 5  # maximum time for a whole document, in timeouts
 _PARAMETER: Final = re.compile(r'(?<![a-zA-Z_])([a-zA-Z_]{1,64})="([^"]{0,4096})"')
 _LONGEST_CHALLENGE: Final = 8192
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
@@ -189,7 +189,7 @@ class Transport:
         body: bytes | None = None,
         tries: int | None = None,
     ) -> Answer:
-        """Send a request, again if the registry fails, and return its answer with any status.
+        """Send a request, repeat it if the registry fails, and return the answer, whatever its status.
 
         Raises :class:`RegistryError` if it keeps failing, refuses the login, or answers more than ``SMALL`` bytes.
         """
