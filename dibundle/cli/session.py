@@ -77,7 +77,7 @@ _REGISTRIES: Final = (
         help=f"Least bytes per second from a registry. Default: {MIN_RATE}.",
     ),
 )
-_TMP: Final = click.option("--tmp", metavar="DIR", help="Folder for temporary files.")
+_TMP: Final = click.option("--tmp", metavar="DIR", help="Folder for temporary files. Default: $TMPDIR, else /var/tmp.")
 PLATFORM: Final = "Platform to export if the source is an image in an engine or a registry."
 
 base = click.option(

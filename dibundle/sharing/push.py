@@ -100,7 +100,7 @@ def _subject(
         return makes[0]
     context.progress.note(
         f"{reference.host}/{reference.repository} has no image that the bundle rebuilds, under any tag that the bundle"
-        " lists: only its own name leads to the bundle; push the image, then the bundle again"
+        "  lists: only its own name leads to the bundle; push the image first, or name it: --subject TAG"
     )
     if reference.tag is None:
         raise UsageError(messages.PUSH_NO_NAME, bundle=shell_words(shown), name=shell_words(name + ":TAG"))

@@ -18,7 +18,7 @@ _MARKS = {"ok": "ok", "missing": "-", "broken": "!"}
 
 
 @click.command("doctor", cls=Command, short_help="Check what works on this machine.")
-@click.option("--tmp", metavar="DIR", help="Folder for temporary files.")
+@click.option("--tmp", metavar="DIR", help="Folder for temporary files. Default: $TMPDIR, else /var/tmp.")
 @console_options(progress=False)
 def command(tmp: str | None, console: Console) -> None:
     """Check libraries, encoders, disk, policy, tools and engines on this machine, and show how to fix what fails.

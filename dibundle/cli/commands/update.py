@@ -28,7 +28,12 @@ from dibundle.sources.engines import ENGINES
     type=click.Choice(sorted(ENGINES)),
     help="Engine to load into. Default: that of an IMAGE, else docker, podman or ctr.",
 )
-@click.option("-o", "--output", metavar="FILE", help="Write the image archive to FILE, and load nothing.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Write the image to FILE, as an archive of its blobs in the registry; load nothing.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be fetched.")
 @max_size
 @session(signatures=True, expect=True, platform="Platform to fetch if the reference is an index.")
