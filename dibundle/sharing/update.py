@@ -168,6 +168,8 @@ class _Update:
         self.is_here = output is None and not for_file and self._has_image()
         if self.is_here:
             return
+        if any(map(is_reference, names)):
+            context.progress.note("a base in a registry is downloaded first, which no size below includes")
         opened: OpenedSources = open_present(here, access, context)
         if output is not None:
             opened.refuse_overwriting(output.name, output.identity)

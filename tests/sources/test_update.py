@@ -119,6 +119,15 @@ def test_an_image_goes_into_the_engine_that_the_old_one_is_in(stocked, files, di
     assert not (tmp_path / "asked").exists()
 
 
+def test_a_base_in_a_registry_is_noted(stocked, files, dib, tmp_path):
+    """It takes a download that the plan does not count."""
+    told = "a base in a registry is downloaded first"
+    for base, is_told in ((name(stocked, "v1"), True), (files.archive(1), False)):
+        ended = dib("update", name(stocked, "v2"), "--base", base, "-o", tmp_path / "out.tar")
+        assert ended.code == 0, ended.err
+        assert (told in ended.err) is is_told
+
+
 def test_what_is_absent_is_passed_over(stocked, files, dib, tmp_path, monkeypatch):
     (tmp_path / "bin").mkdir()
     stand_in(tmp_path / "bin", "docker", "echo No such image >&2; exit 1")
