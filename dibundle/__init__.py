@@ -197,5 +197,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """List the names that are imported on use, too."""
+    """List all names, including those that are imported only on use."""
     return sorted({*globals(), *__all__})

@@ -55,7 +55,7 @@ class _Budget:
 
     @property
     def is_spent(self) -> bool:
-        """Whether nothing is left, in the shared part either."""
+        """Whether nothing is left, not even in the shared part."""
         return self._left <= 0 and self._floor[0] <= 0
 
     def spend(self, size: int) -> bool:
@@ -168,7 +168,7 @@ class BaseObjects:
         self._made_size = 0
         self._floor = [MADE_FLOOR]
         self._wanted = wanted
-        self.serving: set[int] = set()  # numbers of the archives whose claims were used, of those in the last add()
+        self.serving: set[int] = set()  # numbers of the archives in the last add() whose claims were used
 
     def add(self, archives: Sequence[ImageArchive], needed: Collection[int]) -> None:
         """Search ``archives`` for the ``needed`` objects that are still missing."""

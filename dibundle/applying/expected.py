@@ -44,7 +44,7 @@ class Expectation(NamedTuple):
 
     @property
     def wanted(self) -> frozenset[bytes]:
-        """Digests of which an image must have one, if an archive of that image alone is written."""
+        """Digests, one of which an image must have if an archive with only that image is written."""
         return frozenset((self.named,)) if self.named else self.images
 
     def without_archive(self, archive: bytes) -> Expectation:
@@ -99,7 +99,7 @@ def verified_digests(target: Target) -> dict[tuple[int, int], bytes]:
 
 
 class Judgement:
-    """Checks of a bundle's targets; all targets share the limits for a single one."""
+    """Checks of a bundle's targets; the limits for a single target apply to all of them together."""
 
     def __init__(self, expectation: Expectation, tmp: str | None) -> None:
         self._expectation = expectation

@@ -1,4 +1,4 @@
-"""Load a bundle's target into an engine; the engine gets nothing that it could load before everything is verified.
+"""Load a bundle's target into an engine; until everything is verified, the engine gets nothing that it could load.
 
 If an image is expected by digest, the engine gets an archive that is written here. Otherwise it gets the target's own
 bytes: everything from the first document on is withheld until the last byte is verified.
@@ -44,7 +44,7 @@ from dibundle.sources.names import path_of
 from dibundle.sources.opening import Source, open_sources
 
 MAX_NAMES: Final = 64
-"""Maximum number of names for an image, and of images to check in an engine: each takes a process."""
+"""Maximum number of an image's names, and of images to check in an engine; each name or image takes a process."""
 _REFERENCE: Final = re.compile(
     r"(?:[a-zA-Z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
 )

@@ -53,7 +53,7 @@ _GROUPS = {
         "wrap": ("wrap", "Wrap a bundle as a container image."),
         "unwrap": ("unwrap", "Extract the bundle from a wrapped image."),
         "mirror": ("mirror", "Run a local registry mirror that fetches deltas."),
-        "dockerfile": ("dockerfile", "Write a Dockerfile that creates or applies."),
+        "dockerfile": ("dockerfile", "Write a Dockerfile that creates or applies a bundle."),
     },
     "Set up": {
         "doctor": ("doctor", "Check what works on this machine."),

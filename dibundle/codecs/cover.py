@@ -28,7 +28,7 @@ PREFIXED: Final = 5
 """Packer for the literal stream only; its dictionary is the source around each run of literals."""
 
 NO_CODE, X86_CODE, ARM_CODE = range(3)
-"""Machine whose code the literals may be."""
+"""The kind of machine code that the literals may be."""
 
 CONTEXT: Final = 512  # bytes of source on either side of each run of literals
 MAX_CONTEXT: Final = 8 << 20
@@ -131,7 +131,7 @@ def encode(
     if effort >= 5:
         literal_trials = ((3, 0, 2), (4, 0, 0)) if effort >= 9 else ((3, 0, 0),)
     columns = _columns(rows)
-    is_won = literal_trials and effort < SLOW_EFFORT  # by LZMA2: the larger the literals, the more certainly
+    is_won = literal_trials and effort < SLOW_EFFORT  # by LZMA2; larger literals make this more certain
     literal_level = min(level, 9 if len(literals) <= SURELY_LZMA2 else 1) if is_won else level
     packed = pieces.share(
         lambda work: work(),

@@ -28,7 +28,7 @@ MAX_STREAMS: Final = 1 << 16
 STREAM_BYTES: Final = 16  # minimum bytes of source per stream
 COST: Final = 64  # maximum cost of recompression per byte of the target,
 COST_FLOOR: Final = 64 << 10  # plus this in total; both also limit inflated bytes, per byte of target and source
-FREE: Final = 16  # free cost of unpacking a source per byte of the target, and 1 per byte of the source
+FREE: Final = 16  # unpacking a source is free up to this cost per byte of the target, plus 1 per byte of the source
 STREAM_COST: Final = 256  # cost of a stream, in addition to each byte of content
 RELINKED: Final = 4  # cost of a byte of content that is relinked
 _RELINK: Final = 5  # the codec
@@ -103,8 +103,8 @@ def decode(
     """Return the ``size`` bytes that ``payload`` makes of ``source``; ``BundleError`` if it is malformed.
 
     ``decode_inner`` is :func:`decoders.decode` for inner codecs. In addition to the inner codec's memory, needs memory
-    for the unpacked source and target. ``excess`` is the pool that all frames of a bundle share; None if this is the
-    only one.
+    for the unpacked source and target. ``excess`` is the pool that all frames of a bundle share; None if there is only
+    this frame.
     """
     codec, unpacked_source, parts, inner = _read(payload, source, size, reencoders, excess or Excess())
     if isinstance(source, bytearray):

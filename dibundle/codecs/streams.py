@@ -14,7 +14,7 @@ ZSTD: Final = 1
 LZMA2: Final = 2
 
 MAX_DICTIONARY: Final = 64 << 20
-"""Maximum of its output that an LZMA2 decoder keeps, in bytes; for a smaller stream, the stream's size."""
+"""Maximum bytes that an LZMA2 decoder keeps of its output; for a smaller stream, the stream's size."""
 
 
 def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], ...] = ()) -> tuple[int, bytes]:

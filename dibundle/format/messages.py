@@ -72,7 +72,7 @@ LIMIT_OPERATIONS: Final = Message(
 )
 LIMIT_PLACED: Final = Message(
     "limit.placed",
-    "bundle over a limit: an object of {size:size} is too large for its compressed place in target {place_target}",
+    "bundle over a limit: an object of {size:size} is too large for the compressed bytes in target {place_target}",
 )
 LIMIT_RANGES: Final = Message("limit.ranges", "bundle over a limit: {sum} source ranges, at most {max_ranges}")
 LIMIT_RECIPE: Final = Message(
@@ -209,7 +209,7 @@ PROGRAM_SEEK_OUT_OF_BOUNDS: Final = Message(
     "program.seek_out_of_bounds", "malformed bundle: seek to a place outside its base object"
 )
 PROGRAM_SHAPE_NUMBER: Final = Message(
-    "program.shape_number", "malformed bundle: shape number {index} of {shapes_count}"
+    "program.shape_number", "malformed bundle: it refers to shape {index} (from 0), but it has {shapes_count}"
 )
 PROGRAM_SOURCE_SIZE: Final = Message(
     "program.source_size", "malformed bundle: the source of frame {index} has another size than declared"
@@ -230,7 +230,9 @@ PROGRAM_UNKNOWN_OPERATION: Final = Message(
 PROGRAM_UNKNOWN_SHAPE: Final = Message(
     "program.unknown_shape", "malformed bundle: shape {shape:#x} is not one of version 1"
 )
-PROGRAM_UNKNOWN_STREAM: Final = Message("program.unknown_stream", "malformed bundle: stream {stream} of {streams}")
+PROGRAM_UNKNOWN_STREAM: Final = Message(
+    "program.unknown_stream", "malformed bundle: it refers to stream {stream}, but only {streams} exist (from 0)"
+)
 SIGNATURE_ARMOR: Final = Message("signature.armor", "the signature is damaged: its armor is not base64")
 SIGNATURE_BARE_KEY: Final = Message(
     "signature.bare_key",

@@ -75,7 +75,7 @@ class RecompressionBudget:
 
 
 class _Streams:
-    """Tracker of the frames that a program has used of its streams."""
+    """Tracker of which frames of its streams a program has used."""
 
     def __init__(self, manifest: Manifest, first: int, count: int) -> None:
         self._table = FrameTable.of(manifest.frames)

@@ -120,7 +120,7 @@ class Cursor:
         """Read an edit; return the header step and the content size of the resulting block.
 
         ``reference_size`` is the content size of a base block. If it is None, the edit applies to the register's last
-        block: its size stays unless the edit gives another one, which is then counted from 0.
+        block: its size stays, unless the edit gives a new one, as a difference from 0, not from the old size.
         """
         columns = self.columns
         index = columns.shape.next()

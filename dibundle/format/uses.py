@@ -59,7 +59,7 @@ def _uses(manifest: Manifest, number: int) -> int:
 
 
 def _check_seeks(ops: bytes, column: Column) -> None:
-    """Refuse a column of objects that does not have one for each seek, and two seeks in a row.
+    """Refuse two seeks in a row, and a column that does not have exactly one object for each seek.
 
     This runs before the column is read, as it may be as large as a manifest. A walk finds the same, but much later.
     """

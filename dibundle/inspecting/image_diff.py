@@ -101,7 +101,7 @@ def diff(old: Source, new: Source, access: Access, context: Context) -> Changes:
 def compare(old: Archive, new: Archive, context: Context, most: int | None = None) -> Changes:
     """Compare the first image of each archive; layers are read, nothing is encoded.
 
-    ``most``: maximum bytes to decompress of archives that bundles rebuilt, if given.
+    ``most``: if given, the maximum bytes to decompress from archives that bundles rebuilt.
 
     A path is ``add``, ``delete``, ``patch`` (other content), ``mode`` (other owner, mode, link or type) or ``time``.
     Raises :class:`ArchiveError` if an archive does not contain a whole image.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Access:
     """How to open sources: ``signers`` must have signed every bundle (None: the signers in the machine's policy).
 
-    ``platform`` selects from images that an engine or a registry has for several, as ``os/architecture``.
+    ``platform`` (``os/architecture``) selects one if an engine or a registry has an image for several platforms.
     ``checks_signatures``: False is for code that signs bundles, or has created them itself: signatures are not checked,
     whatever the machine's policy requires. The policy for registries applies in any case.
     """
@@ -117,7 +117,7 @@ class SignatureCheck:
         return bool(self._demands and self._machine.identities)
 
     def beside(self, file: str) -> CheckSignature | None:
-        """Return ``required`` for the bundle in ``file``, whose signature may be in a file beside it."""
+        """Return the same as ``required``, for the bundle in ``file``, whose signature may be in a file beside it."""
         return partial(self._check, file=file) if self._demands else None
 
     def _check(self, header: bytes, signature: bytes, file: str | None = None) -> CheckManifest:
@@ -127,7 +127,7 @@ class SignatureCheck:
             key = header, sha256(found)
             try:
                 if key in self._refused:
-                    raise copy(self._refused[key])  # the copies get the context of another place
+                    raise copy(self._refused[key])  # copies, as each gets the context of its own place
                 signed = [demand.check(header, found) for demand in self._demands]
             except SignatureError as error:
                 self._refused.setdefault(key, copy(error))

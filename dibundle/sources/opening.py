@@ -390,7 +390,7 @@ class _Other:
 
 
 def _with_first_parts(sources: Sequence[Source]) -> list[Source]:
-    """Return the sources; of a bundle in parts, only the first part; streams come last."""
+    """Return the sources, with streams last; of a bundle in parts, return only the first part."""
     named = {os.fspath(source): source for source in sources if isinstance(source, str | os.PathLike)}
     names = [os.fspath(source) for source in sources if isinstance(source, str | os.PathLike)]
     streams = [source for source in sources if not isinstance(source, str | os.PathLike)]

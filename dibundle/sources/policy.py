@@ -152,7 +152,7 @@ def require_safe(name: str) -> None:
 
 
 def walk(name: str) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield each folder and link on the system's way to a file, and the file, with the status of each.
+    """Yield each folder and link that the system passes on its way to a file, then the file, each with its status.
 
     Raises :class:`OSError` if the way does not end.
     """

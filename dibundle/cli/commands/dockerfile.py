@@ -52,7 +52,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     return decorated
 
 
-@click.group("dockerfile", short_help="Write a Dockerfile that creates or applies.")
+@click.group("dockerfile", short_help="Write a Dockerfile that creates or applies a bundle.")
 def command() -> None:
     """Write a Dockerfile that creates or applies a bundle, for pipelines that can only build images.
 

@@ -27,7 +27,7 @@ _TWINS: Final = 8 << 20  # bytes of content after which candidates that differ o
 _NEAR: Final = 64  # bits: a shorter copy costs more than it saves
 
 
-_GUESSED_FRAME: Final = 1 << 20  # for a body with one pgzip block; any size from the content's on would work
+_GUESSED_FRAME: Final = 1 << 20  # for a body with only one pgzip block; any size not below the content's would work
 
 
 class Found(NamedTuple):
@@ -56,8 +56,8 @@ def find(body: Iterable[bytes], take: Callable[[bytes], object], candidates: Ite
 def probe(first: bytes, candidates: Iterable[Candidate] = CANDIDATES) -> list[Candidate]:
     """Return the candidates whose output equals the first bytes of a body.
 
-    For most bodies, a megabyte leaves one candidate or none. Candidates with no output yet when the bytes end are
-    included. If the body is damaged, returns none.
+    For most bodies, a megabyte leaves one candidate or none. Includes candidates that have no output yet when the bytes
+    end. If the body is damaged, returns none.
     """
     search = Search(candidates)
     try:

@@ -156,7 +156,7 @@ def _alone(target: bytes, effort: Effort) -> Iterator[Encoded]:
 
 
 def _is_program(data: bytes) -> bool:
-    """Whether ``data`` is exactly one program: frames of several files may begin with one."""
+    """Whether ``data`` is one program and nothing else: a frame of several files may also begin with a program."""
     from dibundle.codecs.encode import elf
 
     found = elf.programs(data) if data.startswith(_ELF) else []

@@ -19,7 +19,7 @@ LEAST = 256 << 10  # minimum bytes of a sample:
 SHARE = 32  # one byte in this many of a large target is sampled, and enough bytes that
 LEAST_PATCH = 24 << 10  # level 1 makes a patch of this many bytes of them, as a small patch is mostly headers,
 SLICES = 96  # from this many places, evenly spaced
-WHOLE = 2 << 20  # maximum bytes of an unpacked target that is not sampled: often only the beginning of it is new
+WHOLE = 2 << 20  # maximum bytes of an unpacked target that is encoded, not sampled, as often only its beginning is new
 # minimum bytes of a relinked target that is not searched again: saves a third of the time, estimates 3 % higher
 LARGE = 24 << 20
 TRUST = 8  # one of this many streams is compared with an encoder's output

@@ -177,7 +177,7 @@ class FrameSearch:
             twin = candidate._replace(jobs=False)
             made = seen.get(twin) or self._made(candidate, layout, first, probe)
             if len(probe.content) <= MOST_BLOCK and not probe.is_whole:
-                seen[twin] = made  # jobs make no difference so far
+                seen[twin] = made  # the output so far is the same with jobs
             if made.startswith(probe.real):
                 good.append(candidate)
         return good
@@ -218,7 +218,7 @@ def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, sta
 
 
 def _may_be_slow(candidate: FrameCandidate, layout: Layout, probe: _Probe) -> bool:
-    """Whether a slow level of libzstd may have written a beginning: a fast level's is larger, or hardly smaller."""
+    """Whether a slow level of libzstd may have written a beginning: not if a fast level gives clearly fewer bytes."""
     encoder = candidate.highest_fast().open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)
     return len(probe.real) <= len(encoder.write(probe.content) + encoder.flush()) * _BETTER

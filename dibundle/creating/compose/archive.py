@@ -47,7 +47,7 @@ class Segments:
         self._rest = hashlib.sha256()
 
     def member(self, start: int, size: int, digest: bytes) -> None:
-        """Give the bytes from ``start`` on a digest of their own; the bytes before them belong to the rest."""
+        """Give the ``size`` bytes at ``start`` their own digest; the bytes before them belong to the rest."""
         self._rest_until(start)
         self.found.append(Segment(size, digest))
         self.position = start + size

@@ -107,7 +107,7 @@ class LayerComposer:
         self._tail(layer)
 
     def _tail(self, layer: Layer) -> None:
-        """Write the bytes after the last entry: zeros, or unparsable bytes, patched from the base's."""
+        """Write the bytes after the last entry: zeros, or unparsable bytes as a patch of the base's bytes."""
         start, end = layer.index.entries_end, layer.source.size
         if end - start <= LONGEST_ZEROS and not self._target.read_at(start, end - start).strip(b"\0"):
             self._zero(end - start)
@@ -314,7 +314,7 @@ class LayerComposer:
             self._zero(padded(record.size) - record.size)
 
     def _repeat(self, record: _Record, mark: Mark | None) -> bool:
-        """Write content that this target already contained as a repeat of decoded frames."""
+        """Write content as a repeat of decoded frames, if this target already contained it."""
         places = self._sent.get(mark) if mark else None
         if not places or record.size < REPEAT_FROM or not self._frames.keep(places):
             return False

@@ -141,8 +141,9 @@ def _body(
 
     Also returns ``None`` if its cost exceeds the limit.
 
-    ``candidates`` are those that the members before left. A small member is tried only with the first of them. All are
-    tried only if none gives the beginning: estargz has a member for each file, and trying all would take minutes.
+    ``candidates`` are those that the members before left. A small member is tried only with the first of them. All
+    ``CANDIDATES`` are tried only if none of those left gives the beginning: estargz has a member for each file, and
+    trying all would take minutes.
     """
     is_anew = False
     if len(candidates) < len(CANDIDATES):

@@ -69,7 +69,7 @@ FEW_PLACES = 8  # that are compared one by one
 class Places(Sequence[Place]):
     """Entries with a common key, in the order of their layers; testing membership does not scan them all.
 
-    An image may have one path ten thousand times, and one content for that many paths. Most have two.
+    An image may have the same path ten thousand times, and the same content at as many paths. Most have two.
     """
 
     __slots__ = ("_all", "_ends", "_known")

@@ -19,7 +19,7 @@ _MAGIC: Final = 16
 def sieve(read: Callable[[int], bytes], spool: Spool, sizes: Collection[int]) -> None:
     """Copy the tar from ``read`` (it returns up to the given number of bytes, none at the end) to ``spool``.
 
-    Skips, as zeros in ``spool``, the content of files that are neither small, nor of one of the ``sizes``, nor
+    The content of a file is skipped (zeros in ``spool``) if the file is large, has none of the ``sizes``, and is not
     compressed: the decompressed content of a compressed file may have one of the sizes.
     """
     pipe = _Pipe(read, spool)

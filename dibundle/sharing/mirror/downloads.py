@@ -215,7 +215,7 @@ class Downloads:
                     self._running[place.key(digest)] = download
                 began.set_result(download)
                 self._fill(download, place, path, answer)
-        except Exception as error:  # begin() waits for any error
+        except Exception as error:  # begin() waits: it gets every error
             if not began.done():
                 began.set_exception(error)
 

@@ -18,7 +18,7 @@ from dibundle.sources.registry.client import RemoteManifest, Repository, reduced
 MAX_BYTES: Final = 16 << 20
 """Maximum bytes of lists and manifests read to find a way to an image; one more answer may exceed it."""
 RESERVE: Final = 4 << 20
-"""Extra bytes for the manifests of selected bundles: lists do not use them up."""
+"""Extra bytes that only the manifests of selected bundles may use, so that lists cannot use them up."""
 MAX_LOOKUPS: Final = 1024
 """Maximum manifests that are requested because a list does not describe them enough."""
 MAX_DIGESTS: Final = 65_536

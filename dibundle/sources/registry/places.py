@@ -50,7 +50,7 @@ def kinds(host: str) -> set[str]:
 
 
 def follow(url: str, location: str) -> str | None:
-    """Return the target of a registry's redirect from ``url``; None if it is not followed, such as to http from https.
+    """Return the target of a registry's redirect from ``url``; None if it must not be followed, as from https to http.
 
     Ambiguous URLs are not followed: with user names, backslashes, spaces or control characters.
     """
