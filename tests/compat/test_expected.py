@@ -82,7 +82,7 @@ def test_names_in_other_repositories_are_not_given(engine: Loader, tmp_path: Pat
     made = Versions(tmp_path, 400, name="example.com/database")
     ended = load(engine, "--expect", made.id, made.base, made.bundle)
     assert ended.code == 0, ended.err
-    assert "the name example.com/database:2 is not given" in ended.err
+    assert "does not get the name example.com/database:2" in ended.err
     if engine.name != "ctr":
         told = engine.engine.run(engine.engine.dib_name, "images").decode()
         assert "example.com/database" not in told
@@ -95,5 +95,5 @@ def test_a_wrapped_bundle_allows_no_names(engine: Loader, tmp_path: Path) -> Non
     succeed("wrap", made.bundle, "--unlinked", "--tag", "postgres:1", "-o", wrapped)
     ended = load(engine, "--expect", made.id, made.base, wrapped)
     assert ended.code == 0, ended.err
-    assert "the name postgres:2 is not given" in ended.err
+    assert "does not get the name postgres:2" in ended.err
     assert engine.found(0).configs == {made.id[7:]}
