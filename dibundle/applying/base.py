@@ -75,9 +75,11 @@ class FoundBase(BaseObjects):
 
     def _refusal(self, lacking: int) -> BaseMismatchError:
         """Return the error for a target that lacks objects (bits); it is cached, as many may lack the same ones."""
-        if len(self._refusals) < MAX_REFUSALS:
-            return self._refusals.setdefault(lacking, mismatch(self._manifest, members(lacking), self._here))
-        return self._refusals.get(lacking) or next(iter(self._refusals.values()))
+        if lacking not in self._refusals:
+            if len(self._refusals) == MAX_REFUSALS:
+                return next(iter(self._refusals.values()))
+            self._refusals[lacking] = mismatch(self._manifest, members(lacking), self._here)
+        return self._refusals[lacking]
 
 
 def find_base(

@@ -174,6 +174,20 @@ def test_targets_are_made_first_that_hold_what_is_missing():
     assert Order(manifest, []).of([3, 2]) == [2, 3]
 
 
+def test_what_targets_lack_is_worked_out_once(monkeypatch):
+    """It takes a look at all images: eight times at most, whatever a thousand targets lack."""
+    asked = []
+    mismatch = bases.mismatch
+    monkeypatch.setattr(bases, "mismatch", lambda *given: asked.append(given[1]) or mismatch(*given))
+    programs = [Program().do("seek", seek_object=row % 20, seek_offset=0).do("keep", keep=512) for row in range(40)]
+    manifest = manifest_of(Bundle([], [target(512, program) for program in programs], objects=objects(20)))
+    with Context() as context, search_closing(manifest, context, range(40)) as base:
+        for number in (*range(3), *range(20, 23), *range(40)):
+            with pytest.raises(BaseMismatchError):
+                base.choose([number])
+    assert asked == [[row] for row in range(8)]
+
+
 # --- what is said of what many targets lack, or have
 
 
