@@ -13,9 +13,10 @@ from dibundle.applying.rebuilding import rebuild_targets
 from dibundle.applying.space import Space, made_size
 from dibundle.applying.targets import target_name
 from dibundle.errors import BaseMismatchError, UsageError, human, shell_words
-from dibundle.files import digest, wording
+from dibundle.files import wording
 from dibundle.files.context import Context
 from dibundle.files.readat import root
+from dibundle.format.labels import made_blobs
 from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader
 from dibundle.format.uses import objects_used
@@ -256,9 +257,7 @@ def _made(manifest: Manifest) -> Iterator[bytes]:
     for images in manifest.about.targets if manifest.about else ():
         for image in images:
             yield from image.diff_ids
-    for target in manifest.targets:
-        digests = target.own_digests()
-        yield from (digest.nth(digests, number) for number in range(len(digests) // digest.SIZE))
+    yield from made_blobs(manifest)
 
 
 def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader]) -> list[Archive]:

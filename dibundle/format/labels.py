@@ -6,7 +6,7 @@ They are hints: no check relies on them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from dibundle.files import digest
@@ -65,7 +65,7 @@ def labels(manifest: Manifest, size: int, whole: bytes) -> dict[str, str]:
     targets = [image for images in about.targets for image in images] if about else []
     layers = list(dict.fromkeys(layer for image in targets for layer in image.diff_ids if layer))
     ids = list(dict.fromkeys(image.id for image in targets if image.id))
-    others = made_blobs(manifest) - {*layers, *ids}
+    others = _others(made_blobs(manifest), {*layers, *ids})
     blobs = {MAKES_BLOBS: texts(sorted(others))} if 0 < len(others) <= MAX_BLOBS else {}
     return blobs | {
         BUNDLE: digest.text(whole),
@@ -79,10 +79,22 @@ def labels(manifest: Manifest, size: int, whole: bytes) -> dict[str, str]:
     }
 
 
-def made_blobs(manifest: Manifest) -> set[bytes]:
-    """Return the digests of the blobs that the targets hold, in their stored form."""
-    digests = [target.own_digests() for target in manifest.targets]
-    return {digest.nth(own, number) for own in digests for number in range(len(own) // digest.SIZE)}
+def made_blobs(manifest: Manifest) -> Iterator[bytes]:
+    """Yield the digests of blobs that the targets hold, as they are stored there: a million of them at most."""
+    for target in manifest.targets:
+        digests = target.own_digests()
+        yield from (digest.nth(digests, number) for number in range(len(digests) // digest.SIZE))
+
+
+def _others(blobs: Iterable[bytes], known: Collection[bytes]) -> set[bytes]:
+    """Return the blobs that are not known; only the first ones if a label cannot list them all."""
+    found: set[bytes] = set()
+    for blob in blobs:
+        if blob not in known:
+            found.add(blob)
+            if len(found) > MAX_BLOBS:
+                break
+    return found
 
 
 def needed(manifest: Manifest) -> list[bytes]:

@@ -114,7 +114,7 @@ def _note_other_blobs(makes: RemoteManifest, manifest: Manifest, repository: Rep
     targets = [image for images in manifest.about.targets for image in images] if manifest.about else []
     image = artifacts.find_image(repository, digest.text(makes.digest), targets)
     layers = {blob.digest for blob in image.layers} if image else set()
-    others = layers - labels.made_blobs(manifest)
+    others = layers.difference(labels.made_blobs(manifest))
     if others:
         context.progress.note(
             f"the bundle rebuilds other bytes for {len(others)} of {len(layers)} layers than the registry stores:"
