@@ -622,85 +622,80 @@ def kept_frames(chance: random.Random) -> Bundle:
     return one(count * size + times * each, program, *(Frame(data, size, codec=1) for _ in range(count)))
 
 
+class Drawn:
+    """Frames that a program draws whole, one after the other, and keeps for later repeats of a byte."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.program, self.made = Program(), 0
+
+    def add(self, frame: Frame) -> int:
+        """Draw a frame; return its number."""
+        self.frames.append(frame)
+        self.program.do("raw", raw=frame.size, stream=frame.stream)
+        self.made += frame.size
+        return len(self.frames) - 1
+
+    def draw(self, size: int) -> int:
+        """Draw a frame of zeros; return its number."""
+        return self.add(Frame(frame_of(zeros(size)), size, codec=1))
+
+    def give_up(self, index: int) -> None:
+        """Repeat a byte of a frame, until which it is kept."""
+        self.program.do("repeat", repeat_frame=index, repeat_offset=0, repeat=1)
+        self.made += 1
+
+
 @bundle_class
 def small_frames_beside_large_ones(chance: random.Random) -> Bundle:
     """Kept frames of less than a page or a byte more, most of them given up, then a packing, a tail and a large one."""
-    frames: list[Frame] = []
-    program, made = Program(), 0
-
-    def draw(size: int, stream: int = 1) -> int:
-        nonlocal made
-        frames.append(Frame(frame_of(zeros(size)), size, stream=stream, codec=1))
-        program.do("raw", raw=size, stream=stream)
-        made += size
-        return len(frames) - 1
-
-    def repeat(index: int) -> None:
-        nonlocal made
-        program.do("repeat", repeat_frame=index, repeat_offset=0, repeat=1)
-        made += 1
-
+    drawn = Drawn()
     held: list[int] = []
     for size in chance.choice(((1000,), (1000, 2100, 4040), (4097,), (1000, 4097))):
         pages = -(-size // 4096)
-        new = [draw(size) for _ in range(26_000 // pages - sum(-(-frames[index].size // 4096) for index in held))]
+        new = [
+            drawn.draw(size)
+            for _ in range(26_000 // pages - sum(-(-drawn.frames[index].size // 4096) for index in held))
+        ]
         kept = chance.choice((1, 2, 8))
         for row, index in enumerate(new):
             if row % kept:
-                repeat(index)
+                drawn.give_up(index)
         held += new[::kept]
-    cost = sum(16384 + frame.size + 768 for frame in frames) + 256 * len(held) + 300 * MIB
-    for _ in range(max(0, (cost - 64 * MIB) // 8 - made) // MIB + 64):
-        program.do("zero", zero=MIB)
-        made += MIB
+    cost = sum(16384 + frame.size + 768 for frame in drawn.frames) + 256 * len(held) + 300 * MIB
+    for _ in range(max(0, (cost - 64 * MIB) // 8 - drawn.made) // MIB + 64):
+        drawn.program.do("zero", zero=MIB)
+        drawn.made += MIB
     last = Frame(frame_of(zeros(64 * MIB)), 64 * MIB, codec=2)
-    frames.append(explicit(last, 128 * MIB))
-    program.do("raw", raw=64 * MIB, stream=1)
-    made += 64 * MIB
+    drawn.add(explicit(last, 128 * MIB))
     for index in held:
-        repeat(index)
-    bundle = one(made, program, *frames, objects=[ZEROS])
-    bundle.target.tail = made - 64 * MIB
+        drawn.give_up(index)
+    bundle = one(drawn.made, drawn.program, *drawn.frames, objects=[ZEROS])
+    bundle.target.tail = drawn.made - 64 * MIB
     return bundle
 
 
 @bundle_class
 def frames_that_leave_holes(chance: random.Random) -> Bundle:
     """Frames of ever larger sizes, of which every second one is given up, so that none fits where one was."""
-    frames: list[Frame] = []
-    program, made = Program(), 0
-
-    def draw(size: int) -> int:
-        nonlocal made
-        frames.append(Frame(frame_of(zeros(size)), size, codec=1))
-        program.do("raw", raw=size, stream=1)
-        made += size
-        return len(frames) - 1
-
-    def give_up(index: int) -> None:
-        nonlocal made
-        program.do("repeat", repeat_frame=index, repeat_offset=0, repeat=1)
-        made += 1
-
+    drawn = Drawn()
     size = chance.choice((16, 32, 128, 1024)) * KIB
     held: list[tuple[int, int]] = []
     while size < 32 * MIB:
         room = 126 * MIB - sum(taken for taken, _ in held)
-        held += [(size, draw(size - 64)) for _ in range(room // size)]
+        held += [(size, drawn.draw(size - 64)) for _ in range(room // size)]
         for _, index in held[1::2]:
-            give_up(index)
+            drawn.give_up(index)
         held = held[::2]
         size *= 2
     for _, index in held[chance.choice((1, 2)) :]:
-        give_up(index)
-    kept = [draw((126 * MIB - sum(taken for taken, _ in held[:2])) // 2 - 64) for _ in range(2)]
+        drawn.give_up(index)
+    kept = [drawn.draw((126 * MIB - sum(taken for taken, _ in held[:2])) // 2 - 64) for _ in range(2)]
     last = Frame(frame_of(zeros(64 * MIB)), 64 * MIB, codec=2)
-    frames.append(explicit(last, 128 * MIB))
-    program.do("raw", raw=64 * MIB, stream=1)
-    made += 64 * MIB
+    drawn.add(explicit(last, 128 * MIB))
     for index in (*kept, *(index for _, index in held[: chance.choice((1, 2))])):
-        give_up(index)
-    return one(made, program, *frames, objects=[ZEROS])
+        drawn.give_up(index)
+    return one(drawn.made, drawn.program, *drawn.frames, objects=[ZEROS])
 
 
 @bundle_class
