@@ -9,9 +9,7 @@ Written so that a Python far too old still gets as far as the message.
 import sys
 
 OLDEST, NEWEST = (3, 11), (3, 14)
-DECODER = (
-    "spec/reference_decoder.py of dib's sources is one file that applies bundles, from Python 3.10 on with zstandard"
-)
+DECODER = "the folder spec/decoder of dib's sources applies bundles with Python 3.10 and zstandard"
 
 
 def main():

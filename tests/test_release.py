@@ -85,7 +85,7 @@ def test_of_two_bases_the_one_that_is_missing_is_named(tmp_path: Path):
 @pytest.mark.parametrize("name", SERVICES)
 @pytest.mark.slow
 def test_the_reference_decoder_makes_the_same(release: Path, name: str):
-    decoder = Path(__file__).parent.parent / "spec" / "reference_decoder.py"
+    decoder = Path(__file__).parent.parent / "spec" / "decoder"
     command = [sys.executable, "-I", decoder, "--target", f"example.com/{name}:2", *old(release)]
     done = subprocess.run([*command, release / "release.dib"], capture_output=True, check=True)
     assert done.stdout == (release / f"{name}2.tar").read_bytes()

@@ -256,7 +256,7 @@ def test_they_can_be_made_again(tmp_path: Path) -> None:
 def test_the_runner_tells_right_from_wrong(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     some = [vector for vector in VECTORS if vector["name"] in {"stored", "magic", "second-of-two-targets"}]
     monkeypatch.setattr(runner, "vectors", lambda: some)
-    monkeypatch.setattr(sys, "argv", ["run.py", sys.executable, "-I", str(SPEC / "reference_decoder.py")])
+    monkeypatch.setattr(sys, "argv", ["run.py", sys.executable, "-I", str(SPEC / "decoder")])
     assert runner.main() == 0
     assert capsys.readouterr().out == "3 vectors, 3 right, 0 wrong\n"
     monkeypatch.setattr(sys, "argv", ["run.py", sys.executable, "-c", "print('something else')"])

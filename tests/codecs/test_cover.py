@@ -260,7 +260,7 @@ def test_the_context_of_literals(parts):
     flat = cover.flat(Covers.of(rows))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cover, "MAX_CONTEXT", 5000)
-        patch.setattr(reference.decoder(), "MiB", 5000 // 8)
+        patch.setattr("decoder.full.cover.MiB", 5000 // 8)
         other = object.__new__(reference.decoder().Cover)
         other.covers = [reference.decoder().Piece(place, start, length) for start, place, length in rows]
         assert cover.context(source, flat) == other.context(source)
