@@ -25,22 +25,9 @@ from dibundle.errors import BundleError, FileError
 from tests import needs
 from tests.codecs.bodies import CONTENTS, MIXTURE, NOISE, NUMBERS, SHORT, SLIDING, TEXT, encode, inflate
 
-ROWS = re.findall(
-    r"^\| ([1-9], .*?) ((?:\| [0-9a-f]{8} ){6})\|$",
-    (Path(__file__).parents[2] / "spec" / "deflate.md").read_text(),
-    re.MULTILINE,
-)
-UNITS = {"KiB": 1 << 10, "MiB": 1 << 20}
-
-
-def key(text):
-    """``1, 6``, ``6, 6, 8`` or ``4, 5, 1 MiB``."""
-    encoder, level, *parameter = text.split(", ")
-    number, _, unit = (parameter or ["0"])[0].partition(" ")
-    return int(encoder), int(level), int(number) * UNITS.get(unit, 1)
-
-
-VECTORS = {key(text): digests.strip("| ").split(" | ") for keys, digests in ROWS for text in keys.split(" and ")}
+TABLE = (Path(__file__).parents[2] / "spec" / "vectors" / "bodies.csv").read_text()
+ROWS = [line.split(",") for line in TABLE.splitlines()[1:]]
+VECTORS = {tuple(map(int, row[:3])): row[3:] for row in ROWS}
 ONE_OF_EACH = [
     *VECTORS,
     (PGZIP_0, 5, 70_000),

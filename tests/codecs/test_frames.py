@@ -2,7 +2,6 @@
 
 import hashlib
 import random
-import re
 from pathlib import Path
 
 import pytest
@@ -34,12 +33,9 @@ from tests.reference import decoder
 MIXTURE = TEXT[:300_000] + NOISE[:100_000] + NUMBERS[:200_000] + ZEROS + TEXT[100_000:300_000]
 CONTENTS = {"empty": b"", "Z": ZEROS, "R": NOISE, "T": TEXT, "N": NUMBERS, "M": MIXTURE, "S": TEXT[:60_000]}
 SHORT = TEXT[:90_000] + NOISE[:20_000] + NUMBERS[:50_000] + bytes(140_000) + TEXT[40_000:60_000]
-ROWS = re.findall(
-    r"^\| (3[234], [1-4], \d+) ((?:\| [0-9a-f]{12} ){7})\|$",
-    (Path(__file__).parents[2] / "spec" / "zstd.md").read_text(),
-    re.MULTILINE,
-)
-VECTORS = {tuple(map(int, key.split(", "))): digests.strip("| ").split(" | ") for key, digests in ROWS}
+TABLE = (Path(__file__).parents[2] / "spec" / "vectors" / "frames.csv").read_text()
+ROWS = [line.split(",") for line in TABLE.splitlines()[1:]]
+VECTORS = {tuple(map(int, row[:3])): row[3:] for row in ROWS}
 
 
 def encode(encoder, level, first, content, sizes=()):

@@ -1,1 +1,1 @@
-"""The encoders of compressed layers (deflate.md, zstd.md): what they write, bit by bit."""
+"""The encoders of compressed layers (deflate.md, zstd.md), bit by bit. The code is part of the specification."""

@@ -1,4 +1,4 @@
-"""Packer 3: the model (cover.md)."""
+"""Packer 3: the model (cover.md). The code is part of the specification."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Model:
         return bytes(out)
 
     def unchanged(self) -> int:
-        """Step 1."""
+        """Decode whether the next 32 bytes are unchanged."""
         bit = self.span.alone(self.coder, self.spans & 255)
         self.spans = (self.spans * 2 + bit) & 255
         if not bit:
@@ -152,7 +152,11 @@ class Model:
         return [(i << self.bits) + (h >> 32 - self.bits) for i, h in enumerate(hashes)]
 
     def next(self, at: int, end: int, moved: int) -> bytes:
-        """Decode an unchanged byte, or a group (steps 2 to 6)."""
+        """Decode an unchanged byte, or a group: its differences.
+
+        ``at``, ``end``: source offsets of this byte, and of what follows the cover. ``moved``: target offset minus
+        source offset.
+        """
         p3, p2, p1 = self.source[at : at + 3]
         word = int.from_bytes(self.source[at + 3 : at + 7], "little")
         slot = mixed_hash(256 * word + p1) >> 16
@@ -180,7 +184,7 @@ class Model:
         return made.to_bytes(size, "little")
 
     def flagged(self, word: int, p1: int, p2: int, p3: int, known: int) -> int:
-        """Step 2: whether a group begins."""
+        """Decode whether a group begins here."""
         before, two = self.seen, p1 + 256 * p2
         hashes = [
             mixed_hash(4096 * p1 + (before & 4095)),
@@ -197,7 +201,7 @@ class Model:
         return bit
 
     def guessed(self, guesses: list[int], p1: int, p2: int) -> int | None:
-        """Step 4: the guess that is right, if one is."""
+        """Decode which guess is right; None if none is."""
         for j, guess in enumerate(guesses):
             if not guess & 255 or guess in guesses[:j]:
                 continue
@@ -214,7 +218,7 @@ class Model:
         return None
 
     def spelled(self, size: int, word: int, p1: int, p2: int, near: int) -> int:
-        """Step 5: a group byte by byte."""
+        """Decode a group byte by byte."""
         made = previous = 0
         for j in range(size):
             here, of_near, of_last = (value >> 8 * j & 255 for value in (word, near, self.last))

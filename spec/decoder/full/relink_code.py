@@ -1,4 +1,4 @@
-"""Codec 5: addresses computed anew, region by region (relink.md)."""
+"""Codec 5: addresses computed anew, region by region (relink.md). The code is part of the specification."""
 
 from __future__ import annotations
 

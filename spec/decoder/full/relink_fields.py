@@ -1,4 +1,4 @@
-"""Codec 5: fields that follow from others (relink.md)."""
+"""Codec 5: fields that follow from others (relink.md). The code is part of the specification."""
 
 from __future__ import annotations
 

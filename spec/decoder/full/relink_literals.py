@@ -1,4 +1,4 @@
-"""Codec 5: operands in literals, made relative again (relink.md)."""
+"""Codec 5: operands in literals, made relative again (relink.md). The code is part of the specification."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Codec 5: regions, fixed steps, and the map (relink.md)."""
+"""Codec 5: regions, fixed steps, and the map (relink.md). The code is part of the specification."""
 
 from __future__ import annotations
 
