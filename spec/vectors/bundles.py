@@ -261,6 +261,14 @@ class Bundle:
         """The columns of the first target's program."""
         return self.target.program.columns
 
+    @property
+    def profile(self) -> str:
+        """The profile that a reader needs to see what is right or wrong in it."""
+        codecs = {frame.codec for frame in self.frames} if self.codecs is None else self.codecs
+        begins = any(OPERATIONS.index("begin") in target.program.columns["ops"] for target in self.targets)
+        is_full = begins or self.reencoders or 6 in self.more or any(4 <= codec <= 6 for codec in codecs)
+        return "full" if is_full else "core"
+
     def encode(self) -> bytes:
         """Return the file."""
         sections = [[number_, self._section(number_)] for number_ in sorted({1, 3, 5, 7} | self.more.keys())]
