@@ -62,15 +62,15 @@ TABLES = {  # by text and head: what vectors call the fields of a table by, and 
     ("zstd", "number | encoder | levels | parameter | who writes it"): ("encoder", [0]),
     ("relink", "field | form"): ("relink", [0]),
     ("relink", "stream | content"): ("relink stream", [0]),
-    ("relink", "mode | name |"): ("relink mode", [1]),
+    ("relink", "mode | name | what is rewritten"): ("relink mode", [1]),
     ("unpack", "field | form"): ("unpack", [0]),
     ("vcdiff", "field | form |"): ("vcdiff", [0]),
     ("vcdiff", "address mode | in the addresses section | address"): ("vcdiff address mode", [0]),
     ("vcdiff", "codes | first instruction | second"): ("vcdiff codes", [0]),
 }
 NO_FIELDS = (
-    *("level |", "at the end of the content |", "encoder, level, parameter |", "numbers |", "who |"),
-    *("state |", "exit code |", "label |", "member |", "thing |", "codec | ns", "object | keys"),
+    *("file |", "step |", "column |", "mode | a part is", "numbers |", "who |", "state |"),
+    *("exit code |", "label |", "member |", "thing |", "codec | ns", "object | keys"),
 )
 IN_PROSE = {  # what they are called by: how section 3 and 4.3 of dib.md list them
     "requires": "[codecs, transforms, re-encoders]",
@@ -81,7 +81,7 @@ IN_PROSE = {  # what they are called by: how section 3 and 4.3 of dib.md list th
     "names": "[lists]",
     "column": (
         "ops, seek_object, seek_offset, keep, count, stream, raw, replace, zero, repeat_frame, repeat_offset, repeat, "
-        "register, shapes, shape, mode, uid, gid, size, mtime, devmajor, devminor, shared, text, packing, packed"
+        "register, shapes, shape, mode, uid, gid, size, mtime, devmajor, devminor, text, packing, packed"
     ),
 }
 BESIDES = {  # listed in whole sentences

@@ -60,7 +60,6 @@ KEPT_UNIT = 4096  # the size of each kept frame is rounded up to a multiple of t
 MAX_OPEN = 144 << 20  # kept frames and those of which only a part was used
 MAX_TAIL = 64 << 20  # output withheld until everything is verified
 MAX_SHAPES = 4096
-MAX_PIECE_TEXT = 512  # text of one header field
 MAX_PACKING = 16 << 20  # a recipe with its plain bytes
 # An object that lies compressed in a target has at most PLACED_RATIO times its compressed length + PLACED_FLOOR bytes.
 PLACED_RATIO = 16

@@ -217,10 +217,6 @@ PROGRAM_SOURCE_SIZE: Final = Message(
 PROGRAM_STREAM_EXHAUSTED: Final = Message(
     "program.stream_exhausted", "malformed bundle: its program asks for more of stream {stream} than there is"
 )
-PROGRAM_TEXT_SHARES_TOO_MUCH: Final = Message(
-    "program.text_shares_too_much",
-    "malformed bundle: a text repeats more bytes of the previous text than that text has",
-)
 PROGRAM_TEXT_TOO_LONG: Final = Message(
     "program.text_too_long", "malformed bundle: text longer than header field {name}"
 )

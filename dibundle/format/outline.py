@@ -133,9 +133,8 @@ class _Outline:
             if piece is None:
                 missing = True
                 continue
-            text = self._texts.get(bit, b"")[: value.shared] + piece
-            self._texts[bit] = text
-            values.append(text)
+            self._texts[bit] = piece
+            values.append(piece)
         if missing or reference is None:
             return None
         return records.apply_edit(reference, head.shape, values)

@@ -14,7 +14,6 @@ from dibundle.errors import BaseMismatchError, BundleError
 from dibundle.format import messages, records
 from dibundle.format.constants import (
     MAX_PACKING,
-    MAX_PIECE_TEXT,
     MAX_SHAPES,
     OP_ADD,
     OP_BEGIN,
@@ -34,7 +33,6 @@ from dibundle.format.constants import (
 from dibundle.format.records import BLOCK, FIELDS, RAW_SHIFT, Field, padded
 from dibundle.format.steps import (
     COLUMN_NAMES,
-    NUMBER_COLUMNS,
     REGISTER_RECORD,
     REGISTERS,
     Begin,
@@ -61,7 +59,7 @@ class BaseHeaders(Protocol):
 
 
 class Cursor:
-    """State of a walk: the place in the base, the registers' content sizes, the last value of each number column."""
+    """State of a walk: the place in the base, and the registers' content sizes."""
 
     def __init__(self, columns: Columns, base: BaseHeaders | None, object_sizes: list[int]) -> None:
         self.columns = columns
@@ -70,7 +68,6 @@ class Cursor:
         self.object = 0
         self.offset = 0
         self.register_sizes = [0, 0]
-        self.last = dict.fromkeys(NUMBER_COLUMNS, 0)
         self.shapes = self._read_shapes()
 
     def _read_shapes(self) -> list[tuple[int, tuple[tuple[Field, Column | None], ...]]]:
@@ -131,20 +128,18 @@ class Cursor:
         values: list[int | Text] = []
         for item, column in changed:
             if column is None:
-                text = Text(columns.shared.next(), columns.text.next())
-                if text.shared + text.length > item.end - item.start or text.length > MAX_PIECE_TEXT:
+                text = Text(columns.text.next())
+                if text.length > item.end - item.start:
                     raise BundleError(messages.PROGRAM_TEXT_TOO_LONG, name=item.name)
                 values.append(text)
                 continue
-            is_size = item.name == "size"
-            value = (reference_size or 0 if is_size else self.last[item.name]) + column.signed()
-            if not 0 <= value < 1 << 63:
-                raise BundleError(messages.PROGRAM_HEADER_FIELD, name=item.name, value=value)
-            if is_size:
-                size = value
+            if item.name == "size":
+                size = (reference_size or 0) + column.signed()
+                if not 0 <= size < 1 << 63:
+                    raise BundleError(messages.PROGRAM_HEADER_FIELD, name=item.name, value=size)
+                values.append(size)
             else:
-                self.last[item.name] = value
-            values.append(value)
+                values.append(column.next())
         self.register_sizes[register] = size
         return Head(reference, register, shape, tuple(values)), size
 

@@ -21,14 +21,14 @@ from dibundle.format.constants import (
     OP_ZERO,
 )
 from dibundle.format.records import BLOCK, FIELDS, padded
-from dibundle.format.steps import COLUMN_NAMES, NUMBER_COLUMNS, REGISTER_RECORD, Columns
+from dibundle.format.steps import COLUMN_NAMES, REGISTER_RECORD, Columns
 from dibundle.format.wire import Column, ColumnWriter
 
 
 @lru_cache(maxsize=1024)
-def _fields(shape: int) -> tuple[tuple[int, str], ...]:
-    """Return the bit and name of each field that a shape changes."""
-    return tuple((bit, item.name) for bit, item in enumerate(FIELDS) if shape >> bit & 1)
+def _fields(shape: int) -> tuple[str, ...]:
+    """Return the name of each field that a shape changes."""
+    return tuple(item.name for bit, item in enumerate(FIELDS) if shape >> bit & 1)
 
 
 class ProgramWriter:
@@ -38,9 +38,7 @@ class ProgramWriter:
         self._columns = {name: ColumnWriter() for name in COLUMN_NAMES}
         self._object = 0
         self._offset = 0
-        self._last = dict.fromkeys(NUMBER_COLUMNS, 0)
         self._shapes: dict[int, int] = {}
-        self._texts: dict[int, bytes] = {}
         self._mode_run = False
         self._counts: list[int] = []
         self.registers = [records.EMPTY, records.EMPTY]
@@ -161,24 +159,13 @@ class ProgramWriter:
         """Write an edit that results in ``block``; return the text that its raw fields take from stream 0."""
         self._columns["shape"].add(self._shapes.setdefault(edit.shape, len(self._shapes)))
         texts = []
-        for (bit, name), value in zip(_fields(edit.shape), edit.values, strict=True):
-            if isinstance(value, int):
-                before = reference_size if name == "size" else self._last[name]
-                self._columns[name].add_signed(value - before)
-                self._last[name] = value
+        for name, value in zip(_fields(edit.shape), edit.values, strict=True):
+            if not isinstance(value, int):
+                self._columns["text"].add(len(value))
+                texts.append(value)
+            elif name == "size":
+                self._columns[name].add_signed(value - reference_size)
             else:
-                texts.append(self._text(bit, value))
+                self._columns[name].add(value)
         self.registers[register] = block
         return b"".join(texts)
-
-    def _text(self, bit: int, value: bytes) -> bytes:
-        last = self._texts.get(bit, b"")
-        shared = 0
-        for a, b in zip(last, value, strict=False):
-            if a != b:
-                break
-            shared += 1
-        self._texts[bit] = value
-        self._columns["shared"].add(shared)
-        self._columns["text"].add(len(value) - shared)
-        return value[shared:]

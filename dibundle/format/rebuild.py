@@ -385,12 +385,11 @@ class _Packing:
 
 
 class _Headers:
-    """Producer of header blocks; it remembers the last block of each register and the last text of each field."""
+    """Producer of header blocks; it remembers the last block of each register."""
 
     def __init__(self, streams: _Streams) -> None:
         self._streams = streams
         self._registers = [records.EMPTY, records.EMPTY]
-        self._texts: dict[int, bytes] = {}
 
     def make(self, head: Head) -> bytes:
         reference = self._registers[head.register] if head.reference is None else head.reference
@@ -404,18 +403,7 @@ class _Headers:
     def _values(self, head: Head) -> Sequence[int | bytes]:
         if not head.shape >> records.RAW_SHIFT:
             return head.values  # type: ignore[return-value] # only numbers
-        values: list[int | bytes] = []
-        given = iter(head.values)
-        for bit in range(len(records.FIELDS)):
-            if head.shape >> bit & 1:
-                value = next(given)
-                values.append(self._text(bit, value) if isinstance(value, Text) else value)
-        return values
-
-    def _text(self, bit: int, text: Text) -> bytes:
-        last = self._texts.get(bit, b"")
-        if text.shared > len(last):
-            raise BundleError(messages.PROGRAM_TEXT_SHARES_TOO_MUCH)
-        value = last[: text.shared] + b"".join(self._streams.read(TEXT_STREAM, text.length))
-        self._texts[bit] = value
-        return value
+        return [
+            b"".join(self._streams.read(TEXT_STREAM, value.length)) if isinstance(value, Text) else value
+            for value in head.values
+        ]

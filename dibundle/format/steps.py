@@ -8,7 +8,6 @@ from dibundle.format.wire import Column
 
 REGISTER_RECORD, REGISTER_OUTER = 0, 1
 REGISTERS = 2
-NUMBER_COLUMNS = ("mode", "uid", "gid", "size", "mtime", "devmajor", "devminor")
 
 
 class Columns:
@@ -36,7 +35,6 @@ class Columns:
     mtime: Column
     devmajor: Column
     devminor: Column
-    shared: Column
     text: Column
     packing: Column
     packed: Column
@@ -55,9 +53,8 @@ COLUMN_NAMES = tuple(Columns.__annotations__)
 
 
 class Text(NamedTuple):
-    """A raw field, not yet read: ``shared`` bytes of the field's last text, then ``length`` bytes of stream 0."""
+    """A raw field, not yet read: ``length`` bytes of stream 0."""
 
-    shared: int
     length: int
 
 

@@ -18,7 +18,7 @@ MAGIC = bytes.fromhex("894449420d0a1a0a")
 COLUMNS = (
     *("ops", "seek_object", "seek_offset", "keep", "count", "stream", "raw", "replace", "zero"),
     *("repeat_frame", "repeat_offset", "repeat", "register", "shapes", "shape"),
-    *("mode", "uid", "gid", "size", "mtime", "devmajor", "devminor", "shared", "text", "packing", "packed"),
+    *("mode", "uid", "gid", "size", "mtime", "devmajor", "devminor", "text", "packing", "packed"),
 )
 OPERATIONS = (*("seek", "keep", "mode", "patch", "add", "repeat", "raw", "replace", "zero", "header", "begin", "end"),)
 FIELDS = {
@@ -145,7 +145,7 @@ class Program:
         return self
 
     def edit(self, *fields: str, shape: int | None = None, **given: int) -> Program:
-        """Add an edit: ``fields`` change, those named ``raw:...`` by text; numbers are differences."""
+        """Add an edit: ``fields`` change, those named ``raw:...`` by text. The size is a difference."""
         if shape is None:
             shape = 0
             for name in fields:
@@ -155,11 +155,11 @@ class Program:
             self._shapes.append(shape)
             self.put(shapes=shape)
         self.put(shape=self._shapes.index(shape))
-        return self.put(**{name: signed(value) for name, value in given.items()})
+        return self.put(**{name: signed(value) if name == "size" else value for name, value in given.items()})
 
-    def text(self, shared: int, length: int) -> Program:
-        """Add the numbers of a text."""
-        return self.put(shared=shared, text=length)
+    def text(self, length: int) -> Program:
+        """Add the number of a text."""
+        return self.put(text=length)
 
 
 # --- bundles ----------------------------------------------------------------------------------------------------------

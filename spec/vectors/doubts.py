@@ -265,24 +265,6 @@ def _register() -> Bundle:
     return one(bytes(1024), program.do("header", register=0).edit("mtime", mtime=1), objects=[L])
 
 
-@good("column.shared", "column.text")
-def a_number_that_is_written_is_no_text() -> Bundle:
-    program = Program().do("header", register=0).edit("raw:mtime").text(0, 5)
-    program.do("header", register=1).edit("mtime", mtime=9)
-    program.do("header", register=1).edit("raw:mtime").text(3, 1)
-    first = having(bytes(512), mtime=b"12345")
-    second = having(bytes(512), mtime=b"00000000011\0")
-    return one(first + second + having(second, mtime=b"123x"), program, plain(b"12345x", 0))
-
-
-@bad("text-shares-with-a-number", "every-field-as-text", "M44", "column.shared")
-@instead
-def _shares() -> Bundle:
-    program = Program().do("header", register=0).edit("mtime", mtime=9)
-    program.do("header", register=0).edit("raw:mtime").text(3, 1)
-    return one(bytes(1024), program, plain(b"x", 0))
-
-
 @good("column.shapes")
 def shapes_that_no_edit_has() -> Bundle:
     bundle = one(HELLO, Program().do("raw", raw=1000, stream=1), plain(HELLO))
@@ -313,21 +295,12 @@ def _below() -> Bundle:
 def number_in_a_field_full_of_digits() -> Bundle:
     """Have nothing behind the digits, in a register as a text made it."""
     texts = b"00000644", b"   000000017"
-    program = Program().do("header", register=0).edit("raw:mode", "raw:mtime").text(0, 8).text(0, 12)
+    program = Program().do("header", register=0).edit("raw:mode", "raw:mtime").text(8).text(12)
     program.do("header", register=0).edit("mode", "mtime", mode=0o755, mtime=8)
     first = having(bytes(512), mode=texts[0], mtime=texts[1])
     return one(
         first + having(first, mode=b"00000755", mtime=b"          10"), program, plain(b"00000644   000000017", 0)
     )
-
-
-@good("column.shared", "column.text")
-def text_that_ends_in_nul() -> Bundle:
-    """Share three bytes, of which the last is the NUL that was written."""
-    program = Program().do("header", register=0).edit("raw:name").text(0, 3)
-    program.do("header", register=0).edit("raw:name").text(3, 1)
-    first = having(bytes(512), name=b"ab")
-    return one(first + having(first, name=b"ab\0c"), program, plain(b"ab\0c", 0))
 
 
 CUT = record(block("cut", size=100), bytes(100))[:612]

@@ -83,7 +83,7 @@ SECTIONS = {
     5: ["3.2 frames", *FRAMES],
     7: [
         *("3.3 one target", "array of 7", "size", "digest", "rest digest, of nothing", "tail", "frames"),
-        *("segments", "lengths", "kinds", "digest", "program: array of 26 columns", *COLUMNS),
+        *("segments", "lengths", "kinds", "digest", "program: array of 25 columns", *COLUMNS),
     ],
 }
 

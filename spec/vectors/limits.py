@@ -207,24 +207,15 @@ bad("keep-without-an-object", "stored", "column.keep", "M50")(
 @instead
 def _text() -> Bundle:
     name = b"n" * 101
-    program = Program().do("header", register=0).edit("raw:name").text(0, len(name))
+    program = Program().do("header", register=0).edit("raw:name").text(len(name))
     return one(having(bytes(512), name=name[:100]), program, plain(name, 0))
-
-
-@bad("text-longer-with-what-it-shares", "every-field-as-text", "column.shared", "M44")
-@instead
-def _shared() -> Bundle:
-    program = Program().do("header", register=0).edit("raw:uname").text(0, 20)
-    program.do("header", register=1).edit("raw:uname").text(20, 13)
-    first = having(bytes(512), uname=b"u" * 20)
-    return one(first + having(bytes(512), uname=b"u" * 32), program, plain(b"u" * 33, 0))
 
 
 @bad("shape-with-the-size-as-text", "every-field-as-text", "column.shapes", "M42")
 @instead
 def _size() -> Bundle:
     size = b"00000000005\0"
-    program = Program().do("header", register=0).edit("raw:size").text(0, 12)
+    program = Program().do("header", register=0).edit("raw:size").text(12)
     return one(having(bytes(512), size=size), program, plain(size, 0))
 
 
@@ -485,16 +476,6 @@ def _sparse_packer() -> Bundle:
 bad("unpack-gaps-with-packer-5", "unpack-streams-of-a-zip", "unpack.gaps", "M99")(
     lambda b: b.frames[0].__setattr__("data", _prefixed(b.frames[0].data, b"\7\0\0"))
 )
-
-
-@bad("number-too-large-by-three-edits", "every-number-in-a-blank-block", "column.mtime", "M45", "M47")
-@instead
-def _three() -> Bundle:
-    """Add up to more than 2^63 - 1, which no two differences do; the first does not fit its field either."""
-    program = Program()
-    for _ in range(3):
-        program.do("header", register=0).edit("mtime", mtime=(1 << 62) - 1)
-    return one(bytes(1536), program)
 
 
 @bad("cover-from-before-the-source", "cover-stored", "cover stream.seek", "M96")

@@ -52,7 +52,7 @@ BASES["pax"] = archive(
 @good("operation.mode", "operation.patch", base="pax")
 def records_of_an_extension_header() -> Bundle:
     """Change the time of both, then both contents: the first says that the second is larger."""
-    program = Program().do("mode", count=2).edit("mtime", mtime=1).edit("mtime", mtime=1)
+    program = Program().do("mode", count=2).edit("mtime", mtime=1).edit("mtime", mtime=2)
     program.do("seek", seek_object=0, seek_offset=2 * 2048 - 1)
     program.do("patch").edit("size", size=1).put(stream=1).do("patch").edit("size", size=-4).put(stream=1)
     first, second = PAX[:512], PAX[1024:1536]

@@ -218,7 +218,6 @@ def long_names(count: int, name: bytes) -> written.Bundle:
     program.columns["shape"] += bytes(2 * count)
     program.columns["stream"] += bytes(2 * count)
     program.columns["size"] += (number(2 * len(name)) + number(0)) * count
-    program.columns["shared"] += bytes(4 * count)
     program.columns["text"] += bytes((13, 1, 1, 1)) * count
     frame = Frame(frame_of(text), len(text), 0, codec=1)
     size = count * (1024 + len(name) + -len(name) % 512)
@@ -242,7 +241,7 @@ def repeated(count: int, name: bytes) -> written.Bundle:
     """Return a bundle of that many lines of a few bytes, in a layer of a long name, which is their path too."""
     program = Program()
     content = name + b"\0"
-    program.do("add").edit("size", "raw:typeflag", size=len(content)).text(0, 1).put(stream=0)
+    program.do("add").edit("size", "raw:typeflag", size=len(content)).text(1).put(stream=0)
     program.do("header", register=1).edit(shape=0)
     program.columns["ops"] += b"\x06" * count
     program.columns["raw"] += b"\x01" * count

@@ -778,7 +778,6 @@ def texts(chance: random.Random) -> Bundle:
     program.columns["register"] += bytes(count)
     program.columns["shape"] += bytes(count)
     length = chance.choice((0, 1))
-    program.columns["shared"] += bytes(15 * count)
     program.columns["text"] += bytes((length,)) * 15 * count
     given = [Frame(frame_of(bytes(15 * count)), 15 * count, 0, codec=1)] if length else []
     return one(512 * count, program, *given)

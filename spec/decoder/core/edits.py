@@ -49,12 +49,11 @@ def styled(reference: bytes, number: int, blank: str, fault: int) -> bytes:
 
 @dataclass
 class Change:
-    """What becomes of a field: a number, or text that shares its first bytes with the field's last text."""
+    """What becomes of a field: a number, or text."""
 
     field: int
     number: int = 0
     text: Draw | None = None
-    shared: int = 0
 
 
 @dataclass

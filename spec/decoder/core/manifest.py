@@ -270,8 +270,8 @@ def read_target(pack: Msgpack, first: int) -> Target:
         at += 32 * kind
     lengths.end()
     need(sum(length for length, _ in segments) == size, "the segments do not add up to the target")
-    pack.array(26)
-    program = [pack.bin() for _ in range(26)]
+    pack.array(25)
+    program = [pack.bin() for _ in range(25)]
     return Target(size, digest, rest, tail, first, frames, segments, program, {f"sha256:{digest.hex()}"})
 
 

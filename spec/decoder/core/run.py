@@ -25,7 +25,6 @@ class Run:
     def __init__(self, plan: Plan) -> None:
         self.plan, self.bundle, self.target = plan, plan.bundle, plan.target
         self.registers = [bytes(512), bytes(512)]
-        self.texts = [b""] * 16
         self.decoded: dict[int, bytes] = {}
         self.uses = Counter(number for step in plan.steps for number in used_frames(step))
         self.cost = 0
@@ -86,9 +85,7 @@ class Run:
             if change.text is None:
                 block[first:end] = styled(reference[first:end], change.number, f"%0{end - first - 1}o\0", fault)
             else:
-                text = self.texts[change.field][: change.shared] + b"".join(self.draw(change.text))
-                self.texts[change.field] = text
-                block[first:end] = text.ljust(end - first, b"\0")
+                block[first:end] = b"".join(self.draw(change.text)).ljust(end - first, b"\0")
         if step.changes and all(change.field != CHKSUM for change in step.changes):
             total = sum(block) - sum(block[148:156]) + 8 * 32
             block[148:156] = styled(reference[148:156], total, "%06o\0 ", fault)

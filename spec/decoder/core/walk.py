@@ -28,8 +28,6 @@ class Plan:
         self.steps: list[Step] = []
         self.object = self.offset = 0
         self.lengths = [0, 0]  # content lengths of the registers
-        self.texts = [0] * 16  # lengths of the last texts
-        self.numbers = [0] * 16
         self.frames: list[list[int]] = [[] for _ in range(32)]  # of each stream, those not used up
         for number in range(target.first, target.first + target.frames):
             self.frames[bundle.frames[number].stream].append(number)
@@ -132,17 +130,17 @@ class Plan:
 
     def text(self, bit: int) -> Change:
         """Plan a field given as text."""
-        shared, length = self.columns[22].next(), self.columns[23].next()
-        need(shared <= self.texts[bit], "more bytes shared than the last text has")
-        need(shared + length <= FIELDS[bit][1] - FIELDS[bit][0], "a text is longer than its field")
-        self.texts[bit] = shared + length
-        return Change(bit, text=self.draw(0, length), shared=shared)
+        length = self.columns[22].next()
+        need(length <= FIELDS[bit][1] - FIELDS[bit][0], "a text is longer than its field")
+        return Change(bit, text=self.draw(0, length))
 
     def number(self, bit: int, old: int) -> int:
         """Plan a field given as a number."""
-        value = self.columns[NUMERIC[bit]].signed() + (old if bit == SIZE else self.numbers[bit])
-        need(0 <= value <= MOST, "a number out of range")
-        self.numbers[bit] = value
+        column = self.columns[NUMERIC[bit]]
+        if bit != SIZE:
+            return column.next()
+        value = old + column.signed()
+        need(0 <= value <= MOST, "a size out of range")
         return value
 
     def record(self) -> tuple[Span, int]:
@@ -219,7 +217,7 @@ class Plan:
     def begin(self) -> None:
         """Operation 10."""
         need(not self.within, "a begin within a packing")
-        length, packed = self.columns[24].positive(), self.columns[25].next()
+        length, packed = self.columns[23].positive(), self.columns[24].next()
         need(length <= 16 * MiB, "a packing of more than 16 MiB")
         self.emit(Begin(self.draw(0, length), packed), packed)
         self.within, self.packed_from = True, self.yielded
