@@ -14,7 +14,7 @@ from dibundle.applying.targets import check_size, choose_target
 from dibundle.codecs import reencoders
 from dibundle.errors import BaseMismatchError, BundleError, human
 from dibundle.files.context import Context
-from dibundle.files.readat import Spool, room
+from dibundle.files.readat import Slice, Spool, room
 from dibundle.format.compact import CompactTarget
 from dibundle.format.output import Piece, Sink, VerifiedOutput
 from dibundle.format.plan import RecompressionBudget, make_plan
@@ -100,11 +100,13 @@ def rebuild_steps(
             compact,
         )
         own.progress.phase("applying", sum(manifest.targets[number].size for number in base.order))
+        kept_targets = own.spool() if base.kept else None  # one file for all: a thousand would be too many open files
         for number in base.order:
-            spool = own.spool() if number in base.kept else None
+            spool = kept_targets if number in base.kept else None
+            start = spool.size if spool else 0
             yield from making.target(number, _tee(sinks.get(number), spool))
             if spool:
-                base.take_from(number, spool)
+                base.take_from(number, Slice(spool, start, manifest.targets[number].size))
 
 
 def _tee(sink: Sink | None, spool: Spool | None) -> Sink:

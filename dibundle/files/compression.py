@@ -2,7 +2,8 @@
 
 Everything here works on untrusted bytes. No call returns more than its limit, windows are limited, and corrupt or
 truncated data is an ``ArchiveError``. Several streams one after the other (gzip members, xz streams, zstd frames) read
-as one. Zero bytes after a stream are padding, as in gzip(1); any other data is an error.
+as one. Zero bytes after a stream are padding, as in gzip(1); any other data is an error. Where the specification says
+what the bytes are, they are *exact*: without padding, and of any number of streams.
 """
 
 from __future__ import annotations
@@ -62,8 +63,9 @@ class Decompressor:
     more from the input it holds. An empty result means that more input is needed.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, *, is_exact: bool = False) -> None:
         self._kind = kind
+        self._is_exact = is_exact
         self._start = _ENGINES[kind]()
         self._engine: _Engine | None = None
         self._streams = 0
@@ -98,7 +100,8 @@ class Decompressor:
         assert engine is not None
         self._steps += 1
         steps = _FREE + self._taken // _STEP_BYTES + self._made // _STEP_MADE
-        if self._steps > steps or self._streams > _FREE_STREAMS + self._taken // _STREAM_BYTES:
+        are_tiny = self._steps > steps or self._streams > _FREE_STREAMS + self._taken // _STREAM_BYTES
+        if are_tiny and not self._is_exact:
             raise ArchiveError(messages.COMPRESSION_TINY_PIECES, kind=self._kind)
         piece = b""
         if engine.needs_input:
@@ -129,7 +132,7 @@ class Decompressor:
 
     def _next_stream(self) -> bool:
         """Open the next stream of the input, if it has begun."""
-        if self._streams:
+        if self._streams and not self._is_exact:
             while self._at < len(self._input):  # in slices, so that long padding costs little
                 piece = self._input[self._at : self._at + _SLICE]
                 rest = piece.lstrip(b"\0")
@@ -145,21 +148,22 @@ class Decompressor:
         return True
 
 
-def open_decompressor(kind: str) -> Decompressor:
+def open_decompressor(kind: str, *, is_exact: bool = False) -> Decompressor:
     """Return a new decompressor for ``kind``, one of the names that ``sniff`` returns."""
     if kind not in _ENGINES:
         raise ArchiveError(messages.COMPRESSION_UNKNOWN, kind=kind)
-    return Decompressor(kind)
+    return Decompressor(kind, is_exact=is_exact)
 
 
 def decompress_iter(
-    kind: str, chunks: Iterable[bytes], chunk_size: int = CHUNK, *, ratio: int | None = None
+    kind: str, chunks: Iterable[bytes], chunk_size: int = CHUNK, *, ratio: int | None = None, is_exact: bool = False
 ) -> Iterator[bytes]:
     """Yield the decompressed bytes of ``chunks`` in pieces of at most ``chunk_size``.
 
     ``ratio``: maximum output per byte read, in addition to ``RATIO_FLOOR``; above it, raises :class:`RatioError`.
+    ``is_exact``: refuse padding, and accept any number of streams.
     """
-    decompressor = open_decompressor(kind)
+    decompressor = open_decompressor(kind, is_exact=is_exact)
     taken = made = 0
     for chunk in chunks:
         taken += len(chunk)

@@ -76,6 +76,7 @@ COST_FLOOR = 64 << 20  # all targets together may cost 64 MiB more
 FRAME_COST = 16384  # plus the size of the frame and of its source
 RANGE_COST = 256
 SEGMENT_COST = 1024
+PLACED_COST = 8192  # of a compressed object in a target: to begin a frame takes up to 100 us
 OP_COST = 256
 SHAPE_COST = 512
 MAX_OPS = 65536  # operations of a target,

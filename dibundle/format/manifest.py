@@ -6,6 +6,7 @@ form.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -46,6 +47,7 @@ class Manifest:
     forms: tuple[RecompressedObject, ...] = ()
     uses: dict[int, int | BundleError] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Cache of :mod:`dibundle.format.uses`, by target."""
+    _object_sizes: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def encode(self) -> bytes:
         """Return the manifest's bytes, not yet compressed."""
@@ -100,15 +102,16 @@ class Manifest:
         """Refuse a bundle that would cost too much; only declared sizes count (spec/dib.md, 4.5)."""
         self._check_places()
         table = FrameTable.of(self.frames)
+        packed = Counter(item.place.target for item in self.objects if item.place and item.place.is_compressed)
         segments = sum(len(target.segments) for target in self.targets)
         if segments > c.MAX_SEGMENTS or len(table.ranges) > c.MAX_RANGES:
             raise BundleError(messages.LIMIT_SEGMENTS, segments=segments, ranges_count=len(table.ranges))
         first = beyond = 0
-        for target in self.targets:
+        for number, target in enumerate(self.targets):
             end = first + target.frames
             if len(target.columns.ops.data) > c.MAX_OPS + target.size // c.OP_BYTES:
                 raise BundleError(messages.LIMIT_OPERATIONS)
-            cost = _cost(table, first, end, target)
+            cost = _cost(table, first, end, target) + c.PLACED_COST * packed[number]
             beyond += max(0, cost - c.COST_FACTOR * target.size)
             if beyond > c.COST_FLOOR:
                 raise BundleError(messages.LIMIT_WORK, cost=cost, size=target.size)
@@ -132,6 +135,13 @@ class Manifest:
                     raise BundleError(messages.LIMIT_PLACED, place_target=place.target, size=item.size)
 
     @property
+    def object_sizes(self) -> list[int]:
+        """The sizes of the objects in bytes; one list for all targets, as there may be a thousand."""
+        if not self._object_sizes:
+            self._object_sizes.extend(item.size for item in self.objects)
+        return self._object_sizes
+
+    @property
     def profile(self) -> str:
         """The profile: "core" for bundles that any reader of the format can apply, else "full"."""
         packs = any(c.OP_BEGIN in target.columns.ops.data for target in self.targets)
@@ -144,11 +154,12 @@ class Manifest:
 
     def _check_ranges(self, table: FrameTable, first: int, end: int, text_size: int) -> None:
         """Refuse ranges that exceed their object; the digest text has ``text_size`` bytes."""
-        sizes = [*(item.size for item in self.objects), text_size]
+        sizes = self.object_sizes
         ranges, rows = table.ranges, range(table.firsts[first], table.firsts[end])
         for row in rows:
             item = ranges.objects[row]
-            if item >= len(sizes) or ranges.offsets[row] + ranges.lengths[row] > sizes[item]:
+            size = sizes[item] if item < len(sizes) else text_size if item == len(sizes) else 0
+            if ranges.offsets[row] + ranges.lengths[row] > size:
                 raise BundleError(messages.MANIFEST_SOURCE_OUT_OF_BOUNDS)
 
 

@@ -178,7 +178,7 @@ def make_plan(
     first = sum(before.frames for before in manifest.targets[:target_index])
     streams = _Streams(manifest, first, target.frames)
     sizes = _Sizes(target.size, (packings or RecompressionBudget()).limit(target.size))
-    for number, step in enumerate(walk(target.columns, base, [item.size for item in manifest.objects])):
+    for number, step in enumerate(walk(target.columns, base, manifest.object_sizes)):
         if isinstance(step, Head):
             for value in step.values if step.shape >> RAW_SHIFT else ():
                 if isinstance(value, Text):

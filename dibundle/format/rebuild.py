@@ -274,7 +274,7 @@ def _pieces(
     packers: AbstractContextManager[Executor | None] = _pool(PACKERS) if is_packed else nullcontext()
     with packers as pool:
         packing = _Packing(streams, pool, partial(packings.limit, target.size), manifest.reencoders)
-        steps = plan.steps or walk(target.columns, base, [item.size for item in manifest.objects])
+        steps = plan.steps or walk(target.columns, base, manifest.object_sizes)
         for number, step in enumerate(steps):
             pieces: Iterable[Decoded] = ()
             if isinstance(step, Begin):

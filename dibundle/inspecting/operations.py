@@ -159,7 +159,7 @@ def listing(
     indexes = _indexes(manifest, number, base, limited=limited) if base else None
     base = base if indexes is not None else None
     text = text_of(bundle, number)
-    sizes = [item.size for item in manifest.objects]
+    sizes = manifest.object_sizes
     operations = list(_bounded(outline(target.columns, text, base, sizes if base else None)))
     shares = Shares(FrameTable.of(manifest.frames), _frames_of(manifest, number), operations)
     if indexes is not None:

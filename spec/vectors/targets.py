@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from bundles import Bundle, Frame, Program, Target, block, msgpack, record, sha256, signed, zframe
+from edges import pair
 from faults import EITHER, Change, bad
 from good import (
     HELLO,
@@ -190,6 +194,20 @@ def object_in_two_zstd_frames_of_a_target() -> Bundle:
     return placed(zframe(NEXT[:900]) + zframe(NEXT[900:]), NEXT, is_compressed=True)
 
 
+MEMBER = gzipped(deflated(NEXT, 6, 6, 8), NEXT)
+EMPTY_MEMBER = gzipped(deflated(b"", 6, 6, 8), b"")
+
+
+@good("M28", base="", target=1)
+def object_in_2000_empty_gzip_members_and_one() -> Bundle:
+    return placed(2000 * EMPTY_MEMBER + MEMBER, NEXT, is_compressed=True)
+
+
+@good("M28", base="", target=1)
+def object_in_700_skippable_zstd_frames_and_one() -> Bundle:
+    return placed(700 * b"\x5f\x2a\x4d\x18\0\0\0\0" + zframe(NEXT), NEXT, is_compressed=True)
+
+
 @good("M28", "M125", base="", target=1)
 def object_of_16_times_its_length_and_16384_bytes() -> Bundle:
     content = bytes(16384)
@@ -298,6 +316,43 @@ def _overlap(bundle: Bundle) -> None:
     """Have two of one place: together they are longer than the target."""
     kind, size, digest, place = bundle.objects[0]
     bundle.objects.append((kind, size, sha256(digest), place))
+
+
+def _member(stored: bytes, content: bytes = NEXT) -> Callable[[Bundle], object]:
+    """Put other compressed bytes into the first target."""
+
+    def change(bundle: Bundle) -> None:
+        other = placed(stored, content, is_compressed=True)
+        bundle.frames, bundle.targets, bundle.objects = other.frames, other.targets, other.objects
+
+    return change
+
+
+_MEMBERS = "object-in-two-gzip-members-of-a-target"
+_HEAD = MEMBER[:3] + b"\2" + MEMBER[4:10]  # has a CRC of its own behind it
+for _name, _stored, _content in (
+    ("gzip-members-and-padding", MEMBER + bytes(10), NEXT),
+    ("padding-between-gzip-members", MEMBER + bytes(10) + MEMBER, 2 * NEXT),
+    ("zstd-frames-and-padding", zframe(NEXT) + bytes(10), NEXT),
+    ("padding-between-zstd-frames", zframe(NEXT) + bytes(10) + zframe(NEXT), 2 * NEXT),
+    ("a-gzip-member-with-a-reserved-flag", MEMBER[:3] + b"\x20" + MEMBER[4:], NEXT),
+    ("a-gzip-member-with-a-wrong-header-crc", _HEAD + b"\0\0" + MEMBER[10:], NEXT),
+):
+    bad(f"object-in-{_name}", _MEMBERS, "M28", "M26", code=6)(_member(_stored, _content))
+
+
+@pair(
+    "compressed-objects-as-many-as-may-be",
+    "stored",
+    "M62",
+    "objects.lengths",
+    beyond="compressed-objects-too-many",
+    base="",
+)
+def _many(over: int) -> Bundle:
+    """Have 8,200 objects of one byte of a target of 9,000, at 8,192 each: 67,174,400 beside 1,280."""
+    objects: list[Any] = [(1, 0, sha256(b"%d" % n), (0, n, 1)) for n in range(8200 + over)]
+    return Bundle([], [Target(bytes(9000), Program().do("zero", zero=9000), 0)], objects=objects)
 
 
 @bad("form-of-an-object-with-a-place", "target-made-of-a-layer-of-the-one-before", "M37", "section.forms")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import subprocess
+import sys
 import time
 
 import pytest
 
+import dibundle
 from dibundle.applying import base as bases
 from dibundle.applying import base_store, chain, loading, rewrite
 from dibundle.applying.base import search_base
@@ -420,3 +423,53 @@ def _read_again(judge: profile.Judge, times: int) -> None:
     for _ in range(times):
         judge._left = profile.MAX_DOCUMENTS
         judge._document("index.json")
+
+
+def test_objects_that_overlap_in_a_target_are_not_hashed(tmp_path, monkeypatch):
+    """A wrong output is nobody's fault but the bundle's if all that it takes lies in targets with right digests."""
+    size, count = MIB, 500
+    sums = [sha256(bytes(size - count + row + 1)) for row in range(count)]
+    program = Program()
+    for row in range(count):
+        program.do("seek", seek_object=row, seek_offset=0).do("keep", keep=1)
+    first = Target(bytes(size), Program().do("zero", zero=size), 0)
+    overlapping = [(1, size - count + row + 1, sums[row], (0, 0)) for row in range(count)]
+    bundle = Bundle([], [first, Target(b"x" * count, program, 0)], objects=overlapping)
+    (tmp_path / "b.dib").write_bytes(bundle.encode())
+    hashed = []
+    monkeypatch.setattr(base_store, "sha256_of", lambda pieces: hashed.append(1) or b"")
+    with pytest.raises(DibError):
+        b"".join(dibundle.apply(tmp_path / "b.dib", target=f"sha256:{sha256(b'x' * count).hex()}"))
+    assert not hashed
+
+
+def test_a_long_chain_of_targets_takes_few_files(tmp_path):
+    """Each target builds on the one before; all of them are in one temporary file."""
+    count = 100
+    targets = [Target(bytes(512), Program().do("zero", zero=512), 0)]
+    chained = []
+    for row in range(1, count):
+        out = bytes(512 + row)
+        chained.append((1, len(targets[-1].out), sha256(targets[-1].out), (row - 1, 0)))
+        program = Program().do("seek", seek_object=row - 1, seek_offset=0) if row > 1 else Program()
+        program.do("keep", keep=len(targets[-1].out)).do("zero", zero=1)
+        targets.append(Target(out, program, 0, tail=len(out) - 1))
+    (tmp_path / "b.dib").write_bytes(Bundle([], targets, objects=chained).encode())
+    command = [
+        sys.executable,
+        "-m",
+        "dibundle",
+        "apply",
+        "b.dib",
+        "--target",
+        f"sha256:{sha256(targets[-1].out).hex()}",
+    ]
+    limited = ["sh", "-c", 'ulimit -n 40; exec "$@"', "sh", *command, "-o", "out"]
+    subprocess.run(limited, cwd=tmp_path, check=True)
+    assert (tmp_path / "out").read_bytes() == targets[-1].out
+
+
+def test_sizes_of_objects_are_listed_once():
+    """A thousand targets with as many objects as may be took seconds to list them."""
+    manifest = manifest_of(one(1024, Program().do("zero", zero=1024), objects=objects(3)))
+    assert manifest.object_sizes is manifest.object_sizes == [512, 512, 512]

@@ -26,7 +26,7 @@ CHECKSUM: Final = 1
 SIZED: Final = 2
 JOBS: Final = 4
 
-SLOW_LEVEL: Final = 14
+SLOW_LEVEL: Final = 13
 
 
 class Release(NamedTuple):

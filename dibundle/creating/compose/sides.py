@@ -233,10 +233,10 @@ def _unpack(
 
 
 def _is_damaged(blob: StoredBlob, found: RecompressedLayer) -> bool:
-    """Whether decompressing a layer fails or gives other content than ``found``, such as with wrong checksums."""
+    """Whether a layer is not exactly its compressed content, such as with wrong checksums or padding."""
     try:
         chunks = copy_chunks(blob.source, 0, blob.source.size)
-        content = compression.decompress_iter(blob.blob.compression or "", chunks)
+        content = compression.decompress_iter(blob.blob.compression or "", chunks, is_exact=True)
         return digest.sha256_of(content) != found.layer.digest
     except ArchiveError:
         return True

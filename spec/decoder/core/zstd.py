@@ -59,11 +59,15 @@ def broken() -> tuple[type[Exception], ...]:
 
 def uncompressed(data: bytes, most: int) -> bytes:
     """Decompress gzip members or zstd frames that are whole; no more than is needed to see that it is too much."""
-    if data[:2] == b"\x1f\x8b":
-        with gzip.open(io.BytesIO(data)) as stream:
-            return stream.read(most + 1)
-    need(head_is_zstd(io.BytesIO(data)), "neither gzip nor zstd", 6)
     out = bytearray()
+    if data[:2] == b"\x1f\x8b":
+        while data and len(out) <= most:
+            member = zlib.decompressobj(31)
+            out += member.decompress(data, most + 1 - len(out))
+            need(member.eof or len(out) > most, "a gzip member that is cut off", 6)
+            data = member.unused_data
+        return bytes(out)
+    need(head_is_zstd(io.BytesIO(data)), "neither gzip nor zstd", 6)
     while data and len(out) <= most:
         engine, ended = zstd_engine(), False
         for at in range(0, len(data), 4096):

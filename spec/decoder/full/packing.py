@@ -67,7 +67,7 @@ def start_cost(number: int, before: int) -> int:
 def byte_cost(encoder: int, level: int) -> int:
     """Give what a byte of content costs."""
     if encoder >= 48:
-        return 2 if encoder == 49 or level >= 14 else 1
+        return 2 if encoder == 49 or level >= 13 else 1
     if level == 9 and encoder in (4, 5, 8):
         return 8
     return 2 if encoder >= 32 and level == 4 else 4 if level >= 7 else 1
