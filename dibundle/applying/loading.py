@@ -106,7 +106,7 @@ def load(
             options=options,
             context=context,
             without=loaded(given) if options.thin else None,
-            repositories=None if opened.check or only_claims else repositories_of(opened.plain_archives),
+            repositories=None if opened.check or only_claims else repositories_of(opened.plain_archives, engine),
             signatures=opened.signatures,
         )
 
@@ -265,7 +265,8 @@ class Loading:
             found = pin(archive, expected, self.bases, holes, target, self.without)
             if self.repositories is not None:
                 found = [
-                    (image, allowed_names(image, names, self.repositories, own.progress)) for image, names in found
+                    (image, allowed_names(image, names, self.repositories, self.engine, own.progress))
+                    for image, names in found
                 ]
             found = [(image, tuple(filter(_REFERENCE.fullmatch, names))) for image, names in found]
             return hand_over(found, self.engine, partial(self.signatures.require_names_of, self.bundle))
@@ -341,10 +342,10 @@ def require_left_out(image: PinnedImage, engine: str) -> None:
 
 
 def allowed_names(
-    image: PinnedImage, names: Collection[str], allowed: Collection[str], progress: Progress
+    image: PinnedImage, names: Collection[str], allowed: Collection[str], engine: str, progress: Progress
 ) -> tuple[str, ...]:
     """Return the names in the repositories of the base: an image ID does not cover names."""
-    fitting = [name for name in names if _REFERENCE.fullmatch(name) and repository_of(name) in allowed]
+    fitting = [name for name in names if _REFERENCE.fullmatch(name) and repository_of(name, engine) in allowed]
     taken = list(dict.fromkeys(fitting))[:MAX_NAMES]
     others = [name for name in dict.fromkeys(names) if name not in taken[:MAX_NAMES]][: MAX_NAMES + 1]
     if others:
@@ -356,12 +357,12 @@ def allowed_names(
     return tuple(name if ":" in name.rpartition("/")[2] else f"{name}:latest" for name in taken)
 
 
-def repositories_of(archives: Sequence[Archive]) -> frozenset[str]:
+def repositories_of(archives: Sequence[Archive], engine: str) -> frozenset[str]:
     """Return the repositories of all names of the archives' images."""
     images = [image for archive in stored_images(archives) for image in archive.images]
-    return frozenset(repository_of(name) for image in images for name in image.names)
+    return frozenset(repository_of(name, engine) for image in images for name in image.names)
 
 
-def repository_of(name: str) -> str:
-    """Return a reference without its tag; expand a short one as docker does."""
-    return writers.whole_name(name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name)
+def repository_of(name: str, engine: str = "docker") -> str:
+    """Return a reference without its tag; expand a short one as an engine does."""
+    return writers.whole_name(name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name, engine)

@@ -218,12 +218,14 @@ def named(plain: dict[str, object], names: tuple[str, ...]) -> Iterator[dict[str
         yield {**plain, "annotations": annotations}
 
 
-def whole_name(name: str) -> str:
-    """Return a name with the registry that docker adds: with a short name, the result would be a second image."""
+def whole_name(name: str, engine: str = "docker") -> str:
+    """Return a name with the registry that an engine adds: with a short name, the result would be a second image."""
     host, slash, _ = name.partition("/")
-    if not slash:
-        return f"docker.io/library/{name}"
-    return name if "." in host or ":" in host or host == "localhost" else f"docker.io/{name}"
+    if slash and ("." in host or ":" in host or host == "localhost"):
+        return name
+    if engine == "podman":  # of an archive that it loads, with or without a slash
+        return f"localhost/{name}"
+    return f"docker.io/{name}" if slash else f"docker.io/library/{name}"
 
 
 def _path(digest: bytes) -> str:

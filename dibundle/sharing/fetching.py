@@ -41,12 +41,16 @@ class FetchedBundles:
         check: CheckSignature | None,
         context: Context,
         turn: Callable[[], AbstractContextManager[object]] = nullcontext,
+        reserved: Callable[[int], AbstractContextManager[object]] = lambda size: nullcontext(),
     ) -> None:
-        """Prepare without fetching; ``turn``: context to enter while a manifest is decoded, which may take 120 MB."""
+        """Prepare without fetching; ``turn``: context to enter while a manifest is decoded, which may take 120 MB.
+
+        ``reserved``: context for each number of received bytes, as long as they are kept.
+        """
         self._repository = repository
         self._check = check
         self._context = context
-        self._turn = turn
+        self._turn, self._reserved = turn, reserved
         self._here: dict[bytes, tuple[Spool, Context]] = {}
         self.received = 0
         self.refused: set[bytes] = set()
@@ -96,7 +100,7 @@ class FetchedBundles:
         with self._context.within() as own:  # frees everything of a refused bundle
             spool = own.spool()
             shown = digest.text(name)
-            pieces = self._counted(self._repository.blob(bundle.digest, bundle.size))
+            pieces = self._counted(self._repository.blob(bundle.digest, bundle.size), own)
             fetch_bundle(pieces, bundle.size, shown, spool, self._check, most_manifest=most_manifest)
             with self._turn():
                 check_integrity(BundleReader(Stream(spool), None, self._check, shown))
@@ -116,7 +120,8 @@ class FetchedBundles:
             raise self._repository.failed(messages.REGISTRY_LISTED_BUNDLE)
         return bundle
 
-    def _counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    def _counted(self, pieces: Iterator[bytes], context: Context) -> Iterator[bytes]:
         for piece in pieces:
             self.received += len(piece)
+            context.enter(self._reserved(len(piece)))
             yield piece

@@ -284,7 +284,7 @@ class _Update:
         if self._is_wrapped:
             if self._signatures.required:  # labels come from the registry and are not signed
                 return False
-            self._made = made_by(self._labels, self._repository.reference)
+            self._made = made_by(self._labels, self._repository.reference, self._engine)
             own = self._made.id
             is_expected = bool(own) and (not self._options.expect or own in self._options.expect)
             return is_expected and all(image_id(self._engine, name) == digest.text(own) for name in self._made.names)

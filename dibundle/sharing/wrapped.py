@@ -42,7 +42,7 @@ class AppliedParcel(NamedTuple):
     fetched: int
 
 
-def made_by(told: Mapping[str, str], reference: Reference) -> AboutImage:
+def made_by(told: Mapping[str, str], reference: Reference, engine: str) -> AboutImage:
     """Return the target image in a wrapped bundle's labels; its ID is empty if the labels have not exactly one.
 
     Its name is the same as from :class:`Parcel`: that in the labels if it is in the repository of ``reference``, else
@@ -50,7 +50,7 @@ def made_by(told: Mapping[str, str], reference: Reference) -> AboutImage:
     """
     made = labels.digests(told.get(labels.MAKES_IDS, ""))
     name = told.get(labels.MAKES, "")
-    is_own = ", " not in name and repository_of(name) == _place(reference)
+    is_own = ", " not in name and repository_of(name, engine) == _place(reference)
     names = (name,) if is_own else tuple(filter(None, (reference.name,)))
     return AboutImage(names=names, id=next(iter(made)) if len(made) == 1 else b"", diff_ids=())
 
@@ -93,7 +93,7 @@ class Parcel:
                     sharing_messages.REGISTRY_TOO_LARGE, name=self._name, size=fetched, max_size=options.max_size
                 )
             archive, bundle = self._fetch(frozenset())
-        image, names = self._pin(bundle, [*bases, archive], options)
+        image, names = self._pin(bundle, [*bases, archive], engine, options)
         require_names = partial(self._signatures.require_names_of, bundle)
         if output is None:
             (made,) = hand_over([(image, names)], engine, require_names)
@@ -105,7 +105,7 @@ class Parcel:
         return AppliedParcel(made, bundle, fetched)
 
     def _pin(
-        self, bundle: BundleReader, bases: Sequence[Archive], options: RebuildOptions
+        self, bundle: BundleReader, bases: Sequence[Archive], engine: str, options: RebuildOptions
     ) -> tuple[PinnedImage, tuple[str, ...]]:
         """Rebuild the bundle's only image; return it with its names in the repository of the reference."""
         target = bundle.manifest.targets[choose_target(bundle.manifest, options)]
@@ -121,7 +121,7 @@ class Parcel:
             raise UsageError(sharing_messages.UPDATE_SEVERAL_IMAGES, name=self._name, count=len(found))
         ((image, told),) = found
         reference = self._repository.reference
-        names = allowed_names(image, told, {_place(reference)}, self._context.progress)
+        names = allowed_names(image, told, {_place(reference)}, engine, self._context.progress)
         return image, names or tuple(filter(None, (reference.name,)))
 
     def _fetch(self, without: frozenset[bytes]) -> tuple[Archive, BundleReader]:

@@ -277,7 +277,8 @@ class Loader:
         """
         for name in names:
             if self._engine == "docker":  # docker does not list incomplete images
-                is_whole = bool(self._ask("docker", "image", "ls", "--quiet", "--", name).split())
+                known = name.removeprefix("docker.io/").removeprefix("library/")  # it lists no others by their names
+                is_whole = bool(self._ask("docker", "image", "ls", "--quiet", "--", known).split())
             elif self._engine == "ctr":
                 rows = self._ask("ctr", "images", "check").splitlines()
                 is_whole = not any(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from functools import partial
 from typing import Final, TypeVar
 
 from aiohttp import web
@@ -16,6 +18,8 @@ _T = TypeVar("_T")
 _PASSED_ON: Final = ("Content-Type", "Docker-Content-Digest", "Docker-Distribution-Api-Version", "Retry-After")
 _API: Final = {"Docker-Distribution-Api-Version": "registry/2.0"}
 _CHALLENGE: Final = "WWW-Authenticate"
+_LONGEST: Final = 8 << 10  # maximum bytes of a header that is passed on
+_MEDIA_TYPE: Final = re.compile(r"application/[\w.+-]{1,255}(; ?charset=[\w-]{1,32})?", re.ASCII)
 _TAKING: Final = 30.0  # maximum seconds for a client to receive a document
 
 
@@ -27,11 +31,17 @@ async def aside(
 ) -> _T:
     """Run a blocking function in a thread of ``pool`` (None: the loop's own pool).
 
-    If the client has left meanwhile, ``release`` gets the result.
+    If the client has left meanwhile, ``release`` gets the result. Raises :class:`BusyError` if too much waits for the
+    pool.
     """
     if pool is None:
         return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
-    running = pool.submit(function, *arguments)
+    work = [partial(function, *arguments)]
+
+    def run() -> _T:
+        return work.pop()()
+
+    running = pool.submit(run)
 
     def left(done: Future[_T]) -> None:
         if release and not done.cancelled() and not done.exception():
@@ -40,8 +50,11 @@ async def aside(
     try:
         return await asyncio.wrap_future(running)
     except asyncio.CancelledError:
+        work.clear()  # the pool keeps what it has not begun, and a request may take 40 kB
         running.add_done_callback(left)
         raise
+    finally:
+        del running  # an error in it would refer to this frame, and so keep everything until garbage is collected
 
 
 def blob_headers(name: str) -> dict[str, str]:
@@ -51,7 +64,7 @@ def blob_headers(name: str) -> dict[str, str]:
 
 def document_answer(request: web.Request, status: int, body: bytes, headers: dict[str, str]) -> web.Response:
     """Return a document; for HEAD, only its headers."""
-    headers = headers | _API
+    headers = headers | _API | {"Content-Type": content_type(headers.get("Content-Type", ""))}
     if request.method == "HEAD":
         return web.Response(status=status, headers={**headers, "Content-Length": str(len(body))})
     return web.Response(status=status, body=body, headers=headers)
@@ -67,13 +80,23 @@ def error_answer(status: int, code: str, message: str) -> web.Response:
     return json_answer(status, {"errors": [{"code": code, "message": message}]})
 
 
+def content_type(given: str) -> str:
+    """Return a media type of documents; for others, the one of any bytes: browsers would show or run an upstream's."""
+    return given if _MEDIA_TYPE.fullmatch(given) else "application/octet-stream"
+
+
+async def protect(_: web.Request, response: web.StreamResponse) -> None:
+    """Have browsers treat every answer as data: what an upstream sends would run in the origin of the mirror."""
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+
+
 def passed(request: web.Request, place: UpstreamPlace, found: Document) -> web.Response:
     """Return upstream's answer, with links changed to the mirror's paths."""
-    headers = {key: found.headers[key] for key in _PASSED_ON if key in found.headers}
-    if found.status == 401 and _CHALLENGE in found.headers:
-        headers[_CHALLENGE] = found.headers[_CHALLENGE]
-    link = found.headers.get("Link", "")
-    own = f"/v2/{place.repository}/"
+    names = (*_PASSED_ON, _CHALLENGE) if found.status == 401 else _PASSED_ON
+    given = {key: value for key in (*names, "Link") if 0 < len(value := found.headers.get(key, "")) <= _LONGEST}
+    link, own = given.pop("Link", ""), f"/v2/{place.repository}/"
+    headers = given | {"Content-Type": content_type(given.get("Content-Type", ""))}
     if own in link:
         headers["Link"] = link.replace(own, f"/v2/{place.prefix}{place.repository}/", 1)
     if request.method == "HEAD":

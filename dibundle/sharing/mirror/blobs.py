@@ -15,11 +15,12 @@ from aiohttp import web
 from dibundle.files.digest import text
 from dibundle.sharing.mirror.answers import aside, blob_headers, hang_up, passed
 from dibundle.sharing.mirror.cache import Cache, CacheFullError
+from dibundle.sharing.mirror.door import taking
 from dibundle.sharing.mirror.downloads import HASHES, WITHHELD, Download, Downloads, require_blob
 from dibundle.sharing.mirror.making import Maker
 from dibundle.sharing.mirror.metrics import Metrics
 from dibundle.sharing.mirror.options import Key, MirrorOptions, UpstreamPlace
-from dibundle.sharing.mirror.upstream import Document, Streamed, Upstreams, threads
+from dibundle.sharing.mirror.upstream import PASSED, Document, Streamed, Upstreams, threads
 from dibundle.sources.registry.transport import ConnectionFailure
 
 _PIECE: Final = 128 << 10  # bytes; each of a thousand clients may leave one piece unread in memory
@@ -195,7 +196,7 @@ class BlobServer:
     ) -> AsyncIterator[Streamed]:
         """Request a blob, or a part, from upstream."""
         pool, headers = self._upstreams.passing[place.host], {"Range": part} if part else {}
-        opened = self._upstreams.ask(place, f"blobs/{name}", headers=headers, method=method)
+        opened = self._upstreams.ask(place, f"blobs/{name}", headers=headers, method=method, most=PASSED)
 
         def leave(_: object = None) -> None:
             opened.__exit__(None, None, None)
@@ -204,7 +205,7 @@ class BlobServer:
         try:
             yield answer
         finally:
-            pool.submit(leave)
+            asyncio.get_running_loop().run_in_executor(None, leave)
 
     async def _streamed(self, place: UpstreamPlace, answer: Streamed) -> AsyncIterator[bytes]:
         while piece := await aside(self._upstreams.passing[place.host], next, answer.pieces, b""):
@@ -222,8 +223,9 @@ class BlobServer:
                     sent += len(piece)
                     if response.content_length is not None and sent > response.content_length:
                         raise ConnectionFailure("too long")
-                    async with asyncio.timeout(_UNREAD):
-                        await response.write(piece)
+                    with taking(request):
+                        async with asyncio.timeout(_UNREAD):
+                            await response.write(piece)
                 if response.content_length not in (None, sent):
                     raise ConnectionFailure("too short")
             async with asyncio.timeout(_UNREAD):
@@ -248,8 +250,10 @@ async def _verified(
         found.update(piece)
         held += piece
         if len(held) > WITHHELD:
-            yield held[:-WITHHELD]
-            held = held[-WITHHELD:]
+            ready, held = held[:-WITHHELD], held[-WITHHELD:]
+            del piece
+            yield ready
+            del ready
     if found.hexdigest() != digest:
         raise ConnectionFailure("upstream sent another blob")
     yield held

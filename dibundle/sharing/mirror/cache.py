@@ -27,6 +27,7 @@ from dibundle.sharing.mirror.options import Key
 
 _PIECE: Final = 1 << 20
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_FILES: Final = (errno.EMFILE, errno.ENFILE)
 _MAX_IMAGES: Final = 1024  # maximum number of images that are remembered as bases, for each registry
 _BLOCK: Final = 4096  # minimum bytes of disk space for a file
 
@@ -139,10 +140,13 @@ class Cache:
         self._images: dict[str, int] = {}  # upper limit of the number of remembered images, by registry
         self._hashing = Turns()
         self._total = self._number = 0
+        self._evictable = 0  # bytes of listed blobs that are not pinned
         try:
             for part in ("blobs", "images", "tmp"):
                 (folder / part).mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._held = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                _require_own((folder / part).lstat(), folder / part)
+            _require_own(folder.stat(), folder)
+            self._held = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -173,6 +177,7 @@ class Cache:
         for _, key, size in sorted(found):
             self._sizes[key] = size
             self._total += _taken(size)
+            self._evictable += _taken(size)
         for folder in (self.folder / "images").iterdir():
             self._images[folder.name] = len(self.images(folder.name))
         self._make_space()
@@ -185,14 +190,19 @@ class Cache:
         return key in self._sizes
 
     def open(self, key: Key) -> int | None:
-        """Return a descriptor of a blob with its digest checked; None if it is missing or damaged."""
+        """Return a descriptor of a blob with its digest checked; None if it is missing or damaged.
+
+        Raises ``OSError`` if too many files are open.
+        """
         if key not in self._sizes:
             return None
         fd = None
         try:
             fd = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             is_right = self._is_checked(key, fd) or self._check(key, fd)
-        except OSError:
+        except OSError as error:
+            if error.errno in NO_FILES:  # nobody knows whether it is damaged
+                raise
             is_right = False
         if is_right:
             with self._lock:
@@ -264,14 +274,13 @@ class Cache:
     def _reserve(self, size: int) -> None:
         """Count bytes of files that are being written, and delete blobs if necessary.
 
-        If that is not enough, raises :class:`CacheFullError`.
+        If that would not be enough, deletes none, and raises :class:`CacheFullError`.
         """
         with self._lock:
+            if size > 0 and self._total + size - self._evictable > self.most:
+                raise CacheFullError
             self._total += size
             self._make_space()
-            if size > 0 and self._total > self.most:
-                self._total -= size
-                raise CacheFullError
 
     def _keep(self, key: Key, path: Path, fd: int, size: int) -> None:
         with self._lock:
@@ -280,13 +289,16 @@ class Cache:
             place.parent.mkdir(mode=0o700, exist_ok=True)
             path.replace(place)
             self._sizes[key] = size
+            self._evictable += 0 if key in self._pinned else _taken(size)
             self._checked[key] = _state(fd)
 
     def remove(self, key: Key) -> None:
         """Delete a blob."""
         with self._lock:
             if key in self._sizes:
-                self._total -= _taken(self._sizes.pop(key))
+                taken = _taken(self._sizes.pop(key))
+                self._total -= taken
+                self._evictable -= 0 if key in self._pinned else taken
             self._checked.pop(key, None)
             _delete(self._path(key))
 
@@ -330,6 +342,8 @@ class Cache:
         """Keep blobs until :meth:`unpin`: an open file takes space even after it is deleted."""
         with self._lock:
             for key in keys:
+                if key not in self._pinned and key in self._sizes:
+                    self._evictable -= _taken(self._sizes[key])
                 self._pinned[key] = self._pinned.get(key, 0) + 1
 
     def unpin(self, keys: Collection[Key]) -> None:
@@ -339,6 +353,7 @@ class Cache:
                 self._pinned[key] -= 1
                 if not self._pinned[key]:
                     del self._pinned[key]
+                    self._evictable += _taken(self._sizes[key]) if key in self._sizes else 0
             self._make_space()
 
     def note_image(self, key: Key) -> None:
@@ -368,6 +383,12 @@ class Cache:
         for digest in latest[_MAX_IMAGES:]:
             (self.folder / "images" / space / digest.hex()).unlink(missing_ok=True)
         return latest[:_MAX_IMAGES]
+
+
+def _require_own(status: os.stat_result, path: Path) -> None:
+    """Refuse what is no folder of this user or of root: files in it are deleted."""
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()):
+        raise FileError(messages.MIRROR_CACHE_FOREIGN, folder=path)
 
 
 def _state(fd: int) -> _State:

@@ -8,6 +8,8 @@ import logging
 import resource
 import ssl
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from aiohttp import web
@@ -18,9 +20,11 @@ _GREETING: Final = 10  # maximum seconds for the TLS handshake
 _MOST_CLIENTS: Final = 1024
 _MOST_HEADERS: Final = 48  # maximum headers of a request: engines send ten
 _MOST_HEAD: Final = 16 << 10  # maximum bytes of a request: its headers are in memory while a client reads slowly
+_UNSENT: Final = 64 << 10  # bytes to a client after which writing waits
 _PARSED: Final = 4 << 10  # bytes of a request that are parsed at once
 _ASCII: Final = bytes(range(128)) + bytes(128)  # in text with other characters, each would take up to four bytes
 _FILES_OF_CLIENT: Final = 4  # maximum open files for one client
+_OTHER_FILES: Final = 1024  # downloads without clients, idle connections to upstreams, and rebuilding
 _AT_ONCE: Final = 64  # maximum clients in the TLS handshake
 
 _SILENT: Final = logging.getLogger("dibundle.mirror")  # for malformed requests: anybody may send any number of them
@@ -31,7 +35,7 @@ _SILENT.propagate = False
 def raise_limit_of_files() -> None:
     """Raise the system's limit of open files to the number that all clients need: systemd's default is 1,024."""
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_CLIENTS * _FILES_OF_CLIENT
+    wanted = _MOST_CLIENTS * _FILES_OF_CLIENT + _OTHER_FILES
     if now < wanted:
         resource.setrlimit(
             resource.RLIMIT_NOFILE, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most)
@@ -53,6 +57,7 @@ class Client(web.RequestHandler):
             lingering_time=0,
         )
         self._door = door
+        self.stuck: float | None = None  # since when a piece of a blob waits for the client
         self._parsed = 0  # bytes of the current request
         self._line: asyncio.Transport | None = None  # aiohttp drops its own reference before the connection has ended
 
@@ -60,6 +65,7 @@ class Client(web.RequestHandler):
         """Register with the door."""
         assert isinstance(transport, asyncio.Transport)
         self._line = transport
+        transport.set_write_buffer_limits(_UNSENT)  # asyncio's default for TLS is 512 KiB
         super().connection_made(transport)
         self._door.come(self)
 
@@ -93,6 +99,19 @@ class Client(web.RequestHandler):
             self._line.abort()
 
 
+@contextmanager
+def taking(request: web.Request) -> Iterator[None]:
+    """Note since when a client takes a piece of a blob."""
+    client = request.protocol
+    if isinstance(client, Client):
+        client.stuck = time.monotonic()
+    try:
+        yield
+    finally:
+        if isinstance(client, Client):
+            client.stuck = None
+
+
 class _Greeting(asyncio.sslproto.SSLProtocol):
     """TLS of a client; the door tracks it during the handshake: asyncio's own server reports a client only after it."""
 
@@ -120,7 +139,8 @@ class Door:
     """Tracker of clients; it ends idle connections: after a while, or at once if there are too many."""
 
     def __init__(self) -> None:
-        self._most = min(_MOST_CLIENTS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _FILES_OF_CLIENT)
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._most = min(_MOST_CLIENTS, max(files - _OTHER_FILES, files // 4) // _FILES_OF_CLIENT)
         self._greeting: dict[Client, asyncio.Transport] = {}  # clients in the TLS handshake, the oldest first
         self._clients: set[Client] = set()
         self._waiting: dict[Client, float] = {}  # idle clients, and since when; the longest idle first
@@ -137,12 +157,20 @@ class Door:
             self._greeting.pop(next(iter(self._greeting))).abort()
 
     def come(self, client: Client) -> None:
-        """Register a client; if there are too many, end the connection idle for longest, which may be the new one."""
+        """Register a client; if there are too many, end one that reads nothing, or else the one idle for longest.
+
+        That may be the new one.
+        """
         self._greeting.pop(client, None)
         self._clients.add(client)
         self._waiting[client] = time.monotonic()
         if len(self._clients) > self._most:
-            self._send_away(next(iter(self._waiting)))
+            self._send_away(self._stuck() or next(iter(self._waiting)))
+
+    def _stuck(self) -> Client | None:
+        """Return a client that has taken no byte of a blob for ``WAITING`` seconds."""
+        late = time.monotonic() - WAITING
+        return next((client for client in self._clients if client.stuck is not None and client.stuck < late), None)
 
     def gone(self, client: Client) -> None:
         """Unregister a client."""
@@ -156,7 +184,7 @@ class Door:
         client = request.protocol
         assert isinstance(client, Client)
         self._waiting.pop(client, None)
-        if request.can_read_body:  # requests for blobs and manifests have no body
+        if request.can_read_body or "Upgrade" in request.headers:  # what follows would be parsed otherwise, or waits
             client.close()
         try:
             return await handler(request)

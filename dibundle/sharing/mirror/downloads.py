@@ -24,7 +24,7 @@ WITHHELD: Final = 64 << 10  # bytes at the end of a blob that are sent only if t
 _TRIES: Final = 3  # maximum attempts to continue a blob after its connection breaks
 _MEASURED: Final = 64 << 10  # minimum bytes of a blob for measuring the speed of a link
 _PUMPS: Final = 64  # maximum downloads from an upstream at once
-HASHES: Final = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
+HASHES: Final = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
 _ALONE: Final = 16 << 20  # maximum remaining bytes for which a download continues without clients
 
 

@@ -240,14 +240,14 @@ class Maker:
         with Context(str(self._cache.folder / "tmp"), clock) as context:
             repository = context.enter(self._upstreams.repository(place, self._require_time(making)))
             signatures = self._access.signature_check(context.tmp, names=(place.name,))
-            fetched = FetchedBundles(repository, signatures.required, context, partial(self._turn, making))
-            counted: set[bytes] = set()
+            turn = partial(self._turn, making)
+            fetched = FetchedBundles(repository, signatures.required, context, turn, self._cache.reserved)
             while making.way is None:
                 found = self._way(making, fetched, only_signed=signatures.needs_embedded)
                 self._require_worth(making, found.size, missing, fetched.received)
                 try:
                     with self._cache.pinned({place.key(blob) for base in found.bases for blob, _ in base.named.layers}):
-                        bundles = self._fetch(found, fetched, counted, context)
+                        bundles = self._fetch(found, fetched)
                         self._build(making, found, bundles, signatures, named.config, missing, context)
                     making.way = "delta"
                 except _UnfitError as error:
@@ -357,21 +357,14 @@ class Maker:
             self._speeds[making.place.host] = own + (SPEED - own) / 16  # else a slow rebuild would stop all later ones
             raise _NoWayError("fetching the layers is faster")
 
-    def _fetch(self, found: _Found, fetched: FetchedBundles, counted: set[bytes], context: Context) -> list[Spool]:
-        """Fetch the bundles of a chain; the cache counts their bytes until ``context`` ends.
-
-        ``counted``: digests of the manifests of bundles that are already counted.
-        """
+    def _fetch(self, found: _Found, fetched: FetchedBundles) -> list[Spool]:
+        """Fetch the bundles of a chain; the cache counts their bytes as they arrive, as long as they are kept."""
         spools, left = [], MAX_MANIFEST
         for step in found.chain:
             try:
-                if step.delta.manifest not in counted:
-                    context.enter(self._cache.reserved(step.delta.told.size))
-                    counted.add(step.delta.manifest)
+                spools.append(fetched.get(step, left))
             except CacheFullError:
                 raise _NoWayError("the bundles do not fit into the cache") from None
-            try:
-                spools.append(fetched.get(step, left))
             except DibError as error:
                 raise _UnfitError(step, error) from error
             left -= Header.decode(spools[-1].read_at(0, HEADER_SIZE)).size

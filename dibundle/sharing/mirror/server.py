@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from functools import partial
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -21,21 +21,30 @@ from aiohttp.typedefs import Handler, Middleware
 from dibundle.errors import DibError, FileError, RegistryError
 from dibundle.images.document import is_digest, sha256_of
 from dibundle.sharing.mirror import messages
-from dibundle.sharing.mirror.answers import aside, document_answer, error_answer, json_answer, passed, send
+from dibundle.sharing.mirror.answers import (
+    aside,
+    document_answer,
+    error_answer,
+    json_answer,
+    passed,
+    protect,
+    send,
+)
 from dibundle.sharing.mirror.bases import MAX_PARSED, Documents, Known
 from dibundle.sharing.mirror.blobs import BlobServer
-from dibundle.sharing.mirror.cache import Cache
+from dibundle.sharing.mirror.cache import NO_FILES, Cache
 from dibundle.sharing.mirror.door import Door, raise_limit_of_files
-from dibundle.sharing.mirror.downloads import Downloads
+from dibundle.sharing.mirror.downloads import HASHES, Downloads
 from dibundle.sharing.mirror.making import Maker, Making
 from dibundle.sharing.mirror.metrics import CONTENT_TYPE, Metrics
 from dibundle.sharing.mirror.options import MirrorOptions, UpstreamPlace
-from dibundle.sharing.mirror.upstream import Document, Upstreams
+from dibundle.sharing.mirror.upstream import BusyError, Document, Upstreams
 from dibundle.sources.access import Access
 from dibundle.sources.registry.reference import TAG, is_loopback
 from dibundle.sources.registry.transport import ConnectionFailure
 
 _PATIENCE: Final = 30.0  # maximum seconds for running requests after SIGTERM
+_FAULTS: Final = 10.0  # minimum seconds between two logged errors of the event loop
 _KINDS: Final = ("manifests", "blobs", "referrers", "tags")
 _SENT_BACK: Final = ("Accept", "Authorization", "Range")  # headers that are passed on to upstream
 _LARGE: Final = 256 << 10  # a document with more bytes is large
@@ -50,6 +59,7 @@ class Mirror:
         self.cache = Cache(options.cache, options.cache_size)
         self.metrics = Metrics()
         self._large = 0
+        self._next_fault = 0.0  # when the next error of the loop may be logged
         self._upstreams = Upstreams(options, access)
         self._downloads = Downloads(options, self._upstreams, self.cache)
         self._documents = Documents()
@@ -69,6 +79,7 @@ class Mirror:
     def application(self, serve: Middleware) -> web.Application:
         """Return the application for aiohttp; all requests pass through ``serve``."""
         application = web.Application(middlewares=[serve, self._guard])
+        application.on_response_prepare.append(protect)
         application.router.add_get("/healthz", self._health)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_route("*", "/{path:.*}", self._answer)
@@ -76,7 +87,10 @@ class Mirror:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse requests to a private local mirror under other host names: web pages may point theirs to loopback."""
+        """Refuse requests of web pages, and to a private local mirror under other names: pages point theirs to it."""
+        if request.headers.get("Sec-Fetch-Site", "none") != "none":
+            self.metrics.requests.labels("other", "403").inc()
+            return error_answer(403, "DENIED", "a mirror is not for web pages")
         if self.options.is_private and self.options.listen.is_local and not is_loopback(request.host):
             self.metrics.requests.labels("other", "421").inc()
             return error_answer(421, "DENIED", "a mirror for this machine alone, by another name")
@@ -106,8 +120,14 @@ class Mirror:
                 answer = error_answer(400, "UNSUPPORTED", "a header has other than visible characters of ASCII")
             else:
                 answer = await self._of_repository(request, "/".join(parts[:-2]), kind, parts[-1])
+        except BusyError:
+            answer = error_answer(503, "TOOMANYREQUESTS", "too many requests wait for this registry")
         except (RegistryError, ConnectionFailure) as error:
             answer = error_answer(502, "UNAVAILABLE", getattr(error, "message", None) or "upstream does not answer")
+        except OSError as error:
+            is_full = error.errno in NO_FILES
+            self._log(json.dumps({"event": "error", "kind": kind, "error": error.strerror}))
+            answer = error_answer(503 if is_full else 500, "UNAVAILABLE", "the mirror cannot open a file")
         except Exception as error:
             self._log(json.dumps({"event": "error", "kind": kind, "error": type(error).__name__}))
             answer = error_answer(500, "UNKNOWN", error.message if isinstance(error, DibError) else "it cannot be told")
@@ -123,7 +143,7 @@ class Mirror:
         digest = sha256_of(item)
         if kind == "blobs" and digest:
             return await self._blobs.answer(request, place, digest)
-        if kind == "blobs" and is_digest(item):  # of another algorithm: the cache has only SHA-256
+        if kind == "blobs" and is_digest(item) and item.partition(":")[0] in HASHES:  # the cache has only SHA-256
             return await self._blobs.direct(request, place, item)
         if kind == "manifests" and (is_digest(item) or TAG.fullmatch(item)):
             path, answer = f"manifests/{item}", self._manifest
@@ -188,6 +208,13 @@ class Mirror:
 
     # ---- metrics and log
 
+    def fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log an error of the loop, one in ten seconds: without free files, asyncio reports thousands a second."""
+        if loop.time() >= self._next_fault:
+            self._next_fault = loop.time() + _FAULTS
+            error = context.get("exception")
+            self._log(json.dumps({"event": "error", "kind": "loop", "error": type(error).__name__}))
+
     def _report(self, making: Making) -> None:
         """Count and log how the layers of an image were obtained."""
         metrics = self.metrics
@@ -230,6 +257,7 @@ def serve(mirror: Mirror, *, ready: Callable[[int], object]) -> None:
 @asynccontextmanager
 async def running(mirror: Mirror) -> AsyncIterator[int]:
     """Serve clients in this loop and yield the port; raise :class:`FileError` if the mirror cannot listen."""
+    asyncio.get_running_loop().set_exception_handler(mirror.fault)
     listen = mirror.options.listen
     door = Door()
     runner = web.AppRunner(

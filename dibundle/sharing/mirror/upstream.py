@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from dibundle.files.digest import sha256
 from dibundle.sharing.mirror.options import MirrorOptions, UpstreamPlace
@@ -17,7 +17,7 @@ from dibundle.sources.access import Access
 from dibundle.sources.registry.client import Repository
 from dibundle.sources.registry.opening import allowed_settings
 from dibundle.sources.registry.reference import Reference
-from dibundle.sources.registry.transport import SMALL, ConnectionFailure, Transport
+from dibundle.sources.registry.transport import READ, SMALL, ConnectionFailure, Transport
 
 _ASKING: Final = 32  # maximum requests to an upstream at once, without downloads of blobs
 _PASSING: Final = 32  # maximum threads for blobs that are passed on and not kept
@@ -28,6 +28,9 @@ _MOST_ERROR: Final = 64 << 10  # maximum bytes of an error that are passed on
 _LONGEST_LENGTH: Final = 18  # maximum digits of a Content-Length
 _CONTROLS: Final = frozenset(map(chr, (*range(9), *range(10, 32), 127)))  # all but tab: aiohttp refuses to send them
 Kind = Literal["manifests", "blobs"]
+MOST_WAITING: Final = 1024  # pieces of work for the threads of an upstream
+PASSED: Final = 64 << 10  # bytes of a blob that is passed on at once: each of a thousand clients may have some
+_T = TypeVar("_T")
 
 
 class Document(NamedTuple):
@@ -65,6 +68,7 @@ class Streamed:
             if self.status >= 400 and len(body) > _MOST_ERROR:
                 return Document(self.status, self.headers, bytes(body[:_MOST_ERROR]))
             if len(body) > SMALL:
+                body.clear()  # whoever keeps the error may keep this frame
                 raise ConnectionFailure(f"a document of more than {SMALL:,} bytes")
         return Document(self.status, self.headers, bytes(body))
 
@@ -81,15 +85,30 @@ def _length(headers: Mapping[str, str]) -> int | None:
     return int(found) if is_number and "Transfer-Encoding" not in headers else None
 
 
-def threads(options: MirrorOptions, number: int, name: str) -> dict[str, ThreadPoolExecutor]:
+class BusyError(Exception):
+    """Too much waits for the threads of an upstream."""
+
+
+class Threads(ThreadPoolExecutor):
+    """A thread pool for which at most ``MOST_WAITING`` pieces of work wait, those of clients that left included."""
+
+    def submit(self, function: Callable[..., _T], /, *arguments: Any, **named: Any) -> Future[_T]:  # noqa: ANN401
+        """Let a thread call a function; raise :class:`BusyError` if too much waits."""
+        if self._work_queue.qsize() >= MOST_WAITING:
+            raise BusyError
+        return super().submit(function, *arguments, **named)
+
+
+def threads(options: MirrorOptions, number: int, name: str) -> dict[str, Threads]:
     """Return a thread pool for each upstream: one that does not answer cannot block the others."""
-    return {host: ThreadPoolExecutor(number, name) for host in set(options.upstreams.values())}
+    return {host: Threads(number, name) for host in set(options.upstreams.values())}
 
 
 class Upstreams:
     """The registries behind a mirror, and a cache of what clients may read there. Thread-safe."""
 
     def __init__(self, options: MirrorOptions, access: Access) -> None:
+        "127.0.0.1".encode("idna")  # loads the codec of host names, which takes as long as a request
         self._is_private = options.is_private
         self.threads = threads(options, _ASKING, "ask")
         self.passing = threads(options, _PASSING, "pass")
@@ -115,8 +134,12 @@ class Upstreams:
         *,
         headers: Mapping[str, str] | None = None,
         method: Literal["GET", "HEAD"] = "GET",
+        most: int = READ,
     ) -> Iterator[Streamed]:
-        """Send a request; raise :class:`RegistryError` or :class:`ConnectionFailure` if there is no answer."""
+        """Send a request, and read at most ``most`` bytes of the answer at once.
+
+        Raises :class:`RegistryError` or :class:`ConnectionFailure` if there is no answer.
+        """
         key = place.host, place.repository, None if self._is_private else place.authorization
         transport = self._taken(key) or Transport(
             Reference(place.host, place.repository),
@@ -131,7 +154,7 @@ class Upstreams:
                     raise ConnectionFailure(f"status {response.status}")
                 if any(_CONTROLS.intersection(value) for value in response.headers.values()):
                     raise ConnectionFailure("a header with control characters")
-                body = self._counted(transport.pieces(response)) if method == "GET" else iter(())
+                body = self._counted(transport.pieces(response, most)) if method == "GET" else iter(())
                 yield Streamed(response.status, response.headers, body)
             is_sound = self._settings.max_time is None  # this time began with the connection
         finally:

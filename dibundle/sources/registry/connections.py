@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import urllib3
 
@@ -19,6 +20,8 @@ Sockets = weakref.WeakKeyDictionary[urllib3.connection.HTTPConnection, socket.so
 
 CONNECTING: Final = 15.0  # seconds
 ADDRESSES: Final = 8  # maximum addresses of a host that are tried, all within the time for one
+MAX_HEAD: Final = 32 << 10  # maximum bytes of status and headers of an answer: http.client would take 6.5 MB
+_LOOKS: Final = 0.5  # maximum seconds between two looks at the connections that are watched
 
 
 class CheckPlace(Protocol):
@@ -58,6 +61,8 @@ def pool_classes(
             return answer()
 
     class Plain(urllib3.connection.HTTPConnection):
+        response_class = _Response
+
         def _new_conn(self) -> socket.socket:
             return connected(self)
 
@@ -65,6 +70,8 @@ def pool_classes(
             return answered(self, super().getresponse)
 
     class Secure(urllib3.connection.HTTPSConnection):
+        response_class = _Response
+
         def _new_conn(self) -> socket.socket:
             made = connected(self)
             sockets[self] = made.dup()  # TLS takes over the other one, which may wait as well
@@ -89,6 +96,35 @@ def pool_classes(
         ConnectionCls = Secure
 
     return {"http": PlainPool, "https": SecurePool}
+
+
+class _Head:
+    """The file of an answer while its status and headers are read: at most ``MAX_HEAD`` bytes in all."""
+
+    def __init__(self, file: Any) -> None:  # noqa: ANN401 - http.client's own, or its stand-in
+        self._file = file
+        self._left = MAX_HEAD
+        self.close = file.close
+
+    def readline(self, most: int) -> bytes:
+        """Read a line; raise ``HTTPException`` if the limit is exceeded."""
+        line: bytes = self._file.readline(min(most, self._left + 1))
+        self._left -= len(line)
+        if self._left < 0:
+            raise http.client.HTTPException(f"the headers have more than {MAX_HEAD:,} bytes")
+        return line
+
+
+class _Response(http.client.HTTPResponse):
+    def begin(self) -> None:
+        """Read status and headers."""
+        file = self.fp
+        self.fp = _Head(file)  # type: ignore[assignment]
+        try:
+            super().begin()
+        finally:
+            if self.fp is not None:  # it is dropped where no body follows
+                self.fp = file
 
 
 def _connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
@@ -122,39 +158,63 @@ def _connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
 
 
 class Watchdog:
-    """Ends connections that wait longer than ``seconds``, even if bytes trickle in; one thread watches all.
+    """Ends connections that wait longer than ``seconds``, even if bytes trickle in.
 
-    A timer for each read would take longer than many reads do.
+    One thread watches for all instances. A timer for each read would take longer than many reads do.
     """
+
+    _all: ClassVar[weakref.WeakSet[Watchdog]] = weakref.WeakSet()
+    _lock: ClassVar = threading.Lock()
+    _news: ClassVar = threading.Event()
+    _thread: ClassVar[threading.Thread | None] = None
 
     def __init__(self, seconds: float, sockets: Sockets) -> None:
         self._seconds = seconds
         self._sockets = sockets
         self._watched: tuple[urllib3.connection.HTTPConnection, float] | None = None
-        self._closed = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._is_known = False
 
     @contextmanager
     def watch(self, connection: urllib3.connection.HTTPConnection) -> Iterator[None]:
         """End ``connection`` if the block takes too long."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._look, daemon=True)
-            self._thread.start()
         self._watched = connection, time.monotonic() + self._seconds
+        if not self._is_known:
+            self._begin()
         try:
             yield
         finally:
             self._watched = None
 
-    def _look(self) -> None:
-        while not self._closed.wait(min(0.5, self._seconds / 4)):
-            watched = self._watched
+    def _begin(self) -> None:
+        self._is_known = True
+        with Watchdog._lock:
+            Watchdog._all.add(self)
+            if Watchdog._thread is None:
+                Watchdog._thread = threading.Thread(target=Watchdog._look, daemon=True)
+                Watchdog._thread.start()
+        Watchdog._news.set()
+
+    @staticmethod
+    def _look() -> None:
+        while True:
+            Watchdog._news.wait(Watchdog._end_late())
+            Watchdog._news.clear()
+
+    @staticmethod
+    def _end_late() -> float | None:
+        """End connections that have waited too long; return the seconds until the next look, None for no connection."""
+        with Watchdog._lock:
+            known = list(Watchdog._all)
+        for one in known:
+            watched = one._watched
             if watched and time.monotonic() > watched[1]:
-                shut(watched[0], self._sockets)
+                shut(watched[0], one._sockets)
+        return min([_LOOKS, *(one._seconds / 4 for one in known)]) if known else None
 
     def close(self) -> None:
-        """End the thread."""
-        self._closed.set()
+        """Watch no more."""
+        with Watchdog._lock:
+            Watchdog._all.discard(self)
 
 
 def shut(connection: urllib3.connection.HTTPConnection, sockets: Sockets) -> None:

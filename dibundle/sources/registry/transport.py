@@ -54,6 +54,8 @@ _MOST_PAUSE: Final = 30.0
 _PATIENCE: Final = 5  # maximum time for a whole document, in timeouts
 _PARAMETER: Final = re.compile(r'(?<![a-zA-Z_])([a-zA-Z_]{1,64})="([^"]{0,4096})"')
 _LONGEST_CHALLENGE: Final = 8192
+_HOSTS: Final = 2  # hosts with open connections: the registry, and the last one that it names
+READ: Final = 256 << 10  # bytes of a body that are read at once
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
 
 
@@ -94,7 +96,7 @@ class Transport:
         self._logs_in = logs_in
         self._own_kinds: set[str] | None = None  # kinds of the address at which the registry was reached first
         self._pool = urllib3.PoolManager(
-            retries=False, headers={"User-Agent": f"dib/{__version__}", "Accept-Encoding": "identity"}
+            num_pools=_HOSTS, retries=False, headers={"User-Agent": f"dib/{__version__}", "Accept-Encoding": "identity"}
         )
         self._sockets: Sockets = weakref.WeakKeyDictionary()
         self._watchdog = Watchdog(2 * settings.timeout, self._sockets)
@@ -132,11 +134,11 @@ class Transport:
                 raise self.failed(messages.REGISTRY_TIME_LIMIT, max_time=self.settings.max_time)
         return urllib3.Timeout(connect=min(CONNECTING, left), read=left)
 
-    def pieces(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-        """Yield a body as it arrives; raise :class:`ConnectionFailure` if it is too slow."""
+    def pieces(self, response: urllib3.BaseHTTPResponse, most: int = READ) -> Iterator[bytes]:
+        """Yield a body as it arrives, at most ``most`` bytes at once; raise :class:`ConnectionFailure` if too slow."""
         begun, count = time.monotonic(), 0
         left = FREE_PIECES * PIECE
-        while piece := self._read(response):
+        while piece := self._read(response, most):
             yield piece
             self._patience()
             count += len(piece)
@@ -152,13 +154,13 @@ class Transport:
         if response.length_remaining:
             raise ConnectionFailure("the connection ended")
 
-    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
+    def _read(self, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
         """Read the available part of a body; each part of its framing may come in time and still never end."""
         connection = response.connection
         if not isinstance(connection, urllib3.connection.HTTPConnection):
-            return response.read1(1 << 18, decode_content=False)
+            return response.read1(most, decode_content=False)
         with self._watchdog.watch(connection):
-            return response.read1(1 << 18, decode_content=False)
+            return response.read1(most, decode_content=False)
 
     def _check_place(self, host: str, addresses: set[str], *, is_reached: bool) -> None:
         """Refuse an address of this machine or its link, unless the named registry has such an address.

@@ -1,0 +1,284 @@
+"""Nobody takes more than a share: memory, files, the cache; and nothing of an upstream runs in a browser."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import hashlib
+import os
+import threading
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from dibundle.errors import FileError
+from dibundle.sharing.mirror import door, upstream
+from dibundle.sharing.mirror.answers import aside, content_type
+from dibundle.sharing.mirror.cache import Cache, CacheFullError
+from dibundle.sharing.mirror.options import MirrorOptions
+from dibundle.sharing.mirror.upstream import BusyError, Threads
+from dibundle.sources.access import Access
+from dibundle.sources.registry import connections
+from dibundle.sources.registry.connections import Watchdog
+from tests.mirror.conftest import Running, mirroring, with_options
+from tests.mirror.test_hostile import beside, eventually, raw, unread, write
+from tests.mirror.test_mirror import layers
+from tests.sources.conftest import REPOSITORY
+from tests.sources.server import Registry, Request, digest, serve
+
+
+class LargeError(Exception):
+    """What a failed request may hold."""
+
+    made: ClassVar[list[weakref.ref[LargeError]]] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made.append(weakref.ref(self))
+
+
+def test_an_error_is_freed_when_it_is_handled() -> None:
+    """With all that its frames hold: without this, hundreds of bodies waited for the collection of garbage."""
+
+    def fail() -> None:
+        raise LargeError
+
+    async def ask(pool: ThreadPoolExecutor) -> None:
+        for _ in range(5):
+            with suppress(LargeError):
+                await aside(pool, fail)
+
+    gc.disable()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            asyncio.run(ask(pool))
+        assert [error() for error in LargeError.made] == [None] * 5
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("name", [b"WWW-Authenticate: Basic ", b"X-Any: "])
+def test_headers_of_upstream_are_few_bytes(
+    name: bytes, options: MirrorOptions, access: Access, stocked: Registry
+) -> None:
+    large = b"".join(name + b"x" * 20_000 + b"\r\n" for _ in range(4))
+    answer = b"HTTP/1.1 401 no\r\nContent-Length: 0\r\n" + large.rstrip(b"\r\n")
+    with beside(options, access, lambda request: write(request, answer)) as (mirror, evil):
+        assert evil.get("tags/list").status == 502
+        assert evil.blob(digest(b"x")).status == 502
+        assert mirror.client.manifest("v1").status == 200
+
+
+def test_a_long_challenge_is_not_passed_on(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    answer = b"HTTP/1.1 401 no\r\nContent-Length: 0\r\nWWW-Authenticate: Basic " + b"x" * 10_000
+    with beside(options, access, lambda request: write(request, answer)) as (_, evil):
+        found = evil.get("tags/list")
+        assert (found.status, found.headers.get("WWW-Authenticate")) == (401, None)
+
+
+def test_an_endless_head_ends(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    with beside(options, access, lambda request: write(request, b"HTTP/1.1 100 on\r\n\r\n" * 5000)) as (_, evil):
+        assert evil.get("tags/list").status == 502
+
+
+def test_redirects_leave_no_connections(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    """Each of them may lead to another port: there are as many connections as after one."""
+    content = os.urandom(1000)
+
+    with ExitStack() as stack:
+        hops = [stack.enter_context(serve()) for _ in range(4)]
+
+        def lead(request: Request) -> object:
+            return request.answer(307, headers={"Location": f"http://{hops[0].host}/0"})
+
+        for number, one in enumerate(hops):
+            after = hops[number + 1] if number + 1 < len(hops) else None
+            one.hook = going(after, number + 1) if after else lambda request: request.answer(200, content)
+        mirror, evil = stack.enter_context(beside(options, access, lead))
+        assert evil.blob(digest(content)).body == content
+        pools = [len(transport._pool.pools) for _, transport in mirror.mirror._upstreams._idle]
+        assert pools
+        assert max(pools) <= 2
+
+
+def hop():
+    from tests.sources.server import serve
+
+    return serve()
+
+
+def going(after: Registry, number: int):
+    return lambda request: request.answer(307, b"", Location=f"http://{after.host}/{number}")
+
+
+def test_one_thread_watches_all_connections() -> None:
+    before = threading.active_count()
+    dogs = [Watchdog(60, weakref.WeakKeyDictionary()) for _ in range(20)]
+    for dog in dogs:
+        with dog.watch(connections.urllib3.connection.HTTPConnection("127.0.0.1")):
+            pass
+    assert threading.active_count() <= before + 1
+    for dog in dogs:
+        dog.close()
+
+
+def test_work_that_waits_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also that of clients that have left."""
+    monkeypatch.setattr(upstream, "MOST_WAITING", 3)
+    go = threading.Event()
+
+    async def ask(pool: Threads) -> None:
+        busy = asyncio.create_task(aside(pool, go.wait))
+        await asyncio.sleep(0.1)
+        for _ in range(3):
+            waiting = asyncio.create_task(aside(pool, go.wait))
+            await asyncio.sleep(0)
+            waiting.cancel()
+        with pytest.raises(BusyError):
+            await aside(pool, go.wait)
+        go.set()
+        await busy
+
+    with Threads(1) as pool:
+        asyncio.run(ask(pool))
+
+
+def test_a_registry_that_is_asked_too_much_is_busy(
+    options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "MOST_WAITING", 0)
+    with mirroring(options, access) as mirror:
+        assert mirror.client.manifest("v1").status == 503
+        assert mirror.client.blob(digest(b"x")).status == 503
+
+
+def test_a_blob_is_not_damaged_because_too_many_files_are_open(
+    mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = layers(stocked, "v1")[0]
+    mirror.client.blob(name)
+    real = os.open
+
+    def none_left(path: Path, *more: int) -> int:
+        if "blobs" in str(path):
+            raise OSError(errno.EMFILE, "too many open files")
+        return real(path, *more)
+
+    monkeypatch.setattr(os, "open", none_left)
+    assert mirror.client.blob(name).status == 503
+    monkeypatch.undo()
+    count = len(stocked.log("GET", "/blobs/"))
+    assert mirror.client.blob(name).status == 200
+    assert len(stocked.log("GET", "/blobs/")) == count
+
+
+def test_errors_of_the_loop_are_logged_once(mirror: Running) -> None:
+    loop = asyncio.new_event_loop()
+    for _ in range(100):
+        mirror.mirror.fault(loop, {"message": "socket.accept() out of system resource", "exception": OSError()})
+    loop.close()
+    assert [line["error"] for line in mirror.lines if line["event"] == "error"] == ["OSError"]
+
+
+@pytest.mark.parametrize("given", ["text/html", "application/json\r\nX: y", "image/svg+xml", "application/x; a=b", ""])
+def test_upstreams_give_no_pages(given: str) -> None:
+    assert content_type(given) == "application/octet-stream"
+
+
+def test_what_a_browser_gets_is_data(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    page = b"<script>1</script>"
+
+    def answer(request: Request) -> object:
+        return request.answer(200, page, {"Content-Type": "text/html"})
+
+    with beside(options, access, answer) as (mirror, evil):
+        for found in (evil.get("tags/list"), evil.get("manifests/v1"), mirror.client.ask("/healthz")):
+            assert "html" not in found.headers["Content-Type"]
+            assert found.headers["X-Content-Type-Options"] == "nosniff"
+            assert found.headers["Content-Security-Policy"].startswith("sandbox")
+        assert mirror.client.blob(layers(stocked, "v1")[0]).headers["Content-Security-Policy"].startswith("sandbox")
+
+
+def test_a_manifest_that_calls_itself_a_page_is_none(mirror: Running, stocked: Registry) -> None:
+    body = b'{"mediaType": "text/html", "layers": [], "schemaVersion": 2}'
+    stocked.manifests[REPOSITORY, digest(body)] = ("text/html", body)
+    for _ in range(2):
+        assert mirror.client.manifest(digest(body)).headers["Content-Type"] == "application/octet-stream"
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "same-origin"])
+def test_pages_are_refused(site: str, mirror: Running) -> None:
+    assert mirror.client.ask("/v2/", **{"Sec-Fetch-Site": site}).status == 403
+    assert mirror.client.ask("/v2/", **{"Sec-Fetch-Site": "none"}).status == 200
+
+
+def test_what_does_not_fit_displaces_nothing(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache", 100_000)
+    kept = cache.put("a", b"x" * 50_000)
+    with pytest.raises(CacheFullError), cache.reserved(200_000):
+        pass
+    assert cache.has(("a", kept))
+    cache.pin([("a", kept)])
+    with pytest.raises(CacheFullError), cache.reserved(60_000):
+        pass
+    cache.unpin([("a", kept)])
+    with cache.reserved(60_000):
+        assert not cache.has(("a", kept))
+    assert (cache.size, cache._evictable) == (0, 0)
+    cache.close()
+
+
+@pytest.mark.parametrize("part", ["tmp", "blobs"])
+def test_a_cache_is_no_link_of_others(part: str, tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").write_text("x")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / part).symlink_to(tmp_path / "precious")
+    with pytest.raises(FileError, match="not a folder of this user"):
+        Cache(tmp_path / "cache", 1 << 20)
+    assert (tmp_path / "precious" / "file").exists()
+
+
+def test_blobs_by_other_algorithms_are_unknown(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    content = os.urandom(200_000)
+    with beside(options, access, lambda request: request.answer(200, content)) as (_, evil):
+        assert evil.blob("sha384:" + hashlib.sha384(content).hexdigest()).body == content
+        assert not evil.blob("sha384:" + hashlib.sha384(b"x").hexdigest()).is_whole
+        for name in ("md5:" + "0" * 32, "sha224:" + "0" * 56):
+            assert evil.blob(name).status == 404
+
+
+def test_who_takes_nothing_of_a_blob_makes_way(
+    options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "_MOST_CLIENTS", 4)
+    monkeypatch.setattr(door, "WAITING", 0.3)
+    content = os.urandom(8 << 20)
+    with beside(options, access, lambda request: request.answer(200, content)) as (mirror, evil), ExitStack() as stack:
+        for _ in range(4):
+            unread(evil.port, f"/v2/evil/{REPOSITORY}/blobs/{digest(content)}", stack)
+        time.sleep(1)
+        assert eventually(lambda: reaches(mirror))
+
+
+def reaches(mirror: Running) -> bool:
+    try:
+        return mirror.client.ask("/healthz").status == 200
+    except OSError:
+        return False
+
+
+def test_a_connection_is_not_changed_into_another(mirror: Running) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
+    assert raw(mirror.client.port, request * 4, 1).count(b"HTTP/1.1 ") == 1
+
+
+def test_a_private_mirror_is_open_to_its_own_clients(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    with mirroring(with_options(options, is_private=True), access) as mirror:
+        assert mirror.client.manifest("v1").status == 200
