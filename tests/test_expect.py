@@ -9,16 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from dibundle.applying import loading
 from dibundle.applying.expected import UnexpectedError, named_digest, parse
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
 from dibundle.errors import UsageError
 from dibundle.files.context import Context
 from dibundle.files.digest import sha256
+from dibundle.files.progress import Silent
 from dibundle.format import writer
 from dibundle.format.reader import BundleReader
 from dibundle.format.values import AboutImage
 from dibundle.images.archive import open_archive
+from dibundle.images.pinned import PinnedImage
 from tests.builders import STYLES, TestImage, build_layer, docker_save, docker_save_part, file, to_json
 from tests.differential.check import written_for
 from tests.roundtrip import bundle_of
@@ -160,3 +163,22 @@ def test_digests_are_given_whole() -> None:
 @pytest.mark.parametrize("text", ["sha256:" + "ab" * 32, "SHA256:" + "AB" * 32, "ab" * 32])
 def test_a_target_named_by_a_digest_is_checked_in_any_spelling(text: str) -> None:
     assert named_digest(text) == parse(text) == b"\xab" * 32
+
+
+@pytest.mark.parametrize(
+    ("engine", "base", "name", "is_given"),
+    [
+        ("docker", "docker.io/library/app:1", "app:2", True),
+        ("docker", "app:1", "docker.io/library/app:2", True),
+        ("podman", "docker.io/library/app:1", "app:2", False),  # podman calls it localhost/app:2
+        ("podman", "docker.io/library/app:1", "docker.io/library/app:2", True),
+        ("podman", "app:1", "app:2", True),
+        ("podman", "localhost/app:1", "app:2", True),
+        ("podman", "app:1", "docker.io/library/app:2", False),
+        ("podman", "team/app:1", "team/app:2", True),
+    ],
+)
+def test_short_names_are_those_of_the_engine(engine: str, base: str, name: str, is_given: bool):
+    image = PinnedImage(b"{}", b"{}", "", ())
+    names = loading.allowed_names(image, [name], {loading.repository_of(base, engine)}, engine, Silent())
+    assert bool(names) == is_given

@@ -27,7 +27,7 @@ from dibundle.sources.access import Access
 from dibundle.sources.registry import connections
 from dibundle.sources.registry.connections import Watchdog
 from tests.mirror.conftest import Running, mirroring, with_options
-from tests.mirror.test_hostile import beside, eventually, raw, unread, write
+from tests.mirror.test_hostile import Hook, beside, eventually, raw, unread, write
 from tests.mirror.test_mirror import layers
 from tests.sources.conftest import REPOSITORY
 from tests.sources.server import Registry, Request, digest, serve
@@ -90,7 +90,6 @@ def test_an_endless_head_ends(options: MirrorOptions, access: Access, stocked: R
 def test_redirects_leave_no_connections(options: MirrorOptions, access: Access, stocked: Registry) -> None:
     """Each of them may lead to another port: there are as many connections as after one."""
     content = os.urandom(1000)
-
     with ExitStack() as stack:
         hops = [stack.enter_context(serve()) for _ in range(4)]
 
@@ -107,14 +106,8 @@ def test_redirects_leave_no_connections(options: MirrorOptions, access: Access, 
         assert max(pools) <= 2
 
 
-def hop():
-    from tests.sources.server import serve
-
-    return serve()
-
-
-def going(after: Registry, number: int):
-    return lambda request: request.answer(307, b"", Location=f"http://{after.host}/{number}")
+def going(after: Registry, number: int) -> Hook:
+    return lambda request: request.answer(307, headers={"Location": f"http://{after.host}/{number}"})
 
 
 def test_one_thread_watches_all_connections() -> None:
