@@ -179,6 +179,6 @@ def test_a_target_named_by_a_digest_is_checked_in_any_spelling(text: str) -> Non
     ],
 )
 def test_short_names_are_those_of_the_engine(engine: str, base: str, name: str, is_given: bool):
-    image = PinnedImage(b"{}", b"{}", "", ())
+    image = PinnedImage(config=b"{}", manifest=b"{}", manifest_type="", layers=())
     names = loading.allowed_names(image, [name], {loading.repository_of(base, engine)}, engine, Silent())
     assert bool(names) == is_given
