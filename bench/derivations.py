@@ -24,6 +24,7 @@ DERIVATIONS = {
     "symbols": {relink.SYMBOLS: relink.RAW},
     "Go's table of functions": {relink.GO: relink.RAW},
     "tables of jumps": {relink.TABLES: relink.RAW, relink.TABLES_FIXED: relink.RAW},
+    "absolute addresses in code and between tables": {relink.X86_FIXED: relink.X86, relink.TABLES_FIXED: relink.TABLES},
     "pointers in data": {relink.POINTERS: relink.RAW, relink.RELOCATIONS: relink.RAW},
 }
 CALLS, JUMPS = ("call",), ("j",)

@@ -398,7 +398,7 @@ def test_gos_table_of_functions_costs_what_changed_alone():
             )
         )
     plan = layout.plan(*files)
-    assert [region.mode for region in plan.regions] == [relink.X86_FIXED, relink.GO]
+    assert [region.mode for region in plan.regions] == [relink.X86, relink.GO]
     payload = relinker.encode(*files)
     assert relink.decode(payload, files[0], len(files[1])) == files[1]
     assert reference.frame(decoders.RELINK, payload, files[0], len(files[1])) == files[1]

@@ -264,7 +264,10 @@ def _mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tu
     """Return the mode of a section, and the base of addresses stored in it; ``text``: the address of code."""
     if section.code:
         mode = _CODES[program.machine]
-        return relink.X86_FIXED if mode == relink.X86 and program.fixed else mode, 0
+        # Go's code at fixed addresses has few of them: without this mode, five Go programs were 0.1 to 26 % smaller,
+        # but two in C and Haskell 4 and 7 % larger
+        is_fixed = mode == relink.X86 and program.fixed and not program.parts
+        return relink.X86_FIXED if is_fixed else mode, 0
     if section.name in elf.GO_TABLES:
         return (relink.RAW, 0) if text is None else (relink.GO, text)
     if section.name in (b".eh_frame", b".eh_frame_hdr"):
