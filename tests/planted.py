@@ -43,7 +43,7 @@ class Fault(NamedTuple):
 
 
 READER, MANIFEST, WIRE = "format/reader.py", "format/manifest.py", "format/wire.py"
-PROGRAM, PLAN, OUTPUT, REBUILD = "format/program.py", "format/plan.py", "format/output.py", "format/rebuild.py"
+PROGRAM, PLAN, OUTPUT = "format/program.py", "format/plan.py", "format/output.py"
 COVER_C, NUMBERS_C, VCDIFF_C = (f"codecs/native/{name}.c" for name in ("cover", "numbers", "vcdiff"))
 MODEL_C, INFLATE_C = "codecs/native/model.c", "codecs/native/deflate/inflate.c"
 
@@ -84,8 +84,8 @@ FAULTS = (
         "a source may end behind its object",
         MANIFEST,
         function="_check_ranges",
-        expression="ranges.offsets[row] + ranges.lengths[row] > sizes[item]",
-        instead="ranges.offsets[row] > sizes[item]",
+        expression="ranges.offsets[row] + ranges.lengths[row] > size",
+        instead="ranges.offsets[row] > size",
     ),
     Fault(
         "a codec that section 1 does not list",
@@ -126,7 +126,7 @@ FAULTS = (
         expression="self._target.tail - self._written",
         instead="self._target.tail + 1 - self._written",
     ),
-    Fault("a text may share more than there is", REBUILD, "program.text_shares_too_much"),
+    Fault("a text may be longer than its field", PROGRAM, "program.text_too_long"),
     Fault("a re-encoder that section 1 does not list", "codecs/recompression.py", "recipe.encoder_not_listed"),
     Fault(
         "an encoder of frames in a packing of codec 6",

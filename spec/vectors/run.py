@@ -93,7 +93,7 @@ def main() -> int:
     decoder = command(words[is_core:])
     count = wrong = 0
     for vector in vectors():
-        if is_core and (vector["profile"] != "core" or "--expect" in vector["arguments"]):
+        if is_core and (vector["profile"] != "core" or 8 in vector["codes"] or "--expect" in vector["arguments"]):
             continue
         count += 1
         found = fault(vector, decoder(arguments(vector)))

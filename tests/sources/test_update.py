@@ -369,13 +369,13 @@ def test_damaged_copies_do_not_keep_anybody_from_a_bundle(stocked, files, dib, t
     """Their heads are whole, so each was applied, and after four of them nothing else was tried."""
     monkeypatch.setattr(fetching, "MAX_APPLIED", 1)
     data = files.bundle(2, 4).read_bytes()
-    for number in range(6):
+    for number in range(30):
         damaged = data[: -1 - number] + bytes([data[-1 - number] ^ 1]) + data[len(data) - number :]
         list_bundle(stocked, damaged, is_alone=False, number=str(number))
     ended = dib("update", name(stocked, "v4"), "--base", files.archive(2), "-o", tmp_path / "out.tar")
     assert ended.code == 0, ended.err
     assert ended.err.count("which the registry lists: bundle is damaged") in range(
-        2, 7
+        2, 31
     )  # those that come before by their digests
     assert "fetched, 1 bundle and " in ended.err
 

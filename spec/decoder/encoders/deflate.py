@@ -132,7 +132,7 @@ def merged_lengths(counts: Sequence[int], limit: int) -> list[int]:
 
 
 class Heap:
-    """The heap of code lengths, treed: places from 1 on."""
+    """The heap of code lengths, treed: places from 1 on, at first in the order of the dict."""
 
     def __init__(self, weights: dict[int, int]) -> None:
         self.weights, self.depths = dict(weights), dict.fromkeys(weights, 0)
@@ -319,7 +319,7 @@ def width(bits: Bits) -> int:
 
 
 def own_code(counts: Counts) -> BlockCode:
-    """Make a block's own code, merged; distance 0 counts once if none occurs."""
+    """Make a block's own code, merged. If no distance occurs, distance 0 is counted once, here and by the caller."""
     if not any(counts.distances):
         counts.distances[0] = 1
     return BlockCode(merged_lengths(counts.literals, 15), merged_lengths(counts.distances, 15))
@@ -329,7 +329,7 @@ FIXED, DYNAMIC = 2, 4  # the three bits that begin a block, not the last
 
 
 def same(data: bytes | bytearray, p: int, q: int, most: int) -> int:
-    """Count the equal bytes from two positions on."""
+    """Count the equal bytes from two positions on; both have at least ``most`` bytes behind them."""
     done = 0
     step = 16
     while done < most:

@@ -191,7 +191,7 @@ class GoFast:
         return tokens + list(self.data[emitted:end])
 
     def scan(self, at: int, limit: int) -> tuple[int, int] | None:
-        """Look for the next match (step 1)."""
+        """Look for the next match, in steps that grow."""
         skip = 32
         while True:
             step = skip >> 5

@@ -141,7 +141,7 @@ class Klauspost(Blocks):
             at = follow
 
     def near_match(self, at: int, near: int, follow: int) -> tuple[int, int]:
-        """Step 3: near reaches; look for something longer at `next`."""
+        """Return the match of near, which reaches, or a longer one at the next position."""
         length = self.capped(at, near)
         latest, before = self.far.get(self.long_hash(follow), NOWHERE)
         self.put(follow)
@@ -163,7 +163,7 @@ class Klauspost(Blocks):
         return best
 
     def better(self, at: int, candidate: int) -> tuple[int, int, int]:
-        """Step 4: the full length, and a match that the end of this one leads to."""
+        """Return the match with its full length, or a longer one that its end leads to."""
         length = self.full(at, candidate)
         if at + length >= self.limit or (self.level == 5 and length >= 30):
             return at, candidate, length
@@ -177,7 +177,7 @@ class Klauspost(Blocks):
         return at, candidate, length
 
     def emit(self, at: int, candidate: int, length: int) -> None:
-        """Step 5: grow backwards, then emit literals and match."""
+        """Grow a match backwards, then emit literals and the match."""
         data = self.data
         while candidate > self.base and at > self.emitted and data[candidate - 1] == data[at - 1]:
             at, candidate, length = at - 1, candidate - 1, length + 1
@@ -189,7 +189,7 @@ class Klauspost(Blocks):
             length -= part
 
     def index_five(self, at: int, length: int) -> None:
-        """Step 6."""
+        """Insert positions within a match."""
         i = at - length + 1
         if i < at - 1:
             self.put(i)
@@ -201,7 +201,7 @@ class Klauspost(Blocks):
         self.put(at - 1)
 
     def index_six(self, follow: int, at: int) -> bool:
-        """Level 6 in place of step 6; tells whether the chunk is at its end."""
+        """Insert positions within a match at level 6; return whether the chunk is at its end."""
         if at >= self.limit:
             for i in range(follow + 1, self.end - 8, 2):
                 self.put(i)

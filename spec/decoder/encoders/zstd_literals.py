@@ -89,7 +89,7 @@ def tree_depths(counts: list[int]) -> list[int]:
 
 
 def limited(lengths: list[int], counts: list[int], limit: int) -> list[int]:
-    """Bring lengths down to a limit (zstd.md, Literals)."""
+    """Bring lengths down to a limit, as cheaply as possible."""
     largest = lengths[-1]
     if largest <= limit:
         return lengths

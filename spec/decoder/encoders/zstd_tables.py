@@ -61,7 +61,7 @@ class States:
         return state & (1 << count) - 1, count, self.of[symbol][(state >> count) - abs(self.shares[symbol])]
 
     def cost(self, counts: list[int]) -> int:
-        """Estimate the bits of symbols (zstd.md, Tables)."""
+        """Estimate the bits of symbols."""
         total = 0
         if self.only or len(self.shares) < len(counts):
             return NEVER
@@ -104,7 +104,7 @@ class States:
 
 
 def share_out(counts: list[int], log: int) -> list[int] | None:
-    """Choose shares (zstd.md, Tables)."""
+    """Choose shares: the states of each symbol, -1 for one that is rare."""
     total, shares = sum(counts), list[int]()
     step, shift = (1 << 62) // total, 62 - log
     left, largest, most = 1 << log, 0, 0
@@ -161,7 +161,7 @@ def share_again(counts: list[int], log: int) -> list[int] | None:
 
 
 def table_log(limit: int, total: int, symbols: int, count: int) -> int:
-    """Choose how many bits a table's states have (zstd.md, Tables)."""
+    """Choose how many bits a table's states have."""
     least = min(high(count) + 1, high(symbols - 1) + 2)
     return max(5, min(max(min(limit, (high(total - 1) - 2) % 256), least), 8))
 

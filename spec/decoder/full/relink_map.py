@@ -89,7 +89,7 @@ class Move(NamedTuple):
 
 
 def moves(covers: list[Piece], least: int, regions: list[Region], sections: list[Region]) -> list[Move]:
-    """Cut covers into pieces, and put these in order (The map, 1 and 2)."""
+    """Cut covers into pieces, and put these in order (relink.md, The map)."""
     starts, targets = [region.start for region in regions], [section.start for section in sections]
     result = []
     for cover in covers:
@@ -111,7 +111,7 @@ def moves(covers: list[Piece], least: int, regions: list[Region], sections: list
 
 
 def without_overlaps(pieces: list[Move]) -> list[Move]:
-    """Keep what does not overlap (The map, 3)."""
+    """Shorten pieces so that none overlap: of two, the longer one keeps its bytes."""
     kept: list[Move] = []
     for piece in pieces:
         start, end, shift = piece
@@ -129,7 +129,7 @@ def without_overlaps(pieces: list[Move]) -> list[Move]:
 
 
 def merge_steps(fixed: list[Fixed], pieces: list[Move]) -> list[Fixed]:
-    """Merge fixed steps and pieces (The map, 4)."""
+    """Merge fixed steps and pieces, by address."""
     steps: list[Fixed] = []
     waiting = iter([*pieces, Move(1 << 65, 1 << 65, 0)])
     piece = next(waiting)
