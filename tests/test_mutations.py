@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from tests.decoders import Comparison
 
 COUNT = "160"
 
@@ -16,3 +19,13 @@ def test_mutated_bundles() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\n0 faults\n" in done.stdout
+
+
+@pytest.mark.fuzz
+@pytest.mark.filterwarnings("ignore:This process")
+def test_decoders_end_alike(tmp_path: Path):
+    comparison = Comparison(3, [], tmp_path)
+    for number in range(60):
+        comparison.mutate(number)
+    assert comparison.differences == []
+    assert comparison.ended["taken"] > 0

@@ -1,0 +1,141 @@
+"""Decoders compared on mutated vectors: each has to end alike, with the same bytes or with a refusal.
+
+    python -m tests.decoders COUNT SEED [COMMAND...]
+
+Changes lie behind the digests of frames and manifest. Where dib makes any output of a mutation, the digests of the
+output are made to fit, so that only what a bundle means is left to go by. ``COMMAND`` is another decoder beside dib
+and the reference decoder; it is run as the vectors' runner does. Prints each difference, then how many mutations were
+taken and refused. Exit code 1 if there was a difference.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import signal
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from dibundle.applying import rebuilding
+from dibundle.applying.options import RebuildOptions
+from dibundle.applying.rebuilding import rebuild_target
+from dibundle.errors import DibError
+from dibundle.files.context import Context
+from dibundle.format.reader import BundleReader
+from dibundle.images.archive import Archive, open_archive
+from tests.fuzz import targets
+from tests.fuzz.bundles import Open, flipped, sha256
+from tests.reference import decoder
+from tests.test_vectors import FOLDER, options, runner
+
+LARGEST: Final = 100_000  # bytes of a bundle; its target may be ten times as large
+SECONDS: Final = 20  # for the reference decoder, which is slow
+TOO_LONG: Final = -14  # how it ends then
+Ended = tuple[int, bytes]
+
+
+def by_dib(bases: list[Path], bundle: bytes, name: str | None, *, is_checked: bool = True) -> Ended:
+    """Return what dib makes of a bundle: an exit code and the output; without checks if not ``is_checked``."""
+    before, out = rebuilding.VerifiedOutput, io.BytesIO()
+    if not is_checked:
+        rebuilding.VerifiedOutput = targets.Unchecked  # type: ignore[misc]
+    try:
+        with Context() as context:
+            archives: list[Archive] = [context.enter(open_archive(path)) for path in bases]
+            reader = BundleReader(io.BytesIO(bundle))
+            rebuild_target(archives, reader, out.write, RebuildOptions(target=name, max_size=10 * LARGEST), context)
+    except DibError as error:
+        return error.exit_code, b""
+    finally:
+        rebuilding.VerifiedOutput = before  # type: ignore[misc]
+    return 0, out.getvalue()
+
+
+def by_reference(bases: list[Path], bundle: Path, name: str | None, out: Path) -> Ended:
+    """Return what the reference decoder makes of a bundle, in a process of its own."""
+    command = decoder().decode.__globals__
+    child = os.fork()
+    if not child:
+        signal.alarm(SECONDS)
+        command["check_encoders"] = lambda numbers: None  # takes seconds, and the vectors check it
+        code = 99
+        try:
+            with out.open("wb") as file:
+                decoder().decode([*bases, bundle], file, name)
+            code = 0
+        except decoder().Refused as error:
+            code = error.code
+        finally:
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return code, out.read_bytes() if code == 0 else b""
+
+
+class Comparison:
+    """Mutations of vectors, and how decoders ended."""
+
+    def __init__(self, seed: int, command: list[str], work: Path) -> None:
+        self._chance = random.Random(seed)
+        self._other: Callable[[list[str]], Any] | None = runner.command(command) if command else None
+        self._work = work
+        good = [
+            vector for vector in runner.vectors() if vector["codes"] == [0] and "--expect" not in vector["arguments"]
+        ]
+        self._vectors = [vector for vector in good if (FOLDER / vector["bundle"]).stat().st_size < LARGEST]
+        self.ended: Counter[str] = Counter()
+        self.differences: list[str] = []
+
+    def mutate(self, number: int) -> None:
+        """Compare all decoders on one mutation."""
+        vector = self._chance.choice(self._vectors)
+        given, paths = options([*vector["arguments"], *vector["bases"], vector["bundle"]])
+        name, bases = given.get("--target"), [FOLDER / path for path in paths[:-1]]
+        whole = (FOLDER / vector["bundle"]).read_bytes()
+        data = Open.of(whole).mutated(self._chance, flipped).encode()
+        if name is None:
+            data = self._with_right_output(bases, data)
+        bundle = self._work / "mutated.dib"
+        bundle.write_bytes(data)
+        found = [by_dib(bases, data, name), by_reference(bases, bundle, name, self._work / "out")]
+        if self._other:
+            found.append(self._other([*vector["arguments"], *map(str, bases), str(bundle)])[:2])
+        if TOO_LONG in (code for code, _ in found):
+            self.ended["too slow"] += 1
+            return
+        taken = [output for code, output in found if code == 0]
+        self.ended["taken" if taken else "refused"] += 1
+        if taken and taken != [taken[0]] * len(found):
+            kept = Path(tempfile.gettempdir()) / f"difference-{sha256(data).hex()[:12]}.dib"
+            kept.write_bytes(data)
+            codes = ", ".join(f"{code} ({len(output)} bytes)" for code, output in found)
+            self.differences.append(f"{number}, of {vector['bundle']}: {codes}; see {kept}")
+
+    def _with_right_output(self, bases: list[Path], data: bytes) -> bytes:
+        try:
+            code, output = by_dib(bases, data, None, is_checked=False)
+            return Open.of(data).with_output(0, output).encode() if code == 0 else data
+        except Exception:  # what is not even a bundle stays as it is
+            return data
+
+
+def main() -> int:
+    """Compare, and print the result."""
+    count, seed, *command = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as work:
+        comparison = Comparison(int(seed), command, Path(work))
+        for number in range(int(count)):
+            comparison.mutate(number)
+            while comparison.differences:
+                print(comparison.differences.pop(), flush=True)
+                comparison.ended["different"] += 1
+    print(", ".join(f"{key}: {value}" for key, value in sorted(comparison.ended.items())))
+    return 1 if comparison.ended["different"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
