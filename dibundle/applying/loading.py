@@ -316,6 +316,8 @@ def hand_over(
     ``require_names`` gets all names for the engine ("" for an image without a name), and raises to refuse them.
     """
     images = _name_all(images, engine)
+    if engine == "podman":  # else the archive's annotations would give short names another registry than podman does
+        images = [(image, tuple(writers.whole_name(name, engine) for name in names)) for image, names in images]
     require_names(name for _, names in images for name in (names or ("",)))
     for image, _ in images:
         require_left_out(image, engine)

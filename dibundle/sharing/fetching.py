@@ -41,16 +41,16 @@ class FetchedBundles:
         check: CheckSignature | None,
         context: Context,
         turn: Callable[[], AbstractContextManager[object]] = nullcontext,
-        reserved: Callable[[int], AbstractContextManager[object]] = lambda size: nullcontext(),
+        growing: Callable[[], AbstractContextManager[Callable[[int], object]]] = lambda: nullcontext(lambda size: None),
     ) -> None:
         """Prepare without fetching; ``turn``: context to enter while a manifest is decoded, which may take 120 MB.
 
-        ``reserved``: context for each number of received bytes, as long as they are kept.
+        ``growing``: context for each bundle as long as it is kept; its function gets the numbers of received bytes.
         """
         self._repository = repository
         self._check = check
         self._context = context
-        self._turn, self._reserved = turn, reserved
+        self._turn, self._growing = turn, growing
         self._here: dict[bytes, tuple[Spool, Context]] = {}
         self.received = 0
         self.refused: set[bytes] = set()
@@ -121,7 +121,8 @@ class FetchedBundles:
         return bundle
 
     def _counted(self, pieces: Iterator[bytes], context: Context) -> Iterator[bytes]:
+        add = context.enter(self._growing())
         for piece in pieces:
             self.received += len(piece)
-            context.enter(self._reserved(len(piece)))
+            add(len(piece))
             yield piece

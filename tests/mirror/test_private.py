@@ -164,5 +164,5 @@ def test_a_mirror_with_tls(options: MirrorOptions, upstream: Private) -> None:
             connection.request("GET", f"/v2/site/{REPOSITORY}/tags/list", headers={"Authorization": f"Basic {LOGIN}"})
             assert json.loads(connection.getresponse().read())["tags"]
         with socket.create_connection(("127.0.0.1", mirror.client.port)) as plain:
-            plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert b"200" not in plain.recv(100)

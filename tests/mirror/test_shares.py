@@ -7,13 +7,14 @@ import errno
 import gc
 import hashlib
 import os
+import socket
 import threading
 import time
 import weakref
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -21,6 +22,7 @@ from dibundle.errors import FileError
 from dibundle.sharing.mirror import door, upstream
 from dibundle.sharing.mirror.answers import aside, content_type
 from dibundle.sharing.mirror.cache import Cache, CacheFullError
+from dibundle.sharing.mirror.downloads import Download
 from dibundle.sharing.mirror.options import MirrorOptions
 from dibundle.sharing.mirror.upstream import BusyError, Threads
 from dibundle.sources.access import Access
@@ -49,14 +51,14 @@ def test_an_error_is_freed_when_it_is_handled() -> None:
     def fail() -> None:
         raise LargeError
 
-    async def ask(pool: ThreadPoolExecutor) -> None:
+    async def ask(pool: Threads) -> None:
         for _ in range(5):
             with suppress(LargeError):
                 await aside(pool, fail)
 
     gc.disable()
     try:
-        with ThreadPoolExecutor(1) as pool:
+        with Threads(1) as pool:
             asyncio.run(ask(pool))
         assert [error() for error in LargeError.made] == [None] * 5
     finally:
@@ -214,14 +216,15 @@ def test_pages_are_refused(site: str, mirror: Running) -> None:
 def test_what_does_not_fit_displaces_nothing(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache", 100_000)
     kept = cache.put("a", b"x" * 50_000)
-    with pytest.raises(CacheFullError), cache.reserved(200_000):
-        pass
+    with pytest.raises(CacheFullError), cache.growing() as add:
+        add(200_000)
     assert cache.has(("a", kept))
     cache.pin([("a", kept)])
-    with pytest.raises(CacheFullError), cache.reserved(60_000):
-        pass
+    with pytest.raises(CacheFullError), cache.growing() as add:
+        add(60_000)
     cache.unpin([("a", kept)])
-    with cache.reserved(60_000):
+    with cache.growing() as add:
+        add(60_000)
         assert not cache.has(("a", kept))
     assert (cache.size, cache._evictable) == (0, 0)
     cache.close()
@@ -233,7 +236,7 @@ def test_a_cache_is_no_link_of_others(part: str, tmp_path: Path) -> None:
     (tmp_path / "precious" / "file").write_text("x")
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / part).symlink_to(tmp_path / "precious")
-    with pytest.raises(FileError, match="not a folder of this user"):
+    with pytest.raises(FileError, match="belongs to another user"):
         Cache(tmp_path / "cache", 1 << 20)
     assert (tmp_path / "precious" / "file").exists()
 
@@ -268,10 +271,130 @@ def reaches(mirror: Running) -> bool:
 
 
 def test_a_connection_is_not_changed_into_another(mirror: Running) -> None:
-    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
+    request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
     assert raw(mirror.client.port, request * 4, 1).count(b"HTTP/1.1 ") == 1
 
 
 def test_a_private_mirror_is_open_to_its_own_clients(options: MirrorOptions, access: Access, stocked: Registry) -> None:
     with mirroring(with_options(options, is_private=True), access) as mirror:
         assert mirror.client.manifest("v1").status == 200
+
+
+def test_a_cache_is_not_where_others_may_change_it(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(FileError, match="can be changed by others"):
+        Cache(tmp_path / "open" / "cache", 1 << 20)
+
+
+def stalling(body: bytes, go: threading.Event) -> Hook:
+    """Return a hook that sends a head and the first byte of a blob, and the rest only at the end."""
+
+    def hook(request: Request) -> object:
+        request.send_response(206 if "Range" in request.headers else 200)
+        request.send_header("Content-Range", f"bytes 0-{len(body) - 1}/{len(body)}")
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body[:1])
+        request.wfile.flush()
+        go.wait(20)
+        return True
+
+    return hook
+
+
+def test_clients_that_leave_keep_no_blob_of_others_waiting(
+    options: MirrorOptions, access: Access, stocked: Registry
+) -> None:
+    """Each of them left a thread that waited for upstream, of those that read cached blobs too."""
+    body, go = os.urandom(1000), threading.Event()
+    with beside(options, access, stalling(body, go)) as (mirror, evil):
+        name = layers(stocked, "v1")[0]
+        assert mirror.client.blob(name).status == 200
+        for _ in range(12):
+            with socket.create_connection(("127.0.0.1", evil.port)) as connection:
+                path = f"/v2/evil/{REPOSITORY}/blobs/{digest(body)}"
+                connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-\r\n\r\n".encode())
+                connection.recv(4096)
+        begun = time.monotonic()
+        assert mirror.client.blob(name).status == 200
+        assert time.monotonic() - begun < 1.5
+        go.set()
+
+
+@pytest.mark.parametrize("error", [BusyError(), RuntimeError("any")])
+def test_no_error_is_sent_behind_a_part_of_a_body(
+    error: Exception, options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = os.urandom(300_000)
+    with beside(options, access, lambda request: request.answer(206, content)) as (mirror, evil):
+        streamed = mirror.mirror._blobs._streamed
+
+        async def failing(*arguments: Any) -> AsyncIterator[bytes]:
+            async for piece in streamed(*arguments):
+                yield piece[:1000]
+                raise error
+
+        monkeypatch.setattr(mirror.mirror._blobs, "_streamed", failing)
+        path = f"/v2/evil/{REPOSITORY}/blobs/{digest(content)}"
+        found = raw(evil.port, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-\r\n\r\n".encode(), 2)
+        assert found.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_request_that_cannot_be_parsed_is_answered_as_data(mirror: Running) -> None:
+    found = raw(mirror.client.port, b"GET /" + b"<b>" * 5000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 1)
+    assert b" 400 " in found[:20]
+    assert b"nosniff" in found
+    assert b"<b>" not in found
+
+
+def test_a_client_that_takes_bytes_is_not_stuck(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    """However few: what it has not taken yet shrinks from one look to the next."""
+    client = door.Client.__new__(door.Client)
+    ours, theirs = socket.socketpair()
+    client._line = Line(ours)
+    client.stuck, client.unsent = 1.0, 0
+    client.look()
+    first, client.stuck = client.unsent, 1.0
+    client.look()
+    assert (client.unsent, client.stuck) == (first, 1.0)
+    client._line.left -= 1
+    client.look()
+    assert client.stuck > 1.0
+    ours.close()
+    theirs.close()
+
+
+class Line:
+    """Stands in for a transport."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection, self.left = connection, 1000
+
+    def get_write_buffer_size(self) -> int:
+        return self.left
+
+    def get_extra_info(self, name: str) -> socket.socket:
+        return self.connection
+
+
+def test_failed_downloads_are_freed(options: MirrorOptions, access: Access, stocked: Registry) -> None:
+    made: list[weakref.ref[Download]] = []
+    real = Download.__init__
+
+    def noted(self: Download, *arguments: Any) -> None:
+        real(self, *arguments)
+        made.append(weakref.ref(self))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Download, "__init__", noted)
+        with beside(options, access, lambda request: request.answer(200, b"wrong")) as (_, evil):
+            for number in range(5):
+                evil.blob(digest(b"%d" % number))
+            gc.disable()
+            try:
+                for number in range(5):
+                    evil.blob(digest(b"other %d" % number))
+                assert eventually(lambda: sum(one() is not None for one in made[5:]) <= 1)
+            finally:
+                gc.enable()

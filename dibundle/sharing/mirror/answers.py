@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from functools import partial
 from typing import Final, TypeVar
 
 from aiohttp import web
 
+from dibundle.sharing.mirror.door import DATA
 from dibundle.sharing.mirror.options import UpstreamPlace
-from dibundle.sharing.mirror.upstream import Document
+from dibundle.sharing.mirror.upstream import Document, Threads
 
 _T = TypeVar("_T")
 _PASSED_ON: Final = ("Content-Type", "Docker-Content-Digest", "Docker-Distribution-Api-Version", "Retry-After")
@@ -24,24 +25,23 @@ _TAKING: Final = 30.0  # maximum seconds for a client to receive a document
 
 
 async def aside(
-    pool: Executor | None,
+    pool: Threads,
     function: Callable[..., _T],
     *arguments: object,
     release: Callable[[_T], object] | None = None,
+    is_begun: bool = False,
 ) -> _T:
-    """Run a blocking function in a thread of ``pool`` (None: the loop's own pool).
+    """Run a blocking function in a thread of ``pool``.
 
     If the client has left meanwhile, ``release`` gets the result. Raises :class:`BusyError` if too much waits for the
-    pool.
+    pool, unless the answer ``is_begun``.
     """
-    if pool is None:
-        return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
     work = [partial(function, *arguments)]
 
     def run() -> _T:
         return work.pop()()
 
-    running = pool.submit(run)
+    running = pool.resume(run) if is_begun else pool.submit(run)
 
     def left(done: Future[_T]) -> None:
         if release and not done.cancelled() and not done.exception():
@@ -86,9 +86,8 @@ def content_type(given: str) -> str:
 
 
 async def protect(_: web.Request, response: web.StreamResponse) -> None:
-    """Have browsers treat every answer as data: what an upstream sends would run in the origin of the mirror."""
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    """Have browsers treat every answer as data."""
+    response.headers.update(DATA)
 
 
 def passed(request: web.Request, place: UpstreamPlace, found: Document) -> web.Response:

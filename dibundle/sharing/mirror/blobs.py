@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator
-from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from typing import Final, Literal
 
@@ -20,7 +19,7 @@ from dibundle.sharing.mirror.downloads import HASHES, WITHHELD, Download, Downlo
 from dibundle.sharing.mirror.making import Maker
 from dibundle.sharing.mirror.metrics import Metrics
 from dibundle.sharing.mirror.options import Key, MirrorOptions, UpstreamPlace
-from dibundle.sharing.mirror.upstream import PASSED, Document, Streamed, Upstreams, threads
+from dibundle.sharing.mirror.upstream import PASSED, Document, Streamed, Threads, Upstreams, threads
 from dibundle.sources.registry.transport import ConnectionFailure
 
 _PIECE: Final = 128 << 10  # bytes; each of a thousand clients may leave one piece unread in memory
@@ -87,11 +86,11 @@ class BlobServer:
             if not await self._checked(pool, key):
                 return None
             fd = await aside(pool, self._cache.open, key, release=lambda fd: None if fd is None else os.close(fd))
-            return None if fd is None else await self._cached(request, key, fd)
+            return None if fd is None else await self._cached(request, pool, key, fd)
         finally:
             self._cache.unpin([key])
 
-    async def _checked(self, pool: Executor, key: Key) -> bool:
+    async def _checked(self, pool: Threads, key: Key) -> bool:
         """Whether a cached blob has its digest; one thread checks it for all requests, even if some of them end."""
         check = self._checks.get(key)
         if check is None:
@@ -124,7 +123,7 @@ class BlobServer:
         finally:
             began.leave()
 
-    async def _cached(self, request: web.Request, key: Key, fd: int) -> web.StreamResponse:
+    async def _cached(self, request: web.Request, pool: Threads, key: Key, fd: int) -> web.StreamResponse:
         """Send a cached blob, or a part; ``fd`` stays the hashed file, even if its name is deleted or replaced."""
         try:
             size = os.fstat(fd).st_size
@@ -136,14 +135,14 @@ class BlobServer:
             if len(part) < size:
                 response.set_status(206)
                 response.headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
-            return await self._send(request, response, self._pieces(key, fd, part))
+            return await self._send(request, response, self._pieces(pool, key, fd, part))
         finally:
             os.close(fd)
 
-    async def _pieces(self, key: Key, fd: int, part: range) -> AsyncIterator[bytes]:
+    async def _pieces(self, pool: Threads, key: Key, fd: int, part: range) -> AsyncIterator[bytes]:
         for at in range(part.start, part.stop, _PIECE):
             try:
-                yield await aside(None, os.pread, fd, min(_PIECE, part.stop - at), at)
+                yield await aside(pool, os.pread, fd, min(_PIECE, part.stop - at), at, is_begun=True)
             except OSError as error:
                 self._cache.remove(key)
                 raise ConnectionFailure("the cache cannot be read") from error
@@ -179,7 +178,7 @@ class BlobServer:
         async with self._asked(place, name, request.headers.get("Range"), method) as answer:
             require_blob(answer, name, is_part="Range" in request.headers)
             if answer.status not in (200, 206):
-                document = await aside(self._upstreams.passing[place.host], answer.document)
+                document = await aside(self._upstreams.passing[place.host], answer.document, is_begun=True)
                 return passed(request, place, document)
             response = web.StreamResponse(status=answer.status, headers=blob_headers(name))
             if answer.status == 206 and "Content-Range" in answer.headers:
@@ -204,11 +203,14 @@ class BlobServer:
         answer = await aside(pool, opened.__enter__, release=leave)
         try:
             yield answer
+        except BaseException:
+            answer.end()  # a thread may wait for the body
+            raise
         finally:
-            asyncio.get_running_loop().run_in_executor(None, leave)
+            pool.resume(leave)
 
     async def _streamed(self, place: UpstreamPlace, answer: Streamed) -> AsyncIterator[bytes]:
-        while piece := await aside(self._upstreams.passing[place.host], next, answer.pieces, b""):
+        while piece := await aside(self._upstreams.passing[place.host], next, answer.pieces, b"", is_begun=True):
             yield piece
 
     async def _send(
@@ -230,7 +232,7 @@ class BlobServer:
                     raise ConnectionFailure("too short")
             async with asyncio.timeout(_UNREAD):
                 await response.write_eof()
-        except (ConnectionFailure, OSError):  # of upstream or of the client
+        except Exception:  # whatever it is: an error that is sent now would be taken for a part of the body
             hang_up(request)
         finally:
             self._metrics.served.inc(sent)

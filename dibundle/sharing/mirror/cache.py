@@ -15,7 +15,7 @@ import shutil
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -24,6 +24,7 @@ from dibundle.errors import FileError
 from dibundle.files import messages as file_messages
 from dibundle.sharing.mirror import messages
 from dibundle.sharing.mirror.options import Key
+from dibundle.sources.policy import walk
 
 _PIECE: Final = 1 << 20
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -145,7 +146,8 @@ class Cache:
             for part in ("blobs", "images", "tmp"):
                 (folder / part).mkdir(mode=0o700, parents=True, exist_ok=True)
                 _require_own((folder / part).lstat(), folder / part)
-            _require_own(folder.stat(), folder)
+            for place, status in walk(str(folder)):
+                _require_safe(status, place)
             self._held = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -321,13 +323,22 @@ class Cache:
                 self.remove(oldest)
 
     @contextmanager
-    def reserved(self, size: int) -> Iterator[None]:
-        """Count bytes of temporary files like those of blobs; raise :class:`CacheFullError` if there is no space."""
-        self._reserve(size)
+    def growing(self) -> Iterator[Callable[[int], None]]:
+        """Count bytes of a temporary file like those of blobs: those that the function gets, until the end.
+
+        The function raises :class:`CacheFullError` if there is no space.
+        """
+        total = 0
+
+        def add(size: int) -> None:
+            nonlocal total
+            self._reserve(size)
+            total += size
+
         try:
-            yield
+            yield add
         finally:
-            self._reserve(-size)
+            self._reserve(-total)
 
     @contextmanager
     def pinned(self, keys: Collection[Key]) -> Iterator[None]:
@@ -389,6 +400,14 @@ def _require_own(status: os.stat_result, path: Path) -> None:
     """Refuse what is no folder of this user or of root: files in it are deleted."""
     if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()):
         raise FileError(messages.MIRROR_CACHE_FOREIGN, folder=path)
+
+
+def _require_safe(status: os.stat_result, place: Path) -> None:
+    """Refuse a folder or link on the way to the cache that other users can change."""
+    is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode)
+    is_sticky = status.st_mode & stat.S_ISVTX  # as /tmp: what is in it is safe
+    if status.st_uid not in (0, os.geteuid()) or (is_open and not is_sticky):
+        raise FileError(messages.MIRROR_CACHE_FOREIGN, folder=place)
 
 
 def _state(fd: int) -> _State:

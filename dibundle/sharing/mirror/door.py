@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.sslproto
+import fcntl
 import logging
 import resource
 import ssl
+import struct
+import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from aiohttp import web
@@ -27,6 +30,8 @@ _FILES_OF_CLIENT: Final = 4  # maximum open files for one client
 _OTHER_FILES: Final = 1024  # downloads without clients, idle connections to upstreams, and rebuilding
 _AT_ONCE: Final = 64  # maximum clients in the TLS handshake
 
+DATA: Final = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
+"""Headers by which browsers treat an answer as data: what an upstream sends would run in the origin of the mirror."""
 _SILENT: Final = logging.getLogger("dibundle.mirror")  # for malformed requests: anybody may send any number of them
 _SILENT.addHandler(logging.NullHandler())
 _SILENT.propagate = False
@@ -57,7 +62,8 @@ class Client(web.RequestHandler):
             lingering_time=0,
         )
         self._door = door
-        self.stuck: float | None = None  # since when a piece of a blob waits for the client
+        self.stuck: float | None = None  # since when the client has taken no byte of a blob
+        self.unsent = 0  # bytes that it has not taken yet
         self._parsed = 0  # bytes of the current request
         self._line: asyncio.Transport | None = None  # aiohttp drops its own reference before the connection has ended
 
@@ -86,6 +92,23 @@ class Client(web.RequestHandler):
             if len(self._messages) > 1:
                 self.hang_up()
                 return
+
+    def look(self) -> None:
+        """Note whether the client has taken bytes since the last look."""
+        if self.stuck is None or self._line is None:
+            return
+        left = self._line.get_write_buffer_size()
+        connection = self._line.get_extra_info("socket")
+        with suppress(OSError, ValueError):  # of a connection that has ended
+            left += struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+        if left != self.unsent:
+            self.unsent, self.stuck = left, time.monotonic()
+
+    def handle_error(self, *_: Any, **__: Any) -> web.StreamResponse:  # noqa: ANN401 - aiohttp's own
+        """Answer a request that cannot be parsed, without a word of it."""
+        answer = web.Response(status=400, headers=DATA)
+        answer.force_close()
+        return answer
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Unregister from the door."""
@@ -196,6 +219,8 @@ class Door:
         """End connections that are idle for more than ``WAITING`` seconds."""
         while True:
             await asyncio.sleep(WAITING / 10)
+            for client in list(self._clients):
+                client.look()
             for client, since in list(self._waiting.items()):
                 if time.monotonic() - since > WAITING:
                     self._send_away(client)

@@ -234,7 +234,7 @@ class Downloads:
             download.seconds = time.monotonic() - download.begun
             self._measure(download, place.host)
         except Exception as error:
-            download.error = error
+            download.error = error.with_traceback(None)  # which has this frame, and so the download and its last piece
         finally:
             download.is_done = True
             with self._lock:

@@ -241,7 +241,7 @@ class Maker:
             repository = context.enter(self._upstreams.repository(place, self._require_time(making)))
             signatures = self._access.signature_check(context.tmp, names=(place.name,))
             turn = partial(self._turn, making)
-            fetched = FetchedBundles(repository, signatures.required, context, turn, self._cache.reserved)
+            fetched = FetchedBundles(repository, signatures.required, context, turn, self._cache.growing)
             while making.way is None:
                 found = self._way(making, fetched, only_signed=signatures.needs_embedded)
                 self._require_worth(making, found.size, missing, fetched.received)

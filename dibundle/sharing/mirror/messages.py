@@ -8,8 +8,8 @@ from dibundle.errors import Message
 
 MIRROR_CACHE_FOREIGN: Final = Message(
     "mirror.cache_foreign",
-    "{folder} is not a folder of this user, or is a link: the mirror would delete files in it",
-    hint="choose another --cache, or change the folder's owner",
+    "{folder} belongs to another user, is a link, or can be changed by others: the mirror deletes files in its cache",
+    hint="choose another --cache, or change the owner and the mode of the folder",
 )
 MIRROR_CACHE_IN_USE: Final = Message(
     "mirror.cache_in_use", "another mirror uses the cache {folder}", hint="stop it, or choose another --cache"

@@ -87,11 +87,11 @@ class Mirror:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse requests of web pages, and to a private local mirror under other names: pages point theirs to it."""
+        """Refuse requests of web pages, and to a local mirror under other names: pages may point theirs to it."""
         if request.headers.get("Sec-Fetch-Site", "none") != "none":
             self.metrics.requests.labels("other", "403").inc()
             return error_answer(403, "DENIED", "a mirror is not for web pages")
-        if self.options.is_private and self.options.listen.is_local and not is_loopback(request.host):
+        if self.options.listen.is_local and not is_loopback(request.host):
             self.metrics.requests.labels("other", "421").inc()
             return error_answer(421, "DENIED", "a mirror for this machine alone, by another name")
         return await handler(request)

@@ -28,7 +28,7 @@ _MOST_ERROR: Final = 64 << 10  # maximum bytes of an error that are passed on
 _LONGEST_LENGTH: Final = 18  # maximum digits of a Content-Length
 _CONTROLS: Final = frozenset(map(chr, (*range(9), *range(10, 32), 127)))  # all but tab: aiohttp refuses to send them
 Kind = Literal["manifests", "blobs"]
-MOST_WAITING: Final = 1024  # pieces of work for the threads of an upstream
+MOST_WAITING: Final = 256  # pieces of work for the threads of an upstream: a quarter of all clients
 PASSED: Final = 64 << 10  # bytes of a blob that is passed on at once: each of a thousand clients may have some
 _T = TypeVar("_T")
 
@@ -47,10 +47,23 @@ class Document(NamedTuple):
 
 
 class Streamed:
-    """An answer with a body to be read piece by piece."""
+    """An answer with a body to be read piece by piece; ``end`` ends its connection, from any thread."""
 
-    def __init__(self, status: int, headers: Mapping[str, str], pieces: Iterator[bytes]) -> None:
+    def __init__(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        pieces: Iterator[bytes],
+        end: Callable[[], object] = lambda: None,
+    ) -> None:
         self.status, self.headers, self.pieces = status, headers, pieces
+        self._end = end
+        self.is_ended = False
+
+    def end(self) -> None:
+        """End the connection: a thread that waits for the body gets an error, and nobody uses the connection again."""
+        self.is_ended = True
+        self._end()
 
     @property
     def length(self) -> int | None:
@@ -97,6 +110,10 @@ class Threads(ThreadPoolExecutor):
         if self._work_queue.qsize() >= MOST_WAITING:
             raise BusyError
         return super().submit(function, *arguments, **named)
+
+    def resume(self, function: Callable[..., _T], /, *arguments: Any) -> Future[_T]:  # noqa: ANN401
+        """Let a thread call a function that belongs to a running answer, however much waits."""
+        return super().submit(function, *arguments)
 
 
 def threads(options: MirrorOptions, number: int, name: str) -> dict[str, Threads]:
@@ -155,8 +172,9 @@ class Upstreams:
                 if any(_CONTROLS.intersection(value) for value in response.headers.values()):
                     raise ConnectionFailure("a header with control characters")
                 body = self._counted(transport.pieces(response, most)) if method == "GET" else iter(())
-                yield Streamed(response.status, response.headers, body)
-            is_sound = self._settings.max_time is None  # this time began with the connection
+                answer = Streamed(response.status, response.headers, body, transport.break_off)
+                yield answer
+            is_sound = self._settings.max_time is None and not answer.is_ended  # the time began with the connection
         finally:
             if is_sound:
                 self._wait(key, transport)

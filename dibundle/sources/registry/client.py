@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -358,7 +359,8 @@ class Repository:
 
     def _json(self, answer: Answer) -> object:
         try:
-            return json.loads(answer.body, parse_constant=_refuse, parse_float=_finite)
+            with _PARSING:
+                return json.loads(answer.body, parse_constant=_refuse, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             raise self._transport.failed(messages.REGISTRY_NOT_JSON) from error
 
@@ -369,6 +371,9 @@ class Repository:
     def failed(self, message: Message, /, **values: object) -> RegistryError:
         """Return an error that names the repository."""
         return self._transport.failed(message, **values)
+
+
+_PARSING: Final = threading.Semaphore(2)  # a document of 4 MiB may take 100 MB while it is parsed
 
 
 def _refuse(text: str) -> Never:

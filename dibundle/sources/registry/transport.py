@@ -107,7 +107,7 @@ class Transport:
         self._timer: threading.Timer | None = None
         if settings.max_time is not None:
             self._end = time.monotonic() + settings.max_time
-            self._timer = threading.Timer(settings.max_time, self._break_off)
+            self._timer = threading.Timer(settings.max_time, self.break_off)
             self._timer.daemon = True
             self._timer.start()
 
@@ -120,8 +120,8 @@ class Transport:
             response.close()
         self._pool.clear()
 
-    def _break_off(self) -> None:
-        """End everything that waits for the registry; the next check of the clock raises the reason."""
+    def break_off(self) -> None:
+        """End everything that waits for the registry, from any thread; at a time limit, the next check raises it."""
         for connection in list(self._sockets):
             shut(connection, self._sockets)
 
