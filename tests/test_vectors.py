@@ -70,7 +70,7 @@ TABLES = {  # by text and head: what vectors call the fields of a table by, and 
 }
 NO_FIELDS = (
     *("file |", "step |", "column |", "mode | a part is", "numbers |", "who |", "state |"),
-    *("encoder | levels |", "exit code |", "label |", "member |", "thing |", "codec | ns", "object | keys"),
+    *("encoder | levels |", "exit code |", "label |", "member |", "thing |", "codec | ns", "object | keys", "blob |"),
 )
 IN_PROSE = {  # what they are called by: how section 3 and 4.3 of dib.md list them
     "requires": "[codecs, transforms, re-encoders]",

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class Loaded(NamedTuple):
     """Images that a receiver has loaded: those of the given archives, by their claims.
 
-    ``names``: names of the images. ``chain_ids``: for each image, one for each number of its lowest layers.
+    ``names``: names of the images. ``chain_ids``: for each image, those of its lowest layer, its lowest two, and so on.
     ``diff_ids``: the diffID for the digest of each stored form of a layer.
     """
 

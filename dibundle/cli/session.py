@@ -167,7 +167,9 @@ def _signers(given: dict[str, Any], tmp: str | None) -> Signers | None:
     allowed, detached = given.pop("allowed_signers"), given.pop("detached")
     asked = {name: given.pop(name) for name in ("require_signature", "identity", "revoked", "verify_time")}
     if allowed is None and os.environ.get("DIB_ALLOWED_SIGNERS") == "":
-        raise UsageError(messages.SIGNATURE_ENVIRONMENT_EMPTY)  # perhaps from another variable that was empty
+        raise UsageError(
+            messages.SIGNATURE_ENVIRONMENT_EMPTY
+        )  # perhaps it was set from another variable that was empty
     is_asked = bool(detached or asked["require_signature"]) or any(
         asked[name] is not None for name in ("identity", "revoked", "verify_time")
     )

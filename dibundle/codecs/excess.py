@@ -9,7 +9,9 @@ from dibundle.codecs import messages
 from dibundle.errors import BundleError
 
 MOST: Final = 64 << 20
-OF_FRAME: Final = 64  # maximum of a frame that an encoder writes: the pool is enough for the most frames of a bundle
+OF_FRAME: Final = (
+    64  # maximum excess of a frame from an encoder: the pool then suffices for the maximum number of frames
+)
 
 
 class Excess:

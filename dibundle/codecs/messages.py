@@ -77,7 +77,7 @@ PAYLOAD_DIFFERENCE_LENGTH: Final = Message(
     "payload.difference_length", "malformed bundle: covers of {total} bytes with a difference of {covered}"
 )
 PAYLOAD_EMBEDDED_COLUMN_SIZES: Final = Message(
-    "payload.embedded_column_sizes", "malformed bundle: the columns of an unpack payload have sizes that cannot be"
+    "payload.embedded_column_sizes", "malformed bundle: the columns of an unpack payload have impossible sizes"
 )
 PAYLOAD_EMBEDDED_FLAG: Final = Message("payload.embedded_flag", "malformed bundle: an unpack payload with flag {whole}")
 PAYLOAD_EMBEDDED_STREAM_MISSING: Final = Message(
@@ -119,7 +119,7 @@ PAYLOAD_RECOMPRESSED_PLAIN_SIZE: Final = Message(
     "malformed bundle: a packing has {plain} plain bytes, more than its frame of {size} bytes",
 )
 PAYLOAD_RECOMPRESSED_SIZE: Final = Message(
-    "payload.recompressed_size", "malformed bundle: a packing gives other than the {size} bytes of its frame"
+    "payload.recompressed_size", "malformed bundle: the output of a packing does not have the {size} bytes of its frame"
 )
 PAYLOAD_SPARSE_DOES_NOT_FILL: Final = Message(
     "payload.sparse_does_not_fill", "malformed bundle: the streams of a sparse difference do not fill it"
@@ -155,7 +155,7 @@ RECIPE_LITERAL_BYTES: Final = Message("recipe.literal_bytes", "{where} has {lite
 RECIPE_NO_WHOLE_BYTE: Final = Message("recipe.no_whole_byte", "a compressed layer does not end with a whole byte")
 RECIPE_PADDING_NOT_ZERO: Final = Message("recipe.padding_not_zero", "{where} has padding bits that are not zero")
 RECIPE_PLAIN_SIZE: Final = Message(
-    "recipe.plain_size", "malformed bundle: a packing of {plain_size} plain bytes comes with {plain_count}"
+    "recipe.plain_size", "malformed bundle: a packing needs {plain_size} plain bytes, but has {plain_count}"
 )
 RECIPE_TOO_MANY_EDITS: Final = Message(
     "recipe.too_many_edits", "malformed bundle: more than {max_edits} edits in a packing"
@@ -166,7 +166,9 @@ RECIPE_TOO_MANY_PARTS: Final = Message(
 RELINK_COLUMN_SIZE: Final = Message(
     "relink.column_size", "malformed bundle: a relink column of {size} bytes for {count} rows"
 )
-RELINK_COVERS_SIZE: Final = Message("relink.covers_size", "malformed bundle: covers of {least} bytes to relink by")
+RELINK_COVERS_SIZE: Final = Message(
+    "relink.covers_size", "malformed bundle: a relink payload with a minimum cover size of {least} bytes"
+)
 RELINK_MACHINE: Final = Message(
     "relink.machine", "malformed bundle: a relink payload of machine {machine}, wanted 0 to 2"
 )

@@ -25,7 +25,7 @@ MAX_PARTS: Final = 1 << 16
 MAX_EDITS: Final = 1 << 16
 """Maximum for all bodies of a recipe."""
 MAX_SIZE: Final = 16 << 20
-"""Maximum size of a recipe in bytes, with the plain bytes of a layer."""
+"""Maximum size of a recipe in bytes, including the plain bytes of a layer."""
 
 PART_COST: Final = 128  # cost of any part, in bytes of content,
 EDIT_COST: Final = 64  # of an edit,

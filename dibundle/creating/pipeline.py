@@ -56,7 +56,7 @@ class CreateResult:
 
 
 class Timings(NamedTuple):
-    """Seconds: of wall time for reading, matching and writing, all except encoding; of CPU for each frame.
+    """Wall-clock seconds for reading, matching and writing (without encoding), and CPU seconds for each frame.
 
     The entries of ``frames`` are those of :class:`pieces.Trace`; empty if another executor than threads encoded.
     """

@@ -28,7 +28,7 @@ XZ_MEMORY_LIMIT: Final = 256 << 20
 
 _FREE_STREAMS: Final = 256
 _STREAM_BYTES: Final = 32  # bytes of input for each further stream: any stream takes at least 10 us
-_FREE: Final = 65_536  # calls of a library
+_FREE: Final = 65_536  # calls of a library that are always allowed
 _STEP_BYTES: Final = 8  # bytes of input, or
 _STEP_MADE: Final = 1024  # bytes of output, for each further call, which takes 3 us
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"

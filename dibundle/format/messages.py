@@ -242,7 +242,7 @@ SIGNATURE_CANNOT_SIGN: Final = Message(
 SIGNATURE_EXPIRED: Final = Message(
     "signature.expired",
     "the {by} that signed the bundle expired on {time} ({line})",
-    hint="ask the sender to sign again with a valid key, or if it was signed before that: --verify-time {valid}",
+    hint="ask the sender to sign again with a valid key, or, if it was signed before the expiry: --verify-time {valid}",
 )
 SIGNATURE_KEY_EMPTY: Final = Message(
     "signature.key_empty", "the key {key} is empty", hint="give --key a private SSH key"

@@ -164,7 +164,7 @@ PROFILE_DOCUMENTS_TOTAL: Final = Message(
     "profile.documents_total", "its documents have more than {max_documents} bytes, counted as often as they are led to"
 )
 PROFILE_EXPANSION: Final = Message(
-    "profile.expansion", "layers hold over {max_expansion} times their sizes and {max_excess} GiB more"
+    "profile.expansion", "layers decompress to more than {max_expansion} times their sizes plus {max_excess} GiB"
 )
 PROFILE_FOLDER_SPELLINGS: Final = Message(
     "profile.folder_spellings", "{name!r} lies in a folder that has two spellings"
@@ -177,7 +177,9 @@ PROFILE_LAYER_COUNT: Final = Message(
 PROFILE_LAYER_DIGEST: Final = Message(
     "profile.layer_digest", "{where}: the layer {name!r} is not the one that its documents name"
 )
-PROFILE_LAYER_SOURCE: Final = Message("profile.layer_source", "{where}.LayerSources says something else of {name!r}")
+PROFILE_LAYER_SOURCE: Final = Message(
+    "profile.layer_source", "{where}.LayerSources gives another digest or size for {name!r}"
+)
 PROFILE_LAYER_SOURCES: Final = Message(
     "profile.layer_sources", "{where}.LayerSources has something else than the layers"
 )
@@ -193,7 +195,7 @@ PROFILE_MANIFEST_ABSENT: Final = Message(
 )
 PROFILE_MEDIA_TYPE: Final = Message("profile.media_type", "{where} has the media type {media_type!r}")
 PROFILE_NAME_TWICE: Final = Message("profile.name_twice", "two members have the name {name!r}")
-PROFILE_NO_IMAGE: Final = Message("profile.no_image", "{where} leads to no image that is there")
+PROFILE_NO_IMAGE: Final = Message("profile.no_image", "{where} does not lead to any image in the archive")
 PROFILE_NOT_REGULAR: Final = Message(
     "profile.not_regular", "{name!r}, which its documents refer to, is not a regular member of that name"
 )

@@ -63,7 +63,7 @@ class _Database:
     def rows(self, root: int) -> Iterator[bytes]:
         """Yield the records of a table in order."""
         pages = len(self._content) // self._size
-        seen = bytearray(pages + 1)  # by number: pages that do not exist take no memory
+        seen = bytearray(pages + 1)  # by page number; zeros that are never written take no memory
         waiting = [root]
         left = MAX_ROWS
         while waiting:

@@ -207,7 +207,7 @@ class ManifestDocument:
 
     @property
     def has_instructions(self) -> bool:
-        """Whether it has content that programs may act on: annotations other than texts, platforms of parts."""
+        """Whether programs may act on its content: annotations other than OCI's descriptions, or platforms of parts."""
         return not self.is_plain or not all(key.startswith(_TEXTS) for key in self.annotations)
 
 

@@ -43,7 +43,7 @@ class Build(NamedTuple):
     secret: str | None = None
 
     def stage(self, arguments: Sequence[str], sources: Sequence[str], *more: str, name: str = "") -> Iterator[str]:
-        """Yield the first stage, which runs dib; without a name, it cannot hide an image of the same name."""
+        """Yield the first stage, which runs dib. A named stage hides an image of that name."""
         mount = ""
         yield f"FROM {_name(self.image)}" + (f" AS {name}" if name else "")
         yield "USER 0:0"  # only the owner can read the files that docker save writes

@@ -45,7 +45,7 @@ class FetchedBundles:
     ) -> None:
         """Prepare without fetching; ``turn``: context to enter while a manifest is decoded, which may take 120 MB.
 
-        ``growing``: context for each bundle as long as it is kept; its function gets the numbers of received bytes.
+        ``growing``: context that is open while a bundle is kept; it yields a function for the number of received bytes.
         """
         self._repository = repository
         self._check = check

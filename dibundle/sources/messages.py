@@ -340,7 +340,8 @@ WRAPPED_LAYER_MALFORMED: Final = Message(
     "wrapped.layer_malformed", "{name} is labelled as a wrapped bundle, but its last layer is malformed: {reason}"
 )
 WRAPPED_NO_BUNDLE: Final = Message(
-    "wrapped.no_bundle", "{name} is labelled as a wrapped bundle, but its last layer does not contain one {file}"
+    "wrapped.no_bundle",
+    "{name} is labelled as a wrapped bundle, but its last layer does not contain exactly one {file}",
 )
 WRAPPED_SEVERAL_ARCHIVES: Final = Message(
     "wrapped.several_archives",

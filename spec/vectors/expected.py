@@ -271,6 +271,10 @@ refused("blob-of-another-size", oci(index({**LEAD, "size": 1})) + END, "P16")
 refused("no-image", oci(index()) + END, "P16")
 ALONE = index()
 refused("index-without-an-image", oci(index(LEAD, blob(ALONE, "index.v1+json")), ALONE) + END, "P16")
+TWICE = index(blob(INNER := index(LEAD), "index.v1+json"))
+taken("index-below-an-index", oci(index(blob(TWICE, "index.v1+json")), TWICE, INNER) + END, "P16")
+THRICE = index(blob(TWICE, "index.v1+json"))
+refused("indexes-too-deep", oci(index(blob(THRICE, "index.v1+json")), THRICE, TWICE, INNER) + END, "P16")
 refused(
     "type-of-a-layer",
     oci(index(blob(m := manifest(media_type="layer.v1.tar+gzip"), "manifest.v1+json")), m) + END,

@@ -29,23 +29,25 @@ PAX = record(block("PaxHeaders/a", size=38, typeflag=b"x"), b"20 size=1234567890
 PAX += record(block("a", size=5), b"12345") + bytes(1024)
 
 
-def incomplete() -> bytes:
-    """Return a deflate stream of 20 bytes whose literals' code has two codes of two bits and no others."""
+def letters(length: int) -> bytes:
+    """Return a deflate stream of 20 letters: codes of ``length`` bits for them, of a bit less for the only distance."""
     bits: list[tuple[int, int]] = [(1, 1), (2, 2), (0, 5), (0, 5), (14, 4)]  # one block; 257, 1 and 18 lengths
-    lengths = {18: 1, 2: 2, 1: 2}
+    lengths = {18: 1, length - 1: 2, length: 2}
     bits += [(lengths.get(symbol, 0), 3) for symbol in (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1)]
-    zeros, one_bit, two_bits = (0, 1), (0b01, 2), (0b11, 2)  # the codes of 18, 1 and 2, as they are written
-    bits += [zeros, (97 - 11, 7), two_bits, zeros, (138 - 11, 7), zeros, (20 - 11, 7), two_bits, one_bit]
-    bits += [*[(0b00, 2)] * 20, (0b10, 2)]  # twenty letters and the end
+    zeros, shorter, longer = (0, 1), (0b01, 2), (0b11, 2)  # the codes of these three, as they are written
+    bits += [zeros, (97 - 11, 7), longer, zeros, (138 - 11, 7), zeros, (20 - 11, 7), longer, shorter]
+    bits += [*[(0, length)] * 20, (1 << length - 1, length)]  # twenty letters and the end
     value = at = 0
     for number, count in bits:
         value, at = value | number << at, at + count
     return value.to_bytes(-(-at // 8), "little")
 
 
-INCOMPLETE = incomplete()
+INCOMPLETE, NO_DISTANCE = letters(2), letters(1)
 BASES["pax"] = archive(
-    {"config.json": config(PAX), "layer.tar": PAX, "incomplete.bin": INCOMPLETE}, ["layer.tar"], "config.json"
+    {"config.json": config(PAX), "layer.tar": PAX, "incomplete.bin": INCOMPLETE, "no-distance.bin": NO_DISTANCE},
+    ["layer.tar"],
+    "config.json",
 )
 
 
@@ -118,8 +120,18 @@ def unpack_with_inner_relink() -> Bundle:
 @bad("unpack-stream-with-an-incomplete-code", "unpack-without-a-source", "unpack.gaps", "M119", base="pax")
 @instead
 def _incomplete() -> Bundle:
+    return twenty_letters(INCOMPLETE)
+
+
+@good("unpack.gaps", "M119", base="pax")
+def unpack_stream_without_a_code_for_distances() -> Bundle:
+    return twenty_letters(NO_DISTANCE)
+
+
+def twenty_letters(source: bytes) -> Bundle:
+    """Return a bundle that makes them of a source that is a single stream."""
     payload = unpacked([(1, 20)], packing(20), zframe(b"a" * 20), codec=1)
-    return through(6, payload, INCOMPLETE, b"a" * 20, of=(3, len(INCOMPLETE), sha256(INCOMPLETE)))
+    return through(6, payload, source, b"a" * 20, of=(3, len(source), sha256(source)))
 
 
 TABLE = bytes.fromhex(

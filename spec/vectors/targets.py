@@ -241,6 +241,7 @@ def first(change: Change) -> Change:
 def _not_held(bundle: Bundle) -> None:
     _, size, digest, _ = bundle.objects[0]
     bundle.objects[0] = (1, size, digest, (0, 0))
+    bundle.targets[1].tail = 0  # a reader need not look at an object's digest: nothing is passed on either way
 
 
 @bad("target-before-is-malformed", _CHAIN, "M28", "M52")

@@ -432,7 +432,7 @@ def test_hashing_the_blobs_of_one_upstream_keeps_no_other_waiting(
             for name in [*names][:15] * 3:
                 client = stack.enter_context(socket.create_connection(("127.0.0.1", evil.port)))
                 client.sendall(f"GET /v2/evil/{REPOSITORY}/blobs/{name} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-            assert eventually(lambda: len(hashed) >= 15)
+            assert eventually(lambda: len(hashed) >= 4)
             begun = time.monotonic()
             assert mirror.client.blob(own).status == 200
             assert time.monotonic() - begun < 5
@@ -1121,7 +1121,9 @@ def test_blobs_by_sha512_are_looked_at_too(options: MirrorOptions, access: Acces
 
 
 def test_each_value_of_a_header_is_looked_at(mirror: Running) -> None:
-    request = f"GET /v2/site/{REPOSITORY}/manifests/v1 HTTP/1.1\r\nHost: localhost\r\nAccept: a/b\r\nAccept: \xe4\r\n\r\n"
+    request = (
+        f"GET /v2/site/{REPOSITORY}/manifests/v1 HTTP/1.1\r\nHost: localhost\r\nAccept: a/b\r\nAccept: \xe4\r\n\r\n"
+    )
     with socket.create_connection(("127.0.0.1", mirror.client.port)) as client:
         client.sendall(request.encode())
         assert b" 400 " in client.recv(100)

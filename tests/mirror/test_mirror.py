@@ -241,7 +241,12 @@ def test_an_upstream_that_is_not_there(options: MirrorOptions, access: Access) -
 def test_all_accept_headers_are_passed_on(mirror: Running, stocked: Registry) -> None:
     stocked.asked.clear()
     with socket.create_connection(("127.0.0.1", mirror.client.port)) as connection:
-        lines = [f"GET /v2/site/{REPOSITORY}/manifests/v1 HTTP/1.1", "Host: localhost", f"Accept: {MANIFEST}", "Accept: a/b"]
+        lines = [
+            f"GET /v2/site/{REPOSITORY}/manifests/v1 HTTP/1.1",
+            "Host: localhost",
+            f"Accept: {MANIFEST}",
+            "Accept: a/b",
+        ]
         connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
         while connection.recv(1 << 16):
             pass

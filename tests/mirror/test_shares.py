@@ -6,6 +6,7 @@ import asyncio
 import errno
 import gc
 import hashlib
+import json
 import os
 import socket
 import threading
@@ -19,11 +20,13 @@ from typing import Any, ClassVar
 import pytest
 
 from dibundle.errors import FileError
+from dibundle.images.writers import OCI_CONFIG
 from dibundle.sharing.mirror import door, upstream
 from dibundle.sharing.mirror.answers import aside, content_type
+from dibundle.sharing.mirror.bases import Bases, Documents
 from dibundle.sharing.mirror.cache import Cache, CacheFullError
 from dibundle.sharing.mirror.downloads import Download
-from dibundle.sharing.mirror.options import MirrorOptions
+from dibundle.sharing.mirror.options import MirrorOptions, UpstreamPlace
 from dibundle.sharing.mirror.upstream import BusyError, Threads
 from dibundle.sources.access import Access
 from dibundle.sources.registry import connections
@@ -207,10 +210,43 @@ def test_a_manifest_that_calls_itself_a_page_is_none(mirror: Running, stocked: R
         assert mirror.client.manifest(digest(body)).headers["Content-Type"] == "application/octet-stream"
 
 
-@pytest.mark.parametrize("site", ["cross-site", "same-site", "same-origin"])
-def test_pages_are_refused(site: str, mirror: Running) -> None:
-    assert mirror.client.ask("/v2/", **{"Sec-Fetch-Site": site}).status == 403
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        *(("Sec-Fetch-Site", site) for site in ("cross-site", "same-site", "same-origin")),
+        ("Origin", "null"),
+        ("User-Agent", "Mozilla/5.0 (a browser says no more to another machine over plain HTTP)"),
+    ],
+)
+def test_pages_are_refused(header: str, value: str, mirror: Running) -> None:
+    assert mirror.client.ask("/v2/", **{header: value}).status == 403
     assert mirror.client.ask("/v2/", **{"Sec-Fetch-Site": "none"}).status == 200
+
+
+def test_a_hashed_blob_waits_for_no_hash(mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    (wanted,) = layers(stocked, "v1")[:1]
+    assert mirror.client.blob(wanted).status == 200
+    monkeypatch.setattr(Cache, "is_sound", lambda *_: time.sleep(60))
+    assert mirror.client.blob(wanted).status == 200
+
+
+@pytest.mark.parametrize("claimed", [0, 1 << 49])
+def test_a_base_has_the_sizes_that_its_manifest_claims(claimed: int, tmp_path: Path) -> None:
+    """They limit what a bundle may write to the disk."""
+    place = UpstreamPlace("site.example", "a/b", "space")
+    cache = Cache(tmp_path / "cache", 1 << 20)
+
+    def kept(content: bytes) -> str:
+        cache.put("space", content)
+        return digest(content)
+
+    layer, config = kept(b"layer"), kept(b'{"rootfs": {"diff_ids": ["sha256:%s"]}}' % (b"0" * 64))
+    for size in (5, claimed):
+        described = {"mediaType": OCI_CONFIG, "digest": config, "size": 1}
+        manifest = json.dumps({"config": described, "layers": [{"digest": layer, "size": size}]}).encode()
+        kept(manifest)
+        found = Bases(cache, Documents(), ()).find(place, hashlib.sha256(manifest).digest())
+        assert bool(found) == (size == 5)
 
 
 def test_what_does_not_fit_displaces_nothing(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import socket
 import threading
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from dibundle.errors import RegistryError
+from dibundle.format import labels
+from dibundle.images.document import get_text
 from dibundle.sources.registry import places
 from dibundle.sources.registry.client import Repository
 from dibundle.sources.registry.places import follow, kind
@@ -404,3 +407,22 @@ def test_the_options(registry: Registry, tmp_path: Path) -> None:
     assert ended.code == 9
     assert "took longer than 0.5 seconds" in ended.err
     assert dib("pull", name, "-o", tmp_path / "x", "--min-rate", "-1").code == 2
+
+
+def test_a_list_of_large_texts_takes_little_memory(registry: Registry) -> None:
+    """One odd character has Python take four bytes for each; entries stay in their order, without the largest."""
+
+    def item(number: int) -> dict[str, object]:
+        text = "\U0001f40b" + "a" * (200_000 if number % 20 == 0 else 100_000)
+        return {"digest": f"sha256:{number:064}", "artifactType": "x/y", "annotations": {labels.NEEDS_MANIFESTS: text}}
+
+    def answer(request: Request) -> bool:
+        page = int(request.path.rpartition("page=")[2]) if "page=" in request.path else 0
+        listed = {"manifests": [item(number) for number in range(20 * page, 20 * page + 20)]}
+        return request.answer(200, json.dumps(listed).encode(), {"Link": f'<?page={page + 1}>; rel="next"'})
+
+    registry.hook = answer
+    with Repository(Reference(registry.host, "example/app"), RegistrySettings(pause=0, timeout=5)) as repository:
+        found = repository.referrers(bytes(32), "x/y", received=1 << 30)
+    kept = [number for number in range(60) if number % 20][:41]
+    assert [get_text(one, "digest") for one in found] == [f"sha256:{number:064}" for number in kept]

@@ -66,7 +66,9 @@ def command() -> None:
 
 @command.command("create", cls=Command, short_help="Write a Dockerfile that wraps a new bundle.")
 @click.argument("sources", nargs=-1, metavar="OLD NEW", required=True)
-@click.option("--linked", "kind", flag_value="linked", help="Build on the base's layers: one more holds the bundle.")
+@click.option(
+    "--linked", "kind", flag_value="linked", help="Build on the base's layers, and add one that holds the bundle."
+)
 @click.option("--unlinked", "kind", flag_value="unlinked", help="Build an image of the bundle's layer alone.")
 @click.option("--base", metavar="NAME", help="The image to link to, as the builder calls it. Default: OLD.")
 @_options

@@ -20,7 +20,9 @@ from dibundle.sources.access import Access
 
 @click.command("wrap", cls=Command, short_help="Wrap a bundle as a container image.")
 @click.argument("sources", nargs=-1, metavar="BUNDLE", required=True)
-@click.option("--linked", "kind", flag_value="linked", help="Build on the base's layers: one more holds the bundle.")
+@click.option(
+    "--linked", "kind", flag_value="linked", help="Build on the base's layers, and add one that holds the bundle."
+)
 @click.option("--unlinked", "kind", flag_value="unlinked", help="Only the layer with the bundle.")
 @click.option("--base", "bases", multiple=True, metavar="BASE", help="Base image, for --linked.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME", help="Name of the image; may be repeated.")

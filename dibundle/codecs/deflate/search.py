@@ -260,7 +260,7 @@ class _Real:
 
 
 class _Run:
-    """A running candidate. It is lost from a difference on until both sides start a block at the same content."""
+    """A running candidate. After a difference it is *lost* until both sides start a block at the same content."""
 
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate

@@ -65,9 +65,9 @@ class TargetSide:
 class BaseSide:
     """The content to build on: the bases (``own``: their layers), and for each target also the earlier targets.
 
-    ``known`` has the content that can be referenced as a whole, by digest: (kind, source). It has only layers, which
-    every archive of an image contains in any form, and also stored forms of compressed layers. Manifests differ from
-    form to form, and so do configs: skopeo rewrites them when it writes an OCI layout.
+    ``known`` has the content that can be referenced as a whole, by digest: (kind, source). It has only layers
+    and the stored forms of compressed layers: every archive of an image has its layers, in some form. Manifests differ
+    from form to form, and so do configs: skopeo rewrites them when it writes an OCI layout.
     """
 
     images: tuple[ImageArchive, ...]

@@ -20,7 +20,7 @@ _PASSED_ON: Final = ("Content-Type", "Docker-Content-Digest", "Docker-Distributi
 _API: Final = {"Docker-Distribution-Api-Version": "registry/2.0"}
 _CHALLENGE: Final = "WWW-Authenticate"
 _LONGEST: Final = 8 << 10  # maximum bytes of a header that is passed on
-_MEDIA_TYPE: Final = re.compile(r"application/[\w.+-]{1,255}(; ?charset=[\w-]{1,32})?", re.ASCII)
+_MEDIA_TYPE: Final = re.compile(r"(application/[\w.+-]{1,255}|text/plain)(; ?charset=[\w-]{1,32})?", re.ASCII)
 _TAKING: Final = 30.0  # maximum seconds for a client to receive a document
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable
@@ -140,12 +141,15 @@ class Bases:
         self._cache, self._documents, self._stores = cache, documents, stores
 
     def find(self, place: UpstreamPlace, manifest: bytes) -> LocalImage | None:
-        """Return the image with this manifest; None if a part of it is missing."""
+        """Return the image with this manifest; None if a part of it is missing, or a layer of another size."""
         known = self._documents.look(place.host, manifest, partial(self._small, place, manifest))
         if known is None or known.named is None:
             return None
         config = known.named.config
-        if not all(self._has(place, digest) for digest in (manifest, config, *dict(known.named.layers))):
+        sizes = dict(known.named.layers)  # whoever may push a manifest chooses them
+        if not all(self._size(place, digest) == size for digest, size in sizes.items()):
+            return None
+        if self._size(place, manifest) is None or self._size(place, config) is None:
             return None
         in_config = self._documents.look(place.host, config, partial(self._small, place, config))
         if in_config is None or len(in_config.diff_ids) != len(known.named.layers):
@@ -187,9 +191,15 @@ class Bases:
     def _stores_of(self, place: UpstreamPlace) -> list[Path]:
         return [folder for host, folder in self._stores if host == place.host]
 
-    def _has(self, place: UpstreamPlace, digest: bytes) -> bool:
-        is_cached = self._cache.has(place.key(digest))
-        return is_cached or any((store / digest.hex()).is_file() for store in self._stores_of(place))
+    def _size(self, place: UpstreamPlace, digest: bytes) -> int | None:
+        """Return the size of a local blob in bytes; None if there is none."""
+        found = self._cache.size_of(place.key(digest))
+        for store in self._stores_of(place) if found is None else ():
+            with suppress(OSError):
+                told = os.stat(store / digest.hex())  # noqa: PTH116 - one look for type and size
+                if stat.S_ISREG(told.st_mode):
+                    return told.st_size
+        return found
 
     def _small(self, place: UpstreamPlace, digest: bytes) -> bytes | None:
         found = self._cache.read(place.key(digest), MAX_PARSED)

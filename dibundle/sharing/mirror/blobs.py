@@ -23,7 +23,8 @@ from dibundle.sharing.mirror.upstream import PASSED, Document, Streamed, Threads
 from dibundle.sources.registry.transport import ConnectionFailure
 
 _PIECE: Final = 128 << 10  # bytes; each of a thousand clients may leave one piece unread in memory
-_READERS: Final = 16  # threads for each upstream that open files of the cache, and hash them if necessary
+_READERS: Final = 16  # threads for each upstream that open and read files of the cache
+_HASHERS: Final = 4  # threads for each upstream that hash them: no read waits for these
 _UNREAD: Final = 300.0  # maximum seconds during which a client receives no byte
 
 
@@ -42,11 +43,12 @@ class BlobServer:
         self._cache, self._upstreams, self._downloads = cache, upstreams, downloads
         self._maker, self._metrics = maker, metrics
         self._files = threads(options, _READERS, "file")
+        self._hashers = threads(options, _HASHERS, "hash")
         self._checks: dict[Key, asyncio.Future[bool]] = {}
 
     def close(self) -> None:
         """Stop the threads that open files."""
-        for pool in self._files.values():
+        for pool in (*self._files.values(), *self._hashers.values()):
             pool.shutdown(wait=False, cancel_futures=True)
 
     async def answer(self, request: web.Request, place: UpstreamPlace, digest: bytes) -> web.StreamResponse:
@@ -83,7 +85,7 @@ class BlobServer:
         self._cache.pin([key])  # an open file takes space even after it is deleted
         try:
             pool = self._files[place.host]
-            if not await self._checked(pool, key):
+            if not (self._cache.is_hashed(key) or await self._checked(self._hashers[place.host], key)):
                 return None
             fd = await aside(pool, self._cache.open, key, release=lambda fd: None if fd is None else os.close(fd))
             return None if fd is None else await self._cached(request, pool, key, fd)
@@ -230,8 +232,9 @@ class BlobServer:
                             await response.write(piece)
                 if response.content_length not in (None, sent):
                     raise ConnectionFailure("too short")
-            async with asyncio.timeout(_UNREAD):
-                await response.write_eof()
+            with taking(request):
+                async with asyncio.timeout(_UNREAD):
+                    await response.write_eof()
         except Exception:  # whatever it is: an error that is sent now would be taken for a part of the body
             hang_up(request)
         finally:

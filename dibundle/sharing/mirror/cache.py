@@ -216,6 +216,14 @@ class Cache:
         self.remove(key)
         return None
 
+    def is_hashed(self, key: Key) -> bool:
+        """Whether a blob was hashed in this process; :meth:`open` hashes it again if its file has changed."""
+        return key in self._checked
+
+    def size_of(self, key: Key) -> int | None:
+        """Return the size of a listed blob in bytes; None if it is not listed."""
+        return self._sizes.get(key)
+
     def is_sound(self, key: Key) -> bool:
         """Whether a blob exists and has its digest."""
         fd = self.open(key)

@@ -382,7 +382,8 @@ class Maker:
     ) -> None:
         """Rebuild the missing layers of the image with this ID, and put them into the cache."""
         place = making.place
-        limits = RebuildOptions(max_size=2 * sum(missing.values()) + _SLACK + _sizes(found.bases))
+        wanted = min(sum(missing.values()), self._cache.most)  # manifests claim these sizes: more would not be kept
+        limits = RebuildOptions(max_size=2 * wanted + _SLACK + _sizes(found.bases))
         try:
             with self._turn(making), context.within() as own:
                 begun = time.monotonic()

@@ -9,7 +9,7 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from typing import Any, Final, Literal
@@ -87,11 +87,14 @@ class Mirror:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse requests of web pages, and to a local mirror under other names: pages may point theirs to it."""
-        if request.headers.get("Sec-Fetch-Site", "none") != "none":
+        """Refuse requests of web pages, and to a local mirror under other names, which pages may point to it.
+
+        With TLS, its certificate has the names.
+        """
+        if _is_of_a_page(request.headers):
             self.metrics.requests.labels("other", "403").inc()
             return error_answer(403, "DENIED", "a mirror is not for web pages")
-        if self.options.listen.is_local and not is_loopback(request.host):
+        if self.options.listen.is_local and not self.options.certificate and not is_loopback(request.host):
             self.metrics.requests.labels("other", "421").inc()
             return error_answer(421, "DENIED", "a mirror for this machine alone, by another name")
         return await handler(request)
@@ -293,6 +296,13 @@ def _tls(certificate: tuple[str, str] | None) -> ssl.SSLContext | None:
         reason = error.strerror or str(error)
         raise FileError(messages.MIRROR_TLS, certificate=certificate[0], key=certificate[1], reason=reason) from error
     return made
+
+
+def _is_of_a_page(headers: Mapping[str, str]) -> bool:
+    """Whether a browser makes a request for a page; it says which ones only to servers on loopback or with TLS."""
+    site = headers.get("Sec-Fetch-Site", "")
+    is_unknown = not site and headers.get("User-Agent", "").startswith("Mozilla/")
+    return site not in ("", "none") or is_unknown or "Origin" in headers
 
 
 def _is_sound(header: str) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from types import TracebackType
-from typing import Final, Literal, Never, Self
+from typing import Final, Literal, Never, Self, TypeVar
 from urllib.parse import urlencode
 
 from dibundle.errors import Message, RegistryError
@@ -34,11 +35,15 @@ from dibundle.sources.registry.transport import (
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
 MANIFESTS: Final = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
+_T = TypeVar("_T")
 CHUNK: Final = 8 << 20  # bytes of an upload that are sent at once
 _PROGRESS: Final = 1 << 20  # after this many bytes, the count of broken connections starts again
 _PAGES: Final = 16  # maximum pages of a list of referrers or tags
 _TAGS_IN_PAGE: Final = 1000  # requested; a registry may return fewer
 _MOST_REFERRERS: Final = 4096
+_MOST_LISTED: Final = 16 << 20  # maximum bytes of memory of their texts
+MAX_TEXT: Final = 512 << 10
+"""Maximum characters of one bundle's description: 6,000 digests."""
 _LONGEST_LINK: Final = 4096
 
 
@@ -233,7 +238,8 @@ class Repository:
         own = digest.text(subject)
         without = frozenset(map(digest.text, manifests))
         if dry_run:
-            return any(document.get_text(item, "digest") in without for item in self._tagged(own))
+            listed = document.get_list(self._tagged(own), "manifests")
+            return any(document.get_text(item, "digest") in without for item in listed)
         return self._change_tagged(own, without, ())
 
     def _change_tagged(self, subject: str, without: Collection[str], more: Sequence[dict[str, object]]) -> bool:
@@ -261,12 +267,17 @@ class Repository:
         """
         query = urlencode({"artifactType": artifact_type})
         found: list[object] = []
+        left = _MOST_LISTED
         for answer in self._pages(f"referrers/{digest.text(subject)}?{query}"):
-            if answer.status != 200:
-                return list(map(reduced, self._tagged(digest.text(subject))[:_MOST_REFERRERS]))
-            items = document.get_list(self._json(answer), "manifests")[: _MOST_REFERRERS - len(found)]
-            found += map(reduced, items)  # a page may take a hundred times its size in memory
-            if len(found) == _MOST_REFERRERS or self.received > received:
+            has_api = answer.status == 200
+            listed = self._read(answer, _entries) if has_api else _entries(self._tagged(digest.text(subject)))
+            del answer  # the next page is waited for
+            for item, size in listed[: _MOST_REFERRERS - len(found)]:
+                left -= size
+                if left < 0:
+                    return found
+                found.append(item)
+            if len(found) == _MOST_REFERRERS or self.received > received or not has_api:
                 break
         return found
 
@@ -277,14 +288,15 @@ class Repository:
             if url is None:
                 return
             answer = self._transport.request("GET", url)
-            yield answer
             following = _next(answer)
+            yield answer
+            del answer
             url = self._transport.follow(url, following) if following else None
 
-    def _tagged(self, subject: str) -> list[object]:
-        """Return the entries of the tag that replaces the referrers API."""
+    def _tagged(self, subject: str) -> object:
+        """Return the index under the tag that replaces the referrers API; None if there is none."""
         found = self.find(_fallback(subject))
-        return document.get_list(found.value, "manifests") if found else []
+        return found.value if found else None
 
     def _from(self, url: str, at: int) -> Iterator[bytes]:
         """Yield the bytes of a blob from ``at`` on, until they or the connection end."""
@@ -358,9 +370,13 @@ class Repository:
         return RemoteManifest(answer.body, found, media_type, value)
 
     def _json(self, answer: Answer) -> object:
+        return self._read(answer, lambda value: value)
+
+    def _read(self, answer: Answer, use: Callable[[object], _T]) -> _T:
+        """Parse a document, and return what ``use`` makes of it."""
         try:
             with _PARSING:
-                return json.loads(answer.body, parse_constant=_refuse, parse_float=_finite)
+                return use(json.loads(answer.body, parse_constant=_refuse, parse_float=_finite))
         except (ValueError, RecursionError) as error:
             raise self._transport.failed(messages.REGISTRY_NOT_JSON) from error
 
@@ -405,6 +421,20 @@ def subject_of(tag: str) -> bytes | None:
 def _fallback(subject: str) -> str:
     """Return the tag that lists the referrers of a digest."""
     return subject.replace(":", "-", 1)
+
+
+def _entries(value: object) -> list[tuple[object, int]]:
+    """Return the reduced descriptors of a list, and the bytes of memory of their texts; drop those that take too many.
+
+    A page may take a hundred times its size in memory, and some texts four bytes for each character.
+    """
+    found = []
+    for item in map(reduced, document.get_list(value, "manifests")):
+        said = document.texts(document.get(item, "annotations")) | document.texts(item)
+        size = sum(map(sys.getsizeof, said.values()))
+        if size <= MAX_TEXT:
+            found.append((item, size))
+    return found
 
 
 def reduced(item: object) -> object:

@@ -56,7 +56,7 @@ def pool_classes(
         connection: urllib3.connection.HTTPConnection, answer: Callable[[], urllib3.HTTPResponse]
     ) -> urllib3.HTTPResponse:
         """Wait for status and headers: each byte may come in time, but the last one never."""
-        sockets[connection] = connection.sock  # if the registry closes it, the connection drops it
+        sockets[connection] = connection.sock  # kept here: when the registry closes the connection, `sock` becomes None
         with watchdog.watch(connection):
             return answer()
 

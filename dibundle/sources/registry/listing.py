@@ -13,7 +13,7 @@ from dibundle.images import document
 from dibundle.images.document import get, get_text, sha256_of
 from dibundle.sources import messages
 from dibundle.sources.registry.artifacts import EMPTY_TYPE, TYPE
-from dibundle.sources.registry.client import RemoteManifest, Repository, reduced
+from dibundle.sources.registry.client import MAX_TEXT, RemoteManifest, Repository, reduced
 
 MAX_BYTES: Final = 16 << 20
 """Maximum bytes of lists and manifests read to find a way to an image; one more answer may exceed it."""
@@ -23,8 +23,6 @@ MAX_LOOKUPS: Final = 1024
 """Maximum manifests that are requested because a list does not describe them enough."""
 MAX_DIGESTS: Final = 65_536
 """Maximum digests of layers and images in the descriptions of all bundles."""
-MAX_TEXT: Final = 512 << 10
-"""Maximum characters of one bundle's description: 6,000 digests."""
 MAX_KEPT: Final = 16 << 20
 """Maximum characters that are kept of the manifests that were requested."""
 UNREADABLE: Final = frozenset(

@@ -54,6 +54,9 @@ _MOST_PAUSE: Final = 30.0
 _PATIENCE: Final = 5  # maximum time for a whole document, in timeouts
 _PARAMETER: Final = re.compile(r'(?<![a-zA-Z_])([a-zA-Z_]{1,64})="([^"]{0,4096})"')
 _LONGEST_CHALLENGE: Final = 8192
+_MOST_TOLD: Final = (
+    128 << 10
+)  # maximum bytes of an answer with a token or a reason: parsed, they may take 30 times that
 _HOSTS: Final = 2  # hosts with open connections: the registry, and the last one that it names
 READ: Final = 256 << 10  # bytes of a body that are read at once
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
@@ -359,7 +362,7 @@ class Transport:
 def reason_of(answer: Answer) -> str:
     """Return the reason that a registry gives, in one line."""
     try:
-        errors = document.get_list(json.loads(answer.body), "errors")
+        errors = document.get_list(json.loads(answer.body[:_MOST_TOLD]), "errors")
     except (ValueError, RecursionError):
         errors = []
     first = errors[0] if errors else None
@@ -394,7 +397,7 @@ def _finish(response: urllib3.BaseHTTPResponse) -> None:
 
 def _token_in(body: bytes) -> str | None:
     try:
-        value = json.loads(body)
+        value = json.loads(body[:_MOST_TOLD])
     except (ValueError, RecursionError):
         return None
     token = document.get_text(value, "token") or document.get_text(value, "access_token")
