@@ -306,7 +306,7 @@ def test_random_headers_take_no_memory(values, rest):
 @pytest.mark.parametrize(
     ("header", "wrong"),
     [
-        (relink.RelinkHeader(0, [], [], []), "covers of 0 bytes"),
+        (relink.RelinkHeader(0, [], [], []), "minimum cover size of 0 bytes"),
         (relink.RelinkHeader(1, [Region(0, 0, 0, 0, 0)], [], []), "region of 0"),
         (relink.RelinkHeader(1, [Region(90, 11, 0, 0, 0)], [], []), "does not fit"),
         (relink.RelinkHeader(1, [Region(0, 5, 0, 0, 15)], [], []), "does not fit"),
