@@ -118,7 +118,7 @@ def lying(labels: dict[str, str], layer: bytes, stored: str | None = None) -> by
 @pytest.mark.parametrize(
     ("labels", "layer", "stored", "code", "text"),
     [
-        ({"dibundle.bundle": "x"}, build_layer([file("other", b"x")]), None, 4, "does not contain exactly one bundle.dib"),
+        ({"dibundle.bundle": "x"}, build_layer([file("other", b"x")]), None, 4, "contain exactly one bundle.dib"),
         ({"dibundle.bundle": "x"}, build_layer([file("bundle.dib", b"x" * 99)]), None, 5, "not a dib bundle"),
         ({"dibundle.bundle": "x"}, build_layer([file("bundle.dib", bytes(9 << 20))]), "gzip", 4, "more than 20 times"),
         ({}, build_layer([file("bundle.dib", b"x")]), None, 2, "no bundle"),
