@@ -91,7 +91,7 @@ def read(port: int, path: str) -> tuple[int, float]:
     buffer = bytearray(1 << 20)
     with socket.create_connection(("127.0.0.1", port)) as connection:
         begun = time.monotonic()
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         count = 0
         while got := connection.recv_into(buffer):
             count += got
@@ -139,6 +139,8 @@ def main() -> None:
             path = "/v2/site/app0/blobs/sha256:" + hashlib.sha256(large).hexdigest()
             for what in ("from upstream", "from the cache", "from the cache"):
                 count, taken = workers.submit(read, port, path).result()
+                if count < told.large << 20:
+                    raise SystemExit(f"{count} bytes in place of a blob of {told.large} MiB")
                 print(f"a blob of {told.large} MiB {what}: {count / taken / 1e6:.0f} MB/s; {memory(pid)}")
             soon = repeat(workers, port, told.images, 200)
             first = memory(pid)
