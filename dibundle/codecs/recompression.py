@@ -53,7 +53,7 @@ class Body(NamedTuple):
         return self.recipe.encoder << 4 | self.recipe.level
 
     def cost(self, before: int) -> int:
-        """Return the cost in bytes of content at an ordinary level; ``before``: the last re-encoder."""
+        """Return the cost, as bytes of content compressed at an ordinary level; ``before``: the last re-encoder."""
         return _body_cost(self.content, self.reencoder, len(self.recipe.edits), before)
 
 

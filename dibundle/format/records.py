@@ -182,7 +182,7 @@ _STRETCHES = tuple(
 
 @lru_cache(maxsize=8192)
 def _time_edit(reference: bytes, field: bytes) -> HeaderEdit | None:
-    """Return the edit between two time fields; None if they are equal, or if a number is not enough."""
+    """Return the edit between two time fields; None if they are equal, or if no number gives it."""
     value = read_number(field)
     is_number = reference != field and value is not None and _number_field(reference, value) == field
     return HeaderEdit(1 << MTIME_FIELD, (value,)) if is_number and value is not None else None

@@ -16,7 +16,7 @@ Row = TypeVar("Row")
 
 
 class Range(NamedTuple):
-    """``length`` bytes of base object ``object`` from ``offset`` on; the object after the last is the digest text."""
+    """``length`` bytes of base object ``object`` from ``offset`` on; one above the last means the digest text."""
 
     object: int
     offset: int

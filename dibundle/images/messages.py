@@ -148,7 +148,9 @@ PROFILE_ATTESTATION_AS_IMAGE: Final = Message(
 PROFILE_ATTESTATION_LAYERS: Final = Message(
     "profile.attestation_layers", "{where} is an attestation with other layers than in-toto's"
 )
-PROFILE_ATTESTATION_ORDER: Final = Message("profile.attestation_order", "{where} is an image behind an attestation")
+PROFILE_ATTESTATION_ORDER: Final = Message(
+    "profile.attestation_order", "{where} is an image listed after an attestation"
+)
 PROFILE_BENEATH_NO_FOLDER: Final = Message(
     "profile.beneath_no_folder", "{name!r} lies beneath {above!r}, which is not a folder"
 )
@@ -161,7 +163,8 @@ PROFILE_DOCUMENT_SIZE: Final = Message(
     "profile.document_size", "{name!r} has {size:size}, more than the {max_document:size} that JSON may have"
 )
 PROFILE_DOCUMENTS_TOTAL: Final = Message(
-    "profile.documents_total", "its documents have more than {max_documents} bytes, counted as often as they are led to"
+    "profile.documents_total",
+    "its documents have more than {max_documents} bytes in all, each counted once per reference",
 )
 PROFILE_EXPANSION: Final = Message(
     "profile.expansion", "layers decompress to more than {max_expansion} times their sizes plus {max_excess} GiB"

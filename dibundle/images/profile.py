@@ -133,7 +133,7 @@ class Judge:
                     raise ArchiveError(messages.PROFILE_DOCUMENT_SPELLING, name=name)
 
     def _leads_to_a_file(self, member: PlainMember) -> bool:
-        """Whether a link leads to a file in the archive: programs that extract the archive follow other links.
+        """Whether a link leads to a file in the archive: others may lead out of what a program extracts.
 
         ``..`` is accepted only at the beginning: after a name, it would not lead to that name's parent if the name is a
         link.

@@ -193,7 +193,7 @@ def _with_runs(operations: Sequence[Operation], shares: Shares, patched: Sequenc
 
 def _line(operation: Operation, shares: Shares, path: bytes | None, layer: bytes | None) -> Line:
     if operation.kind == "raw" and path is None:
-        path = layer  # bytes that no operation names belong to the member as a whole: a config, a manifest
+        path = layer  # bytes without an operation of their own belong to the whole member: a config, a manifest
     return Line(
         operation="patch" if operation.kind == "replace" else operation.kind,
         count=operation.count,

@@ -43,7 +43,7 @@ _SIZE = 20 << 30
     type=click.FloatRange(0, 3600),
     default=60.0,
     metavar="SECONDS",
-    help="Time limit for rebuilding a layer, which is then fetched. Default: 60.",
+    help="Seconds to rebuild a layer before it is fetched instead. Default: 60.",
 )
 @click.option(
     "--prefer",

@@ -28,7 +28,7 @@ from dibundle.sources.access import Access
 @click.option("--tag", "tags", multiple=True, metavar="NAME", help="Name of the image; may be repeated.")
 @click.option("-o", "--output", metavar="FILE", help="Write to FILE. Default: stdout.")
 @click.option("--push", "target", metavar="docker://HOST/NAME:TAG", help="Push the image instead of writing it.")
-@session(signatures=True, platform="Platform of an unlinked image, or to export from an engine or a registry.")
+@session(signatures=True, platform="Platform of an unlinked image, or of the one to export.")
 def command(
     sources: tuple[str, ...],
     kind: str | None,

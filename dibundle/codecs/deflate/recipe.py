@@ -153,7 +153,7 @@ class _Editor:
 
 
 def _append_bits(out: bytearray, end: int, source: Buffer, bit: int, count: int) -> int:
-    """Copy bits behind bit ``end`` of ``out``, which grows; return the new end."""
+    """Append ``count`` bits of ``source`` to ``out``, after bit ``end``; return the new end."""
     if not count:
         return end
     out += bytes((end + count + 7) // 8 - len(out)) if (end + count + 7) // 8 > len(out) else b""

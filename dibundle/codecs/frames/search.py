@@ -23,7 +23,7 @@ from dibundle.codecs.frames.layout import MOST_BLOCK, Bytes, Layout
 from dibundle.codecs.frames.libzstd import LibraryEncoder
 from dibundle.errors import ArchiveError
 
-_SLICE: Final = 32 << 10  # bytes of the frame per step: each may hold more content than one step of the encoders
+_SLICE: Final = 32 << 10  # bytes of the frame per step; they may hold more content than the encoders take in one
 _PIECE: Final = 1 << 20  # bytes of content per step of the encoders
 _FREE: Final = 64 << 10  # literal bytes that any candidate may need,
 _SHARE: Final = 10  # plus one for this many bytes of the frame,
@@ -230,7 +230,7 @@ def _is_small(layout: Layout, start: int) -> bool:
 
 
 def _judged(runs: list[_Run]) -> list[_Run]:
-    """Return the runs that are not hopeless, without those that differ where another run has passed."""
+    """Return the runs worth continuing: not hopeless, and not different where another run still matched."""
     passed = max((run.blocks for run in runs if run.difference is None), default=-1)
     return [run for run in runs if run.difference is None or (run.difference >= passed and not run.is_hopeless())]
 

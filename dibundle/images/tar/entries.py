@@ -343,7 +343,7 @@ def _with_prefix(block: bytes, path: bytes) -> bytes:
         star = block[508:512] == b"tar\0"  # star stores times in the last 24 bytes of other writers' prefix
         return block[345 : 476 if star else 500].split(b"\0", 1)[0] + b"/" + path
     if magic == b"ustar  \0" and (_number(block[345:357]) is None or _number(block[357:369]) is None):
-        # GNU tar has two times there. Go before 1.8, and so old versions of docker, wrote a prefix anyway.
+        # GNU tar has atime and ctime there. Go before 1.8, and so old versions of docker, wrote a prefix anyway.
         prefix = block[345:500].split(b"\0", 1)[0]
         return prefix + b"/" + path if prefix.isascii() else path
     return path

@@ -124,7 +124,7 @@ class Transport:
         self._pool.clear()
 
     def break_off(self) -> None:
-        """End everything that waits for the registry, from any thread; at a time limit, the next check raises it."""
+        """End everything that waits for the registry, from any thread. After a time limit, the next check raises."""
         for connection in list(self._sockets):
             shut(connection, self._sockets)
 
