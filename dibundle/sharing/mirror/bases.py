@@ -196,7 +196,7 @@ class Bases:
         found = self._cache.size_of(place.key(digest))
         for store in self._stores_of(place) if found is None else ():
             with suppress(OSError):
-                told = os.stat(store / digest.hex())  # noqa: PTH116 - one look for type and size
+                told = (store / digest.hex()).stat()
                 if stat.S_ISREG(told.st_mode):
                     return told.st_size
         return found

@@ -133,14 +133,18 @@ class Best(Better):
             else:
                 return
 
-    def look_ahead(self, s: int) -> None:
-        """Try what begins behind s, and what covers most of the best match."""
+    def try_next(self, s: int) -> None:
+        """Try what begins one or two bytes behind s."""
         short = self.short_pairs.get(hashed(self.load(s + 1, 4), 4, 18), NO_PAIR)
         longs = [self.pairs.get(hashed(self.load(s + step, 8), 8, 22), NO_PAIR) for step in (1, 2)]
         self.improve(short[0], s + 1, -1)
         for step, pair in enumerate(longs, 1):
             for at in pair:
                 self.improve(at, s + step, -1)
+
+    def look_ahead(self, s: int) -> None:
+        """Try what begins behind s, and what covers most of the best match."""
+        self.try_next(s)
         behind = self.best.at + self.best.length
         if self.best.at > s - 2 and behind < self.limit:
             for at in self.pairs.get(hashed(self.load(behind, 8), 8, 22), NO_PAIR):
@@ -220,12 +224,7 @@ class OlderBest(Best):
 
     def look_ahead(self, s: int) -> None:
         """Try what begins behind s, and what ends where the best match does."""
-        short = self.short_pairs.get(hashed(self.load(s + 1, 4), 4, 18), NO_PAIR)
-        longs = [self.pairs.get(hashed(self.load(s + step, 8), 8, 22), NO_PAIR) for step in (1, 2)]
-        self.improve(short[0], s + 1, -1)
-        for step, pair in enumerate(longs, 1):
-            for at in pair:
-                self.improve(at, s + step, -1)
+        self.try_next(s)
         best = self.best
         if best.at + best.length < self.limit:
             for at in self.pairs.get(hashed(self.load(best.at + best.length, 8), 8, 22), NO_PAIR):
