@@ -106,8 +106,9 @@ def test_redirects_leave_no_connections(options: MirrorOptions, access: Access, 
             one.hook = going(after, number + 1) if after else lambda request: request.answer(200, content)
         mirror, evil = stack.enter_context(beside(options, access, lead))
         assert evil.blob(digest(content)).body == content
-        pools = [len(transport._pool.pools) for _, transport in mirror.mirror._upstreams._idle]
-        assert pools
+        idle = mirror.mirror._upstreams._idle
+        assert eventually(lambda: idle)   # it comes back only after the answer has been sent
+        pools = [len(transport._pool.pools) for _, transport in idle]
         assert max(pools) <= 2
 
 
