@@ -7,19 +7,17 @@ header, a body and a plain trailer; a jar has hundreds of each.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dibundle.codecs import messages, reencoders
-from dibundle.codecs.deflate import encoders
 from dibundle.codecs.deflate.recipe import Rebuilder, Recipe, RecipeEdit
 from dibundle.codecs.numbers import Numbers, number
 from dibundle.codecs.reencoders import AnyEncoder
 from dibundle.errors import BundleError
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor, Future
+    from concurrent.futures import Executor
 
 MAX_PARTS: Final = 1 << 16
 MAX_EDITS: Final = 1 << 16
@@ -32,7 +30,6 @@ EDIT_COST: Final = 64  # of an edit,
 BODY_COST: Final = 2048  # of a body: an encoder is created for it,
 PACKING_COST: Final = 1024  # and of a recipe
 MOST_COST: Final = 1 << 62
-BLOCKS: Final = 4 << 20  # maximum size of pgzip blocks encoded in parallel: larger ones are not held in memory
 
 
 class Plain(NamedTuple):
@@ -161,7 +158,7 @@ def _check_cost(left: int) -> None:
 
 
 class Recompressor:
-    """Takes content in pieces of any size and yields compressed bytes; encodes a pgzip body's blocks on ``pool``."""
+    """Takes content in pieces of any size and yields compressed bytes; ``pool`` encodes large bodies."""
 
     def __init__(self, parts: Sequence[Part], plain: bytes, pool: Executor | None = None) -> None:
         if len(plain) != plain_size(parts):
@@ -169,7 +166,7 @@ class Recompressor:
         self._parts = iter(parts)
         self._plain = memoryview(plain)
         self._pool = pool
-        self._body: _Blocks | Rebuilder | None = None
+        self._body: Rebuilder | None = None
         self._spare: AnyEncoder | None = None  # the finished encoder of the previous body
         self._left = 0
         self._started = False
@@ -212,47 +209,9 @@ class Recompressor:
                 return
             yield from body.finish()
 
-    def _open(self, recipe: Recipe, content: int) -> _Blocks | Rebuilder:
-        if self._pool and not recipe.edits and encoders.is_pgzip(recipe.encoder) and recipe.parameter <= BLOCKS:
-            return _Blocks(recipe, self._pool)
+    def _open(self, recipe: Recipe, content: int) -> Rebuilder:
         if self._spare and not reencoders.fits(self._spare, *recipe[:3]):
             self._spare = None  # free its tables before those of the next one are created
-        rebuilder = Rebuilder(recipe, content, self._spare)
+        rebuilder = Rebuilder(recipe, content, self._spare, self._pool)
         self._spare = rebuilder.encoder
         return rebuilder
-
-
-class _Blocks:
-    """A pgzip body whose blocks are encoded in parallel."""
-
-    AHEAD = 4  # blocks that may wait for their turn
-
-    def __init__(self, recipe: Recipe, pool: Executor) -> None:
-        encoders.prove(recipe.encoder, recipe.level)
-        self._encoder, self._level, self._size, self._pool = recipe.encoder, recipe.level, recipe.parameter, pool
-        self._block = bytearray()
-        self._dictionary = b""
-        self._running: deque[Future[bytes]] = deque()
-
-    def write(self, content: memoryview) -> Iterator[bytes]:
-        while content:
-            part = content[: self._size - len(self._block)]
-            self._block += part
-            content = content[len(part) :]
-            if len(self._block) == self._size:
-                self._submit(last=False)
-                while len(self._running) > self.AHEAD or (self._running and self._running[0].done()):
-                    yield self._running.popleft().result()
-
-    def finish(self) -> Iterator[bytes]:
-        self._submit(last=True)
-        while self._running:
-            yield self._running.popleft().result()
-
-    def _submit(self, *, last: bool) -> None:
-        block, dictionary = self._block, self._dictionary
-        self._running.append(
-            self._pool.submit(encoders.encode_frame, self._encoder, self._level, dictionary, block, last=last)
-        )
-        self._block = bytearray()
-        self._dictionary = bytes(block[-encoders.DICTIONARY :]) if len(block) > encoders.DICTIONARY else b""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from dibundle.codecs.deflate import encoders as deflate
+from dibundle.codecs.deflate import parallel
 from dibundle.codecs.frames import encoders as frames
 from dibundle.codecs.frames import libzstd
 from dibundle.codecs.native.library import Buffer
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 FAMILIES: Final = {**deflate.FAMILIES, **frames.FAMILIES, **libzstd.FAMILIES}
 """Every encoder by number."""
@@ -83,9 +87,14 @@ def fits(spare: AnyEncoder, encoder: int, level: int, parameter: int) -> bool:
 
 
 def open_encoder(
-    encoder: int, level: int, parameter: int, size: int | None = None, spare: AnyEncoder | None = None
+    encoder: int,
+    level: int,
+    parameter: int,
+    size: int | None = None,
+    spare: AnyEncoder | None = None,
+    pool: Executor | None = None,
 ) -> AnyEncoder:
-    """Return a tested encoder; ``spare`` is reused if it :func:`fits`.
+    """Return a tested encoder; ``spare`` is reused if it :func:`fits`. Some use the threads of ``pool``.
 
     ``size``: size of the content.
     """
@@ -97,4 +106,7 @@ def open_encoder(
         return spare
     if encoder in libzstd.FAMILIES:
         return libzstd.LibraryEncoder(encoder, level, parameter, size)
-    return (frames.FrameEncoder if is_frames(encoder) else deflate.Encoder)(encoder, level, parameter)
+    if is_frames(encoder):
+        return frames.FrameEncoder(encoder, level, parameter)
+    parallel_encoder = pool and parallel.open_parallel(encoder, level, parameter, size or 0, pool)
+    return parallel_encoder or deflate.Encoder(encoder, level, parameter)

@@ -171,6 +171,10 @@ def _work() -> list[object]:
     made.append(
         encoders.encode_frame(next(filter(encoders.is_pgzip, encoders.FAMILIES)), 5, text[:16384], text, last=True)
     )
+    joiner = encoders.Joiner()
+    for start, end, after in ((0, 65536, 65536), (65536, len(text), 0)):
+        encoders.SearchedPiece(6, start, text[: end + after], start, after)
+        made.append(joiner.join(encoders.SearchedPiece(6, start, text[: end + after], start, after)))
     frames = framing.FrameEncoder(framing.KLAUSPOST_17, framing.DEFAULT, tested=False)
     made += [frames.write(text), frames.finish(), frames.marks()]
     frames.restart(8)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dibundle.codecs import recompression
-from dibundle.codecs.deflate import encoders
+from dibundle.codecs.deflate import encoders, parallel
 from dibundle.codecs.deflate.recipe import Rebuilder, Recipe, RecipeEdit
 from dibundle.codecs.recompression import Body, Plain, Recompressor
 from dibundle.errors import BundleError
@@ -48,6 +48,74 @@ def test_blocks_side_by_side_are_those_one_after_the_other(size):
     alone = packed(parts, b"", [content])
     assert together == alone
     assert zlib.decompressobj(-15).decompress(together) == content
+
+
+ZEROS, PERIOD, NOISE = bytes(300_000), random.Random(5).randbytes(33_000) * 9, random.Random(6).randbytes(150_000)
+
+
+@pytest.mark.parametrize("content", [text(7, 700_000), ZEROS, PERIOD, NOISE, text(8, 90_001) + ZEROS + PERIOD + NOISE])
+@pytest.mark.parametrize("level", range(4, 10))
+def test_pieces_side_by_side_make_the_body_of_one_encoder(content, level):
+    """Whether or not the searches meet, and wherever the last piece ends."""
+    with ThreadPoolExecutor(2) as pool:
+        for size in (len(content), 1 << 17, (1 << 17) - 1, (1 << 17) + 1, 3 * (1 << 16) + 1, 1 << 16, 40_000, 0):
+            alone = encoders.Encoder(encoders.GO, level, 0)
+            pieces = parallel.PieceEncoder(level, pool, 1 << 16)
+            made = b"".join(pieces.write(content[k : min(size, k + 50_000)]) for k in range(0, size, 50_000))
+            assert made + pieces.finish() == alone.write(content[:size]) + alone.finish()
+
+
+def test_edits_apply_to_bodies_of_threads():
+    content = text(9, 3 << 20)
+    edit = RecipeEdit(copied=8_000, dropped=11, added=3, literals=b"\5")
+    parts = [Body(len(content), Recipe(encoder=encoders.GO, level=6, parameter=0, edits=(edit,)))]
+    with ThreadPoolExecutor(2) as pool:
+        assert packed(parts, b"", [content], pool) == packed(parts, b"", [content])
+
+
+def test_searches_that_never_meet_are_given_up():
+    content, met = bytes(60 << 16), []
+    join = encoders.Joiner.join
+
+    def joined(self, piece):
+        found = join(self, piece)
+        met.append((piece.is_searched, found[1]))
+        return found
+
+    with ThreadPoolExecutor(1) as pool, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoders.Joiner, "join", joined)
+        pieces = parallel.PieceEncoder(6, pool, 1 << 16)
+        assert zlib.decompressobj(-15).decompress(pieces.write(content) + pieces.finish()) == content
+    assert met[0] == (True, True)
+    assert sum(is_searched for is_searched, _ in met) < 20
+
+
+@pytest.mark.parametrize(
+    ("level", "start", "size", "before", "after"),
+    [
+        (3, 0, 1 << 17, 0, 0),
+        (10, 0, 1 << 17, 0, 0),
+        (6, 100, 1 << 17, 100, 0),
+        (6, 1 << 16, 1 << 17, 1 << 15, 0),
+        (6, 1 << 15, 1 << 17, 1 << 16, 0),
+        (6, 0, 1 << 17, 0, 1 << 14),
+        (6, 0, (1 << 17) + 1, 0, 1 << 15),
+        (6, 1 << 16, 1 << 16, 1 << 16, 0),
+        (6, 1 << 16, (1 << 16) + 20_000, 1 << 16, 0),
+    ],
+)
+def test_odd_pieces_are_refused(level, start, size, before, after):
+    with pytest.raises(MemoryError):
+        encoders.SearchedPiece(level, start, bytes(size), before, after)
+
+
+def test_pieces_follow_one_another():
+    joiner = encoders.Joiner()
+    with pytest.raises(ValueError, match="order"):
+        joiner.join(encoders.SearchedPiece(6, 1 << 16, bytes(1 << 17), 1 << 16, 0))
+    joiner.join(encoders.SearchedPiece(6, 0, b"a", 0, 0))
+    with pytest.raises(ValueError, match="order"):
+        joiner.join(encoders.SearchedPiece(6, 0, b"a", 0, 0))
 
 
 @pytest.mark.parametrize(

@@ -699,6 +699,36 @@ def frames_that_leave_holes(chance: random.Random) -> Bundle:
 
 
 @bundle_class
+def pieces_beside_large_frames(chance: random.Random) -> Bundle:
+    """A body that threads share, beside kept frames, a tail that is withheld and a large frame, which it compresses."""
+    drawn = Drawn()
+    noise = chance.choice((0, 1, 4)) * MIB
+    held = [drawn.add(Frame(frame_of(chance.randbytes(noise)), noise, codec=1))] if noise else []
+    held += [drawn.draw(chance.choice((15, 60)) * MIB)]
+    while sum(drawn.frames[index].size for index in held) < 110 * MIB:
+        held.append(drawn.draw(15 * MIB))
+    for _ in range(chance.choice((0, 64))):
+        drawn.program.do("zero", zero=MIB)
+        drawn.made += MIB
+    content = 64 * MIB + 16 * noise
+    number_of = 16 + chance.choice((4, 6))  # Go
+    table = number(1) + numbers(2 * content + 1, number_of, 0, 0)
+    last = Frame(frame_of(zeros(64 * MIB)), 64 * MIB, codec=2)
+    drawn.frames += [Frame(table, len(table), 0), explicit(last, 128 * MIB)]
+    most = content + content // 8  # more than comes of it: that shows when all is compressed
+    drawn.program.do("begin", packing=len(table), packed=most)
+    for _ in range(16 if noise else 0):
+        drawn.program.do("repeat", repeat_frame=0, repeat_offset=0, repeat=noise)
+    drawn.program.do("raw", raw=last.size, stream=last.stream).do("end")
+    drawn.made += most
+    for index in held:
+        drawn.give_up(index)
+    bundle = one(drawn.made, drawn.program, *drawn.frames, objects=[ZEROS], reencoders=[number_of])
+    bundle.target.tail = drawn.made - chance.choice((1, 64)) * MIB
+    return bundle
+
+
+@bundle_class
 def operations(chance: random.Random) -> Bundle:
     count = edge(chance, chance.choice((65536, 65536 * 3)), 1)
     kind = chance.choice(("zero", "keep", "seek", "raw", "repeat", "header", "replace"))

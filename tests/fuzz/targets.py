@@ -17,6 +17,7 @@ import tarfile
 import zlib
 from array import array
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -30,7 +31,7 @@ from dibundle.applying.base import find_base
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.targets import check_size
 from dibundle.codecs import decoders, model, numbers, recompression, reencoders, sparse, streams, vcdiff
-from dibundle.codecs.deflate import encoders, inflate, recipe, search
+from dibundle.codecs.deflate import encoders, inflate, parallel, recipe, search
 from dibundle.codecs.frames import encoders as framing
 from dibundle.codecs.frames import libzstd
 from dibundle.creating.compose.recompressed import RecompressedLayer
@@ -446,6 +447,23 @@ def encoded(data: bytes) -> object:
     body = b"".join(recipe.rebuild(plan, pieces))
     if zlib.decompressobj(-15).decompress(body) != content:
         raise BrokenError(f"encoder {number} makes another content")
+    return None
+
+
+@target
+def side_by_side(data: bytes) -> object:
+    """Any content in pieces: joined, they are the body of one encoder."""
+    if len(data) < 4:
+        return None
+    level = 4 + data[0] % 6
+    content = (data[4:] * (1 + data[1] % 64) + bytes(data[2] << 10) + data[4:][::-1]) * (1 + data[3] % 16)
+    content = content[: 1 << 19]
+    alone = encoders.Encoder(encoders.GO, level, 0)
+    with ThreadPoolExecutor(1) as pool:
+        pieces = parallel.PieceEncoder(level, pool, 1 << 15)
+        body = pieces.write(content[: len(content) // 3]) + pieces.write(content[len(content) // 3 :]) + pieces.finish()
+    if body != alone.write(content) + alone.finish():
+        raise BrokenError("pieces make another body")
     return None
 
 
@@ -885,6 +903,7 @@ _SEEDS: dict[str, Callable[[], Iterator[bytes]]] = {
     "packings": _packing_seeds,
     "bodies": _body_seeds,
     "encoded": _encoder_seeds,
+    "side_by_side": _encoder_seeds,
     "frames": _frame_seeds,
     "framed": _framed_seeds,
     "tars": _tar_seeds,

@@ -107,7 +107,7 @@ def test_redirects_leave_no_connections(options: MirrorOptions, access: Access, 
         mirror, evil = stack.enter_context(beside(options, access, lead))
         assert evil.blob(digest(content)).body == content
         idle = mirror.mirror._upstreams._idle
-        assert eventually(lambda: idle)   # it comes back only after the answer has been sent
+        assert eventually(lambda: idle)  # it comes back only after the answer has been sent
         pools = [len(transport._pool.pools) for _, transport in idle]
         assert max(pools) <= 2
 

@@ -37,6 +37,9 @@ DYNAMIC: Final = 2
 CHUNK: Final = 65_535
 """Bytes of content that some encoders take at a time."""
 
+WINDOW: Final = 32 << 10
+"""Bytes of content before a position that deflate may refer to."""
+
 DICTIONARY: Final = 16 << 10
 """Bytes of content before a pgzip block that the block may refer to."""
 
@@ -142,7 +145,29 @@ def check(encoder: int, level: int, parameter: int, families: Mapping[int, Famil
         )
 
 
-class Encoder:
+class _Handle:
+    """An encoder in C: its body is taken from it, and it is freed with this object."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        if not handle:
+            raise MemoryError
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", 0):
+            LIBRARY.dib_deflate_free(self._handle)
+
+    def _take(self, size: int) -> bytes:
+        if size == _NO_MEMORY:
+            raise MemoryError
+        if size < 0:
+            raise ValueError("an encoder was called in the wrong order")
+        out = ctypes.create_string_buffer(size)
+        LIBRARY.dib_deflate_take(self._handle, ctypes.addressof(out), size)
+        return out.raw
+
+
+class Encoder(_Handle):
     """An encoder of one body. The sizes of the pieces of content do not change the body."""
 
     def __init__(self, encoder: int, level: int, parameter: int, *, tested: bool = True) -> None:
@@ -154,13 +179,7 @@ class Encoder:
         check(encoder, level, FAMILIES[encoder].least if is_open else parameter)
         if tested:
             prove(encoder, level)
-        self._handle: int = LIBRARY.dib_deflate_new(encoder, level, parameter)
-        if not self._handle:
-            raise MemoryError
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", 0):
-            LIBRARY.dib_deflate_free(self._handle)
+        super().__init__(LIBRARY.dib_deflate_new(encoder, level, parameter))
 
     def write(self, content: Buffer) -> bytes:
         """Take content; return the new bytes of the body that later content cannot change."""
@@ -183,14 +202,48 @@ class Encoder:
         pinned = Pinned(content)
         return self._take(LIBRARY.dib_deflate_write(self._handle, pinned, pinned.size, int(finish)))
 
-    def _take(self, size: int) -> bytes:
-        if size == _NO_MEMORY:
+
+class SearchedPiece:
+    """A piece of the content of a Go encoder of level 4 to 9, searched for matches by itself if ``is_searched``."""
+
+    def __init__(
+        self, level: int, start: int, content: Buffer, before: int, after: int, *, is_searched: bool = True
+    ) -> None:
+        """Search a piece.
+
+        ``start``: bytes of content before the piece, a multiple of ``WINDOW``. ``content`` has ``before`` bytes before
+        the piece (two windows, or all there is), the piece, and ``after`` bytes behind it. After the last piece there
+        are none. The sizes of all others, and of what is behind them, are multiples of ``WINDOW``.
+        """
+        self.is_searched = is_searched
+        pinned = Pinned(content)
+        self._handle: int = LIBRARY.dib_deflate_piece(
+            level, start, pinned, pinned.size, before, after, int(not after), int(is_searched)
+        )
+        if not self._handle:
             raise MemoryError
-        if size < 0:
-            raise ValueError("an encoder was called in the wrong order")
-        out = ctypes.create_string_buffer(size)
-        LIBRARY.dib_deflate_take(self._handle, ctypes.addressof(out), size)
-        return out.raw
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", 0):
+            LIBRARY.dib_deflate_piece_free(self._handle)
+
+    def release(self) -> int:
+        """Return the handle, which the caller has to free."""
+        handle, self._handle = self._handle, 0
+        return handle
+
+
+class Joiner(_Handle):
+    """A Go encoder of a body whose pieces have been searched one by one."""
+
+    def __init__(self) -> None:
+        super().__init__(LIBRARY.dib_deflate_joiner())
+
+    def join(self, piece: SearchedPiece) -> tuple[bytes, bool]:
+        """Take the next piece; return the new bytes of the body, and whether the piece's own search was of use."""
+        is_met = array("q", [0])
+        body = self._take(LIBRARY.dib_deflate_join(self._handle, piece.release(), is_met.buffer_info()[0]))
+        return body, bool(is_met[0])
 
 
 def take_marks(function: _MarksFunction, handle: int) -> list[Mark]:

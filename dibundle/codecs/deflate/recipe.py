@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dibundle.codecs import messages, reencoders
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
 from dibundle.codecs.reencoders import AnyEncoder
 from dibundle.errors import BundleError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 _SLICE: Final = 1 << 20  # content given to the encoder at a time
 _NUMBER_LIMIT: Final = 1 << 62
@@ -85,10 +88,16 @@ def rebuild(recipe: Recipe, content: Iterable[Buffer], size: int | None = None) 
 class Rebuilder:
     """A rebuild in pieces; see :func:`rebuild`."""
 
-    def __init__(self, recipe: Recipe, size: int | None = None, spare: AnyEncoder | None = None) -> None:
-        """Create a rebuilder for content of ``size`` bytes; some encoders need the size."""
+    def __init__(
+        self,
+        recipe: Recipe,
+        size: int | None = None,
+        spare: AnyEncoder | None = None,
+        pool: Executor | None = None,
+    ) -> None:
+        """Create a rebuilder for content of ``size`` bytes; some encoders need the size, others use ``pool``."""
         recipe.check()
-        self.encoder = reencoders.open_encoder(recipe.encoder, recipe.level, recipe.parameter, size, spare)
+        self.encoder = reencoders.open_encoder(recipe.encoder, recipe.level, recipe.parameter, size, spare, pool)
         self._editor = _Editor(recipe.edits)
 
     def write(self, content: Buffer) -> Iterator[bytes]:

@@ -105,6 +105,13 @@ EXPORT int64_t dib_deflate_frame(void *handle, int64_t block_size);
 EXPORT int64_t dib_deflate_block(int64_t encoder, int64_t level, const uint8_t *dictionary, int64_t dictionary_size,
                                  const uint8_t *block, int64_t n, int64_t last, uint8_t *out, int64_t room);
 
+/* deflate/go_pieces.c */
+EXPORT int64_t dib_deflate_piece(int64_t level, int64_t start, const uint8_t *content, int64_t n, int64_t before,
+                                 int64_t after, int64_t is_last, int64_t is_searched);
+EXPORT int64_t dib_deflate_piece_free(void *piece);
+EXPORT int64_t dib_deflate_joiner(void);
+EXPORT int64_t dib_deflate_join(void *joiner, void *piece, int64_t *is_met);
+
 /* deflate/inflate.c */
 EXPORT int64_t dib_inflate_new(void);
 EXPORT int64_t dib_inflate_free(void *handle);

@@ -213,6 +213,7 @@ typedef struct encoder {
     void *more; /* further state, freed with it */
     int encoder, finished;
     void (*write)(struct encoder *self, const uint8_t *content, int64_t n, int finish);
+    void (*release)(struct encoder *self); /* NULL, or frees what only this encoder knows */
 } encoder_t;
 
 /* bits.c */

@@ -54,6 +54,8 @@ int64_t dib_deflate_free(void *handle)
 {
     encoder_t *e = handle;
     if (e) {
+        if (e->release)
+            e->release(e);
         free(e->more);
         free(e->sink.data);
         free(e->sink.marks.items);
@@ -66,7 +68,7 @@ int64_t dib_deflate_free(void *handle)
 int64_t dib_deflate_write(void *handle, const uint8_t *content, int64_t n, int64_t finish)
 {
     encoder_t *e = handle;
-    if (e->finished || n < 0)
+    if (e->finished || n < 0 || !e->write)
         return MALFORMED;
     if (!e->sink.failed)
         e->write(e, content, n, finish != 0);

@@ -1,11 +1,7 @@
 /* Go's compress/flate, up to Go 1.26. */
-#include "deflate.h"
+#include "go.h"
 
 /* src/compress/flate/{deflate,deflatefast,huffman_bit_writer,huffman_code}.go of Go 1.24. */
-
-typedef struct {
-    int lazy, nice, chain, most_inserted; /* lazy 0: matches are taken at once; only the shortest are fully inserted */
-} go_level_t;
 
 static const go_level_t GO_LEVELS[10] = {
     {0, 0, 0, 0},     {0, 0, 0, 0},     {0, 16, 8, 5},     {0, 32, 32, 6},      {4, 16, 16, 0},
@@ -34,7 +30,7 @@ int64_t code_bits(const counts_t *counts, const code_t *code)
 }
 
 /* Levels 2 to 9: the smallest of the three kinds; raw is NULL if the block's start has left the window. */
-static void go_smallest_block(sink_t *s, const uint32_t *tokens, int64_t n, const uint8_t *raw, int64_t size)
+void go_smallest_block(sink_t *s, const uint32_t *tokens, int64_t n, const uint8_t *raw, int64_t size)
 {
     counts_t counts;
     code_t code, fixed;
@@ -64,21 +60,6 @@ static void go_smallest_block(sink_t *s, const uint32_t *tokens, int64_t n, cons
 
 enum { FAR = 65535 };
 
-typedef struct {
-    encoder_t base;
-    go_level_t level;
-    int32_t index, end, block_start; /* in the window; block_start -1: it has left the window */
-    int32_t length, distance;        /* the match at index - 1; length 3: none */
-    int pending;                     /* the literal at index - 1 waits for the result at index */
-    int32_t chain, offset;           /* entries are window positions + offset; 0: none yet */
-    int64_t origin;                  /* content before window[0] */
-    int64_t count;
-    uint32_t tokens[16384];
-    int32_t head[1 << 17];
-    uint16_t back[WINDOW]; /* distance to the previous position of its chain; FAR: out of reach */
-    uint8_t window[2 * WINDOW];
-} go_chain_t;
-
 static inline uint32_t go_hash(const uint8_t *p)
 {
     uint32_t four = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
@@ -94,6 +75,12 @@ static inline int32_t go_insert(go_chain_t *g, int32_t index)
     return before;
 }
 
+void go_insert_all(go_chain_t *g, int32_t end)
+{
+    for (int32_t index = 0; index < end; index++)
+        go_insert(g, index);
+}
+
 static void go_end_block(go_chain_t *g, int32_t index)
 {
     const uint8_t *raw = g->block_start >= 0 ? g->window + g->block_start : NULL;
@@ -103,10 +90,15 @@ static void go_end_block(go_chain_t *g, int32_t index)
     g->count = 0;
 }
 
-static inline void go_token(go_chain_t *g, uint32_t token, int32_t index)
+/* index: after the token. held: a match that was found before index waits for the result there. */
+static inline void go_token(go_chain_t *g, uint32_t token, int32_t index, int held)
 {
+    if (g->found) {
+        g->found[g->found_count++] = token | (held ? HELD : 0);
+        return;
+    }
     g->tokens[g->count++] = token;
-    if (g->count == 16384)
+    if (g->count == BLOCK_TOKENS)
         go_end_block(g, index);
 }
 
@@ -146,10 +138,10 @@ static inline int go_reaches(const go_chain_t *g)
 /* Levels 4 to 9: a match is taken unless the next position has a longer one. */
 static void go_lazy(go_chain_t *g, int closing)
 {
-    int32_t insert_end = g->end - 3;
+    int32_t insert_end = g->end - 3, most = g->limit - g->origin < g->end ? (int32_t)(g->limit - g->origin) : g->end;
     for (;;) {
         int32_t ahead = g->end - g->index;
-        if (ahead == 0 || (ahead < 262 && !closing))
+        if (g->index >= most || (ahead < 262 && !closing))
             break;
         if (g->index < insert_end)
             g->chain = go_insert(g, g->index);
@@ -164,16 +156,16 @@ static void go_lazy(go_chain_t *g, int closing)
                     go_insert(g, g->index);
             g->pending = 0;
             g->length = 3;
-            go_token(g, match_token(length, distance), g->index);
+            go_token(g, match_token(length, distance), g->index, 0);
         } else {
             if (g->pending)
-                go_token(g, g->window[g->index - 1], g->index);
+                go_token(g, g->window[g->index - 1], g->index, length > 3);
             g->index++;
             g->pending = 1;
         }
     }
-    if (closing && g->pending)
-        g->tokens[g->count++] = g->window[g->index - 1];
+    if (closing && g->pending && g->index == g->end)
+        go_token(g, g->window[g->index - 1], g->index, 0);
 }
 
 /* Levels 2 and 3: a match is taken at once. */
@@ -190,7 +182,7 @@ static void go_greedy(go_chain_t *g, int closing)
             length = go_longest(g, g->chain - g->offset, ahead, &distance);
         if (length < 4) {
             g->index++;
-            go_token(g, g->window[g->index - 1], g->index);
+            go_token(g, g->window[g->index - 1], g->index, 0);
             continue;
         }
         int32_t stop = g->index + length;
@@ -199,11 +191,11 @@ static void go_greedy(go_chain_t *g, int closing)
                 if (g->index < insert_end)
                     go_insert(g, g->index);
         g->index = stop;
-        go_token(g, match_token(length, distance), g->index);
+        go_token(g, match_token(length, distance), g->index, 0);
     }
 }
 
-static void go_step(go_chain_t *g, int closing)
+void go_step(go_chain_t *g, int closing)
 {
     if (g->level.lazy)
         go_lazy(g, closing);
@@ -213,7 +205,7 @@ static void go_step(go_chain_t *g, int closing)
         go_end_block(g, g->index);
 }
 
-static void go_slide(go_chain_t *g)
+void go_slide(go_chain_t *g)
 {
     memcpy(g->window, g->window + WINDOW, WINDOW);
     g->index -= WINDOW;
@@ -262,6 +254,7 @@ encoder_t *go_chain_new(int level)
     g->length = 3;
     g->chain = -1;
     g->offset = 1;
+    g->limit = INT64_MAX;
     return &g->base;
 }
 

@@ -1,0 +1,271 @@
+/* Go's levels 4 to 9 in pieces, so that several threads find matches: the body is the same.
+ *
+ * What is found at a position depends on the 32 KiB before it, on the content after it, and on whether a match that
+ * was found one byte earlier waits. Nothing waits after a match, nor after a literal where no match was found. So each
+ * piece is searched from its start as if nothing waited. It is joined to the pieces before it at the first position that
+ * both searches reach with nothing waiting: from there on they would find the same. The search of the pieces before is
+ * continued to that position. */
+#include "go.h"
+
+typedef struct {
+    int64_t start, end;    /* of the piece, in the content */
+    int is_last;
+    uint8_t *kept;         /* the content from before on */
+    const uint8_t *view;   /* the same, or that of a later piece, into which the search is continued */
+    int64_t before, after; /* the content that is there */
+    go_chain_t *search;    /* NULL: it is not searched ahead */
+    int64_t room, next;    /* tokens that found has room for, and that have been joined */
+} piece_t;
+
+static int64_t reached(const go_chain_t *g)
+{
+    return g->origin + g->index;
+}
+
+static void piece_free(piece_t *piece)
+{
+    if (!piece)
+        return;
+    if (piece->search)
+        free(piece->search->found);
+    free(piece->search);
+    free(piece->kept);
+    free(piece);
+}
+
+/* Move content into the window. */
+static void piece_fill(piece_t *piece)
+{
+    go_chain_t *g = piece->search;
+    int64_t at = g->origin + g->end, n = 2 * WINDOW - g->end;
+    if (n > piece->after - at)
+        n = piece->after - at;
+    if (n <= 0)
+        return;
+    memcpy(g->window + g->end, piece->view + (at - piece->before), (size_t)n);
+    g->end += (int32_t)n;
+}
+
+/* Search on until limit is reached, or the end of the content that is there; 0: there is no memory. */
+static int piece_search(piece_t *piece, int64_t limit)
+{
+    go_chain_t *g = piece->search;
+    g->limit = limit;
+    for (;;) {
+        piece_fill(piece);
+        int closing = piece->is_last && g->origin + g->end == piece->after;
+        if (piece->next) {
+            g->found_count -= piece->next;
+            memmove(g->found, g->found + piece->next, (size_t)g->found_count * sizeof *g->found);
+            piece->next = 0;
+        }
+        if (piece->room < g->found_count + 2 * WINDOW) {
+            int64_t room = 2 * piece->room + 2 * WINDOW;
+            uint32_t *found = realloc(g->found, (size_t)room * sizeof *found);
+            if (!found)
+                return 0;
+            g->found = found;
+            piece->room = room;
+        }
+        go_step(g, closing);
+        if (closing || reached(g) >= limit || g->end < 2 * WINDOW || g->origin + g->end == piece->after)
+            return 1;
+        go_slide(g);
+    }
+}
+
+/* A piece that starts at `start`, a multiple of 32 KiB: n bytes of content, of which the first `before` come before it
+ * (64 KiB, or all there is), and the last `after` after it. is_last: the content ends with the piece, after is 0. Else
+ * both are multiples of 32 KiB. is_searched: search it now. 0: no memory, or other sizes. */
+int64_t dib_deflate_piece(int64_t level, int64_t start, const uint8_t *content, int64_t n, int64_t before, int64_t after,
+                          int64_t is_last, int64_t is_searched)
+{
+    int64_t size = n - before - after;
+    if (level < 4 || level > 9 || start < 0 || start % WINDOW || before < 0 || after < 0 || size < !!start)
+        return 0;
+    if (before != (start < 2 * WINDOW ? start : 2 * WINDOW) || (is_last ? after != 0 : after < WINDOW || n % WINDOW))
+        return 0;
+    if (start && size + after < WINDOW)
+        return 0;
+    piece_t *piece = calloc(1, sizeof *piece);
+    if (!piece)
+        return 0;
+    piece->start = start;
+    piece->before = start - before;
+    piece->after = piece->before + n;
+    piece->end = piece->after - after;
+    piece->is_last = is_last != 0;
+    piece->kept = malloc((size_t)n + 1);
+    piece->view = piece->kept;
+    if (piece->kept)
+        memcpy(piece->kept, content, (size_t)n);
+    int is_done = piece->kept != NULL;
+    if (is_done && (is_searched || !start)) {
+        go_chain_t *g = piece->search = (go_chain_t *)go_chain_new((int)level);
+        is_done = g != NULL;
+        if (is_done && start) {
+            g->origin = start - WINDOW;
+            piece_fill(piece);
+            go_insert_all(g, WINDOW);
+            g->index = WINDOW;
+        }
+        is_done = is_done && piece_search(piece, piece->end);
+    }
+    if (is_done)
+        return (int64_t)(intptr_t)piece;
+    piece_free(piece);
+    return 0;
+}
+
+int64_t dib_deflate_piece_free(void *piece)
+{
+    piece_free(piece);
+    return 0;
+}
+
+typedef struct {
+    encoder_t base;
+    piece_t *current;  /* its search is the one that is joined */
+    int64_t at;        /* the content that is joined, */
+    int is_held;       /* and whether a match waits there */
+    int64_t block_start, count;
+    uint32_t tokens[BLOCK_TOKENS];
+} joiner_t;
+
+static void joiner_end_block(joiner_t *j, int64_t origin)
+{
+    const piece_t *piece = j->current;
+    const uint8_t *raw = NULL;
+    if (j->block_start >= origin && j->block_start >= piece->before)
+        raw = piece->view + (j->block_start - piece->before);
+    go_smallest_block(&j->base.sink, j->tokens, j->count, raw, j->at - j->block_start);
+    j->block_start = j->base.sink.content = j->at;
+    j->count = 0;
+}
+
+/* The first byte of the encoder's window, when it looks at a position. */
+static int64_t origin_at(int64_t position)
+{
+    int64_t beyond = position + 262 - 2 * WINDOW;
+    return beyond <= 0 ? 0 : (beyond + WINDOW - 1) / WINDOW * WINDOW;
+}
+
+static int64_t token_length(uint32_t token)
+{
+    return token & MATCH ? (int64_t)(token >> 15 & 0xff) + 3 : 1;
+}
+
+/* Join tokens of the current search until `until` is reached; 0: they have all been joined before. */
+static int join_until(joiner_t *j, int64_t until)
+{
+    piece_t *piece = j->current;
+    go_chain_t *g = piece->search;
+    while (j->at < until && piece->next < g->found_count) {
+        uint32_t token = g->found[piece->next++];
+        int64_t last = piece->is_last ? origin_at(piece->after - 262) : INT64_MAX, origin = origin_at(j->at + 1);
+        j->at += token_length(token);
+        j->is_held = (token & HELD) != 0;
+        j->tokens[j->count++] = token & ~HELD;
+        if (j->count == BLOCK_TOKENS)
+            joiner_end_block(j, origin < last ? origin : last);
+    }
+    return j->at >= until;
+}
+
+/* Whether a piece's search reaches the joiner's position with nothing waiting; its tokens before that are passed over. */
+static int is_met(const joiner_t *j, piece_t *piece, int64_t *at, int *is_held)
+{
+    const go_chain_t *g = piece->search;
+    while (*at < j->at && piece->next < g->found_count) {
+        uint32_t token = g->found[piece->next++];
+        *at += token_length(token);
+        *is_held = (token & HELD) != 0;
+    }
+    return *at == j->at && !*is_held && !j->is_held;
+}
+
+/* Continue the current search into the next piece, until both meet or the piece ends; 1: they met; -1: no memory.
+ * From now on the current search looks at the next piece's content. */
+static int meet(joiner_t *j, piece_t *next)
+{
+    piece_t *piece = j->current;
+    int64_t at = next->start;
+    int is_held = 0;
+    piece->view = next->view;
+    piece->before = next->before;
+    piece->after = next->after;
+    piece->is_last = next->is_last;
+    for (int64_t step = 1024;; step *= 2) {
+        while (piece->next < piece->search->found_count && j->at < next->end) {
+            if (next->search && j->at >= next->start && is_met(j, next, &at, &is_held))
+                return 1;
+            join_until(j, j->at + 1);
+        }
+        if (j->at >= next->end || reached(piece->search) >= next->after)
+            return next->search && is_met(j, next, &at, &is_held);
+        int64_t limit = reached(piece->search) + step;
+        if (!piece_search(piece, limit < next->end ? limit : next->end + (next->is_last ? 0 : LONGEST)))
+            return -1;
+    }
+}
+
+static void joiner_release(encoder_t *self)
+{
+    piece_free(((joiner_t *)self)->current);
+}
+
+/* Take over a piece that the current search has been continued through. */
+static void joiner_keep(joiner_t *j, piece_t *next)
+{
+    piece_t *piece = j->current;
+    uint8_t *kept = piece->kept;
+    piece->kept = next->kept; /* what it looks at */
+    next->kept = kept;
+    piece->start = next->start;
+    piece->end = next->end;
+    piece_free(next);
+}
+
+/* Join a piece, which has to follow the one before, and free it; return the bytes of the body that can be taken.
+ * *is_met: whether its own search was of use. */
+int64_t dib_deflate_join(void *handle, void *taken, int64_t *is_met)
+{
+    joiner_t *j = handle;
+    piece_t *next = taken, *before = j->current;
+    if (j->base.finished || j->base.sink.failed || next->start != (before ? before->end : 0)) {
+        piece_free(next);
+        return j->base.sink.failed ? NO_MEMORY : MALFORMED;
+    }
+    int found = before ? meet(j, next) : 1;
+    if (found < 0) {
+        piece_free(next);
+        j->base.sink.failed = 1;
+        return NO_MEMORY;
+    }
+    if (found) {
+        j->current = next;
+        piece_free(before);
+    } else {
+        joiner_keep(j, next);
+    }
+    *is_met = found;
+    join_until(j, j->current->is_last ? INT64_MAX : j->current->end);
+    if (j->current->is_last) {
+        if (j->count)
+            joiner_end_block(j, origin_at(j->current->after - 262));
+        put_stored(&j->base.sink, NULL, 0, 1);
+        j->base.finished = 1;
+    }
+    return j->base.sink.failed ? NO_MEMORY : j->base.sink.size;
+}
+
+/* The handle of an encoder that pieces are joined in; 0: no memory. Its bytes are taken, and it is freed, like others'. */
+int64_t dib_deflate_joiner(void)
+{
+    joiner_t *j = calloc(1, sizeof *j);
+    if (j) {
+        j->base.encoder = GO;
+        j->base.release = joiner_release;
+    }
+    return (int64_t)(intptr_t)j;
+}
