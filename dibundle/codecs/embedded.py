@@ -11,7 +11,6 @@ import zlib
 from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Final, NamedTuple
 
 from dibundle.codecs import messages, recompression, streams, zstd
@@ -34,6 +33,7 @@ RELINKED: Final = 4  # cost of a byte of content that is relinked
 _RELINK: Final = 5  # the codec
 _FIRST: Final = 4 << 10
 _STEP: Final = 64 << 10
+_SLICE: Final = 64 << 10  # bytes of content that take an encoder 0.3 s at most
 
 Decode = Callable[[int, Buffer, bytes | bytearray, int], Buffer]
 
@@ -106,7 +106,8 @@ def decode(
     for the unpacked source and target. ``excess`` is the pool that all frames of a bundle share; None if there is only
     this frame.
     """
-    codec, unpacked_source, parts, inner = _read(payload, source, size, reencoders, excess or Excess())
+    excess = excess or Excess()
+    codec, unpacked_source, parts, inner = _read(payload, source, size, reencoders, excess)
     if isinstance(source, bytearray):
         source.clear()  # the inner codec needs memory of its own, and callers hold this one
     plain, content = recompression.plain_size(parts), recompression.content_size(parts)
@@ -119,13 +120,21 @@ def decode(
     view = memoryview(unpacked)
     packer = Recompressor(parts, bytes(view[:plain]))
     target = bytearray()
-    for piece in chain(packer.write(view[plain:]), packer.finish()):
+    for piece in _recompressed(packer, view[plain:], excess):
         target += piece
         if len(target) > size:
             break
     if len(target) != size:
         raise BundleError(messages.PAYLOAD_RECOMPRESSED_SIZE, size=size)
     return target
+
+
+def _recompressed(packer: Recompressor, content: memoryview, excess: Excess) -> Iterator[bytes | memoryview]:
+    """Yield the compressed bytes; stop if nobody needs them any more, also while there are none."""
+    for at in range(0, len(content), _SLICE):
+        excess.require()
+        yield from packer.write(content[at : at + _SLICE])
+    yield from packer.finish()
 
 
 def zip_start(data: bytes | bytearray, at: int) -> int | None:

@@ -20,6 +20,7 @@ class Excess:
     def __init__(self, most: int = MOST) -> None:
         self._left = most
         self._lock = threading.Lock()
+        self._is_over = False
 
     @property
     def left(self) -> int:
@@ -32,3 +33,12 @@ class Excess:
             self._left -= max(0, excess)
             if self._left < 0:
                 raise BundleError(messages.LIMIT_DECODING_WORK)
+
+    def end(self) -> None:
+        """End the decoding that still runs: nobody needs its result."""
+        self._is_over = True
+
+    def require(self) -> None:
+        """Raise :class:`BundleError` after :meth:`end`."""
+        if self._is_over:
+            raise BundleError(messages.LIMIT_DECODING_WORK)

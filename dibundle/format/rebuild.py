@@ -36,7 +36,7 @@ OVERHEAD = 4096  # bytes of memory for any frame, in addition to its content
 MOST = 96 << 20  # maximum with the frame that is written: a program of 90 MB sometimes took 218 MiB, else 187
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # threads for the blocks of pgzip
-LARGE = 4 << 20  # minimum bytes of a frame of codec 6 that may take 300 MiB: only one of them is decoded at a time
+LARGE = 256 << 10  # minimum bytes of a frame of codec 6 that may take 300 MiB: only one of them is decoded at a time
 DECODERS = 2  # threads; more help little: decoding does not wait, and memory limits how much is decoded ahead
 LITTLE = 1 << 20  # maximum bytes of frames and sources to decode without a thread pool: importing it takes 7 ms
 
@@ -256,6 +256,9 @@ def rebuild(
                 break
         feed.read_ahead()
         yield from pieces
+    except BaseException:
+        packings.excess.end()  # frames that are decoded ahead may take minutes
+        raise
     finally:
         feed.close()
 

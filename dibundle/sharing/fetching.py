@@ -40,17 +40,19 @@ class FetchedBundles:
         repository: Repository,
         check: CheckSignature | None,
         context: Context,
-        turn: Callable[[], AbstractContextManager[object]] = nullcontext,
+        *,
         growing: Callable[[], AbstractContextManager[Callable[[int], object]]] = lambda: nullcontext(lambda size: None),
+        is_decoded: bool = True,
     ) -> None:
-        """Prepare without fetching; ``turn``: context to enter while a manifest is decoded, which may take 120 MB.
+        """Prepare without fetching.
 
         ``growing``: context that is open while a bundle is kept; it yields a function for the number of received bytes.
+        ``is_decoded``: decode the manifests, which may take 120 MB each, and check integrity; else the caller does it.
         """
         self._repository = repository
         self._check = check
         self._context = context
-        self._turn, self._growing = turn, growing
+        self._growing, self._is_decoded = growing, is_decoded
         self._here: dict[bytes, tuple[Spool, Context]] = {}
         self.received = 0
         self.refused: set[bytes] = set()
@@ -85,7 +87,7 @@ class FetchedBundles:
             self._here.pop(name)[1].close()
 
     def get(self, step: ChainStep, most_manifest: int) -> Spool:
-        """Return the bundle of a step, with integrity and required signature checked; fetch it if necessary.
+        """Return the bundle of a step, with required signature and integrity checked; fetch it if necessary.
 
         ``most_manifest``: maximum bytes of its manifest. Raises :class:`RegistryError` if the bundle is not the listed
         one.
@@ -101,8 +103,16 @@ class FetchedBundles:
             spool = own.spool()
             shown = digest.text(name)
             pieces = self._counted(self._repository.blob(bundle.digest, bundle.size), own)
-            fetch_bundle(pieces, bundle.size, shown, spool, self._check, most_manifest=most_manifest)
-            with self._turn():
+            fetch_bundle(
+                pieces,
+                bundle.size,
+                shown,
+                spool,
+                self._check,
+                most_manifest=most_manifest,
+                is_decoded=self._is_decoded,
+            )
+            if self._is_decoded:
                 check_integrity(BundleReader(Stream(spool), None, self._check, shown))
             kept = self._context.enter(self._context.within())
             kept.adopt(own)

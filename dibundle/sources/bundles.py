@@ -146,18 +146,25 @@ def fetch_bundle(
     check: CheckSignature | None,
     *,
     most_manifest: int = MAX_MANIFEST,
+    is_decoded: bool = True,
 ) -> None:
     """Write a bundle of ``size`` bytes that is being fetched into a temporary file.
 
-    ``check`` gets its header and signature before more of it is fetched. The size in its head is checked before the
-    rest is fetched. Raises :class:`BundleError` if its manifest has more than ``most_manifest`` bytes.
+    ``check`` gets its header and signature before more of it is fetched. If ``is_decoded``, the manifest is decoded,
+    and the size in it is checked, before the rest is fetched. Raises :class:`BundleError` if the manifest has more than
+    ``most_manifest`` bytes.
     """
     stream = Pieces(pieces)
-    if most_manifest < MAX_MANIFEST and Header.decode(peek(stream, HEADER_SIZE)).size > most_manifest:
+    if (most_manifest < MAX_MANIFEST or not is_decoded) and (
+        Header.decode(peek(stream, HEADER_SIZE)).size > most_manifest
+    ):
         raise BundleError(messages.LIMIT_CHAIN_MANIFESTS, max_manifest=MAX_MANIFEST)
-    head = _Recorded(stream)
-    read_bundle(head, name, size, check)
-    stream.give_back(bytes(head.data))
+    if is_decoded:
+        head = _Recorded(stream)
+        read_bundle(head, name, size, check)
+        stream.give_back(bytes(head.data))
+    elif check is not None:
+        check_signature(stream, name, check)
     check_room(spool.directory, size)
     while piece := stream.read(1 << 20):
         spool.write(piece)

@@ -255,6 +255,9 @@ REGISTRY_NOT_A_NAME_2: Final = Message(
 REGISTRY_NOT_FOUND: Final = Message(
     "registry.not_found", "{host}/{repository} has no {wanted}", hint="check the name and the tag"
 )
+REGISTRY_TOO_MANY_VALUES: Final = Message(
+    "registry.too_many_values", "{host}/{repository} sent a document with more than {most} values"
+)
 REGISTRY_NOT_JSON: Final = Message("registry.not_json", "the answer of {host}/{repository} is not JSON")
 REGISTRY_PLATFORM: Final = Message(
     "registry.platform",

@@ -27,7 +27,7 @@ import pytest
 from dibundle.errors import BundleError, DigestError
 from dibundle.format.reader import BundleReader
 from dibundle.images import document
-from dibundle.sharing.mirror import answers, bases, door, downloads, making, server
+from dibundle.sharing.mirror import answers, bases, door, downloads, making, server, worker
 from dibundle.sharing.mirror import cache as caching
 from dibundle.sharing.mirror.cache import Cache, CacheFullError, NewBlob
 from dibundle.sharing.mirror.downloads import Downloads
@@ -665,12 +665,7 @@ def test_few_bundles_are_applied_in_vain(
 def test_a_making_ends_in_time(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def endless(here: object, last: object, chosen: object, context: making.Context) -> None:
-        for _ in range(500):
-            time.sleep(0.02)
-            context.progress.advance(1)
-
-    monkeypatch.setattr(making, "rebuild_images", endless)
+    monkeypatch.setattr(worker, "_START", "import time; time.sleep(30)")
     with mirroring(with_options(options, make_timeout=1.0), access) as mirror:
         mirror.client.pull("v1")
         mirror.client.pull("v2")

@@ -7,7 +7,7 @@ import re
 import stat
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from dibundle.errors import ArchiveError, FileError
 from dibundle.files.digest import sha256
-from dibundle.files.readat import FileBytes, Joined, MemoryBytes, ReadAt
+from dibundle.files.readat import Joined, MemoryBytes, ReadAt
 from dibundle.images import document, writers
 from dibundle.images.archive import Archive
 from dibundle.images.document import get, get_list, get_text, sha256_of
@@ -23,6 +23,7 @@ from dibundle.images.tar.entries import scan
 from dibundle.images.writers import OCI_INDEX, OCI_MANIFEST
 from dibundle.sharing.mirror.cache import Cache
 from dibundle.sharing.mirror.options import UpstreamPlace
+from dibundle.sharing.mirror.worker import OpenFile, OpenImage
 
 MAX_PARSED: Final = 1 << 20
 """Maximum bytes of a manifest or config to parse; larger ones are passed on, and their images get no deltas."""
@@ -59,9 +60,9 @@ class LocalImage(NamedTuple):
     diff_ids: tuple[bytes, ...]
 
     @property
-    def digests(self) -> frozenset[bytes]:
+    def digests(self) -> tuple[bytes, ...]:
         """Digests by which bundles refer to layers."""
-        return frozenset((*(digest for digest, _ in self.named.layers), *self.diff_ids))
+        return (*(digest for digest, _ in self.named.layers), *self.diff_ids)
 
 
 class Documents:
@@ -122,7 +123,7 @@ def _named(value: object) -> ImageManifest | None:
         if digest is None or not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 50:
             return None
         layers.append((digest, size))
-    kind = str(get(get(value, "config"), "mediaType"))
+    kind = get_text(get(value, "config"), "mediaType") or ""
     is_image = kind.endswith((".image.config.v1+json", ".container.image.v1+json"))
     if config is None or not 0 < len(layers) <= MAX_LAYERS or not is_image or get(value, "artifactType"):
         return None
@@ -163,30 +164,17 @@ class Bases:
             if found:
                 yield found
 
-    def open(self, place: UpstreamPlace, image: LocalImage, defer: Callable[[Callable[[], None]], None]) -> Archive:
-        """Return an image as an archive, in the form of a ``docker://`` source.
+    def open(self, place: UpstreamPlace, image: LocalImage, defer: Callable[[Callable[[], None]], object]) -> OpenImage:
+        """Open the blobs of an image; ``defer`` gets the functions that close them.
 
-        ``defer`` gets the functions that close the opened files. Raises :class:`FileError` if a blob was deleted
-        meanwhile.
+        Raises :class:`FileError` if a blob was deleted meanwhile.
         """
-        contents: dict[bytes, ReadAt] = {}
-        for digest in (image.manifest, image.named.config, *(digest for digest, _ in image.named.layers)):
-            if digest not in contents:
-                file = FileBytes(self._open(place, digest), digest.hex())
-                defer(file.close)
-                contents[digest] = file
-        joined = Joined()
-        for digest in sorted(contents):
-            content = contents[digest]
-            joined.append(MemoryBytes(writers.header(f"blobs/sha256/{digest.hex()}", content.size)))
-            joined.append(content)
-            joined.append(MemoryBytes(bytes(-content.size % 512)))
-        layers = [writers.descriptor(writers.OCI_LAYER, digest, size) for digest, size in image.named.layers]
-        manifest = writers.descriptor(writers.OCI_MANIFEST, image.manifest, contents[image.manifest].size)
-        index = {"schemaVersion": 2, "mediaType": writers.OCI_INDEX, "manifests": [manifest]}
-        listed = [writers.docker_entry(image.named.config, (), layers)]
-        joined.append(MemoryBytes(writers.documents(writers.to_json(index), writers.to_json(listed))))
-        return Archive(image.manifest.hex()[:12], joined, scan(joined), None, None)
+        files: dict[bytes, OpenFile] = {}
+        for digest in {image.manifest, image.named.config, *(digest for digest, _ in image.named.layers)}:
+            fd = self._open(place, digest)
+            defer(partial(os.close, fd))
+            files[digest] = OpenFile(fd, digest.hex())
+        return OpenImage(image, files)
 
     def _stores_of(self, place: UpstreamPlace) -> list[Path]:
         return [folder for host, folder in self._stores if host == place.host]
@@ -221,3 +209,19 @@ class Bases:
 
             raise FileError(messages.FILE_CANNOT_OPEN, name=digest.hex(), system_reason="it is gone")
         return found
+
+
+def archive_of(image: LocalImage, contents: Mapping[bytes, ReadAt]) -> Archive:
+    """Return an image as an archive, in the form of a ``docker://`` source; ``contents``: its blobs by digest."""
+    joined = Joined()
+    for digest in sorted(contents):
+        content = contents[digest]
+        joined.append(MemoryBytes(writers.header(f"blobs/sha256/{digest.hex()}", content.size)))
+        joined.append(content)
+        joined.append(MemoryBytes(bytes(-content.size % 512)))
+    layers = [writers.descriptor(writers.OCI_LAYER, digest, size) for digest, size in image.named.layers]
+    manifest = writers.descriptor(writers.OCI_MANIFEST, image.manifest, contents[image.manifest].size)
+    index = {"schemaVersion": 2, "mediaType": writers.OCI_INDEX, "manifests": [manifest]}
+    listed = [writers.docker_entry(image.named.config, (), layers)]
+    joined.append(MemoryBytes(writers.documents(writers.to_json(index), writers.to_json(listed))))
+    return Archive(image.manifest.hex()[:12], joined, scan(joined), None, None)

@@ -7,33 +7,26 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple
 
-from dibundle.applying.chain import follow
-from dibundle.applying.options import RebuildOptions
-from dibundle.applying.rewrite import rebuild_images
-from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, DibError, DigestError, UsageError
+from dibundle.errors import DibError
 from dibundle.files import digest as digests
 from dibundle.files.context import Context
-from dibundle.files.progress import Silent, Thinned
-from dibundle.files.readat import Spool, Stream, copy_chunks
+from dibundle.files.readat import Spool
 from dibundle.format.constants import HEADER_SIZE, MAX_MANIFEST
 from dibundle.format.header import Header
-from dibundle.format.reader import BundleReader
-from dibundle.images.archive import Archive
-from dibundle.images.model import ImageArchive
 from dibundle.sharing.fetching import FetchedBundles
-from dibundle.sharing.mirror import messages
 from dibundle.sharing.mirror.bases import MAX_PARSED, Bases, Documents, ImageManifest, LocalImage
 from dibundle.sharing.mirror.cache import Cache, CacheFullError
 from dibundle.sharing.mirror.downloads import Bell, Downloads
 from dibundle.sharing.mirror.options import MirrorOptions, UpstreamPlace
 from dibundle.sharing.mirror.upstream import Document, Upstreams, threads
+from dibundle.sharing.mirror.worker import Job, JobFailedError, OpenFile, RebuiltLayer, run
 from dibundle.sharing.ways import MOST_IMAGES, ChainStep, cheapest
-from dibundle.sources.access import Access, SignatureCheck
+from dibundle.sources.access import Access
 from dibundle.sources.registry.listing import Delta
 from dibundle.sources.registry.transport import ConnectionFailure
 
@@ -47,6 +40,7 @@ MAX_BASES: Final = 8  # maximum images to open as bases
 MAX_CHAINS: Final = 8  # maximum chains to try whose bases the client may not read
 ASKING: Final = 8  # requests to upstream at once for blobs of a base
 MIN_MEASURED: Final = 1 << 20  # minimum bytes of layers for measuring the speed of rebuilding
+MAX_PLANNING: Final = 2.0  # maximum seconds of CPU for planning an image: it slows down all clients
 SPEED: Final = 25e6  # bytes of compressed layers rebuilt per second, before the first measurement
 FAST: Final = 100e6  # bytes per second of upstream, before the first measurement
 _SLACK: Final = 64 << 20  # bytes of an archive in addition to its layers
@@ -60,6 +54,7 @@ class Making:
 
     ``way``: "delta", "image", or "cached" if all layers are in the cache; None until that is known. ``reason``: why
     there is no delta. ``fetched``: bytes of bundles. ``saved``: bytes of the rebuilt layers minus ``fetched``.
+    ``planned``: seconds of CPU for planning.
     """
 
     place: UpstreamPlace
@@ -71,6 +66,7 @@ class Making:
     fetched: int = 0
     saved: int = 0
     seconds: float = 0.0
+    planned: float = 0.0
     has_begun: bool = False
     is_done: bool = False
     bell: Bell = field(default_factory=Bell)
@@ -88,25 +84,9 @@ class _NoWayError(Exception):
 class _UnfitError(Exception):
     """The bundle of ``step`` cannot be used; ``is_applied``: this was found by applying it, which takes time."""
 
-    def __init__(self, step: ChainStep, error: DibError, *, is_applied: bool = False) -> None:
-        super().__init__(error.message)
+    def __init__(self, step: ChainStep, *, is_applied: bool = False) -> None:
+        super().__init__()
         self.step, self.is_applied = step, is_applied
-
-
-class _Clock(Thinned):
-    """A progress that ends work on a bundle at any point when its time is over."""
-
-    def __init__(self, check: Callable[[], object]) -> None:
-        super().__init__(Silent())
-        self._check = check
-
-    def phase(self, name: str, total: int) -> None:
-        """Check the time."""
-        self._check()
-
-    def advance(self, count: int) -> None:
-        """Check the time."""
-        self._check()
 
 
 class _Found(NamedTuple):
@@ -139,6 +119,7 @@ class Maker:
         self._upstreams, self._downloads, self._report = upstreams, downloads, report
         self._pools = threads(options, PLANNERS, "make")
         self._makers = threading.Semaphore(MAKERS)
+        self._scanning = threading.Lock()  # of all local images: one planner at a time, or clients wait for Python
         self._lock = threading.Lock()
         self._running: dict[str, dict[tuple[str, bytes], Making]] = {host: {} for host in self._pools}
         self._waiting: defaultdict[tuple[str, str], deque[Callable[[], object]]] = defaultdict(deque)  # by repository
@@ -236,19 +217,18 @@ class Maker:
         known = self._documents.look(place.host, named.config, lambda: config)
         if known is None or len(known.diff_ids) != len(named.layers):
             raise _NoWayError("the config does not fit")
-        clock = _Clock(lambda: self._require_time(making))
-        with Context(str(self._cache.folder / "tmp"), clock) as context:
+        with Context(str(self._cache.folder / "tmp")) as context:
             repository = context.enter(self._upstreams.repository(place, self._require_time(making)))
             signatures = self._access.signature_check(context.tmp, names=(place.name,))
-            turn = partial(self._turn, making)
-            fetched = FetchedBundles(repository, signatures.required, context, turn, self._cache.growing)
+            growing = self._cache.growing
+            fetched = FetchedBundles(repository, signatures.required, context, growing=growing, is_decoded=False)
+            here: dict[bytes, LocalImage] = {}
             while making.way is None:
-                found = self._way(making, fetched, only_signed=signatures.needs_embedded)
+                found = self._way(making, fetched, here, only_signed=signatures.needs_embedded)
                 self._require_worth(making, found.size, missing, fetched.received)
                 try:
                     with self._cache.pinned({place.key(blob) for base in found.bases for blob, _ in base.named.layers}):
-                        bundles = self._fetch(found, fetched)
-                        self._build(making, found, bundles, signatures, named.config, missing, context)
+                        self._build(making, found, self._fetch(found, fetched), named, missing)
                     making.way = "delta"
                 except _UnfitError as error:
                     fetched.applied += error.is_applied
@@ -277,29 +257,45 @@ class Maker:
                 finally:
                     download.leave()
 
-    def _way(self, making: Making, fetched: FetchedBundles, *, only_signed: bool) -> _Found:
-        """Return the chain with the fewest bytes from local images that the client may read."""
+    def _way(
+        self, making: Making, fetched: FetchedBundles, here: dict[bytes, LocalImage], *, only_signed: bool
+    ) -> _Found:
+        """Return the chain with the fewest bytes from local images that the client may read.
+
+        ``here`` gets the local images at the first call, and is used again after a bundle was refused.
+        """
         if fetched.has_failed:
             raise _NoWayError("no bundle could be applied")
+        begun = time.thread_time() - making.planned
+
+        def require_time() -> None:
+            self._require_time(making)
+            making.planned = time.thread_time() - begun
+            if making.planned > MAX_PLANNING:
+                raise _NoWayError("planning takes too long")
 
         def deltas_to(image: bytes) -> list[Delta]:
-            self._require_time(making)
+            require_time()
             found = (delta for delta in fetched.listing.deltas_to(image) if delta.told.is_signed or not only_signed)
             return [delta for delta in found if delta.manifest not in fetched.refused]
 
         if not deltas_to(making.manifest):
             raise _NoWayError("no bundle of this image is listed")
-        here = {}
-        for image in self._bases.cached(making.place):
-            here[image.manifest] = image
-            self._require_time(making)
-        self._look_at_bases(making, here, deltas_to)
+        if not here:
+            with self._scanning:
+                for image in self._bases.cached(making.place):
+                    here[image.manifest] = image
+                    require_time()
+            self._look_at_bases(making, here, deltas_to)
         for _ in range(MAX_CHAINS):
-            digests_here = frozenset().union(*(image.digests for image in here.values()))
+            with self._scanning:
+                digests_here = frozenset().union(*(image.digests for image in here.values()))
             chain = cheapest(making.manifest, digests_here, deltas_to)
             if chain is None:
                 raise _NoWayError("no base of a bundle is in the cache")
-            bases = _covering(chain, here.values())
+            with self._scanning:
+                bases = _covering(chain, here.values())
+            require_time()
             secret = [image for image in bases if not self._may_read(making, image)]
             if not secret:
                 return _Found(chain, bases)
@@ -366,74 +362,65 @@ class Maker:
             except CacheFullError:
                 raise _NoWayError("the bundles do not fit into the cache") from None
             except DibError as error:
-                raise _UnfitError(step, error) from error
+                raise _UnfitError(step) from error
             left -= Header.decode(spools[-1].read_at(0, HEADER_SIZE)).size
         return spools
 
     def _build(
-        self,
-        making: Making,
-        found: _Found,
-        fetched: list[Spool],
-        signatures: SignatureCheck,
-        image: bytes,
-        missing: dict[bytes, int],
-        context: Context,
+        self, making: Making, found: _Found, fetched: list[Spool], named: ImageManifest, missing: dict[bytes, int]
     ) -> None:
-        """Rebuild the missing layers of the image with this ID, and put them into the cache."""
-        place = making.place
+        """Rebuild the missing layers of an image in a process of its own, and put them into the cache."""
+        place, tmp = making.place, str(self._cache.folder / "tmp")
         wanted = min(sum(missing.values()), self._cache.most)  # manifests claim these sizes: more would not be kept
-        limits = RebuildOptions(max_size=2 * wanted + _SLACK + _sizes(found.bases))
-        try:
-            with self._turn(making), context.within() as own:
-                begun = time.monotonic()
-                names = [digests.text(step.delta.manifest) for step in found.chain]
-                bundles = [
-                    BundleReader(Stream(spool), None, signatures.required, name)
-                    for spool, name in zip(fetched, names, strict=True)
-                ]
-                archives: list[Archive] = [self._bases.open(place, base, own.defer) for base in found.bases]
-                here, last = follow(archives, bundles, limits, own)
-                several = len(last.manifest.targets) > 1
-                chosen = replace(limits, target=digests.text(image) if several else None)
-                made, _ = rebuild_images(here, last, chosen, own)
-                self._keep(place, made, missing)
-        except (ArchiveError, BaseMismatchError, BundleError, DigestError, UsageError) as error:
-            raise _UnfitError(found.chain[-1], error, is_applied=True) from error
+        others = dict(layer for base in found.bases for layer in base.named.layers)
+        others |= {digest: self._cache.size_of(place.key(digest)) or 0 for digest, _ in named.layers}
+        with self._turn(making), self._cache.growing() as taken, ExitStack() as files:
+            begun = time.monotonic()
+            names = [digests.text(step.delta.manifest) for step in found.chain]
+            job = Job(
+                bundles=tuple(OpenFile(spool.fileno(), name) for spool, name in zip(fetched, names, strict=True)),
+                bases=tuple(self._bases.open(place, base, files.callback) for base in found.bases),
+                image=named.config,
+                wanted=dict(missing),
+                max_size=wanted + sum(others.values()) + _SLACK,
+                names=(place.name,),
+                signers=self._access.signers,
+                checks_signatures=self._access.checks_signatures,
+                tmp=tmp,
+            )
+            try:
+                with closing(run(job, partial(self._require_time, making), taken)) as layers:
+                    for layer in layers:
+                        self._keep(place, layer)
+            except CacheFullError:
+                raise _NoWayError("the rebuilt image does not fit into the cache") from None
+            except JobFailedError as error:
+                raise _UnfitError(found.chain[error.bundle], is_applied=error.is_applied) from error
+        if not all(self._cache.has(place.key(digest)) for digest in missing):
+            raise _UnfitError(found.chain[-1], is_applied=True)
         if (size := sum(missing.values())) >= MIN_MEASURED:
             old = self._speeds.get(place.host, SPEED)
             self._speeds[place.host] = (old + size / max(time.monotonic() - begun, 0.01)) / 2
 
-    def _keep(self, place: UpstreamPlace, made: ImageArchive, missing: dict[bytes, int]) -> None:
-        """Put the missing layers of an archive into the cache; the digest of each is computed again."""
-        wanted = dict(missing)
-        for blob in made.blobs:
-            size = wanted.get(blob.digest or b"")
-            if size != blob.member.size or blob.digest is None:
-                continue
-            new = self._cache.new()
-            try:
-                for piece in copy_chunks(made.archive.bytes, blob.member.content, blob.member.size):
-                    new.write(piece)
-                if new.digest == blob.digest:
-                    new.keep(place.space)
-                    del wanted[blob.digest]
-            finally:
-                new.close()
-        if wanted:
-            raise BundleError(messages.MIRROR_OTHER_BLOBS)
-
-
-def _sizes(images: Sequence[LocalImage]) -> int:
-    return sum(image.named.size for image in images)
+    def _keep(self, place: UpstreamPlace, layer: RebuiltLayer) -> None:
+        """Put a rebuilt layer into the cache; its digest is computed again."""
+        new = self._cache.new()
+        try:
+            for piece in layer.pieces:
+                new.write(piece)
+            if new.digest == layer.digest:
+                new.keep(place.space)
+        finally:
+            new.close()
 
 
 def _covering(chain: Sequence[ChainStep], images: Iterable[LocalImage]) -> list[LocalImage]:
     """Return a few images that together have the layers that a chain needs."""
     needed = {digest for step in chain for digest in step.delta.told.needs}
+    having = [(needed.intersection(image.digests), image) for image in images]
     found: list[LocalImage] = []
-    for image in sorted(images, key=lambda image: (-len(needed & image.digests), image.manifest)):
-        if needed & image.digests and len(found) < MAX_BASES:
+    for has, image in sorted(having, key=lambda item: (-len(item[0]), item[1].manifest)):
+        if needed & has and len(found) < MAX_BASES:
             found.append(image)
-            needed -= image.digests
+            needed -= has
     return found

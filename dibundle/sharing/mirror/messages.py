@@ -32,7 +32,6 @@ MIRROR_LISTEN_FAILED: Final = Message(
 MIRROR_NO_UPSTREAM: Final = Message(
     "mirror.no_upstream", "no upstream registry given", hint="--upstream registry.example"
 )
-MIRROR_OTHER_BLOBS: Final = Message("mirror.other_blobs", "it rebuilds other blobs than the image has in the registry")
 MIRROR_STORE: Final = Message(
     "mirror.store",
     "{store} does not name its upstream, and there are several",

@@ -299,9 +299,13 @@ def _tls(certificate: tuple[str, str] | None) -> ssl.SSLContext | None:
 
 
 def _is_of_a_page(headers: Mapping[str, str]) -> bool:
-    """Whether a browser makes a request for a page; it says which ones only to servers on loopback or with TLS."""
+    """Whether a browser makes a request for a page; it says which ones only to servers on loopback or with TLS.
+
+    Pages of some browsers may name another User-Agent, but none can leave out Accept-Language. Engines do not send it.
+    """
     site = headers.get("Sec-Fetch-Site", "")
-    is_unknown = not site and headers.get("User-Agent", "").startswith("Mozilla/")
+    is_browser = headers.get("User-Agent", "").startswith("Mozilla/") or "Accept-Language" in headers
+    is_unknown = not site and is_browser
     return site not in ("", "none") or is_unknown or "Origin" in headers
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ from urllib.parse import urlencode
 from dibundle.errors import Message, RegistryError
 from dibundle.files import digest
 from dibundle.files.readat import MemoryBytes, ReadAt
-from dibundle.format import labels
 from dibundle.images import document
 from dibundle.images.writers import OCI_INDEX, OCI_MANIFEST, to_json
 from dibundle.sources import messages
+from dibundle.sources.registry.descriptors import MAX_REFERRERS, entries
 from dibundle.sources.registry.reference import TAG, Reference
 from dibundle.sources.registry.settings import RegistrySettings
 from dibundle.sources.registry.transport import (
@@ -40,9 +39,8 @@ CHUNK: Final = 8 << 20  # bytes of an upload that are sent at once
 _PROGRESS: Final = 1 << 20  # after this many bytes, the count of broken connections starts again
 _PAGES: Final = 16  # maximum pages of a list of referrers or tags
 _TAGS_IN_PAGE: Final = 1000  # requested; a registry may return fewer
-_MOST_REFERRERS: Final = 4096
-_MOST_LISTED: Final = 16 << 20  # maximum bytes of memory of their texts
-MAX_TEXT: Final = 512 << 10
+_MOST_LISTED: Final = 16 << 20  # maximum bytes of memory of all referrers
+_MOST_VALUES: Final = 1 << 17  # maximum values in a document: empty objects take 30 times their size in memory
 """Maximum characters of one bundle's description: 6,000 digests."""
 _LONGEST_LINK: Final = 4096
 
@@ -103,16 +101,21 @@ class Repository:
 
     def find(self, wanted: str) -> RemoteManifest | None:
         """Return the manifest of a tag or digest; None if the registry itself reports that it is missing."""
+        answer = self._manifest(wanted)
+        return self._parsed(answer, digest.sha256(answer.body), wanted) if answer else None
+
+    def _manifest(self, wanted: str) -> Answer | None:
+        """Return a manifest with its digest checked, not parsed; None if the registry reports that it is missing."""
         url = self._transport.url(f"manifests/{wanted}")
         answer = self._transport.request("GET", url, headers={"Accept": ", ".join(MANIFESTS)})
         if answer.status == 404 and answer.url == url:  # after a redirect, it may be missing for a while
             return None
         self._expect(answer, 200)
-        found = digest.sha256(answer.body)
-        promised = wanted if ":" in wanted else answer.headers.get("Docker-Content-Digest", digest.text(found))
-        if promised.startswith("sha256:") and promised != digest.text(found):
-            raise self._transport.failed(messages.REGISTRY_MANIFEST_DIGEST, found=digest.text(found), promised=promised)
-        return self._parsed(answer, found, wanted)
+        found = digest.text(digest.sha256(answer.body))
+        promised = wanted if ":" in wanted else answer.headers.get("Docker-Content-Digest", found)
+        if promised.startswith("sha256:") and promised != found:
+            raise self._transport.failed(messages.REGISTRY_MANIFEST_DIGEST, found=found, promised=promised)
+        return answer
 
     def blob(self, wanted: bytes, size: int) -> Iterator[bytes]:
         """Yield a blob of ``size`` bytes; continue where a connection breaks.
@@ -270,14 +273,14 @@ class Repository:
         left = _MOST_LISTED
         for answer in self._pages(f"referrers/{digest.text(subject)}?{query}"):
             has_api = answer.status == 200
-            listed = self._read(answer, _entries) if has_api else _entries(self._tagged(digest.text(subject)))
+            listed = self._read(answer, entries) if has_api else self._tagged_entries(digest.text(subject))
             del answer  # the next page is waited for
-            for item, size in listed[: _MOST_REFERRERS - len(found)]:
+            for item, size in listed[: MAX_REFERRERS - len(found)]:
                 left -= size
                 if left < 0:
                     return found
                 found.append(item)
-            if len(found) == _MOST_REFERRERS or self.received > received or not has_api:
+            if len(found) == MAX_REFERRERS or self.received > received or not has_api:
                 break
         return found
 
@@ -297,6 +300,19 @@ class Repository:
         """Return the index under the tag that replaces the referrers API; None if there is none."""
         found = self.find(_fallback(subject))
         return found.value if found else None
+
+    def _tagged_entries(self, subject: str) -> list[tuple[object, int]]:
+        """Return the same as :func:`entries` of that index."""
+        wanted = _fallback(subject)
+        answer = self._manifest(wanted)
+        if answer is None:
+            return []
+
+        def use(value: object) -> list[tuple[object, int]]:
+            self._media_type(answer, value, wanted)
+            return entries(value)
+
+        return self._read(answer, use)
 
     def _from(self, url: str, at: int) -> Iterator[bytes]:
         """Yield the bytes of a blob from ``at`` on, until they or the connection end."""
@@ -361,19 +377,25 @@ class Repository:
 
     def _parsed(self, answer: Answer, found: bytes, wanted: str) -> RemoteManifest:
         value = self._json(answer)
+        return RemoteManifest(answer.body, found, self._media_type(answer, value, wanted), value)
+
+    def _media_type(self, answer: Answer, value: object, wanted: str) -> str:
+        """Return the media type; raise :class:`RegistryError` if this is neither a manifest nor an index."""
         told = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         media_type = document.get_text(value, "mediaType") or told
         if media_type not in MANIFESTS or (told in MANIFESTS and told != media_type):
             raise self._transport.failed(
                 messages.REGISTRY_NEITHER_IMAGE_NOR_BUNDLE, wanted=wanted, media_type=media_type[:100]
             )
-        return RemoteManifest(answer.body, found, media_type, value)
+        return media_type
 
     def _json(self, answer: Answer) -> object:
         return self._read(answer, lambda value: value)
 
     def _read(self, answer: Answer, use: Callable[[object], _T]) -> _T:
         """Parse a document, and return what ``use`` makes of it."""
+        if sum(map(answer.body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+            raise self._transport.failed(messages.REGISTRY_TOO_MANY_VALUES, most=_MOST_VALUES)
         try:
             with _PARSING:
                 return use(json.loads(answer.body, parse_constant=_refuse, parse_float=_finite))
@@ -421,25 +443,3 @@ def subject_of(tag: str) -> bytes | None:
 def _fallback(subject: str) -> str:
     """Return the tag that lists the referrers of a digest."""
     return subject.replace(":", "-", 1)
-
-
-def _entries(value: object) -> list[tuple[object, int]]:
-    """Return the reduced descriptors of a list, and the bytes of memory of their texts; drop those that take too many.
-
-    A page may take a hundred times its size in memory, and some texts four bytes for each character.
-    """
-    found = []
-    for item in map(reduced, document.get_list(value, "manifests")):
-        said = document.texts(document.get(item, "annotations")) | document.texts(item)
-        size = sum(map(sys.getsizeof, said.values()))
-        if size <= MAX_TEXT:
-            found.append((item, size))
-    return found
-
-
-def reduced(item: object) -> object:
-    """Return only the fields of a descriptor that identify its bundle."""
-    said = document.texts(document.get(item, "annotations"))
-    annotations = {key: text for key, text in said.items() if key in labels.LISTED}
-    found = {key: document.get_text(item, key) for key in ("digest", "artifactType")}
-    return {**found, "annotations": annotations}

@@ -13,7 +13,8 @@ from dibundle.images import document
 from dibundle.images.document import get, get_text, sha256_of
 from dibundle.sources import messages
 from dibundle.sources.registry.artifacts import EMPTY_TYPE, TYPE
-from dibundle.sources.registry.client import MAX_TEXT, RemoteManifest, Repository, reduced
+from dibundle.sources.registry.client import RemoteManifest, Repository
+from dibundle.sources.registry.descriptors import MAX_TEXT, reduced
 
 MAX_BYTES: Final = 16 << 20
 """Maximum bytes of lists and manifests read to find a way to an image; one more answer may exceed it."""
@@ -23,6 +24,7 @@ MAX_LOOKUPS: Final = 1024
 """Maximum manifests that are requested because a list does not describe them enough."""
 MAX_DIGESTS: Final = 65_536
 """Maximum digests of layers and images in the descriptions of all bundles."""
+_OF_ENTRY: Final = 8  # digests that any bundle counts for: 8,192 in all lists
 MAX_KEPT: Final = 16 << 20
 """Maximum characters that are kept of the manifests that were requested."""
 UNREADABLE: Final = frozenset(
@@ -33,6 +35,7 @@ UNREADABLE: Final = frozenset(
         messages.REGISTRY_MANIFEST_DIGEST,
         messages.REGISTRY_NEITHER_IMAGE_NOR_BUNDLE,
         messages.REGISTRY_NOT_JSON,
+        messages.REGISTRY_TOO_MANY_VALUES,
     )
 )
 """Codes of errors that concern one manifest, not the others."""
@@ -98,7 +101,7 @@ class Listing:
         if told is None:
             return None
         found = Delta(manifest=own, told=told, bases=labels.digests(said.get(labels.NEEDS_MANIFESTS, "")))
-        size = len(told.needs) + len(told.makes) + len(told.ids) + len(found.bases)
+        size = _OF_ENTRY + len(told.needs) + len(told.makes) + len(told.ids) + len(found.bases)
         if size > self._digests_left:
             return None
         self._digests_left -= size

@@ -1,0 +1,269 @@
+"""Processes that rebuild layers: time, memory and faults that a bundle asks for are theirs, and end with them.
+
+The mirror writes a :class:`Job` to the process, which inherits open files. The process writes lines of JSON: the bytes
+of its temporary files as they grow, each layer with its bytes behind the line, and how it ended. It ends by itself if
+the mirror is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import resource
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from dibundle.format.signing import Signers
+    from dibundle.sharing.mirror.bases import LocalImage
+
+MAX_MEMORY: Final = 3 << 29
+"""Maximum bytes of memory that a process asks for: what a bundle takes (spec/dib.md, 10.1), and what stays unused."""
+_PIECE: Final = 1 << 20
+_LINE: Final = 1 << 16  # maximum bytes of a line
+_LOOK: Final = 0.02  # seconds between two looks at the temporary files
+_STEP: Final = 1 << 20  # bytes of temporary files that are worth a line
+_START: Final = "import sys; sys.path[:] = sys.argv[1:]; from dibundle.sharing.mirror.worker import main; main()"
+
+
+class OpenFile(NamedTuple):
+    """A file that the process inherits: its descriptor, and its name in errors."""
+
+    fd: int
+    name: str
+
+
+class OpenImage(NamedTuple):
+    """A base: the image, and the files of its blobs by their digests."""
+
+    image: LocalImage
+    files: dict[bytes, OpenFile]
+
+
+class Job(NamedTuple):
+    """What to rebuild: layers of the image with ID ``image``, by a chain of bundles from bases.
+
+    ``wanted``: sizes of the layers in bytes, by their digests. ``max_size``: maximum bytes of a target. ``names``: the
+    image's names, for which signers may be required. ``tmp``: folder of temporary files.
+    """
+
+    bundles: tuple[OpenFile, ...]
+    bases: tuple[OpenImage, ...]
+    image: bytes
+    wanted: dict[bytes, int]
+    max_size: int
+    names: tuple[str, ...]
+    signers: Signers | None
+    checks_signatures: bool
+    tmp: str
+
+
+class JobFailedError(Exception):
+    """The layers could not be rebuilt; the text says why.
+
+    ``bundle``: index of the bundle that cannot be used. ``is_applied``: that was found by applying it.
+    """
+
+    def __init__(self, text: str, bundle: int = -1, *, is_applied: bool = True) -> None:
+        super().__init__(text)
+        self.bundle, self.is_applied = bundle, is_applied
+
+
+class RebuiltLayer(NamedTuple):
+    """A rebuilt layer: its digest as the process has it, and its bytes."""
+
+    digest: bytes
+    pieces: Iterator[bytes]
+
+
+def run(job: Job, left: Callable[[], float], taken: Callable[[int], object]) -> Generator[RebuiltLayer, None, None]:
+    """Run a job in a process of its own, and yield the layers; read each to its end before the next.
+
+    ``left`` returns the seconds left, and raises if there are none; ``taken`` gets the bytes by which the temporary
+    files have grown. The process is killed if one of them raises, and when the iterator is closed. Raises
+    :class:`JobFailedError`.
+    """
+    fds = [file.fd for file in job.bundles] + [file.fd for base in job.bases for file in base.files.values()]
+    command = [sys.executable, "-I", "-c", _START, *sys.path]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=fds, bufsize=0
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        try:
+            reader = _Reader(process.stdout.fileno(), left)
+            with suppress(BrokenPipeError):
+                _write(process.stdin.fileno(), pickle.dumps(job))
+            total = 0
+            while True:
+                said = reader.line()
+                if "taken" in said:
+                    taken(said["taken"] - total)
+                    total = said["taken"]
+                elif "layer" in said:
+                    yield RebuiltLayer(bytes.fromhex(said["layer"]), reader.pieces(said["size"]))
+                elif "failed" in said:
+                    raise JobFailedError(said["failed"], said["bundle"], is_applied=said["applied"])
+                else:
+                    return
+        finally:
+            process.kill()
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+class _Reader:
+    """Reads what a process writes, as long as there is time."""
+
+    def __init__(self, fd: int, left: Callable[[], float]) -> None:
+        self._fd, self._left = fd, left
+        self._rest = bytearray()
+
+    def line(self) -> dict[str, Any]:
+        """Return the next line."""
+        while b"\n" not in self._rest:
+            self._more(_LINE)
+            if len(self._rest) > 2 * _LINE:
+                raise JobFailedError("the process writes no line")
+        line, _, self._rest = self._rest.partition(b"\n")
+        said: dict[str, Any] = json.loads(line)
+        return said
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """Yield the next ``size`` bytes."""
+        while size:
+            if not self._rest:
+                self._more(_PIECE)
+            piece = bytes(self._rest[:size])
+            del self._rest[: len(piece)]
+            size -= len(piece)
+            yield piece
+
+    def _more(self, most: int) -> None:
+        while not select.select([self._fd], [], [], min(1.0, self._left()))[0]:
+            pass
+        found = os.read(self._fd, most)
+        if not found:  # killed, by the kernel or a limit
+            raise JobFailedError("the process ended early")
+        self._rest += found
+
+
+# ---------------------------------------------------------------- in the process
+
+
+class _Writer:
+    """Writes lines and layers to the mirror, from two threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._out = os.dup(1)
+        os.dup2(2, 1)  # nothing else is to write there
+
+    def say(self, **said: object) -> None:
+        """Write a line."""
+        with self._lock:
+            _write(self._out, json.dumps(said).encode() + b"\n")
+
+    def layer(self, digest: bytes, size: int, pieces: Iterator[bytes]) -> None:
+        """Write a layer."""
+        with self._lock:
+            _write(self._out, json.dumps({"layer": digest.hex(), "size": size}).encode() + b"\n")
+            for piece in pieces:
+                _write(self._out, piece)
+
+
+def main() -> None:
+    """Do the job that standard input gives, then end at once: threads that still decode do not matter."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
+    writer = _Writer()
+    job: Job = pickle.load(sys.stdin.buffer)  # noqa: S301 - of the mirror
+    threading.Thread(target=_end_with_mirror, daemon=True).start()
+    threading.Thread(target=_tell_taken, args=(writer, job.tmp), daemon=True).start()
+    try:
+        _work(job, writer)
+        writer.say()
+    except JobFailedError as error:
+        writer.say(failed=str(error), bundle=error.bundle, applied=error.is_applied)
+    except BaseException as error:
+        writer.say(failed=f"internal: {type(error).__name__}", bundle=-1, applied=True)
+    os._exit(0)
+
+
+def _end_with_mirror() -> None:
+    """Wait until the mirror has closed its end, or is gone."""
+    while os.read(0, _LINE):
+        pass
+    os._exit(1)
+
+
+def _tell_taken(writer: _Writer, folder: str) -> None:
+    """Tell the bytes of temporary files whenever they have changed much."""
+    from dibundle.files.readat import taken
+
+    told = 0
+    while True:
+        time.sleep(_LOOK)
+        now = taken(folder)
+        if abs(now - told) >= _STEP:
+            writer.say(taken=now)
+            told = now
+
+
+def _work(job: Job, writer: _Writer) -> None:
+    from dibundle.applying.chain import follow
+    from dibundle.applying.options import RebuildOptions
+    from dibundle.applying.rewrite import rebuild_images
+    from dibundle.codecs.native.library import reuse_memory
+    from dibundle.errors import DibError
+    from dibundle.files import digest as digests
+    from dibundle.files.context import Context
+    from dibundle.files.readat import FileBytes, Stream, copy_chunks
+    from dibundle.format.reader import BundleReader
+    from dibundle.sharing.mirror.bases import archive_of
+    from dibundle.sources.access import Access
+    from dibundle.sources.bundles import check_integrity
+
+    reuse_memory()
+    check = Access(signers=job.signers, checks_signatures=job.checks_signatures).signature_check(job.tmp, job.names)
+
+    def opened(file: OpenFile) -> BundleReader:
+        return BundleReader(Stream(FileBytes(file.fd, file.name, owned=False)), None, check.required, file.name)
+
+    for number, file in enumerate(job.bundles):
+        try:
+            check_integrity(opened(file))
+        except DibError as error:
+            raise JobFailedError(error.message, number, is_applied=False) from error
+    try:
+        with Context(job.tmp) as context:
+            bases = []
+            for image, of in job.bases:
+                bases.append(archive_of(image, {digest: FileBytes(file.fd, file.name) for digest, file in of.items()}))
+            limits = RebuildOptions(max_size=job.max_size)
+            here, last = follow(bases, [opened(file) for file in job.bundles], limits, context)
+            several = len(last.manifest.targets) > 1
+            made, _ = rebuild_images(
+                here, last, replace(limits, target=digests.text(job.image) if several else None), context
+            )
+            for blob in made.blobs:
+                if blob.digest and job.wanted.get(blob.digest) == blob.member.size:
+                    pieces = copy_chunks(made.archive.bytes, blob.member.content, blob.member.size)
+                    writer.layer(blob.digest, blob.member.size, pieces)
+                    del job.wanted[blob.digest]
+    except DibError as error:
+        raise JobFailedError(error.message) from error
+    if job.wanted:
+        raise JobFailedError("it rebuilds other blobs than the image's")

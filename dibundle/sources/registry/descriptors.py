@@ -1,0 +1,37 @@
+"""Descriptors in lists of referrers: what is kept of them, within limits of memory."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+from dibundle.format import labels
+from dibundle.images import document
+
+MAX_REFERRERS: Final = 4096
+"""Maximum descriptors to read of a list."""
+MAX_TEXT: Final = 512 << 10
+"""Maximum bytes of memory of the texts of a descriptor."""
+_ENTRY: Final = 2048  # bytes of memory that a descriptor takes beside its texts
+
+
+def entries(value: object) -> list[tuple[object, int]]:
+    """Return the reduced descriptors of a list, and the bytes of memory of their texts; drop those that take too many.
+
+    A page may take a hundred times its size in memory, and some texts four bytes for each character.
+    """
+    found = []
+    for item in map(reduced, document.get_list(value, "manifests")[:MAX_REFERRERS]):
+        said = document.texts(document.get(item, "annotations")) | document.texts(item)
+        size = sum(map(sys.getsizeof, said.values()))
+        if size <= MAX_TEXT:
+            found.append((item, size + _ENTRY))
+    return found
+
+
+def reduced(item: object) -> object:
+    """Return only the fields of a descriptor that identify its bundle."""
+    said = document.texts(document.get(item, "annotations"))
+    annotations = {key: text for key, text in said.items() if key in labels.LISTED}
+    found = {key: document.get_text(item, key) for key in ("digest", "artifactType")}
+    return {**found, "annotations": annotations}
