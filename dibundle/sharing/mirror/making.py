@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 from dibundle.errors import DibError
 from dibundle.files import digest as digests
@@ -19,15 +18,15 @@ from dibundle.files.readat import Spool
 from dibundle.format.constants import HEADER_SIZE, MAX_MANIFEST
 from dibundle.format.header import Header
 from dibundle.sharing.fetching import FetchedBundles
-from dibundle.sharing.mirror.bases import MAX_PARSED, Bases, Documents, ImageManifest, LocalImage
+from dibundle.sharing.mirror.bases import MAX_PARSED, Bases, Documents, ImageManifest
 from dibundle.sharing.mirror.cache import Cache, CacheFullError
 from dibundle.sharing.mirror.downloads import Bell, Downloads
 from dibundle.sharing.mirror.options import MirrorOptions, UpstreamPlace
+from dibundle.sharing.mirror.planning import Goal, NoWayError, Planner, Way
 from dibundle.sharing.mirror.upstream import Document, Upstreams, threads
 from dibundle.sharing.mirror.worker import Job, JobFailedError, OpenFile, RebuiltLayer, run
-from dibundle.sharing.ways import MOST_IMAGES, ChainStep, cheapest
+from dibundle.sharing.ways import ChainStep
 from dibundle.sources.access import Access
-from dibundle.sources.registry.listing import Delta
 from dibundle.sources.registry.transport import ConnectionFailure
 
 MAKERS: Final = 2  # maximum images that are rebuilt at once: each may take 200 MB
@@ -36,11 +35,7 @@ OF_ONE: Final = 2  # maximum planners of one repository: its pushers cannot bloc
 MOST: Final = 256  # maximum images of an upstream that are planned or wait for a planner
 MOST_OF_ONE: Final = 32  # maximum images of one repository that wait for a planner
 SOON: Final = 2.0  # maximum seconds that a layer waits for the planner to begin
-MAX_BASES: Final = 8  # maximum images to open as bases
-MAX_CHAINS: Final = 8  # maximum chains to try whose bases the client may not read
-ASKING: Final = 8  # requests to upstream at once for blobs of a base
 MIN_MEASURED: Final = 1 << 20  # minimum bytes of layers for measuring the speed of rebuilding
-MAX_PLANNING: Final = 2.0  # maximum seconds of CPU for planning an image: it slows down all clients
 SPEED: Final = 25e6  # bytes of compressed layers rebuilt per second, before the first measurement
 FAST: Final = 100e6  # bytes per second of upstream, before the first measurement
 _SLACK: Final = 64 << 20  # bytes of an archive in addition to its layers
@@ -54,7 +49,6 @@ class Making:
 
     ``way``: "delta", "image", or "cached" if all layers are in the cache; None until that is known. ``reason``: why
     there is no delta. ``fetched``: bytes of bundles. ``saved``: bytes of the rebuilt layers minus ``fetched``.
-    ``planned``: seconds of CPU for planning.
     """
 
     place: UpstreamPlace
@@ -66,7 +60,6 @@ class Making:
     fetched: int = 0
     saved: int = 0
     seconds: float = 0.0
-    planned: float = 0.0
     has_begun: bool = False
     is_done: bool = False
     bell: Bell = field(default_factory=Bell)
@@ -77,28 +70,12 @@ class Making:
         return self.place.repository, self.manifest
 
 
-class _NoWayError(Exception):
-    """There is no delta; the text is the reason."""
-
-
 class _UnfitError(Exception):
     """The bundle of ``step`` cannot be used; ``is_applied``: this was found by applying it, which takes time."""
 
     def __init__(self, step: ChainStep, *, is_applied: bool = False) -> None:
         super().__init__()
         self.step, self.is_applied = step, is_applied
-
-
-class _Found(NamedTuple):
-    """A chain of bundles, and its base images."""
-
-    chain: tuple[ChainStep, ...]
-    bases: list[LocalImage]
-
-    @property
-    def size(self) -> int:
-        """Bytes of the bundles."""
-        return sum(step.delta.told.size for step in self.chain)
 
 
 class Maker:
@@ -119,7 +96,9 @@ class Maker:
         self._upstreams, self._downloads, self._report = upstreams, downloads, report
         self._pools = threads(options, PLANNERS, "make")
         self._makers = threading.Semaphore(MAKERS)
-        self._scanning = threading.Lock()  # of all local images: one planner at a time, or clients wait for Python
+        hosts = len(self._pools)
+        self._of_host = {host: threading.Semaphore(MAKERS if hosts == 1 else 1) for host in self._pools}
+        self._planner = Planner(self._bases, upstreams)
         self._lock = threading.Lock()
         self._running: dict[str, dict[tuple[str, bytes], Making]] = {host: {} for host in self._pools}
         self._waiting: defaultdict[tuple[str, str], deque[Callable[[], object]]] = defaultdict(deque)  # by repository
@@ -180,7 +159,7 @@ class Maker:
         """Return the seconds left; raise if there are none."""
         left = making.begun + self._options.make_timeout - time.monotonic()
         if left <= 0:
-            raise _NoWayError("it takes too long")
+            raise NoWayError("it takes too long")
         return left
 
     def _run(self, making: Making, named: ImageManifest) -> None:
@@ -193,7 +172,7 @@ class Maker:
                 self._make(making, named, missing)
             else:
                 making.way = "cached"
-        except _NoWayError as why:
+        except NoWayError as why:
             making.way, making.reason = "image", str(why)
         except (DibError, ConnectionFailure, CacheFullError, OSError) as error:
             making.way, making.reason = "image", getattr(error, "code", None) or type(error).__name__
@@ -211,20 +190,21 @@ class Maker:
     def _make(self, making: Making, named: ImageManifest, missing: dict[bytes, int]) -> None:
         place = making.place
         if sum(missing.values()) > self._cache.most:
-            raise _NoWayError("the layers do not fit into the cache")
+            raise NoWayError("the layers do not fit into the cache")
         self._require_worth(making, 0, missing, 0)  # before the first request to upstream
         config = self._config(making, named.config)
         known = self._documents.look(place.host, named.config, lambda: config)
         if known is None or len(known.diff_ids) != len(named.layers):
-            raise _NoWayError("the config does not fit")
+            raise NoWayError("the config does not fit")
         with Context(str(self._cache.folder / "tmp")) as context:
             repository = context.enter(self._upstreams.repository(place, self._require_time(making)))
             signatures = self._access.signature_check(context.tmp, names=(place.name,))
             growing = self._cache.growing
             fetched = FetchedBundles(repository, signatures.required, context, growing=growing, is_decoded=False)
-            here: dict[bytes, LocalImage] = {}
+            require_time = partial(self._require_time, making)
+            goal = Goal(place, making.manifest, only_signed=signatures.needs_embedded)
             while making.way is None:
-                found = self._way(making, fetched, here, only_signed=signatures.needs_embedded)
+                found = self._planner.way(goal, fetched, require_time)
                 self._require_worth(making, found.size, missing, fetched.received)
                 try:
                     with self._cache.pinned({place.key(blob) for base in found.bases for blob, _ in base.named.layers}):
@@ -245,99 +225,27 @@ class Maker:
             if found is not None:
                 return found
             if self._cache.has(key):
-                raise _NoWayError("the config does not fit")
+                raise NoWayError("the config does not fit")
             left = self._require_time(making)
             download = self._downloads.running(key) or self._downloads.begin(place, config)
             if isinstance(download, Document):
-                raise _NoWayError("upstream does not give the config")
+                raise NoWayError("upstream does not give the config")
             if download:
                 try:
                     if not download.wait(left) or not self._cache.has(key):
-                        raise _NoWayError("upstream does not give the config")
+                        raise NoWayError("upstream does not give the config")
                 finally:
                     download.leave()
 
-    def _way(
-        self, making: Making, fetched: FetchedBundles, here: dict[bytes, LocalImage], *, only_signed: bool
-    ) -> _Found:
-        """Return the chain with the fewest bytes from local images that the client may read.
-
-        ``here`` gets the local images at the first call, and is used again after a bundle was refused.
-        """
-        if fetched.has_failed:
-            raise _NoWayError("no bundle could be applied")
-        begun = time.thread_time() - making.planned
-
-        def require_time() -> None:
-            self._require_time(making)
-            making.planned = time.thread_time() - begun
-            if making.planned > MAX_PLANNING:
-                raise _NoWayError("planning takes too long")
-
-        def deltas_to(image: bytes) -> list[Delta]:
-            require_time()
-            found = (delta for delta in fetched.listing.deltas_to(image) if delta.told.is_signed or not only_signed)
-            return [delta for delta in found if delta.manifest not in fetched.refused]
-
-        if not deltas_to(making.manifest):
-            raise _NoWayError("no bundle of this image is listed")
-        if not here:
-            with self._scanning:
-                for image in self._bases.cached(making.place):
-                    here[image.manifest] = image
-                    require_time()
-            self._look_at_bases(making, here, deltas_to)
-        for _ in range(MAX_CHAINS):
-            with self._scanning:
-                digests_here = frozenset().union(*(image.digests for image in here.values()))
-            chain = cheapest(making.manifest, digests_here, deltas_to)
-            if chain is None:
-                raise _NoWayError("no base of a bundle is in the cache")
-            with self._scanning:
-                bases = _covering(chain, here.values())
-            require_time()
-            secret = [image for image in bases if not self._may_read(making, image)]
-            if not secret:
-                return _Found(chain, bases)
-            for image in secret:
-                del here[image.manifest]
-        raise _NoWayError("the client may not read what bundles build on")
-
-    def _may_read(self, making: Making, image: LocalImage) -> bool:
-        """Whether upstream lets the client read all blobs of a base, in the repository of the pull.
-
-        Without this check, a bundle that is pushed to one repository could disclose content of another.
-        """
-        ask = partial(self._upstreams.refusal, making.place, "blobs")
-        blobs = {image.named.config, *(digest for digest, _ in image.named.layers)}
-        with ThreadPoolExecutor(ASKING, "base") as pool:
-            answers = pool.map(ask, blobs)
-            return all(answer is None for answer in answers)
-
     @contextmanager
     def _turn(self, making: Making) -> Iterator[None]:
-        """Wait for a turn at decoding and rebuilding; the number of turns limits memory."""
-        while not self._makers.acquire(timeout=self._require_time(making)):
-            pass  # _require_time() raises when no time is left
-        try:
+        """Wait for a turn at rebuilding; the number of turns limits memory, and one registry does not have them all."""
+        with ExitStack() as held:
+            for turns in (self._of_host[making.place.host], self._makers):
+                while not turns.acquire(timeout=self._require_time(making)):
+                    pass  # _require_time() raises when no time is left
+                held.callback(turns.release)
             yield
-        finally:
-            self._makers.release()
-
-    def _look_at_bases(
-        self, making: Making, here: dict[bytes, LocalImage], deltas_to: Callable[[bytes], Sequence[Delta]]
-    ) -> None:
-        """Add to ``here`` the images that are listed as bases of bundles, if they are complete."""
-        waiting, asked = [making.manifest], {making.manifest}
-        for image in waiting:  # the list grows during the loop
-            for delta in deltas_to(image):
-                for base in sorted(delta.bases - asked):
-                    asked.add(base)
-                    found = here.get(base) or self._bases.find(making.place, base)
-                    if found:
-                        here[base] = found
-                    elif len(asked) < MOST_IMAGES:
-                        waiting.append(base)
 
     def _require_worth(self, making: Making, size: int, missing: dict[bytes, int], received: int) -> None:
         """Raise unless bundles of ``size`` bytes, plus ``received`` bytes, are fewer than the bytes of the layers.
@@ -346,28 +254,28 @@ class Maker:
         """
         whole = sum(missing.values())
         if received + size >= whole:
-            raise _NoWayError("the layers are no more bytes")
+            raise NoWayError("the layers are no more bytes")
         speed = self._downloads.speed(making.place) or FAST
         own = self._speeds.get(making.place.host, SPEED)
         if self._options.prefer == "speed" and size / speed + whole / own >= whole / speed:
             self._speeds[making.place.host] = own + (SPEED - own) / 16  # else a slow rebuild would stop all later ones
-            raise _NoWayError("fetching the layers is faster")
+            raise NoWayError("fetching the layers is faster")
 
-    def _fetch(self, found: _Found, fetched: FetchedBundles) -> list[Spool]:
+    def _fetch(self, found: Way, fetched: FetchedBundles) -> list[Spool]:
         """Fetch the bundles of a chain; the cache counts their bytes as they arrive, as long as they are kept."""
         spools, left = [], MAX_MANIFEST
         for step in found.chain:
             try:
                 spools.append(fetched.get(step, left))
             except CacheFullError:
-                raise _NoWayError("the bundles do not fit into the cache") from None
+                raise NoWayError("the bundles do not fit into the cache") from None
             except DibError as error:
                 raise _UnfitError(step) from error
             left -= Header.decode(spools[-1].read_at(0, HEADER_SIZE)).size
         return spools
 
     def _build(
-        self, making: Making, found: _Found, fetched: list[Spool], named: ImageManifest, missing: dict[bytes, int]
+        self, making: Making, found: Way, fetched: list[Spool], named: ImageManifest, missing: dict[bytes, int]
     ) -> None:
         """Rebuild the missing layers of an image in a process of its own, and put them into the cache."""
         place, tmp = making.place, str(self._cache.folder / "tmp")
@@ -393,7 +301,7 @@ class Maker:
                     for layer in layers:
                         self._keep(place, layer)
             except CacheFullError:
-                raise _NoWayError("the rebuilt image does not fit into the cache") from None
+                raise NoWayError("the rebuilt image does not fit into the cache") from None
             except JobFailedError as error:
                 raise _UnfitError(found.chain[error.bundle], is_applied=error.is_applied) from error
         if not all(self._cache.has(place.key(digest)) for digest in missing):
@@ -412,15 +320,3 @@ class Maker:
                 new.keep(place.space)
         finally:
             new.close()
-
-
-def _covering(chain: Sequence[ChainStep], images: Iterable[LocalImage]) -> list[LocalImage]:
-    """Return a few images that together have the layers that a chain needs."""
-    needed = {digest for step in chain for digest in step.delta.told.needs}
-    having = [(needed.intersection(image.digests), image) for image in images]
-    found: list[LocalImage] = []
-    for has, image in sorted(having, key=lambda item: (-len(item[0]), item[1].manifest)):
-        if needed & has and len(found) < MAX_BASES:
-            found.append(image)
-            needed -= has
-    return found

@@ -1,0 +1,162 @@
+"""Plans of the mirror: the smallest chain of bundles from images that are here, and that a client may read."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Final, NamedTuple
+
+from dibundle.sharing.fetching import FetchedBundles
+from dibundle.sharing.mirror.bases import Bases, LocalImage
+from dibundle.sharing.mirror.options import UpstreamPlace
+from dibundle.sharing.mirror.upstream import Upstreams
+from dibundle.sharing.ways import MOST_IMAGES, ChainStep, cheapest
+from dibundle.sources.registry.listing import Delta
+
+MAX_BASES: Final = 8  # maximum images to open as bases
+MAX_CHAINS: Final = 8  # maximum chains to try whose bases the client may not read
+MAX_SECONDS: Final = 0.5  # maximum CPU time for the plans of an image: it slows down all clients
+ASKING: Final = 8  # requests to upstream at once for blobs of a base
+
+
+class NoWayError(Exception):
+    """There is no delta; the text is the reason."""
+
+
+class Goal:
+    """The image that is wanted, and what its plans have found: the images that bundles can build on.
+
+    ``only_signed``: bundles must be listed as signed. ``seconds``: CPU time of its plans.
+    """
+
+    def __init__(self, place: UpstreamPlace, manifest: bytes, *, only_signed: bool) -> None:
+        self.place, self.manifest, self.only_signed = place, manifest, only_signed
+        self.images: dict[bytes, LocalImage] = {}
+        self.seconds = 0.0
+        self._digests: frozenset[bytes] | None = None
+
+    @property
+    def digests(self) -> frozenset[bytes]:
+        """Digests of all layers, collected once: there may be a hundred thousand."""
+        if self._digests is None:
+            self._digests = frozenset().union(*(image.digests for image in self.images.values()))
+        return self._digests
+
+    def forget(self, images: Iterable[LocalImage]) -> None:
+        """Drop images."""
+        for image in images:
+            del self.images[image.manifest]
+        self._digests = None
+
+
+class Way(NamedTuple):
+    """A chain of bundles, and its base images."""
+
+    chain: tuple[ChainStep, ...]
+    bases: list[LocalImage]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the bundles."""
+        return sum(step.delta.told.size for step in self.chain)
+
+
+class Planner:
+    """Planner of chains; one plan at a time is computed, so that clients do not wait for Python. Thread-safe."""
+
+    def __init__(self, bases: Bases, upstreams: Upstreams) -> None:
+        self._bases, self._upstreams = bases, upstreams
+        self._computing = threading.Lock()
+
+    def way(self, goal: Goal, fetched: FetchedBundles, require_time: Callable[[], object]) -> Way:
+        """Return the chain with the fewest bytes from local images that the client may read.
+
+        The images are looked up at the first call for a goal; others follow when a bundle was refused. ``require_time``
+        raises when the time is over. Raises :class:`NoWayError` if there is no chain.
+        """
+        if fetched.has_failed:
+            raise NoWayError("no bundle could be applied")
+        begun = time.thread_time() - goal.seconds
+
+        def check() -> None:
+            require_time()
+            goal.seconds = time.thread_time() - begun
+            if goal.seconds > MAX_SECONDS:
+                raise NoWayError("planning takes too long")
+
+        def deltas_to(image: bytes) -> list[Delta]:
+            check()
+            with self._apart():
+                listed = fetched.listing.deltas_to(image)
+            found = (delta for delta in listed if delta.told.is_signed or not goal.only_signed)
+            return [delta for delta in found if delta.manifest not in fetched.refused]
+
+        with self._computing:
+            if not deltas_to(goal.manifest):
+                raise NoWayError("no bundle of this image is listed")
+            if not goal.images:
+                for image in self._bases.cached(goal.place):
+                    goal.images[image.manifest] = image
+                    check()
+                self._look_at_bases(goal, deltas_to)
+            for _ in range(MAX_CHAINS):
+                chain = cheapest(goal.manifest, goal.digests, deltas_to)
+                if chain is None:
+                    raise NoWayError("no base of a bundle is in the cache")
+                bases = _covering(chain, goal.images.values())
+                check()
+                with self._apart():
+                    secret = [image for image in bases if not self._may_read(goal.place, image)]
+                if not secret:
+                    return Way(chain, bases)
+                goal.forget(secret)
+        raise NoWayError("the client may not read what bundles build on")
+
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        """Let another plan be computed, while this one waits for a registry."""
+        self._computing.release()
+        try:
+            yield
+        finally:
+            self._computing.acquire()
+
+    def _may_read(self, place: UpstreamPlace, image: LocalImage) -> bool:
+        """Whether upstream lets the client read all blobs of a base, in the repository of the pull.
+
+        Without this check, a bundle that is pushed to one repository could disclose content of another.
+        """
+        ask = partial(self._upstreams.refusal, place, "blobs")
+        blobs = {image.named.config, *(digest for digest, _ in image.named.layers)}
+        with ThreadPoolExecutor(ASKING, "base") as pool:
+            answers = pool.map(ask, blobs)
+            return all(answer is None for answer in answers)
+
+    def _look_at_bases(self, goal: Goal, deltas_to: Callable[[bytes], Sequence[Delta]]) -> None:
+        """Add the images that are listed as bases of bundles, if they are complete."""
+        waiting, asked = [goal.manifest], {goal.manifest}
+        for image in waiting:  # the list grows during the loop
+            for delta in deltas_to(image):
+                for base in sorted(delta.bases - asked):
+                    asked.add(base)
+                    found = goal.images.get(base) or self._bases.find(goal.place, base)
+                    if found:
+                        goal.images[base] = found
+                    elif len(asked) < MOST_IMAGES:
+                        waiting.append(base)
+
+
+def _covering(chain: Sequence[ChainStep], images: Iterable[LocalImage]) -> list[LocalImage]:
+    """Return a few images that together have the layers that a chain needs."""
+    needed = {digest for step in chain for digest in step.delta.told.needs}
+    having = [(needed.intersection(image.digests), image) for image in images]
+    found: list[LocalImage] = []
+    for has, image in sorted(having, key=lambda item: (-len(item[0]), item[1].manifest)):
+        if needed & has and len(found) < MAX_BASES:
+            found.append(image)
+            needed -= has
+    return found
