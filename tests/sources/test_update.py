@@ -344,6 +344,7 @@ OCI = "application/vnd.oci.image.manifest.v1+json"
 ODD = {
     "an artifact manifest": ("application/vnd.oci.artifact.manifest.v1+json", b"{}"),
     "no JSON": ("application/vnd.oci.image.index.v1+json", b'{"x":1e999}'),
+    "many values": (OCI, b'{"x":[' + b"{}," * 140_000 + b"{}]}"),
     "large": (OCI, b'{"x":"' + b"x" * (5 << 20) + b'"}'),
 }
 

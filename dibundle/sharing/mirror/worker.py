@@ -138,7 +138,10 @@ class _Reader:
             if len(self._rest) > 2 * _LINE:
                 raise JobFailedError("the process writes no line")
         line, _, self._rest = self._rest.partition(b"\n")
-        said: dict[str, Any] = json.loads(line)
+        try:
+            said: dict[str, Any] = json.loads(line)
+        except ValueError:
+            raise JobFailedError("the process writes no JSON") from None
         return said
 
     def pieces(self, size: int) -> Iterator[bytes]:

@@ -1,0 +1,153 @@
+"""Processes that rebuild layers: they end with their time, their space and their mirror."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dibundle.codecs.excess import Excess
+from dibundle.errors import BundleError
+from dibundle.sharing.mirror import making, worker
+from dibundle.sharing.mirror.cache import CacheFullError
+from dibundle.sharing.mirror.options import MirrorOptions
+from dibundle.sharing.mirror.worker import Job, JobFailedError
+from dibundle.sources.access import Access
+from tests.mirror.conftest import mirroring, with_options
+from tests.sources.server import Registry
+
+SAYS = "import sys, time; sys.stdin.buffer.read(10); print('{line}', flush=True); time.sleep(60)"
+
+
+def a_job(tmp: Path) -> Job:
+    return Job((), (), b"", {}, 0, (), None, True, str(tmp))
+
+
+def children() -> list[str]:
+    return [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+
+
+def ended(job: Job, left: Callable[[], float], taken: Callable[[int], object] = lambda size: None) -> float:
+    """Run a job to its end, after which its process is gone; return the seconds that it took."""
+    begun, before = time.monotonic(), children()
+    try:
+        for layer in worker.run(job, left, taken):
+            for _ in layer.pieces:
+                pass
+    finally:
+        assert children() == before
+    return time.monotonic() - begun
+
+
+class OverError(Exception):
+    """There is no time left."""
+
+
+def test_a_process_ends_with_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_START", SAYS.format(line='{"taken": 0}'))
+    end = time.monotonic() + 0.5
+
+    def left() -> float:
+        if time.monotonic() > end:
+            raise OverError
+        return end - time.monotonic()
+
+    with pytest.raises(OverError):
+        ended(a_job(tmp_path), left)
+    assert time.monotonic() < end + 5
+
+
+def test_a_process_ends_when_its_files_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_START", SAYS.format(line='{"taken": 5000000}'))
+
+    def taken(size: int) -> None:
+        assert size == 5_000_000
+        raise CacheFullError
+
+    with pytest.raises(CacheFullError):
+        ended(a_job(tmp_path), lambda: 20.0, taken)
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [("", "ended early"), ("print(1.5, 2)", "no JSON"), ("while True: print(end='x' * 4096)", "no line")],
+)
+def test_a_process_that_fails_is_a_job_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, text: str
+) -> None:
+    monkeypatch.setattr(worker, "_START", code)
+    with pytest.raises(JobFailedError, match=text):
+        ended(a_job(tmp_path), lambda: 20.0)
+
+
+def test_a_process_ends_with_the_mirror() -> None:
+    code = "import threading, time; from dibundle.sharing.mirror.worker import _end_with_mirror as end; "
+    code += "threading.Thread(target=end).start(); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as process:
+        assert process.stdin
+        process.stdin.close()
+        assert process.wait(20) == 1
+
+
+def test_a_process_has_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = "bytearray(worker.MAX_MEMORY)"
+    code = "import sys; sys.path[:] = sys.argv[1:]; from dibundle.sharing.mirror import worker; "
+    monkeypatch.setattr(worker, "_START", f"{code}worker._work = lambda job, writer: {more}; worker.main()")
+    with pytest.raises(JobFailedError, match="MemoryError"):
+        ended(a_job(tmp_path), lambda: 20.0)
+
+
+def test_one_registry_does_not_have_all_turns(
+    options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its two images take their time; an image of another registry does not wait for them."""
+    run = worker.run
+
+    def slow(job: Job, left: Callable[[], float], taken: Callable[[int], object]) -> object:
+        if not job.names[0].startswith(stocked.host.replace("127.0.0.1", "localhost")):
+            return run(job, left, taken)
+        time.sleep(3)
+        raise JobFailedError("slow")
+
+    monkeypatch.setattr(making, "run", slow)
+    other = stocked.host.replace("127.0.0.1", "localhost")
+    upstreams = {"site": stocked.host, "slow": other}
+    with mirroring(with_options(options, upstreams=upstreams), access) as mirror:
+        for prefix in ("slow/", "site/"):
+            mirror.client.prefix = prefix
+            mirror.client.pull("v1")
+        mirror.client.prefix = "slow/"
+        for tag in ("v2", "v3"):
+            assert mirror.client.manifest(tag).status == 200
+        mirror.client.prefix = "site/"
+        begun = time.monotonic()
+        mirror.client.pull("v2")
+        assert time.monotonic() - begun < 2
+        assert any(line["way"] == "delta" for line in mirror.lines)
+
+
+def test_decoding_that_nobody_needs_ends() -> None:
+    excess = Excess()
+    excess.require()
+    excess.end()
+    with pytest.raises(BundleError):
+        excess.require()
+
+
+def test_the_process_inherits_only_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inherited = os.open(tmp_path, os.O_RDONLY)
+    os.set_inheritable(inherited, True)
+    said = "{'failed': ' '.join(os.listdir('/proc/self/fd')), 'bundle': 0, 'applied': 0}"
+    code = f"import json, os; print(json.dumps({said}))"
+    monkeypatch.setattr(worker, "_START", code)
+    try:
+        with pytest.raises(JobFailedError) as found:
+            ended(a_job(tmp_path), lambda: 20.0)
+    finally:
+        os.close(inherited)
+    assert {int(fd) for fd in str(found.value).split()} <= {0, 1, 2, 3}
