@@ -110,12 +110,12 @@ class Judge:
         return found
 
     def _read_members(self) -> None:
-        folded = set()
+        spelled: dict[str, str] = {}
         for member in members(self._source):
             key = member.name.casefold()
-            if key in folded:
+            if key in spelled:
                 raise ArchiveError(messages.PROFILE_NAME_TWICE, name=member.name)
-            folded.add(key)
+            spelled[key] = member.name
             self._members[member.name] = member
         for name, member in self._members.items():
             if member.kind in (HARD_LINK, LINK) and not self._leads_to_a_file(member):
@@ -127,7 +127,7 @@ class Judge:
                 above = above.rpartition("/")[0]
                 if above in self._members and self._members[above].kind != FOLDER:
                     raise ArchiveError(messages.PROFILE_BENEATH_NO_FOLDER, name=name, above=above)
-                if above not in self._members and above.casefold() in folded:
+                if spelled.setdefault(above.casefold(), above) != above:
                     raise ArchiveError(messages.PROFILE_FOLDER_SPELLINGS, name=name)
                 if above.lower() in _DOCUMENTS and above not in _DOCUMENTS:
                     raise ArchiveError(messages.PROFILE_DOCUMENT_SPELLING, name=name)
@@ -337,9 +337,9 @@ def names_of(descriptor: Descriptor) -> tuple[str, ...]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether two platforms may be confused: os and architecture are the same, or one of them is not given."""
-    first, second = one.split("/"), other.split("/")
-    return len(first) < 2 or len(second) < 2 or first[:2] == second[:2]
+    """Whether two platforms may be confused: os and architecture are the same, or one of the four is not given."""
+    first, second = one.split("/")[:2], other.split("/")[:2]
+    return not (all(first) and all(second) and len(first) == len(second) == 2) or first == second
 
 
 def layer_compression(head: bytes) -> str | None:

@@ -18,9 +18,11 @@ from decoder.full.known import check_encoders
 from decoder.profile import judge
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from decoder.core.manifest import Bundle
 
-USAGE = "usage: decoder [--target NAME] [--expect sha256:HEX] [BASE...] BUNDLE > OUT"
+USAGE = "usage: decoder [--target NAME] [--expect sha256:HEX]... [BASE...] BUNDLE > OUT"
 
 
 def split_arguments(paths: list[Path]) -> tuple[Path, list[Path]]:
@@ -42,7 +44,7 @@ def choose(bundle: Bundle, name: str | None) -> int:
     return named[0]
 
 
-def decode(paths: list[Path], out: IO[bytes], name: str | None = None, expected: str | None = None) -> None:
+def decode(paths: list[Path], out: IO[bytes], name: str | None = None, expected: Collection[str] = ()) -> None:
     """Rebuild a target of a bundle; one that is expected, or named by a digest, is judged before it is put out (10)."""
     named = name[7:] if name and re.fullmatch("sha256:[0-9a-f]{64}", name) else None
     if not expected and not named:
@@ -54,7 +56,7 @@ def decode(paths: list[Path], out: IO[bytes], name: str | None = None, expected:
         if expected:
             judge(Path(file.name), expected)
         if named:
-            judge(Path(file.name), named, alone=False)
+            judge(Path(file.name), [named], alone=False)
         file.seek(0)
         while piece := file.read(MiB):
             out.write(piece)
@@ -113,15 +115,17 @@ def main() -> int:
     """Run the command."""
     try:
         arguments = sys.argv[1:]
-        options: dict[str, str] = {}
+        name, expected = None, []
         while arguments[:1] in (["--target"], ["--expect"]):
             need(len(arguments) > 2, USAGE, 2)
-            options[arguments[0]] = arguments[1]
+            if arguments[0] == "--target":
+                name = arguments[1]
+            else:
+                need(re.fullmatch("sha256:[0-9a-f]{64}", arguments[1]), USAGE, 2)
+                expected.append(arguments[1][7:])
             del arguments[:2]
-        expected = options.get("--expect")
-        need(expected is None or re.fullmatch("sha256:[0-9a-f]{64}", expected), USAGE, 2)
         paths = [Path(argument) for argument in arguments]
-        decode(paths, sys.stdout.buffer, options.get("--target"), expected and expected[7:])
+        decode(paths, sys.stdout.buffer, name, expected)
     except Refused as error:
         sys.stderr.write(f"{error}\n")
         return error.code

@@ -130,13 +130,14 @@ class Expected(Good):
         return self.wanted
 
 
-def refused(name: str, out: bytes, *rules: str, expect: bytes | None = None) -> None:
+def refused(name: str, out: bytes, *rules: str, expect: bytes | tuple[bytes, ...] | None = None) -> None:
     """Note an archive that is refused."""
 
     def change(bundle: Bundle) -> None:
         bundle.frames, bundle.targets = made(out).frames, made(out).targets
 
-    arguments = ["--expect", f"sha256:{(expect or sha256(ID)).hex()}"]
+    expected = expect if isinstance(expect, tuple) else (expect or sha256(ID),)
+    arguments = [word for item in expected for word in ("--expect", f"sha256:{item.hex()}")]
     bad(f"unexpected-{name}", "expected-docker-archive", *rules, code=8, base="", arguments=arguments)(change)
 
 
@@ -310,13 +311,19 @@ refused(
 refused("platform-of-another", nested({**LEAD, "platform": ARM}), "P20")
 refused("layer-of-another", docker(l=OTHER) + END, "P21")
 refused("layer-in-xz", docker(l=b"\xfd7zXZ\0" + bytes(100)) + END, "P21")
-refused("two-readings", oci(index(LEAD)) + archive({"c": config(OTHER), "l": OTHER}, ["l"], "c"), "P22", "S8")
+refused(
+    "two-readings",
+    oci(index(LEAD)) + archive({"c": config(OTHER), "l": OTHER}, ["l"], "c"),
+    "P22",
+    expect=(sha256(ID), sha256(config(OTHER))),
+)
 refused(
     "name-of-two",
     b"".join(member(name, data) for name, data in (("c", ID), ("l", OWN), ("d", config())))
     + member("manifest.json", to_json([ENTRY, {**ENTRY, "Config": "d", "Layers": []}]))
     + END,
     "P23",
+    expect=(sha256(ID), sha256(config())),
 )
 for _number, _name in enumerate(("docker.io/library/NAME", "index.docker.io/NAME:latest", "localhost/NAME")):
     refused(
@@ -333,6 +340,7 @@ for _number, _name in enumerate(("docker.io/library/NAME", "index.docker.io/NAME
         )
         + END,
         "P23",
+        expect=(sha256(ID), sha256(config())),
     )
 refused("annotations-of-a-manifest", oci(index(blob(ACTED_ON, "manifest.v1+json")), ACTED_ON) + END, "P24")
 refused(

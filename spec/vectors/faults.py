@@ -300,7 +300,7 @@ bad("too-many-frames", "empty-target", "M30")(
         )
     )
 )
-bad("range-of-no-object", "zstd-prefix", "frames.source object", "M29")(frame(spans=[(2, 0, 0)]))
+bad("range-of-no-object", "zstd-prefix", "frames.source object", "M29")(frame(spans=[(2, 0, 1)]))
 bad("range-beyond-its-object", "zstd-prefix", "frames.source length", "M29")(frame(spans=[(0, 1, 3000)]))
 bad("empty-range-beyond-its-object", "zstd-prefix", "frames.source offset", "M29")(
     frame(spans=[(0, 0, 3000), (0, 3001, 0)])

@@ -267,7 +267,7 @@ def _steps() -> Bundle:
     count = MIB + 1
     rows = [b"", b"", b"\1" * count, bytes(count), b"\3" * count]
     packed = [zframe(row) if row else b"" for row in rows]
-    payload = b"\1\x08" + numbers(0, 0, count)
+    payload = b"\1\0\x08" + numbers(0, 0, count)
     for row, data in zip(rows, packed, strict=True):
         payload += (b"\1" if row else b"\0") + numbers(len(data), len(row))
     payload += b"".join(packed) + cover([(0, 3000, 0)], bytes(3000), b"")
@@ -281,6 +281,16 @@ def _unpack_cost() -> Bundle:
     out = deflated(bytes(size), 7, 9)
     bundle = through(6, unpacked([], packing((size, 121, 0, [])), zframe(bytes(size)), codec=1), b"", out)
     bundle.reencoders = [121]
+    return bundle
+
+
+@bad("unpack-packing-too-large", "unpack-without-a-source", "unpack.table", "M121")
+@instead
+def _unpack_size() -> Bundle:
+    size = 64 * MIB + 1
+    table = packing((size, 22, 0, []))
+    bundle = through(6, unpacked([], table, zframe(bytes(size)), codec=1), b"", deflated(bytes(2 * MIB), 1, 0))
+    bundle.reencoders = [22]
     return bundle
 
 
@@ -457,11 +467,10 @@ def _prefixed(payload: bytes, row: bytes) -> bytes:
 @bad("relink-packer-5", "relink-raw", "relink.5 stream headers", "M99", base="base")
 @instead
 def _relink_packer() -> Bundle:
-    row = numbers(0, 3000, signed(0x400000), 0, 0)
-    payload = relinked(
-        [(0, 3000, 0x400000, 0, 0)], [(0, 3000, 0x400000)], [(1, 0, 3)], cover([(0, 3000, 0)], bytes(3000), b"")
-    )
-    return through(5, _prefixed(payload, row), CODE, CODE)
+    regions, inner = [(0, 3000, 0x400000, 0, 0)], cover([(0, 3000, 0)], bytes(3000), b"")
+    length = len(relinked(regions, [], [], inner)) - len(relinked([], [], [], inner))
+    payload = relinked(regions, [(0, 3000, 0x400000)], [(1, 0, 3)], inner, heads={0: (5, length, length)})
+    return through(5, payload, CODE, CODE)
 
 
 @bad("cover-sparse-with-packer-5", "cover-sparse", "packer.sparse", "M98")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import zlib
 
 from bundles import Bundle, Frame, Program, number, numbers, sha256, signed, zframe
@@ -205,8 +206,9 @@ def cover_with_zstd_and_lzma2() -> Bundle:
 
 
 def lzma2(data: bytes) -> bytes:
-    """Return LZMA2 of uncompressed chunks."""
-    return b"\1" + (len(data) - 1).to_bytes(2, "big") + data + b"\0"
+    """Return LZMA2: chunks of LZMA, or uncompressed ones if these are smaller."""
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": max(4096, len(data)), "lc": 1, "lp": 2, "pb": 1}]
+    return lzma.compress(data, lzma.FORMAT_RAW, filters=filters)
 
 
 def modelled(bits: int) -> bytes:

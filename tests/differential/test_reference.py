@@ -14,7 +14,7 @@ ALL = list(cases())
 def verdict(case: Case, path: Path) -> bool:
     path.write_bytes(case.archive)
     try:
-        decoder().judge(path, case.good.hex())
+        decoder().judge(path, [case.good.hex()])
     except decoder().Refused as error:
         return bool(error.code != 8)
     return True

@@ -168,7 +168,7 @@ class Klauspost(Blocks):
         if at + length >= self.limit or (self.level == 5 and length >= 30):
             return at, candidate, length
         start, entries = at, self.far.get(self.long_hash(at + length), NOWHERE)
-        for entry in entries[: 2 if self.level == 6 else 1]:
+        for entry in entries[: 2 if self.level == 6 else 1]:  # the same entries, though length grows
             place, other = start + self.align, entry - length + self.align
             if place - other >= 32768:
                 break
