@@ -95,8 +95,8 @@ class Comparison:
     def mutate(self, number: int) -> None:
         """Compare all decoders on one mutation."""
         vector = self._chance.choice(self._vectors)
-        given, paths = options([*vector["arguments"], *vector["bases"], vector["bundle"]])
-        name, bases = given.get("--target"), [FOLDER / path for path in paths[:-1]]
+        name, _, paths = options([*vector["arguments"], *vector["bases"], vector["bundle"]])
+        bases = [FOLDER / path for path in paths[:-1]]
         whole = (FOLDER / vector["bundle"]).read_bytes()
         data = Open.of(whole).mutated(self._chance, flipped).encode()
         if name is None:
