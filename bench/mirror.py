@@ -134,9 +134,9 @@ class Mirror:
 
     @property
     def cpu(self) -> float:
-        """Seconds of CPU so far."""
+        """Seconds of CPU so far, with those of processes that have ended."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
     def __enter__(self) -> Mirror:
         return self

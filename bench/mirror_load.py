@@ -17,9 +17,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -105,6 +107,27 @@ def memory(pid: int) -> dict[str, int]:
     return {"now": int(status["VmRSS"].split()[0]), "peak": int(status["VmHWM"].split()[0]), "files": files}
 
 
+class Peak(threading.Thread):
+    """Watches the resident memory of a process and its children together, ten times a second."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._pid, self.most = pid, 0
+
+    def run(self) -> None:
+        """Watch until the process ends."""
+        with suppress(OSError):
+            while True:
+                tasks = Path(f"/proc/{self._pid}/task").iterdir()
+                children = {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+                total = memory(self._pid)["now"]
+                for pid in children:
+                    with suppress(OSError, KeyError):
+                        total += memory(pid)["now"]
+                self.most = max(self.most, total)
+                time.sleep(0.1)
+
+
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -120,6 +143,8 @@ def main() -> None:
         registry.blobs["app0", "sha256:" + hashlib.sha256(large).hexdigest()] = large
         with Mirror(registry.host, folder, "--prefer", "bytes") as mirror:
             port, pid = int(mirror.host.rpartition(":")[2]), mirror.process.pid
+            peak = Peak(pid)
+            peak.start()
             workers = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
             for version in (1, 2):
                 registry.asked.clear()
@@ -135,7 +160,7 @@ def main() -> None:
                 if wrong or again:
                     raise SystemExit(f"{Counter(wrong)} {again}")
             made = Counter(line.get("way") for line in mirror.lines)
-            print(f"ways of pulls: {dict(made)}")
+            print(f"ways of pulls: {dict(made)}; the mirror and its processes had {peak.most} kB at most")
             path = "/v2/site/app0/blobs/sha256:" + hashlib.sha256(large).hexdigest()
             for what in ("from upstream", "from the cache", "from the cache"):
                 count, taken = workers.submit(read, port, path).result()
