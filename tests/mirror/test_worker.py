@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -60,6 +61,19 @@ def test_a_process_ends_with_its_time(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(OverError):
         ended(a_job(tmp_path), left)
     assert time.monotonic() < end + 5
+
+
+def test_descriptors_may_be_high(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_START", SAYS.format(line="{}"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    many = [os.open(tmp_path, os.O_RDONLY) for _ in range(1100)]
+    try:
+        ended(a_job(tmp_path), lambda: 20.0)
+    finally:
+        for fd in many:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_process_ends_when_its_files_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,6 +130,8 @@ class _Reader:
     def __init__(self, fd: int, left: Callable[[], float]) -> None:
         self._fd, self._left = fd, left
         self._rest = bytearray()
+        self._poll = select.poll()  # select() takes no descriptor from 1,024 on
+        self._poll.register(fd, select.POLLIN)
 
     def line(self) -> dict[str, Any]:
         """Return the next line."""
@@ -155,7 +157,7 @@ class _Reader:
             yield piece
 
     def _more(self, most: int) -> None:
-        while not select.select([self._fd], [], [], min(1.0, self._left()))[0]:
+        while not self._poll.poll(1000 * min(1.0, self._left())):
             pass
         found = os.read(self._fd, most)
         if not found:  # killed, by the kernel or a limit
