@@ -41,7 +41,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Damage:
-    """A damage to a bundle: a cut before ``place``, or a flip of ``bit`` in the byte at ``place``; ``region`` is the part's name."""
+    """A damage to a bundle: a cut before ``place``, or a flip of ``bit`` in the byte there, in the part ``region``."""
 
     kind: Literal["cut", "flip"]
     region: str
@@ -207,7 +207,7 @@ def _print_codes(name: str, trials: Trials, size: int) -> None:
 def _into_loaders(
     trials: Trials, bundle: bytes, cases: list[Damage], count: int, seed: int, other: Path, path: Path
 ) -> list[str]:
-    """Pipe every case into one store, and ``count`` into each other store; then pipe the empty output of a wrong base."""
+    """Pipe every case into one store, ``count`` into each other store, and then the empty output of a wrong base."""
     failures: list[str] = []
     for kind in engines.LOADERS:
         chosen = cases if kind == "classic" else random.Random(seed).sample(cases, count)

@@ -1,11 +1,11 @@
-"""Decoders compared on mutated vectors: all decoders must agree: the same bytes, or a refusal.
+"""Decoders compared on mutated vectors: each must give the same bytes as the others, or refuse as well.
 
     python -m tests.decoders COUNT SEED [COMMAND...]
 
-Changes lie behind the digests of frames and manifest. Where dib makes any output of a mutation, the digests of the
-output are made to fit, so that only what a bundle means is left to go by. ``COMMAND`` is another decoder beside dib
-and the reference decoder; it is run as the vectors' runner does. Prints each difference, then how many mutations were
-taken and refused. Exit code 1 if there was a difference.
+Digests of frames and manifest are corrected after the changes. If dib rebuilds any output from a mutation, the output's
+digests are corrected too, so that decoders can only go by the meaning of a bundle. ``COMMAND`` is another decoder
+beside dib and the reference decoder; it is run as the vectors' runner does. Prints each difference, then the numbers
+of accepted and refused mutations. The exit code is 1 if there was a difference.
 """
 
 from __future__ import annotations

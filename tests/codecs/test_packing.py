@@ -1,4 +1,4 @@
-"""Recompression recipes: the same bytes are rebuilt, invalid recipes refused, and parallel pgzip gives serial pgzip's bytes."""
+"""Recompression recipes: exact bytes, refused invalid recipes, and the same bytes from parallel and serial pgzip."""
 
 import gzip
 import random

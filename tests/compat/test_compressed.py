@@ -45,7 +45,7 @@ def source(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[So
 
 @pytest.fixture(scope="module")
 def saves(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three versions, as VERSION-gzip.tar (saved from containerd's store after a pull) and VERSION-raw.tar (by podman)."""
+    """Save three versions, as VERSION-gzip.tar (containerd's store, after a pull) and VERSION-raw.tar (podman)."""
     folder = tmp_path_factory.mktemp("saves")
     with engines.registry() as address:
         with engines.docker("classic") as classic:

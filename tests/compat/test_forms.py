@@ -109,7 +109,7 @@ def test_a_thin_archive_has_what_lies_on_another_layer_than_in_the_base(grown: P
 
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
-    """Return a folder with base.tar as saved by an engine, and with out.dib, created from a registry's compressed layers."""
+    """Return a folder with base.tar in an engine's form, and out.dib, created from a registry's compressed layers."""
     layers = [build_layer([file(f"{number}/data", noise(number, 40_000))]) for number in range(2)]
     for release, name in ((1, "old"), (2, "new")):
         image = TestImage(layers[:release], [f"example.com/grown:{release}"])
@@ -168,7 +168,7 @@ def test_engines_load_canonical_and_thin_archives(folder: Path, tmp_path: Path, 
 
 
 def _whole_base(old: Path, tmp_path: Path) -> Path:
-    """Return a bundle that rebuilds the base from itself, so that apply can write the base in the form that all engines load."""
+    """Return a bundle that rebuilds the base from itself: apply can then write the base in a form for all engines."""
     bundle = tmp_path / "base.dib"
     if not bundle.exists():
         succeed("create", old, old, bundle)
