@@ -1,6 +1,6 @@
 """Faults planted in the decoder, one at a time, and the test that catches each: python -m tests.planted [NUMBER...].
 
-Each fault is put into a copy of the package. On the copy, first the vectors run, then the fuzz corpora, then other tests.
+Each fault is put into a copy of the package, on which first the vectors run, then the fuzz corpora, then other tests.
 It prints a table in Markdown (tests/planted.md holds one); exit code 1 if any fault was not caught.
 """
 

@@ -48,7 +48,7 @@ def image(name: str) -> bytes:
 
 
 def inspect(name: str, form: str) -> str:
-    """Print an engine's description of an image."""
+    """Return an engine's description of an image."""
     entry, config, _ = parts(image(name))
     told = {"Id": Path(entry["Config"]).name.removesuffix(".json"), "RootFS": {"Layers": config["rootfs"]["diff_ids"]}}
     return "1000000" if form else json.dumps([told])
@@ -63,7 +63,7 @@ def manifest_digest(data: bytes) -> str:
 
 
 def option(arguments: list[str], *names: str) -> str:
-    """Remove an option with its value from the arguments; return the value, or None."""
+    """Remove an option with its value from the arguments; return the value, or ""."""
     for name in names:
         if name in arguments:
             at = arguments.index(name)

@@ -384,7 +384,7 @@ def test_secrets_are_not_shown():
 
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf"), 1e300, 1e10, 0, -1])
 def test_times_that_are_no_limit_are_refused(dib, files, seconds):
-    """Timeouts that are not a limit are refused: NaN turned the limit off, and timers do not accept the other values."""
+    """Timeouts that are not a limit are refused: NaN turned the limit off, and timers refuse the other values."""
     for name in ("max_time", "timeout"):
         with pytest.raises(UsageError, match=name):
             RegistrySettings(**{name: seconds})

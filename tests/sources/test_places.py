@@ -1,4 +1,4 @@
-"""Addresses that a registry may send dib to, and the data that dib sends there: redirects, uploads, referrers, tokens."""
+"""Addresses that a registry may send dib to, and the data that dib sends: redirects, uploads, referrers, tokens."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_addresses_of_this_machine_are_not_asked(
 
 @pytest.mark.parametrize("later", [False, True])
 def test_names_that_resolve_to_such_addresses(elsewhere, registry, monkeypatch, later: bool) -> None:
-    """Names that resolve to private addresses are refused, even if a name's address changes before the connection is made."""
+    """Names that resolve to private addresses are refused, even if the address changes before the connection."""
     resolve = socket.getaddrinfo
 
     def lying(host: object, *arguments: object, **options: object) -> object:
@@ -421,7 +421,7 @@ def test_the_options(registry: Registry, tmp_path: Path) -> None:
 def test_a_list_of_large_texts_takes_little_memory(registry: Registry) -> None:
     """A list of large texts takes little memory.
 
-    A single non-Latin character makes Python use four bytes for each character. Entries keep their order, without the largest.
+    A single rare character makes Python use four bytes for each character. The kept entries keep their order.
     """
 
     def item(number: int) -> dict[str, object]:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.registry
 
 @pytest.fixture
 def served(files: Files) -> Iterator[tuple[str, Path]]:
-    """Return the repository and configuration of a registry that allows deletion, with three images and three bundles."""
+    """Return repository and configuration of a registry that allows deletion, with three images and bundles."""
     with engines.registry_with_config(deletes=True) as (host, config):
         name = f"docker://{host}/{REPOSITORY}"
         stock(name, files)

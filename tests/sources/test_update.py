@@ -153,7 +153,7 @@ def test_what_is_absent_is_passed_over(stocked, files, dib, tmp_path, monkeypatc
     assert blobs(out) == blobs(files.archive(2))
     out.unlink()
     (tmp_path / "half.tar").write_bytes(files.archive(1).read_bytes()[:5000])
-    assert dib(*update, "--base", files.archive(1), "--base", tmp_path / "half.tar").code == 4  # a damaged base is not absent
+    assert dib(*update, "--base", files.archive(1), "--base", tmp_path / "half.tar").code == 4  # not an absent base
     assert not out.exists()
 
 
@@ -194,7 +194,7 @@ def test_a_plain_pull_where_nothing_leads(stocked, files, dib, tmp_path):
         ended = dib("update", name(stocked, "v4"), *have, "-o", tmp_path / "out.tar")
         assert ended.code == 0, ended.err
         assert "the image itself" in ended.err
-        succeed("create", files.archive(1), tmp_path / "out.tar", tmp_path / "whole.dib")  # the archive can be used as usual
+        succeed("create", files.archive(1), tmp_path / "out.tar", tmp_path / "whole.dib")  # usable as any archive
 
 
 @pytest.mark.parametrize("index", [False, True], ids=["image", "index"])
@@ -586,7 +586,7 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
 
 
 def test_layers_of_a_parcel_are_decompressed_within_a_ratio(stocked, files, dib, tmp_path):
-    """Layers of a wrapped bundle are decompressed within a ratio, as in apply: any user who may push chooses the layers."""
+    """Layers of a wrapped bundle are decompressed within a ratio, as in apply: all users who push choose layers."""
     zeros = TestImage([build_layer([file("zeros", bytes(120 << 20))])], ["example.com/app:0"])
     (tmp_path / "base.tar").write_bytes(docker_save([zeros], "oci", "gzip"))
     more = TestImage([*zeros.layers, build_layer([file("x", b"x")])], ["example.com/app:1"])
@@ -762,7 +762,7 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
 
 
 def give_another_config(registry: Registry, tag: str, bundle: str) -> None:
-    """Replace the image of a tag by an unsigned image of the same layers with another config, and list a bundle for it."""
+    """Replace a tag's image by an unsigned image with another config and the same layers, and list a bundle for it."""
     kind, body = registry.manifests[REPOSITORY, tag]
     manifest = json.loads(body)
     config = json.loads(registry.blobs[REPOSITORY, manifest["config"]["digest"]])
