@@ -358,7 +358,7 @@ def test_a_packing_of_an_absurd_size_is_refused(packed):
 
 
 def with_packing(packed, change):
-    """Return manifest and frames with changed parts in the first recompression recipe; its text frame keeps its size."""
+    """Return manifest and frames, with changed parts in the first recompression recipe; text frames keep their size."""
     manifest, frames = packed[3:]
     number = next(n for n, (frame, _) in enumerate(frames) if frame.stream == 0)
     frame, stored = frames[number]

@@ -142,7 +142,7 @@ def claimed_by_none(
 
 
 def is_made_by(manifest: Manifest, missing: Collection[int]) -> bool:
-    """Whether all targets of a bundle can be rebuilt if the ``missing`` objects are in no base."""
+    """Return whether all targets of a bundle can be rebuilt if the ``missing`` objects are in no base."""
     targets = range(len(manifest.targets))
     order = Order(manifest, missing)
     return not any(order.lacking(number) for number in targets)

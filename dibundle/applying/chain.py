@@ -156,7 +156,7 @@ class _Claims:
             self._missing[id(bundle)] = claimed_by_none(bundle.manifest, read, before, self._context)
 
     def serve(self, bundle: BundleReader, archives: Sequence[Archive]) -> bool:
-        """Whether all targets of a bundle can be rebuilt from the archives' contents, regardless of their claims."""
+        """Check whether the contents of archives, regardless of claims, suffice to rebuild all targets of a bundle."""
         return is_made_by(bundle.manifest, self.missing_contents(bundle.manifest, archives, self._context))
 
     def missing_contents(self, manifest: Manifest, archives: Sequence[Archive], context: Context) -> list[int]:
@@ -166,12 +166,12 @@ class _Claims:
         return missing_objects(manifest, real, context, self._digests)
 
     def lets(self, bundle: BundleReader) -> bool:
-        """Whether all targets of a bundle can be rebuilt, by the archives' claims."""
+        """Return whether, by the archives' claims, all targets of a bundle can be rebuilt."""
         return is_made_by(bundle.manifest, self._missing[id(bundle)])
 
 
 def _serves_any(manifest: Manifest, archives: Sequence[Archive], claims: _Claims, context: Context) -> bool:
-    """Whether at least one target can be rebuilt, by the archives' claims or, if these do not suffice, by content."""
+    """Return whether a target can be rebuilt, by the archives' claims or, if these do not suffice, by content."""
     for missing in (missing_objects, claims.missing_contents):
         # look for a target that needs no other target: without one, none can be rebuilt
         found = set(missing(manifest, archives, context))
@@ -185,7 +185,7 @@ def _all(manifest: Manifest) -> range:
 
 
 def _makes_for(bundle: BundleReader, other: BundleReader, links: Mapping[int, _Links]) -> bool:
-    """Whether ``other`` builds on content that ``bundle`` adds, by the metadata of both.
+    """Return whether ``other`` builds on content that ``bundle`` adds, by the metadata of both.
 
     If bundles rebuild base images of ``other``, image IDs decide; else layers do, which several images may share.
     """

@@ -180,7 +180,7 @@ class Loading:
             raise LoadError(messages.LOAD_THIN_WITHOUT_NAME, engine=self.engine, exit_code=6)
 
     def _is_expected(self, number: int) -> bool:
-        """Whether an image is expected; the archive's own digest does not count."""
+        """Return whether an image is expected; the archive's own digest does not count."""
         target = self.bundle.manifest.targets[number]
         return bool(self.options.expectation.without_archive(target.digest))
 

@@ -41,7 +41,7 @@ class AnyEncoder(Protocol):
 
 
 def is_frames(encoder: int) -> bool:
-    """Whether an encoder writes zstd frames."""
+    """Return whether an encoder writes zstd frames."""
     return encoder in frames.FAMILIES or encoder in libzstd.FAMILIES
 
 
@@ -80,7 +80,7 @@ def libraries_of(reencoders: Iterable[int]) -> list[str]:
 
 
 def fits(spare: AnyEncoder, encoder: int, level: int, parameter: int) -> bool:
-    """Whether a finished encoder can be reused."""
+    """Return whether a finished encoder can be reused."""
     if isinstance(spare, libzstd.LibraryEncoder):
         return (spare.encoder, spare.level, spare.parameter) == (encoder, level, parameter)
     return isinstance(spare, frames.FrameEncoder) and (spare.encoder, spare.level) == (encoder, level)

@@ -39,7 +39,7 @@ _OWN: Final = -1  # place of a stretch that lies in no archive
 
 
 def is_possible(manifest: Manifest) -> bool:
-    """Whether compact storage works for a bundle: it has one target, and rebuilds no compressed layers.
+    """Return whether compact storage works for a bundle: it has one target, and rebuilds no compressed layers.
 
     All bytes of a compressed layer would have to be stored.
     """

@@ -151,7 +151,7 @@ class _Outline:
         return prefix + b"/" + name if prefix else name
 
     def extension(self, block: bytes | None, content: bytes | None) -> bool:
-        """Whether a block is an extension header; if so, remember the path in its content."""
+        """Return whether a block is an extension header; if so, remember the path in its content."""
         if block is None or block[156] not in _EXTENSIONS:
             return False
         if content and block[156] == 0x4C:

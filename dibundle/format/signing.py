@@ -180,7 +180,7 @@ class Signers:
         return found
 
     def _is_revoked(self, key: bytes) -> bool:
-        """Whether a key is revoked; the verification that failed does not report the reason."""
+        """Return whether a key is revoked; the verification that failed does not report the reason."""
         if self.revoked is None:
             return False
         if base64.b64encode(key) in read_file(self.revoked).split():  # a list of public keys; -Q accepts only a KRL

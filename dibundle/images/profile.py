@@ -133,7 +133,7 @@ class Judge:
                     raise ArchiveError(messages.PROFILE_DOCUMENT_SPELLING, name=name)
 
     def _leads_to_a_file(self, member: PlainMember) -> bool:
-        """Whether a link leads to a file in the archive: others may lead out of what a program extracts.
+        """Return whether a link leads to a file in the archive: others may lead out of what a program extracts.
 
         ``..`` is accepted only at the beginning: after a name, it would not lead to that name's parent if the name is a
         link.
@@ -337,7 +337,7 @@ def names_of(descriptor: Descriptor) -> tuple[str, ...]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether two platforms may be confused: os and architecture are the same, or one of them is not given."""
+    """Return whether two platforms may be confused: os and architecture are the same, or one of them is not given."""
     first, second = one.split("/"), other.split("/")
     return len(first) < 2 or len(second) < 2 or first[:2] == second[:2]
 

@@ -175,7 +175,7 @@ def described(images: ImageArchive, image: Image) -> list[dict[str, object]]:
 
 
 def _belongs(blob: Blob) -> bool:
-    """Whether a blob is part of a layout: not documents that are written again, nor blobs that nothing refers to."""
+    """Return whether a blob is part of a layout: rewritten documents and unreferenced blobs are not."""
     return blob.kind in ("layer", "config") or blob.digest is not None
 
 

@@ -278,7 +278,7 @@ class _Update:
         )
 
     def _has_image(self) -> bool:
-        """Whether the engine already has the image under each of its names."""
+        """Return whether the engine already has the image under each of its names."""
         if self._engine not in TRANSPORTS or not self._made.names:  # containerd also has names of incomplete images
             return False
         if self._is_wrapped:

@@ -174,7 +174,7 @@ def _layers(engine: str) -> list[list[bytes]]:
 
 
 def _is_podman_alone() -> bool:
-    """Whether podman works, and docker has a client here but no daemon that answers it."""
+    """Return whether podman works, and docker has a client here but no daemon that answers it."""
     for command, wanted in ((("docker", "info"), False), (("podman", "info"), True)):
         try:
             told = subprocess.run(

@@ -124,7 +124,7 @@ class _MarksFunction(Protocol):
 
 
 def is_pgzip(encoder: int) -> bool:
-    """Whether an encoder's blocks can be encoded in parallel, with :func:`encode_frame`."""
+    """Return whether an encoder's blocks can be encoded in parallel, with :func:`encode_frame`."""
     return encoder in _PGZIP
 
 

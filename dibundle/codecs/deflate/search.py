@@ -168,7 +168,7 @@ class Search:
         real.forget(min((run.real_bit for run in self._runs), default=None))
 
     def _goes_on(self) -> bool:
-        """Whether there is content behind the first block."""
+        """Return whether there is content behind the first block."""
         marks = self._real.marks
         return len(marks) > 1 and marks[1].content < self._content
 
@@ -237,7 +237,7 @@ class _Real:
         return block_size if encoders.DICTIONARY < block_size <= encoders.FRAME_LIMIT else 0
 
     def is_too_much(self) -> bool:
-        """Whether more data waits than useful blocks would leave: there may be endless empty blocks."""
+        """Return whether more data waits than useful blocks would leave: there may be endless empty blocks."""
         return len(self.data) > _WAITING or len(self.marks) > _WAITING // 512
 
     def forget(self, bit: int | None) -> None:
@@ -312,11 +312,11 @@ class _Run:
             self._edit(real, self._end, real.limit)
 
     def differs_at_once(self, real: _Real) -> bool:
-        """Whether the body already differs in its first block."""
+        """Return whether the body already differs in its first block."""
         return self.difference is not None and (self.difference < real.first_block or not real.first_block)
 
     def is_hopeless(self, real: _Real) -> bool:
-        """Whether the body differs in its first block, or in too much of the data so far."""
+        """Return whether the body differs in its first block, or in too much of the data so far."""
         if self.difference is None:
             return False
         if self.differs_at_once(real):

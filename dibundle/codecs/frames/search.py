@@ -199,7 +199,7 @@ class FrameSearch:
 
 
 def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, start: int, most: int) -> bool:
-    """Whether libzstd gives the beginning of a frame, up to ``most`` bytes of content, except for its last blocks."""
+    """Return whether libzstd gives a frame's beginning, up to ``most`` bytes of content, except its last blocks."""
     encoder = candidate.open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)
     size, made, is_whole = 0, 0, True
@@ -218,14 +218,14 @@ def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, sta
 
 
 def _may_be_slow(candidate: FrameCandidate, layout: Layout, probe: _Probe) -> bool:
-    """Whether a slow level of libzstd may have written a beginning: not if a fast level gives clearly fewer bytes."""
+    """Return whether libzstd's slow levels may have written a beginning: not if a fast level gives far fewer bytes."""
     encoder = candidate.highest_fast().open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)
     return len(probe.real) <= len(encoder.write(probe.content) + encoder.flush()) * _BETTER
 
 
 def _is_small(layout: Layout, start: int) -> bool:
-    """Whether a frame takes little time at any level."""
+    """Return whether a frame takes little time at any level."""
     return layout.end - start <= _SMALL and len(layout.blocks) <= _PROBED
 
 
@@ -337,7 +337,7 @@ class _Run:
         self._compare(stored, ended=True)
 
     def is_hopeless(self) -> bool:
-        """Whether the frame differs from its beginning on, or in too much of the data so far."""
+        """Return whether the frame differs from its beginning on, or in too much of the data so far."""
         if self.difference is not None and self.difference <= 1 and self.blocks >= _HOPELESS:
             return True
         return self.literal_bytes > self._most

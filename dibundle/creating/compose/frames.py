@@ -148,7 +148,7 @@ class FramePlanner:
         return places
 
     def keep(self, places: list[tuple[int, int, int]]) -> bool:
-        """Whether the frames at ``places`` may be kept for repeats; if so, count them against the limit."""
+        """Return whether the frames at ``places`` may be kept for repeats; if so, count them against the limit."""
         frames = {frame for frame, _, _ in places} - self._kept
         size = sum(kept_size(max(self.drafts[frame - self._first].size, ADD_UNIT)) for frame in frames)
         if self._kept_size + size > MAX_LIVE:

@@ -285,7 +285,7 @@ class LayerComposer:
             self._add(record, mark)
 
     def _is_padded_with_zeros(self, old: _Record, layer: int) -> bool:
-        """Whether the base has zeros behind a record's content; the padding is kept with the record."""
+        """Return whether the base has zeros behind a record's content; the padding is kept with the record."""
         after = old.content + old.size
         return not self._windows[layer].read_at(after, padded(old.size) - old.size).strip(b"\0")
 

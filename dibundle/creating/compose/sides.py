@@ -233,7 +233,7 @@ def _unpack(
 
 
 def _is_damaged(blob: StoredBlob, found: RecompressedLayer) -> bool:
-    """Whether a layer is not exactly its compressed content, such as with wrong checksums or padding."""
+    """Return whether a layer is not exactly its compressed content, such as with wrong checksums or padding."""
     try:
         chunks = copy_chunks(blob.source, 0, blob.source.size)
         content = compression.decompress_iter(blob.blob.compression or "", chunks, is_exact=True)

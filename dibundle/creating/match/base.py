@@ -132,7 +132,7 @@ MOST_AT_PATH = 256
 
 
 def is_file(entry: Entry) -> bool:
-    """Whether an entry is a regular file with content."""
+    """Return whether an entry is a regular file with content."""
     return entry.size > 0 and entry.type in REGULAR
 
 
@@ -185,7 +185,7 @@ def _pair(index: BaseIndex, layer: Layer) -> list[Mark | None]:
 
 
 def _equal(old: Window, old_entry: Entry, new: Window, entry: Entry, chunk: int = 1 << 20) -> bool:
-    """Whether two files of the same size have the same content."""
+    """Return whether two files of the same size have the same content."""
     if entry.size <= chunk:
         return old.read_at(old_entry.content, entry.size) == new.read_at(entry.content, entry.size)
     for offset in range(0, entry.size, chunk):

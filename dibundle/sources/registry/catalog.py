@@ -162,14 +162,14 @@ class _Search:
         return True
 
     def _has_room(self, digest: bytes) -> bool:
-        """Whether another manifest may be read."""
+        """Return whether another manifest may be read."""
         if digest in self._found or len(self._found) < MAX_BUNDLES:
             return True
         self._is_complete = False
         return False
 
     def _may_read(self) -> bool:
-        """Whether the limit of bytes allows another manifest to be read."""
+        """Return whether the limit of bytes allows another manifest to be read."""
         self._is_complete &= self._listing.has_room
         return self._listing.has_room
 

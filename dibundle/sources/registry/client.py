@@ -156,7 +156,7 @@ class Repository:
         return b"".join(self.blob(wanted, size))
 
     def has_blob(self, wanted: bytes) -> bool:
-        """Whether the repository has a blob."""
+        """Return whether the repository has a blob."""
         answer = self._transport.request("HEAD", self._transport.url(f"blobs/{digest.text(wanted)}"))
         return answer.status == 200
 
@@ -205,7 +205,7 @@ class Repository:
             self._expect(answer, 202)
 
     def is_gone(self, kind: Literal["manifests", "blobs"], wanted: bytes) -> bool:
-        """Whether the registry reports that it has no such manifest or blob; any other failure is an error."""
+        """Return whether the registry reports that it has no such manifest or blob; any other failure is an error."""
         url = self._transport.url(f"{kind}/{digest.text(wanted)}")
         answer = self._transport.request("HEAD", url, headers={"Accept": ", ".join(MANIFESTS)})
         is_absent = answer.status == 404 and answer.url == url  # after a redirect, it may be missing for a while

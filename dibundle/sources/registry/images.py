@@ -113,7 +113,7 @@ def push(
 
 
 def matches(value: object, platform: str) -> bool:
-    """Whether a descriptor's platform is ``os/architecture``; its variant counts only if one is requested."""
+    """Return whether a descriptor's platform is ``os/architecture``; its variant counts only if one is requested."""
     found = [get_text(value, key) or "" for key in ("os", "architecture", "variant")]
     asked = platform.split("/")
     return found[: len(asked)] == asked
