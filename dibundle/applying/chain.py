@@ -75,15 +75,15 @@ def _next(
     links: Mapping[int, _Links],
     context: Context,
 ) -> BundleReader:
-    """Return the bundle to apply next: it is ready, and others build on it."""
+    """Return the bundle to apply next: a ready bundle that other bundles build on."""
     ready = [bundle for bundle in waiting if claims.lets(bundle)]
     needed = _made_for(ready, waiting, links)
     first = _not_made_for(needed, waiting, links)
-    if not first:  # the base may hold contents without claiming them
+    if not first:  # the base may hold contents that its documents do not claim
         ready = [bundle for bundle in waiting if bundle in ready or claims.serve(bundle, here)]
         needed = _made_for(ready, waiting, links)
         first = _not_made_for(needed, waiting, links) or _not_made_for(needed, ready, links)
-    if not needed:  # no bundle builds on those that are ready, so each may be the last
+    if not needed:  # no bundle builds on the ready bundles, so each of these may be the last
         unfit = [bundle for bundle in waiting if bundle not in ready]
         raise _unfit(unfit) if unfit else _no_chain(ready, apart=True)
     if not first and len(needed) != 1:
@@ -98,7 +98,7 @@ def _with_needed(
     claims: _Claims,
     context: Context,
 ) -> list[BundleReader]:
-    """Return the bundles, and the spare ones that rebuild the base of a bundle which nothing else here has."""
+    """Return the bundles, and the spare bundles that rebuild a base which nothing else here has."""
     links = _links([*bundles, *spare], archives)
     found = list(bundles)
     for bundle in found:  # the list grows during the loop
@@ -261,7 +261,7 @@ def _made(manifest: Manifest) -> Iterator[bytes]:
 
 
 def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader]) -> list[Archive]:
-    """Return stand-ins for a bundle's targets; the first one claims to have what ``waiting`` bundles build on."""
+    """Return stand-ins for a bundle's targets; the first claims the content that ``waiting`` bundles build on."""
     from dibundle.images.stand_in import stand_in
 
     manifest = bundle.manifest

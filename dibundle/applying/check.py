@@ -95,7 +95,7 @@ def check(
     size = sum(written_size(manifest, number, without) for number in numbers)
     space = beside(output, size, context)
     if not options.is_exact:
-        # images are read from the temporary file of the target: checking them takes no second file
+        # images are read from the target's temporary file, so checking the images takes no second file
         space = space._replace(kept=size)
     unjudged = RebuildOptions(max_size=options.max_size) if space.kept else options
     base: FoundBase | DibError

@@ -130,7 +130,7 @@ def decode(
 
 
 def _recompressed(packer: Recompressor, content: memoryview, excess: Excess) -> Iterator[bytes | memoryview]:
-    """Yield the compressed bytes; stop if nobody needs them any more, also while there are none."""
+    """Yield the compressed bytes; stop when they are not needed any more, even between two yields."""
     for at in range(0, len(content), _SLICE):
         excess.require()
         yield from packer.write(content[at : at + _SLICE])

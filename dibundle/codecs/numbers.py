@@ -30,7 +30,7 @@ def number(value: int) -> bytes:
 
 
 class Numbers:
-    """Reads numbers below 2**63 from ``data``; each must have its shortest form."""
+    """A reader of numbers below 2**63 from ``data``; each must have its shortest form."""
 
     __slots__ = ("at", "data")
 

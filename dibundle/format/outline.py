@@ -140,7 +140,7 @@ class _Outline:
         return records.apply_edit(reference, head.shape, values)
 
     def name(self, block: bytes | None) -> bytes | None:
-        """Return the path of a block; if an extension header before it gives one, return that one."""
+        """Return the path of a block; if an extension header before it gives a path, return that path."""
         if self._long_name is not None:
             name, self._long_name = self._long_name, None
             return name
@@ -170,7 +170,7 @@ def _changed(shape: int) -> tuple[int, ...]:
 
 
 def cut_path(path: bytes) -> bytes:
-    """Return a path; cut off the end of one over ``MAX_PATH`` bytes, and mark it with dots."""
+    """Return a path; if it has more than ``MAX_PATH`` bytes, replace its end by dots."""
     return path if len(path) <= MAX_PATH else path[: MAX_PATH - 3] + b"..."
 
 

@@ -53,7 +53,7 @@ class ArchiveImage:
 
 
 class Judge:
-    """Checks an archive: first its documents, then the layers.
+    """A check of an archive: first its documents, then the layers.
 
     ``known``: SHA-256 of ranges (start, length) that were checked already. Without ``hashed``, layers may be missing,
     and only the documents are checked. ``pool``: shared by all targets of a bundle.

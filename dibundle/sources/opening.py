@@ -89,7 +89,7 @@ def open_sources(
     if not opened.check:
         opening.open_waiting()
     opening.fetch()
-    if not opened.has_bundle:  # otherwise, a maker of bases could decide what is rebuilt from them
+    if not opened.has_bundle:  # otherwise, the author of a base could decide the rebuilt image
         opening.searched = 1 if bundle_first else len(sources)
     searched: set[int] = set()
     if opened.check:

@@ -85,7 +85,7 @@ class FrameDraft:
 
 
 class FramePlanner:
-    """Cuts the content of operations into frames, numbered in the order in which they are first needed."""
+    """A planner that cuts the content of operations into frames, numbered in the order of their first use."""
 
     def __init__(self, first: int, literal_sources: list[Range], window: int) -> None:
         self._first = first

@@ -72,7 +72,7 @@ def _tail_size(layer: Layer) -> int:
 
 
 class LayerComposer:
-    """Writes the operations that rebuild target layers, one layer after the other, from one base."""
+    """Writer of the operations that rebuild target layers, one layer after the other, from one base."""
 
     def __init__(
         self,

@@ -123,7 +123,7 @@ def guess(stored: ReadAt, content_size: int) -> bytes | None:
     try:
         for content in search.feed(stored.read_at(size, min(_GUESSED, stored.size - size - _TRAILER))):
             del content
-        found = search.finish().recipe if search.ended else search.likely(content_size)  # small ones are certain
+        found = search.finish().recipe if search.ended else search.likely(content_size)  # certain if small
     except ArchiveError:
         return None
     if found is None:
@@ -202,7 +202,7 @@ def most_cost(stored: ReadAt) -> int:
 
 
 def joined(parts: list[Part]) -> Iterator[Part]:
-    """Yield the parts; adjacent plain parts are joined, empty ones are left out."""
+    """Yield the parts; join adjacent plain parts, and leave out empty parts."""
     length = 0
     for part in parts:
         if isinstance(part, Plain):

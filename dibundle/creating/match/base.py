@@ -213,7 +213,7 @@ def _hash(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
 
 
 class BaseIndex:
-    """Finds base entries for target entries. Images come one after the other, the topmost layer of each last.
+    """An index of base entries, to find entries for those of targets. Images come one after the other, the topmost layer of each last.
 
     If a key has a single place, as for most files, it is stored without a list: 100,000 files take 12 MB instead of 42.
     """
@@ -222,7 +222,7 @@ class BaseIndex:
         self.layers: list[Layer] = []
         self.images: list[int] = []  # for each layer, the number of its image
         self._by_path: dict[bytes, Place | Places] = {}
-        self._by_content: dict[Mark, Place | Places] = {}  # a place that would lead only to itself is left out
+        self._by_content: dict[Mark, Place | Places] = {}  # without marks that are the only place of their content
         self._names: dict[bytes, tuple[bytes, ...]] = {}
 
     def add(self, layers: Iterable[Layer]) -> None:
@@ -236,7 +236,7 @@ class BaseIndex:
             self.images.append(image)
 
     def learn(self, number: int, layer: Layer) -> None:
-        """Index the marks of layer ``number``, and drop them: nobody needs a base layer's marks again."""
+        """Index the marks of layer ``number``, and drop the marks: a base layer's marks are not needed again."""
         for entry, mark in enumerate(layer.marks):
             if isinstance(mark, Place):
                 self._by_content.setdefault(mark, mark)
@@ -268,7 +268,7 @@ class BaseIndex:
         return found
 
     def at_path(self, path: bytes) -> Sequence[Place]:
-        """Return the entries at a cleaned path, the topmost layer's last; of more than 256, the last ones."""
+        """Return the entries at a cleaned path, the topmost layer's last; if there are over 256, only the last 256."""
         places = _places(self._by_path.get(path))
         return places if len(places) <= MOST_AT_PATH else places[-MOST_AT_PATH:]
 

@@ -331,7 +331,7 @@ def _entry(
     if content + size > headers.size:
         raise _CutShort(header, "the archive is cut short in an entry")
     if header == start:
-        header = start  # one object for both
+        header = start  # one object for both names
     plain = plain and size == field_size and head == BLOCK and not cut
     return Entry(start, header, head, size, cut, path, link, kind, plain)
 

@@ -1,7 +1,7 @@
 """Processes that rebuild layers: the time, memory and faults of a hostile bundle end with the process.
 
 The mirror writes a :class:`Job` to the process, which inherits open files. The process writes lines of JSON: the bytes
-of its temporary files as they grow, each layer with its bytes behind the line, and how it ended. The process ends if the
+of its temporary files as they grow, each layer with its bytes behind the line, and the result. The process ends if the
 mirror is gone.
 """
 

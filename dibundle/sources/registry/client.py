@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 CHUNK: Final = 8 << 20  # bytes of an upload that are sent at once
 _PROGRESS: Final = 1 << 20  # after this many bytes, the count of broken connections starts again
 _PAGES: Final = 16  # maximum pages of a list of referrers or tags
-_TAGS_IN_PAGE: Final = 1000  # requested; a registry may return fewer
+_TAGS_IN_PAGE: Final = 1000  # requested number; a registry may return fewer tags
 _MOST_LISTED: Final = 16 << 20  # maximum bytes of memory of all referrers
 _MOST_VALUES: Final = 1 << 17  # maximum values in a document: empty objects take 30 times their size in memory
 """Maximum characters of one bundle's description: 6,000 digests."""
