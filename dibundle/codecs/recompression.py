@@ -158,7 +158,7 @@ def _check_cost(left: int) -> None:
 
 
 class Recompressor:
-    """A recompressor that takes content in pieces of any size and yields compressed bytes; ``pool`` encodes large bodies."""
+    """A filter that takes content in pieces of any size and yields compressed bytes; ``pool`` encodes large bodies."""
 
     def __init__(self, parts: Sequence[Part], plain: bytes, pool: Executor | None = None) -> None:
         if len(plain) != plain_size(parts):

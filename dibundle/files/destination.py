@@ -187,7 +187,7 @@ class Destination:
                     os.unlink(self._temporary)  # noqa: PTH108
 
     def take_back(self) -> None:
-        """Remove the file, if one was written and it replaced none: files that belong with it could not be written."""
+        """Remove a written file that replaced no other file, because files that belong with it could not be written."""
         if self._is_there and self.identity is None:
             with contextlib.suppress(OSError):
                 os.unlink(self._final)  # noqa: PTH108

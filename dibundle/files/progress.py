@@ -36,7 +36,7 @@ class Silent:
 
 
 class Thinned:
-    """A filter that passes progress on in few steps, from one thread at a time: several threads read files by megabytes."""
+    """A filter that passes progress on in few steps, one thread at a time: several threads read files by megabytes."""
 
     def __init__(self, inner: Progress) -> None:
         self._inner = inner

@@ -167,7 +167,7 @@ class _FrameFeed:
             with self._large if is_large else nullcontext():
                 source = self._source(index, frame)
                 return decoders.decode(frame.codec, stored, source, frame.size, reencoders, self._excess)
-        except BaseException:  # it keeps the payload in memory, so no more frames may be decoded
+        except BaseException:  # the error keeps the payload in memory, so no more frames may be decoded
             with self._room:
                 self._failed = True
                 self._room.notify()

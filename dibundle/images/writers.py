@@ -84,7 +84,7 @@ def layout(
 def _renamed(index: bytes, names: tuple[str, ...]) -> bytes:
     """Return an index.json that gives other names to the images that it leads to."""
     value = document.parse(index, "index.json")
-    assert isinstance(value, dict)  # otherwise no image would have been found through it
+    assert isinstance(value, dict)  # index.json is an object, as images were found through it
     plain = [
         {key: item for key, item in entry.items() if key != "annotations"}
         for entry in document.get_list(value, "manifests")

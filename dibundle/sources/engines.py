@@ -283,7 +283,7 @@ class Loader:
                 rows = self._ask("ctr", "images", "check").splitlines()
                 is_whole = not any(
                     "incomplete" in row
-                    and not row.rstrip().endswith("true")  # unpacked: containerd may be configured to drop blobs then
+                    and not row.rstrip().endswith("true")  # containerd may drop unpacked blobs
                     and (row.split()[0] == name or row.split()[0].endswith("/" + name))
                     for row in rows[1:]
                 )

@@ -276,7 +276,7 @@ class _Opening:
         sizes = None if layers is None else set(layers.values())
         spool = save(*engine, self._context, platform=self._access.platform, sizes=sizes)
         archive = self._archive(spool.start(), name)
-        # docker does not report this; other platforms may be missing, but not all of them
+        # docker does not report missing layers; some platforms may be missing, but not all
         if not any(image.config and all(image.layers) for image in read_images(archive).images):
             raise FileError(messages.ENGINE_SAVED_WITHOUT_LAYERS, engine_=engine[1])
         return archive

@@ -52,7 +52,7 @@ def _by_blocks(marks: list[Mark], tokens: int) -> str | None:
         for mark, following in itertools.pairwise(marks)
         if mark.type == encoders.STORED and mark.content == following.content
     ]
-    flushes = flushes[:-1] or flushes  # the last one may be at the end of the content
+    flushes = flushes[:-1] or flushes  # the last flush may be at the end of the content
     if flushes:
         if all(content % _PIGZ == 0 for content in flushes):
             return "pigz"

@@ -27,7 +27,7 @@ _TWINS: Final = 8 << 20  # bytes of content after which candidates that differ o
 _NEAR: Final = 64  # bits: a shorter copy costs more than it saves
 
 
-_GUESSED_FRAME: Final = 1 << 20  # for a body with only one pgzip block; any size not below the content's would work
+_GUESSED_FRAME: Final = 1 << 20  # for a single pgzip block; any size from the content's on works
 
 
 class Found(NamedTuple):
@@ -215,7 +215,7 @@ class _Real:
     def __init__(self) -> None:
         self.data = bytearray()
         self.start = 0  # bit at which data[0] starts
-        self.limit = 0  # bit behind the last one that is known to belong to the body
+        self.limit = 0  # bit behind the last bit that certainly belongs to the body
         self.ended = False  # no more data follows
         self.marks: list[Mark] = []
         self.first_block = 0  # bit at which the first block ends; 0 until it is known
@@ -353,7 +353,7 @@ class _Run:
         if content is None:
             return False
         bit, real_bit = ours[content].bit, theirs[content].bit
-        # padded differently, but with the same content
+        # the padding before the content may differ: compare from the content on
         if ours[content].type == theirs[content].type == encoders.STORED:
             bit, real_bit = _behind_header(bit), _behind_header(real_bit)
         self._edit(real, bit, real_bit)

@@ -83,7 +83,7 @@ def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None
             continue
         if _makes(tried, source, target):
             best = tried
-        elif effort.codecs != "zstd":  # the others may have been skipped because of this one
+        elif effort.codecs != "zstd":  # other codecs may have been skipped because of this codec
             return encode(target, source, replace(effort, codecs="zstd"))
     return best
 
@@ -123,7 +123,7 @@ def _candidates(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan |
         relinked = relinker.encode(source, target, effort=effort.level, thorough=effort.thorough, plan=plan)
         if relinked is not None:
             yield Encoded(decoders.RELINK, relinked)
-            if len(target) > SMALL:  # as above; at best, a second search would save a header
+            if len(target) > SMALL:  # a second search would double the time, and save a header at best
                 return
     found = search(source, target, effort.level)
     if effort.codecs == "core":

@@ -74,7 +74,7 @@ class FrameCandidate(NamedTuple):
     def parameter(self, head: FrameHead, first: int) -> int:
         """Return the parameter for a recipe."""
         if not self.is_library:
-            return first % BLOCKS[self.level]  # a full block is like all others
+            return first % BLOCKS[self.level]  # full blocks need no parameter
         return (
             libzstd.CHECKSUM * head.has_checksum + libzstd.SIZED * (head.content is not None) + libzstd.JOBS * self.jobs
         )

@@ -213,7 +213,7 @@ def _hash(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
 
 
 class BaseIndex:
-    """An index of base entries, to find entries for those of targets. Images come one after the other, the topmost layer of each last.
+    """Base entries, searched for targets' entries. Images come one after the other, the topmost layer of each last.
 
     If a key has a single place, as for most files, it is stored without a list: 100,000 files take 12 MB instead of 42.
     """

@@ -22,9 +22,9 @@ from dibundle.sharing.mirror.options import Key, MirrorOptions, UpstreamPlace
 from dibundle.sharing.mirror.upstream import PASSED, Document, Streamed, Threads, Upstreams, threads
 from dibundle.sources.registry.transport import ConnectionFailure
 
-_PIECE: Final = 128 << 10  # bytes; each of a thousand clients may leave one piece unread in memory
+_PIECE: Final = 128 << 10  # bytes of a piece: each of a thousand clients may leave a piece unread in memory
 _READERS: Final = 16  # threads for each upstream that open and read files of the cache
-_HASHERS: Final = 4  # threads for each upstream that hash them: no read waits for these
+_HASHERS: Final = 4  # threads for each upstream that hash files of the cache: no read waits for hashing
 _UNREAD: Final = 300.0  # maximum seconds during which a client receives no byte
 
 

@@ -125,7 +125,7 @@ class Download:
         while at < self.size:
             ready = self.available
             if ready > at:
-                piece = os.pread(self._blob.fd, min(_PIECE, ready - at), at)  # just written, so it needs no disk access
+                piece = os.pread(self._blob.fd, min(_PIECE, ready - at), at)  # just written: no disk access
                 at += len(piece)
                 yield piece
                 continue

@@ -30,8 +30,8 @@ from dibundle.sources.access import Access
 from dibundle.sources.registry.transport import ConnectionFailure
 
 MAKERS: Final = 2  # maximum images that are rebuilt at once: each may take 200 MB
-PLANNERS: Final = 16  # planner threads of an upstream: other images do not wait for those that are rebuilt
-OF_ONE: Final = 2  # maximum planners of one repository: its pushers cannot block other repositories
+PLANNERS: Final = 16  # planner threads of an upstream, so that images do not wait for the rebuilds of others
+OF_ONE: Final = 2  # maximum planners of one repository, so that its pushers cannot block other repositories
 MOST: Final = 256  # maximum images of an upstream that are planned or wait for a planner
 MOST_OF_ONE: Final = 32  # maximum images of one repository that wait for a planner
 SOON: Final = 2.0  # maximum seconds that a layer waits for the planner to begin

@@ -421,7 +421,7 @@ def _refuse(text: str) -> Never:
 def _finite(text: str) -> float:
     value = float(text)
     if not isfinite(value):
-        raise ValueError(text)  # written again, it would be Infinity
+        raise ValueError(text)  # when written again, it would become Infinity
     return value
 
 
