@@ -1,4 +1,4 @@
-"""Fixtures for all tests, and what DIB_REQUIRE=1 means: a test that would be skipped fails."""
+"""Fixtures for all tests, and the effect of DIB_REQUIRE=1: a test that would be skipped fails."""
 
 from __future__ import annotations
 

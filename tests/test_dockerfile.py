@@ -26,7 +26,7 @@ def lines(*arguments: str) -> list[str]:
 
 
 def run(found: list[str]) -> list[str]:
-    """Return the words of the one command in it."""
+    """Return the words of the only RUN instruction."""
     (line,) = (line for line in found if line.startswith("RUN"))
     words: list[str] = json.loads(line[line.index("[") :])
     return words

@@ -26,9 +26,9 @@ MAX_SIZE: Final = 16 << 20
 """Maximum size of a recipe in bytes, including the plain bytes of a layer."""
 
 PART_COST: Final = 128  # cost of any part, in bytes of content,
-EDIT_COST: Final = 64  # of an edit,
-BODY_COST: Final = 2048  # of a body: an encoder is created for it,
-PACKING_COST: Final = 1024  # and of a recipe
+EDIT_COST: Final = 64  # cost of an edit,
+BODY_COST: Final = 2048  # cost of a body: an encoder is created for it,
+PACKING_COST: Final = 1024  # and cost of a recipe
 MOST_COST: Final = 1 << 62
 
 

@@ -27,7 +27,7 @@ _LAZIEST_LEVEL: Final = 9
 _LAZIEST: Final = 8  # for content of two random letters, it weighs 1,024 matches at each byte: 5 to 6 us a byte
 _FRAMES_START: Final = 8192
 """Cost of a new encoder: zstd's level 4 has tables of 34 MB. In huge pages they are zeroed at once, in 5.5 ms."""
-_SLOW_BEST: Final = 2  # the same for zstd's best: 20 MB/s, compared with 40 for deflate's level 6
+_SLOW_BEST: Final = 2  # factor of time for zstd's best: 20 MB/s, compared with 40 for deflate's level 6
 
 
 class AnyEncoder(Protocol):

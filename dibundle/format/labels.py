@@ -14,7 +14,7 @@ from dibundle.format.manifest import Manifest
 from dibundle.format.values import AboutImage
 
 BUNDLE: Final = "dibundle.bundle"  # SHA-256 of the whole bundle; an image with this label is a wrapped bundle
-BUILT: Final = "built"  # in place of that digest, which the author of a Dockerfile does not know
+BUILT: Final = "built"  # value instead of the digest, which the author of a Dockerfile does not know
 SIZE: Final = "dibundle.size"
 NEEDS: Final = "dibundle.needs"
 NEEDS_LAYERS: Final = "dibundle.needs.layers"

@@ -355,7 +355,7 @@ class _Packing:
         self._limit = limit
         self._reencoders = reencoders
         self._left = 0
-        self.cost = 0  # of all recipes so far
+        self.cost = 0  # cost of all recipes so far
         self.packer: Recompressor | None = None
 
     def begin(self, step: Begin) -> None:

@@ -223,7 +223,7 @@ def whole_name(name: str, engine: str = "docker") -> str:
     host, slash, _ = name.partition("/")
     if slash and ("." in host or ":" in host or host == "localhost"):
         return name
-    if engine == "podman":  # of an archive that it loads, with or without a slash
+    if engine == "podman":  # podman's host for names in archives that it loads, with or without a slash
         return f"localhost/{name}"
     return f"docker.io/{name}" if slash else f"docker.io/library/{name}"
 

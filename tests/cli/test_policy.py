@@ -149,7 +149,7 @@ def test_a_signature_may_be_required_of_lists_that_others_name(world: World, wri
 
 
 def images(name: str) -> tuple[bytes, bytes]:
-    """Return an old and a new archive of an image, the new one named so, or without a name."""
+    """Return an old and a new archive of an image; the new image has this name or, if it is empty, no name."""
     layers = [build_layer([file("data", text(1, 9000))])]
     more = [*layers, build_layer([file("version", text(2, 3000))])]
     names = [name] if name else []

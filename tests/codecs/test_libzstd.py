@@ -175,7 +175,7 @@ def test_jobs_are_told_from_one_thread(zstd):
         assert parts == [Body(len(content), recipe)]
 
 
-# ---------------------------------------------------------------- what is not found
+# ---------------------------------------------------------------- frames without a recipe
 
 
 def test_other_versions_are_described(monkeypatch):

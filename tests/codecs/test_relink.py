@@ -95,7 +95,7 @@ def test_not_for_anything_else():
 
 @st.composite
 def tables(draw):
-    """Bytes with regions of every mode and steps, neither of which make any sense."""
+    """Draw random bytes with regions of every mode, and random steps."""
     size = draw(st.integers(0, 3000))
     rng = random.Random(draw(st.integers(0, 1 << 30)))
     low = draw(st.sampled_from([0, 1000, 1 << 40, relink.MAX_ADDRESS - 6000]))

@@ -67,7 +67,7 @@ written.zframe = lambda data, **_: frame_of(data)  # type: ignore[assignment] # 
 
 
 def edge(chance: random.Random, limit: int, least: int = 0) -> int:
-    """Return a count near an end of ``least..limit``, mostly the upper one, or slightly above it."""
+    """Return a count near an end of ``least..limit``, mostly near the limit, or slightly above the limit."""
     values = (least, least + 1, limit // 16, limit // 2, limit - 1, limit, limit, limit, limit + 1, limit + limit // 4)
     return max(least, chance.choice(values))
 

@@ -222,7 +222,7 @@ def listings(data: bytes) -> object:
 
 @target
 def manifest(data: bytes) -> object:
-    """A manifest by itself: an accepted one has only one byte form."""
+    """A manifest by itself: an accepted manifest has only one byte form."""
     try:
         read = Manifest.decode(data, decoders.KNOWN, reencoders.KNOWN)
     except DibError:
@@ -243,7 +243,7 @@ def head(data: bytes) -> object:
 
 @target
 def columns(data: bytes) -> object:
-    """Numbers in columns and in payloads: the reader of single ones and the C function agree."""
+    """Numbers in columns and in payloads: the reader of single numbers and the C function agree."""
 
     def read() -> list[int]:
         column = Column(data)

@@ -1,4 +1,4 @@
-"""Archives of docker before 1.10, which have neither manifest.json nor configs."""
+"""Archives of docker before 1.10, without manifest.json and configs."""
 
 from __future__ import annotations
 

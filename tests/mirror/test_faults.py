@@ -55,7 +55,7 @@ def process(
 
 
 def fault_of_upstream(fault: str, chance: random.Random) -> Callable[[Request], bool]:
-    """Return a hook with a fault in one of the blobs that upstream sends, the first time or always."""
+    """Return a hook with a fault in blobs that upstream sends: once, or always."""
     left = [chance.choice((1, 1000))]
     after = chance.randrange(1, 90_000)
 

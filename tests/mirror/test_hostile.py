@@ -48,7 +48,7 @@ Hook = Callable[[Request], object]
 
 @contextmanager
 def beside(options: MirrorOptions, access: Access, hook: Hook) -> Iterator[tuple[Running, Client]]:
-    """Run a mirror of the stocked registry and of another one; yield it, and a client of the other one."""
+    """Run a mirror of the stocked registry and of another; yield the mirror, and a client for the other registry."""
     with ExitStack() as stack:
         other = stack.enter_context(serve())
         other.hook = hook

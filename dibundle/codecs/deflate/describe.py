@@ -10,7 +10,7 @@ from dibundle.codecs.deflate.encoders import Mark
 from dibundle.codecs.deflate.inflate import Inflater
 from dibundle.errors import ArchiveError
 
-_UNKNOWN: Final = 255  # in the header: the system,
+_UNKNOWN: Final = 255  # value in the header: the system,
 _LEVELS: Final = {2: "its smallest level", 4: "its fastest level"}  # the level,
 _NO_TIME_OF_GO: Final = (0x886E0900).to_bytes(4, "little")  # the year 1, written if there is no time
 _PIGZ: Final = encoders.PIGZ_BLOCK

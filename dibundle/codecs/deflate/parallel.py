@@ -88,9 +88,9 @@ class PieceEncoder:
         prove(GO, level)
         self._level, self._pool, self._size = level, pool, size
         self._joiner = Joiner()
-        self._content = bytearray()  # from self._before bytes before the next piece on
+        self._content = bytearray()  # begins self._before bytes before the next piece
         self._before = 0
-        self._start = 0  # of the next piece
+        self._start = 0  # offset of the next piece
         self._running: deque[Future[SearchedPiece]] = deque()
         self._in_vain = 0  # consecutive pieces whose own search was useless
         self._paused = 0  # following pieces without their own search

@@ -14,7 +14,7 @@ from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
 from dibundle.errors import ArchiveError
 
 _SLICE: Final = 1 << 20  # bytes of content per step of the encoders
-_FIRST: Final = 64 << 10  # the same at the beginning, until a block has ended
+_FIRST: Final = 64 << 10  # bytes of content per step until a block has ended
 _STEP: Final = 128 << 10  # the same for a candidate that starts, until it differs
 _HELD: Final = 1 << 20  # maximum bytes of content before a block has ended: then all candidates start
 _BODY_SLICE: Final = 64 << 10  # bytes of the body per step: limits the blocks that are found at once
@@ -177,7 +177,7 @@ class Search:
         held = b"".join(self._held)
         marks = self._real.marks
         modes = pigz_modes(marks, held)
-        is_all = self._real.ended and not self._goes_on()  # then the first block ends with the content, at any place
+        is_all = self._real.ended and not self._goes_on()  # if so, the first block may end anywhere, with the content
         for candidate in self._waiting:
             if candidate.encoder == encoders.PIGZ:
                 if candidate.parameter & 3 not in modes:

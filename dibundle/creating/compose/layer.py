@@ -347,7 +347,7 @@ class LayerComposer:
             self._text(offset, data)
 
     def _text(self, offset: int, data: bytes) -> None:
-        """Add the bytes at ``offset`` as text; long ones are read again later, because all frames wait for the last."""
+        """Add the bytes at ``offset`` as text; long texts are read again later: all frames wait for the last frame."""
         if len(data) < LONG_TEXT:
             self._frames.text(data)
         else:

@@ -19,7 +19,7 @@ from dibundle.errors import ArchiveError
 from dibundle.files.readat import ReadAt, Slice, Spool, copy_chunks
 from dibundle.format.records import padded
 
-MEMBERS: Final = 1 << 14  # of one layer; a recipe has two parts for each
+MEMBERS: Final = 1 << 14  # maximum members of a layer; a recipe has two parts for each
 MOST_ANEW: Final = 64  # maximum members before which all encoders are tried again: this takes 10 ms for each
 PLAIN: Final = 1 << 20  # maximum bytes of a layer outside of bodies
 COST: Final = 16  # maximum recompression cost for each byte of the layer in the archive (spec/dib.md, 4.6)

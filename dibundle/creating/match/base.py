@@ -63,7 +63,7 @@ class Layer:
         return self.marks[number] if self.marks else None
 
 
-FEW_PLACES = 8  # that are compared one by one
+FEW_PLACES = 8  # up to so many places, testing membership compares one by one
 
 
 class Places(Sequence[Place]):

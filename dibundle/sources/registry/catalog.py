@@ -23,7 +23,7 @@ from dibundle.sources.registry.listing import UNREADABLE, Listing
 MAX_TAGS: Final = 4096
 MAX_IMAGES: Final = 4096  # whose referrers are listed
 MAX_BUNDLES: Final = 4096
-MAX_ENTRIES: Final = 65_536  # in all lists of referrers
+MAX_ENTRIES: Final = 65_536  # maximum entries in all lists of referrers
 MAX_LISTS: Final = 256 << 20  # bytes of all lists and of manifests
 _MAX_TEXT: Final = 1000  # characters of an annotation that are kept
 _MAX_BASES: Final = 16

@@ -13,7 +13,7 @@ from dibundle.images.document import get, get_list, get_text, sha256_of
 from dibundle.sources import messages
 from dibundle.sources.registry.client import RemoteManifest, Repository
 
-_MOST_MANIFESTS = 64  # of an index that are read
+_MOST_MANIFESTS = 64  # maximum manifests of an index that are read
 
 
 @dataclass(frozen=True, slots=True)
