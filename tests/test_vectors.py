@@ -109,7 +109,7 @@ each = pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["bun
 
 
 def options(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Return the options of a vector, and its paths."""
+    """Return the options of a vector, and the paths behind them."""
     found = {}
     while arguments[0].startswith("--"):
         found[arguments[0]], arguments = arguments[1], arguments[2:]

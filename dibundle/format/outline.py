@@ -75,7 +75,7 @@ class _Outline:
         self._text_at = 0
         self._texts: dict[int, bytes] = {}
         self._registers: list[bytes | None] = [EMPTY, EMPTY]
-        self._types: list[bytes | None] = [b"", b""]  # types of the registers' last blocks; may be known if the block is not
+        self._types: list[bytes | None] = [b"", b""]  # types of last blocks; may be known if the block is not
         self._long_name: bytes | None = None
         self._left = _MAX_WORK
 

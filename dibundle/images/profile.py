@@ -337,7 +337,7 @@ def names_of(descriptor: Descriptor) -> tuple[str, ...]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Return whether two platforms may be confused: os and architecture are the same, or one of them is not given."""
+    """Whether two platforms may be confused: os and architecture are the same, or one of them is not given."""
     first, second = one.split("/"), other.split("/")
     return len(first) < 2 or len(second) < 2 or first[:2] == second[:2]
 
