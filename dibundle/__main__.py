@@ -23,7 +23,7 @@ def _tell_version() -> None:
     try:
         os.write(1, f"dib {__version__}\n".encode())
     except OSError:
-        return  # like other commands
+        return  # the normal path reports the error, as for other commands
     os._exit(0)
 
 

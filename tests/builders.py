@@ -45,7 +45,7 @@ class TarItem:
 class TestImage:
     """An image to build: uncompressed layers, tags, and additions to its config."""
 
-    __test__ = False  # not a test class, in spite of its name
+    __test__ = False  # pytest would collect the class because of its name
 
     layers: list[bytes]
     names: list[str] = field(default_factory=lambda: ["example.com/app:1"])
@@ -195,7 +195,7 @@ def _oci(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
 
 
 def docker_save_part(image: TestImage) -> bytes:
-    """Return the archive that docker with containerd's store saves if it has one of an image's two platforms."""
+    """Return the archive that docker with containerd's store saves if it has one of two platforms of an image."""
     return build_layer(_c8d([image], None, part=True))
 
 

@@ -1,4 +1,4 @@
-"""Fixtures for all tests, and what DIB_REQUIRE=1 means: a test that would be skipped fails."""
+"""Fixtures for all tests, and the effect of DIB_REQUIRE=1: a test that would be skipped fails."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure() -> None:
-    """Let programs that tests start hear SIGINT, which what a shell runs in the background ignores."""
+    """Let programs that tests start receive SIGINT, as a shell's background jobs ignore SIGINT."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -59,7 +59,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def built_containerd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same by a Docker with the containerd store: layers compressed, an index for each image."""
+    """The same files, by a Docker with the containerd store: compressed layers, and an index for each image."""
     folder = tmp_path_factory.mktemp("built-containerd")
     with engines.docker("containerd") as docker:
         images.build(docker, folder)
@@ -70,5 +70,5 @@ def built_containerd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> pairs.Pair:
-    """A pair of generated archives of about 3 MB with its bundles; tests leave it as it is."""
+    """A pair of generated archives of about 3 MB with its bundles; tests do not change its files."""
     return pairs.make(tmp_path_factory.mktemp("pair"), megabytes=3)

@@ -1,4 +1,4 @@
-"""File contents as images have them: text, machine code and noise, and versions of them. Seeds fix every byte."""
+"""File contents like those in images: text, machine code and noise, and versions of each. Seeds fix every byte."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def code(seed: int, size: int) -> bytes:
 
 
 def edited(data: bytes, seed: int, edits: int = 8) -> bytes:
-    """Return a later version of a text: some lines inserted, some taken out, most as they were."""
+    """Return a later version of a text: some lines are inserted, some removed, most unchanged."""
     chance = random.Random(seed)
     pieces, at = [], 0
     for place in sorted(chance.randrange(len(data)) for _ in range(edits)):

@@ -41,7 +41,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Damage:
-    """A damage to a bundle: cut before ``place``, or flip ``bit`` of the byte there; ``region`` is the part's name."""
+    """A damage to a bundle: a cut before ``place``, or a flip of ``bit`` in the byte there, in the part ``region``."""
 
     kind: Literal["cut", "flip"]
     region: str
@@ -120,7 +120,7 @@ class Trials:
         self.codes: Counter[tuple[str, str, int]] = Counter()
 
     def to_stdout(self, bundle: bytes, damage: Damage, *, from_stdin: bool = False) -> str | None:
-        """Apply to a stream: it is refused, and the output is a beginning of b.tar, not all of it."""
+        """Apply to a stream: dib refuses the bundle, and the output is a proper prefix of b.tar."""
         self._damaged.write_bytes(damage.of(bundle))
         source = ("-",) if from_stdin else (self._damaged,)
         ended = self._runs.run("apply", self._pair.base, *source, stdin=self._damaged if from_stdin else None)
@@ -134,7 +134,7 @@ class Trials:
         return None
 
     def to_file(self, bundle: bytes, damage: Damage) -> str | None:
-        """Apply to a file: it is refused, and no file is left."""
+        """Apply to a file: dib refuses the bundle, and no file is left."""
         self._damaged.write_bytes(damage.of(bundle))
         ended = self._runs.run("apply", self._pair.base, self._damaged, "-o", self._folder / "b.tar")
         left = sorted(path.name for path in self._folder.iterdir())
@@ -207,7 +207,7 @@ def _print_codes(name: str, trials: Trials, size: int) -> None:
 def _into_loaders(
     trials: Trials, bundle: bytes, cases: list[Damage], count: int, seed: int, other: Path, path: Path
 ) -> list[str]:
-    """Pipe every case into one store and ``count`` into each other one; then pipe the empty output of a wrong base."""
+    """Pipe every case into one store, ``count`` into each other store, and then the empty output of a wrong base."""
     failures: list[str] = []
     for kind in engines.LOADERS:
         chosen = cases if kind == "classic" else random.Random(seed).sample(cases, count)

@@ -1,11 +1,11 @@
-"""Decoders compared on mutated vectors: each has to end alike, with the same bytes or with a refusal.
+"""Decoders compared on mutated vectors: each must give the same bytes as the others, or refuse as well.
 
     python -m tests.decoders COUNT SEED [COMMAND...]
 
-Changes lie behind the digests of frames and manifest. Where dib makes any output of a mutation, the digests of the
-output are made to fit, so that only what a bundle means is left to go by. ``COMMAND`` is another decoder beside dib
-and the reference decoder; it is run as the vectors' runner does. Prints each difference, then how many mutations were
-taken and refused. Exit code 1 if there was a difference.
+Digests of frames and manifest are corrected after the changes. If dib rebuilds any output from a mutation, the output's
+digests are corrected too, so that decoders can only go by the meaning of a bundle. ``COMMAND`` is another decoder
+beside dib and the reference decoder; it is run as the vectors' runner does. Prints each difference, then the numbers
+of accepted and refused mutations. The exit code is 1 if there was a difference.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from tests.reference import decoder
 from tests.test_vectors import FOLDER, options, runner
 
 LARGEST: Final = 100_000  # bytes of a bundle; its target may be ten times as large
-SECONDS: Final = 20  # for the reference decoder, which is slow
-TOO_LONG: Final = -14  # how it ends then
-TOO_LARGE: Final = -1  # what dib makes of too large a target
+SECONDS: Final = 20  # limit for the reference decoder, which is slow
+TOO_LONG: Final = -14  # its result at that limit: SIGALRM
+TOO_LARGE: Final = -1  # dib's result for too large a target
 Ended = tuple[int, bytes]
 
 
 def by_dib(bases: list[Path], bundle: bytes, name: str | None, *, is_checked: bool = True) -> Ended:
-    """Return what dib makes of a bundle: an exit code and the output; without checks if not ``is_checked``."""
+    """Return dib's exit code and output for a bundle; without checks if not ``is_checked``."""
     before, out = rebuilding.VerifiedOutput, io.BytesIO()
     if not is_checked:
         rebuilding.VerifiedOutput = targets.Unchecked  # type: ignore[misc]
@@ -58,12 +58,12 @@ def by_dib(bases: list[Path], bundle: bytes, name: str | None, *, is_checked: bo
 
 
 def by_reference(bases: list[Path], bundle: Path, name: str | None, out: Path) -> Ended:
-    """Return what the reference decoder makes of a bundle, in a process of its own."""
+    """Return the reference decoder's exit code and output for a bundle; run it in its own process."""
     command = decoder().decode.__globals__
     child = os.fork()
     if not child:
         signal.alarm(SECONDS)
-        command["check_encoders"] = lambda numbers: None  # takes seconds, and the vectors check it
+        command["check_encoders"] = lambda numbers: None  # the check takes seconds, and the vectors test it
         code = 99
         try:
             with out.open("wb") as file:
@@ -121,7 +121,7 @@ class Comparison:
         try:
             code, output = by_dib(bases, data, None, is_checked=False)
             return Open.of(data).with_output(0, output).encode() if code == 0 else data
-        except Exception:  # what is not even a bundle stays as it is
+        except Exception:  # data that is not a bundle stays unchanged
             return data
 
 

@@ -1,4 +1,4 @@
-"""A root file system with dib and the Python that runs these tests, for images of it where nothing can be fetched."""
+"""A root file system with dib and the Python that runs these tests, for images on machines without a network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEFT_OUT = {
 }
 PACKAGES = "/opt/dib"
 CHANGES = (f"ENV PYTHONPATH={PACKAGES}", "ENV PATH=/usr/bin", "ENV HOME=/tmp", "USER 65532:65532", "WORKDIR /work")
-"""What container/Dockerfile says too."""
+"""The same settings as in container/Dockerfile."""
 
 
 def write(archive: Path) -> None:
@@ -66,7 +66,7 @@ def _without(item: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 
 def _libraries(programs: list[Path]) -> Iterator[str]:
-    """Yield the shared libraries that programs need, the loader too."""
+    """Yield the shared libraries that programs need, and the loader."""
     for program in programs:
         told = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
         yield from re.findall(r"(?:=> |^\t)(/\S+) \(0x", told, re.MULTILINE)

@@ -33,7 +33,7 @@ from dibundle.format.constants import MAGIC
 from tests import pairs
 from tests.program import shell_code
 
-OLD = MAGIC + b"precious"  # it has the magic, as create does not overwrite a file that is not a bundle
+OLD = MAGIC + b"precious"  # begins with the magic, as create overwrites only bundles
 SYSTEM, BASE = 3, 6
 PATIENCE = 120  # seconds
 MEMORY = 512 << 20
@@ -260,7 +260,7 @@ def _signals(rig: Rig, times: int, arguments: list[str | Path], result: bytes) -
         sent = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)[number % 3]
         rig.begin()
         child = rig.start(arguments, lambda: None)
-        time.sleep(rig.chance.uniform(0.03, takes * 1.1))  # by then, the handlers are installed
+        time.sleep(rig.chance.uniform(0.03, takes * 1.1))  # at that time, the handlers are installed
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, sent)
         code = rig.wait(child)
@@ -355,7 +355,7 @@ def stalled_pipes(rig: Rig, times: int) -> list[str | None]:
 def little_memory(rig: Rig, times: int) -> list[str | None]:
     """An address space of 512 MiB (apply works) or of 256 to 512 (or it says that memory is short).
 
-    With less, threads of Python itself may end before they have begun, and whoever started them waits for ever.
+    With less memory, threads of Python itself may end before they begin, and their starter waits forever.
     """
     result = _created(rig)
     ended = []

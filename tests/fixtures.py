@@ -1,6 +1,7 @@
-"""Archives of many writers: stand-ins that are made here, and third-party ones, read where they lie.
+"""Archives of many writers: generated stand-ins, and third-party files, read in place.
 
-The stand-ins run by default, so that whoever has the repository alone covers the same. The others are marked ``slow``.
+Tests of stand-ins run by default, so that the repository alone covers the same cases. Tests of third-party files are
+marked ``slow``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tar
 
 @dataclass(frozen=True)
 class Fixture:
-    """One file of the collection, or a stand-in that is made when it is asked for."""
+    """A file of the collection, or a stand-in that is generated at first use."""
 
     name: str
     kind: str
@@ -38,7 +39,7 @@ class Fixture:
 
     @property
     def path(self) -> Path:
-        """Where the file lies."""
+        """Path of the file."""
         return _made(self) if self.make else _ROOT / self.name
 
     def __str__(self) -> str:
@@ -59,13 +60,13 @@ def _made(fixture: Fixture) -> Path:
 
 
 def fixtures(*kinds: str) -> list[object]:
-    """Return the stand-ins and, as far as they are there, the fixtures of the given kinds, for ``parametrize``."""
+    """Return the stand-ins and the existing fixtures of the given kinds, for ``parametrize``."""
     third = (pytest.param(item, marks=pytest.mark.slow) for item in third_party(*kinds))
     return [*(item for item in _stand_ins() if item.kind in kinds), *third]
 
 
 def third_party(*kinds: str) -> list[Fixture]:
-    """Return the fixtures of the given kinds, as far as they are there."""
+    """Return the existing fixtures of the given kinds."""
     index = _ROOT / "index.json"
     return [
         Fixture(item["file"], item["kind"], item["flavour"], item.get("note", ""), item.get("pair_with"))
@@ -99,7 +100,7 @@ def _images(style: str, packing: str | None = None) -> bytes:
 
 
 def _tar(form: int) -> bytes:
-    """Return a tar of all that such a format has: long names, links, devices, large numbers, odd times and owners."""
+    """Return a tar with all features of a format: long names, links, devices, large numbers, odd times and owners."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=form) as tar:
         for number, name in enumerate(("a", "folder/b", "folder/" + "n" * 80, "deep/" * 18 + "c", "mit-\u00e4")):

@@ -1,6 +1,6 @@
-"""Running ``dib`` hundreds of times: a process that has imported it forks for every command.
+"""Running ``dib`` hundreds of times: a process that has imported dib forks for every command.
 
-Each command is the real one, with descriptors and an exit code of its own; only starting Python is saved. Run as a
+Each command is the real command, with its own descriptors and exit code; only the start of Python is saved. Run as a
 program, this module is that process: it reads commands as lines of JSON and answers each with an exit code.
 """
 
@@ -18,7 +18,7 @@ from tests.program import Ended, shell_code
 
 
 class ManyRuns:
-    """Runs commands one after the other; a context manager. Files of its own lie in ``work``."""
+    """Runner of commands, one after the other; a context manager. Its own files are in ``work``."""
 
     def __init__(self, work: Path) -> None:
         self._out, self._err = work / "stdout", work / "stderr"
@@ -59,7 +59,7 @@ class ManyRuns:
 
 
 def _serve() -> None:
-    """Answer commands until the input ends; return in a child that has its command in ``sys.argv``."""
+    """Answer commands until the input ends; return only in a child, with its command in ``sys.argv``."""
     for line in sys.stdin:
         command = json.loads(line)
         child = os.fork()

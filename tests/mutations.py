@@ -1,12 +1,12 @@
-"""Mutated bundles and what ``apply`` makes of each: half changed anywhere, half where it means something.
+"""Mutated bundles, and the result of ``apply`` for each: half have any bytes changed, half have fields changed.
 
     python -m tests.mutations                                    1,000 of generated pairs
     python -m tests.mutations --count 10000                      more
     python -m tests.mutations --count 400 a.tar b.tar a-b.dib    of one real bundle
 
-Changes of the second half lie behind the digests of frames and manifest. For those of small pairs the digests of the
-output are those that the reference decoder says it has, so that only what a bundle means is left to go by.
-Each is applied in a process of its own, whose memory and time are measured. Exit code 1 if anything did not hold.
+In the second half, digests of frames and manifest are corrected after the changes. For small pairs, the digests of the
+output are set to the reference decoder's, so that decoders can only go by the meaning of a bundle. Each bundle is
+applied in its own process, whose memory and time are measured. The exit code is 1 if a check failed.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from tests.reference import decoder
 
 MOST_MEMORY = 300 << 20
 MOST_SECONDS = 5.0
-SMALL = 4 << 20  # bytes of target up to which the reference decoder is asked
+SMALL = 4 << 20  # maximum bytes of a target for the reference decoder
 WENT_WRONG = 99
 
 
 @dataclass
 class Real:
-    """A real bundle with its base, and the digest of what it makes."""
+    """A real bundle with its base, and the digest of its target."""
 
     name: str
     base: Path
@@ -57,7 +57,7 @@ class Real:
 
 @dataclass
 class Ended:
-    """How one attempt ended: 0 and the file has the output, an exit code of dib's, or ``WENT_WRONG``."""
+    """The result of one attempt: 0 (the file has the output), an exit code of dib, or ``WENT_WRONG``."""
 
     code: int
     seconds: float
@@ -66,7 +66,7 @@ class Ended:
 
 @dataclass
 class Counts:
-    """What is to be told in the end."""
+    """Counts for the final report."""
 
     codes: Counter[tuple[str, int]] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Counts:
 
 
 class Trials:
-    """Applies mutations; files of its own lie in ``work``."""
+    """Runner of mutations; its own files are in ``work``."""
 
     def __init__(self, work: Path, seed: int) -> None:
         self._out, self._err = work / "out", work / "err"
@@ -86,7 +86,7 @@ class Trials:
         self.counts = Counts()
 
     def anywhere(self, real: Real, number: int) -> None:
-        """Change bytes of the file: what is accepted is the whole target."""
+        """Change bytes of the file: dib refuses the bundle, or gives the whole target."""
         data = flipped(self._chance, real.bundle)
         ended = self._run(real, data)
         self._judge("anywhere", real, number, ended)
@@ -94,7 +94,7 @@ class Trials:
             self._fault(real, number, data, "another output was accepted")
 
     def meaning(self, real: Real, opened: Open, number: int) -> None:
-        """Change what the bundle says: what is accepted is what the reference decoder makes."""
+        """Change fields of the bundle: dib refuses the bundle, or gives the reference decoder's output."""
         data = opened.mutated(self._chance, flipped).encode()
         if real.size <= SMALL:
             data = self._with_right_output(real, data)
@@ -114,7 +114,7 @@ class Trials:
             self._fault(real, number, data, f"the reference decoder ends with {code}, {len(other)} bytes")
 
     def _with_right_output(self, real: Real, data: bytes) -> bytes:
-        """Return the bundle with digests that fit what it makes, if it makes anything."""
+        """Return the bundle with the digests of its own output, if it gives any output."""
         ended = self._run(real, data, unchecked=True)
         if ended.code:
             return data
@@ -141,7 +141,7 @@ class Trials:
         self.counts.faults.append(f"{real.name} {number}: {what}; see {kept}")
 
     def _run(self, real: Real, data: bytes, *, unchecked: bool = False) -> Ended:
-        """Apply in a child and wait for it; one that takes far too long is ended."""
+        """Apply in a child process and wait for its end; kill the process after 60 s."""
         started = time.monotonic()
         child = os.fork()
         if not child:
@@ -176,7 +176,7 @@ class Trials:
 
 
 def generated(work: Path) -> list[Real]:
-    """Make small pairs; each has bundles that differ in their codecs."""
+    """Return small pairs; each pair has bundles that differ in their codecs."""
     made = []
     for name, make in (("programs", pairs.make_programs), ("packed", pairs.make_packed), ("mixed", _make_mixed)):
         folder = work / name
@@ -191,7 +191,7 @@ def _make_mixed(folder: Path) -> pairs.Pair:
 
 
 def real(name: str, base: Path, target: Path, bundle: Path) -> Real:
-    """Return a bundle that has been made."""
+    """Return an existing bundle."""
     return Real(name, base, bundle.read_bytes(), _digest(target), target.stat().st_size)
 
 
@@ -201,7 +201,7 @@ def _digest(path: Path) -> bytes:
 
 
 def run(reals: list[Real], count: int, seed: int, work: Path) -> Counts:
-    """Try ``count`` mutations, as many of each bundle and kind as of any other."""
+    """Try ``count`` mutations, equally many of each bundle and kind."""
     trials = Trials(work, seed)
     opened = {item.name: Open.of(item.bundle) for item in reals}
     for number in range(count):
@@ -214,7 +214,7 @@ def run(reals: list[Real], count: int, seed: int, work: Path) -> Counts:
 
 
 def main() -> int:
-    """Run what the command line asks for and print what came of it."""
+    """Run the mutations of the command line, and print the results."""
     parser = argparse.ArgumentParser(description="Mutate bundles and apply them.")
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)

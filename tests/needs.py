@@ -1,6 +1,6 @@
-"""What a test needs of the machine: programs, root, mounts. Absent, the test is skipped with the reason.
+"""A test's requirements of the machine: programs, root, mounts. If one is missing, the test is skipped with a reason.
 
-With DIB_REQUIRE=1 in the environment every skip is a failure (see conftest.py): nothing goes untested in silence.
+With DIB_REQUIRE=1 in the environment, every skip is a failure (see conftest.py), so that no test is skipped silently.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PACKAGES = {
     "ssh-keygen": "openssh-client",
     "ssh-agent": "openssh-client",
 }
-"""Debian's packages of programs that are called otherwise."""
+"""Debian's packages of programs, if the names differ."""
 
 
 def programs(*names: str) -> None:
@@ -34,7 +34,7 @@ def programs(*names: str) -> None:
 
 
 def plugin(program: str, name: str) -> None:
-    """Skip the test unless a program knows a command that comes as a package of its own."""
+    """Skip the test unless a program has a command that is packaged separately."""
     programs(program)
     if subprocess.run([program, name, "version"], capture_output=True, check=False).returncode:
         pytest.skip(f"not installed: {program} {name}; on Debian: apt-get install {program}-{name}")

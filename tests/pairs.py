@@ -17,13 +17,13 @@ from tests.content import code, edited, noise, relinked, text
 from tests.program import succeed
 
 OLD_NAME, NEW_NAME = "example.com/app:1", "example.com/app:2"
-KEPT = noise(1, 4096)  # content of a file of the base that the new version keeps where it was
-PATCHED = text(2, 4096)  # content of a file of the base that the new version changes
+KEPT = noise(1, 4096)  # content of a file that the new version keeps in place
+PATCHED = text(2, 4096)  # content of a file that the new version changes
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two archives and bundles of the second: as ``create`` makes it, of VCDIFF patches, and one without a base."""
+    """Two archives, and bundles of the second: by ``create``, with VCDIFF patches, and without a base."""
 
     base: Path
     target: Path
@@ -37,7 +37,7 @@ class Pair:
 
 
 def make(work: Path, *, megabytes: int, style: Style = "v25") -> Pair:
-    """Write a pair whose archives have about ``megabytes``, and create its bundles."""
+    """Write a pair of archives of about ``megabytes`` MB, and create its bundles."""
     return _write(work, *images(megabytes), style)
 
 
@@ -80,7 +80,7 @@ def _write(work: Path, old: TestImage, new: TestImage, style: Style, stored: Lay
 
 
 def images(megabytes: int) -> tuple[TestImage, TestImage]:
-    """Return an image and its next version: a layer in common, one that changes, one that only the newer has."""
+    """Return an image and its next version: a common layer, a changing layer, a layer of only the newer image."""
     unit = megabytes * 100_000
     bottom = build_layer(
         [folder("usr/"), file("usr/tool", code(10, 3 * unit), mode=0o755), file("usr/data", noise(11, unit))]
@@ -94,7 +94,7 @@ def images(megabytes: int) -> tuple[TestImage, TestImage]:
 def _tree(
     unit: int, new_text: Callable[[bytes, int], bytes], new_code: Callable[[bytes, int], bytes], mtime: int
 ) -> list[TarItem]:
-    """Return the layer that changes, with the changes made to it."""
+    """Return the layer that changes; the newer version has the changes."""
     texts = [text(100 + number, unit // 20) for number in range(10)]
     return [
         folder("srv/"),

@@ -1,6 +1,6 @@
-"""Faults planted in the decoder, one at a time, and what catches each: ``python -m tests.planted [NUMBER...]``.
+"""Faults planted in the decoder, one at a time, and the test that catches each: python -m tests.planted [NUMBER...].
 
-Each is put into a copy of the package, on which first the vectors are tried, then the fuzz corpora, then other tests.
+Each fault is put into a copy of the package, on which first the vectors run, then the fuzz corpora, then other tests.
 It prints a table in Markdown (tests/planted.md holds one); exit code 1 if any fault was not caught.
 """
 
@@ -20,7 +20,7 @@ from dibundle.codecs.native import build
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("dibundle", "tests", "spec", "pyproject.toml")
-CATCHERS = (  # in their order: the first that fails has caught it
+CATCHERS = (  # in order: the first that fails has caught the fault
     ("vectors", ("tests/test_vectors.py", "-k", "dib_agrees")),
     ("corpora", ("tests/fuzz/test_corpus.py", "-k", "test_kept or test_seeds or mutated")),
     ("tests", ("tests/format", "tests/codecs", "tests/images", "tests/test_expect.py")),
@@ -28,9 +28,9 @@ CATCHERS = (  # in their order: the first that fails has caught it
 
 
 class Fault(NamedTuple):
-    """A check that is taken out or weakened, found by what it is for: not by the line that it stands on.
+    """A check that is removed or weakened; it is found by its purpose, not by its line.
 
-    ``check``: the code of the error that it raises; it never does then. Else ``instead`` stands in the place of an
+    ``check``: the code of an error that is then never raised. Without ``check``, ``instead`` replaces an
     expression of a function, compared without its layout.
     """
 
@@ -191,7 +191,7 @@ FAULTS = (
 
 
 def planted(text: str, fault: Fault) -> str:
-    """Return a file's text with the fault in it; ``ValueError`` if its place is not there, or more than one is."""
+    """Return a file's text with the fault in it; raise ``ValueError`` unless exactly one place is found."""
     if fault.file.endswith(".c"):
         return _planted_in_c(text, fault)
     tree = ast.parse(text)
@@ -208,7 +208,7 @@ def planted(text: str, fault: Fault) -> str:
 
 
 class _Change(ast.NodeTransformer):
-    """Puts a fault into a tree and counts where."""
+    """Transformer that puts a fault into a syntax tree, and counts the places."""
 
     def __init__(self, fault: Fault) -> None:
         self.count = 0
@@ -231,7 +231,7 @@ class _Change(ast.NodeTransformer):
 
 
 def _planted_in_c(text: str, fault: Fault) -> str:
-    """Return a C file's text with the fault in the function, whatever lies between its words."""
+    """Return a C file's text with the fault in the function; white space in the expression does not matter."""
     head = re.search(rf"^[A-Za-z][^\n;]*\b{fault.function}\([^;{{]*\)\s*\{{", text, re.MULTILINE)
     if not head:
         raise ValueError(f"{fault.what}: no function {fault.function} in {fault.file}")
@@ -244,7 +244,7 @@ def _planted_in_c(text: str, fault: Fault) -> str:
 
 
 def copy(folder: Path) -> None:
-    """Copy the package with the library that is built, and its tests."""
+    """Copy the package, with its built library, and its tests."""
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
@@ -263,7 +263,7 @@ def plant(folder: Path, fault: Fault) -> None:
 
 
 def caught(folder: Path) -> str | None:
-    """Return what catches the fault in a copy, and how."""
+    """Return the first catcher that fails on a copy, and its failed test; None if no catcher fails."""
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     for name, arguments in CATCHERS:
         command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", "-p", "no:randomly", *arguments]
@@ -276,7 +276,7 @@ def caught(folder: Path) -> str | None:
 
 
 def main() -> int:
-    """Try all faults, or those whose numbers are given."""
+    """Try all faults, or the faults with the given numbers."""
     chosen = [int(item) for item in sys.argv[1:]] or range(1, len(FAULTS) + 1)
     missed = 0
     print("| | fault | file | caught by | the first to fail |\n|---|---|---|---|---|", flush=True)

@@ -1,4 +1,4 @@
-"""Running the ``dib`` command: in this process, or as users do, in one of its own with its streams and signals."""
+"""Runs of the ``dib`` command: in this process or, as users do, in its own process, with own streams and signals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import IO
 
 DIB = (sys.executable, "-m", "dibundle")
 TIMEOUT = 300
-FOR_PYTHON = ("LANG", "LC_ALL", "TZ", "DIB_DEBUG")  # they count when a process starts
+FOR_PYTHON = ("LANG", "LC_ALL", "TZ", "DIB_DEBUG")  # these take effect when a process starts
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ def dib(
     env: dict[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Ended:
-    """Run ``dib`` with these arguments to its end, in this process; ``stdin`` is what it reads (None: nothing).
+    """Run ``dib`` with these arguments to its end, in this process; ``stdin``: its input (None: nothing).
 
-    Starting Python takes longer than most commands do. :func:`process` is for what a process alone shows.
+    Starting Python takes longer than most commands do. Use :func:`process` if a test needs a separate process.
     """
     if any(name in FOR_PYTHON or name.startswith("PYTHON") for name in env or {}):
         return process(*arguments, stdin=stdin, stdout=stdout, env=env, cwd=cwd)
@@ -71,7 +71,7 @@ def process(
 
 @contextmanager
 def _descriptors(stdin: bytes | IO[bytes] | None, stdout: IO[bytes] | None, written: list[bytes]) -> Iterator[None]:
-    """Put files in the place of the three standard streams; add to ``written`` what stdout and stderr got."""
+    """Replace the three standard streams by files; append the content of stdout and stderr to ``written``."""
     kept = [os.dup(number) for number in range(3)]
     streams = sys.stdin, sys.stdout, sys.stderr
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:

@@ -1,4 +1,4 @@
-"""The reference decoder (spec/decoder) in this process: what the C functions are compared with."""
+"""The reference decoder (spec/decoder) in this process, to compare the C functions with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DECODER = SPEC / "decoder"
 
 @cache
 def decoder() -> SimpleNamespace:
-    """Return the names of the reference decoder that tests use."""
+    """Return the functions of the reference decoder that tests use, by name."""
     sys.path.append(str(SPEC))
     from decoder import command, profile
     from decoder.core import basics, codecs, manifest, vcdiff
@@ -29,7 +29,7 @@ def decoder() -> SimpleNamespace:
 
 
 def outcome(call: Callable[[], bytes]) -> bytes | None:
-    """Return what a call of the reference decoder gives; None where it refuses."""
+    """Return the result of a call of the reference decoder; None if the decoder refuses."""
     try:
         return call()
     except decoder().Refused:
@@ -37,12 +37,12 @@ def outcome(call: Callable[[], bytes]) -> bytes | None:
 
 
 def frame(codec: int, payload: bytes, source: bytes, size: int) -> bytes | None:
-    """Return what the reference decoder makes of a frame; None where it refuses it."""
+    """Return the reference decoder's content of a frame; None if the decoder refuses the frame."""
     return outcome(lambda: decode_frame(codec, payload, source, size))
 
 
 def decode_frame(codec: int, payload: bytes, source: bytes, size: int) -> bytes:
-    """Return what the reference decoder makes of a frame of a bundle that lists all re-encoders; it may refuse it."""
+    """Return the reference decoder's content of a frame in a bundle that lists all re-encoders; errors are raised."""
     bundle = decoder().Bundle(b"", encoders=sorted(KNOWN))
     made: bytes = decoder().decode_frame(codec, payload, size, source, bundle)
     return made

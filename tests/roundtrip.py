@@ -20,7 +20,7 @@ FAST = CreateOptions(level=3)
 def bundle_of(
     folder: Path, bases: Sequence[bytes], target: bytes, options: CreateOptions = FAST
 ) -> tuple[bytes, CreateResult]:
-    """Return the bundle that makes ``target``, and what create says about it."""
+    """Return the bundle that rebuilds ``target``, and the result of create."""
     out = io.BytesIO()
     opened = [open_archive(path) for path in _written(folder, "base", bases)]
     try:
@@ -33,7 +33,7 @@ def bundle_of(
 
 
 def rebuilt(folder: Path, bases: Sequence[bytes], bundle: bytes) -> bytes:
-    """Return what the bundle rebuilds, every digest checked."""
+    """Return the output of the bundle; check every digest."""
     out = io.BytesIO()
     opened = [open_archive(path) for path in _written(folder, "far", bases)]
     try:
@@ -47,7 +47,7 @@ def rebuilt(folder: Path, bases: Sequence[bytes], bundle: bytes) -> bytes:
 
 
 def check(folder: Path, bases: Sequence[bytes], target: bytes, options: CreateOptions = FAST) -> CreateResult:
-    """Assert the golden property; return what create says."""
+    """Assert the golden property; return the result of create."""
     bundle, result = bundle_of(folder, bases, target, options)
     assert rebuilt(folder, bases, bundle) == target
     assert result.size == len(bundle)

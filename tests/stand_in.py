@@ -1,4 +1,4 @@
-"""Stand-ins for engines, as programs: ``python stand_in.py docker load`` does what the pages of docs/ need of docker.
+"""Stand-ins for engines, as programs: ``python stand_in.py docker load`` does as much as the pages of docs/ need.
 
 The images of a machine are the archives in MACHINE/engine, each a file named by one of its images' names.
 """
@@ -20,7 +20,7 @@ STORE = Path(os.environ["MACHINE"], "engine")
 
 
 def parts(data: bytes) -> tuple[dict, dict, set[str]]:
-    """Return manifest.json's entry, the config and the digests of the layers that are there."""
+    """Return manifest.json's entry, the config and the digests of the present layers."""
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         found = {item.name: tar.extractfile(item).read() for item in tar if item.isfile()}
     (entry,) = json.loads(found["manifest.json"])
@@ -30,7 +30,7 @@ def parts(data: bytes) -> tuple[dict, dict, set[str]]:
 
 
 def load(data: bytes) -> None:
-    """Take an archive, of which layers may be absent that an image here has."""
+    """Load an archive; layers may be absent if a loaded image has them."""
     entry, config, layers = parts(data)
     STORE.mkdir(exist_ok=True)
     for path in STORE.iterdir():
@@ -48,7 +48,7 @@ def image(name: str) -> bytes:
 
 
 def inspect(name: str, form: str) -> str:
-    """Tell what an engine tells of an image."""
+    """Return an engine's description of an image."""
     entry, config, _ = parts(image(name))
     told = {"Id": Path(entry["Config"]).name.removesuffix(".json"), "RootFS": {"Layers": config["rootfs"]["diff_ids"]}}
     return "1000000" if form else json.dumps([told])
@@ -63,7 +63,7 @@ def manifest_digest(data: bytes) -> str:
 
 
 def option(arguments: list[str], *names: str) -> str:
-    """Take an option with its value out of the arguments; return the value, or nothing."""
+    """Remove an option with its value from the arguments; return the value, or ""."""
     for name in names:
         if name in arguments:
             at = arguments.index(name)
@@ -82,8 +82,8 @@ def write(data: bytes, output: str) -> None:
 
 
 def engine(command: str, rest: list[str]) -> None:
-    """Do what docker and podman do."""
-    if "--" in rest:  # behind it are names alone
+    """Run a command of docker or podman."""
+    if "--" in rest:  # the other arguments are names
         rest.remove("--")
     if command == "load":
         source = option(rest, "-i")
@@ -109,7 +109,7 @@ def engine(command: str, rest: list[str]) -> None:
 
 
 def containerd(rest: list[str]) -> None:
-    """Do what ctr does."""
+    """Run a command of ctr."""
     space = option(rest, "-n") or os.environ.get("CONTAINERD_NAMESPACE")
     assert space == "k8s.io", "that is not where the kubelet's images are"
     option(rest, "--platform")

@@ -1,4 +1,4 @@
-"""The public functions: the same bundle whoever does the work, bytes as they come, errors with codes and hints."""
+"""The public functions: the same bundle from any executor, bytes as they are rebuilt, errors with codes and hints."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_output_comes_in_pieces(pair: Pair) -> None:
     first = next(pieces)
     assert pair.target.read_bytes().startswith(first)
     assert len(first) < pair.target.stat().st_size // 2
-    pieces.close()  # gives everything back
+    pieces.close()  # frees all resources
 
 
 def test_no_base(pair: Pair, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_processes(pair: Pair, programs: Pair, method: str) -> None:
         assert make(programs, executor) == programs.bundle.read_bytes()
 
 
-@pytest.mark.filterwarnings("ignore")  # what Dask warns of is not ours
+@pytest.mark.filterwarnings("ignore")  # warnings of Dask itself
 def test_a_dask_cluster(pair: Pair, programs: Pair) -> None:
     distributed = pytest.importorskip("distributed")
     with (
@@ -229,7 +229,7 @@ def test_what_the_callers_objects_raise_comes_through(pair: Pair) -> None:
 
 
 class Slow(io.RawIOBase):
-    """A raw file that takes a few bytes at a time, and after ``most`` of them what ``then`` gives."""
+    """A raw file that writes a few bytes at a time; after ``most`` bytes, it raises or returns ``then``."""
 
     def __init__(self, most: int, then: BaseException | int | None) -> None:
         self.taken = bytearray()
@@ -262,7 +262,7 @@ def test_a_pipe_that_does_not_wait(pair: Pair) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with open(reader, "rb"), open(writer, "wb", buffering=0) as out:  # noqa: PTH123
-        out.write(bytes(1 << 20))  # as much as there is room for
+        out.write(bytes(1 << 20))  # fills the pipe
         with pytest.raises(dibundle.FileError, match="takes nothing"):
             dibundle.create(pair.base, pair.target, out)
 
@@ -315,7 +315,7 @@ def test_progress_is_told(pair: Pair) -> None:
 
     class Told:
         def phase(self, name: str, total: int) -> None:
-            assert sum(done) == sum(totals)  # what was to be done before is done
+            assert sum(done) == sum(totals)  # the previous phase is complete
             told.append(name)
             totals.append(total)
 
@@ -405,7 +405,7 @@ def test_parts_are_taken_as_the_command_takes_them(pair: Pair, tmp_path: Path) -
     with pytest.raises(dibundle.BundleError, match=r"u\.dib\.002 is missing"):
         dibundle.open_bundle(first)
     first.rename(tmp_path / "other")
-    for name in every[1:3]:  # one that is gone, one that is there
+    for name in every[1:3]:  # a missing part and an existing part
         with pytest.raises(dibundle.FileError, match=r"u\.dib\.001$"):
             dibundle.open_bundle(name)
 

@@ -1,4 +1,4 @@
-"""What bench/ makes: archives that dib takes, the same each time, and a report of what was kept."""
+"""Outputs of bench/: archives that dib accepts, the same each time, and a report from stored results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What few bytes can ask for: memory and time stay within spec/dib.md, 10.1, for any bundle; and for any image."""
+"""Costs that few bytes can cause: memory and time stay within spec/dib.md, 10.1, for any bundle and any image."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.fuzz import bounds
 from tests.roundtrip import bundle_of
 
 EACH = 2  # bundles of each class; many more are drawn by hand (tests/fuzz/LOG.md)
-QUICK = 8.0  # seconds of CPU; each of these took minutes, or would not end
+QUICK = 8.0  # seconds of CPU; each case took minutes or did not end
 
 
 @pytest.mark.parametrize("name", bounds.CLASSES)
@@ -88,7 +88,10 @@ def test_a_release_of_1024_targets_and_300000_files_is_within_the_limits():
 
 
 def test_an_image_of_50_gb_and_five_million_files_is_within_the_limits():
-    """Every file is changed: a seek, a patch, nine bytes of other columns for each of them."""
+    """An image of 50 GB and five million files is within the limits.
+
+    Every file is changed: a seek, a patch and nine bytes of other columns per file.
+    """
     size, files = 50_000_000_000, 5_000_000
     frames = size // (4 << 20)
     whole = target(size, frames=frames, segments=1000, ops=bytes(2 * files))
@@ -269,7 +272,7 @@ def test_names_of_packages_have_a_limit():
     assert 4000 < len(found) < 4300
 
 
-# --- what an attacker found
+# --- findings of an attacker
 
 
 @pytest.mark.parametrize("byte", [b"\x80", b"\xff"])
@@ -299,7 +302,7 @@ def test_many_tiny_streams_take_time_by_their_number(kind, stream):
 def test_more_tiny_pieces_than_any_program_makes_are_refused(kind):
     pieces = {"zstd": b"\x28\xb5\x2f\xfd\x20\x01\x09\x00\x00x", "gzip": gzip.compress(b"x", mtime=0)}
     many = (pieces.get(kind) or b"") * 200_000
-    if kind == "blocks":  # one frame of raw blocks of a byte
+    if kind == "blocks":  # a single frame of raw blocks of one byte
         many = b"\x28\xb5\x2f\xfd\x00\x58" + b"\x08\x00\x00x" * 1_000_000 + b"\x09\x00\x00x"
     begun = time.process_time()
     with pytest.raises(ArchiveError, match="tiny pieces"):
@@ -309,7 +312,10 @@ def test_more_tiny_pieces_than_any_program_makes_are_refused(kind):
 
 
 def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatch):
-    """A size in the base is another one than when the program was planned: it asks for a frame that is not there."""
+    """A base that changes while it is read ends the rebuild.
+
+    A size in the base differs from the size during planning, so the program needs a frame that does not exist.
+    """
     old = build_layer([file("a", b"x" * 10), file("p", bytes(600 << 10)), file("z", b"y" * 10)])
     new = build_layer([file("a", b"1" * 10), file("p", bytes(600 << 10)), file("z", b"2" * 10)])
     bases = [docker_save([TestImage([old])])]
@@ -320,7 +326,7 @@ def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatc
 
     def planned(*arguments, **named):
         made = plan(*arguments, **named)
-        made.steps = None  # as of a longer program, which is walked again
+        made.steps = None  # as for longer programs, which run twice
         with path.open("r+b") as base:
             at = content.index(b"a\0")
             header = bytearray(content[at : at + 512])
@@ -338,7 +344,10 @@ def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatc
 
 
 def test_long_paths_are_compared_at_their_beginning(tmp_path):
-    """Files without a counterpart are compared with up to 64 of their name; each of those has a path of 400 kB."""
+    """Long paths are compared only at their beginning.
+
+    A file without a counterpart is compared with up to 64 files of its name; each has a path of 400 kB.
+    """
     deep = b"a/" * 200_000
     old = docker_save([TestImage([build_layer([file(f"{deep.decode()}{n}/lib-1.0", b"x" * n) for n in range(1, 65)])])])
     new = docker_save([TestImage([build_layer([file(f"b{n}/lib-2.0", b"y" * n) for n in range(1, 301)])])])

@@ -61,7 +61,10 @@ def test_a_chain_leaves_nothing_behind(versions: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("limit", [(), ("--max-size", "600kB")], ids=["room", "little room"])
 def test_a_long_chain(tmp_path: Path, limit: tuple[str, ...]):
-    """Each version keeps content of all before; what is kept of them lies in one another, eight deep at most."""
+    """A long chain of bundles gives the last version.
+
+    Each version keeps content of all earlier versions; stored targets refer to each other, at most eight deep.
+    """
     noises = [noise(number, 20_000) for number in range(12)]
     for number in range(1, 13):
         files = [file(f"app/{index}", noises[index]) for index in range(number)]
@@ -126,7 +129,7 @@ def test_the_same_bundle_given_twice_counts_once(versions: Path):
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As ``versions``, but every version has the same lowest layer, and there is a way back from v2 to v1."""
+    """As ``versions``, but every version has the same lowest layer, and a bundle leads back from v2 to v1."""
     folder = tmp_path_factory.mktemp("shared")
     below = build_layer([file("usr/data", noise(1, 200_000))])
     for number in range(1, 5):
@@ -147,7 +150,7 @@ def test_a_chain_with_the_bases_of_several_steps(shared: Path, bases: tuple[int,
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (0, 2, 1)])
 def test_a_layer_that_comes_again_does_not_turn_a_chain_around(tmp_path: Path, order: tuple[int, ...]):
-    """Of images that share layers, bundles tell by their IDs which was made from which."""
+    """A repeated layer does not reverse a chain: if images share layers, their IDs in the bundles decide the order."""
     layers = [build_layer([file(f"{number}/data", noise(number, 30_000))]) for number in range(3)]
     images = [layers[:2], layers[1:2], layers[:2], [layers[0], layers[2]]]
     for number, image in enumerate(images):
@@ -162,7 +165,10 @@ def test_a_layer_that_comes_again_does_not_turn_a_chain_around(tmp_path: Path, o
 
 
 def test_archives_that_do_not_say_what_they_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """What nothing claims is found by content; each blob is hashed once for the order, and once for each step."""
+    """If archives do not claim their content, the content is searched.
+
+    Each blob is hashed once for the order, and once for each step.
+    """
     first = [build_layer([file("lib", text(1, 200_000))]), build_layer([file("app", text(2, 50_000))])]
     last = [build_layer([file("lib", text(1, 199_000))]), build_layer([file("app", text(2, 51_000))])]
     for number, layers in enumerate((first, first, first, first, last)):
@@ -248,7 +254,7 @@ def test_a_folder_that_is_no_layout(tmp_path: Path, versions: Path):
 
 
 def engine(folder: Path, name: str, script: str) -> dict[str, str]:
-    """Put a program of that name first on the PATH."""
+    """Put a program with that name first on the PATH."""
     program = folder / name
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
@@ -296,14 +302,14 @@ def test_a_client_that_saves_no_platform_of_choice(client: str, versions: Path, 
 
 
 def test_a_base_may_be_absent(versions: Path, tmp_path: Path) -> None:
-    """One command fits the machines that have the old image, and those that have a bundle which makes it."""
+    """A base may be absent: one command fits machines that have the old image or a bundle that rebuilds it."""
     for number in (1, 2):
         succeed("create", "--no-base", versions / f"v{number}.tar", tmp_path / f"v{number}.dib")
     (update,) = bundles(versions, "v2-v3")
     expected = (versions / "v3.tar").read_bytes()
     absent = tmp_path / "absent.tar"
     for bases in (
-        [versions / "v2.tar", tmp_path / "v2.dib"],  # which is not needed
+        [versions / "v2.tar", tmp_path / "v2.dib"],  # the bundle is not needed
         [absent, tmp_path / "v2.dib"],
         [tmp_path / "v1.dib", tmp_path / "v2.dib", absent],
         [absent, *bundles(versions, "v1-v2"), versions / "v1.tar"],
@@ -320,7 +326,10 @@ def test_a_base_may_be_absent(versions: Path, tmp_path: Path) -> None:
 
 
 def test_parts_of_a_candidate_are_one(versions: Path, tmp_path: Path) -> None:
-    """They made the user's own bundle a candidate, which was left out."""
+    """The parts of a candidate count as one bundle.
+
+    Because of several parts, the user's own bundle was treated as a candidate, and left out.
+    """
     back = tmp_path / "back.dib"
     succeed("create", versions / "v2.tar", versions / "v1.tar", back)
     whole = back.read_bytes()

@@ -1,4 +1,4 @@
-"""Decompression of sound, joined, cut and corrupt streams, and of bombs."""
+"""Decompression of sound, joined, truncated and corrupt streams, and of bombs."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_a_bomb_takes_little_memory(kind):
     tracemalloc.start()
     try:
         total = sum(len(piece) for piece in compression.decompress_iter(kind, [bomb], 1 << 18))
-        assert tracemalloc.get_traced_memory()[1] < 12 << 20  # an xz dictionary alone has 8
+        assert tracemalloc.get_traced_memory()[1] < 12 << 20  # an xz dictionary takes 8 MiB
     finally:
         tracemalloc.stop()
     assert total == 64 << 20
@@ -195,7 +195,7 @@ def test_mutated_streams_raise_nothing_but_our_errors(kind, data, step):
 
 
 def test_zstd_frames_are_given_back_as_they_end():
-    """Each may have touched a window of 128 MiB."""
+    """zstd frames are freed as they end, as each may have used a window of 128 MiB."""
     gc.collect()
     gc.disable()
     try:

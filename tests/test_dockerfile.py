@@ -16,7 +16,7 @@ FIRST_WORDS = {"FROM", "USER", "WORKDIR", "ENV", "COPY", "RUN", "LABEL", "ENTRYP
 
 
 def lines(*arguments: str) -> list[str]:
-    """Return the instructions of a Dockerfile; whatever is asked for, there are none but these."""
+    """Return the instructions of a Dockerfile; assert that it has only known instructions."""
     text = succeed(*arguments).out.decode()
     assert text.startswith("# ")
     found = [line for line in text.splitlines() if line and not line.startswith("#")]
@@ -26,7 +26,7 @@ def lines(*arguments: str) -> list[str]:
 
 
 def run(found: list[str]) -> list[str]:
-    """Return the words of the one command in it."""
+    """Return the words of the only RUN instruction."""
     (line,) = (line for line in found if line.startswith("RUN"))
     words: list[str] = json.loads(line[line.index("[") :])
     return words
@@ -170,7 +170,7 @@ def test_a_build_that_checks_no_signature_is_not_written_where_they_are_demanded
 
 
 def test_an_image_that_a_build_made_is_found(tmp_path):
-    """Its label tells neither digest nor size, and the builder compressed its layer."""
+    """An image that a build made is found: its label has no digest or size, and the builder compressed its layer."""
     old = TestImage([build_layer([file("a", noise(1, 3_000_000))])], ["app:1"])
     new = TestImage([build_layer([file("a", noise(1, 3_000_000)), file("b", noise(2, 3_000_000))])], ["app:2"])
     (tmp_path / "a.tar").write_bytes(docker_save([old]))

@@ -1,6 +1,6 @@
-"""What docs/ tells people to type, typed page by page, with stand-ins for engines, networks and other machines.
+"""The commands in docs/, run page by page, with stand-ins for engines, networks and other machines.
 
-A block's title says where it is typed: ``far side`` is the other machine, a file name is a file to save, none is here.
+A block's title is its place: ``far side`` is the other machine, a file name is a file to save, no title is here.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ NOT_RUN = {
     "sudo install": "writes to /etc; tests/cli/test_policy.py tries such policies",
     "docker build": "needs an engine and a public image; tests/compat/test_dockerfile.py builds what dib writes",
 }
-"""Blocks that are not run, by how they begin, each with the reason."""
+"""Blocks that are not run, by their beginning, each with the reason."""
 
 
 def read_ini(text: str) -> list[str]:
@@ -68,7 +68,7 @@ def read_ini(text: str) -> list[str]:
 
 
 SETTINGS: dict[str, Callable[[str], object]] = {"toml": tomllib.loads, "ini": read_ini}
-"""Files of other programs, which have to be what they seem."""
+"""Configuration files of other programs, which must be valid."""
 
 COMES_TO = {
     "how-to/air-gap.md": ("far", "app:2"),
@@ -81,7 +81,7 @@ COMES_TO = {
     "tutorial.md": ("far", "app:2"),
     "how-to/backups.md": ("near", "app:3"),
 }
-"""On which machine which image is loaded in the end."""
+"""The loaded images of each machine at the end."""
 
 STAND_INS = {
     "dib": f'exec {sys.executable} -m dibundle "$@"',
@@ -113,7 +113,7 @@ class Machines:
             ("/media/stick", f"{self.near}/stick"),
         ):
             block = block.replace(name, here)
-        block = block.replace("--split 3900M", "--split 64K")  # so that there are several parts
+        block = block.replace("--split 3900M", "--split 64K")  # for several parts
         path = f"{self.near}/bin:{os.environ['PATH']}"
         env = {**os.environ, "PATH": path, "FAR": str(self.far), "MACHINE": str(folder), "HOME": str(folder), **more}
         env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
@@ -172,7 +172,7 @@ def test_no_link_is_dead(document: str):
 
 
 def leads_somewhere(document: Path, link: str) -> bool:
-    """Whether a relative link leads to a file, and to a heading of it where it names one."""
+    """Check whether a relative link leads to a file and, if it names a heading, to a heading of the file."""
     path, _, anchor = unquote(link).partition("#")
     found = (document.parent / path).resolve() if path else document
     if not found.exists():
@@ -211,7 +211,7 @@ def test_a_page(page: str, machines: Machines):
 
 
 def forget(image: Path, machines: Machines) -> None:
-    """Have the engine keep an image under another name, from which it saves it, so that loading shows."""
+    """Move an image so that the engine can save it, but has not loaded it: a later load is then visible."""
     docker = machines.near / "bin" / "docker"
     kept = image.rename(machines.near / "kept.tar")
     name = unquote(image.name)
@@ -245,7 +245,7 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path):
     env = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    yaml = importlib.import_module("yaml")  # mkdocs brings it
+    yaml = importlib.import_module("yaml")  # a dependency of mkdocs
     assert [
         len(yaml.safe_load(text)["jobs"]) for page in PAGES for kind, _, text in blocks(page) if kind == "yaml"
     ] == [1]

@@ -1,4 +1,4 @@
-"""Estimates beside real sizes."""
+"""Estimates compared with real sizes."""
 
 from __future__ import annotations
 

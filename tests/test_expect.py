@@ -1,4 +1,4 @@
-"""What a receiver expects is judged by the output, whatever a bundle says of itself."""
+"""Expectations of a receiver are checked on the output, whatever a bundle claims."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def image_id(image: TestImage) -> bytes:
 
 
 def made(tmp_path: Path, target: bytes, *expected: bytes, bundle: bytes | None = None) -> bytes:
-    """Return what a bundle for ``target`` gives that expects these; nothing on a refusal."""
+    """Return the output of a bundle for ``target`` with these expectations; b"" on a refusal."""
     base = docker_save([OLD])
     bundle = bundle or bundle_of(tmp_path, [base], target)[0]
     (tmp_path / "base.tar").write_bytes(base)
@@ -52,7 +52,7 @@ def made(tmp_path: Path, target: bytes, *expected: bytes, bundle: bytes | None =
 
 
 def silent(tmp_path: Path, target: bytes, *, claim: bytes | None = None) -> bytes:
-    """Return a bundle for ``target`` that tells nothing of its images, or claims that they are another one."""
+    """Return a bundle for ``target`` that does not describe its images, or claims another image."""
     bundle, _ = bundle_of(tmp_path, [docker_save([OLD])], target)
     reader = BundleReader(io.BytesIO(bundle))
     frames = [reader.frame()[1] for _ in reader.manifest.frames]
@@ -73,7 +73,10 @@ def test_takes_the_image_that_is_expected(style, tmp_path: Path) -> None:
 
 
 def test_refuses_an_image_beside_one_that_is_absent(tmp_path: Path) -> None:
-    """An engine that has it may prefer it; only its config tells for what platform."""
+    """An image beside an absent image is refused.
+
+    An engine that has the absent image may prefer it; only its config shows its platform.
+    """
     target = docker_save_part(NEW)
     with pytest.raises(UnexpectedError, match="is not in the archive"):
         made(tmp_path, target, image_id(NEW))
@@ -170,7 +173,7 @@ def test_a_target_named_by_a_digest_is_checked_in_any_spelling(text: str) -> Non
     [
         ("docker", "docker.io/library/app:1", "app:2", True),
         ("docker", "app:1", "docker.io/library/app:2", True),
-        ("podman", "docker.io/library/app:1", "app:2", False),  # podman calls it localhost/app:2
+        ("podman", "docker.io/library/app:1", "app:2", False),  # in podman, its name is localhost/app:2
         ("podman", "docker.io/library/app:1", "docker.io/library/app:2", True),
         ("podman", "app:1", "app:2", True),
         ("podman", "localhost/app:1", "app:2", True),

@@ -1,4 +1,4 @@
-"""zstd layers: their content is what the bundle is made of, and their very bytes come back."""
+"""zstd layers: bundles are created from their content, and rebuild their exact bytes."""
 
 import contextlib
 from pathlib import Path
@@ -24,7 +24,7 @@ CUTS = (0, 512, 3_000, 70_000, 70_001, 230_000)
 
 
 def compressor(level, first=0, encoder=encoders.KLAUSPOST_17):
-    """Return what compresses as klauspost's encoder."""
+    """Return a function that compresses as klauspost's encoder does."""
 
     def compress(data):
         made = FrameEncoder(encoder, level, first)
@@ -34,7 +34,7 @@ def compressor(level, first=0, encoder=encoders.KLAUSPOST_17):
 
 
 def chunked(data):
-    """Compress in a frame for each piece, with skippable frames behind them, as zstd:chunked is."""
+    """Compress each piece into its own frame, with skippable frames behind, as zstd:chunked does."""
     cuts = [cut for cut in CUTS if cut < len(data)]
     write = compressor(encoders.DEFAULT)
     pieces = [data[at:end] for at, end in zip(cuts, [*cuts[1:], len(data)], strict=True)]
@@ -42,7 +42,7 @@ def chunked(data):
 
 
 def libzstd(level, *, threads=0, sized=True, checksum=True):
-    """Return what compresses as the zstd program, or other users of its library."""
+    """Return a function that compresses as the zstd program, or as other users of libzstd."""
 
     def compress(data):
         made = zstandard.ZstdCompressor(
@@ -54,7 +54,7 @@ def libzstd(level, *, threads=0, sized=True, checksum=True):
 
 
 def other_settings(data):
-    """Compress as no encoder here does: with a window of 32 MiB."""
+    """Compress with a window of 32 MiB, as no encoder of dib does."""
     return libzstd(20, sized=False)(data)
 
 
@@ -76,7 +76,7 @@ WRITERS = {
 
 
 def release(number):
-    """Return a version of an image: most of it is the same in the next."""
+    """Return a version of an image; most content is the same in the next version."""
     files = [file(f"usr/lib/{k}", noise(k, 30_000) + text(100 * (k == number) + k, 30_000)) for k in range(8)]
     return TestImage([build_layer(files)], ["example.com/app:1"])
 
@@ -136,7 +136,7 @@ def test_a_bomb_of_plain_bytes_is_carried_as_it_is():
 
 @pytest.mark.parametrize("name", ["default", "best", "skopeo", "newer"])
 def test_layers_that_stay_are_made_of_their_content(tmp_path: Path, name: str):
-    """A receiver that has the old image with raw layers gets along."""
+    """Unchanged layers are rebuilt from their content: a receiver can have the old image with raw layers."""
     kept = release(1).layers[0]
     added = TestImage([kept, build_layer([file("added", text(9, 4_000))])], ["example.com/app:2"])
     base, target = (docker_save([image], "oci", WRITERS[name]) for image in (release(1), added))

@@ -1,4 +1,4 @@
-"""The shape of the house: few entries, short modules, a map that is true, no type twice, every text with a code."""
+"""The structure of the code: few packages, short modules, a correct map, unique type names, a code for every text."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_no_two_public_types_share_a_name() -> None:
 
 
 def raises() -> Iterator[tuple[Path, ast.Call, str]]:
-    """Yield the calls that make an error of a message: file, call and the message's constant."""
+    """Yield the calls that construct an error from a message: file, call and the message's constant."""
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and node.args:

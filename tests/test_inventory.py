@@ -1,4 +1,4 @@
-"""Lists of what the far side has, and bundles that take nothing else."""
+"""Inventories of a receiver's layers, and bundles that use no other layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compressed layers: their content is what the bundle is made of, and their very bytes come back."""
+"""Compressed layers: bundles are created from their content, and rebuild their exact bytes."""
 
 import contextlib
 import dataclasses
@@ -41,7 +41,7 @@ GO_HEADER = bytes.fromhex("1f8b08000000000000ff")
 
 
 def compressor(encoder, level, parameter=0, header=GO_HEADER):
-    """Return what gzips as one of the encoders does."""
+    """Return a function that writes gzip as one of the encoders does."""
 
     def compress(data):
         made = Encoder(encoder, level, parameter)
@@ -108,7 +108,10 @@ def test_any_form_of_the_base_does(tmp_path: Path):
 
 
 def test_layers_that_stay_compressed_do_not_tie_a_bundle_to_their_form(tmp_path: Path):
-    """The bottom layer is the same blob on both sides; a receiver that has its content alone makes it again."""
+    """Unchanged compressed layers do not tie a bundle to their form.
+
+    The bottom layer is the same blob on both sides; a receiver that only has its content recompresses the layer.
+    """
     for write in (DOCKER, SKOPEO, UMOCI, "gzip"):
         target = docker_save([release(2)], "oci", write)
         bundle, result = bundle_of(tmp_path, [docker_save([release(1)], "oci", write)], target)
@@ -118,7 +121,7 @@ def test_layers_that_stay_compressed_do_not_tie_a_bundle_to_their_form(tmp_path:
 
 
 def test_the_forms_of_small_layers_are_sure(tmp_path: Path):
-    """Encoders that give the same beginning of a small layer and another end of it are told apart."""
+    """The encoder of a small layer is certain: encoders that differ only at the layer's end are distinguished."""
     bottom = build_layer([file("etc/motd", b"hello hello hello world\n" * 3)])
     images = [TestImage([bottom, build_layer([file("n", b"%d" % n)])], [f"example.com/app:{n}"]) for n in (1, 2)]
     for write in (*WRITERS.values(), "gzip"):
@@ -150,18 +153,18 @@ def test_a_form_that_was_guessed_wrong_is_told(tmp_path: Path):
 
 
 def members(data):
-    """Gzip in three members, one of them empty, as estargz does, and zeros behind them."""
+    """Compress into three gzip members, one of them empty, as estargz does, with zeros behind."""
     return b"".join(map(DOCKER, (data[:30_000], b"", data[30_000:]))) + bytes(700)
 
 
 def extra(data):
-    """Gzip with every optional field in its header."""
+    """Compress with gzip, with every optional field in the header."""
     head = b"\x1f\x8b\x08\x1e\0\0\0\0\0\xff" + b"\x04\0abcd" + b"name\0" + b"a comment\0"
     return DOCKER(data).replace(GO_HEADER, head + (zlib.crc32(head) & 0xFFFF).to_bytes(2, "little"), 1)
 
 
 def junk(data):
-    """Gzip with something behind it: no base can be read so, but the target comes back."""
+    """Compress with gzip, with junk behind: such a base cannot be read, but such a target is rebuilt."""
     return DOCKER(data) + b"junk behind it"
 
 
@@ -179,7 +182,7 @@ def test_what_nobody_can_make_again_travels_as_it_is(tmp_path: Path):
         return GO_HEADER + deflater.compress(data) + deflater.flush() + bytes(8)
 
     def other(data):
-        """Compress with a window that no level up to 19 has."""
+        """Compress with a window that zstd does not use at any level up to 19."""
         stream = zstandard.ZstdCompressor(level=20, write_content_size=False).compressobj()
         return stream.compress(data) + stream.flush()
 
@@ -187,7 +190,7 @@ def test_what_nobody_can_make_again_travels_as_it_is(tmp_path: Path):
         base, target = (docker_save([release(number)], "podman", write) for number in (1, 2))
         result = check(tmp_path, [base], target)
         assert result.manifest.reencoders == ()
-        if write == other:  # an older dib's or another tool's content still serves a raw target
+        if write == other:  # a raw target still uses the content
             assert check(tmp_path, [base], docker_save([release(2)], "podman")).size < len(target) // 20
 
 
@@ -226,7 +229,10 @@ def test_of_a_bomb_in_a_base_not_all_is_inflated(monkeypatch: pytest.MonkeyPatch
 
 
 def test_members_are_searched_with_the_encoders_that_are_left():
-    """The first says little, and each of its encoders but one gives a member that follows; then another takes over."""
+    """Members are searched with the remaining encoders.
+
+    The first member fits several encoders; a later member excludes all but one; then another encoder takes over.
+    """
     content = [b"a", noise(7, 40_000) + text(8, 90_000), text(9, 30_000), b"", text(10, 50_000)]
     slow = compressor(encoders.GO, 9)
     stored = MemoryBytes(b"".join([*map(slow, content[:-1]), SKOPEO(content[-1]), slow(content[1])]))
@@ -240,7 +246,7 @@ def test_members_are_searched_with_the_encoders_that_are_left():
 
 
 def test_the_smallest_layers_are_made_again(tmp_path: Path):
-    """They get more than sixteen times smaller, being mostly zeros."""
+    """The smallest layers are recompressed: mostly zeros, they get more than sixteen times smaller."""
     tiny = [build_layer([file(f"usr/{k}", b"%d" % k)]) + bytes(6144) for k in range(40)]
     base, target = (
         docker_save([TestImage(layers)], "oci", write) for layers, write in ((tiny[:3], None), (tiny, DOCKER))
@@ -250,7 +256,7 @@ def test_the_smallest_layers_are_made_again(tmp_path: Path):
 
 
 def test_of_a_bomb_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch):
-    """Its first megabytes are gigabytes , which every candidate would have to encode."""
+    """No encoder is guessed for a bomb: its first megabytes are gigabytes, which every candidate would encode."""
     content = bytes(20 << 20)
     stored = MemoryBytes(DOCKER(content))
     monkeypatch.setattr(search.Search, "feed", None)
@@ -259,7 +265,10 @@ def test_of_a_bomb_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("name", ["gzip", "slow zlib"])
 def test_slow_levels_are_found_where_layers_get_four_times_smaller(tmp_path: Path, name: str):
-    """As a program's layer does at -9, whose cost counts more than at other levels."""
+    """Slow levels are found for layers that get four times smaller.
+
+    A program's layer gets four times smaller at -9; the cost of this level counts more than of other levels.
+    """
     words = b"".join(text(i % 50, 36) + text(1000 + i, 24) for i in range(9_000))
     write = {"gzip": WRITERS["gzip"], "slow zlib": compressor(encoders.ZLIB, 9, 8)}[name]
     images = [TestImage([build_layer([file("words", words + extra)])]) for extra in (b"", b"more")]
@@ -267,7 +276,7 @@ def test_slow_levels_are_found_where_layers_get_four_times_smaller(tmp_path: Pat
     assert check(tmp_path, [docker_save(images[:1], "podman")], docker_save(images[1:], "oci", write)).size < 3000
 
 
-# ---------------------------------------------------------------- packings that lie
+# ---------------------------------------------------------------- hostile recompression recipes
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +289,7 @@ def packed(tmp_path_factory):
 
 
 def attempt(packed, manifest, frames):
-    """Apply a bundle of these parts, digests made right; nothing but a prefix of the target may come out."""
+    """Apply a bundle of these parts with corrected digests; assert that the output is a prefix of the target."""
     folder, base, target, _, _ = packed
     data = b"".join(writer.write(manifest, [stored for _, stored in frames]))
     out = io.BytesIO()
@@ -349,7 +358,7 @@ def test_a_packing_of_an_absurd_size_is_refused(packed):
 
 
 def with_packing(packed, change):
-    """Return manifest and frames with the first packing's parts changed, in a text frame of the same size."""
+    """Return manifest and frames, with changed parts in the first recompression recipe; text frames keep their size."""
     manifest, frames = packed[3:]
     number = next(n for n, (frame, _) in enumerate(frames) if frame.stream == 0)
     frame, stored = frames[number]
@@ -422,7 +431,7 @@ def test_gzip_of_python_is_what_jib_writes(tmp_path: Path):
 
 
 def test_a_damaged_copy_of_a_layer_hides_no_whole_one(tmp_path: Path) -> None:
-    """Two images have one layer, and the first copy of it is cut: create builds on the second."""
+    """A damaged copy of a layer does not hide a sound copy: if the first copy is truncated, create uses the second."""
     layer = build_layer([file("a", noise(1, 9000))])
     packed = gzip.compress(layer, mtime=0)
     members, entries = [], []

@@ -1,4 +1,4 @@
-"""dib.pyz: built from here and PyPI, run by Pythons that have nothing else, and what it says where it cannot run."""
+"""dib.pyz: built from this repository and PyPI, run by Pythons without packages, and its errors if it cannot run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BUILDS = 16
 
 @pytest.fixture(scope="module")
 def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    given = os.environ.get("DIB_PYZ")  # one that already exists
+    given = os.environ.get("DIB_PYZ")  # an existing dib.pyz
     if given:
         return Path(given)
     if importlib.util.find_spec("ziglang") is None:
@@ -56,7 +56,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(pyz: Path, home: Path, *arguments: str | Path, python: str = PYTHON, **env: str) -> subprocess.CompletedProcess:
-    """Run it with an environment of its own, in a Python without packages."""
+    """Run dib.pyz with its own environment, in a Python without packages."""
     needs.programs(python)
     given = {"PATH": os.defpath, "HOME": str(home), "TMPDIR": str(home), **env}
     command = [python, "-I", "-S", pyz, *arguments]
@@ -123,14 +123,14 @@ def test_where_it_unpacks(pyz: Path, tmp_path: Path):
     assert run(pyz, home, "--version", XDG_CACHE_HOME=str(tmp_path / "xdg")).returncode == 0
     assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == ["xdg"]
     assert list(home.iterdir()) == []
-    # one that others may write to is not used: the temporary folder is
+    # if other users may write to the cache folder, the temporary folder is used
     (home / ".cache" / "dib").mkdir(parents=True)
     (home / ".cache" / "dib").chmod(0o755)
     assert run(pyz, home, "--version").returncode == 0
     assert list((home / ".cache" / "dib").iterdir()) == []
     fallback = home / f"dib-{os.geteuid()}"
     assert stat.S_IMODE(fallback.stat().st_mode) == 0o700
-    # nor is a link, wherever it leads
+    # a symbolic link is not used either, whatever its target
     shutil.rmtree(fallback)
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     fallback.symlink_to(tmp_path / "elsewhere")
@@ -164,7 +164,7 @@ def test_a_damaged_pyz(pyz: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("number", [6, 8, 10])
 def test_an_older_python_is_told_what_to_do(pyz: Path, tmp_path: Path, number: int):
-    """Told by main.py alone where no such Python is here."""
+    """An older Python prints advice; without an older Python on this machine, only main.py is tested."""
     older = shutil.which(f"python3.{number}")
     if older and subprocess.run([older, "-c", ""], capture_output=True, check=False).returncode == 0:
         done = run(pyz, tmp_path, "apply", "a", "b", python=older)
@@ -188,7 +188,7 @@ def test_what_is_in_it(pyz: Path):
 
 
 def test_on_aarch64(pyz: Path, pair: Path, tmp_path: Path):
-    """Debian's own Python for that architecture in a folder, run by an emulator."""
+    """dib.pyz runs on aarch64, with Debian's Python for that architecture in a folder, in an emulator."""
     needs.programs("qemu-aarch64", "mmdebstrap")
     root = tmp_path / "root"
     command = ["mmdebstrap", "--arch=arm64", "--variant=extract", "--include=base-files,python3", "trixie", root]

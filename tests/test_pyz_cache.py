@@ -1,4 +1,4 @@
-"""Where dib.pyz unpacks itself: only where nobody else can put another file in the place of one that was checked."""
+"""The folder that dib.pyz unpacks into: no other user may be able to replace a checked file in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OTHER = 12345
 
 @pytest.fixture
 def code() -> dict[str, Any]:
-    """The functions of the first code that runs, which is not run here."""
+    """Return the functions of the start-up code, without running it."""
     names: dict[str, Any] = {}
     exec(compile(MAIN.read_text().partition("\ntry:\n    main()")[0], str(MAIN), "exec"), names)
     return names
@@ -99,7 +99,7 @@ def test_a_place_that_someone_else_can_swap(code: dict[str, Any], home: Path, ma
     before = sorted(home.rglob("*"))
     with pytest.raises(OSError, match=why):
         code["check"](str(place))
-    assert sorted(home.rglob("*")) == before  # nor is anything made there
+    assert sorted(home.rglob("*")) == before  # nothing is created there
 
 
 def test_a_place_beneath_a_folder_as_tmp_is(code: dict[str, Any], home: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_place_beneath_a_folder_as_tmp_is(code: dict[str, Any], home: Path) ->
 
 @as_root
 def test_root_with_the_home_of_another(code: dict[str, Any], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It unpacks into a private folder beneath the one for temporary files."""
+    """If root has the home of another user, dib.pyz unpacks into a private folder in the temporary folder."""
     os.chown(home, OTHER, OTHER)
     temporary = home.parent / "tmp"
     temporary.mkdir()

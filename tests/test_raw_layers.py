@@ -1,4 +1,4 @@
-"""``create --raw-layers``: the way out for layers that nothing makes again; and what create says of these."""
+"""``create --raw-layers`` for layers without a recompression recipe, and create's messages about such layers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADER = bytes.fromhex("1f8b08000000000002ff")
 
 
 def unknown(data: bytes) -> bytes:
-    """Return what no encoder of dib's gives: a flush at every 50,000 bytes, by no strategy that anybody uses."""
+    """Compress unlike any encoder of dib: with a flush at every 50,000 bytes, and a strategy that no tool uses."""
     encoder = zlib.compressobj(9, zlib.DEFLATED, -15, 5, zlib.Z_FILTERED)
     body = b"".join(
         encoder.compress(data[at : at + 50_000]) + encoder.flush(zlib.Z_FULL_FLUSH)
@@ -67,7 +67,7 @@ def test_the_images_have_raw_layers_and_the_same_configs(tmp_path: Path, style, 
     layers = [found[name] for name in entry["Layers"]]
     assert layers == release(2).layers
     assert json.loads(config)["rootfs"]["diff_ids"] == [f"sha256:{sha256(layer)}" for layer in layers]
-    assert succeed("diff", new, made).out  # both are the same image
+    assert succeed("diff", new, made).out  # both archives have the same image
     succeed("apply", old, tmp_path / "o.dib", "--expect", f"sha256:{sha256(config)}", "-o", tmp_path / "expected.tar")
 
 
@@ -114,10 +114,13 @@ def test_a_layer_that_is_not_the_configs_is_refused(tmp_path: Path):
 @pytest.mark.engine
 @pytest.mark.parametrize("engine", ["classic", "podman", "containerd"])
 def test_engines_load_the_same_image(tmp_path: Path, engine):
-    """Docker's classic store and podman call it by its config; containerd's store by its manifest, which is another."""
+    """Engines load the same image.
+
+    Docker's classic store and podman name the image by its config; containerd's store by its manifest, which differs.
+    """
     old, new, made = tmp_path / "old.tar", tmp_path / "new.tar", tmp_path / "made.tar"
     old.write_bytes(docker_save([release(1)], "podman"))
-    new.write_bytes(docker_save([release(2)], "c8d", unknown))  # which every engine loads
+    new.write_bytes(docker_save([release(2)], "c8d", unknown))  # every engine loads this style
     succeed("create", "--raw-layers", old, new, tmp_path / "o.dib")
     succeed("apply", old, tmp_path / "o.dib", "-o", made)
     loaded = []

@@ -1,4 +1,4 @@
-"""What the README tells people to type, typed, with stand-ins for the network and for the engine."""
+"""The commands in the README, run with stand-ins for the network and for the engine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ README = Path(__file__).parents[1] / "README.md"
 ELSEWHERE = {
     "python3 -m venv": ".ci/run types it, in a fresh clone",
 }
-"""Blocks that are not run here, by how they begin, each with where they are."""
+"""Blocks that are not run in this test, by their beginning, each with the place that covers the block."""
 
 STAND_INS = {
     "dib": f'exec {sys.executable} -m dibundle "$@"',
@@ -38,7 +38,7 @@ esac""",
 
 
 def blocks() -> list[str]:
-    """Return the indented blocks, each as it would be pasted."""
+    """Return the indented blocks, as a user would paste them."""
     found: list[list[str]] = [[]]
     for line in README.read_text().splitlines():
         if line.startswith("    "):
@@ -52,7 +52,7 @@ def blocks() -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with both archives and, in ``far``, the other machine, which has the old one."""
+    """Return a folder with both archives; its folder ``far`` is the other machine, which has the old archive."""
     words = text(1, 200_000)
     for name, content in (("old", words), ("new", edited(words, 3))):
         layers = [build_layer([file("data", noise(1, 300_000))]), build_layer([file("app", content)])]
@@ -69,7 +69,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def paste(block: str, folder: Path, *command: str) -> bytes:
-    """Run a block and return what the engine loaded meanwhile."""
+    """Run a block, and return the archive that the engine loaded meanwhile."""
     loaded = folder / "loaded"
     env = {**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}", "FAR": f"{folder}/far", "LOADED": str(loaded)}
     subprocess.run([*command, block], cwd=folder, env=env, check=True, timeout=300)
@@ -107,7 +107,7 @@ def test_every_command_and_option_that_is_named_is_there():
 
 
 def test_the_recorded_session_is_what_the_program_writes():
-    """But for the figures and digests, which other versions of Python and libraries change."""
+    """The recorded session has the program's output; only figures and digests depend on versions of libraries."""
     pictured = [html.unescape(re.sub("<[^>]*>", "", line)) for line in session.PICTURE.read_text().splitlines()]
     assert list(without_figures(pictured)) == list(without_figures(session.recorded()))
 

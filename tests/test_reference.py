@@ -1,4 +1,4 @@
-"""The decoder that was written from the specification alone: it and dib must agree."""
+"""The decoder that was written only from the specification must agree with dib."""
 
 from __future__ import annotations
 

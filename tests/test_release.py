@@ -1,4 +1,4 @@
-"""Several targets in one bundle, and several bases of which the helpful ones are used."""
+"""Several targets in one bundle, and several bases, of which create uses the helpful bases."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def service(name: str, number: int, style: str = "v25", packing: str | None = No
 
 @pytest.fixture(scope="module", params=["raw", "gzip", "mixed"])
 def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Old and new archives of three services, and release.dib that makes all the new ones."""
+    """Return a folder with old and new archives of three services, and release.dib, which rebuilds all new archives."""
     folder = tmp_path_factory.mktemp("release")
     forms = {
         "raw": [("v25", None)] * 3,
@@ -167,7 +167,10 @@ def test_a_target_needs_the_bases_it_takes_from_alone(tmp_path: Path):
 
 
 def test_what_targets_share_is_there_once(tmp_path: Path):
-    """Ten services without a base: their common layer and what is alike in their own."""
+    """Content that targets share is stored once.
+
+    Ten services without a base share a common layer, and similar content in their own layers.
+    """
     names = [f"service{number}" for number in range(10)]
     for number, name in enumerate(names):
         own = build_layer([file("app/common", edited(noise(5, 200_000), number)), file("app/me", text(number, 5_000))])
@@ -183,7 +186,10 @@ def test_what_targets_share_is_there_once(tmp_path: Path):
 
 @pytest.mark.parametrize("damage", [b"", b"junk"], ids=["sound", "damaged"])
 def test_a_layer_of_an_earlier_target_may_be_compressed(tmp_path: Path, damage: bytes):
-    """The second target has a file of the first one's compressed layer; junk behind that is read by no gzip."""
+    """A layer of an earlier target may be compressed.
+
+    The second target uses a file of the first target's compressed layer. If junk follows the layer, no gzip reads it.
+    """
     shared = noise(11, 300_000)
     packed = [
         gzip.compress(build_layer([file("usr/shared", shared), file(f"usr/{name}", text(row, 9000))]), mtime=0)
@@ -223,7 +229,7 @@ def test_the_bundle_depends_on_nothing_but_its_inputs(release: Path, tmp_path: P
 
 
 def test_of_many_bases_the_best_is_picked(tmp_path: Path):
-    """Eight versions, the target closest to the fifth: as good as the best of eight alone."""
+    """Of many bases, create picks the best: with eight versions, the bundle is as small as with the closest alone."""
     rng = random.Random(3)
     data = code(1, 600_000)
     versions = []
@@ -248,7 +254,7 @@ def test_of_many_bases_the_best_is_picked(tmp_path: Path):
 
 
 def test_about_is_not_needed_to_apply_one_of_several(release: Path, tmp_path: Path):
-    """What is for people has no influence: the number of a target is enough for the library."""
+    """The bundle's description has no influence: the library can apply one of several targets without it."""
     bundle = BundleReader(io.BytesIO((release / "release.dib").read_bytes()))
     out = io.BytesIO()
     opened = [open_archive(path) for path in old(release)]

@@ -1,4 +1,4 @@
-"""The golden property: what apply makes of the base and the bundle is the target, byte for byte."""
+"""The golden property: apply rebuilds the target from base and bundle, byte for byte."""
 
 import gzip
 from pathlib import Path
@@ -169,7 +169,10 @@ def test_few_odd_layers_are_handled_as_one_piece(tmp_path: Path):
 
 @pytest.mark.parametrize("name", ["BZh91AY&SY.txt", "(\xb5/\xfd", "plain.txt"])
 def test_a_target_may_begin_like_a_compressed_file(name: str, tmp_path: Path):
-    """What a later target takes out of it was not found: a bundle that fitted no base."""
+    """A target may begin like a compressed file.
+
+    Content that a later target uses from such a target was not found, so the bundle fitted no base.
+    """
     layer = build_layer([file("data", noise(1, 40_000))])
     first = build_layer([file(name, b"hello")])[:-1024] + docker_save([TestImage([layer], ["app:1"])], "v25")
     (tmp_path / "first.tar.gz").write_bytes(gzip.compress(first, mtime=0))

@@ -1,4 +1,4 @@
-"""What dib is built of and with: the same bytes each time, everything pinned by its hash."""
+"""The supply chain of dib: builds give the same bytes each time, and all dependencies are pinned by hash."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_the_smaller_locks_agree_with_the_large_one() -> None:
     large, runtime, build = (
         [re.sub(r" ; .*? \\\n", " \\\n", block).strip() for block in re.split(r"\n(?=[a-z0-9])", lock)[1:]]
         for lock in (LOCK, RUNTIME, BUILD)
-    )  # without the markers, which depend on what else needs a package
+    )  # without markers, as these depend on the other requirers of a package
     for blocks in (runtime, build):
         assert blocks
         assert [block for block in blocks if block not in large] == []
@@ -103,7 +103,7 @@ def test_the_sbom_has_the_hashes_of_the_lock() -> None:
 
 @pytest.mark.parametrize("name", ["zstandard"])
 def test_the_sbom_has_the_native_libraries_that_are_in_wheels(name: str) -> None:
-    """As what is installed here tells itself, if it is of that version."""
+    """The SBOM lists the native libraries in wheels, as the installed package reports if it has the same version."""
     (component,) = (item for item in SBOM["components"] if item["name"] == name)
     if importlib.metadata.version(name) != component["version"]:
         pytest.skip(f"another version of {name} is installed")
@@ -127,7 +127,7 @@ def test_the_sbom_has_the_native_libraries_that_are_in_wheels(name: str) -> None
 )
 def test_the_container_is_built_of_a_digest_alone(base: str, taken: bool) -> None:
     dockerfile = (ROOT / "container" / "Dockerfile").read_text()
-    assert re.findall("^ARG .*", dockerfile, re.MULTILINE) == ["ARG PYTHON", "ARG PYTHON"]  # without a default
+    assert re.findall("^ARG .*", dockerfile, re.MULTILINE) == ["ARG PYTHON", "ARG PYTHON"]  # no default value
     assert set(re.findall("^FROM (\\S+)", dockerfile, re.MULTILINE)) == {"${PYTHON}"}
     (check,) = re.findall(r"^RUN (digest=(?:.*\\\n)+.*)", dockerfile, re.MULTILINE)
     run = subprocess.run(["sh", "-c", check], env={**os.environ, "PYTHON": base}, capture_output=True, check=False)

@@ -1,4 +1,4 @@
-"""The vectors beside the specification: what they cover, that they can be made again, and that both decoders agree."""
+"""The vectors of the specification: their coverage, their reproducible generation, and agreement of both decoders."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ SPEC = ROOT / "spec"
 FOLDER = SPEC / "vectors"
 TEXTS = {path.stem: path.read_text() for path in sorted(SPEC.glob("*.md")) if path.stem != "requirements"}
 DUTY = re.compile(r"M[0-9]+")
-RULE = re.compile(r"[MPS][0-9]+")  # P: of profile.md; S: what other vectors than those of requirements show
+RULE = re.compile(r"[MPS][0-9]+")  # P: profile.md; S: shown by vectors other than the requirements' vectors
 
-ELSEWHERE = {  # requirements that no bundle alone can show: where they are tested
+ELSEWHERE = {  # tests of requirements that a bundle alone cannot show
     "S1": ("cli/test_signing.py", "test_a_signature_is_checked_before_anything_else_is_read"),
     "S2": ("cli/test_signing.py", "test_another_key_is_refused"),
     "S3": ("codecs/test_encoders.py", "test_an_encoder_that_does_not_work_is_refused"),
@@ -42,7 +42,7 @@ ELSEWHERE = {  # requirements that no bundle alone can show: where they are test
     "S8": ("test_expect.py", "test_refuses_an_image_beside_the_expected_one"),
 }
 
-TABLES = {  # by text and head: what vectors call the fields of a table by, and the columns that have their names
+TABLES = {  # by text and head: the vectors' prefix for a table's fields, and columns with their names
     ("dib", "part | length | content"): ("file", [0]),
     ("dib", "offset | length | field | value"): ("header", [2]),
     ("dib", "length | field"): ("area", [1]),
@@ -72,7 +72,7 @@ NO_FIELDS = (
     *("limit |", "file |", "step |", "column |", "mode | a part is", "numbers |", "who |", "state |"),
     *("encoder | levels |", "exit code |", "label |", "member |", "thing |", "codec | ns", "object | keys", "blob |"),
 )
-IN_PROSE = {  # what they are called by: how section 3 and 4.3 of dib.md list them
+IN_PROSE = {  # by the vectors' prefix: the lists in sections 3 and 4.3 of dib.md
     "requires": "[codecs, transforms, re-encoders]",
     "objects": "[kinds, sizes, digests, targets, offsets, lengths]",
     "segments": "[lengths, kinds, digests]",
@@ -84,7 +84,7 @@ IN_PROSE = {  # what they are called by: how section 3 and 4.3 of dib.md list th
         "register, shapes, shape, mode, uid, gid, size, mtime, devmajor, devminor, text, packing, packed"
     ),
 }
-BESIDES = {  # listed in whole sentences
+BESIDES = {  # fields that whole sentences list
     "frames": (
         *("stream", "codec", "source kind", "stored length", "size", "source size", "source count"),
         *("source object", "source offset", "source length", "digests"),
@@ -155,7 +155,7 @@ def test_the_reference_decoder_agrees(vector: dict[str, Any]) -> None:
 
 
 def rows(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Give the rows of all tables, each with the head of its table."""
+    """Yield the rows of all tables, each with the head of its table."""
     head = ""
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.removeprefix("|").rstrip().removesuffix("|").split("|")]
@@ -168,7 +168,7 @@ def rows(text: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def fields() -> Iterator[str]:
-    """Give the names of all fields of the specification, as vectors name them."""
+    """Yield the names of all fields of the specification, as vectors name them."""
     for text, whole in TEXTS.items():
         for head, cells in rows(whole):
             if head.startswith(NO_FIELDS):

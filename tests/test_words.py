@@ -30,7 +30,7 @@ NOT = {
     r"be it": "whether",
     r"judges?|judged": "check",
 }
-"""Patterns of words that have a better one, which the message names."""
+"""Patterns of words to avoid; the message names the better word."""
 
 
 def sentences(markdown: str) -> Iterator[str]:
@@ -55,7 +55,7 @@ def helps() -> Iterator[tuple[str, str]]:
 
 
 def texts() -> Iterator[tuple[str, str]]:
-    """Yield where each text is, and the text."""
+    """Yield the place of each text, and the text."""
     yield from ((str(path.relative_to(ROOT)), path.read_text()) for path in PAGES)
     yield from helps()
 

@@ -1,4 +1,4 @@
-"""Bundles as images: what is in them, and that every form of such an image gives the bundle back."""
+"""Bundles as images: their content, and unwrapping from every form of such an image."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def documents(archive: Path) -> tuple[dict, dict, dict[str, str]]:
-    """Return manifest and config of the one image in an archive, and the sha256 of every blob, all checked."""
+    """Return manifest and config of an archive's only image, and the sha256 of every blob; check all digests."""
     with tarfile.open(archive) as tar:
         content = {item.name: tar.extractfile(item).read() for item in tar if item.isfile()}
     for name, data in content.items():
@@ -186,7 +186,10 @@ def test_names_that_engines_take(folder: Path, tmp_path: Path, name: str):
 
 
 def test_a_bundle_that_is_hidden_in_a_base_is_not_applied(folder: Path, tmp_path: Path):
-    """Whoever makes the base would say what comes of a bundle that is given, as chains go on where they can."""
+    """A bundle that is hidden in a base is not applied.
+
+    Otherwise, as chains continue where possible, the author of a base would decide the result of a given bundle.
+    """
     evil = TestImage([*release(2).layers[:1], build_layer([file("app/version", b"evil" + text(2, 50_000))])], [NEW])
     (tmp_path / "evil.tar").write_bytes(docker_save([evil]))
     succeed("create", folder / "b.tar", tmp_path / "evil.tar", tmp_path / "hidden.dib")

@@ -1,4 +1,4 @@
-"""Every text that an error may have, in one table: ``python -m tests.texts`` writes tests/texts.txt."""
+"""All texts of errors, in one table: ``python -m tests.texts`` writes tests/texts.txt."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class FoundBase(BaseObjects):
         self.kept = tuple(members(self._order.kept(order)))
 
     def _refusal(self, lacking: int) -> BaseMismatchError:
-        """Return the error for a target that lacks objects (bits); it is cached, as many may lack the same ones."""
+        """Return the error for a target that lacks objects (bits); it is cached, as many may lack the same objects."""
         if lacking not in self._refusals:
             if len(self._refusals) == MAX_REFUSALS:
                 return next(iter(self._refusals.values()))
@@ -105,7 +105,7 @@ def find_base(
 def search_base(
     manifest: Manifest, bases: Sequence[Archive], context: Context, targets: Collection[int], *, believe: bool
 ) -> FoundBase:
-    """Search for the objects of ``targets`` and all earlier ones; :meth:`FoundBase.choose` reports missing objects."""
+    """Search for the objects of ``targets`` and earlier targets; :meth:`FoundBase.choose` reports missing objects."""
     base = FoundBase(manifest, context, believe=believe)
     base.search(bases, targets)
     return base
@@ -142,7 +142,7 @@ def claimed_by_none(
 
 
 def is_made_by(manifest: Manifest, missing: Collection[int]) -> bool:
-    """Whether all targets of a bundle can be rebuilt if the ``missing`` objects are in no base."""
+    """Return whether all targets of a bundle can be rebuilt if the ``missing`` objects are in no base."""
     targets = range(len(manifest.targets))
     order = Order(manifest, missing)
     return not any(order.lacking(number) for number in targets)
@@ -205,7 +205,7 @@ def mismatch(manifest: Manifest, missing: list[int], here: Sequence[Archive]) ->
     """Return the error for missing objects; if a given image has the same name but another ID, it names both IDs."""
     lacking = _lacking(manifest, missing)
     given = wording.some([archive.name for archive in here])
-    # the given images may be far more than the wanted ones: keep only the names and IDs that are compared
+    # given images may far outnumber wanted images: keep only the names and IDs that are compared
     of_name: dict[str, bytes] = dict.fromkeys((name for wanted in lacking for name in wanted.names), b"")
     ids = dict.fromkeys((wanted.id for wanted in lacking), False)
     for archive in here:

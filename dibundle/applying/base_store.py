@@ -19,7 +19,7 @@ _PIECE = 1 << 20
 LEAST_PIECE = 1 << 17
 _MOST_CLAIMANTS = 4  # maximum compressed layers to keep for each claimed content: the first may be damaged
 OF_BUNDLES = ("gzip", "zstd")  # compressions of layers in archives that bundles rebuild (spec/dib.md, 3.1)
-MAX_WINDOWS = 64  # of 256 KiB each
+MAX_WINDOWS = 64  # windows of 256 KiB each
 MADE_RATIO = 16
 MADE_FLOOR = 64 << 20
 """Limit for decompressing layers of intermediate targets (spec/dib.md, 3.1).

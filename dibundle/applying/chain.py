@@ -75,15 +75,15 @@ def _next(
     links: Mapping[int, _Links],
     context: Context,
 ) -> BundleReader:
-    """Return the bundle to apply next: it is ready, and others build on it."""
+    """Return the bundle to apply next: a ready bundle that other bundles build on."""
     ready = [bundle for bundle in waiting if claims.lets(bundle)]
     needed = _made_for(ready, waiting, links)
     first = _not_made_for(needed, waiting, links)
-    if not first:  # the base may hold contents without claiming them
+    if not first:  # the base may hold contents that its documents do not claim
         ready = [bundle for bundle in waiting if bundle in ready or claims.serve(bundle, here)]
         needed = _made_for(ready, waiting, links)
         first = _not_made_for(needed, waiting, links) or _not_made_for(needed, ready, links)
-    if not needed:  # no bundle builds on those that are ready, so each may be the last
+    if not needed:  # no bundle builds on the ready bundles, so each of these may be the last
         unfit = [bundle for bundle in waiting if bundle not in ready]
         raise _unfit(unfit) if unfit else _no_chain(ready, apart=True)
     if not first and len(needed) != 1:
@@ -98,7 +98,7 @@ def _with_needed(
     claims: _Claims,
     context: Context,
 ) -> list[BundleReader]:
-    """Return the bundles, and the spare ones that rebuild the base of a bundle which nothing else here has."""
+    """Return the bundles, and the spare bundles that rebuild a base which nothing else here has."""
     links = _links([*bundles, *spare], archives)
     found = list(bundles)
     for bundle in found:  # the list grows during the loop
@@ -156,7 +156,7 @@ class _Claims:
             self._missing[id(bundle)] = claimed_by_none(bundle.manifest, read, before, self._context)
 
     def serve(self, bundle: BundleReader, archives: Sequence[Archive]) -> bool:
-        """Whether all targets of a bundle can be rebuilt from the archives' contents, regardless of their claims."""
+        """Check whether the contents of archives, regardless of claims, suffice to rebuild all targets of a bundle."""
         return is_made_by(bundle.manifest, self.missing_contents(bundle.manifest, archives, self._context))
 
     def missing_contents(self, manifest: Manifest, archives: Sequence[Archive], context: Context) -> list[int]:
@@ -166,12 +166,12 @@ class _Claims:
         return missing_objects(manifest, real, context, self._digests)
 
     def lets(self, bundle: BundleReader) -> bool:
-        """Whether all targets of a bundle can be rebuilt, by the archives' claims."""
+        """Return whether, by the archives' claims, all targets of a bundle can be rebuilt."""
         return is_made_by(bundle.manifest, self._missing[id(bundle)])
 
 
 def _serves_any(manifest: Manifest, archives: Sequence[Archive], claims: _Claims, context: Context) -> bool:
-    """Whether at least one target can be rebuilt, by the archives' claims or, if these do not suffice, by content."""
+    """Return whether a target can be rebuilt, by the archives' claims or, if these do not suffice, by content."""
     for missing in (missing_objects, claims.missing_contents):
         # look for a target that needs no other target: without one, none can be rebuilt
         found = set(missing(manifest, archives, context))
@@ -185,7 +185,7 @@ def _all(manifest: Manifest) -> range:
 
 
 def _makes_for(bundle: BundleReader, other: BundleReader, links: Mapping[int, _Links]) -> bool:
-    """Whether ``other`` builds on content that ``bundle`` adds, by the metadata of both.
+    """Return whether ``other`` builds on content that ``bundle`` adds, by the metadata of both.
 
     If bundles rebuild base images of ``other``, image IDs decide; else layers do, which several images may share.
     """
@@ -261,7 +261,7 @@ def _made(manifest: Manifest) -> Iterator[bytes]:
 
 
 def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader]) -> list[Archive]:
-    """Return stand-ins for a bundle's targets; the first one claims to have what ``waiting`` bundles build on."""
+    """Return stand-ins for a bundle's targets; the first claims the content that ``waiting`` bundles build on."""
     from dibundle.images.stand_in import stand_in
 
     manifest = bundle.manifest

@@ -95,7 +95,7 @@ def check(
     size = sum(written_size(manifest, number, without) for number in numbers)
     space = beside(output, size, context)
     if not options.is_exact:
-        # images are read from the temporary file of the target: checking them takes no second file
+        # images are read from the target's temporary file, so checking the images takes no second file
         space = space._replace(kept=size)
     unjudged = RebuildOptions(max_size=options.max_size) if space.kept else options
     base: FoundBase | DibError
@@ -107,7 +107,7 @@ def check(
     checked = [_checked(manifest, number, base, archives, options, unjudged, space) for number in numbers]
     there = taken(context.tmp)  # temporary files of content from registries
     stand_ins = [archive for archive in archives if archive.claims]
-    unmade = sum(archive.bytes.size - archive.spared for archive in stand_ins)  # of engines and intermediate targets
+    unmade = sum(archive.bytes.size - archive.spared for archive in stand_ins)  # archives not yet saved or rebuilt
     there += unmade
     needed = _bases_of([bundle.manifest for bundle in bundles])
     broken = _broken_encoder([bundle.manifest for bundle in bundles])

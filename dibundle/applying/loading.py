@@ -172,7 +172,7 @@ class Loading:
         chains = needed(manifest, number, self.without)
         try:
             require_layers(self.engine, chains, *_base_with(self.given, chains))
-        except LoadError:  # if the base lacks them too, report that instead
+        except LoadError:  # if the base lacks these layers too, report that instead
             find_base(manifest, self.bases, self.context, [number], believe=believe).close()
             raise
         if not self._is_expected(number) and not (self._told() and all(image.names for image in self._told())):
@@ -180,7 +180,7 @@ class Loading:
             raise LoadError(messages.LOAD_THIN_WITHOUT_NAME, engine=self.engine, exit_code=6)
 
     def _is_expected(self, number: int) -> bool:
-        """Whether an image is expected; the archive's own digest does not count."""
+        """Return whether an image is expected; the archive's own digest does not count."""
         target = self.bundle.manifest.targets[number]
         return bool(self.options.expectation.without_archive(target.digest))
 
@@ -316,7 +316,7 @@ def hand_over(
     ``require_names`` gets all names for the engine ("" for an image without a name), and raises to refuse them.
     """
     images = _name_all(images, engine)
-    if engine == "podman":  # else the archive's annotations would give short names another registry than podman does
+    if engine == "podman":  # otherwise, short names get another registry in annotations than in podman
         images = [(image, tuple(writers.whole_name(name, engine) for name in names)) for image, names in images]
     require_names(name for _, names in images for name in (names or ("",)))
     for image, _ in images:

@@ -100,7 +100,7 @@ def rebuild_steps(
             compact,
         )
         own.progress.phase("applying", sum(manifest.targets[number].size for number in base.order))
-        kept_targets = own.spool() if base.kept else None  # one file for all: a thousand would be too many open files
+        kept_targets = own.spool() if base.kept else None  # shared, as files are limited
         for number in base.order:
             spool = kept_targets if number in base.kept else None
             start = spool.size if spool else 0
@@ -163,7 +163,7 @@ class _Rebuild(NamedTuple):
                 for piece in rebuild(manifest, number, bundle, base, plan, self.packings, self.compact):
                     output.write(piece)
                     own.progress.advance(len(piece))
-                    del piece  # a view of a frame: it must be freed before the next frame is decoded
+                    del piece  # a piece may be a view of a frame: free the view before the next frame is decoded
                     yield
                 if number == base.order[-1]:
                     bundle.skip_to(len(manifest.targets))

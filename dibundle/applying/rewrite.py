@@ -218,7 +218,7 @@ def pin(
     without: Loaded | None,
 ) -> list[tuple[PinnedImage, tuple[str, ...]]]:
     """Return the expected images of a target and their names in it; raise ``UnexpectedError`` if it has none."""
-    from dibundle.images import pinned  # here and in _stored_in: apply without --expect does not need it
+    from dibundle.images import pinned  # imported here and in _stored_in, as apply without --expect does not need it
     from dibundle.images.pinned import LayerStore
 
     try:

@@ -50,7 +50,7 @@ def choose_target(manifest: Manifest, options: RebuildOptions) -> int:
     else:
         named = named_digest(options.target)
         if named is None and options.target.lower().startswith("sha256:"):
-            raise UsageError(messages.TARGET_SHORT_DIGEST, target=options.target)  # a bundle may use it as a name
+            raise UsageError(messages.TARGET_SHORT_DIGEST, target=options.target)  # it may be a name in the bundle
         name = digest.text(named) if named else options.target
         found = [index for index in range(len(manifest.targets)) if name in _names_of(manifest, index)]
         if len(found) != 1:

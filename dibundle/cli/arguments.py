@@ -70,7 +70,7 @@ def _two_arguments(archives: Sequence[str]) -> Hint:
 
 
 def _is_new_bundle(name: str) -> bool:
-    """Whether a name is likely meant for the bundle to write: by its ending, or because no file has this name."""
+    """Check whether a name is likely that of the bundle to write, by its ending, or because no file has this name."""
     return is_named_so(name) or not (":" in name or Path(name).exists())
 
 

@@ -50,7 +50,7 @@ class NoSuchCommand(click.UsageError):
 
 
 class Failure:
-    """Reports an error of a command line, with hints for the program and the engine in use."""
+    """A reporter of errors of a command line, with hints for the program and the engine in use."""
 
     def __init__(self, arguments: Sequence[str], program: str) -> None:
         self._arguments = arguments
@@ -83,7 +83,7 @@ class Failure:
         return {**words, "dib": self._program}
 
     def usage(self, error: click.UsageError, commands: Sequence[str]) -> int:
-        """Report a command line that click refuses, with the likely intended one."""
+        """Report a command line that click refuses, with the likely intended command."""
         path = (error.ctx.command_path if error.ctx else "dib").split(" ")
         text = error.format_message().rstrip(".")
         text = text[:1].lower() + text[1:]
@@ -116,7 +116,7 @@ class Failure:
 
     def _lacking(self, module: str) -> int:
         package = module.partition(".")[0]
-        if module.lstrip("_") in sys.stdlib_module_names:  # some Pythons are built without some of them
+        if module.lstrip("_") in sys.stdlib_module_names:  # some Pythons are built without some of these modules
             message, action = messages.SYSTEM_NO_STANDARD_MODULE, ""
         elif package == "dibundle":
             message, action = messages.SYSTEM_NO_OWN_MODULE, install_hint("--force-reinstall .")

@@ -69,7 +69,7 @@ class _ClosedPipe(Exception):  # noqa: N818 - it is not an error
 
 
 class _Commands(click.Group):
-    """Loads a command's module when the command is used, so that start-up stays cheap."""
+    """The group of commands; it loads a command's module when the command is used, so that start-up stays cheap."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order of use."""

@@ -200,7 +200,7 @@ def _is_from_environment(name: str) -> bool:
 
 
 def _require_named_file(name: str) -> None:
-    """If a file cannot be read, report that the environment names it: the command line does not."""
+    """Report that the environment names a file, if the file cannot be read: the command line does not show its name."""
     from dibundle.format.signing import require_readable
 
     try:

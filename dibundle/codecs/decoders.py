@@ -40,8 +40,8 @@ def decode(
 ) -> Buffer:
     """Return the ``size`` bytes that ``payload`` makes of ``source`` (empty for codecs that take none).
 
-    A writable source is consumed: nobody else may need it. ``reencoders``: the re-encoders that may occur. ``excess``:
-    the pool that all frames of a bundle share; None if this is the only frame.
+    A writable source is consumed: callers must not use it again. ``reencoders``: the re-encoders that may occur.
+    ``excess``: the pool that all frames of a bundle share; None if this is the only frame.
     """
     decoder = partial(_unpack, reencoders=reencoders, excess=excess) if codec == UNPACK else _DECODERS[codec]
     data = decoder(payload, source, size)
@@ -63,7 +63,7 @@ def _zstd_prefix(payload: Buffer, source: bytes | bytearray, size: int) -> bytes
 
 
 def _vcdiff(payload: Buffer, source: bytes | bytearray, size: int) -> bytearray:
-    from dibundle.codecs import vcdiff  # imported only if a bundle uses it: keeps start-up cheap
+    from dibundle.codecs import vcdiff  # imported only if a bundle uses the codec, as start-up must be cheap
 
     return vcdiff.decode(_inner(payload, size), source, size)
 

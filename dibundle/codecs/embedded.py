@@ -109,14 +109,14 @@ def decode(
     excess = excess or Excess()
     codec, unpacked_source, parts, inner = _read(payload, source, size, reencoders, excess)
     if isinstance(source, bytearray):
-        source.clear()  # the inner codec needs memory of its own, and callers hold this one
+        source.clear()  # frees the caller's memory, as the inner codec needs more
     plain, content = recompression.plain_size(parts), recompression.content_size(parts)
     if plain + content > MAX_UNPACKED:
         raise BundleError(messages.LIMIT_UNPACKED_FRAME, plain=plain + content, max_unpacked=MAX_UNPACKED)
     if plain > size:
         raise BundleError(messages.PAYLOAD_RECOMPRESSED_PLAIN_SIZE, plain=plain, size=size)
     unpacked = decode_inner(codec, inner, unpacked_source, plain + content)
-    del unpacked_source  # recompression needs memory of its own
+    del unpacked_source  # frees memory, as recompression needs more
     view = memoryview(unpacked)
     packer = Recompressor(parts, bytes(view[:plain]))
     target = bytearray()
@@ -130,7 +130,7 @@ def decode(
 
 
 def _recompressed(packer: Recompressor, content: memoryview, excess: Excess) -> Iterator[bytes | memoryview]:
-    """Yield the compressed bytes; stop if nobody needs them any more, also while there are none."""
+    """Yield the compressed bytes; stop when they are not needed any more, even between two yields."""
     for at in range(0, len(content), _SLICE):
         excess.require()
         yield from packer.write(content[at : at + _SLICE])
@@ -197,7 +197,7 @@ def _read(
     payload: Buffer, source: bytes | bytearray, target_size: int, reencoders: Collection[int], excess: Excess
 ) -> tuple[int, bytearray, list[recompression.Part], memoryview]:
     """Return inner codec, unpacked source, parts and inner payload."""
-    view = memoryview(payload)  # the inner payload is most of it: no copy
+    view = memoryview(payload)  # the inner payload is most of the payload: do not copy it
     reader = Numbers(view)
     codec, whole, total, count = reader.byte(), reader.byte(), reader.number(), reader.number()
     if whole > 1:

@@ -35,7 +35,7 @@ class Excess:
                 raise BundleError(messages.LIMIT_DECODING_WORK)
 
     def end(self) -> None:
-        """End the decoding that still runs: nobody needs its result."""
+        """End the decoding that still runs, as its result is not needed."""
         self._is_over = True
 
     def require(self) -> None:

@@ -30,7 +30,7 @@ def number(value: int) -> bytes:
 
 
 class Numbers:
-    """Reads numbers below 2**63 from ``data``; each must have its shortest form."""
+    """A reader of numbers below 2**63 from ``data``; each must have its shortest form."""
 
     __slots__ = ("at", "data")
 
@@ -73,7 +73,7 @@ class Numbers:
         rest = self.data[self.at :]
         if LIBRARY.dib_numbers_get(Pinned(rest), len(rest), Pinned(values), count):
             for _ in range(count):
-                self.number()  # one of these raises the precise error
+                self.number()  # the call at the fault raises the precise error
             raise BundleError(messages.PAYLOAD_BYTES_AFTER_COLUMN)
         self.at = len(self.data)
         return values

@@ -73,7 +73,7 @@ def hands() -> int:
 
 
 class _Work(Generic[Item, Result]):
-    """A function and its items, until they are done: the pool's queue holds work that nobody began, and its items."""
+    """A function and its items, until all are done: the pool's queue holds work, and its items, before it begins."""
 
     def __init__(self, function: Callable[[Item], Result], items: list[Item]) -> None:
         self.seconds = [0.0] * len(items)
@@ -95,7 +95,7 @@ class _Work(Generic[Item, Result]):
 def share(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Return the function's results in the order of the items; idle workers help.
 
-    This thread does each item that no other one has begun by its turn, so threads of a pool never wait for each other.
+    This thread does each item that no other thread has begun by then, so threads of a pool never wait for each other.
     """
     given, current = list(items), _CURRENT.get()
     if current is None or len(given) < 2:

@@ -26,9 +26,9 @@ MAX_SIZE: Final = 16 << 20
 """Maximum size of a recipe in bytes, including the plain bytes of a layer."""
 
 PART_COST: Final = 128  # cost of any part, in bytes of content,
-EDIT_COST: Final = 64  # of an edit,
-BODY_COST: Final = 2048  # of a body: an encoder is created for it,
-PACKING_COST: Final = 1024  # and of a recipe
+EDIT_COST: Final = 64  # cost of an edit,
+BODY_COST: Final = 2048  # cost of a body: an encoder is created for it,
+PACKING_COST: Final = 1024  # and cost of a recipe
 MOST_COST: Final = 1 << 62
 
 
@@ -158,7 +158,7 @@ def _check_cost(left: int) -> None:
 
 
 class Recompressor:
-    """Takes content in pieces of any size and yields compressed bytes; ``pool`` encodes large bodies."""
+    """A filter that takes content in pieces of any size and yields compressed bytes; ``pool`` encodes large bodies."""
 
     def __init__(self, parts: Sequence[Part], plain: bytes, pool: Executor | None = None) -> None:
         if len(plain) != plain_size(parts):

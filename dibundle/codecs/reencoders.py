@@ -24,10 +24,10 @@ _SLOW_LEVEL: Final = 7
 _SLOW: Final = 4  # factor of time for levels from SLOW_LEVEL on: on layers, 9 takes 3 to 4 times as long as 6
 _LAZY: Final = frozenset((deflate.PGZIP_1, deflate.PGZIP_2, deflate.PGZIP_3))
 _LAZIEST_LEVEL: Final = 9
-_LAZIEST: Final = 8  # for two random letters it tries 1,024 matches at each byte and weighs each: 5 to 6 us a byte
+_LAZIEST: Final = 8  # for content of two random letters, it weighs 1,024 matches at each byte: 5 to 6 us a byte
 _FRAMES_START: Final = 8192
 """Cost of a new encoder: zstd's level 4 has tables of 34 MB. In huge pages they are zeroed at once, in 5.5 ms."""
-_SLOW_BEST: Final = 2  # the same for zstd's best: 20 MB/s, compared with 40 for deflate's level 6
+_SLOW_BEST: Final = 2  # factor of time for zstd's best: 20 MB/s, compared with 40 for deflate's level 6
 
 
 class AnyEncoder(Protocol):
@@ -41,7 +41,7 @@ class AnyEncoder(Protocol):
 
 
 def is_frames(encoder: int) -> bool:
-    """Whether an encoder writes zstd frames."""
+    """Return whether an encoder writes zstd frames."""
     return encoder in frames.FAMILIES or encoder in libzstd.FAMILIES
 
 
@@ -80,7 +80,7 @@ def libraries_of(reencoders: Iterable[int]) -> list[str]:
 
 
 def fits(spare: AnyEncoder, encoder: int, level: int, parameter: int) -> bool:
-    """Whether a finished encoder can be reused."""
+    """Return whether a finished encoder can be reused."""
     if isinstance(spare, libzstd.LibraryEncoder):
         return (spare.encoder, spare.level, spare.parameter) == (encoder, level, parameter)
     return isinstance(spare, frames.FrameEncoder) and (spare.encoder, spare.level) == (encoder, level)

@@ -59,7 +59,7 @@ def _unpack_lzma2(packed: Buffer, size: int) -> bytes:
     try:
         data = decompressor.decompress(packed, max_length=size + 1)
         if not decompressor.eof and len(data) <= size:
-            data += decompressor.decompress(b"", max_length=1)  # it may read the end marker only on request for more
+            data += decompressor.decompress(b"", max_length=1)  # reads the end marker only if asked for more
     except (lzma.LZMAError, EOFError) as error:
         raise BundleError(messages.PAYLOAD_LZMA2_DAMAGED) from error
     if len(data) != size or not decompressor.eof or decompressor.unused_data:

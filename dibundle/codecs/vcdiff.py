@@ -102,7 +102,7 @@ def _malformed(what: str) -> BundleError:
 
 
 class _Reader:
-    """Reads bytes and RFC 3284 integers of ``data`` from ``at`` on."""
+    """A reader of bytes and RFC 3284 integers of ``data`` from ``at`` on."""
 
     __slots__ = ("at", "data")
 

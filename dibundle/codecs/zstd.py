@@ -36,7 +36,7 @@ def compress(data: Buffer, level: int, *, prefix: bytes = b"") -> bytes:
 
 
 class Blocks:
-    """Compresses small pieces that never leave this process, so nothing about them is checked; for one thread."""
+    """A compressor of small pieces that never leave this process, so nothing about them is checked; for one thread."""
 
     def __init__(self, level: int) -> None:
         self._compressor = zstandard.ZstdCompressor(level=level)

@@ -28,7 +28,7 @@ LOOK = 0.2  # approximate share of a frame's encoding time that a sample of it t
 LOOKS = 0.9  # seconds of CPU that samples may always take,
 SHARE = 0.03  # and share of the time for all frames
 LEAST_SAMPLE = 2  # minimum sampled frames of each stream
-_UNSURE = 1.5  # for one pair in five, it took this many times the expected time, on an idle machine
+_UNSURE = 1.5  # for one pair in five, create took this many times the expected time, on an idle machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

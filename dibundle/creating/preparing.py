@@ -34,7 +34,7 @@ class Prepared:
 
     def drafts(self) -> list[tuple[ComposedTarget, bytes, FrameDraft]]:
         """Return the frames to encode, each with its target and the target's digest text."""
-        texts = [(item, item.digest_text()) for item in self.composed]  # once: all frames of a target share it
+        texts = [(item, item.digest_text()) for item in self.composed]  # once for all frames of a target
         return [(item, text, draft) for item, text in texts for draft in item.frames.drafts]
 
     def load(

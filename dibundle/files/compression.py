@@ -126,7 +126,7 @@ class Decompressor:
         """Take back the input behind the end of the engine's stream."""
         if len(unused) <= self._at:
             self._at -= len(unused)
-        else:  # some of it came with an earlier feed
+        else:  # a part of this input came with an earlier feed
             self._input = unused + self._input[self._at :]
             self._at = 0
 

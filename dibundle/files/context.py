@@ -37,7 +37,7 @@ class Context:
         self._stack.close()
 
     def within(self) -> Context:
-        """Return a context with the same settings that cleans up at its own end, not at this one's."""
+        """Return a context with the same settings that cleans up at its own end, not at the end of this context."""
         return Context(self.tmp, self.progress)
 
     def enter(self, manager: AbstractContextManager[_T]) -> _T:

@@ -83,7 +83,7 @@ class Destination:
     """
 
     def __init__(self, path: str, *, is_derived: bool = False) -> None:
-        """Open a path that the user named, or (``is_derived``) one that dib derived: then a link there is refused."""
+        """Open a path that the user named or, if ``is_derived``, that dib derived: then, refuse a link there."""
         self.name = path
         self._final = path
         self._temporary: str | None = None
@@ -108,7 +108,7 @@ class Destination:
             found = os.stat(self._final)  # noqa: PTH116 - the path may be any bytes that the system accepts
             self.identity = (found.st_dev, found.st_ino)
             self._special = not stat.S_ISREG(found.st_mode)
-            own = found.st_uid == os.geteuid()  # another user may have created it to have its mode kept
+            own = found.st_uid == os.geteuid()  # another user may have created the file so that its mode is kept
             self._mode = stat.S_IMODE(found.st_mode) & 0o777 if own else -1
             if stat.S_ISDIR(found.st_mode):
                 raise FileError(messages.FILE_IS_DIRECTORY, path=path)
@@ -187,7 +187,7 @@ class Destination:
                     os.unlink(self._temporary)  # noqa: PTH108
 
     def take_back(self) -> None:
-        """Remove the file, if one was written and it replaced none: files that belong with it could not be written."""
+        """Remove a written file that replaced no other file, because files that belong with it could not be written."""
         if self._is_there and self.identity is None:
             with contextlib.suppress(OSError):
                 os.unlink(self._final)  # noqa: PTH108

@@ -10,7 +10,7 @@ _STEP: Final = 1 << 20  # bytes per report in other phases
 
 
 class Progress(Protocol):
-    """Receives progress from the use cases; called by one thread at a time, at most 256 times in a phase."""
+    """Receiver of progress from the use cases; called by one thread at a time, at most 256 times in a phase."""
 
     def phase(self, name: str, total: int) -> None:
         """Begin a phase of ``total`` bytes (0: unknown); the previous phase ends."""
@@ -36,7 +36,7 @@ class Silent:
 
 
 class Thinned:
-    """Passes progress on in few steps, from one thread at a time: files are read by megabytes, from several threads."""
+    """A filter that passes progress on in few steps, one thread at a time: several threads read files by megabytes."""
 
     def __init__(self, inner: Progress) -> None:
         self._inner = inner

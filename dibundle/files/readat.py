@@ -16,7 +16,7 @@ from dibundle.errors import FileError, NoRoomError
 from dibundle.files import messages
 
 _LOCK: Final = threading.Lock()
-_OPEN: Final[weakref.WeakSet[Spool]] = weakref.WeakSet()  # so that messages can include the space that these take
+_OPEN: Final[weakref.WeakSet[Spool]] = weakref.WeakSet()  # so that messages can include the space that spools take
 
 
 class ReadAt(Protocol):
@@ -182,7 +182,7 @@ class Stream:
 def _nameless(directory: str) -> int:
     """Open a new file without a name; if the system does not support this, it has a name for a moment."""
     if hasattr(os, "O_TMPFILE"):
-        with suppress(OSError):  # some file systems do not support it; other errors appear below
+        with suppress(OSError):  # some file systems do not support O_TMPFILE; other errors appear below
             return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_EXCL | os.O_CLOEXEC, 0o600)
     import tempfile
 
@@ -213,7 +213,7 @@ class Spool:
         return self._size
 
     def taken_in(self, directory: str) -> int:
-        """Return the bytes of disk space it takes in ``directory``: written bytes, without skipped ones."""
+        """Return the bytes of disk space that it takes in ``directory``: written bytes, without skipped bytes."""
         return self._written if self._open and self.directory == directory else 0
 
     def fileno(self) -> int:

@@ -24,7 +24,7 @@ from dibundle.format.tables import FrameTable
 
 MEMORY: Final = 40 << 20
 _LEAST_COPY: Final = 4096
-_MOST_STRETCHES: Final = 1 << 18  # maximum that stay in archives; each takes 24 bytes of memory, so does each gap
+_MOST_STRETCHES: Final = 1 << 18  # maximum stretches that stay in archives; a stretch or gap takes 24 bytes of memory
 _BLOCK: Final = 8 << 10
 """Bytes of a block: reading one byte decompresses all of it.
 
@@ -34,12 +34,12 @@ and 10.1 MB in 16 KiB.
 """
 _OPEN_BLOCKS: Final = 512
 _LEVEL: Final = 3
-_RATIO: Final = 0.4  # 0.3 to 0.4 for three pairs of programs and libraries
+_RATIO: Final = 0.4  # measured: 0.3 to 0.4 for three pairs of programs and libraries
 _OWN: Final = -1  # place of a stretch that lies in no archive
 
 
 def is_possible(manifest: Manifest) -> bool:
-    """Whether compact storage works for a bundle: it has one target, and rebuilds no compressed layers.
+    """Return whether compact storage works for a bundle: it has one target, and rebuilds no compressed layers.
 
     All bytes of a compressed layer would have to be stored.
     """
@@ -73,7 +73,7 @@ class CompactTarget:
         self._base: Objects | None = None
         self._starts, self._places, self._offsets = array("Q"), array("q"), array("Q")
         self._placed = 0  # bytes whose place is known
-        self._own = 0  # bytes of these that are in no archive
+        self._own = 0  # those of these bytes that are in no archive
         self._written = 0
         self._stretch = 0  # number of the stretch of the next written byte
         self._waiting = bytearray()  # bytes of the next, incomplete block

@@ -14,7 +14,7 @@ from dibundle.format.manifest import Manifest
 from dibundle.format.values import AboutImage
 
 BUNDLE: Final = "dibundle.bundle"  # SHA-256 of the whole bundle; an image with this label is a wrapped bundle
-BUILT: Final = "built"  # in place of that digest, which the author of a Dockerfile does not know
+BUILT: Final = "built"  # value instead of the digest, which the author of a Dockerfile does not know
 SIZE: Final = "dibundle.size"
 NEEDS: Final = "dibundle.needs"
 NEEDS_LAYERS: Final = "dibundle.needs.layers"
@@ -80,14 +80,14 @@ def labels(manifest: Manifest, size: int, whole: bytes) -> dict[str, str]:
 
 
 def made_blobs(manifest: Manifest) -> Iterator[bytes]:
-    """Yield the digests of blobs that the targets hold, as they are stored there: a million of them at most."""
+    """Yield the digests of blobs that the targets hold, in stored form: at most a million."""
     for target in manifest.targets:
         digests = target.own_digests()
         yield from (digest.nth(digests, number) for number in range(len(digests) // digest.SIZE))
 
 
 def _others(blobs: Iterable[bytes], known: Collection[bytes]) -> set[bytes]:
-    """Return the blobs that are not known; only the first ones if a label cannot list them all."""
+    """Return the blobs that are not known; if a label cannot list all, return only the first blobs."""
     found: set[bytes] = set()
     for blob in blobs:
         if blob not in known:

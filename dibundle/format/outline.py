@@ -75,7 +75,7 @@ class _Outline:
         self._text_at = 0
         self._texts: dict[int, bytes] = {}
         self._registers: list[bytes | None] = [EMPTY, EMPTY]
-        self._types: list[bytes | None] = [b"", b""]  # of each register's last block; may be known if the block is not
+        self._types: list[bytes | None] = [b"", b""]  # types of last blocks; may be known if the block is not
         self._long_name: bytes | None = None
         self._left = _MAX_WORK
 
@@ -140,7 +140,7 @@ class _Outline:
         return records.apply_edit(reference, head.shape, values)
 
     def name(self, block: bytes | None) -> bytes | None:
-        """Return the path of a block; if an extension header before it gives one, return that one."""
+        """Return the path of a block; if an extension header before it gives a path, return that path."""
         if self._long_name is not None:
             name, self._long_name = self._long_name, None
             return name
@@ -151,7 +151,7 @@ class _Outline:
         return prefix + b"/" + name if prefix else name
 
     def extension(self, block: bytes | None, content: bytes | None) -> bool:
-        """Whether a block is an extension header; if so, remember the path in its content."""
+        """Return whether a block is an extension header; if so, remember the path in its content."""
         if block is None or block[156] not in _EXTENSIONS:
             return False
         if content and block[156] == 0x4C:
@@ -170,7 +170,7 @@ def _changed(shape: int) -> tuple[int, ...]:
 
 
 def cut_path(path: bytes) -> bytes:
-    """Return a path; cut off the end of one over ``MAX_PATH`` bytes, and mark it with dots."""
+    """Return a path; if it has more than ``MAX_PATH`` bytes, replace its end by dots."""
     return path if len(path) <= MAX_PATH else path[: MAX_PATH - 3] + b"..."
 
 

@@ -20,7 +20,7 @@ Sink = Callable[[Piece], object]
 WRITE = 1 << 20
 LARGE = 64 << 10  # minimum size of pieces that are not copied: copying took 0.3 s of CPU for python-app
 WAITING = 8  # maximum number of tasks in the queue of the hashing thread
-PIECES = 16384  # maximum number of small pieces that wait: a million of one byte each would take 200 MB
+PIECES = 16384  # maximum number of waiting small pieces: a million pieces of one byte would take 200 MB
 
 
 class VerifiedOutput:
@@ -103,7 +103,7 @@ class VerifiedOutput:
         self._hash_chunk(chunk)
         self._raise_failure()
         before_tail = self._target.tail - self._written
-        before_tail -= self._target.tail % BLOCK == 0  # else truncated output would end between entries
+        before_tail -= self._target.tail % BLOCK == 0  # otherwise, truncated output would end between entries
         self._written += len(chunk)
         if before_tail >= len(chunk):
             self._sink(chunk)
@@ -126,7 +126,7 @@ class VerifiedOutput:
             self._later(partial(hasher.update, piece))
 
     def _next_segment(self) -> None:
-        """Go to the next segment that has bytes; check the segment that ends here and empty ones between."""
+        """Go to the next segment that has bytes; check the segment that ends here, and empty segments between."""
         while not self._left:
             if self._segment is not None and self._segment.digest:
                 wanted = self._segment.digest
@@ -154,7 +154,7 @@ class VerifiedOutput:
     def _hash(self) -> None:
         while (task := self._work.get()) is not None:
             task()
-            del task  # it may hold a view of a frame
+            del task  # a task may hold a view of a frame
             self._room.put(None)
 
     def _raise_failure(self) -> None:

@@ -21,7 +21,7 @@ from dibundle.format.records import BLOCK, RAW_SHIFT
 from dibundle.format.steps import Begin, Copy, Data, End, Head, ProgramStep, Repeat, Text
 from dibundle.format.tables import Frame, FrameTable, Range
 
-MAX_KEPT_STEPS = 1 << 16  # of at most about 1 kB each; above it, a second walk, 8 us for each step, keeps memory flat
+MAX_KEPT_STEPS = 1 << 16  # at most 1 kB per step; above it, a second walk of 8 us per step limits memory
 
 
 @dataclass(slots=True)

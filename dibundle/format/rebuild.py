@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 AHEAD = 48 << 20  # maximum bytes of frames, sources and payloads that are held before their turn
 OVERHEAD = 4096  # bytes of memory for any frame, in addition to its content
-MOST = 96 << 20  # maximum with the frame that is written: a program of 90 MB sometimes took 218 MiB, else 187
+MOST = 96 << 20  # maximum, including the written frame: without it, a program of 90 MB sometimes took 218 MiB, not 187
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # threads for the blocks of pgzip
 LARGE = 256 << 10  # minimum bytes of a frame of codec 6 that may take 300 MiB: only one of them is decoded at a time
@@ -167,7 +167,7 @@ class _FrameFeed:
             with self._large if is_large else nullcontext():
                 source = self._source(index, frame)
                 return decoders.decode(frame.codec, stored, source, frame.size, reencoders, self._excess)
-        except BaseException:  # it keeps the payload in memory, so no more frames may be decoded
+        except BaseException:  # the error keeps the payload in memory, so no more frames may be decoded
             with self._room:
                 self._failed = True
                 self._room.notify()
@@ -355,7 +355,7 @@ class _Packing:
         self._limit = limit
         self._reencoders = reencoders
         self._left = 0
-        self.cost = 0  # of all recipes so far
+        self.cost = 0  # cost of all recipes so far
         self.packer: Recompressor | None = None
 
     def begin(self, step: Begin) -> None:

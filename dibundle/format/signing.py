@@ -35,7 +35,7 @@ _INVALID: Final = re.compile(
     r"(?:: verify time \S+ [<>] valid-(?:before|after) (?P<time>\S+))?"
 )
 _KEY: Final = re.compile(rb"\s((?:sk-)?(?:ssh|ecdsa)-[\w@.-]+)\s+([A-Za-z0-9+/]+=*)(?:\s|$)")
-_NO_REASON: Final = "Could not verify signature"  # the only message of ssh-keygen if the identity is a different one
+_NO_REASON: Final = "Could not verify signature"  # the only message of ssh-keygen if the identity differs
 _PRIVATE: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _TIME: Final = re.compile(r"[0-9]{8}(?:[0-9]{4}(?:[0-9]{2})?)?Z?")
 ReadFunction = Callable[[int], bytes]
@@ -180,7 +180,7 @@ class Signers:
         return found
 
     def _is_revoked(self, key: bytes) -> bool:
-        """Whether a key is revoked; the verification that failed does not report the reason."""
+        """Return whether a key is revoked; the verification that failed does not report the reason."""
         if self.revoked is None:
             return False
         if base64.b64encode(key) in read_file(self.revoked).split():  # a list of public keys; -Q accepts only a KRL
@@ -223,7 +223,7 @@ def sign(header: bytes, key: str) -> bytes:
         if b"UNPROTECTED PRIVATE KEY" in run.stderr:
             raise SignatureError(messages.SIGNATURE_KEY_PERMISSIONS, key=key, key_2=shell_words(key))
         if b"incorrect passphrase" in run.stderr:
-            private = key.removesuffix(".pub")  # ssh-keygen uses this one if no agent has the key
+            private = key.removesuffix(".pub")  # ssh-keygen uses the private key in this file if no agent has the key
             raise SignatureError(messages.SIGNATURE_PASSPHRASE, private=private, private_2=shell_words(private))
         raise _unusable(key, run)
     return Signature.parse(run.stdout).armored()

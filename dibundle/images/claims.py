@@ -112,7 +112,7 @@ class Claims:
         if claim.kind != "layer":
             return Blob(entry, claim.kind, None, digest, None)
         packing = compression.sniff(self.members.head(entry, 16))
-        if packing is None:  # then both are digests of the same bytes
+        if packing is None:  # uncompressed: both are digests of the same bytes
             digest = digest or claim.diff_id
         return Blob(entry, "layer", packing, digest, claim.diff_id)
 
@@ -129,7 +129,7 @@ def _parse_config(content: bytes) -> Config:
         config = document.parse(content, "config")
     except ArchiveError:
         return Config(digest, (), None)
-    # An entry that is not a sha256 keeps its place, so that the others keep theirs.
+    # An entry that is not a sha256 keeps its place, so that the other entries keep their places.
     diff_ids = tuple(sha256_of(text) or b"" for text in get_list(get(config, "rootfs"), "diff_ids"))
     return Config(digest, diff_ids, platform_of(config))
 

@@ -53,7 +53,7 @@ class ArchiveImage:
 
 
 class Judge:
-    """Checks an archive: first its documents, then the layers.
+    """A check of an archive: first its documents, then the layers.
 
     ``known``: SHA-256 of ranges (start, length) that were checked already. Without ``hashed``, layers may be missing,
     and only the documents are checked. ``pool``: shared by all targets of a bundle.
@@ -133,7 +133,7 @@ class Judge:
                     raise ArchiveError(messages.PROFILE_DOCUMENT_SPELLING, name=name)
 
     def _leads_to_a_file(self, member: PlainMember) -> bool:
-        """Whether a link leads to a file in the archive: others may lead out of what a program extracts.
+        """Return whether a link leads to a file in the archive: others may lead out of what a program extracts.
 
         ``..`` is accepted only at the beginning: after a name, it would not lead to that name's parent if the name is a
         link.

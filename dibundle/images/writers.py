@@ -84,7 +84,7 @@ def layout(
 def _renamed(index: bytes, names: tuple[str, ...]) -> bytes:
     """Return an index.json that gives other names to the images that it leads to."""
     value = document.parse(index, "index.json")
-    assert isinstance(value, dict)  # otherwise no image would have been found through it
+    assert isinstance(value, dict)  # index.json is an object, as images were found through it
     plain = [
         {key: item for key, item in entry.items() if key != "annotations"}
         for entry in document.get_list(value, "manifests")
@@ -175,7 +175,7 @@ def described(images: ImageArchive, image: Image) -> list[dict[str, object]]:
 
 
 def _belongs(blob: Blob) -> bool:
-    """Whether a blob is part of a layout: not documents that are written again, nor blobs that nothing refers to."""
+    """Return whether a blob is part of a layout: rewritten documents and unreferenced blobs are not."""
     return blob.kind in ("layer", "config") or blob.digest is not None
 
 
@@ -223,7 +223,7 @@ def whole_name(name: str, engine: str = "docker") -> str:
     host, slash, _ = name.partition("/")
     if slash and ("." in host or ":" in host or host == "localhost"):
         return name
-    if engine == "podman":  # of an archive that it loads, with or without a slash
+    if engine == "podman":  # podman's host for names in archives that it loads, with or without a slash
         return f"localhost/{name}"
     return f"docker.io/{name}" if slash else f"docker.io/library/{name}"
 

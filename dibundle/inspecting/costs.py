@@ -56,7 +56,7 @@ class _Stream:
 
 
 class Shares:
-    """Computes the cost of each of a target's operations, requested in order.
+    """Costs of a target's operations, computed one by one in order.
 
     Without a base, the size of a patched file may be unknown. If a stream's frames show which file each of them belongs
     to, that gives the size. Otherwise, files of unknown size count as equally large.

@@ -205,7 +205,7 @@ class _Hidden:
         self._lengths.update(map(len, paths))
 
     def __contains__(self, path: bytes) -> bool:
-        """Whether a path or one of its parents is hidden; raise :class:`ArchiveError` if the check takes too long."""
+        """Check whether a path or a parent of it is hidden; raise :class:`ArchiveError` if this takes too long."""
         at = path.find(b"/") if self._paths else -1
         while at >= 0:
             if at + 1 in self._lengths:

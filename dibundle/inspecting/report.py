@@ -68,7 +68,7 @@ def report(
     lines = lines_with_base(first, number, opened.archives, context, given=bool(bases))
     changes, note = None, _WITHOUT_BASE
     if bases:
-        base = opened.archives[-len(bases)]  # an image that contains the bundle comes before it
+        base = opened.archives[-len(bases)]  # an image that contains the bundle is listed before the base
         changes, note = _changes(opened, reader(), base, options, context)
     signed_by = opened.signatures.signed_by([first])
     name = opened.bundles[0][0] if not isinstance(bundle, str) or bundle == "-" else bundle

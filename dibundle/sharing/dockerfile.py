@@ -109,7 +109,7 @@ def _words(*words: str) -> str:
 
 
 def _is_reference(source: str) -> bool:
-    """Whether a source is in a registry; raise :class:`UsageError` if it begins like a reference but is not one."""
+    """Check whether a source is in a registry; raise :class:`UsageError` if it only begins like a reference."""
     if not source.startswith(SCHEME):
         return False
     Reference.parse(source)

@@ -108,7 +108,7 @@ def _subject(
 
 
 def _note_other_blobs(makes: RemoteManifest, manifest: Manifest, repository: Repository, context: Context) -> None:
-    """Note it if a bundle rebuilds other stored forms of layers than those of the image in the registry."""
+    """Add a note if a bundle rebuilds layers in other stored forms than the registry's image has."""
     from dibundle.sources.registry import artifacts
 
     targets = [image for images in manifest.about.targets for image in images] if manifest.about else []

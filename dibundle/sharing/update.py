@@ -278,7 +278,7 @@ class _Update:
         )
 
     def _has_image(self) -> bool:
-        """Whether the engine already has the image under each of its names."""
+        """Return whether the engine already has the image under each of its names."""
         if self._engine not in TRANSPORTS or not self._made.names:  # containerd also has names of incomplete images
             return False
         if self._is_wrapped:
@@ -299,7 +299,7 @@ class _Update:
         """
         check = self._signatures.required
         bundles = []
-        left = MAX_MANIFEST  # for all manifests together, as all are in memory; the registry controls their number
+        left = MAX_MANIFEST  # limit for all manifests: all are in memory, and the registry controls their number
         for step in plan.chain or ():
             try:
                 bundle = BundleReader(Stream(fetched.get(step, left)), None, check, digest.text(step.delta.manifest))
@@ -339,7 +339,7 @@ class _Update:
     ) -> PinnedImage | None:
         """Fetch or rebuild the image; if the bundles do not rebuild it, refuse one of them and return None.
 
-        This is the bundle that was read last. If that one's base has the wrong digest, it is the bundle before it.
+        This is the bundle that was read last or, if that bundle's base has the wrong digest, the bundle before it.
         """
         try:
             with self._context.within() as own:

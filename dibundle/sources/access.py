@@ -83,7 +83,7 @@ class _Demand(NamedTuple):
 
 
 class SignatureCheck:
-    """Checks the signatures of bundles until one is accepted for a header, and remembers the signers.
+    """A check of bundles' signatures, until one is accepted for a header; it remembers the signers.
 
     The signature covers the header, which commits to the whole bundle except its signature. So a trusted header stays
     trusted, whatever signature a copy of the bundle has. Otherwise, an attacker who varies the signature could make
@@ -177,6 +177,6 @@ class SignatureCheck:
         return True
 
     def signed_by(self, bundles: Iterable[BundleReader]) -> tuple[str, ...]:
-        """Return the signers of bundles with their keys, each once; nobody if signatures do not matter."""
+        """Return the signers of bundles with their keys, each once; none if signatures do not matter."""
         found = (self._signed.get(bundle.header_bytes) for bundle in bundles)
         return tuple(dict.fromkeys(item for item in found if item))

@@ -27,7 +27,7 @@ def is_bundle(head: bytes) -> bool:
 
 
 def is_named_so(name: str) -> bool:
-    """Whether a name has the form of a bundle's or a part's."""
+    """Return whether a name has the form of a bundle's or a part's."""
     return _NAME.fullmatch(name) is not None
 
 
@@ -59,7 +59,7 @@ def _head(name: str) -> bytes:
 
 
 def _begins_as_source(head: bytes) -> bool:
-    """Whether a file is a bundle or a tar archive by its first block; a later part of a bundle is neither."""
+    """Return whether a file is a bundle or a tar archive by its first block; a later part of a bundle is neither."""
     return is_bundle(head) or head[257:262] == b"ustar"
 
 

@@ -174,7 +174,7 @@ def _layers(engine: str) -> list[list[bytes]]:
 
 
 def _is_podman_alone() -> bool:
-    """Whether podman works, and docker has a client here but no daemon that answers it."""
+    """Return whether podman works, and docker has a client here but no daemon that answers it."""
     for command, wanted in ((("docker", "info"), False), (("podman", "info"), True)):
         try:
             told = subprocess.run(
@@ -195,7 +195,7 @@ def require_engine(name: str | None) -> None:
 
 
 class _Tail:
-    """The end of a program's output, read while it runs: a program stops if nobody reads its full pipe."""
+    """The end of a program's output, read while it runs: a program stops if its pipe is full."""
 
     def __init__(self, pipe: IO[bytes] | None) -> None:
         assert pipe
@@ -277,13 +277,13 @@ class Loader:
         """
         for name in names:
             if self._engine == "docker":  # docker does not list incomplete images
-                known = name.removeprefix("docker.io/").removeprefix("library/")  # it lists no others by their names
+                known = name.removeprefix("docker.io/").removeprefix("library/")  # docker lists names without these
                 is_whole = bool(self._ask("docker", "image", "ls", "--quiet", "--", known).split())
             elif self._engine == "ctr":
                 rows = self._ask("ctr", "images", "check").splitlines()
                 is_whole = not any(
                     "incomplete" in row
-                    and not row.rstrip().endswith("true")  # unpacked: containerd may be configured to drop blobs then
+                    and not row.rstrip().endswith("true")  # containerd may drop unpacked blobs
                     and (row.split()[0] == name or row.split()[0].endswith("/" + name))
                     for row in rows[1:]
                 )
@@ -347,7 +347,7 @@ class Loader:
     ) -> None:
         assert self._process.stdin
         if self._process.poll() is None:
-            # The input ends in the middle of an entry, so that every loader refuses what it got so far.
+            # The input ends in the middle of an entry, so that every loader refuses the incomplete input.
             self._process.stdin.close()
             try:
                 self._process.wait(60)
@@ -441,7 +441,7 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
 
 
 def _why_unsaved(text: bytes) -> Message:
-    """Recognise a containerd that dropped what it unpacked, and a client that is too old for an option."""
+    """Recognise a containerd that dropped unpacked layers, and a client that is too old for an option."""
     if b"not found" in text and b"content digest" in text:
         return messages.ENGINE_SAVE_DISCARDED
     if b"unknown flag: --platform" in text:

@@ -11,7 +11,7 @@ _FILES: Final = ("docker-archive", "oci-archive", "oci")
 
 
 def is_reference(name: str) -> bool:
-    """Whether a name is one in a registry."""
+    """Return whether a name is one in a registry."""
     return name.startswith(SCHEME)
 
 

@@ -136,7 +136,7 @@ class OpenedSources:
                 continue
             seen.add(head)
             if id(stream) in self.within:
-                with suppress(BundleError):  # reading the header later reports errors in it
+                with suppress(BundleError):  # errors in the header are reported when it is read later
                     left -= Header.decode(head).size
                 if left < 0:
                     raise BundleError(messages.LIMIT_WRAPPED_MANIFESTS, name=name, max_manifest=MAX_MANIFEST >> 20)

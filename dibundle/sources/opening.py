@@ -89,7 +89,7 @@ def open_sources(
     if not opened.check:
         opening.open_waiting()
     opening.fetch()
-    if not opened.has_bundle:  # otherwise, a maker of bases could decide what is rebuilt from them
+    if not opened.has_bundle:  # otherwise, the author of a base could decide the rebuilt image
         opening.searched = 1 if bundle_first else len(sources)
     searched: set[int] = set()
     if opened.check:
@@ -276,7 +276,7 @@ class _Opening:
         sizes = None if layers is None else set(layers.values())
         spool = save(*engine, self._context, platform=self._access.platform, sizes=sizes)
         archive = self._archive(spool.start(), name)
-        # docker does not report this; other platforms may be missing, but not all of them
+        # docker does not report missing layers; some platforms may be missing, but not all
         if not any(image.config and all(image.layers) for image in read_images(archive).images):
             raise FileError(messages.ENGINE_SAVED_WITHOUT_LAYERS, engine_=engine[1])
         return archive

@@ -191,5 +191,5 @@ def missing_first(name: str) -> str | None:
 
 
 def is_first(name: str) -> bool:
-    """Whether a name is a first part's."""
+    """Return whether a name is a first part's."""
     return name.endswith(".001")

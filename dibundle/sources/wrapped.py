@@ -33,11 +33,11 @@ def find(archive: Archive, context: Context) -> Iterator[tuple[str, ReadAt]]:
     try:
         images = read_images(archive)
     except ArchiveError:
-        return  # the caller that needs an image reports this better
+        return  # the caller that needs an image gives a better error
     members = Members(archive)
     seen: set[int | None] = set()
     left = _CONFIGS
-    known: dict[int, bool] = {}  # by the config's place: many images may share one
+    known: dict[int, bool] = {}  # by the config's place: many images may share a config
     for image in images.images:
         place = image.config.member.header if image.config else -1
         if place not in known:
@@ -126,7 +126,7 @@ def _inflated(images: ImageArchive, blob: Blob, context: Context) -> ReadAt:
     archive = images.archive
     try:
         for piece in pieces:
-            archive.budget -= len(piece)  # for all bundles in it together
+            archive.budget -= len(piece)  # one budget for all bundles in the archive
             if archive.budget < 0:
                 raise compression.RatioError(file_messages.COMPRESSION_OUTPUT_LIMIT, ratio=compression.RATIO)
             spool.write(piece)

@@ -1,4 +1,4 @@
-"""Running dib in a process of its own, and what that takes."""
+"""Runs of dib in a process of its own, with the memory and CPU time of each run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ main()
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Bytes of memory at the peak, seconds of CPU, the exit code, and what was said."""
+    """Bytes of memory at the peak, seconds of CPU, the exit code, and the output."""
 
     memory: int
     seconds: float
@@ -38,7 +38,7 @@ class Taken:
 
 
 def dib(*words: str | Path, limit: int = 120) -> Taken:
-    """Run a command and measure it; it is killed after ``limit`` seconds of CPU."""
+    """Run a command and measure it; kill the command after ``limit`` seconds of CPU."""
 
     def bound() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))

@@ -1,4 +1,4 @@
-"""What an archive can ask for: those that bundles make on the way, and documents of any."""
+"""Costs that an archive can cause: an intermediate archive that a bundle rebuilds, and the documents of any archive."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_folder_that_an_old_tar_tells_by_its_name_stays_one():
 
 
 def members_of(archive):
-    """Return all regular members as layers, whatever documents call them, without images."""
+    """Return all regular members as layers, whatever the documents name as layers, and no images."""
     members = Members(archive)
     files = [entry for entry in archive.index.entries if entry.is_file]
     blobs = [Blob(entry, "layer", compression.sniff(members.head(entry, 16)), None, None) for entry in files]
@@ -106,7 +106,7 @@ def test_what_has_no_name_is_found_by_content_and_by_no_name():
         base.verify([0])
 
 
-# --- what is decompressed of targets on the way
+# --- what is decompressed of intermediate targets
 
 
 def test_all_targets_on_the_way_share_one_floor(monkeypatch):
@@ -124,7 +124,7 @@ def test_all_targets_on_the_way_share_one_floor(monkeypatch):
             base.add([members_of(archive)], [0, 1, 2])
             unpacked.append(before - base._floor[0])
     assert sum(unpacked) <= 300_000 + 2 * (1 << 20)
-    assert unpacked[0] == 1 << 17  # a block is decoded whole
+    assert unpacked[0] == 1 << 17  # zstd blocks are decoded whole
     assert base._floor[0] < 0
 
 
@@ -184,7 +184,7 @@ class _Context:
 
 
 def nested(index: bytes, size: int) -> bytes:
-    """Return an index with a document of empty objects beside what it leads to."""
+    """Return an index that leads to a document, beside a document of empty objects."""
     return (
         b'{"schemaVersion":2,"manifests":['
         + index
@@ -267,17 +267,17 @@ def test_many_missing_objects_are_looked_for_among_many_members_once():
     start = time.process_time()
     base = BaseObjects(wanted)
     with open_made(spooled(data), "made", owned=True) as archive:
-        archive.is_made = False  # as if it had been given
+        archive.is_made = False  # as if the user had given it
         base.add([members_of(archive)], range(len(wanted)))
     assert len(base.missing(range(len(wanted)))) == len(wanted)
-    assert time.process_time() - start < 4  # 0.3 s; it was 20
+    assert time.process_time() - start < 4  # takes 0.3 s; took 20 s before the fix
 
 
-# --- what is listed of images
+# --- listings of images
 
 
 def named_twice(count: int, name: str) -> bytes:
-    """Return an archive of ``count`` manifests in an index, to which two nested indexes lead, each by a name."""
+    """Return an archive with an index of ``count`` manifests; two nested indexes lead to it, each under a name."""
     blobs: dict[str, bytes] = {}
 
     def blob(value: object) -> dict[str, object]:
@@ -308,7 +308,7 @@ def test_names_of_indexes_are_counted_for_each_image_below(tmp_path, monkeypatch
 
 
 def test_long_names_of_indexes_in_another_form_take_little(tmp_path):
-    """Names of 16 kB, for thousands of images, took gigabytes before the size of what is written was checked."""
+    """Names of 16 kB for thousands of images took gigabytes before the size of the output was checked."""
     data = named_twice(2000, "\U0001f600" * 4000)
     program = Program().do("raw", raw=len(data), stream=1)
     made = written.Target(data, program, 1, tail=len(data) - 2048)

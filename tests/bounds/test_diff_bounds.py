@@ -1,4 +1,4 @@
-"""What images can ask of ``dib diff``: its time grows with what the archives hold, not with how often it is listed."""
+"""Costs that images can cause in ``dib diff``: the time grows with the archives' content, not with references to it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MIB = 1 << 20
 
 @dataclass
 class OldLayer:
-    """As much of a layer as a tree takes."""
+    """The parts of a layer that a tree needs."""
 
     paths: list[str]
     index: object = field(init=False)
@@ -44,7 +44,7 @@ class OldLayer:
 
 
 def from_the_bottom(layers: list[OldLayer]) -> dict[bytes, tuple[int, object]]:
-    """Return a tree as it is defined: layer after layer, each hides what was there before."""
+    """Return a tree by its definition: layer after layer, where each layer hides entries of the layers below it."""
     tree: dict[bytes, tuple[int, object]] = {}
     for layer in layers:
         gone: list[bytes] = []
@@ -132,7 +132,7 @@ def test_whiteouts_cost_what_they_hide():
 
 
 def test_a_schema_whose_pages_all_name_the_same_child_takes_no_time(tmp_path):
-    """A layer of some hundred bytes that SQLite would read as a schema of millions of tables."""
+    """A schema that SQLite would read as millions of tables, in a layer of a few hundred bytes, takes no time."""
     pages = database(interior(2), interior(3), interior(4), schema(5))
     layer = written.block("var/lib/rpm/rpmdb.sqlite", size=len(pages)) + pages
     for name in ("old", "new"):
@@ -160,7 +160,7 @@ def with_settings(path, settings):
 
 
 def test_the_name_of_an_object_counts_for_each_of_its_members(tmp_path, monkeypatch):
-    """A name of 3 MB, of 200 members, took two gigabytes."""
+    """The limit counts an object's name for each of its members: a name of 3 MB with 200 members took two gigabytes."""
     old = with_settings(tmp_path / "old.tar", {})
     new = with_settings(tmp_path / "new.tar", {"k" * 3_000_000: dict.fromkeys(map(str, range(200)), 0)})
     taken = dib("diff", old, new)
@@ -169,7 +169,7 @@ def test_the_name_of_an_object_counts_for_each_of_its_members(tmp_path, monkeypa
     assert taken.memory < 200 * MIB
     monkeypatch.setattr(image_diff, "_MAX_SETTINGS", 20)
     small = [{"k": {"a": 12345, "b": 12345}, "ab": 12}, {"k": {"a": 12345, "b": 12345}, "ab": 123}]
-    for number, settings in enumerate(small):  # 3 + 5 twice, and 4 or 5
+    for number, settings in enumerate(small):  # lengths of the keys and values: 3 + 5 twice, and 4 or 5
         new = with_settings(tmp_path / "new.tar", settings)
         with Context() as context:
             if number == 0:
@@ -180,7 +180,7 @@ def test_the_name_of_an_object_counts_for_each_of_its_members(tmp_path, monkeypa
 
 
 def test_what_changed_is_written_to_a_page_as_it_is_made():
-    """All of it was joined, and then escaped as one."""
+    """A page of changes is written piece by piece, not joined and escaped as a whole."""
     image = Image((), None, b"", (), (), None, None)
     settings = [image_diff.Setting(key=f"k{row}", old=None, new="<") for row in range(1000)]
     changes = image_diff.Changes(old=image, new=image, lines=[], same=0, settings=settings, packages=[])
@@ -190,7 +190,7 @@ def test_what_changed_is_written_to_a_page_as_it_is_made():
 
 
 def test_what_layers_of_a_bundle_hold_is_bounded(tmp_path, monkeypatch):
-    """The entries and names of an image that a bundle makes took 3 GiB for 3 kB."""
+    """Memory for a bundle's layers is bounded: entries and names of an image took 3 GiB for a bundle of 3 kB."""
     path = tmp_path / "image.tar"
     path.write_bytes(
         docker_save([TestImage([build_layer([file("a", b""), file("b", b"")]), build_layer([file("c", b"")])])])

@@ -1,4 +1,4 @@
-"""What few bytes can ask ``dib inspect`` for: time and memory stay within spec/dib.md, 10.1, with nothing made."""
+"""Costs that few bytes can cause in ``dib inspect``: without a rebuild, they stay within spec/dib.md, 10.1."""
 
 from __future__ import annotations
 
@@ -75,7 +75,10 @@ def test_operations_without_lines_count():
 
 
 def test_sources_of_text_frames_count_before_one_is_decoded():
-    """A frame of one byte, with the digest text, of many segments, as its source a few hundred times."""
+    """Sources of text frames count before a frame is decoded.
+
+    The bundle has a frame of one byte, whose source is the digest text of many segments, a few hundred times.
+    """
     segments, times = 4096, 512
     frame = Frame(b"Q", 1, 0)
     frame.spans = [(0, 0, 64 * segments)] * times
@@ -91,7 +94,10 @@ def test_sources_of_text_frames_count_before_one_is_decoded():
 
 
 def test_each_text_frame_counts_before_one_is_decoded(monkeypatch):
-    """Frames of one byte, each with tables to fill; then fewer, larger ones of a slow codec."""
+    """Each text frame counts before a frame is decoded.
+
+    Cases: frames of one byte, each with tables to fill; fewer, larger frames of a slow codec.
+    """
     monkeypatch.setattr(operations.decoders, "decode", lambda codec, stored, source, size, *_: bytes(size))
 
     def bundle(count: int, size: int, codec: int) -> written.Bundle:
@@ -162,7 +168,7 @@ def test_a_tree_has_its_folders_in_order():
 
 
 def sized(size: int, program: written.Program, *frames: written.Frame, **given: object) -> written.Bundle:
-    """Return a bundle of a target that no test has the bytes of."""
+    """Return a bundle of a target whose bytes are never built."""
     bundle = bundle_of(0, program, *frames, **given)
     bundle.target.size, bundle.target.tail = size, size - 1
     bundle.target.segments = [(size, 1)]
@@ -209,7 +215,7 @@ def test_control_characters_are_escaped_in_linear_time_and_as_ever():
 
 
 def long_names(count: int, name: bytes) -> written.Bundle:
-    """Return a bundle of that many files of one long name."""
+    """Return a bundle of ``count`` files with one long name."""
     text = (b"././@LongLink" + b"L" + name + b"x" + b"0") * count
     program = Program()
     shape = sum(1 << written.BITS[name] | 1 << 16 + written.BITS[name] for name in ("name", "typeflag"))
@@ -226,7 +232,7 @@ def long_names(count: int, name: bytes) -> written.Bundle:
 
 @pytest.mark.parametrize(("count", "name", "shown"), [(6_000, b"\x01", "\\x01"), (15_000, b"d/", "d/")])
 def test_a_long_text_of_names_takes_little(tmp_path, count, name, shown):
-    """Of names of control characters 24 MB are listed within the bound, of others 60."""
+    """Listings stay within the bound with 24 MB of names of control characters, or 60 MB of other names."""
     path = tmp_path / "names.dib"
     times = 4000 // len(name)
     path.write_bytes(long_names(count, name * times).encode())
@@ -238,7 +244,7 @@ def test_a_long_text_of_names_takes_little(tmp_path, count, name, shown):
 
 
 def repeated(count: int, name: bytes) -> written.Bundle:
-    """Return a bundle of that many lines of a few bytes, in a layer of a long name, which is their path too."""
+    """Return a bundle with ``count`` listed lines of a few bytes, in a layer whose long name is their path too."""
     program = Program()
     content = name + b"\0"
     program.do("add").edit("size", "raw:typeflag", size=len(content)).text(1).put(stream=0)
@@ -342,7 +348,7 @@ def test_a_long_path_that_is_kept_is_not_deleted(tmp_path):
 
 
 def test_headers_far_apart_are_read_alone(tmp_path):
-    """Every operation seeks the other end of the base: it is not read ahead for each."""
+    """If every operation seeks to the other end of the base, the base is not read ahead for each operation."""
     gap = 300 << 10
     record = entry(bytes(gap - 512), "x")
     item = base_of(tmp_path / "base.tar", 2 * record + bytes(1024))

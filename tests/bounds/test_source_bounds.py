@@ -1,4 +1,4 @@
-"""What archives of many bundles can ask for, and bundles of many segments in a chain."""
+"""Costs that archives of many bundles can cause, and chains of bundles with many segments."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def wrapped(bundles: list[bytes]) -> bytes:
 
 
 def bundle_of(names: int, size: int = 512) -> bytes:
-    """Return a bundle whose manifest has so many deleted names of a byte."""
+    """Return a bundle whose manifest has the given number of deleted names, each of one byte."""
     more = {4: written.msgpack([[b"", b"a\0" * names]])}
     return Bundle([], [target(size, Program().do("zero", zero=size))], more=more).encode()
 
@@ -112,7 +112,10 @@ def test_what_was_peeked_at_is_read_again():
 
 
 def test_a_chain_compares_what_others_build_on_alone():
-    """Bundles of many segments: each was made a set of, for each other bundle, again and again."""
+    """A chain compares only the segments that other bundles need.
+
+    The segments of each bundle were put into a set again for each other bundle.
+    """
     count, segments = 6, 1 << 14
     readers = []
     for row in range(count):
@@ -131,7 +134,7 @@ def test_a_chain_compares_what_others_build_on_alone():
 
 
 def test_labels_are_looked_at_in_so_many_bytes_of_configs(tmp_path, monkeypatch):
-    """Those of 15 configs of 8 MiB took 2 GiB, and a minute."""
+    """Labels are read up to a total size of configs: labels in 15 configs of 8 MiB took 2 GiB and a minute."""
     path = tmp_path / "wrapped.tar"
     path.write_bytes(wrapped([b"x"]))
     with open_archive(path) as archive, Context() as context:

@@ -56,7 +56,7 @@ sys.exit(code)
 
 
 def with_room(free: int, *arguments: str | Path) -> tuple[int, str, int]:
-    """Run dib on disks with so many bytes free; return exit code, what it told, and the bytes in temporary files."""
+    """Run dib on disks with so many bytes free; return exit code, stderr, and the bytes in temporary files."""
     command = [sys.executable, "-c", WITH_ROOM, str(free), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, check=False)
     *told, written = done.stderr.decode().splitlines()
@@ -97,7 +97,7 @@ def test_temporary_files_are_told_of_where_they_take_most_of_a_disk(pair: Pair, 
 
 
 def inspected(path: Path) -> str:
-    """Return what an engine tells of the image in an archive."""
+    """Return what an engine's inspect prints for the image in an archive."""
     with open_archive(path) as archive:
         (image,) = read_images(archive).images
     layers = [f"sha256:{layer.hex()}" for layer in image.diff_ids]
@@ -116,7 +116,7 @@ def test_what_an_engine_saved_counts_as_temporary_space(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     arguments = ("apply", "docker-daemon:app:1", pair.bundle, *options)
     need = json.loads(succeed(*arguments, "--check", "--json").out)["temporary_space"]
-    assert need - (64 << 10) < with_room(1 << 40, *arguments)[2] <= need  # what it is beside layers nobody knows before
+    assert need - (64 << 10) < with_room(1 << 40, *arguments)[2] <= need  # sizes other than layers' are estimates
     assert with_room(need, *arguments)[0] == with_room(need, *arguments, "--check")[0] == 0
     code, told, _ = with_room(need - 1, *arguments, "--check")
     assert code == 3
@@ -154,7 +154,7 @@ def test_a_file_that_is_replaced_keeps_its_mode_but_for_bits_that_give_rights(pa
         out.chmod(before)
         succeed("apply", "-q", pair.base, pair.bundle, "-o", out)
         assert out.stat().st_mode & 0o7777 == after
-    if os.geteuid() == 0:  # another user's mode says nothing
+    if os.geteuid() == 0:  # a mode that another user set is not kept
         out.write_bytes(b"old")
         os.chown(out, 65534, 65534)
         out.chmod(0o777)
@@ -175,5 +175,5 @@ def test_check_asks_an_engine_for_layers_and_has_nothing_saved(has_base: bool, p
     assert not (tmp_path / "saved").exists()
     if has_base:
         found = json.loads(ended.out)
-        assert found["temporary_space"] > 0  # what the engine will save
+        assert found["temporary_space"] > 0  # the archive that the engine will save
         assert found["memory"] > 60 << 20

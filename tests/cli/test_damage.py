@@ -1,4 +1,4 @@
-"""Damaged bundles and bases: refused with the right exit code, and nothing that is wrong or whole comes out."""
+"""Damaged bundles and bases: the exit code is right, and the output is neither wrong nor complete."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_flipped_bits_in_what_the_bundle_uses_of_the_base(
 
 @pytest.mark.fuzz
 def test_flipped_bits_anywhere_in_the_base(pair: Pair, runs: ManyRuns, tmp_path: Path) -> None:
-    """Where the bit is used, the base is refused; where nothing uses it, the result is right all the same."""
+    """If the bundle uses the flipped bit, the base is refused; otherwise the result is right."""
     whole = pair.base.read_bytes()
     for number in range(40):
         place = number * len(whole) // 40 + 13 * number
@@ -162,7 +162,7 @@ def test_flipped_bits_anywhere_in_the_base(pair: Pair, runs: ManyRuns, tmp_path:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    """A pair with far more in it than pipes and buffers hold, so that a slow reader holds up the writer."""
+    """A pair with far more bytes than pipes and buffers hold, so that a slow reader blocks the writer."""
     return pairs.make(tmp_path_factory.mktemp("large"), megabytes=20)
 
 
@@ -192,7 +192,7 @@ def test_a_base_that_changes_while_it_is_read(change: str, large: Pair, tmp_path
 
 
 def test_a_base_replaced_by_name_while_it_is_read(large: Pair, tmp_path: Path) -> None:
-    """An open file is never opened again by its name."""
+    """If a base is replaced while it is read, the result is right: an open file is never opened again by its name."""
     base = tmp_path / "a.tar"
     base.write_bytes(large.base.read_bytes())
     with ExitStack() as stack:
@@ -207,6 +207,6 @@ def test_a_base_replaced_by_name_while_it_is_read(large: Pair, tmp_path: Path) -
 
 
 def _is_unfinished(written: bytes, pair: Pair) -> None:
-    """Check that what came out of a damaged base stops before the files that make an archive loadable."""
+    """Check that the output from a damaged base stops before the files that make an archive loadable."""
     tail = pair.target.read_bytes().index(b"index.json")
     assert len(written) <= tail

@@ -1,4 +1,4 @@
-"""How many bytes of temporary files sources of any kind can have dib write, and when."""
+"""Limits on the temporary files that sources of any kind can make dib write, and when dib writes them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.content import noise
 from tests.program import dib, succeed
 from tests.test_wrap import lying
 
-BIG = 64 << 20  # bytes, of zeros or of what comes with an honest head
+BIG = 64 << 20  # bytes: of zeros, or behind an honest header
 PACK = {
     "gzip": lambda data: gzip.compress(data, 9, mtime=0),
     "bzip2": lambda data: bz2.compress(data, 9),
@@ -38,7 +38,7 @@ PACK = {
 
 
 class Disk:
-    """What temporary files take: bytes written in all, and the most at once."""
+    """Sizes of temporary files: bytes written in total, and the maximum at one time."""
 
     def __init__(self) -> None:
         self.written = self.most = 0
@@ -140,7 +140,7 @@ def test_an_unsigned_bundle_is_refused_before_a_base_is_unpacked(signed, tmp_pat
 @pytest.mark.parametrize("kind", PACK)
 @pytest.mark.slow
 def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Path) -> None:
-    """An honest layer of zeros goes far beyond the ratio."""
+    """Once the bundle is verified, a base of zeros is accepted: an honest layer of zeros can far exceed the ratio."""
     _, allowed = signed
     old, new, bundle = tmp_path / "old.tar", tmp_path / "new.tar", tmp_path / "update.dib"
     for path, text in ((old, b"1"), (new, b"2")):
@@ -154,7 +154,7 @@ def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Pat
     succeed("apply", packed, bundle, "-o", out, "--allowed-signers", allowed)
     assert out.read_bytes() == new.read_bytes()
     assert b"".join(dibundle.apply([packed, bundle], access=trusting(allowed))) == new.read_bytes()
-    # a wrapped bundle that is compressed, too: it is found within the ratio, then the base is unpacked
+    # also with a compressed, wrapped bundle: the bundle is found within the ratio, then the base is unpacked
     succeed("wrap", "-q", "--unlinked", bundle, "--tag", "app:d", "-o", tmp_path / "wrapped.tar")
     wrapped = tmp_path / "wrapped.tar.gz"
     wrapped.write_bytes(gzip.compress((tmp_path / "wrapped.tar").read_bytes()))
@@ -228,7 +228,7 @@ def test_steps_of_chains_and_merges_are_bounded(tmp_path: Path, disk: Disk) -> N
 def test_a_long_chain_takes_twice_the_limit_at_most(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What no step needs any more is given up."""
+    """A long chain takes at most twice the limit: data that no later step needs is deleted."""
     archives, names = [], []
     for number in range(6):
         archives.append(tmp_path / f"{number}.tar")
@@ -254,7 +254,10 @@ def test_a_long_chain_takes_twice_the_limit_at_most(
 
 
 def test_a_target_that_is_compressed_is_not_unpacked(tmp_path: Path, disk: Disk) -> None:
-    """No honest target is; a bundle that makes one on the way would fill a disk."""
+    """A compressed target is not unpacked.
+
+    No honest target is compressed. A bundle with a compressed intermediate target would fill a disk.
+    """
     spool = Spool(str(tmp_path))
     spool.write(PACK["zstd"](bytes(BIG)))
     disk.written = 0
@@ -288,7 +291,10 @@ def test_every_command_that_makes_targets_takes_a_limit(command: str, pair: pair
 
 
 def test_a_layer_is_unpacked_to_what_is_allowed_at_most(tmp_path: Path) -> None:
-    """Which is for merging: layers of what a chain makes may hold sixteen times what they take."""
+    """A layer is unpacked to the allowed size at most.
+
+    Merging needs this: layers of a chain's images may unpack to at most sixteen times their stored size.
+    """
     from dibundle.creating.compose.recompressed import unpack_layer
     from dibundle.files.readat import MemoryBytes, Spool
 
@@ -307,7 +313,10 @@ def test_a_shortened_digest_names_no_target(pair: pairs.Pair, tmp_path: Path) ->
 
 
 def test_a_layer_that_came_with_a_bundle_is_decompressed_within_a_ratio(tmp_path: Path, disk: Disk) -> None:
-    """A linked image, whose base layer is far larger than the file: nobody named it as a base."""
+    """The layers in a file with a bundle are decompressed only within a ratio.
+
+    The file is a linked image. The base layer in it is far larger than the file, and the user did not name a base.
+    """
     shared = build_layer([file("shared", noise(1, 50_000))])
     old, new, wrapped = (tmp_path / f"{name}.tar" for name in ("old", "new", "wrapped"))
     large = build_layer([file("large", noise(2, 1 << 16) * 2048)])
@@ -324,7 +333,10 @@ def test_a_layer_that_came_with_a_bundle_is_decompressed_within_a_ratio(tmp_path
 
 
 def test_layers_that_are_compressed_again_count(tmp_path: Path, disk: Disk) -> None:
-    """A small target that is made of a layer in the base's other form, which is larger than what it may take."""
+    """Recompressed layers count towards the limit.
+
+    A small target uses a recompressed layer of the base, and the layer is larger than the limit.
+    """
     layer = build_layer([file("data", noise(1, 300_000))])
     for name, stored in (("plain", None), ("packed", "gzip")):
         (tmp_path / f"{name}.tar").write_bytes(docker_save([TestImage([layer], ["app:1"])], "c8d", stored))
@@ -361,7 +373,7 @@ def test_merge_decompresses_what_came_with_the_bundles_within_a_ratio(tmp_path: 
 
 
 def test_nothing_is_left_where_a_mode_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some network file systems take a file and refuse to change its mode."""
+    """If a mode is refused, nothing is left: some network file systems store a file but refuse to change its mode."""
 
     def refused(*_: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")

@@ -1,4 +1,4 @@
-"""What the system does to a command: full disks, closed pipes, signals, odd outputs. OUT never exists half-made."""
+"""Faults of the system during a command: full disks, closed pipes, signals, odd outputs. OUT is never incomplete."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PATIENCE = 60  # seconds
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system with 256 KiB of room."""
+    """A file system of 256 KiB."""
     needs.root()
     needs.programs("mount", "umount")
     folder = tmp_path / "small"
@@ -48,7 +48,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_apply_onto_a_full_disk(pair: Pair, small_disk: Path) -> None:
     ended = dib("apply", pair.base, pair.bundle, "-o", small_disk / "b.tar")
     assert ended.code == 3, ended.err
-    assert "the disk has" in ended.err  # told before the first byte
+    assert "the disk has" in ended.err  # reported before the first byte
     assert "dib: hint: " in ended.err
     assert list(small_disk.iterdir()) == []
 
@@ -70,7 +70,10 @@ def test_a_full_disk_leaves_the_old_file_alone(pair: Pair, small_disk: Path) -> 
 def test_no_room_for_temporary_files_is_told_before_the_first_byte(
     pair: Pair, small_disk: Path, tmp_path: Path
 ) -> None:
-    """A base in an outer gzip has no random access and must be spooled."""
+    """A lack of space for temporary files is reported before the first byte.
+
+    A base in an outer gzip has no random access and must be spooled.
+    """
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(pair.base.read_bytes(), 1))
     for ended in (
         dib("apply", tmp_path / "a.tar.gz", pair.bundle, env={"TMPDIR": str(small_disk)}),
@@ -119,7 +122,7 @@ def test_a_folder_that_is_not_there(pair: Pair, tmp_path: Path) -> None:
 def test_out_is_a_folder(pair: Pair, tmp_path: Path) -> None:
     assert dib("create", pair.base, pair.target, tmp_path).code == 3
     assert list(tmp_path.iterdir()) == []
-    (tmp_path / "example.com_app_2.tar").mkdir()  # a folder is where targets go, but not over another
+    (tmp_path / "example.com_app_2.tar").mkdir()  # targets are written into the folder, but do not replace a folder
     assert dib("apply", pair.base, pair.bundle, "-o", tmp_path).code == 3
     assert [path.name for path in tmp_path.iterdir()] == ["example.com_app_2.tar"]
 
@@ -160,7 +163,7 @@ def test_inspect_into_a_pipe_closed_by_its_reader(pair: Pair) -> None:
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
 def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Path) -> None:
-    """Work that is done counts as done; an archive that has to go there does not."""
+    """With closed standard streams, finished work succeeds; only an archive that must go to a closed stdout fails."""
 
     def run(*arguments: str | Path) -> tuple[int, bytes]:
         command = f"exec {shlex.join([*DIB, *map(str, arguments)])} {closed}"
@@ -183,7 +186,7 @@ def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Pat
     assert code == (3 if ">&-" in closed.split() else 0)
     assert (b"cannot write -: " in told) is (closed == ">&-")
     code, told = run("apply", pair.base, "-")
-    assert code == (3 if "<&-" in closed else 5)  # nothing is not a bundle
+    assert code == (3 if "<&-" in closed else 5)  # an empty input is not a bundle
     assert run("nothing")[0] == 2
 
 
@@ -192,7 +195,7 @@ def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Pat
 
 @pytest.fixture(autouse=True)
 def hangups() -> Iterator[None]:
-    """Have commands start with SIGHUP as a shell has it, even where the tests run under nohup."""
+    """Start commands with the default action for SIGHUP, as a shell does, even if the tests run under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
@@ -202,14 +205,17 @@ SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (s
 
 
 def test_ctrl_c_while_dib_starts(tmp_path: Path) -> None:
-    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")  # as if it came while this is imported
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")  # as if the signal came during this import
     ended = dib("doctor", env={"PYTHONPATH": str(tmp_path)})
     assert (ended.code, ended.out, ended.err) == (130, b"", "")
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS[:3])
 def test_a_signal_in_a_callback_of_the_collector(number: signal.Signals, code: int, pair: Pair, tmp_path: Path) -> None:
-    """Where Python prints what was raised, and goes on as if nothing had been."""
+    """A signal in a callback of the garbage collector ends dib.
+
+    Python prints an exception that a callback raises, and goes on.
+    """
     out = tmp_path / "out"
     script = (
         "import gc, os, sys; from dibundle.cli.main import run\n"
@@ -251,7 +257,7 @@ def test_a_signal_while_apply_writes_a_file(
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_signal_while_apply_writes_to_a_pipe(number: signal.Signals, code: int, pair: Pair, tmp_path: Path) -> None:
-    """Its reader sees the beginning of the archive, and temporary files leave no name behind."""
+    """If a signal ends an apply into a pipe, the reader gets the archive's beginning, and no temporary file is left."""
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(pair.base.read_bytes(), 1))
     spool = _folder(tmp_path)
     bundle = pair.bundle.read_bytes()
@@ -271,7 +277,7 @@ def test_a_signal_while_apply_writes_to_a_pipe(number: signal.Signals, code: int
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_signal_while_create_works(number: signal.Signals, code: int, tmp_path: Path) -> None:
-    """The target is a pipe that says nothing for now."""
+    """A signal ends create while create waits for a target, which is a pipe without data."""
     out = _folder(tmp_path)
     os.mkfifo(tmp_path / "b.tar")
     with (
@@ -289,7 +295,7 @@ def test_a_signal_while_create_works(number: signal.Signals, code: int, tmp_path
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.slow
 def test_a_signal_while_create_encodes(number: signal.Signals, code: int, pair: Pair, tmp_path: Path) -> None:
-    """The work goes on for seconds; the signal comes in the middle of it and is obeyed at once."""
+    """A signal in the middle of seconds of encoding ends create at once."""
     out, spool = _folder(tmp_path), tmp_path / "spool"
     spool.mkdir()
     precious = pair.bundle.read_bytes()
@@ -309,7 +315,7 @@ def test_a_signal_while_create_encodes(number: signal.Signals, code: int, pair: 
 
 
 def test_a_hangup_that_is_ignored_stays_so(pair: Pair, tmp_path: Path) -> None:
-    """As nohup has it."""
+    """If SIGHUP is ignored, as under nohup, dib goes on ignoring it."""
     bundle = pair.bundle.read_bytes()
     command = f"trap '' HUP; exec {shlex.join([*DIB, 'apply', str(pair.base), '-', '-o', str(tmp_path / 'b.tar')])}"
     with subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
@@ -324,7 +330,7 @@ def test_a_hangup_that_is_ignored_stays_so(pair: Pair, tmp_path: Path) -> None:
     assert (tmp_path / "b.tar").read_bytes() == pair.target.read_bytes()
 
 
-# Everything else that the system can do, a little of each: tests/faults.py describes the long run
+# A few of all other faults of the system: tests/faults.py describes the long run
 
 
 @pytest.mark.slow
@@ -349,7 +355,7 @@ def test_a_symlink_is_followed(pair: Pair, tmp_path: Path) -> None:
 
 
 def test_a_link_of_another_user_in_a_shared_folder_is_not_followed(pair: Pair, tmp_path: Path) -> None:
-    """The system would not follow it either."""
+    """A link of another user in a shared folder is not followed; the system itself would not follow the link either."""
     needs.root()
     shared, own = tmp_path / "shared", tmp_path / "own.tar"
     shared.mkdir()
@@ -382,7 +388,7 @@ run("dib")
 
 
 def test_files_that_go_together_are_all_there_or_none(pair: Pair, tmp_path: Path) -> None:
-    """The disk is full when the second file is to be finished."""
+    """If the disk is full when the second of two files is finished, neither file is left."""
     both, out = tmp_path / "both.dib", tmp_path / "out"
     succeed("create", "--no-base", pair.base, pair.target, "-o", both)
     for command in (
@@ -429,7 +435,7 @@ def test_apply_never_overwrites_an_input(make: str, what: str, pair: Pair, tmp_p
 
 @pytest.mark.parametrize("what", ["base", "bundle"])
 def test_stdout_that_is_an_input(what: str, pair: Pair, tmp_path: Path) -> None:
-    """As ``dib apply a.tar out.dib >> a.tar`` would have it."""
+    """If stdout is an input, as in ``dib apply a.tar out.dib >> a.tar``, dib refuses, and the input is unchanged."""
     inputs = _inputs(pair, tmp_path)
     with inputs[what].open("ab") as stdout:
         ended = dib("apply", inputs["base"], inputs["bundle"], stdout=stdout)
@@ -446,7 +452,7 @@ def test_stdout_by_its_names(name: str, pair: Pair) -> None:
 
 
 def test_stdout_into_a_file(pair: Pair, tmp_path: Path) -> None:
-    """What was in the file before stays, as with any program that writes to stdout."""
+    """If stdout is a file, earlier content of the file stays, as with any program that writes to stdout."""
     (tmp_path / "out").write_bytes(b"before ")
     with (tmp_path / "out").open("ab") as stdout:
         assert dib("create", pair.base, pair.target, "-o", "-", stdout=stdout).code == 0
@@ -494,7 +500,7 @@ def test_nothing_binary_goes_to_a_terminal(arguments: Callable[[Pair], tuple[str
 
 
 def _read_terminal(leader: int) -> Iterator[bytes]:
-    with contextlib.suppress(OSError):  # EIO: nobody has the other end open
+    with contextlib.suppress(OSError):  # EIO: no process has the other end open
         while piece := os.read(leader, 65536):
             yield piece
 
@@ -535,7 +541,7 @@ def _wait_for(happened: Callable[[], bool]) -> None:
 
 
 def _is_drained(pipe: IO[bytes] | None) -> bool:
-    """Whether all that was written into a pipe has been read, and its reader has had the time to come back for more."""
+    """Check whether a pipe is empty, and has been for so long that its reader has come back for more data."""
     assert pipe
     if int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder):
         return False
@@ -544,7 +550,7 @@ def _is_drained(pipe: IO[bytes] | None) -> bool:
 
 
 def _holds_unlinked_file(process: int, folder: Path) -> bool:
-    """Whether a process has a file of ``folder`` open that has no name any more."""
+    """Check whether a process has an open file in ``folder`` that has no name any more."""
     found = False
     for entry in Path(f"/proc/{process}/fd").iterdir():
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Hints are commands that people paste: hostile names in them are words to a shell, and nothing to a terminal."""
+"""Hints are commands to paste: hostile names in them are single words for a shell, and do not control a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.program import Ended, dib, succeed
 from tests.sources.server import serve
 
 MARK = "HOSTILE"
-NAMES = [  # several to a name, as each takes a while
+NAMES = [  # several uses of each name, as a run takes a while
     "; rm -rf ~ $(id) `id` | sh > /etc/passwd && id",
     "a'b\"c'\"'; id; \"\\",
     "\x1b[31mred\x1b]0;title\x07 \u202egnp.tset a\nb \u0085 *",
@@ -27,7 +27,7 @@ QUOTED = re.compile(r"'[^']*'|\"'\"")
 
 
 def check(ended: Ended, *, failed: bool = True) -> str:
-    """Assert that what went to the terminal is safe to see and to paste; return the hint."""
+    """Assert that the output is safe to print on a terminal and to paste; return the hint."""
     assert not failed or ended.code, ended.err
     for character in ended.err:
         assert character == "\n" or unicodedata.category(character) not in ("Cc", "Cf"), ended.err
@@ -89,7 +89,7 @@ def test_names_of_images_in_bundles_and_archives(name: str, tmp_path: Path) -> N
             assert "docker save -o base.tar" in hint
     ended = dib("apply", first, "--json")
     safe(str(json.loads(ended.out)["hint"]))
-    check(dib("apply", "--thin", old, first, "-o", out), failed=False)  # its notes
+    check(dib("apply", "--thin", old, first, "-o", out), failed=False)  # the notes of a thin apply
     check(dib("diff", old, new), failed=False)
 
 

@@ -23,7 +23,7 @@ SCHEMAS = Path(__file__).parents[2] / "spec" / "json"
 
 
 def strict(value: Any) -> Any:
-    """Return a schema that refuses members that it does not tell: what a command writes must be described."""
+    """Return a strict schema, which refuses undescribed members: all that a command writes must be described."""
     if isinstance(value, list):
         return [strict(item) for item in value]
     if not isinstance(value, dict):

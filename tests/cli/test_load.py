@@ -1,4 +1,4 @@
-"""``dib load`` and the loader that it runs: a loader that fails, and one that only says that it worked."""
+"""``dib load`` and the loader that it runs: a loader that fails, and a loader that only claims success."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_no_engine_at_all(pair: Pair, tmp_path: Path) -> None:
 
 
 def _load(program: str, script: str, pair: Pair, folder: Path, *options: str) -> Ended:
-    """Run ``dib load`` with a stand-in for a loader, which does this whatever it is asked."""
+    """Run ``dib load`` with a stand-in for a loader, which runs ``script`` whatever its arguments."""
     stand_in = folder / program
     stand_in.write_text(f"#!/bin/sh\n{script}\n")
     stand_in.chmod(0o755)
@@ -128,7 +128,7 @@ def _load(program: str, script: str, pair: Pair, folder: Path, *options: str) ->
 
 
 def test_a_bundle_that_lies_about_its_image_is_not_loaded(pair: Pair, tmp_path: Path) -> None:
-    """What is said at the end is what users compare with the ID that they know."""
+    """If a bundle claims a wrong image ID, the image is not loaded: users compare the printed ID with the known ID."""
     data = pair.bundle.read_bytes()
     stored, size = (int.from_bytes(data[at : at + 8], "little") for at in (16, 24))
     at = 72 + int.from_bytes(data[64:68], "little")
@@ -153,7 +153,10 @@ def test_a_bundle_that_lies_about_its_image_is_not_loaded(pair: Pair, tmp_path: 
 
 
 def test_a_lie_is_found_however_many_images_share_a_config(tmp_path: Path) -> None:
-    """Each read of a config counted, and what was too much to read was not compared."""
+    """A wrong image ID is found however many images share a config.
+
+    Each read of the config counted towards a limit, and configs beyond the limit were not compared.
+    """
     config = b'{"author":"' + b"x" * 2_000_000 + b'"}'
     entries = [{"Config": "c", "RepoTags": [] if number else ["app:1"], "Layers": [], "Odd": 1} for number in range(5)]
     archive = build_layer([file("c", config), file("manifest.json", json.dumps(entries).encode())])
@@ -191,7 +194,10 @@ def test_a_child_of_the_engine_that_keeps_its_pipe_is_not_waited_for(pair: Pair,
 
 @pytest.mark.parametrize("style", ["v25", "oci", "classic"])
 def test_large_layers_are_judged_by_their_headers(style: str, tmp_path: Path) -> None:
-    """What was kept to judge an archive by had zeros in place of their headers, too: nothing above 8 MiB was loaded."""
+    """Large layers are checked by their headers.
+
+    The copy of the archive to check had zeros in place of these headers, too: no layer above 8 MiB was loaded.
+    """
     layers = [
         build_layer([file("data", noise(number, size))]) for number, size in ((1, 9 << 20), (2, 1000), (3, 9 << 20))
     ]
@@ -258,7 +264,10 @@ def test_odd_answers_of_an_engine_are_none(answer: str, options: list[str], pair
 
 
 def test_an_engine_that_says_much_as_it_saves(pair: Pair, tmp_path: Path) -> None:
-    """What it says filled its pipe, and both waited."""
+    """An engine that writes much to stderr during a save does not block.
+
+    The engine's messages filled the pipe, and both processes waited for each other.
+    """
     said = "head -c 300000 /dev/zero | tr '\\0' x >&2"
     (tmp_path / "docker").write_text(
         f'#!/bin/sh\ntest "$1" = save || exec echo {"9" * 6000}\n{said}\ncat {pair.base}\n'
@@ -272,7 +281,10 @@ def test_an_engine_that_says_much_as_it_saves(pair: Pair, tmp_path: Path) -> Non
 def test_what_is_named_by_its_digest_and_can_be_read_in_two_ways_is_not_loaded_thin(
     option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The engine would get an archive of the images that dib finds in it, and other bytes than those named."""
+    """A target that is named by its digest and can be read in two ways is not loaded thin.
+
+    The engine would get an archive of the images that dib finds, with other bytes than the bytes of the digest.
+    """
     base = build_layer([file("a", noise(1, 90_000))])
     images = [TestImage([base, build_layer([file("b", text)])], ["app:2"]) for text in (b"one", b"other")]
     entries = []

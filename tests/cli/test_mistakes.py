@@ -1,4 +1,4 @@
-"""What newcomers do wrong, and what they are told: the right exit code, three lines at most, a hint to act on."""
+"""Mistakes of newcomers and dib's answers: the right exit code, three lines at most, a hint to act on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.program import DIB, dib, succeed
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as somebody may have it: a.tar, b.tar, out.dib, and things that are none of these."""
+    """A user's folder: a.tar, b.tar, out.dib, and files that are neither archives nor bundles."""
     path = tmp_path_factory.mktemp("mistakes")
     pair = pairs.make(path, megabytes=1)
     bundle, target = pair.bundle.read_bytes(), pair.target.read_bytes()
@@ -54,7 +54,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 MISTAKES: list[tuple[str, int, str, str]] = [
-    # the command, the exit code, what is told, what the hint says
+    # the command, the exit code, a part of the message, a part of the hint
     ("create out.dib a.tar new.dib", 2, "out.dib is a bundle", "dib apply OLD.tar out.dib -o new.tar"),
     ("create a.tar out.dib new.dib", 2, "out.dib is a bundle", "dib apply OLD.tar out.dib -o new.tar"),
     ("create a.tar out.dib b2.tar", 2, "out.dib is a bundle", "dib create a.tar b2.tar out.dib"),

@@ -1,4 +1,4 @@
-"""The policy of a machine: options and environment cannot weaken it, and a wrong one lets nothing through."""
+"""The policy of a machine: options and environment cannot weaken it, and an invalid policy refuses everything."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_a_signature_may_be_required_of_lists_that_others_name(world: World, wri
 
 
 def images(name: str) -> tuple[bytes, bytes]:
-    """Return an old and a new archive of an image, the new one named so, or without a name."""
+    """Return an old and a new archive of an image; the new image has this name or, if it is empty, no name."""
     layers = [build_layer([file("data", text(1, 9000))])]
     more = [*layers, build_layer([file("version", text(2, 3000))])]
     names = [name] if name else []
@@ -205,7 +205,10 @@ def test_identities_by_image(name: str, who: str, signed: str, world: World, wri
 def test_load_judges_the_names_that_the_archive_has(
     world: World, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever may sign something could declare another name than the archive has."""
+    """Load checks the names in the archive.
+
+    A signer of some names could declare another name in the bundle than in the archive.
+    """
     from dibundle.applying import loading
     from dibundle.format.manifest import Manifest
 
@@ -246,7 +249,7 @@ def test_load_judges_the_names_that_the_archive_has(
 def test_load_judges_the_name_that_it_gives(
     world: World, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """containerd has no image without a name."""
+    """Load checks the name that it gives to an unnamed image, as containerd has no images without a name."""
     from dibundle.applying import loading
 
     write(f'allowed-signers = "{world.allowed}"\n[identities]\n"localhost/*" = "release@example.com"\n')
@@ -267,7 +270,10 @@ def test_load_judges_the_name_that_it_gives(
 def test_load_judges_the_names_of_both_documents(
     options: tuple[str, ...], world: World, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Engines name by index.json or by manifest.json; a thin archive was judged by the latter alone."""
+    """Load checks the names in both documents.
+
+    Engines name images by index.json or by manifest.json; a thin archive was checked by manifest.json alone.
+    """
     from dibundle.applying import loading
 
     write(
@@ -313,7 +319,10 @@ def test_update_judges_the_name_that_is_asked_for(world: World, write: Write, tm
 def test_update_judges_the_name_that_it_gives(
     world: World, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An image that is asked for by its digest has no name, and containerd has none without."""
+    """Update checks the name that it gives to an image.
+
+    An image that is requested by its digest has no name, and containerd has no images without a name.
+    """
     from dibundle.applying import loading
 
     monkeypatch.setattr(loading, "Loader", None)  # nothing is loaded
@@ -493,7 +502,7 @@ def test_without_a_policy_that_can_be_followed_nothing_is_read(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_way_over_a_link_that_others_can_turn_is_refused(world: World, write: Write, tmp_path: Path) -> None:
-    """Neither the folder of the first link nor the file is anybody else's."""
+    """A path over a link that other users can replace is refused, even if the first link and the file are safe."""
     for name in ("safe", "shared", "good"):
         (tmp_path / name).mkdir(mode=0o755)
     shutil.copy(world.allowed, tmp_path / "good" / "list")
@@ -503,9 +512,9 @@ def test_a_way_over_a_link_that_others_can_turn_is_refused(world: World, write: 
     succeed("verify", world.bundle("release"))
     (tmp_path / "shared").chmod(0o777)
     refused(dib("verify", world.bundle("release")), 3, f"other users can write to {tmp_path}/shared")
-    (tmp_path / "shared").chmod(0o1777)  # there nobody can turn a link of root's,
+    (tmp_path / "shared").chmod(0o1777)  # in a sticky folder, other users cannot replace a link of root,
     succeed("verify", world.bundle("release"))
-    os.chown(tmp_path / "shared" / "now", 65534, 65534, follow_symlinks=False)  # but one's own
+    os.chown(tmp_path / "shared" / "now", 65534, 65534, follow_symlinks=False)  # but can replace their own link
     refused(dib("verify", world.bundle("release")), 3, f"{tmp_path}/shared/now")
 
 
@@ -581,7 +590,7 @@ def test_a_build_takes_no_policy_along(write: Write, world: World) -> None:
 
 
 def test_the_place_is_fixed() -> None:
-    """No option and no variable names the file: each name in the environment that dib knows is listed here."""
+    """No option or variable names the policy file: the test lists each environment variable that dib reads."""
     assert policy.PATH == "/etc/dib/policy.toml"
     names = {
         option.envvar
@@ -594,7 +603,10 @@ def test_the_place_is_fixed() -> None:
 
 @pytest.mark.root
 def test_the_real_file_holds_in_another_environment(world: World, tmp_path: Path) -> None:
-    """As cron and sudo start it; in a namespace of its own, as the file would count for every dib of this machine."""
+    """The real policy file holds in other environments, such as those of cron and sudo.
+
+    The test has its own mount namespace, as the file would affect every dib on this machine.
+    """
     needs.programs("unshare", "mount")
     etc = tmp_path / "etc"
     shutil.copytree("/etc", etc, symlinks=True)

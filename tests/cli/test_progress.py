@@ -1,4 +1,4 @@
-"""How work is shown: bars on a terminal alone and never wider than it, lines, nothing; and never a byte on stdout."""
+"""Progress: bars on a terminal only and never wider than the terminal, lines, or nothing; never a byte on stdout."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.program import DIB, succeed
 
 
 def on_a_terminal(columns: int, *arguments: object, env: dict[str, str] | None = None) -> tuple[bytes, str]:
-    """Run ``dib`` with stderr a terminal of so many columns; return its stdout and what the terminal was sent."""
+    """Run ``dib`` with stderr a terminal of so many columns; return its stdout and the terminal's input."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     with subprocess.Popen(
@@ -37,7 +37,7 @@ def on_a_terminal(columns: int, *arguments: object, env: dict[str, str] | None =
         assert process.stdout
         out = process.stdout.read()
         told = b""
-        with contextlib.suppress(OSError):  # the other side is closed
+        with contextlib.suppress(OSError):  # EIO, when dib has closed the terminal
             while piece := os.read(ours, 4096):
                 told += piece
         os.close(ours)
@@ -76,7 +76,7 @@ def test_the_bar_is_gone_when_a_passphrase_is_asked_for(pair: Pair, tmp_path: Pa
 
 
 def test_no_color(pair: Pair) -> None:
-    # a bar without colour has no escape sequence but the one that clears the line
+    # a bar without colour has only the escape sequence that clears the line
     _, told = on_a_terminal(100, "apply", pair.base, pair.bundle, env={"NO_COLOR": "1"})
     assert set(re.findall(r"\x1b\[[0-9]*[a-zA-Z]", told)) == {"\x1b[K"}
 

@@ -1,4 +1,4 @@
-"""The page that ``dib report`` writes: what it tells, that nothing in it can be more than text, and that it works."""
+"""The page that ``dib report`` writes: its content, that names in it remain plain text, and that it works."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HOSTILE = {
     "app/\u202egpj.exe": r"app/\u202egpj.exe",
     "app/&amp;'\"$policy`": "app/&amp;'\"$policy`",
 }
-"""Names, and how they are to be read."""
+"""Hostile names, and the text that the page must show."""
 EVIL = "</script><script>alert(3)</script>"
 
 
@@ -90,7 +90,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def told(page: str) -> dict[str, Any]:
-    """Return what the page's script gets."""
+    """Return the data that the page's script gets."""
     (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     return json.loads(found)
 
@@ -198,7 +198,7 @@ def browse(page: Path, tmp_path: Path, *options: str, state: str = "") -> str:
 
 
 def rows(dom: str) -> list[str]:
-    """Return the paths of the rows that the browser made."""
+    """Return the paths of the table rows in the browser."""
     return [html.unescape(found) for found in re.findall(r'<td class="path" title="(.*?)">', dom)]
 
 
@@ -223,7 +223,7 @@ def test_in_a_browser(folder: Path, tmp_path: Path):
 
 
 def test_a_long_list_in_a_browser(tmp_path: Path):
-    """20,000 paths: only what is seen becomes rows."""
+    """Of a list of 20,000 paths, only visible paths become table rows."""
     lines = [
         Line(operation="patch", path=b"usr/lib/%d/%d/file%d.so" % (n % 17, n % 113, n), size=n * 7, stored=n % 1000)
         for n in range(20_000)
@@ -304,6 +304,6 @@ def test_symbolic_links_are_listed_with_where_they_lead(tmp_path: Path) -> None:
         for line in lines:
             assert [text for text in told if text.startswith("symlink") and text.endswith("  " + line)], line
         assert not any("same ->" in text for text in told)
-    assert b"newest -> " in dib("inspect", "--list", bundle).out  # an added one is known without the base
+    assert b"newest -> " in dib("inspect", "--list", bundle).out  # an added symlink needs no base
     found = json.loads(dib("diff", "--json", "--list", old, new).out)["operations"]
     assert [(line["target"], line.get("old_target")) for line in found if line["path"] == "app/now"] == [("v2", "v1")]

@@ -1,4 +1,4 @@
-"""Which image is the old one and which the new: the order of the command line says it, whatever each argument is."""
+"""Roles of images: the order on the command line decides which image is old and which is new, of any kind of source."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KINDS = ("file", "folder", "stdin", "docker", "podman", "registry")
 
 @dataclass
 class Releases:
-    """Three releases of an image in every place that an image can be in: ``of("docker", 1)`` names it there."""
+    """Three releases of an image, in every kind of source: ``of("docker", 1)`` names the first release in docker."""
 
     folder: Path
     host: str
@@ -62,7 +62,7 @@ class Releases:
         return succeed(*map(str, arguments), stdin=data, env=self.env)
 
     def roles(self, bundle: Path) -> tuple[list[str], list[str]]:
-        """Return the IDs of the images that a bundle is made from, and of those that it makes."""
+        """Return the IDs of a bundle's base images, and the IDs of its target images."""
         told = json.loads(succeed("inspect", "--json", bundle).out)
         made = [image["id"] for target in told["targets"] for image in target["images"]]
         return [image["id"] for image in told["base"]["images"]], made

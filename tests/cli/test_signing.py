@@ -1,4 +1,4 @@
-"""Signatures, with real ssh-keygen on both ends, and what a receiver expects: refused before a byte comes out."""
+"""Signatures, with real ssh-keygen on both sides, and expected signers: wrong bundles give no byte of output."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def signed(bundle: Path, keys: Keys) -> Path:
 
 
 def refused(made: pairs.Pair, bundle: Path, *options: str | Path, code: int = 8) -> Ended:
-    """Assert that apply, to stdout, to a file and as a check, and verify all refuse; return how apply ended."""
+    """Assert that verify and apply (to stdout, to a file, and as a check) all refuse; return the result of apply."""
     out = bundle.parent / "out.tar"
     ended = dib("apply", made.base, bundle, *options)
     for again in (
@@ -225,7 +225,7 @@ def test_a_signature_beside_the_bundle_is_found(keys: Keys, made, bundle: Path, 
     succeed("sign", "-q", "--detach", "--key", keys["other"], bundle)
     ended = refused(made, bundle, "--allowed-signers", allowed)
     assert f"{bundle}: {beside}: {allowed} has no valid line for the key {keys.fingerprint('other')}" in ended.err
-    ended = refused(made, bundle, "--allowed-signers", allowed, "--signature", keys["ed25519"])  # it counts alone
+    ended = refused(made, bundle, "--allowed-signers", allowed, "--signature", keys["ed25519"])  # counts alone
     assert str(beside) not in ended.err
     for garbage in (b"", b"garbage", b"\n" * ((1 << 20) + 1)):
         beside.write_bytes(garbage)
@@ -236,7 +236,7 @@ def test_a_signature_beside_the_bundle_is_found(keys: Keys, made, bundle: Path, 
     beside.unlink()
     beside.write_bytes(b"garbage")
     succeed("sign", "-q", "--key", keys["ed25519"], bundle)
-    succeed("verify", bundle, "--allowed-signers", allowed)  # what is in the bundle counts first
+    succeed("verify", bundle, "--allowed-signers", allowed)  # the bundle's own signature counts first
 
 
 def test_a_signature_beside_parts_is_found(keys: Keys, made, tmp_path: Path) -> None:
@@ -343,7 +343,10 @@ def test_garbage_in_the_signature_area_is_refused(keys: Keys, made, signed: Path
 def test_a_signature_that_is_none_is_not_tried_for_each_principal(
     keys: Keys, signed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """1,500 principals of a key whose public half is known took 79 s, with a signature of a MiB."""
+    """A malformed signature is not tried for each principal.
+
+    A signature of 1 MiB and 1,500 principals of a known public key took 79 s.
+    """
     allowed = tmp_path / "many"
     allowed.write_text("".join(f"p{number} {keys.public('ed25519')}\n" for number in range(300)))
     with signed.open("rb") as file:
@@ -369,7 +372,7 @@ def test_a_signature_that_is_too_large_is_refused(keys: Keys, made, bundle: Path
 
 
 def test_a_signature_is_checked_before_anything_else_is_read(keys: Keys, made, signed: Path, tmp_path: Path) -> None:
-    """A tampered header, and an untampered one in front of garbage: the signature comes first."""
+    """The signature is checked before anything else is read, so a tampered header gives the error of the signature."""
     allowed = keys.allowed(tmp_path)
     whole = bytearray(signed.read_bytes())
     whole[40] ^= 1
@@ -382,11 +385,14 @@ def test_a_signature_is_checked_before_anything_else_is_read(keys: Keys, made, s
 def test_what_changes_after_it_was_checked_is_checked_again(
     command: tuple[str, ...], keys: Keys, signed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever may write to an archive that holds a bundle puts an unsigned one into it while dib runs."""
+    """A bundle that changes after its check is checked again.
+
+    While dib runs, a user who can write to the archive replaces the signed bundle by an unsigned bundle.
+    """
     archive = tmp_path / "wrapped.tar"
     succeed("wrap", "-q", signed, "--unlinked", "--tag", "app:1", "-o", archive)
     data = bytearray(archive.read_bytes())
-    data[data.index(signed.read_bytes()[:64]) + 40] ^= 1  # another manifest's digest, which nobody signed
+    data[data.index(signed.read_bytes()[:64]) + 40] ^= 1  # the digest of another, unsigned manifest
     check_signature = opened.check_signature
 
     def checked(stream: Rereadable, name: str | None, check: CheckSignature) -> None:
@@ -426,7 +432,7 @@ def test_says_what_is_missing(keys: Keys, made, signed: Path, tmp_path: Path) ->
     ended = refused(made, signed, "--identity", WHO, code=2)
     assert "--allowed-signers" in ended.err
     assert dib("apply", made.base, signed, "--require-signature").code == 2
-    for option in ("--identity", "--revoked", "--verify-time"):  # a variable in a script that was never set
+    for option in ("--identity", "--revoked", "--verify-time"):  # as from an unset variable in a script
         refused(made, signed, option, "", code=2)
     refused(made, signed, "--allowed-signers", tmp_path / "none", code=3)
     ended = dib("apply", made.base, signed, env={"DIB_ALLOWED_SIGNERS": ""})
@@ -572,7 +578,10 @@ def test_no_ssh_keygen_at_all(keys: Keys, signed: Path, tmp_path: Path, monkeypa
 
 
 def test_the_environment_has_no_say_in_whom_to_trust(keys: Keys, signed: Path, made, tmp_path: Path) -> None:
-    """Another program called ssh-keygen accepted all, and a time zone had expired keys count."""
+    """The environment does not decide whom to trust.
+
+    Another program called ssh-keygen accepted all signatures, and with a time zone, expired keys were valid.
+    """
     fake = tmp_path / "bin" / "ssh-keygen"
     fake.parent.mkdir()
     fake.write_text(f"#!/bin/sh\necho {WHO}\n")

@@ -31,7 +31,7 @@ def long_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     bottom = build_layer([file("data", noise(1, 3_000_000))])
     added = [file(f"new/{number}", noise(100 + number, 400_000)) for number in range(60)]
     top = build_layer([*added, file("new/text", text(2, 400_000))])
-    # podman's form keeps the order of the layers: what the base has comes first
+    # podman's form keeps the order of the layers: the layer of the base comes first
     pair.base.write_bytes(docker_save([TestImage([bottom], ["example.com/app:1"])], "podman"))
     pair.target.write_bytes(docker_save([TestImage([bottom, top], ["example.com/app:2"])], "podman"))
     succeed("create", "-1", pair.base, pair.target, pair.bundle)
@@ -41,7 +41,10 @@ def long_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 
 def test_output_begins_before_a_tenth_of_the_bundle_is_read(long_pair: Pair) -> None:
-    """However fast the bundle comes: the pipe takes what ``apply`` has read of it, and 64 KiB."""
+    """Output begins before a tenth of the bundle is read.
+
+    A fast sender does not matter: the pipe takes only the bytes that ``apply`` reads, and 64 KiB more.
+    """
     bundle = long_pair.bundle.read_bytes()
     taken = 0
     with start("apply", long_pair.base, "-", stdin=subprocess.PIPE) as process:
@@ -62,7 +65,7 @@ def test_output_begins_before_a_tenth_of_the_bundle_is_read(long_pair: Pair) -> 
 
 
 def test_output_keeps_up_with_the_bundle(long_pair: Pair) -> None:
-    """Three quarters of the bundle give at least half of the archive."""
+    """After three quarters of the bundle, at least half of the archive is written."""
     bundle = long_pair.bundle.read_bytes()
     part = len(bundle) * 3 // 4
     with start("apply", long_pair.base, "-", stdin=subprocess.PIPE) as process:

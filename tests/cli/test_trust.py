@@ -1,6 +1,6 @@
-"""Signatures that are demanded: every command that reads a bundle x the way it comes x who signed it.
+"""Required signatures: every command that reads a bundle x the bundle's kind of source x its signer.
 
-``dib sign`` alone reads bundles whoever made them, as it is there to sign them.
+Only ``dib sign`` reads unsigned bundles, as it signs them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HOW = ("options", "environment", "policy")
 
 @dataclass
 class World:
-    """Bundles by who signed them, in every way that a bundle can come."""
+    """Bundles by signer, in every kind of source."""
 
     folder: Path
     pair: pairs.Pair
@@ -43,7 +43,7 @@ class World:
         return self.folder / f"{signed}-{way.replace(' ', '-')}"
 
     def name(self, way: str, signed: str) -> str:
-        """How the bundle is named on a command line."""
+        """Return the name of a bundle for a command line."""
         match way:
             case "parts":
                 return f"{self.path(way, signed)}.dib.001"
@@ -102,9 +102,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def commands(world: World, way: str, signed: str) -> dict[str, list[object]]:
-    """Return every command that reads a bundle, by its name."""
+    """Return the arguments of every command that reads a bundle, by name."""
     bundle, base, out = world.name(way, signed), world.pair.base, world.folder / "out"
-    if way == "chain":  # the first of the chain is signed rightly, the one in question comes behind it
+    if way == "chain":  # the first bundle of the chain is signed rightly, the tested bundle follows
         first = [world.pair.target, world.folder / "back.dib", bundle]
         return {
             "apply": ["apply", *first, "-o", out],
@@ -127,7 +127,7 @@ def commands(world: World, way: str, signed: str) -> dict[str, list[object]]:
         "push": ["push", bundle, f"docker://{world.registry.host}/other:{signed}"],
     }
     if "wrapped" in way or way == "compressed":
-        del found["merge"]  # where a bundle is given, archives are not searched for others
+        del found["merge"]  # if a bundle is given as a file, archives are not searched for bundles
     if "registry" in way:
         found["pull"] = ["pull", bundle, "-o", out]
     return found
@@ -137,7 +137,7 @@ def product() -> list[tuple[str, str, str]]:
     return [
         (way, signed, how)
         for way, signed, how in itertools.product(WAYS, SIGNED, HOW)
-        if how == "options" or way in ("file", "wrapped", "registry")  # it is told in one place
+        if how == "options" or way in ("file", "wrapped", "registry")  # the code reads signers in one place
     ]
 
 
@@ -172,7 +172,7 @@ def test_sign_takes_any_bundle(world: World, way: str, how: str, tmp_path: Path)
 
 @pytest.mark.parametrize("way", ["file", "wrapped", "registry"])
 def test_without_signers_nothing_is_read(world: World, way: str) -> None:
-    """DIB_REQUIRE_SIGNATURE alone says not whose signature."""
+    """If DIB_REQUIRE_SIGNATURE is set and no signers are given, nothing is read."""
     for name, arguments in commands(world, way, "right").items():
         ended = dib(*arguments, env={"DIB_REQUIRE_SIGNATURE": "1"}, cwd=world.folder)
         assert ended.code == 2, name
@@ -214,7 +214,7 @@ def test_the_python_api(world: World, signed: str, source: str, how: str, monkey
 
 
 def test_the_documented_table_has_every_command(world: World) -> None:
-    """docs/reference of trust: each command of dib stands in it."""
+    """The table in docs/explanation/trust.md lists each command of dib."""
     leaves = [found for found in every_command() if not isinstance(found.command, click.Group)]
     names = [" ".join(found.command_path.split()[1:]) for found in leaves]
     table = (Path(__file__).parents[2] / "docs" / "explanation" / "trust.md").read_text()

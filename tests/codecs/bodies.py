@@ -1,4 +1,4 @@
-"""Content that encoders are known by, and bodies taken apart and put together bit by bit."""
+"""Content that distinguishes encoders, and bodies that are split and built bit by bit."""
 
 import hashlib
 
@@ -13,14 +13,14 @@ MIXTURE = TEXT[:700_000] + NOISE + ZEROS + NUMBERS + TEXT[200_000:] + NOISE[:70_
 CONTENTS = {"empty": b"", "Z": ZEROS, "R": NOISE, "T": TEXT, "N": NUMBERS, "M": MIXTURE}
 
 SHORT = TEXT[:150_000] + NOISE[:50_000] + NUMBERS[:120_000] + ZEROS[:70_000] + TEXT[400_000:550_000] + TEXT[:20_000]
-"""Half a megabyte: several windows, chunks and blocks of every family; more than klauspost's 327,675 of history."""
+"""Half a megabyte: several windows, chunks and blocks of every family, and more than klauspost's history of 327,675."""
 
 SLIDING = TEXT[:70_000] + NOISE[:30_000] + NUMBERS[:70_000] + ZEROS[:20_000] + TEXT[350_000:380_000]
-"""Less, for what has a window of 32 KiB and blocks of at most 32,767 tokens."""
+"""Less content, for encoders with a window of 32 KiB and blocks of at most 32,767 tokens."""
 
 
 def encode(encoder, level, parameter, content, sizes=()):
-    """One body; ``sizes``: the sizes of the first pieces of content that the encoder is given."""
+    """Return a body; ``sizes``: the sizes of the first pieces of content that the encoder gets."""
     it, body, at = Encoder(encoder, level, parameter, tested=False), b"", 0
     for size in sizes:
         body += it.write(content[at : at + size])
@@ -33,7 +33,7 @@ def pieces(data, size):
 
 
 def inflate(body, size=1 << 16, limit=1 << 20):
-    """Content, marks and the inflater itself; ``size``: of the pieces it is fed, ``limit``: of those it may return."""
+    """Return content, marks and inflater; ``size``: of the pieces to feed, ``limit``: of the pieces to get."""
     inflater, content = Inflater(), []
     for piece in [*pieces(body, size), b""]:
         part = inflater.feed(piece, limit)
@@ -44,7 +44,7 @@ def inflate(body, size=1 << 16, limit=1 << 20):
 
 
 class Bits:
-    """A body in the making, bit by bit."""
+    """A body that is built bit by bit."""
 
     def __init__(self):
         self.value, self.count = 0, 0

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 
 def code_like(size: int, seed: int = 3) -> bytes:
-    """Bytes with the habits of native code: opcodes, small operands, repeated stretches."""
+    """Return bytes that resemble native code: opcodes, small operands, repeated stretches."""
     rng = random.Random(seed)
     words = [
         bytes([rng.choice([0xE8, 0x48, 0x8B, 0x0F])]) + rng.randrange(60_000).to_bytes(4, "little") for _ in range(90)
@@ -21,7 +21,7 @@ def code_like(size: int, seed: int = 3) -> bytes:
 
 @st.composite
 def edits(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """A source of up to 5 kB and a target made of it by cutting, moving, inserting and changing bytes."""
+    """Draw a source of up to 5 kB, and a target with bytes of the source cut, moved, inserted and changed."""
     source = code_like(draw(st.integers(0, 5000)), draw(st.integers(0, 5)))
     target = bytearray(source)
     for _ in range(draw(st.integers(0, 6))):

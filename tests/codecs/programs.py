@@ -1,4 +1,4 @@
-"""Small ELF files with pseudo-code that calls and points around, for x86-64 and aarch64, and new versions of them."""
+"""Small ELF files with pseudo-code that has calls and pointers, for x86-64 and aarch64, and new versions of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TEXT, RODATA, DATA, FRAMES = 0x401000, 0x480000, 0x4A1000, 0x490000
 
 
 def build(machine: int, functions: list[tuple[int, int]], seed: int = 1) -> bytes:
-    """Return an ELF file with a function for each (identity, size in words): what it holds depends on those alone."""
+    """Return an ELF file with a function for each (identity, size in words); only these decide a function's content."""
     starts, at = {}, TEXT
     for identity, words in functions:
         starts[identity] = at
@@ -43,7 +43,7 @@ def build(machine: int, functions: list[tuple[int, int]], seed: int = 1) -> byte
 
 
 def versions(machine: int, count: int, words: int, seed: int) -> tuple[bytes, bytes]:
-    """Return a program of ``count`` functions and one in which some of them grew, went, came or moved."""
+    """Return a program of ``count`` functions, and a version with functions grown, removed, added and moved."""
     rng = random.Random(seed)
     functions = [(k, rng.randrange(4, words)) for k in range(count)]
     changed = list(functions)

@@ -1,4 +1,4 @@
-"""Building the C library: with what there is, and what is said where there is nothing."""
+"""Building the C library: with the compilers that are found, and the error if no compiler is found."""
 
 import sys
 from pathlib import Path

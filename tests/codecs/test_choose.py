@@ -22,7 +22,7 @@ def test_a_fault_in_an_encoder_costs_bytes_but_never_a_bundle(monkeypatch, wrong
 
 
 def with_embedded(program: bytes, content: bytes) -> bytes:
-    """Return the code of a program in one that holds a gzip file too."""
+    """Return a program with the code of ``program`` and a gzip file."""
     (found,) = elf.programs(program)
     code = next(program[part.start : part.start + part.length] for part in found.sections if part.name == b".text")
     packed = gzip.compress(content, 6, mtime=0)
@@ -31,7 +31,10 @@ def with_embedded(program: bytes, content: bytes) -> bytes:
 
 
 def test_a_program_with_few_compressed_bytes_is_relinked(monkeypatch):
-    """What those save is less than what relinking does, which needs sections where the program has them."""
+    """A program with few compressed bytes is relinked: relinking saves more than the unpack codec.
+
+    Relinking needs the sections at the addresses of the program.
+    """
     monkeypatch.setattr(choose, "SMALL", 64 << 10)
     versions = programs.versions(programs.X86_64, 900, 40, 5)
     source, target = (with_embedded(data, text(seed, 20_000)) for seed, data in enumerate(versions))

@@ -96,7 +96,10 @@ def test_the_model_at_its_limits(bits):
 
 
 def test_what_is_always_the_same_costs_next_to_nothing():
-    """However long: sums of weights that grew without bounds came out wrong, and five times as many bytes."""
+    """Constant content costs few bytes, whatever its length.
+
+    Sums of weights that grew without bounds overflowed, and gave five times as many bytes.
+    """
     chance = random.Random(1)
     words = [chance.randrange(1 << 20) for _ in range(1 << 20)]
     source = b"".join(word.to_bytes(8, "little") for word in words)

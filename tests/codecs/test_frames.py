@@ -1,4 +1,4 @@
-"""Encoders of zstd frames: the bytes of the real ones, in pieces of any size; and who made a frame."""
+"""Encoders of zstd frames give the bytes of the real encoders, for pieces of any size; search for a frame's encoder."""
 
 import hashlib
 import random
@@ -39,7 +39,7 @@ VECTORS = {tuple(map(int, row[:3])): row[3:] for row in ROWS}
 
 
 def encode(encoder, level, first, content, sizes=()):
-    """One frame; ``sizes``: those of the first pieces of content that the encoder is given."""
+    """Return a frame; ``sizes``: the sizes of the first pieces of content that the encoder gets."""
     it, frame, at = FrameEncoder(encoder, level, first, tested=False), b"", 0
     for size in sizes:
         frame += it.write(content[at : at + size])
@@ -48,7 +48,7 @@ def encode(encoder, level, first, content, sizes=()):
 
 
 def found(frame, candidates=CANDIDATES):
-    """What is found of one frame, which has to be its content, and make the frame again."""
+    """Return the recipe of a frame; assert that its content is right, and that the recipe rebuilds the frame."""
     stored, content = MemoryBytes(frame), bytearray()
     recipe = FrameSearch(candidates).find(stored, find_blocks(stored, 0, 1 << 20), 0, content.extend)
     if recipe is not None:
@@ -93,7 +93,7 @@ def test_the_reference_decoder_makes_the_same(encoder, level):
 
 
 def test_history_that_moves():
-    """Level 1 has a window of 4 MiB, and twice that is held."""
+    """Frames are right when the encoder moves its history: level 1 has a window of 4 MiB, and a history of 8 MiB."""
     content = b"".join(hashlib.sha256(b"%d" % (k % 60_000)).digest() * 3 for k in range(150_000))
     frame = encode(KLAUSPOST_17, FASTEST, 0, content)
     assert zstandard.ZstdDecompressor().decompressobj().decompress(frame) == content
@@ -148,7 +148,7 @@ def test_what_the_table_does_not_have(key, message):
         reencoders.check(*key)
 
 
-# ---------------------------------------------------------------- who it was
+# ---------------------------------------------------------------- search for the encoder
 
 
 @pytest.mark.parametrize("key", [key for key in VECTORS if key[2] == 0], ids=str)
@@ -165,7 +165,7 @@ def test_a_first_block_that_was_flushed_is_seen(first):
 
 
 def test_a_beginning_that_another_level_gives_too():
-    """Blocks without matches are the same at several levels: it is what follows that counts."""
+    """If several levels give the same first blocks, as without matches, the following blocks decide the level."""
     skewed = NOISE[:150_000].translate(bytes(range(64)) * 4)
     for key in ((KLAUSPOST_17, BETTER, 8), (KLAUSPOST_17, BETTER, 0), (KLAUSPOST_20, BEST, 0)):
         recipe = found(encode(*key, skewed + TEXT[:300_000]))
@@ -174,7 +174,10 @@ def test_a_beginning_that_another_level_gives_too():
 
 
 def test_blocks_that_differ_are_given():
-    """As from a version that decides otherwise now and then: here another level's block is in the place of one."""
+    """A recipe stores differing blocks as edits.
+
+    The frame stands for an unknown version of the encoder: one block is replaced by another level's block.
+    """
     one, other = (encode(KLAUSPOST_17, level, 0, MIXTURE) for level in (BETTER, BEST))
     places, others = (find_blocks(MemoryBytes(frame), 0, 100).blocks for frame in (one, other))
     frame = one[: places[3]] + other[others[3] : others[4]] + one[places[4] :]

@@ -12,7 +12,7 @@ STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_HUFFMAN_ONLY, zli
 
 
 def bodies():
-    """Bodies of every kind of block, some with flushes inside."""
+    """Return bodies with every type of block, some with flushes inside."""
     for strategy in STRATEGIES:
         for level, bits in ((0, -15), (1, -9), (6, -15), (9, -12)):
             real = zlib.compressobj(level, zlib.DEFLATED, bits, 8, strategy)
@@ -50,7 +50,7 @@ def test_marks():
 
 
 def verdict(body):
-    """What comes of a body: its content and what is left behind its end, ``None`` if it does not end, or "damaged"."""
+    """Return a body's content and the count of bytes behind its end (``None`` if it does not end), or "damaged"."""
     try:
         content, _, inflater = inflate(body, 999)
     except ArchiveError:

@@ -28,7 +28,7 @@ from tests.codecs import bodies, programs
 
 
 def copied(tmp_path: Path, library: bytes | None) -> dict[str, str]:
-    """Return the environment in which the package is a copy that has other bytes, or none, as its library."""
+    """Return an environment in which the package is a copy whose library has other bytes, or is absent."""
     shutil.copytree(build.FOLDER.parent.parent, tmp_path / "dibundle", ignore=shutil.ignore_patterns("__pycache__"))
     place = tmp_path / "dibundle/codecs/native" / build.LIBRARY
     place.unlink()
@@ -105,7 +105,7 @@ KINDS = {
 def test_pinned_takes_every_kind_of_buffer(kind: str, data: bytes) -> None:
     pinned = Pinned(KINDS[kind](data))
     assert pinned.size == len(data)
-    address = ctypes.c_void_p.from_param(pinned)  # what a function with that type of argument does
+    address = ctypes.c_void_p.from_param(pinned)  # the conversion that ctypes applies to a c_void_p argument
     assert ctypes.string_at(pinned._as_parameter_, len(data)) == data
     assert address
 
@@ -119,7 +119,7 @@ def test_an_empty_buffer_has_an_address(empty) -> None:
 
 
 def test_a_place_in_a_buffer_holds_all_of_it() -> None:
-    place = Pinned(memoryview(bytes(range(200)))).at(3)  # the object for the whole is gone
+    place = Pinned(memoryview(bytes(range(200)))).at(3)  # the object for the whole buffer is freed
     gc.collect()
     assert (ctypes.string_at(place._as_parameter_, 4), place.size) == (bytes(range(3, 7)), 197)
     with pytest.raises(IndexError):
@@ -127,7 +127,7 @@ def test_a_place_in_a_buffer_holds_all_of_it() -> None:
 
 
 def test_no_code_asks_for_an_address_alone() -> None:
-    """What is passed is the object, so that the call holds it."""
+    """No code passes the bare address of a buffer: code passes the object, so that the call holds the buffer."""
     for path in Path(dibundle.__file__).parent.rglob("*.py"):
         assert "_as_parameter_" not in path.read_text() or path.name == "library.py", path
         assert not re.search(r"Pinned\([^()]*\)\.[a-z]", path.read_text()), path
@@ -135,13 +135,16 @@ def test_no_code_asks_for_an_address_alone() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_anchors_of_3_mb_in_any_kind_of_buffer(kind: str) -> None:
-    """Which is what a copy that is freed too early shows in: the system takes back so large a one at once."""
+    """Anchors are found in 3 MB in any kind of buffer.
+
+    A copy that is freed too early shows in this test: the system takes back so large a buffer at once.
+    """
     data = random.Random(3).randbytes(3 << 20)
     assert list(anchors.find(KINDS[kind](data), KINDS[kind](data), stride=64)) == [0, 0, len(data)]
 
 
 def _work() -> list[object]:
-    """Have every C function that takes a buffer called; return what came of it."""
+    """Call every C function that takes a buffer, and return the results."""
     made: list[object] = []
     for machine in (programs.X86_64, programs.AARCH64):
         source, target = programs.versions(machine, 60, 40, 8)
@@ -187,7 +190,7 @@ def _work() -> list[object]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_function_with_every_kind_of_buffer(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever kind the bytes are in that a function reads, it gives the same."""
+    """Every function gives the same result for any kind of input buffer."""
     expected = _work()
     pin = Pinned.__init__
 
@@ -207,4 +210,4 @@ def test_every_function_with_every_kind_of_buffer(kind: str, monkeypatch: pytest
         monkeypatch.setattr(LIBRARY, name, recorded(name, getattr(LIBRARY, name)))
     monkeypatch.setattr(Pinned, "__init__", other_kind)
     assert _work() == expected
-    assert called == set(SIGNATURES) - {"dib_deflate_frame"}  # which takes no buffer
+    assert called == set(SIGNATURES) - {"dib_deflate_frame"}  # takes no buffer

@@ -1,4 +1,4 @@
-"""Frames of the zstd program: by the library, if it has the very version; found, and made again."""
+"""Frames of the zstd program: with a library of the same version, their recipes are found, and the frames rebuilt."""
 
 import shutil
 import subprocess
@@ -50,7 +50,7 @@ def encode(key, content, piece=1 << 20):
 
 
 def found(frame):
-    """What is found of one frame, which has to be its content, and make the frame again."""
+    """Return the recipe of a frame; assert that its content is right, and that the recipe rebuilds the frame."""
     stored, content = MemoryBytes(frame), bytearray()
     recipe = FrameSearch().find(stored, find_blocks(stored, 0, 1 << 20), 0, content.extend)
     if recipe is not None:
@@ -143,7 +143,10 @@ def zstd():
 )
 @pytest.mark.parametrize("name", CONTENTS)
 def test_frames_of_the_program(zstd, tmp_path, name, level, options):
-    """Of a file whose size is a multiple of 128 KiB the last block is given; all else is exact."""
+    """Frames of the program are rebuilt from their recipes.
+
+    If a file's size is a multiple of 128 KiB, the recipe stores the last block; otherwise, it needs no edits.
+    """
     content = CONTENTS[name]
     (tmp_path / "content").write_bytes(content)
     command = [zstd, "-q", "-c", f"-{level}", *options.split()]
@@ -153,13 +156,13 @@ def test_frames_of_the_program(zstd, tmp_path, name, level, options):
         recipe = found(frame)
         assert recipe
         assert len(recipe.edits) <= (len(content) % 131_072 == 0)
-        if name == "mixture":  # others are the same at several levels, or by klauspost
+        if name == "mixture":  # for other content, several levels or klauspost give the same frame
             assert recipe.parameter & ~JOBS == flags | (0 if "--no-check" in options else CHECKSUM)
             assert libzstd.library_level(recipe.encoder, recipe.level) == level
 
 
 def test_jobs_are_told_from_one_thread(zstd):
-    content = MIXTURE * 9  # level 1: jobs of 2 MiB
+    content = MIXTURE * 9  # at level 1, jobs have 2 MiB
     for options, jobs in (([], JOBS), (["--single-thread"], 0)):
         command = [zstd, "-q", "-c", "-1", *options]
         frame = subprocess.run(command, input=content, capture_output=True, check=True).stdout
@@ -172,7 +175,7 @@ def test_jobs_are_told_from_one_thread(zstd):
         assert parts == [Body(len(content), recipe)]
 
 
-# ---------------------------------------------------------------- what is not found
+# ---------------------------------------------------------------- frames without a recipe
 
 
 def test_other_versions_are_described(monkeypatch):

@@ -1,4 +1,4 @@
-"""The search for covers: what is alike is found wherever it lies, in a time that grows with the contents."""
+"""The search for covers: it finds similar content at any offset, in a time that grows linearly with the contents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 
 def check(source: bytes, target: bytes, *, quick: bool = False) -> covers.Covers:
-    """Search all of it; the covers have to fit, and to make the target again."""
+    """Search all content; check that the covers are valid and rebuild the target, and return them."""
     found = covers.search(source, target, quick=quick)
     found.check(len(source), len(target))
     assert cover.decode(cover.encode(source, target, found), source, len(target)) == target
@@ -39,7 +39,7 @@ def test_few_bytes(source, target, times):
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_functions_in_another_order_are_found(quick):
-    """Of pieces of 200 bytes, shuffled, with a byte in thirty changed, no more is left than a tenth."""
+    """In shuffled pieces of 200 bytes, with one byte in thirty changed, covers leave at most a tenth of the target."""
     chance = random.Random(1)
     source = code_like(256 << 10)
     pieces = [bytearray(source[at : at + 200]) for at in range(0, len(source), 200)]
@@ -53,7 +53,7 @@ def test_functions_in_another_order_are_found(quick):
 
 
 def test_accidents_are_no_covers():
-    """Eight equal bytes somewhere cost more to tell than they save."""
+    """Accidental matches of eight bytes give no covers: such covers would cost more than they save."""
     source = noise(1, MIB)
     target = b"".join(noise(number, 40) + source[9 * number : 9 * number + 8] for number in range(2, 2000))
     found = check(source, target)

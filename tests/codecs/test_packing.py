@@ -1,4 +1,4 @@
-"""Packings: bytes that come back, refused nonsense, pgzip's blocks side by side as one after the other."""
+"""Recompression recipes: exact bytes, refused invalid recipes, and the same bytes from parallel and serial pgzip."""
 
 import gzip
 import random
@@ -56,7 +56,10 @@ ZEROS, PERIOD, NOISE = bytes(300_000), random.Random(5).randbytes(33_000) * 9, r
 @pytest.mark.parametrize("content", [text(7, 700_000), ZEROS, PERIOD, NOISE, text(8, 90_001) + ZEROS + PERIOD + NOISE])
 @pytest.mark.parametrize("level", range(4, 10))
 def test_pieces_side_by_side_make_the_body_of_one_encoder(content, level):
-    """Whether or not the searches meet, and wherever the last piece ends."""
+    """Pieces that are compressed in parallel make one encoder's body.
+
+    Cases: the searches meet or do not meet, and different ends of the last piece.
+    """
     with ThreadPoolExecutor(2) as pool:
         for size in (len(content), 1 << 17, (1 << 17) - 1, (1 << 17) + 1, 3 * (1 << 16) + 1, 1 << 16, 40_000, 0):
             alone = encoders.Encoder(encoders.GO, level, 0)

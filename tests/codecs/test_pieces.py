@@ -1,4 +1,4 @@
-"""Pieces of work are shared among idle workers, and give the same whoever does them."""
+"""Pieces of work are shared among idle workers, and give the same result on any worker."""
 
 from __future__ import annotations
 
@@ -84,12 +84,15 @@ def test_covers_go_on_where_pieces_meet(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_what_is_shared_is_let_go_though_the_pool_is_busy():
-    """What nobody had begun stayed in the pool's queue with all tables: static-binary took 1,370 MiB, not 590."""
+    """Shared work is freed even if the pool is busy.
+
+    Work that no worker had begun stayed in the pool's queue with all tables: static-binary took 1,370 MiB, not 590.
+    """
     with ThreadPoolExecutor(1) as pool:
         crew = pieces.Crew(pool, 1)
 
         class Table(bytearray):
-            """Something large, which can be referred to weakly."""
+            """A large object that supports weak references."""
 
         def frame() -> bool:
             table = Table(10)

@@ -34,7 +34,7 @@ FEW = tuple(Candidate(encoder, level, 0 if parameter > 9 else parameter) for enc
 
 
 def find_and_rebuild(body, behind=b"behind", candidates=FEW, size=99_999):
-    """Find the recipe of a body, see that it gives the body again, and return it; ``None`` if there is none."""
+    """Find the recipe of a body, check that the recipe rebuilds the body, and return the recipe, or ``None``."""
     content = []
     found = find(pieces(body + behind, size), content.append, candidates)
     whole = b"".join(content)
@@ -91,11 +91,11 @@ def cut(data, at):
 
 
 def replaced(body, number, content):
-    """The body with block ``number``, which has at most 65,535 bytes, stored; the others as they were, bit for bit."""
+    """Return the body with block ``number`` (at most 65,535 bytes) stored; other blocks are unchanged, bit for bit."""
     marks = [*inflate(body)[1], None]
     bits = Bits()
     for at, (block, after) in enumerate(pairwise(marks)):
-        if at == number or block.type == STORED:  # those behind it are aligned anew
+        if at == number or block.type == STORED:  # stored blocks behind the replaced block are aligned anew
             bits.stored(content[block.content : after.content if after else None], int(block.last))
         else:
             bits.copy(body, block.bit, after.bit if after else 8 * len(body))
@@ -117,7 +117,7 @@ def test_a_block_that_is_stored(key):
     assert other != body
     recipe = find_and_rebuild(other)
     assert (recipe.encoder, recipe.level) == key[:2]
-    # the block, the header before it, and where the encoder's next block is not stored in place the alignment
+    # the edit has the block, the header before it, and alignment if the encoder's next block is not stored in place
     assert bits_of(recipe) < 8 * sizes[number] + 3000
     assert len(recipe.edits) <= 2 + sum(mark.type == STORED for mark in marks)
 
@@ -137,7 +137,7 @@ def test_padding_that_is_not_zero():
     for key in ((ZLIB, 6, 8), (GNU, 6, 0)):
         body = next(body for size in range(90_000, 90_100) if (body := encode(*key, SHORT[:size]))[-1] < 128)
         recipe = find_and_rebuild(body[:-1] + bytes([body[-1] | 128]))
-        if recipe is not None:  # one bit at most is padding, or more of the last code
+        if recipe is not None:  # at most one bit is padding; the changed bit may also be part of the last code
             assert bits_of(recipe) <= 8
 
 
@@ -160,7 +160,7 @@ def test_a_flush_in_the_middle():
         + real.flush()
     )
     recipe = find_and_rebuild(body)
-    if recipe is not None:  # blocks behind a flush begin elsewhere, so that there may be nowhere to meet again
+    if recipe is not None:  # blocks behind a flush begin at other bytes, so the two may never align again
         assert recipe.encoder == ZLIB
 
 
@@ -181,7 +181,7 @@ def test_probe():
 
 def test_empty_blocks_without_end():
     flood = Bits().add(2, 10)
-    for _ in range(17):  # doubled: 1.3 million bits
+    for _ in range(17):  # doubled 17 times: 1.3 million bits
         flood = Bits().add(flood.value | flood.value << flood.count, 2 * flood.count)
     body = flood.add(3, 10).done()
     assert find_and_rebuild(body, candidates=CANDIDATES) is None

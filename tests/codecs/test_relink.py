@@ -95,7 +95,7 @@ def test_not_for_anything_else():
 
 @st.composite
 def tables(draw):
-    """Bytes with regions of every mode and steps, neither of which make any sense."""
+    """Draw random bytes with regions of every mode, and random steps."""
     size = draw(st.integers(0, 3000))
     rng = random.Random(draw(st.integers(0, 1 << 30)))
     low = draw(st.sampled_from([0, 1000, 1 << 40, relink.MAX_ADDRESS - 6000]))
@@ -142,7 +142,7 @@ def tables(draw):
 
 @st.composite
 def derived(draw):
-    """Frames, indexes of them, words and their relocations, nearly as linkers make them, at any addresses."""
+    """Draw frames, indexes of frames, words and relocations, similar to a linker's output, at any addresses."""
     rng = random.Random(draw(st.integers(0, 1 << 30)))
     data, parts = bytearray(), []
     address = rng.choice([0x1000, (1 << 31) - 9000, (1 << 32) - 50, 1 << 40])
@@ -344,7 +344,10 @@ def test_pointers_overwritten_by_other_data_tell_of_no_move():
 
 @pytest.mark.parametrize("mode", [relink.X86, relink.X86_FIXED, relink.POINTERS])
 def test_steps_that_crowd_are_found(mode):
-    """One step far away puts all the others into one bucket; the last of them and the gaps between them count too."""
+    """Steps that share a bucket are found.
+
+    A single distant step puts all other steps into one bucket; the last step and gaps between steps matter, too.
+    """
     chance = random.Random(mode)
     data = bytearray()
     for place in range(48, 48 + 24 * 1000, 24):  # a call, an address and a pointer, each to somewhere among the steps
@@ -364,7 +367,7 @@ def test_steps_that_crowd_are_found(mode):
 
 
 def go_table(sizes, names):
-    """Return Go's table of functions of these sizes, each with a name and a program of 5 bytes."""
+    """Return a Go table of functions with these sizes, each with a name and a 5-byte program."""
     name_table = b"".join(name + b"\0" for name in names)
     tables = [72, 72 + len(name_table)]
     tables += [tables[1] + 8, tables[1] + 16, tables[1] + 16 + 5 * len(sizes) + 1]
@@ -406,13 +409,16 @@ def test_gos_table_of_functions_costs_what_changed_alone():
 
 
 def test_a_table_of_go_that_is_not_in_the_file_is_none():
-    """A section without bytes, which begins with the magic all the same: at the end of the file."""
+    """If a section of Go's table has no bytes in the file, the table is ignored.
+
+    The section is at the file's end, where the last bytes are the magic all the same.
+    """
     magic = go_table([16], [b"main.f"])[:8]
     file = programs._file(
         programs.X86_64,
         [(b".text", 1, 6, programs.TEXT, bytes(64)), (b".gopclntab", 8, 2, programs.TEXT + 0x8000, bytes(4096))],
     )
-    place = file.index((programs.TEXT + 0x8000).to_bytes(8, "little")) + 8  # of the section's offset
+    place = file.index((programs.TEXT + 0x8000).to_bytes(8, "little")) + 8  # place of the section's offset
     file = file[:place] + len(file).to_bytes(8, "little") + file[place + 8 :] + magic
     assert layout.plan(file, file[:-1] + b"\1") is None
 

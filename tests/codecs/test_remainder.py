@@ -1,4 +1,4 @@
-"""Covers of the whole from a search in what is left without long equal stretches."""
+"""Covers of the whole content, from a search in the remainder without long equal stretches."""
 
 from array import array
 
@@ -34,7 +34,7 @@ def test_middles_of_long_stretches_are_left_out():
     rest = Remainder(source, target, anchors.find(source, target, stride=16))
     assert len(rest.source) == 10_000 + 4 * MARGIN
     assert len(rest.target) == 13 + 4 * MARGIN
-    found = list(covers.Covers.of_rows(rest.whole(array("q", (0, 0, MARGIN)))))  # it goes on in the stretch
+    found = list(covers.Covers.of_rows(rest.whole(array("q", (0, 0, MARGIN)))))  # the cover continues in the stretch
     assert found == [(0, 0, 40_000 - MARGIN), (50_000 + MARGIN, 40_013 + MARGIN, 50_000 - 2 * MARGIN)]
 
 

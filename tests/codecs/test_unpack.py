@@ -1,4 +1,4 @@
-"""The unpack codec: compressed files are patched as what they hold, and come back to the byte."""
+"""The unpack codec: the content of compressed files is patched, and the files are rebuilt to the byte."""
 
 import contextlib
 import gzip
@@ -37,7 +37,7 @@ def jar(files, level=6, *, streamed=False):
 
 
 class _Unseekable(io.RawIOBase):
-    """Makes zipfile write sizes behind the data."""
+    """A stream that makes zipfile write sizes behind the data."""
 
     def __init__(self, out):
         self.out = out
@@ -100,7 +100,7 @@ def test_streams_that_nobody_can_make_stay_as_they_are():
     source = noise(1, 100) + member + gzip.compress(OLD, 6, mtime=0)
     encoded = check(target, source)
     assert encoded.codec == decoders.UNPACK
-    assert len(encoded.payload) < 300  # the strange member too is taken from the source
+    assert len(encoded.payload) < 300  # the unknown member is also copied from the source
 
 
 def test_no_compressed_file_no_unpack_codec():
@@ -129,7 +129,7 @@ def test_tries_in_vain_take_no_more_than_making_may(monkeypatch):
     monkeypatch.setattr(embedded_streams, "Encoder", Counting)
     content = bytes(1 << 20)
     stream = zlib.compressobj(6, zlib.DEFLATED, -15)
-    odd = stream.compress(content) + stream.flush(zlib.Z_FULL_FLUSH) + stream.flush()  # no other shows before its end
+    odd = stream.compress(content) + stream.flush(zlib.Z_FULL_FLUSH) + stream.flush()  # only the end rules out encoders
     member = gzip.compress(content, mtime=0)[:10] + odd + gzip.compress(content)[-8:]
     target = member * 20
     assert embedded_streams.find(target, b"") is None

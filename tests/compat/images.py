@@ -1,4 +1,4 @@
-"""Two versions of a small image, built by a real Docker: layers of files kept, edited, relinked, moved, added, gone."""
+"""Two versions of a small image, built by a real Docker: files are kept, edited, relinked, moved, added, removed."""
 
 from __future__ import annotations
 

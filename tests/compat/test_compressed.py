@@ -1,4 +1,4 @@
-"""Compressed layers as real programs write them: found, made again, and between the forms that an image comes in."""
+"""Compressed layers of real programs: search for recipes, recompression, and bundles between forms of an image."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.engine
 
 NEXT = "example.com/app:3"
 VERSIONS = {"old": images.OLD, "new": images.NEW, "next": NEXT}
-"""``next`` is ``old`` with a layer more; ``old`` and ``new`` share none."""
+"""``next`` is ``old`` with one more layer; ``old`` and ``new`` share no layer."""
 
 FOUND = {
     "docker": (GO, 6),
@@ -34,7 +34,7 @@ FOUND = {
     "gzip": (GNU, 9),
     "Python's": (ZLIB, 9),
 }
-"""What the programs of Debian 13 encode with, by the first word of the writer."""
+"""Encoders of the programs in Debian 13, by the first word of the writer."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def source(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[So
 
 @pytest.fixture(scope="module")
 def saves(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three versions as VERSION-gzip.tar, from containerd's store that pulled them, and VERSION-raw.tar, by podman."""
+    """Save three versions, as VERSION-gzip.tar (containerd's store, after a pull) and VERSION-raw.tar (podman)."""
     folder = tmp_path_factory.mktemp("saves")
     with engines.registry() as address:
         with engines.docker("classic") as classic:
@@ -111,12 +111,15 @@ def test_between_forms(old: str, new: str, saves: Path, tmp_path: Path, raw_size
     base, target, bundle = saves / f"old-{old}.tar", saves / f"new-{new}.tar", tmp_path / "out.dib"
     succeed("create", base, target, bundle)
     assert bundle.stat().st_size < raw_size * 1.05 + 20_000
-    for form in ("raw", "gzip"):  # whatever it was made from, any archive of the base serves
+    for form in ("raw", "gzip"):  # any archive of the base works, in any form
         assert sha256(succeed("apply", saves / f"old-{form}.tar", bundle).out) == sha256(target.read_bytes())
 
 
 def test_layers_that_stay_are_made_of_their_content(saves: Path, tmp_path: Path) -> None:
-    """Both saves of containerd's store hold the blobs of all layers but one; podman's has their content alone."""
+    """Unchanged layers are rebuilt from their content.
+
+    The base from containerd's store holds the blobs of all layers but one; podman's base holds only their content.
+    """
     bundle = tmp_path / "out.dib"
     succeed("create", saves / "old-gzip.tar", saves / "next-gzip.tar", bundle)
     assert manifest(bundle).forms
@@ -127,7 +130,10 @@ def test_layers_that_stay_are_made_of_their_content(saves: Path, tmp_path: Path)
 
 
 def test_the_image_id_is_the_originals(saves: Path, tmp_path: Path) -> None:
-    """In containerd's store it is the digest of a manifest, which has those of the compressed layers."""
+    """The image ID is the original's.
+
+    In containerd's store, the ID is the digest of a manifest, which lists the digests of compressed layers.
+    """
     succeed("create", saves / "old-raw.tar", saves / "new-gzip.tar", tmp_path / "out.dib")
     succeed("apply", saves / "old-raw.tar", tmp_path / "out.dib", "-o", tmp_path / "applied.tar")
     states = []

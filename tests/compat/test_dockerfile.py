@@ -1,4 +1,4 @@
-"""The Dockerfiles that dib writes, built by real builders: what comes of them is what dib makes directly."""
+"""The Dockerfiles that dib writes, built by real builders: the results are the same as dib's own."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Site:
         self.docker.run("docker", "build", "--no-cache", "--network", "host", *options, self.context)
 
     def restore(self, *sources: str | Path) -> bytes:
-        """Build what dib dockerfile apply writes, and return the archive as its first lines say."""
+        """Build the Dockerfile of dib dockerfile apply, and get the archive as its first lines describe."""
         dockerfile = succeed("dockerfile", "apply", *sources).out
         if self.docker.env["DOCKER_BUILDKIT"] == "1":
             self.build(dockerfile, "-o", self.context / "out")
@@ -75,7 +75,7 @@ def _store(param: str) -> engines.Store:
 
 
 def put_dib(docker: Docker, folder: Path) -> None:
-    """Give an engine an image of dib, under the name that Dockerfiles have for it."""
+    """Load an image of dib into an engine, under the name that the Dockerfiles use."""
     dib_image.write(folder / "root.tar")
     changes = (word for line in dib_image.CHANGES for word in ("-c", line))
     docker.run("docker", "import", *changes, folder / "root.tar", "dib")
@@ -94,7 +94,7 @@ def test_from_archives_in_the_context(site: Site) -> None:
 
 @pytest.mark.parametrize("site", [*BUILDERS, "BuildKit, containerd store"], indirect=True)
 def test_from_a_registry(site: Site, tmp_path: Path) -> None:
-    """And out of a second engine's store, with the image ID at the end."""
+    """Images from a registry, and from a second engine's store, are rebuilt; the image ID is right."""
     old, new, wrapped = (f"docker://{site.name(tag)}" for tag in ("1", "2", "1-2"))
     site.build(succeed("dockerfile", "create", "--linked", old, new).out, "-t", site.name("1-2"))
     site.docker.run("docker", "push", "-q", site.name("1-2"))
@@ -140,7 +140,7 @@ def test_logins_from_a_secret(site: Site, tmp_path: Path) -> None:
         dockerfile = succeed("dockerfile", "create", "--unlinked", "--secret", "logins", *sources).out
         options = ("-t", WRAPPED, "--secret", f"id=logins,src={tmp_path / 'config.json'}")
         if site.docker.env["DOCKER_BUILDKIT"] != "1":
-            with pytest.raises(AssertionError, match="BuildKit"):  # the classic builder has no secrets
+            with pytest.raises(AssertionError, match="BuildKit"):  # the classic builder does not support secrets
                 site.build(dockerfile, *options)
             return
         site.build(dockerfile, *options)

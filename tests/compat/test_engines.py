@@ -1,4 +1,4 @@
-"""What docker, podman and containerd make of a bundle: the same as of the archive that it stands for."""
+"""A bundle in docker, podman and containerd: the result is the same as from the target's archive."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ State = dict[str, Any]
 
 @pytest.fixture
 def fresh() -> Iterator[Fresh]:
-    """Start empty engines, which end with the test."""
+    """Return a function that starts empty engines; stop the engines at the end of the test."""
     with ExitStack() as stack:
         yield lambda kind: stack.enter_context(engines.engine(kind))
 
@@ -46,7 +46,7 @@ def compressed_pair(built_containerd: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def wanted(docker_pair: Path, compressed_pair: Path) -> Callable[[Kind, Path], State]:
-    """What an empty engine holds once it has loaded a folder's b.tar itself."""
+    """Return a function that gives the state of an empty engine after a direct load of a folder's b.tar."""
     known: dict[tuple[Kind, Path], State] = {}
 
     def state(kind: Kind, folder: Path) -> State:
@@ -191,7 +191,7 @@ def test_dib_load_of_a_damaged_bundle_loads_nothing(
 
 
 def _state(engine: Engine) -> State:
-    """Return all that an engine holds: image IDs, and of both names the facts and the files of a container."""
+    """Return an engine's state: image IDs, and for both names the facts and the files of a container."""
     return {
         "images": engine.images(),
         "facts": {name: engine.facts(name) for name in NAMES},

@@ -1,4 +1,4 @@
-"""Other forms of a target, and thin ones: into real engines, with the same images as a result."""
+"""Other forms of a target, and thin archives: real engines load the same images from them."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_thin_archive_has_what_lies_on_another_layer_than_in_the_base(grown: P
 
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
-    """A folder with base.tar as an engine saves it, and with out.dib, made of layers that a registry has compressed."""
+    """Return a folder with base.tar in an engine's form, and out.dib, created from a registry's compressed layers."""
     layers = [build_layer([file(f"{number}/data", noise(number, 40_000))]) for number in range(2)]
     for release, name in ((1, "old"), (2, "new")):
         image = TestImage(layers[:release], [f"example.com/grown:{release}"])
@@ -120,7 +120,10 @@ def packed(tmp_path: Path) -> Path:
 
 
 def test_thin_says_that_nothing_is_left_out(packed: Path) -> None:
-    """Podman loads no archive without a layer that it has in another compression alone."""
+    """``--thin`` reports that nothing is left out.
+
+    Podman does not load an archive without a layer if podman has the layer only in another compression.
+    """
     ended = succeed("apply", "--thin", packed / "base.tar", packed / "out.dib", "-o", packed / "thin.tar")
     assert "dib: nothing is left out: example.com/grown:1 has no layer in the form that the new image has" in ended.err
     assert "give the base as docker://HOST/NAME:TAG\n" in ended.err
@@ -165,7 +168,7 @@ def test_engines_load_canonical_and_thin_archives(folder: Path, tmp_path: Path, 
 
 
 def _whole_base(old: Path, tmp_path: Path) -> Path:
-    """Return a bundle that makes the base of itself, so that it can be had in the form that all engines load."""
+    """Return a bundle that rebuilds the base from itself: apply can then write the base in a form for all engines."""
     bundle = tmp_path / "base.dib"
     if not bundle.exists():
         succeed("create", old, old, bundle)
@@ -209,7 +212,10 @@ def test_a_folder_that_is_there_already(folder: Path, tmp_path: Path):
 
 
 def test_a_folder_leaves_what_is_beside_it_alone(folder: Path, tmp_path: Path):
-    """Neither a folder of a likely temporary name nor one for a failed run is touched or left."""
+    """Apply into a folder leaves files beside the folder alone.
+
+    A folder with a likely temporary name is unchanged, and a failed run leaves no folder.
+    """
     other = tmp_path / "layout.part"
     other.mkdir()
     (other / "mine").write_text("kept")
@@ -223,7 +229,7 @@ def test_a_folder_leaves_what_is_beside_it_alone(folder: Path, tmp_path: Path):
 
 
 def _drop_layers(engine: engines.Engine, namespace: str) -> None:
-    """Let the layers go from containerd's store, as discard_unpacked_layers does once they are unpacked."""
+    """Delete the layers from containerd's store, as discard_unpacked_layers does after unpacking."""
     command = ["ctr", "-a", engine.env["CONTAINERD_ADDRESS"], "-n", namespace, "content"]
     rows = [row.split() for row in engine.run(*command, "ls").decode().splitlines()[1:]]
     for digest, size, *_ in rows:

@@ -1,4 +1,4 @@
-"""Real programs that write archives with compressed layers, of an image that is given with raw ones.
+"""Real programs that write archives with compressed layers, from an image with raw layers.
 
 with ExitStack() as stack:
     source = Source(archive, work, stack)
@@ -30,7 +30,7 @@ _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 class Source:
-    """An image as an archive and, from when it is asked for until ``stack`` ends, in other forms."""
+    """An image as an archive, and in other forms, which exist from the first request until ``stack`` ends."""
 
     def __init__(self, archive: Path, work: Path, stack: contextlib.ExitStack) -> None:
         self.archive, self.work = archive, work
@@ -49,7 +49,7 @@ class Source:
         return self._reference
 
     def layers(self) -> list[Path]:
-        """Return files of the layers, the lowest first, in a folder with a Dockerfile that adds them."""
+        """Return the files of the layers, the lowest first; the folder also has a Dockerfile that adds them."""
         if not self._layers:
             context = self.work / "context"
             context.mkdir()
@@ -76,7 +76,7 @@ def _member(tar: tarfile.TarFile, name: str):
 
 
 def pulled_by_docker(source: Source, out: Path) -> None:
-    """From the registry into containerd's store and out of it: the layers are docker push's."""
+    """Pull from the registry into containerd's store, and save: the layers were compressed by docker push."""
     reference = source.reference()
     with engines.docker("containerd") as docker:
         docker.run("docker", "pull", "-q", reference)
@@ -105,7 +105,7 @@ def _skopeo(source: str, out: Path, *options: str) -> None:
 
 
 def built_by_buildx(kind: str, *options: str) -> Writer:
-    """By the BuildKit that is in dockerd; an engine for each, as it keeps a layer in the form that it first had."""
+    """Return a writer by dockerd's BuildKit. Each build has a new engine, as BuildKit keeps a layer's first form."""
 
     def write(source: Source, out: Path) -> None:
         source.layers()
@@ -160,7 +160,7 @@ def added_by_umoci(source: Source, out: Path) -> None:
 
 
 def compressed_by(*command: str, of_file: bool = False, media_type: str = _LAYER) -> Writer:
-    """An OCI layout whose layers a compressor of the shell made, of files or of what comes in by a pipe."""
+    """Write an OCI layout whose layers a compressor in a shell wrote, from files or from a pipe."""
 
     def write(source: Source, out: Path) -> None:
         needs.programs(command[0])
@@ -211,7 +211,7 @@ WRITERS: dict[str, Writer] = {
     "gzip -9n": compressed_by("gzip", "-9n"),
     "Python's gzip": compressed_by(sys.executable, "-c", _PYTHON),
 }
-"""As they are used."""
+"""Writers with their usual options."""
 
 WITH_OPTIONS: dict[str, Writer] = {
     **{
@@ -230,7 +230,7 @@ WITH_OPTIONS: dict[str, Writer] = {
     "pigz -i": compressed_by("pigz", "-n", "-i"),
     "pigz -p 1": compressed_by("pigz", "-n", "-p", "1"),
 }
-"""With levels and formats that somebody has to ask for; of these not all are found."""
+"""Writers with other levels and formats; dib finds the recipe of only some of them."""
 
 ZSTD: dict[str, Writer] = {
     **{
@@ -263,4 +263,4 @@ ZSTD: dict[str, Writer] = {
         )
     },
 }
-"""Writers of zstd layers, by klauspost/compress all but the last, which are libzstd's."""
+"""Writers of zstd layers: klauspost/compress, except the last, which use libzstd."""

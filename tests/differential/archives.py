@@ -1,7 +1,7 @@
 """Generate archives with an expected image (GOOD) that may, by one or two tricks, lead a loader to another one (EVIL).
 
 Mechanisms change an honest archive. Honest variants have only changes that any writer may make. The same seed gives the
-same bytes. Each archive has layers of its own, as engines do not read layers that they already have.
+same bytes. Each archive has layers of its own, as engines do not read layers that already exist.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Draft:
         return to_json({"schemaVersion": 2, "config": config, "layers": layers})
 
     def entry_of(self, image: TestImage, name: str) -> list[dict[str, Any]]:
-        """Add the blobs of an image; return a manifest.json that leads to it."""
+        """Add the blobs of an image; return a manifest.json that leads to the image."""
         config = self.blob(image.config_bytes())
         layers = [f"blobs/sha256/{self.blob(layer)}" for layer in image.layers]
         return [{"Config": f"blobs/sha256/{config}", "RepoTags": [name], "Layers": layers}]
@@ -120,13 +120,13 @@ class Draft:
         return {"schemaVersion": 2, "mediaType": f"{OCI}.index.v1+json", "manifests": [found]}
 
     def evil_document(self, name: str) -> bytes:
-        """Return a document of that name that leads to EVIL, under the name of GOOD."""
+        """Return the document ``name`` that leads to EVIL, under the name of GOOD."""
         made = self.entry_of(self.evil, NAME) if name == "manifest.json" else self.index_of(self.evil, NAME)
         return to_json(made)
 
     @property
     def document(self) -> str:
-        """The document that most loaders read."""
+        """Return the name of the document that most loaders read."""
         return "manifest.json" if self.has("manifest.json") else "index.json"
 
 
@@ -136,7 +136,7 @@ HONEST: dict[str, Mechanism] = {}
 
 
 class NotApplicable(Exception):  # noqa: N818 - not an error: another archive is generated instead
-    """A mechanism has nothing to change in this archive."""
+    """Error: the mechanism has nothing to change in this archive."""
 
 
 def mechanism(function: Mechanism) -> Mechanism:
@@ -185,7 +185,7 @@ def pax(records: dict[str, str], kind: bytes = b"x") -> bytes:
     return Raw("pax", content, kind).blocks()
 
 
-# --- two members of a name ---
+# --- two members with the same name ---
 
 
 @mechanism
@@ -364,7 +364,7 @@ def sparse_by_old_gnu(made: Draft) -> None:
     made.members.append(Raw(made.document, evil, b"S", patch=patch))
 
 
-# --- names and sizes by other headers ---
+# --- names and sizes in other headers ---
 
 
 @mechanism
@@ -423,7 +423,7 @@ def _hidden(made: Draft) -> bytes:
 
 @mechanism
 def link_by_mode(made: Draft) -> None:
-    """Programs that go by the mode find a link where the type flag says file."""
+    """Programs that take the type from the mode find a link, although the type flag is a file's."""
     evil = Raw("elsewhere", made.evil_document(made.document))
 
     def patch(header: bytearray) -> None:
@@ -436,7 +436,7 @@ def link_by_mode(made: Draft) -> None:
 
 @mechanism
 def pax_length_swallows(made: Draft) -> None:
-    """A length with zeros in front, which is longer for who reads them all."""
+    """A length with leading zeros, which is longer for programs that read all digits."""
     hidden = _hidden(made)
     record = b"00000003000 uname=xxxxxxxxxxx\n"
     made.members.append(Raw("outer", hidden, before=Raw("pax", record + bytes(3000 - len(record)), b"x").blocks()))
@@ -454,7 +454,7 @@ def _compressed_for_others(made: Draft, head: bytes, body: bytes) -> None:
 
 @mechanism
 def a_pax_header_begins_a_frame_of_zstd(made: Draft) -> None:
-    """An empty frame, one that skips to that of the other archive, and one that skips what is behind it."""
+    """An empty frame, a frame that skips up to the other archive's frame, and a frame that skips the rest."""
     packed = zstandard.compress(_other_archive(made))
     rest = sum(len(member.blocks()) for member in made.members) + len(made.end) + -(len(packed) + 8) % BLOCK
     head = bytes.fromhex("28b52ffd2000010000") + b"\x50\x2a\x4d\x18" + (3 * BLOCK - 17).to_bytes(4, "little")
@@ -601,7 +601,7 @@ def _with_text(change: Callable[[Draft, bytes], bytes]) -> Mechanism:
 
 
 def _evil_value(made: Draft) -> bytes:
-    """Return the part of a document that leads to EVIL, as JSON."""
+    """Return, as JSON, the part of a document that leads to EVIL."""
     if made.document == "manifest.json":
         return b'"blobs/sha256/' + made.blob(made.evil.config_bytes()).encode() + b'"'
     return to_json(made.index_of(made.evil, NAME)["manifests"])
@@ -824,7 +824,7 @@ AMD64 = {"architecture": "amd64", "os": "linux"}
 def _absent(
     platform: dict[str, str] | None, good: dict[str, str] | None = AMD64, *, apart: bool = False, comes: bool = False
 ) -> Mechanism:
-    """Lead to GOOD, described by a platform, and to EVIL, which is not there, or (``comes``) under other names.
+    """Lead to GOOD, described by a platform, and to EVIL, which is absent, or (``comes``) present under other names.
 
     ``apart``: EVIL has an index of its own.
     """
@@ -1003,7 +1003,7 @@ def evil_nested_beside(made: Draft) -> None:
 
 @mechanism
 def repositories_alone(made: Draft) -> None:
-    """What docker before 1.10 reads: folders of layers, and no manifest.json."""
+    """The format of docker before 1.10: folders of layers, and no manifest.json."""
     if made.has("manifest.json"):
         del made.members[made.at("manifest.json")]
     name = sha256(b"evil")
@@ -1051,7 +1051,7 @@ def layer_gzip_then_more(made: Draft) -> None:
     made.put(replace(made.get(layer), data=data))
 
 
-# --- what honest writers do ---
+# --- variants of honest writers ---
 
 
 @honest
@@ -1140,7 +1140,7 @@ def pretty_json(made: Draft) -> None:
 
 @honest
 def lower_case_keys(made: Draft) -> None:
-    """As jib writes them."""
+    """Keys in lower case, as jib writes them."""
     if not made.has("manifest.json"):
         raise NotApplicable
     value = made.json("manifest.json")[0]
@@ -1151,7 +1151,7 @@ def lower_case_keys(made: Draft) -> None:
 
 @mechanism
 def another_platform_is_absent(made: Draft) -> None:
-    """As docker saves one platform of an image of several; that nobody can tell from what only says so."""
+    """As docker saves one platform of a multi-platform image; a hostile archive can look exactly the same."""
     if made.has("manifest.json"):
         raise NotApplicable
     _absent({"architecture": "s390x", "os": "linux"})(made)

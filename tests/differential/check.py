@@ -24,7 +24,7 @@ from tests.differential.archives import Case
 from tests.differential.loaders import Loader, Taken, environment
 
 NAMED = docker_save([TestImage([build_layer([])], ["example.com/app:old"])])
-"""A base without common content: it is needed as an expected image may have only names in its repository."""
+"""A base without common content, which is needed as an expected image may only have names in the base's repository."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Real programs that load an archive, and the config digests of the images that they have afterwards."""
+"""Real programs that load an archive, and the config digests of their images afterwards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests import engines, needs
 from tests.differential.archives import NAME
 from tests.engines import Engine
 
-PLATFORM = {"architecture": "amd64", "os": "linux"}  # of the machine that the programs run on
+PLATFORM = {"architecture": "amd64", "os": "linux"}  # the platform of this machine
 NAMESPACE = {"containerd": "moby", "ctr": "test"}
 
 
@@ -45,7 +45,7 @@ class Loader:
         return self.found(done.returncode, (done.stdout + done.stderr).decode(errors="replace"))
 
     def prepare(self, archive: bytes) -> None:
-        """Load an archive whose images do not count; from now on, only images under the name of GOOD do."""
+        """Load an archive whose images are ignored; from then on, only images under the name of GOOD count."""
         subprocess.run(self.engine.load_command, input=archive, env=self.env, capture_output=True, check=False)
         self._is_prepared = True
 
@@ -107,7 +107,7 @@ class Skopeo:
 
     def take(self, archive: bytes, before: bytes | None = None) -> Taken:
         """Copy an archive into a folder, in both formats."""
-        del before  # skopeo has no store
+        del before  # skopeo has no store, so nothing is loaded
         configs: set[str] = set()
         codes, texts = [], []
         with tempfile.TemporaryDirectory() as folder:

@@ -19,7 +19,7 @@ from tests.differential.loaders import Loader, Taken, loaders
 
 
 def wrong(case: Case, taken: Taken) -> bool:
-    """Whether a program has another image than GOOD."""
+    """Check whether a program has another image than GOOD."""
     return bool(taken.configs - {case.good.hex()})
 
 

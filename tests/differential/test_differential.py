@@ -1,4 +1,4 @@
-"""Archives that pass ``--expect`` have the expected image in every program, or are refused by it."""
+"""Every program loads the expected image from an archive that passes ``--expect``, or refuses the archive."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_what_honest_programs_write_is_taken() -> None:
 
 
 def test_hostile_archives_are_refused() -> None:
-    """All but those whose other readings no program has: each of these is loaded below."""
+    """Hostile archives are refused, except archives that no program reads in another way; the next test loads those."""
     taken = [case.label for case in ALL if not case.is_honest and applied(case).reason is None]
     assert all("repositories_lead_elsewhere" in label for label in taken), taken
 

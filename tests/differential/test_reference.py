@@ -1,4 +1,4 @@
-"""The reference decoder judges archives as dib does."""
+"""The reference decoder accepts the same archives as dib."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A load that fails leaves nothing in any engine, wherever the fault is."""
+"""A failed load leaves nothing in any engine, at whatever place the fault is."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ def test_nothing_is_loaded_of_what_is_damaged(style, junk: bytes, programs: list
 
 
 def test_what_a_bundle_claims_is_compared_where_readers_may_differ_too(programs: list[Loader]) -> None:
-    """Docker's containerd store and ctr take an image whose layers are the claimed one's for that."""
+    """The claim of a bundle is compared even if readers may differ.
+
+    Docker's containerd store and ctr accept an image as the claimed image if its layers are the claimed image's.
+    """
     for number, program in enumerate(programs):
         made = draft(91_000 + number, "v25")
         made.members.append(Raw("x~1", b""))

@@ -1,4 +1,4 @@
-"""Targets of chains that are kept without what the base has: whatever is read, it is what was made."""
+"""Targets of chains that are kept without the base's content: every read gives the bytes that were written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Base:
 
 
 class Object(NamedTuple):
-    """An object of a base: its bytes, and where they are read."""
+    """An object of a base: its bytes, and the source that they are read from."""
 
     data: bytes
     source: ReadAt
@@ -46,7 +46,7 @@ def make(
     memory: int,
     write: int = 65_536,
 ) -> tuple[CompactTarget, bytes]:
-    """Return a target that is made of ``steps``, passed on ``write`` bytes at a time, and its bytes."""
+    """Return a target that is built from ``steps``, in writes of ``write`` bytes, and return its bytes."""
     pieces = [
         objects[step.object].data[step.offset : step.offset + step.length] if isinstance(step, Copy) else step
         for step in steps
@@ -65,7 +65,7 @@ def make(
             else:
                 target.other(length)
             told += length
-            while told - written >= write:  # bytes come later than what is told of them
+            while told - written >= write:  # steps are announced before their bytes are written
                 target.write(made[written : written + write])
                 written += write
     target.write(made[written:])
@@ -89,7 +89,10 @@ def drawn_steps(drawn: random.Random, objects: list[Object]) -> list[Copy | byte
 @pytest.mark.parametrize("memory", [0, 150_000, 32 << 20])
 @pytest.mark.parametrize("write", [777, 65_536, 3_000_000])
 def test_every_range_reads_as_it_was_made(memory: int, write: int):
-    """Three targets, each made of an archive, of an object that is gone afterwards, and of the target before."""
+    """Every range of a target reads as written.
+
+    Each of three targets uses an archive, an object that is deleted afterwards, and the previous target.
+    """
     drawn = random.Random(f"{memory}/{write}")
     archive = MemoryBytes(noise(1, 2_000_000))
     gone = text(2, 700_000)
@@ -118,9 +121,9 @@ def test_what_an_archive_has_takes_no_room_in_the_targets_of_a_chain():
         again = [Object(made, Slice(target, 0, len(made)))]
         target, more = make(context, [Copy(0, 5, 3_000_000), noise(3, 20_000)], again, [archive], memory=0)
         assert target.read_at(0, len(more)) == more
-        assert 30_000 <= target.file_size < 40_000  # its own, and what the one before had as its own
+        assert 30_000 <= target.file_size < 40_000  # its own bytes, and the previous target's own bytes
         target, _ = make(context, [Copy(0, 0, 3_000_000)], objects, [], memory=0)
-        assert target.file_size == 3_000_000  # of an archive that does not stay
+        assert target.file_size == 3_000_000  # bytes of an archive that is not kept
 
 
 def test_the_rest_is_compressed_in_memory_and_then_in_a_file():
@@ -132,7 +135,10 @@ def test_the_rest_is_compressed_in_memory_and_then_in_a_file():
 
 
 def test_places_far_apart_are_read_within_the_bounds():
-    """A range of two bytes may lie in two blocks, each of which is decompressed: 30 us for both are promised."""
+    """Distant places are read within the time bounds.
+
+    A range of two bytes may lie in two blocks, which are both decompressed. The promise is 30 us for both.
+    """
     with Context() as context:
         target, made = make(context, [text(1, 12 << 20)], [], [], memory=1 << 20)
         ends = range(8192, len(made), 8192)

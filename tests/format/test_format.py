@@ -1,4 +1,4 @@
-"""Hostile bundles: what a reader refuses, each fault alone, digests made right again behind it."""
+"""Hostile bundles: a reader refuses each single fault, although all digests are corrected for it."""
 
 import dataclasses
 import io
@@ -122,7 +122,7 @@ def test_header_fields_are_checked(pair, field: slice, value: bytes):
 
 
 def with_sections(bundle: bytes, change) -> bytes:
-    """Return the bundle with the manifest's [id, bytes] sections changed, the header made right again."""
+    """Return the bundle with changed [id, bytes] sections of the manifest, and a corrected header."""
     import msgpack
 
     manifest, frames = parts(bundle)
@@ -308,7 +308,7 @@ def test_a_zstd_bomb_in_place_of_the_manifest_is_refused():
 
 
 def test_a_signature_area_has_a_limit() -> None:
-    """A vector would take a megabyte."""
+    """A signature area has a limit; a vector for it would take a megabyte."""
     assert signature_length(MAX_SIGNATURE.to_bytes(4, "little")) == MAX_SIGNATURE
     with pytest.raises(BundleError, match="signature area of 1048577 bytes"):
         signature_length((MAX_SIGNATURE + 1).to_bytes(4, "little"))

@@ -1,4 +1,4 @@
-"""What a target's bytes do when they fail to be right: the output never ends where an entry of a tar could."""
+"""Outputs of wrong targets: an output never ends where an entry of a tar could end."""
 
 from __future__ import annotations
 
@@ -69,7 +69,10 @@ def test_a_right_target_comes_whole(held: int) -> None:
 
 
 def test_a_write_that_is_interrupted_does_not_end_between_blocks(tmp_path: Path) -> None:
-    """A pipe takes whole pages: what was waiting to be written would end at one of them."""
+    """An interrupted write does not end between blocks.
+
+    A pipe takes whole pages, so the bytes that wait to be written would end at a page.
+    """
     target = tmp_path / "new.tar"
     bundle = tmp_path / "new.dib"
     target.write_bytes(docker_save([TestImage([build_layer([file("a", noise(1, 8 << 20))])], ["app:1"])]))
@@ -77,7 +80,7 @@ def test_a_write_that_is_interrupted_does_not_end_between_blocks(tmp_path: Path)
     for _ in range(3):
         with start("apply", bundle, stdout=subprocess.PIPE) as process:
             assert process.stdout
-            taken = os.read(process.stdout.fileno(), 65536)  # the pipe is full again at once
+            taken = os.read(process.stdout.fileno(), 65536)  # apply fills the pipe again at once
             process.send_signal(signal.SIGTERM)
             taken += process.stdout.read()
         assert process.returncode != 0

@@ -1,4 +1,4 @@
-"""What is read before its turn is bounded by all that it takes: sizes, sources, and payloads too."""
+"""Frames that are read ahead are bounded by all their memory: sizes, sources and payloads."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from dibundle.format.rebuild import _FrameFeed
 from dibundle.format.tables import Frame
 
 COUNT = 40
-STORED = 8 << 20  # of a frame that makes one byte
+STORED = 8 << 20  # stored size of a frame with one byte of content
 
 
 class Reader:
-    """Stands in for the reader of a bundle: tells how many frames were read."""
+    """A stand-in for the reader of a bundle, which counts the frames that were read."""
 
     def __init__(self, stored: int) -> None:
         frame = Frame(codec=1, stream=1, size=1, stored=stored, digest=bytes(32), implied=False, source_size=0)
@@ -58,7 +58,7 @@ def test_payloads_count_while_they_wait(monkeypatch: pytest.MonkeyPatch, stored:
 
 
 def test_large_frames_of_codec_6_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What they unpack and pack again takes far more than their own size."""
+    """Large frames of codec 6 are decoded one at a time, as unpacking and packing takes far more than their size."""
     running, together = 0, []
 
     def slow(*_: object) -> bytes:
@@ -83,7 +83,7 @@ def test_large_frames_of_codec_6_are_decoded_one_at_a_time(monkeypatch: pytest.M
 
 
 def test_none_is_read_behind_one_that_cannot_be_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error of each of them would keep its payload."""
+    """No frame is read behind a frame that cannot be decoded, as the error of each frame would keep its payload."""
 
     def bad(*_: object) -> bytes:
         raise BundleError(rebuild.messages.PROGRAM_FRAME_MISSING)

@@ -40,11 +40,11 @@ MIB: Final = 1 << 20
 MOST_MEMORY: Final = 704 * MIB
 MEMORY_PER_MANIFEST_BYTE: Final = 8
 SECONDS: Final = 10.0
-NANOSECONDS: Final = 400.0  # for each byte of a bundle,
-NANOSECONDS_MADE: Final = 2000.0  # and for each byte of its targets
+NANOSECONDS: Final = 400.0  # per byte of a bundle,
+NANOSECONDS_MADE: Final = 2000.0  # and per byte of its targets
 """The promise of 10.1, on a core of about 2.5 GHz; nanoseconds for each byte of bundle and targets."""
 
-LARGEST_TARGET: Final = 64 * MIB  # maximum that is generated, so that a run has many bundles
+LARGEST_TARGET: Final = 64 * MIB  # limit of generated sizes, so that a run has many bundles
 WITHOUT_BASE: Final = frozenset({0})
 
 Draw = Callable[[random.Random], Bundle]
@@ -67,7 +67,7 @@ written.zframe = lambda data, **_: frame_of(data)  # type: ignore[assignment] # 
 
 
 def edge(chance: random.Random, limit: int, least: int = 0) -> int:
-    """Return a count near an end of ``least..limit``, mostly the upper one, or slightly above it."""
+    """Return a count near an end of ``least..limit``, mostly near the limit, or slightly above the limit."""
     values = (least, least + 1, limit // 16, limit // 2, limit - 1, limit, limit, limit, limit + 1, limit + limit // 4)
     return max(least, chance.choice(values))
 
@@ -130,7 +130,7 @@ def number_(value: int, padding: int = 0) -> bytes:
 
 @bundle_class
 def vcdiff_padded_integers(chance: random.Random) -> Bundle:
-    """As many codes as fit, each with a size or an address in as many bytes as may be."""
+    """As many codes as fit, each with a size or an address in the maximum number of bytes."""
     size, padding = chance.choice((1, 4096, MIB)), chance.choice((0, 7, 8, 9, 60_000))
     code = chance.choice((b"\1", b"\x13", b"\0"))
     integer_ = b"\x80" * padding + b"\0"
@@ -229,7 +229,7 @@ def relink_tables(chance: random.Random) -> Bundle:
     counts = [min(edge(chance, most), source), edge(chance, most), edge(chance, 128 + source // 16)]
     size = chance.choice((1, 4096, MIB))
     counts[1] = min(counts[1], size)
-    length = min(source // max(1, counts[0]), 1 << 20)  # as long as all may be
+    length = min(source // max(1, counts[0]), 1 << 20)  # the maximum total length
     modes = chance.sample((0, 1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 13, 14), 3)
     rows = [
         b"".join(
@@ -257,7 +257,7 @@ def relink_tables(chance: random.Random) -> Bundle:
 
 @bundle_class
 def frames_of_a_kind(chance: random.Random) -> Bundle:
-    """What one frame may ask for, as often as frames may be, or nearly."""
+    """The maximum cost of a frame, in the maximum number of frames, or nearly."""
     bundle = CLASSES[chance.choice(OF_A_FRAME)](chance)
     frame = bundle.frames[0]
     source = sum(length for _, _, length in frame.spans or ())
@@ -275,7 +275,7 @@ OF_A_FRAME: Final = (
 )
 
 
-# --- packings
+# --- recompression recipes
 
 
 ENCODERS: Final = tuple(
@@ -392,7 +392,7 @@ def tangled(chance: random.Random, size: int) -> bytes:
 
 @bundle_class
 def inner_payloads(chance: random.Random) -> Bundle:
-    """Codec 6: streams of the source, parts and bodies of the target, what is inflated."""
+    """Codec 6: streams of the source, parts and bodies of the target, inflated content."""
     streams = edge(chance, chance.choice((1, 100, 65536)))
     content = chance.choice((0, 1, 1000, MIB))
     stream = zlib.compressobj(9, zlib.DEFLATED, -15)
@@ -533,7 +533,7 @@ def targets(chance: random.Random) -> Bundle:
 
 @bundle_class
 def shapes_of_targets(chance: random.Random) -> Bundle:
-    """Shapes that no edit has, in as many targets as may be."""
+    """Shapes without any edit, in the maximum number of targets."""
     count, targets_ = edge(chance, 4096, 1), edge(chance, chance.choice((1, 1024)), 1)
     made = []
     for _ in range(targets_):
@@ -545,7 +545,7 @@ def shapes_of_targets(chance: random.Random) -> Bundle:
 
 @bundle_class
 def chains_of_targets(chance: random.Random) -> Bundle:
-    """Targets of which each builds on the one before."""
+    """Targets that each build on the previous target."""
     times = edge(chance, chance.choice((16, 256, 1024)), 2)
     size = chance.choice((1, 1000))
     made, contents, objects = [], [], []
@@ -568,7 +568,7 @@ def chains_of_targets(chance: random.Random) -> Bundle:
 
 @bundle_class
 def objects_that_lie_compressed(chance: random.Random) -> Bundle:
-    """As much as may lie compressed in a target, all of which the next one takes something from."""
+    """The maximum of compressed objects in a target; the next target takes bytes from each object."""
     count = edge(chance, chance.choice((16, 4096, 65_536)), 1)
     content = bytes(chance.choice((16_384, 100)))
     stored = chance.choice((frame_of, gzip.compress))(content)
@@ -623,7 +623,7 @@ def kept_frames(chance: random.Random) -> Bundle:
 
 
 class Drawn:
-    """Frames that a program draws whole, one after the other, and keeps for later repeats of a byte."""
+    """Frames that a program uses whole, one after the other, and keeps for later repeats of a single byte."""
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []
@@ -641,14 +641,14 @@ class Drawn:
         return self.add(Frame(frame_of(zeros(size)), size, codec=1))
 
     def give_up(self, index: int) -> None:
-        """Repeat a byte of a frame, until which it is kept."""
+        """Repeat a byte of a frame for the last time; until then, the frame is kept."""
         self.program.do("repeat", repeat_frame=index, repeat_offset=0, repeat=1)
         self.made += 1
 
 
 @bundle_class
 def small_frames_beside_large_ones(chance: random.Random) -> Bundle:
-    """Kept frames of less than a page or a byte more, most of them given up, then a packing, a tail and a large one."""
+    """Kept frames of about a page, most of them freed, then a recompression recipe, a tail and a large frame."""
     drawn = Drawn()
     held: list[int] = []
     for size in chance.choice(((1000,), (1000, 2100, 4040), (4097,), (1000, 4097))):
@@ -677,7 +677,7 @@ def small_frames_beside_large_ones(chance: random.Random) -> Bundle:
 
 @bundle_class
 def frames_that_leave_holes(chance: random.Random) -> Bundle:
-    """Frames of ever larger sizes, of which every second one is given up, so that none fits where one was."""
+    """Frames of increasing sizes; every second frame is freed, so that no later frame fits into its memory."""
     drawn = Drawn()
     size = chance.choice((16, 32, 128, 1024)) * KIB
     held: list[tuple[int, int]] = []
@@ -700,7 +700,7 @@ def frames_that_leave_holes(chance: random.Random) -> Bundle:
 
 @bundle_class
 def pieces_beside_large_frames(chance: random.Random) -> Bundle:
-    """A body that threads share, beside kept frames, a tail that is withheld and a large frame, which it compresses."""
+    """A body that threads compress in parallel from a large frame, beside kept frames and a withheld tail."""
     drawn = Drawn()
     noise = chance.choice((0, 1, 4)) * MIB
     held = [drawn.add(Frame(frame_of(chance.randbytes(noise)), noise, codec=1))] if noise else []
@@ -777,7 +777,7 @@ def operations(chance: random.Random) -> Bundle:
 
 @bundle_class
 def columns_of_others(chance: random.Random) -> Bundle:
-    """Columns of a target that is not made, which nobody reads, and of one that is made and needs less."""
+    """Large columns of a target that is not rebuilt: they are never read; the rebuilt target has smaller columns."""
     bundle = hello(objects=[ZEROS])
     column = chance.choice(("seek_object", "seek_offset", "keep", "shape", "text", "mtime", "stream"))
     other = target(1, Program().do("zero", zero=1))
@@ -858,7 +858,7 @@ def seeks(chance: random.Random) -> Bundle:
 
 @bundle_class
 def names_on_the_way(chance: random.Random) -> Bundle:
-    """A target that is an archive of long names, before one that asks for what it may hold."""
+    """A target that is an archive of long names, before a target that needs its possible content."""
     size = edge(chance, chance.choice((100, 4096, MIB)), 1)
     entry = written.block("././@LongLink", size=size, typeflag=b"L", magic=b"ustar  \0") + bytes(size).replace(
         b"\0", b"n"
@@ -874,7 +874,7 @@ def names_on_the_way(chance: random.Random) -> Bundle:
     return Bundle([Frame(frame_of(data), len(data), codec=1)], [first, asking], objects=[(1, 512, sha256(b"none"))])
 
 
-# --- what is listed: nothing is made
+# --- listings: nothing is rebuilt
 
 
 LISTED: Final[set[str]] = set()
@@ -938,7 +938,7 @@ def listed_text(chance: random.Random) -> Bundle:
     return bundle
 
 
-# --- what it takes
+# --- measured cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -953,7 +953,7 @@ class Taken:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the promise was kept."""
+        """Check whether the promise was kept."""
         return self.memory <= self.most_memory and self.seconds <= self.most_seconds and self.status in (0, 5, 6, 7, 2)
 
 
@@ -967,7 +967,7 @@ BASE: Final = base_of(bytes(MIB))
 
 
 def promised(bundle: bytes, made: int) -> tuple[int, float]:
-    """Return the maximum bytes of memory and seconds for a bundle with ``made`` bytes of output (spec/dib.md, 10.1)."""
+    """Return the maximum bytes of memory, and seconds, for ``made`` bytes of a bundle's output (spec/dib.md, 10.1)."""
     manifest = min(int.from_bytes(bundle[24:32], "little"), 64 * MIB)
     nanoseconds = NANOSECONDS * (len(bundle) + manifest // COST_FACTOR) + NANOSECONDS_MADE * made
     return MOST_MEMORY + MEMORY_PER_MANIFEST_BYTE * manifest, SECONDS + nanoseconds / 1e9

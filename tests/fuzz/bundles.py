@@ -104,7 +104,7 @@ class Open:
             table[10] = b"".join(map(sha256, self.frames))
             sections[FRAMES] = pack(table)
         except (ValueError, IndexError, TypeError, KeyError, msgpack.UnpackException):
-            pass  # if it is not a table of frames, it stays unchanged
+            pass  # a section that is not a table of frames stays unchanged
         return closed(pack([[number, sections[number]] for number in sorted(sections)]), b"".join(self.frames))
 
     def mutated(self, chance: random.Random, change: Change) -> Open:

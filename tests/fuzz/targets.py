@@ -63,11 +63,11 @@ from tests.fuzz.bundles import Open, closed
 from tests.images.contents import contents
 
 VECTORS = Path(__file__).parents[2] / "spec" / "vectors"
-LARGEST = 1 << 17  # maximum bytes of a codec's output: larger ones take the time of hundreds; the vectors have them
-ASKED_LARGEST = 1 << 11  # maximum output for which the reference decoder runs as well
-ASKED_SHARE = 8  # it runs for one input in this many: it takes a hundred times as long
+LARGEST = 1 << 17  # maximum bytes of a codec's output, as larger outputs are slow; the vectors have larger outputs
+ASKED_LARGEST = 1 << 11  # maximum output for which the reference decoder also runs
+ASKED_SHARE = 8  # the reference decoder gets one input in this many, as it takes a hundred times as long
 SEEDS_LARGEST = 30_000
-FRAMES_LARGEST = 1 << 20  # of all frames of a bundle
+FRAMES_LARGEST = 1 << 20  # maximum bytes of all frames of a bundle
 KNOWN_SECTIONS = range(1, 8)
 SEPARATOR = b"\n%%\n"
 
@@ -124,7 +124,7 @@ def _codec(codec: int, data: bytes) -> object:
 
 
 def chosen(data: bytes, share: int = 1) -> bool:
-    """Whether the reference decoder gets this input; the choice depends only on the input."""
+    """Check whether the reference decoder gets this input; the choice depends only on the input."""
     return zlib.crc32(data) % (share * ASKED_SHARE) == 0
 
 
@@ -222,7 +222,7 @@ def listings(data: bytes) -> object:
 
 @target
 def manifest(data: bytes) -> object:
-    """A manifest by itself: an accepted one has only one byte form."""
+    """A manifest by itself: an accepted manifest has only one byte form."""
     try:
         read = Manifest.decode(data, decoders.KNOWN, reencoders.KNOWN)
     except DibError:
@@ -243,7 +243,7 @@ def head(data: bytes) -> object:
 
 @target
 def columns(data: bytes) -> object:
-    """Numbers in columns and in payloads: the reader of single ones and the C function agree."""
+    """Numbers in columns and in payloads: the reader of single numbers and the C function agree."""
 
     def read() -> list[int]:
         column = Column(data)
@@ -309,7 +309,7 @@ def unpack_codec(data: bytes) -> object:
 
 @target
 def packers(data: bytes) -> object:
-    """The packers of streams: the first byte selects one."""
+    """The packers of streams: the first byte selects the packer."""
     size, _, payload = _parted(data)
     return outcome(lambda: streams.unpack(payload[0] if payload else 0, payload[1:], size))
 
@@ -524,7 +524,7 @@ def tars(data: bytes) -> object:
 
 @target
 def mended_tars(data: bytes) -> object:
-    """The same with corrected checksums, so that mutations pass that check."""
+    """The same target with corrected checksums, so that mutations pass that check."""
     out = bytearray(data)
     for at in range(0, len(out) - 511, 512):
         if out[at + 257 : at + 262] == b"ustar":
@@ -535,7 +535,7 @@ def mended_tars(data: bytes) -> object:
 
 @target
 def images(data: bytes) -> object:
-    """Archives of files whose names and contents take turns: what is found in them can be followed."""
+    """Archives of files with alternating names and contents: the contents of all found images can be read."""
     parts = data.split(SEPARATOR)
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:

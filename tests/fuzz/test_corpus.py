@@ -10,7 +10,7 @@ from dibundle.errors import BundleError
 from tests.fuzz import corpus, targets
 from tests.fuzz.bundles import Open, flipped
 
-MUTATIONS = 400  # of the vectors' bundles, in each run the same
+MUTATIONS = 400  # mutations of the vectors' bundles; the same in each run
 
 
 @pytest.mark.parametrize("name", targets.TARGETS)
@@ -25,7 +25,7 @@ def test_seeds(name: str) -> None:
 @pytest.mark.parametrize("name", targets.TARGETS)
 @pytest.mark.fuzz
 def test_kept(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(targets, "ASKED_SHARE", 1)  # the reference decoder sees all of it
+    monkeypatch.setattr(targets, "ASKED_SHARE", 1)  # the reference decoder gets every input
     monkeypatch.setattr(targets, "ASKED_LARGEST", targets.LARGEST)
     inputs = list(corpus.kept(name))
     assert inputs

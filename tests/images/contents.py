@@ -1,4 +1,4 @@
-"""What a base can serve: the uncompressed contents of an archive's blobs."""
+"""Content that a base can serve: the uncompressed contents of an archive's blobs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dibundle.images.model import Blob, ImageArchive
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """One content: ``source`` is what is stored, ``size`` the uncompressed size (None where inflating has to tell).
+    """One content: ``source`` is the stored form, ``size`` the uncompressed size (None if unknown before inflating).
 
     ``claimed`` is the sha256 that the archive claims for the uncompressed bytes: a layer's diffID, else the blob's
     digest.

@@ -1,4 +1,4 @@
-"""What a loader has when the rest never comes: nothing to load, and nothing that ends like an archive."""
+"""A loader's input if the rest never comes: without an image to load, and without an end like an archive's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DOCUMENTS = ("manifest.json", "index.json", "repositories", "oci-layout")
 
 
 def passed(archive: bytes, seed: int) -> tuple[Gate, io.BytesIO]:
-    """Give an archive to a gate in pieces of odd sizes."""
+    """Write an archive to a gate, in pieces of odd sizes."""
     draw, out = random.Random(seed), io.BytesIO()
     gate = Gate(out.write)
     at = 0
@@ -37,7 +37,7 @@ def test_all_of_it_comes_once_the_gate_is_open(style, seed: int) -> None:
     assert archive.startswith(before)
     whole = gate.finish()
     assert whole.size == len(archive)
-    assert names(whole.read_at(0, whole.size)) == names(archive)  # zeros stand for contents, not for headers
+    assert names(whole.read_at(0, whole.size)) == names(archive)  # contents are replaced by zeros, headers are not
     gate.open()
     gate.close()
     assert out.getvalue() == archive
@@ -88,7 +88,7 @@ def test_what_is_no_plain_file_waits(kind: bytes) -> None:
 
 
 def _ends_inside(archive: bytes, size: int) -> bool:
-    """Whether a cut lies within a header or a content, where every reader expects more."""
+    """Check whether a cut is inside a header or a content, where every reader expects more bytes."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         for item in tar:
             if item.offset < size < item.offset_data or item.offset_data <= size < item.offset_data + item.size:

@@ -1,4 +1,4 @@
-"""Opening files, compressed files, pipes, and what is no archive."""
+"""Opening files, compressed files, pipes, and data that is not an archive."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_reads_a_pipe(tmp_path, kind):
             assert archive.bytes.read_at(0, archive.bytes.size) == TAR
     finally:
         writer.join()
-        os.close(reading)  # still the caller's
+        os.close(reading)  # the caller still owns the file
 
 
 def test_a_seekable_input_is_read_from_its_position(tmp_path):

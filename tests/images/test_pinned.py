@@ -1,4 +1,4 @@
-"""Images written anew from what is expected: found by digest, layers by their content, manifests where they fit."""
+"""Images assembled from expected digests: found by digest; layers by their content, manifests if they match."""
 
 from __future__ import annotations
 
@@ -86,7 +86,10 @@ def test_a_manifest_that_names_something_else_is_replaced(change: str, tmp_path:
 
 
 def test_a_layer_that_is_left_out_is_described_as_the_receiver_has_it(tmp_path: Path) -> None:
-    """An engine may take another layer that it has by the digest that a manifest names."""
+    """An omitted layer is described in the receiver's form.
+
+    By a digest in a manifest, an engine could use another of its own layers.
+    """
     evil = build_layer([file("below", b"evil")])
     kept = {sha256(LAYERS[0]): Stored(None, sha256(LAYERS[0]), MemoryBytes(LAYERS[0]))}
     store = LayerStore([images(tmp_path, docker_save([TestImage(LAYERS[1:], ["example.com/x:1"])]))])
@@ -99,7 +102,10 @@ def test_a_layer_that_is_left_out_is_described_as_the_receiver_has_it(tmp_path: 
 
 
 def test_a_layer_that_many_claim_to_be_is_looked_for_once(monkeypatch):
-    """4,000 members that claim a diffID, and 40,000 layers left out that have it, took 36 s."""
+    """A layer that many members claim to be is looked for once.
+
+    4,000 members that claim a diffID, and 40,000 omitted layers with this diffID, took 36 s.
+    """
     layers = [build_layer([file("a", b"%d" % number)]) for number in range(50)]
     archive = Archive("x", MemoryBytes(b"".join(layers)), TarIndex([], 0, 0, None), None, None)
     claimed = bytes(32)

@@ -1,4 +1,4 @@
-"""Images of every producer's form, archives with parts missing, and what holds no image."""
+"""Images in every producer's form, archives with missing parts, and archives without an image."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read(data: bytes) -> ImageArchive:
 
 
 def check(data: bytes, images: ImageArchive) -> None:
-    """Whatever the archive: every regular member is a blob once, in order; images are made of those."""
+    """Check, for any archive, that every regular member is a blob once, in order, and that images consist of blobs."""
     members = [entry for entry in images.archive.index.entries if entry.is_file]
     assert [blob.member for blob in images.blobs] == members
     known = {id(blob) for blob in images.blobs}

@@ -1,4 +1,4 @@
-"""Whose fault it is when a base object cannot be read."""
+"""Errors if a base object cannot be read: the base's fault or the bundle's."""
 
 from __future__ import annotations
 

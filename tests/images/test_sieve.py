@@ -1,4 +1,4 @@
-"""What is kept of a tar that comes through a pipe."""
+"""Content of a tar from a pipe that is kept in the temporary file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tar(fmt: int, *files: tuple[str, bytes]) -> bytes:
 
 
 def sieved(data: bytes, sizes: set[int], piece: int) -> tuple[bytes, int]:
-    """Return what is in the temporary file, and how many bytes it takes on the disk."""
+    """Return the content of the temporary file, and its size on the disk in bytes."""
     pipe = io.BytesIO(data)
     with contextlib.closing(Spool(None)) as spool:
         sieve(lambda most: pipe.read(min(most, piece)), spool, sizes)

@@ -1,4 +1,4 @@
-"""The rows of a table in an SQLite database: those that SQLite itself finds, and none for long of a hostile one."""
+"""The rows of a table in an SQLite database: the same as in SQLite itself; a hostile database takes little time."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ def record(*values: bytes | str | int) -> bytes:
 
 
 def leaf(cells: list[bytes], *, same: int = 1) -> bytes:
-    """Return a leaf, each of whose cells counts ``same`` times."""
+    """Return a leaf page in which each cell is listed ``same`` times."""
     return node(13, cells, b"", same)
 
 
 def interior(child: int, same: int = 500) -> bytes:
-    """Return a page, all of whose children are one."""
+    """Return an interior page whose children are all the same page."""
     return node(5, [struct.pack(">I", child) + b"\1"], struct.pack(">I", child), same)
 
 
@@ -139,7 +139,7 @@ def test_pages_with_the_same_child_end_it(content):
 
 
 def test_pages_that_are_not_there_take_no_memory():
-    """Pages may name millions of others, each another one: they took five gigabytes."""
+    """Absent pages take no memory: pages that name millions of distinct absent pages took five gigabytes."""
     names = [struct.pack(">I", 1000 + page) + b"\1" for page in range(300)]
     content = database(schema(2), node(5, names, struct.pack(">I", 3), 1), leaf([cell(record(0, b"a"))]))
     with pytest.raises(DamagedDatabaseError):
@@ -155,7 +155,7 @@ def test_a_long_chain_of_pages_takes_time_as_its_length():
 
 
 def test_rows_in_the_same_place_are_bounded():
-    """Many rows of a page are one, whose blob comes after a long chain of pages."""
+    """Rows in the same place are bounded: many rows of a page are the same row, with its blob behind a long chain."""
     size = 4000 * (PAGE - 4)
     heads = varint(13 + 2 * (size - 7)) + varint(14)
     assert len(heads) == 5

@@ -1,4 +1,4 @@
-"""Archives that are written anew hold what was read, whatever the members of the old one are called."""
+"""Rewritten archives hold the content that was read, whatever the names of the old archive's members."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ LAYER = packed([("file", noise(1, 5000))])
 
 
 def test_names_within_a_nested_index_are_none():
-    """Engines take those of index.json alone; in a manifest.json that was made of them the others were names."""
+    """Names within a nested index are ignored.
+
+    Engines only take names in index.json; a manifest.json that was written from the images had the other names, too.
+    """
     config = config_of(LAYER)
     layers = [descriptor("layer.v1.tar", LAYER)]
     manifest = as_json({"schemaVersion": 2, "config": descriptor("config.v1+json", config), "layers": layers})
@@ -66,7 +69,10 @@ def test_names_within_a_nested_index_are_none():
 
 
 def test_a_blob_is_written_under_its_own_digest():
-    """A member that is called as the config is digested took its place."""
+    """A blob is written under its own digest.
+
+    Another member whose name has the config's digest was written in place of the config.
+    """
     config, other = config_of(LAYER), config_of(LAYER, Entrypoint=["/other"])
     entry = {"Config": f"blobs/sha256/{'a' * 64}", "RepoTags": ["app:1"], "Layers": blobs(LAYER)[0][:1]}
     members = [(entry["Config"], config), (f"blobs/sha256/{sha(config)}", other), *blobs(LAYER)]

@@ -1,4 +1,4 @@
-"""A mirror in this process, in front of the registry of tests/sources, and a client that asks it as engines do."""
+"""A mirror in this process, in front of the registry of tests/sources, and a client that sends an engine's requests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 @dataclass
 class Answer:
-    """What a client got; ``is_whole``: the body ended as it should."""
+    """An answer that a client got; ``is_whole``: the body is complete."""
 
     status: int
     headers: dict[str, str]
@@ -42,7 +42,7 @@ class Answer:
 
 @dataclass
 class Client:
-    """Asks a mirror; ``prefix`` stands before the repository, ``query`` behind each path."""
+    """A client of a mirror; ``prefix`` is before the repository, ``query`` behind each path."""
 
     port: int
     prefix: str = "site/"
@@ -72,7 +72,7 @@ class Client:
         return self.get(f"blobs/{wanted}", **headers)
 
     def pull(self, tag: str) -> dict[str, bytes]:
-        """Return config and layers of an image by their digests, as they came, each of which has its digest."""
+        """Return config and layers of an image by digest, as received; assert each digest."""
         self.pulls += 1
         manifest = self.manifest(tag)
         assert manifest.status == 200, manifest.body
@@ -86,14 +86,14 @@ class Client:
 
 @dataclass
 class Running:
-    """A mirror that runs, a client of it, and the lines that it has logged."""
+    """A running mirror, a client of the mirror, and the lines that the mirror has logged."""
 
     mirror: Mirror
     client: Client
     lines: list[dict[str, Any]]
 
     def last(self) -> dict[str, Any]:
-        """Return what was logged of the last pull."""
+        """Return the log entry of the last pull."""
         end = time.monotonic() + 20
         while len(self.lines) < self.client.pulls and time.monotonic() < end:
             time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Requests, and what docker-registry and a mirror of it answer: the same, but for what the second table lists."""
+"""Requests to docker-registry and to a mirror of it: answers are the same, except for requests in the second table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ABSENT = "sha256:" + "0" * 64
 
 
 class Answer(NamedTuple):
-    """What a server said."""
+    """The answer of a server."""
 
     status: int
     headers: dict[str, str]
@@ -64,7 +64,7 @@ def ask(host: str, method: str, path: str, headers: dict[str, str]) -> Answer:
 
 
 def names(upstream: str) -> dict[str, str]:
-    """Return what stands for an image's parts in paths."""
+    """Return the values of the placeholders in paths."""
     found = ask(upstream, "GET", f"/v2/{REPOSITORY}/manifests/v1", {"Accept": MANIFEST})
     value = json.loads(found.body)
     layer = max(value["layers"], key=lambda item: item["size"])
@@ -104,7 +104,7 @@ SAME = (
     ("GET", "/v2/absent/app/manifests/v1", ""),
     ("GET", "/v2/absent/app/blobs/CONFIG", ""),
 )
-OTHER = (  # with the status of docker-registry, and of a mirror that has the blob
+OTHER = (  # with docker-registry's status, and the status of a mirror that has the blob
     ("GET", "/v2", "", 301, 200),
     ("GET", "/v2/_catalog", "", 200, 404),
     ("GET", "manifests/.bad", "", 404, 404),

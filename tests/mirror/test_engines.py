@@ -1,4 +1,4 @@
-"""Engines pull through ``dib mirror`` from docker-registry, the second image by a delta; nothing differs for them."""
+"""Engines pull through ``dib mirror`` from docker-registry, the second image by a delta; engines see no difference."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def test_engines_that_name_the_mirror(kind: engines.Kind, mirror: Running, files
             options = ("--tls-verify=false",) if kind == "podman" else ()
             engine.run(engine.dib_name, "pull", *options, name)
             told = json.loads(engine.run(engine.dib_name, "image", "inspect", name))[0]
-            if kind != "containerd":  # which names images by their manifests
+            if kind != "containerd":  # containerd's image IDs are digests of manifests
                 assert told["Id"].removeprefix("sha256:") == image_id(files, number).removeprefix("sha256:")
     require_delta(mirror)
 
 
 @pytest.fixture
 def hosts(mirror: Running, upstream: str, tmp_path: Path) -> Path:
-    """A folder with a hosts.toml, by which containerd asks the mirror for what is upstream."""
+    """Return a folder with a hosts.toml that makes containerd pull from upstream through the mirror."""
     folder = tmp_path / "hosts" / upstream
     folder.mkdir(parents=True)
     own = f"http://127.0.0.1:{mirror.client.port}"

@@ -1,4 +1,4 @@
-"""Pulls in the middle of which something goes wrong: the right image comes, or what a plain pull would say."""
+"""Pulls with a fault in the middle: the client gets the right image, or the error of a plain pull."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.mirror.conftest import Answer, Client
 from tests.sources.conftest import REPOSITORY, signer
 from tests.sources.server import Registry, Request, digest
 
-RUNS = int(os.environ.get("DIB_FAULTS", "30"))  # .ci/long takes 200
+RUNS = int(os.environ.get("DIB_FAULTS", "30"))  # .ci/long runs 200
 UPSTREAM = ("status 500", "status 429", "stall", "cut", "lie", "late")
 BUNDLE = ("deleted", "damaged", "cut bundle", "another bundle", "slow bundle")
 OWN = ("kill", "flip", "truncate", "full disk", "unsigned", "nothing")
@@ -33,9 +33,9 @@ WITH_ERRORS = frozenset(("status 500", "status 429", "stall", "cut", "lie"))
 def process(
     registry: Registry, cache: Path, largest: int | None = None, signers: Path | None = None
 ) -> Iterator[tuple[subprocess.Popen[str], Client]]:
-    """Run a mirror as operators do.
+    """Run a mirror in its own process, as operators do.
 
-    ``largest``: bytes after which there is no space for a file. ``signers``: who has to have signed a bundle.
+    ``largest``: maximum bytes of a file; behind them, the disk is full. ``signers``: the required signers of a bundle.
     """
     arguments = ("--upstream", f"site={registry.host}", "--listen", "127.0.0.1:0", "--cache", str(cache))
     command = (sys.executable, "-m", "dibundle", "mirror", *arguments, "--prefer", "bytes", "--make-timeout", "2")
@@ -55,7 +55,7 @@ def process(
 
 
 def fault_of_upstream(fault: str, chance: random.Random) -> Callable[[Request], bool]:
-    """Return what goes wrong with one of the blobs that upstream sends, the first time or always."""
+    """Return a hook with a fault in blobs that upstream sends: once, or always."""
     left = [chance.choice((1, 1000))]
     after = chance.randrange(1, 90_000)
 
@@ -83,7 +83,7 @@ def fault_of_upstream(fault: str, chance: random.Random) -> Callable[[Request], 
 
 
 def fault_of_bundle(fault: str, registry: Registry, chance: random.Random) -> Callable[[Request], bool]:
-    """Return what goes wrong with every bundle."""
+    """Return a hook with a fault in every bundle."""
     names = {item["digest"]: item for tag in ("v1-v2", "v2-v3") for item in bundles(registry, tag)}
 
     def hook(request: Request) -> bool:
@@ -112,7 +112,7 @@ def bundles(registry: Registry, tag: str) -> list[dict[str, str]]:
 
 
 def pull(client: Client, tag: str) -> list[Answer] | None:
-    """Pull an image as an engine does; None where the mirror went away."""
+    """Pull an image as an engine does; return None if the mirror ends meanwhile."""
     with suppress(OSError):
         manifest = client.manifest(tag)
         if manifest.status != 200:
@@ -123,7 +123,7 @@ def pull(client: Client, tag: str) -> list[Answer] | None:
 
 
 def judge(answers: list[Answer], fault: str) -> bool:
-    """Check that everything that came whole is right; return whether all of the image came."""
+    """Check that every complete answer is right; return whether the whole image came."""
     for answer in answers:
         is_blob = answer.status == 200 and answer.is_whole
         if is_blob and "Docker-Content-Digest" in answer.headers:
@@ -144,7 +144,7 @@ def test_faults(stocked: Registry, tmp_path: Path) -> None:
         fault = chance.choice((*UPSTREAM, *BUNDLE, *OWN))
         is_plain = (
             fault in UPSTREAM
-        )  # nothing is here, so all layers are fetched; else what one has left the next one finds
+        )  # the cache is empty, so all layers are fetched; otherwise, a run finds the content of earlier runs
         cache = tmp_path / (f"plain-{run}" if is_plain else f"cache-{run // 10}")
         stocked.hook = lambda request: False
         with process(stocked, cache) as (started, client):
@@ -177,7 +177,7 @@ def test_faults(stocked: Registry, tmp_path: Path) -> None:
         else:
             verdicts[fault, "right" if judge(answers, fault) else "as a plain pull ends"] += 1
         stocked.hook = lambda request: False
-        with process(stocked, cache) as (_, client):  # and whatever is left in the cache is right
+        with process(stocked, cache) as (_, client):  # and all content that is left in the cache is right
             for tag in ("v1", "v2", "v3"):
                 assert judge(pull(client, tag) or [], "nothing")
     print(*(f"{fault}: {verdict} {count}" for (fault, verdict), count in sorted(verdicts.items())), sep="\n")

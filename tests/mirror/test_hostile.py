@@ -1,4 +1,4 @@
-"""Clients and registries that mean harm: nobody else's pulls end, wait for long or differ, and nothing grows."""
+"""Hostile clients and registries: pulls of other clients do not fail, wait or change, and no resource grows."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Hook = Callable[[Request], object]
 
 @contextmanager
 def beside(options: MirrorOptions, access: Access, hook: Hook) -> Iterator[tuple[Running, Client]]:
-    """Run a mirror of the stocked registry and of another one; yield it, and a client of the other one."""
+    """Run a mirror of the stocked registry and of another; yield the mirror, and a client for the other registry."""
     with ExitStack() as stack:
         other = stack.enter_context(serve())
         other.hook = hook
@@ -58,7 +58,7 @@ def beside(options: MirrorOptions, access: Access, hook: Hook) -> Iterator[tuple
 
 
 def raw(port: int, data: bytes, seconds: float = 5.0) -> bytes:
-    """Send bytes, and return what comes until the mirror hangs up or says no more."""
+    """Send bytes; return the answer up to the end of the connection, or up to a pause."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(data)
         connection.settimeout(seconds)
@@ -72,7 +72,7 @@ def raw(port: int, data: bytes, seconds: float = 5.0) -> bytes:
 
 
 def leave(port: int, path: str, after: float = 0.0) -> None:
-    """Ask for something, and hang up."""
+    """Send a request, and close the connection."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         time.sleep(after)
@@ -94,13 +94,13 @@ def eventually(is_so: Callable[[], object], seconds: float = 10.0) -> bool:
 
 
 def write(request: Request, head: bytes, body: bytes = b"") -> bool:
-    """Answer with these very bytes, and hang up."""
+    """Answer with exactly these bytes, and close the connection."""
     request.wfile.write(head + b"\r\n\r\n" + body)
     request.close_connection = True
     return True
 
 
-# ---- what hangs
+# ---- requests that hang
 
 
 def test_headers_that_cannot_be_sent_are_refused(mirror: Running, stocked: Registry) -> None:
@@ -177,7 +177,7 @@ def test_who_only_waits_makes_way(
 
 
 def unread(port: int, path: str, stack: ExitStack) -> socket.socket:
-    """Ask for something and read nothing, over a connection that takes little before that is noticed."""
+    """Send a request and read nothing, over a connection with small buffers."""
     connection = stack.enter_context(socket.socket())
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
@@ -190,19 +190,22 @@ def unread(port: int, path: str, stack: ExitStack) -> socket.socket:
 def test_who_reads_nothing_goes(
     most: int, options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a while, and for new clients: the connection ends, and is not only forgotten."""
+    """The mirror closes connections of clients that do not read.
+
+    It closes them after a while, or earlier for new clients. The sockets are closed, not only removed from the list.
+    """
     monkeypatch.setattr(door, "_MOST_CLIENTS", most)
     monkeypatch.setattr(door, "WAITING", 60.0 if most == 4 else 0.5)
-    monkeypatch.setattr(server, "_LARGE", 8 << 20)  # as many small ones would be: what the system takes of one differs
+    monkeypatch.setattr(server, "_LARGE", 8 << 20)  # stands for many small answers
     document = b"[" + b" " * 4_000_000 + b"]"
     with beside(options, access, lambda request: request.answer(200, document)) as (mirror, evil), ExitStack() as stack:
         before = files_open()
         for _ in range(12):
             unread(evil.port, "/v2/evil/x/tags/list", stack)
-            time.sleep(0.1)  # or it is sent away before anything is written
+            time.sleep(0.1)  # otherwise the mirror refuses the client before an answer is written
 
         def files_of_mirror() -> int:
-            mirror.mirror._upstreams.close()  # its connections that wait for the next request
+            mirror.mirror._upstreams.close()  # idle connections to upstreams
             return files_open() - before - 12
 
         assert eventually(lambda: files_of_mirror() <= (most if most < 12 else 0))
@@ -267,13 +270,13 @@ def test_patience_after_sigterm_is_not_had_twice(
         assert time.monotonic() - begun < 3.5
 
 
-# ---- what one upstream, or one client, does to others
+# ---- effects of an upstream, or a client, on others
 
 
 def test_what_one_upstream_has_sent_another_does_not_open(
     options: MirrorOptions, access: Access, stocked: Registry
 ) -> None:
-    """Whatever it says to HEAD."""
+    """The content of one upstream is not served for another upstream, whatever the other upstream answers to HEAD."""
     protected(stocked, "Bearer good")
     with beside(options, access, lambda request: request.command == "HEAD" and request.answer(200)) as (mirror, evil):
         Client(mirror.client.port, headers={"Authorization": "Bearer good"}).pull("v1")
@@ -288,7 +291,10 @@ def test_what_one_upstream_has_sent_another_does_not_open(
 def test_what_one_upstream_has_sent_is_no_base_for_another(
     options: MirrorOptions, access: Access, stocked: Registry, files: Files, dib: Program
 ) -> None:
-    """A bundle would give away what it builds on."""
+    """The content of one upstream is not a base for another upstream's bundles.
+
+    Such a bundle would disclose content of its base.
+    """
     with serve() as other:
         put_image(other, files.archive(2), "v2")
         assert dib("push", files.bundle(1, 2), f"docker://{other.host}/{REPOSITORY}:v1-v2").code == 0
@@ -321,7 +327,10 @@ def test_downloads_are_those_of_their_upstream(options: MirrorOptions, access: A
 
 
 def test_makings_are_those_of_their_repository(options: MirrorOptions, access: Access, stocked: Registry) -> None:
-    """A manifest that names a layer of others, and a config that never comes, delays nobody."""
+    """Rebuilds belong to their repository.
+
+    A manifest that names another repository's layer, and a config that never comes, do not delay other clients.
+    """
     body = json.loads(stocked.manifests[REPOSITORY, "v1"][1])
     body["config"]["digest"] = digest(b"never")
     stop = threading.Event()
@@ -370,7 +379,10 @@ def test_redirects_lead_to_no_address_of_the_link(
 
 
 def test_realms_lead_to_no_address_of_the_link(options: MirrorOptions, access: Access, stocked: Registry) -> None:
-    """Of a mirror that logs in itself; else the client gets the challenge."""
+    """Realms do not lead to a link-local address.
+
+    This concerns mirrors that log in themselves. Without a login of the mirror, the client gets the challenge.
+    """
     challenge = {"WWW-Authenticate": 'Bearer realm="http://169.254.169.254/token",service="x"'}
     for is_private in (True, False):
         own = with_options(options, is_private=is_private)
@@ -401,7 +413,7 @@ def test_who_pushes_to_one_repository_keeps_no_other_waiting(
         begun = time.monotonic()
         mirror.client.pull("v1")
         name = layers(stocked, "v1")[0]
-        assert mirror.client.ask(f"/v2/site/evil/x/blobs/{name}").status == 200  # which waits no longer than SOON
+        assert mirror.client.ask(f"/v2/site/evil/x/blobs/{name}").status == 200  # waits SOON at most
         assert time.monotonic() - begun < 5
     finally:
         go.set()
@@ -426,7 +438,7 @@ def test_hashing_the_blobs_of_one_upstream_keeps_no_other_waiting(
         for name in names:
             assert evil.blob(name).status == 200
         mirror.client.blob(own)
-        mirror.mirror.cache._checked.clear()  # as after a restart
+        mirror.mirror.cache._checked.clear()  # the state after a restart
         monkeypatch.setattr(Cache, "_check", slow)
         try:
             for name in [*names][:15] * 3:
@@ -449,7 +461,7 @@ def test_large_blobs_are_not_hashed_as_documents(tmp_path: Path, monkeypatch: py
     cache.close()
 
 
-# ---- what grows
+# ---- resources that grow
 
 
 def test_metrics_have_names_of_their_own(mirror: Running) -> None:
@@ -542,7 +554,7 @@ def test_large_documents_that_nobody_takes_are_few(
 
 @pytest.mark.parametrize("part", ["blobs/" + digest(b"x"), "blobs/sha512:" + "0" * 128, "manifests/v1", "tags/list"])
 def test_errors_are_small(part: str, options: MirrorOptions, access: Access, stocked: Registry) -> None:
-    """Each of a thousand clients may leave one unread."""
+    """Errors are small, as each of a thousand clients may leave an error unread."""
     with beside(options, access, lambda request: request.answer(404, b"e" * (4 << 20))) as (mirror, evil):
         answer = evil.get(part)
         assert (answer.status, len(answer.body)) == (404, 64 << 10)
@@ -553,7 +565,7 @@ def test_errors_are_small(part: str, options: MirrorOptions, access: Access, sto
 def test_what_is_said_of_blobs_is_a_document(
     kind: str, options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever status it has."""
+    """An upstream's answer about a blob counts as a document, whatever its status."""
     monkeypatch.setattr(server, "_MOST_LARGE", 0)
     name = f"{kind}:{hashlib.new(kind, b'x').hexdigest()}"
     with beside(options, access, lambda request: request.answer(300, b"e" * (4 << 20))) as (_, evil):
@@ -561,7 +573,7 @@ def test_what_is_said_of_blobs_is_a_document(
 
 
 def test_grants_are_of_one_size(mirror: Running, stocked: Registry) -> None:
-    """Whatever credentials a client makes up."""
+    """Grants have a constant size, whatever credentials a client sends."""
     for number in range(3):
         long = Client(mirror.client.port, headers={"Authorization": "Basic " + "x" * (7000 + number)})
         assert long.blob(layers(stocked, "v1")[0]).status == 200
@@ -642,7 +654,7 @@ def test_a_download_that_nobody_waits_for_ends(options: MirrorOptions, access: A
         assert not list((options.cache / "tmp").iterdir())
 
 
-# ---- bundles that are no use
+# ---- useless bundles
 
 
 def test_few_bundles_are_applied_in_vain(
@@ -674,7 +686,7 @@ def test_a_making_ends_in_time(
         assert layers(stocked, "v2")[1] in fetched(stocked)
 
 
-# ---- answers that are none
+# ---- invalid answers
 
 
 def both_lengths(request: Request) -> bool:
@@ -699,7 +711,10 @@ def test_a_part_that_is_too_short_is_cut_off(options: MirrorOptions, access: Acc
 def test_a_rest_that_is_not_that_of_the_blob_is_cut_off(
     end: bytes, mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the disk is full the rest of a blob comes straight from upstream."""
+    """A rest that does not belong to the blob is cut off.
+
+    If the disk is full, the rest of a blob comes directly from upstream.
+    """
     name = layers(stocked, "v1")[0]
     data = stocked.blobs[REPOSITORY, name]
     write_well = NewBlob.write
@@ -794,7 +809,7 @@ def test_what_is_no_file_in_the_place_of_one(
 
 
 def test_bundles_count_as_they_take_space(mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They wait in temporary files for a turn at being applied."""
+    """Bundles count towards the cache's size as they are written: they wait in temporary files for their turn."""
     cache, sizes = mirror.mirror.cache, []
     name = bundle(stocked, "v1-v2")
 
@@ -830,7 +845,7 @@ def test_bundles_for_which_there_is_no_space_are_given_up(
 
 
 def test_bundles_are_checked_in_pieces(dib: Program, tmp_path: Path) -> None:
-    """Whatever their frames have."""
+    """Bundles are checked in pieces, whatever the size of their frames."""
     for name, content in (("a", b"old"), ("b", random.Random(1).randbytes(12 << 20))):
         image = TestImage([build_layer([file("x", content)])], ["e.com/a:1"])
         (tmp_path / name).write_bytes(docker_save([image], "oci", None))
@@ -849,7 +864,7 @@ def test_bundles_are_checked_in_pieces(dib: Program, tmp_path: Path) -> None:
 
 
 def test_threads_share_memory() -> None:
-    """Each of many would keep what it once needed."""
+    """Threads share memory: otherwise, each of many threads would keep the memory that it once needed."""
     program = """
 import ctypes, threading
 from dibundle.codecs.native.library import share_memory
@@ -916,7 +931,10 @@ def test_a_wrong_blob_that_is_not_kept_is_cut_off_before_its_end(
 
 
 def test_what_a_client_may_not_read_is_no_base_for_it(mirror: Running, stocked: Registry) -> None:
-    """Whoever pushes a bundle could find out by what it makes what the base has."""
+    """A blob that a client may not read is not a base for that client.
+
+    Otherwise, a client that pushes a bundle could find out the base's content from the result.
+    """
     friend = Client(mirror.client.port, headers={"Authorization": "Bearer good"})
     friend.pull("v1")
     base = layers(stocked, "v1")[0]
@@ -933,7 +951,10 @@ def test_what_a_client_may_not_read_is_no_base_for_it(mirror: Running, stocked: 
 
 
 def test_many_requests_at_once_are_none(mirror: Running) -> None:
-    """Their headers would wait in memory for the first answer to be read."""
+    """The mirror closes connections with many requests at once.
+
+    The headers of these requests would wait in memory until the first answer is read.
+    """
     request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + b"X: " + b"a" * 8000 + b"\r\n\r\n"
     with socket.create_connection(("127.0.0.1", mirror.client.port)) as client:
         client.settimeout(10)
@@ -948,7 +969,7 @@ def test_many_requests_at_once_are_none(mirror: Running) -> None:
 
 
 def test_headers_are_small_and_of_ascii(mirror: Running) -> None:
-    """Else Python would keep four bytes for each of their characters."""
+    """Headers must be small and of ASCII: otherwise, Python would use four bytes for each character of a header."""
     for count, value, status in (
         (2, b"a" * 7000, b" 200 "),
         (3, b"a" * 7000, b" 400 "),
@@ -980,7 +1001,10 @@ def test_requests_behind_one_that_waits_are_not_parsed(
 def test_connections_that_do_not_greet_are_few(
     options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They make way for new ones, and those that end are forgotten at once."""
+    """Few connections may stay without a TLS handshake.
+
+    New connections replace the oldest, and ended connections are removed at once.
+    """
     monkeypatch.setattr(door, "_AT_ONCE", 5)
     tls = ssl.create_default_context(cafile=certificate[0])
     with mirroring(with_options(options, certificate=certificate), access) as mirror, ExitStack() as stack:
@@ -1000,7 +1024,7 @@ def test_connections_that_do_not_greet_are_few(
         held = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(8)]
         assert is_served()
         assert eventually(lambda: sum(map(is_open, held)) <= 5)
-        assert sum(map(is_open, held[-4:])) == 4  # the latest
+        assert sum(map(is_open, held[-4:])) == 4  # the latest stay open
 
 
 @pytest.fixture
@@ -1031,7 +1055,7 @@ def test_bodies_of_requests_are_not_decompressed(mirror: Running) -> None:
     with closing(connection):
         connection.request("GET", "/healthz", body=bomb, headers={"Content-Encoding": "gzip"})
         assert connection.getresponse().read() == b"ok\n"
-        with suppress(ConnectionResetError):  # the mirror hangs up
+        with suppress(ConnectionResetError):  # the mirror closes the connection
             assert connection.sock is None or connection.sock.recv(1) == b""
 
 
@@ -1062,7 +1086,7 @@ def test_images_that_are_noted_are_few(tmp_path: Path, monkeypatch: pytest.Monke
     cache = Cache(tmp_path / "c", 1 << 20)
     for number in range(100):
         cache.note_image(("a", cache.put("a", b"%d" % number)))
-        cache.note_image(("a", bytes([number]) * 32))  # which is not here
+        cache.note_image(("a", bytes([number]) * 32))  # is not in the cache
     assert len(list((tmp_path / "c" / "images" / "a").iterdir())) <= 21
     cache.close()
 
@@ -1128,7 +1152,7 @@ def test_each_value_of_a_header_is_looked_at(mirror: Running) -> None:
     ("text", "is_local"), [("127.0.0.1:5055", True), ("[::1]:5055", True), ("[::]:5055", False), ("[::2]:1", False)]
 )
 def test_loopback_by_ipv6_is_known(text: str, is_local: bool) -> None:
-    """Or a private mirror would not look at the names by which it is asked."""
+    """A loopback address is known by IPv6, too: otherwise, a private mirror would not check the Host of requests."""
     assert parse_listen(text).is_local == is_local
     assert parse_listen(text).address == text
 

@@ -1,4 +1,4 @@
-"""Pulls through ``dib mirror``: the same bytes as without it, of which upstream sends few; whatever goes wrong."""
+"""Pulls through ``dib mirror``: the same bytes as without a mirror, few of them from upstream; also with faults."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def fetched(registry: Registry) -> set[str]:
 
 
 def kept(options: MirrorOptions, registry: Registry, name: str) -> Path:
-    """Return where the cache has a blob."""
+    """Return the path of a blob in the cache."""
     return options.cache / "blobs" / registry.host / name[7:]
 
 
@@ -73,11 +73,11 @@ def test_where_layers_are_as_fast_they_are_fetched(options: MirrorOptions, acces
         mirror.client.pull("v2")
         assert layers(stocked, "v2")[1] in fetched(stocked)
         assert mirror.last()["reason"] == "fetching the layers is faster"
-        assert not stocked.log("GET", "/referrers/")  # nor is anything asked that does not matter
+        assert not stocked.log("GET", "/referrers/")  # no unneeded request is sent
 
 
 def broken(registry: Registry, fault: str) -> None:
-    """Have something be wrong with the bundle from v1 to v2."""
+    """Install a hook with a fault in the bundle from v1 to v2."""
     name = bundle(registry, "v1-v2")
     data = registry.blobs[REPOSITORY, name]
 
@@ -95,7 +95,7 @@ def broken(registry: Registry, fault: str) -> None:
         if fault == "another":
             other = registry.blobs[REPOSITORY, bundle(registry, "v3-v4")]
             return request.answer(200, (other + bytes(len(data)))[: len(data)])
-        time.sleep(4)  # slower than a layer may take
+        time.sleep(4)  # slower than the limit for a layer
         return request.answer(200, data)
 
     registry.hook = hook
@@ -137,7 +137,7 @@ def test_with_signers_a_bundle_has_to_be_signed(
 
 
 def push_other_blobs(registry: Registry, files: Files, dib: Program, folder: Path) -> None:
-    """Push two images, and a bundle that makes the second with raw layers: not as the registry has them."""
+    """Push two images, and a bundle that rebuilds the second with raw layers, unlike the registry's layers."""
     for number in (1, 2):
         put_image(registry, files.archive(number), f"v{number}")
     made = folder / "b.dib"
@@ -179,7 +179,7 @@ def plain(registry: Registry, part: str, method: str = "GET", **headers: str) ->
 def test_answers_are_those_of_the_registry(mirror: Running, stocked: Registry) -> None:
     manifest, config = stocked.manifests[REPOSITORY, "v1"][1], None
     config = json.loads(manifest)["config"]["digest"]
-    for _ in range(2):  # from upstream, and from the cache
+    for _ in range(2):  # first from upstream, then from the cache
         for part in (
             "manifests/v1",
             f"manifests/{digest(manifest)}",
@@ -206,7 +206,7 @@ def test_answers_are_those_of_the_registry(mirror: Running, stocked: Registry) -
 def test_ranges(mirror: Running, stocked: Registry) -> None:
     name = layers(stocked, "v1")[0]
     data = stocked.blobs[REPOSITORY, name]
-    for _ in range(2):  # passed on, then of the cache
+    for _ in range(2):  # first from upstream, then from the cache
         part = mirror.client.blob(name, Range="bytes=100-")
         assert (part.status, part.body) == (206, data[100:])
         assert part.headers["Content-Range"] == f"bytes 100-{len(data) - 1}/{len(data)}"
@@ -255,7 +255,7 @@ def test_all_accept_headers_are_passed_on(mirror: Running, stocked: Registry) ->
 
 
 def test_a_greeting_of_tls_is_answered_in_http(mirror: Running) -> None:
-    """So docker tries again without TLS."""
+    """A TLS greeting is answered in HTTP, so that docker tries again without TLS."""
     with socket.create_connection(("127.0.0.1", mirror.client.port)) as connection:
         connection.sendall(bytes.fromhex("1603010200010001fc0303") + bytes(500))
         assert connection.recv(100).startswith(b"HTTP/1.")
@@ -336,7 +336,7 @@ def test_a_private_mirror_uses_its_own_logins(
         assert mirror.last()["way"] == "delta"
 
 
-# ---- the cache, and what comes from upstream
+# ---- the cache, and content from upstream
 
 
 def test_many_clients_cause_one_fetch_and_one_make(mirror: Running, stocked: Registry) -> None:
@@ -410,7 +410,7 @@ def test_without_space_blobs_are_served_and_not_kept(mirror: Running, stocked: R
 def test_a_restart_keeps_what_is_whole(options: MirrorOptions, access: Access, stocked: Registry) -> None:
     with mirroring(options, access) as mirror:
         mirror.client.pull("v1")
-    (options.cache / "tmp" / "1").write_bytes(b"half a blob")  # of one that was killed
+    (options.cache / "tmp" / "1").write_bytes(b"half a blob")  # a temporary file of a killed mirror
     stocked.asked.clear()
     with mirroring(options, access) as mirror:
         mirror.client.pull("v2")

@@ -1,4 +1,4 @@
-"""A mirror of a registry with TLS and a password: who does not have it gets nothing that others have pulled."""
+"""A mirror of a registry with TLS and a password: clients without the password get nothing that others have pulled."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Private(NamedTuple):
 
 @pytest.fixture(scope="module")
 def upstream(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Private]:
-    """A docker-registry with v1, v2 and the bundle between them, by the name of this machine: addresses have no TLS."""
+    """A docker-registry with v1, v2 and the bundle between them, under this machine's name, as TLS needs a name."""
     needs.programs("skopeo", "openssl", "docker-registry")
     name = socket.gethostname()
     with contextlib.suppress(OSError):

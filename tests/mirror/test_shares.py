@@ -1,4 +1,4 @@
-"""Nobody takes more than a share: memory, files, the cache; and nothing of an upstream runs in a browser."""
+"""Fair shares: no client takes all memory, files or cache; and no content of an upstream runs in a browser."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tests.sources.server import Registry, Request, digest, serve
 
 
 class LargeError(Exception):
-    """What a failed request may hold."""
+    """An error that holds memory, as a failed request does."""
 
     made: ClassVar[list[weakref.ref[LargeError]]] = []
 
@@ -49,7 +49,10 @@ class LargeError(Exception):
 
 
 def test_an_error_is_freed_when_it_is_handled() -> None:
-    """With all that its frames hold: without this, hundreds of bodies waited for the collection of garbage."""
+    """An error, with all that its frames hold, is freed when it is handled.
+
+    Otherwise, hundreds of bodies waited for the garbage collector.
+    """
 
     def fail() -> None:
         raise LargeError
@@ -93,7 +96,7 @@ def test_an_endless_head_ends(options: MirrorOptions, access: Access, stocked: R
 
 
 def test_redirects_leave_no_connections(options: MirrorOptions, access: Access, stocked: Registry) -> None:
-    """Each of them may lead to another port: there are as many connections as after one."""
+    """Redirects leave no open connections, although each redirect may lead to another port."""
     content = os.urandom(1000)
     with ExitStack() as stack:
         hops = [stack.enter_context(serve()) for _ in range(4)]
@@ -107,7 +110,7 @@ def test_redirects_leave_no_connections(options: MirrorOptions, access: Access, 
         mirror, evil = stack.enter_context(beside(options, access, lead))
         assert evil.blob(digest(content)).body == content
         idle = mirror.mirror._upstreams._idle
-        assert eventually(lambda: idle)  # it comes back only after the answer has been sent
+        assert eventually(lambda: idle)  # the connection becomes idle only after the answer was sent
         pools = [len(transport._pool.pools) for _, transport in idle]
         assert max(pools) <= 2
 
@@ -128,7 +131,7 @@ def test_one_thread_watches_all_connections() -> None:
 
 
 def test_work_that_waits_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also that of clients that have left."""
+    """Waiting work is limited, including the work of clients that have left."""
     monkeypatch.setattr(upstream, "MOST_WAITING", 3)
     go = threading.Event()
 
@@ -216,7 +219,7 @@ def test_a_manifest_that_calls_itself_a_page_is_none(mirror: Running, stocked: R
     [
         *(("Sec-Fetch-Site", site) for site in ("cross-site", "same-site", "same-origin")),
         ("Origin", "null"),
-        ("Accept-Language", "en"),  # with another User-Agent, which pages of some browsers may choose
+        ("Accept-Language", "en"),  # a page may set another User-Agent in some browsers
         ("User-Agent", "Mozilla/5.0 (a browser says no more to another machine over plain HTTP)"),
     ],
 )
@@ -234,7 +237,7 @@ def test_a_hashed_blob_waits_for_no_hash(mirror: Running, stocked: Registry, mon
 
 @pytest.mark.parametrize("claimed", [0, 1 << 49])
 def test_a_base_has_the_sizes_that_its_manifest_claims(claimed: int, tmp_path: Path) -> None:
-    """They limit what a bundle may write to the disk."""
+    """A base has the sizes that its manifest claims: the sizes limit the bytes that a bundle may write to the disk."""
     place = UpstreamPlace("site.example", "a/b", "space")
     cache = Cache(tmp_path / "cache", 1 << 20)
 
@@ -326,7 +329,7 @@ def test_a_cache_is_not_where_others_may_change_it(tmp_path: Path) -> None:
 
 
 def stalling(body: bytes, go: threading.Event) -> Hook:
-    """Return a hook that sends a head and the first byte of a blob, and the rest only at the end."""
+    """Return a hook that sends headers and the first byte of a blob, and the rest only at the end."""
 
     def hook(request: Request) -> object:
         request.send_response(206 if "Range" in request.headers else 200)
@@ -344,7 +347,10 @@ def stalling(body: bytes, go: threading.Event) -> Hook:
 def test_clients_that_leave_keep_no_blob_of_others_waiting(
     options: MirrorOptions, access: Access, stocked: Registry
 ) -> None:
-    """Each of them left a thread that waited for upstream, of those that read cached blobs too."""
+    """A client that leaves does not keep a blob of another client waiting.
+
+    Each of these clients left a thread that waited for upstream; the same threads read cached blobs.
+    """
     body, go = os.urandom(1000), threading.Event()
     with beside(options, access, stalling(body, go)) as (mirror, evil):
         name = layers(stocked, "v1")[0]
@@ -387,7 +393,7 @@ def test_a_request_that_cannot_be_parsed_is_answered_as_data(mirror: Running) ->
 
 
 def test_a_client_that_takes_bytes_is_not_stuck(options: MirrorOptions, access: Access, stocked: Registry) -> None:
-    """However few: what it has not taken yet shrinks from one look to the next."""
+    """A client that takes bytes, however few, is not stuck: its unsent bytes decrease from one check to the next."""
     client = door.Client.__new__(door.Client)
     ours, theirs = socket.socketpair()
     client._line = Line(ours)
@@ -404,7 +410,7 @@ def test_a_client_that_takes_bytes_is_not_stuck(options: MirrorOptions, access: 
 
 
 class Line:
-    """Stands in for a transport."""
+    """A stand-in for a transport."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection, self.left = connection, 1000

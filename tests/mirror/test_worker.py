@@ -1,4 +1,4 @@
-"""Processes that rebuild layers: they end with their time, their space and their mirror."""
+"""Processes that rebuild layers: they end when their time or space is used up, and with their mirror."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def children() -> list[str]:
 
 
 def ended(job: Job, left: Callable[[], float], taken: Callable[[int], object] = lambda size: None) -> float:
-    """Run a job to its end, after which its process is gone; return the seconds that it took."""
+    """Run a job to its end; assert that its process has ended; return the seconds that the job took."""
     begun, before = time.monotonic(), children()
     try:
         for layer in worker.run(job, left, taken):
@@ -46,7 +46,7 @@ def ended(job: Job, left: Callable[[], float], taken: Callable[[int], object] = 
 
 
 class OverError(Exception):
-    """There is no time left."""
+    """Error: there is no time left."""
 
 
 def test_a_process_ends_with_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +119,7 @@ def test_a_process_has_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_one_registry_does_not_have_all_turns(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its two images take their time; an image of another registry does not wait for them."""
+    """A registry does not get all turns: an image does not wait for two slow images of another registry."""
     run = worker.run
 
     def slow(job: Job, left: Callable[[], float], taken: Callable[[int], object]) -> object:

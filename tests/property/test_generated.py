@@ -1,4 +1,4 @@
-"""The golden property on images that hypothesis makes up: odd names, odd headers, layers cut and mixed."""
+"""The golden property on images that hypothesis generates: odd names, odd headers, truncated and mixed layers."""
 
 import io
 import tarfile
@@ -52,7 +52,7 @@ def layer(entries: list[dict], form: int, tail: bytes) -> bytes:
             try:
                 tar.addfile(entry, io.BytesIO(item["data"]) if entry.isreg() else None)
             except (ValueError, UnicodeError):
-                continue  # what this dialect cannot express
+                continue  # this tar format cannot express the entry
     return out.getvalue() + tail
 
 
@@ -96,4 +96,4 @@ def test_an_archive_and_its_mutation(base: TestImage, changes: list[tuple[int, i
         try:
             check(Path(folder), [archive], bytes(mutated))
         except ArchiveError:
-            return  # no image archive any more
+            return  # the mutated file is not an image archive

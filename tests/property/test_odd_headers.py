@@ -17,7 +17,7 @@ CONTENTS = (b"", b"x", b"word " * 40, noise(1, 512), noise(2, 3000), bytes(700))
 
 
 def number(chance: random.Random, width: int, value: int) -> bytes:
-    """Return a field as one of many programs may write it."""
+    """Return a number field in one of many programs' forms."""
     octal = b"%o" % value
     fields = (
         octal.rjust(width - 1, b"0") + b"\0",
@@ -32,7 +32,7 @@ def number(chance: random.Random, width: int, value: int) -> bytes:
 
 
 def record(chance: random.Random, name: bytes, kind: bytes, content: bytes) -> bytes:
-    """Return a header with its content; the padding may be anything."""
+    """Return a header with its content; the padding may have any bytes."""
     head = bytearray(512)
     head[0:100] = name[:100].ljust(100, b"\0")
     head[100:108] = number(chance, 8, chance.choice((0o644, 0o755, 0)))
@@ -50,7 +50,7 @@ def record(chance: random.Random, name: bytes, kind: bytes, content: bytes) -> b
 
 
 def entry(chance: random.Random, name: bytes) -> bytes:
-    """Return an entry, maybe behind extension headers."""
+    """Return an entry, sometimes behind extension headers."""
     ahead = b""
     if chance.random() < 0.4:
         long_name = chance.choice((b"n" * 150, b"n" * 149, b"m/" * 80)) + chance.choice((b"", b"\0", b"\0\0"))
@@ -61,13 +61,13 @@ def entry(chance: random.Random, name: bytes) -> bytes:
 
 
 def layers(chance: random.Random) -> tuple[list[bytes], list[bytes]]:
-    """Return the layers of an image and of one that has much in common with it."""
+    """Return the layers of an image, and of a similar image."""
     seed, count = chance.randrange(1 << 30), chance.randrange(6)
     sides = []
     for _ in range(2):
         made = []
         for place in range(count):
-            same = chance.random() < 0.5  # the very entry of both sides, else one like it
+            same = chance.random() < 0.5  # the same entry on both sides, or a similar one
             own = random.Random(seed + place) if same else chance
             made.append(entry(own, NAMES[place % len(NAMES)]))
         end = chance.choice((b"", bytes(1024), bytes(1024), b"junk"))

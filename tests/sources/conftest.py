@@ -1,4 +1,4 @@
-"""A registry in this process, and bundles and images that are in it."""
+"""A registry in this process, and the bundles and images in it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Files:
 
 
 def blobs(archive: Path) -> dict[str, bytes]:
-    """Return the blobs of an archive by name; the same ones make the same image, manifest and all."""
+    """Return the blobs of an archive by name; archives with equal blobs have the same image, including its manifest."""
     with tarfile.open(archive) as tar:
         files = [item for item in tar if item.isfile() and item.name.startswith("blobs/")]
         return {item.name: tar.extractfile(item).read() for item in files}  # type: ignore[union-attr]
@@ -66,7 +66,7 @@ def registry() -> Iterator[Registry]:
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> RegistrySettings:
-    """Settings without waiting, for the command line too."""
+    """Return settings without waits; also use these on the command line."""
     quick = partial(RegistrySettings, pause=0, timeout=2, sleep=lambda seconds: None)
     monkeypatch.setattr(session, "RegistrySettings", quick)
     return quick()
@@ -74,7 +74,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> RegistrySettings:
 
 @dataclass
 class Told:
-    """How a command ended."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -82,7 +82,7 @@ class Told:
 
 
 class Program:
-    """``dib`` in this process, so that its settings can be others; what it writes to stdout has to be text."""
+    """``dib`` in this process, so that tests can change its settings; its output must be text."""
 
     def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
         self._capfd = capfd
@@ -115,7 +115,7 @@ def put_image(registry: Registry, archive: Path, tag: str, repository: str = REP
 
 
 def signer(folder: Path) -> Path:
-    """Make a key, and return the file that allows it."""
+    """Make a key, and return a file of allowed signers for it."""
     needs.programs("ssh-keygen")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True)
     allowed = folder / "allowed"
@@ -125,7 +125,7 @@ def signer(folder: Path) -> Path:
 
 @pytest.fixture
 def stocked(registry: Registry, files: Files, dib: Program) -> Registry:
-    """The registry with v1 to v4 and all bundles pushed."""
+    """Return the registry, with v1 to v4 and all bundles pushed."""
     for number in range(1, 5):
         put_image(registry, files.archive(number), f"v{number}")
     for old, new in ((1, 2), (2, 3), (3, 4), (2, 4)):

@@ -1,4 +1,4 @@
-"""A small registry in this process, which lies and fails as a test has it.
+"""A small registry in this process, which lies and fails as a test requires.
 
 with serve() as registry:
     registry.hook = lambda request: request.fail(500) if request.path.endswith("/blobs/x") else False
@@ -22,7 +22,7 @@ _PATH = re.compile(r"/v2/(.+)/(manifests|blobs|referrers|tags)/(.*)")
 
 @dataclass
 class Registry:
-    """What is stored, what was asked, and what is to go wrong: ``hook`` answers a request itself by returning true."""
+    """Stored content, received requests, and faults: if ``hook`` returns true, it has answered the request itself."""
 
     host: str = ""
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Request(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def answer(
         self, status: int, body: bytes = b"", headers: dict[str, str] | None = None, *, length: int | None = None
@@ -73,7 +73,7 @@ class Request(BaseHTTPRequestHandler):
         return True
 
     def endless(self, piece: bytes, most: int = 1 << 30) -> bool:
-        """Send a body that does not end until the other side hangs up."""
+        """Send a body that does not end until the client closes the connection."""
         self.send_response(200)
         self.send_header("Connection", "close")
         self.end_headers()
@@ -94,7 +94,7 @@ class Request(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
 
     def _well(self) -> bool:
-        """Answer as a good registry does."""
+        """Answer as an honest registry does."""
         found = _PATH.fullmatch(urlsplit(self.path).path)
         if not found:
             return self.fail(404)
@@ -159,7 +159,7 @@ class Request(BaseHTTPRequestHandler):
                     "artifactType": value.get("artifactType"),
                     "annotations": value.get("annotations"),
                 }
-                if self.registry.bare_referrers:  # as go-containerregistry's
+                if self.registry.bare_referrers:  # as go-containerregistry's registry does
                     found[digest(body)] |= {"artifactType": value["config"]["mediaType"], "annotations": None}
         body = json.dumps({"schemaVersion": 2, "manifests": list(found.values())}).encode()
         return self.answer(200, body, {"Content-Type": "application/vnd.oci.image.index.v1+json"})
@@ -200,12 +200,12 @@ def digest(data: bytes) -> str:
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: clients that hang up are what many tests are about."""
+        """Log nothing: in many tests, clients close connections on purpose."""
 
 
 @contextlib.contextmanager
 def serve() -> Iterator[Registry]:
-    """Serve a registry of its own on the loopback interface."""
+    """Serve a new registry on the loopback interface."""
     registry = Registry()
     handler = type("Handler", (Request,), {"registry": registry})
     server = _Server(("127.0.0.1", 0), handler)

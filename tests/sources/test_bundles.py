@@ -1,4 +1,4 @@
-"""Heads of bundles and their signatures: what it takes to check them, however they come."""
+"""Heads of bundles and their signatures: the cost of checking them, in every kind of source."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ GOOD = b"good"
 
 
 def test_a_signature_that_trickles_takes_no_quadratic_time(files: Files):
-    """It took 15 s: every byte copied all that came before."""
+    """A signature that arrives byte by byte takes no quadratic time.
+
+    It took 15 s, as every byte copied all bytes before it.
+    """
     header = files.bundle(1, 2).read_bytes()[:64]
     area = encode_signature_area(bytes(MAX_SIGNATURE))
     given = []
@@ -54,7 +57,7 @@ def signed(bundle: bytes, signature: bytes) -> bytes:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The headers that ssh-keygen is asked about; it takes what begins as a good signature."""
+    """Return the headers that ssh-keygen would check; a stand-in accepts signatures that begin with ``GOOD``."""
     found: list[bytes] = []
 
     def check(self: Signers, header: bytes, signature: bytes) -> str:
@@ -75,7 +78,10 @@ def opened(archive: Path, bundles: list[bytes]) -> tuple[str, ...]:
 
 
 def test_a_header_that_is_trusted_is_not_asked_about_again(asked: list[bytes], tmp_path: Path):
-    """Copies with other bytes in their signatures took a round of ssh-keygen each: 3,000 of them 42 s."""
+    """A header that is trusted is not checked again.
+
+    Each copy with other bytes in its signature started ssh-keygen: 3,000 copies took 42 s.
+    """
     copies = [signed(bundle_of(1), GOOD + b" " * number) for number in range(30)]
     assert opened(tmp_path / "many.tar", [*copies, signed(bundle_of(1), b"anything")]) == ("somebody",)
     assert len(asked) == 1
@@ -85,7 +91,7 @@ def test_a_header_is_not_trusted_by_a_copy_that_is_refused(asked: list[bytes], t
     copies = [signed(bundle_of(1), b"bad %d" % number) for number in range(30)]
     with pytest.raises(SignatureError):
         opened(tmp_path / "many.tar", [*copies, signed(bundle_of(1), GOOD)])
-    assert len(asked) == 1  # the first that is refused ends it
+    assert len(asked) == 1  # the first refusal ends the search
 
 
 def test_different_bundles_in_an_archive_are_bounded(asked: list[bytes], tmp_path: Path):
@@ -100,7 +106,10 @@ def test_different_bundles_in_an_archive_are_bounded(asked: list[bytes], tmp_pat
 
 
 def test_copies_of_a_bundle_in_an_archive_are_bounded(asked: list[bytes], tmp_path: Path):
-    """Each is unpacked before it is seen to be the same: 1,500 of them took 54 s."""
+    """Copies of a bundle in an archive are bounded.
+
+    Each copy is unpacked before it is found equal: 1,500 copies took 54 s.
+    """
     copies = [signed(bundle_of(1), GOOD + b" " * number) for number in range(MAX_COPIES + 1)]
     assert opened(tmp_path / "most.tar", copies[1:]) == ("somebody",)
     with pytest.raises(BundleError) as error:
@@ -109,7 +118,10 @@ def test_copies_of_a_bundle_in_an_archive_are_bounded(asked: list[bytes], tmp_pa
 
 
 def test_what_a_registry_sends_behind_a_bundle_is_not_kept(pair: Pair, tmp_path: Path) -> None:
-    """A descriptor may tell any size: the bundle's own head says how large it is."""
+    """Bytes that a registry sends behind a bundle are not kept.
+
+    A descriptor may declare any size; the bundle's own head has the actual size.
+    """
     data = pair.bundle.read_bytes()
     sent = 0
 

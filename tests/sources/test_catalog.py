@@ -1,4 +1,4 @@
-"""Listing and deleting the bundles in a registry: what is found, what is gone, what is refused, whatever it answers."""
+"""Listing and deleting bundles in a registry: found, missing and refused bundles, for any answers of the registry."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def listed(dib: Program, registry: Registry, *options: object) -> dict[str, Any]
 
 
 def states(dib: Program, registry: Registry) -> dict[str, str | None]:
-    """Return what is missing of each bundle, by its first tag, else by its digest."""
+    """Return the missing part of each bundle, by the bundle's first tag or, without a tag, by its digest."""
     return {(item["tags"] or [item["digest"]])[0]: item["missing"] for item in listed(dib, registry)["bundles"]}
 
 
@@ -53,20 +53,20 @@ def fallback(registry: Registry, tag: str) -> str:
 
 
 def entries(registry: Registry, tag: str) -> list[str]:
-    """Return the digests that the tag lists that stands in for the referrers of an image."""
+    """Return the digests in an image's fallback tag, which replaces the referrers API."""
     _, body = registry.manifests[REPOSITORY, fallback(registry, tag)]
     return [item["digest"] for item in json.loads(body)["manifests"]]
 
 
 def remove(registry: Registry, *names: str) -> None:
-    """Take manifests away, and nothing else, as a registry's own garbage collection may."""
+    """Delete manifests, and nothing else, as a registry's own garbage collection may."""
     for body in [registry.manifests[REPOSITORY, name][1] for name in names]:
         for key in [key for key, (_, other) in registry.manifests.items() if other == body]:
             del registry.manifests[key]
 
 
 def annotate(registry: Registry, tag: str, **said: str) -> str:
-    """Put the bundle of a tag there again with other annotations, under the same tag; return its digest."""
+    """Push the bundle of a tag again with other annotations, under the same tag; return its digest."""
     kind, body = registry.manifests[REPOSITORY, tag]
     value = json.loads(body)
     value["annotations"] |= {key.replace("_", "."): text for key, text in said.items()}
@@ -110,7 +110,7 @@ def test_the_table(stocked: Registry, files: Files, dib: Program) -> None:
     assert ended.code == 0, ended.err
     head, *rows = ended.out.splitlines()
     assert head.split() == ["SIZE", "DATE", "NEEDS", "MAKES", "TAGS", "STATE", "DIGEST"]
-    assert len(rows) == 5  # that with a date beside the one that it replaced under the tag
+    assert len(rows) == 5  # the dated bundle is listed, and the bundle that it replaced under the tag
     (dated,) = [row for row in rows if "2026-11-29" in row]
     old, new = (of_tag(stocked, tag)[7:19] for tag in ("v1", "v2"))
     assert f"  2026-11-29  example.com/app:v1 ({old})  example.com/app:v2 ({new})  v1-v2  ok " in dated
@@ -147,7 +147,7 @@ def test_what_is_deleted(stocked: Registry, dib: Program) -> None:
     assert "makes example.com/app:v4" in ended.out
     assert "1 bundle deleted; the registry's garbage collection frees up to " in ended.err
     assert (REPOSITORY, "v2-v4") not in stocked.manifests
-    assert entries(stocked, "v4") == [kept, ABSENT]  # what others put there stays
+    assert entries(stocked, "v4") == [kept, ABSENT]  # other tools' entries stay
     assert set(states(dib, stocked)) == {"v1-v2", "v2-v3", "v3-v4"}
     both = deleted(dib, named(stocked, "v1-v2"), named(stocked, "v2-v3"), named(stocked, "v2-v3"))
     assert [item["makes"] for item in both["bundles"]] == ["example.com/app:v2", "example.com/app:v3"]
@@ -158,7 +158,7 @@ def test_what_is_deleted(stocked: Registry, dib: Program) -> None:
 def test_a_bundle_is_deleted_by_a_tag(stocked: Registry, dib: Program) -> None:
     assert len(deleted(dib, f"{place(stocked)}:v1-v2")["bundles"]) == 1
     assert "v1-v2" not in states(dib, stocked)
-    assert dib("delete", f"{place(stocked)}:v2").code == 2  # an image
+    assert dib("delete", f"{place(stocked)}:v2").code == 2  # v2 is an image
 
 
 def test_orphans(stocked: Registry, files: Files, dib: Program) -> None:
@@ -174,7 +174,7 @@ def test_orphans(stocked: Registry, files: Files, dib: Program) -> None:
     found = deleted(dib, "--orphans", place(stocked))
     assert [item["missing"] for item in found["bundles"]].count("manifest") == 1
     assert (len(found["bundles"]), found["left"]) == (3, [])
-    assert found["size"] == files.bundle(1, 2).stat().st_size  # the other's bytes are gone already
+    assert found["size"] == files.bundle(1, 2).stat().st_size  # the other bundle's bytes do not exist any more
     assert states(dib, stocked) == {"v2-v4": None}
     assert entries(stocked, "v4") == [of_tag(stocked, "v2-v4")]
     assert deleted(dib, "--orphans", place(stocked))["bundles"] == []
@@ -258,7 +258,7 @@ def test_a_registry_that_does_not_delete(stocked: Registry, dib: Program, status
     ],
 )  # fmt: skip
 def test_a_registry_that_fails(stocked: Registry, dib: Program, method: str, part: str, status: int, code: str) -> None:
-    """Nothing counts as gone that a registry does not call so."""
+    """If a registry fails, no bundle counts as missing: only the registry's answer that it is absent counts."""
     remove(stocked, "v4")
     before = dict(stocked.manifests)
     stocked.hook = lambda request: request.command == method and part in request.path and request.fail(status)
@@ -268,7 +268,10 @@ def test_a_registry_that_fails(stocked: Registry, dib: Program, method: str, par
 
 
 def test_what_another_place_does_not_have_is_not_gone(stocked: Registry, files: Files, dib: Program) -> None:
-    """A cache or a store that a registry sends on to may lack for a while what is there."""
+    """Content that a redirect's target does not have is not missing.
+
+    A cache or store behind the registry may lack existing content for a while.
+    """
     before = dict(stocked.manifests)
     wanted = f"/v2/{REPOSITORY}/blobs/{digest(files.bundle(1, 2).read_bytes())}"
 
@@ -293,7 +296,10 @@ def test_lists_are_repaired_for_what_was_deleted_before_an_error(stocked: Regist
 
 
 def test_a_list_that_somebody_else_writes_too(stocked: Registry, dib: Program) -> None:
-    """Whoever wrote at the same moment had our entry in what they wrote: it is removed again."""
+    """If another client writes the list at the same time, deleted entries are removed again.
+
+    The other client's list still has the entry.
+    """
     key = (REPOSITORY, fallback(stocked, "v4"))
     old = stocked.manifests[key]
     writes = []
@@ -313,7 +319,7 @@ def test_a_list_that_somebody_else_writes_too(stocked: Registry, dib: Program) -
 def test_what_cannot_be_read_is_passed_over(stocked: Registry, dib: Program) -> None:
     stocked.manifests[REPOSITORY, "chart"] = ("application/x-strange", b"{}")
     stocked.manifests[REPOSITORY, "text"] = (MANIFEST, b"no JSON")
-    stocked.manifests[REPOSITORY, "../../other"] = (MANIFEST, b"{}")  # no tag: it would lead elsewhere
+    stocked.manifests[REPOSITORY, "../../other"] = (MANIFEST, b"{}")  # not a valid tag: its URL would lead elsewhere
     layer = {"mediaType": "application/vnd.dib.bundle.v1", "digest": ABSENT, "size": -1}
     stocked.manifests[REPOSITORY, "negative"] = (MANIFEST, json.dumps({"layers": [layer]}).encode())
     listing = {"manifests": [{"digest": ABSENT, "artifactType": layer["mediaType"]}, 7, {"digest": [], "size": {}}]}
@@ -421,7 +427,7 @@ def test_who_signed(registry: Registry, files: Files, dib: Program, tmp_path: Pa
     options = ("--allowed-signers", allowed)
     found = {item["tags"][0]: item for item in listed(dib, registry, *options)["bundles"] if item["tags"]}
     assert found["signed"]["signed_by"].startswith("release@example.com (key SHA256:")
-    assert found["signed"]["makes"] == "example.com/app:v4"  # as what is signed has it
+    assert found["signed"]["makes"] == "example.com/app:v4"  # from the signed manifest
     assert found["signed"]["makes_size"] == files.archive(4).stat().st_size
     assert found["unsigned"]["signed_by"] is found["damaged"]["signed_by"] is None
     registry.blobs.pop((REPOSITORY, digest(files.bundle(1, 2).read_bytes())))

@@ -1,4 +1,4 @@
-"""The distribution API: what is fetched is what was asked for, and what fails is tried again or said."""
+"""The distribution API: fetched content is the requested content, and failed requests are repeated or reported."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_retry_after_is_minded_within_reason(registry):
 )
 def test_a_registry_that_lies_about_a_blob(repository, registry, hook, text):
     registry.hook = hook
-    if text == "closed the connection at byte":  # whatever range is asked for
+    if text == "closed the connection at byte":  # for any requested range
         registry.hook = lambda request: (
             request.cut(DATA, 1000) if not request.headers.get("Range") else request.fail(503)
         )
@@ -384,7 +384,7 @@ def test_secrets_are_not_shown():
 
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf"), 1e300, 1e10, 0, -1])
 def test_times_that_are_no_limit_are_refused(dib, files, seconds):
-    """NaN turned the limit off, and no timer takes the others."""
+    """Timeouts that are not a limit are refused: NaN turned the limit off, and timers refuse the other values."""
     for name in ("max_time", "timeout"):
         with pytest.raises(UsageError, match=name):
             RegistrySettings(**{name: seconds})

@@ -1,4 +1,4 @@
-"""What sources are taken for, by their content: bundles in archives, parts, and files that are called like others."""
+"""Types of sources, recognized by content: bundles in archives, parts, and files with the names of others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from tests.sources.conftest import Files, Program
 
 
 def test_different_bundles_in_an_archive_have_their_own_sizes(files: Files, tmp_path: Path):
-    """They have one name, too: by that the first was refused, as if bytes followed it."""
+    """Different bundles in an archive have their own sizes.
+
+    Both have the same name: the first bundle was refused for this, with an error about trailing bytes.
+    """
     (tmp_path / "two.tar").write_bytes(wrapped([files.bundle(*pair).read_bytes() for pair in ((1, 2), (2, 4))]))
     with Context() as context:
         found = open_sources([str(tmp_path / "two.tar")], Access(), context).read_bundles()
@@ -24,7 +27,10 @@ def test_different_bundles_in_an_archive_have_their_own_sizes(files: Files, tmp_
 
 
 def test_a_file_called_stdin_is_not_taken_for_it(files: Files, tmp_path: Path):
-    """By name it took the place of what stdin is, so that this could be overwritten."""
+    """A file called stdin is not taken for standard input.
+
+    Because of its name, the real file behind standard input could be overwritten.
+    """
     (tmp_path / "stdin").write_bytes(files.archive(1).read_bytes())
     bundle = tmp_path / "1-2.dib"
     bundle.write_bytes(files.bundle(1, 2).read_bytes())
@@ -37,7 +43,10 @@ def test_a_file_called_stdin_is_not_taken_for_it(files: Files, tmp_path: Path):
 
 
 def test_a_base_is_no_part_by_its_name(files: Files, dib: Program, tmp_path: Path):
-    """The file that was named was passed over in silence, for one that nobody named."""
+    """A base is not a part because of its name.
+
+    The file that the user named was silently replaced by a file that the user did not name.
+    """
     base, out = tmp_path / "img.002", tmp_path / "out.tar"
     base.write_bytes(files.archive(1).read_bytes())
     for beside in (b"junk", files.bundle(2, 4).read_bytes()):
@@ -64,7 +73,7 @@ def test_every_named_source_and_every_part_is_an_input(files: Files, dib: Progra
 
 
 def test_a_pipe_is_no_part(files: Files, dib: Program, tmp_path: Path):
-    """To open it waited for ever."""
+    """A pipe is not a part: opening a pipe waited forever."""
     shutil.copy(files.bundle(1, 2), tmp_path / "u.dib.001")
     os.mkfifo(tmp_path / "u.dib.002")
     for name in ("u.dib.001", "u.dib.002"):

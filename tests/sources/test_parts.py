@@ -1,4 +1,4 @@
-"""Bundles in parts: written, read in order, put together by cat; a missing or swapped part is named."""
+"""Bundles in parts: written, read in order, joined by cat; the error names a missing or swapped part."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_parts_of_an_older_longer_bundle_are_named(copy: Path, command: str):
 def test_a_part_that_is_too_long_is_told(copy: Path, number: int):
     size = sum(path.stat().st_size for path in parts(copy))
     part = copy / f"out.dib.00{number}"
-    part.write_bytes(part.read_bytes() + b"more")  # no part ends where the bundle does: damage, for all that is known
+    part.write_bytes(part.read_bytes() + b"more")  # no part ends at the bundle's end: counts as damage
     ended = dib("apply", copy / "old.tar", copy / "out.dib.001", "-o", copy / "new.tar")
     assert ended.code == 5
     told = f"{part} is too long, or {copy / 'out.dib.001'} is of another bundle"
@@ -211,7 +211,7 @@ def test_a_bad_size_and_a_failed_run_leave_nothing(made: Path, tmp_path: Path):
         assert ("less than 65,536 bytes (64K)" in ended.err) is (size in ("0", "1K"))
     for size in ("64K", "66kB", "64KiB"):
         ended = succeed("create", made / "old.tar", made / "old.tar", tmp_path / "y.dib", f"--split={size}")
-        assert f"{tmp_path}/y.dib.001: " in ended.err  # the one file that there is
+        assert f"{tmp_path}/y.dib.001: " in ended.err  # the only file
         (tmp_path / "y.dib.001").unlink()
     ended = dib("create", made / "old.tar", made / "absent.tar", tmp_path / "x.dib", "--split", "1M")
     assert ended.code == 3

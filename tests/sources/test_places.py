@@ -1,4 +1,4 @@
-"""Where a registry may send dib to, and what goes along: redirects, uploads, lists of referrers, token servers."""
+"""Addresses that a registry may send dib to, and the data that dib sends: redirects, uploads, referrers, tokens."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HERE = "https://registry.example/v2/app/blobs/x"
 
 @pytest.fixture
 def elsewhere(registry: Registry, settings: RegistrySettings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
-    """A repository of a registry that counts as one with a public address."""
+    """Return a repository of a registry whose address counts as public."""
     registry.blobs["example/app", digest(DATA)] = DATA
     with Repository(Reference(registry.host, "example/app"), settings, write=True) as opened:
         monkeypatch.setattr(opened._transport, "_own_kinds", set())
@@ -41,7 +41,7 @@ def elsewhere(registry: Registry, settings: RegistrySettings, monkeypatch: pytes
 
 @pytest.fixture
 def resolved(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """Addresses of hosts, by name."""
+    """Return a dict of the addresses of hosts, by name; tests add entries."""
     found: dict[str, list[str]] = {}
     real = socket.getaddrinfo
 
@@ -130,7 +130,7 @@ def test_addresses_of_this_machine_are_not_asked(
 
 @pytest.mark.parametrize("later", [False, True])
 def test_names_that_resolve_to_such_addresses(elsewhere, registry, monkeypatch, later: bool) -> None:
-    """Also where a name resolves to another address by the time that the connection is made."""
+    """Names that resolve to private addresses are refused, even if the address changes before the connection."""
     resolve = socket.getaddrinfo
 
     def lying(host: object, *arguments: object, **options: object) -> object:
@@ -153,7 +153,10 @@ def test_names_that_resolve_to_such_addresses(elsewhere, registry, monkeypatch, 
 def test_what_else_its_own_name_leads_to_is_no_leave(
     registry: Registry, settings: RegistrySettings, resolved: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A registry that is reached at a public address, and whose name has one of this machine as well."""
+    """A loopback address of a registry's own name is no permission to go there.
+
+    The registry is connected at a public address, and its name also resolves to an address of this machine.
+    """
     name, _, port = registry.host.partition(":")
     resolved["registry.example"] = [name, "127.0.0.9"]
     public = dataclasses.replace(settings, insecure={f"registry.example:{port}"})
@@ -178,7 +181,7 @@ def test_a_registry_on_this_machine_may_send_to_this_machine(registry: Registry,
 
 
 def test_no_byte_of_a_bundle_goes_to_another_host(registry: Registry, settings: RegistrySettings) -> None:
-    data = noise(3, 20_000_000)  # in chunks: each answer may send elsewhere
+    data = noise(3, 20_000_000)  # sent in chunks: each answer may redirect
     with serve() as other:
 
         def first(request: Request) -> object:
@@ -238,7 +241,10 @@ def _drip_headers(request: Request) -> bool:
 
 
 def _drip_a_size_and_close(request: Request) -> bool:
-    """The connection is not to be used again, so that it lets go of its socket: what is read is still watched."""
+    """Send an endless size slowly, and close the connection, so that the client's pool releases its socket.
+
+    The time limit must still apply to the reads.
+    """
     request.close_connection = True
     try:
         head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n1;"
@@ -266,7 +272,7 @@ def test_all_of_it_takes_so_long_at_most(registry: Registry, hook, what: str) ->
 
 
 def _unanswered(held: ExitStack, count: int) -> tuple[list[str], int]:
-    """Return addresses and a port where nobody answers, as others wait there already."""
+    """Return addresses and a port that nobody answers, as the listener's queue is full."""
     addresses, port = [f"127.0.1.{number + 1}" for number in range(count)], 0
     for address in addresses:
         server = held.enter_context(socket.socket())
@@ -298,7 +304,10 @@ def test_addresses_that_do_not_answer_take_as_long_as_one(resolved: dict[str, li
 def test_a_connection_that_was_made_too_late_is_not_used(
     registry: Registry, resolved: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All the time had gone while nothing was there to be broken off."""
+    """A connection that was made too late is not used.
+
+    The time limit passed while there was no connection yet to abort.
+    """
     name, _, port = registry.host.partition(":")
     resolved["registry.example"] = [name]
     connect = socket.socket.connect
@@ -360,7 +369,7 @@ def test_a_registry_that_drips(registry: Registry) -> None:
 
 @pytest.mark.parametrize("hook", ["_drip_headers", "_continue", "_drip_a_size_and_close"])
 def test_headers_and_sizes_that_never_end(registry: Registry, hook: str) -> None:
-    """Each byte of them comes in time; no total limit is set."""
+    """Endless headers and sizes end by the limit, although each byte arrives in time, and no total limit is set."""
     registry.hook = globals()[hook]
     quick = RegistrySettings(pause=0, timeout=0.5, tries=1, sleep=lambda seconds: None)
     begun = time.monotonic()
@@ -410,7 +419,10 @@ def test_the_options(registry: Registry, tmp_path: Path) -> None:
 
 
 def test_a_list_of_large_texts_takes_little_memory(registry: Registry) -> None:
-    """One odd character has Python take four bytes for each; entries stay in their order, without the largest."""
+    """A list of large texts takes little memory.
+
+    A single rare character makes Python use four bytes for each character. The kept entries keep their order.
+    """
 
     def item(number: int) -> dict[str, object]:
         text = "\U0001f40b" + "a" * (200_000 if number % 20 == 0 else 100_000)

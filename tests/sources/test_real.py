@@ -1,4 +1,4 @@
-"""The same against registries that others wrote: one without the referrers API, one with it."""
+"""Real registries: one without the referrers API, one with it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """tests/sources/serve.go as a program. Debian has its library as source alone, which .ci/run fetches."""
+    """Build tests/sources/serve.go, and run it. Debian has its library only as source, which .ci/run fetches."""
     needs.programs("go")
     code = Path(os.environ.get("DIB_GOCODE", "/usr/share/gocode"))
     if not (code / "src/github.com/google/go-containerregistry").is_dir():

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.registry
 
 @pytest.fixture
 def served(files: Files) -> Iterator[tuple[str, Path]]:
-    """A registry that deletes, with three images and three bundles: its repository, and its configuration."""
+    """Return repository and configuration of a registry that allows deletion, with three images and bundles."""
     with engines.registry_with_config(deletes=True) as (host, config):
         name = f"docker://{host}/{REPOSITORY}"
         stock(name, files)
@@ -37,7 +37,7 @@ def stock(name: str, files: Files) -> None:
 
 
 def state(name: str) -> dict[str, str | None]:
-    """Return what is missing of each bundle, by its tag; that without one is "untagged"."""
+    """Return the missing part of each bundle, by tag; a bundle without a tag is "untagged"."""
     found = json.loads(succeed("list", name, "--json").out)["bundles"]
     return {(item["tags"] or ["untagged"])[0]: item["missing"] for item in found}
 
@@ -48,7 +48,7 @@ def collect(config: Path, *options: str) -> None:
 
 
 def blob(config: Path, path: Path) -> Path:
-    """Return where the registry has the bytes of a file."""
+    """Return the path of the blob with a file's bytes."""
     import hashlib
 
     name = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -67,7 +67,7 @@ def test_what_is_deleted_is_collected(served: tuple[str, Path], files: Files) ->
     assert state(name) == {"v3-v4": None}
     have = ("--base", files.archive(3), "--dry-run", "--json")
     assert json.loads(succeed("update", f"{name}:v4", *have).out)["how"] == "bundles"
-    succeed("push", files.bundle(2, 3), f"{name}:v2-v3")  # into the list that got empty
+    succeed("push", files.bundle(2, 3), f"{name}:v2-v3")  # into the emptied list
     assert state(name) == {"v2-v3": None, "v3-v4": None}
 
 
@@ -83,7 +83,7 @@ def test_bundles_of_an_image_that_was_deleted(served: tuple[str, Path], files: F
 
 
 def test_garbage_collection_takes_bundles_without_a_tag(served: tuple[str, Path]) -> None:
-    """docs/how-to/delete-old-deltas.md warns of it."""
+    """Garbage collection deletes bundles without a tag, as docs/how-to/delete-old-deltas.md warns."""
     name, config = served
     collect(config, "--delete-untagged")
     assert state(name) == {"v2-v3": None, "v3-v4": None, "untagged": "manifest"}

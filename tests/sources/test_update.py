@@ -1,4 +1,4 @@
-"""Which chain of bundles is taken, and that nothing comes out where a registry fails or lies."""
+"""Update selects the best chain of bundles, and writes nothing if a registry fails or lies."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ GRAPH = {
     b"v2": [delta(1, 10, "v1", "v2", "v1")],
     b"v3": [delta(2, 10, "v2", "v3", "v2")],
     b"v4": [delta(3, 10, "v3", "v4", "v3"), delta(4, 15, "v2", "v4", "v2"), delta(5, 26, "v1", "v4", "v1")],
-    b"v1": [delta(6, 1, "v4", "v1", "v4")],  # back again: a circle
+    b"v1": [delta(6, 1, "v4", "v1", "v4")],  # from v4 back to v1: a cycle
 }
 
 
@@ -89,7 +89,7 @@ def test_update_from_every_version(registry, files, dib, tmp_path, api, old, ste
     assert blobs(tmp_path / "out.tar") == blobs(files.archive(4))
     fetched = [digest((files.folder / f"{step}.dib").read_bytes()) for step in steps]
     asked = [path.rpartition("/")[2] for path in registry.log("GET", "/blobs/")]
-    assert asked[1:] == fetched  # after the config
+    assert asked[1:] == fetched  # the first is the config
     assert any("sha256-" in path for path in registry.log("GET", "/manifests/")) is (api is None)
 
 
@@ -99,7 +99,7 @@ def stand_in(folder: Path, name: str, script: str) -> None:
 
 
 def podman_with_v1(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put a stand-in for podman that has v1 on the path; return where its images are."""
+    """Put a stand-in for podman with v1 on the PATH; return the folder of its images."""
     stand_in(folder, "podman", f'exec {sys.executable} {Path(__file__).parents[1]}/stand_in.py podman "$@"')
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
     monkeypatch.setenv("MACHINE", str(folder))
@@ -120,7 +120,7 @@ def test_an_image_goes_into_the_engine_that_the_old_one_is_in(stocked, files, di
 
 
 def test_a_base_in_a_registry_is_noted(stocked, files, dib, tmp_path):
-    """It takes a download that the plan does not count."""
+    """A base in a registry is reported: it is downloaded, which the plan does not count."""
     told = "a base in a registry is downloaded first"
     for base, is_told in ((name(stocked, "v1"), True), (files.archive(1), False)):
         ended = dib("update", name(stocked, "v2"), "--base", base, "-o", tmp_path / "out.tar")
@@ -138,7 +138,7 @@ def test_what_is_absent_is_passed_over(stocked, files, dib, tmp_path, monkeypatc
     ended = dib(*update)
     assert ended.code == 0, ended.err
     assert ended.err.count("dib: skipped: ") == len(absent)
-    assert "the image itself; written" in ended.err  # as nothing is here
+    assert "the image itself; written" in ended.err  # as no base is present
     assert "give docker-daemon:app:1)" in dib(*update[:4], "--base", "app:1").err
     out.unlink()
     signed = dib(*update, "--allowed-signers", files.archive(1))
@@ -153,7 +153,7 @@ def test_what_is_absent_is_passed_over(stocked, files, dib, tmp_path, monkeypatc
     assert blobs(out) == blobs(files.archive(2))
     out.unlink()
     (tmp_path / "half.tar").write_bytes(files.archive(1).read_bytes()[:5000])
-    assert dib(*update, "--base", files.archive(1), "--base", tmp_path / "half.tar").code == 4  # damage is no absence
+    assert dib(*update, "--base", files.archive(1), "--base", tmp_path / "half.tar").code == 4  # not an absent base
     assert not out.exists()
 
 
@@ -168,7 +168,7 @@ def test_a_file_needs_no_engine(stocked, files, dib, tmp_path, monkeypatch):
 @pytest.mark.parametrize("api", [True, False], ids=["api", "no api"])
 def test_which_bundle_is_taken_does_not_depend_on_the_order_of_pushes(files, dib, tmp_path, api):
     needs.programs("ssh-keygen")
-    bundles = [tmp_path / f"{number}.dib" for number in range(3)]  # of one size, all for one image
+    bundles = [tmp_path / f"{number}.dib" for number in range(3)]  # of equal size, for the same image
     for bundle in bundles:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", bundle.with_suffix(".key")], check=True)
         bundle.write_bytes(files.bundle(1, 2).read_bytes())
@@ -179,7 +179,7 @@ def test_which_bundle_is_taken_does_not_depend_on_the_order_of_pushes(files, dib
         with serve() as registry:
             registry.referrers_api = api
             put_image(registry, files.archive(2), "v2")
-            for bundle in pushed:  # over the same tag
+            for bundle in pushed:  # each replaces the tag
                 assert dib("push", bundle, name(registry, "1-2")).code == 0
             registry.asked.clear()
             ended = dib("update", name(registry, "v2"), "--base", files.archive(1), "-o", tmp_path / "out.tar")
@@ -194,7 +194,7 @@ def test_a_plain_pull_where_nothing_leads(stocked, files, dib, tmp_path):
         ended = dib("update", name(stocked, "v4"), *have, "-o", tmp_path / "out.tar")
         assert ended.code == 0, ended.err
         assert "the image itself" in ended.err
-        succeed("create", files.archive(1), tmp_path / "out.tar", tmp_path / "whole.dib")  # an archive as any other
+        succeed("create", files.archive(1), tmp_path / "out.tar", tmp_path / "whole.dib")  # usable as any archive
 
 
 @pytest.mark.parametrize("index", [False, True], ids=["image", "index"])
@@ -209,11 +209,11 @@ def test_a_bundle_takes_no_tag_of_an_image(registry, files, dib, index):
     assert ended.code == 2
     assert "is an image, so the bundle is not pushed there" in ended.err
     assert registry.manifests == before
-    assert not registry.log("POST", "/uploads/")  # nothing was sent either
+    assert not registry.log("POST", "/uploads/")  # no upload was started
     hint = ended.err.splitlines()[1].partition("dib push ")[2]
     assert dib("push", *hint.split()).code == 0
     assert hint.endswith(":delta-v2")
-    assert dib("push", files.bundle(2, 3), name(registry, "delta-v2")).code == 0  # a bundle's tag may be taken
+    assert dib("push", files.bundle(2, 3), name(registry, "delta-v2")).code == 0  # a bundle's tag may be replaced
 
 
 def test_dry_run_says_it_and_fetches_no_blob_but_the_config(stocked, files, dib):
@@ -223,7 +223,7 @@ def test_dry_run_says_it_and_fetches_no_blob_but_the_config(stocked, files, dib)
 
 
 def passed_over(dib: Program, registry: Registry, files: Files, tmp_path: Path, text: str) -> None:
-    """Assert that an update passes a bundle over for that reason, and gets the image in another way."""
+    """Assert that an update skips a bundle for that reason, and gets the image in another way."""
     ended = dib("update", name(registry, "v4"), "--base", files.archive(1), "-o", tmp_path / "out.tar")
     assert ended.code == 0, ended.err
     lines = [line for line in ended.err.splitlines() if "dib: skipped" in line]
@@ -245,7 +245,7 @@ def refused(dib: Program, registry: Registry, files: Files, tmp_path: Path, *tex
 
 
 def bundle_of(archive: bytes, folder: Path, *base: Path) -> bytes:
-    """Return a bundle of an archive; nothing is left in the folder."""
+    """Return a bundle of an archive; leave no file in the folder."""
     target, bundle = folder / "target.tar", folder / "target.dib"
     target.write_bytes(archive)
     succeed("create", *(base or ("--no-base",)), target, bundle)
@@ -256,7 +256,7 @@ def bundle_of(archive: bytes, folder: Path, *base: Path) -> bytes:
 
 
 def list_bundle(registry: Registry, data: bytes, *, is_alone: bool = True, **more: str) -> str:
-    """Have v4 lead to a bundle of these bytes, told to need nothing; return the digest of its manifest."""
+    """List a bundle of these bytes for v4, with labels that need no base; return the digest of its manifest."""
     registry.blobs[REPOSITORY, digest(data)] = data
     fallback = (REPOSITORY, digest_of(registry, "v4").replace(":", "-"))
     kind, body = registry.manifests[fallback]
@@ -281,7 +281,10 @@ def test_a_bundle_with_other_bytes(stocked, files, dib, tmp_path):
 
 
 def test_a_bundle_for_another_subject(stocked, files, dib, tmp_path):
-    """The list of v4's referrers leads to the bundle that makes v3, told to make v4."""
+    """A bundle with another subject is skipped.
+
+    The list of v4's referrers leads to a bundle that rebuilds v3; its labels claim v4.
+    """
     fallback = next(key for key in stocked.manifests if key[1].startswith("sha256-") and leads_to(stocked, key, "v4"))
     kind, body = stocked.manifests[fallback]
     index = json.loads(body)
@@ -300,7 +303,7 @@ def leads_to(registry: Registry, key: tuple[str, str], tag: str) -> bool:
 
 
 def test_a_bundle_of_another_image_is_refused_by_what_it_makes(stocked, files, dib, tmp_path):
-    """Everything about the bundle is consistent, but for the image that comes out."""
+    """A bundle of another image is refused because of its output: all its metadata is consistent."""
     other = docker_save([TestImage([build_layer([file("evil", b"x")])], ["example.com/app:v4"])], "oci", "gzip")
     list_bundle(stocked, bundle_of(other, tmp_path, files.archive(1)))
     passed_over(dib, stocked, files, tmp_path, "")
@@ -319,7 +322,7 @@ def test_a_bundle_of_another_image_is_refused_by_what_it_makes(stocked, files, d
 )
 def test_whatever_part_of_the_registry_is_bad(stocked, files, dib, tmp_path, part, how, text):
     stocked.hook = lambda request: part in request.path and how(request)
-    if (part, text) == ("sha256-", "more than "):  # whoever may push writes the list
+    if (part, text) == ("sha256-", "more than "):  # any user who may push can write the list
         assert unread(dib, stocked, files, tmp_path) == [f"what refers to {digest_of(stocked, 'v4')}"]
     else:
         refused(dib, stocked, files, tmp_path, text)
@@ -330,7 +333,7 @@ def digest_of(registry: Registry, tag: str) -> str:
 
 
 def unread(dib: Program, registry: Registry, files: Files, tmp_path: Path) -> list[str]:
-    """Assert that an update gets the image; return what it could not read."""
+    """Assert that an update gets the image; return the names of the parts that update could not read."""
     ended = dib("update", name(registry, "v4"), "--base", files.archive(1), "-o", tmp_path / "out.tar")
     assert ended.code == 0, ended.err
     assert blobs(tmp_path / "out.tar") == blobs(files.archive(4))
@@ -367,7 +370,10 @@ def test_what_cannot_be_read_of_referrers_keeps_nobody_from_bundles(stocked, fil
 
 
 def test_damaged_copies_do_not_keep_anybody_from_a_bundle(stocked, files, dib, tmp_path, monkeypatch):
-    """Their heads are whole, so each was applied, and after four of them nothing else was tried."""
+    """Damaged copies do not keep clients from a sound bundle.
+
+    The copies' heads are sound, so each was applied, and after four copies, update tried no other bundle.
+    """
     monkeypatch.setattr(fetching, "MAX_APPLIED", 1)
     data = files.bundle(2, 4).read_bytes()
     for number in range(30):
@@ -377,7 +383,7 @@ def test_damaged_copies_do_not_keep_anybody_from_a_bundle(stocked, files, dib, t
     assert ended.code == 0, ended.err
     assert ended.err.count("which the registry lists: bundle is damaged") in range(
         2, 31
-    )  # those that come before by their digests
+    )  # the copies with smaller digests than the sound bundle
     assert "fetched, 1 bundle and " in ended.err
 
 
@@ -393,12 +399,12 @@ def test_a_manifest_that_many_entries_name_is_read_once(stocked, files, dib, tmp
     stocked.asked.clear()
     ended = dib("update", name(stocked, "v4"), "--base", files.archive(1), "-o", tmp_path / "out.tar")
     assert ended.code == 0, ended.err
-    assert len(stocked.log("GET", digest(large))) <= 2  # for the list, and as a bundle that is not for this image
+    assert len(stocked.log("GET", digest(large))) <= 2  # once for the list, and once as a bundle
     assert blobs(tmp_path / "out.tar") == blobs(files.archive(4))
 
 
 def test_so_many_manifests_are_asked_for_and_no_more(stocked, files, dib, tmp_path, monkeypatch):
-    """What is not there has next to no bytes."""
+    """The number of requested manifests is limited: absent manifests hardly count towards a limit of bytes."""
     monkeypatch.setattr(listing, "MAX_LOOKUPS", 5)
     fallback = (REPOSITORY, digest_of(stocked, "v4").replace(":", "-"))
     kind, index = stocked.manifests[fallback]
@@ -427,7 +433,7 @@ def test_no_more_is_fetched_in_vain_than_the_image_has(stocked, files, dib, tmp_
 
 
 def test_a_bundle_that_there_is_no_room_for_is_passed_over(stocked, files, dib, tmp_path, monkeypatch):
-    """It may declare any size."""
+    """A bundle that needs more than the free space is skipped, as a bundle may declare any size."""
     monkeypatch.setattr(readat, "room", lambda directory: (str(tmp_path), 2_000_000))
     huge = docker_save([TestImage([build_layer([file("zeros", bytes(4_000_000))])], ["example.com/app:v4"])], "v25")
     list_bundle(stocked, bundle_of(huge, tmp_path, files.archive(1)))
@@ -435,7 +441,7 @@ def test_a_bundle_that_there_is_no_room_for_is_passed_over(stocked, files, dib, 
 
 
 def test_a_registry_that_fails_at_random_is_got_through(stocked, files, dib, tmp_path):
-    """One request of three fails, in one way or another: the update ends right, or with exit code 9 and no file."""
+    """If one request of three fails, in any way, update gets the right image, or ends with exit code 9 and no file."""
     right = 0
     for seed in range(20):
         chance = random.Random(seed)
@@ -500,7 +506,10 @@ def test_a_tag_that_is_taken_from_another_bundle_is_told(stocked, files, dib):
 
 
 def test_push_says_where_other_blobs_are_rebuilt_than_the_registry_has(stocked, files, dib, tmp_path):
-    """The mirror gives clients the blobs that a manifest names: it has no use for raw layers."""
+    """Push reports if a bundle rebuilds other blobs than the registry has.
+
+    A mirror gives clients the blobs that a manifest names, and cannot use raw layers.
+    """
     (tmp_path / "raw.tar").write_bytes(docker_save([version(2)], "v25"))
     assert dib("create", files.archive(1), tmp_path / "raw.tar", tmp_path / "raw.dib").code == 0
     told = "rebuilds other bytes for 2 of 2 layers than the registry stores"
@@ -525,7 +534,7 @@ def test_a_linked_image_sends_no_layer_of_the_base(stocked, files, dib, tmp_path
     assert out.read_bytes() == files.archive(2).read_bytes()
     stocked.asked.clear()
     assert dib("apply", files.archive(1), name(stocked, "linked"), "-o", out).code == 0
-    assert len(stocked.log("GET", "/blobs/")) == 2  # config and bundle: the base is here
+    assert len(stocked.log("GET", "/blobs/")) == 2  # config and bundle, as the base is local
     assert dib("pull", name(stocked, "linked"), "-o", out).code == 0
     assert out.read_bytes() == files.bundle(1, 2).read_bytes()
 
@@ -535,12 +544,15 @@ def registry_name(registry: Registry) -> str:
 
 
 def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch):
-    """It was loaded itself, and called a success."""
+    """A wrapped bundle is applied.
+
+    Before the fix, the wrapping image itself was loaded, and reported as a success.
+    """
     linked, out = name(stocked, "linked"), tmp_path / "out"
     assert dib("wrap", files.bundle(1, 2), "--linked", "--base", name(stocked, "v1"), "--push", linked).code == 0
     for haves, blobs_fetched in (
         (("--base", files.archive(1)), 2),  # config and bundle
-        (("--base", files.archive(3)), 4),  # layers of the base, too
+        (("--base", files.archive(3)), 4),  # config, bundle and layers of the base
         ((), 4),
         (("--base", tmp_path / "absent"), 4),
     ):
@@ -550,7 +562,7 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
         with open_archive(out) as written, open_archive(files.archive(2)) as wanted:
             (made,), (image,) = read_images(written).images, read_images(wanted).images
         assert (made.config_digest, made.diff_ids) == (image.config_digest, image.diff_ids)
-        assert made.names == (f"{registry_name(stocked)}:linked",)  # that of another registry is not given
+        assert made.names == (f"{registry_name(stocked)}:linked",)  # not the name of another registry
         assert "a wrapped bundle; written" in ended.err
         assert len(set(stocked.log("GET", "/blobs/"))) == blobs_fetched
     planned = dib("update", linked, "--base", files.archive(1), "--dry-run", "--json")
@@ -564,7 +576,7 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
     made = docker_save([version(2)], "v25")
     (engine / f"sha256%3A{hashlib.sha256(version(2).config_bytes()).hexdigest()}").write_bytes(made)
     ended = dib("update", linked, "--base", "containers-storage:app:1", "-n")
-    assert "in podman already" not in ended.err  # under another name, that is
+    assert "in podman already" not in ended.err  # it is there, but under another name
     (engine / urllib.parse.quote(f"{registry_name(stocked)}:linked", safe="")).write_bytes(made)
     stocked.asked.clear()
     ended = dib("update", linked, "--base", "containers-storage:app:1")
@@ -574,7 +586,7 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
 
 
 def test_layers_of_a_parcel_are_decompressed_within_a_ratio(stocked, files, dib, tmp_path):
-    """As where it is applied: who may push chooses them."""
+    """Layers of a wrapped bundle are decompressed within a ratio, as in apply: all users who push choose layers."""
     zeros = TestImage([build_layer([file("zeros", bytes(120 << 20))])], ["example.com/app:0"])
     (tmp_path / "base.tar").write_bytes(docker_save([zeros], "oci", "gzip"))
     more = TestImage([*zeros.layers, build_layer([file("x", b"x")])], ["example.com/app:1"])
@@ -591,8 +603,8 @@ def test_layers_of_a_parcel_are_decompressed_within_a_ratio(stocked, files, dib,
 def test_layers_that_labels_do_not_tell_of_count_to_what_may_be_fetched(stocked, files, dib, tmp_path, monkeypatch):
     linked, out = name(stocked, "linked"), tmp_path / "out"
     assert dib("wrap", files.bundle(1, 2), "--linked", "--base", name(stocked, "v1"), "--push", linked).code == 0
-    monkeypatch.setattr(wrapped, "missing_objects", lambda *_: [0])  # as if the bundle needed more than labels say
-    limit = files.archive(2).stat().st_size + 1000  # what is made; what is fetched twice is more
+    monkeypatch.setattr(wrapped, "missing_objects", lambda *_: [0])  # as if labels were incomplete
+    limit = files.archive(2).stat().st_size + 1000  # fits the target; fetching blobs twice takes more
     stocked.asked.clear()
     update = ("update", linked, "--base", files.archive(1), "-o", out)
     ended = dib(*update, "--max-size", limit)
@@ -651,8 +663,11 @@ def test_the_manifest_of_a_bundle(stocked, files):
 def test_a_signed_bundle_for_something_else_is_passed_over(
     registry, files, dib, tmp_path, monkeypatch, is_compared: bool
 ):
-    """It is smaller, rightly signed, and listed with what is not true of it: nothing it could do kept others out."""
-    if not is_compared:  # then it fails to make the image
+    """A signed bundle of another image does not keep clients from the right bundle.
+
+    The other bundle is smaller, correctly signed, and listed with false labels.
+    """
+    if not is_compared:  # without the comparison, only its rebuilt image is wrong
         monkeypatch.setattr(module._Update, "_require_as_listed", lambda *given: None)
     allowed, replayed, signed = signer(tmp_path), tmp_path / "1-1.dib", tmp_path / "2-4.dib"
     assert dib("create", files.archive(1), files.archive(1), replayed).code == 0
@@ -678,7 +693,7 @@ def test_a_signed_bundle_for_something_else_is_passed_over(
 
 
 def list_too(registry: Registry, bundle: bytes) -> None:
-    """List a bundle with what is told of the one that leads to v4."""
+    """List a bundle with the labels of the bundle that leads to v4."""
     registry.blobs[REPOSITORY, digest(bundle)] = bundle
     fallback = next(key for key in registry.manifests if key[1].startswith("sha256-") and leads_to(registry, key, "v4"))
     index = json.loads(registry.manifests[fallback][1])
@@ -693,7 +708,7 @@ def list_too(registry: Registry, bundle: bytes) -> None:
 
 
 def say_signed(registry: Registry) -> None:
-    """Have all lists say that every bundle holds a signature."""
+    """Change all lists to claim that every bundle has a signature."""
     for key, (kind, body) in list(registry.manifests.items()):
         value = json.loads(body)
         if "manifests" in value:
@@ -703,7 +718,10 @@ def say_signed(registry: Registry) -> None:
 
 
 def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib, tmp_path):
-    """An unsigned one is smaller, and whoever may push can put it there: that keeps nobody from the signed one."""
+    """Bundles without a trusted signature are skipped.
+
+    Any user who may push can add a smaller unsigned bundle: clients still get the signed bundle.
+    """
     allowed = signer(tmp_path)
     signed = tmp_path / "2-4.dib"
     signed.write_bytes(files.bundle(2, 4).read_bytes())
@@ -714,8 +732,8 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
         assert dib("push", bundle, f"docker://{registry.host}/{REPOSITORY}").code == 0
     update = ("update", name(registry, "v4"), "--allowed-signers", allowed, "-o", tmp_path / "out.tar")
     alone = json.loads(dib(*update, "--base", files.archive(2), "--json").out)
-    assert alone["size"] == signed.stat().st_size  # the other one is not even fetched
-    say_signed(registry)  # but for whoever lies about it
+    assert alone["size"] == signed.stat().st_size  # the unsigned bundle is not even fetched
+    say_signed(registry)  # with false labels, it is fetched, too
     assert json.loads(dib(*update, "--base", files.archive(2), "--json").out)["size"] == sum(
         bundle.stat().st_size for bundle in (files.bundle(2, 4), signed)
     )
@@ -730,7 +748,7 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
     assert ended.code == 8
     assert "no other bundle leads from" in ended.err
     assert not (tmp_path / "out.tar").exists()
-    for key, data in list(registry.blobs.items()):  # what is not a bundle is passed over like what nobody signed
+    for key, data in list(registry.blobs.items()):  # other data is skipped like unsigned bundles
         if data == files.bundle(2, 4).read_bytes():
             registry.blobs[key] = b"junk" * (len(data) // 4) + data[: len(data) % 4]
     assert dib(*update, "--base", files.archive(2)).code == 0
@@ -744,7 +762,7 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
 
 
 def give_another_config(registry: Registry, tag: str, bundle: str) -> None:
-    """Have a tag lead to an image of the same layers with another config, which nobody signed, and a bundle to that."""
+    """Replace a tag's image by an unsigned image with another config and the same layers, and list a bundle for it."""
     kind, body = registry.manifests[REPOSITORY, tag]
     manifest = json.loads(body)
     config = json.loads(registry.blobs[REPOSITORY, manifest["config"]["digest"]])
@@ -771,7 +789,7 @@ def give_another_config(registry: Registry, tag: str, bundle: str) -> None:
 
 @pytest.mark.parametrize("is_deleted", [False, True], ids=["blob", "manifest"])
 def test_bundles_that_were_deleted_are_passed_over(stocked, files, dib, tmp_path, is_deleted):
-    """As docker-registry leaves them: the list still has what is gone."""
+    """Deleted bundles are skipped: in docker-registry, the list still has the entries of deleted bundles."""
     if is_deleted:
         for key in [key for key, (_, body) in stocked.manifests.items() if b"application/vnd.dib" in body]:
             if key[1].startswith("sha256:"):
@@ -798,7 +816,7 @@ def test_an_image_that_the_engine_has_is_not_fetched_again(stocked, files, dib, 
 
 
 def test_a_body_in_tiny_pieces_is_broken_off(stocked, files, dib, tmp_path):
-    """Chunks of a byte took 10 us each, 77 s for 8 MB."""
+    """A body in tiny pieces is aborted: chunks of a byte took 10 us each, 77 s for 8 MB."""
     data = b" " * 300_000
 
     def chunked(request: Request) -> bool:
@@ -825,7 +843,10 @@ def makes_nothing(*given):
 
 @pytest.mark.parametrize(("name_of", "most"), [("MAX_REFUSED", 1), ("MAX_APPLIED", 1)])
 def test_so_many_bundles_are_passed_over_and_no_more(stocked, files, tmp_path, monkeypatch, name_of, most):
-    """Each one had the whole way planned anew, or what leads to it applied."""
+    """The number of skipped bundles is limited.
+
+    For each skipped bundle, the whole chain was planned again, or the bundles before it were applied.
+    """
     plans = []
     real = module.plan_way
     monkeypatch.setattr(module, "plan_way", lambda *given, **named: plans.append(named) or real(*given, **named))
@@ -839,7 +860,10 @@ def test_so_many_bundles_are_passed_over_and_no_more(stocked, files, tmp_path, m
 
 
 def test_the_manifests_of_a_chain_have_a_sum(registry, files, dib, tmp_path, monkeypatch):
-    """The registry says how many bundles there are: 219 kB of them took 4 GB."""
+    """The manifests of a chain have a total limit.
+
+    The registry decides the number of bundles: 219 kB of bundles took 4 GB.
+    """
     for number in range(1, 5):
         put_image(registry, files.archive(number), f"v{number}")
     chain = [files.folder / f"{pair}.dib" for pair in ("1-2", "2-3", "3-4")]

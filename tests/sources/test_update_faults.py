@@ -1,4 +1,4 @@
-"""``dib update`` from a registry where one of five bundles each is deleted, damaged, truncated, unsigned, and slow."""
+"""``dib update`` from a registry with five faults, each in one bundle: deleted, damaged, truncated, unsigned, slow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Pair = tuple[int, int]
 
 
 def best(old: int, sizes: dict[Pair, int], usable: set[Pair]) -> int | None:
-    """Return the fewest bytes of a chain of usable bundles from a version to the fourth."""
+    """Return the smallest size of a chain of usable bundles from a version to the fourth."""
     if old == 4:
         return 0
     ways = [
@@ -52,7 +52,7 @@ def test_a_hundred_updates_from_a_bad_registry(is_demanded: bool, files: Files, 
             for pair in PAIRS:
                 assert dib("push", bundles[pair], f"docker://{registry.host}/{REPOSITORY}").code == 0
             break_registry(registry, bundles, faults)
-            old = chance.randrange(1, 4 if is_demanded else 5)  # a file of v4 is no engine that has it
+            old = chance.randrange(1, 4 if is_demanded else 5)  # a v4 file is not an engine with v4
             out = tmp_path / "out.tar"
             trust = ("--allowed-signers", allowed) if is_demanded else ()
             name = f"docker://{registry.host}/{REPOSITORY}:v4"
@@ -78,7 +78,7 @@ def test_a_hundred_updates_from_a_bad_registry(is_demanded: bool, files: Files, 
 def break_registry(
     registry: Registry, bundles: dict[tuple[int, int], Path], faults: dict[tuple[int, int], str]
 ) -> None:
-    """Have a registry lack, damage, cut and delay what it lists."""
+    """Make a registry lack, damage, truncate and delay listed bundles."""
     slow = ""
     for pair, fault in faults.items():
         data = bundles[pair].read_bytes()

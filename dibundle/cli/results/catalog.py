@@ -34,7 +34,7 @@ def show_list(found: BundleList, console: Console, *, with_signers: bool) -> Non
 
 
 def show_deleted(result: DeleteResult, console: Console, *, dry_run: bool) -> None:
-    """Print the bundles that were deleted, one per line; with ``dry_run``, those that would be."""
+    """Print the bundles that were deleted, one per line; with ``dry_run``, the bundles that would be deleted."""
     document = {
         "dry_run": dry_run,
         "bundles": [_document(item) for item in result.deleted],

@@ -13,7 +13,7 @@ from dibundle.format.values import AboutImage
 
 
 def name(key: str, value: str | bytes) -> Document:
-    """Return a name under ``key``; one that is not UTF-8 has U+FFFD there, and its bytes in base64 under KEY_b64."""
+    """Return a name under ``key``; if it is not UTF-8, add its bytes in base64 under KEY_b64, and use U+FFFD in it."""
     data = os.fsencode(value) if isinstance(value, str) else value
     try:
         return {key: data.decode()}
@@ -22,7 +22,7 @@ def name(key: str, value: str | bytes) -> Document:
 
 
 def image(about: AboutImage) -> Document:
-    """Return an image from a bundle's description; ``id`` is null for one without a config."""
+    """Return an image from a bundle's description; ``id`` is null if the image has no config."""
     return {
         "names": list(about.names),
         "id": digest.text(about.id) if len(about.id) == digest.SIZE else None,

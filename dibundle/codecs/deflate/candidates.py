@@ -71,7 +71,7 @@ def pigz_modes(marks: list[Mark], content: bytes) -> frozenset[int]:
 
 
 def may_begin(candidate: Candidate, marks: list[Mark], tokens: int) -> bool:
-    """Whether an encoder may write this first block, with more content behind it (spec/deflate.md, "Blocks").
+    """Return whether an encoder may write this first block, with more content behind it (spec/deflate.md, "Blocks").
 
     ``tokens``: tokens of the block, or tokens so far if there is no second mark.
     """

@@ -10,7 +10,7 @@ from dibundle.codecs.deflate.encoders import Mark
 from dibundle.codecs.deflate.inflate import Inflater
 from dibundle.errors import ArchiveError
 
-_UNKNOWN: Final = 255  # in the header: the system,
+_UNKNOWN: Final = 255  # value in the header: the system,
 _LEVELS: Final = {2: "its smallest level", 4: "its fastest level"}  # the level,
 _NO_TIME_OF_GO: Final = (0x886E0900).to_bytes(4, "little")  # the year 1, written if there is no time
 _PIGZ: Final = encoders.PIGZ_BLOCK
@@ -52,7 +52,7 @@ def _by_blocks(marks: list[Mark], tokens: int) -> str | None:
         for mark, following in itertools.pairwise(marks)
         if mark.type == encoders.STORED and mark.content == following.content
     ]
-    flushes = flushes[:-1] or flushes  # the last one may be at the end of the content
+    flushes = flushes[:-1] or flushes  # the last flush may be at the end of the content
     if flushes:
         if all(content % _PIGZ == 0 for content in flushes):
             return "pigz"

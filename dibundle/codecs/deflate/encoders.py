@@ -124,7 +124,7 @@ class _MarksFunction(Protocol):
 
 
 def is_pgzip(encoder: int) -> bool:
-    """Whether an encoder's blocks can be encoded in parallel, with :func:`encode_frame`."""
+    """Return whether an encoder's blocks can be encoded in parallel, with :func:`encode_frame`."""
     return encoder in _PGZIP
 
 
@@ -212,8 +212,8 @@ class SearchedPiece:
         """Search a piece.
 
         ``start``: bytes of content before the piece, a multiple of ``WINDOW``. ``content`` has ``before`` bytes before
-        the piece (two windows, or all there is), the piece, and ``after`` bytes behind it. After the last piece there
-        are none. The sizes of all others, and of what is behind them, are multiples of ``WINDOW``.
+        the piece (two windows, or all there is), the piece, and ``after`` bytes behind it. After the last piece,
+        ``after`` is 0. For all other pieces, their sizes and ``after`` are multiples of ``WINDOW``.
         """
         self.is_searched = is_searched
         pinned = Pinned(content)

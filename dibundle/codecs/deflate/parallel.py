@@ -28,8 +28,8 @@ _AHEAD: Final = 4  # blocks or pieces that may wait for their turn
 _PIECE: Final = 256 << 10  # bytes of content; a piece takes 2 MiB at most, and of the time 4 % to start
 _LEAST: Final = 1 << 20  # bytes of content for which threads are worth it
 _GO_LEVELS: Final = range(4, 10)
-_GIVE_UP: Final = 4  # pieces in a row whose own search was in vain: zeros, for one, never meet
-_PAUSE: Final = 32  # pieces after them that are not searched by themselves: so at most a fifth of the time is lost
+_GIVE_UP: Final = 4  # maximum consecutive pieces whose own search was useless: in zeros, searches never meet
+_PAUSE: Final = 32  # number of following pieces without their own search, so that at most a fifth of the time is lost
 
 
 def open_parallel(
@@ -88,12 +88,12 @@ class PieceEncoder:
         prove(GO, level)
         self._level, self._pool, self._size = level, pool, size
         self._joiner = Joiner()
-        self._content = bytearray()  # from self._before bytes before the next piece on
+        self._content = bytearray()  # begins self._before bytes before the next piece
         self._before = 0
-        self._start = 0  # of the next piece
+        self._start = 0  # offset of the next piece
         self._running: deque[Future[SearchedPiece]] = deque()
-        self._in_vain = 0  # pieces in a row whose own search was of no use
-        self._paused = 0  # pieces that are not searched by themselves
+        self._in_vain = 0  # consecutive pieces whose own search was useless
+        self._paused = 0  # following pieces without their own search
 
     def write(self, content: Buffer) -> bytes:
         """Take content; return the bytes that are ready."""

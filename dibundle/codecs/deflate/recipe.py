@@ -114,7 +114,7 @@ class Rebuilder:
 
 
 class _Editor:
-    """Applies edits to the data that passes through it."""
+    """A filter that applies edits to the data that passes through it."""
 
     def __init__(self, edits: Iterable[RecipeEdit]) -> None:
         self._edits = iter(edits)

@@ -14,7 +14,7 @@ from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
 from dibundle.errors import ArchiveError
 
 _SLICE: Final = 1 << 20  # bytes of content per step of the encoders
-_FIRST: Final = 64 << 10  # the same at the beginning, until a block has ended
+_FIRST: Final = 64 << 10  # bytes of content per step until a block has ended
 _STEP: Final = 128 << 10  # the same for a candidate that starts, until it differs
 _HELD: Final = 1 << 20  # maximum bytes of content before a block has ended: then all candidates start
 _BODY_SLICE: Final = 64 << 10  # bytes of the body per step: limits the blocks that are found at once
@@ -27,7 +27,7 @@ _TWINS: Final = 8 << 20  # bytes of content after which candidates that differ o
 _NEAR: Final = 64  # bits: a shorter copy costs more than it saves
 
 
-_GUESSED_FRAME: Final = 1 << 20  # for a body with only one pgzip block; any size not below the content's would work
+_GUESSED_FRAME: Final = 1 << 20  # for a single pgzip block; any size from the content's on works
 
 
 class Found(NamedTuple):
@@ -168,7 +168,7 @@ class Search:
         real.forget(min((run.real_bit for run in self._runs), default=None))
 
     def _goes_on(self) -> bool:
-        """Whether there is content behind the first block."""
+        """Return whether there is content behind the first block."""
         marks = self._real.marks
         return len(marks) > 1 and marks[1].content < self._content
 
@@ -177,7 +177,7 @@ class Search:
         held = b"".join(self._held)
         marks = self._real.marks
         modes = pigz_modes(marks, held)
-        is_all = self._real.ended and not self._goes_on()  # then the first block ends with the content, at any place
+        is_all = self._real.ended and not self._goes_on()  # if so, the first block may end anywhere, with the content
         for candidate in self._waiting:
             if candidate.encoder == encoders.PIGZ:
                 if candidate.parameter & 3 not in modes:
@@ -215,7 +215,7 @@ class _Real:
     def __init__(self) -> None:
         self.data = bytearray()
         self.start = 0  # bit at which data[0] starts
-        self.limit = 0  # bit behind the last one that is known to belong to the body
+        self.limit = 0  # bit behind the last bit that certainly belongs to the body
         self.ended = False  # no more data follows
         self.marks: list[Mark] = []
         self.first_block = 0  # bit at which the first block ends; 0 until it is known
@@ -237,7 +237,7 @@ class _Real:
         return block_size if encoders.DICTIONARY < block_size <= encoders.FRAME_LIMIT else 0
 
     def is_too_much(self) -> bool:
-        """Whether more data waits than useful blocks would leave: there may be endless empty blocks."""
+        """Return whether more data waits than useful blocks would leave: there may be endless empty blocks."""
         return len(self.data) > _WAITING or len(self.marks) > _WAITING // 512
 
     def forget(self, bit: int | None) -> None:
@@ -312,11 +312,11 @@ class _Run:
             self._edit(real, self._end, real.limit)
 
     def differs_at_once(self, real: _Real) -> bool:
-        """Whether the body already differs in its first block."""
+        """Return whether the body already differs in its first block."""
         return self.difference is not None and (self.difference < real.first_block or not real.first_block)
 
     def is_hopeless(self, real: _Real) -> bool:
-        """Whether the body differs in its first block, or in too much of the data so far."""
+        """Return whether the body differs in its first block, or in too much of the data so far."""
         if self.difference is None:
             return False
         if self.differs_at_once(real):
@@ -353,7 +353,7 @@ class _Run:
         if content is None:
             return False
         bit, real_bit = ours[content].bit, theirs[content].bit
-        # padded differently, but with the same content
+        # the padding before the content may differ: compare from the content on
         if ours[content].type == theirs[content].type == encoders.STORED:
             bit, real_bit = _behind_header(bit), _behind_header(real_bit)
         self._edit(real, bit, real_bit)

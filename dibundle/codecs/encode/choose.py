@@ -23,7 +23,7 @@ WITH_SOURCE = frozenset((decoders.ZSTD_PREFIX, decoders.VCDIFF, decoders.COVER, 
 RELINK_LEVEL = 4  # minimum level at which native code is relinked
 LZMA_LEVEL = 5  # minimum level at which LZMA2 is tried for content without a source, as the literals of a cover payload
 UNPACK_LEVEL = 2  # minimum level at which embedded streams are unpacked
-PROGRAM_SHARE = 0.25  # share of a program that must be compressed data before relinking is given up
+PROGRAM_SHARE = 0.25  # minimum share of compressed data in a program at which relinking is not tried
 _ELF = b"\x7fELF"
 LITTLE = 64 << 20  # maximum bytes to patch at which slow methods are used
 SMALL = 1 << 20  # maximum bytes of target at which the default level tries more than one codec
@@ -59,7 +59,7 @@ class Effort:
 
 
 def relinks(effort: Effort) -> bool:
-    """Whether native code is relinked with these effort."""
+    """Return whether native code is relinked with this effort."""
     return effort.level >= RELINK_LEVEL and effort.codecs == "full"
 
 
@@ -83,7 +83,7 @@ def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None
             continue
         if _makes(tried, source, target):
             best = tried
-        elif effort.codecs != "zstd":  # the others may have been skipped because of this one
+        elif effort.codecs != "zstd":  # other codecs may have been skipped because of this codec
             return encode(target, source, replace(effort, codecs="zstd"))
     return best
 
@@ -123,7 +123,7 @@ def _candidates(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan |
         relinked = relinker.encode(source, target, effort=effort.level, thorough=effort.thorough, plan=plan)
         if relinked is not None:
             yield Encoded(decoders.RELINK, relinked)
-            if len(target) > SMALL:  # as above; at best, a second search would save a header
+            if len(target) > SMALL:  # a second search would double the time, and save a header at best
                 return
     found = search(source, target, effort.level)
     if effort.codecs == "core":
@@ -156,7 +156,7 @@ def _alone(target: bytes, effort: Effort) -> Iterator[Encoded]:
 
 
 def _is_program(data: bytes) -> bool:
-    """Whether ``data`` is one program and nothing else: a frame of several files may also begin with a program."""
+    """Check whether ``data`` is exactly one program: a frame of several files may also begin with a program."""
     from dibundle.codecs.encode import elf
 
     found = elf.programs(data) if data.startswith(_ELF) else []

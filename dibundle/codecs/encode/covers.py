@@ -16,7 +16,7 @@ from dibundle.codecs.encode import anchors
 from dibundle.codecs.encode.remainder import LONG, SHORT, Remainder
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
 
-IN_PLACE: Final = 1 / 2048  # if anchors leave no more of a target uncovered, a full search would find nothing more
+IN_PLACE: Final = 1 / 2048  # share of a target up to which a rest without anchors is not searched
 STRIDE: Final = 16
 """Distance of the source's places in the table.
 
@@ -121,7 +121,7 @@ def _searched(source: Buffer, target: bytes, *, quick: bool) -> array[int]:
     if not words or not wanted.size:
         return array("q")
     table = Pinned(scratch(4 * words))
-    # the table does not depend on it: each share reads the whole source
+    # the number of shares does not change the table: each share reads the whole source
     shares = min(SHARES, pieces.hands()) if held.size >= SHARED else 1
     for step, parts in enumerate((shares, 1, shares)):
         pieces.share(partial(LIBRARY.dib_match_table, held, held.size, table, step, parts), range(parts))

@@ -16,7 +16,7 @@ from dibundle.codecs.deflate.recipe import Recipe
 from dibundle.codecs.excess import OF_FRAME
 from dibundle.codecs.recompression import Body, Part, Plain
 
-SOURCE: Final = 64 << 20  # maximum bytes of an unpacked source, and of a target: searching needs six times those
+SOURCE: Final = 64 << 20  # maximum bytes of an unpacked source, and of a target: a search needs six times as much
 TARGET: Final = 48 << 20
 LEAST: Final = 64  # minimum bytes of a stream, and of its content
 LOST: Final = 24  # streams in a row that no encoder makes: then an unknown encoder wrote the file
@@ -107,7 +107,7 @@ def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1
 
 
 class _Places:
-    """Finds where headers may begin: one search per magic, in a third of the time of one expression for both."""
+    """A search for possible headers: one search per magic, in a third of the time of one expression for both."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -146,7 +146,7 @@ def _made(data: bytes, trust: int) -> Iterator[tuple[EmbeddedStream, Made | None
     """Yield the members and the encoder that made each, if it is known."""
     last: Made | None = None
     lost = 0
-    # for trials that fail: as much as recompressing all may cost
+    # budget for failing trials: the maximum cost of recompressing all streams
     left = embedded.COST * len(data) + embedded.COST_FLOOR
     for number, member in enumerate(members(data)):
         if last and not lost and number % trust:

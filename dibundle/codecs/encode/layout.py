@@ -222,7 +222,7 @@ def _pairs(old: list[elf.Program], new: list[elf.Program]) -> list[tuple[elf.Pro
     """Pair programs of the same machine in order; if their numbers differ, pair those of the most similar size."""
     pairs = []
     in_order = len(old) == len(new)
-    free: dict[int, list[tuple[int, int]]] = {}  # by machine: size and number, the last is taken first
+    free: dict[int, list[tuple[int, int]]] = {}  # by machine: size and negative number; the last program is taken first
     for number, program in enumerate(old):
         free.setdefault(program.machine, []).append((0 if in_order else program.end - program.start, -number))
     for same in free.values():

@@ -109,7 +109,7 @@ def _near(
 ) -> Iterator[tuple[int, int]]:
     for start in starts:
         end = start + length
-        at = start * source_size // target_size  # in proportion: the fast search may have missed it
+        at = start * source_size // target_size  # the proportional place: the fast search may have missed it
         yield max(0, at - MARGIN), min(source_size, at + length + MARGIN)
         for source, _, covered in _within(found, start, end):
             yield max(0, source - MARGIN), min(source_size, source + covered + MARGIN)

@@ -60,7 +60,7 @@ class FrameCandidate(NamedTuple):
         return FrameCandidate(libzstd.first_number(self.encoder), _SLOW_LEVEL - 1)
 
     def may_be(self, head: FrameHead, first: int) -> bool:
-        """Whether the encoder writes such a head, and a first block of ``first`` bytes of content; 0: single block."""
+        """Return whether the encoder writes such a head, and a first block with ``first`` bytes (0: a single block)."""
         if not self.is_library:
             return self._klauspost_may_be(head, first)
         if self.jobs and head.content is not None and head.content <= _JOBS_LEAST:
@@ -74,7 +74,7 @@ class FrameCandidate(NamedTuple):
     def parameter(self, head: FrameHead, first: int) -> int:
         """Return the parameter for a recipe."""
         if not self.is_library:
-            return first % BLOCKS[self.level]  # a full block is like all others
+            return first % BLOCKS[self.level]  # full blocks need no parameter
         return (
             libzstd.CHECKSUM * head.has_checksum + libzstd.SIZED * (head.content is not None) + libzstd.JOBS * self.jobs
         )

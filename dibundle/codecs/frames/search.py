@@ -38,7 +38,7 @@ _UNTOLD: Final = 4  # candidates of libzstd to try if a frame does not rule any 
 _SMALL: Final = 256 << 10  # unless it is at most this small
 _JOB_BEGUN: Final = 1 << 20
 _LIBRARY_GUESSED: Final = 18 << 20  # bytes of content for a guess of libzstd: a job of level 9 has 16 MiB
-_HOPELESS: Final = 4  # blocks in which a candidate may differ before it has given any
+_HOPELESS: Final = 4  # number of differing blocks at which a candidate without an equal block is dropped
 
 
 class _Probe(NamedTuple):
@@ -153,7 +153,7 @@ class FrameSearch:
                 if good and group < LIBRARY:
                     yield good, first
                     continue
-                for one in good:  # jobs give no output for megabytes: try the beginning of one first
+                for one in good:  # jobs give no output for megabytes: try the beginning of a job first
                     if not one.jobs or _library_gives(one, stored, layout, start, _JOB_BEGUN):
                         yield [one], first
             return
@@ -161,7 +161,7 @@ class FrameSearch:
         if own:
             yield own, first
         others = [one for one in candidates if one.is_library]
-        if not _is_small(layout, start):  # many encoders would give the beginning
+        if not _is_small(layout, start):  # for a small frame, many encoders would give the beginning
             others = others[:_UNTOLD]
         for number, one in enumerate(others, 1):
             self._waiting = others[number:]
@@ -199,7 +199,7 @@ class FrameSearch:
 
 
 def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, start: int, most: int) -> bool:
-    """Whether libzstd gives the beginning of a frame, up to ``most`` bytes of content, except for its last blocks."""
+    """Return whether libzstd gives a frame's beginning, up to ``most`` bytes of content, except its last blocks."""
     encoder = candidate.open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)
     size, made, is_whole = 0, 0, True
@@ -218,14 +218,14 @@ def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, sta
 
 
 def _may_be_slow(candidate: FrameCandidate, layout: Layout, probe: _Probe) -> bool:
-    """Whether a slow level of libzstd may have written a beginning: not if a fast level gives clearly fewer bytes."""
+    """Return whether libzstd's slow levels may have written a beginning: not if a fast level gives far fewer bytes."""
     encoder = candidate.highest_fast().open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)
     return len(probe.real) <= len(encoder.write(probe.content) + encoder.flush()) * _BETTER
 
 
 def _is_small(layout: Layout, start: int) -> bool:
-    """Whether a frame takes little time at any level."""
+    """Return whether a frame takes little time at any level."""
     return layout.end - start <= _SMALL and len(layout.blocks) <= _PROBED
 
 
@@ -245,7 +245,7 @@ def _probe(stored: Bytes, layout: Layout, start: int) -> _Probe | None:
         if stored.read_at(begin, 1)[0] >> 1 & 3 != _CODED or ends[number] - begin < _TELLING:
             continue
         if number == len(ends) - 1:
-            return None  # it would include the frame's end, which encoders give in one piece with the rest
+            return None  # the block would include the frame's end, which encoders give together with the rest
         engine = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
         try:
             content = engine.decompress(stored.read_at(start, ends[number] - start))
@@ -337,7 +337,7 @@ class _Run:
         self._compare(stored, ended=True)
 
     def is_hopeless(self) -> bool:
-        """Whether the frame differs from its beginning on, or in too much of the data so far."""
+        """Return whether the frame differs from its beginning on, or in too much of the data so far."""
         if self.difference is not None and self.difference <= 1 and self.blocks >= _HOPELESS:
             return True
         return self.literal_bytes > self._most

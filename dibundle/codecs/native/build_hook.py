@@ -74,7 +74,7 @@ def _system_compilers() -> list[list[str]]:
 
 
 def _works(command: list[str]) -> bool:
-    """Whether a compiler works and finds the C library's headers: Debian's gcc comes without them."""
+    """Return whether a compiler works and finds the C library's headers: Debian's gcc comes without them."""
     program = '#include <stdint.h>\n#include <string.h>\nint dib(void) { return (int)strlen(""); }\n'
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "dib.c")

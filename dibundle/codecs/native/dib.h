@@ -1,9 +1,9 @@
-/* What the shared library offers: every function that Python calls, by the file that it is in.
+/* The interface of the shared library: every function that Python calls, by the function's file.
  *
  * C99, nothing but the standard library, no Python headers: loaded with ctypes, where library.py has these signatures again
- * (tests/codecs/test_library.py compares them). Offsets and sizes are in bytes. Functions return 0 (or a size) when all is
- * well and a negative number when the input is malformed; which fault it was is not told apart here. What is written without
- * a check has a budget that is asserted in builds without NDEBUG, which the sanitizers use (tests/fuzz/sanitize.py).
+ * (tests/codecs/test_library.py compares them). Offsets and sizes are in bytes. Functions return 0 (or a size) on
+ * success, and a negative number for malformed input, whatever the fault is. Unchecked writes have a budget; builds
+ * without NDEBUG, which the sanitizers use (tests/fuzz/sanitize.py), assert that the budget is kept.
  */
 #ifndef DIB_H
 #define DIB_H
@@ -19,8 +19,8 @@
 #define EXPORT __attribute__((visibility("default")))
 
 typedef struct { int64_t source, target, length; } cover_t; /* bytes of the source that are nearly those of the target */
-typedef struct { int64_t start, length, address, base, mode; } region_t; /* a stretch of source or target, how to read it */
-typedef struct { int64_t at, shift, kind; } step_t; /* from address at to the next step: where it went, what is there */
+typedef struct { int64_t start, length, address, base, mode; } region_t; /* a stretch of a side; mode: how to read it */
+typedef struct { int64_t at, shift, kind; } step_t; /* from address at to the next step: its move, its content */
 
 /* cover.c */
 EXPORT int64_t dib_cover_split(const uint8_t *source, const uint8_t *target, int64_t target_size, const cover_t *covers,

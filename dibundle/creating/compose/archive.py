@@ -66,7 +66,7 @@ class Segments:
 
 
 class ArchiveComposer:
-    """Writes the operations of an outer archive."""
+    """Writer of the operations of an outer archive."""
 
     def __init__(self, source: ReadAt, index: TarIndex, writer: ProgramWriter, frames: FramePlanner) -> None:
         self._source = source

@@ -85,7 +85,7 @@ class FrameDraft:
 
 
 class FramePlanner:
-    """Cuts the content of operations into frames, numbered in the order in which they are first needed."""
+    """A planner that cuts the content of operations into frames, numbered in the order of their first use."""
 
     def __init__(self, first: int, literal_sources: list[Range], window: int) -> None:
         self._first = first
@@ -148,7 +148,7 @@ class FramePlanner:
         return places
 
     def keep(self, places: list[tuple[int, int, int]]) -> bool:
-        """Whether the frames at ``places`` may be kept for repeats; if so, count them against the limit."""
+        """Return whether the frames at ``places`` may be kept for repeats; if so, count them against the limit."""
         frames = {frame for frame, _, _ in places} - self._kept
         size = sum(kept_size(max(self.drafts[frame - self._first].size, ADD_UNIT)) for frame in frames)
         if self._kept_size + size > MAX_LIVE:

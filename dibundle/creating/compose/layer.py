@@ -72,7 +72,7 @@ def _tail_size(layer: Layer) -> int:
 
 
 class LayerComposer:
-    """Writes the operations that rebuild target layers, one layer after the other, from one base."""
+    """Writer of the operations that rebuild target layers, one layer after the other, from one base."""
 
     def __init__(
         self,
@@ -285,7 +285,7 @@ class LayerComposer:
             self._add(record, mark)
 
     def _is_padded_with_zeros(self, old: _Record, layer: int) -> bool:
-        """Whether the base has zeros behind a record's content; the padding is kept with the record."""
+        """Return whether the base has zeros behind a record's content; the padding is kept with the record."""
         after = old.content + old.size
         return not self._windows[layer].read_at(after, padded(old.size) - old.size).strip(b"\0")
 
@@ -347,7 +347,7 @@ class LayerComposer:
             self._text(offset, data)
 
     def _text(self, offset: int, data: bytes) -> None:
-        """Add the bytes at ``offset`` as text; long ones are read again later, because all frames wait for the last."""
+        """Add the bytes at ``offset`` as text; long texts are read again later: all frames wait for the last frame."""
         if len(data) < LONG_TEXT:
             self._frames.text(data)
         else:

@@ -10,7 +10,7 @@ from dibundle.format.values import BaseObject, PlaceInTarget
 
 
 class ObjectTable:
-    """Numbers the base objects that are used, and remembers the sources of their content."""
+    """The numbers of the base objects that are used, and the sources of their content."""
 
     def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}

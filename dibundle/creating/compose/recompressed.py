@@ -19,7 +19,7 @@ from dibundle.errors import ArchiveError
 from dibundle.files.readat import ReadAt, Slice, Spool, copy_chunks
 from dibundle.format.records import padded
 
-MEMBERS: Final = 1 << 14  # of one layer; a recipe has two parts for each
+MEMBERS: Final = 1 << 14  # maximum members of a layer; a recipe has two parts for each
 MOST_ANEW: Final = 64  # maximum members before which all encoders are tried again: this takes 10 ms for each
 PLAIN: Final = 1 << 20  # maximum bytes of a layer outside of bodies
 COST: Final = 16  # maximum recompression cost for each byte of the layer in the archive (spec/dib.md, 4.6)
@@ -123,7 +123,7 @@ def guess(stored: ReadAt, content_size: int) -> bytes | None:
     try:
         for content in search.feed(stored.read_at(size, min(_GUESSED, stored.size - size - _TRAILER))):
             del content
-        found = search.finish().recipe if search.ended else search.likely(content_size)  # small ones are certain
+        found = search.finish().recipe if search.ended else search.likely(content_size)  # certain if small
     except ArchiveError:
         return None
     if found is None:
@@ -202,7 +202,7 @@ def most_cost(stored: ReadAt) -> int:
 
 
 def joined(parts: list[Part]) -> Iterator[Part]:
-    """Yield the parts; adjacent plain parts are joined, empty ones are left out."""
+    """Yield the parts; join adjacent plain parts, and leave out empty parts."""
     length = 0
     for part in parts:
         if isinstance(part, Plain):

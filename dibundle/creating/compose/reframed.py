@@ -14,7 +14,7 @@ from dibundle.creating.match.base import Layer
 from dibundle.errors import ArchiveError
 from dibundle.files.readat import ReadAt, Slice, Spool
 
-_BLOCKS: Final = 1 << 20  # of one layer
+_BLOCKS: Final = 1 << 20  # maximum blocks of a layer
 _GUESSED: Final = 4 << 20  # bytes of content used to guess an encoder
 _FRAMES: Final = recompression.MAX_PARTS - 16
 _PLAIN: Final = 4 << 20  # maximum bytes of a layer outside of bodies: tables of contents of zstd:chunked
@@ -66,11 +66,11 @@ class _Frames:
         self._spool = spool
         self._limit = limit
         self._left = limit
-        self._reencoder = 0  # of the last body
+        self._reencoder = 0  # re-encoder of the last body
         self._blocks = _BLOCKS
         self._literals = _LITERALS
         self._search = FrameSearch()
-        self._content = 0  # of the frame
+        self._content = 0  # bytes of content of the frame
 
     def read(self) -> tuple[list[Part], bytes]:
         """Return parts and plain bytes; raise ``ArchiveError`` if the layer is damaged."""

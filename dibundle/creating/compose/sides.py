@@ -90,7 +90,7 @@ class BaseSide:
         return (has & self.known.keys()) | compressed
 
     def know(self, blobs: Iterable[StoredBlob], *, stored: bool) -> None:
-        """Add the layers among ``blobs`` to the known content; ``stored``: also add stored forms of compressed ones."""
+        """Add the layers among ``blobs`` to the known content; ``stored``: also stored forms of compressed layers."""
         for blob in blobs:
             if blob.layer:
                 self.known.setdefault(blob.layer.digest, (KIND_LAYER, blob.layer.source))
@@ -101,7 +101,7 @@ class BaseSide:
 def read_sides(
     bases: Sequence[Archive], targets: Sequence[Archive], reading: Reading
 ) -> tuple[BaseSide, list[TargetSide]]:
-    """Read everything once. If there are many bases, only the promising ones are read.
+    """Read everything once. If there are many bases, read only the promising bases.
 
     Raises :class:`ArchiveError` if an input is not an image archive or is truncated.
     """
@@ -203,7 +203,7 @@ _UNPACKERS: Final = {"gzip": unpack_layer, "zstd": unpack_frames}
 def _unpack(
     blobs: Sequence[StoredBlob], known: Container[bytes], reading: Reading
 ) -> tuple[dict[bytes, RecompressedLayer], list[CarriedLayer]]:
-    """Return the new compressed layers that can be recompressed, by digest, and the other compressed ones."""
+    """Return the new compressed layers that can be recompressed, by digest, and the other compressed layers."""
     new = [blob for blob in blobs if blob.blob.kind == "layer" and blob.blob.compression and blob.digest not in known]
     new = list({blob.digest: blob for blob in new}.values())
     stored = sum(blob.source.size for blob in blobs)  # of all blobs: each layer gets its share of the target's limit
@@ -233,7 +233,7 @@ def _unpack(
 
 
 def _is_damaged(blob: StoredBlob, found: RecompressedLayer) -> bool:
-    """Whether a layer is not exactly its compressed content, such as with wrong checksums or padding."""
+    """Return whether a layer is not exactly its compressed content, such as with wrong checksums or padding."""
     try:
         chunks = copy_chunks(blob.source, 0, blob.source.size)
         content = compression.decompress_iter(blob.blob.compression or "", chunks, is_exact=True)

@@ -52,7 +52,7 @@ class ComposedTarget:
 def compose_all(
     base: BaseSide, sides: Sequence[TargetSide], objects: ObjectTable, counts: Counts, *, window: int
 ) -> list[ComposedTarget]:
-    """Write the programs of all targets; each target's content is available to later ones.
+    """Write the programs of all targets; each target's content is available to later targets.
 
     ``window``: maximum bytes of a large file in a frame.
     """

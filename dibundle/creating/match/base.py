@@ -63,7 +63,7 @@ class Layer:
         return self.marks[number] if self.marks else None
 
 
-FEW_PLACES = 8  # that are compared one by one
+FEW_PLACES = 8  # up to so many places, testing membership compares one by one
 
 
 class Places(Sequence[Place]):
@@ -132,7 +132,7 @@ MOST_AT_PATH = 256
 
 
 def is_file(entry: Entry) -> bool:
-    """Whether an entry is a regular file with content."""
+    """Return whether an entry is a regular file with content."""
     return entry.size > 0 and entry.type in REGULAR
 
 
@@ -185,7 +185,7 @@ def _pair(index: BaseIndex, layer: Layer) -> list[Mark | None]:
 
 
 def _equal(old: Window, old_entry: Entry, new: Window, entry: Entry, chunk: int = 1 << 20) -> bool:
-    """Whether two files of the same size have the same content."""
+    """Return whether two files of the same size have the same content."""
     if entry.size <= chunk:
         return old.read_at(old_entry.content, entry.size) == new.read_at(entry.content, entry.size)
     for offset in range(0, entry.size, chunk):
@@ -213,7 +213,7 @@ def _hash(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
 
 
 class BaseIndex:
-    """Finds base entries for target entries. Images come one after the other, the topmost layer of each last.
+    """Base entries, searched for targets' entries. Images come one after the other, the topmost layer of each last.
 
     If a key has a single place, as for most files, it is stored without a list: 100,000 files take 12 MB instead of 42.
     """
@@ -222,7 +222,7 @@ class BaseIndex:
         self.layers: list[Layer] = []
         self.images: list[int] = []  # for each layer, the number of its image
         self._by_path: dict[bytes, Place | Places] = {}
-        self._by_content: dict[Mark, Place | Places] = {}  # a place that would lead only to itself is left out
+        self._by_content: dict[Mark, Place | Places] = {}  # without marks that are the only place of their content
         self._names: dict[bytes, tuple[bytes, ...]] = {}
 
     def add(self, layers: Iterable[Layer]) -> None:
@@ -236,7 +236,7 @@ class BaseIndex:
             self.images.append(image)
 
     def learn(self, number: int, layer: Layer) -> None:
-        """Index the marks of layer ``number``, and drop them: nobody needs a base layer's marks again."""
+        """Index the marks of layer ``number``, and drop the marks: a base layer's marks are not needed again."""
         for entry, mark in enumerate(layer.marks):
             if isinstance(mark, Place):
                 self._by_content.setdefault(mark, mark)
@@ -268,7 +268,7 @@ class BaseIndex:
         return found
 
     def at_path(self, path: bytes) -> Sequence[Place]:
-        """Return the entries at a cleaned path, the topmost layer's last; of more than 256, the last ones."""
+        """Return the entries at a cleaned path, the topmost layer's last; if there are over 256, only the last 256."""
         places = _places(self._by_path.get(path))
         return places if len(places) <= MOST_AT_PATH else places[-MOST_AT_PATH:]
 

@@ -66,7 +66,7 @@ def pick(
 
 
 def _cover(worths: list[list[float]], wanted: list[_Content]) -> list[int]:
-    """Choose the base that promises most bytes, then the one that adds most to it, and so on."""
+    """Choose the base that promises most bytes, then repeatedly the base that adds most to the chosen bases."""
     total = sum(content.size for content in wanted)
     best = [0.0] * len(worths[0])
     taken: list[int] = []
@@ -81,7 +81,7 @@ def _cover(worths: list[list[float]], wanted: list[_Content]) -> list[int]:
 
 
 class _Judge:
-    """Estimates how much of a target a base is likely to save."""
+    """Estimator of the bytes of a target that a base is likely to save."""
 
     def __init__(self, contents: list[_Content]) -> None:
         self._claims = {claim for content in contents for claim in content.claims}

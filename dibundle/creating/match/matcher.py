@@ -22,7 +22,7 @@ class Match(NamedTuple):
 
 
 class Matcher:
-    """Chooses base entries for the entries of target layers.
+    """Chooser of base entries for the entries of target layers.
 
     The order of preference:
 

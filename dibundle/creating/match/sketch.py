@@ -21,7 +21,7 @@ _FEATURE = 20  # bytes behind a mark
 SKETCH = 24  # numbers in a sketch
 LARGEST = 1 << 20  # maximum bytes of a file that are read, from its beginning
 SMALLEST = 256  # minimum bytes of a file for a sketch
-CROWD = 32  # maximum files with a feature; above that, the feature says nothing
+CROWD = 32  # maximum files with a feature; a more frequent feature does not distinguish files
 ALIKE = 3  # minimum shared numbers of two similar files
 
 
@@ -32,7 +32,7 @@ def sketch(data: bytes) -> list[int]:
 
 
 class SketchIndex(Generic[Key]):
-    """Finds the file that is most similar to a content."""
+    """An index that finds the file most similar to a content."""
 
     def __init__(self) -> None:
         self._files: dict[int, list[Key]] = {}

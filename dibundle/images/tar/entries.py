@@ -125,7 +125,7 @@ _SHARED: Final = (UNNAMED, UNNAMED_FOLDER)
 
 
 def is_unnamed(entry: Entry) -> bool:
-    """Whether a name of an entry was not kept."""
+    """Return whether a name of an entry was not kept."""
     return any(name is shared for name in (entry.path, entry.link) for shared in _SHARED)
 
 
@@ -331,7 +331,7 @@ def _entry(
     if content + size > headers.size:
         raise _CutShort(header, "the archive is cut short in an entry")
     if header == start:
-        header = start  # one object for both
+        header = start  # one object for both names
     plain = plain and size == field_size and head == BLOCK and not cut
     return Entry(start, header, head, size, cut, path, link, kind, plain)
 
@@ -402,7 +402,7 @@ def _number(field: bytes) -> int | None:
 
 
 def _is_one_number(field: bytes) -> bool:
-    """Whether a field has nothing behind its number: Go reads up to the first NUL, others stop there."""
+    """Return whether a field has nothing behind its number: Go reads up to the first NUL, others stop there."""
     return bool(field[0] & 0x80) or b"\0" not in field.strip(b" \0")
 
 

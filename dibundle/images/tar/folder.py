@@ -42,7 +42,7 @@ class TreeBytes(Joined):
 
 
 def is_layout(folder: str) -> bool:
-    """Whether a folder looks like an OCI layout, or an unpacked image archive."""
+    """Return whether a folder looks like an OCI layout, or an unpacked image archive."""
     return any(os.path.lexists(os.path.join(folder, name)) for name in ("oci-layout", "manifest.json"))  # noqa: PTH118
 
 

@@ -33,7 +33,7 @@ async def aside(
 ) -> _T:
     """Run a blocking function in a thread of ``pool``.
 
-    If the client has left meanwhile, ``release`` gets the result. Raises :class:`BusyError` if too much waits for the
+    If the client leaves meanwhile, ``release`` gets the result. Raises :class:`BusyError` if too much waits for the
     pool, unless the answer ``is_begun``.
     """
     work = [partial(function, *arguments)]
@@ -50,11 +50,11 @@ async def aside(
     try:
         return await asyncio.wrap_future(running)
     except asyncio.CancelledError:
-        work.clear()  # the pool keeps what it has not begun, and a request may take 40 kB
+        work.clear()  # the pool keeps work that has not begun, and a request may take 40 kB
         running.add_done_callback(left)
         raise
     finally:
-        del running  # an error in it would refer to this frame, and so keep everything until garbage is collected
+        del running  # an error in it would hold this frame, and so all its objects, until garbage collection
 
 
 def blob_headers(name: str) -> dict[str, str]:
@@ -81,12 +81,12 @@ def error_answer(status: int, code: str, message: str) -> web.Response:
 
 
 def content_type(given: str) -> str:
-    """Return a media type of documents; for others, the one of any bytes: browsers would show or run an upstream's."""
+    """Return a document's media type; replace other types by that of plain bytes, which browsers do not show or run."""
     return given if _MEDIA_TYPE.fullmatch(given) else "application/octet-stream"
 
 
 async def protect(_: web.Request, response: web.StreamResponse) -> None:
-    """Have browsers treat every answer as data."""
+    """Make browsers treat every answer as data."""
     response.headers.update(DATA)
 
 

@@ -74,7 +74,7 @@ class Documents:
         self._looking: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def look(self, host: str, digest: bytes, body: Callable[[], bytes | None]) -> Known | None:
-        """Return the contents of the document with this digest; ``body`` reads it. Return None if that returns None."""
+        """Return the contents of the document with this digest; ``body`` reads it. Return None if ``body`` does."""
         with self._lock:
             looking = self._looking[host]
         with looking:
@@ -107,7 +107,7 @@ def _media_type(value: object) -> str | None:
     """Return the media type of a manifest; None for other documents. In OCI manifests, the field is optional."""
     kinds = {"manifests": OCI_INDEX, "layers": OCI_MANIFEST}
     found = [kind for key, kind in kinds.items() if isinstance(get(value, key), list)]
-    if len(found) == 2:  # ambiguous: only upstream's media type would decide which
+    if len(found) == 2:  # ambiguous: only upstream's media type would distinguish the two
         return None
     told = get_text(value, "mediaType") or (found[0] if found else "")
     return told if _TYPE.fullmatch(told) else None
@@ -147,7 +147,7 @@ class Bases:
         if known is None or known.named is None:
             return None
         config = known.named.config
-        sizes = dict(known.named.layers)  # whoever may push a manifest chooses them
+        sizes = dict(known.named.layers)  # any user who may push manifests chooses these sizes
         if not all(self._size(place, digest) == size for digest, size in sizes.items()):
             return None
         if self._size(place, manifest) is None or self._size(place, config) is None:

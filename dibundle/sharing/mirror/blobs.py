@@ -22,9 +22,9 @@ from dibundle.sharing.mirror.options import Key, MirrorOptions, UpstreamPlace
 from dibundle.sharing.mirror.upstream import PASSED, Document, Streamed, Threads, Upstreams, threads
 from dibundle.sources.registry.transport import ConnectionFailure
 
-_PIECE: Final = 128 << 10  # bytes; each of a thousand clients may leave one piece unread in memory
+_PIECE: Final = 128 << 10  # bytes of a piece: each of a thousand clients may leave a piece unread in memory
 _READERS: Final = 16  # threads for each upstream that open and read files of the cache
-_HASHERS: Final = 4  # threads for each upstream that hash them: no read waits for these
+_HASHERS: Final = 4  # threads for each upstream that hash files of the cache: no read waits for hashing
 _UNREAD: Final = 300.0  # maximum seconds during which a client receives no byte
 
 
@@ -93,7 +93,7 @@ class BlobServer:
             self._cache.unpin([key])
 
     async def _checked(self, pool: Threads, key: Key) -> bool:
-        """Whether a cached blob has its digest; one thread checks it for all requests, even if some of them end."""
+        """Check whether a cached blob has its digest; one thread does it for all requests, even if some of them end."""
         check = self._checks.get(key)
         if check is None:
             check = self._checks[key] = asyncio.wrap_future(pool.submit(self._cache.is_sound, key))
@@ -206,7 +206,7 @@ class BlobServer:
         try:
             yield answer
         except BaseException:
-            answer.end()  # a thread may wait for the body
+            answer.end()  # a thread may still wait for the body
             raise
         finally:
             pool.resume(leave)
@@ -235,7 +235,7 @@ class BlobServer:
             with taking(request):
                 async with asyncio.timeout(_UNREAD):
                     await response.write_eof()
-        except Exception:  # whatever it is: an error that is sent now would be taken for a part of the body
+        except Exception:  # after any error: an error answer would be taken for a part of the body
             hang_up(request)
         finally:
             self._metrics.served.inc(sent)
@@ -265,7 +265,7 @@ async def _verified(
 
 
 def _is_plain(request: web.Request) -> bool:
-    """Whether a request is for all of a blob."""
+    """Return whether a request is for all of a blob."""
     return request.method == "GET" and "Range" not in request.headers
 
 

@@ -188,7 +188,7 @@ class Cache:
         return self.folder / "blobs" / key[0] / key[1].hex()
 
     def has(self, key: Key) -> bool:
-        """Whether a blob is listed; :meth:`open` may still find it damaged."""
+        """Return whether a blob is listed; :meth:`open` may still find it damaged."""
         return key in self._sizes
 
     def open(self, key: Key) -> int | None:
@@ -203,7 +203,7 @@ class Cache:
             fd = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             is_right = self._is_checked(key, fd) or self._check(key, fd)
         except OSError as error:
-            if error.errno in NO_FILES:  # nobody knows whether it is damaged
+            if error.errno in NO_FILES:  # too many open files do not mean that the blob is damaged
                 raise
             is_right = False
         if is_right:
@@ -217,7 +217,7 @@ class Cache:
         return None
 
     def is_hashed(self, key: Key) -> bool:
-        """Whether a blob was hashed in this process; :meth:`open` hashes it again if its file has changed."""
+        """Return whether a blob was hashed in this process; :meth:`open` hashes it again if its file has changed."""
         return key in self._checked
 
     def size_of(self, key: Key) -> int | None:
@@ -225,7 +225,7 @@ class Cache:
         return self._sizes.get(key)
 
     def is_sound(self, key: Key) -> bool:
-        """Whether a blob exists and has its digest."""
+        """Return whether a blob exists and has its digest."""
         fd = self.open(key)
         if fd is not None:
             os.close(fd)
@@ -246,7 +246,7 @@ class Cache:
             return True
 
     def read(self, key: Key, most: int) -> bytes | None:
-        """Return the bytes of a blob; None if it is missing or over ``most`` bytes. A larger one is not hashed."""
+        """Return the bytes of a blob; None if it is missing or over ``most`` bytes. A larger blob is not hashed."""
         fd = self.open(key) if self._sizes.get(key, 0) <= most else None
         if fd is None:
             return None
@@ -332,7 +332,7 @@ class Cache:
 
     @contextmanager
     def growing(self) -> Iterator[Callable[[int], None]]:
-        """Count bytes of a temporary file like those of blobs: those that the function gets, until the end.
+        """Yield a function that counts bytes of a temporary file like those of blobs, until the block ends.
 
         The function raises :class:`CacheFullError` if there is no space.
         """
@@ -405,7 +405,7 @@ class Cache:
 
 
 def _require_own(status: os.stat_result, path: Path) -> None:
-    """Refuse what is no folder of this user or of root: files in it are deleted."""
+    """Refuse a path that is not a folder of this user or of root, as the cache deletes files in the folder."""
     if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()):
         raise FileError(messages.MIRROR_CACHE_FOREIGN, folder=path)
 
@@ -413,7 +413,7 @@ def _require_own(status: os.stat_result, path: Path) -> None:
 def _require_safe(status: os.stat_result, place: Path) -> None:
     """Refuse a folder or link on the way to the cache that other users can change."""
     is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode)
-    is_sticky = status.st_mode & stat.S_ISVTX  # as /tmp: what is in it is safe
+    is_sticky = status.st_mode & stat.S_ISVTX  # sticky, like /tmp: its content is safe
     if status.st_uid not in (0, os.geteuid()) or (is_open and not is_sticky):
         raise FileError(messages.MIRROR_CACHE_FOREIGN, folder=place)
 

@@ -25,14 +25,14 @@ _MOST_HEADERS: Final = 48  # maximum headers of a request: engines send ten
 _MOST_HEAD: Final = 16 << 10  # maximum bytes of a request: its headers are in memory while a client reads slowly
 _UNSENT: Final = 64 << 10  # bytes to a client after which writing waits
 _PARSED: Final = 4 << 10  # bytes of a request that are parsed at once
-_ASCII: Final = bytes(range(128)) + bytes(128)  # in text with other characters, each would take up to four bytes
+_ASCII: Final = bytes(range(128)) + bytes(128)  # a string with other characters takes up to four bytes for each
 _FILES_OF_CLIENT: Final = 4  # maximum open files for one client
-_OTHER_FILES: Final = 1024  # downloads without clients, idle connections to upstreams, and rebuilding
+_OTHER_FILES: Final = 1024  # for downloads without clients, idle connections to upstreams, and rebuilding
 _AT_ONCE: Final = 64  # maximum clients in the TLS handshake
 
 DATA: Final = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
-"""Headers by which browsers treat an answer as data: what an upstream sends would run in the origin of the mirror."""
-_SILENT: Final = logging.getLogger("dibundle.mirror")  # for malformed requests: anybody may send any number of them
+"""Headers that make browsers treat an answer as data: an upstream's page would otherwise run in the mirror's origin."""
+_SILENT: Final = logging.getLogger("dibundle.mirror")  # for malformed requests: any client may send any number of them
 _SILENT.addHandler(logging.NullHandler())
 _SILENT.propagate = False
 
@@ -58,12 +58,12 @@ class Client(web.RequestHandler):
             logger=_SILENT,
             access_log=None,  # type: ignore[arg-type]  # aiohttp tests it for None
             max_headers=_MOST_HEADERS,
-            auto_decompress=False,  # bodies are never read
+            auto_decompress=False,  # as bodies of requests are never read
             lingering_time=0,
         )
         self._door = door
-        self.stuck: float | None = None  # since when the client has taken no byte of a blob
-        self.unsent = 0  # bytes that it has not taken yet
+        self.stuck: float | None = None  # start of the time in which the client has taken no byte of a blob
+        self.unsent = 0  # bytes that the client has not taken yet
         self._parsed = 0  # bytes of the current request
         self._line: asyncio.Transport | None = None  # aiohttp drops its own reference before the connection has ended
 
@@ -76,9 +76,9 @@ class Client(web.RequestHandler):
         self._door.come(self)
 
     def data_received(self, data: bytes) -> None:
-        """Parse a request of limited size; end the connection if more bytes follow before it is answered.
+        """Parse a request of limited size; end the connection if more bytes follow before the answer.
 
-        Everything that is parsed takes memory.
+        All parsed bytes take memory until the answer is sent.
         """
         for at in range(0, len(data), _PARSED) if data else (0,):
             if self._messages:  # a body, which is never read, or a second request before the first is answered
@@ -99,13 +99,13 @@ class Client(web.RequestHandler):
             return
         left = self._line.get_write_buffer_size()
         connection = self._line.get_extra_info("socket")
-        with suppress(OSError, ValueError):  # of a connection that has ended
+        with suppress(OSError, ValueError):  # the connection has ended
             left += struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
         if left != self.unsent:
             self.unsent, self.stuck = left, time.monotonic()
 
     def handle_error(self, *_: Any, **__: Any) -> web.StreamResponse:  # noqa: ANN401 - aiohttp's own
-        """Answer a request that cannot be parsed, without a word of it."""
+        """Answer a request that cannot be parsed, without repeating any part of the request."""
         answer = web.Response(status=400, headers=DATA)
         answer.force_close()
         return answer
@@ -124,7 +124,7 @@ class Client(web.RequestHandler):
 
 @contextmanager
 def taking(request: web.Request) -> Iterator[None]:
-    """Note since when a client takes a piece of a blob."""
+    """Record the start of sending a piece of a blob, until the client has taken the piece."""
     client = request.protocol
     if isinstance(client, Client):
         client.stuck = time.monotonic()
@@ -136,13 +136,13 @@ def taking(request: web.Request) -> Iterator[None]:
 
 
 class _Greeting(asyncio.sslproto.SSLProtocol):
-    """TLS of a client; the door tracks it during the handshake: asyncio's own server reports a client only after it."""
+    """TLS of a client; the door tracks it during the handshake, as asyncio's server reports a client only after it."""
 
     max_size = 16 << 10  # bytes of the read buffer of each client: asyncio's default is 256 KiB
 
     def __init__(self, door: Door, client: Client, tls: ssl.SSLContext) -> None:
         loop = asyncio.get_running_loop()
-        nobody: Any = None  # the future that clients wait for: servers have none
+        nobody: Any = None  # only on the client's side of TLS, a future waits for the connection
         super().__init__(loop, client, tls, nobody, server_side=True, ssl_handshake_timeout=_GREETING)
         self._door, self._client = door, client
 
@@ -180,9 +180,9 @@ class Door:
             self._greeting.pop(next(iter(self._greeting))).abort()
 
     def come(self, client: Client) -> None:
-        """Register a client; if there are too many, end one that reads nothing, or else the one idle for longest.
+        """Register a client; if there are too many, end a client that reads nothing or, without one, the longest idle.
 
-        That may be the new one.
+        The longest idle client may be the new client.
         """
         self._greeting.pop(client, None)
         self._clients.add(client)
@@ -207,11 +207,11 @@ class Door:
         client = request.protocol
         assert isinstance(client, Client)
         self._waiting.pop(client, None)
-        if request.can_read_body or "Upgrade" in request.headers:  # what follows would be parsed otherwise, or waits
+        if request.can_read_body or "Upgrade" in request.headers:  # bytes behind it would wait, or be parsed wrongly
             client.close()
         try:
             return await handler(request)
-        finally:  # aiohttp sends documents only now: a client that does not read them counts as idle
+        finally:  # aiohttp sends documents after this: a client that does not read them counts as idle
             if client in self._clients:
                 self._waiting[client] = time.monotonic()
 

@@ -41,7 +41,7 @@ class Bell:
             self.changed.notify_all()
             waiting, self._waiting = self._waiting, set()
         for loop, event in waiting:
-            with suppress(RuntimeError):  # of a loop that has ended
+            with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(event.set)
 
     async def wait(self, is_over: Callable[[], bool], seconds: float | None = None) -> bool:
@@ -125,7 +125,7 @@ class Download:
         while at < self.size:
             ready = self.available
             if ready > at:
-                piece = os.pread(self._blob.fd, min(_PIECE, ready - at), at)  # just written, so it needs no disk access
+                piece = os.pread(self._blob.fd, min(_PIECE, ready - at), at)  # just written: no disk access
                 at += len(piece)
                 yield piece
                 continue
@@ -215,7 +215,7 @@ class Downloads:
                     self._running[place.key(digest)] = download
                 began.set_result(download)
                 self._fill(download, place, path, answer)
-        except Exception as error:  # begin() waits: it gets every error
+        except Exception as error:  # begin() waits for a result, so it gets every error
             if not began.done():
                 began.set_exception(error)
 
@@ -234,7 +234,7 @@ class Downloads:
             download.seconds = time.monotonic() - download.begun
             self._measure(download, place.host)
         except Exception as error:
-            download.error = error.with_traceback(None)  # which has this frame, and so the download and its last piece
+            download.error = error.with_traceback(None)  # it holds this frame, and so the download and a piece
         finally:
             download.is_done = True
             with self._lock:

@@ -30,8 +30,8 @@ from dibundle.sources.access import Access
 from dibundle.sources.registry.transport import ConnectionFailure
 
 MAKERS: Final = 2  # maximum images that are rebuilt at once: each may take 200 MB
-PLANNERS: Final = 16  # planner threads of an upstream: other images do not wait for those that are rebuilt
-OF_ONE: Final = 2  # maximum planners of one repository: its pushers cannot block other repositories
+PLANNERS: Final = 16  # planner threads of an upstream, so that images do not wait for the rebuilds of others
+OF_ONE: Final = 2  # maximum planners of one repository, so that its pushers cannot block other repositories
 MOST: Final = 256  # maximum images of an upstream that are planned or wait for a planner
 MOST_OF_ONE: Final = 32  # maximum images of one repository that wait for a planner
 SOON: Final = 2.0  # maximum seconds that a layer waits for the planner to begin
@@ -103,7 +103,7 @@ class Maker:
         self._running: dict[str, dict[tuple[str, bytes], Making]] = {host: {} for host in self._pools}
         self._waiting: defaultdict[tuple[str, str], deque[Callable[[], object]]] = defaultdict(deque)  # by repository
         self._busy: Counter[tuple[str, str]] = Counter()  # planners of each repository
-        self._speeds: dict[str, float] = {}  # of rebuilding, by upstream
+        self._speeds: dict[str, float] = {}  # of rebuilding, in bytes per second, by upstream
 
     def close(self) -> None:
         """Start no more images."""
@@ -137,7 +137,7 @@ class Maker:
                     del self._busy[repository]
                 return
             run = waiting.popleft()
-        with suppress(RuntimeError):  # of a pool that was shut down
+        with suppress(RuntimeError):  # the pool was shut down
             self._pools[place.host].submit(run)
 
     def making(self, place: UpstreamPlace, layer: bytes) -> Making | None:
@@ -239,11 +239,11 @@ class Maker:
 
     @contextmanager
     def _turn(self, making: Making) -> Iterator[None]:
-        """Wait for a turn at rebuilding; the number of turns limits memory, and one registry does not have them all."""
+        """Wait for a turn at rebuilding; the number of turns limits memory, and no registry gets all of them."""
         with ExitStack() as held:
             for turns in (self._of_host[making.place.host], self._makers):
                 while not turns.acquire(timeout=self._require_time(making)):
-                    pass  # _require_time() raises when no time is left
+                    pass  # when no time is left, _require_time() raises
                 held.callback(turns.release)
             yield
 
@@ -258,7 +258,7 @@ class Maker:
         speed = self._downloads.speed(making.place) or FAST
         own = self._speeds.get(making.place.host, SPEED)
         if self._options.prefer == "speed" and size / speed + whole / own >= whole / speed:
-            self._speeds[making.place.host] = own + (SPEED - own) / 16  # else a slow rebuild would stop all later ones
+            self._speeds[making.place.host] = own + (SPEED - own) / 16  # one slow rebuild must not stop all later ones
             raise NoWayError("fetching the layers is faster")
 
     def _fetch(self, found: Way, fetched: FetchedBundles) -> list[Spool]:
@@ -279,7 +279,7 @@ class Maker:
     ) -> None:
         """Rebuild the missing layers of an image in a process of its own, and put them into the cache."""
         place, tmp = making.place, str(self._cache.folder / "tmp")
-        wanted = min(sum(missing.values()), self._cache.most)  # manifests claim these sizes: more would not be kept
+        wanted = min(sum(missing.values()), self._cache.most)  # sizes are claims: the cache does not keep more
         others = dict(layer for base in found.bases for layer in base.named.layers)
         others |= {digest: self._cache.size_of(place.key(digest)) or 0 for digest, _ in named.layers}
         with self._turn(making), self._cache.growing() as taken, ExitStack() as files:

@@ -19,8 +19,8 @@ from dibundle.sources.registry.listing import Delta
 
 MAX_BASES: Final = 8  # maximum images to open as bases
 MAX_CHAINS: Final = 8  # maximum chains to try whose bases the client may not read
-MAX_SECONDS: Final = 0.5  # maximum CPU time for the plans of an image: it slows down all clients
-ASKING: Final = 8  # requests to upstream at once for blobs of a base
+MAX_SECONDS: Final = 0.5  # maximum CPU time for the plans of an image, as planning slows down all clients
+ASKING: Final = 8  # maximum concurrent requests to upstream about blobs of a base
 
 
 class NoWayError(Exception):
@@ -118,7 +118,7 @@ class Planner:
 
     @contextmanager
     def _apart(self) -> Iterator[None]:
-        """Let another plan be computed, while this one waits for a registry."""
+        """Let another thread compute a plan while this plan waits for a registry."""
         self._computing.release()
         try:
             yield
@@ -126,7 +126,7 @@ class Planner:
             self._computing.acquire()
 
     def _may_read(self, place: UpstreamPlace, image: LocalImage) -> bool:
-        """Whether upstream lets the client read all blobs of a base, in the repository of the pull.
+        """Return whether upstream lets the client read all blobs of a base, in the repository of the pull.
 
         Without this check, a bundle that is pushed to one repository could disclose content of another.
         """

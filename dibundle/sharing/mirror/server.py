@@ -87,9 +87,11 @@ class Mirror:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse requests of web pages, and to a local mirror under other names, which pages may point to it.
+        """Refuse requests from web pages, and requests to a local mirror under other host names.
 
-        With TLS, its certificate has the names.
+        A web page can make its own host name resolve to this machine.
+
+        With TLS, the certificate restricts the names.
         """
         if _is_of_a_page(request.headers):
             self.metrics.requests.labels("other", "403").inc()
@@ -280,7 +282,7 @@ async def running(mirror: Mirror) -> AsyncIterator[int]:
         raise FileError(messages.MIRROR_LISTEN_FAILED, address=listen.address, reason=error.strerror) from error
     finally:
         watching.cancel()
-        ending = asyncio.get_running_loop().call_later(_PATIENCE, door.close)  # aiohttp would wait as long again
+        ending = asyncio.get_running_loop().call_later(_PATIENCE, door.close)  # aiohttp would wait twice as long
         await runner.cleanup()
         ending.cancel()
         door.close()
@@ -299,7 +301,7 @@ def _tls(certificate: tuple[str, str] | None) -> ssl.SSLContext | None:
 
 
 def _is_of_a_page(headers: Mapping[str, str]) -> bool:
-    """Whether a browser makes a request for a page; it says which ones only to servers on loopback or with TLS.
+    """Return whether a browser makes a request for a page; it says which ones only to servers on loopback or with TLS.
 
     Pages of some browsers may name another User-Agent, but none can leave out Accept-Language. Engines do not send it.
     """

@@ -26,10 +26,10 @@ _GRANT_SECONDS: Final = 60.0
 _MAX_GRANTS: Final = 65_536
 _MOST_ERROR: Final = 64 << 10  # maximum bytes of an error that are passed on
 _LONGEST_LENGTH: Final = 18  # maximum digits of a Content-Length
-_CONTROLS: Final = frozenset(map(chr, (*range(9), *range(10, 32), 127)))  # all but tab: aiohttp refuses to send them
+_CONTROLS: Final = frozenset(map(chr, (*range(9), *range(10, 32), 127)))  # without tab; aiohttp refuses to send these
 Kind = Literal["manifests", "blobs"]
-MOST_WAITING: Final = 256  # pieces of work for the threads of an upstream: a quarter of all clients
-PASSED: Final = 64 << 10  # bytes of a blob that is passed on at once: each of a thousand clients may have some
+MOST_WAITING: Final = 256  # maximum waiting tasks for an upstream's threads: for a quarter of all clients
+PASSED: Final = 64 << 10  # bytes of a blob that are passed on at once: a thousand clients may each hold them
 _T = TypeVar("_T")
 
 
@@ -81,7 +81,7 @@ class Streamed:
             if self.status >= 400 and len(body) > _MOST_ERROR:
                 return Document(self.status, self.headers, bytes(body[:_MOST_ERROR]))
             if len(body) > SMALL:
-                body.clear()  # whoever keeps the error may keep this frame
+                body.clear()  # an error that is kept may keep this frame
                 raise ConnectionFailure(f"a document of more than {SMALL:,} bytes")
         return Document(self.status, self.headers, bytes(body))
 
@@ -99,25 +99,25 @@ def _length(headers: Mapping[str, str]) -> int | None:
 
 
 class BusyError(Exception):
-    """Too much waits for the threads of an upstream."""
+    """Too many tasks wait for the threads of an upstream."""
 
 
 class Threads(ThreadPoolExecutor):
-    """A thread pool for which at most ``MOST_WAITING`` pieces of work wait, those of clients that left included."""
+    """A thread pool with at most ``MOST_WAITING`` waiting tasks, including the tasks of clients that have left."""
 
     def submit(self, function: Callable[..., _T], /, *arguments: Any, **named: Any) -> Future[_T]:  # noqa: ANN401
-        """Let a thread call a function; raise :class:`BusyError` if too much waits."""
+        """Let a thread call a function; raise :class:`BusyError` if too many tasks wait."""
         if self._work_queue.qsize() >= MOST_WAITING:
             raise BusyError
         return super().submit(function, *arguments, **named)
 
     def resume(self, function: Callable[..., _T], /, *arguments: Any) -> Future[_T]:  # noqa: ANN401
-        """Let a thread call a function that belongs to a running answer, however much waits."""
+        """Let a thread call a function that belongs to a running answer, however many tasks wait."""
         return super().submit(function, *arguments)
 
 
 def threads(options: MirrorOptions, number: int, name: str) -> dict[str, Threads]:
-    """Return a thread pool for each upstream: one that does not answer cannot block the others."""
+    """Return a thread pool for each upstream, so that an upstream that does not answer cannot block others."""
     return {host: Threads(number, name) for host in set(options.upstreams.values())}
 
 
@@ -125,13 +125,13 @@ class Upstreams:
     """The registries behind a mirror, and a cache of what clients may read there. Thread-safe."""
 
     def __init__(self, options: MirrorOptions, access: Access) -> None:
-        "127.0.0.1".encode("idna")  # loads the codec of host names, which takes as long as a request
+        "127.0.0.1".encode("idna")  # loads Python's codec of host names: this takes as long as a request
         self._is_private = options.is_private
         self.threads = threads(options, _ASKING, "ask")
         self.passing = threads(options, _PASSING, "pass")
         settings = allowed_settings(access)
         self._settings = settings if options.is_private else replace(settings, logins=())
-        self._idle: list[tuple[tuple[str, str, str | None], Transport]] = []  # latest last
+        self._idle: list[tuple[tuple[str, str, str | None], Transport]] = []  # the latest last
         self._lock = threading.Lock()
         self._grants: OrderedDict[bytes, float] = OrderedDict()
         self.received = 0
@@ -174,7 +174,7 @@ class Upstreams:
                 body = self._counted(transport.pieces(response, most)) if method == "GET" else iter(())
                 answer = Streamed(response.status, response.headers, body, transport.break_off)
                 yield answer
-            is_sound = self._settings.max_time is None and not answer.is_ended  # the time began with the connection
+            is_sound = self._settings.max_time is None and not answer.is_ended  # max_time runs from the connection on
         finally:
             if is_sound:
                 self._wait(key, transport)

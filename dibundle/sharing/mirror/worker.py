@@ -1,8 +1,8 @@
-"""Processes that rebuild layers: time, memory and faults that a bundle asks for are theirs, and end with them.
+"""Processes that rebuild layers: the time, memory and faults of a hostile bundle end with the process.
 
 The mirror writes a :class:`Job` to the process, which inherits open files. The process writes lines of JSON: the bytes
-of its temporary files as they grow, each layer with its bytes behind the line, and how it ended. It ends by itself if
-the mirror is gone.
+of its temporary files as they grow, each layer with its bytes behind the line, and the result. The process ends if the
+mirror is gone.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from dibundle.sharing.mirror.bases import LocalImage
 
 MAX_MEMORY: Final = 3 << 29
-"""Maximum bytes of memory that a process asks for: what a bundle takes (spec/dib.md, 10.1), and what stays unused."""
+"""Maximum bytes of memory that a process allocates: the maximum of a bundle (spec/dib.md, 10.1), and unused memory."""
 _PIECE: Final = 1 << 20
 _LINE: Final = 1 << 16  # maximum bytes of a line
-_LOOK: Final = 0.02  # seconds between two looks at the temporary files
-_STEP: Final = 1 << 20  # bytes of temporary files that are worth a line
+_LOOK: Final = 0.02  # seconds between two checks of the temporary files
+_STEP: Final = 1 << 20  # minimum change of temporary files, in bytes, that is reported
 _START: Final = "import sys; sys.path[:] = sys.argv[1:]; from dibundle.sharing.mirror.worker import main; main()"
 
 
@@ -49,7 +49,7 @@ class OpenImage(NamedTuple):
 
 
 class Job(NamedTuple):
-    """What to rebuild: layers of the image with ID ``image``, by a chain of bundles from bases.
+    """A task: rebuild layers of the image with ID ``image``, by a chain of bundles from bases.
 
     ``wanted``: sizes of the layers in bytes, by their digests. ``max_size``: maximum bytes of a target. ``names``: the
     image's names, for which signers may be required. ``tmp``: folder of temporary files.
@@ -67,9 +67,9 @@ class Job(NamedTuple):
 
 
 class JobFailedError(Exception):
-    """The layers could not be rebuilt; the text says why.
+    """The layers could not be rebuilt; the text is the reason.
 
-    ``bundle``: index of the bundle that cannot be used. ``is_applied``: that was found by applying it.
+    ``bundle``: index of the bundle that cannot be used. ``is_applied``: this was found by applying the bundle.
     """
 
     def __init__(self, text: str, bundle: int = -1, *, is_applied: bool = True) -> None:
@@ -78,7 +78,7 @@ class JobFailedError(Exception):
 
 
 class RebuiltLayer(NamedTuple):
-    """A rebuilt layer: its digest as the process has it, and its bytes."""
+    """A rebuilt layer: its digest by the process's claim, and its bytes."""
 
     digest: bytes
     pieces: Iterator[bytes]
@@ -125,7 +125,7 @@ def _write(fd: int, data: bytes) -> None:
 
 
 class _Reader:
-    """Reads what a process writes, as long as there is time."""
+    """Reader of a process's output; it stops when the time is over."""
 
     def __init__(self, fd: int, left: Callable[[], float]) -> None:
         self._fd, self._left = fd, left
@@ -160,7 +160,7 @@ class _Reader:
         while not self._poll.poll(1000 * min(1.0, self._left())):
             pass
         found = os.read(self._fd, most)
-        if not found:  # killed, by the kernel or a limit
+        if not found:  # the kernel or a limit has killed the process
             raise JobFailedError("the process ended early")
         self._rest += found
 
@@ -169,12 +169,12 @@ class _Reader:
 
 
 class _Writer:
-    """Writes lines and layers to the mirror, from two threads."""
+    """Writer of lines and layers to the mirror, for two threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._out = os.dup(1)
-        os.dup2(2, 1)  # nothing else is to write there
+        os.dup2(2, 1)  # other prints must not mix with the lines
 
     def say(self, **said: object) -> None:
         """Write a line."""
@@ -190,7 +190,7 @@ class _Writer:
 
 
 def main() -> None:
-    """Do the job that standard input gives, then end at once: threads that still decode do not matter."""
+    """Run the job from standard input, then end the process at once, even if threads still decode."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
     writer = _Writer()
@@ -208,14 +208,14 @@ def main() -> None:
 
 
 def _end_with_mirror() -> None:
-    """Wait until the mirror has closed its end, or is gone."""
+    """End this process when the mirror closes its end of the pipe, or is gone."""
     while os.read(0, _LINE):
         pass
     os._exit(1)
 
 
 def _tell_taken(writer: _Writer, folder: str) -> None:
-    """Tell the bytes of temporary files whenever they have changed much."""
+    """Report the bytes of temporary files after each large change."""
     from dibundle.files.readat import taken
 
     told = 0

@@ -23,7 +23,7 @@ from dibundle.sources.registry.listing import UNREADABLE, Listing
 MAX_TAGS: Final = 4096
 MAX_IMAGES: Final = 4096  # whose referrers are listed
 MAX_BUNDLES: Final = 4096
-MAX_ENTRIES: Final = 65_536  # in all lists of referrers
+MAX_ENTRIES: Final = 65_536  # maximum entries in all lists of referrers
 MAX_LISTS: Final = 256 << 20  # bytes of all lists and of manifests
 _MAX_TEXT: Final = 1000  # characters of an annotation that are kept
 _MAX_BASES: Final = 16
@@ -162,14 +162,14 @@ class _Search:
         return True
 
     def _has_room(self, digest: bytes) -> bool:
-        """Whether another manifest may be read."""
+        """Return whether another manifest may be read."""
         if digest in self._found or len(self._found) < MAX_BUNDLES:
             return True
         self._is_complete = False
         return False
 
     def _may_read(self) -> bool:
-        """Whether the limit of bytes allows another manifest to be read."""
+        """Return whether the limit of bytes allows another manifest to be read."""
         self._is_complete &= self._listing.has_room
         return self._listing.has_room
 

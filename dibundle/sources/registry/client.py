@@ -38,7 +38,7 @@ _T = TypeVar("_T")
 CHUNK: Final = 8 << 20  # bytes of an upload that are sent at once
 _PROGRESS: Final = 1 << 20  # after this many bytes, the count of broken connections starts again
 _PAGES: Final = 16  # maximum pages of a list of referrers or tags
-_TAGS_IN_PAGE: Final = 1000  # requested; a registry may return fewer
+_TAGS_IN_PAGE: Final = 1000  # requested number; a registry may return fewer tags
 _MOST_LISTED: Final = 16 << 20  # maximum bytes of memory of all referrers
 _MOST_VALUES: Final = 1 << 17  # maximum values in a document: empty objects take 30 times their size in memory
 """Maximum characters of one bundle's description: 6,000 digests."""
@@ -156,7 +156,7 @@ class Repository:
         return b"".join(self.blob(wanted, size))
 
     def has_blob(self, wanted: bytes) -> bool:
-        """Whether the repository has a blob."""
+        """Return whether the repository has a blob."""
         answer = self._transport.request("HEAD", self._transport.url(f"blobs/{digest.text(wanted)}"))
         return answer.status == 200
 
@@ -205,7 +205,7 @@ class Repository:
             self._expect(answer, 202)
 
     def is_gone(self, kind: Literal["manifests", "blobs"], wanted: bytes) -> bool:
-        """Whether the registry reports that it has no such manifest or blob; any other failure is an error."""
+        """Return whether the registry reports that it has no such manifest or blob; any other failure is an error."""
         url = self._transport.url(f"{kind}/{digest.text(wanted)}")
         answer = self._transport.request("HEAD", url, headers={"Accept": ", ".join(MANIFESTS)})
         is_absent = answer.status == 404 and answer.url == url  # after a redirect, it may be missing for a while
@@ -421,7 +421,7 @@ def _refuse(text: str) -> Never:
 def _finite(text: str) -> float:
     value = float(text)
     if not isfinite(value):
-        raise ValueError(text)  # written again, it would be Infinity
+        raise ValueError(text)  # when written again, it would become Infinity
     return value
 
 

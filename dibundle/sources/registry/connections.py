@@ -21,14 +21,14 @@ Sockets = weakref.WeakKeyDictionary[urllib3.connection.HTTPConnection, socket.so
 CONNECTING: Final = 15.0  # seconds
 ADDRESSES: Final = 8  # maximum addresses of a host that are tried, all within the time for one
 MAX_HEAD: Final = 32 << 10  # maximum bytes of status and headers of an answer: http.client would take 6.5 MB
-_LOOKS: Final = 0.5  # maximum seconds between two looks at the connections that are watched
+_LOOKS: Final = 0.5  # maximum seconds between two checks of watched connections
 
 
 class CheckPlace(Protocol):
-    """Refuses a host, before a byte is sent, for the kinds of its addresses, or of the one that was reached."""
+    """A check that refuses a host, before a byte is sent, by the kinds of its addresses or of its connected address."""
 
     def __call__(self, host: str, addresses: set[str], /, *, is_reached: bool) -> None:
-        """Raise ``RegistryError`` for kinds that this host may not have."""
+        """Raise ``RegistryError`` if the host may not have addresses of these kinds."""
 
 
 def pool_classes(
@@ -40,11 +40,11 @@ def pool_classes(
 
     def connected(connection: urllib3.connection.HTTPConnection) -> socket.socket:
         sockets[connection] = None
-        with suppress(OSError, ValueError):  # a host that cannot be resolved cannot be reached either
+        with suppress(OSError, ValueError):  # if the host cannot be resolved, connecting fails
             check(connection.host, kinds(connection.host), is_reached=False)
         made = _connect(connection)
         try:
-            peer = str(made.getpeername()[0])  # a name may resolve to another address from one moment to the next
+            peer = str(made.getpeername()[0])  # a name may resolve to another address than in the first check
             found = kind(peer) or ("loopback" if peer == str(made.getsockname()[0]) else None)
             check(connection.host, {found} if found else set(), is_reached=True)
         except BaseException:
@@ -55,7 +55,7 @@ def pool_classes(
     def answered(
         connection: urllib3.connection.HTTPConnection, answer: Callable[[], urllib3.HTTPResponse]
     ) -> urllib3.HTTPResponse:
-        """Wait for status and headers: each byte may come in time, but the last one never."""
+        """Wait for status and headers, within a total time: each byte may arrive in time, but the last byte never."""
         sockets[connection] = connection.sock  # kept here: when the registry closes the connection, `sock` becomes None
         with watchdog.watch(connection):
             return answer()
@@ -74,7 +74,7 @@ def pool_classes(
 
         def _new_conn(self) -> socket.socket:
             made = connected(self)
-            sockets[self] = made.dup()  # TLS takes over the other one, which may wait as well
+            sockets[self] = made.dup()  # TLS takes over the original socket, and may wait, too
             return made
 
         def connect(self) -> None:
@@ -123,7 +123,7 @@ class _Response(http.client.HTTPResponse):
         try:
             super().begin()
         finally:
-            if self.fp is not None:  # it is dropped where no body follows
+            if self.fp is not None:  # http.client drops the file if no body follows
                 self.fp = file
 
 
@@ -158,7 +158,7 @@ def _connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
 
 
 class Watchdog:
-    """Ends connections that wait longer than ``seconds``, even if bytes trickle in.
+    """A watchdog that ends connections that wait longer than ``seconds``, even if bytes trickle in.
 
     One thread watches for all instances. A timer for each read would take longer than many reads do.
     """
@@ -218,7 +218,7 @@ class Watchdog:
 
 
 def shut(connection: urllib3.connection.HTTPConnection, sockets: Sockets) -> None:
-    """End whatever waits for a connection."""
+    """End all waits for a connection."""
     held = sockets.get(connection) or connection.sock
     if held is not None:
         with suppress(OSError):  # bypasses the closing messages of TLS

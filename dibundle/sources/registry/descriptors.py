@@ -1,4 +1,4 @@
-"""Descriptors in lists of referrers: what is kept of them, within limits of memory."""
+"""Descriptors in lists of referrers: their kept fields, within limits of memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MAX_REFERRERS: Final = 4096
 """Maximum descriptors to read of a list."""
 MAX_TEXT: Final = 512 << 10
 """Maximum bytes of memory of the texts of a descriptor."""
-_ENTRY: Final = 2048  # bytes of memory that a descriptor takes beside its texts
+_ENTRY: Final = 2048  # bytes of memory for a descriptor without its texts
 
 
 def entries(value: object) -> list[tuple[object, int]]:
-    """Return the reduced descriptors of a list, and the bytes of memory of their texts; drop those that take too many.
+    """Return the reduced descriptors of a list, and the bytes of memory of their texts; drop too large ones.
 
     A page may take a hundred times its size in memory, and some texts four bytes for each character.
     """

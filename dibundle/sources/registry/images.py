@@ -13,7 +13,7 @@ from dibundle.images.document import get, get_list, get_text, sha256_of
 from dibundle.sources import messages
 from dibundle.sources.registry.client import RemoteManifest, Repository
 
-_MOST_MANIFESTS = 64  # of an index that are read
+_MOST_MANIFESTS = 64  # maximum manifests of an index that are read
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def push(
 
 
 def matches(value: object, platform: str) -> bool:
-    """Whether a descriptor's platform is ``os/architecture``; its variant counts only if one is requested."""
+    """Return whether a descriptor's platform is ``os/architecture``; its variant counts only if one is requested."""
     found = [get_text(value, key) or "" for key in ("os", "architecture", "variant")]
     asked = platform.split("/")
     return found[: len(asked)] == asked

@@ -24,7 +24,7 @@ MAX_LOOKUPS: Final = 1024
 """Maximum manifests that are requested because a list does not describe them enough."""
 MAX_DIGESTS: Final = 65_536
 """Maximum digests of layers and images in the descriptions of all bundles."""
-_OF_ENTRY: Final = 8  # digests that any bundle counts for: 8,192 in all lists
+_OF_ENTRY: Final = 8  # minimum number of digests that a bundle counts as: at most 8,192 bundles in all lists
 MAX_KEPT: Final = 16 << 20
 """Maximum characters that are kept of the manifests that were requested."""
 UNREADABLE: Final = frozenset(

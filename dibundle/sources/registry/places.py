@@ -23,7 +23,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 def kind(text: str) -> str | None:
-    """Return the kind of an address that a registry may not name unless it has one itself; None for other addresses."""
+    """Return the kind of an address that a registry may only name if its own has this kind; None for any other."""
     address = _embedded(ipaddress.ip_address(text.partition("%")[0]))
     if address.is_loopback or address.is_unspecified or (address.version == 4 and address in _THIS):
         return "loopback"

@@ -87,7 +87,7 @@ class Reference(NamedTuple):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host (with or without port) is this machine, judging by its name."""
+    """Return whether a host (with or without port) is this machine, judging by its name."""
     name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
     if name == "localhost":
         return True

@@ -47,16 +47,16 @@ SMALL: Final = 4 << 20  # bytes of a manifest or of another document
 _MOST_REASON: Final = 64 << 10  # bytes of an error answer
 FREE_PIECES: Final = 4096
 PIECE: Final = 256
-"""Pieces of a body that may have any size, and bytes per further piece: one takes 10 us, and may have only one byte."""
+"""Number of a body's pieces that may have any size, and minimum average bytes of further pieces: each takes 10 us."""
 _AGAIN: Final = (429, 500, 502, 503, 504)
 _MOVED: Final = (301, 302, 303, 307, 308)
 _MOST_PAUSE: Final = 30.0
-_PATIENCE: Final = 5  # maximum time for a whole document, in timeouts
+_PATIENCE: Final = 5  # maximum time for a whole document, in multiples of the timeout
 _PARAMETER: Final = re.compile(r'(?<![a-zA-Z_])([a-zA-Z_]{1,64})="([^"]{0,4096})"')
 _LONGEST_CHALLENGE: Final = 8192
 _MOST_TOLD: Final = (
     128 << 10
-)  # maximum bytes of an answer with a token or a reason: parsed, they may take 30 times that
+)  # maximum bytes of an answer with a token or a reason: parsed, it may take 30 times as much
 _HOSTS: Final = 2  # hosts with open connections: the registry, and the last one that it names
 READ: Final = 256 << 10  # bytes of a body that are read at once
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
@@ -158,7 +158,7 @@ class Transport:
             raise ConnectionFailure("the connection ended")
 
     def _read(self, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
-        """Read the available part of a body; each part of its framing may come in time and still never end."""
+        """Read the available part of a body, within a total time: its framing may be endless, each byte in time."""
         connection = response.connection
         if not isinstance(connection, urllib3.connection.HTTPConnection):
             return response.read1(most, decode_content=False)
@@ -297,7 +297,7 @@ class Transport:
             body += piece
             self.received += len(piece)
             if response.status in _AGAIN and len(body) > _MOST_REASON:
-                return bytes(body)  # the request is repeated
+                return bytes(body)  # the request will be repeated
             if len(body) > SMALL:
                 raise self.failed(messages.REGISTRY_ANSWER_SIZE, small=SMALL)
             if time.monotonic() > end:

@@ -21,7 +21,7 @@ typedef struct {
     int64_t origin;                  /* content before window[0] */
     int64_t count;
     int64_t limit;         /* of the content: it stops there */
-    uint32_t *found;       /* NULL, or where tokens go in place of blocks; the caller sees to its size */
+    uint32_t *found;       /* NULL, or the output for tokens, instead of blocks; the caller ensures its size */
     int64_t found_count;
     uint32_t tokens[BLOCK_TOKENS];
     int32_t head[1 << 17];

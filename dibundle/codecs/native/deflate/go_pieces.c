@@ -1,18 +1,18 @@
 /* Go's levels 4 to 9 in pieces, so that several threads find matches: the body is the same.
  *
- * What is found at a position depends on the 32 KiB before it, on the content after it, and on whether a match that
- * was found one byte earlier waits. Nothing waits after a match, nor after a literal where no match was found. So each
- * piece is searched from its start as if nothing waited. It is joined to the pieces before it at the first position that
- * both searches reach with nothing waiting: from there on they would find the same. The search of the pieces before is
- * continued to that position. */
+ * The match at a position depends on the 32 KiB before it, on the content after it, and on whether a match from one
+ * byte earlier is pending. Nothing is pending after a match, nor after a literal without a match. So each piece is
+ * searched from its start as if nothing were pending. It is joined to the pieces before it at the first position that
+ * both searches reach with nothing pending: from there on, both would find the same matches. The search of the pieces
+ * before it continues to that position. */
 #include "go.h"
 
 typedef struct {
     int64_t start, end;    /* of the piece, in the content */
     int is_last;
     uint8_t *kept;         /* the content from before on */
-    const uint8_t *view;   /* the same, or that of a later piece, into which the search is continued */
-    int64_t before, after; /* the content that is there */
+    const uint8_t *view;   /* the same, or the content of a later piece, if the search continues into it */
+    int64_t before, after; /* the available content */
     go_chain_t *search;    /* NULL: it is not searched ahead */
     int64_t room, next;    /* tokens that found has room for, and that have been joined */
 } piece_t;
@@ -46,7 +46,7 @@ static void piece_fill(piece_t *piece)
     g->end += (int32_t)n;
 }
 
-/* Search on until limit is reached, or the end of the content that is there; 0: there is no memory. */
+/* Continue the search up to limit, or to the end of the available content; 0: no memory. */
 static int piece_search(piece_t *piece, int64_t limit)
 {
     go_chain_t *g = piece->search;
@@ -75,8 +75,8 @@ static int piece_search(piece_t *piece, int64_t limit)
 }
 
 /* A piece that starts at `start`, a multiple of 32 KiB: n bytes of content, of which the first `before` come before it
- * (64 KiB, or all there is), and the last `after` after it. is_last: the content ends with the piece, after is 0. Else
- * both are multiples of 32 KiB. is_searched: search it now. 0: no memory, or other sizes. */
+ * (64 KiB, or all there is), and the last `after` after it. is_last: the content ends with the piece, after is 0.
+ * Otherwise, n and after are multiples of 32 KiB.  is_searched: search it now. 0: no memory, or other sizes. */
 int64_t dib_deflate_piece(int64_t level, int64_t start, const uint8_t *content, int64_t n, int64_t before, int64_t after,
                           int64_t is_last, int64_t is_searched)
 {
@@ -155,7 +155,7 @@ static int64_t token_length(uint32_t token)
     return token & MATCH ? (int64_t)(token >> 15 & 0xff) + 3 : 1;
 }
 
-/* Join tokens of the current search until `until` is reached; 0: they have all been joined before. */
+/* Join tokens of the current search up to `until`; 0: all tokens were already joined. */
 static int join_until(joiner_t *j, int64_t until)
 {
     piece_t *piece = j->current;
@@ -172,7 +172,7 @@ static int join_until(joiner_t *j, int64_t until)
     return j->at >= until;
 }
 
-/* Whether a piece's search reaches the joiner's position with nothing waiting; its tokens before that are passed over. */
+/* Whether a piece's search reaches the joiner's position with nothing pending; its tokens before that are skipped. */
 static int is_met(const joiner_t *j, piece_t *piece, int64_t *at, int *is_held)
 {
     const go_chain_t *g = piece->search;
@@ -184,8 +184,8 @@ static int is_met(const joiner_t *j, piece_t *piece, int64_t *at, int *is_held)
     return *at == j->at && !*is_held && !j->is_held;
 }
 
-/* Continue the current search into the next piece, until both meet or the piece ends; 1: they met; -1: no memory.
- * From now on the current search looks at the next piece's content. */
+/* Continue the current search into the next piece, until both searches meet or the piece ends; 1: they met; -1: no
+ * memory. From now on, the current search reads the next piece's content. */
 static int meet(joiner_t *j, piece_t *next)
 {
     piece_t *piece = j->current;
@@ -226,8 +226,8 @@ static void joiner_keep(joiner_t *j, piece_t *next)
     piece_free(next);
 }
 
-/* Join a piece, which has to follow the one before, and free it; return the bytes of the body that can be taken.
- * *is_met: whether its own search was of use. */
+/* Join a piece, which must follow the previous piece, and free it; return the bytes of the body that can be taken.
+ * *is_met: whether the piece's own search was used. */
 int64_t dib_deflate_join(void *handle, void *taken, int64_t *is_met)
 {
     joiner_t *j = handle;
@@ -259,7 +259,7 @@ int64_t dib_deflate_join(void *handle, void *taken, int64_t *is_met)
     return j->base.sink.failed ? NO_MEMORY : j->base.sink.size;
 }
 
-/* The handle of an encoder that pieces are joined in; 0: no memory. Its bytes are taken, and it is freed, like others'. */
+/* The handle of an encoder that joins pieces; 0: no memory. It is used and freed like the handle of any encoder. */
 int64_t dib_deflate_joiner(void)
 {
     joiner_t *j = calloc(1, sizeof *j);

@@ -457,7 +457,7 @@ int64_t dib_inflate_free(void *handle)
  *
  * told receives the bytes of in that were read, 1 if the stream has ended, then the bytes of the whole body, and the
  * tokens of the first block so far (its bytes, if it is stored). Bytes read behind the end do not count: use the third
- * number. Call again with the rest of the input, with none of it if the room was filled. */
+ * number. Call again with the rest of the input; if out was filled, call again without input. */
 int64_t dib_inflate_run(void *handle, const uint8_t *in, int64_t n, uint8_t *out, int64_t room, int64_t *told)
 {
     inflate_t *f = handle;
