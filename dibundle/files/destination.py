@@ -198,8 +198,15 @@ class Destination:
         A pipe takes 4096 bytes at a time. Does not wait for a reader that is gone or does not read.
         """
         with contextlib.suppress(OSError, ValueError):
-            if self._passed and not self._passed % _BLOCK and select.select((), (self._fd,), (), 0)[1]:
+            if self._passed and not self._passed % _BLOCK and _takes_more(self._fd):
                 os.write(self._fd, bytes(self._rest[:1]) or b"\0")
+
+
+def _takes_more(fd: int) -> bool:
+    """Return whether a pipe takes bytes now; select() takes no descriptor from 1,024 on."""
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 def _followed(path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Final
 
 from dibundle.errors import BundleError
@@ -56,11 +57,8 @@ class FetchedBundles:
         self._here: dict[bytes, tuple[Spool, Context]] = {}
         self.received = 0
         self.refused: set[bytes] = set()
-        self.listing = Listing(repository, self._note_unreadable)
+        self.listing = Listing(repository, partial(_note_unreadable, context))  # no cycle: lists take megabytes
         self.applied = 0
-
-    def _note_unreadable(self, what: str) -> None:
-        self._context.progress.note(f"skipped {what}, which the registry lists: it cannot be read")
 
     @property
     def has_failed(self) -> bool:
@@ -136,3 +134,7 @@ class FetchedBundles:
             self.received += len(piece)
             add(len(piece))
             yield piece
+
+
+def _note_unreadable(context: Context, what: str) -> None:
+    context.progress.note(f"skipped {what}, which the registry lists: it cannot be read")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from dibundle.sharing.mirror.server import Mirror
 
 _SIZE = 20 << 30
+_COLLECTIONS = (1000, 10, 10)
+"""Objects between two garbage collections: with those of other commands, errors that hold megabytes stay for minutes."""
 
 
 @click.command("mirror", cls=Command, short_help="Run a local registry mirror that fetches deltas.")
@@ -97,6 +100,7 @@ def command(
         _prune(Path(cache), cache_size, console)
         return
     share_memory()
+    gc.set_threshold(*_COLLECTIONS)
     address = parse_listen(listen)
     if not (address.is_local or insecure_listen or tls_cert):
         raise UsageError(messages.MIRROR_INSECURE_LISTEN, address=listen)

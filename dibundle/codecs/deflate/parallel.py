@@ -25,7 +25,7 @@ MAX_BLOCK: Final = 4 << 20
 """Maximum size of pgzip blocks that are encoded in parallel: larger ones are not held in memory."""
 
 _AHEAD: Final = 4  # blocks or pieces that may wait for their turn
-_PIECE: Final = 256 << 10  # bytes of content; a piece takes 2 MiB at most, and of the time 4 % to start
+_PIECE: Final = 256 << 10  # bytes of content; a piece takes 3 MiB at most, and of the time 4 % to start
 _LEAST: Final = 1 << 20  # bytes of content for which threads are worth it
 _GO_LEVELS: Final = range(4, 10)
 _GIVE_UP: Final = 4  # maximum consecutive pieces whose own search was useless: in zeros, searches never meet

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from dibundle.errors import DibError
@@ -278,11 +279,16 @@ class Maker:
         self, making: Making, found: Way, fetched: list[Spool], named: ImageManifest, missing: dict[bytes, int]
     ) -> None:
         """Rebuild the missing layers of an image in a process of its own, and put them into the cache."""
-        place, tmp = making.place, str(self._cache.folder / "tmp")
+        place, tmp = making.place, self._cache.folder / "tmp"
         wanted = min(sum(missing.values()), self._cache.most)  # sizes are claims: the cache does not keep more
         others = dict(layer for base in found.bases for layer in base.named.layers)
         others |= {digest: self._cache.size_of(place.key(digest)) or 0 for digest, _ in named.layers}
-        with self._turn(making), self._cache.growing() as taken, ExitStack() as files:
+        with (
+            self._turn(making),
+            self._cache.growing() as taken,
+            ExitStack() as files,
+            TemporaryDirectory(dir=tmp) as own,
+        ):
             begun = time.monotonic()
             names = [digests.text(step.delta.manifest) for step in found.chain]
             job = Job(
@@ -294,7 +300,7 @@ class Maker:
                 names=(place.name,),
                 signers=self._access.signers,
                 checks_signatures=self._access.checks_signatures,
-                tmp=tmp,
+                tmp=own,  # what a killed process leaves there goes with it
             )
             try:
                 with closing(run(job, partial(self._require_time, making), taken)) as layers:

@@ -76,14 +76,16 @@ class Streamed:
         For an error, read only the beginning, which is enough to identify it.
         """
         body = bytearray()
-        for piece in self.pieces:
-            body += piece
-            if self.status >= 400 and len(body) > _MOST_ERROR:
-                return Document(self.status, self.headers, bytes(body[:_MOST_ERROR]))
-            if len(body) > SMALL:
-                body.clear()  # an error that is kept may keep this frame
-                raise ConnectionFailure(f"a document of more than {SMALL:,} bytes")
-        return Document(self.status, self.headers, bytes(body))
+        try:
+            for piece in self.pieces:
+                body += piece
+                if self.status >= 400 and len(body) > _MOST_ERROR:
+                    return Document(self.status, self.headers, bytes(body[:_MOST_ERROR]))
+                if len(body) > SMALL:
+                    raise ConnectionFailure(f"a document of more than {SMALL:,} bytes")
+            return Document(self.status, self.headers, bytes(body))
+        finally:
+            body.clear()  # an error that is kept keeps this frame
 
 
 def _grant(place: UpstreamPlace, kind: Kind, digest: bytes) -> bytes:

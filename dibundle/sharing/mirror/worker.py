@@ -192,7 +192,9 @@ class _Writer:
 def main() -> None:
     """Run the job from standard input, then end the process at once, even if threads still decode."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
+    most = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    most = MAX_MEMORY if most == resource.RLIM_INFINITY else min(MAX_MEMORY, most)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     writer = _Writer()
     job: Job = pickle.load(sys.stdin.buffer)  # noqa: S301 - of the mirror
     threading.Thread(target=_end_with_mirror, daemon=True).start()

@@ -293,16 +293,19 @@ class Transport:
             return b""
         body = bytearray()
         end = time.monotonic() + _PATIENCE * self.settings.timeout
-        for piece in self.pieces(response):
-            body += piece
-            self.received += len(piece)
-            if response.status in _AGAIN and len(body) > _MOST_REASON:
-                return bytes(body)  # the request will be repeated
-            if len(body) > SMALL:
-                raise self.failed(messages.REGISTRY_ANSWER_SIZE, small=SMALL)
-            if time.monotonic() > end:
-                raise self.failed(messages.REGISTRY_SLOW)
-        return bytes(body)
+        try:
+            for piece in self.pieces(response):
+                body += piece
+                self.received += len(piece)
+                if response.status in _AGAIN and len(body) > _MOST_REASON:
+                    break  # the request will be repeated
+                if len(body) > SMALL:
+                    raise self.failed(messages.REGISTRY_ANSWER_SIZE, small=SMALL)
+                if time.monotonic() > end:
+                    raise self.failed(messages.REGISTRY_SLOW)
+            return bytes(body)
+        finally:
+            body.clear()  # an error that is kept keeps this frame
 
     def _log_in(self, challenge: str) -> None:
         """Answer a challenge: find a login, fetch a token with it or without."""

@@ -60,7 +60,7 @@ static int piece_search(piece_t *piece, int64_t limit)
             piece->next = 0;
         }
         if (piece->room < g->found_count + 2 * WINDOW) {
-            int64_t room = 2 * piece->room + 2 * WINDOW;
+            int64_t room = piece->room + piece->room / 2 + 2 * WINDOW;
             uint32_t *found = realloc(g->found, (size_t)room * sizeof *found);
             if (!found)
                 return 0;
