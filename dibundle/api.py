@@ -1,7 +1,7 @@
 """The public functions, which ``dibundle`` exports: every use case, with its options as keyword arguments.
 
 ``access``: how to reach sources, and required signers beside the machine's policy. ``progress`` gets phases and bytes
-done. ``tmp`` is the folder of temporary files. Use cases raise subclasses of :class:`DibError`, which each lists.
+done. ``tmp`` is the folder of temporary files. Use cases raise subclasses of :class:`DibError`; each lists its own.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ BASE_MISSING_LAYER: Final = Message(
 BASE_NOT_COMPRESSED: Final = Message("base.not_compressed", "it is neither gzip nor zstd")
 BASE_OTHER_IMAGE: Final = Message(
     "base.other_image",
-    ("{given} does not contain the base of this bundle: {wanted} there is {others}, wanted {id}"),
+    ("{given} does not contain the base of this bundle: its {wanted} is {others}, but the bundle needs {id}"),
     hint="export that image where the bundle was created: {save_command}",
 )
 BASE_RECOMPRESSED_DIFFERS: Final = Message(

@@ -1,4 +1,4 @@
-"""All error messages by code: for the docs, and for tests that each is raised as written."""
+"""All error messages by code: for the docs, and for tests, which check each text."""
 
 from __future__ import annotations
 

@@ -271,7 +271,7 @@ class StreamOutput:
 
 
 def check_room(name: str, folder: str, size: int, temporary: int = 0, place: str = ".") -> None:
-    """Raise :class:`FileError` if ``folder`` has no free space for an output of ``size`` bytes, beside an old file.
+    """Raise :class:`FileError` if ``folder`` has no free space for ``size`` bytes while the old file is still there.
 
     ``temporary``: bytes of temporary files in the folder ``place`` at the same time, which may be on the same disk.
     """

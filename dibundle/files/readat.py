@@ -312,7 +312,7 @@ def taken(directory: str | None) -> int:
 def check_room(directory: str | None, size: int) -> None:
     """Raise ``FileError`` if ``directory`` (None: the default) has no free space for ``size`` more bytes of spools.
 
-    The message counts everything: bytes that spools there already take are added to the needed and to the free bytes.
+    The message includes what spools in this folder already use: in the needed bytes, and in the free bytes.
     """
     place, free = room(directory)
     if size > free:

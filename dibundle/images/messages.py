@@ -126,7 +126,7 @@ JSON_KEY: Final = Message("json.key", "{where} has the key {key!r}, which reader
 JSON_KEY_TWICE: Final = Message("json.key_twice", "{where} has the key {key!r} in two spellings")
 JSON_LIST_LENGTH: Final = Message("json.list_length", "{where} has {value_count} values, more than {max_list}")
 JSON_MALFORMED: Final = Message("json.malformed", "{name} is not JSON: {brief}")
-JSON_MEDIA_TYPE: Final = Message("json.media_type", "{name}: mediaType is {own}, its descriptor's {media_type}")
+JSON_MEDIA_TYPE: Final = Message("json.media_type", "{name}: mediaType is {own}, but its descriptor says {media_type}")
 JSON_NESTED: Final = Message("json.nested", "{name} is nested too deeply")
 JSON_NO_IMAGE: Final = Message("json.no_image", "{name} lists no image")
 JSON_NOT_LIST: Final = Message("json.not_list", "{where} is not a list")
@@ -200,7 +200,7 @@ PROFILE_MEDIA_TYPE: Final = Message("profile.media_type", "{where} has the media
 PROFILE_NAME_TWICE: Final = Message("profile.name_twice", "two members have the name {name!r}")
 PROFILE_NO_IMAGE: Final = Message("profile.no_image", "{where} does not lead to any image in the archive")
 PROFILE_NOT_REGULAR: Final = Message(
-    "profile.not_regular", "{name!r}, which its documents refer to, is not a regular member of that name"
+    "profile.not_regular", "its documents refer to {name!r}, but it has no regular file of that name"
 )
 PROFILE_PARENT: Final = Message("profile.parent", "manifest.json names a parent that is not in it")
 PROFILE_PLATFORM: Final = Message(
@@ -251,7 +251,9 @@ TAR_PAX_KEY: Final = Message("tar.pax_key", "the PAX header at byte {at} has the
 TAR_PAX_MALFORMED: Final = Message("tar.pax_malformed", "the PAX header at byte {at} is malformed")
 TAR_PAX_SIZE: Final = Message("tar.pax_size", "a PAX header gives the member at byte {at} another size")
 TAR_PAX_NAME: Final = Message("tar.pax_name", "the name of the PAX header at byte {at} is not printable ASCII")
-TAR_PAX_TWICE: Final = Message("tar.pax_twice", "the PAX header at byte {at} is too large, or a second one")
+TAR_PAX_TWICE: Final = Message(
+    "tar.pax_twice", "the PAX header at byte {at} is too large, or is the second one of its member"
+)
 TAR_PREFIX: Final = Message("tar.prefix", "the name {name!r} has a prefix that not every reader takes")
 TAR_SIZE: Final = Message("tar.size", "its size, {size} bytes, is not a multiple of {block}")
 TAR_TRAILING_DATA: Final = Message("tar.trailing_data", "something follows its end")

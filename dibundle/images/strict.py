@@ -226,7 +226,7 @@ class IndexDocument:
 
 
 def _head(fields: dict[str, object], name: str, media_type: str | None, types: Collection[str]) -> str:
-    """Return the document's media type; check its version, 2, and its type, the descriptor's."""
+    """Return the document's media type; check that its version is 2, and its type that of the descriptor."""
     if fields.get("schemaVersion") != 2 or isinstance(fields["schemaVersion"], bool | float):
         raise ArchiveError(messages.JSON_SCHEMA_VERSION, name=name)
     own = fields.get("mediaType", media_type or next(item for item in types if "vnd.oci" in item))

@@ -33,7 +33,7 @@ LIMIT_SETTINGS: Final = Message(
     "limit.settings", "the settings of an image's config, with their names, have more than {max_settings:,} characters"
 )
 LIMIT_WHITEOUTS: Final = Message(
-    "limit.whiteouts", "an image has too many whiteouts, with paths that are too long, to be compared"
+    "limit.whiteouts", "cannot compare an image: it has too many whiteouts, or their paths are too long"
 )
 LIMIT_FOLDERS: Final = Message(
     "limit.folders", "bundle over a limit: more than {max_folders} MiB of folders' names to list"

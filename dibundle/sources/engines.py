@@ -56,7 +56,7 @@ _MAX_ANSWER: Final = 16 << 20  # maximum bytes of an answer
 
 
 def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
-    """Return the engine of the first source that is in one, else the first engine whose client is installed.
+    """Return the engine of the first source that is in an engine, else the first whose client is installed.
 
     Raises :class:`UsageError` if there is none, unless ``needed`` is False: then it returns docker.
     """

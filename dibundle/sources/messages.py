@@ -122,7 +122,7 @@ PARTS_FIRST_MISSING: Final = Message(
 )
 PARTS_LEFT_OVER: Final = Message(
     "parts.left_over",
-    "{older} belongs to an older bundle: this one ends before it, at {size:,} bytes",
+    "{older} belongs to an older bundle: this bundle is complete without it, at {size:,} bytes",
     hint="remove it; later parts are then ignored: rm {older_2}",
 )
 PARTS_OLDER_LEFT: Final = Message(

@@ -51,7 +51,7 @@ def test_a_refused_signature_ends_it(files: Files):
 
 
 def signed(bundle: bytes, signature: bytes) -> bytes:
-    """Return an unsigned bundle with a signature."""
+    """Add a signature to an unsigned bundle; return the result."""
     return bundle[:64] + encode_signature_area(signature) + bundle[64 + len(encode_signature_area(b"")) :]
 
 

@@ -141,7 +141,7 @@ def test_parts_of_an_older_longer_bundle_are_named(copy: Path, command: str):
     ended = dib(command, copy / "out.dib.001", *base)
     size = sum(path.stat().st_size for path in parts(copy)[:5])
     assert ended.code == 5
-    assert f"{older} belongs to an older bundle: this one ends before it, at {size:,} bytes" in ended.err
+    assert f"{older} belongs to an older bundle: this bundle is complete without it, at {size:,} bytes" in ended.err
     assert f"rm {older}" in ended.err
     assert not (copy / "new.tar").exists()
 

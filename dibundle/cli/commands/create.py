@@ -86,7 +86,7 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Create the bundle OUT. Whoever has the images of BASE can rebuild the archive TARGET from it.
+    """Create the bundle OUT. Whoever has the images of BASE can rebuild the archive TARGET from OUT.
 
     \b
         dib create old.tar new.tar update.dib

@@ -17,7 +17,7 @@ from dibundle.sources.access import Access
 
 @click.command("delete", cls=Command, short_help="Delete bundles from a registry.")
 @click.argument("names", nargs=-1, required=True, metavar="docker://HOST/NAME[:TAG|@DIGEST]...")
-@click.option("--orphans", is_flag=True, help="Delete the bundles in a repository whose image or blob is missing.")
+@click.option("--orphans", is_flag=True, help="In a repository, delete the bundles whose image or blob is missing.")
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted.")
 @session()
 def command(

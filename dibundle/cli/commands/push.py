@@ -29,7 +29,7 @@ def command(bundle: str, name: str, subject: str | None, access: Access, context
 
     The bundle is attached to its target image in the same repository. That is the one in --subject, else the one with
     the tag that the image had when the bundle was created. "dib update" and "dib mirror" find it from there. Without
-    TAG, it is found in no other way.
+    TAG, the bundle can be found only in this way.
 
     If TAG is an image's, the push is refused, because engines could no longer pull that image.
     """

@@ -191,7 +191,7 @@ class Encoder(_Handle):
         return self._write(memoryview(b""), finish=True)
 
     def frame(self, block_size: int) -> bytes:
-        """Set the block size of a pgzip encoder that has none, at least the content so far. Return more of the body."""
+        """Set the block size of a pgzip encoder: at least the size of the content so far. Return more of the body."""
         return self._take(LIBRARY.dib_deflate_frame(self._handle, block_size))
 
     def marks(self) -> list[Mark]:

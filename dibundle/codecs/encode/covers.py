@@ -96,7 +96,7 @@ def find(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
     """Return the covers of ``target`` by ``source``; takes about 0.5 s of CPU and 80 MB for 10 MB that differ.
 
     Long stretches that are nearly equal are left out of the search: if they are searched too, node-app takes 8 % more
-    bytes at level 9. A ``quick`` search is for a map that another search follows. The same inputs give the same covers.
+    bytes at level 9. A ``quick`` search makes a map that guides a second search. The same inputs give the same covers.
     """
     if not source or not target:
         return Covers()

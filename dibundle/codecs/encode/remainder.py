@@ -1,4 +1,4 @@
-"""The rest of two contents to search, once their long equal stretches are known (creation only).
+"""What is left to search in two contents after their long equal stretches were found (creation only).
 
 The time of a full search grows with each byte. In two versions of a program or a library, most bytes lie in equal
 stretches of half a kilobyte and more, which anchors find in a tenth of the time. Both sides are joined again without

@@ -145,7 +145,7 @@ int64_t dib_anchors(const uint8_t *source, int64_t source_size, uint32_t *table,
     return n;
 }
 
-/* Join covers on one diagonal if at most bridge bytes lie between them, fewer after short ones; return their number. */
+/* Join covers on one diagonal if at most `bridge` bytes lie between them, fewer after a short one; return how many are left. */
 int64_t dib_bridge(cover_t *covers, int64_t count, int64_t bridge)
 {
     int64_t n = 0;

@@ -3,7 +3,7 @@
  * The search walks through the target, with the idea of bsdiff. It follows one cover until another stretch of the source
  * resembles the next bytes so much more that a new cover pays. Then the old cover is extended forwards and the new one
  * backwards, as long as enough bytes are equal. A table of the source's places, by the eight bytes there, finds
- * stretches. Those near to the place that the followed cover leads to come first: they cost fewer bytes, so they may be
+ * stretches. Matches near the place where the followed cover leads come first: they cost fewer bytes, so they may be
  * shorter. */
 #include "bytes.h"
 
@@ -266,7 +266,7 @@ int64_t dib_match(const uint8_t *source, int64_t source_size, uint32_t *table, c
     search_t w = {.source = source, .target = target, .source_size = source_size, .target_size = target_size,
                   .around = quick ? 4 : 16, .quick = quick != 0};
     int64_t count = 0, moved = place; /* covers, and the shift of the last one */
-    int64_t from = 0;                 /* the followed cover begins at from, and at place in the source */
+    int64_t from = 0;                 /* the followed cover begins at `from`, in the source at `place` */
     match_t next = {0, 0, 0};
     search_open(&w, table);
     do {

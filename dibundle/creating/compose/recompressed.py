@@ -197,7 +197,7 @@ def _small_body(
 
 
 def most_cost(stored: ReadAt) -> int:
-    """Return the maximum cost of recompressing a layer; header and padding count, so the smallest layers qualify."""
+    """Return the maximum cost of recompressing a layer; it includes header and padding, for the smallest layers."""
     return COST * (512 + padded(stored.size))
 
 

@@ -132,7 +132,7 @@ class Listing:
                     yield described
 
     def _described(self, wanted: bytes) -> object | None:
-        """Return the descriptor of a bundle whose list does not show that it is one."""
+        """Return the descriptor of a bundle that the registry's list does not show to be a bundle."""
         if wanted not in self._manifests and self._lookups_left and self.has_room:
             self._lookups_left -= 1
             found: RemoteManifest | None = None

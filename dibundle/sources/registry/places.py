@@ -1,4 +1,4 @@
-"""Places that a registry may redirect to: others must not name addresses of this machine and its link."""
+"""Places that a registry may redirect to: this machine and its link only if the registry is there."""
 
 from __future__ import annotations
 

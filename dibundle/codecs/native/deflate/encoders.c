@@ -6,7 +6,7 @@ static int is_framed(int64_t encoder)
     return (encoder >= PGZIP_0 && encoder <= PGZIP_3) || encoder == PGZIP_2;
 }
 
-/* The levels of pgzip over each version; levels with the same output belong to only one version. */
+/* pgzip's levels with each version of its compressor; a level with the same output in two versions is listed once. */
 static int has_level(int64_t encoder, int64_t level)
 {
     switch (encoder) {

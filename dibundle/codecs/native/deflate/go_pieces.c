@@ -14,7 +14,7 @@ typedef struct {
     const uint8_t *view;   /* the same, or the content of a later piece, if the search continues into it */
     int64_t before, after; /* the available content */
     go_chain_t *search;    /* NULL: it is not searched ahead */
-    int64_t room, next;    /* tokens that found has room for, and that have been joined */
+    int64_t room, next;    /* number of tokens that `found` has room for; number joined so far */
 } piece_t;
 
 static int64_t reached(const go_chain_t *g)
@@ -76,7 +76,8 @@ static int piece_search(piece_t *piece, int64_t limit)
 
 /* A piece that starts at `start`, a multiple of 32 KiB: n bytes of content, of which the first `before` come before it
  * (64 KiB, or all there is), and the last `after` after it. is_last: the content ends with the piece, after is 0.
- * Otherwise, n and after are multiples of 32 KiB.  is_searched: search it now. 0: no memory, or other sizes. */
+ * Otherwise, `n` and `after` are multiples of 32 KiB. `is_searched`: search the piece now. Return 0 if there is no
+ * memory, or if a size is not allowed. */
 int64_t dib_deflate_piece(int64_t level, int64_t start, const uint8_t *content, int64_t n, int64_t before, int64_t after,
                           int64_t is_last, int64_t is_searched)
 {

@@ -21,7 +21,7 @@ static int32_t rebased(const klauspost_t *k, int32_t entry)
     return entry <= k->offset + k->history_size - WINDOW ? 0 : entry - k->offset + WINDOW;
 }
 
-/* Keep entries below 2^31; entries out of reach become 0; if the latest of a pair is, so does the older one. */
+/* Keep entries below 2^31; entries out of reach become 0; if the newer of a pair is out of reach, both become 0. */
 static void klauspost_rebase(klauspost_t *k)
 {
     for (int i = 0; i < 1 << 15; i++) {
@@ -32,7 +32,7 @@ static void klauspost_rebase(klauspost_t *k)
     k->offset = WINDOW;
 }
 
-/* Append content to the history, moved down if it does not fit; return its offset. */
+/* Append content to the history; if it does not fit, move the history down first. Return the content's offset. */
 static int32_t klauspost_append(klauspost_t *k, const uint8_t *content, int32_t n)
 {
     if (k->history_size + n > HISTORY) {

@@ -26,7 +26,7 @@ struct lazy {
     uint16_t idle; /* positions without a match: it overflows, as upstream */
     int sync;
     int32_t heads[1 << HASH_BITS], previous[WINDOW]; /* positions + offset */
-    int32_t costs[2 * WINDOW + 1];                   /* level 9: bits of the window's bytes up to each, as literals */
+    int32_t costs[2 * WINDOW + 1];                   /* level 9: bits of all bytes up to a position, as literals */
     uint8_t window[2 * WINDOW + 8];
 };
 

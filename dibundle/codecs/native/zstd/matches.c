@@ -180,7 +180,7 @@ void find_default(encoder_t *e, int32_t s, int32_t end, int alone)
     add_rest(e, emitted, end);
 }
 
-/* Enter every second position from `at` below s - 1 into the tables of level better. */
+/* Enter every second position, from `at` to before s - 1, into the tables of the level "better". */
 static void enter_better(encoder_t *e, int32_t at, int32_t s)
 {
     for (; at < s - 1; at += 2) {
