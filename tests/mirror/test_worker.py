@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -16,11 +17,13 @@ from dibundle.codecs.excess import Excess
 from dibundle.errors import BundleError
 from dibundle.sharing.mirror import making, worker
 from dibundle.sharing.mirror.cache import CacheFullError
-from dibundle.sharing.mirror.options import MirrorOptions
+from dibundle.sharing.mirror.options import MirrorOptions, UpstreamPlace
+from dibundle.sharing.mirror.planning import NoWayError
 from dibundle.sharing.mirror.worker import Job, JobFailedError
 from dibundle.sources.access import Access
-from tests.mirror.conftest import mirroring, with_options
-from tests.sources.server import Registry
+from tests.mirror.conftest import Running, mirroring, with_options
+from tests.sources.conftest import REPOSITORY
+from tests.sources.server import Registry, digest
 
 SAYS = "import sys, time; sys.stdin.buffer.read(10); print('{line}', flush=True); time.sleep(60)"
 
@@ -143,6 +146,45 @@ def test_one_registry_does_not_have_all_turns(
         mirror.client.pull("v2")
         assert time.monotonic() - begun < 2
         assert any(line["way"] == "delta" for line in mirror.lines)
+
+
+def test_one_repository_does_not_have_all_turns(mirror: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making, "PATIENCE", 0.2)
+    maker = mirror.mirror._maker
+    (host,) = maker._pools
+
+    def image(repository: str) -> making.Making:
+        place = UpstreamPlace(host, repository, "space")
+        return making.Making(place, bytes(32), frozenset())
+
+    with maker._turn(image("evil/x")):
+        with pytest.raises(NoWayError, match="first"), maker._turn(image("evil/x")):
+            pass
+        with maker._turn(image("good/app")):
+            pass
+    with maker._turn(image("evil/x")):
+        pass
+
+
+def test_a_large_config_is_not_fetched(mirror: Running, stocked: Registry) -> None:
+    """A manifest may name any blob of its repository as the config; nobody waits for it."""
+    client = mirror.client
+    client.pull("v1")
+    kind, body = stocked.manifests[REPOSITORY, "v2"]
+    large = bytes(64 << 20)
+    stocked.blobs[REPOSITORY, digest(large)] = large
+    value = json.loads(body)
+    value["config"]["digest"] = digest(large)
+    odd = json.dumps(value).encode()
+    for name in ("odd", digest(odd)):
+        stocked.manifests[REPOSITORY, name] = kind, odd
+    listed = stocked.manifests[REPOSITORY, digest(body).replace(":", "-")]
+    stocked.manifests[REPOSITORY, digest(odd).replace(":", "-")] = listed
+    client.pulls += 1
+    assert client.manifest("odd").status == 200
+    assert mirror.last()["way"] == "image"
+    assert mirror.last()["reason"] == "the config does not fit"
+    assert bytes.fromhex(digest(large)[7:]) not in {key[1] for key in mirror.mirror.cache._sizes}
 
 
 def test_decoding_that_nobody_needs_ends() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from tempfile import TemporaryDirectory
 from typing import Final
+from weakref import WeakValueDictionary
 
 from dibundle.errors import DibError
 from dibundle.files import digest as digests
@@ -35,6 +36,7 @@ PLANNERS: Final = 16  # planner threads of an upstream, so that images do not wa
 OF_ONE: Final = 2  # maximum planners of one repository, so that its pushers cannot block other repositories
 MOST: Final = 256  # maximum images of an upstream that are planned or wait for a planner
 MOST_OF_ONE: Final = 32  # maximum images of one repository that wait for a planner
+PATIENCE: Final = 10.0  # maximum seconds that an image waits for its turn: a hostile bundle may hold one for a minute
 SOON: Final = 2.0  # maximum seconds that a layer waits for the planner to begin
 MIN_MEASURED: Final = 1 << 20  # minimum bytes of layers for measuring the speed of rebuilding
 SPEED: Final = 25e6  # bytes of compressed layers rebuilt per second, before the first measurement
@@ -97,6 +99,7 @@ class Maker:
         self._upstreams, self._downloads, self._report = upstreams, downloads, report
         self._pools = threads(options, PLANNERS, "make")
         self._makers = threading.Semaphore(MAKERS)
+        self._of_repository: WeakValueDictionary[tuple[str, str], threading.Semaphore] = WeakValueDictionary()
         hosts = len(self._pools)
         self._of_host = {host: threading.Semaphore(MAKERS if hosts == 1 else 1) for host in self._pools}
         self._planner = Planner(self._bases, upstreams)
@@ -193,10 +196,6 @@ class Maker:
         if sum(missing.values()) > self._cache.most:
             raise NoWayError("the layers do not fit into the cache")
         self._require_worth(making, 0, missing, 0)  # before the first request to upstream
-        config = self._config(making, named.config)
-        known = self._documents.look(place.host, named.config, lambda: config)
-        if known is None or len(known.diff_ids) != len(named.layers):
-            raise NoWayError("the config does not fit")
         with Context(str(self._cache.folder / "tmp")) as context:
             repository = context.enter(self._upstreams.repository(place, self._require_time(making)))
             signatures = self._access.signature_check(context.tmp, names=(place.name,))
@@ -207,6 +206,7 @@ class Maker:
             while making.way is None:
                 found = self._planner.way(goal, fetched, require_time)
                 self._require_worth(making, found.size, missing, fetched.received)
+                self._require_config(making, named)
                 try:
                     with self._cache.pinned({place.key(blob) for base in found.bases for blob, _ in base.named.layers}):
                         self._build(making, found, self._fetch(found, fetched), named, missing)
@@ -217,6 +217,13 @@ class Maker:
                 finally:
                     making.fetched = fetched.received
             making.saved = sum(missing.values()) - making.fetched
+
+    def _require_config(self, making: Making, named: ImageManifest) -> None:
+        """Raise unless the image's config is there and has a diffID for each layer."""
+        config = self._config(making, named.config)
+        known = self._documents.look(making.place.host, named.config, lambda: config)
+        if known is None or len(known.diff_ids) != len(named.layers):
+            raise NoWayError("the config does not fit")
 
     def _config(self, making: Making, config: bytes) -> bytes:
         """Return an image's config; fetch it if the cache does not have it."""
@@ -233,6 +240,8 @@ class Maker:
                 raise NoWayError("upstream does not give the config")
             if download:
                 try:
+                    if download.size > MAX_PARSED:
+                        raise NoWayError("the config does not fit")
                     if not download.wait(left) or not self._cache.has(key):
                         raise NoWayError("upstream does not give the config")
                 finally:
@@ -240,11 +249,18 @@ class Maker:
 
     @contextmanager
     def _turn(self, making: Making) -> Iterator[None]:
-        """Wait for a turn at rebuilding; the number of turns limits memory, and no registry gets all of them."""
+        """Wait for a turn at rebuilding; the number of turns limits memory.
+
+        A repository has one turn at a time, and a registry never has all of them if there are several registries.
+        """
+        place, end = making.place, time.monotonic() + PATIENCE
+        with self._lock:
+            of_repository = self._of_repository.setdefault((place.host, place.repository), threading.Semaphore())
         with ExitStack() as held:
-            for turns in (self._of_host[making.place.host], self._makers):
-                while not turns.acquire(timeout=self._require_time(making)):
-                    pass  # when no time is left, _require_time() raises
+            for turns in (of_repository, self._of_host[place.host], self._makers):
+                left = min(self._require_time(making), max(0.0, end - time.monotonic()))
+                if not turns.acquire(timeout=left):
+                    raise NoWayError("other images are rebuilt first")
                 held.callback(turns.release)
             yield
 
