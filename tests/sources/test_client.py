@@ -99,6 +99,22 @@ def test_a_registry_without_ranges_sends_it_all_again(repository, registry):
     assert fetch(repository) == DATA
 
 
+def test_a_registry_that_ignores_ranges_sends_a_blob_twice_at_most(repository, registry):
+    """With progress in between, each break was the first one, and 24 MiB became 300."""
+    large = DATA * (1 + (6 << 20) // len(DATA))
+    sent: list[int] = []
+
+    def cut(request: Request) -> bool:
+        sent.append(min(len(large), (len(sent) + 1) * (3 << 19)))
+        return request.cut(large, sent[-1])
+
+    registry.hook = cut
+    with pytest.raises(RegistryError) as found:
+        fetch(repository, large)
+    assert found.value.code == "registry.range"
+    assert sum(sent) < 3 * len(large)
+
+
 def test_errors_that_pass(repository, registry):
     statuses = iter((500, 503, 429))
     registry.hook = lambda request: (status := next(statuses, 0)) and request.fail(status)

@@ -35,8 +35,26 @@ def elsewhere(registry: Registry, settings: RegistrySettings, monkeypatch: pytes
     """Return a repository of a registry whose address counts as public."""
     registry.blobs["example/app", digest(DATA)] = DATA
     with Repository(Reference(registry.host, "example/app"), settings, write=True) as opened:
-        monkeypatch.setattr(opened._transport, "_own_kinds", set())
+        transport, own = opened._transport, registry.host.partition(":")[0]
+        check = transport._check_place
+
+        def checked(host: str, addresses: set[str], *, is_reached: bool) -> None:
+            check(host, set() if host == own else addresses, is_reached=is_reached)
+
+        monkeypatch.setattr(transport, "_own_kinds", set())
+        monkeypatch.setattr(transport, "_check_place", checked)
         yield opened
+
+
+def test_its_own_name_leads_to_no_other_kind_of_address(registry: Registry, settings: RegistrySettings) -> None:
+    """A name may have a public address and one of this machine, at once or one after the other."""
+    with Repository(Reference("registry.example", "example/app"), settings) as opened:
+        check = opened._transport._check_place
+        check("registry.example", {"a loopback address"}, is_reached=False)
+        check("registry.example", set(), is_reached=True)
+        check("registry.example", {"a loopback address"}, is_reached=False)
+        with pytest.raises(RegistryError, match="loopback"):
+            check("registry.example", {"a loopback address"}, is_reached=True)
 
 
 @pytest.fixture

@@ -124,11 +124,18 @@ class Repository:
         """
         url = self._transport.url(f"blobs/{digest.text(wanted)}")
         whole = hashlib.sha256()
-        at = failures = 0
+        at = failures = dropped = 0
+
+        def drop(count: int) -> None:
+            nonlocal dropped
+            dropped += count
+            if dropped > size:  # else a registry that ignores ranges could send a blob as often as it has megabytes
+                raise self._transport.failed(messages.REGISTRY_RANGE, at=at)
+
         while at < size or not size:
             begun, reason = at, "the connection ended"
             try:
-                for piece in self._from(url, at):
+                for piece in self._from(url, at, drop):
                     at += len(piece)
                     if at > size:
                         raise self._transport.failed(
@@ -314,8 +321,11 @@ class Repository:
 
         return self._read(answer, use)
 
-    def _from(self, url: str, at: int) -> Iterator[bytes]:
-        """Yield the bytes of a blob from ``at`` on, until they or the connection end."""
+    def _from(self, url: str, at: int, drop: Callable[[int], None]) -> Iterator[bytes]:
+        """Yield the bytes of a blob from ``at`` on, until they or the connection end.
+
+        ``drop`` gets the number of bytes before ``at`` that come all the same.
+        """
         with self._transport.stream(url, {"Range": f"bytes={at}-"} if at else {}) as response:
             skip = at
             if response.status == 206 and at:
@@ -329,6 +339,7 @@ class Repository:
             for piece in self._transport.pieces(response):
                 rest = piece[skip:]
                 skip -= len(piece) - len(rest)
+                drop(len(piece) - len(rest))
                 if rest:
                     yield rest
 

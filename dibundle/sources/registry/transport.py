@@ -168,14 +168,16 @@ class Transport:
     def _check_place(self, host: str, addresses: set[str], *, is_reached: bool) -> None:
         """Refuse an address of this machine or its link, unless the named registry has such an address.
 
-        A name may have several addresses: only the one at which the registry was reached counts, not others of its
-        name. Also raises :class:`RegistryError` at the time limit: a connection that did not exist yet could not be
-        ended.
+        A name may have several addresses, and others later: only the one at which the registry was reached first
+        counts. After that, its own name may not lead to another kind of address either. Also raises
+        :class:`RegistryError` at the time limit: a connection that did not exist yet could not be ended.
         """
         self._patience()
-        if host.strip("[]").lower() == (urlsplit(self._base).hostname or ""):
-            if is_reached and self._own_kinds is None:
-                self._own_kinds = addresses
+        is_own = host.strip("[]").lower() == (urlsplit(self._base).hostname or "")
+        if is_own and not is_reached:
+            return
+        if is_own and self._own_kinds is None:
+            self._own_kinds = addresses
             return
         wrong = addresses - (self._own_kinds or set())
         if wrong:
