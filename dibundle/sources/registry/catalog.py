@@ -16,7 +16,8 @@ from dibundle.format import labels
 from dibundle.images import document
 from dibundle.images.document import get, get_text, sha256_of
 from dibundle.sources.registry import artifacts
-from dibundle.sources.registry.client import RemoteManifest, Repository, subject_of
+from dibundle.sources.registry.client import RemoteManifest, Repository
+from dibundle.sources.registry.descriptors import subject_of
 from dibundle.sources.registry.images import RemoteBlob, digests_in
 from dibundle.sources.registry.listing import UNREADABLE, Listing
 

@@ -19,7 +19,7 @@ from dibundle.files.readat import MemoryBytes, ReadAt
 from dibundle.images import document
 from dibundle.images.writers import OCI_INDEX, OCI_MANIFEST, to_json
 from dibundle.sources import messages
-from dibundle.sources.registry.descriptors import MAX_REFERRERS, entries
+from dibundle.sources.registry.descriptors import MAX_REFERRERS, entries, fallback_tag
 from dibundle.sources.registry.reference import TAG, Reference
 from dibundle.sources.registry.settings import RegistrySettings
 from dibundle.sources.registry.transport import (
@@ -256,7 +256,7 @@ class Repository:
         """Remove and add entries of the tag that replaces the referrers API; return whether it was written."""
         added = {item["digest"] for item in more}
         for written in range(4):  # a concurrent writer may win: check that our entry is in it
-            found = self.find(_fallback(subject))
+            found = self.find(fallback_tag(subject))
             there = found.value if found and isinstance(found.value, dict) else {}
             listed = document.get_list(there, "manifests")
             digests = {document.get_text(item, "digest") for item in listed}
@@ -267,7 +267,7 @@ class Repository:
             dropped = {*added, *without}
             kept = [item for item in listed if document.get_text(item, "digest") not in dropped]
             index = {**there, "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*kept, *more]}
-            self.put(_fallback(subject), to_json(index), OCI_INDEX)
+            self.put(fallback_tag(subject), to_json(index), OCI_INDEX)
         raise self._transport.failed(messages.REGISTRY_REFERRERS_LOST)
 
     def referrers(self, subject: bytes, artifact_type: str, *, received: int) -> list[object]:
@@ -305,12 +305,12 @@ class Repository:
 
     def _tagged(self, subject: str) -> object:
         """Return the index under the tag that replaces the referrers API; None if there is none."""
-        found = self.find(_fallback(subject))
+        found = self.find(fallback_tag(subject))
         return found.value if found else None
 
     def _tagged_entries(self, subject: str) -> list[tuple[object, int]]:
         """Return the same as :func:`entries` of that index."""
-        wanted = _fallback(subject)
+        wanted = fallback_tag(subject)
         answer = self._manifest(wanted)
         if answer is None:
             return []
@@ -444,13 +444,3 @@ def _next(answer: Answer) -> str | None:
     """Return the URL of the next page of a list; None after the last one."""
     found = re.search(r'<([^<>]*)> *; *rel="?next', answer.headers.get("Link", "")[:_LONGEST_LINK])
     return found[1] if found else None
-
-
-def subject_of(tag: str) -> bytes | None:
-    """Return the digest whose referrers a tag lists; None for any other tag."""
-    return document.sha256_of(tag.replace("-", ":", 1))
-
-
-def _fallback(subject: str) -> str:
-    """Return the tag that lists the referrers of a digest."""
-    return subject.replace(":", "-", 1)

@@ -1,4 +1,4 @@
-"""Descriptors in lists of referrers: their kept fields, within limits of memory."""
+"""Referrers of an image: what is kept of their descriptors, within limits of memory, and the tag that lists them."""
 
 from __future__ import annotations
 
@@ -35,3 +35,13 @@ def reduced(item: object) -> object:
     annotations = {key: text for key, text in said.items() if key in labels.LISTED}
     found = {key: document.get_text(item, key) for key in ("digest", "artifactType")}
     return {**found, "annotations": annotations}
+
+
+def subject_of(tag: str) -> bytes | None:
+    """Return the digest whose referrers a tag lists; None for any other tag."""
+    return document.sha256_of(tag.replace("-", ":", 1))
+
+
+def fallback_tag(subject: str) -> str:
+    """Return the tag that lists the referrers of a digest."""
+    return subject.replace(":", "-", 1)
