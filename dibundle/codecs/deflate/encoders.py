@@ -119,7 +119,7 @@ class Mark(NamedTuple):
     last: bool
 
 
-class _MarksFunction(Protocol):
+class _TakeFunction(Protocol):
     def __call__(self, handle: int, out: int, most: int, /) -> int: ...
 
 
@@ -158,13 +158,7 @@ class _Handle:
             LIBRARY.dib_deflate_free(self._handle)
 
     def _take(self, size: int) -> bytes:
-        if size == _NO_MEMORY:
-            raise MemoryError
-        if size < 0:
-            raise ValueError("an encoder was called in the wrong order")
-        out = ctypes.create_string_buffer(size)
-        LIBRARY.dib_deflate_take(self._handle, ctypes.addressof(out), size)
-        return out.raw
+        return take_bytes(LIBRARY.dib_deflate_take, self._handle, size)
 
 
 class Encoder(_Handle):
@@ -246,7 +240,18 @@ class Joiner(_Handle):
         return body, bool(is_met[0])
 
 
-def take_marks(function: _MarksFunction, handle: int) -> list[Mark]:
+def take_bytes(function: _TakeFunction, handle: int, size: int) -> bytes:
+    """Return ``size`` bytes that a handle holds, with its C function; a size below 0 is the error of a call before."""
+    if size == _NO_MEMORY:
+        raise MemoryError
+    if size < 0:
+        raise ValueError("an encoder was called in the wrong order")
+    out = ctypes.create_string_buffer(size)
+    function(handle, ctypes.addressof(out), size)
+    return out.raw
+
+
+def take_marks(function: _TakeFunction, handle: int) -> list[Mark]:
     """Return all marks that a handle holds, with its C function."""
     out = array("q", bytes(24 * _MARKS))
     marks: list[Mark] = []

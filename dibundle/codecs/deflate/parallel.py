@@ -28,7 +28,7 @@ _AHEAD: Final = 4  # blocks or pieces that may wait for their turn
 _PIECE: Final = 256 << 10  # bytes of content; a piece takes 3 MiB at most, and of the time 4 % to start
 _LEAST: Final = 1 << 20  # bytes of content for which threads are worth it
 _GO_LEVELS: Final = range(4, 10)
-_GIVE_UP: Final = 4  # maximum consecutive pieces whose own search was useless: in zeros, searches never meet
+_GIVE_UP: Final = 4  # maximum consecutive pieces whose search met no other: in zeros, searches never meet
 _PAUSE: Final = 32  # number of following pieces without their own search, so that at most a fifth of the time is lost
 
 
@@ -92,7 +92,7 @@ class PieceEncoder:
         self._before = 0
         self._start = 0  # offset of the next piece
         self._running: deque[Future[SearchedPiece]] = deque()
-        self._in_vain = 0  # consecutive pieces whose own search was useless
+        self._in_vain = 0  # consecutive pieces whose search met no other
         self._paused = 0  # following pieces without their own search
 
     def write(self, content: Buffer) -> bytes:

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 from array import array
 from functools import cache
 from typing import Final
 
 from dibundle.codecs import messages
-from dibundle.codecs.deflate.encoders import Family, sample
+from dibundle.codecs.deflate.encoders import Family, sample, take_bytes
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
 from dibundle.errors import FileError
 
@@ -43,7 +42,6 @@ FAMILIES: Final[dict[int, Family]] = {
 
 _SLICE: Final = 1 << 20  # bytes per call of an encoder; its output is about as large
 _MARKS: Final = 1024  # marks per call
-_NO_MEMORY: Final = -2
 
 
 class FrameEncoder:
@@ -90,13 +88,7 @@ class FrameEncoder:
     def _write(self, content: memoryview, *, finish: bool) -> bytes:
         pinned = Pinned(content)
         size = LIBRARY.dib_zstd_write(self._handle, pinned, pinned.size, int(finish))
-        if size == _NO_MEMORY:
-            raise MemoryError
-        if size < 0:
-            raise ValueError("an encoder was called in the wrong order")
-        out = ctypes.create_string_buffer(size)
-        LIBRARY.dib_zstd_take(self._handle, ctypes.addressof(out), size)
-        return out.raw
+        return take_bytes(LIBRARY.dib_zstd_take, self._handle, size)
 
 
 @cache

@@ -23,7 +23,6 @@ from dibundle.images.tar.entries import scan
 from dibundle.images.writers import OCI_INDEX, OCI_MANIFEST
 from dibundle.sharing.mirror.cache import Cache
 from dibundle.sharing.mirror.options import UpstreamPlace
-from dibundle.sharing.mirror.worker import OpenFile, OpenImage
 
 MAX_PARSED: Final = 1 << 20
 """Maximum bytes of a manifest or config to parse; larger ones are passed on, and their images get no deltas."""
@@ -63,6 +62,20 @@ class LocalImage(NamedTuple):
     def digests(self) -> tuple[bytes, ...]:
         """Digests by which bundles refer to layers."""
         return (*(digest for digest, _ in self.named.layers), *self.diff_ids)
+
+
+class OpenFile(NamedTuple):
+    """A file that the process inherits: its descriptor, and its name in errors."""
+
+    fd: int
+    name: str
+
+
+class OpenImage(NamedTuple):
+    """A base: the image, and the files of its blobs by their digests."""
+
+    image: LocalImage
+    files: dict[bytes, OpenFile]
 
 
 class Documents:

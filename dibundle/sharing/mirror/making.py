@@ -20,13 +20,13 @@ from dibundle.files.readat import Spool
 from dibundle.format.constants import HEADER_SIZE, MAX_MANIFEST
 from dibundle.format.header import Header
 from dibundle.sharing.fetching import FetchedBundles
-from dibundle.sharing.mirror.bases import MAX_PARSED, Bases, Documents, ImageManifest
+from dibundle.sharing.mirror.bases import MAX_PARSED, Bases, Documents, ImageManifest, OpenFile
 from dibundle.sharing.mirror.cache import Cache, CacheFullError
 from dibundle.sharing.mirror.downloads import Bell, Downloads
 from dibundle.sharing.mirror.options import MirrorOptions, UpstreamPlace
 from dibundle.sharing.mirror.planning import Goal, NoWayError, Planner, Way
 from dibundle.sharing.mirror.upstream import Document, Upstreams, threads
-from dibundle.sharing.mirror.worker import Job, JobFailedError, OpenFile, RebuiltLayer, run
+from dibundle.sharing.mirror.worker import Job, JobFailedError, RebuiltLayer, run
 from dibundle.sharing.ways import ChainStep
 from dibundle.sources.access import Access
 from dibundle.sources.registry.transport import ConnectionFailure

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from dibundle.format.signing import Signers
-    from dibundle.sharing.mirror.bases import LocalImage
+    from dibundle.sharing.mirror.bases import OpenFile, OpenImage
 
 MAX_MEMORY: Final = 3 << 29
 """Maximum bytes of memory that a process allocates: the maximum of a bundle (spec/dib.md, 10.1), and unused memory."""
@@ -32,20 +32,6 @@ _LINE: Final = 1 << 16  # maximum bytes of a line
 _LOOK: Final = 0.02  # seconds between two checks of the temporary files
 _STEP: Final = 1 << 20  # minimum change of temporary files, in bytes, that is reported
 _START: Final = "import sys; sys.path[:] = sys.argv[1:]; from dibundle.sharing.mirror.worker import main; main()"
-
-
-class OpenFile(NamedTuple):
-    """A file that the process inherits: its descriptor, and its name in errors."""
-
-    fd: int
-    name: str
-
-
-class OpenImage(NamedTuple):
-    """A base: the image, and the files of its blobs by their digests."""
-
-    image: LocalImage
-    files: dict[bytes, OpenFile]
 
 
 class Job(NamedTuple):
