@@ -160,7 +160,8 @@ def _texts(value: object, where: str) -> dict[str, str]:
 
 def read_platform(fields: dict[str, object], where: str) -> str:
     """Return ``os/architecture[/variant]``; missing parts are empty."""
-    found = [read_text(fields.get(key) or "", f"{where}.{key}") for key in ("os", "architecture", "variant")]
+    given = {key: fields.get(key) for key in ("os", "architecture", "variant")}
+    found = ["" if value is None else read_text(value, f"{where}.{key}") for key, value in given.items()]
     if any("/" in part for part in found):
         raise ArchiveError(messages.JSON_PLATFORM, where=where)
     return "/".join(found).rstrip("/")
@@ -245,7 +246,7 @@ class DockerEntry:
         config, names, layers = ("config", "repoTags", "layers") if is_jib else ("Config", "RepoTags", "Layers")
         fields = read_object(value, (config, names, layers, *(() if is_jib else ("LayerSources", "Parent"))), where)
         parent = fields.get("Parent")
-        self.parent = read_digest(parent, f"{where}.Parent") if parent else None
+        self.parent = None if parent is None else read_digest(parent, f"{where}.Parent")
         self.config = read_text(fields.get(config), f"{where}.{config}")
         tags = fields.get(names)
         self.names = tuple(

@@ -81,7 +81,7 @@ def read_members(data: memoryview) -> dict[str, Member]:
             leads_to = block[157:257].rstrip(b"\0").decode("ascii")
             members[name] = Member(flag, data[at : at + size], leads_to)
         at += -(-size // 512) * 512
-    fits(large is None and at <= len(data), "P1")
+    fits(large is None, "P5")
     fits(not any(bytes(data[at:]).strip(b"\0")), "P1")
     fits(len(members) <= 65536, "P6")
     fits(len({name.lower() for name in members}) == len(members), "P6")
@@ -186,7 +186,7 @@ def hex_of(value: object) -> str:
 
 def platform(value: dict[str, Any]) -> list[str]:
     """Return os, architecture and variant, up to the last that is there."""
-    parts = [worded(value.get(key) or "") for key in ("os", "architecture", "variant")]
+    parts = [worded("" if (part := value.get(key)) is None else part) for key in ("os", "architecture", "variant")]
     fits(not any("/" in part for part in parts), "P20")
     while parts and not parts[-1]:
         parts.pop()
@@ -292,7 +292,8 @@ class Images:
             names = [worded(item) for item in listed(entry.get(keys[2]), True)]
             diff_ids = self.config(content)[0]
             self.check_layers(names, diff_ids)
-            for diff_id, source in keyed(entry.get("LayerSources") or {}, set(), True).items():
+            sources = entry.get("LayerSources")
+            for diff_id, source in keyed({} if sources is None else sources, set(), True).items():
                 found = described(source)
                 fits(not found["annotations"], "P24")
                 fits(hex_of(diff_id) in diff_ids and found["mediaType"] in LAYERS, "P15")
@@ -300,7 +301,7 @@ class Images:
                 fits((found["size"], hex_of(found["digest"])) == (len(data), sha256(data).hex()), "P15")
             for name in listed(entry.get(keys[1]), True):
                 self.name(worded(name), config)
-            parents += [hex_of(entry["Parent"])] if entry.get("Parent") else []
+            parents += [] if entry.get("Parent") is None else [hex_of(entry["Parent"])]
             self.found.append((config, ""))
         fits(set(parents) <= {config for config, _ in self.found}, "P15")
 

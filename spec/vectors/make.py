@@ -17,6 +17,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
 
+import conditions  # noqa: F401 - adds its cases
 import doubts  # noqa: F401 - adds its cases
 import edges  # noqa: F401 - adds its cases
 import encoding  # noqa: F401 - adds its cases
