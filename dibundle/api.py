@@ -81,9 +81,9 @@ def create(
     readers. ``inventory`` is a file with an :func:`inventory`. ``raw_layers``: rebuild the same images with raw layers.
 
     The result does not depend on ``workers``, the number of threads (0: one per core), or on ``executor``. An executor
-    (of concurrent.futures) gets a function and bytes for ``workers`` frames at a time. Machines that run it need the
-    same versions of dib and zstandard. For a ``ProcessPoolExecutor``, use spawn or forkserver as ``mp_context``, and
-    ``if __name__ == "__main__":``, as the script is imported again.
+    (of concurrent.futures) gets a function and bytes for ``workers`` frames at a time. Its machines need the same
+    versions of dib and zstandard. A ``ProcessPoolExecutor`` needs spawn or forkserver, and ``if __name__ ==
+    "__main__":``.
 
     Raises ``ArchiveError`` if an input is not an image archive, ``UsageError`` for an unknown level or number of
     workers, ``FileError`` if the system fails or a stream would block. The caller's own exceptions pass through.
@@ -272,7 +272,7 @@ def inventory(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> str:
-    """Return an inventory of the layers in archives, as JSON: the content of :func:`create`'s ``inventory`` file."""
+    """Return an inventory of the layers in archives, as JSON: the content of ``create``'s file ``inventory``."""
     with Context(tmp, progress) as context:
         return inventories.inventory(several(sources), access or Access(), context)
 

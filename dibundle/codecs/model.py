@@ -21,7 +21,7 @@ MAX_BITS: Final = 18
 
 
 QUICK: Final = 32
-"""Added to ``bits``: one counter alone codes whether a byte changed if changes are rarer than 1 in 16, not 1 in 64."""
+"""Added to ``bits``: if changes are rarer than 1 in 16, not 1 in 64, a single counter codes whether a byte changed."""
 
 
 def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int) -> bytes:

@@ -50,7 +50,7 @@ class Body(NamedTuple):
         return self.recipe.encoder << 4 | self.recipe.level
 
     def cost(self, before: int) -> int:
-        """Return the cost, as bytes of content compressed at an ordinary level; ``before``: the last re-encoder."""
+        """Return the cost, in bytes of content at an ordinary level; ``before``: the previous body's re-encoder."""
         return _body_cost(self.content, self.reencoder, len(self.recipe.edits), before)
 
 
@@ -159,7 +159,7 @@ def _check_cost(left: int) -> None:
 
 
 class Recompressor:
-    """A filter that takes content in pieces of any size and yields compressed bytes; ``pool`` encodes large bodies."""
+    """A filter from content in pieces of any size to compressed bytes; large bodies use the threads of ``pool``."""
 
     def __init__(self, parts: Sequence[Part], plain: bytes, pool: Executor | None = None) -> None:
         if len(plain) != plain_size(parts):

@@ -64,7 +64,7 @@ def byte_cost(encoder: int, level: int) -> int:
 
 
 def start_cost(reencoder: int, before: int) -> int:
-    """Return the cost of a body beyond that of any body; ``before``: the last re-encoder, which can be reused."""
+    """Return the extra cost of a body, beyond that of any body; ``before``: the last re-encoder, to be reused."""
     encoder, level = reencoder >> 4, reencoder & 15
     if encoder in libzstd.FAMILIES:
         return libzstd.start_cost(encoder, level)

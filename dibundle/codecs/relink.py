@@ -71,7 +71,7 @@ class Region(NamedTuple):
 
 
 class AddressStep(NamedTuple):
-    """A step: addresses from ``at`` to the next step moved by ``shift``; ``kind`` is the content there."""
+    """A step: addresses from ``at`` to the next step moved by ``shift``; ``kind`` is the kind of their content."""
 
     at: int
     shift: int
@@ -120,7 +120,7 @@ def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask
 
 
 def derive(source: Buffer, parts: Sequence[Region], *, put_back: bool) -> bytearray:
-    """Return ``source`` without the fields of ``parts`` that follow from others, or with them ``put_back``.
+    """Remove from ``source`` the fields of ``parts`` that follow from other fields, or put them back.
 
     A bytearray is changed in place.
     """

@@ -27,10 +27,10 @@ VCD_SOURCE, VCD_TARGET, VCD_ADLER32 = 1, 2, 4  # window indicator
 
 MAX_WINDOWS: Final = 16
 WINDOW_LEAST: Final = 4096
-"""Target bytes per window above 16 windows: decoding a window takes as long as thousands of bytes."""
+"""Minimum target bytes per window if there are over 16 windows: each window takes as long as thousands of bytes."""
 
 COPY_LENGTH: Final = 6
-"""The shortest run of equal bytes that :func:`encode` copies; this value gave the smallest size after zstd."""
+"""The shortest run of equal bytes that :func:`encode` copies; this length gave the smallest size after zstd."""
 RUN_LENGTH: Final = 24
 
 _NOOP, _ADD, _RUN, _COPY = range(4)
@@ -195,7 +195,7 @@ def _read_window(reader: _Reader) -> _Window:
 
 
 def _decode_window(window: _Window, segment: memoryview, target: memoryview) -> bool:
-    """Write the output of the window's instructions to ``target``; return whether they are well-formed and fill it."""
+    """Write the output of the window's instructions to ``target``; return whether they are valid and fill it."""
     sections = [Pinned(part) for part in (window.data, window.codes, window.addresses, segment, target)]
     return not LIBRARY.dib_vcdiff_window(*(value for part in sections for value in (part, part.size)))
 

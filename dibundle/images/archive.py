@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 _HEAD = 1024
 _CHUNK = 1 << 20
 MAX_MADE_ENTRIES = 65_536
-"""Maximum members that are read of an archive that a bundle rebuilt (spec/dib.md, 3.1)."""
+"""Maximum members to read from an archive that a bundle rebuilt (spec/dib.md, 3.1)."""
 MADE_NAMES: Final = 16 << 20
-"""Maximum bytes of their names and links that are kept; objects are found without names."""
+"""Maximum bytes of these members' names and links that are kept, as objects are found without names."""
 
 
 class OtherFormatError(ArchiveError):
@@ -33,7 +33,7 @@ class OtherFormatError(ArchiveError):
 
 
 class NoArchiveError(OtherFormatError):
-    """The file is not in any known format: it may be a damaged bundle."""
+    """The file is not in any known format, so it may be a damaged bundle."""
 
 
 @dataclass(eq=False)
@@ -50,13 +50,13 @@ class Archive:
     compression: str | None
     identity: tuple[int, int] | None
     _closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
-    is_made: bool = False  # whether a bundle rebuilt it, as a step to another archive
-    spared: int = 0  # bytes of it that take no disk space
-    carries: bool = False  # whether it contained a bundle
+    is_made: bool = False  # whether a bundle rebuilt this archive, as a step to another archive
+    spared: int = 0  # number of its bytes that take no disk space
+    carries: bool = False  # whether this archive contained a bundle
     blobs: ImageArchive | None = field(default=None, repr=False)  # blobs without images, once they were requested
-    # everything known, for a placeholder of another archive
+    # all known facts, if this is a placeholder for another archive
     claims: ImageArchive | None = field(default=None, repr=False)
-    budget: int = 0  # bytes that may still be decompressed for the bundles in it
+    budget: int = 0  # bytes that may still be decompressed for the bundles in this archive
 
     @property
     def is_of_bundle(self) -> bool:
@@ -213,7 +213,7 @@ def _head(source: ReadAt) -> bytes:
 
 
 def _refuse_other_formats(name: str, head: bytes, packed: str | None) -> None:
-    """Refuse other formats that are easily mistaken for image archives; name the format."""
+    """Refuse formats that are easily mistaken for image archives; the error names the format."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head:
         raise NoArchiveError(messages.ARCHIVE_EMPTY, name=name)

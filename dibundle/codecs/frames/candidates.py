@@ -60,7 +60,7 @@ class FrameCandidate(NamedTuple):
         return FrameCandidate(libzstd.first_number(self.encoder), _SLOW_LEVEL - 1)
 
     def may_be(self, head: FrameHead, first: int) -> bool:
-        """Return whether the encoder writes such a head, and a first block with ``first`` bytes (0: a single block)."""
+        """Return whether the encoder can write this head, and a first block of ``first`` bytes (0: a single block)."""
         if not self.is_library:
             return self._klauspost_may_be(head, first)
         if self.jobs and head.content is not None and head.content <= _JOBS_LEAST:

@@ -1,4 +1,4 @@
-"""The search for the encoder of a zstd frame: candidates run beside it until one gives it, except for a few blocks."""
+"""The search for the encoder of a zstd frame: all candidates encode its content, and their output is compared."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class FrameSearch:
         return best.recipe()
 
     def likely(self, stored: Bytes, layout: Layout, start: int, most: int) -> Recipe | None:
-        """Return the likely recipe of a frame: that of a candidate without a difference in ``most`` bytes of content.
+        """Return the likely recipe of a frame: from a candidate without a difference in ``most`` bytes of content.
 
         For libzstd, more content is compared, because its jobs are long; its slow levels are not tried.
         """
@@ -139,7 +139,7 @@ class FrameSearch:
     def _batches(
         self, stored: Bytes, layout: Layout, start: int, *, is_quick: bool = False
     ) -> Iterator[tuple[list[FrameCandidate], int]]:
-        """Yield candidates to run in parallel, and the size of the first block; each of libzstd's comes alone.
+        """Yield candidates to run in parallel, and the first block's size; each candidate of libzstd comes alone.
 
         The load of the machine decides when the blocks of a job arrive, but it must not change the result.
         """
@@ -162,7 +162,7 @@ class FrameSearch:
         if own:
             yield own, first
         others = [one for one in candidates if one.is_library]
-        if not _is_small(layout, start):  # test no beginning of a small frame, which many encoders would give
+        if not _is_small(layout, start):  # try all only for a small frame, whose beginning many encoders would give
             others = others[:_UNTOLD]
         for number, one in enumerate(others, 1):
             self._waiting = others[number:]
@@ -200,7 +200,7 @@ class FrameSearch:
 
 
 def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, start: int, most: int) -> bool:
-    """Return whether libzstd gives a frame's beginning, up to ``most`` bytes of content, except its last blocks."""
+    """Return whether libzstd gives a frame's beginning (``most`` bytes of content), except for the last blocks."""
     encoder = candidate.open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)
     size, made, is_whole = 0, 0, True
@@ -234,7 +234,7 @@ def _is_small(layout: Layout, start: int) -> bool:
 
 
 def _judged(runs: list[_Run]) -> list[_Run]:
-    """Return the runs worth continuing: not hopeless, and not different where another run still matched."""
+    """Return the runs to continue: not hopeless, and without a difference where another run matched."""
     passed = max((run.blocks for run in runs if run.difference is None), default=-1)
     return [run for run in runs if run.difference is None or (run.difference >= passed and not run.is_hopeless())]
 

@@ -166,7 +166,7 @@ def reuse_memory() -> None:
 
 
 def share_memory() -> None:
-    """Make glibc give all threads memory from two arenas: with one for each, every thread keeps what it once needed.
+    """Make glibc give all threads memory from two arenas: with more arenas, each thread keeps its maximum.
 
     Call this at the start of a process that belongs to dib alone. Sixteen threads that had each read a bundle kept 700
     MB. Blocks of 1 MiB and more go back to the system: without this, parsed lists of bundles left holes of 900 MB.
@@ -253,7 +253,7 @@ class Pinned:
 
 
 def rows_from(room: int, call: Callable[[Pinned, int], int]) -> array[int]:
-    """Return the rows of three numbers that ``call`` writes into room for ``room`` rows; it returns the number it has.
+    """Return the rows of three numbers that ``call`` writes into space for ``room`` rows; it returns their number.
 
     If ``call`` has more than ``room`` rows, it is called again with enough space.
     """
