@@ -222,9 +222,8 @@ def load(
 ) -> LoadResult:
     """Load the targets of bundles into docker, podman or ctr, and check the result; otherwise like :func:`apply`.
 
-    ``engine`` None: a source's engine, else the first installed engine. ``thin``: leave
-    out the layers of the base, which the engine must have. Raises ``LoadError`` if the engine refuses the image, or
-    then has another one.
+    ``engine`` None: a source's engine, else the first installed engine. ``thin``: leave out the layers of the base,
+    which the engine must have. Raises ``LoadError`` if the engine refuses the image, or then has another one.
     """
     options = LoadOptions(engine=engine, thin=thin, target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:

@@ -84,7 +84,7 @@ def _subject(
     repository: Repository,
     context: Context,
 ) -> RemoteManifest | None:
-    """Return the manifest of a bundle's target image; if it is not found by its names, note that and return None."""
+    """Return the manifest of a bundle's target image; if the image's names do not lead to it, add a note instead."""
     from dibundle.sources.registry import artifacts
 
     about = bundle.manifest.about

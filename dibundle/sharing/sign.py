@@ -106,7 +106,10 @@ def _default(bundle: str, name: str, *, detach: bool) -> str:
 def _embed(
     name: str, reader: BundleReader, signature: bytes, destination: Destination, context: Context, *, whole: bool
 ) -> None:
-    """Write the bundle with its signature; if it is in parts, write all as one file (``whole``) or the first part."""
+    """Write the bundle with its signature.
+
+    If it is in parts, write only the first part or, with ``whole``, all as one file.
+    """
     with context.within() as own:
         if parts.is_first(name) and whole:
             read = parts.PartsReader(name, own).read

@@ -1,4 +1,4 @@
-"""Update to an image in a registry: fetch a chain of bundles from local images to it, or the image itself."""
+"""Update to an image in a registry: fetch the image, or bundles that rebuild it from local images."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _UNFIT: Final = (BaseMismatchError, BundleError, DigestError, NoRoomError, Regis
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateOptions(RebuildOptions):
-    """Options of update. ``engine``: the engine that gets the image (None: that of a source, else the first installed).
+    """Options of update. ``engine``: the engine that gets the image (None: a source's, else the first installed one).
 
     ``expect``: the image must have one of these digests. ``max_size``: maximum bytes to fetch, and of each rebuilt
     image.

@@ -92,7 +92,7 @@ def plan_way(
 
 
 def plan_wrapped(image: RemoteImage, archives: Sequence[Archive], needs: Collection[bytes]) -> UpdatePlan:
-    """Return the plan for a wrapped bundle; if ``archives`` have the layers in ``needs``, fetch only the bundle's."""
+    """Return the plan for a wrapped bundle; if ``archives`` have the layers in ``needs``, fetch only one layer."""
     wanted = image.layers[-1:] if archives and _here(archives).issuperset(needs) else image.layers
     without = frozenset(blob.digest for blob in image.layers) - {blob.digest for blob in wanted}
     size = sum({blob.digest: blob.size for blob in wanted}.values()) + len(image.config)

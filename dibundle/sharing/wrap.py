@@ -1,4 +1,4 @@
-"""Bundles as images: a layer with the bundle on top of the base's own layers (linked), or only that layer (unlinked).
+"""Bundles as images: the bundle is in a layer on top of the base's layers (linked), or in the only layer (unlinked).
 
 A registry stores the base's layers only once, as both images have the same blobs. A pull of a linked image fetches base
 and bundle.

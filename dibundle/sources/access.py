@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How to open sources: ``signers`` must have signed every bundle (None: the signers in the machine's policy).
+    """Options for opening sources: ``signers`` must have signed every bundle (None: those in the machine's policy).
 
     ``platform`` (``os/architecture``) selects an image if an engine or a registry has it for several platforms.
     ``checks_signatures``: False means that signatures are not checked, even if the machine's policy requires it. This
@@ -84,7 +84,7 @@ class _Demand(NamedTuple):
 
 
 class SignatureCheck:
-    """A check of bundles' signatures, until one is accepted for a header; it remembers the signers.
+    """A check of bundles' signatures; after a signature is accepted for a header, others for it are not checked.
 
     The signature covers the header, which commits to the whole bundle except its signature. So a trusted header stays
     trusted, even if a copy of the bundle has another signature. Without this rule, an attacker who varies the signature
@@ -105,7 +105,7 @@ class SignatureCheck:
 
     @property
     def required(self) -> CheckSignature | None:
-        """The check of a bundle's header and signature before anything else is read; None if no signature is needed."""
+        """The check of a bundle's header and signature, called before more is read; None if no signature is needed."""
         return self._check if self._demands else None
 
     @property
@@ -119,7 +119,7 @@ class SignatureCheck:
         return bool(self._demands and self._machine.identities)
 
     def beside(self, file: str) -> CheckSignature | None:
-        """Return the same as ``required``, for the bundle in ``file``, whose signature may be in a file beside it."""
+        """Return a check like ``required`` for the bundle in ``file``; the signature may be in a file beside it."""
         return partial(self._check, file=file) if self._demands else None
 
     def _check(self, header: bytes, signature: bytes, file: str | None = None) -> CheckManifest:
@@ -180,6 +180,6 @@ class SignatureCheck:
         return True
 
     def signed_by(self, bundles: Iterable[BundleReader]) -> tuple[str, ...]:
-        """Return the signers of bundles with their keys, each once; none if signatures do not matter."""
+        """Return the signers of bundles with their keys, each once; empty if signatures are not checked."""
         found = (self._signed.get(bundle.header_bytes) for bundle in bundles)
         return tuple(dict.fromkeys(item for item in found if item))
