@@ -1,4 +1,4 @@
-"""dib.pyz: built from this repository and PyPI, run by Pythons without packages, and its errors if it cannot run."""
+"""dib.pyz is built from this repository and PyPI, runs in Pythons without packages, and explains why it cannot run."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_what_is_in_it(pyz: Path):
 
 
 def test_on_aarch64(pyz: Path, pair: Path, tmp_path: Path):
-    """dib.pyz runs on aarch64, with Debian's Python for that architecture in a folder, in an emulator."""
+    """dib.pyz runs on aarch64: in an emulator, with Debian's Python for aarch64 in a folder."""
     needs.programs("qemu-aarch64", "mmdebstrap")
     root = tmp_path / "root"
     command = ["mmdebstrap", "--arch=arm64", "--variant=extract", "--include=base-files,python3", "trixie", root]

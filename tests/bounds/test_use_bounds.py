@@ -127,7 +127,8 @@ def search_closing(manifest, context, targets):
 def test_a_check_reads_the_base_once_for_all_targets(tmp_path):
     """A check reads the base once for all targets.
 
-    For each of a thousand targets, the base was searched for its object and for the objects of all targets before it.
+    Before the fix, the base was searched again for each of a thousand targets, for the objects of this and all earlier
+    targets.
     """
     count, seeks = 500, 8000
     program = Program()
@@ -147,7 +148,7 @@ def test_a_check_reads_the_base_once_for_all_targets(tmp_path):
 def test_a_check_of_a_thousand_targets_that_build_on_each_other_takes_no_minute(tmp_path):
     """A check of a thousand targets that build on each other takes less than a minute.
 
-    For each target, the objects to keep were computed anew, target by target, over all objects.
+    Before the fix, the objects to keep were computed anew for each target, over all targets and objects.
     """
     count, many = 1024, 8192
     links = [(3, 1, sha256(b"%d" % number_of), (min(number_of, count - 1), 0)) for number_of in range(many)]
@@ -193,7 +194,7 @@ def test_targets_are_made_first_that_hold_what_is_missing():
 
 
 def test_what_targets_lack_is_worked_out_once(monkeypatch):
-    """Images are compared at most eight times, however many objects a thousand targets lack."""
+    """Even if a thousand targets lack many objects, images are compared at most eight times."""
     asked = []
     mismatch = bases.mismatch
     monkeypatch.setattr(bases, "mismatch", lambda *given: asked.append(given[1]) or mismatch(*given))
@@ -333,7 +334,7 @@ def test_images_of_many_archives_are_not_held_at_once(tmp_path, monkeypatch):
 def test_of_an_image_that_was_built_anew_it_is_said_which_one_is_here(tmp_path):
     """The error for an image that was built anew names the present image.
 
-    Names and digests are compared across archives. If the digest of an image is present, the image was not built anew.
+    Names and digests are compared across archives. An image whose digest is present was not built anew.
     """
     first = bare_archive(tmp_path / "a.tar", [("c", b"{}")], [{"Config": "c", "RepoTags": ["app:1", "db:1"]}])
     second = bare_archive(tmp_path / "b.tar", [("c", b"{ }")], [{"Config": "c", "RepoTags": ["app:1", "web:1"]}])
@@ -412,7 +413,7 @@ def test_the_images_without_which_something_is_written_are_named_up_to_a_few():
 def test_archives_on_the_way_are_not_compared_with_each_other(tmp_path):
     """Intermediate archives are not compared with each other.
 
-    When space was needed, all objects of the next bundle were looked for in all pairs of 200 archives.
+    Before the fix, when space was needed, all objects of the next bundle were searched in all pairs of 200 archives.
     """
     targets, frames = [], []
     for number_of in range(200):
@@ -446,7 +447,7 @@ def test_documents_that_many_lead_to_are_counted_for_all_targets_of_a_bundle(mon
     archive = MemoryBytes(docker_save([image], "c8d"))
     pool = profile.Pool()
     read = 0
-    for _ in range(50):  # content that is read once is bounded by the archive's size
+    for _ in range(50):  # the archive's size limits content that is read only once
         judge = profile.Judge(archive, pool=pool)
         judge.images()
         read += profile.MAX_DOCUMENTS - judge._left
@@ -467,7 +468,7 @@ def _read_again(judge: profile.Judge, times: int) -> None:
 def test_objects_that_overlap_in_a_target_are_not_hashed(tmp_path, monkeypatch):
     """Objects in targets are not hashed to find out why an output is wrong.
 
-    If all objects of a target are in targets with correct digests, only the bundle can be at fault.
+    If all objects of a target lie in targets whose digests are correct, only the bundle can be the cause.
     """
     size, count = MIB, 500
     sums = [sha256(bytes(size - count + row + 1)) for row in range(count)]

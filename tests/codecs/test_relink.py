@@ -346,7 +346,7 @@ def test_pointers_overwritten_by_other_data_tell_of_no_move():
 def test_steps_that_crowd_are_found(mode):
     """Steps that share a bucket are found.
 
-    A single distant step puts all other steps into one bucket; the last step and gaps between steps matter, too.
+    A single distant step puts all other steps into one bucket. The last step and gaps between steps are tested, too.
     """
     chance = random.Random(mode)
     data = bytearray()
@@ -411,7 +411,7 @@ def test_gos_table_of_functions_costs_what_changed_alone():
 def test_a_table_of_go_that_is_not_in_the_file_is_none():
     """If a section of Go's table has no bytes in the file, the table is ignored.
 
-    The section is at the file's end, where the last bytes are the magic all the same.
+    The section is at the end of the file, whose last bytes are the table's magic.
     """
     magic = go_table([16], [b"main.f"])[:8]
     file = programs._file(

@@ -100,7 +100,10 @@ def test_a_registry_without_ranges_sends_it_all_again(repository, registry):
 
 
 def test_a_registry_that_ignores_ranges_sends_a_blob_twice_at_most(repository, registry):
-    """With progress in between, each break was the first one, and 24 MiB became 300."""
+    """A registry that ignores ranges sends a blob at most twice.
+
+    Before the fix, each break after progress counted as the first break, and 24 MiB became 300.
+    """
     large = DATA * (1 + (6 << 20) // len(DATA))
     sent: list[int] = []
 
