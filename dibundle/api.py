@@ -134,7 +134,7 @@ def apply(
     Bundles are recognised by their content. Several bundles are applied as a chain. For a bundle in parts, name any
     part. ``bases`` are used if they exist: archives, and bundles that rebuild an archive. ``target`` names one of
     several targets of a bundle. If ``expect`` has image IDs or digests as ``sha256:...``, only an archive with these is
-    yielded. The last bytes come only after all others are verified, so an incomplete archive never looks complete.
+    yielded. The last bytes come only after all other bytes are verified, so an incomplete archive never looks complete.
 
     Nothing is opened before the first byte is requested. Then, ``BaseMismatchError`` is raised for a wrong base,
     ``BundleError`` and ``DigestError`` for a malformed or damaged bundle. ``SignatureError`` is raised for a bundle
@@ -434,7 +434,7 @@ def plan_update(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> UpdatePlan:
-    """Return what :func:`update` would fetch for a file; no bundle is fetched."""
+    """Return the plan of :func:`update` for an output file, without fetching a bundle."""
     from dibundle.sharing import update as updating  # needs urllib3
 
     with Context(tmp, progress) as context:

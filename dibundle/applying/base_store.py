@@ -200,7 +200,7 @@ class BaseObjects:
                 self._sources[index] = part
 
     def _unread(self, needed: Iterable[int]) -> list[int]:
-        """Return the ``needed`` objects that no archive has, neither stored nor as content of a layer."""
+        """Return the ``needed`` objects that no archive has: not as a stored blob, and not as a layer's content."""
         return [i for i in sorted(needed) if self._sources[i] is None and i not in self._inflate]
 
     def missing(self, needed: Iterable[int]) -> list[int]:

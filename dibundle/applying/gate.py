@@ -2,8 +2,8 @@
 
 Members that are only content (layers, configs, blobs) pass directly if all readers parse them in the same way. From the
 first other member on, everything is kept in a temporary file: manifest.json, index.json, repositories, an unusual
-header, the end of the archive. The end of the member before that one is kept too. So if the rebuild fails, the loader's
-input ends inside a header or a content. No reader takes such an input for a complete archive.
+header, the end of the archive. The end of the last member that passed directly is kept too. So if the rebuild fails,
+the loader's input ends inside a header or a content. No reader takes such an input for a complete archive.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class LoadOptions(RebuildOptions):
 class LoadResult:
     """Loaded images, one for each name, and the signers of the bundles.
 
-    ``is_checked``: the images were expected, and the engine got no others. Otherwise, the images are those in the
+    ``is_checked``: the images were expected, and the engine got only these. Otherwise, the images are those in the
     bundle's description, and the engine has images with their names.
     """
 

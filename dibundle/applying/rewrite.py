@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class Loaded(NamedTuple):
-    """Images that a receiver has loaded: those of the given archives, by their claims.
+    """Images that a receiver has loaded: the images of the given archives, by their claims.
 
     ``names``: names of the images. ``chain_ids``: for each image, the chain IDs of its lowest layer, its lowest two
     layers, and so on. ``diff_ids``: the diffID for the digest of each stored form of a layer.

@@ -1,4 +1,4 @@
-"""Arguments of ``dib create`` and ``dib apply``, and hints for wrong ones."""
+"""Arguments of ``dib create`` and ``dib apply``, and hints for wrong arguments."""
 
 from __future__ import annotations
 

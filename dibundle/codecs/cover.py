@@ -46,7 +46,7 @@ SLOW_EFFORT: Final = 8  # minimum effort at which a payload may take longer to e
 
 FEW_CHANGES: Final = 400_000  # maximum changed bytes of a difference at which tables have twice the size
 MODEL_BITS: Final = 14
-"""Maximum bits of the model's tables if there is much to patch; for few changes, one bit more.
+"""Maximum bits of the model's tables if many bytes change; one bit more if few bytes change.
 
 Larger tables exceed the processor's cache.
 
@@ -70,7 +70,7 @@ The same for python-app's 47 differences, of which one has many changes:
 NEARLY: Final = 1.02
 """Factor by which the result of a quick model may be larger.
 
-For static-binary's two programs it is 0.7 % larger, for another program 51 %.
+For static-binary's two programs, the result is 0.7 % larger; for another program, 51 %.
 """
 
 # minimum size of literals at which zstd never wins, so that only its fastest level is tried
@@ -124,7 +124,7 @@ def encode(
     """Return a payload from which :func:`decode` rebuilds ``target`` out of ``source``; ``covers`` match the two.
 
     ``effort`` is 1 (fast) to 9 (small): it sets zstd's level; from 3 on differences are modelled, from 5 on LZMA2 is
-    tried. ``thorough``: try slow methods too, as there is little to patch. ``machine``: machine
+    tried. ``thorough``: try slow methods too, because few bytes change. ``machine``: machine
     whose operands in literals are made absolute. Above ``MAX_COVERS``, only the longest covers are used. Raises
     ``ValueError`` if covers do not fit the two sides or are out of order.
     """

@@ -32,7 +32,7 @@ MAX_ADDRESS: Final = 1 << 61
 
 RAW, X86, ARM, POINTERS, INDEX, FRAMES, TABLES, X86_FIXED, TABLES_FIXED, RELOCATIONS, SYMBOLS = range(11)
 RISCV, THUMB, WORDS, GO = range(11, 15)
-"""Modes of regions: what to search for."""
+"""Modes of regions: the kind of addresses in a region."""
 WITH_BASE: Final = (POINTERS, TABLES_FIXED, X86_FIXED, RELOCATIONS, SYMBOLS, WORDS, GO)
 DERIVED: Final = (INDEX, FRAMES, RELOCATIONS)
 HOLE, DATA, TABLE, CODE = range(4)
@@ -60,7 +60,7 @@ def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
 class Region(NamedTuple):
     """``length`` bytes of the source or the target at ``start`` that lie at ``address``.
 
-    ``mode`` is what to search for. Addresses stored in the region are relative to ``base``.
+    ``mode``: the kind of addresses in the region. Addresses stored in the region are relative to ``base``.
     """
 
     start: int
@@ -79,7 +79,7 @@ class AddressStep(NamedTuple):
 
 
 class RelinkHeader(NamedTuple):
-    """The header of a payload; covers of ``least`` bytes and more show what moved.
+    """The header of a payload; covers of at least ``least`` bytes show moves.
 
     ``machine``: the literals' operands for this machine are absolute.
     """
@@ -271,7 +271,7 @@ def _fits(address: int, length: int) -> bool:
 
 
 def steps_of(rows: array[int], header: RelinkHeader) -> array[int]:
-    """Return the steps: the fixed ones, and between them the moves that the covers in ``rows`` show."""
+    """Return the steps: the fixed steps, and between these the moves that the covers in ``rows`` show."""
     regions, sections, fixed = columns(header.regions), columns(header.sections), _flat(header.fixed)
     room = len(header.fixed) + len(rows) // 3 + len(header.regions) + len(header.sections)
     while True:

@@ -104,7 +104,7 @@ def _about(base: BaseSide, composed: Sequence[ComposedTarget], objects: ObjectTa
 def about_within(
     bases: Sequence[AboutImage], targets: Sequence[Sequence[AboutImage]]
 ) -> tuple[list[AboutImage], list[list[AboutImage]]]:
-    """Return images within a bundle's limits: if there are too many, names, diffIDs, then images are left out."""
+    """Return images within a bundle's limits: above a limit, first names are left out, then diffIDs, then images."""
     images, names, diff_ids, text = MAX_IMAGES, MAX_NAMES, MAX_DIFF_IDS, MAX_ABOUT_TEXT - ABOUT_NOTES
 
     def fitting(found: Sequence[AboutImage]) -> list[AboutImage]:

@@ -17,7 +17,7 @@ class CreateOptions:
     ``profile``: "full", or "core", whose bundles simple readers can apply. ``names``: names for listings; "auto" keeps
     them small. ``inventory``: diffIDs of the receiver's layers, as a bundle may build only on these. ``recompress``:
     ``apply`` may recompress layers and files. ``raw_layers``: targets with compressed layers become archives of the
-    same images with raw ones.
+    same images with raw layers.
     """
 
     level: int | None = None

@@ -111,7 +111,7 @@ def open_both(
 ) -> tuple[list[Archive], list[Archive]]:
     """Open both sides; add notes about parts that are ignored or stored unchanged.
 
-    ``raw_layers``: a target with compressed layers is replaced by the same images with raw ones.
+    ``raw_layers``: replace a target with compressed layers by the same images with raw layers.
     """
     if not targets:
         raise UsageError(messages.SOURCE_NO_TARGET)

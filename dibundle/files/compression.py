@@ -22,7 +22,7 @@ from dibundle.files import messages
 CHUNK: Final = 1 << 20
 RATIO: Final = 20
 """Maximum decompressed bytes per compressed byte of data that is or may be a bundle without a trusted signature."""
-RATIO_FLOOR: Final = 1 << 20  # decompressed bytes that are always allowed, whatever the ratio is
+RATIO_FLOOR: Final = 1 << 20  # decompressed bytes that are always allowed, at any ratio
 ZSTD_WINDOW_LIMIT: Final = 128 << 20
 XZ_MEMORY_LIMIT: Final = 256 << 20
 

@@ -149,7 +149,7 @@ class Manifest:
         return "full" if is_full else "core"
 
     def needed(self) -> list[int]:
-        """Return the numbers of the objects that the receiver must have: those that no target of this bundle holds."""
+        """Return the numbers of the objects that the receiver must have, as no target of this bundle holds them."""
         return [number for number, item in enumerate(self.objects) if not item.place]
 
     def _check_ranges(self, table: FrameTable, first: int, end: int, text_size: int) -> None:

@@ -33,7 +33,7 @@ _SYMLINK: Final = 0x32
 _TYPEFLAG, _LINKNAME = 7, 8  # fields of a header
 _EXTENSIONS = b"xgLK"
 MAX_PATH: Final = 4096
-"""Maximum bytes of a path in a listing; no system has longer ones."""
+"""Maximum bytes of a path in a listing; no system has longer paths."""
 _MAX_RECORDS: Final = 1 << 20  # maximum bytes of PAX records to read, as in images
 _MAX_WORK: Final = 1 << 22
 """Maximum total of operations, edits, fields of edits and headers of the base. A new file takes about five."""

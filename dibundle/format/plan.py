@@ -29,7 +29,8 @@ MAX_KEPT_STEPS = 1 << 16
 class RebuildPlan:
     """Sources of implied frames, and the last use of each kept frame.
 
-    ``steps``: steps of the program. If there are too many to keep, it is None, and the rebuild walks the program again.
+    ``steps``: steps of the program. If there are too many steps to keep, ``steps`` is None, and the rebuild walks the
+    program again.
     """
 
     sources: dict[int, array[int]] = field(default_factory=dict)  # frame -> offset, object and length, offset, ...
@@ -76,7 +77,7 @@ class RecompressionBudget:
 
 
 class _Streams:
-    """Tracker of which frames of its streams a program has used."""
+    """A tracker of the frames that a program has used."""
 
     def __init__(self, manifest: Manifest, first: int, count: int) -> None:
         self._table = FrameTable.of(manifest.frames)
@@ -173,7 +174,7 @@ def make_plan(
     ``packings``: budget that the rebuilt targets of the bundle share; None if there is only this target.
 
     Raises :class:`BundleError` if the program is inconsistent, and :class:`BaseMismatchError` if header blocks of the
-    base are not those that the program expects.
+    base differ from those that the program expects.
     """
     target = manifest.targets[target_index]
     first = sum(before.frames for before in manifest.targets[:target_index])

@@ -38,9 +38,9 @@ class BundleReader:
         """Read the head of ``stream``.
 
         For messages, ``where`` names the file that holds a range of bytes; ``name`` is the name of the bundle.
-        ``trust`` gets the header and the signature before anything else is parsed, and raises :class:`SignatureError`
-        if it does not trust them. If ``trust`` returns a function, the function gets the manifest and may raise the
-        same error.
+        ``trust`` gets the header and the signature before anything else is parsed. It raises :class:`SignatureError`
+        for an untrusted bundle. If ``trust`` returns a function, the function gets the manifest and may raise the same
+        error.
         """
         self._stream = stream
         self._where = where

@@ -1,6 +1,6 @@
 """Signatures over a bundle's header, created and checked by OpenSSH: format SSHSIG, namespace ``dib``.
 
-This module has no cryptography of its own. ``ssh-keygen -Y`` signs and verifies, with any key that it can use: files,
+This module itself contains no cryptography. ``ssh-keygen -Y`` signs and verifies, with any key that it can use: files,
 agents, security keys. The signed data is the 64-byte header, which commits to the rest of the bundle.
 """
 

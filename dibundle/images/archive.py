@@ -38,7 +38,7 @@ class NoArchiveError(OtherFormatError):
 
 @dataclass(eq=False)
 class Archive:
-    """An opened outer archive; a context manager that closes what it opened.
+    """An opened outer archive; a context manager that closes the files that it opened.
 
     ``name`` is the path as the user typed it, ``bytes`` the uncompressed tar, ``compression`` the removed compression,
     and ``identity`` the device and inode of the file.
@@ -53,7 +53,8 @@ class Archive:
     is_made: bool = False  # whether a bundle rebuilt this archive, as a step to another archive
     spared: int = 0  # number of its bytes that take no disk space
     carries: bool = False  # whether this archive contained a bundle
-    blobs: ImageArchive | None = field(default=None, repr=False)  # blobs without images, once they were requested
+    # blobs without images, cached when they are first requested
+    blobs: ImageArchive | None = field(default=None, repr=False)
     # all known facts, if this is a placeholder for another archive
     claims: ImageArchive | None = field(default=None, repr=False)
     budget: int = 0  # bytes that may still be decompressed for the bundles in this archive
@@ -108,7 +109,7 @@ def open_made(spool: Spool, name: str, *, owned: bool = False, entries: int = MA
     """Open the archive that a bundle rebuilt in a temporary file; raise ``ArchiveError`` if it is not a tar.
 
     Only the first ``entries`` members count. ``owned``: closing the archive deletes the file. A target is never treated
-    as compressed as a whole, whatever its first bytes are.
+    as a compressed file, even if its first bytes look like one.
     """
     archive = view_made(spool, name, entries)
     if not archive.index.entries and not _is_empty_tar(spool):

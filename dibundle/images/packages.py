@@ -35,7 +35,7 @@ Inventory = Mapping[tuple[str, str], Collection[str]]
 """The versions by manager and name; npm may have several versions side by side."""
 
 _NAME, _VERSION, _RELEASE, _EPOCH = 1000, 1001, 1002, 1003
-_ENTRIES: Final = 4096  # maximum entries of a package's header; real ones have about a hundred
+_ENTRIES: Final = 4096  # maximum entries of a package's header; real headers have about a hundred
 _INT32, _STRING, _I18N = 4, 6, 9
 _SEPARATORS = re.compile("[-_.]+")
 _CONTENT = re.compile(rb"[^\n]")

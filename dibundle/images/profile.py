@@ -138,8 +138,7 @@ class Judge:
     def _leads_to_a_file(self, member: PlainMember) -> bool:
         """Return whether a link leads to a file in the archive: any other link may lead out of the extracted folder.
 
-        ``..`` is accepted only at the beginning: after a name that is a link, it would not lead to the name's own
-        folder.
+        ``..`` is accepted only at the beginning: after a link, it would lead from the link's target.
         """
         above, leads_to = member.name.split("/")[:-1], member.leads_to
         if member.kind == HARD_LINK:
@@ -236,7 +235,7 @@ class Judge:
         return found
 
     def _layout(self, before: list[ArchiveImage]) -> list[ArchiveImage]:
-        """Return the images that index.json leads to."""
+        """Return the images to which index.json leads."""
         index = IndexDocument(self._document("index.json"), "index.json", None)
         found: list[ArchiveImage] = []
         for number, descriptor in enumerate(index.manifests):
@@ -255,7 +254,7 @@ class Judge:
         names: tuple[str, ...],
         found: list[ArchiveImage],
     ) -> None:
-        """Check the manifest or the index that a descriptor leads to.
+        """Check the manifest or the index to which a descriptor leads.
 
         An engine may already have a manifest that is missing here. It may prefer that manifest, whose platform only its
         config names.

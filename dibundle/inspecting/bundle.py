@@ -67,7 +67,7 @@ class Bundle:
         return made_targets(self._reader.manifest)
 
     def operations(self, base: Source | None = None, *, target: str | None = None) -> list[Line]:
-        """Return the operations on the paths of a target, as ``dib inspect --list`` shows them; callable only once.
+        """Return the operations on the paths of a target, as ``dib inspect --list`` shows them; call this only once.
 
         With ``base``, every path is listed, with its sizes.
         """

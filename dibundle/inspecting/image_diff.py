@@ -206,7 +206,7 @@ class _Hidden:
         self._lengths.update(map(len, paths))
 
     def __contains__(self, path: bytes) -> bool:
-        """Check whether a path or a parent of it is hidden; raise :class:`ArchiveError` if this takes too long."""
+        """Return whether a path or a parent of it is hidden; raise :class:`ArchiveError` if this takes too long."""
         at = path.find(b"/") if self._paths else -1
         while at >= 0:
             if at + 1 in self._lengths:

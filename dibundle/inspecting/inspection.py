@@ -103,7 +103,7 @@ def lines_with_base(
     except BaseMismatchError:
         if given:
             raise
-        return listing(reader, number)  # the archive of a wrapped bundle need not be its base
+        return listing(reader, number)  # the archive of a wrapped bundle may not be the base
     return listing(reader, number, base, limited=not given)
 
 

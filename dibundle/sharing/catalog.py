@@ -123,7 +123,7 @@ def stored(found: FoundBundle, repository: Repository, signed_by: str | None = N
 
 
 def _checked(found: FoundBundle, repository: Repository, signatures: SignatureCheck) -> StoredBundle:
-    """Return a bundle; if signers are given, with its signer and the image names in the bundle itself.
+    """Return a bundle. If signers are given, add its signer, and the image names in the bundle itself.
 
     The names in the registry's list are not signed: anyone with permission to push could list a signed bundle under
     other names.

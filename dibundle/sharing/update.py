@@ -72,8 +72,8 @@ class UpdateOptions(RebuildOptions):
 class UpdateResult:
     """Result of an update. ``plan``: None if the engine already had the image.
 
-    ``fetched``: bytes, including those of refused bundles. ``refused``: number of refused bundles. ``engine``: the
-    engine that has the image; None if it was written to a file.
+    ``fetched``: fetched bytes, including bytes of refused bundles. ``refused``: number of refused bundles. ``engine``:
+    the engine that has the image; None if it was written to a file.
     """
 
     image: AboutImage
@@ -113,10 +113,10 @@ def update(
 ) -> UpdateResult:
     """Fetch an image from a registry into an engine, or into an ``output``.
 
-    Of all chains of bundles from the images ``here``, the one with the fewest bytes is used; if the image itself is
-    smaller, the image is fetched. The result must be exactly the image under this name. A bundle is skipped if it is
-    missing or damaged, or differs from the listed bundle. With signers, unsigned bundles are skipped too, and the image
-    itself is never fetched.
+    The chain of bundles with the fewest bytes from the images ``here`` is used. If the image itself has fewer bytes,
+    the image is fetched. The result must be exactly the image under this name. A bundle is skipped if it is missing or
+    damaged, or differs from the listed bundle. With signers, unsigned bundles are skipped too, and the image itself is
+    never fetched.
     """
     return _Update(name, here, output, options, access, context).run()
 
@@ -205,7 +205,7 @@ class _Update:
         return FetchedBundles(self._repository, self._signatures.required, self._context)
 
     def plan_what_is_there(self) -> UpdatePlan:
-        """Return the plan with the fewest bytes among those whose bundles the registry still has."""
+        """Return the plan with the fewest bytes, using only bundles that the registry still has."""
         fetched = self._none_fetched()
         while True:
             plan = self.plan(fetched)

@@ -145,7 +145,7 @@ def cheapest(
 
 
 def _collect(target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes], Sequence[Delta]]) -> list[ChainStep]:
-    """Collect the bundles that rebuild the target, those that rebuild their bases, and so on."""
+    """Collect the bundles that rebuild the target, the bundles that rebuild their bases, and so on."""
     asked = {target}
     waiting = deque((target,))
     steps: list[ChainStep] = []

@@ -199,7 +199,7 @@ def _base(manifest: Manifest, bases: Sequence[Archive], context: Context) -> tup
     wanted = [{manifest.objects[number].digest, forms_of.get(number)} for number in manifest.needed()]
     left = MAX_COMPARED
     for images in map(read_images, bases):
-        # images that differ only in their names are compared once
+        # compare images that differ only in their names only once
         for image in {(id(image.config), *map(id, image.layers)): image for image in images.images}.values():
             left -= len(image.diff_ids) + len(wanted)
             if left < 0:

@@ -84,7 +84,7 @@ class _Demand(NamedTuple):
 
 
 class SignatureCheck:
-    """A check of bundles' signatures; after a signature is accepted for a header, others for it are not checked.
+    """A check of bundles' signatures; after one is accepted for a header, no other is checked for this header.
 
     The signature covers the header, which commits to the whole bundle except its signature. So a trusted header stays
     trusted, even if a copy of the bundle has another signature. Without this rule, an attacker who varies the signature

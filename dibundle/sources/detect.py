@@ -34,7 +34,7 @@ def is_named_so(name: str) -> bool:
 def firsts(names: Sequence[str]) -> list[str]:
     """Replace all parts of a bundle in ``names`` by its first part; users may give the parts in any order.
 
-    Names alone do not show what is a part: base.002 is not a part of a bundle just because base.001 exists.
+    Names alone do not show that a file is a part: base.002 is not a part of a bundle just because base.001 exists.
     """
     kept: list[str] = []
     for name in names:

@@ -41,8 +41,8 @@ class OpenedSources:
     images that engines have not saved yet. ``wrapped``: the archives that contained bundles. ``within``: the streams of
     these bundles, by ``id``. ``identities`` maps the identities of files to their names. ``bundle_sizes``: sizes of
     known streams, by ``id``, because several sources may have one name, such as bundles in an archive, or stdin and a
-    file called "stdin". ``spare_streams``: bundles among candidates for a base, by ``id``; ``spare`` has these bundles,
-    once they are read.
+    file called "stdin". ``spare_streams``: bundles among candidates for a base, by ``id``; ``spare`` has these bundles
+    after they are read.
     """
 
     signatures: SignatureCheck

@@ -182,7 +182,7 @@ class _Opening:
         self._waiting: list[_Other] = []
 
     def open_files(self, *, first: bool = False) -> None:
-        """Open files and streams, and take the bundles among them; nothing else is unpacked yet."""
+        """Open files and streams, and take the bundles among them; other files are not unpacked yet."""
         for place, source in self._sources:
             if isinstance(source, str) and is_reference(source):
                 continue

@@ -81,8 +81,8 @@ def _unpack(images: ImageArchive, image: Image, context: Context) -> ReadAt:
 def find_in_layer(layer: Iterable[bytes], name: str) -> Pieces:
     """Return a stream at the beginning of the bundle in a wrapped image's last layer.
 
-    ``layer``: the layer's stored bytes, of which no more than needed are read. Raises ``ArchiveError`` if the bundle is
-    not among the first members: :func:`wrap` writes no others.
+    ``layer``: the layer's stored bytes, of which only the needed bytes are read. Raises ``ArchiveError`` if the bundle
+    is not among the first members, as :func:`wrap` writes no other members.
     """
     stored = iter(layer)
     head = b""

@@ -13,7 +13,7 @@ from dibundle.errors import ArchiveError
 
 _LIMIT: Final = 1 << 20
 _SLICE: Final = 32 << 10  # input per call: limits the marks that one call can produce
-_AHEAD: Final = 8  # bytes that may be read beyond the decoded ones
+_AHEAD: Final = 8  # bytes that may be read beyond the decoded bytes
 _NO_MEMORY: Final = -2
 
 

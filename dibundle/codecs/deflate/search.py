@@ -1,4 +1,4 @@
-"""The search for the encoder of a body: candidates run beside the body until one gives it, except for a few bits."""
+"""The search for the encoder of a body: all candidates encode the body's content, and their output is compared."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HELD: Final = 1 << 20  # if no block has ended within this many bytes of conten
 _BODY_SLICE: Final = 64 << 10  # bytes of the body per step: limits the blocks that are found at once
 _WAITING: Final = 32 << 20  # maximum bytes of the body, or 512 times its blocks, that wait for candidates
 _FREE: Final = 64 << 10  # maximum literal bytes for any candidate's recipe: this number,
-_SHARE: Final = 10  # plus one for each so many bytes of the body,
+_SHARE: Final = 10  # plus one per this many bytes of the body,
 _MOST: Final = 8 << 20  # up to this maximum, as literals are held in memory
 # extra literal bytes while a run is lost, until its encoder and the body start a block together again
 _SEEKING: Final = 256 << 10
@@ -42,8 +42,9 @@ class Found(NamedTuple):
 def find(body: Iterable[bytes], take: Callable[[bytes], object], candidates: Iterable[Candidate] = CANDIDATES) -> Found:
     """Decode ``body``, pass its content to ``take`` piece by piece, and return the encoder that wrote the body.
 
-    ``body`` may continue behind the end of the deflate stream: ``Found.used`` is the size of the body. Once no
-    candidate is left, the rest is only decoded. Raises ``ArchiveError`` if the body is damaged or truncated.
+    ``body`` may continue behind the end of the deflate stream: ``Found.used`` is the size of the body. When no
+    candidate is left, the rest of the body is only decoded. Raises ``ArchiveError`` if the body is damaged or
+    truncated.
     """
     search = Search(candidates)
     for piece in body:
@@ -223,7 +224,7 @@ class _Real:
         self._before: Mark | None = None
 
     def add(self, marks: list[Mark]) -> int:
-        """Add the latest marks; return pgzip's block size if they show it, else 0.
+        """Add the latest marks; return pgzip's block size if the marks show it, else 0.
 
         An empty stored block, followed by a block that is not the last, shows the size: pgzip's first block ends there.
         """
@@ -261,7 +262,7 @@ class _Real:
 
 
 class _Run:
-    """A running candidate. After a difference it is *lost* until both sides start a block at the same content."""
+    """A running candidate. After a difference, the run is *lost* until both sides start a block at the same content."""
 
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate

@@ -40,7 +40,7 @@ class Effort:
     """The effort of encoding (``level`` 1 to 9), and the allowed codecs.
 
     ``codecs``: "full" (all), "core" (those of the core profile), or only "zstd". ``recompress``: payloads may need an
-    encoder of deflate streams. ``thorough``: there is little to patch, so slow trials are worth their time.
+    encoder of deflate streams. ``thorough``: try slow methods too, because few bytes change.
     """
 
     level: int = DEFAULT_LEVEL
@@ -75,7 +75,7 @@ class Encoded(NamedTuple):
 
 
 def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None = None) -> Encoded:
-    """Return the smallest encoding of ``target`` from ``source``, among those tried.
+    """Try encodings of ``target`` from ``source``, and return the smallest.
 
     ``plan`` is the parameter of :func:`relinker.encode`, for stretches of large programs. Each payload is decoded
     before it is used, so that a fault in an encoder costs bytes, but never breaks a bundle.

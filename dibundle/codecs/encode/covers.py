@@ -16,7 +16,7 @@ from dibundle.codecs.encode import anchors
 from dibundle.codecs.encode.remainder import LONG, SHORT, Remainder
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
 
-IN_PLACE: Final = 1 / 2048  # if the part of a target without anchors is at most this share, it is not searched
+IN_PLACE: Final = 1 / 2048  # the part of a target without anchors is not searched if it is at most this share
 STRIDE: Final = 16
 """Distance of the source's places in the table.
 

@@ -38,7 +38,7 @@ _LEAST_STRETCH: Final = 1 << 20  # shorter stretches of a program are not worth 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElfSection:
-    """A loaded section: ``start`` is its offset in the data, ``stored`` is whether it has bytes there."""
+    """A loaded section: ``start`` is its offset in the data; ``stored``: whether the data has its bytes."""
 
     name: bytes
     start: int

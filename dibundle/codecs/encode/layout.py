@@ -47,7 +47,7 @@ class RelinkPlan:
     def window(self, source: range, target: range) -> RelinkPlan | None:
         """Return the plan for these stretches of source and target; the first map gives the moves outside of them.
 
-        ``None`` if there is no code in that stretch of the source.
+        ``None`` if the stretch of the source has no code.
         """
         regions = _cut(self.regions, source, self.records)
         sections = _cut(self.sections, target, self.target_records)
@@ -222,7 +222,7 @@ def _voted(made: RelinkPlan, source: bytes, target: bytes, rows: array[int], ste
 
 
 def _pairs(old: list[elf.Program], new: list[elf.Program]) -> list[tuple[elf.Program, elf.Program]]:
-    """Pair programs of the same machine in order; if their numbers differ, pair those of the most similar size."""
+    """Pair programs of the same machine in order; if the numbers of programs differ, pair the most similar sizes."""
     pairs = []
     in_order = len(old) == len(new)
     # for each machine: size and negative number of programs, so that the last program is taken first
@@ -288,7 +288,7 @@ def _mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tu
 
 
 def _sections(program: elf.Program, space: int) -> list[Region]:
-    """Return the sections of the target: their places, and the modes of those with derived fields."""
+    """Return the sections of the target: their places, and the modes of sections with derived fields."""
     return [
         region if region.mode in relink.DERIVED else region._replace(mode=relink.RAW)
         for region in _regions(program, space, 0)

@@ -1,4 +1,4 @@
-"""Creation of relink payloads: the source is searched after it is relinked by the moves known so far.
+"""Creation of relink payloads: the source is relinked by the moves that are known so far, and then searched.
 
 The first map is cheap. The covers that it finds give a better map, with which a second search finds more. Measured on
 static-binary at the default level with HDiffPatch's search: bytes of the covers' streams, and seconds of CPU for the

@@ -26,7 +26,7 @@ from dibundle.errors import ArchiveError
 _SLICE: Final = 32 << 10  # bytes of the frame per step; their content may take the encoders several steps
 _PIECE: Final = 1 << 20  # bytes of content per step of the encoders
 _FREE: Final = 64 << 10  # maximum literal bytes for any candidate's recipe: this number,
-_SHARE: Final = 10  # plus one for each so many bytes of the frame,
+_SHARE: Final = 10  # plus one per this many bytes of the frame,
 _MOST: Final = 8 << 20  # up to this maximum, as literals are held in memory
 _WINDOW: Final = 128 << 20  # the largest supported window of a frame
 _UNDECIDED: Final = 2048  # after this many frames, only the likeliest candidate is used

@@ -136,8 +136,8 @@ _UNFILLED.argtypes = [ctypes.c_char_p, ctypes.c_ssize_t]
 def unfilled(size: int) -> bytearray:
     """Return uninitialised memory; the caller writes every byte before any is read.
 
-    ``bytearray(size)`` first writes zeros, and blocks all other threads meanwhile. This took a sixth of the time to
-    apply node-app. Large pages saved another 6 %.
+    ``bytearray(size)`` first writes zeros, and blocks all other threads during this time. This took a sixth of the time
+    to apply node-app. Large pages saved another 6 %.
     """
     made: bytearray = _UNFILLED(None, size)
     if size >= _LARGE:

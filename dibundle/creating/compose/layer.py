@@ -158,9 +158,10 @@ class LayerComposer:
         self._main(entry, new_records[-1], old_records[-1] if old_records else None, match, mark)
 
     def _keep_or_edit(self, entry: Entry, match: Match, old: Entry) -> bool:
-        """Write an entry with the base's content and a single header, if it is one; return whether it was written.
+        """If an entry has the base's content and a single header, write it; return whether it was written.
 
-        Nearly all entries are. This writes the same as :meth:`_keep_whole` and :meth:`_main`, in a third of the time.
+        Nearly all entries have both. This writes the same as :meth:`_keep_whole` and :meth:`_main`, in a third of the
+        time.
         """
         start, size, layer = entry.start, entry.size, match.place.layer
         if not (entry.plain and old.plain and size == old.size and start == entry.header and old.start == old.header):

@@ -151,7 +151,7 @@ def _refuse_truncated(archive: Archive) -> None:
 def _helpful(
     bases: tuple[ImageArchive, ...], targets: Sequence[ImageArchive], reading: Reading
 ) -> tuple[ImageArchive, ...]:
-    """Return the promising bases, if there are many; the others are not read."""
+    """Return only the promising bases if there are many bases; the other bases are not read."""
     picked = candidates.pick(bases, targets, lambda: Spool(reading.context.tmp), reading.most_unpacked)
     if len(picked) < len(bases):
         names = ", ".join(bases[number].archive.name for number in picked) or "none"

@@ -1,4 +1,4 @@
-"""A target's program: known layers by reference, others entry by entry, the rest unchanged."""
+"""A target's program: known layers by reference, other layers entry by entry, all other bytes unchanged."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _drop_costly_sources(composed: Sequence[ComposedTarget]) -> None:
 def _compose(
     base: BaseSide, side: TargetSide, first: int, objects: ObjectTable, counts: Counts, window: int
 ) -> ComposedTarget:
-    """Write a target's program: known layers by reference, others entry by entry, the rest unchanged."""
+    """Write a target's program: known layers by reference, other layers entry by entry, all other bytes unchanged."""
     program, before = ProgramWriter(), len(counts.names)
     objects.used.clear()
     text_sources: list[Range] = []

@@ -217,7 +217,7 @@ def _hash(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
 class BaseIndex:
     """An index of the base's entries. Images come one after the other, the topmost layer of each image last.
 
-    If a key has a single place, as for most files, it is stored without a list: 100,000 files take 12 MB instead of 42.
+    A single place for a key, as most files have, is stored without a list: 100,000 files take 12 MB instead of 42 MB.
     """
 
     def __init__(self) -> None:

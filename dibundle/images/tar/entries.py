@@ -76,7 +76,7 @@ class Entry(NamedTuple):
 class TarIndex(NamedTuple):
     """The entries of a tar, without gaps from 0 to ``entries_end``. Behind them is the tail, which may have any bytes.
 
-    ``problem`` is the reason why reading stopped early; it is None at an end-of-archive block or a clean end.
+    ``problem`` is the reason why reading stopped early; None if the archive has an end-of-archive block or a clean end.
     ``is_cut_short``: the archive ends within an entry, like an incomplete download.
     """
 
@@ -160,7 +160,7 @@ def _within(entry: Entry, left: int, longest: int) -> Entry:
 def arriving(source: ReadAt) -> Iterator[Entry]:
     """Yield the entries of a tar that is still arriving, each as soon as its headers are complete; raise no errors.
 
-    ``source`` may report a larger size than it has, and return fewer bytes than requested at its end.
+    ``source`` may report a size above its real size, and return fewer bytes than requested at its end.
     """
     with suppress(_StopReading):
         yield from _entries(_Headers(source))

@@ -180,7 +180,7 @@ class Bases:
     def open(self, place: UpstreamPlace, image: LocalImage, defer: Callable[[Callable[[], None]], object]) -> OpenImage:
         """Open the blobs of an image; ``defer`` gets the functions that close them.
 
-        Raises :class:`FileError` if a blob was deleted meanwhile.
+        Raises :class:`FileError` if a blob was deleted in the meantime.
         """
         files: dict[bytes, OpenFile] = {}
         for digest in {image.manifest, image.named.config, *(digest for digest, _ in image.named.layers)}:

@@ -82,7 +82,7 @@ class BlobServer:
         finally:
             if running:
                 running.leave()
-        self._cache.pin([key])  # an open file takes space even after it is deleted
+        self._cache.pin([key])  # pinned, as an open file takes space even after it is deleted
         try:
             pool = self._files[place.host]
             if not (self._cache.is_hashed(key) or await self._checked(self._hashers[place.host], key)):

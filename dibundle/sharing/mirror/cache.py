@@ -47,7 +47,7 @@ def _taken(size: int) -> int:
 
 
 class CacheFullError(Exception):
-    """The cache has no space for a blob: it is served without being kept."""
+    """The cache has no space for a blob, which is then served but not cached."""
 
 
 class Turns:
@@ -389,7 +389,7 @@ class Cache:
                 self._images[key[0]] = len(self.images(key[0]))
 
     def images(self, space: str) -> list[bytes]:
-        """Return the manifests of remembered images, latest first; forget those that the cache has deleted."""
+        """Return the manifests of remembered images, latest first; forget images that the cache has deleted."""
         found = []
         for path in (self.folder / "images" / space).glob("*"):
             with suppress(ValueError, OSError):

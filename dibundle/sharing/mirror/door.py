@@ -206,7 +206,7 @@ class Door:
 
     @web.middleware
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer a request; meanwhile, the client does not count as idle."""
+        """Answer a request; during this time, the client does not count as idle."""
         client = request.protocol
         assert isinstance(client, Client)
         self._waiting.pop(client, None)

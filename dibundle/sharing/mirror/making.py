@@ -154,7 +154,7 @@ class Maker:
         return None
 
     async def wait(self, making: Making) -> None:
-        """Wait until the layers are rebuilt, or it is known that they will not be, or the time is over."""
+        """Wait until the layers are rebuilt, or the rebuild has failed, or the time is over."""
         left = making.begun + self._options.make_timeout - time.monotonic()
         if not await making.bell.wait(lambda: making.has_begun, max(0.0, min(left, SOON))):
             return

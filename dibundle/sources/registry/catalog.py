@@ -152,7 +152,7 @@ class _Search:
                 self._ask_later(digest)
 
     def _keep(self, manifest: RemoteManifest) -> bool:
-        """Keep a manifest's description if it is a bundle's; return whether it is."""
+        """Keep a manifest's description if the manifest is a bundle's; return whether it is a bundle's."""
         found = self._found.get(manifest.digest) or describe(self._repository, manifest)
         if found is None or not self._has_room(manifest.digest):
             return False
@@ -184,7 +184,7 @@ class _Search:
         self._waiting.append(image)
 
     def _ask(self, image: bytes) -> None:
-        """Read the bundles that an image leads to."""
+        """Read the bundles to which an image leads."""
         with self._passing_over(f"what refers to {text(image)}"):
             for item in self._listing.referrers(image):
                 digest = sha256_of(get(item, "digest"))
@@ -197,7 +197,7 @@ class _Search:
                     self._lists.setdefault(digest, set()).add(image)
 
     def _look_at(self, digest: bytes) -> None:
-        """Read the manifest that a list names, unless it is known."""
+        """Read a manifest in a list, unless the manifest is already known."""
         if digest in self._found or not self._may_read():
             return
         self._found[digest] = None

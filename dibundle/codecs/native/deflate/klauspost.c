@@ -408,7 +408,8 @@ void klauspost_tokens(klauspost_t *k, const uint8_t *raw, int64_t size, int sync
     code_t code, fixed;
     header_t header;
     sink_t *s = &k->base.sink;
-    int64_t stored = raw && size <= CHUNK ? 8 * (size + 5) : INT64_MAX, count = k->count + sync; /* before a sync, the end of block is a token */
+    /* before a sync, the end of block counts as a token */
+    int64_t stored = raw && size <= CHUNK ? 8 * (size + 5) : INT64_MAX, count = k->count + sync;
     int small = count < 250;
     count_tokens(&counts, k->tokens, k->count);
     counts.literal[END_OF_BLOCK] = sync || k->trimmed ? 1 : 0;

@@ -159,7 +159,7 @@ static int put_weights(const uint8_t *weights, int n, uint8_t *out)
         return 0;
     bits_t b = {put_shares(&t, out), 0, 0};
     uint32_t state[2];
-    int at = n - 1, turn = (n & 1) ^ 1; /* states alternate: 0 or 1; if n is odd, the last weight belongs to the first state */
+    int at = n - 1, turn = (n & 1) ^ 1; /* states alternate; if n is odd, the last weight is the first state's */
     state[turn] = first_state(&t, weights[at--]);
     state[turn ^ 1] = first_state(&t, weights[at--]);
     for (; at >= 0; at--, turn ^= 1)
