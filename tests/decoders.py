@@ -35,8 +35,8 @@ from tests.test_vectors import FOLDER, options, runner
 
 LARGEST: Final = 100_000  # maximum bytes of a bundle, whose target may have ten times as many
 SECONDS: Final = 20  # limit for the reference decoder, which is slow
-TOO_LONG: Final = -14  # its result at that limit: SIGALRM
-TOO_LARGE: Final = -1  # dib's result for too large a target
+TOO_LONG: Final = -14  # the reference decoder's result at this limit: SIGALRM
+TOO_LARGE: Final = -1  # dib's result for a target that is too large
 Ended = tuple[int, bytes]
 
 

@@ -56,7 +56,7 @@ class Engine:
         self.env = {**os.environ, **env}
 
     def run(self, *command: str | Path, stdin: IO[bytes] | int = subprocess.DEVNULL) -> bytes:
-        """Run a program against this engine and return its output; if it fails, raise with its error output."""
+        """Run a program against this engine; return its output, or raise an error with its error output."""
         done = subprocess.run(list(map(str, command)), stdin=stdin, env=self.env, capture_output=True, check=False)
         if done.returncode:
             words = " ".join(map(str, command))

@@ -124,9 +124,9 @@ def encode(
     """Return a payload from which :func:`decode` rebuilds ``target`` out of ``source``; ``covers`` match the two.
 
     ``effort`` is 1 (fast) to 9 (small): it sets zstd's level; from 3 on differences are modelled, from 5 on LZMA2 is
-    tried. ``thorough``: try slow methods too, because few bytes change. ``machine``: machine
-    whose operands in literals are made absolute. Above ``MAX_COVERS``, only the longest covers are used. Raises
-    ``ValueError`` if covers do not fit the two sides or are out of order.
+    tried. ``thorough``: try slow methods too, because few bytes change. ``machine``: machine whose operands in literals
+    are made absolute. Above ``MAX_COVERS``, only the longest covers are used. Raises ``ValueError`` if covers do not
+    fit the two sides or are out of order.
     """
     covers.check(len(source), len(target))
     rows = flat(covers if len(covers) <= MAX_COVERS else covers.longest(MAX_COVERS))

@@ -16,7 +16,10 @@ Row = TypeVar("Row")
 
 
 class Range(NamedTuple):
-    """``length`` bytes of base object ``object`` from ``offset`` on; number after the last: the digest text."""
+    """``length`` bytes of base object ``object`` from ``offset`` on.
+
+    The number after the last object means the digest text.
+    """
 
     object: int
     offset: int

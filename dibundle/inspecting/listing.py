@@ -23,7 +23,7 @@ OF_IMAGES: Final = tuple(name for name in OPERATIONS if name not in ("keep", "co
 DEPTH: Final = 3
 _MAX_FOLDERS: Final = 128 << 20
 _FOLDER: Final = 256
-"""Bytes that each folder of a tree counts for, in addition to its path; there is a maximum for all folders."""
+"""Bytes that count for each folder of a tree, in addition to its path; the total has a maximum."""
 SORTS: Final[dict[str, Callable[[Line], Any]]] = {
     "path": lambda line: line.path or b"",
     "size": lambda line: -(line.size or 0),

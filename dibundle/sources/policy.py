@@ -1,6 +1,6 @@
 """The policy of this machine: requirements for bundles and registries that no command line or environment can change.
 
-The policy is in a file of root, ``/etc/dib/policy.toml``. No option, variable or home folder changes its place.
+The policy is in a file that root owns, ``/etc/dib/policy.toml``. No option, variable or home folder changes its place.
 """
 
 from __future__ import annotations

@@ -350,7 +350,8 @@ def test_steps_that_crowd_are_found(mode):
     """
     chance = random.Random(mode)
     data = bytearray()
-    for place in range(48, 48 + 24 * 1000, 24):  # a call, an address and a pointer, each to somewhere among the steps
+    # a call, an address and a pointer, each to a random place among the steps
+    for place in range(48, 48 + 24 * 1000, 24):
         far, near, pointer = (chance.randrange(4000) for _ in range(3))
         data += b"\xe8" + (far - place - 5).to_bytes(4, "little", signed=True) + b"\0\xbb"
         data += near.to_bytes(4, "little") + bytes(5) + pointer.to_bytes(8, "little")

@@ -1152,7 +1152,7 @@ def lower_case_keys(made: Draft) -> None:
 
 @mechanism
 def another_platform_is_absent(made: Draft) -> None:
-    """The archive is as docker saves one platform of a multi-platform image; a hostile archive can be the same."""
+    """docker saves such an archive of one platform of a multi-platform image; a hostile archive can be the same."""
     if made.has("manifest.json"):
         raise NotApplicable
     _absent({"architecture": "s390x", "os": "linux"})(made)

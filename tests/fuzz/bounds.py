@@ -1,9 +1,8 @@
 """Bundles at the edges of all limits: each must stay within the bounds of spec/dib.md, 10.1.
 
 ``python -m tests.fuzz.bounds [SECONDS [SEED [CLASS...]]]`` generates random bundles, class after class, and applies
-each in its own process. It prints the memory and CPU time of each class next to the bounds. In each class,
-few bytes of a bundle cause much work of one kind. Bundles are written field by field (spec/vectors), with right
-digests.
+each in its own process. It prints the memory and CPU time of each class next to the bounds. In each class, few bytes of
+a bundle cause much work of one kind. Bundles are written field by field (spec/vectors), with right digests.
 """
 
 from __future__ import annotations
@@ -367,7 +366,7 @@ def slow_content(chance: random.Random) -> Bundle:
     data = tangled(chance, size)
     times = max(1, edge(chance, (64 * MIB) // size) // (4 if level >= 7 else 1) // 4)
     table = number(1) + numbers(2 * size * times + 1, number_of, parameter, 0)
-    most = size * times + size * times // 8 + 65536  # more than comes of it: that shows when all is compressed
+    most = size * times + size * times // 8 + 65536  # above the real size, which is known only after compression
     program = Program().do("raw", raw=size, stream=1).do("begin", packing=len(table), packed=most)
     for _ in range(times):
         program.do("repeat", repeat_frame=0, repeat_offset=0, repeat=size)
@@ -714,7 +713,7 @@ def pieces_beside_large_frames(chance: random.Random) -> Bundle:
     table = number(1) + numbers(2 * content + 1, number_of, 0, 0)
     last = Frame(frame_of(zeros(64 * MIB)), 64 * MIB, codec=2)
     drawn.frames += [Frame(table, len(table), 0), explicit(last, 128 * MIB)]
-    most = content + content // 8  # more than comes of it: that shows when all is compressed
+    most = content + content // 8  # above the real size, which is known only after compression
     drawn.program.do("begin", packing=len(table), packed=most)
     for _ in range(16 if noise else 0):
         drawn.program.do("repeat", repeat_frame=0, repeat_offset=0, repeat=noise)

@@ -21,8 +21,8 @@ LEAST_PATCH = 24 << 10  # level 1 gives a patch of this many bytes for the sampl
 SLICES = 96  # number of places of the sample, evenly spaced
 # maximum bytes of an unpacked target that is encoded, not sampled, as often only the beginning of the target is new
 WHOLE = 2 << 20
-# minimum bytes of a relinked target that is searched only once: this saves a third of the time, and makes estimates 3 %
-# higher
+# minimum bytes of a relinked target that is searched only once: without a second search, the estimate takes a third
+# less time and is 3 % higher
 LARGE = 24 << 20
 TRUST = 8  # one of this many streams is compared with an encoder's output
 MARGIN = 2048  # bytes of the source around each match that the fast search finds for a slice

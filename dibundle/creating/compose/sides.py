@@ -91,7 +91,7 @@ class BaseSide:
         return (has & self.known.keys()) | compressed
 
     def know(self, blobs: Iterable[StoredBlob], *, stored: bool) -> None:
-        """Add the layers among ``blobs`` to the known content; ``stored``: add compressed layers also as stored."""
+        """Add the layers among ``blobs`` to the known content; ``stored``: also add compressed layers, as stored."""
         for blob in blobs:
             if blob.layer:
                 self.known.setdefault(blob.layer.digest, (KIND_LAYER, blob.layer.source))

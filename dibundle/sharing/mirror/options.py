@@ -77,8 +77,8 @@ class MirrorOptions:
     - ``upstreams``: hosts by their names in this mirror
     - ``cache_size``: bytes
     - ``make_timeout``: maximum seconds for rebuilding a layer; after this time, the layer is fetched
-    - ``is_private``: the mirror uses its own credentials; every client that can reach the mirror can read everything
-      that these credentials can read
+    - ``is_private``: the mirror uses its own credentials; every client of the mirror can read all content that these
+      credentials give access to
     - ``stores``: folders of blobs by digest, like containerd's, each with the host whose images may use it as a base
     - ``certificate``: files of a TLS certificate and its key
     """

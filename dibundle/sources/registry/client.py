@@ -108,7 +108,7 @@ class Repository:
         """Return a manifest with its digest checked, not parsed; None if the registry reports that it is missing."""
         url = self._transport.url(f"manifests/{wanted}")
         answer = self._transport.request("GET", url, headers={"Accept": ", ".join(MANIFESTS)})
-        if answer.status == 404 and answer.url == url:  # after a redirect, it may be missing for a while
+        if answer.status == 404 and answer.url == url:  # behind a redirect, content may be missing for a while
             return None
         self._expect(answer, 200)
         found = digest.text(digest.sha256(answer.body))
@@ -216,7 +216,7 @@ class Repository:
         """Return whether the registry reports that it has no such manifest or blob; any other failure is an error."""
         url = self._transport.url(f"{kind}/{digest.text(wanted)}")
         answer = self._transport.request("HEAD", url, headers={"Accept": ", ".join(MANIFESTS)})
-        is_absent = answer.status == 404 and answer.url == url  # after a redirect, it may be missing for a while
+        is_absent = answer.status == 404 and answer.url == url  # behind a redirect, content may be missing for a while
         if not is_absent:
             self._expect(answer, 200)
         return is_absent
