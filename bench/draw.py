@@ -2,11 +2,11 @@
 
     python bench/draw.py OUT --seed 1 [--kinds pypi-x86_64=3,npm=2] [--names FILE] [--previous bookworm]
 
-Names are shuffled by the seed and tried in turn. A name is skipped only if it does not have two consecutive releases
-for the platform, or if a release unpacks to less than 3 MB or more than 120 MB. Drawn and skipped names, with reasons,
-are printed and written to OUT/drawn.json. The same seed and the same state of the registries give the same archives.
-The script needs pip, npm and, on Debian, apt and dpkg-deb. The registries are those that these programs are configured
-for.
+Names are shuffled by the seed and tried in this order. A name is skipped only if it does not have two consecutive
+releases for the platform, or if a release unpacks to less than 3 MB or more than 120 MB. Drawn and skipped names, with
+reasons, are printed and written to OUT/drawn.json. The same seed and the same state of the registries give the same
+archives. The script needs pip, npm and, on Debian, apt and dpkg-deb. The configuration of these programs selects the
+registries.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class Binary:
 
 
 class Debian:
-    """apt with its own package lists: two releases with their updates, two architectures."""
+    """A configuration of apt with separate package lists: two releases with their updates, two architectures."""
 
     def __init__(self, root: Path, previous: str) -> None:
         self.current = platform.freedesktop_os_release()["VERSION_CODENAME"]

@@ -100,7 +100,7 @@ def of_writers(base: Path, target: Path, wanted: list[str], work: Path) -> Itera
 
 
 def of_fixtures(work: Path) -> Iterator[Row]:
-    """Yield a row for each third-party archive with compressed layers; report those that dib refuses."""
+    """Yield a row for each third-party archive with compressed layers; report archives that dib refuses."""
     for fixture in third_party("image-archive"):
         try:
             row = measure(f"{fixture.name} ({fixture.flavour})", "third party", [], fixture.path, work)

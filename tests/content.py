@@ -1,4 +1,7 @@
-"""File contents like those in images: text, machine code and noise, and versions of each. Seeds fix every byte."""
+"""File contents like those in images: text, machine code and noise, and edited versions of them.
+
+The seed determines every byte.
+"""
 
 from __future__ import annotations
 

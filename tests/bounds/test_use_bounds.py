@@ -513,6 +513,6 @@ def test_a_long_chain_of_targets_takes_few_files(tmp_path):
 
 
 def test_sizes_of_objects_are_listed_once():
-    """Sizes of objects are listed once: a thousand targets with the maximum number of objects took seconds."""
+    """Sizes of objects are listed only once: a thousand targets with the maximum number of objects took seconds."""
     manifest = manifest_of(one(1024, Program().do("zero", zero=1024), objects=objects(3)))
     assert manifest.object_sizes is manifest.object_sizes == [512, 512, 512]

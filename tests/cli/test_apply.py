@@ -97,7 +97,7 @@ def test_temporary_files_are_told_of_where_they_take_most_of_a_disk(pair: Pair, 
 
 
 def inspected(path: Path) -> str:
-    """Return what an engine's inspect prints for the image in an archive."""
+    """Return the output of an engine's inspect for the image in an archive."""
     with open_archive(path) as archive:
         (image,) = read_images(archive).images
     layers = [f"sha256:{layer.hex()}" for layer in image.diff_ids]

@@ -298,7 +298,7 @@ def test_a_signal_while_create_works(number: signal.Signals, code: int, tmp_path
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.slow
 def test_a_signal_while_create_encodes(number: signal.Signals, code: int, pair: Pair, tmp_path: Path) -> None:
-    """A signal in the middle of seconds of encoding ends create at once."""
+    """A signal ends create immediately, even in the middle of a long encoding."""
     out, spool = _folder(tmp_path), tmp_path / "spool"
     spool.mkdir()
     precious = pair.bundle.read_bytes()

@@ -1,4 +1,4 @@
-"""A loader's input if the rest of it never comes: it has no image to load, and no end like an archive's."""
+"""A loader's input that ends early contains no loadable image, and does not end like an archive."""
 
 from __future__ import annotations
 

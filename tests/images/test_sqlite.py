@@ -1,4 +1,4 @@
-"""The rows of a table in an SQLite database: the same as in SQLite itself; a hostile database takes little time."""
+"""The rows of a table in an SQLite database are the same as in SQLite; a hostile database takes little time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types of sources, recognized by content: bundles in archives, parts, and files with the names of others."""
+"""Types of sources, recognized by content: bundles in archives, parts, and files with misleading names."""
 
 from __future__ import annotations
 

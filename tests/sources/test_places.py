@@ -173,7 +173,7 @@ def test_names_that_resolve_to_such_addresses(elsewhere, registry, monkeypatch, 
 def test_what_else_its_own_name_leads_to_is_no_leave(
     registry: Registry, settings: RegistrySettings, resolved: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A loopback address of a registry's own name is no permission to go there.
+    """If a registry's own name also has a loopback address, dib does not connect to that address.
 
     The connection to the registry is to a public address; its name also resolves to an address of this machine.
     """
