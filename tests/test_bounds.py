@@ -88,10 +88,7 @@ def test_a_release_of_1024_targets_and_300000_files_is_within_the_limits():
 
 
 def test_an_image_of_50_gb_and_five_million_files_is_within_the_limits():
-    """An image of 50 GB and five million files is within the limits.
-
-    Every file is changed: a seek, a patch and nine bytes of other columns per file.
-    """
+    """Every file is changed: a seek, a patch and nine bytes of other columns per file."""
     size, files = 50_000_000_000, 5_000_000
     frames = size // (4 << 20)
     whole = target(size, frames=frames, segments=1000, ops=bytes(2 * files))
@@ -344,10 +341,7 @@ def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatc
 
 
 def test_long_paths_are_compared_at_their_beginning(tmp_path):
-    """Long paths are compared only at their beginning.
-
-    A file without a counterpart is compared with up to 64 files of the same name, each with a path of 400 kB.
-    """
+    """A file without a counterpart is compared with up to 64 files of the same name, each with a path of 400 kB."""
     deep = b"a/" * 200_000
     old = docker_save([TestImage([build_layer([file(f"{deep.decode()}{n}/lib-1.0", b"x" * n) for n in range(1, 65)])])])
     new = docker_save([TestImage([build_layer([file(f"b{n}/lib-2.0", b"y" * n) for n in range(1, 301)])])])

@@ -186,10 +186,9 @@ def test_what_targets_share_is_there_once(tmp_path: Path):
 
 @pytest.mark.parametrize("damage", [b"", b"junk"], ids=["sound", "damaged"])
 def test_a_layer_of_an_earlier_target_may_be_compressed(tmp_path: Path, damage: bytes):
-    """A layer of an earlier target may be compressed.
+    """The second target uses a file of the first target's compressed layer.
 
-    The second target uses a file of the first target's compressed layer. With junk behind the layer, gzip cannot read
-    it.
+    With junk behind the layer, gzip cannot read it.
     """
     shared = noise(11, 300_000)
     packed = [

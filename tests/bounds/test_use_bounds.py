@@ -69,10 +69,7 @@ def test_a_column_of_fewer_objects_than_seeks_and_two_seeks_in_a_row_are_refused
 
 
 def test_chains_of_a_bundle_are_not_compared_with_each_of_the_base():
-    """The chains of a bundle are not compared with each image of the base.
-
-    A bundle with 65,536 images and a base with a thousand images took minutes.
-    """
+    """Before the fix, a bundle with 65,536 images and a base with a thousand images took minutes."""
     ids = [b"%032d" % k for k in range(5000)]
     lowest = ids[:63]
     chain_ids = {found for k in range(1000, 2000) for found in rewrite.chain_ids([*lowest, ids[k]])}
@@ -86,10 +83,7 @@ def test_chains_of_a_bundle_are_not_compared_with_each_of_the_base():
 
 
 def test_layers_that_an_engine_has_to_have_are_not_compared_with_each_of_its_images(monkeypatch):
-    """Layers that an engine must have are not compared with each image of the engine.
-
-    A bundle with 65,535 equal images and an engine with 2,000 images took 25 s.
-    """
+    """Before the fix, a bundle with 65,535 equal images and an engine with 2,000 images took 25 s."""
     ids = [b"%032d" % k for k in range(2004)]
     monkeypatch.setattr(engines, "_layers", lambda _: [[ids[k], *ids[:4]] for k in range(4, 2000)] + [ids[:6]])
     start = time.process_time()
@@ -260,10 +254,7 @@ def test_what_is_here_is_said_with_few_names(tmp_path):
 
 
 def test_images_that_are_missing_are_not_compared_with_each_that_is_here(tmp_path):
-    """Missing images are not compared with each image of the base.
-
-    A bundle with 65,536 images and a base with 5,000 took half a minute.
-    """
+    """Before the fix, a bundle with 65,536 images and a base with 5,000 images took half a minute."""
     count = 5000
     items = [(str(row), b'{"a":%d}' % row) for row in range(count)]
     base = bare_archive(tmp_path / "base.tar", items, [{"Config": str(row), "Layers": []} for row in range(count)])
@@ -306,10 +297,7 @@ def test_a_check_does_not_add_up_all_objects_for_each_target(tmp_path):
 
 
 def test_images_of_many_archives_are_not_held_at_once(tmp_path, monkeypatch):
-    """The images of many archives are not held at once.
-
-    Two dozen archives that a bundle rebuilds, each with half a million images, took gigabytes.
-    """
+    """Before the fix, two dozen archives that a bundle rebuilds, each with half a million images, took gigabytes."""
     held = []
     add = bases.FoundBase.add
     monkeypatch.setattr(
@@ -354,10 +342,7 @@ def test_of_an_image_that_was_built_anew_it_is_said_which_one_is_here(tmp_path):
 
 
 def test_the_base_of_a_linked_image_is_looked_for_once_for_equal_images(tmp_path):
-    """The base of a linked image is looked for once for equal images.
-
-    Fifty thousand images of one config, with as many diffIDs, took a minute.
-    """
+    """Before the fix, fifty thousand images of one config, with as many diffIDs, took a minute."""
     count = 20_000
     config = json.dumps({"rootfs": {"diff_ids": [f"sha256:{row:064x}" for row in range(count)]}}).encode()
     blob = f"blobs/sha256/{sha256(bytes(512)).hex()}"

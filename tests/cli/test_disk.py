@@ -254,10 +254,7 @@ def test_a_long_chain_takes_twice_the_limit_at_most(
 
 
 def test_a_target_that_is_compressed_is_not_unpacked(tmp_path: Path, disk: Disk) -> None:
-    """A compressed target is not unpacked.
-
-    No honest target is compressed. If dib unpacked a compressed intermediate target, a bundle could fill a disk.
-    """
+    """No honest target is compressed. If dib unpacked a compressed intermediate target, a bundle could fill a disk."""
     spool = Spool(str(tmp_path))
     spool.write(PACK["zstd"](bytes(BIG)))
     disk.written = 0

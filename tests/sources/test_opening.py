@@ -16,10 +16,9 @@ from tests.sources.conftest import Files, Program
 
 
 def test_different_bundles_in_an_archive_have_their_own_sizes(files: Files, tmp_path: Path):
-    """Different bundles in an archive have their own sizes.
+    """Bundles in one archive have the same name.
 
-    Both bundles have the same name. Before the fix, the first bundle was therefore refused, with an error about
-    trailing bytes.
+    Before the fix, the first bundle was therefore refused, with an error about trailing bytes.
     """
     (tmp_path / "two.tar").write_bytes(wrapped([files.bundle(*pair).read_bytes() for pair in ((1, 2), (2, 4))]))
     with Context() as context:
@@ -44,10 +43,7 @@ def test_a_file_called_stdin_is_not_taken_for_it(files: Files, tmp_path: Path):
 
 
 def test_a_base_is_no_part_by_its_name(files: Files, dib: Program, tmp_path: Path):
-    """A base is not a part because of its name.
-
-    Before the fix, a file that the user did not name silently replaced the file that the user named.
-    """
+    """Before the fix, a file that the user did not name silently replaced the file that the user named."""
     base, out = tmp_path / "img.002", tmp_path / "out.tar"
     base.write_bytes(files.archive(1).read_bytes())
     for beside in (b"junk", files.bundle(2, 4).read_bytes()):

@@ -47,9 +47,7 @@ def elsewhere(registry: Registry, settings: RegistrySettings, monkeypatch: pytes
 
 
 def test_its_own_name_leads_to_no_other_kind_of_address(registry: Registry, settings: RegistrySettings) -> None:
-    """A registry's own name leads to no other kind of address.
-
-    A name may have a public address and an address of this machine, at the same time or one after the other."""
+    """A name may have a public address and an address of this machine, at the same time or one after the other."""
     with Repository(Reference("registry.example", "example/app"), settings) as opened:
         check = opened._transport._check_place
         check("registry.example", {"a loopback address"}, is_reached=False)
@@ -324,10 +322,7 @@ def test_addresses_that_do_not_answer_take_as_long_as_one(resolved: dict[str, li
 def test_a_connection_that_was_made_too_late_is_not_used(
     registry: Registry, resolved: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that was made too late is not used.
-
-    The time limit was reached before there was a connection to abort.
-    """
+    """The time limit was reached before there was a connection to abort."""
     name, _, port = registry.host.partition(":")
     resolved["registry.example"] = [name]
     connect = socket.socket.connect
@@ -439,10 +434,7 @@ def test_the_options(registry: Registry, tmp_path: Path) -> None:
 
 
 def test_a_list_of_large_texts_takes_little_memory(registry: Registry) -> None:
-    """A list of large texts takes little memory.
-
-    A single rare character makes Python use four bytes for each character. The kept entries keep their order.
-    """
+    """A single rare character makes Python use four bytes for each character. The kept entries keep their order."""
 
     def item(number: int) -> dict[str, object]:
         text = "\U0001f40b" + "a" * (200_000 if number % 20 == 0 else 100_000)

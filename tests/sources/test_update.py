@@ -547,10 +547,7 @@ def registry_name(registry: Registry) -> str:
 
 
 def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch):
-    """A wrapped bundle is applied.
-
-    Before the fix, the wrapping image itself was loaded, and reported as a success.
-    """
+    """Before the fix, the wrapping image itself was loaded, and reported as a success."""
     linked, out = name(stocked, "linked"), tmp_path / "out"
     assert dib("wrap", files.bundle(1, 2), "--linked", "--base", name(stocked, "v1"), "--push", linked).code == 0
     for haves, blobs_fetched in (
