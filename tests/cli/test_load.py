@@ -194,7 +194,7 @@ def test_a_child_of_the_engine_that_keeps_its_pipe_is_not_waited_for(pair: Pair,
 
 @pytest.mark.parametrize("style", ["v25", "oci", "classic"])
 def test_large_layers_are_judged_by_their_headers(style: str, tmp_path: Path) -> None:
-    """Before the fix, the checked copy had zeros in place of these headers, so that no layer above 8 MiB was loaded."""
+    """Before the fix, the checked copy had zeros in place of large layers' headers: layers above 8 MiB were refused."""
     layers = [
         build_layer([file("data", noise(number, size))]) for number, size in ((1, 9 << 20), (2, 1000), (3, 9 << 20))
     ]
