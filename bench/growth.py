@@ -3,9 +3,9 @@
     python bench/growth.py [--sizes 0.25,1,4,16] [--files 1000,30000,300000,3000000] [--work FOLDER]
 
 Images are generated: files of many sizes (the largest has three eighths of the whole) whose content compresses to about
-60 %. In the second image, all timestamps are later, one file in forty is edited (some bytes replaced, a line inserted),
-and one in four hundred is a different file. From 4 GiB on, three blocks in four are zeros, which take no disk space.
-Needs free space of two thirds of the largest size in FOLDER.
+60 %. In the second image, all timestamps are later. One file in forty is edited: some bytes are replaced, and a line is
+inserted. One file in four hundred is replaced by another file. From 4 GiB on, three blocks in four are zeros, which
+take no disk space. FOLDER needs free space of two thirds of the largest size.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class Row:
 
 @cache
 def pool() -> bytes:
-    """Return the words and random bytes that all files consist of."""
+    """Return the words and random bytes of which all files consist."""
     source = random.Random(1)
     words = [source.randbytes(source.randrange(3, 12)) for _ in range(4000)]
     made = bytearray()
     while len(made) < POOL:
         made += b" ".join(source.choices(words, k=5000)) + source.randbytes(5000)
-    return bytes(made[:POOL]) * 2  # a block may start anywhere
+    return bytes(made[:POOL]) * 2  # the pool repeats its beginning, as a block may start anywhere
 
 
 @cache
@@ -165,7 +165,8 @@ def measure(work: Path, series: str, value: float, total: int, count: int) -> Ro
         write_image(path, total, count, release=release)
     program = Path(sys.executable).with_name("dib")
     made = run([program, "create", "-q", "--workers", "2", "--timings", timings, base, target, bundle])
-    used = run([program, "apply", "-q", base, bundle, "-o", "/dev/null"])  # it checks every digest
+    # no comparison is needed, as apply checks every digest
+    used = run([program, "apply", "-q", base, bundle, "-o", "/dev/null"])
     if total < SPARSE:
         run([program, "apply", "-q", base, bundle], stdout=result)
         if not same(target, result):

@@ -1,11 +1,11 @@
-"""Measure which encoder is found for compressed layers of real programs, and the cost.
+"""Measure which encoders are found for compressed layers of real programs, and the cost of their bundles.
 
     python bench/layers.py BASE TARGET [--writers PART,...] [--fixtures]
 
 BASE and TARGET are two versions of an image from docker save, with raw layers. Every writer of tests/compat/writers.py
-writes an archive of TARGET with compressed layers. Its bundle against BASE is created and applied, and the result is
-compared. With --fixtures, the third-party archives of tests/fixtures.py follow; their bundles have no base. Needs root
-and the programs themselves, see .ci/run.
+writes an archive of TARGET with compressed layers. A bundle from BASE to this archive is created and applied, and the
+result is compared. With --fixtures, the third-party archives of tests/fixtures.py follow; their bundles have no base.
+The script needs root and the programs themselves, see .ci/run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from subprocess import CalledProcessError
 
-sys.path.append(str(Path(__file__).parents[1]))  # at the end: the installed package is measured
+sys.path.append(str(Path(__file__).parents[1]))  # at the end of the path, so that the installed package is measured
 
 from measure import FailedRunError, Run, run, same
 from report import keep
@@ -100,7 +100,7 @@ def of_writers(base: Path, target: Path, wanted: list[str], work: Path) -> Itera
 
 
 def of_fixtures(work: Path) -> Iterator[Row]:
-    """Yield a row for each third-party archive with compressed layers; report those that dib refuses."""
+    """Yield a row for each third-party archive with compressed layers; report archives that dib refuses."""
     for fixture in third_party("image-archive"):
         try:
             row = measure(f"{fixture.name} ({fixture.flavour})", "third party", [], fixture.path, work)
@@ -126,7 +126,7 @@ def measure(name: str, kind: str, bases: list[Path], archive: Path, work: Path) 
 
 
 def _compare(archive: Path, result: Path) -> tuple[int, bool]:
-    """Return the size of an archive's tar, decompressed if necessary, and whether the result equals it."""
+    """Return the size of an archive's tar, decompressed if necessary, and whether the result equals the tar."""
     with open_archive(archive) as opened:
         size = opened.bytes.size
         if not opened.compression:
@@ -135,7 +135,7 @@ def _compare(archive: Path, result: Path) -> tuple[int, bool]:
 
 
 def look(archive: Path) -> tuple[Counter[str], int, int]:
-    """Return the encoders of an archive's compressed layers, and the numbers of zstd and gzip layers without one."""
+    """Return the encoders of an archive's compressed layers, and the numbers of other zstd and gzip layers."""
     found: Counter[str] = Counter()
     zstd = unknown = 0
     with open_archive(archive) as opened, ThreadPoolExecutor(1) as executor:

@@ -3,15 +3,15 @@
     python bench/mirror.py HOST NAME... [--rate MBIT] [--delay MS] [--clients skopeo,...] [--prefer speed]
     python bench/mirror.py HOST NAME... --loopback [--rounds N] [--clients skopeo,...]
 
-HOST is a registry on this machine without TLS. Each NAME is a repository in it with the tags ``a`` and ``b``, pushed by
-``docker push``, and a bundle between the two. A proxy in front of it counts bytes. With ``--rate``, it limits the total
-to that many megabits per second; with ``--delay``, it adds that many milliseconds per round trip. Each client pulls
-``a``, then ``b``: first from the registry, then from a mirror with an empty cache. Engines are those of the test suite
-(docker's need root); ``oras`` and ``skopeo`` copy to a folder. If an image's digest differs from upstream's, the run
-fails.
+HOST is a registry on this machine without TLS. Each NAME is a repository in this registry with the tags ``a`` and
+``b``, pushed by ``docker push``, and a bundle from ``a`` to ``b``. A proxy in front of the registry counts bytes.
+``--rate`` is the proxy's limit in megabits per second, and ``--delay`` the added milliseconds per round trip. Each
+client pulls ``a``, then ``b``: first from the registry, then from a mirror with an empty cache. Engines are those of
+the test suite (docker's need root); ``oras`` and ``skopeo`` copy to a folder. If an image's digest differs from
+upstream's, the run fails.
 
-With ``--loopback``, there is no proxy: it compares seconds at full speed, also with docker-registry as a pull-through
-cache, which does not rebuild layers. Each round begins with empty stores; the medians are printed.
+With ``--loopback``, there is no proxy. The script then compares seconds at full speed, also with docker-registry as a
+pull-through cache, which does not rebuild layers. Each round begins with empty stores; the medians are printed.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Link:
         await asyncio.gather(self._pass(reader, back, counts=False), self._pass(there, writer, counts=True))
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counts: bool) -> None:
-        """Pass bytes on, each half a round trip after it has left the line."""
+        """Pass bytes on; each byte arrives half a round trip after it has left the line."""
         waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(AHEAD)
 
         async def arrive() -> None:
@@ -116,7 +116,7 @@ class Link:
 
 
 class Mirror:
-    """A mirror in a process of its own."""
+    """A mirror in a separate process."""
 
     def __init__(self, upstream: str, folder: Path, *options: str) -> None:
         command = (sys.executable, "-m", "dibundle", "mirror", "--upstream", f"site={upstream}")
@@ -134,7 +134,7 @@ class Mirror:
 
     @property
     def cpu(self) -> float:
-        """Seconds of CPU so far, with those of processes that have ended."""
+        """Seconds of CPU so far, including processes that have ended."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
@@ -167,7 +167,7 @@ def pull_through(upstream: str, folder: Path) -> Iterator[str]:
 
 
 Pull = Callable[[str, str, str], str]
-"""A function that pulls HOST, NAME, TAG and returns a digest: that of the manifest, or the image ID."""
+"""A function that pulls HOST, NAME, TAG and returns a digest: the digest of the manifest, or the image ID."""
 
 
 @contextmanager

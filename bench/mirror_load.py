@@ -2,10 +2,10 @@
 
     python bench/mirror_load.py [--clients 50] [--images 10] [--pulls 2000] [--large MIB]
 
-A registry in this process has ``--images`` images of three layers; a bundle rebuilds one layer of each from the version
-before. All clients pull all images at the same time. Then one blob of ``--large`` MiB is read from the cache. Then
-``--pulls`` images are pulled one after another; the mirror's memory and open files must not grow. Prints the
-measurements, and fails if a blob was fetched or rebuilt twice, or was wrong.
+A registry in this process has ``--images`` images of three layers. For each image, a bundle rebuilds one layer from the
+previous version. All clients pull all images at the same time. Then one blob of ``--large`` MiB is read from the cache.
+Then ``--pulls`` images are pulled one after another; the mirror's memory and open files must not grow. The script
+prints the measurements, and fails if a blob was fetched or rebuilt twice, or was wrong.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from tests.sources.server import Registry, digest, serve
 
 
 def image(number: int, version: int) -> TestImage:
-    """Return an image: a layer shared by all images, one of its own, and one that differs a little by version."""
+    """Return an image with a layer of all images, a layer of its own, and a layer that changes a little by version."""
     common = build_layer([file("usr/common", noise(1, 1_000_000))])
     own = build_layer([file("usr/own", noise(100 + number, 1_000_000))])
     last = [
@@ -108,7 +108,7 @@ def memory(pid: int) -> dict[str, int]:
 
 
 class Peak(threading.Thread):
-    """Watches the resident memory of a process and its children together, ten times a second."""
+    """A thread that watches the resident memory of a process and its children together, ten times a second."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -129,7 +129,7 @@ class Peak(threading.Thread):
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Run the measurements of the command line, and print the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--images", type=int, default=10)

@@ -1,10 +1,10 @@
-"""Measure what relinking saves and costs, on programs and shared objects of packages, with relinking on and off.
+"""Measure the benefit and the cost of relinking on programs and shared objects of packages.
 
     python bench/relink.py WORK [--only Go,Rust] [--machines x86_64,aarch64] [--previous bookworm]
 
-For each package, the ELF files of two consecutive releases are written as a pair of archives into WORK. They stay
-there, so a second run only measures. ``dib create`` runs on each pair twice, the second time with the choice of the
-relink codec switched off from outside. Prints the results and writes bench/RESULTS.md.
+For each package, the ELF files of two consecutive releases are written as a pair of archives into WORK. The archives
+stay in WORK, so a second run only measures. ``dib create`` runs on each pair twice; in the second run, the script
+disables the relink codec. The script prints the results and writes bench/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OFF = (
     "from dibundle.codecs.encode import choose\nchoose.relinks = lambda effort: False\n"
     "from dibundle.cli.main import run\nrun()\n"
 )
-LEAST = 100_000  # bytes: smaller ELF files are left out
+LEAST = 100_000  # minimum bytes of an ELF file: smaller files are left out
 
 PACKAGES = (
     # language, kind of its ELF files, registry, package (PLATFORM: x64 or arm64)
@@ -69,7 +69,7 @@ def elf(entries: list[Entry]) -> list[Entry]:
 
 
 class Finder:
-    """Finder of the two releases of a package; it fetches apt's lists when they are first needed."""
+    """A finder of the two releases of a package, which fetches apt's lists when they are first needed."""
 
     def __init__(self, work: Path, previous: str) -> None:
         self._work, self._previous = work, previous

@@ -3,7 +3,7 @@
     python bench/report.py
 
 Each measuring script stores its rows with ``keep``, which then writes the report again. Parts that were not measured
-again stay unchanged, with the date and the versions of their measurement.
+again stay unchanged, with the date and versions of their own measurement.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Row = dict[str, Any]
 
 
 def keep(part: str, rows: Iterable[Row], *, identity: Sequence[str]) -> None:
-    """Store rows of a part, replacing those with the same values of ``identity``, and write the report."""
+    """Store rows of a part, and write the report; rows replace older rows with the same values of ``identity``."""
     KEPT.mkdir(exist_ok=True)
     old = load(part)
     merged = {tuple(row[key] for key in identity): row for row in old["rows"]}
@@ -186,11 +186,11 @@ def _drawn(rows: list[Row]) -> list[str]:
     ]
 
 
-# levels: as pairs
+# levels: the same fields as pairs
 
 
 def _levels(rows: list[Row]) -> list[str]:
-    """Write the table, also into the page of the docs, and the picture; values are relative to the default level."""
+    """Write the table (also into the page of the docs) and the picture; values are relative to the default level."""
     found = {(row["pair"], row["tool"]): row for row in rows}
     pairs = [row["pair"] for row in sorted(rows, key=lambda row: row["target"]) if row["tool"] == DEFAULT_LEVEL]
     cells: list[list[str]] = []
@@ -249,7 +249,7 @@ def _relink(rows: list[Row]) -> list[str]:
     ]
 
 
-# compressed: as pairs
+# compressed: the same fields as pairs
 
 
 def _compressed(rows: list[Row]) -> list[str]:
@@ -310,7 +310,7 @@ def _growth(rows: list[Row]) -> list[str]:
         here = sorted((row for row in rows if row["series"] == series), key=lambda row: float(row["value"]))
         for row in here:
             times = [f"{row[k][t]:{f}}" for k in RUNS for t, f in FORMS.items()]
-            other = f"{row['other']:.1f}" if "other" in row else "-"  # older rows do not have it
+            other = f"{row['other']:.1f}" if "other" in row else "-"  # older rows do not have this field
             cells.append([f"{row['gib']:g} GiB, {row['files']:,} files", f"{row['bundle']:,}", *times, other])
         for kind, title in (("cpu", "CPU seconds"), ("memory", "MiB")):
             for what in ("create", "apply"):

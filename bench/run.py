@@ -2,8 +2,8 @@
 
     python bench/run.py FOLDER [--as drawn|compressed|levels] [--tools dib,...] [--pairs a,b]
 
-FOLDER has a folder for each pair with a.tar and b.tar. Run the script in the virtual environment that dib is installed
-in, with Debian's xdelta3 and zstd. It replaces stored rows of the same pair and tool.
+FOLDER has a folder for each pair with a.tar and b.tar. Run the script in the virtual environment in which dib is
+installed, with Debian's xdelta3 and zstd. It replaces stored rows of the same pair and tool.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def compare(folder: Path, tool: str) -> Row | None:
-    """Measure a tool on a pair; if it fails, report that and return None."""
+    """Measure a tool on a pair; if the tool fails, report the failure and return None."""
     base, target = folder / "a.tar", folder / "b.tar"
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
         delta, result = Path(work, "delta"), Path(work, "result")

@@ -3,8 +3,8 @@
     dib create --workers 8 --timings t.json a.tar b.tar out.dib && python bench/scaling.py t.json
 
 Frames go to workers in dib's order: the largest first, each to a free worker. A worker without a frame helps with the
-pieces of others. All other work counts once. Create with as many workers as you want an estimate for: tables are then
-made in pieces too.
+pieces of other workers. All other work is not divided among workers. Run create with as many workers as the estimate is
+for, because then tables are also made in pieces.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Job:
         self.running = 0
 
     def proceed(self) -> float | None:
-        """Return how long its worker is busy now; None if it waits for others, or is done."""
+        """Return how long the job's worker is busy now; None if the worker waits for others, or the job is done."""
         while True:
             if self.open:
                 self.running += 1
@@ -41,7 +41,7 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        """Whether all its steps and pieces are done."""
+        """Whether all steps and pieces of the job are done."""
         return not (self._left or self.open or self.running)
 
 
@@ -50,7 +50,8 @@ def simulated(document: dict[str, Any], workers: int) -> float:
     frames = sorted(document["frames"], key=lambda frame: -(frame["size"] + 2 * frame["source_size"]))
     waiting = deque(Job([float(s) if not isinstance(s, list) else s for s in frame["cpu_seconds"]]) for frame in frames)
     own: dict[int, Job] = {}  # by worker
-    busy: dict[int, tuple[float, Job, bool]] = {}  # by worker: until when, with which job, and whether it is a piece
+    # by worker: the time at which it becomes free, its job, and whether it does a piece
+    busy: dict[int, tuple[float, Job, bool]] = {}
     now = 0.0
     while waiting or own:
         for worker in range(workers):

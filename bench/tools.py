@@ -1,4 +1,7 @@
-"""The compared tools: dib, and the alternatives of a user. Each creates a delta of two archives and applies it."""
+"""The compared tools: dib, and the alternatives that a user has.
+
+Each tool creates a delta of two archives and applies it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ Tool = Callable[[Path, Path, Path, Path], tuple[Run, Run]]  # base, target, delt
 
 
 def dib(*options: str) -> Tool:
-    """Return dib with these options of create."""
+    """Return the commands of dib with these options of create."""
 
     def tool(base: Path, target: Path, delta: Path, result: Path) -> tuple[Run, Run]:
         program = Path(sys.executable).with_name("dib")
@@ -23,7 +26,7 @@ def dib(*options: str) -> Tool:
 
 
 def hdiffpatch(compression: str) -> Tool:
-    """Return HDiffPatch on the whole archives, by PyPI's hdiffpatch."""
+    """Return the commands of HDiffPatch for whole archives, with PyPI's hdiffpatch."""
     read = "r = lambda path: open(path, 'rb').read()\n"
     make = (
         f"import hdiffpatch as h, sys\n{read}a, b, d = sys.argv[1:]\n"
@@ -47,7 +50,7 @@ def xdelta3(base: Path, target: Path, delta: Path, result: Path) -> tuple[Run, R
 
 
 def zstd(level: int) -> Tool:
-    """Return zstd --patch-from at a level, one thread."""
+    """Return the commands of zstd --patch-from at a level, with one thread."""
 
     def tool(base: Path, target: Path, delta: Path, result: Path) -> tuple[Run, Run]:
         made = run(["zstd", f"-{level}", "--long=31", "-T1", "-f", "-q", "--patch-from", base, target, "-o", delta])

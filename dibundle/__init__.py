@@ -6,9 +6,9 @@
 >>> with open("again.tar", "wb") as file:                       # doctest: +SKIP
 ...     file.writelines(dibundle.apply(["old.tar", "update.dib"]))
 
-This module is the public interface; everything else may change. Nothing is printed, no signal is handled, and calls are
-independent: every function may be called from several threads at once. The only environment variables that count are
-those for temporary files. A source is a path, an open binary file, or a name as on the command line
+This module is the public interface; everything else may change. No function prints anything or handles signals. Every
+function can be called from several threads at once. The only environment variables that dib reads here are those for
+the folder of temporary files. A source is a path, an open binary file, or a name as on the command line
 (``docker-daemon:app:1``, ``docker://HOST/app:1``; ``-`` is stdin). Errors are a :class:`DibError` with a ``code``, an
 ``exit_code`` and optionally a ``hint``. Exceptions of the caller's own files and executors pass through.
 """
@@ -183,11 +183,11 @@ _PLACES = {
     "delete_orphans": "sharing.functions",
     "list_bundles": "sharing.functions",
 }
-"""Modules of names that are neither functions of api.py nor errors of errors.py."""
+"""For each exported name that is in neither api.py nor errors.py: the module that defines the name."""
 
 
 def __getattr__(name: str) -> object:
-    """Import a name when it is used: the command line starts in a twentieth of a second."""
+    """Import a name when it is first used, so that the command line starts in 0.05 s."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

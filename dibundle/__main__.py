@@ -1,4 +1,4 @@
-"""Entry point of ``dib`` and ``python -m dibundle``: Ctrl-C during imports ends it without a traceback."""
+"""Entry point of ``dib`` and ``python -m dibundle``. Ctrl-C during imports ends the process without a traceback."""
 
 import os
 import sys
@@ -17,13 +17,13 @@ def main() -> None:
 
 
 def _tell_version() -> None:
-    """Print the version without importing the modules for commands, which takes longer than everything else; exit."""
+    """Print the version and exit, without the slow import of the modules for commands."""
     from dibundle import __version__
 
     try:
         os.write(1, f"dib {__version__}\n".encode())
     except OSError:
-        return  # the normal path reports the error, as for other commands
+        return  # leave the error to the normal path, which reports it as for other commands
     os._exit(0)
 
 

@@ -1,7 +1,7 @@
-"""The public functions, which ``dibundle`` exports: every use case, with its options as keyword arguments.
+"""The public functions that ``dibundle`` exports: one for each use case, with keyword arguments as options.
 
 ``access``: how to reach sources, and required signers beside the machine's policy. ``progress`` gets phases and bytes
-done. ``tmp`` is the folder of temporary files. Use cases raise subclasses of :class:`DibError`; each lists its own.
+done. ``tmp`` is the folder of temporary files. Each function raises the listed subclasses of :class:`DibError`.
 """
 
 from __future__ import annotations
@@ -75,18 +75,18 @@ def create(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CreateResult:
-    """Write a bundle that rebuilds ``target`` from ``base`` (None or none: from nothing) to ``out``; return the result.
+    """Write a bundle that rebuilds ``target`` from ``base`` (None: from nothing) to ``out``; return the result.
 
     A path as ``out`` appears complete or not at all. ``level`` is 1 (fast) to 9 (small). ``profile``: "core" for simple
     readers. ``inventory`` is a file with an :func:`inventory`. ``raw_layers``: rebuild the same images with raw layers.
 
-    The result does not depend on the number of ``workers`` (threads; 0: one per core) or on an ``executor`` of
-    concurrent.futures, which gets a function and bytes for ``workers`` frames at a time. Machines behind it need the
-    same versions of dib and zstandard. Create a ``ProcessPoolExecutor`` under ``if __name__ == "__main__":``, with
-    spawn or forkserver as ``mp_context``: these import the script again, and with fork Python may warn of deadlocks.
+    The result does not depend on ``workers``, the number of threads (0: one per core), or on ``executor``. An executor
+    (of concurrent.futures) gets a function and bytes for ``workers`` frames at a time. Its machines need the same
+    versions of dib and zstandard. A ``ProcessPoolExecutor`` needs spawn or forkserver, and ``if __name__ ==
+    "__main__":``.
 
     Raises ``ArchiveError`` if an input is not an image archive, ``UsageError`` for an unknown level or number of
-    workers, ``FileError`` if the system refuses or a stream would block. The caller's own exceptions pass through.
+    workers, ``FileError`` if the system fails or a stream would block. The caller's own exceptions pass through.
     """
     options = CreateOptions(level=level, profile=profile, names=names, workers=workers, recompress=recompress)
     options = replace(options, inventory=inventories.read_given(inventory), raw_layers=raw_layers)
@@ -131,10 +131,10 @@ def apply(
 ) -> Iterator[bytes]:
     """Yield the archive that bundles rebuild, byte for byte, from the archives among ``sources``.
 
-    Bundles are recognised by their content; several are followed as a chain. Any part stands for a bundle in parts.
-    ``bases`` are used if they exist: archives, and bundles that rebuild one. ``target`` names one of several targets of
-    a bundle. With ``expect``, image IDs or digests as ``sha256:...``, nothing else is yielded. The last bytes come only
-    when every byte before them is verified, so an incomplete archive never looks complete.
+    Bundles are recognised by their content. Several bundles are applied as a chain. For a bundle in parts, name any
+    part. ``bases`` are used if they exist: archives, and bundles that rebuild an archive. ``target`` names one of
+    several targets of a bundle. If ``expect`` has image IDs or digests as ``sha256:...``, only an archive with these is
+    yielded. The last bytes come only after all other bytes are verified, so an incomplete archive never looks complete.
 
     Nothing is opened before the first byte is requested. Then, ``BaseMismatchError`` is raised for a wrong base,
     ``BundleError`` and ``DigestError`` for a malformed or damaged bundle. ``SignatureError`` is raised for a bundle
@@ -197,7 +197,7 @@ def check(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CheckResult:
-    """Check whether the one bundle among ``sources`` can be applied to the archives among them, by heads and metadata.
+    """Check by heads and metadata whether the bundle in ``sources`` can be applied to the archives in ``sources``.
 
     A target's failure is in the result, as its ``error``. Other errors are raised as in :func:`apply`.
     """
@@ -222,8 +222,8 @@ def load(
 ) -> LoadResult:
     """Load the targets of bundles into docker, podman or ctr, and check the result; otherwise like :func:`apply`.
 
-    ``engine`` None: the engine of a source, else the first installed one. ``thin``: leave out the layers of the base,
-    which the engine must have. Raises ``LoadError`` if the engine refuses, or has another image afterwards.
+    ``engine`` None: a source's engine, else the first installed engine. ``thin``: leave out the layers of the base,
+    which the engine must have. Raises ``LoadError`` if the engine refuses the image, or then has another one.
     """
     options = LoadOptions(engine=engine, thin=thin, target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
@@ -271,7 +271,7 @@ def inventory(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> str:
-    """Return an inventory of the layers in archives, as JSON; a file with it is :func:`create`'s ``inventory``."""
+    """Return an inventory of the layers in archives, as JSON: the content of ``create``'s file ``inventory``."""
     with Context(tmp, progress) as context:
         return inventories.inventory(several(sources), access or Access(), context)
 
@@ -284,7 +284,7 @@ def diff(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> Changes:
-    """Return the changes from the image in ``old`` to the one in ``new``: paths, packages, and the config."""
+    """Return the changes from the image in ``old`` to the image in ``new``: paths, packages, and the config."""
     with Context(tmp, progress) as context:
         return image_diff.diff(old, new, access or Access(), context)
 
@@ -317,7 +317,7 @@ def sign(
 ) -> SignResult:
     """Sign a bundle with an SSH key, or insert a ``signature`` that ssh-keygen made elsewhere.
 
-    ``detach``: leave the bundle unchanged, and write the signature beside it. ``out``: write there instead.
+    ``detach``: leave the bundle unchanged; the signature gets a file beside it. ``out``: the file to write instead.
     """
     options = SignOptions(
         key=None if key is None else os.fspath(key),
@@ -339,7 +339,7 @@ def wrap(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> tuple[str, ...]:
-    """Write an image of a bundle, linked to its ``base``, or unlinked without one; return its names."""
+    """Wrap a bundle as an image, linked to ``base`` or, without ``base``, unlinked; return the names of the image."""
     access = access or Access()
     options = WrapOptions(tags=tuple(tags), platform=access.platform)
     with Context(tmp, progress) as context:
@@ -355,7 +355,7 @@ def push_wrapped(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> PushedWrap:
-    """Push an image of a bundle, like the one of :func:`wrap`, to ``docker://HOST/NAME:TAG``."""
+    """Wrap a bundle as an image, as :func:`wrap` does, and push the image to ``docker://HOST/NAME:TAG``."""
     access = access or Access()
     options = WrapOptions(platform=access.platform)
     with Context(tmp, progress) as context:
@@ -370,7 +370,7 @@ def unwrap(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> TakenBundle:
-    """Write the bundle in an image of :func:`wrap`, undamaged."""
+    """Extract the bundle from an image of :func:`wrap`, and check the bundle."""
     with Context(tmp, progress) as context:
         return unwrapping.unwrap(source, output_to(out), access or Access(), context)
 
@@ -397,7 +397,7 @@ def pull(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> TakenBundle:
-    """Write a bundle that is in a registry, undamaged."""
+    """Write a bundle from a registry to a file, and check the bundle."""
     with Context(tmp, progress) as context:
         return unwrapping.pull(name, output_to(out), access or Access(), context)
 
@@ -414,9 +414,9 @@ def update(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> UpdateResult:
-    """Fetch an image from a registry, by bundles that build on the images ``here``, or in full.
+    """Fetch an image from a registry: by bundles that build on the images ``here``, or in full.
 
-    The image is loaded into an ``engine``, or written to ``out``. With signers, the image itself is never fetched.
+    The image is loaded into an ``engine``, or written to ``out``. With signers, only bundles are fetched.
     """
     from dibundle.sharing import update as updating  # needs urllib3
 
@@ -434,7 +434,7 @@ def plan_update(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> UpdatePlan:
-    """Return what :func:`update` would fetch for a file; no bundle is fetched."""
+    """Return the plan of :func:`update` for an output file, without fetching a bundle."""
     from dibundle.sharing import update as updating  # needs urllib3
 
     with Context(tmp, progress) as context:
@@ -442,9 +442,9 @@ def plan_update(
 
 
 def open_bundle(source: Source, *, access: Access | None = None, tmp: str | None = None) -> Bundle:
-    """Open a bundle for inspection; raise :class:`DibError` if it is not a bundle, or has no trusted signature.
+    """Open a bundle for inspection; raise :class:`DibError` if the source is no bundle, or has no trusted signature.
 
-    It is also raised if the head is damaged, or a named file is truncated. The bytes behind the head, and everything
-    after it in an open file, are checked when the bundle is applied. For a bundle in parts, any part may be named.
+    :class:`DibError` is also raised if the head is damaged, or a named file is truncated. Everything behind the head is
+    checked when the bundle is applied. For a bundle in parts, name any part.
     """
     return Bundle(source, access or Access(), tmp)

@@ -159,7 +159,7 @@ class BundleError(DibError):
 
 
 class BaseMismatchError(DibError):
-    """The base is not the one that the bundle was created from, or it is damaged."""
+    """The base is not the base of the bundle, or it is damaged."""
 
     exit_code = 6
 

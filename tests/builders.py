@@ -195,12 +195,12 @@ def _oci(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
 
 
 def docker_save_part(image: TestImage) -> bytes:
-    """Return the archive that docker with containerd's store saves if it has one of two platforms of an image."""
+    """Return the archive that docker with containerd's store saves of an image if one of two platforms is missing."""
     return build_layer(_c8d([image], None, part=True))
 
 
 def _c8d(images: list[TestImage], packing: LayerCompression, *, part: bool = False) -> list[TarItem]:
-    """Return the same as :func:`_v25`, with an index for each image; it lists an attestation and a missing platform."""
+    """Return the same as :func:`_v25`, with an index per image, which lists an attestation and a missing platform."""
     blobs, descriptors, manifest = _blobs(images, packing)
     top = []
     for image, descriptor in zip(images, descriptors, strict=True):

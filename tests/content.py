@@ -1,10 +1,13 @@
-"""File contents like those in images: text, machine code and noise, and versions of each. Seeds fix every byte."""
+"""File contents like those in images: text, machine code and noise, and edited versions of them.
+
+The seed determines every byte.
+"""
 
 from __future__ import annotations
 
 import random
 
-# 256 byte values on few letters, unevenly: compresses about as well as source text does
+# maps 256 byte values unevenly to few letters, so that the result compresses about as well as source text
 _LETTERS = b"etaoinshrdlucmfw yp\n(){}=;." + b"eeeetttaaaooiinnss      \n"
 _TEXT = bytes(_LETTERS[value % len(_LETTERS)] for value in range(256))
 _CODE = bytes(value if value < 96 else value % 17 for value in range(256))

@@ -41,7 +41,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Damage:
-    """A damage to a bundle: a cut before ``place``, or a flip of ``bit`` in the byte there, in the part ``region``."""
+    """A damage to a bundle's part ``region``: a cut before ``place``, or a flip of ``bit`` in the byte at ``place``."""
 
     kind: Literal["cut", "flip"]
     region: str
@@ -107,7 +107,7 @@ def _region_at(parts: list[Region], place: int) -> str:
 
 
 class Trials:
-    """Runner of damaged bundles of one pair; each method returns a failed check, or None. Its files are in ``work``."""
+    """A runner of damaged bundles of one pair, with files in ``work``; each method returns a failed check, or None."""
 
     def __init__(self, pair: pairs.Pair, work: Path, runs: ManyRuns) -> None:
         self._pair, self._runs = pair, runs
@@ -207,7 +207,7 @@ def _print_codes(name: str, trials: Trials, size: int) -> None:
 def _into_loaders(
     trials: Trials, bundle: bytes, cases: list[Damage], count: int, seed: int, other: Path, path: Path
 ) -> list[str]:
-    """Pipe every case into one store, ``count`` into each other store, and then the empty output of a wrong base."""
+    """Pipe every case into one store, ``count`` cases into each other store, then the empty output of a wrong base."""
     failures: list[str] = []
     for kind in engines.LOADERS:
         chosen = cases if kind == "classic" else random.Random(seed).sample(cases, count)

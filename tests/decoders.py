@@ -1,11 +1,11 @@
-"""Decoders compared on mutated vectors: each must give the same bytes as the others, or refuse as well.
+"""Decoders compared on mutated vectors: all decoders must give the same bytes, or all must refuse.
 
     python -m tests.decoders COUNT SEED [COMMAND...]
 
 Digests of frames and manifest are corrected after the changes. If dib rebuilds any output from a mutation, the output's
-digests are corrected too, so that decoders can only go by the meaning of a bundle. ``COMMAND`` is another decoder
-beside dib and the reference decoder; it is run as the vectors' runner does. Prints each difference, then the numbers
-of accepted and refused mutations. The exit code is 1 if there was a difference.
+digests are corrected too. So digests reveal no mutation to a decoder. ``COMMAND`` is another decoder beside dib and the
+reference decoder, which is run like the vectors' runner runs decoders. The script prints each difference, then the
+numbers of accepted and refused mutations. The exit code is 1 if there was a difference.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from tests.fuzz.bundles import Open, flipped, sha256
 from tests.reference import decoder
 from tests.test_vectors import FOLDER, options, runner
 
-LARGEST: Final = 100_000  # bytes of a bundle; its target may be ten times as large
+LARGEST: Final = 100_000  # maximum bytes of a bundle, whose target may have ten times as many
 SECONDS: Final = 20  # limit for the reference decoder, which is slow
-TOO_LONG: Final = -14  # its result at that limit: SIGALRM
-TOO_LARGE: Final = -1  # dib's result for too large a target
+TOO_LONG: Final = -14  # the reference decoder's result at this limit: SIGALRM
+TOO_LARGE: Final = -1  # dib's result for a target that is too large
 Ended = tuple[int, bytes]
 
 
 def by_dib(bases: list[Path], bundle: bytes, name: str | None, *, is_checked: bool = True) -> Ended:
-    """Return dib's exit code and output for a bundle; without checks if not ``is_checked``."""
+    """Return dib's exit code and output for a bundle; unless ``is_checked``, no digest is checked."""
     before, out = rebuilding.VerifiedOutput, io.BytesIO()
     if not is_checked:
         rebuilding.VerifiedOutput = targets.Unchecked  # type: ignore[misc]
@@ -78,7 +78,7 @@ def by_reference(bases: list[Path], bundle: Path, name: str | None, out: Path) -
 
 
 class Comparison:
-    """Mutations of vectors, and how decoders ended."""
+    """Mutations of vectors, and the results of the decoders."""
 
     def __init__(self, seed: int, command: list[str], work: Path) -> None:
         self._chance = random.Random(seed)
@@ -121,7 +121,7 @@ class Comparison:
         try:
             code, output = by_dib(bases, data, None, is_checked=False)
             return Open.of(data).with_output(0, output).encode() if code == 0 else data
-        except Exception:  # data that is not a bundle stays unchanged
+        except Exception:  # leave data that is not a bundle unchanged
             return data
 
 

@@ -1,4 +1,4 @@
-"""Real container engines for a test: each starts empty, with its own store and sockets, and is removed afterwards.
+"""Real container engines for tests: each starts empty, with its own store and sockets, and is removed at the end.
 
 with docker("classic") as engine:
     engine.load(archive)
@@ -30,7 +30,7 @@ Store = Literal["classic", "containerd"]
 LOADERS: tuple[Kind, ...] = ("classic", "containerd", "podman")
 START_SECONDS = 60
 
-# The engine writes these files into every container, with its own times. Times of directories are ignored as well:
+# The engine writes these files into every container, with its own times. Times of directories are also ignored, as
 # stores that copy layers change them while they fill the directories.
 ENGINES_OWN = {".", ".dockerenv", "dev", "dev/console", "dev/pts", "dev/shm", "proc", "sys", "run", "etc"} | {
     f"etc/{name}" for name in ("hostname", "hosts", "resolv.conf", "mtab")
@@ -56,7 +56,7 @@ class Engine:
         self.env = {**os.environ, **env}
 
     def run(self, *command: str | Path, stdin: IO[bytes] | int = subprocess.DEVNULL) -> bytes:
-        """Run a program against this engine and return its output; if it fails, raise with its error output."""
+        """Run a program against this engine; return its output, or raise an error with its error output."""
         done = subprocess.run(list(map(str, command)), stdin=stdin, env=self.env, capture_output=True, check=False)
         if done.returncode:
             words = " ".join(map(str, command))
@@ -64,7 +64,7 @@ class Engine:
         return done.stdout
 
     def try_load(self, stdin: IO[bytes] | int) -> Loaded:
-        """Run the loader on a stream; it may fail."""
+        """Run the loader on a stream, and return the result, which may be a failure."""
         done = subprocess.run(
             self.load_command, stdin=stdin, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
         )
@@ -89,7 +89,7 @@ class Engine:
 
 
 class Docker(Engine):
-    """dockerd with either of its stores."""
+    """dockerd with one of its two stores."""
 
     dib_name = "docker"
     load_command = ("docker", "load")
@@ -202,7 +202,8 @@ class Cri:
         command += ["http://localhost/runtime.v1.ImageService/PullImage"]
         answer = subprocess.run(command, capture_output=True, check=True).stdout
         assert "grpc-status: 0" in headers.read_text(), headers.read_text()
-        return answer[7:].decode()  # a frame's head of 5 bytes, PullImageResponse.image_ref's of 2
+        # skip the frame's head (5 bytes) and the head of PullImageResponse.image_ref (2 bytes)
+        return answer[7:].decode()
 
 
 @contextlib.contextmanager

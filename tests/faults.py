@@ -3,7 +3,7 @@
 Each try runs the real command in its own process, on a pair of 3 MB, with one fault. A try survives if:
 
 - the command ends with the right exit code and prints the reason
-- its output is right, or a beginning of the right output
+- its output is the right output, or the beginning of it
 - no temporary files are left, and OUT is the whole result or unchanged
 
 Prints a table in Markdown; the exit code is 1 if a try did not survive.
@@ -33,7 +33,7 @@ from dibundle.format.constants import MAGIC
 from tests import pairs
 from tests.program import shell_code
 
-OLD = MAGIC + b"precious"  # begins with the magic, as create overwrites only bundles
+OLD = MAGIC + b"precious"  # begins with a bundle's magic, as create overwrites only bundles
 SYSTEM, BASE = 3, 6
 PATIENCE = 120  # seconds
 MEMORY = 512 << 20
@@ -41,7 +41,7 @@ Prepare = Callable[[], object]
 
 
 class Rig:
-    """A pair and a folder to work in; it runs commands in child processes that are prepared to fail."""
+    """A pair and a working folder, and a runner of commands in child processes that are prepared to fail."""
 
     def __init__(self, work: Path, chance: random.Random) -> None:
         self.chance = chance
@@ -135,7 +135,7 @@ def _become(arguments: Sequence[str | Path], prepare: Prepare, stdin: int, stdou
 
 
 class Failing:
-    """Replacement of functions of ``os``: the call with this number, counted over all of them, fails."""
+    """A replacement of functions of ``os``: the call with a given number, counted over all functions, fails."""
 
     def __init__(
         self, names: Sequence[str], number: int, wrong: Callable[..., object], told: Path | None = None
@@ -184,7 +184,7 @@ WRITES, READS = ("write", "ftruncate", "fsync", "replace"), ("read", "pread", "p
 def _each_call(
     rig: Rig, arguments: list[str | Path], names: Sequence[str], number: int, times: int
 ) -> list[str | None]:
-    """Let each call fail in turn; if there are more than ``times`` calls, let a random sample of them fail."""
+    """Let each call fail in turn; if there are more than ``times`` calls, only a random sample of the calls fails."""
     result = rig.whole if arguments[0] == "apply" else _created(rig)
     count = calls_of(rig, arguments, names)
     chosen = range(1, count + 1) if count <= times else sorted(rig.chance.sample(range(1, count + 1), times))
@@ -224,7 +224,7 @@ def failing_reads(rig: Rig, times: int) -> list[str | None]:
 
 
 def short_calls(rig: Rig, times: int) -> list[str | None]:
-    """Reads and writes that all do less than they were asked to."""
+    """Reads and writes that all handle fewer bytes than requested."""
 
     def shortened(seed: int) -> Prepare:
         def prepare() -> None:
@@ -260,7 +260,7 @@ def _signals(rig: Rig, times: int, arguments: list[str | Path], result: bytes) -
         sent = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)[number % 3]
         rig.begin()
         child = rig.start(arguments, lambda: None)
-        time.sleep(rig.chance.uniform(0.03, takes * 1.1))  # at that time, the handlers are installed
+        time.sleep(rig.chance.uniform(0.03, takes * 1.1))  # wait until the handlers are installed
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, sent)
         code = rig.wait(child)
@@ -280,7 +280,7 @@ def signals(rig: Rig, times: int) -> list[str | None]:
 
 
 def changing_base(rig: Rig, times: int) -> list[str | None]:
-    """The base is overwritten, cut or replaced at a random read of it."""
+    """A base that is overwritten, cut or replaced during a random read of the base."""
     names = ("pread", "preadv")
     rig.base.write_bytes(rig.pair.base.read_bytes())
     count = calls_of(rig, rig.apply(rig.base), names)
@@ -309,13 +309,14 @@ def changing_base(rig: Rig, times: int) -> list[str | None]:
         at = rig.chance.randrange(rig.base.stat().st_size)
         call = rig.chance.randrange(1, count + 1)
         code = rig.wait(rig.start(rig.apply(rig.base), Failing(names, call, change(number % 3, at))))
-        allowed = (0,) if number % 3 == 2 else (0, SYSTEM, 4, BASE)  # a name is never opened again
+        # the result is right, as dib never opens a name again
+        allowed = (0,) if number % 3 == 2 else (0, SYSTEM, 4, BASE)
         ended.append(rig.fault(code, allowed, rig.whole))
     return ended
 
 
 def stalled_pipes(rig: Rig, times: int) -> list[str | None]:
-    """A bundle that comes through a pipe with pauses or breaks off, into a reader that pauses or goes away."""
+    """A bundle from a pipe that pauses or ends early, and a reader that pauses or ends early."""
     bundle = rig.pair.bundle.read_bytes()
     ended = []
     for number in range(times):
@@ -353,9 +354,9 @@ def stalled_pipes(rig: Rig, times: int) -> list[str | None]:
 
 
 def little_memory(rig: Rig, times: int) -> list[str | None]:
-    """An address space of 512 MiB (apply works) or of 256 to 512 (or it says that memory is short).
+    """An address space of 512 MiB, in which apply works, or of 256 to 512 MiB, in which it may report a lack of memory.
 
-    With less memory, threads of Python itself may end before they begin, and their starter waits forever.
+    With less memory, a thread of Python itself may end before it begins, and the thread that started it waits forever.
     """
     result = _created(rig)
     ended = []

@@ -1,4 +1,4 @@
-"""Archives of many writers: generated stand-ins, and third-party files, read in place.
+"""Archives of many writers: generated stand-ins, and third-party files, which are read where they are.
 
 Tests of stand-ins run by default, so that the repository alone covers the same cases. Tests of third-party files are
 marked ``slow``.

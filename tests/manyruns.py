@@ -1,7 +1,7 @@
-"""Running ``dib`` hundreds of times: a process that has imported dib forks for every command.
+"""Hundreds of runs of ``dib``: a process that has imported dib forks for every command.
 
 Each command is the real command, with its own descriptors and exit code; only the start of Python is saved. Run as a
-program, this module is that process: it reads commands as lines of JSON and answers each with an exit code.
+program, this module is this process: it reads commands as lines of JSON, and answers each command with an exit code.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.program import Ended, shell_code
 
 
 class ManyRuns:
-    """Runner of commands, one after the other; a context manager. Its own files are in ``work``."""
+    """A runner of commands, one after the other; a context manager, with its own files in ``work``."""
 
     def __init__(self, work: Path) -> None:
         self._out, self._err = work / "stdout", work / "stderr"

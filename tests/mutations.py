@@ -1,12 +1,12 @@
-"""Mutated bundles, and the result of ``apply`` for each: half have any bytes changed, half have fields changed.
+"""Mutated bundles, and the result of ``apply`` for each: one half has changed bytes, the other half changed fields.
 
     python -m tests.mutations                                    1,000 of generated pairs
     python -m tests.mutations --count 10000                      more
     python -m tests.mutations --count 400 a.tar b.tar a-b.dib    of one real bundle
 
 In the second half, digests of frames and manifest are corrected after the changes. For small pairs, the digests of the
-output are set to the reference decoder's, so that decoders can only go by the meaning of a bundle. Each bundle is
-applied in its own process, whose memory and time are measured. The exit code is 1 if a check failed.
+output are set to those of the reference decoder's output, so that digests reveal no mutation. Each bundle is applied in
+its own process, whose memory and time are measured. The exit code is 1 if a check failed.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Counts:
 
 
 class Trials:
-    """Runner of mutations; its own files are in ``work``."""
+    """A runner of mutations, with its own files in ``work``."""
 
     def __init__(self, work: Path, seed: int) -> None:
         self._out, self._err = work / "out", work / "err"
@@ -114,7 +114,7 @@ class Trials:
             self._fault(real, number, data, f"the reference decoder ends with {code}, {len(other)} bytes")
 
     def _with_right_output(self, real: Real, data: bytes) -> bytes:
-        """Return the bundle with the digests of its own output, if it gives any output."""
+        """Return the bundle with the digests of its own output, if there is an output."""
         ended = self._run(real, data, unchecked=True)
         if ended.code:
             return data
@@ -176,7 +176,7 @@ class Trials:
 
 
 def generated(work: Path) -> list[Real]:
-    """Return small pairs; each pair has bundles that differ in their codecs."""
+    """Return small pairs, each with bundles that use different codecs."""
     made = []
     for name, make in (("programs", pairs.make_programs), ("packed", pairs.make_packed), ("mixed", _make_mixed)):
         folder = work / name
@@ -191,7 +191,7 @@ def _make_mixed(folder: Path) -> pairs.Pair:
 
 
 def real(name: str, base: Path, target: Path, bundle: Path) -> Real:
-    """Return an existing bundle."""
+    """Return an existing bundle, with its base."""
     return Real(name, base, bundle.read_bytes(), _digest(target), target.stat().st_size)
 
 
@@ -201,7 +201,7 @@ def _digest(path: Path) -> bytes:
 
 
 def run(reals: list[Real], count: int, seed: int, work: Path) -> Counts:
-    """Try ``count`` mutations, equally many of each bundle and kind."""
+    """Try ``count`` mutations, in equal numbers for each bundle and kind."""
     trials = Trials(work, seed)
     opened = {item.name: Open.of(item.bundle) for item in reals}
     for number in range(count):

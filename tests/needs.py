@@ -1,6 +1,6 @@
 """A test's requirements of the machine: programs, root, mounts. If one is missing, the test is skipped with a reason.
 
-With DIB_REQUIRE=1 in the environment, every skip is a failure (see conftest.py), so that no test is skipped silently.
+With DIB_REQUIRE=1 in the environment, every skip is a failure (see conftest.py), so that a missing program is noticed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Generated pairs of image archives with their bundles, for tests that need no engine: ``make(folder, megabytes=3)``.
 
-Between a.tar and b.tar lie changes of every kind, so that the bundles use every codec there is but those for programs
-and for compressed files, which ``make_programs(folder)`` and ``make_packed(folder)`` make for.
+b.tar has changes of every kind, so that the bundles use every codec except those for programs and for compressed files.
+``make_programs(folder)`` and ``make_packed(folder)`` make pairs for these two.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from tests.content import code, edited, noise, relinked, text
 from tests.program import succeed
 
 OLD_NAME, NEW_NAME = "example.com/app:1", "example.com/app:2"
-KEPT = noise(1, 4096)  # content of a file that the new version keeps in place
+KEPT = noise(1, 4096)  # content of a file that the new version does not change
 PATCHED = text(2, 4096)  # content of a file that the new version changes
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two archives, and bundles of the second: by ``create``, with VCDIFF patches, and without a base."""
+    """Two archives, and bundles that rebuild the second: by ``create``, with VCDIFF patches, and without a base."""
 
     base: Path
     target: Path
@@ -42,7 +42,7 @@ def make(work: Path, *, megabytes: int, style: Style = "v25") -> Pair:
 
 
 def make_programs(work: Path) -> Pair:
-    """Write a pair of images of programs with code that moved, and create its bundles."""
+    """Write a pair of images with programs whose code moved, and create its bundles."""
     files = zip(
         *(programs.versions(machine, 300, 40, 5) for machine in (programs.X86_64, programs.AARCH64)), strict=True
     )
@@ -80,7 +80,7 @@ def _write(work: Path, old: TestImage, new: TestImage, style: Style, stored: Lay
 
 
 def images(megabytes: int) -> tuple[TestImage, TestImage]:
-    """Return an image and its next version: a common layer, a changing layer, a layer of only the newer image."""
+    """Return an image and its next version: a common layer, a changing layer, and a layer of only the next version."""
     unit = megabytes * 100_000
     bottom = build_layer(
         [folder("usr/"), file("usr/tool", code(10, 3 * unit), mode=0o755), file("usr/data", noise(11, unit))]

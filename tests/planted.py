@@ -1,7 +1,8 @@
 """Faults planted in the decoder, one at a time, and the test that catches each: python -m tests.planted [NUMBER...].
 
 Each fault is put into a copy of the package, on which first the vectors run, then the fuzz corpora, then other tests.
-It prints a table in Markdown (tests/planted.md holds one); exit code 1 if any fault was not caught.
+The script prints a table in Markdown, such as the one in tests/planted.md. Its exit code is 1 if a fault was not
+caught.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dibundle.codecs.native import build
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("dibundle", "tests", "spec", "pyproject.toml")
-CATCHERS = (  # in order: the first that fails has caught the fault
+CATCHERS = (  # in order: the first catcher that fails has caught the fault
     ("vectors", ("tests/test_vectors.py", "-k", "dib_agrees")),
     ("corpora", ("tests/fuzz/test_corpus.py", "-k", "test_kept or test_seeds or mutated")),
     ("tests", ("tests/format", "tests/codecs", "tests/images", "tests/test_expect.py")),
@@ -28,10 +29,10 @@ CATCHERS = (  # in order: the first that fails has caught the fault
 
 
 class Fault(NamedTuple):
-    """A check that is removed or weakened; it is found by its purpose, not by its line.
+    """A check that is removed or weakened; the check is found by its purpose, not by its line.
 
-    ``check``: the code of an error that is then never raised. Without ``check``, ``instead`` replaces an
-    expression of a function, compared without its layout.
+    ``check``: the code of an error that the fault suppresses. Without ``check``, ``instead`` replaces an expression in
+    a function; white space of the expression does not matter.
     """
 
     what: str
@@ -208,7 +209,7 @@ def planted(text: str, fault: Fault) -> str:
 
 
 class _Change(ast.NodeTransformer):
-    """Transformer that puts a fault into a syntax tree, and counts the places."""
+    """A transformer that puts a fault into a syntax tree, and counts the places."""
 
     def __init__(self, fault: Fault) -> None:
         self.count = 0

@@ -1,4 +1,4 @@
-"""Runs of the ``dib`` command: in this process or, as users do, in its own process, with own streams and signals."""
+"""Runs of the ``dib`` command: in this process, or in a separate process with its own streams and signals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def dib(
 ) -> Ended:
     """Run ``dib`` with these arguments to its end, in this process; ``stdin``: its input (None: nothing).
 
-    Starting Python takes longer than most commands do. Use :func:`process` if a test needs a separate process.
+    Starting Python takes longer than most commands. If a test needs a separate process, use :func:`process`.
     """
     if any(name in FOR_PYTHON or name.startswith("PYTHON") for name in env or {}):
         return process(*arguments, stdin=stdin, stdout=stdout, env=env, cwd=cwd)
@@ -54,7 +54,7 @@ def process(
     env: dict[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Ended:
-    """Run ``dib`` as users do, in a process of its own."""
+    """Run ``dib`` as users do, in a separate process."""
     given = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin or subprocess.DEVNULL}
     done = subprocess.run(
         [*DIB, *map(str, arguments)],

@@ -1,4 +1,4 @@
-"""The reference decoder (spec/decoder) in this process, to compare the C functions with."""
+"""The reference decoder (spec/decoder) in this process, for comparison with the C functions."""
 
 from __future__ import annotations
 

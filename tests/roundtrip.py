@@ -33,7 +33,7 @@ def bundle_of(
 
 
 def rebuilt(folder: Path, bases: Sequence[bytes], bundle: bytes) -> bytes:
-    """Return the output of the bundle; check every digest."""
+    """Return the output of the bundle, and check every digest."""
     out = io.BytesIO()
     opened = [open_archive(path) for path in _written(folder, "far", bases)]
     try:

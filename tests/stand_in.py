@@ -1,6 +1,6 @@
-"""Stand-ins for engines, as programs: ``python stand_in.py docker load`` does as much as the pages of docs/ need.
+"""Stand-ins for engines, as programs: ``python stand_in.py docker load`` supports the commands in the pages of docs/.
 
-The images of a machine are the archives in MACHINE/engine, each a file named by one of its images' names.
+The images of a machine are the archives in MACHINE/engine. Each file has the name of one of its images.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def parts(data: bytes) -> tuple[dict, dict, set[str]]:
 
 
 def load(data: bytes) -> None:
-    """Load an archive; layers may be absent if a loaded image has them."""
+    """Load an archive, which may lack layers if a loaded image has them."""
     entry, config, layers = parts(data)
     STORE.mkdir(exist_ok=True)
     for path in STORE.iterdir():

@@ -1,4 +1,4 @@
-"""The public functions: the same bundle from any executor, bytes as they are rebuilt, errors with codes and hints."""
+"""The public functions: any executor gives the same bundle; apply yields bytes early; errors have codes and hints."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_processes(pair: Pair, programs: Pair, method: str) -> None:
         assert make(programs, executor) == programs.bundle.read_bytes()
 
 
-@pytest.mark.filterwarnings("ignore")  # warnings of Dask itself
+@pytest.mark.filterwarnings("ignore")  # Dask itself gives warnings
 def test_a_dask_cluster(pair: Pair, programs: Pair) -> None:
     distributed = pytest.importorskip("distributed")
     with (
@@ -262,7 +262,7 @@ def test_a_pipe_that_does_not_wait(pair: Pair) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with open(reader, "rb"), open(writer, "wb", buffering=0) as out:  # noqa: PTH123
-        out.write(bytes(1 << 20))  # fills the pipe
+        out.write(bytes(1 << 20))  # enough to fill the pipe
         with pytest.raises(dibundle.FileError, match="takes nothing"):
             dibundle.create(pair.base, pair.target, out)
 

@@ -1,4 +1,4 @@
-"""Outputs of bench/: archives that dib accepts, the same each time, and a report from stored results."""
+"""Outputs of bench/: reproducible archives that dib accepts, and a report from stored results."""
 
 from __future__ import annotations
 

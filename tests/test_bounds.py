@@ -34,8 +34,8 @@ from tests.builders import TestImage, build_layer, docker_save, file
 from tests.fuzz import bounds
 from tests.roundtrip import bundle_of
 
-EACH = 2  # bundles of each class; many more are drawn by hand (tests/fuzz/LOG.md)
-QUICK = 8.0  # seconds of CPU; each case took minutes or did not end
+EACH = 2  # number of bundles of each class; runs by hand draw many more (tests/fuzz/LOG.md)
+QUICK = 8.0  # maximum seconds of CPU; before the fixes, each case took minutes or did not end
 
 
 @pytest.mark.parametrize("name", bounds.CLASSES)
@@ -88,10 +88,7 @@ def test_a_release_of_1024_targets_and_300000_files_is_within_the_limits():
 
 
 def test_an_image_of_50_gb_and_five_million_files_is_within_the_limits():
-    """An image of 50 GB and five million files is within the limits.
-
-    Every file is changed: a seek, a patch and nine bytes of other columns per file.
-    """
+    """Every file is changed: a seek, a patch and nine bytes of other columns per file."""
     size, files = 50_000_000_000, 5_000_000
     frames = size // (4 << 20)
     whole = target(size, frames=frames, segments=1000, ops=bytes(2 * files))
@@ -314,7 +311,7 @@ def test_more_tiny_pieces_than_any_program_makes_are_refused(kind):
 def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatch):
     """A base that changes while it is read ends the rebuild.
 
-    A size in the base differs from the size during planning, so the program needs a frame that does not exist.
+    A size in the base differs from the size during planning, so that the program needs a frame that does not exist.
     """
     old = build_layer([file("a", b"x" * 10), file("p", bytes(600 << 10)), file("z", b"y" * 10)])
     new = build_layer([file("a", b"1" * 10), file("p", bytes(600 << 10)), file("z", b"2" * 10)])
@@ -326,7 +323,7 @@ def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatc
 
     def planned(*arguments, **named):
         made = plan(*arguments, **named)
-        made.steps = None  # as for longer programs, which run twice
+        made.steps = None  # walk twice, as for longer programs
         with path.open("r+b") as base:
             at = content.index(b"a\0")
             header = bytearray(content[at : at + 512])
@@ -344,10 +341,7 @@ def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatc
 
 
 def test_long_paths_are_compared_at_their_beginning(tmp_path):
-    """Long paths are compared only at their beginning.
-
-    A file without a counterpart is compared with up to 64 files of its name; each has a path of 400 kB.
-    """
+    """A file without a counterpart is compared with up to 64 files of the same name, each with a path of 400 kB."""
     deep = b"a/" * 200_000
     old = docker_save([TestImage([build_layer([file(f"{deep.decode()}{n}/lib-1.0", b"x" * n) for n in range(1, 65)])])])
     new = docker_save([TestImage([build_layer([file(f"b{n}/lib-2.0", b"y" * n) for n in range(1, 301)])])])

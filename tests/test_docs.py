@@ -1,6 +1,7 @@
 """The commands in docs/, run page by page, with stand-ins for engines, networks and other machines.
 
-A block's title is its place: ``far side`` is the other machine, a file name is a file to save, no title is here.
+A block's title is its place: ``far side`` means the other machine, and a file name means a file to save. A block
+without a title belongs to this machine.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class Machines:
             ("/media/stick", f"{self.near}/stick"),
         ):
             block = block.replace(name, here)
-        block = block.replace("--split 3900M", "--split 64K")  # for several parts
+        block = block.replace("--split 3900M", "--split 64K")  # the pattern matches several parts
         path = f"{self.near}/bin:{os.environ['PATH']}"
         env = {**os.environ, "PATH": path, "FAR": str(self.far), "MACHINE": str(folder), "HOME": str(folder), **more}
         env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
@@ -172,7 +173,7 @@ def test_no_link_is_dead(document: str):
 
 
 def leads_somewhere(document: Path, link: str) -> bool:
-    """Check whether a relative link leads to a file and, if it names a heading, to a heading of the file."""
+    """Return whether a relative link leads to a file and, if the link names a heading, to a heading of this file."""
     path, _, anchor = unquote(link).partition("#")
     found = (document.parent / path).resolve() if path else document
     if not found.exists():
@@ -211,7 +212,7 @@ def test_a_page(page: str, machines: Machines):
 
 
 def forget(image: Path, machines: Machines) -> None:
-    """Move an image so that the engine can save it, but has not loaded it: a later load is then visible."""
+    """Move an image so that the engine can save it, but does not count it as loaded; then a later load is visible."""
     docker = machines.near / "bin" / "docker"
     kept = image.rename(machines.near / "kept.tar")
     name = unquote(image.name)

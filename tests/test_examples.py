@@ -1,4 +1,4 @@
-"""Every function of the public API has an example in docs/examples.py, and all of them run, one after the other."""
+"""Every function of the public API has an example in docs/examples.py, and all examples run, one after the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Expectations of a receiver are checked on the output, whatever a bundle claims."""
+"""Expectations of a receiver are checked on the output; claims of the bundle have no influence."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def test_takes_the_image_that_is_expected(style, tmp_path: Path) -> None:
 
 
 def test_refuses_an_image_beside_one_that_is_absent(tmp_path: Path) -> None:
-    """An image beside an absent image is refused.
+    """An image is refused if the archive also lists an absent image.
 
-    An engine that has the absent image may prefer it; only its config shows its platform.
+    An engine that has the absent image may prefer it, and only the absent config shows the platform.
     """
     target = docker_save_part(NEW)
     with pytest.raises(UnexpectedError, match="is not in the archive"):

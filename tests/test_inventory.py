@@ -1,4 +1,4 @@
-"""Inventories of a receiver's layers, and bundles that use no other layers."""
+"""Inventories of a receiver's layers, and bundles that use only these layers."""
 
 from __future__ import annotations
 

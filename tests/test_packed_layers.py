@@ -110,7 +110,8 @@ def test_any_form_of_the_base_does(tmp_path: Path):
 def test_layers_that_stay_compressed_do_not_tie_a_bundle_to_their_form(tmp_path: Path):
     """Unchanged compressed layers do not tie a bundle to their form.
 
-    The bottom layer is the same blob on both sides; a receiver that only has its content recompresses the layer.
+    The lowest layer is the same blob on both sides. A receiver that has only the layer's content recompresses the
+    layer.
     """
     for write in (DOCKER, SKOPEO, UMOCI, "gzip"):
         target = docker_save([release(2)], "oci", write)
@@ -121,7 +122,7 @@ def test_layers_that_stay_compressed_do_not_tie_a_bundle_to_their_form(tmp_path:
 
 
 def test_the_forms_of_small_layers_are_sure(tmp_path: Path):
-    """The encoder of a small layer is certain: encoders that differ only at the layer's end are distinguished."""
+    """The search finds the right encoder of a small layer, even among encoders that differ only at the layer's end."""
     bottom = build_layer([file("etc/motd", b"hello hello hello world\n" * 3)])
     images = [TestImage([bottom, build_layer([file("n", b"%d" % n)])], [f"example.com/app:{n}"]) for n in (1, 2)]
     for write in (*WRITERS.values(), "gzip"):
@@ -164,7 +165,7 @@ def extra(data):
 
 
 def junk(data):
-    """Compress with gzip, with junk behind: such a base cannot be read, but such a target is rebuilt."""
+    """Compress with gzip, and add junk: a base with junk cannot be read, but a target with junk is rebuilt."""
     return DOCKER(data) + b"junk behind it"
 
 
@@ -231,7 +232,7 @@ def test_of_a_bomb_in_a_base_not_all_is_inflated(monkeypatch: pytest.MonkeyPatch
 def test_members_are_searched_with_the_encoders_that_are_left():
     """Members are searched with the remaining encoders.
 
-    The first member fits several encoders; a later member excludes all but one; then another encoder takes over.
+    Several encoders give the first member; a later member rules out all but one; later members need another encoder.
     """
     content = [b"a", noise(7, 40_000) + text(8, 90_000), text(9, 30_000), b"", text(10, 50_000)]
     slow = compressor(encoders.GO, 9)
@@ -246,7 +247,7 @@ def test_members_are_searched_with_the_encoders_that_are_left():
 
 
 def test_the_smallest_layers_are_made_again(tmp_path: Path):
-    """The smallest layers are recompressed: mostly zeros, they get more than sixteen times smaller."""
+    """The smallest layers, which are mostly zeros and get more than sixteen times smaller, are recompressed."""
     tiny = [build_layer([file(f"usr/{k}", b"%d" % k)]) + bytes(6144) for k in range(40)]
     base, target = (
         docker_save([TestImage(layers)], "oci", write) for layers, write in ((tiny[:3], None), (tiny, DOCKER))
@@ -256,7 +257,7 @@ def test_the_smallest_layers_are_made_again(tmp_path: Path):
 
 
 def test_of_a_bomb_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch):
-    """No encoder is guessed for a bomb: its first megabytes are gigabytes, which every candidate would encode."""
+    """No encoder is guessed for a bomb, whose first megabytes contain gigabytes that every candidate would encode."""
     content = bytes(20 << 20)
     stored = MemoryBytes(DOCKER(content))
     monkeypatch.setattr(search.Search, "feed", None)
@@ -267,7 +268,7 @@ def test_of_a_bomb_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch):
 def test_slow_levels_are_found_where_layers_get_four_times_smaller(tmp_path: Path, name: str):
     """Slow levels are found for layers that get four times smaller.
 
-    A program's layer gets four times smaller at -9; the cost of this level counts more than of other levels.
+    A layer with a program gets four times smaller at -9, a level whose cost counts more than that of other levels.
     """
     words = b"".join(text(i % 50, 36) + text(1000 + i, 24) for i in range(9_000))
     write = {"gzip": WRITERS["gzip"], "slow zlib": compressor(encoders.ZLIB, 9, 8)}[name]
@@ -431,7 +432,7 @@ def test_gzip_of_python_is_what_jib_writes(tmp_path: Path):
 
 
 def test_a_damaged_copy_of_a_layer_hides_no_whole_one(tmp_path: Path) -> None:
-    """A damaged copy of a layer does not hide a sound copy: if the first copy is truncated, create uses the second."""
+    """A damaged copy of a layer does not hide a sound copy: create uses the second copy if the first is truncated."""
     layer = build_layer([file("a", noise(1, 9000))])
     packed = gzip.compress(layer, mtime=0)
     members, entries = [], []

@@ -1,4 +1,4 @@
-"""dib.pyz: built from this repository and PyPI, run by Pythons without packages, and its errors if it cannot run."""
+"""dib.pyz is built from this repository and PyPI, runs in Pythons without packages, and explains why it cannot run."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_where_it_unpacks(pyz: Path, tmp_path: Path):
     assert list((home / ".cache" / "dib").iterdir()) == []
     fallback = home / f"dib-{os.geteuid()}"
     assert stat.S_IMODE(fallback.stat().st_mode) == 0o700
-    # a symbolic link is not used either, whatever its target
+    # a symbolic link is not used either, with any target
     shutil.rmtree(fallback)
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     fallback.symlink_to(tmp_path / "elsewhere")
@@ -188,7 +188,7 @@ def test_what_is_in_it(pyz: Path):
 
 
 def test_on_aarch64(pyz: Path, pair: Path, tmp_path: Path):
-    """dib.pyz runs on aarch64, with Debian's Python for that architecture in a folder, in an emulator."""
+    """dib.pyz runs on aarch64: in an emulator, with Debian's Python for aarch64 in a folder."""
     needs.programs("qemu-aarch64", "mmdebstrap")
     root = tmp_path / "root"
     command = ["mmdebstrap", "--arch=arm64", "--variant=extract", "--include=base-files,python3", "trixie", root]

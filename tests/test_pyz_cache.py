@@ -1,4 +1,4 @@
-"""The folder that dib.pyz unpacks into: no other user may be able to replace a checked file in it."""
+"""The folder into which dib.pyz unpacks itself: no other user can replace a checked file in it."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_place_that_someone_else_can_swap(code: dict[str, Any], home: Path, ma
     before = sorted(home.rglob("*"))
     with pytest.raises(OSError, match=why):
         code["check"](str(place))
-    assert sorted(home.rglob("*")) == before  # nothing is created there
+    assert sorted(home.rglob("*")) == before  # dib.pyz creates nothing in this folder
 
 
 def test_a_place_beneath_a_folder_as_tmp_is(code: dict[str, Any], home: Path) -> None:

@@ -69,7 +69,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def paste(block: str, folder: Path, *command: str) -> bytes:
-    """Run a block, and return the archive that the engine loaded meanwhile."""
+    """Run a block, and return the archive that the block loaded into the engine."""
     loaded = folder / "loaded"
     env = {**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}", "FAR": f"{folder}/far", "LOADED": str(loaded)}
     subprocess.run([*command, block], cwd=folder, env=env, check=True, timeout=300)

@@ -1,4 +1,4 @@
-"""Several targets in one bundle, and several bases, of which create uses the helpful bases."""
+"""Several targets in one bundle, and several bases, of which create uses only the helpful bases."""
 
 from __future__ import annotations
 
@@ -186,9 +186,9 @@ def test_what_targets_share_is_there_once(tmp_path: Path):
 
 @pytest.mark.parametrize("damage", [b"", b"junk"], ids=["sound", "damaged"])
 def test_a_layer_of_an_earlier_target_may_be_compressed(tmp_path: Path, damage: bytes):
-    """A layer of an earlier target may be compressed.
+    """The second target uses a file of the first target's compressed layer.
 
-    The second target uses a file of the first target's compressed layer. If junk follows the layer, no gzip reads it.
+    With junk behind the layer, gzip cannot read it.
     """
     shared = noise(11, 300_000)
     packed = [
@@ -229,7 +229,7 @@ def test_the_bundle_depends_on_nothing_but_its_inputs(release: Path, tmp_path: P
 
 
 def test_of_many_bases_the_best_is_picked(tmp_path: Path):
-    """Of many bases, create picks the best: with eight versions, the bundle is as small as with the closest alone."""
+    """Of many bases, create picks the best: with eight versions, the bundle is as small as with only the closest."""
     rng = random.Random(3)
     data = code(1, 600_000)
     versions = []

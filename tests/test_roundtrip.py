@@ -131,7 +131,7 @@ def unpacked(fixture: Fixture) -> bytes:
 
 
 def with_one_file_changed(layer: bytes) -> tuple[bytes, int]:
-    """Return the layer with up to 100 bytes of one file changed, and how many."""
+    """Return the layer with up to 100 changed bytes in one file, and the number of changed bytes."""
     changed = bytearray(layer)
     files = [entry for entry in scan(MemoryBytes(layer)).entries if entry.size]
     if not files:
@@ -171,7 +171,8 @@ def test_few_odd_layers_are_handled_as_one_piece(tmp_path: Path):
 def test_a_target_may_begin_like_a_compressed_file(name: str, tmp_path: Path):
     """A target may begin like a compressed file.
 
-    Content that a later target uses from such a target was not found, so the bundle fitted no base.
+    Before the fix, content that a later target uses from such a target was not found, so that no base fitted the
+    bundle.
     """
     layer = build_layer([file("data", noise(1, 40_000))])
     first = build_layer([file(name, b"hello")])[:-1024] + docker_save([TestImage([layer], ["app:1"])], "v25")

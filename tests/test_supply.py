@@ -103,7 +103,10 @@ def test_the_sbom_has_the_hashes_of_the_lock() -> None:
 
 @pytest.mark.parametrize("name", ["zstandard"])
 def test_the_sbom_has_the_native_libraries_that_are_in_wheels(name: str) -> None:
-    """The SBOM lists the native libraries in wheels, as the installed package reports if it has the same version."""
+    """The SBOM lists the native libraries in wheels.
+
+    Installed packages of the same version report the same libraries.
+    """
     (component,) = (item for item in SBOM["components"] if item["name"] == name)
     if importlib.metadata.version(name) != component["version"]:
         pytest.skip(f"another version of {name} is installed")

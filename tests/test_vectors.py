@@ -1,4 +1,4 @@
-"""The vectors of the specification: their coverage, their reproducible generation, and agreement of both decoders."""
+"""The vectors of the specification: coverage, reproducible generation, and agreement of both decoders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SPEC = ROOT / "spec"
 FOLDER = SPEC / "vectors"
 TEXTS = {path.stem: path.read_text() for path in sorted(SPEC.glob("*.md")) if path.stem != "requirements"}
 DUTY = re.compile(r"M[0-9]+")
-RULE = re.compile(r"[MPS][0-9]+")  # P: profile.md; S: shown by vectors other than the requirements' vectors
+RULE = re.compile(r"[MPS][0-9]+")  # P: profile.md; S: vectors other than those of the requirements show it
 
 ELSEWHERE = {  # tests of requirements that a bundle alone cannot show
     "S1": ("cli/test_signing.py", "test_a_signature_is_checked_before_anything_else_is_read"),
@@ -42,7 +42,8 @@ ELSEWHERE = {  # tests of requirements that a bundle alone cannot show
     "S8": ("test_expect.py", "test_refuses_an_image_beside_the_expected_one"),
 }
 
-TABLES = {  # by text and head: the vectors' prefix for a table's fields, and columns with their names
+# for the text and the head of a table: the prefix of its fields in vectors, and the columns with the fields' names
+TABLES = {
     ("dib", "part | length | content"): ("file", [0]),
     ("dib", "offset | length | field | value"): ("header", [2]),
     ("dib", "length | field"): ("area", [1]),
@@ -72,7 +73,7 @@ NO_FIELDS = (
     *("limit |", "file |", "step |", "column |", "mode | a part is", "numbers |", "who |", "state |"),
     *("encoder | levels |", "exit code |", "label |", "member |", "thing |", "codec | ns", "object | keys", "blob |"),
 )
-IN_PROSE = {  # by the vectors' prefix: the lists in sections 3 and 4.3 of dib.md
+IN_PROSE = {  # for each prefix in vectors: the list of fields in sections 3 and 4.3 of dib.md
     "requires": "[codecs, transforms, re-encoders]",
     "objects": "[kinds, sizes, digests, targets, offsets, lengths]",
     "segments": "[lengths, kinds, digests]",
@@ -84,7 +85,7 @@ IN_PROSE = {  # by the vectors' prefix: the lists in sections 3 and 4.3 of dib.m
         "register, shapes, shape, mode, uid, gid, size, mtime, devmajor, devminor, text, packing, packed"
     ),
 }
-BESIDES = {  # fields that whole sentences list
+BESIDES = {  # fields that the specification lists in sentences
     "frames": (
         *("stream", "codec", "source kind", "stored length", "size", "source size", "source count"),
         *("source object", "source offset", "source length", "digests"),

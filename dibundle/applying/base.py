@@ -1,4 +1,4 @@
-"""The base of a bundle: search archives for the objects that it needs, and report missing ones by image name."""
+"""The base of a bundle: the search for its objects in archives, and the report of missing objects by image name."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from dibundle.images.archive import Archive
 from dibundle.images.model import ImageArchive
 from dibundle.images.reader import blobs_of, read_images
 
-MAX_REFUSALS: Final = 8  # maximum number of errors to create: each reads all given images
+MAX_REFUSALS: Final = 8  # maximum number of errors to create: creating an error reads all given images
 
 
 class FoundBase(BaseObjects):
     """The base of the ``wanted`` targets of a bundle.
 
-    ``order``: targets to rebuild for them, in order. ``kept``: targets in ``order`` that later ones there read objects
-    from. ``spooled``: bytes of temporary files for each object; ``spooled_of_made``: for all objects that come from
-    bundles.
+    ``order``: targets to rebuild for the ``wanted`` targets, in order. ``kept``: targets in ``order`` from which later
+    targets read objects. ``spooled``: bytes of temporary files for each object; ``spooled_of_made``: for all objects
+    that come from bundles.
     """
 
     wanted: frozenset[int] = frozenset()
@@ -60,7 +60,7 @@ class FoundBase(BaseObjects):
         self.spooled_of_made = self.spool_size(every, of_made=True)
 
     def choose(self, targets: Collection[int]) -> None:
-        """Set the order in which to rebuild ``targets``; they must be among those that were searched for.
+        """Set the order in which to rebuild ``targets``, which must be among the targets of the search.
 
         If objects are missing, raises :class:`BaseMismatchError`, which names them and a remedy.
         """
@@ -74,7 +74,7 @@ class FoundBase(BaseObjects):
         self.kept = tuple(members(self._order.kept(order)))
 
     def _refusal(self, lacking: int) -> BaseMismatchError:
-        """Return the error for a target that lacks objects (bits); it is cached, as many may lack the same objects."""
+        """Return the error for a target that lacks objects (as bits); cached, as many targets may lack the same."""
         if lacking not in self._refusals:
             if len(self._refusals) == MAX_REFUSALS:
                 return next(iter(self._refusals.values()))
@@ -92,7 +92,7 @@ def find_base(
 ) -> FoundBase:
     """Return the base objects for ``targets``.
 
-    ``believe``: use only the archives' claims and read no content. If objects are missing, raises
+    ``believe``: trust the archives' claims, and read no content. If objects are missing, raises
     :class:`BaseMismatchError`, which names them and a remedy.
     """
     for number in targets:
@@ -125,7 +125,7 @@ def missing_objects(
 
 
 def serving(manifest: Manifest, archives: Sequence[Archive], context: Context) -> list[Archive]:
-    """Return the archives that serve a bundle's objects, by their claims: for each object, the first that has it."""
+    """Return for each object of a bundle the first archive that claims to hold the object."""
     every = range(len(manifest.objects))
     with closing(FoundBase(manifest, context, believe=True)) as base:
         base.add([blobs_of(archive) for archive in archives], every)
@@ -181,7 +181,7 @@ def _make(
 
 
 def base_names(manifest: Manifest) -> list[str]:
-    """Return the names of the base images, or the IDs of those without a name."""
+    """Return the name of each base image, or its ID if the image has no name."""
     if not manifest.about:
         return []
     return [_name(image) for image in manifest.about.bases]
@@ -192,7 +192,7 @@ def _name(image: AboutImage) -> str:
 
 
 def _lacking(manifest: Manifest, missing: Collection[int]) -> list[AboutImage]:
-    """Return the base images with the ``missing`` objects; if the bundle does not list these, all base images."""
+    """Return the base images that hold the ``missing`` objects; if the bundle lists no such image, all base images."""
     bases = manifest.about.bases if manifest.about else ()
     contents = {form.object: form.digest for form in manifest.forms}
     digests = {contents.get(number, manifest.objects[number].digest) for number in missing}
@@ -202,7 +202,10 @@ def _lacking(manifest: Manifest, missing: Collection[int]) -> list[AboutImage]:
 
 
 def mismatch(manifest: Manifest, missing: list[int], here: Sequence[Archive]) -> BaseMismatchError:
-    """Return the error for missing objects; if a given image has the same name but another ID, it names both IDs."""
+    """Return the error for missing objects.
+
+    If a given image has the same name but another ID, the error names both IDs.
+    """
     lacking = _lacking(manifest, missing)
     given = wording.some([archive.name for archive in here])
     # given images may far outnumber wanted images: keep only the names and IDs that are compared

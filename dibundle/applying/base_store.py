@@ -1,4 +1,4 @@
-"""Base objects of a bundle, served from archives: found by digest, read at any offset, decompressed if necessary."""
+"""Base objects of a bundle, from archives: found by digest, read at any offset, decompressed if necessary."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ Each archive may give ``MADE_RATIO`` times its size; all together may give ``MAD
 class Wanted(NamedTuple):
     """A base object: its SHA-256 and size in bytes.
 
-    If no archive has it, ``make`` may recompress it from the content ``of``, or it lies at ``place`` in a target of the
-    same bundle.
+    If no archive has the object, ``make`` can recompress it from the content ``of``, or the object lies at ``place`` in
+    a target of the same bundle.
     """
 
     digest: bytes
@@ -45,8 +45,8 @@ class Wanted(NamedTuple):
 class _Budget:
     """Bytes that may still be decompressed from an archive that a bundle rebuilt or contains.
 
-    The bundle controls such an archive, so its content is not trusted. ``floor`` has one number: the bytes left above
-    the ratio, shared by all archives of a bundle.
+    The bundle controls such an archive, so its content is not trusted. ``floor`` is a list with one number, which all
+    archives of a bundle share: the bytes that are left above the ratio.
     """
 
     def __init__(self, size: int, floor: list[int]) -> None:
@@ -55,11 +55,11 @@ class _Budget:
 
     @property
     def is_spent(self) -> bool:
-        """Whether nothing is left, not even in the shared part."""
+        """Whether no bytes are left, also in the shared part."""
         return self._left <= 0 and self._floor[0] <= 0
 
     def spend(self, size: int) -> bool:
-        """Subtract decompressed bytes; return whether that many were left."""
+        """Subtract decompressed bytes from the budget; return whether the budget was sufficient."""
         of_floor = min(max(0, size - self._left), size)
         self._left -= size - of_floor
         self._floor[0] -= of_floor
@@ -67,7 +67,7 @@ class _Budget:
 
 
 class _Candidate(NamedTuple):
-    """A blob of a base: its stored bytes, and its archive's claims; ``budget`` is set if the archive is of a bundle.
+    """A blob of a base: its stored bytes, and its archive's claims; ``budget`` is set if a bundle controls the archive.
 
     ``number``: index of the archive among those that were added together.
     """
@@ -78,10 +78,10 @@ class _Candidate(NamedTuple):
     budget: _Budget | None = None
 
     def content(self, most: int) -> Iterator[bytes]:
-        """Yield the content of a compressed blob; raise ``ArchiveError`` if it is over ``most`` bytes or the budget."""
+        """Yield a compressed blob's content; raise ``ArchiveError`` if it exceeds ``most`` bytes or the budget."""
         assert self.blob.compression
         chunks = copy_chunks(self.source, 0, self.source.size)
-        made, paid = 0, LEAST_PIECE  # a block is always decoded as a whole
+        made, paid = 0, LEAST_PIECE  # zstd blocks are always decoded whole
         self._pay(paid)
         for piece in compression.decompress_iter(self.blob.compression, chunks, min(_PIECE, max(paid, most + 1))):
             made += len(piece)
@@ -104,7 +104,7 @@ class _Candidate(NamedTuple):
 
 
 class FoundDigests:
-    """Cache of blobs' SHA-256, in stored form and of their content: no blob is hashed twice in the same form.
+    """Cache of the SHA-256 of blobs, as stored and decompressed, so that no blob is hashed twice in the same form.
 
     Content of more than ``most`` bytes is not hashed.
     """
@@ -112,7 +112,7 @@ class FoundDigests:
     def __init__(self, most: int) -> None:
         self._most = most
         self._found: dict[tuple[int, int, bool], bytes | None] = {}
-        self._held: dict[int, ImageArchive] = {}  # kept alive, as ids of their blobs are keys
+        self._held: dict[int, ImageArchive] = {}  # archives are kept alive, as the ids of their blobs are keys
 
     def hold(self, archives: Iterable[ImageArchive]) -> None:
         """Keep archives alive as long as this cache."""
@@ -126,7 +126,7 @@ class FoundDigests:
         return self._found[key] or b""
 
     def content(self, candidate: _Candidate) -> bytes | None:
-        """Return the digest of a compressed blob's content; None if it cannot be read or is too large."""
+        """Return the digest of a compressed blob's content; None if the content cannot be read or is too large."""
         key = (id(candidate.blob), candidate.blob.member.content, True)
         if key not in self._found:
             try:
@@ -137,10 +137,10 @@ class FoundDigests:
 
 
 class BaseObjects:
-    """The objects of a bundle, by their index, from the archives that were added.
+    """The base objects of a bundle, by index, from the archives that were added.
 
-    Claims of archives are accepted here, as every byte of output is verified later. If no claim fits, blobs are hashed:
-    stored forms of the right size, and contents of layers. With ``believe``, only claims count.
+    Claims of archives are trusted here, as every byte of output is verified later. If no claim fits, blobs are hashed:
+    stored blobs of the right size, and contents of layers. With ``believe``, no blob is hashed.
     """
 
     def __init__(
@@ -160,9 +160,9 @@ class BaseObjects:
         self._inflate: dict[int, _Candidate] = {}
         self._others: dict[int, list[_Candidate]] = {}  # other candidates with the same claim as in ``_inflate``
         self._made: dict[int, _Candidate] = {}
-        self._placed: dict[int, ReadAt] = {}  # compressed, in rebuilt targets
+        self._placed: dict[int, ReadAt] = {}  # compressed objects in rebuilt targets
         self._lying: dict[int, list[int]] = {}  # objects by the target they lie in
-        self._of_targets: set[int] = set()  # objects that rebuilt targets hold
+        self._of_targets: set[int] = set()  # indexes of objects that rebuilt targets hold
         for index, item in enumerate(wanted):
             if item.place:
                 self._lying.setdefault(item.place.target, []).append(index)
@@ -188,7 +188,7 @@ class BaseObjects:
         self._resolve_forms(candidates, self.missing(needed))
 
     def take_from(self, number: int, made: ReadAt) -> None:
-        """Serve the objects that lie in target ``number``, now rebuilt, and that no archive has."""
+        """Use target ``number``, which is now rebuilt, as the source of its objects that no archive has."""
         for index in self.missing(self._lying.get(number, ())):
             place = self._wanted[index].place
             assert place
@@ -200,7 +200,7 @@ class BaseObjects:
                 self._sources[index] = part
 
     def _unread(self, needed: Iterable[int]) -> list[int]:
-        """Return the ``needed`` objects that no archive has, neither stored nor as content of a layer."""
+        """Return the ``needed`` objects that no archive has: not as a stored blob, and not as a layer's content."""
         return [i for i in sorted(needed) if self._sources[i] is None and i not in self._inflate]
 
     def missing(self, needed: Iterable[int]) -> list[int]:
@@ -209,7 +209,7 @@ class BaseObjects:
         return [i for i in sorted(needed) if self._sources[i] is None and i not in waiting]
 
     def spool_size(self, needed: Iterable[int], *, of_made: bool = False) -> int:
-        """Return the bytes of temporary files for :meth:`prepare`; ``of_made``: only those that bundles cause."""
+        """Return the bytes of temporary files for :meth:`prepare`; ``of_made``: count only bytes that bundles cause."""
         return sum(self._wanted[index].size for index in needed if self._takes_spool(index, of_made=of_made))
 
     def _takes_spool(self, index: int, *, of_made: bool) -> bool:
@@ -226,7 +226,7 @@ class BaseObjects:
     def prepare(self, needed: Collection[int]) -> None:
         """Decompress and recompress the ``needed`` objects into temporary files, if they cannot be read directly.
 
-        Raises :class:`BaseMismatchError` if that fails. If the disk has too little free space, raises
+        Raises :class:`BaseMismatchError` if an object cannot be prepared. If the disk has too little free space, raises
         :class:`FileError` before anything is written.
         """
         if self.spool_size(needed):
@@ -241,7 +241,7 @@ class BaseObjects:
             self._sources[index] = self._inflated(wanted, _content_of(part))
 
     def _prepare_inflated(self, index: int, claimants: Sequence[_Candidate]) -> None:
-        """Decompress the first claimant that can be read and has the size of the object."""
+        """Decompress the first blob that claims the object, can be read, and has the object's size."""
         wanted = self._wanted[index]
         self._made_size += wanted.size if claimants[0].budget else 0
         refusal: BaseMismatchError | None = None
@@ -256,7 +256,7 @@ class BaseObjects:
         raise refusal
 
     def _inflated(self, wanted: Wanted, content: Iterable[bytes]) -> ReadAt:
-        """Write an object's content into a temporary file, and return it."""
+        """Write an object's content into a temporary file, and return the file."""
         self._spool = self._spool or Spool(self._tmp)
         start = self._spool.size
         try:
@@ -304,7 +304,8 @@ class BaseObjects:
     def verify(self, needed: Iterable[int]) -> None:
         """Hash objects of archives; raise :class:`BaseMismatchError` for the first whose digest is wrong.
 
-        Targets' digests are verified already, and objects in them may overlap: hashing those could take forever.
+        Objects in targets are not hashed: the digests of targets are already verified. Also, these objects may overlap,
+        so that hashing them could take forever.
         """
         for index in sorted(set(needed) - self._of_targets):
             wanted = self._wanted[index]
@@ -330,7 +331,7 @@ class BaseObjects:
             raise _blamed(error) from error.__cause__
 
     def nearby(self, object_index: int, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes of an object; it reads ahead, so use one thread at a time."""
+        """Return exactly ``length`` bytes of an object. Only one thread at a time may call this, as it reads ahead."""
         window = self._windows.get(object_index)
         if window is None:
             while len(self._windows) >= MAX_WINDOWS:
@@ -342,7 +343,7 @@ class BaseObjects:
             raise _blamed(error) from error.__cause__
 
     def header(self, object_index: int, offset: int) -> bytes:
-        """Return 512 bytes of an object; it reads ahead, so use one thread at a time."""
+        """Return 512 bytes of an object. Only one thread at a time may call this, as it reads ahead."""
         return self.nearby(object_index, offset, 512)
 
     def close(self) -> None:
@@ -372,7 +373,7 @@ class BaseObjects:
                 self.serving.add(found.number)
 
     def _resolve_forms(self, candidates: list[_Candidate], needed: list[int]) -> None:
-        """Find the content to recompress missing objects from: by archives' claims; in rebuilt targets also by hash."""
+        """Find contents from which to recompress missing objects: by claims, and in rebuilt targets also by hash."""
         contents: dict[bytes, _Candidate] = {}
         for candidate in candidates:
             content = candidate.blob.diff_id or (None if candidate.blob.compression else candidate.blob.digest)
@@ -383,7 +384,7 @@ class BaseObjects:
         for candidate in candidates if unclaimed and not self._believe else ():
             budget, is_compressed = candidate.budget, bool(candidate.blob.compression)
             if budget is None or (budget.is_spent if is_compressed else candidate.source.size not in unclaimed):
-                continue  # given archives have claims for their layers; rebuilt targets may have none
+                continue  # given archives have claims for their layers, but rebuilt targets may lack such claims
             content = digests.content(candidate) if is_compressed else digests.stored(candidate)
             contents.setdefault(content or b"", candidate)
         for index in needed:
@@ -422,7 +423,7 @@ def _content_of(part: ReadAt) -> Iterator[bytes]:
 
 
 def _blamed(error: FileError) -> DibError:
-    """Return the error to raise: if the base ends early, a base mismatch; if the system cannot read it, ``error``."""
+    """Return a base mismatch if the base ends early, or ``error`` if the system cannot read the base."""
     if isinstance(error.__cause__, OSError):
         return error
     return BaseMismatchError(messages.BASE_UNREADABLE, reason=error.message, hint=error.advice)

@@ -1,4 +1,4 @@
-"""Chains of bundles: each rebuilds the base of the next one."""
+"""Chains of bundles: each bundle rebuilds the base of the next bundle."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def follow(
     spare: Sequence[BundleReader] = (),
     only_claims: bool = False,
 ) -> tuple[list[Archive], BundleReader]:
-    """Apply all ``bundles`` except the last of their chain; return the archives after that, and the last bundle.
+    """Apply all ``bundles`` except the last of their chain; return the resulting archives, and the last bundle.
 
-    The order of the bundles does not matter, and duplicates count once. ``spare`` bundles are applied too, if no other
-    bundle and no archive has the base of a bundle. Intermediate targets are in temporary files of ``context``. With
-    ``only_claims``, nothing is applied, and stand-ins take the place of intermediate targets. Raises
+    The order of the bundles does not matter, and duplicates are ignored. If neither an archive nor another bundle has
+    the base of a bundle, ``spare`` bundles are applied too. Intermediate targets are in temporary files of ``context``.
+    With ``only_claims``, nothing is applied, and stand-ins take the place of intermediate targets. Raises
     :class:`BaseMismatchError` if the chain is broken, and :class:`UsageError` if it is ambiguous.
     """
     here = list(archives)
@@ -79,11 +79,11 @@ def _next(
     ready = [bundle for bundle in waiting if claims.lets(bundle)]
     needed = _made_for(ready, waiting, links)
     first = _not_made_for(needed, waiting, links)
-    if not first:  # the base may hold contents that its documents do not claim
+    if not first:  # read the contents: the base may hold contents that its documents do not claim
         ready = [bundle for bundle in waiting if bundle in ready or claims.serve(bundle, here)]
         needed = _made_for(ready, waiting, links)
         first = _not_made_for(needed, waiting, links) or _not_made_for(needed, ready, links)
-    if not needed:  # no bundle builds on the ready bundles, so each of these may be the last
+    if not needed:  # no bundle builds on a ready bundle, so each ready bundle may be the last
         unfit = [bundle for bundle in waiting if bundle not in ready]
         raise _unfit(unfit) if unfit else _no_chain(ready, apart=True)
     if not first and len(needed) != 1:
@@ -98,7 +98,7 @@ def _with_needed(
     claims: _Claims,
     context: Context,
 ) -> list[BundleReader]:
-    """Return the bundles, and the spare bundles that rebuild a base which nothing else here has."""
+    """Return the bundles, and those spare bundles that rebuild a missing base of a bundle."""
     links = _links([*bundles, *spare], archives)
     found = list(bundles)
     for bundle in found:  # the list grows during the loop
@@ -112,7 +112,7 @@ def _with_needed(
 def _with_room(
     here: list[Archive], waiting: Sequence[BundleReader], options: RebuildOptions, context: Context
 ) -> list[Archive]:
-    """Close intermediate archives if the next bundle would exceed the limit of ``--max-size``; return the others.
+    """Close intermediate archives if the next bundle would exceed the limit of ``--max-size``; return the open ones.
 
     Archives that no ``waiting`` bundle builds on are closed, oldest first, until the targets of the next bundle fit.
     """
@@ -135,7 +135,7 @@ def _with_room(
 
 
 class _Claims:
-    """Objects that bundles miss, by archives' claims or contents; no archive is read twice for the same bundle."""
+    """The missing objects of bundles, by archives' claims or contents; no archive is read twice for the same bundle."""
 
     def __init__(self, bundles: Sequence[BundleReader], context: Context) -> None:
         self._context = context
@@ -160,7 +160,7 @@ class _Claims:
         return is_made_by(bundle.manifest, self.missing_contents(bundle.manifest, archives, self._context))
 
     def missing_contents(self, manifest: Manifest, archives: Sequence[Archive], context: Context) -> list[int]:
-        """Return the numbers of a bundle's objects that archives do not hold; stand-ins hold none."""
+        """Return the numbers of a bundle's objects that archives do not hold; stand-ins hold no objects."""
         real = [archive for archive in archives if not archive.claims]
         self._digests.hold(map(blobs_of, real))
         return missing_objects(manifest, real, context, self._digests)
@@ -171,9 +171,9 @@ class _Claims:
 
 
 def _serves_any(manifest: Manifest, archives: Sequence[Archive], claims: _Claims, context: Context) -> bool:
-    """Return whether a target can be rebuilt, by the archives' claims or, if these do not suffice, by content."""
+    """Return whether a target can be rebuilt, by the archives' claims or, if the claims do not suffice, by content."""
     for missing in (missing_objects, claims.missing_contents):
-        # look for a target that needs no other target: without one, none can be rebuilt
+        # if every target needs another target, no target can be rebuilt
         found = set(missing(manifest, archives, context))
         if any(found.isdisjoint(objects_used(manifest, number)) for number in _all(manifest)):
             return True
@@ -187,7 +187,8 @@ def _all(manifest: Manifest) -> range:
 def _makes_for(bundle: BundleReader, other: BundleReader, links: Mapping[int, _Links]) -> bool:
     """Return whether ``other`` builds on content that ``bundle`` adds, by the metadata of both.
 
-    If bundles rebuild base images of ``other``, image IDs decide; else layers do, which several images may share.
+    If bundles rebuild base images of ``other``, compare image IDs; otherwise compare layers, which several images may
+    share.
     """
     if other is bundle:
         return False
@@ -210,7 +211,7 @@ def _not_made_for(
 
 
 class _Links(NamedTuple):
-    """Digests that link a bundle with others: a bundle may have a million segments, but few such digests.
+    """Digests that link a bundle with other bundles. A bundle may have a million segments, but few such digests.
 
     ``makes``, ``needs``: digests of layers and other contents in targets and base. ``images``, ``bases``: IDs of images
     in targets and base.
@@ -237,7 +238,7 @@ def _links(bundles: Sequence[BundleReader], archives: Sequence[Archive]) -> dict
         bases = _ids([bundle.manifest.about.bases] if bundle.manifest.about else ())
         found[id(bundle)] = _Links(
             makes=every.intersection(_made(bundle.manifest)) - own,
-            needs=own - here if bases else own,  # no bundle has to rebuild what the archives have
+            needs=own - here if bases else own,  # no bundle has to rebuild contents that the archives have
             images=images[id(bundle)],
             bases=bases & made,
         )
@@ -299,7 +300,7 @@ def _make(
 
 
 def _spared(manifest: Manifest) -> int:
-    """Estimate the bytes that compact storage saves for the first target of a bundle."""
+    """Estimate how many bytes compact storage saves for the first target of a bundle."""
     from dibundle.format.compact import is_possible, kept_size
 
     return manifest.targets[0].size - kept_size(manifest) if is_possible(manifest) else 0

@@ -33,12 +33,12 @@ _AT_ALL: Final = 60 << 20
 Estimates compared with measurements on the five pairs of bench/:
 
 - memory: -14 to +52 % at levels 1, 6 and 9
-- seconds of CPU, with another program on the two cores: -47 to -1 % at level 6, -47 to +73 % at level 1
+- seconds of CPU, while another program used the two cores: -47 to -1 % at level 6, -47 to +73 % at level 1
 """
 
 
 class CheckedTarget(NamedTuple):
-    """A checked target: its name, the bytes of temporary files that it takes, and the error if it cannot be rebuilt."""
+    """A checked target: its name, its bytes of temporary files, and the error if the target cannot be rebuilt."""
 
     name: str
     target: MadeTarget
@@ -47,7 +47,7 @@ class CheckedTarget(NamedTuple):
 
 
 class CheckResult(NamedTuple):
-    """Result of a check: targets, ``needed`` images, names of those that are ``here``, temporary bytes for all targets.
+    """Result of a check: targets, ``needed`` images, names of needed images ``here``, temporary bytes for all targets.
 
     ``memory`` (bytes) and ``seconds`` estimate applying on a current machine with two cores.
     """
@@ -78,8 +78,8 @@ def check(
 ) -> CheckResult:
     """Check whether the bundles among ``sources`` can be applied here as :func:`applying.pipeline.apply` would.
 
-    Engines list their layers and export nothing. Raises :class:`FileError` if there is too little free space for
-    temporary files or the output. Errors of single targets are in the result.
+    Engines only list their layers: no image is exported. Raises :class:`FileError` if there is too little free space
+    for temporary files or the output. Errors of single targets are in the result.
     """
     require_one_image(output, options)
     opened = open_sources(sources, access, context, candidates=candidates, only_claims=True)
@@ -95,7 +95,7 @@ def check(
     size = sum(written_size(manifest, number, without) for number in numbers)
     space = beside(output, size, context)
     if not options.is_exact:
-        # images are read from the target's temporary file, so checking the images takes no second file
+        # checking the images takes no second file: they are read from the target's temporary file
         space = space._replace(kept=size)
     unjudged = RebuildOptions(max_size=options.max_size) if space.kept else options
     base: FoundBase | DibError
@@ -105,9 +105,10 @@ def check(
     except DibError as refusal:
         base = refusal
     checked = [_checked(manifest, number, base, archives, options, unjudged, space) for number in numbers]
-    there = taken(context.tmp)  # temporary files of content from registries
+    there = taken(context.tmp)  # bytes of temporary files for content from registries
     stand_ins = [archive for archive in archives if archive.claims]
-    unmade = sum(archive.bytes.size - archive.spared for archive in stand_ins)  # archives not yet saved or rebuilt
+    # bytes of archives that are not saved or rebuilt yet
+    unmade = sum(archive.bytes.size - archive.spared for archive in stand_ins)
     there += unmade
     needed = _bases_of([bundle.manifest for bundle in bundles])
     broken = _broken_encoder([bundle.manifest for bundle in bundles])
@@ -131,7 +132,7 @@ def check(
 
 
 def _memory(manifest: Manifest) -> int:
-    """Estimate the memory for applying a bundle, in bytes; its largest frame is in memory with its source."""
+    """Estimate the memory for applying a bundle, in bytes: the largest frame and its source are in memory together."""
     largest = max((frame.size + frame.source_size for frame in manifest.frames), default=0)
     return _AT_ALL + largest * 7 // 5
 
@@ -185,7 +186,7 @@ def _temporary(
 def _broken_encoder(manifests: Sequence[Manifest]) -> DibError | None:
     """Return the error if layers cannot be recompressed here.
 
-    That is so if an encoder gives other bytes, or a library has another version.
+    The causes: an encoder gives other bytes, or a library has another version.
     """
     try:
         for encoder in {number for manifest in manifests for number in manifest.reencoders}:

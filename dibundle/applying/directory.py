@@ -1,4 +1,4 @@
-"""Apply into a folder: one file for each target of a bundle, all of them or none."""
+"""Apply into a folder: one file for each target of a bundle; if one fails, no file is left."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The receiver's expectation of a target: the output itself is checked before any of it is released.
+"""The receiver's expectation of a target: the output itself is checked before any byte of the output is released.
 
 The header commits to the bundle's description of its images (section 2 of the manifest), but nothing checks that
-description. It is never a reason to accept a target.
+description. So the description is never a reason to accept a target.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class UnexpectedError(SignatureError):
 class Expectation(NamedTuple):
     """Expected digests of a target: of configs, of manifests or of the archive itself.
 
-    ``images``: every image must have one of these digests, or the archive must; if it is empty, any image is accepted.
-    ``named``: at least one image must have this digest.
+    ``images``: either the archive or every image must have one of these digests; if the set is empty, any image is
+    accepted. ``named``: at least one image must have this digest.
     """
 
     images: frozenset[bytes] = frozenset()
@@ -44,7 +44,7 @@ class Expectation(NamedTuple):
 
     @property
     def wanted(self) -> frozenset[bytes]:
-        """Digests, one of which an image must have if an archive with only that image is written."""
+        """Accepted digests of an image, if an archive with only that image is written."""
         return frozenset((self.named,)) if self.named else self.images
 
     def without_archive(self, archive: bytes) -> Expectation:
@@ -55,7 +55,7 @@ class Expectation(NamedTuple):
 
 
 def parse(text: str) -> bytes:
-    """Return the digest in ``sha256:<hex>`` or ``<hex>``; all 64 digits are required, as fewer can be forged."""
+    """Return the digest in ``sha256:<hex>`` or ``<hex>``; all 64 digits are required: a prefix can be forged."""
     found = _DIGEST.fullmatch(text.lower()) if isinstance(text, str) else None  # callers in Python may pass anything
     if not found:
         raise UsageError(messages.EXPECT_NOT_A_DIGEST, found=text)
@@ -73,7 +73,7 @@ def parse_all(expect: Expected | None) -> frozenset[bytes]:
 
 
 def named_digest(name: str | None) -> bytes | None:
-    """Return the digest in a target's name, in any spelling that :func:`parse` accepts; None if it is not a digest."""
+    """Return the digest that a target's name is, in any spelling that :func:`parse` accepts; None for other names."""
     found = _DIGEST.fullmatch((name or "").lower())
     return bytes.fromhex(found[1]) if found else None
 
@@ -88,7 +88,7 @@ def refuse_claims(expected: frozenset[bytes], manifest: Manifest, target_index: 
 
 
 def verified_digests(target: Target) -> dict[tuple[int, int], bytes]:
-    """Return the digests that a rebuild verifies, by start and length in the target."""
+    """Return the digests that a rebuild verifies, by the start and length of their ranges in the target."""
     found = {}
     at = 0
     for segment in target.segments:
@@ -110,7 +110,7 @@ class Judgement:
         return bool(self._expectation)
 
     def sink(self, target: Target, sink: Sink) -> ExpectationSink:
-        """Return a sink that keeps a target until it is checked, and then passes it on to ``sink``."""
+        """Return a sink that keeps a target until the target is checked, and then passes the target on to ``sink``."""
         return ExpectationSink(self, target, sink, self._tmp)
 
     def judge(self, target: Target, content: ReadAt) -> None:
@@ -122,11 +122,12 @@ class Judgement:
         if expectation:
             self._judge_images(expectation, target, content)
         elif self._expectation and target.size and content.read_at(0, 1) in b"{[":
-            # the digest of an image is that of its config or manifest: the caller wants the image, not that document
+            # skip configs and manifests with an expected digest: the caller wants the image, not such a document
             raise UnexpectedError(messages.EXPECT_AMBIGUOUS, reason="it is a JSON document, and no archive")
 
     def _judge_images(self, expectation: Expectation, target: Target, content: ReadAt) -> None:
-        from dibundle.images.profile import Judge, Pool  # takes milliseconds, and few calls of apply need it
+        # imported here: the import takes milliseconds, and few calls of apply need it
+        from dibundle.images.profile import Judge, Pool
 
         self._pool = self._pool or Pool()
         judge = Judge(content, verified_digests(target), pool=self._pool)
@@ -138,9 +139,9 @@ class Judgement:
 
 
 class ExpectationSink:
-    """A sink that keeps a target in a temporary file until it is checked; :meth:`release` then passes it on.
+    """A sink that keeps a target in a temporary file until the target is checked; :meth:`release` then passes it on.
 
-    It withholds all bytes: withholding only the tail is not enough, as the bundle chooses where the tail begins.
+    The sink withholds all bytes. Withholding only the tail is not enough, as the bundle chooses where the tail begins.
     """
 
     def __init__(self, judgement: Judgement, target: Target, sink: Sink, tmp: str | None) -> None:
@@ -154,7 +155,7 @@ class ExpectationSink:
         self._spool.write(piece)
 
     def release(self) -> Iterator[None]:
-        """Check the target, then pass it on piece by piece.
+        """Check the target, then pass the target on piece by piece.
 
         Raises :class:`UnexpectedError` unless the target, or all its images, are expected.
         """
@@ -184,7 +185,7 @@ def _compare(expectation: Expectation, images: Sequence[ArchiveImage]) -> None:
 
 
 def refuse_instructions(images: Iterable[ArchiveImage]) -> None:
-    """Raise ``ArchiveError`` for annotations that programs may act on: the digest of a config does not cover them."""
+    """Raise ``ArchiveError`` for annotations on which programs may act, as no digest of a config covers annotations."""
     for image in images:
         if image.has_instructions:
             raise ArchiveError(messages.EXPECT_ANNOTATIONS, where=image.where)

@@ -1,9 +1,9 @@
-"""A gate between a target and a loader: the loader gets nothing that it could load before everything is verified.
+"""A gate between a target and a loader: until everything is verified, the loader gets nothing that it could load.
 
-Members that are only content (layers, configs, blobs), in a form that every reader reads alike, pass directly. From the
+Members that are only content (layers, configs, blobs) pass directly if all readers parse them in the same way. From the
 first other member on, everything is kept in a temporary file: manifest.json, index.json, repositories, an unusual
-header, the end of the archive. The end of the member before it is kept too. So after a failure, the loader's input ends
-within a header or a content, and no reader takes that for the end of an archive.
+header, the end of the archive. The end of the last member that passed directly is kept too. So if the rebuild fails,
+the loader's input ends inside a header or a content. No reader takes such an input for a complete archive.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Gate:
         self._passed = 0  # bytes that the loader has
         self._head = bytearray()  # incomplete header of the next member
         self._left = 0  # remaining bytes of the current member, padding included
-        self._last = 0  # of these, the last byte of content and the padding: they wait for the next header
+        self._last = 0  # withheld part of _left: the last byte of content and the padding, until the next header
         self._is_small = True
         self._waiting = bytearray()
 
@@ -68,7 +68,7 @@ class Gate:
             return view[count:]
         self._pass(self._waiting)
         self._waiting = bytearray()
-        self._is_small = True  # a header is always kept
+        self._is_small = True  # headers are always kept
         if size:
             self._pass(block)
             self._is_small = size <= _KEPT
@@ -88,7 +88,7 @@ class Gate:
         self._sink(piece)
 
     def finish(self) -> ReadAt:
-        """End the archive and return it; large members that have passed are replaced by zeros."""
+        """End the archive and return it; in the result, zeros replace large members that have already passed."""
         if not self._is_shut:
             self._is_shut = True
             self._spool.write(self._waiting)

@@ -1,7 +1,7 @@
 """Load a bundle's target into an engine; until everything is verified, the engine gets nothing that it could load.
 
-If an image is expected by digest, the engine gets an archive that is written here. Otherwise it gets the target's own
-bytes: everything from the first document on is withheld until the last byte is verified.
+If an image is expected by digest, the engine gets an archive that is written here. Otherwise the engine gets the
+target's own bytes: everything from the first document on is withheld until the last byte is verified.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _REFERENCE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions(RebuildOptions):
-    """Options of a load. ``engine``: docker, podman or ctr; None: that of a source, else the first installed one.
+    """Options of a load. ``engine``: docker, podman or ctr; None: the engine of a source, else the first installed one.
 
     ``thin``: leave out the layers of the base, which the engine must already have.
     """
@@ -65,8 +65,8 @@ class LoadOptions(RebuildOptions):
 class LoadResult:
     """Loaded images, one for each name, and the signers of the bundles.
 
-    ``is_checked``: the images were expected, and the engine got no others. Otherwise, they come from the bundle's
-    description, and the engine has images with these names.
+    ``is_checked``: the images were expected, and the engine got only these. Otherwise, the images are those in the
+    bundle's description, and the engine has images with their names.
     """
 
     engine: str
@@ -85,7 +85,7 @@ def load(
 ) -> LoadResult:
     """Load the target of the last bundle into an engine, and check that the engine has it.
 
-    ``candidates``: archives, and bundles that rebuild one, that may serve as a base; missing ones are skipped.
+    ``candidates``: possible bases: archives, and bundles that rebuild an archive; missing files are skipped.
 
     Raises the errors of applying, and :class:`LoadError` if the engine refuses the archive or has another image
     afterwards.
@@ -124,9 +124,9 @@ def load(
 class Loading:
     """A bundle to load into an engine.
 
-    ``given``: archives among the sources; ``bases``: these and the intermediate targets of other bundles. ``without``:
-    images that the engine has; their layers are left out. ``repositories``: allowed repositories for the names of an
-    expected image, from :func:`repositories_of`; None allows all, for a bundle with a trusted signature.
+    ``given``: archives among the sources; ``bases``: the given archives and the intermediate targets of other bundles.
+    ``without``: images that the engine has, whose layers are left out. ``repositories``: allowed repositories for the
+    names of an expected image, from :func:`repositories_of`; None allows all, for a bundle with a trusted signature.
     ``signatures`` check the names that the engine would get.
     """
 
@@ -172,15 +172,15 @@ class Loading:
         chains = needed(manifest, number, self.without)
         try:
             require_layers(self.engine, chains, *_base_with(self.given, chains))
-        except LoadError:  # if the base lacks these layers too, report that instead
+        except LoadError:  # if the base lacks these layers too, report the wrong base instead
             find_base(manifest, self.bases, self.context, [number], believe=believe).close()
             raise
         if not self._is_expected(number) and not (self._told() and all(image.names for image in self._told())):
-            # the check that the engine has all of an image needs the image's name
+            # a name is needed to check that the engine has the whole image
             raise LoadError(messages.LOAD_THIN_WITHOUT_NAME, engine=self.engine, exit_code=6)
 
     def _is_expected(self, number: int) -> bool:
-        """Return whether an image is expected; the archive's own digest does not count."""
+        """Return whether an image is expected; ignore an expected digest of the archive."""
         target = self.bundle.manifest.targets[number]
         return bool(self.options.expectation.without_archive(target.digest))
 
@@ -222,7 +222,8 @@ class Loading:
             images = Judge(archive, verified_digests(target), hashed=False).images()
         except ArchiveError as error:
             named = self.options.expect | {named_digest(self.options.target)}
-            if self.without and target.digest in named:  # the engine does not get the bytes of that digest
+            # the engine does not get the bytes that have the archive's digest
+            if self.without and target.digest in named:
                 raise UnexpectedError(messages.EXPECT_UNCLEAR, reason=error.message) from error
             if self.signatures.judges_names:
                 unclear = SignatureError(messages.LOAD_NAMES_UNCLEAR, reason=error.message)
@@ -243,7 +244,7 @@ class Loading:
         return about.targets[choose_target(self.bundle.manifest, self.options)] if about else ()
 
     def _check_claims(self, there: Sequence[tuple[Collection[str], bytes]]) -> None:
-        """Refuse a bundle whose description differs from its images: users compare the IDs that are printed at the end.
+        """Refuse a bundle whose description differs from its images, because users compare the printed IDs.
 
         ``there``: names and config digest of each image.
         """
@@ -313,10 +314,11 @@ def hand_over(
 ) -> list[AboutImage]:
     """Write images into an archive, each with its names, and load it; check each image by its digests.
 
-    ``require_names`` gets all names for the engine ("" for an image without a name), and raises to refuse them.
+    ``require_names`` gets all names for the engine ("" for an image without a name). To refuse the names, it raises an
+    error.
     """
     images = _name_all(images, engine)
-    if engine == "podman":  # otherwise, short names get another registry in annotations than in podman
+    if engine == "podman":  # annotations need full names: podman would complete short names with another registry
         images = [(image, tuple(writers.whole_name(name, engine) for name in names)) for image, names in images]
     require_names(name for _, names in images for name in (names or ("",)))
     for image, _ in images:
@@ -346,7 +348,7 @@ def require_left_out(image: PinnedImage, engine: str) -> None:
 def allowed_names(
     image: PinnedImage, names: Collection[str], allowed: Collection[str], engine: str, progress: Progress
 ) -> tuple[str, ...]:
-    """Return the names in the repositories of the base: an image ID does not cover names."""
+    """Return the names that are in the base's repositories; drop all others, as an image ID does not cover names."""
     fitting = [name for name in names if _REFERENCE.fullmatch(name) and repository_of(name, engine) in allowed]
     taken = list(dict.fromkeys(fitting))[:MAX_NAMES]
     others = [name for name in dict.fromkeys(names) if name not in taken[:MAX_NAMES]][: MAX_NAMES + 1]

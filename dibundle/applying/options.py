@@ -14,8 +14,8 @@ MAX_TARGET: Final = 1 << 40
 class RebuildOptions:
     """Options of a rebuild. ``max_size``: maximum bytes of a target.
 
-    ``target``: which target to rebuild if the bundle has several; a name of an image, an image ID or an archive's
-    digest. ``expect``: if not empty, the target, or each of its images, must have one of these digests.
+    ``target``: the target to rebuild if the bundle has several: an image's name, an image ID or an archive's digest.
+    ``expect``: if not empty, the target, or each of its images, must have one of these digests.
     """
 
     target: str | None = None
@@ -24,7 +24,7 @@ class RebuildOptions:
 
     @property
     def expectation(self) -> Expectation:
-        """Expected digests, and the digest in ``target``, if it has one."""
+        """The expected digests, and the digest in ``target``, if ``target`` is a digest."""
         return Expectation(self.expect, named_digest(self.target))
 
 

@@ -81,10 +81,10 @@ def apply(
 ) -> ApplyResult:
     """Rebuild the target of the last bundle among ``sources`` from the archives among them, and write it.
 
-    ``candidates``: archives, and bundles that rebuild one, that may serve as a base; missing ones are skipped.
+    ``candidates``: possible bases: archives, and bundles that rebuild an archive; missing files are skipped.
 
-    A folder gets one file for each target; with the form "oci", it is the layout of one target. Everything is verified
-    before the last byte is written. Raises:
+    A folder gets one file for each target; with the form "oci", the folder becomes the layout of one target. Everything
+    is verified before the last byte is written. Raises:
 
     - :class:`BaseMismatchError` for a wrong or damaged base
     - :class:`BundleError` and :class:`DigestError` for a malformed or damaged bundle
@@ -95,7 +95,7 @@ def apply(
     if isinstance(output, Destination):
         opened.refuse_overwriting(output.name, output.identity)
     bundles = opened.read_bundles()
-    # the target and the expectation are for the last bundle; the others only rebuild its base
+    # the target and the expectation are for the last bundle; the other bundles only rebuild its base
     limits = RebuildOptions(max_size=options.max_size)
     archives, bundle = follow(opened.archives, bundles, limits, context, spare=opened.spare)
     manifest = bundle.manifest
@@ -154,7 +154,7 @@ def _rewrite(
 
 
 def require_one_image(output: Destination | Folder, options: ApplyOptions) -> None:
-    """Refuse a folder as output if the options give a single archive."""
+    """Refuse a folder as output if the options request a single archive."""
     if isinstance(output, Folder) and options.form != "oci" and not options.is_exact:
         raise UsageError(messages.OPTION_AS_ONE_IMAGE)
 

@@ -59,8 +59,8 @@ def rebuild_targets(
 ) -> None:
     """Pass targets to their ``sinks``, given by number, one after the other; otherwise like :func:`rebuild_target`.
 
-    Targets that these build on are rebuilt too, into temporary files. ``compact`` follows the rebuild of a single
-    target.
+    Earlier targets on which these targets build are rebuilt too, into temporary files. ``compact`` follows the rebuild
+    of a single target.
     """
     for _ in rebuild_steps(bases, bundle, sinks, options, context, space=space, whole=whole, compact=compact):
         pass
@@ -100,7 +100,8 @@ def rebuild_steps(
             compact,
         )
         own.progress.phase("applying", sum(manifest.targets[number].size for number in base.order))
-        kept_targets = own.spool() if base.kept else None  # shared, as files are limited
+        # one temporary file for all targets, as the number of open files is limited
+        kept_targets = own.spool() if base.kept else None
         for number in base.order:
             spool = kept_targets if number in base.kept else None
             start = spool.size if spool else 0
@@ -163,25 +164,26 @@ class _Rebuild(NamedTuple):
                 for piece in rebuild(manifest, number, bundle, base, plan, self.packings, self.compact):
                     output.write(piece)
                     own.progress.advance(len(piece))
-                    del piece  # a piece may be a view of a frame: free the view before the next frame is decoded
+                    del piece  # free the piece, which may be a view of a frame, before the next frame is decoded
                     yield
                 if number == base.order[-1]:
                     bundle.skip_to(len(manifest.targets))
                     bundle.finish()
                 output.finish()
             except (BaseMismatchError, BundleError):
-                base.verify(needed)  # on a damaged base, a correct patch looks malformed: report the base instead
+                # with a damaged base, a correct patch looks malformed: then report the base instead
+                base.verify(needed)
                 raise
             if judged:
                 yield from judged.release()
 
     def _prepare(self, needed: Collection[int]) -> None:
-        """Prepare the base's objects for reading; note it if temporary files take over half of the free space."""
+        """Prepare the base's objects for reading; add a note if temporary files take over half of the free space."""
         base = self.base
         size = base.spool_size(needed)
         if size:
             place, free = room(self.context.tmp)
-            if free // 2 < size <= free:  # above the free space, an error follows
+            if free // 2 < size <= free:  # if it exceeds the free space, an error follows anyway
                 self.context.progress.note(
                     f"the base is compressed: temporary files take {human(size)} of the {human(free)} free in {place};"
                     " to use another folder: --tmp DIR"

@@ -1,4 +1,4 @@
-"""Apply into another format than the target's own; ``thin`` leaves out the layers that the receiver has."""
+"""Write a target in another format than its own; ``thin`` leaves out the layers that the receiver has."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 
 class Loaded(NamedTuple):
-    """Images that a receiver has loaded: those of the given archives, by their claims.
+    """Images that a receiver has loaded: the images of the given archives, by their claims.
 
-    ``names``: names of the images. ``chain_ids``: for each image, those of its lowest layer, its lowest two, and so on.
-    ``diff_ids``: the diffID for the digest of each stored form of a layer.
+    ``names``: names of the images. ``chain_ids``: for each image, the chain IDs of its lowest layer, its lowest two
+    layers, and so on. ``diff_ids``: the diffID for the digest of each stored form of a layer.
     """
 
     names: tuple[str, ...]
@@ -49,7 +49,7 @@ class Loaded(NamedTuple):
     diff_ids: Mapping[bytes, bytes]
 
     def shared(self, chain: tuple[bytes, ...]) -> tuple[bytes, ...]:
-        """Return the lowest layers that an image shares with a loaded image: engines share only lowest layers."""
+        """Return the lowest layers that an image shares with a loaded image, as engines share only lowest layers."""
         return chain[: sum(1 for _ in takewhile(self.chain_ids.__contains__, chain_ids(chain)))]
 
 
@@ -128,7 +128,7 @@ def apply_to_layout(
     space: Space = NO_SPACE,
     without: Loaded | None = None,
 ) -> None:
-    """Write the images as an OCI layout into a folder that must not exist yet; otherwise like :func:`apply_as`."""
+    """Write the images as an OCI layout into a new folder; otherwise like :func:`apply_as`."""
     if os.path.lexists(folder):
         raise FileError(messages.FILE_EXISTS, folder=folder)
     with context.within() as own:
@@ -153,7 +153,7 @@ def apply_to_layout(
 
 
 def _check_size(parts: writers.ImageParts, options: RebuildOptions) -> None:
-    """Refuse an archive that is larger than allowed: its documents may be larger than those of the target."""
+    """Refuse an archive that is larger than allowed: its documents may be larger than the documents of the target."""
     size = sum(map(writers.size_of, parts.blobs.values())) + len(parts.index_json) + len(parts.manifest)
     if size > options.max_size:
         raise BundleError(messages.LIMIT_MAX_SIZE_AS_FORM, size=size, max_size=options.max_size)
@@ -194,8 +194,8 @@ def rebuild_images(
 ) -> tuple[ImageArchive, list[tuple[int, int]]]:
     """Rebuild a target into a temporary file; return its images, and the ranges that were left out (start, end).
 
-    The digests of its segments are checked, and that of the whole target if it is expected. :func:`pin` checks the
-    images.
+    The digests of its segments are checked. If the digest of the whole target is expected, that digest is checked too.
+    :func:`pin` checks the images.
     """
     target = bundle.manifest.targets[choose_target(bundle.manifest, options)]
     holes = _left_out(bundle.manifest, choose_target(bundle.manifest, options), without)
@@ -217,7 +217,7 @@ def pin(
     target: Target,
     without: Loaded | None,
 ) -> list[tuple[PinnedImage, tuple[str, ...]]]:
-    """Return the expected images of a target and their names in it; raise ``UnexpectedError`` if it has none."""
+    """Return a target's expected images with their names; raise ``UnexpectedError`` if the target has no such image."""
     from dibundle.images import pinned  # imported here and in _stored_in, as apply without --expect does not need it
     from dibundle.images.pinned import LayerStore
 
@@ -249,7 +249,7 @@ def pin(
 def _stored_in(
     bases: Sequence[Archive], holes: Sequence[tuple[int, int]], target: Target, without: Loaded | None
 ) -> dict[bytes, Stored]:
-    """Return the layers that are left out of a target, by diffID, each in the stored form of the base."""
+    """Return the layers that are left out of a target, by diffID, each as the base stores it."""
     from dibundle.images.pinned import LayerStore
 
     store = LayerStore(stored_images(bases))
@@ -297,7 +297,7 @@ def needed(manifest: Manifest, number: int, without: Loaded) -> list[tuple[bytes
 
 
 def _left_out(manifest: Manifest, number: int, without: Loaded | None) -> list[tuple[int, int]]:
-    """Return start and end of the layers to leave out of a target: those loaded for every image that uses them."""
+    """Return start and end of each layer to leave out of a target: the layer is loaded for every image that uses it."""
     if without is None or manifest.about is None:
         return []
     chains = needed(manifest, number, without)

@@ -21,9 +21,9 @@ class Space(NamedTuple):
     """Other space in use while targets are rebuilt.
 
     ``kept``: maximum bytes of temporary files that the sinks write. ``spared``: estimate of the part of ``kept`` that
-    they will not write. ``withheld``: bytes that they may write, depending on the content. ``check_output`` gets the
-    bytes of temporary files before they are written; it raises if there is too little free space for the output beside
-    them.
+    the sinks will not write. ``withheld``: bytes that the sinks may write, depending on the content. ``check_output``
+    gets the bytes of temporary files before the files are written; it raises an error if they leave too little free
+    space for the output.
     """
 
     kept: int = 0
@@ -54,7 +54,7 @@ def _kept(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: S
 def check_sizes(
     manifest: Manifest, base: FoundBase, bases: Sequence[Archive], options: RebuildOptions, space: Space
 ) -> int:
-    """Refuse targets, also intermediate ones, above ``max_size``, and temporary files above twice ``max_size``.
+    """Refuse targets, also intermediate targets, above ``max_size``, and temporary files above twice ``max_size``.
 
     Temporary files count if they hold targets, or decompressed layers of targets: of this bundle, and of earlier
     bundles among ``bases``. Return the bytes of temporary files for targets.

@@ -38,7 +38,7 @@ def made_targets(manifest: Manifest) -> tuple[MadeTarget, ...]:
 
 
 def choose_target(manifest: Manifest, options: RebuildOptions) -> int:
-    """Return the number of the target to rebuild: the only one, or the one that ``options.target`` names."""
+    """Return the number of the target to rebuild: the only target, or the target that ``options.target`` names."""
     if options.target is None:
         if len(manifest.targets) > 1:
             raise UsageError(
@@ -50,7 +50,8 @@ def choose_target(manifest: Manifest, options: RebuildOptions) -> int:
     else:
         named = named_digest(options.target)
         if named is None and options.target.lower().startswith("sha256:"):
-            raise UsageError(messages.TARGET_SHORT_DIGEST, target=options.target)  # it may be a name in the bundle
+            # the reference may be a name in the bundle
+            raise UsageError(messages.TARGET_SHORT_DIGEST, target=options.target)
         name = digest.text(named) if named else options.target
         found = [index for index in range(len(manifest.targets)) if name in _names_of(manifest, index)]
         if len(found) != 1:

@@ -1,4 +1,4 @@
-"""Arguments of ``dib create`` and ``dib apply``, and hints for wrong ones."""
+"""Arguments of ``dib create`` and ``dib apply``, and hints for wrong arguments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMS: Final = ("docker-archive", "oci-archive", "oci:")
 
 
 def order_hint(names: Sequence[str]) -> Hint | None:
-    """Return a hint with the arguments in order, the bundle last; None if the order is not the problem."""
+    """Return a hint with the arguments in the right order, the bundle last; None if the order is already right."""
     ordered = sorted(names, key=lambda name: name.endswith(".dib"))
     if ordered == list(names) or sum(name.endswith(".dib") for name in names) > 1:
         return None
@@ -70,7 +70,7 @@ def _two_arguments(archives: Sequence[str]) -> Hint:
 
 
 def _is_new_bundle(name: str) -> bool:
-    """Check whether a name is likely that of the bundle to write, by its ending, or because no file has this name."""
+    """Return whether a name is likely the bundle to write: by its ending, or because no file has this name."""
     return is_named_so(name) or not (":" in name or Path(name).exists())
 
 

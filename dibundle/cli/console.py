@@ -1,4 +1,4 @@
-"""A command's output, and its options -q, -v, --progress and --json, which are the same for all commands.
+"""A command's output, and the options -q, -v, --progress and --json, which all commands have.
 
 With --json, stdout has exactly one document, the result or the error, and nothing else. A command whose stdout is data
 (an archive, a bundle) then requires a file for the data.
@@ -25,7 +25,7 @@ from dibundle.files.destination import Destination
 Document = dict[str, object]
 ERROR: Final = "dib.error/1"
 _PIECE: Final = 1 << 16
-_NO_BYTES: Final = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # halves of surrogate pairs that do not represent a byte
+_NO_BYTES: Final = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # lone surrogates, except those that represent a byte
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write the result or the error as JSON to stdout.")
 _QUIET = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
@@ -41,7 +41,7 @@ _PROGRESS = click.option(
 
 
 class Console:
-    """A command's output: ``progress`` for the use cases, the other methods for the command."""
+    """A command's output: use cases report to ``progress``, the command calls the other methods."""
 
     def __init__(
         self, *, mode: str = "auto", quiet: bool = False, verbose: bool = False, as_json: bool = False
@@ -56,12 +56,12 @@ class Console:
         return time.monotonic() - self._started
 
     def keep_stdout(self, destination: Destination) -> None:
-        """Refuse to write data to stdout if the JSON document goes there."""
+        """Refuse to write data to stdout if the JSON document goes to stdout."""
         if self.json and destination.descriptor == 1:
             raise UsageError(messages.OPTION_JSON_AND_STDOUT)
 
     def say(self, text: str) -> None:
-        """Print a line on stderr when the work is done; this ends progress."""
+        """End the display of progress, and print a line on stderr."""
         self.progress.close()
         if not self.quiet:
             terminal.message(text)
@@ -77,21 +77,21 @@ class Console:
         self.print_lines(lines)
 
     def print_lines(self, lines: Iterable[str]) -> None:
-        """Print lines of text to stdout, as they are produced; print nothing if the document goes there."""
+        """Print lines of text to stdout, as they are produced; print nothing if the JSON document goes to stdout."""
         if not self.json:
             _echo(line + "\n" for line in lines)
 
     def result(self, schema: str, document: Document) -> None:
-        """Print the document if it was requested; this ends progress."""
+        """End the display of progress, and print the document if it was requested."""
         self.progress.close()
         if self.json:
             write(schema, document)
 
 
 def write(schema: str, document: Document) -> None:
-    """Write a document to stdout, in ASCII, so that it cannot control a terminal.
+    """Write a document to stdout, in ASCII, so that the document cannot control a terminal.
 
-    It is written in pieces. Iterators in it are written as lists, and their members are produced one at a time.
+    The document is written in pieces. Iterators in the document become lists; their members are produced one at a time.
     """
     _echo(chain(_pieces({"schema": schema, **document}, "\n"), "\n"))
 
@@ -158,7 +158,7 @@ def _plain(text: str) -> str:
 
 
 def options(*, progress: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command these options, as one argument ``console``; without ``progress``, only --json."""
+    """Give a command these options; its function gets them as ``console``. Without ``progress``, add only --json."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)

@@ -1,7 +1,8 @@
-"""Display of progress: bars on a terminal, lines in a log, JSON lines for programs; all of it on stderr.
+"""Display of progress on stderr: bars on a terminal, lines in a log, JSON lines for programs.
 
-These few lines replace a library: importing rich.progress takes 41 ms and tqdm 45 ms, in addition to 25 ms for click
-and 10 ms for Python itself (medians of ten, Python 3.11, warm), for one line that is redrawn.
+This module replaces a library, because dib redraws only one line, and the imports of libraries are slow. rich.progress
+takes 41 ms and tqdm 45 ms, in addition to 25 ms for click and 10 ms for Python itself (medians of ten, Python 3.11,
+warm).
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ _LEAST_BAR = 8
 
 
 class Display(Progress, Protocol):
-    """Visible progress; ``close`` ends the last phase and releases the line."""
+    """A visible progress; ``close`` ends the last phase and frees the terminal's line."""
 
     def close(self) -> None:
         """End the last phase."""
 
 
 class Quiet(Silent):
-    """Shows nothing."""
+    """A display that shows nothing."""
 
     def close(self) -> None:
         """Do nothing."""
@@ -61,7 +62,7 @@ class _Meter:
 
     def advance(self, count: int) -> None:
         """Count bytes; show them at intervals."""
-        with self._lock:  # several threads read layers
+        with self._lock:  # a lock, as several threads read layers
             self.done += count
             now = time.monotonic()
             if now - self._shown >= _REDRAW.get(self.mode, now):
@@ -111,7 +112,7 @@ class _Meter:
 
 
 class Notes(_Meter):
-    """Shows only notes; ``verbose``: also the time of each phase."""
+    """A display of notes only; ``verbose``: also the time of each phase."""
 
     def __init__(self, *, verbose: bool = False) -> None:
         super().__init__()
@@ -158,7 +159,7 @@ class Bars(Notes):
         message(f"dib: {printable(text)}")
 
     def begin(self) -> None:
-        """Draw the line, before there is anything to count."""
+        """Draw the line before the first bytes are counted."""
         self.show()
 
     def show(self) -> None:
@@ -222,12 +223,12 @@ class JsonLines(_Meter):
         )
 
     def end(self) -> None:
-        """Write that it has ended."""
+        """Write that a phase has ended."""
         _write(event="end", phase=self.name, done=self.done, seconds=round(self.seconds, 3))
 
 
 def display(mode: str, *, quiet: bool, verbose: bool) -> Display:
-    """Return the display of a mode; ``auto`` is a bar if stderr is a terminal that can redraw a line."""
+    """Return the display of a mode; ``auto`` means bars if stderr is a terminal that can redraw a line."""
     if mode == "json":
         return JsonLines()
     if quiet:

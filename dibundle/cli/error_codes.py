@@ -1,4 +1,4 @@
-"""All error messages by code: for the docs, and for tests, which check each text."""
+"""All error messages by code, for the docs and for tests of each text."""
 
 from __future__ import annotations
 

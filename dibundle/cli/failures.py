@@ -21,7 +21,7 @@ _OTHER_WORDS: Final = {
     **dict.fromkeys(("info", "show", "list", "ls"), "inspect"),
     **dict.fromkeys(("check", "test"), "verify"),
     **dict.fromkeys(("changes", "changed"), "diff"),
-    "docker-file": "dockerfile",  # the name in deltaimage
+    "docker-file": "dockerfile",  # deltaimage's name for the command
 }
 _OTHER_OPTIONS: Final = {
     ("load", "--check"): Hint.of("{dib} apply --check OLD.tar UPDATE.dib"),
@@ -42,7 +42,7 @@ class NoSuchCommand(click.UsageError):
 
     @property
     def meant(self) -> str | None:
-        """The likely intended command."""
+        """The command that the user likely intended."""
         from difflib import get_close_matches
 
         near = get_close_matches(self.name, [*self.commands, *_OTHER_WORDS], 1)
@@ -50,7 +50,7 @@ class NoSuchCommand(click.UsageError):
 
 
 class Failure:
-    """A reporter of errors of a command line, with hints for the program and the engine in use."""
+    """A reporter of a command line's errors; hints name the program and the engine in use."""
 
     def __init__(self, arguments: Sequence[str], program: str) -> None:
         self._arguments = arguments
@@ -76,14 +76,14 @@ class Failure:
 
     def _words(self) -> dict[str, str]:
         words = WORDS
-        with contextlib.suppress(ModuleNotFoundError):  # the error may be a missing module
+        with contextlib.suppress(ModuleNotFoundError):  # imported here: the error may be that a module is missing
             from dibundle.sources.engines import engine_in_use, words_for
 
             words = words_for(engine_in_use(self._arguments))
         return {**words, "dib": self._program}
 
     def usage(self, error: click.UsageError, commands: Sequence[str]) -> int:
-        """Report a command line that click refuses, with the likely intended command."""
+        """Report a command line that click refuses; add the command that the user likely intended."""
         path = (error.ctx.command_path if error.ctx else "dib").split(" ")
         text = error.format_message().rstrip(".")
         text = text[:1].lower() + text[1:]
@@ -100,7 +100,7 @@ class Failure:
         return self.tell(UsageError(messages.OPTION_REFUSED, reason=text, hint=see_help))
 
     def _moved(self, commands: Sequence[str]) -> Hint | None:
-        """Return the command line with the options that preceded the command placed behind it."""
+        """Return the command line with the options that preceded the command moved behind the command."""
         words = list(self._arguments)
         place = next((number for number, word in enumerate(words) if word in commands), 0)
         moved = shlex.join([words[place], *words[:place], *words[place + 1 :]])
@@ -116,7 +116,7 @@ class Failure:
 
     def _lacking(self, module: str) -> int:
         package = module.partition(".")[0]
-        if module.lstrip("_") in sys.stdlib_module_names:  # some Pythons are built without some of these modules
+        if module.lstrip("_") in sys.stdlib_module_names:  # some builds of Python lack some of these modules
             message, action = messages.SYSTEM_NO_STANDARD_MODULE, ""
         elif package == "dibundle":
             message, action = messages.SYSTEM_NO_OWN_MODULE, install_hint("--force-reinstall .")

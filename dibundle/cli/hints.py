@@ -1,4 +1,4 @@
-"""Hints that only a command can give: the arguments to type."""
+"""Hints with the arguments to type, which only a command knows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dibundle.errors import DibError, Hint
 
 @contextmanager
 def hints(by_code: Mapping[str, Hint | None]) -> Iterator[None]:
-    """Replace the library's hint of errors with these codes; None keeps it."""
+    """Replace the library's hint in errors with these codes; a value of None keeps the library's hint."""
     try:
         yield
     except DibError as error:

@@ -1,4 +1,4 @@
-"""``dib``: the names of the commands, and the one place that turns errors into exit codes."""
+"""``dib``: the names of the commands, and the only code that turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ CLOSED_PIPE, INTERRUPTED = 141, 130
 _COLLECTIONS = (100_000, 20, 100)
 """Objects between two garbage collections.
 
-At Python's default of 2,000, they take a fifth of the time to create a bundle of 300,000 files, at the same memory.
+With Python's default of 2,000, collections take a fifth of the time to create a bundle of 300,000 files, and save no
+memory.
 """
 
 _GROUPS = {
@@ -65,11 +66,11 @@ _COMMANDS = {name: command for group in _GROUPS.values() for name, command in gr
 
 
 class _ClosedPipe(Exception):  # noqa: N818 - it is not an error
-    """The reader of the output has closed it."""
+    """The reader has closed the output."""
 
 
 class _Commands(click.Group):
-    """The group of commands; it loads a command's module when the command is used, so that start-up stays cheap."""
+    """The group of commands; to keep start-up fast, a command's module is loaded only when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order of use."""
@@ -85,7 +86,7 @@ class _Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; click would turn a closed pipe into exit code 1."""
+        """Run the command, and catch a closed pipe, for which click would exit with code 1."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
@@ -139,10 +140,10 @@ def run(program: str = "dib") -> None:
     """Run ``dib`` and end the process with the right exit code; ``program``: the name of the command in a shell."""
     _stand_in_for_closed()
     gc.set_threshold(*_COLLECTIONS)
-    with contextlib.suppress(ValueError):  # not in the main thread: used as a library
+    with contextlib.suppress(ValueError):  # run outside of the main thread, by a program that uses dib as a library
         for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGXCPU):
             signal.signal(number, _terminate)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores SIGHUP, so keep ignoring it
             signal.signal(signal.SIGHUP, _terminate)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     sys.unraisablehook = _send_again
@@ -153,19 +154,19 @@ def run(program: str = "dib") -> None:
         sys.stdout.flush()
     except OSError:
         code = code or CLOSED_PIPE
-    os._exit(code)  # threads that wait for a pipe must not keep the process alive
+    os._exit(code)  # end at once: threads that wait for a pipe must not keep the process alive
 
 
 def _stand_in_for_closed() -> None:
-    """Replace closed standard streams by ones that refuse data; text written to them is discarded.
+    """Replace closed standard streams by streams that refuse data; text written to these is discarded.
 
-    Otherwise, the next opened file would become one of them.
+    Otherwise, the next opened file would get the descriptor of a standard stream.
     """
     for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, mode)  # gets the lowest free number
+            os.open(os.devnull, mode)  # the new descriptor gets the lowest free number
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - open until the process ends
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
 
@@ -175,7 +176,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _send_again(ignored: sys.UnraisableHookArgs) -> None:
-    """Send a signal again if its exception was raised in a callback: Python prints the exception and continues."""
+    """Send a signal again if its exception was raised in a callback, where Python only prints the exception."""
     error = ignored.exc_value
     if not isinstance(error, KeyboardInterrupt | _Terminated):
         sys.__unraisablehook__(ignored)
@@ -183,13 +184,13 @@ def _send_again(ignored: sys.UnraisableHookArgs) -> None:
     import threading
 
     number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else error.code - 128
-    threading.Timer(0.01, os.kill, (os.getpid(), number)).start()  # the callback has ended by then
+    threading.Timer(0.01, os.kill, (os.getpid(), number)).start()  # sent later, when the callback has ended
 
 
 def _dispatch(arguments: list[str]) -> int:
     try:
         result = main.main(args=arguments, prog_name="dib", standalone_mode=False)
-    except SystemExit as error:  # click ends a shell's completion this way
+    except SystemExit as error:  # click ends the completion for a shell with this exception
         result = error.code
     return result if isinstance(result, int) else 0
 

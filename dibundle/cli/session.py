@@ -90,7 +90,7 @@ base = click.option(
 
 
 def max_size_option(default: int | None) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return the option --max-size; ``default`` is the value of the parameter, for commands that only pass it on."""
+    """Return the option --max-size; ``default``: value without the option, for commands that only pass the value on."""
     return click.option(
         "--max-size",
         type=read_size,
@@ -106,9 +106,10 @@ max_size = max_size_option(MAX_TARGET)
 def session(
     *, signatures: bool = False, expect: bool = False, platform: str | None = None, progress: bool = True
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command ``access``, ``context`` and ``console``, and with ``expect`` an argument of that name.
+    """Give a command's function ``access``, ``context`` and ``console``; with ``expect``, also an argument ``expect``.
 
-    ``signatures``: it reads bundles. ``platform``: the help of its option --platform. ``progress``: it may take long.
+    ``signatures``: the command reads bundles. ``platform``: the help of its option --platform. ``progress``: the
+    command may take long.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -150,7 +151,7 @@ def _registries(given: dict[str, Any]) -> RegistrySettings:
 
 
 def _logins() -> Iterable[Path]:
-    """Yield the files of logins, in podman's order, then docker's."""
+    """Yield the files of logins: podman's files, in podman's order, then docker's file."""
     environment = os.environ
     if environment.get("REGISTRY_AUTH_FILE"):
         yield Path(environment["REGISTRY_AUTH_FILE"])
@@ -169,7 +170,7 @@ def _signers(given: dict[str, Any], tmp: str | None) -> Signers | None:
     if allowed is None and os.environ.get("DIB_ALLOWED_SIGNERS") == "":
         raise UsageError(
             messages.SIGNATURE_ENVIRONMENT_EMPTY
-        )  # perhaps it was set from another variable that was empty
+        )  # perhaps a script set it from an empty variable: refuse rather than check nothing
     is_asked = bool(detached or asked["require_signature"]) or any(
         asked[name] is not None for name in ("identity", "revoked", "verify_time")
     )
@@ -200,7 +201,7 @@ def _is_from_environment(name: str) -> bool:
 
 
 def _require_named_file(name: str) -> None:
-    """Report that the environment names a file, if the file cannot be read: the command line does not show its name."""
+    """Raise an error that names the environment variable if the file in this variable cannot be read."""
     from dibundle.format.signing import require_readable
 
     try:

@@ -1,1 +1,1 @@
-"""Codecs and transforms that turn source content and a payload into target content, and the choice between them."""
+"""Codecs and transforms, which turn source content and a payload into target content, and the choice of a codec."""

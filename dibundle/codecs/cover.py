@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dibundle.codecs.encode.covers import Covers
 
 MODEL: Final = 3
-"""Packer for the difference stream only; it sees the source: codecs/model.py."""
+"""Packer for the difference stream only, which also reads the source: codecs/model.py."""
 
 SPARSE: Final = 4
 """The other packer for the difference stream only: codecs/sparse.py."""
@@ -36,26 +36,30 @@ MAX_CONTEXT: Final = 8 << 20
 DEFAULT_EFFORT: Final = 6
 
 MAX_COVERS: Final = 1 << 20
-"""Maximum number of covers in a payload; whatever it declares, columns and rows then take less than 80 MB."""
+"""Maximum number of covers in a payload, so that columns and rows always take less than 80 MB."""
 
-SMALL_DIFFERENCE: Final = 64 << 10  # maximum size at which plain zstd is tried: above it, the other packers give less
-MODEL_EFFORT: Final = 3  # minimum effort for the model: at 2 it takes 6 % of python-app's time and saves 0.2 % of bytes
+# maximum size at which plain zstd is tried: above this size, the other packers give fewer bytes
+SMALL_DIFFERENCE: Final = 64 << 10
+# minimum effort for the model: at effort 2, the model takes 6 % of python-app's time and saves only 0.2 % of bytes
+MODEL_EFFORT: Final = 3
 SLOW_EFFORT: Final = 8  # minimum effort at which a payload may take longer to encode and to decode
 
 FEW_CHANGES: Final = 400_000  # maximum changed bytes of a difference at which tables have twice the size
 MODEL_BITS: Final = 14
-"""Maximum bits of the model's tables if there is much to patch; one more for few changes. Larger ones leave the cache.
+"""Maximum bits of the model's tables if many bytes change; one bit more if few bytes change.
 
-Measured on static-binary's two programs, bytes of their differences and seconds of CPU to decode them:
+Larger tables exceed the processor's cache.
+
+Measured on static-binary's two programs: bytes of the packed differences, and seconds of CPU to decode them:
 
 - 14 bits: 924,451 and 0.48
 - 15 bits: 910,731 and 0.55
 - 16 bits: 899,488 and 0.63
-- the sparse form: half as many bytes again, and 0.1
+- the sparse form: 50 % more bytes, and 0.1 s
 
-Each of the model's inputs, when it was left out, saved 3 to 8 % of the time and added 0.6 to 1.5 % of bytes.
+Leaving out any one of the model's inputs saved 3 to 8 % of the time and added 0.6 to 1.5 % of bytes.
 
-Of python-app's 47 differences, one of them with many changes:
+The same for python-app's 47 differences, of which one has many changes:
 
 - 14 bits: 1,368,719 and 1.00
 - 15 bits: 1,346,030 and 1.06
@@ -64,15 +68,18 @@ Of python-app's 47 differences, one of them with many changes:
 """
 
 NEARLY: Final = 1.02
-"""Factor by which a quick model may be larger: static-binary's two programs take 0.7 % more, another program 51 %."""
+"""Factor by which the result of a quick model may be larger.
 
-# minimum size of literals at which zstd has no chance, so it is tried at its fastest level
+For static-binary's two programs, the result is 0.7 % larger; for another program, 51 %.
+"""
+
+# minimum size of literals at which zstd never wins, so that only its fastest level is tried
 SURELY_LZMA2: Final = 64 << 10
 
 CONTEXT_LITERALS: Final = 1 << 20
-"""Maximum size of literals to try with context if a target has many patches; if it has few, all literals are tried.
+"""Maximum size of literals to try with context if a target has many patches; with few patches, all are tried.
 
-Measured on 17 MB of changed Python files, bytes of literals and seconds:
+Measured on 17 MB of changed Python files: bytes of literals, and seconds:
 
 - LZMA2: 86,168
 - zstd with 256 bytes of source on either side: 76,486 and 0.3
@@ -81,7 +88,7 @@ Measured on 17 MB of changed Python files, bytes of literals and seconds:
 """
 
 SMALL_CONTEXT: Final = 512 << 10
-"""Maximum context for zstd's slow levels below effort 7: their time is mostly spent on the context.
+"""Maximum context for zstd's slow levels below effort 7, as these levels spend most of their time on the context.
 
 Measured, bytes of the bundle and seconds of CPU for the whole process, for python-app and node-app:
 
@@ -89,16 +96,17 @@ Measured, bytes of the bundle and seconds of CPU for the whole process, for pyth
 - level 19 up to 1 MiB: 7,686,583 and 23.1; 3,513,408 and 31.2
 - level 12 always: 7,694,716 and 22.9; 3,515,762 and 31.3
 
-Up to 512 KiB instead of 1 MiB, python-app takes 0.7 s less, for 6 kB.
+With a maximum of 512 KiB instead of 1 MiB, python-app takes 0.7 s less and 6 kB more.
 """
 
-_QUICK: Final = 12  # zstd's level above that
+_QUICK: Final = 12  # zstd's level for larger contexts
 
 NEAR: Final = 1.2
-"""Factor of the size without context: if zstd's quick level exceeds it, its slow level is not tried.
+"""If zstd's quick level with context exceeds this factor of the size without context, the slow level is not tried.
 
-Measured on a dump of 900,000 lines with every fiftieth changed: 14.6 s of CPU with the slow level, which still lost;
-2.3 s without. Fourteen pairs of packages and three of the corpus keep their sizes to the byte.
+Measured on a dump of 900,000 lines with every fiftieth changed: 14.6 s of CPU with the slow level, whose result was not
+used in the end; 2.3 s without the slow level. Fourteen pairs of packages and three of the corpus keep their sizes to
+the byte.
 """
 _ZSTD_LEVELS: Final = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15}
 _NAMES: Final = ("gap", "length", "seek", "difference", "literal")
@@ -113,12 +121,12 @@ def encode(
     thorough: bool = False,
     machine: int = NO_CODE,
 ) -> bytes:
-    """Return a payload from which :func:`decode` rebuilds ``target`` out of ``source``, by ``covers`` of the two.
+    """Return a payload from which :func:`decode` rebuilds ``target`` out of ``source``; ``covers`` match the two.
 
     ``effort`` is 1 (fast) to 9 (small): it sets zstd's level; from 3 on differences are modelled, from 5 on LZMA2 is
-    tried. ``thorough``: there is little to patch in all, so slow trials are worth their time. ``machine``: machine
-    whose operands in literals are made absolute. Above ``MAX_COVERS``, only the longest covers are used. Raises
-    ``ValueError`` if covers do not fit the two sides or are out of order.
+    tried. ``thorough``: try slow methods too, because few bytes change. ``machine``: machine whose operands in literals
+    are made absolute. Above ``MAX_COVERS``, only the longest covers are used. Raises ``ValueError`` if covers do not
+    fit the two sides or are out of order.
     """
     covers.check(len(source), len(target))
     rows = flat(covers if len(covers) <= MAX_COVERS else covers.longest(MAX_COVERS))
@@ -131,7 +139,8 @@ def encode(
     if effort >= 5:
         literal_trials = ((3, 0, 2), (4, 0, 0)) if effort >= 9 else ((3, 0, 0),)
     columns = _columns(rows)
-    is_won = literal_trials and effort < SLOW_EFFORT  # by LZMA2; larger literals make this more certain
+    # packed by LZMA2, whose advantage grows with the size of the literals
+    is_won = literal_trials and effort < SLOW_EFFORT
     literal_level = min(level, 9 if len(literals) <= SURELY_LZMA2 else 1) if is_won else level
     packed = pieces.share(
         lambda work: work(),
@@ -141,7 +150,8 @@ def encode(
             *(partial(streams.pack, column, level=level, literal_bits=number_trials) for column in columns),
         ],
     )
-    packed = [*packed[2:], packed[1], packed[0]]  # the piece that takes longest came first
+    # the slowest piece came first, so that no thread waits for it at the end
+    packed = [*packed[2:], packed[1], packed[0]]
     if effort >= 5 and (effort >= SLOW_EFFORT or thorough or len(literals) <= CONTEXT_LITERALS):
         around = context(source, rows) if len(literals) >= 64 else b""
         is_slow = effort >= 7 or thorough or len(around) <= SMALL_CONTEXT
@@ -156,7 +166,7 @@ def encode(
 
 
 class Parsed(NamedTuple):
-    """A payload with its covers read and checked; ``rows`` has source, target and length of each cover in turn."""
+    """A payload whose covers are checked; ``rows`` has source, target and length of one cover after another."""
 
     rows: array[int]
     headers: tuple[tuple[int, int], ...]
@@ -166,7 +176,7 @@ class Parsed(NamedTuple):
     def apply(self, source: Buffer, *, machine: int = NO_CODE) -> bytearray:
         """Return the target; ``source`` must have the size that the payload was parsed for.
 
-        ``machine``: machine whose code the literals are; their operands are made relative again.
+        ``machine``: the literals are code of this machine, and their operands are made relative again.
 
         The difference is unpacked into the end of the target and joined in place: no other memory of its size is
         needed.
@@ -251,7 +261,7 @@ def context(source: Buffer, rows: array[int]) -> bytes:
 
 
 def _in_context(literals: bytearray, around: bytes, level: int, *, most: int) -> bytes:
-    """Compress literals with their context; use the slow level only if a quick one comes near to ``most`` bytes."""
+    """Compress literals with their context; the slow level is tried only if a quick one gives about ``most`` bytes."""
     if not around:
         return b""
     quick = zstd.compress(literals, min(level, _QUICK), prefix=around)
@@ -318,7 +328,7 @@ def _split(source: Buffer, target: bytes, rows: array[int]) -> tuple[bytearray, 
 
 
 def _join(source: Buffer, rows: array[int], covered: int, literals: Buffer, target: bytearray) -> None:
-    """Undo :func:`_split` in ``target``, which has the difference at its end; the caller has checked every size."""
+    """Undo :func:`_split` in ``target``, whose end holds the difference; the caller has checked every size."""
     LIBRARY.dib_cover_join(
         *(Pinned(source), Pinned(rows), len(rows) // 3, covered),
         *(Pinned(literals), Pinned(target), len(target)),

@@ -1,8 +1,8 @@
-"""The unpack codec: inflates embedded streams within a frame before patching, and recompresses them after.
+"""The unpack codec: it inflates embedded streams in a frame before patching, and recompresses them afterwards.
 
-A compressed changelog becomes a different file if one line of it changes. If an encoder is known to give the same
-bytes, source and target are patched in decompressed form: first the bytes outside of their deflate streams, then the
-content of the streams (spec/unpack.md).
+If one line of a compressed changelog changes, most of the compressed bytes change. If an encoder is known to give the
+same bytes, source and target are patched in decompressed form (spec/unpack.md): first the bytes outside of their
+deflate streams, then the content of these streams.
 """
 
 from __future__ import annotations
@@ -26,26 +26,28 @@ MAX_SOURCE: Final = 128 << 20
 MAX_STREAMS: Final = 1 << 16
 STREAM_BYTES: Final = 16  # minimum bytes of source per stream
 COST: Final = 64  # maximum cost of recompression per byte of the target,
-COST_FLOOR: Final = 64 << 10  # plus this in total; both also limit inflated bytes, per byte of target and source
-FREE: Final = 16  # unpacking a source is free up to this cost per byte of the target, plus 1 per byte of the source
+# plus this in total; both limits also apply to inflated bytes, per byte of target and source
+COST_FLOOR: Final = 64 << 10
+# unpacking a source costs no excess up to this cost per byte of the target, plus 1 per byte of the source
+FREE: Final = 16
 STREAM_COST: Final = 256  # cost of a stream, in addition to each byte of content
 RELINKED: Final = 4  # cost of a byte of content that is relinked
 _RELINK: Final = 5  # the codec
 _FIRST: Final = 4 << 10
 _STEP: Final = 64 << 10
-_SLICE: Final = 64 << 10  # bytes of content that take an encoder 0.3 s at most
+_SLICE: Final = 64 << 10  # maximum bytes of content, for which an encoder needs at most 0.3 s
 
 Decode = Callable[[int, Buffer, bytes | bytearray, int], Buffer]
 
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """Deflate streams of a source: start, end and size of the content of each, and all of their content."""
+    """Deflate streams of a source: for each, its start, its end and the size of its content; and the content of all."""
 
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
-    # one buffer: the process keeps the memory of thousands of small ones
+    # one buffer: the process would keep the memory of thousands of small buffers
     content: bytearray = field(default_factory=bytearray)
 
     def add(self, start: int, end: int, content: bytes) -> None:
@@ -64,7 +66,7 @@ class Streams:
         return bytearray().join((*(view[end:start] for end, start in bounds), self.content, *tail))
 
     def lengths(self) -> bytes:
-        """Return the lengths as a recipe of exactly these streams has them: much of a target's recipe is the same."""
+        """Return the lengths in a recipe of exactly these streams; a target's recipe has mostly the same lengths."""
         out = bytearray()
         for start, end, size in zip(self.starts, [0, *self.ends], self.sizes, strict=False):
             out += number(start - end << 1) + number(size << 1 | 1)
@@ -130,7 +132,7 @@ def decode(
 
 
 def _recompressed(packer: Recompressor, content: memoryview, excess: Excess) -> Iterator[bytes | memoryview]:
-    """Yield the compressed bytes; stop when they are not needed any more, even between two yields."""
+    """Yield the compressed bytes; stop, even between two yields, when the bytes are no longer needed."""
     for at in range(0, len(content), _SLICE):
         excess.require()
         yield from packer.write(content[at : at + _SLICE])
@@ -160,7 +162,7 @@ def _zip_entries(data: bytes | bytearray, at: int) -> Iterator[_Entry]:
 
 
 class Inflated(NamedTuple):
-    """Result of inflating: content (``None``: no stream, or a longer one), offset of its end, and bytes of work."""
+    """Result of inflating: content (``None``: no stream, or too long), offset of the stream's end, bytes of work."""
 
     content: bytes | None
     end: int
@@ -173,7 +175,7 @@ def inflate(data: bytes | bytearray, start: int, limit: int) -> Inflated:
     inflater = zlib.decompressobj(-15)
     view = memoryview(data)
     pieces = []
-    step = _FIRST  # the library copies the input that it does not use
+    step = _FIRST  # in pieces, as the library copies the input that it does not use
     while not inflater.eof and start < len(data):
         try:
             pieces.append(inflater.decompress(view[start : start + step], limit + 1))
@@ -196,7 +198,7 @@ def cost(codec: int, content: int, count: int) -> int:
 def _read(
     payload: Buffer, source: bytes | bytearray, target_size: int, reencoders: Collection[int], excess: Excess
 ) -> tuple[int, bytearray, list[recompression.Part], memoryview]:
-    """Return inner codec, unpacked source, parts and inner payload."""
+    """Return the inner codec, the unpacked source, the parts and the inner payload."""
     view = memoryview(payload)  # the inner payload is most of the payload: do not copy it
     reader = Numbers(view)
     codec, whole, total, count = reader.byte(), reader.byte(), reader.number(), reader.number()
@@ -219,7 +221,7 @@ def _read(
         zstd.decompress(table, table_size, prefix=streams_of.lengths()),
         encoders.KNOWN.intersection(
             reencoders
-        ),  # deflate only: frames are decoded in parallel, and the others take more memory
+        ),  # only deflate: frames are decoded in parallel, and other encoders take more memory
         most=limit,
     )
     if rest:

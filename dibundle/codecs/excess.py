@@ -1,4 +1,4 @@
-"""Decoding work of a bundle's frames and recipes beyond the amount that their sizes allow (spec/dib.md, 4.6)."""
+"""Excess: decoding work of frames and recipes beyond the amount allowed for their sizes (spec/dib.md, 4.6)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dibundle.errors import BundleError
 
 MOST: Final = 64 << 20
 OF_FRAME: Final = (
-    64  # maximum excess of a frame from an encoder: the pool then suffices for the maximum number of frames
+    64  # maximum excess of a frame that create writes, so that the pool suffices for the maximum number of frames
 )
 
 
@@ -24,11 +24,11 @@ class Excess:
 
     @property
     def left(self) -> int:
-        """The amount left, in bytes of work."""
+        """The remaining amount, in bytes of work."""
         return self._left
 
     def spend(self, excess: int) -> None:
-        """Take ``excess`` if it is above 0; raise :class:`BundleError` if less is left."""
+        """Take ``excess`` from the pool if it is above 0; raise :class:`BundleError` if the pool has less."""
         with self._lock:
             self._left -= max(0, excess)
             if self._left < 0:

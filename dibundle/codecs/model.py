@@ -1,9 +1,9 @@
-"""The modelled difference: an arithmetic coder that sees the source beside each byte of a difference stream.
+"""The modelled difference: an arithmetic coder that also reads the source at each byte of a difference stream.
 
-Two builds of native code differ mostly in operands: addresses, offsets in structures and stacks. The source around an
-operand shows that it is one. How the same word changed before mostly predicts how it changes again. A general
-compressor sees only the difference and knows none of that. ``spec/cover.md`` has the model to the bit,
-``native/model.c`` the loops.
+Two builds of native code differ mostly in operands: addresses, and offsets in structures and stacks. The source around
+a byte shows whether the byte is part of an operand. If the same word has changed before, it mostly changes in the same
+way again. A general compressor cannot use any of this, as it reads only the difference. ``spec/cover.md`` has the model
+to the bit, ``native/model.c`` the loops.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from dibundle.errors import BundleError
 
 MIN_BITS: Final = 10
 MAX_BITS: Final = 18
-"""Limits of the tables' size: 9 tables of ``1 << bits`` counters of two bytes, so 4.5 MiB at most."""
+"""Limit of the tables' size: 9 tables of ``1 << bits`` counters of two bytes take at most 4.5 MiB."""
 
 
 QUICK: Final = 32
-"""Added to ``bits``: one counter alone codes whether a byte changed if changes are rarer than 1 in 16, not 1 in 64."""
+"""Added to ``bits``: if changes are rarer than 1 in 16, not 1 in 64, a single counter codes whether a byte changed."""
 
 
 def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int) -> bytes:
@@ -46,7 +46,7 @@ def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int) -
 
 
 def decode(stream: Buffer, source: Buffer, rows: array[int], difference: memoryview, *, bits: int) -> None:
-    """Fill ``difference``, exactly as long as ``rows`` cover, with the content of ``stream``.
+    """Fill ``difference``, whose length is the total of ``rows``, with the content of ``stream``.
 
     Raises ``BundleError`` if :func:`encode` could not have written the stream.
     """

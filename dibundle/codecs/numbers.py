@@ -1,4 +1,4 @@
-"""Numbers in payloads: groups of seven bits, the lowest first (spec/cover.md)."""
+"""Numbers in payloads: groups of seven bits, the lowest group first (spec/cover.md)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Numbers:
         rest = self.data[self.at :]
         if LIBRARY.dib_numbers_get(Pinned(rest), len(rest), Pinned(values), count):
             for _ in range(count):
-                self.number()  # the call at the fault raises the precise error
+                self.number()  # one of these calls raises the precise error
             raise BundleError(messages.PAYLOAD_BYTES_AFTER_COLUMN)
         self.at = len(self.data)
         return values

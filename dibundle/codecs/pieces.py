@@ -1,7 +1,7 @@
 """Work on one frame in independent pieces, which idle workers take over (creation only).
 
-The pieces are the same for any worker, so results do not depend on the number of workers. No function below
-:func:`choose.encode` takes workers as a parameter: a thread has a crew, or works alone.
+The pieces do not depend on the workers, so results do not depend on the number of workers. No function below
+:func:`choose.encode` has a parameter for workers: a thread belongs to a crew, or works alone.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ Result = TypeVar("Result")
 
 
 class Trace:
-    """Seconds of CPU that a frame took: steps of its own worker, and pieces that could be shared."""
+    """Seconds of CPU for a frame: steps of its own worker, and pieces that could be shared."""
 
     def __init__(self) -> None:
         self.steps: list[float | list[float]] = []
         self._since = time.thread_time()
 
     def add(self, pieces: list[float] | None = None) -> None:
-        """Record the ``pieces`` that are done; without them, record this thread's time since the last call."""
+        """Record the ``pieces`` that are done; without ``pieces``, record this thread's time since the last call."""
         now = time.thread_time()
         self.steps.append(now - self._since if pieces is None else pieces)
         self._since = now
 
 
 class Crew:
-    """The threads of a ``pool`` of ``workers``, each of which has a frame or helps with frames of others."""
+    """The threads of a ``pool`` of ``workers``: each thread has a frame, or helps with frames of other threads."""
 
     def __init__(self, pool: Executor, workers: int) -> None:
         self.pool = pool
@@ -42,7 +42,7 @@ class Crew:
 
     @contextmanager
     def at_work(self) -> Iterator[Trace]:
-        """Let this thread of the pool share its pieces with idle ones."""
+        """Let this thread of the pool share its pieces with idle threads."""
         trace = Trace()
         token = _CURRENT.set((self, trace))
         self._count(-1)
@@ -73,7 +73,7 @@ def hands() -> int:
 
 
 class _Work(Generic[Item, Result]):
-    """A function and its items, until all are done: the pool's queue holds work, and its items, before it begins."""
+    """A function and its items, which are dropped when all are done, as the pool's queue holds work for a long time."""
 
     def __init__(self, function: Callable[[Item], Result], items: list[Item]) -> None:
         self.seconds = [0.0] * len(items)
@@ -95,14 +95,14 @@ class _Work(Generic[Item, Result]):
 def share(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Return the function's results in the order of the items; idle workers help.
 
-    This thread does each item that no other thread has begun by then, so threads of a pool never wait for each other.
+    This thread does every item that no other thread has begun, so threads of a pool never wait for each other.
     """
     given, current = list(items), _CURRENT.get()
     if current is None or len(given) < 2:
         return [function(item) for item in given]
     crew, trace = current
     trace.add()
-    token = _CURRENT.set(None)  # a piece has no pieces of its own
+    token = _CURRENT.set(None)  # a piece is not divided into further pieces
     work = _Work(function, given)
     try:
         futures = [crew.pool.submit(work.run, number) for number in range(1, len(given))]

@@ -1,8 +1,8 @@
-"""Recompression recipes: how content becomes the same compressed bytes, piece by piece (spec/dib.md, section 5.1).
+"""Recompression recipes: how to compress content to the original bytes, piece by piece (spec/dib.md, section 5.1).
 
-A recompression recipe is a list of parts. *Plain* parts have their bytes given. A *body* is a deflate stream or a zstd
-frame: an encoder makes it from a stretch of content, with a :class:`Recipe` for this body. A gzip layer is a plain
-header, a body and a plain trailer; a jar has hundreds of each.
+A recompression recipe is a list of parts. The recipe contains the bytes of *plain* parts. A *body* is a deflate stream
+or a zstd frame: an encoder gives it for a stretch of content, with a :class:`Recipe` for this body. A gzip layer is a
+plain header, a body and a plain trailer; a jar has hundreds of each.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 MAX_PARTS: Final = 1 << 16
 MAX_EDITS: Final = 1 << 16
-"""Maximum for all bodies of a recipe."""
+"""Maximum edits in all bodies of a recipe."""
 MAX_SIZE: Final = 16 << 20
 """Maximum size of a recipe in bytes, including the plain bytes of a layer."""
 
 PART_COST: Final = 128  # cost of any part, in bytes of content,
 EDIT_COST: Final = 64  # cost of an edit,
-BODY_COST: Final = 2048  # cost of a body: an encoder is created for it,
+BODY_COST: Final = 2048  # cost of a body, for which an encoder is created,
 PACKING_COST: Final = 1024  # and cost of a recipe
 MOST_COST: Final = 1 << 62
 
 
 class Plain(NamedTuple):
-    """``length`` bytes that are given."""
+    """``length`` bytes that the recipe contains."""
 
     length: int
 
@@ -50,7 +50,7 @@ class Body(NamedTuple):
         return self.recipe.encoder << 4 | self.recipe.level
 
     def cost(self, before: int) -> int:
-        """Return the cost, as bytes of content compressed at an ordinary level; ``before``: the last re-encoder."""
+        """Return the cost, in bytes of content at an ordinary level; ``before``: the previous body's re-encoder."""
         return _body_cost(self.content, self.reencoder, len(self.recipe.edits), before)
 
 
@@ -88,7 +88,7 @@ def reencoders_of(parts: Sequence[Part]) -> set[int]:
 
 
 def write(parts: Sequence[Part]) -> bytes:
-    """Return the bytes that :func:`read` reads."""
+    """Return the parts in the form that :func:`read` reads."""
     out = bytearray(number(len(parts)))
     literals = []
     for part in parts:
@@ -105,9 +105,10 @@ def write(parts: Sequence[Part]) -> bytes:
 
 
 def read(data: bytes, listed: Collection[int] = reencoders.KNOWN, *, most: int = MOST_COST) -> tuple[list[Part], bytes]:
-    """Return the parts and the bytes after them; ``BundleError`` for anything that :func:`write` does not write.
+    """Return the parts and the bytes after them; raise ``BundleError`` for bytes that :func:`write` cannot write.
 
-    ``listed``: the re-encoders of the bundle's section 1, which may occur. ``most``: the maximum cost of the recipe.
+    ``listed``: the re-encoders in the bundle's section 1; no others are allowed. ``most``: the maximum cost of the
+    recipe.
     """
     reader = Numbers(data)
     count = reader.number()
@@ -158,7 +159,7 @@ def _check_cost(left: int) -> None:
 
 
 class Recompressor:
-    """A filter that takes content in pieces of any size and yields compressed bytes; ``pool`` encodes large bodies."""
+    """A filter from content in pieces of any size to compressed bytes; large bodies use the threads of ``pool``."""
 
     def __init__(self, parts: Sequence[Part], plain: bytes, pool: Executor | None = None) -> None:
         if len(plain) != plain_size(parts):
@@ -188,7 +189,7 @@ class Recompressor:
                 yield from self._advance()
 
     def finish(self) -> Iterator[bytes | memoryview]:
-        """Finish the content; raise ``BundleError`` if some of it is missing."""
+        """Finish the content; raise ``BundleError`` if content is missing."""
         if not self._started:
             yield from self._advance()
         if self._body is not None:
@@ -211,7 +212,7 @@ class Recompressor:
 
     def _open(self, recipe: Recipe, content: int) -> Rebuilder:
         if self._spare and not reencoders.fits(self._spare, *recipe[:3]):
-            self._spare = None  # free its tables before those of the next one are created
+            self._spare = None  # free the encoder's tables before the next encoder creates its own
         rebuilder = Rebuilder(recipe, content, self._spare, self._pool)
         self._spare = rebuilder.encoder
         return rebuilder

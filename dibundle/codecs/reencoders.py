@@ -21,13 +21,15 @@ KNOWN: Final = frozenset(encoder << 4 | level for encoder, family in FAMILIES.it
 """The re-encoders by their number in section 1: 16 times the encoder's number, plus the level."""
 
 _SLOW_LEVEL: Final = 7
-_SLOW: Final = 4  # factor of time for levels from SLOW_LEVEL on: on layers, 9 takes 3 to 4 times as long as 6
+# factor of time for levels from SLOW_LEVEL on: on layers, level 9 takes 3 to 4 times as long as level 6
+_SLOW: Final = 4
 _LAZY: Final = frozenset((deflate.PGZIP_1, deflate.PGZIP_2, deflate.PGZIP_3))
 _LAZIEST_LEVEL: Final = 9
-_LAZIEST: Final = 8  # for content of two random letters, it weighs 1,024 matches at each byte: 5 to 6 us a byte
+# factor for LAZIEST_LEVEL: for content of two random letters, it compares 1,024 matches at each byte, in 5 to 6 us
+_LAZIEST: Final = 8
 _FRAMES_START: Final = 8192
-"""Cost of a new encoder: zstd's level 4 has tables of 34 MB. In huge pages they are zeroed at once, in 5.5 ms."""
-_SLOW_BEST: Final = 2  # factor of time for zstd's best: 20 MB/s, compared with 40 for deflate's level 6
+"""Cost of a new encoder: zstd's level 4 has tables of 34 MB, and zeroing them in huge pages takes 5.5 ms."""
+_SLOW_BEST: Final = 2  # factor of time for zstd's best level: 20 MB/s, compared with 40 MB/s for deflate's level 6
 
 
 class AnyEncoder(Protocol):
@@ -62,7 +64,7 @@ def byte_cost(encoder: int, level: int) -> int:
 
 
 def start_cost(reencoder: int, before: int) -> int:
-    """Return the cost of a body beyond that of any body; ``before``: the last re-encoder, which can be reused."""
+    """Return the extra cost of a body, beyond that of any body; ``before``: the last re-encoder, to be reused."""
     encoder, level = reencoder >> 4, reencoder & 15
     if encoder in libzstd.FAMILIES:
         return libzstd.start_cost(encoder, level)
@@ -75,7 +77,7 @@ def prove(encoder: int, level: int) -> None:
 
 
 def libraries_of(reencoders: Iterable[int]) -> list[str]:
-    """Return the display names of libraries that re-encoders of section 1 need in an exact version."""
+    """Return the display names of the libraries of which re-encoders of section 1 need an exact version."""
     return [f"libzstd {release.name}" for release in libzstd.releases_of(reencoders)]
 
 

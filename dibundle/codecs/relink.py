@@ -1,8 +1,9 @@
 """The relink codec: moves addresses in the source's native code to the target's, then applies a cover payload.
 
-If code moved, every call and every address across the move changes; this is most of the difference between two
-builds. The covers show what moved. From them and from a table of the source's sections, integer arithmetic computes
-the addresses in the source again; both sides repeat it (``spec/relink.md``).
+If code moved, every call and every address that refers across the move changes. These changes are most of the
+difference between two builds. The covers show which code moved. From the covers and a table of the source's sections,
+integer arithmetic computes the addresses in the source anew. Encoder and decoder do the same computation
+(``spec/relink.md``).
 
 A payload is a header, five packed columns (regions, sections, three for the fixed steps) and a cover payload.
 """
@@ -22,8 +23,8 @@ from dibundle.errors import BundleError
 VERSION: Final = 1
 MAX_REGIONS: Final = 4096
 MAX_FIXED: Final = 1 << 20
-FEW: Final = 128  # regions, sections and fixed steps that any source may have: reading one takes a microsecond.
-REGION_BYTES: Final = 256  # Above that, the source needs this many bytes per region,
+FEW: Final = 128  # maximum regions, sections and fixed steps for any source: reading one takes a microsecond.
+REGION_BYTES: Final = 256  # Above this number, the source needs this many bytes per region,
 FIXED_BYTES: Final = 16  # and this many per fixed step
 MAX_STEPS: Final = 1 << 21
 MAX_TABLES: Final = 16
@@ -31,21 +32,21 @@ MAX_ADDRESS: Final = 1 << 61
 
 RAW, X86, ARM, POINTERS, INDEX, FRAMES, TABLES, X86_FIXED, TABLES_FIXED, RELOCATIONS, SYMBOLS = range(11)
 RISCV, THUMB, WORDS, GO = range(11, 15)
-"""Modes of regions: what to search for."""
+"""Modes of regions: the kind of addresses in a region."""
 WITH_BASE: Final = (POINTERS, TABLES_FIXED, X86_FIXED, RELOCATIONS, SYMBOLS, WORDS, GO)
 DERIVED: Final = (INDEX, FRAMES, RELOCATIONS)
 HOLE, DATA, TABLE, CODE = range(4)
-"""Kinds of steps: the content at that address."""
+"""Kinds of steps: the content at the step's address."""
 
 LEAST: Final = 32
-"""Minimum length of covers that show moves: shorter ones are mostly accidents. Decoders accept any value."""
+"""Minimum length of covers that show moves: shorter covers are mostly accidental. Decoders accept any value."""
 
 
 def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
     """Return the ``target_size`` bytes that ``payload`` makes of ``source``; ``BundleError`` if it is malformed.
 
-    A writable source is relinked in place; any other is copied. In addition to the cover codec's memory, needs up to
-    200 MB for a million covers.
+    A writable source is relinked in place; any other is copied. In addition to the cover codec's memory, this needs up
+    to 200 MB for a million covers.
     """
     header, inner = _read(payload, memoryview(source).nbytes, target_size)
     parsed = cover.parse(inner, memoryview(source).nbytes, target_size)
@@ -59,7 +60,7 @@ def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
 class Region(NamedTuple):
     """``length`` bytes of the source or the target at ``start`` that lie at ``address``.
 
-    ``mode`` is what to search for. Addresses stored in the region are relative to ``base``.
+    ``mode``: the kind of addresses in the region. Addresses stored in the region are relative to ``base``.
     """
 
     start: int
@@ -70,7 +71,7 @@ class Region(NamedTuple):
 
 
 class AddressStep(NamedTuple):
-    """A step: addresses from ``at`` to the next step moved by ``shift``; ``kind`` is the content there."""
+    """A step: addresses from ``at`` to the next step moved by ``shift``; ``kind`` is the kind of their content."""
 
     at: int
     shift: int
@@ -78,9 +79,9 @@ class AddressStep(NamedTuple):
 
 
 class RelinkHeader(NamedTuple):
-    """The header of a payload; covers of ``least`` bytes and more show what moved.
+    """The header of a payload; covers of at least ``least`` bytes show moves.
 
-    ``machine``: machine whose operands in literals are absolute.
+    ``machine``: the literals' operands for this machine are absolute.
     """
 
     least: int
@@ -101,7 +102,7 @@ def most_regions(source_size: int) -> int:
 
 
 def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask: bool = False) -> bytearray:
-    """Return ``source`` with its addresses computed again; with ``mask``, with all of them set to zero.
+    """Return ``source`` with its addresses computed anew or, with ``mask``, with all addresses set to zero.
 
     ``steps`` has address, shift and kind of one :class:`AddressStep` after another. A bytearray is changed in place.
     """
@@ -119,7 +120,7 @@ def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask
 
 
 def derive(source: Buffer, parts: Sequence[Region], *, put_back: bool) -> bytearray:
-    """Return ``source`` without the fields of ``parts`` that follow from others, or with them ``put_back``.
+    """Remove from ``source`` the fields of ``parts`` that follow from other fields, or put them back.
 
     A bytearray is changed in place.
     """
@@ -175,7 +176,7 @@ def _put_regions(regions: Sequence[Region]) -> bytearray:
 
 def _read(payload: Buffer, source_size: int, target_size: int) -> tuple[RelinkHeader, memoryview]:
     """Return the header, checked for bounds, and the cover payload behind it."""
-    view = memoryview(payload)  # the cover payload is most of it: no copy
+    view = memoryview(payload)  # do not copy the cover payload, which is most of the payload
     reader = Numbers(view)
     if reader.byte() != VERSION:
         raise BundleError(messages.RELINK_VERSION, payload=payload[0], version=VERSION)
@@ -229,7 +230,7 @@ def _regions(numbers: Numbers, count: int, size: int, modes: Container[int]) -> 
 
 
 class _Steps(Sequence[AddressStep]):
-    """Steps as one array of their numbers: a million objects would take 150 MB."""
+    """Steps as one array of numbers, because a million objects would take 150 MB."""
 
     def __init__(self, numbers: array[int]) -> None:
         self.numbers = numbers
@@ -270,7 +271,7 @@ def _fits(address: int, length: int) -> bool:
 
 
 def steps_of(rows: array[int], header: RelinkHeader) -> array[int]:
-    """Return the steps: the fixed ones, and between them the moves that the covers in ``rows`` show."""
+    """Return the steps: the fixed steps, and between these the moves that the covers in ``rows`` show."""
     regions, sections, fixed = columns(header.regions), columns(header.sections), _flat(header.fixed)
     room = len(header.fixed) + len(rows) // 3 + len(header.regions) + len(header.sections)
     while True:
@@ -285,7 +286,7 @@ def steps_of(rows: array[int], header: RelinkHeader) -> array[int]:
         if size < 0:
             raise BundleError(messages.RELINK_TOO_MANY_PIECES, max_steps=MAX_STEPS)
         if size <= room:
-            del out[3 * size :]  # in place: a copy would be as large
+            del out[3 * size :]  # changed in place: a copy would take as much memory again
             return out
         room = size
         del out

@@ -1,7 +1,7 @@
-"""Sparse differences: mostly-zero bytes stored as lengths of runs and the nonzero bytes.
+"""Sparse differences: bytes that are mostly zero, stored as lengths of runs and the nonzero bytes.
 
-Each of the three streams of a sparse payload is packed separately (spec/cover.md). The result is smaller than one
-general compressor's for the whole, in a tenth of the time.
+Each of the three streams of a sparse payload is packed separately (spec/cover.md). The result is smaller than if a
+general compressor packs the whole difference, and takes a tenth of the time.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], 
 
 
 def unpack(stored: Buffer, data: memoryview) -> None:
-    """Undo :func:`pack` into ``data``; raise ``BundleError`` unless it is the form of exactly that many bytes.
+    """Undo :func:`pack` into ``data``; raise ``BundleError`` unless the result has exactly the size of ``data``.
 
-    Needs memory for up to one and a half times those bytes, and for unpacking the last of its three streams.
+    This needs memory for up to 1.5 times the size of ``data``, and for unpacking the last of the three streams.
     """
     size = len(data)
     stored = memoryview(stored)

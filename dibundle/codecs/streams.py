@@ -14,7 +14,7 @@ ZSTD: Final = 1
 LZMA2: Final = 2
 
 MAX_DICTIONARY: Final = 64 << 20
-"""Maximum bytes that an LZMA2 decoder keeps of its output; for a smaller stream, the stream's size."""
+"""Maximum bytes of its output that an LZMA2 decoder keeps; for a smaller stream, it keeps the whole stream."""
 
 
 def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], ...] = ()) -> tuple[int, bytes]:
@@ -36,7 +36,7 @@ def unpack(packer: int, packed: Buffer, size: int) -> Buffer:
         if len(packed) != size:
             raise BundleError(messages.PAYLOAD_STORED_SIZE, packed_count=len(packed), size=size)
         return packed
-    if size == 0:  # zstandard would not check beyond the header of an empty frame
+    if size == 0:  # zstandard does not check an empty frame beyond its header
         raise BundleError(messages.PAYLOAD_EMPTY_STREAM_PACKER, packer=packer, stored=STORED)
     if packer == ZSTD:
         return zstd.decompress(packed, size)
@@ -59,7 +59,8 @@ def _unpack_lzma2(packed: Buffer, size: int) -> bytes:
     try:
         data = decompressor.decompress(packed, max_length=size + 1)
         if not decompressor.eof and len(data) <= size:
-            data += decompressor.decompress(b"", max_length=1)  # reads the end marker only if asked for more
+            # liblzma reads the end marker only if more bytes are requested
+            data += decompressor.decompress(b"", max_length=1)
     except (lzma.LZMAError, EOFError) as error:
         raise BundleError(messages.PAYLOAD_LZMA2_DAMAGED) from error
     if len(data) != size or not decompressor.eof or decompressor.unused_data:

@@ -27,10 +27,10 @@ VCD_SOURCE, VCD_TARGET, VCD_ADLER32 = 1, 2, 4  # window indicator
 
 MAX_WINDOWS: Final = 16
 WINDOW_LEAST: Final = 4096
-"""Target bytes per window above 16 windows: decoding a window takes as long as thousands of bytes."""
+"""Minimum target bytes per window if there are over 16 windows: each window takes as long as thousands of bytes."""
 
 COPY_LENGTH: Final = 6
-"""The shortest run of equal bytes that :func:`encode` copies; this value gave the smallest size after zstd."""
+"""The shortest run of equal bytes that :func:`encode` copies; this length gave the smallest size after zstd."""
 RUN_LENGTH: Final = 24
 
 _NOOP, _ADD, _RUN, _COPY = range(4)
@@ -52,7 +52,7 @@ class _Window(NamedTuple):
 def decode(delta: bytes, source: Buffer, target_size: int) -> bytearray:
     """Return the ``target_size`` bytes that ``delta`` makes of ``source``; ``BundleError`` for anything else.
 
-    Reads all window headers and adds up their sizes before it allocates the target; keeps no header.
+    All window headers are read, and their sizes added up, before the target is allocated. No header is kept.
     """
     _check_windows(delta, target_size)
     view = memoryview(source).cast("B")
@@ -76,7 +76,7 @@ def decode(delta: bytes, source: Buffer, target_size: int) -> bytearray:
 def encode(source: bytes, target: bytes, covers: Covers) -> bytes:
     """Return a VCDIFF file that turns ``source`` into ``target``, by the equal stretches in ``covers``.
 
-    Compress the result: its sections are plain. Raises ``ValueError`` if covers do not fit.
+    The caller should compress the result, whose sections are plain. Raises ``ValueError`` if covers do not fit.
     """
     covers.check(len(source), len(target))
     parts = [MAGIC, b"\0"]
@@ -149,7 +149,7 @@ def _windows(delta: bytes) -> Iterator[_Window]:
 
 
 def _check_windows(delta: bytes, target_size: int) -> None:
-    """Refuse windows that are empty, too many, or do not add up to ``target_size`` bytes."""
+    """Refuse empty windows, too many windows, and windows that do not add up to ``target_size`` bytes."""
     left = target_size
     most = MAX_WINDOWS + target_size // WINDOW_LEAST
     for number, window in enumerate(_windows(delta)):
@@ -195,13 +195,13 @@ def _read_window(reader: _Reader) -> _Window:
 
 
 def _decode_window(window: _Window, segment: memoryview, target: memoryview) -> bool:
-    """Write the output of the window's instructions to ``target``; return whether they are well-formed and fill it."""
+    """Write the output of the window's instructions to ``target``; return whether they are valid and fill it."""
     sections = [Pinned(part) for part in (window.data, window.codes, window.addresses, segment, target)]
     return not LIBRARY.dib_vcdiff_window(*(value for part in sections for value in (part, part.size)))
 
 
 def _window(source: bytes, target: bytes, covers: list[tuple[int, int, int]]) -> bytes:
-    """Return one window, its source segment as small as its covers allow."""
+    """Return one window, whose source segment is as small as its covers allow."""
     low = min((cover[0] for cover in covers), default=0)
     high = max((cover[0] + cover[2] for cover in covers), default=0)
     rows = array("q", (value for s, t, n in covers for value in (s - low, t, n)))
@@ -214,7 +214,7 @@ def _window(source: bytes, target: bytes, covers: list[tuple[int, int, int]]) ->
 
 
 def _encode_window(segment: memoryview, target: bytes, rows: array[int]) -> tuple[Buffer, Buffer, Buffer]:
-    """Return the sections data, instructions and addresses of one window."""
+    """Return the three sections of one window: data, instructions and addresses."""
     room = 2 * len(target) + 64
     sections = (bytearray(room), bytearray(room), bytearray(room))
     sizes = array("q", [0, 0, 0])

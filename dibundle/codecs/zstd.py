@@ -13,7 +13,7 @@ from dibundle.errors import BundleError
 
 MAX_WINDOW = 64 << 20
 LEAST_DICTIONARY = 8
-"""Minimum size of a dictionary: the encoding library ignores fewer bytes, but chooses parameters by them."""
+"""Minimum size of a dictionary: the encoding library ignores a smaller one, but still chooses its parameters by it."""
 
 
 def compress(data: Buffer, level: int, *, prefix: bytes = b"") -> bytes:
@@ -36,7 +36,7 @@ def compress(data: Buffer, level: int, *, prefix: bytes = b"") -> bytes:
 
 
 class Blocks:
-    """A compressor of small pieces that never leave this process, so nothing about them is checked; for one thread."""
+    """A compressor of small pieces, for one thread. The pieces never leave this process, so they are not checked."""
 
     def __init__(self, level: int) -> None:
         self._compressor = zstandard.ZstdCompressor(level=level)
@@ -48,13 +48,13 @@ class Blocks:
         return packed
 
     def decompress(self, packed: bytes) -> bytes:
-        """Return the decompressed piece. That takes 12 us for 8 KiB; the function :func:`decompress` takes 29 us."""
+        """Return the decompressed piece. This takes 12 us for 8 KiB; the function :func:`decompress` takes 29 us."""
         data: bytes = self._decompressor.decompress(packed)
         return data
 
 
 def _fast_search(level: int, reach: int) -> dict[str, int]:
-    """Return tables that cover a prefix at the fast levels; zstd's own are too small and forget most of it.
+    """Return parameters for tables that cover a prefix at the fast levels; zstd's own tables forget most of a prefix.
 
     Measured on 128 MB of changed files (python-app), bytes and CPU seconds:
 
@@ -93,7 +93,7 @@ def decompress(frame: Buffer, size: int, *, prefix: bytes | bytearray = b"") -> 
         raise BundleError(messages.ZSTD_UNREADABLE) from error
     if declared.content_size != size:
         raise BundleError(messages.ZSTD_DECLARED_SIZE, content_size=declared.content_size, size=size)
-    if frame[4] & 3:  # the length of the id field: a value of 0 would mean "no id" too, but a frame has one form
+    if frame[4] & 3:  # refuse an id field: its value 0 would also mean "no id", but a frame must have only one form
         raise BundleError(messages.ZSTD_DICTIONARY)
     if declared.window_size > MAX_WINDOW:
         raise BundleError(messages.LIMIT_ZSTD_WINDOW, window_size=declared.window_size, max_window=MAX_WINDOW)

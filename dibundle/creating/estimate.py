@@ -23,21 +23,22 @@ from dibundle.images.archive import Archive
 from dibundle.sources.access import Access
 from dibundle.sources.opening import Source
 
-ALL = 1.0  # maximum seconds of CPU to encode every frame: the estimate is then the actual size
+ALL = 1.0  # maximum seconds of CPU for which every frame is encoded, so that the estimate is the actual size
 LOOK = 0.2  # approximate share of a frame's encoding time that a sample of it takes
-LOOKS = 0.9  # seconds of CPU that samples may always take,
-SHARE = 0.03  # and share of the time for all frames
+LOOKS = 0.9  # seconds of CPU that all samples may take,
+SHARE = 0.03  # plus this share of the time to encode all frames
 LEAST_SAMPLE = 2  # minimum sampled frames of each stream
-_UNSURE = 1.5  # for one pair in five, create took this many times the expected time, on an idle machine
+# factor for the maximum time: on an idle machine, one pair of five took this many times the expected time
+_UNSURE = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """The expected result of ``create``: ``size`` in bytes, ``seconds``; ``sampled`` of the ``frames`` were sampled.
+    """The expected result of ``create``: ``size`` in bytes, ``seconds``; ``sampled``: number of sampled ``frames``.
 
-    It takes ``seconds`` on an idle machine, and ``most_seconds`` with as much load as there is now. ``exact``: all
-    frames were encoded, and the size is the bundle's within a few bytes. ``carried``: the compressed layers that would
-    be stored unchanged.
+    ``create`` takes ``seconds`` on an idle machine, and ``most_seconds`` with the machine's current load. ``exact``:
+    all frames were encoded, so ``size`` differs from the bundle's size by at most a few bytes. ``carried``: the
+    compressed layers that would be stored unchanged.
     """
 
     size: int
@@ -53,7 +54,7 @@ class Estimate:
 
 @dataclass(slots=True)
 class _Guess:
-    """The values for a frame: its size at level 1, its cost in seconds of CPU, and its size by a sample."""
+    """The values for a frame: its size at level 1, its cost in seconds of CPU, and its size estimated by a sample."""
 
     draft: FrameDraft
     hex_digits: bytes
@@ -67,8 +68,8 @@ def estimate(
 ) -> Estimate:
     """Match everything as ``create`` does, then sample the content to encode.
 
-    Frames are encoded at level 1, a fraction of the work. A sample, chosen in proportion to that size, shows their size
-    at the actual level. The same inputs give the same estimate, except for the seconds.
+    All frames are encoded at level 1, which is little work. Then some frames, chosen in proportion to their size at
+    level 1, are sampled at the actual level. The same inputs give the same estimate, except for the seconds.
     """
     opened_bases, opened_targets = open_both(bases, targets, context, access, raw_layers=options.raw_layers)
     return estimate_opened(opened_bases, opened_targets, options, context)
@@ -86,9 +87,9 @@ def estimate_opened(
         ready = time.monotonic() - started
         own.progress.phase("sampling", sum(guess.draft.size for guess in guesses))
         look = _Look(prepared)
-        # so that no thread ends long before the others
+        # the largest frames first, so that no thread ends long before the others
         largest_first = sorted(guesses, key=lambda guess: -guess.draft.size)
-        if largest_first:  # first, because later all threads with frames of that file would wait for it
+        if largest_first:  # made here, because later all threads with frames of the file would wait for the plan
             threads.submit(prepared.plan_ahead, largest_first[0].draft)
         for guess, _ in zip(largest_first, threads.map(look.first, largest_first), strict=True):
             own.progress.advance(guess.draft.size)
@@ -118,7 +119,7 @@ def estimate_opened(
 
 
 class _Look:
-    """Samples frames, in any thread."""
+    """A sampler of frames, which runs in any thread."""
 
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
@@ -154,7 +155,7 @@ def _share(guess: _Guess) -> float:
 
 
 def _chosen(guesses: Sequence[_Guess]) -> list[_Guess]:
-    """Return the frames to sample: all if this takes little time, else some of each stream."""
+    """Return the frames to sample: all frames if this takes little time, else some of each stream."""
     total = sum(guess.cost for guess in guesses)
     share = max(SHARE, LOOKS / total) / LOOK
     chosen = [guess for group in _groups(guesses) for guess in _sample(group, share)]
@@ -162,7 +163,7 @@ def _chosen(guesses: Sequence[_Guess]) -> list[_Guess]:
 
 
 def _groups(guesses: Sequence[_Guess]) -> Iterator[list[_Guess]]:
-    """Yield the frames of each stream: they are similar."""
+    """Yield the frames of each stream, as frames of the same stream are similar."""
     for stream in sorted({guess.draft.stream for guess in guesses}):
         yield [guess for guess in guesses if guess.draft.stream == stream]
 
@@ -186,7 +187,7 @@ def _sample(group: Sequence[_Guess], share: float) -> list[_Guess]:
 
 
 def _fill_in(guesses: Sequence[_Guess]) -> None:
-    """Set the size of frames that were not sampled, by the ratio of similar ones."""
+    """Set the size of frames that were not sampled, by the ratio of similar frames."""
     for group in _groups(guesses):
         known = [guess for guess in group if guess.size is not None and guess.fast]
         for guess in group:

@@ -1,4 +1,4 @@
-"""Inventories: lists of the layers that a receiver has, small enough for a message: only their diffIDs."""
+"""Inventories: the diffIDs of the layers that a receiver has, a list that is small enough for a message."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def list_of(archives: Sequence[Archive]) -> str:
 
 
 def read_given(file: str | os.PathLike[str] | None) -> frozenset[bytes] | None:
-    """Return the diffIDs in a list; None without a list: the sender may then build on everything."""
+    """Return the diffIDs in a list; None without a list, which means that the sender may build on everything."""
     return None if file is None else read_list(os.fspath(file))
 
 

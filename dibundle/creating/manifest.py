@@ -1,4 +1,4 @@
-"""A bundle's manifest, from composed targets and encoded frames; its display texts are kept within limits."""
+"""A bundle's manifest, from composed targets and encoded frames; its texts for display have limits."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _about(base: BaseSide, composed: Sequence[ComposedTarget], objects: ObjectTa
 def about_within(
     bases: Sequence[AboutImage], targets: Sequence[Sequence[AboutImage]]
 ) -> tuple[list[AboutImage], list[list[AboutImage]]]:
-    """Return images within a bundle's limits: if there are too many, names, diffIDs, then images are left out."""
+    """Return images within a bundle's limits: above a limit, first names are left out, then diffIDs, then images."""
     images, names, diff_ids, text = MAX_IMAGES, MAX_NAMES, MAX_DIFF_IDS, MAX_ABOUT_TEXT - ABOUT_NOTES
 
     def fitting(found: Sequence[AboutImage]) -> list[AboutImage]:
@@ -121,7 +121,7 @@ def about_within(
         images -= len(kept)
         return kept
 
-    made = [fitting(found) for found in targets]  # targets come first: they matter more
+    made = [fitting(found) for found in targets]  # targets come first, as they matter more than bases
     return fitting(bases), made
 
 
@@ -129,7 +129,7 @@ ABOUT_NOTES: Final = 64 << 10  # bytes of text reserved for notes
 
 
 def _needed_images(base: BaseSide, used: set[bytes]) -> Iterator[AboutImage]:
-    """Yield the images of the bases; of several images, only those with used layers that no earlier image has."""
+    """Yield the images of the bases. If there are several, skip images whose used layers earlier images have."""
     images = [image for archive in base.images for image in archive.images]
     found = [about for archive in base.images for about in _about_images(archive)]
     if len(found) < 2:

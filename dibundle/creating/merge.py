@@ -33,7 +33,7 @@ def merge(
     and creating.
     """
     opened = open_sources(sources, access, context)
-    opened.ask_engines()  # comparing again needs the whole image
+    opened.ask_engines()  # the next comparison needs the whole image
     opened.refuse_overwriting(output.name, output.identity)
     refuse_other(output)
     if len(opened.bundles) < 2:

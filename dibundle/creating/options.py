@@ -12,12 +12,12 @@ from dibundle.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateOptions:
-    """How to create: ``level`` 1 (fast) to 9 (small), None for the default; ``workers`` 0 means one per core.
+    """Options of create: ``level`` 1 (fast) to 9 (small), None for the default; ``workers``: 0 means one per core.
 
-    ``profile``: "full", or "core", whose bundles simple readers can apply. ``names`` for listing: "auto" keeps them
-    small. ``inventory``: diffIDs of the receiver's layers; a bundle builds only on those. ``recompress``: ``apply`` may
-    recompress layers and files. ``raw_layers``: targets with compressed layers become archives of the same images with
-    raw ones.
+    ``profile``: "full", or "core", whose bundles simple readers can apply. ``names``: names for listings; "auto" keeps
+    them small. ``inventory``: diffIDs of the receiver's layers, as a bundle may build only on these. ``recompress``:
+    ``apply`` may recompress layers and files. ``raw_layers``: targets with compressed layers become archives of the
+    same images with raw layers.
     """
 
     level: int | None = None
@@ -36,7 +36,7 @@ class CreateOptions:
             raise UsageError(messages.WORKERS_NEGATIVE, workers=self.workers)
 
     def effort(self) -> choose.Effort:
-        """Return how hard to try."""
+        """Return the effort of encoding."""
         level = choose.DEFAULT_LEVEL if self.level is None else self.level
         return choose.Effort(level=level, codecs=self.profile, recompress=self.recompresses)
 

@@ -34,8 +34,8 @@ from dibundle.sources.access import Access
 from dibundle.sources.opening import Source, open_archives
 from dibundle.sources.parts import PartsWriter
 
-AHEAD: Final = 2  # frames for each worker that may run or wait
-PATCHING: Final = 2  # weight of a byte of a frame's source, relative to a byte of the frame
+AHEAD: Final = 2  # maximum number of frames per worker that run or wait
+PATCHING: Final = 2  # relative time for a byte of a frame's source, compared with a byte of the frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,8 @@ class CreateResult:
 class Timings(NamedTuple):
     """Wall-clock seconds for reading, matching and writing (without encoding), and CPU seconds for each frame.
 
-    The entries of ``frames`` are those of :class:`pieces.Trace`; empty if another executor than threads encoded.
+    The entries of ``frames`` are those of :class:`pieces.Trace`. ``frames`` is empty if an executor without threads was
+    used.
     """
 
     other: float
@@ -88,10 +89,10 @@ def create(
 ) -> CreateResult:
     """Write a bundle that rebuilds ``targets`` from the images in ``bases`` (none: a bundle that needs no base).
 
-    Each target may build on earlier ones. ``executor`` encodes the frames instead of threads: it gets
-    :func:`choose.encode` and bytes, so processes and other machines can run it, if they have the same libraries.
-    ``workers`` is then the maximum number of frames that it has at a time. Raises :class:`ArchiveError` if an input is
-    not an image archive, :class:`FileError` if the system refuses.
+    Each target may build on earlier ones. ``executor`` encodes the frames instead of threads. It gets
+    :func:`choose.encode` and bytes, so it may use processes, or machines with the same libraries. ``workers`` is then
+    the maximum number of frames that it has at a time. Raises :class:`ArchiveError` if an input is not an image
+    archive, :class:`FileError` if the system refuses an operation.
     """
     opened_bases, opened_targets = open_both(bases, targets, context, access, output, raw_layers=options.raw_layers)
     refuse_other(output)
@@ -108,9 +109,9 @@ def open_both(
     *,
     raw_layers: bool = False,
 ) -> tuple[list[Archive], list[Archive]]:
-    """Open both sides; report in notes which parts do not count or are stored unchanged.
+    """Open both sides; add notes about parts that are ignored or stored unchanged.
 
-    ``raw_layers``: a target with compressed layers is replaced by the same images with raw ones.
+    ``raw_layers``: replace a target with compressed layers by the same images with raw layers.
     """
     if not targets:
         raise UsageError(messages.SOURCE_NO_TARGET)
@@ -131,7 +132,7 @@ def open_both(
 
 
 def refuse_other(output: Output) -> None:
-    """Refuse to overwrite a file that is not a bundle: ``dib create *.tar`` would do this."""
+    """Refuse to overwrite a file that is not a bundle, as ``dib create *.tar`` would overwrite an archive."""
     if not isinstance(output, Destination) or output.identity is None or output.descriptor is not None:
         return
     if Path(output.name).is_file():
@@ -230,7 +231,7 @@ def _encode(
 
 
 def _work(draft: FrameDraft) -> int:
-    """Return the relative time to encode a frame: content with a source is compared with it."""
+    """Return the relative time to encode a frame, which includes comparing the content with its source."""
     return draft.size + PATCHING * sum(item.length for item in draft.old)
 
 

@@ -1,4 +1,4 @@
-"""A bundle before its frames are encoded: both sides are read and matched, the programs are written."""
+"""Preparation of a bundle: read and match both sides, and write the programs, before frames are encoded."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ class Prepared:
 
     def drafts(self) -> list[tuple[ComposedTarget, bytes, FrameDraft]]:
         """Return the frames to encode, each with its target and the target's digest text."""
-        texts = [(item, item.digest_text()) for item in self.composed]  # once for all frames of a target
+        texts = [(item, item.digest_text()) for item in self.composed]  # computed once for all frames of a target
         return [(item, text, draft) for item, text in texts for draft in item.frames.drafts]
 
     def load(
         self, draft: FrameDraft, hex_digits: bytes, *, planned: bool = True
     ) -> tuple[bytes, bytes, choose.Effort, layout.RelinkPlan | None]:
-        """Return the arguments of :func:`choose.encode` for a frame; without ``planned``, nothing is relinked."""
+        """Return the arguments of :func:`choose.encode` for a frame; without ``planned``, they have no relink plan."""
         plan = _relink_plan(draft, self.objects) if planned and choose.relinks(self.effort) else None
         return draft.read(), _read_source(draft, self.objects, hex_digits), self.effort, plan
 
     def plan_ahead(self, draft: FrameDraft) -> None:
-        """Make the plan that :meth:`load` needs for the whole file of a frame."""
+        """Make the relink plan for the whole file of a frame, which :meth:`load` needs."""
         if draft.whole and choose.relinks(self.effort):
             draft.whole.prepare(self.objects.read)
 

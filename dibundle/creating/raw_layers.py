@@ -21,7 +21,7 @@ from dibundle.images.reader import read_images
 
 
 def with_raw_layers(archive: Archive, context: Context) -> Archive:
-    """Return a docker-archive of the same images with raw layers, or the archive itself if all of them are raw.
+    """Return a docker-archive of the same images with raw layers, or the archive itself if all its layers are raw.
 
     Raises ``ArchiveError`` if an image lacks its config or a layer, or a layer does not match the config.
     """
@@ -45,7 +45,7 @@ class _RawLayers:
         context.progress.phase("decompressing", sum(layer.member.size for layer in layers.values()))
 
     def image(self, image: Image) -> PinnedImage:
-        """Return an image with a manifest of its own."""
+        """Return an image with a new manifest."""
         names = some(image.names) or "an image"
         if image.config is None:
             raise ArchiveError(messages.ARCHIVE_NO_CONFIG_FOR_RAW, names=names)

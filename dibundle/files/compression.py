@@ -1,9 +1,9 @@
 """Streaming decompression for archives and layers: gzip, bzip2, xz and zstd.
 
 Everything here works on untrusted bytes. No call returns more than its limit, windows are limited, and corrupt or
-truncated data is an ``ArchiveError``. Several streams one after the other (gzip members, xz streams, zstd frames) read
-as one. Zero bytes after a stream are padding, as in gzip(1); any other data is an error. Where the specification says
-what the bytes are, they are *exact*: without padding, and of any number of streams.
+truncated data is an ``ArchiveError``. Several consecutive streams (gzip members, xz streams, zstd frames) are read as
+one. Zero bytes after a stream are padding, as in gzip(1); any other data is an error. Data that the specification
+defines is *exact*: it has no padding, and any number of streams.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from dibundle.files import messages
 CHUNK: Final = 1 << 20
 RATIO: Final = 20
 """Maximum decompressed bytes per compressed byte of data that is or may be a bundle without a trusted signature."""
-RATIO_FLOOR: Final = 1 << 20  # decompressed bytes that are always allowed, whatever the ratio is
+RATIO_FLOOR: Final = 1 << 20  # decompressed bytes that are always allowed, at any ratio
 ZSTD_WINDOW_LIMIT: Final = 128 << 20
 XZ_MEMORY_LIMIT: Final = 256 << 20
 
 _FREE_STREAMS: Final = 256
 _STREAM_BYTES: Final = 32  # bytes of input for each further stream: any stream takes at least 10 us
 _FREE: Final = 65_536  # calls of a library that are always allowed
-_STEP_BYTES: Final = 8  # bytes of input, or
+_STEP_BYTES: Final = 8  # bytes of input or
 _STEP_MADE: Final = 1024  # bytes of output, for each further call, which takes 3 us
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_BLOCK_LIMIT: Final = 128 << 10
-# Bytes per call of a library. It returns unused input as a copy, so the time for many tiny streams in one large piece
-# would grow with the square of its length.
+# Bytes per call of a library. A library returns unused input as a copy. So for many tiny streams in one large piece,
+# the time would grow with the square of the piece's length.
 _SLICE: Final = 32 << 10
 
 
@@ -46,21 +46,21 @@ def sniff(head: bytes) -> str | None:
         return "xz"
     if head[:4] == _ZSTD_MAGIC or _is_skippable(head):
         return "zstd"
-    # The magic of a block or of the end must follow: a text may start with "BZh9".
+    # The magic of a block or of the end must follow, as a text may also start with "BZh9".
     if head[:3] == b"BZh" and head[3:4] in b"123456789" and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):
         return "bzip2"
     return None
 
 
 class RatioError(ArchiveError):
-    """The data decompresses to so many bytes that it needs a trusted signature."""
+    """The data decompresses to more bytes than allowed without a trusted signature."""
 
 
 class Decompressor:
-    """One compressed input, fed in pieces.
+    """A decompressor of one input, which is fed in pieces.
 
-    ``feed`` takes all input given and returns at most ``limit`` bytes. While it returns bytes, ``feed(b"")`` returns
-    more from the input it holds. An empty result means that more input is needed.
+    ``feed`` takes all of its input, and returns at most ``limit`` bytes. While it returns bytes, ``feed(b"")`` returns
+    more from the input that it holds. An empty result means that more input is needed.
     """
 
     def __init__(self, kind: str, *, is_exact: bool = False) -> None:
@@ -126,7 +126,7 @@ class Decompressor:
         """Take back the input behind the end of the engine's stream."""
         if len(unused) <= self._at:
             self._at -= len(unused)
-        else:  # a part of this input came with an earlier feed
+        else:  # a part of this input came with an earlier call of feed
             self._input = unused + self._input[self._at :]
             self._at = 0
 
@@ -160,7 +160,7 @@ def decompress_iter(
 ) -> Iterator[bytes]:
     """Yield the decompressed bytes of ``chunks`` in pieces of at most ``chunk_size``.
 
-    ``ratio``: maximum output per byte read, in addition to ``RATIO_FLOOR``; above it, raises :class:`RatioError`.
+    ``ratio``: maximum output per byte read, in addition to ``RATIO_FLOOR``; more output raises :class:`RatioError`.
     ``is_exact``: refuse padding, and accept any number of streams.
     """
     decompressor = open_decompressor(kind, is_exact=is_exact)
@@ -178,7 +178,7 @@ def decompress_iter(
 
 
 class _Engine(Protocol):
-    """One stream of one kind; bz2 and lzma have this interface, the classes below add it to the other two."""
+    """A decompressor of one stream. bz2 and lzma have this interface; classes below provide it for gzip and zstd."""
 
     @property
     def eof(self) -> bool: ...
@@ -190,7 +190,7 @@ class _Engine(Protocol):
 
 
 class _GzipMember:
-    """A gzip member; keeps the input that zlib did not use."""
+    """A gzip member; it keeps the input that zlib did not use."""
 
     def __init__(self) -> None:
         self._zlib = zlib.decompressobj(wbits=31)
@@ -206,7 +206,7 @@ class _GzipMember:
 
     @property
     def needs_input(self) -> bool:
-        # If output filled the limit exactly, more may follow, even without remaining input.
+        # If the output has exactly the size of the limit, more output may follow, even without remaining input.
         return not self._full and not self._zlib.unconsumed_tail
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
@@ -218,14 +218,15 @@ class _GzipMember:
 class _ZstdFrame:
     """A zstd frame (or a skippable one), passed to the library block by block.
 
-    The binding does not limit output, and reports neither a truncated frame nor the end of a frame. But a block gives
-    at most 128 KiB and declares its length, so walking the blocks limits the output and finds the end.
+    The Python binding does not limit output, and reports neither a truncated frame nor the end of a frame. But each
+    block declares its length, and gives at most 128 KiB. So walking the blocks limits the output and finds the end.
     """
 
     def __init__(self, decompressor: zstandard.ZstdDecompressor) -> None:
         self._zstd = decompressor.decompressobj(write_size=_ZSTD_BLOCK_LIMIT)
         self._buffer = bytearray()
-        # no bound method: a frame that refers to itself would keep its window of 128 MiB until garbage is collected
+        # no bound method: a frame that refers to itself would keep its window of 128 MiB until the next garbage
+        # collection
         self._next: Callable[[_ZstdFrame], bytes | None] = _ZstdFrame._header
         self._skip = 0
         self._checksum = False
@@ -315,7 +316,7 @@ def _is_skippable(head: bytes | bytearray) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """Return a library's message in the form of a part of dib's messages."""
+    """Return a library's message in a form that fits into dib's messages."""
     if isinstance(error, MemoryError):
         return "it asks for too much memory"
     text = str(error).rstrip(".") or type(error).__name__
@@ -325,7 +326,7 @@ def _reason(error: BaseException) -> str:
 def _bzip2_stream() -> _Engine:
     try:
         import bz2
-    except ImportError as error:  # some Pythons are built without it
+    except ImportError as error:  # some builds of Python lack this module
         raise ArchiveError(messages.COMPRESSION_NO_BZIP2) from error
     return bz2.BZ2Decompressor()
 
@@ -335,7 +336,7 @@ def _xz_stream() -> _Engine:
 
 
 def _zstd_frames() -> Callable[[], _Engine]:
-    """Return the opener of frames, all with one decompressor: creating one takes longer than most frames."""
+    """Return the opener of frames, which share one decompressor, as creating it takes longer than most frames."""
     return partial(_ZstdFrame, zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_LIMIT))
 
 

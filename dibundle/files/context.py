@@ -1,4 +1,4 @@
-"""The context of a use case: temporary files, progress, and cleanup at its end."""
+"""The context of a use case: temporary files, progress, and cleanup at the end of the use case."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 class Context:
-    """A context manager; closes everything that was opened through it at its end, the last first.
+    """A context manager that at its end closes everything that was opened through it, the last first.
 
     ``tmp`` is the folder of temporary files (None: the default), ``progress`` receives phases and bytes done.
     """
@@ -37,15 +37,15 @@ class Context:
         self._stack.close()
 
     def within(self) -> Context:
-        """Return a context with the same settings that cleans up at its own end, not at the end of this context."""
+        """Return a context with the same settings that cleans up at its own end, before the end of this context."""
         return Context(self.tmp, self.progress)
 
     def enter(self, manager: AbstractContextManager[_T]) -> _T:
-        """Enter a context manager; leave it at the end."""
+        """Enter a context manager, and leave it at the end of this context."""
         return self._stack.enter_context(manager)
 
     def defer(self, callback: Callable[[], object]) -> None:
-        """Call ``callback`` at the end."""
+        """Call ``callback`` at the end of this context."""
         self._stack.callback(callback)
 
     def adopt(self, other: Context) -> None:
@@ -53,7 +53,7 @@ class Context:
         self._stack.push(other._stack.pop_all())
 
     def spool(self) -> Spool:
-        """Return a new temporary file, which is closed at the end."""
+        """Return a new temporary file, which is closed at the end of this context."""
         return self._stack.enter_context(closing(Spool(self.tmp)))
 
     def end_phase(self) -> None:

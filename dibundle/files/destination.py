@@ -23,7 +23,7 @@ FilePath = str | os.PathLike[str]
 _DESCRIPTOR = re.compile(r"-|/dev/stdout|(?:/dev|/proc/self)/fd/([0-9]{1,9})")
 
 
-_BLOCK: Final = 512  # bytes; entries of a tar begin at its multiples
+_BLOCK: Final = 512  # bytes of a block; entries of a tar begin at multiples of this size
 STRETCH: Final = 16 << 20  # bytes
 _WRITE: Final = 2  # SYNC_FILE_RANGE_WRITE
 LINKS: Final = 40  # maximum chain of symbolic links, as in the system
@@ -50,7 +50,7 @@ def _start_writing(fd: int, offset: int, length: int) -> None:
 
 
 class Output(Protocol):
-    """An output for a result: a context manager that finishes it on success and leaves nothing after a failure.
+    """An output for a result: a context manager that finishes the output on success, and removes it after a failure.
 
     ``identity`` is the device and inode of the file that would be overwritten, ``written`` the number of bytes written.
     """
@@ -73,24 +73,24 @@ class Output(Protocol):
 
 
 class Destination:
-    """An output; a context manager that finishes the output on success and leaves nothing of it after a failure.
+    """An output to a path: a context manager that finishes the output on success, and removes it after a failure.
 
     A regular file is created exclusively beside the resolved path under an unpredictable name, synced, then renamed. A
-    symbolic link is resolved once. ``-``, ``/dev/stdout`` and the like are the open descriptor itself, written directly
-    as pipes and devices are. Terminals are refused. ``identity`` is the device and inode of the file that would be
-    overwritten, so that callers can refuse to overwrite their inputs. ``descriptor`` is the number of an open
-    descriptor, else None.
+    symbolic link is resolved once. For ``-``, ``/dev/stdout`` and similar names, the open descriptor is written
+    directly; pipes and devices are also written directly. Terminals are refused. ``identity`` is the device and inode
+    of the file that would be overwritten, so that callers can refuse to overwrite their inputs. ``descriptor`` is the
+    number of an open descriptor, else None.
     """
 
     def __init__(self, path: str, *, is_derived: bool = False) -> None:
-        """Open a path that the user named or, if ``is_derived``, that dib derived: then, refuse a link there."""
+        """Open a path that the user named. If ``is_derived``, dib derived the path: then refuse a link at the path."""
         self.name = path
         self._final = path
         self._temporary: str | None = None
         self._fd = -1
         self.written = 0
         self._passed = 0  # bytes that the system accepted
-        self._rest = memoryview(b"")  # the rest of the last bytes, which the system did not accept yet
+        self._rest = memoryview(b"")  # bytes that the system has not accepted yet
         self._begun = 0  # bytes that the system has started to write to disk
         self._is_there = False
         named = _DESCRIPTOR.fullmatch(path)
@@ -108,7 +108,7 @@ class Destination:
             found = os.stat(self._final)  # noqa: PTH116 - the path may be any bytes that the system accepts
             self.identity = (found.st_dev, found.st_ino)
             self._special = not stat.S_ISREG(found.st_mode)
-            own = found.st_uid == os.geteuid()  # another user may have created the file so that its mode is kept
+            own = found.st_uid == os.geteuid()  # do not keep the mode of a file that another user may have created
             self._mode = stat.S_IMODE(found.st_mode) & 0o777 if own else -1
             if stat.S_ISDIR(found.st_mode):
                 raise FileError(messages.FILE_IS_DIRECTORY, path=path)
@@ -118,7 +118,7 @@ class Destination:
             self._mode = -1
         except OSError as error:
             raise _refused(path, error) from error
-        except ValueError as error:  # a NUL, or half a surrogate pair
+        except ValueError as error:  # the path has a NUL, or half a surrogate pair
             raise FileError(messages.FILE_NAME, path=path) from error
 
     def __enter__(self) -> Self:
@@ -146,7 +146,7 @@ class Destination:
         return self
 
     def check_room(self, size: int, temporary: int = 0, place: str = ".") -> None:
-        """Check free space for this file, like :func:`check_room`; pipes and devices take anything."""
+        """Check free space for this file, like :func:`check_room`; do nothing for pipes and devices."""
         if not self._special:
             check_room(self.name, os.path.dirname(self._final), size, temporary, place)  # noqa: PTH120
 
@@ -158,7 +158,7 @@ class Destination:
             while self._rest:
                 count = os.write(self._fd, self._rest)
                 self._passed, self._rest = self._passed + count, self._rest[count:]
-            self._rest = memoryview(b"")  # an empty view would keep the whole buffer
+            self._rest = memoryview(b"")  # do not keep an empty view, which would keep the whole buffer in memory
             if self._temporary and self.written - self._begun >= STRETCH:
                 _start_writing(self._fd, self._begun, self.written - self._begun)
                 self._begun = self.written
@@ -187,15 +187,16 @@ class Destination:
                     os.unlink(self._temporary)  # noqa: PTH108
 
     def take_back(self) -> None:
-        """Remove a written file that replaced no other file, because files that belong with it could not be written."""
+        """Remove a written file if it replaced no other file, as other files of the same result were not written."""
         if self._is_there and self.identity is None:
             with contextlib.suppress(OSError):
                 os.unlink(self._final)  # noqa: PTH108
 
     def _end_within_a_block(self) -> None:
-        """Avoid an interrupted output that ends where an entry of a tar could end.
+        """Make sure that an interrupted output does not end where an entry of a tar could end.
 
-        A pipe takes 4096 bytes at a time. Does not wait for a reader that is gone or does not read.
+        This is needed because a pipe takes 4096 bytes at a time. It does not wait for a reader that has ended or does
+        not read.
         """
         with contextlib.suppress(OSError, ValueError):
             if self._passed and not self._passed % _BLOCK and _takes_more(self._fd):
@@ -203,7 +204,7 @@ class Destination:
 
 
 def _takes_more(fd: int) -> bool:
-    """Return whether a pipe takes bytes now; select() takes no descriptor from 1,024 on."""
+    """Return whether a pipe takes bytes now. This does not use select(), which refuses descriptors from 1,024 on."""
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     return bool(poll.poll(0))
@@ -212,12 +213,12 @@ def _takes_more(fd: int) -> bool:
 def _followed(path: str) -> str:
     """Return the target of symbolic links; raise :class:`FileError` for another user's link in a world-writable folder.
 
-    The system refuses such links too, but only those that it follows itself.
+    The system refuses such links too, but only links that the system itself follows.
     """
     for _ in range(LINKS):
         try:
             leads = os.readlink(path)  # noqa: PTH115
-        except OSError:  # not a link, or missing
+        except OSError:  # the path is not a link, or is missing
             break
         folder = os.path.dirname(path) or "."  # noqa: PTH120
         around = os.stat(folder)  # noqa: PTH116
@@ -233,7 +234,7 @@ class Writable(Protocol):
     """A binary file open for writing."""
 
     def write(self, data: bytes, /) -> object:
-        """Write ``data``; return the number of bytes written if not all: the rest is passed again then."""
+        """Write ``data``; if not all bytes were written, return their number, and the caller passes the rest again."""
 
 
 class StreamOutput:
@@ -254,7 +255,7 @@ class StreamOutput:
         return None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Write all of ``data``; raw files take less at a time, and nothing if they would block."""
+        """Write all of ``data``. A raw file takes less at a time, and nothing if it would block."""
         rest = bytes(data)
         self.written += len(rest)
         while rest:
@@ -263,7 +264,7 @@ class StreamOutput:
             except (BlockingIOError, TimeoutError) as error:
                 raise FileError(messages.OUTPUT_STREAM_REFUSED, why=error) from error
             if taken is None and not isinstance(self._stream, io.RawIOBase):
-                return  # other writers need not return a count
+                return  # some writers return no count
             count = taken if isinstance(taken, int) else 0
             if count <= 0:
                 raise FileError(messages.OUTPUT_STREAM_REFUSED, why="it takes nothing now")
@@ -273,7 +274,7 @@ class StreamOutput:
 def check_room(name: str, folder: str, size: int, temporary: int = 0, place: str = ".") -> None:
     """Raise :class:`FileError` if ``folder`` has no free space for ``size`` bytes while the old file is still there.
 
-    ``temporary``: bytes of temporary files in the folder ``place`` at the same time, which may be on the same disk.
+    ``temporary``: bytes of temporary files that exist at the same time in the folder ``place``, maybe on the same disk.
     """
     import shutil
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from threading import Lock
 from typing import Final, Protocol
 
-STEPS: Final = 256  # reports per phase whose bytes are known
-_STEP: Final = 1 << 20  # bytes per report in other phases
+STEPS: Final = 256  # maximum reports per phase if the phase's bytes are known
+_STEP: Final = 1 << 20  # minimum bytes per report in other phases
 
 
 class Progress(Protocol):
@@ -23,7 +23,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Shows nothing."""
+    """A progress that ignores everything."""
 
     def phase(self, name: str, total: int) -> None:
         """Ignore a phase."""
@@ -36,7 +36,7 @@ class Silent:
 
 
 class Thinned:
-    """A filter that passes progress on in few steps, one thread at a time: several threads read files by megabytes."""
+    """A filter that passes progress on in few steps and from one thread at a time, as several threads report often."""
 
     def __init__(self, inner: Progress) -> None:
         self._inner = inner
@@ -52,7 +52,7 @@ class Thinned:
             self._inner.phase(name, total)
 
     def advance(self, count: int) -> None:
-        """Count bytes; report them if they complete a step, or are the last."""
+        """Count bytes; report them if they complete a step or the phase."""
         with self._lock:
             self._left -= count
             self._done += count

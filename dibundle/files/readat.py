@@ -16,7 +16,8 @@ from dibundle.errors import FileError, NoRoomError
 from dibundle.files import messages
 
 _LOCK: Final = threading.Lock()
-_OPEN: Final[weakref.WeakSet[Spool]] = weakref.WeakSet()  # so that messages can include the space that spools take
+# open spools, so that messages can include the space that these take
+_OPEN: Final[weakref.WeakSet[Spool]] = weakref.WeakSet()
 
 
 class ReadAt(Protocol):
@@ -32,7 +33,7 @@ class ReadAt(Protocol):
         ...
 
     def read_into(self, offset: int, view: memoryview) -> None:
-        """Fill ``view`` with the bytes from ``offset`` on, without a copy if possible."""
+        """Fill ``view`` with the bytes from ``offset`` on, without an intermediate copy if possible."""
         ...
 
 
@@ -180,7 +181,7 @@ class Stream:
 
 
 def _nameless(directory: str) -> int:
-    """Open a new file without a name; if the system does not support this, it has a name for a moment."""
+    """Open a new file without a name; if the system does not support this, the file has a name for a moment."""
     if hasattr(os, "O_TMPFILE"):
         with suppress(OSError):  # some file systems do not support O_TMPFILE; other errors appear below
             return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -213,7 +214,7 @@ class Spool:
         return self._size
 
     def taken_in(self, directory: str) -> int:
-        """Return the bytes of disk space that it takes in ``directory``: written bytes, without skipped bytes."""
+        """Return the bytes of disk space that the spool takes in ``directory``; skipped bytes take no space."""
         return self._written if self._open and self.directory == directory else 0
 
     def fileno(self) -> int:
@@ -287,7 +288,10 @@ def copy_chunks(source: ReadAt, offset: int, length: int, chunk: int = 1 << 20) 
 
 
 def default_spool_dir() -> str:
-    """Return the default folder for temporary files: $TMPDIR, else /var/tmp, which unlike /tmp is seldom in memory."""
+    """Return the default folder for temporary files: $TMPDIR, else /var/tmp.
+
+    Unlike /tmp, /var/tmp is seldom in memory.
+    """
     return os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 - files there are created exclusively and have no name
 
 
@@ -312,7 +316,7 @@ def taken(directory: str | None) -> int:
 def check_room(directory: str | None, size: int) -> None:
     """Raise ``FileError`` if ``directory`` (None: the default) has no free space for ``size`` more bytes of spools.
 
-    The message includes what spools in this folder already use: in the needed bytes, and in the free bytes.
+    The message counts the bytes that spools in this folder already use: in the needed bytes, and in the free bytes.
     """
     place, free = room(directory)
     if size > free:
@@ -333,7 +337,8 @@ def _read_fully(fd: int, name: str, offset: int, length: int) -> bytes:
         raise FileError(messages.FILE_CANNOT_READ, name=name, reason=error.strerror) from error
     if len(piece) == length:
         return piece
-    data = bytearray(length)  # a short read: the system reads no more than 2 GiB at a time, other files less
+    # continue after a short read: the system reads at most 2 GiB at a time, and less from some files
+    data = bytearray(length)
     data[: len(piece)] = piece
     _fill(fd, name, offset + len(piece), memoryview(data)[len(piece) :])
     return bytes(data)

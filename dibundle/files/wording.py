@@ -14,8 +14,8 @@ _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\
 def escape(text: str | bytes) -> str:
     r"""Return text from an archive in a form that is safe on a terminal.
 
-    Control and bidi characters, and bytes that are not UTF-8, become ``\x1b`` or ``\u202e``. A backslash is doubled, so
-    the result is unambiguous.
+    Control and bidi characters, and bytes that are not UTF-8, become escapes like ``\x1b`` or ``\u202e``. Backslashes
+    are doubled, so the result is unambiguous.
     """
     decoded = text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text
     return decoded.translate(_ESCAPES)
@@ -41,7 +41,7 @@ def _escape_one(character: str) -> str:
 
 
 class _Escapes(dict[int, str]):
-    """Replacements of characters, by code; the first ones that occur are cached."""
+    """Replacements of characters, by code; a limited number is cached."""
 
     def __missing__(self, code: int) -> str:
         escaped = _escape_one(chr(code))
@@ -60,9 +60,9 @@ def count(number: int, what: str) -> str:
 
 
 def some(names: Collection[str], link: str = ", ") -> str:
-    """Return the first few of some names, and the number of the others: a bundle may have tens of thousands.
+    """Return the first few of some names, and the number of the other names, as a bundle may have tens of thousands.
 
-    For each of many targets, an error may be raised or a line written: texts with all names took gigabytes.
+    Texts with all names took gigabytes, as there may be an error or a line for each of many targets.
     """
     more = len(names) - _NAMED
     first = link.join(islice(names, _NAMED))

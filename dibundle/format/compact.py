@@ -24,18 +24,19 @@ from dibundle.format.tables import FrameTable
 
 MEMORY: Final = 40 << 20
 _LEAST_COPY: Final = 4096
-_MOST_STRETCHES: Final = 1 << 18  # maximum stretches that stay in archives; a stretch or gap takes 24 bytes of memory
+# maximum stretches that are read from archives; a stretch or gap takes 24 bytes of memory
+_MOST_STRETCHES: Final = 1 << 18
 _BLOCK: Final = 8 << 10
 """Bytes of a block: reading one byte decompresses all of it.
 
-A bundle may read 262,144 ranges, and one more for each 32 bytes of output. A range may lie in two blocks: 30 us for
-both are within the limits of a bundle. At level 3, 32 MB of node-app take 11.7 MB in blocks of 4 KiB, 10.8 MB in 8 KiB
-and 10.1 MB in 16 KiB.
+A bundle may read 262,144 ranges, and one more for each 32 bytes of output. A range may lie in two blocks. Decompressing
+both takes 30 us, which is within the limits of a bundle. At level 3, 32 MB of node-app take 11.7 MB in blocks of 4 KiB,
+10.8 MB in blocks of 8 KiB and 10.1 MB in blocks of 16 KiB.
 """
 _OPEN_BLOCKS: Final = 512
 _LEVEL: Final = 3
-_RATIO: Final = 0.4  # measured: 0.3 to 0.4 for three pairs of programs and libraries
-_OWN: Final = -1  # place of a stretch that lies in no archive
+_RATIO: Final = 0.4  # estimated compression ratio; measured: 0.3 to 0.4 for three pairs of programs and libraries
+_OWN: Final = -1  # marks a stretch that lies in no archive
 
 
 def is_possible(manifest: Manifest) -> bool:
@@ -59,7 +60,7 @@ class Objects(Protocol):
 
 
 class CompactTarget:
-    """A target's bytes: sink and follower during the rebuild, source afterwards."""
+    """A target's bytes: a sink and a follower during the rebuild, a source afterwards."""
 
     def __init__(self, manifest: Manifest, stable: Sequence[ReadAt], context: Context, memory: int = MEMORY) -> None:
         """Prepare an empty target.
@@ -72,15 +73,15 @@ class CompactTarget:
         self._sources = stable
         self._base: Objects | None = None
         self._starts, self._places, self._offsets = array("Q"), array("q"), array("Q")
-        self._placed = 0  # bytes whose place is known
-        self._own = 0  # those of these bytes that are in no archive
+        self._placed = 0  # number of bytes whose place is known
+        self._own = 0  # number of these bytes that are in no archive
         self._written = 0
         self._stretch = 0  # number of the stretch of the next written byte
         self._waiting = bytearray()  # bytes of the next, incomplete block
         self._most_memory = memory
-        self._memory = bytearray()  # the first blocks, in one buffer: many small ones fragment the heap
+        self._memory = bytearray()  # the first blocks, in one buffer, as many small buffers fragment the heap
         self._file = context.spool()  # the other blocks
-        self._blocks = array("Q")  # offset of each block in memory and file, counted as one
+        self._blocks = array("Q")  # offset of each block, counted through memory and then the file
         self._open: dict[int, bytes] = {}  # decompressed blocks, the most recently used one last
         self._codec = zstd.Blocks(_LEVEL)
         self._lock = threading.Lock()
@@ -101,11 +102,11 @@ class CompactTarget:
         return self._most_memory - len(self._memory)
 
     def begin(self, base: Objects) -> None:
-        """Set the base that copies read from."""
+        """Set the base from which copies are read."""
         self._base = base
 
     def copied(self, step: Copy, offset: int, length: int) -> None:
-        """Record that the next ``length`` bytes are those of a copy, from ``offset`` in the copy on."""
+        """Record that the next ``length`` bytes are part of a copy, from ``offset`` in the copy on."""
         assert self._base
         if step.length < self._least_copy:
             self.other(length)
@@ -118,7 +119,7 @@ class CompactTarget:
             self._stay(source, at, length)
 
     def places(self, offset: int, length: int) -> Iterator[tuple[ReadAt | None, int, int]]:
-        """Yield archive, offset and length of each stretch of a range; the archive is None for own bytes."""
+        """Yield archive, offset and length of each stretch of a range; the archive is None for bytes stored here."""
         number = bisect_right(self._starts, offset) - 1
         while length:
             end = self._starts[number + 1] if number + 1 < len(self._starts) else self._written

@@ -1,6 +1,6 @@
 """Labels of an image or annotations of an artifact that describe a bundle's bases and targets.
 
-They are hints: no check relies on them.
+Labels are hints: no check relies on them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dibundle.format.manifest import Manifest
 from dibundle.format.values import AboutImage
 
 BUNDLE: Final = "dibundle.bundle"  # SHA-256 of the whole bundle; an image with this label is a wrapped bundle
-BUILT: Final = "built"  # value instead of the digest, which the author of a Dockerfile does not know
+BUILT: Final = "built"  # value in place of the digest, which the author of a Dockerfile does not know
 SIZE: Final = "dibundle.size"
 NEEDS: Final = "dibundle.needs"
 NEEDS_LAYERS: Final = "dibundle.needs.layers"
@@ -35,7 +35,7 @@ _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 class Told(NamedTuple):
-    """Contents of the labels: size of the bundle in bytes, digests of contents in base and targets, image IDs."""
+    """Contents of the labels: the bundle's size in bytes, digests of contents in base and targets, and image IDs."""
 
     size: int
     needs: frozenset[bytes]
@@ -80,14 +80,14 @@ def labels(manifest: Manifest, size: int, whole: bytes) -> dict[str, str]:
 
 
 def made_blobs(manifest: Manifest) -> Iterator[bytes]:
-    """Yield the digests of blobs that the targets hold, in stored form: at most a million."""
+    """Yield the digests of the blobs that the targets hold, as stored; at most a million digests."""
     for target in manifest.targets:
         digests = target.own_digests()
         yield from (digest.nth(digests, number) for number in range(len(digests) // digest.SIZE))
 
 
 def _others(blobs: Iterable[bytes], known: Collection[bytes]) -> set[bytes]:
-    """Return the blobs that are not known; if a label cannot list all, return only the first blobs."""
+    """Return the blobs that are not in ``known``; if a label cannot list all of them, return only the first."""
     found: set[bytes] = set()
     for blob in blobs:
         if blob not in known:
@@ -98,13 +98,13 @@ def _others(blobs: Iterable[bytes], known: Collection[bytes]) -> set[bytes]:
 
 
 def needed(manifest: Manifest) -> list[bytes]:
-    """Return the digests that a base must hold; if a layer can be recompressed, the digest of its content."""
+    """Return the digests that a base must hold; for a layer that can be recompressed, the digest of its content."""
     contents = {form.object: form.digest for form in manifest.forms}
     return [contents.get(number, manifest.objects[number].digest) for number in manifest.needed()]
 
 
 def texts(found: Iterable[bytes]) -> str:
-    """Return digests as text, each once."""
+    """Return digests as text, without duplicates."""
     return " ".join(digest.text(item) for item in dict.fromkeys(found))
 
 

@@ -33,20 +33,20 @@ _SYMLINK: Final = 0x32
 _TYPEFLAG, _LINKNAME = 7, 8  # fields of a header
 _EXTENSIONS = b"xgLK"
 MAX_PATH: Final = 4096
-"""Maximum bytes of a path in a listing; no system has longer ones."""
+"""Maximum bytes of a path in a listing; no system has longer paths."""
 _MAX_RECORDS: Final = 1 << 20  # maximum bytes of PAX records to read, as in images
 _MAX_WORK: Final = 1 << 22
-"""Maximum number of operations, edits, fields of edits and headers of the base. A new file takes about five."""
-UNKNOWN = 1 << 62  # stands for the content size of a base record if there is no base
+"""Maximum total of operations, edits, fields of edits and headers of the base. A new file takes about five."""
+UNKNOWN = 1 << 62  # replaces the content size of a base record if there is no base
 
 
-@dataclass(slots=True)  # not frozen: that takes 1 s for the maximum number of operations
+@dataclass(slots=True)  # not frozen: freezing takes 1 s for the maximum number of operations
 class Operation:
     """An operation: its kind, the number of entries or (keep) bytes, and path and size if known.
 
-    ``place``: object and offset in the base where it begins. ``old_size``: size of the patched content. Both need a
-    base. ``stream``: stream of the content, None if there is no content or it is text. ``target`` and ``old_target``:
-    new and old target of a symbolic link, if known.
+    ``place``: object and offset in the base where the operation begins. ``old_size``: size of the patched content.
+    Without a base, both are unknown. ``stream``: stream of the content, None if there is no content or it is text.
+    ``target`` and ``old_target``: new and old target of a symbolic link, if known.
     """
 
     kind: str
@@ -61,7 +61,7 @@ class Operation:
 
 
 class ListingError(BundleError):
-    """A listing would take too much time or memory; the bundle can still be applied, which needs no listing."""
+    """A listing would take too much time or memory. Applying needs no listing, so the bundle can still be applied."""
 
 
 class _Outline:
@@ -75,7 +75,8 @@ class _Outline:
         self._text_at = 0
         self._texts: dict[int, bytes] = {}
         self._registers: list[bytes | None] = [EMPTY, EMPTY]
-        self._types: list[bytes | None] = [b"", b""]  # types of last blocks; may be known if the block is not
+        # types of last blocks; a type may be known although its block is unknown
+        self._types: list[bytes | None] = [b"", b""]
         self._long_name: bytes | None = None
         self._left = _MAX_WORK
 
@@ -86,9 +87,9 @@ class _Outline:
             raise ListingError(messages.LIMIT_OUTLINE, max_work=_MAX_WORK)
 
     def take_text(self, length: int) -> bytes | None:
-        """Return the next bytes of the text stream; None if it is not known."""
+        """Return the next bytes of the text stream; None if they are not known."""
         if length >= UNKNOWN // 2:
-            self._text = None  # after a length that is not known, the place of the next text is not known either
+            self._text = None  # after an unknown length, the place of the next text is unknown too
         start = self._text_at
         self._text_at += length
         return self._text[start : start + length] if self._text is not None else None
@@ -98,7 +99,7 @@ class _Outline:
         return (self.cursor.object, self.cursor.offset) if self.base else None
 
     def edit(self, register: int, reference: bytes | None, *, from_base: bool) -> bytes | None:
-        """Read an edit and return the resulting block; None if its reference or its text is not known."""
+        """Read an edit and return the resulting block; None if the edit's reference or text is not known."""
         known = reference if from_base else self._registers[register]
         size = (records.record_size(reference) if reference else UNKNOWN) if from_base else None
         head, _ = self.cursor.edit(register, None, size)
@@ -114,7 +115,7 @@ class _Outline:
         return block
 
     def kind(self, register: int, otherwise: str) -> str:
-        """Return the kind of entry of the last block in a register; ``otherwise`` if it is not known."""
+        """Return the kind of entry of the last block in a register; ``otherwise`` if the block is not known."""
         kind = self._types[register]
         return _TYPES.get(kind[0], otherwise) if kind else otherwise
 
@@ -151,7 +152,7 @@ class _Outline:
         return prefix + b"/" + name if prefix else name
 
     def extension(self, block: bytes | None, content: bytes | None) -> bool:
-        """Return whether a block is an extension header; if so, remember the path in its content."""
+        """Return whether a block is an extension header; if it is, remember the path in its content."""
         if block is None or block[156] not in _EXTENSIONS:
             return False
         if content and block[156] == 0x4C:
@@ -175,7 +176,7 @@ def cut_path(path: bytes) -> bytes:
 
 
 def _pax_path(content: bytes) -> tuple[bytes | None, int]:
-    """Return the path in PAX records, if any, and the number of records read; stop at the first malformed one."""
+    """Return the path in PAX records, if any, and the number of records read; stop at the first malformed record."""
     at = count = 0
     path = None
     while (space := content.find(b" ", at, at + 10)) > 0:
@@ -196,7 +197,7 @@ def outline(
     base: BaseHeaders | None = None,
     object_sizes: list[int] | None = None,
 ) -> Iterator[Operation]:
-    """Yield a program's operations in tar order. With a base, each entry is an operation of its own, with its place.
+    """Yield a program's operations in tar order. With a base, each entry is a separate operation with its place.
 
     ``text`` is the decoded stream 0. If it is None, the names of added entries are missing.
     """
@@ -279,7 +280,7 @@ def _add(state: _Outline) -> Iterator[Operation]:
 
 
 def _link(block: bytes | None) -> bytes | None:
-    """Return the target of a symbolic link; None if the block is not one."""
+    """Return the target of a symbolic link; None if the block is not a symbolic link."""
     return block[157:257].partition(b"\0")[0] if block and block[156] == _SYMLINK else None
 
 

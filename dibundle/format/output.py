@@ -18,16 +18,16 @@ from dibundle.format.values import Target
 Piece = bytes | bytearray | memoryview
 Sink = Callable[[Piece], object]
 WRITE = 1 << 20
-LARGE = 64 << 10  # minimum size of pieces that are not copied: copying took 0.3 s of CPU for python-app
+LARGE = 64 << 10  # minimum size of pieces that are not copied, as copying took 0.3 s of CPU for python-app
 WAITING = 8  # maximum number of tasks in the queue of the hashing thread
 PIECES = 16384  # maximum number of waiting small pieces: a million pieces of one byte would take 200 MB
 
 
 class VerifiedOutput:
-    """Sink for a target's bytes, in order; it checks each segment's digest and passes bytes on up to the tail.
+    """A sink for a target's bytes, in order; it checks each segment's digest, and passes bytes on up to the tail.
 
-    ``whole``: also check the SHA-256 of the whole target. ``has_base``: whether wrong bytes can come from a base. If
-    they cannot, the bundle is at fault.
+    ``whole``: also check the SHA-256 of the whole target. ``has_base``: whether a base may be the cause of wrong bytes.
+    If not, the bundle is at fault.
     """
 
     def __init__(self, target: Target, sink: Sink, *, whole: bool = False, has_base: bool = True) -> None:
@@ -55,7 +55,7 @@ class VerifiedOutput:
     def write(self, piece: Piece) -> None:
         """Take the next bytes; raise as soon as a finished segment is known to be wrong.
 
-        Output is passed on up to one byte into a block, so a truncated stream never ends between entries.
+        Output is passed on up to the first byte of a block, so a truncated stream never ends between entries.
         """
         if len(piece) < LARGE:
             self._wait(bytes(piece))  # a view would keep all of its frame in memory
@@ -126,7 +126,7 @@ class VerifiedOutput:
             self._later(partial(hasher.update, piece))
 
     def _next_segment(self) -> None:
-        """Go to the next segment that has bytes; check the segment that ends here, and empty segments between."""
+        """Go to the next segment that has bytes; check the segment that ends here, and any empty segments after it."""
         while not self._left:
             if self._segment is not None and self._segment.digest:
                 wanted = self._segment.digest

@@ -1,7 +1,7 @@
-"""The plan of a rebuild: a first walk through a program, which reads only header blocks of the base.
+"""The plan of a rebuild, from a first walk through a program, which reads only header blocks of the base.
 
-It finds each frame's source and last use. It refuses inconsistent programs before the first byte of output: frames out
-of order or not used up, output of a size other than the target's, too many frames kept in memory.
+The walk finds each frame's source and last use. Before the first byte of output, it refuses inconsistent programs:
+frames out of order or not used completely, output of another size than the target, or too many frames in memory.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ from dibundle.format.records import BLOCK, RAW_SHIFT
 from dibundle.format.steps import Begin, Copy, Data, End, Head, ProgramStep, Repeat, Text
 from dibundle.format.tables import Frame, FrameTable, Range
 
-MAX_KEPT_STEPS = 1 << 16  # at most 1 kB per step; above it, a second walk of 8 us per step limits memory
+# maximum steps to keep, at up to 1 kB each; for more, a second walk, at 8 us per step, saves the memory
+MAX_KEPT_STEPS = 1 << 16
 
 
 @dataclass(slots=True)
 class RebuildPlan:
     """Sources of implied frames, and the last use of each kept frame.
 
-    ``steps``: steps of the program. If there are too many to keep, it is None, and the rebuild walks the program again.
+    ``steps``: steps of the program. If there are too many steps to keep, ``steps`` is None, and the rebuild walks the
+    program again.
     """
 
     sources: dict[int, array[int]] = field(default_factory=dict)  # frame -> offset, object and length, offset, ...
@@ -75,7 +77,7 @@ class RecompressionBudget:
 
 
 class _Streams:
-    """Tracker of which frames of its streams a program has used."""
+    """A tracker of the frames that a program has used."""
 
     def __init__(self, manifest: Manifest, first: int, count: int) -> None:
         self._table = FrameTable.of(manifest.frames)
@@ -87,7 +89,7 @@ class _Streams:
         self._left: dict[int, int] = {}
         self.entered = first
         self._entered_at = array("q", bytes(8 * count))  # for each frame, the step that begins it
-        self._used_up = array("q", bytes(8 * count))  # and the step that uses its last byte
+        self._used_up = array("q", bytes(8 * count))  # for each frame, the step that uses its last byte
         self.plan = RebuildPlan()
 
     def take(self, stream: int, length: int, source: Copy | None, step: int) -> None:
@@ -142,7 +144,7 @@ class _Streams:
             kept += ((self._entered_at[index - self._first], 0, size), (last, 1, -size))
         if _most(kept) > MAX_LIVE:
             raise BundleError(messages.LIMIT_LIVE_FRAMES, most=_most(kept), max_live=MAX_LIVE)
-        live: list[tuple[int, int, int]] = []  # between two steps: a frame no longer counts at the step that ends it
+        live: list[tuple[int, int, int]] = []  # a frame still counts between steps, but not at the step that ends it
         for index in range(self._first, self.entered):
             size, begun = self._table.sizes[index], self._entered_at[index - self._first]
             size = kept_size(size) if index in self.plan.last_use else size
@@ -169,10 +171,10 @@ def make_plan(
 ) -> RebuildPlan:
     """Walk a target's program once and return its plan.
 
-    ``packings``: budget that the rebuilt targets of the bundle share; None if there is only this one.
+    ``packings``: budget that the rebuilt targets of the bundle share; None if there is only this target.
 
     Raises :class:`BundleError` if the program is inconsistent, and :class:`BaseMismatchError` if header blocks of the
-    base are not those that the program expects.
+    base differ from those that the program expects.
     """
     target = manifest.targets[target_index]
     first = sum(before.frames for before in manifest.targets[:target_index])

@@ -1,8 +1,8 @@
 """Programs: the instructions that rebuild a target, byte after byte, from base objects and decoded streams.
 
-A program is a set of columns. :func:`walk` reads them once, front to back, and yields steps. It needs the header blocks
-of the base objects, because a run of records is given as a number of records, not of bytes. It never reads their
-content.
+A program is a set of columns. :func:`walk` reads them once, front to back, and yields steps. A walk needs the header
+blocks of the base objects, because a run of records is given as a number of records, not of bytes. It never reads the
+content of the records.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Cursor:
 
     def take(self, length: int) -> Copy:
         """Return the next ``length`` bytes of the base object as a copy, and move the cursor past them."""
-        if self.object >= len(self.object_sizes):  # there are no objects: not even 0 bytes can be taken
+        if self.object >= len(self.object_sizes):  # the bundle has no objects, so that not even 0 bytes can be taken
             raise BundleError(messages.PROGRAM_NO_OBJECT)
         offset, size = self.offset, self.object_sizes[self.object]
         if length > size - offset:
@@ -117,7 +117,8 @@ class Cursor:
         """Read an edit; return the header step and the content size of the resulting block.
 
         ``reference_size`` is the content size of a base block. If it is None, the edit applies to the register's last
-        block: its size stays, unless the edit gives a new one, as a difference from 0, not from the old size.
+        block. The size then stays the same, unless the edit gives a new size, as a difference from 0, not from the old
+        size.
         """
         columns = self.columns
         index = columns.shape.next()
@@ -193,7 +194,7 @@ def _base_record(cursor: Cursor) -> tuple[bytes, int]:
 
 
 def _positive(column: Column) -> int:
-    """Read a length or count above 0: every operation then yields at least one byte, so the output bounds the work."""
+    """Read a length or count, and refuse 0: so every operation yields a byte, and the output bounds the work."""
     value = column.next()
     if not value:
         raise BundleError(messages.PROGRAM_EMPTY_OPERATION, subject=column.what)

@@ -32,7 +32,7 @@ def _fields(shape: int) -> tuple[str, ...]:
 
 
 class ProgramWriter:
-    """Writer of a program's columns; it has a method for each operation, and keeps the same state as a walk."""
+    """A writer of a program's columns, with a method for each operation; it keeps the same state as a walk."""
 
     def __init__(self) -> None:
         self._columns = {name: ColumnWriter() for name in COLUMN_NAMES}
@@ -49,14 +49,14 @@ class ProgramWriter:
         return len(self._columns["ops"].data)
 
     def find_edit(self, reference: bytes, block: bytes) -> records.HeaderEdit | None:
-        """Return the edit from ``reference`` to ``block``; None if there is none or it needs one shape too many."""
+        """Return the edit from ``reference`` to ``block``; None if there is none, or the limit of shapes is reached."""
         edit = records.find_edit(reference, block)
         if edit is not None and edit.shape not in self._shapes and len(self._shapes) == MAX_SHAPES:
             return None
         return edit
 
     def seek(self, object_index: int, offset: int) -> None:
-        """Move the cursor to ``offset`` of a base object; write nothing if it is already there."""
+        """Move the cursor to ``offset`` of a base object; if it is already there, write nothing."""
         if (object_index, offset) == (self._object, self._offset):
             return
         self._op(OP_SEEK)
@@ -65,7 +65,7 @@ class ProgramWriter:
         self._object, self._offset = object_index, offset
 
     def keep(self, length: int) -> None:
-        """Copy ``length`` bytes from the cursor on; write nothing if it is 0."""
+        """Copy ``length`` bytes from the cursor on; if ``length`` is 0, write nothing."""
         if not length:
             return
         self._op(OP_KEEP)
@@ -106,7 +106,7 @@ class ProgramWriter:
         self._columns["repeat"].add(length)
 
     def header(self, edit: records.HeaderEdit, block: bytes, register: int) -> bytes:
-        """Edit the last header in ``register`` and return the text; the content follows as separate operations."""
+        """Edit the last header in ``register`` and return the text; separate operations for the content must follow."""
         self._op(OP_HEADER)
         self._columns["register"].add(register)
         return self._edit(edit, block, register, 0)

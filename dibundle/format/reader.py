@@ -38,8 +38,9 @@ class BundleReader:
         """Read the head of ``stream``.
 
         For messages, ``where`` names the file that holds a range of bytes; ``name`` is the name of the bundle.
-        ``trust`` gets the header and the signature before anything else is parsed, and raises :class:`SignatureError`
-        if it does not trust them. If it returns a function, that gets the manifest and may raise the same error.
+        ``trust`` gets the header and the signature before anything else is parsed. It raises :class:`SignatureError`
+        for an untrusted bundle. If ``trust`` returns a function, the function gets the manifest and may raise the same
+        error.
         """
         self._stream = stream
         self._where = where
@@ -75,7 +76,7 @@ class BundleReader:
         return frame, stored
 
     def skip(self) -> Frame:
-        """Return the next frame; check its stored bytes without keeping them, as they may be 80 MiB."""
+        """Skip the next frame and return it; its stored bytes are checked but not kept, as they may have 80 MiB."""
         frame, begun = self._next(), self._at
         found = digest.sha256_of(self._chunks(frame.stored))
         if self._at - begun != frame.stored:
@@ -89,7 +90,7 @@ class BundleReader:
         return self.manifest.frames[self.frames_read]
 
     def _check(self, frame: Frame, found: bytes) -> None:
-        """Count a frame that was read; raise :class:`DigestError` if ``found`` is not its digest."""
+        """Count a frame that was read; raise :class:`DigestError` if its digest is not ``found``."""
         if found != frame.digest:
             place = f" ({self._where(self._at - frame.stored, self._at)})" if self._where else ""
             raise DigestError(messages.BUNDLE_FRAME_DIGEST, index=self.frames_read, place=place)

@@ -1,4 +1,4 @@
-"""The rebuild of a target: the second walk, which reads the base, decodes frames and yields the target's bytes."""
+"""The rebuild of a target: a second walk, which reads the base, decodes frames and yields the target's bytes."""
 
 from __future__ import annotations
 
@@ -31,13 +31,16 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 CHUNK = 1 << 20
-AHEAD = 48 << 20  # maximum bytes of frames, sources and payloads that are held before their turn
+AHEAD = 48 << 20  # maximum bytes of frames, sources and payloads that are decoded before their turn
 OVERHEAD = 4096  # bytes of memory for any frame, in addition to its content
-MOST = 96 << 20  # maximum, including the written frame: without it, a program of 90 MB sometimes took 218 MiB, not 187
+# maximum that includes the frame being written: without this limit, a program of 90 MB sometimes took 218 MiB, not 187
+MOST = 96 << 20
 Decoded = bytes | bytearray | memoryview
-PACKERS = max(2, os.cpu_count() or 1)  # threads for the blocks of pgzip
-LARGE = 256 << 10  # minimum bytes of a frame of codec 6 that may take 300 MiB: only one of them is decoded at a time
-DECODERS = 2  # threads; more help little: decoding does not wait, and memory limits how much is decoded ahead
+PACKERS = max(2, os.cpu_count() or 1)  # number of threads for the blocks of pgzip
+LARGE = 256 << 10  # minimum bytes of a frame of codec 6 that may need 300 MiB: only one such frame is decoded at a time
+# number of threads; more threads help little, as decoding never waits for input, and memory limits how much is decoded
+# ahead
+DECODERS = 2
 LITTLE = 1 << 20  # maximum bytes of frames and sources to decode without a thread pool: importing it takes 7 ms
 
 
@@ -48,24 +51,25 @@ class Base(BaseHeaders, Protocol):
         """Fill ``view`` with bytes of an object; raise :class:`BaseMismatchError` if the object ends before."""
 
     def nearby(self, object_index: int, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes of an object; it reads ahead, so use one thread, mostly in order."""
+        """Return exactly ``length`` bytes of an object, with read-ahead: for one thread, mostly in order."""
 
 
 class Follower(Protocol):
     """Receiver of the origin of each piece of a target, before the piece is yielded."""
 
     def copied(self, step: Copy, offset: int, length: int) -> None:
-        """Record that the next ``length`` bytes are those of a copy, from ``offset`` in the copy on."""
+        """Record that the next ``length`` bytes are part of a copy, from ``offset`` in the copy on."""
 
     def other(self, length: int) -> None:
         """Record that the next ``length`` bytes are not copied."""
 
 
 class _FrameFeed:
-    """Reader and decoder of frames: one thread reads them in file order, others decode them.
+    """A reader and decoder of frames: one thread reads frames in file order, other threads decode them.
 
-    At first a frame is read when it is needed; after :meth:`read_ahead`, earlier. Memory for frames that are decoded
-    ahead of their turn, with their sources and payloads, is limited to ``AHEAD`` bytes.
+    At first, each frame is read when it is needed. After :meth:`read_ahead`, frames are read before they are needed.
+    Memory for frames that are decoded ahead of their turn, with their sources and payloads, is limited to ``AHEAD``
+    bytes.
     """
 
     def __init__(
@@ -117,7 +121,7 @@ class _FrameFeed:
         return index, data
 
     def _take(self) -> tuple[int, Callable[[], Decoded]] | BaseException:
-        """Wait for the next frame, at most 0.2 s at a time: a signal just before a wait does not interrupt it."""
+        """Wait for the next frame, at most 0.2 s at a time, as a signal just before a wait does not end the wait."""
         while True:
             try:
                 return self._decoding.get(timeout=0.2)
@@ -131,7 +135,7 @@ class _FrameFeed:
             self._room.notify()
 
     def close(self) -> None:
-        """Stop decoding; a thread that waits for a pipe is not joined and ends with the process."""
+        """Stop decoding. A thread that waits for a pipe is not joined: it ends with the process."""
         with self._room:
             self._closed = True
             self._room.notify()
@@ -145,13 +149,13 @@ class _FrameFeed:
                 with self._room:
                     while not (self._closed or self._failed or index < self._asked or self._has_room(need)):
                         self._room.wait()
-                    if self._closed or self._failed:  # the caller gets the failed frame first
+                    if self._closed or self._failed:  # stop: the caller first gets the failed frame
                         return
                     self._waiting += need
                 frame, stored = self._reader.frame()
                 decode = partial(self._decode, index, frame, stored)
                 self._decoding.put((index, self._workers.submit(decode).result if self._workers else decode))
-            # a caller asks for more frames only if the base has changed since the plan was made
+            # possible only if the base has changed since the plan was made
             self._decoding.put(BundleError(messages.PROGRAM_FRAME_MISSING))
         except BaseException as error:
             self._decoding.put(error)
@@ -167,14 +171,14 @@ class _FrameFeed:
             with self._large if is_large else nullcontext():
                 source = self._source(index, frame)
                 return decoders.decode(frame.codec, stored, source, frame.size, reencoders, self._excess)
-        except BaseException:  # the error keeps the payload in memory, so no more frames may be decoded
+        except BaseException:  # decode no more frames, as the error keeps the payload in memory
             with self._room:
                 self._failed = True
                 self._room.notify()
             raise
 
     def _source(self, index: int, frame: Frame) -> bytearray:
-        """Return the source of a frame; the decoder may overwrite it."""
+        """Return the source of a frame, which the decoder may overwrite."""
         source = unfilled(frame.source_size)
         rest = memoryview(source)
         for item in self._plan.source_ranges(index, frame):
@@ -198,7 +202,7 @@ def _need(frame: Frame) -> int:
 
 
 class _Streams:
-    """The decoded streams, each read in order; frames that repeats need are kept until the last of these repeats."""
+    """The decoded streams, each read in order; a frame that repeats need is kept until the last of these repeats."""
 
     def __init__(self, feed: _FrameFeed, manifest: Manifest, plan: RebuildPlan) -> None:
         self._feed = feed
@@ -238,7 +242,7 @@ def rebuild(
 ) -> Iterator[Decoded]:
     """Yield the bytes of a target in pieces of any size; ``follower`` gets the origin of each.
 
-    The caller checks them against the digests of the target's segments. Raises :class:`BundleError` and
+    The caller checks the bytes against the digests of the target's segments. Raises :class:`BundleError` and
     :class:`DigestError` if the bundle is at fault, and :class:`BaseMismatchError` if the base is.
     """
     target = manifest.targets[target_index]
@@ -252,12 +256,13 @@ def rebuild(
             yield piece
             made += len(piece)
             del piece  # a view of a frame
-            if made > CHUNK:  # until output has begun, no more of the bundle is read than needed
+            # read ahead only after output has begun: until then, read no more of the bundle than needed
+            if made > CHUNK:
                 break
         feed.read_ahead()
         yield from pieces
     except BaseException:
-        packings.excess.end()  # frames that are decoded ahead may take minutes
+        packings.excess.end()  # do not wait for frames that are decoded ahead, which may take minutes
         raise
     finally:
         feed.close()
@@ -295,7 +300,7 @@ def _pieces(
 
 
 def _followed(pieces: Iterable[Decoded], step: ProgramStep | None, follower: Follower) -> Iterator[Decoded]:
-    """Yield the pieces of a step, each after reporting its origin; ``step`` is None for recompressed bytes."""
+    """Report the origin of each piece of a step, then yield the piece; ``step`` is None for recompressed bytes."""
     made = 0
     for piece in pieces:
         if isinstance(step, Copy):
@@ -304,7 +309,7 @@ def _followed(pieces: Iterable[Decoded], step: ProgramStep | None, follower: Fol
             follower.other(len(piece))
         made += len(piece)
         yield piece
-        del piece  # a view of a frame: it must be freed before the next frame is decoded
+        del piece  # free the piece, which may be a view of a frame, before the next frame is decoded
 
 
 class _Rebuilder:
@@ -342,7 +347,7 @@ class _Rebuilder:
 
 
 class _Packing:
-    """Recompression of content while a recipe is open; at most ``limit()`` bytes in all, slow levels count more.
+    """Recompression of content while a recipe is open; its cost is at most ``limit()`` in all.
 
     ``reencoders``: the re-encoders that the bundle lists.
     """

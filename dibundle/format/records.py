@@ -1,8 +1,8 @@
-"""Tar header blocks as edits of another header block: the changed fields; the checksum is computed.
+"""Tar header blocks as edits of other header blocks: an edit has the changed fields; the checksum is computed.
 
 A *record* is a 512-byte header block and its content, whose length is in the size field, rounded up to 512 bytes. PAX
 and GNU extension headers are records too. A number is written in the style of the reference block (leading spaces,
-digits, the bytes after them), so no tar dialect needs code of its own.
+digits, the bytes after the digits), so no tar dialect needs separate code.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ TEXT_MASK = (1 << len(FIELDS)) - 1 - NUMERIC_MASK
 
 
 def valid_shape(shape: int) -> bool:
-    """Return whether version 1 allows a shape: text fields are raw, the size is never raw, other numbers may be raw."""
+    """Return whether version 1 allows a shape: text fields must be raw, the size must not, other numbers can be raw."""
     changed, raw = shape & (1 << RAW_SHIFT) - 1, shape >> RAW_SHIFT
     return (
         raw >> RAW_SHIFT == 0 and raw & ~changed == 0 and changed & TEXT_MASK & ~raw == 0 and not raw >> SIZE_FIELD & 1
@@ -78,7 +78,7 @@ class Style(NamedTuple):
         return digits.rjust(self.width, b" " if self.spaces else b"0") + self.tail
 
 
-@lru_cache(maxsize=8192)  # headers repeat the same few modes, owners and times
+@lru_cache(maxsize=8192)  # cached, as headers repeat the same few modes, owners and times
 def number_style(field: bytes) -> Style | None:
     """Return the style of a numeric field of a reference block; None if the field is not octal text."""
     if not field.strip(b"\0"):
@@ -91,14 +91,14 @@ def number_style(field: bytes) -> Style | None:
 
 @lru_cache(maxsize=8192)
 def _number_field(reference: bytes, value: int) -> bytes | None:
-    """Return ``value`` in the style of a reference field; None if that style cannot hold it."""
+    """Return ``value`` in the style of a reference field; None if this style cannot represent the value."""
     style = number_style(reference)
     return style.format(value) if style else None
 
 
 @lru_cache(maxsize=8192)
 def read_number(field: bytes) -> int | None:
-    """Return the value of an octal or base-256 field; None if the field is neither or negative."""
+    """Return the value of an octal or base-256 field; None for a field of another form, or a negative value."""
     if field[0] & 0x80:
         return int.from_bytes(field, "big") & (1 << 8 * len(field) - 1) - 1 if not field[0] & 0x40 else None
     digits = field.strip(b"\0 ")
@@ -108,7 +108,7 @@ def read_number(field: bytes) -> int | None:
 
 
 def record_size(block: bytes) -> int | None:
-    """Return the content length in the size field of a header block, in bytes; None if it cannot be read."""
+    """Return the content length in the size field of a header block, in bytes; None if the field cannot be read."""
     size = read_number(block[124:136])
     return size if size is not None and size < 1 << 63 else None
 
@@ -124,7 +124,7 @@ def checksum_field(block: bytearray, reference: bytes) -> bytes | None:
     This overwrites the field in ``block`` with spaces, which the checksum requires.
     """
     block[148:156] = b"        "
-    # The low half of Adler-32 is the sum of the bytes plus one, exact for 256 bytes: far faster than sum().
+    # The low half of Adler-32 is the sum of the bytes plus one, exact for 256 bytes, and far faster than sum().
     total = (zlib.adler32(block[:256]) & 0xFFFF) + (zlib.adler32(block[256:]) & 0xFFFF) - 2
     field = reference[148:156]
     return _number_field(field if field.strip(b"\0") else b"000000\0 ", total)
@@ -168,7 +168,7 @@ def _places(shape: int) -> tuple[tuple[int, int], ...]:
 
 
 def _changed(reference: bytes, block: bytes) -> Iterator[tuple[int, Field]]:
-    """Yield the fields of each stretch that differs; comparing stretches is quick, as mostly only the time differs."""
+    """Yield the fields of each stretch that differs. Comparing stretches is quick, as mostly only the time differs."""
     for start, end, fields in _STRETCHES:
         if reference[start:end] != block[start:end]:
             yield from fields

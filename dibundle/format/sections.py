@@ -55,7 +55,7 @@ _KNOWN_SECTIONS = frozenset(
 def read_requires(
     data: memoryview, codecs: frozenset[int], reencoders: frozenset[int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the codecs and re-encoders that a bundle uses; refuse unknown ones and any transform."""
+    """Return the codecs and re-encoders that a bundle uses; refuse unknown numbers and any transform."""
     reader = Structure(data, "section 1")
     reader.array("lists", minimum=3, maximum=3)
     lists = []
@@ -134,7 +134,7 @@ def _read_places(
 
 
 def read_forms(data: memoryview, objects: tuple[BaseObject, ...]) -> tuple[RecompressedObject, ...]:
-    """Read section 6: recipes that may recompress stored blobs from their content."""
+    """Read section 6: recipes that can recompress stored blobs from their content."""
     reader = Structure(data, "section 6")
     forms: list[RecompressedObject] = []
     alike: Counter[bytes] = Counter()

@@ -1,6 +1,6 @@
 """Signatures over a bundle's header, created and checked by OpenSSH: format SSHSIG, namespace ``dib``.
 
-This module has no cryptography of its own. ``ssh-keygen -Y`` signs and verifies, with any key that it can use: files,
+This module itself contains no cryptography. ``ssh-keygen -Y`` signs and verifies, with any key that it can use: files,
 agents, security keys. The signed data is the 64-byte header, which commits to the rest of the bundle.
 """
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     import subprocess
 
 NAMESPACE: Final = "dib"
-SIGN_SECONDS: Final = 600  # a person may have to type a passphrase or to touch a security key
+SIGN_SECONDS: Final = 600  # enough seconds for a person to type a passphrase, or to touch a security key
 CHECK_SECONDS: Final = 60
-FEW: Final = 4  # maximum principals of a key to try without first checking the signature by itself
+FEW: Final = 4  # maximum principals of a key to try before the signature is first checked by itself
 _COPY: Final = 1 << 20
 _ARMOR: Final = re.compile(rb"\s*-----BEGIN SSH SIGNATURE-----\s([A-Za-z0-9+/=\s]*)-----END SSH SIGNATURE-----\s*")
 _INVALID: Final = re.compile(
@@ -49,7 +49,7 @@ class Signature(NamedTuple):
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """Parse an armored signature of at most 1 MiB; raise :class:`SignatureError` if it is not one for bundles."""
+        """Parse an armored signature of at most 1 MiB; raise :class:`SignatureError` if it is not for bundles."""
         if len(data) > MAX_SIGNATURE:
             raise SignatureError(messages.SIGNATURE_TOO_LARGE, data_count=len(data), max_signature=MAX_SIGNATURE)
         found = _ARMOR.fullmatch(data)
@@ -97,8 +97,8 @@ class Signers:
     """Trusted signers, in OpenSSH's formats: the names of an allowed_signers file and of a KRL or key list.
 
     ``identity``: the required signer (None: anyone in the file). ``signatures``: detached signatures to check instead
-    of the one in the bundle; they are the contents of files, as bytes, not their names. ``verify_time``: time at which
-    keys must be valid (YYYYMMDD[HHMM[SS]][Z]) instead of now.
+    of the bundle's embedded signature; pass the contents of the files, as bytes, not their names. ``verify_time``: time
+    at which keys must be valid (YYYYMMDD[HHMM[SS]][Z]) instead of now.
     """
 
     allowed: str
@@ -142,7 +142,7 @@ class Signers:
             who = [self.identity] if self.identity is not None else self._principals(file.name, by)
             common = ("-Y", "verify", "-n", NAMESPACE, "-f", self.allowed, "-s", file.name, *self._times())
             revoked = ("-r", self.revoked) if self.revoked is not None else ()
-            if len(who) > FEW:  # an invalid signature would be refused once for each of them
+            if len(who) > FEW:  # check it once, as an invalid signature would be refused for each of many principals
                 _require_valid(_check_alone(header, file.name), by)
             for identity in who:
                 run = _ssh_keygen(*common, *revoked, "-I", identity, given=header, seconds=CHECK_SECONDS)
@@ -165,7 +165,7 @@ class Signers:
         raise SignatureError(messages.SIGNATURE_NOT_ACCEPTED, by=by, wanted=wanted, told=told)
 
     def _principals(self, file: str, by: str) -> list[str]:
-        """Return the principals with the signature's key, if it is valid for them; the caller tries each of them."""
+        """Return the principals for which the signature's key is valid; the caller tries each of them."""
         run = _ssh_keygen(
             "-Y", "find-principals", "-s", file, "-f", self.allowed, *self._times(), seconds=CHECK_SECONDS
         )
@@ -180,10 +180,11 @@ class Signers:
         return found
 
     def _is_revoked(self, key: bytes) -> bool:
-        """Return whether a key is revoked; the verification that failed does not report the reason."""
+        """Return whether a key is revoked, as a failed verification does not report this reason."""
         if self.revoked is None:
             return False
-        if base64.b64encode(key) in read_file(self.revoked).split():  # a list of public keys; -Q accepts only a KRL
+        # not a KRL, which -Q requires, but a list of public keys
+        if base64.b64encode(key) in read_file(self.revoked).split():
             return True
         kind, _ = _string(key)
         with _temporary(".pub", self.tmp) as file:
@@ -197,7 +198,7 @@ class Signers:
 
 
 def _not_valid(by: str, line: str, why: str, time: str | None) -> SignatureError:
-    """Return the error about a key that is not valid now: ``time``, in local time, is when it expired or starts."""
+    """Return the error about a key that is not valid now; ``time``: when it expired or becomes valid, in local time."""
     from datetime import datetime, timedelta
 
     if why != "has expired":
@@ -212,10 +213,10 @@ def _not_valid(by: str, line: str, why: str, time: str | None) -> SignatureError
 
 
 def sign(header: bytes, key: str) -> bytes:
-    """Return an armored signature over a header by ``key``.
+    """Sign a header with ``key``, and return the armored signature.
 
-    ``key`` is the file name of a private key. It may also be that of a public key, if an agent or a security key holds
-    its private key.
+    ``key`` is the file name of a private key. It may also be the file name of a public key, if an agent or a security
+    key holds the private key.
     """
     require_readable(key)
     run = _ssh_keygen("-Y", "sign", "-q", "-n", NAMESPACE, "-f", key, given=header, seconds=SIGN_SECONDS)
@@ -223,7 +224,7 @@ def sign(header: bytes, key: str) -> bytes:
         if b"UNPROTECTED PRIVATE KEY" in run.stderr:
             raise SignatureError(messages.SIGNATURE_KEY_PERMISSIONS, key=key, key_2=shell_words(key))
         if b"incorrect passphrase" in run.stderr:
-            private = key.removesuffix(".pub")  # ssh-keygen uses the private key in this file if no agent has the key
+            private = key.removesuffix(".pub")  # if no agent has the key, ssh-keygen uses the private key in this file
             raise SignatureError(messages.SIGNATURE_PASSPHRASE, private=private, private_2=shell_words(private))
         raise _unusable(key, run)
     return Signature.parse(run.stdout).armored()
@@ -252,7 +253,7 @@ def _unusable(key: str, run: subprocess.CompletedProcess[bytes]) -> SignatureErr
 
 
 def check_own(header: bytes, data: bytes, tmp: str | None = None) -> Signature:
-    """Return the signature in ``data``; it must be one over ``header``, by any key."""
+    """Return the signature in ``data``, which must be a signature over ``header``, by any key."""
     signature = Signature.parse(data)
     with _temporary(".sig", tmp) as file:
         file.write(signature.armored())
@@ -264,7 +265,7 @@ def check_own(header: bytes, data: bytes, tmp: str | None = None) -> Signature:
 
 
 def with_signature(read: ReadFunction, header: bytes, signature: bytes) -> Iterator[bytes]:
-    """Yield a bundle, or its first part, with ``signature`` in its signature area; ``read`` reads it from the start.
+    """Yield a bundle, or its first part, with ``signature`` in the signature area; ``read`` returns its bytes in order.
 
     Raises :class:`BundleError` if the header is not ``header`` or the signature area is damaged.
     """
@@ -279,7 +280,7 @@ def with_signature(read: ReadFunction, header: bytes, signature: bytes) -> Itera
 
 
 def read_file(name: str) -> bytes:
-    """Return the content of a signature file; if it is too large, one byte more than the limit."""
+    """Return the content of a signature file; if the file is too large, the first bytes, one more than the limit."""
     try:
         with open(name, "rb") as file:  # noqa: PTH123 - any name that the system accepts
             return file.read(MAX_SIGNATURE + 1)
@@ -306,7 +307,7 @@ def _require_valid(run: subprocess.CompletedProcess[bytes], by: str) -> None:
 
 
 def require_readable(name: str) -> None:
-    """Raise :class:`FileError` if a file cannot be read; the error of ssh-keygen would be less clear."""
+    """Raise :class:`FileError` if a file cannot be read, as the error of ssh-keygen would be less clear."""
     try:
         os.close(os.open(name, os.O_RDONLY | os.O_CLOEXEC))
     except (OSError, ValueError) as error:
@@ -317,8 +318,8 @@ def require_readable(name: str) -> None:
 def count_signers(name: str) -> int:
     """Return the number of lines with a key in an allowed_signers file.
 
-    Raises :class:`FileError` if the file cannot be read, and :class:`SignatureError` if a line has no key or the file
-    has none. Comments and empty lines do not count.
+    Raises :class:`FileError` if the file cannot be read, and :class:`SignatureError` if a line has no key, or the file
+    has no keys. Comments and empty lines are ignored.
     """
     require_readable(name)
     with open(name, "rb") as file:  # noqa: PTH123 - any name that the system accepts
@@ -340,14 +341,14 @@ def _temporary(suffix: str, directory: str | None) -> IO[bytes]:
 
 
 _FOLDERS: Final = "/usr/bin:/bin:/usr/local/bin:/opt/homebrew/bin"
-"""Folders to search for ssh-keygen before those in $PATH, when it checks a signature."""
+"""Folders to search for ssh-keygen before the folders in $PATH, when a signature is checked."""
 
 
 def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess.CompletedProcess[bytes]:
     import subprocess
 
-    # A check decides who is trusted. So it uses neither a program of that name in $PATH nor $TZ, the time zone for the
-    # times of keys. Signing may need the agent and the programs that the environment names.
+    # A check decides who is trusted, so it ignores the environment: $PATH could name another ssh-keygen, and $TZ
+    # changes the time zone for the times of keys. Signing needs the environment, which may name an agent and programs.
     is_check = seconds == CHECK_SECONDS
     program = (shutil.which("ssh-keygen", path=_FOLDERS) if is_check else None) or "ssh-keygen"
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"} if is_check else None
@@ -362,6 +363,6 @@ def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess
 
 
 def _told(run: subprocess.CompletedProcess[bytes]) -> str:
-    """Return the most useful line of ssh-keygen's output: the first, as the last is only a summary."""
+    """Return the most useful line of ssh-keygen's output: the first line, as the last line is only a summary."""
     lines = (run.stderr + b"\n" + run.stdout).decode(errors="replace").splitlines()
     return next((line.strip().rstrip(".") for line in lines if line.strip()), f"ssh-keygen ended with {run.returncode}")

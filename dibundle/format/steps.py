@@ -67,7 +67,10 @@ class Copy(NamedTuple):
 
 
 class Head(NamedTuple):
-    """A header block: an edit of ``reference`` (None: the last block in ``register``); raw fields are :class:`Text`."""
+    """A header block: an edit of ``reference`` (None: of the last block in ``register``).
+
+    Raw fields are :class:`Text`.
+    """
 
     reference: bytes | None
     register: int
@@ -98,7 +101,7 @@ class Repeat(NamedTuple):
 
 
 class Begin(NamedTuple):
-    """Start of content that lasts up to the next :class:`End`; a recipe recompresses it into ``packed`` bytes.
+    """Start of content that ends at the next :class:`End`; a recipe recompresses the content into ``packed`` bytes.
 
     The recipe and its plain bytes are the next ``packing`` bytes of the text stream.
     """

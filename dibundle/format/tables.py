@@ -1,6 +1,6 @@
-"""Rows of a manifest as columns: sequences that create the object of a row on access, and keep none.
+"""Rows of a manifest as columns: sequences that create the object of a row on each access, and keep no objects.
 
-A manifest of a few kilobytes may have a million rows. In columns, a row takes about as much memory as in the file.
+A manifest of a few kilobytes may have a million rows. In a column, a row takes about as much memory as in the file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ Row = TypeVar("Row")
 
 
 class Range(NamedTuple):
-    """``length`` bytes of base object ``object`` from ``offset`` on; one above the last means the digest text."""
+    """``length`` bytes of base object ``object`` from ``offset`` on.
+
+    The number after the last object means the digest text.
+    """
 
     object: int
     offset: int
@@ -24,9 +27,9 @@ class Range(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A stored piece: with its source, it decodes to ``size`` bytes of ``stream``.
+    """A stored piece that decodes, with its source, to ``size`` bytes of ``stream``.
 
-    If ``implied``, the source is the old content of the pieces that use the frame, in order; else it is ``sources``.
+    If ``implied``, the source is the old content of the pieces that use the frame, in order; else ``sources``.
     ``stored``: number of bytes in the file; ``digest``: their SHA-256.
     """
 
@@ -41,7 +44,7 @@ class Frame(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """``length`` bytes of a target with their own SHA-256; None: they are part of the rest, which shares a digest."""
+    """``length`` bytes of a target with their SHA-256; None: all segments without a SHA-256 share one digest."""
 
     length: int
     digest: bytes | None
@@ -109,7 +112,10 @@ class RangeTable(Table[Range]):
 
 
 class FrameTable(Table[Frame]):
-    """Frames. ``firsts`` has the index of each frame's first explicit range, then the end of the last frame's."""
+    """Frames.
+
+    ``firsts`` has the index of each frame's first explicit range, and at its end the number of all ranges.
+    """
 
     __slots__ = ("codecs", "digests", "firsts", "kinds", "ranges", "sizes", "source_sizes", "stored", "streams")
 
@@ -199,7 +205,7 @@ class SegmentTable(Table[Segment]):
         self.lengths = lengths
         self.kinds = kinds
         self.digests = digests
-        self._owns: array[int] | None = None  # number of own digests before each segment
+        self._owns: array[int] | None = None  # number of segments with a digest before each segment
 
     def _row(self, number: int) -> Segment:
         if not self.kinds[number]:

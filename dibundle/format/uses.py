@@ -1,6 +1,7 @@
 """The base objects that a target needs, and the earlier targets that contain some of them.
 
-Sets of objects are bits of an integer: a bundle may have a thousand targets that use sixty thousand objects each.
+Sets of objects are bits of an integer, because a bundle may have a thousand targets that use sixty thousand objects
+each.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def objects_used(manifest: Manifest, number: int) -> set[int]:
 def uses(manifest: Manifest, number: int, *, malformed: int | None = None) -> int:
     """Return the objects that target ``number`` uses, as bits; the result is cached.
 
-    If the program is malformed, return ``malformed``; if that is None, raise :class:`BundleError`.
+    If the program is malformed, return ``malformed`` or, if ``malformed`` is None, raise :class:`BundleError`.
     """
     known = manifest.uses.get(number)
     if known is None:
@@ -61,7 +62,8 @@ def _uses(manifest: Manifest, number: int) -> int:
 def _check_seeks(ops: bytes, column: Column) -> None:
     """Refuse two seeks in a row, and a column that does not have exactly one object for each seek.
 
-    This runs before the column is read, as it may be as large as a manifest. A walk finds the same, but much later.
+    This runs before the column is read, as the column may be as large as a manifest. A walk finds the same faults, but
+    much later.
     """
     seeks = ops.count(OP_SEEK)
     numbers = column.count()
@@ -74,8 +76,8 @@ def _check_seeks(ops: bytes, column: Column) -> None:
 
 
 def _numbers(column: Column) -> set[int]:
-    """Return the set of numbers in a column; it is read in stretches, as it may have a million numbers."""
-    if column.data.isascii():  # one byte for each number
+    """Return the set of numbers in a column, which is read in stretches, as it may have a million numbers."""
+    if column.data.isascii():  # if every number has one byte
         return set(column.data)
     found: set[bytes] = set()
     at, data = 0, column.data
@@ -90,7 +92,8 @@ def _numbers(column: Column) -> set[int]:
     return {Column(item, column.what).next() for item in found}
 
 
-_NUMBER: Final = re.compile(rb"[\x80-\xff]{0,8}[\x00-\x7f]")  # at most nine bytes: without a limit, time is quadratic
+# a number has at most nine bytes: without this limit, time is quadratic
+_NUMBER: Final = re.compile(rb"[\x80-\xff]{0,8}[\x00-\x7f]")
 _STRETCH: Final = 1 << 20
 _LONGEST: Final = 3  # maximum bytes of an object's number
 
@@ -123,9 +126,9 @@ def used_by(manifest: Manifest, targets: Iterable[int]) -> int:
 
 
 class Sums:
-    """Sums of numbers of objects, such as sizes, over any set of objects, without a step for each object.
+    """Sums of a number per object, such as the size, over any set of objects, without a step for each object.
 
-    For each bit of the numbers, it keeps the set of objects whose number has that bit.
+    For each bit of the numbers, this class keeps the set of objects whose number has that bit.
     """
 
     def __init__(self, numbers: Mapping[int, int]) -> None:
@@ -138,9 +141,9 @@ class Sums:
 
 
 class Order:
-    """The targets to rebuild before others, if the ``missing`` objects are in no base.
+    """The order of targets, if the ``missing`` objects are in no base: some targets must be rebuilt before others.
 
-    A missing object is read from its place in an earlier target. If it has no such place, it is lacking.
+    A missing object is read from its place in an earlier target. An object without such a place is lacking.
     """
 
     def __init__(self, manifest: Manifest, missing: Iterable[int]) -> None:
@@ -150,7 +153,7 @@ class Order:
         self._before: dict[int, tuple[int, int]] = {}
 
     def of(self, wanted: Collection[int]) -> list[int]:
-        """Return the targets to rebuild for the ``wanted`` ones, in order."""
+        """Return the targets to rebuild for the ``wanted`` targets, in order."""
         todo = bits_of(wanted)
         for number in range(max(wanted, default=0), 0, -1):
             if todo >> number & 1:
@@ -158,7 +161,7 @@ class Order:
         return members(todo)
 
     def kept(self, order: Iterable[int]) -> int:
-        """Return the targets, as bits, that targets in ``order`` read objects from."""
+        """Return the targets, as bits, from which targets in ``order`` read objects."""
         return reduce(or_, (self._found(number)[0] for number in order), 0)
 
     def lacking(self, number: int) -> int:
@@ -166,7 +169,7 @@ class Order:
         return self._found(number)[1]
 
     def _found(self, number: int) -> tuple[int, int]:
-        """Return the earlier targets that a target reads objects from, and the objects that it lacks, as bits."""
+        """Return the earlier targets from which a target reads objects, and the objects that it lacks, as bits."""
         known = self._before.get(number)
         if known is None:
             lacking, targets = uses(self._manifest, number) & self._missing, 0

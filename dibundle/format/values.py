@@ -24,7 +24,7 @@ class PlaceInTarget(NamedTuple):
 class BaseObject(NamedTuple):
     """Content that programs copy from: ``kind`` (layer, config, other), ``size`` in bytes, SHA-256 ``digest``.
 
-    If it has a ``place``, an earlier target of the bundle contains it; else the receiver must have it.
+    If the object has a ``place``, an earlier target of the bundle contains it; else the receiver must have it.
     """
 
     kind: int
@@ -36,7 +36,7 @@ class BaseObject(NamedTuple):
 class Target(NamedTuple):
     """An archive to rebuild: ``size`` bytes with SHA-256 ``digest``; output is withheld from offset ``tail`` on.
 
-    ``columns``: its program. ``frames``: number of frames for it; they follow those of the targets before it.
+    ``columns``: the target's program. ``frames``: number of its frames, which follow the frames of earlier targets.
     """
 
     size: int
@@ -48,7 +48,7 @@ class Target(NamedTuple):
     columns: Columns
 
     def own_digests(self) -> bytes:
-        """Return the digests of the segments that have one, in order."""
+        """Return the digests of segments, in order, without segments that have no digest."""
         if isinstance(self.segments, SegmentTable):
             return self.segments.digests
         return b"".join(segment.digest for segment in self.segments if segment.digest)
@@ -67,7 +67,7 @@ class AboutImage(NamedTuple):
 
 
 class About(NamedTuple):
-    """Images in the base and in the targets, and notes: for messages, never for decoding."""
+    """Images in the base and in the targets, and notes, which are used for messages and never for decoding."""
 
     bases: tuple[AboutImage, ...]
     targets: tuple[tuple[AboutImage, ...], ...]
@@ -75,7 +75,7 @@ class About(NamedTuple):
 
 
 class Names(NamedTuple):
-    """Paths for listings, not needed for decoding: for each target the patched ones (in order) and the deleted ones."""
+    """Paths for listings, not needed for decoding: each target's patched (in order) and deleted paths."""
 
     patched: tuple[Sequence[bytes], ...]
     deleted: tuple[Sequence[bytes], ...]
@@ -84,8 +84,8 @@ class Names(NamedTuple):
 class RecompressedObject(NamedTuple):
     """How base object ``object``, a compressed layer, may be recompressed from its content.
 
-    The content has ``size`` bytes and SHA-256 ``digest``. ``packing`` is a recipe with its plain bytes. An encoder may
-    have guessed it.
+    The content has ``size`` bytes and SHA-256 ``digest``. ``packing`` is a recipe with its plain bytes. The recipe may
+    be a guess.
     """
 
     object: int

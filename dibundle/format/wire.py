@@ -1,6 +1,6 @@
 """Encoding of values: strict msgpack for structure, LEB128 columns for long runs of numbers.
 
-Every value has exactly one byte form. The reader decides which type comes next, never the data. So hostile bytes cannot
+Every value has exactly one byte form. The reader, not the data, decides which type comes next. So hostile bytes cannot
 create values that the reader did not request.
 """
 
@@ -33,7 +33,10 @@ def pack(value: object) -> bytes:
 
 
 class Structure:
-    """A typed cursor over canonical msgpack; ``where`` names the place in messages. Data is copied only when read."""
+    """A typed cursor over canonical msgpack; ``where`` is the name of this data in messages.
+
+    Data is copied only when read.
+    """
 
     def __init__(self, data: bytes | memoryview, where: str) -> None:
         self._data = memoryview(data)
@@ -159,7 +162,7 @@ class Column:
         return (value >> 1) ^ -(value & 1)
 
     def all(self, count: int) -> array[int]:
-        """Return all numbers of the column, eight bytes each; there must be exactly ``count``."""
+        """Return all numbers of the column, eight bytes each; the column must have exactly ``count`` numbers."""
         self.position = 0
         if count > len(self.data):
             raise BundleError(messages.MANIFEST_COLUMN_TRUNCATED, subject=self.what)

@@ -1,4 +1,4 @@
-"""Writer of bundles: header, an empty signature area, manifest, frames."""
+"""Writer of bundles: a header, an empty signature area, a manifest, and frames."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write(manifest: Manifest, frames: Iterable[bytes]) -> Iterator[bytes]:
     encoded = manifest.encode()
     if len(encoded) > MAX_MANIFEST:
         raise BundleError(messages.LIMIT_WRITTEN_MANIFEST, encoded_count=len(encoded), max_manifest=MAX_MANIFEST)
-    read = Manifest.decode(encoded, manifest.codecs, manifest.reencoders)  # applies all limits of readers
+    read = Manifest.decode(encoded, manifest.codecs, manifest.reencoders)  # this check applies all limits of readers
     for target in read.targets:
         Cursor(target.columns, None, [])
     stored = zstd.compress(encoded, MANIFEST_LEVEL)

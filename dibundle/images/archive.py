@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 _HEAD = 1024
 _CHUNK = 1 << 20
 MAX_MADE_ENTRIES = 65_536
-"""Maximum members that are read of an archive that a bundle rebuilt (spec/dib.md, 3.1)."""
+"""Maximum members to read from an archive that a bundle rebuilt (spec/dib.md, 3.1)."""
 MADE_NAMES: Final = 16 << 20
-"""Maximum bytes of their names and links that are kept; objects are found without names."""
+"""Maximum bytes of these members' names and links that are kept, as objects are found without names."""
 
 
 class OtherFormatError(ArchiveError):
@@ -33,12 +33,12 @@ class OtherFormatError(ArchiveError):
 
 
 class NoArchiveError(OtherFormatError):
-    """The file is not in any known format: it may be a damaged bundle."""
+    """The file is not in any known format, so it may be a damaged bundle."""
 
 
 @dataclass(eq=False)
 class Archive:
-    """An opened outer archive; a context manager that closes what it opened.
+    """An opened outer archive; a context manager that closes the files that it opened.
 
     ``name`` is the path as the user typed it, ``bytes`` the uncompressed tar, ``compression`` the removed compression,
     and ``identity`` the device and inode of the file.
@@ -50,13 +50,14 @@ class Archive:
     compression: str | None
     identity: tuple[int, int] | None
     _closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
-    is_made: bool = False  # whether a bundle rebuilt it, as a step to another archive
-    spared: int = 0  # bytes of it that take no disk space
-    carries: bool = False  # whether it contained a bundle
-    blobs: ImageArchive | None = field(default=None, repr=False)  # blobs without images, once they were requested
-    # everything known, for a placeholder of another archive
+    is_made: bool = False  # whether a bundle rebuilt this archive, as a step to another archive
+    spared: int = 0  # number of its bytes that take no disk space
+    carries: bool = False  # whether this archive contained a bundle
+    # blobs without images, cached when they are first requested
+    blobs: ImageArchive | None = field(default=None, repr=False)
+    # all known facts, if this is a placeholder for another archive
     claims: ImageArchive | None = field(default=None, repr=False)
-    budget: int = 0  # bytes that may still be decompressed for the bundles in it
+    budget: int = 0  # bytes that may still be decompressed for the bundles in this archive
 
     @property
     def is_of_bundle(self) -> bool:
@@ -108,7 +109,7 @@ def open_made(spool: Spool, name: str, *, owned: bool = False, entries: int = MA
     """Open the archive that a bundle rebuilt in a temporary file; raise ``ArchiveError`` if it is not a tar.
 
     Only the first ``entries`` members count. ``owned``: closing the archive deletes the file. A target is never treated
-    as compressed as a whole, whatever its first bytes are.
+    as a compressed file, even if its first bytes look like one.
     """
     archive = view_made(spool, name, entries)
     if not archive.index.entries and not _is_empty_tar(spool):
@@ -213,7 +214,7 @@ def _head(source: ReadAt) -> bytes:
 
 
 def _refuse_other_formats(name: str, head: bytes, packed: str | None) -> None:
-    """Refuse other formats that are easily mistaken for image archives; name the format."""
+    """Refuse formats that are easily mistaken for image archives; the error names the format."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head:
         raise NoArchiveError(messages.ARCHIVE_EMPTY, name=name)

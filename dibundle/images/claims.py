@@ -1,4 +1,4 @@
-"""Claims of manifests about an archive's members, collected while they are read, then turned into blobs."""
+"""Claims of manifests about an archive's members: collected while manifests are read, then turned into blobs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dibundle.images.tar.entries import Entry
 MAX_REFERENCES: Final = 1 << 18
 """Maximum layers of all images of an archive: 1,024 images of 256. An image without layers or names counts as one."""
 MAX_NAMES_SIZE: Final = 16 << 20
-"""Maximum bytes of all image names of an archive: nested indexes give each of their names to all images below."""
+"""Maximum bytes of all image names of an archive, as nested indexes give each of their names to all images below."""
 _LONGEST: Final = 256  # maximum characters of each part of a platform
 _BLOB_NAME: Final = re.compile(rb"blobs/sha256/([0-9a-f]{64})")
 
@@ -55,7 +55,7 @@ class _Claim:
 
 @dataclass
 class Claims:
-    """The claims about members so far; if two manifests disagree, the first counts."""
+    """The claims about members so far; if two manifests disagree, the first manifest counts."""
 
     members: Members
     _known: dict[int, _Claim] = field(default_factory=dict)  # by the offset of the member's header
@@ -88,13 +88,13 @@ class Claims:
         known.diff_id = known.diff_id or diff_id
 
     def note_layers(self, layers: tuple[Entry | None, ...], diff_ids: tuple[bytes, ...]) -> None:
-        """Record an image's layers; record their diffIDs only if there is exactly one per layer, in the same order."""
+        """Record an image's layers; record diffIDs only if their number is that of the layers."""
         paired: tuple[bytes | None, ...] = diff_ids if len(diff_ids) == len(layers) else (None,) * len(layers)
         for layer, diff_id in zip(layers, paired, strict=True):
             self.note(layer, "layer", diff_id=diff_id or None)
 
     def config(self, entry: Entry) -> Config:
-        """Read a config, once; a malformed one gives only its digest."""
+        """Read a config, once; of a malformed config, return only the digest."""
         known = self._configs.get(entry.header)
         if known is None:
             known = self._configs[entry.header] = _parse_config(self.members.read(entry))
@@ -112,7 +112,7 @@ class Claims:
         if claim.kind != "layer":
             return Blob(entry, claim.kind, None, digest, None)
         packing = compression.sniff(self.members.head(entry, 16))
-        if packing is None:  # uncompressed: both are digests of the same bytes
+        if packing is None:  # for an uncompressed layer, both are digests of the same bytes
             digest = digest or claim.diff_id
         return Blob(entry, "layer", packing, digest, claim.diff_id)
 

@@ -14,7 +14,7 @@ MANIFEST = b"manifest.json"
 
 
 def read_manifest(members: Members) -> list[object] | None:
-    """Return the entries of manifest.json; None if it is missing, ``ArchiveError`` if it is not a list."""
+    """Return the entries of manifest.json, or None if it is missing; raise ``ArchiveError`` if it is not a list."""
     entry = members.find(MANIFEST)
     if entry is None:
         return None
@@ -28,7 +28,7 @@ _KEYS: Final = frozenset(("config", "repotags", "layers", "layersources"))
 
 
 def _told(item: object) -> dict[str, object]:
-    """Return the relevant keys of an entry; the rest, which may be anything, then takes no memory."""
+    """Return only the relevant keys of an entry, so that other keys, which may hold anything, take no memory."""
     found = item.items() if isinstance(item, dict) else ()
     return {key: _flat(value) for key, value in found if key.lower() in _KEYS}
 

@@ -1,4 +1,4 @@
-"""Archives of docker before 1.10: a folder for each layer, whose json names the layer below, and ``repositories``.
+"""Archives of docker before 1.10: a file ``repositories``, and a folder per layer, whose json names the layer below.
 
 Such an image is identified by the name of its topmost layer. It has no config and no diffIDs.
 """
@@ -22,7 +22,7 @@ _LAYER: Final = re.compile(rb"([0-9a-f]{64})/layer\.tar")
 
 
 def read_drafts(claims: Claims) -> list[ImageDraft]:
-    """Return the images of such an archive, those with names first; none if it is another kind of archive."""
+    """Return the images of such an archive, images with names first; no images if it is another kind of archive."""
     members = claims.members
     parents = {name: _parent(members, name) for name in _layer_names(members)}
     names = _names(claims, parents)
@@ -33,7 +33,7 @@ def read_drafts(claims: Claims) -> list[ImageDraft]:
 
 
 def _draft(claims: Claims, top: str, parents: dict[str, str | None], names: tuple[str, ...]) -> ImageDraft:
-    chain: dict[str, None] = {}  # a set that keeps its order
+    chain: dict[str, None] = {}  # a dict as an ordered set
     at: str | None = top
     while at is not None and at in parents and at not in chain:
         chain[at] = None
@@ -66,14 +66,14 @@ def _parent(members: Members, name: str) -> str | None:
         parent = get_text(document.parse(members.read(entry), f"{name}/json"), "parent")
     except ArchiveError:
         return None
-    return parent if parent and len(parent) == len(name) else None  # other values are not a layer's name
+    return parent if parent and len(parent) == len(name) else None  # a value of another type is not a layer's name
 
 
 def _names(claims: Claims, layers: Container[str]) -> dict[str, list[str]]:
     """Return the names of images, by the name of the topmost layer.
 
-    A repository's name occurs once in the document, whatever the number of its tags, so the total length of all names
-    is checked before each is built.
+    A repository's name occurs once in the document, even if it has many tags. So the total length of all names is
+    checked before a name is built.
     """
     entry = claims.members.find(REPOSITORIES)
     value = document.parse(claims.members.read(entry), "repositories") if entry else None

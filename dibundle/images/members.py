@@ -13,13 +13,16 @@ from dibundle.images.tar.entries import LONGEST_NAME, UNNAMED, UNNAMED_FOLDER, E
 
 MADE_DOCUMENTS: Final = 8 << 20
 MAX_DOCUMENTS: Final = 128 << 20
-"""Maximum bytes of all documents of an archive; less if a bundle rebuilt it. Parsed, one takes up to 44 times that."""
+"""Maximum bytes of all documents of an archive; less if a bundle rebuilt it.
+
+A parsed document takes up to 44 times its size.
+"""
 _HOPS: Final = 16
 _LINKS: Final = b"12"
 
 
 class Members:
-    """Members by normalised name; of several with one name, the last counts, as if they were unpacked in order."""
+    """Members by normalised name; of members with the same name, the last counts, as if all were unpacked in order."""
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
@@ -42,7 +45,7 @@ class Members:
         found: Entry | None = None
         for _ in range(_HOPS):
             name = normalise(name)
-            if name in self._found:  # documents may use one link many times, and links may be long
+            if name in self._found:  # cached, as documents may use one link many times, and links may be long
                 found = self._found[name]
                 break
             passed.append(name)

@@ -1,4 +1,4 @@
-"""The content of an image archive: images made of blobs. Digests here are claims of the archive unless noted."""
+"""The content of an image archive: images and their blobs. Unless noted, digests here are the archive's claims."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ BlobKind = Literal["layer", "config", "manifest", "index", "other"]
 class Blob(NamedTuple):
     """The content of one regular outer member.
 
-    ``compression`` is a layer's, detected from its content. ``digest`` is the claimed sha256 (32 bytes) of the stored
-    bytes, ``diff_id`` (layers only) of the uncompressed bytes.
+    ``compression``: a layer's compression, detected from its content. ``digest``: the claimed sha256 (32 bytes) of the
+    stored bytes. ``diff_id`` (layers only): the claimed sha256 of the uncompressed bytes.
     """
 
     member: Entry
@@ -30,8 +30,8 @@ class Blob(NamedTuple):
 class Image(NamedTuple):
     """One image; a layer that the archive does not contain is None.
 
-    ``names`` are the archive's, for display only. ``config_digest`` is the actual sha256 of the config's bytes; if the
-    config is missing, it is the claimed one, or empty without a claim.
+    ``names`` are from the archive, for display only. ``config_digest`` is the actual sha256 of the config's bytes. If
+    the config is missing, it is the claimed sha256, or empty without a claim.
     """
 
     names: tuple[str, ...]
@@ -44,7 +44,7 @@ class Image(NamedTuple):
 
 
 class ImageArchive(NamedTuple):
-    """An archive's images, and every regular outer member as a blob, once each and in the archive's order.
+    """An archive's images, and every regular outer member as one blob, in the archive's order.
 
     ``producer`` is a guess, for display.
     """
@@ -60,7 +60,7 @@ class ImageArchive(NamedTuple):
 
 
 def chain_ids(diff_ids: Sequence[bytes]) -> Iterator[bytes]:
-    """Yield a digest of the lowest layer, one of the lowest two, and so on."""
+    """Yield a digest of the lowest layer, then a digest of the lowest two layers, and so on."""
     running = hashlib.sha256()
     for diff_id in diff_ids:
         running.update(diff_id)

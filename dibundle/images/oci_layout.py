@@ -1,4 +1,4 @@
-"""An OCI layout's index.json, with the indexes and manifests it leads to. Missing blobs are normal."""
+"""An OCI layout's index.json, with the indexes and manifests to which it leads. Blobs may be missing."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class _Descriptor(NamedTuple):
 
 @dataclass
 class OciLayout:
-    """The documents below index.json; each manifest is read once, whatever the number of descriptors for it."""
+    """The documents below index.json; each manifest is read once, even if it has many descriptors."""
 
     claims: Claims
     found: bool = False
     _drafts: dict[int, ImageDraft] = field(default_factory=dict)  # by the offset of the manifest's header
-    _names: dict[int, dict[str, None]] = field(default_factory=dict)  # the same; a set that keeps its order
+    _names: dict[int, dict[str, None]] = field(default_factory=dict)  # names by the same offset, as an ordered set
     _read: set[int] = field(default_factory=set)
 
     def read(self) -> None:
@@ -88,7 +88,7 @@ class OciLayout:
         value = self._parse(entry)
         below = self._below(value)
         if below is not None:
-            del value  # nested indexes would multiply the memory
+            del value  # free the parsed index, as nested indexes would multiply the memory
             self.claims.note(entry, "index", digest=descriptor.digest)
             for item in below:
                 self._follow(item, names, depth + 1)
@@ -99,7 +99,7 @@ class OciLayout:
             self._read_manifest(entry, *manifest, descriptor, names)
 
     def _below(self, index: object) -> list[_Descriptor] | None:
-        """Return those descriptors of an index whose blobs exist; None if it is not an index."""
+        """Return the descriptors of an index whose blobs exist; None if the document is not an index."""
         if not isinstance(get(index, "manifests"), list):
             return None
         found = []
@@ -112,7 +112,7 @@ class OciLayout:
         return found
 
     def _manifest(self, manifest: object) -> tuple[tuple[Entry | None, ...], Entry | None, bytes | None]:
-        """Return the layers of a manifest, its config, and the digest that it gives for the config."""
+        """Return the layers of a manifest, its config, and the config's digest that the manifest claims."""
         layers: list[Entry | None] = []
         self.claims.count_layers(len(get_list(manifest, "layers")))
         for below in get_list(manifest, "layers"):
@@ -182,7 +182,7 @@ def _is_attestation(descriptor: object) -> bool:
 
 
 def _names_of(descriptor: object) -> Iterator[str]:
-    """Yield the name in a descriptor's annotations, the fuller one if there are two."""
+    """Yield the name in a descriptor's annotations; if there are two names, the fuller name."""
     annotations = get(descriptor, "annotations")
     for key in _NAME_KEYS:
         name = get_text(annotations, key)

@@ -1,7 +1,7 @@
 """Installed packages of a file tree, from the databases of dpkg, apk, rpm, pip and npm.
 
 Packages are read for display only: unreadable files are skipped. For rpm, only the SQLite database is read, which
-Fedora and RHEL use since 2020; older ones in Berkeley DB and SUSE's ndb are not.
+Fedora and RHEL use since 2020. Older databases in Berkeley DB and SUSE's ndb are not read.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from typing import Final
 from dibundle.images import sqlite
 
 SIZE_LIMIT: Final = 256 << 20
-"""Larger files are skipped; a database of a large installation has some 100 MB."""
+"""Maximum bytes of a file: larger files are skipped. The database of a large installation has some 100 MB."""
 
 SMALL_LIMIT: Final = 4 << 20
-"""The same for files about one package: parsed JSON takes thirty times its size."""
+"""Maximum bytes of a file about a single package, as parsed JSON takes thirty times its size."""
 
 MOST: Final = 1 << 18
-"""Maximum packages that are read of an image; a large image has some thousands."""
+"""Maximum packages to read from an image; a large image has some thousands."""
 
-_MOST_TEXT: Final = 16 << 20  # maximum bytes of their names and versions
-_HEAD: Final = 1 << 16  # bytes read of a file of pip, which begins with name and version
+_MOST_TEXT: Final = 16 << 20  # maximum bytes of the names and versions of all packages
+_HEAD: Final = 1 << 16  # bytes to read from a file of pip, which begins with name and version
 _BLOB: Final = 1  # the column of rpm's table Packages (hnum, blob) with a package's header
-_ROW: Final = 16 << 20  # maximum bytes of a row of it
+_ROW: Final = 16 << 20  # maximum bytes of a row of this table
 
 Inventory = Mapping[tuple[str, str], Collection[str]]
 """The versions by manager and name; npm may have several versions side by side."""
 
 _NAME, _VERSION, _RELEASE, _EPOCH = 1000, 1001, 1002, 1003
-_ENTRIES: Final = 4096  # maximum entries of a package's header; real ones have about a hundred
+_ENTRIES: Final = 4096  # maximum entries of a package's header; real headers have about a hundred
 _INT32, _STRING, _I18N = 4, 6, 9
 _SEPARATORS = re.compile("[-_.]+")
 _CONTENT = re.compile(rb"[^\n]")
-_FIRST: Final = 16  # maximum fields of a package that are read; three are needed
+_FIRST: Final = 16  # maximum fields to read of a package; only three are needed
 _PIP = re.compile(rb"^(Name|Version):(.*)$", re.MULTILINE)
 _FIELDS = re.compile(rb"^(Package|Version|Status|P|V)[ \t]*:(.*)$", re.MULTILINE)
 
@@ -55,7 +55,7 @@ class Package:
 
 
 def inventory(paths: Collection[bytes], read: Callable[[bytes], bytes | None]) -> Inventory:
-    """Return the packages in a tree of these paths; ``read`` returns a file's content, None if it has none."""
+    """Return the packages in a tree of these paths; ``read`` returns a file's content, or None if there is none."""
     found: dict[tuple[str, str], set[str]] = {}
     left = _MOST_TEXT
     for path in paths:
@@ -113,7 +113,7 @@ def _is_npm_package(folder: bytes) -> bool:
 
 
 def _stanzas(content: bytes) -> Iterator[dict[bytes, str]]:
-    """Yield the fields of at most ``MOST`` packages, the first few of each."""
+    """Yield the first few fields of each package, for at most ``MOST`` packages."""
     at = 0
     for _ in range(MOST):
         begins = _CONTENT.search(content, at)
@@ -178,7 +178,7 @@ def _rpm_header(blob: bytes) -> Iterator[tuple[str, str]]:
     found: dict[int, str] = {}
     for at in range(8, min(8 + 16 * entries, len(blob) - 15), 16):
         tag, kind, offset, _ = struct.unpack_from(">IIII", blob, at)
-        if tag in found:  # all entries may refer to the same long text
+        if tag in found:  # limited, as all entries may refer to the same long text
             continue
         if tag in (_NAME, _VERSION, _RELEASE) and kind in (_STRING, _I18N):
             found[tag] = data[offset : offset + _FIELD].split(b"\0", 1)[0].decode("utf-8", "replace")

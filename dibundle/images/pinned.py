@@ -1,7 +1,7 @@
-"""Images that a receiver knows by digest, collected from an archive that may be hostile and written again.
+"""Images that a receiver knows by digest: collected from an archive that may be hostile, and written anew.
 
-Loaders differ in what they find in such an archive, so none of them gets the archive itself. They get a new one,
-written here: the config with the expected digest, its layers, each hashed to its diffID, and nothing else. The
+Loaders may find different images in a hostile archive, so no loader gets the archive itself. Loaders get a new archive,
+which is written here. It has only the config with the expected digest, and its layers, each hashed to its diffID. The
 archive's claims only show where to search; digests decide.
 """
 
@@ -26,7 +26,7 @@ _TYPES: Final = {None: writers.OCI_LAYER, "gzip": f"{writers.OCI_LAYER}+gzip", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedLayer:
-    """A layer whose content has ``diff_id``; stored as ``digest``, ``size`` bytes. ``content`` is None if left out."""
+    """A layer: ``diff_id`` of its content; ``digest`` and ``size`` as stored; its ``content`` (None: left out)."""
 
     diff_id: bytes
     digest: bytes
@@ -37,7 +37,7 @@ class PinnedLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedImage:
-    """An image whose parts all have the digests that follow from the expected one."""
+    """An image whose parts all have the digests that follow from the expected digest."""
 
     config: bytes
     manifest: bytes
@@ -51,7 +51,7 @@ class PinnedImage:
 
     @property
     def ids(self) -> frozenset[bytes]:
-        """The image's IDs in engines: some use its config's digest, some its manifest's."""
+        """The image's IDs in engines: some engines use the digest of the config, others the digest of the manifest."""
         return frozenset((self.id, digest.sha256(self.manifest)))
 
     @property
@@ -62,7 +62,7 @@ class PinnedImage:
 
 @dataclass(frozen=True, slots=True)
 class Pins:
-    """The known parts of an image before its layers are searched: its config, and its manifest if there is one."""
+    """The parts of an image that are known before the search for its layers: a config and, optionally, a manifest."""
 
     config: bytes
     manifest: bytes | None
@@ -82,7 +82,7 @@ EXCESS_OF_BUNDLES: Final = 64 << 20
 
 
 class LayerStore:
-    """The layers of archives, found by the archives' claims and accepted by their digests only."""
+    """The layers of archives: found by the archives' claims, but accepted only by their digests."""
 
     def __init__(self, archives: Iterable[ImageArchive], holes: Collection[int] = ()) -> None:
         self._candidates: dict[bytes, list[tuple[ImageArchive, Blob]]] = {}
@@ -97,7 +97,7 @@ class LayerStore:
                         self._candidates.setdefault(name or b"", []).append((archive, blob))
 
     def find(self, name: bytes | None, diff_id: bytes) -> Stored | None:
-        """Return the layer with ``diff_id``, stored under the digest ``name`` if given; None if it is missing."""
+        """Return the layer with ``diff_id``, stored under the digest ``name`` if given; None for a missing layer."""
         if (name, diff_id) not in self._found:
             candidates = self._candidates.get(name or diff_id, ())
             fitting = (self._fitting(archive, blob, name, diff_id) for archive, blob in candidates)
@@ -105,7 +105,7 @@ class LayerStore:
         return self._found[name, diff_id]
 
     def _fitting(self, archive: ImageArchive, blob: Blob, name: bytes | None, diff_id: bytes) -> Stored | None:
-        """Return a candidate if it is the layer; if its stored digest differs, its content is not read."""
+        """Return a candidate if it is the layer; if the candidate's stored digest differs, its content is not read."""
         key = id(archive), blob.member.header
         if key not in self._stored:
             content = archive.stored(blob)
@@ -128,7 +128,7 @@ class LayerStore:
 
 
 def find(archive: ImageArchive, expected: Collection[bytes]) -> list[Pins]:
-    """Return an archive's parts of the expected images; ``expected`` has digests of configs or manifests.
+    """Return the configs and manifests of the expected images; ``expected`` has digests of configs or manifests.
 
     Images that are not expected are skipped.
     """
@@ -168,14 +168,14 @@ def assemble(
     is_manifest_expected: bool = False,
     are_annotations_known: bool = False,
 ) -> PinnedImage:
-    """Return an image with its layers from ``store``; raise ``ArchiveError`` if one is missing.
+    """Return an image with its layers from ``store``; raise ``ArchiveError`` if a layer is missing.
 
-    ``left_out``: layers that the receiver has, by diffID, in the stored form of the receiver's archives. They are
-    described, but their content is left out. The image's own manifest is kept if it lists exactly this config and these
-    layers; otherwise, a new one is written. With ``is_manifest_expected``, ``ArchiveError`` is raised instead of
-    writing a new one; the expected manifest may list a left-out layer under another digest than the receiver's. A
-    manifest with annotations is kept if it is expected, or ``are_annotations_known``: engines show annotations, and
-    nobody vouches for them.
+    ``left_out``: layers that the receiver has, by diffID, in the stored form of the receiver's archives. These layers
+    are described, but their content is left out. If the image's own manifest lists exactly this config and these
+    layers, the manifest is kept. Otherwise, a new manifest is written or, with ``is_manifest_expected``,
+    ``ArchiveError`` is raised. An expected manifest may list a left-out layer under another digest than the receiver's.
+    A manifest with annotations is kept only if the manifest is expected, or with ``are_annotations_known``: engines
+    show annotations, and nobody vouches for them.
     """
     config = StrictConfig(pins.config, "config")
     left_out = left_out or {}
@@ -223,7 +223,7 @@ def _as_described(
     *,
     is_expected: bool,
 ) -> tuple[PinnedLayer, ...] | None:
-    """Return the layers as a manifest lists them; None if they differ from the config's."""
+    """Return the layers as a manifest lists them; None if they differ from the config's layers."""
     if (
         manifest.config.digest != digest.sha256(pins.config)
         or manifest.config.size != len(pins.config)

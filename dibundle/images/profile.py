@@ -1,8 +1,8 @@
 """The strict profile (spec/profile.md): archives in which every reader finds the same images.
 
-Programs that load images differ in how they read a tar and JSON: which of two members counts, where a link leads, what
-a key in another case means. :class:`Judge` does not predict them. It accepts only unambiguous archives, and raises
-``ArchiveError`` with the reason for all others.
+Programs that load images read tar and JSON in different ways: which of two members counts, where a link leads, what a
+key in another case means. :class:`Judge` does not predict these programs. It accepts only unambiguous archives. For all
+other archives, it raises ``ArchiveError`` with the reason.
 """
 
 from __future__ import annotations
@@ -20,19 +20,22 @@ from dibundle.images.strict import Descriptor, DockerEntry, IndexDocument, Manif
 from dibundle.images.tar.plain import FILE, FOLDER, HARD_LINK, LINK, PlainMember, members
 
 MAX_DOCUMENT: Final = 4 << 20
-"""Maximum bytes of a document: parsed, it takes up to thirty times as much memory."""
+"""Maximum bytes of a document, as a parsed document takes up to thirty times as much memory."""
 MAX_DOCUMENTS: Final = 64 << 20
-"""Maximum bytes of all documents, each counted once per reference to it: an index may refer to one many times."""
+"""Maximum bytes of all documents. A document counts once for each reference, as an index may refer to it many times."""
 MAX_DEPTH: Final = 2
 """Maximum nested indexes below index.json."""
 MAX_EXPANSION: Final = 1100
 """Maximum content bytes per byte of a compressed layer; gzip reaches 1,032."""
 MAX_EXCESS: Final = 4 << 30
-"""Maximum bytes beyond that in all layers of an archive: zstd compresses zeros 30,000 times."""
+"""Maximum bytes beyond ``MAX_EXPANSION`` in all layers of an archive: zstd compresses zeros by a factor of 30,000."""
 _ANY: Final = "any"
 
 _DOCUMENTS: Final = frozenset(("manifest.json", "index.json", "oci-layout", "repositories", "blobs", "blobs/sha256"))
-"""Names that programs look for; after extraction also in other spellings, on disks that ignore case."""
+"""Names that programs look for.
+
+On disks that ignore case, programs also find them in other spellings after extraction.
+"""
 _SAME_HOSTS: Final = ("docker.io/", "index.docker.io/", "localhost/")
 """Prefixes that engines add to a name without a registry; the last is podman's."""
 _LEGACY: Final = re.compile(r"(?:repositories|[^/]+/(?:json|layer\.tar|VERSION))")
@@ -40,9 +43,9 @@ _LEGACY: Final = re.compile(r"(?:repositories|[^/]+/(?:json|layer\.tar|VERSION))
 
 @dataclass(frozen=True, slots=True)
 class ArchiveImage:
-    """An image that a document leads to: the config's digest, and the manifest's if there is one.
+    """An image to which a document leads: the config's digest and, if there is a manifest, the manifest's digest.
 
-    ``has_instructions``: programs may act on content of the manifest other than digests and sizes.
+    ``has_instructions``: the manifest has content, apart from digests and sizes, on which programs may act.
     """
 
     where: str
@@ -55,8 +58,8 @@ class ArchiveImage:
 class Judge:
     """A check of an archive: first its documents, then the layers.
 
-    ``known``: SHA-256 of ranges (start, length) that were checked already. Without ``hashed``, layers may be missing,
-    and only the documents are checked. ``pool``: shared by all targets of a bundle.
+    ``known``: SHA-256 of ranges (start, length) that are already checked. Without ``hashed``, only the documents are
+    checked, and layers may be missing. ``pool``: shared by all targets of a bundle.
     """
 
     def __init__(
@@ -80,9 +83,9 @@ class Judge:
         self._layers: dict[str, tuple[str | None, bytes]] = {}
 
     def images(self) -> list[ArchiveImage]:
-        """Return the images; raise ``ArchiveError`` with the reason if some reader might find others.
+        """Return the images; raise ``ArchiveError`` with the reason if any reader might find other images.
 
-        This hashes their configs and manifests; :meth:`check_layers` hashes their layers.
+        This method hashes the configs and manifests; :meth:`check_layers` hashes the layers.
         """
         self._read_members()
         found: list[ArchiveImage] = []
@@ -133,10 +136,9 @@ class Judge:
                     raise ArchiveError(messages.PROFILE_DOCUMENT_SPELLING, name=name)
 
     def _leads_to_a_file(self, member: PlainMember) -> bool:
-        """Return whether a link leads to a file in the archive: others may lead out of what a program extracts.
+        """Return whether a link leads to a file in the archive: any other link may lead out of the extracted folder.
 
-        ``..`` is accepted only at the beginning: after a name, it would not lead to that name's parent if the name is a
-        link.
+        ``..`` is accepted only at the beginning: after a link, it would lead from the link's target.
         """
         above, leads_to = member.name.split("/")[:-1], member.leads_to
         if member.kind == HARD_LINK:
@@ -233,7 +235,7 @@ class Judge:
         return found
 
     def _layout(self, before: list[ArchiveImage]) -> list[ArchiveImage]:
-        """Return the images that index.json leads to."""
+        """Return the images to which index.json leads."""
         index = IndexDocument(self._document("index.json"), "index.json", None)
         found: list[ArchiveImage] = []
         for number, descriptor in enumerate(index.manifests):
@@ -252,10 +254,10 @@ class Judge:
         names: tuple[str, ...],
         found: list[ArchiveImage],
     ) -> None:
-        """Check the manifest or the index that a descriptor leads to.
+        """Check the manifest or the index to which a descriptor leads.
 
-        An engine may already have a manifest that is missing here, for a platform that only its config names, and may
-        prefer it.
+        An engine may already have a manifest that is missing here. It may prefer that manifest, whose platform only its
+        config names.
         """
         is_index = descriptor.media_type in strict.INDEX_TYPES
         if not is_index and descriptor.media_type not in strict.MANIFEST_TYPES:
@@ -278,11 +280,11 @@ class Judge:
                 raise ArchiveError(messages.PROFILE_NO_IMAGE, where=name)
             return
         manifest = ManifestDocument(self._document(name), name, descriptor.media_type)
+        if manifest.config.media_type not in strict.CONFIG_TYPES:
+            raise ArchiveError(messages.PROFILE_CONFIG_TYPE, where=where, media_type=manifest.config.media_type[:100])
         if descriptor.is_attestation:
             self._check_attestation(descriptor, manifest, where, depth)
             return
-        if manifest.config.media_type not in strict.CONFIG_TYPES:
-            raise ArchiveError(messages.PROFILE_CONFIG_TYPE, where=where, media_type=manifest.config.media_type[:100])
         config_name = self._blob(manifest.config, f"{where}: config")
         config = StrictConfig(self._document(config_name), config_name)
         layers = [self._blob(layer, f"{where}: layers[{n}]") for n, layer in enumerate(manifest.layers)]
@@ -314,7 +316,8 @@ class Judge:
             raise ArchiveError(messages.PROFILE_ATTESTATION_LAYERS, where=where)
         config_name = self._blob(manifest.config, f"{where}: config")
         if StrictConfig(self._document(config_name), config_name).platform != "unknown/unknown":
-            raise ArchiveError(messages.PROFILE_ATTESTATION_AS_IMAGE, where=where)  # docker selects by this
+            # docker selects a manifest by its platform
+            raise ArchiveError(messages.PROFILE_ATTESTATION_AS_IMAGE, where=where)
         self._attestations += 1
 
 
@@ -328,7 +331,8 @@ def canonical_name(name: str) -> str:
 def names_of(descriptor: Descriptor) -> tuple[str, ...]:
     """Return the names that engines may give the image of a descriptor in index.json.
 
-    They use the first annotation that exists. Some know only the second, which is mostly the tag of the first.
+    They use the first annotation that exists. Some engines know only the second annotation, which is mostly the tag of
+    the first.
     """
     keys = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
     first, second = (descriptor.annotations.get(key, "") for key in keys)
@@ -337,13 +341,13 @@ def names_of(descriptor: Descriptor) -> tuple[str, ...]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether two platforms may be confused: os and architecture are the same, or one of the four is not given."""
+    """Return whether two platforms may be confused: os and architecture are equal, or one of the four is missing."""
     first, second = one.split("/")[:2], other.split("/")[:2]
     return not (all(first) and all(second) and len(first) == len(second) == 2) or first == second
 
 
 def layer_compression(head: bytes) -> str | None:
-    """Return a layer's compression; raise ``ArchiveError`` if engines disagree about it, or do not support it."""
+    """Return a layer's compression; raise ``ArchiveError`` if it is ambiguous, or engines do not support it."""
     kind = compression.sniff(head)
     is_skippable = kind == "zstd" and head[:4] != b"\x28\xb5\x2f\xfd"
     if kind not in (None, "gzip", "zstd") or is_skippable or (kind is None and head[:3] == b"BZh"):
@@ -366,7 +370,7 @@ class Pool:
 def expanded(
     kind: str, chunks: Iterator[bytes], size: int, pool: Pool, expansion: int = MAX_EXPANSION
 ) -> Iterator[bytes]:
-    """Yield the content of a compressed layer of ``size`` bytes; raise ``ArchiveError`` if there is too much."""
+    """Yield the content of a compressed layer of ``size`` bytes; raise ``ArchiveError`` for too much content."""
     limit = size * expansion
     for piece in compression.decompress_iter(kind, chunks):
         limit -= len(piece)

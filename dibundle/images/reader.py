@@ -1,7 +1,7 @@
 """Reading the images of an archive, from Docker's manifest.json and from an OCI layout's index.json.
 
-If both exist, manifest.json lists the images, as in loaders; the documents below index.json add kinds and claimed
-digests of blobs. If neither exists, it may be an archive of docker before 1.10.
+If both exist, the images are those in manifest.json, as in loaders; the documents below index.json add kinds and
+claimed digests of blobs. If neither exists, the archive may be from docker before 1.10.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dibundle.images.oci_layout import OciLayout
 
 
 def read_images(archive: Archive) -> ImageArchive:
-    """Return the images of ``archive``; raise ``ArchiveError`` with the reason if it has none."""
+    """Return the images of ``archive``; raise ``ArchiveError`` with the reason if it has no images."""
     if archive.claims is not None:
         return archive.claims
     members = Members(archive)
@@ -39,15 +39,15 @@ def read_images(archive: Archive) -> ImageArchive:
 
 
 def blobs_of(archive: Archive) -> ImageArchive:
-    """Return only the blobs, as in :func:`read_images`; images of many archives would take too much memory.
+    """Return only the blobs of :func:`read_images`, as the images of many archives would take too much memory.
 
-    An archive is read for them once: each bundle of a chain searches all archives that earlier bundles rebuilt.
+    The blobs are cached, as each bundle of a chain searches all archives that earlier bundles rebuilt.
     """
     return archive.blobs or read_images(archive)._replace(images=())
 
 
 def _docker_drafts(claims: Claims) -> tuple[list[object] | None, list[ImageDraft]]:
-    """Read manifest.json; ignore one that is not a Docker manifest if there is an OCI layout as well."""
+    """Read manifest.json; if it is not a Docker manifest, and there is an OCI layout, ignore it."""
     try:
         manifest = docker.read_manifest(claims.members)
         return manifest, docker.read_drafts(claims, manifest) if manifest else []

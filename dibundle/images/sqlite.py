@@ -1,7 +1,7 @@
-"""The rows of a table in an SQLite database, read as data: no SQL in it is parsed, and time is linear in its size.
+"""The rows of a table in an SQLite database, read without parsing its SQL, in time that is linear in its size.
 
-SQLite itself has no limits on the time for two cases: a schema whose pages all refer to the same child, and rows behind
-the same long chain of pages. The format: https://www.sqlite.org/fileformat2.html
+In two cases, SQLite itself has no limit of time: a schema whose pages all refer to the same child, and rows that share
+a long chain of pages. The format: https://www.sqlite.org/fileformat2.html
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ _MAGIC: Final = b"SQLite format 3\0"
 _SCHEMA: Final = 1  # the root page of the table of tables
 _INTERIOR, _LEAF = 5, 13  # kinds of pages of a table
 _HEADER: Final = {_INTERIOR: 12, _LEAF: 8}  # bytes before the offsets of a page's cells
-_LEAST_CELL: Final = 6  # minimum bytes of a cell, with its offset
-_WIDTHS: Final = (0, 1, 2, 3, 4, 6, 8, 8, 0, 0, 0, 0)  # bytes of a value by its type, if only the type determines it
+_LEAST_CELL: Final = 6  # minimum bytes of a cell and its offset
+_WIDTHS: Final = (0, 1, 2, 3, 4, 6, 8, 8, 0, 0, 0, 0)  # bytes of a value by its type, for types with a fixed size
 
 MAX_ROWS: Final = 1 << 18
-"""Maximum rows that are read of a table."""
+"""Maximum rows to read from a table."""
 
 
 class DamagedDatabaseError(Exception):
-    """A database cannot be read, or not to its end."""
+    """A database cannot be read completely."""
 
 
 def blobs(content: bytes, table: str, column: int, longest: int) -> Iterator[bytes]:
     """Yield the values of a table's column that are blobs; columns are numbered from 0.
 
-    Skips rows of more than ``longest`` bytes, and rows that bring the total above the size of ``content``, as rows may
-    share pages. Time and memory are linear in ``content``. :class:`DamagedDatabaseError` may be raised after some rows.
+    Rows of more than ``longest`` bytes are skipped. As rows may share pages, rows are also skipped if they bring the
+    total above the size of ``content``. Time and memory are linear in ``content``. :class:`DamagedDatabaseError` may be
+    raised after some rows.
     """
     try:
         database = _Database(content, longest)
@@ -38,7 +39,7 @@ def blobs(content: bytes, table: str, column: int, longest: int) -> Iterator[byt
             kind, value = _value(row, column)
             if _is_blob(kind):
                 yield value
-    except (IndexError, struct.error) as error:  # a number, or an offset, beyond the end of a page
+    except (IndexError, struct.error) as error:  # a number, or an offset, leads beyond the end of a page
         raise DamagedDatabaseError from error
 
 
@@ -63,7 +64,7 @@ class _Database:
     def rows(self, root: int) -> Iterator[bytes]:
         """Yield the records of a table in order."""
         pages = len(self._content) // self._size
-        seen = bytearray(pages + 1)  # by page number; zeros that are never written take no memory
+        seen = bytearray(pages + 1)  # visited pages, by page number; zeros that are never written take no memory
         waiting = [root]
         left = MAX_ROWS
         while waiting:
@@ -94,7 +95,7 @@ class _Database:
         return page
 
     def _cells(self, page: memoryview, at: int) -> tuple[int, list[int]]:
-        """Return a page's kind and the offsets of its cells; the last child of an interior page is in its header."""
+        """Return a page's kind and the offsets of its cells; an interior page has its last child in its header."""
         kind = page[at]
         count = struct.unpack_from(">H", page, at + 3)[0]
         if kind not in _HEADER or count > self._usable // _LEAST_CELL:
@@ -103,7 +104,7 @@ class _Database:
         return kind, [*cells, at + 8] if kind == _INTERIOR else cells
 
     def _row(self, page: memoryview, at: int) -> bytes | None:
-        """Return the record in a leaf's cell, with the pages that continue it; None if it is too long."""
+        """Return the record in a leaf's cell, including the pages that continue it; None if the record is too long."""
         size, at = _number(page, at)
         _, at = _number(page, at)
         if size > min(self._longest, self._left):
@@ -141,7 +142,7 @@ def _number(data: bytes | memoryview, at: int) -> tuple[int, int]:
 
 
 def _value(row: bytes, column: int) -> tuple[int, bytes]:
-    """Return the type and the bytes of a value; if a row has fewer values than its table, the others are NULL."""
+    """Return the type and the bytes of a value; values that a row lacks are NULL."""
     at, number = 0, 0
     end, at = _number(row, at)
     begins = end

@@ -1,8 +1,8 @@
-"""Documents of images that every reader understands alike: strict JSON, every key known and in one spelling.
+"""Documents of images that all readers parse in the same way: strict JSON, with only known keys in one spelling.
 
-Loaders are written in Go. Its JSON decoder accepts keys in any case of letters (U+017F and U+212A fold too), uses the
-last of two, replaces invalid UTF-8 and, in some programs, stops reading behind the first value. A document that any of
-this could affect is refused here. Everything raises ``ArchiveError`` with the place.
+Loaders are written in Go. Go's JSON decoder accepts keys in any case of letters (U+017F and U+212A fold too), uses the
+last of two equal keys, and replaces invalid UTF-8. In some programs, it stops reading behind the first value. This
+module refuses every document that this could affect. All functions raise ``ArchiveError`` with the place.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _PLATFORM_KEYS: Final = frozenset(("architecture", "os", "variant", "os.version"
 
 
 def parse(content: bytes, name: str) -> object:
-    """Return the value of a JSON object or array that fills ``content``; keys must occur once in each object."""
+    """Return the value of a JSON object or array that fills ``content``; no object may repeat a key."""
     if content[:1] not in (b"{", b"["):
         raise ArchiveError(messages.JSON_START, name=name)
     try:
@@ -82,7 +82,7 @@ def fold(key: str) -> str:
 
 
 def read_object(value: object, known: Collection[str], where: str, *, more: bool = False) -> dict[str, object]:
-    """Return an object whose keys are ``known``, or (``more``) others that no reader can mistake for these."""
+    """Return an object whose keys are ``known`` or, with ``more``, cannot be mistaken for a known key."""
     if not isinstance(value, dict):
         raise ArchiveError(messages.JSON_NOT_OBJECT, where=where)
     folded = {fold(key): key for key in known}
@@ -129,7 +129,7 @@ class Descriptor:
     __slots__ = ("annotations", "digest", "is_plain", "media_type", "platform", "size")
 
     def __init__(self, value: object, where: str) -> None:
-        fields = read_object(value, _DESCRIPTOR_KEYS, where)  # so urls and data are refused
+        fields = read_object(value, _DESCRIPTOR_KEYS, where)  # known keys: urls and data are refused
         self.media_type = read_text(fields.get("mediaType"), f"{where}.mediaType")
         self.digest = read_digest(fields.get("digest"), f"{where}.digest")
         size = fields.get("size")
@@ -147,7 +147,7 @@ class Descriptor:
 
     @property
     def is_attestation(self) -> bool:
-        """Whether it claims to be an attestation; the content of the manifest decides."""
+        """Whether the descriptor claims to be an attestation's; the manifest's content decides."""
         return self.platform == "unknown/unknown" or "vnd.docker.reference.type" in self.annotations
 
 
@@ -159,7 +159,7 @@ def _texts(value: object, where: str) -> dict[str, str]:
 
 
 def read_platform(fields: dict[str, object], where: str) -> str:
-    """Return ``os/architecture[/variant]``; missing parts are empty."""
+    """Return a platform as ``os/architecture[/variant]``; missing parts are empty."""
     given = {key: fields.get(key) for key in ("os", "architecture", "variant")}
     found = ["" if value is None else read_text(value, f"{where}.{key}") for key, value in given.items()]
     if any("/" in part for part in found):
@@ -189,7 +189,8 @@ class StrictConfig:
 class ManifestDocument:
     """An image manifest: descriptors of its config and its layers, the lowest first.
 
-    ``media_type``: its descriptor's; None without a descriptor. ``annotations``: the keys of all annotations in it.
+    ``media_type``: from the manifest's descriptor; None without a descriptor. ``annotations``: the keys of all
+    annotations.
     """
 
     __slots__ = ("annotations", "config", "is_plain", "layers", "media_type")
@@ -208,7 +209,7 @@ class ManifestDocument:
 
     @property
     def has_instructions(self) -> bool:
-        """Whether programs may act on its content: annotations other than OCI's descriptions, or platforms of parts."""
+        """Whether programs may act on the content: annotations other than OCI's descriptions, or platforms of parts."""
         return not self.is_plain or not all(key.startswith(_TEXTS) for key in self.annotations)
 
 
@@ -227,7 +228,7 @@ class IndexDocument:
 
 
 def _head(fields: dict[str, object], name: str, media_type: str | None, types: Collection[str]) -> str:
-    """Return the document's media type; check that its version is 2, and its type that of the descriptor."""
+    """Return the document's media type; check that its version is 2, and that the descriptor has the same type."""
     if fields.get("schemaVersion") != 2 or isinstance(fields["schemaVersion"], bool | float):
         raise ArchiveError(messages.JSON_SCHEMA_VERSION, name=name)
     own = fields.get("mediaType", media_type or next(item for item in types if "vnd.oci" in item))

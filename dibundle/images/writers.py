@@ -50,7 +50,7 @@ def layout(
     """Return the layout of all images of an archive, without the members whose contents start at ``dropped``.
 
     ``names`` replace each image's own names (None: keep its own). ``verified``: digests of ranges of the archive, by
-    start and length, that need not be computed; digests that the archive claims do not count. Raises ``ArchiveError``
+    start and length, that are already computed; digests that the archive claims are not used. Raises ``ArchiveError``
     if a layer of unknown size is missing, or a layer has a compression that OCI does not allow.
     """
     kept = (blob for blob in images.blobs if _belongs(blob) and blob.member.content not in dropped)
@@ -82,7 +82,7 @@ def layout(
 
 
 def _renamed(index: bytes, names: tuple[str, ...]) -> bytes:
-    """Return an index.json that gives other names to the images that it leads to."""
+    """Return an index.json that gives other names to its images."""
     value = document.parse(index, "index.json")
     assert isinstance(value, dict)  # index.json is an object, as images were found through it
     plain = [
@@ -95,10 +95,10 @@ def _renamed(index: bytes, names: tuple[str, ...]) -> bytes:
 
 
 def write(parts: ImageParts, form: ArchiveForm, sink: Callable[[bytes], object], *, check: bool = False) -> None:
-    """Write an archive of that form, reproducibly: blobs by digest, then the documents.
+    """Write an archive in a form, reproducibly: blobs in the order of their digests, then the documents.
 
-    ``check``: the digests are claims, so the end of each blob is withheld until its digest is verified. Raises
-    ``ArchiveError`` if it differs.
+    ``check``: the digests are only claims, so the end of each blob is withheld until its digest is verified. Raises
+    ``ArchiveError`` if a digest differs.
     """
     for name, content in files(parts, form):
         size = size_of(content)
@@ -119,7 +119,7 @@ def header(name: str, size: int) -> bytes:
 
 
 def documents(index: bytes, manifest: bytes) -> bytes:
-    """Return the end of an archive whose blobs are written: the documents that lead to them."""
+    """Return the end of an archive whose blobs are already written: the documents that lead to the blobs."""
     made: list[bytes] = []
     write(ImageParts({}, index, manifest), "docker-archive", made.append)
     return b"".join(made)
@@ -175,7 +175,7 @@ def described(images: ImageArchive, image: Image) -> list[dict[str, object]]:
 
 
 def _belongs(blob: Blob) -> bool:
-    """Return whether a blob is part of a layout: rewritten documents and unreferenced blobs are not."""
+    """Return whether a blob is part of a layout; rewritten documents and unreferenced blobs are not part of it."""
     return blob.kind in ("layer", "config") or blob.digest is not None
 
 
@@ -209,7 +209,7 @@ def descriptor(media_type: str, digest: bytes, size: int) -> dict[str, object]:
 
 
 def named(plain: dict[str, object], names: tuple[str, ...]) -> Iterator[dict[str, object]]:
-    """Yield the descriptor once for each name, as engines write and read it."""
+    """Yield the descriptor once for each name, as engines write and read such descriptors."""
     if not names:
         yield plain
     for name in names:

@@ -1,1 +1,1 @@
-"""Read-only views: what a bundle does, where its bytes go, what differs between two images."""
+"""Read-only views: the operations and the bytes of a bundle, and the differences between two images."""

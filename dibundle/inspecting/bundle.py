@@ -57,17 +57,17 @@ class Bundle:
 
     @property
     def needs(self) -> tuple[AboutImage, ...]:
-        """The base images: names, ID, diffIDs; none if it needs no base, or does not list it."""
+        """The base images: names, ID, diffIDs; empty if the bundle needs no base, or does not list its base."""
         about = self._reader.manifest.about
         return about.bases if about else ()
 
     @property
     def makes(self) -> tuple[MadeTarget, ...]:
-        """The archives that it rebuilds."""
+        """The archives that the bundle rebuilds."""
         return made_targets(self._reader.manifest)
 
     def operations(self, base: Source | None = None, *, target: str | None = None) -> list[Line]:
-        """Return the operations on the paths of a target, as ``dib inspect --list`` shows them; callable only once.
+        """Return the operations on the paths of a target, as ``dib inspect --list`` shows them; call this only once.
 
         With ``base``, every path is listed, with its sizes.
         """

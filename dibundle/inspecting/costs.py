@@ -1,4 +1,4 @@
-"""Cost of an operation: its share, by size, of the stored bytes of the frames with its content."""
+"""Cost of an operation: its share, by size, of the stored bytes of the frames that hold its content."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dibundle.format.tables import FrameTable
 
 
 class _Stream:
-    """The frames of a stream, and how far operations have read it."""
+    """The frames of a stream, and the position up to which operations have read them."""
 
     def __init__(self, table: FrameTable, frames: array[int]) -> None:
         self._table = table
@@ -38,7 +38,7 @@ class _Stream:
         return round(self._costs[number] + stored * within / size)
 
     def files(self) -> list[int]:
-        """Return the sizes of the files whose windows the frames are: windows of one file overlap in the base."""
+        """Return the sizes of the files that the frames are windows of, as windows of one file overlap in the base."""
         sizes: list[int] = []
         last: tuple[int, int, int] | None = None
         firsts, ranges = self._table.firsts, self._table.ranges
@@ -58,8 +58,8 @@ class _Stream:
 class Shares:
     """Costs of a target's operations, computed one by one in order.
 
-    Without a base, the size of a patched file may be unknown. If a stream's frames show which file each of them belongs
-    to, that gives the size. Otherwise, files of unknown size count as equally large.
+    Without a base, the size of a patched file may be unknown. If each frame of a stream shows its file, the frames give
+    the size. Otherwise, files of unknown size count as equally large.
     """
 
     def __init__(self, table: FrameTable, frames: Iterable[int], operations: Sequence[Operation]) -> None:

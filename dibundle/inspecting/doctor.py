@@ -30,7 +30,7 @@ _REINSTALL = f"in a checkout of dib: {install_hint('--force-reinstall .')}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorCheck:
-    """One check: what was ``found``, and what a failure ``means``; ``vital``: create or apply needs this."""
+    """One check: ``found``: the result; ``means``: what a failure means; ``vital``: create or apply needs this."""
 
     name: str
     state: State
@@ -41,7 +41,7 @@ class DoctorCheck:
 
 
 def checks(tmp: str | None = None, signers: str | None = None) -> Iterator[DoctorCheck]:
-    """Yield all checks, the vital ones first; ``signers``: the file that the environment variable names."""
+    """Yield all checks, vital checks first; ``signers``: the file that the environment variable names."""
     yield DoctorCheck(name="python", state="ok", found=f"{platform.python_version()}, {platform.machine()}", vital=True)
     for name in ("zstandard", "msgpack"):
         yield _module(name, name, "nothing works", vital=True)
@@ -99,7 +99,7 @@ def _encoders() -> DoctorCheck:
 
 
 def _libzstd() -> DoctorCheck:
-    """Test the library that recompresses layers of the zstd program; only a few versions of it can."""
+    """Test the library that recompresses layers of the zstd program, as only a few versions can do this."""
     found = ".".join(map(str, zstandard.ZSTD_VERSION))
     wanted = ", ".join(release.name for release in libzstd.RELEASES.values())
     means = f"bundles of layers by zstd {wanted} cannot be applied, nor does create make these again"

@@ -29,9 +29,9 @@ from dibundle.sources.opening import Source, open_archives
 _WHITEOUT = b".wh."
 _MAX_ENTRIES = 1 << 24
 _MAX_COMPARED = 1 << 32
-"""Maximum bytes of paths that are compared with whited-out paths: comparing so many takes a few seconds."""
+"""Maximum bytes of paths to compare with whited-out paths, which takes a few seconds."""
 _MAX_SETTINGS = 16 << 20
-"""Maximum characters of a config's settings with their names: each member of an object repeats the object's name."""
+"""Maximum characters of a config's settings and their names, as each member of an object repeats the object's name."""
 _OPAQUE = b".wh..wh..opq"
 _HARD_LINK, _SYMLINK = 0x31, 0x32
 _TYPES = {0x32: "symlink", 0x33: "device", 0x34: "device", 0x35: "directory", 0x36: "fifo"}
@@ -68,7 +68,7 @@ class _Node:
 
     @property
     def kind(self) -> int:
-        """The type; one value for all tar types of regular files."""
+        """The type; all tar types of regular files have the same value."""
         return REGULAR[0] if self.entry.type in REGULAR else self.entry.type
 
     @property
@@ -77,7 +77,7 @@ class _Node:
         return self.entry.link if self.entry.type == _SYMLINK else None
 
     def metadata(self) -> tuple[bytes, bytes]:
-        """Return mode and owner as their header fields, and the target of a link."""
+        """Return the header fields of mode and owner, and the target of a link."""
         return self.layer.source.read_at(self.entry.header + 100, 24), self.entry.link
 
     def time(self) -> bytes:
@@ -93,13 +93,13 @@ Tree = Mapping[bytes, _Node]
 
 
 def diff(old: Source, new: Source, access: Access, context: Context) -> Changes:
-    """Compare the first image of one archive with that of another, like :func:`compare`."""
+    """Compare the first images of two archives, like :func:`compare`."""
     opened = open_archives([old, new], access, context)
     return compare(opened.archives[0], opened.archives[1], context)
 
 
 def compare(old: Archive, new: Archive, context: Context, most: int | None = None) -> Changes:
-    """Compare the first image of each archive; layers are read, nothing is encoded.
+    """Compare the first images of two archives: layers are read, but nothing is encoded.
 
     ``most``: if given, the maximum bytes to decompress from archives that bundles rebuilt.
 
@@ -150,7 +150,7 @@ def _read(images: ImageArchive, spool: Spool, executor: Executor, progress: Prog
 
 
 def _read_entries(archive: Archive, layers: Collection[Layer]) -> None:
-    """Read the entries of layers, up to a limit for memory, which is lower for archives that a bundle rebuilt."""
+    """Read the entries of layers, up to a limit for memory; the limit is lower for archives that a bundle rebuilt."""
     if not archive.is_of_bundle:
         if any(is_unnamed(entry) for layer in layers for entry in layer.index.entries):
             raise ArchiveError(messages.ARCHIVE_TOO_MANY_ENTRIES, name=archive.name, most=_MAX_ENTRIES)
@@ -163,13 +163,14 @@ def _read_entries(archive: Archive, layers: Collection[Layer]) -> None:
 
 
 def _tree(layers: Sequence[Layer]) -> Tree:
-    """Return the tree of an image, by path: upper layers hide what they replace and what they white out.
+    """Return the tree of an image, by path: upper layers hide the paths that they replace or white out.
 
     Layers are read from the top down, because hidden paths stay hidden. A layer that occurs twice counts at its upper
     place.
     """
     tree: dict[bytes, _Node] = {}
-    if sum(len(layer.index.entries) for layer in layers) > _MAX_ENTRIES:  # a manifest may list one layer many times
+    # skip repeats, as a manifest may list one layer many times
+    if sum(len(layer.index.entries) for layer in layers) > _MAX_ENTRIES:
         raise ArchiveError(messages.LIMIT_ENTRIES, max_entries=_MAX_ENTRIES)
     hidden = _Hidden()
     for layer in {id(layer): layer for layer in reversed(layers)}.values():
@@ -205,7 +206,7 @@ class _Hidden:
         self._lengths.update(map(len, paths))
 
     def __contains__(self, path: bytes) -> bool:
-        """Check whether a path or a parent of it is hidden; raise :class:`ArchiveError` if this takes too long."""
+        """Return whether a path or a parent of it is hidden; raise :class:`ArchiveError` if this takes too long."""
         at = path.find(b"/") if self._paths else -1
         while at >= 0:
             if at + 1 in self._lengths:
@@ -263,9 +264,9 @@ def _packages(tree: Tree) -> Inventory:
 
 
 def _flat(config: StoredBlob | None) -> dict[str, str]:
-    """Return an image config's settings as JSON texts; each member of the environment and of objects is a setting.
+    """Return an image config's settings as JSON texts; each variable and each member of an object is a setting.
 
-    Raises :class:`ArchiveError` if they are too long, instead of leaving out some that may have changed.
+    If the settings are too long, raises :class:`ArchiveError`, because a setting that was left out might have changed.
     """
     if config is None or config.source.size > document.SIZE_LIMIT:
         return {}

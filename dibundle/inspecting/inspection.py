@@ -25,9 +25,9 @@ from dibundle.sources.opening import Source, open_sources
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """A bundle: size in bytes, manifest and header, the key that its signature names, its verified signers.
+    """A bundle: its size in bytes, manifest and header, the key that its signature names, and its verified signers.
 
-    ``number`` is the target of ``lines``; None if there are several and none was chosen.
+    ``number`` is the target of ``lines``; None if there are several targets and none was chosen.
     """
 
     size: int
@@ -56,7 +56,8 @@ def inspect(
 ) -> Inspection:
     """Inspect a bundle; with bases, every path has a line.
 
-    ``target`` chooses one of several. ``lines_wanted``: if False, a listing that is too long is left out with a note.
+    ``target`` chooses one of several targets. Without ``lines_wanted``, a listing that is too long is left out with a
+    note.
     """
     opened = open_sources([bundle, *bases], access, context, bundle_first=True)
     reader = opened.read_bundle()
@@ -88,12 +89,12 @@ def inspect(
 def lines_with_base(
     reader: BundleReader, number: int, archives: Sequence[Archive], context: Context, *, given: bool
 ) -> list[Line]:
-    """Return the lines of a target, with a base's help if there is one; a ``given`` one must be the right base."""
+    """Return the lines of a target, using a base if there is one; a ``given`` base must be the right base."""
     if not archives:
         return listing(reader, number)
     used = objects_used(reader.manifest, number)
     try:
-        # an archive that contained a bundle need not be its base: its content is not searched
+        # do not search the content of an archive that contained a bundle: the archive need not be the base
         base = find_base(reader.manifest, archives, context, [number], believe=not given)
         context.defer(base.close)
         if base.missing(used):
@@ -102,12 +103,12 @@ def lines_with_base(
     except BaseMismatchError:
         if given:
             raise
-        return listing(reader, number)  # the archive of a wrapped bundle need not be its base
+        return listing(reader, number)  # the archive of a wrapped bundle may not be the base
     return listing(reader, number, base, limited=not given)
 
 
 def signing_key(reader: BundleReader) -> str | None:
-    """Return the key that a bundle's signature names; None if it is unsigned, or the signature is malformed."""
+    """Return the key that a bundle's signature names; None without a signature, or for a malformed signature."""
     try:
         return Signature.parse(reader.signature).fingerprint if reader.signature else None
     except SignatureError:

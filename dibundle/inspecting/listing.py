@@ -17,13 +17,13 @@ OPERATIONS: Final = (
     *("keep", "mode", "time", "patch", "add", "copy", "delete", "link", "symlink", "directory", "device", "fifo"),
     *("member", "packed", "raw"),
 )
-# a bundle does not distinguish times from modes
+# a bundle does not distinguish changes of time and of mode
 OF_BUNDLE: Final = tuple(name for name in OPERATIONS if name != "time")
 OF_IMAGES: Final = tuple(name for name in OPERATIONS if name not in ("keep", "copy", "member", "packed", "raw"))
 DEPTH: Final = 3
 _MAX_FOLDERS: Final = 128 << 20
 _FOLDER: Final = 256
-"""Maximum bytes of all folders of a tree: their paths, and this many for each."""
+"""Bytes that count for each folder of a tree, in addition to its path; the total has a maximum."""
 SORTS: Final[dict[str, Callable[[Line], Any]]] = {
     "path": lambda line: line.path or b"",
     "size": lambda line: -(line.size or 0),
@@ -34,7 +34,7 @@ SORTS: Final[dict[str, Callable[[Line], Any]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The lines of a listing, their order (None: the archive's), and the depth of the tree (None: ``DEPTH``)."""
+    """The lines to list, their order (None: the archive's order), and the depth of the tree (None: ``DEPTH``)."""
 
     paths: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class TreeFolder:
 
 
 def tree(lines: Iterable[Line], depth: int) -> list[TreeFolder]:
-    """Return the folders down to ``depth``, each after its parent, with the sums of the changed paths in them."""
+    """Return the folders down to ``depth``, each after its parent, with the sums over its changed paths."""
     found: dict[bytes, TreeFolder] = {b"": TreeFolder(b"", 0)}
     left = _MAX_FOLDERS
     for line in lines:
@@ -100,7 +100,7 @@ def tree(lines: Iterable[Line], depth: int) -> list[TreeFolder]:
         parent.size += folder.size
         parent.old_size += folder.old_size
         parent.stored += folder.stored
-    # sorted like lists of their parts: a folder, then its content, then its neighbours
+    # paths are sorted as lists of their parts: a folder, then its content, then its neighbours
     return [found[path] for path in sorted(found, key=lambda path: path.replace(b"/", b"\0"))]
 
 

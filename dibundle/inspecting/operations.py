@@ -22,17 +22,17 @@ from dibundle.inspecting.costs import Shares
 
 MAX_LINES: Final = 1 << 19
 MAX_TEXT: Final = 64 << 20
-"""Maximum decoded bytes of text and of its sources; bytes of slow codecs count several times."""
+"""Maximum decoded bytes of text and its sources; bytes of slow codecs count several times."""
 MAX_NAMES: Final = 96 << 20
 """Maximum bytes of paths and layers' names on all lines, including repeated ones.
 
-This allows paths of 100 bytes, in layers named by a digest, on the maximum number of lines.
+With layers named by a digest, this allows paths of 100 bytes on the maximum number of lines.
 """
 _PLAIN: Final = bytes(set(range(0x20, 0x7F)) - set(b'"&<>\\'))
 _ESCAPED: Final = 4
-"""Weight of a byte that may be written as several: bytes outside of ``_PLAIN`` take up to 7 (--json, a page).
+"""Weight of a byte outside of ``_PLAIN``, which --json or a page writes as up to 7 bytes.
 
-Escaping one takes 70 ns, so all lines take less than 2 s.
+Escaping such a byte takes 70 ns, so all lines take less than 2 s.
 """
 _SLOW: Final = frozenset({decoders.COVER, decoders.RELINK, decoders.UNPACK})
 _T = TypeVar("_T")
@@ -40,11 +40,11 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A line of a listing: ``count`` entries with the same kind of change, or one path with its sizes in bytes.
+    """A line of a listing: ``count`` entries with the same kind of change, or a single path with its sizes in bytes.
 
     ``stored`` is its approximate size in the bundle: its share of the frames that hold it. ``layer`` is the outer
-    member that it is in, by its name in the archive. A path of more than 4,096 bytes is cut, with dots at its end.
-    ``target`` is the target of a symbolic link, and ``old_target`` its old one, if known.
+    member with the path, by the member's name in the archive. A path of more than 4,096 bytes is cut, with dots at its
+    end. ``target`` is the target of a symbolic link, and ``old_target`` its old target, if known.
     """
 
     operation: str
@@ -95,9 +95,9 @@ def _listed(lines: Iterable[Line]) -> list[Line]:
 
 
 def text_of(bundle: BundleReader, number: int = 0) -> bytes | None:
-    """Return the decoded text stream of a target, which names added paths; reads all its frames.
+    """Read all frames of a target, and return its decoded text stream, which names added paths.
 
-    None if decoding it needs a base.
+    Return None if decoding the stream needs a base.
     """
     manifest = bundle.manifest
     target = manifest.targets[number]
@@ -148,11 +148,11 @@ def _work(size: int, codec: int) -> int:
 def listing(
     bundle: BundleReader, number: int = 0, base: BaseObjects | None = None, *, limited: bool = False
 ) -> list[Line]:
-    """Return the operations of a target per path, in the archive's order, deletions last; reads its frames.
+    """Return the operations of a target per path, in the archive's order, deletions last; this reads the frames.
 
     Without a base, a run of entries with the same kind of change is one line, and the sizes of patched files are
-    unknown. With a base, every path has its line; the base must have the objects that the target uses, prepared.
-    ``limited``: the archive was not given as a base, so it does not serve as one if it has too many entries.
+    unknown. With a base, every path has its own line; the objects that the target uses must be prepared in the base.
+    ``limited``: the archive was not given as a base, so it is not used as a base if it has too many entries.
     """
     manifest = bundle.manifest
     target = manifest.targets[number]
@@ -170,7 +170,7 @@ def listing(
 
 
 def _with_runs(operations: Sequence[Operation], shares: Shares, patched: Sequence[bytes]) -> Iterator[Line]:
-    """Yield lines; between two named paths, one line for kept entries and one for entries with only new metadata."""
+    """Yield lines; between two named paths, one for kept entries, and one for entries with only new metadata."""
     names = iter(patched)
     runs = {"keep": 0, "mode": 0}
     layer = None
@@ -184,7 +184,7 @@ def _with_runs(operations: Sequence[Operation], shares: Shares, patched: Sequenc
         yield from _run_lines(runs, layer)
         if operation.kind == "patch":
             path = next(names, None)
-            # an empty name is an extension header's, which belongs to the entry that follows
+            # an empty name means an extension header, which belongs to the following entry
             yield _line(operation if path != b"" else replace(operation, kind="raw"), shares, path or None, layer)
         else:
             yield _line(operation, shares, operation.path, layer)
@@ -193,7 +193,7 @@ def _with_runs(operations: Sequence[Operation], shares: Shares, patched: Sequenc
 
 def _line(operation: Operation, shares: Shares, path: bytes | None, layer: bytes | None) -> Line:
     if operation.kind == "raw" and path is None:
-        path = layer  # bytes without an operation of their own belong to the whole member: a config, a manifest
+        path = layer  # bytes without a separate operation belong to the whole member, such as a config or a manifest
     return Line(
         operation="patch" if operation.kind == "replace" else operation.kind,
         count=operation.count,
@@ -215,7 +215,7 @@ def _run_lines(runs: dict[str, int], layer: bytes | None) -> Iterator[Line]:
 
 
 def _indexes(manifest: Manifest, number: int, base: BaseObjects, *, limited: bool) -> dict[int, TarIndex] | None:
-    """Return the indexes of base layers that a target uses, by object; None if they have too many entries."""
+    """Return indexes of the base layers that a target uses, by object; None if the layers have too many entries."""
     used = objects_used(manifest, number)
     layers = [index for index, item in enumerate(manifest.objects) if item.kind == KIND_LAYER and index in used]
     if not limited:
@@ -271,7 +271,7 @@ class _BaseEntries:
 
 
 def layers_of(lines: Iterable[Line]) -> list[LayerLine]:
-    """Return the archive's members with content of their own, with the totals of their lines."""
+    """Return the archive's members that have lines, with the totals of these lines."""
     found: dict[bytes, LayerLine] = {}
     for line in lines:
         if line.layer is None:

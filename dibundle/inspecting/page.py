@@ -1,7 +1,7 @@
-r"""A bundle as one page of HTML that fetches nothing: its policy lets only its own style and script run.
+r"""A bundle as one page of HTML that fetches nothing: the page's policy allows only its own style and script.
 
-Names come from archives. They are escaped twice: control and bidi characters become text (``\\x1b``), and characters of
-HTML markup and of the end of a script become entities, or JSON's escapes.
+Names from archives are escaped twice. First, control and bidi characters become text (``\\x1b``). Then, characters of
+HTML markup, and of the end of a script, become entities or JSON's escapes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dibundle.inspecting.operations import Line, layers_of
 
 _UNSHOWN: Final = frozenset({"keep", "member"})
 _OUTSIDE: Final = "outside of layers"
-_ROWS: Final = 256  # paths that are prepared at a time
+_ROWS: Final = 256  # number of paths that are prepared at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +37,11 @@ class Page:
     lines: Sequence[Line]
     changes: Changes | None = None
     note: str = ""
-    """The reason, if there are no changes."""
+    """The reason why there are no changes, if any."""
 
 
 def build(page: Page) -> Iterator[bytes]:
-    """Yield a page in pieces, because escaped paths take several times their size; same input, same page."""
+    """Yield a page, the same for the same input, in pieces: escaped paths take several times their size."""
     style, script = _part("page.css"), _part("page.js")
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none';"
@@ -79,11 +79,11 @@ def _text(value: str | bytes) -> str:
 
 
 def _data(page: Page) -> Iterator[str]:
-    """Yield the script's data as JSON, column by column: small, and quick to parse."""
+    """Yield the script's data as JSON, column by column, which is small and quick to parse."""
     rows = [line for line in page.lines if line.operation not in _UNSHOWN or line.stored]
     found = {layer.path: number for number, layer in enumerate(layers_of(page.lines))}
     names = [f"layer {number + 1} ({_short(path)})" for path, number in found.items()]
-    # the rest includes the share of the bundle's other targets, and rounding errors
+    # the rest also includes the share of the bundle's other targets, and rounding errors
     rest = page.stored - sum(line.stored for line in rows)
     value = {
         "operations": listing.OPERATIONS,
@@ -105,7 +105,8 @@ def _data(page: Page) -> Iterator[str]:
 def _number(layers: dict[bytes, int], line: Line) -> int:
     """Return the number of a line's layer.
 
-    The next number is "outside of layers", the one after it "no layer" (deleted paths).
+    After the numbers of layers, the next number means "outside of layers", and the one after that "no layer" (deleted
+    paths).
     """
     if line.operation == "delete":
         return len(layers) + 1

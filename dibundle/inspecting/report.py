@@ -50,15 +50,16 @@ def report(
     access: Access,
     context: Context,
 ) -> ReportResult:
-    """Write a page about a bundle, which is complete in itself and fetches nothing.
+    """Write a page about a bundle; the page is self-contained and fetches nothing.
 
-    With bases, the target is rebuilt into a temporary file, and its image is compared with the one in the first base.
-    Temporary files take at most twice the options' ``max_size``. The target is not compared with an expected one.
+    With bases, the target is rebuilt into a temporary file, and its image is compared with the image in the first base.
+    Temporary files take at most twice the options' ``max_size``. The options' ``expect`` is not used.
     """
     opened = open_sources([bundle, *bases], access, context, bundle_first=True)
     opened.refuse_overwriting(output.name, output.identity)
-    opened.ask_engines()  # for the whole base: parts that the bundle does not use may have changed too
-    whole = read_whole(opened.bundle_stream(), context, opened.check, opened.bundles[0][0]).content  # read twice
+    opened.ask_engines()  # applies to the whole base, as parts that the bundle does not use may have changed too
+    # the bundle is read twice
+    whole = read_whole(opened.bundle_stream(), context, opened.check, opened.bundles[0][0]).content
 
     def reader() -> BundleReader:
         return read_bundle(Stream(whole), opened.bundles[0][0], whole.size, opened.check)
@@ -68,7 +69,7 @@ def report(
     lines = lines_with_base(first, number, opened.archives, context, given=bool(bases))
     changes, note = None, _WITHOUT_BASE
     if bases:
-        base = opened.archives[-len(bases)]  # an image that contains the bundle is listed before the base
+        base = opened.archives[-len(bases)]  # skip the image that contains the bundle, which is listed before the base
         changes, note = _changes(opened, reader(), base, options, context)
     signed_by = opened.signatures.signed_by([first])
     name = opened.bundles[0][0] if not isinstance(bundle, str) or bundle == "-" else bundle
@@ -88,7 +89,7 @@ def report(
 def _changes(
     opened: OpenedSources, bundle: BundleReader, base: Archive, options: RebuildOptions, context: Context
 ) -> tuple[Changes | None, str]:
-    """Rebuild the image and compare it with the one in ``base``; if that fails, return the reason."""
+    """Rebuild the image and compare it with the image in ``base``; if this fails, return the reason."""
     made = context.spool()
     size = bundle.manifest.targets[choose_target(bundle.manifest, options)].size
     rebuild_target(opened.archives, bundle, made.write, options, context, space=Space(kept=size))

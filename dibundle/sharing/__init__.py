@@ -1,1 +1,1 @@
-"""Bundles on their way: signed, wrapped as images, in registries, in Dockerfiles."""
+"""Transports of bundles: signatures, images that wrap a bundle, registries, Dockerfiles."""

@@ -21,20 +21,21 @@ if TYPE_CHECKING:
 
 
 MAX_REFUSED: Final = 64
-"""Maximum number of bundles without a trusted signature; then no more are checked, as each check runs ssh-keygen."""
+"""Maximum number of bundles without a trusted signature; then the checks stop, as each check runs ssh-keygen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBundle:
     """A bundle in a registry: its ``name`` with the digest of its manifest, its ``tags``, its ``size`` in bytes.
 
-    - ``needs``, ``makes``: names of the base and target images, from the registry's list; for a signed bundle, from the
-      bundle itself
+    - ``needs``, ``makes``: names of the base and target images, from the registry's list or, for a signed bundle, from
+      the bundle itself
     - ``makes_size``: bytes of all targets
     - ``bases``, ``refers_to``: digests of images' manifests in the same repository
     - ``created``: a time in the format of RFC 3339
     - ``signed_by``: the trusted signer, if signers were given
-    - ``missing``: a ``manifest`` that is still listed, the ``bundle``, or the ``image`` that it refers to
+    - ``missing``: the ``manifest``, although it is listed; the ``bundle``; or the ``image`` to which the manifest
+      refers
     """
 
     name: str
@@ -102,7 +103,7 @@ def parse_repository(name: str, command: str) -> Reference:
 
 
 def stored(found: FoundBundle, repository: Repository, signed_by: str | None = None) -> StoredBundle:
-    """Return a found bundle as an item of results."""
+    """Return a found bundle in the form of the results."""
     own = digest.text(found.digest)
     image = found.subject or min(found.lists, default=None)
     return StoredBundle(
@@ -122,9 +123,10 @@ def stored(found: FoundBundle, repository: Repository, signed_by: str | None = N
 
 
 def _checked(found: FoundBundle, repository: Repository, signatures: SignatureCheck) -> StoredBundle:
-    """Return a bundle; if signers are given, with its signer and the image names in the bundle itself.
+    """Return a bundle. If signers are given, add its signer, and the image names in the bundle itself.
 
-    The names in the registry's list are not signed: anyone who may push could list a signed bundle under other names.
+    The names in the registry's list are not signed: anyone with permission to push could list a signed bundle under
+    other names.
     """
     check = signatures.required
     if check is None or found.blob is None or found.missing == "bundle":
@@ -132,7 +134,7 @@ def _checked(found: FoundBundle, repository: Repository, signatures: SignatureCh
     stream = Pieces(repository.blob(found.blob.digest, found.blob.size))
     try:
         bundle = read_bundle(stream, digest.text(found.digest), found.blob.size, check)
-    except (SignatureError, BundleError, DigestError, RegistryError):  # a faulty bundle does not affect the others
+    except (SignatureError, BundleError, DigestError, RegistryError):  # a faulty bundle must not affect other bundles
         return stored(found, repository)
     said = labels.labels(bundle.manifest, bundle.size, b"")
     signed = found._replace(needs=said[labels.NEEDS], makes=said[labels.MAKES], makes_size=int(said[labels.MAKES_SIZE]))

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteResult:
-    """Bundles that were deleted, or would be with ``dry_run``; ``left``: those that the registry itself still lists.
+    """Bundles that were deleted or, with ``dry_run``, would be; ``left``: those that the registry still lists.
 
-    If ``missing`` of a deleted one is "manifest", it was only an entry of a list, which was removed.
+    If ``missing`` of a deleted bundle is "manifest", only an entry of a list existed, and was removed.
     """
 
     deleted: tuple[StoredBundle, ...]
@@ -32,15 +32,15 @@ class DeleteResult:
 
     @property
     def size(self) -> int:
-        """Bytes of the bundles; the registry's garbage collection frees those that nothing else uses."""
+        """Bytes of the bundles; the registry's garbage collection frees the bytes that nothing else uses."""
         return sum(item.size or 0 for item in self.deleted if item.missing != "bundle")
 
 
 def delete_bundles(names: Iterable[str], access: Access, context: Context, *, dry_run: bool = False) -> DeleteResult:
-    """Delete bundles by a tag or the digest of their manifests, ``docker://HOST/NAME:TAG`` or ``...@sha256:DIGEST``.
+    """Delete bundles by tag or by their manifest's digest: ``docker://HOST/NAME:TAG`` or ``...@sha256:DIGEST``.
 
-    This removes all tags of a bundle. All bundles are checked before the first is deleted. Raises :class:`UsageError`
-    if one is not a bundle.
+    This removes all tags of a bundle. All names are checked before the first bundle is deleted. Raises
+    :class:`UsageError` if a name is not a bundle's.
     """
     from dibundle.sources.registry.catalog import describe
     from dibundle.sources.registry.opening import open_repository
@@ -64,7 +64,8 @@ def delete_bundles(names: Iterable[str], access: Access, context: Context, *, dr
 def delete_orphans(name: str, access: Access, context: Context, *, dry_run: bool = False) -> DeleteResult:
     """Delete the incomplete bundles of a repository, ``docker://HOST/NAME``, and their entries in lists.
 
-    A bundle is incomplete if its manifest (still listed), the bundle itself or the image that it refers to is missing.
+    A bundle is incomplete if its manifest is missing but listed, or if the bundle itself or the image to which it
+    refers is missing.
     """
     from dibundle.sources.registry.catalog import search
     from dibundle.sources.registry.opening import open_repository
@@ -86,7 +87,8 @@ def _parse_bundle(name: str) -> Reference:
 def _delete(repository: Repository, bundles: Sequence[FoundBundle], *, dry_run: bool) -> DeleteResult:
     """Delete the manifests, then the entries of lists.
 
-    In this order, a list never lacks a bundle that exists. After an error, entries of deleted bundles are removed too.
+    In this order, lists never lack an existing bundle. If an error occurs, entries of already deleted bundles are
+    removed too.
     """
     lists: dict[bytes, set[bytes]] = defaultdict(set)
     try:

@@ -28,7 +28,7 @@ _HINT: Final = (
     "name a file by its path in the build context, or an image in a registry: docker://registry.example/app:1"
 )
 
-# Names that have no special meaning for builders or for dib
+# names without a special meaning for builders or dib
 _PLAIN: Final = re.compile(r"""(?!-)[^\x00-\x1f\x7f\ud800-\udfff\\"'$*?\[\]:]+""")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
 _PLATFORM: Final = re.compile(r"[a-z0-9]+(?:/[a-z0-9._-]+){1,2}")
@@ -43,10 +43,10 @@ class Build(NamedTuple):
     secret: str | None = None
 
     def stage(self, arguments: Sequence[str], sources: Sequence[str], *more: str, name: str = "") -> Iterator[str]:
-        """Yield the first stage, which runs dib. A named stage hides an image of that name."""
+        """Yield the first stage, which runs dib. If the stage has a name, it hides an image of this name."""
         mount = ""
         yield f"FROM {_name(self.image)}" + (f" AS {name}" if name else "")
-        yield "USER 0:0"  # only the owner can read the files that docker save writes
+        yield "USER 0:0"  # root, as only their owner can read the files that docker save writes
         yield f"WORKDIR {_FOLDER}"
         if self.secret is not None:
             yield f"ENV REGISTRY_AUTH_FILE={_LOGINS}"
@@ -60,7 +60,7 @@ class Build(NamedTuple):
         """Return the command that builds the Dockerfile, as a comment."""
         secret = f" --secret id={self.secret},src=$HOME/.docker/config.json" if self.secret is not None else ""
         context = "- < Dockerfile" if all(map(_is_reference, sources)) else "-f Dockerfile ."
-        # a builder's cache would use the image that the name had at the last build
+        # without this, a builder's cache would use the image that the name had at the last build
         fresh = " --no-cache" if any(map(_is_reference, sources)) else ""
         return f"#   docker build{fresh}{secret} {' '.join(words)} {context}"
 
@@ -68,7 +68,7 @@ class Build(NamedTuple):
 def wrapping(build: Build, old: str, new: str, *, linked: bool, base: str | None = None, platform: str | None) -> str:
     """Return the Dockerfile of an image with the bundle from ``old`` to ``new``; :mod:`sources.wrapped` finds it there.
 
-    ``base``: the builder's name of the image to link to, if ``old`` is not a name.
+    ``base``: the builder's name for the linked image, if ``old`` is not a name.
     """
     below = _below(old, base) if linked else "scratch"
     where = f"--platform={_platform(platform)} " if linked and platform else ""
@@ -87,7 +87,7 @@ def wrapping(build: Build, old: str, new: str, *, linked: bool, base: str | None
 
 
 def applying(build: Build, sources: Sequence[str]) -> str:
-    """Return the Dockerfile that rebuilds an archive: as a file with BuildKit, on stdout with any builder."""
+    """Return the Dockerfile that rebuilds an archive: to a file with BuildKit, to stdout with any builder."""
     built = f"{_SPACE}/{_ARCHIVE}"
     lines = [
         f"# Rebuilds an image archive, byte for byte. With BuildKit it is {_ARCHIVE} in this folder:",
@@ -109,7 +109,7 @@ def _words(*words: str) -> str:
 
 
 def _is_reference(source: str) -> bool:
-    """Check whether a source is in a registry; raise :class:`UsageError` if it only begins like a reference."""
+    """Return whether a source is in a registry; raise :class:`UsageError` if it only begins like a reference."""
     if not source.startswith(SCHEME):
         return False
     Reference.parse(source)

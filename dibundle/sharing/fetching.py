@@ -1,4 +1,4 @@
-"""Bundles that ``update`` fetches from a repository: kept while the plan uses them; received bytes are counted."""
+"""Bundles that ``update`` fetches from a repository, and keeps while the plan uses them; received bytes are counted."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from dibundle.sources.registry.images import RemoteBlob
 from dibundle.sources.registry.listing import Listing
 
 MAX_REFUSED: Final = 64
-"""Maximum number of skipped bundles; then no more are tried: a registry may list a thousand that do not help."""
+"""Maximum number of skipped bundles before the search stops, as a registry may list a thousand useless bundles."""
 MAX_APPLIED: Final = 4
-"""Maximum number of chains that were applied but did not rebuild the image; then no more are tried."""
+"""Maximum number of chains that are applied but do not rebuild the image, before the search stops."""
 
 
 class FetchedBundles:
@@ -47,8 +47,9 @@ class FetchedBundles:
     ) -> None:
         """Prepare without fetching.
 
-        ``growing``: context that is open while a bundle is kept; it yields a function for the number of received bytes.
-        ``is_decoded``: decode the manifests, which may take 120 MB each, and check integrity; else the caller does it.
+        ``growing``: context that is open while a bundle is kept; it yields a function that gets the number of received
+        bytes. ``is_decoded``: decode the manifests, which may take 120 MB each, and check integrity; otherwise, the
+        caller must do both.
         """
         self._repository = repository
         self._check = check
@@ -57,16 +58,17 @@ class FetchedBundles:
         self._here: dict[bytes, tuple[Spool, Context]] = {}
         self.received = 0
         self.refused: set[bytes] = set()
-        self.listing = Listing(repository, partial(_note_unreadable, context))  # no cycle: lists take megabytes
+        # avoid a reference cycle, as lists take megabytes
+        self.listing = Listing(repository, partial(_note_unreadable, context))
         self.applied = 0
 
     @property
     def has_failed(self) -> bool:
-        """Whether too many bundles have failed to try another one."""
+        """Whether so many bundles have failed that no other bundle is tried."""
         return len(self.refused) >= MAX_REFUSED or self.applied >= MAX_APPLIED
 
     def in_vain(self, plan: UpdatePlan) -> int:
-        """Return the number of fetched bytes that the plan does not use."""
+        """Return the number of fetched bytes of bundles that the plan does not use."""
         used = {step.delta.manifest for step in plan.chain or ()}
         return self.received - sum(spool.size for name, (spool, _) in self._here.items() if name in used)
 
@@ -97,7 +99,7 @@ class FetchedBundles:
                 raise BundleError(messages.LIMIT_CHAIN_MANIFESTS, max_manifest=MAX_MANIFEST)
             return spool
         bundle = self.listed(step)
-        with self._context.within() as own:  # frees everything of a refused bundle
+        with self._context.within() as own:  # free all memory of a refused bundle
             spool = own.spool()
             shown = digest.text(name)
             pieces = self._counted(self._repository.blob(bundle.digest, bundle.size), own)
@@ -118,7 +120,7 @@ class FetchedBundles:
         return spool
 
     def listed(self, step: ChainStep) -> RemoteBlob:
-        """Return the bundle of a step; raise :class:`RegistryError` if it is not as listed, or lists are too long."""
+        """Return a step's bundle; raise :class:`RegistryError` if it differs from the list, or lists are too long."""
         if not self.listing.has_room_for_bundles:
             raise self._repository.failed(messages.REGISTRY_LISTED_TOO_MUCH)
         manifest = self._repository.manifest("sha256:" + step.delta.manifest.hex())

@@ -1,4 +1,4 @@
-"""Public functions for bundles in a registry; ``dibundle`` exports them together with those of ``api``."""
+"""Public functions for bundles in a registry, which ``dibundle`` exports together with the functions of ``api``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def list_bundles(
     """Return the bundles of a repository, ``docker://HOST/NAME``, as the registry lists them.
 
     Bundles are found by their tags and by the referrers of images. Sizes are in bytes, digests are ``sha256:...``. With
-    signers, the head of each bundle is fetched, and its own manifest gives the names of its images. Raises
-    ``UsageError`` if the name is not that of a repository, and ``RegistryError`` if the registry fails or has no such
-    repository.
+    signers, the head of each bundle is fetched, and the names of images are from the bundle's own manifest. Raises
+    ``UsageError`` if ``name`` is not the name of a repository, and ``RegistryError`` if the registry fails or has no
+    such repository.
     """
     with Context(tmp, progress) as context:
         return catalog.list_bundles(name, access or Access(), context)
@@ -36,10 +36,10 @@ def delete_bundles(
 ) -> DeleteResult:
     """Delete bundles from a registry by the digests of their manifests, ``docker://HOST/NAME@sha256:DIGEST``.
 
-    If the registry stores lists of referrers under tags, their entries are removed from these too. ``dry_run``: only
-    return the bundles that would be deleted. Raises:
+    If the registry stores lists of referrers under tags, the bundles' entries are removed from these lists too.
+    ``dry_run``: only return the bundles that would be deleted. Raises:
 
-    - ``UsageError`` before any bundle is deleted, if one is not a bundle
+    - ``UsageError`` if a name is not a bundle's; then no bundle is deleted
     - ``RegistryError`` if the registry fails, has no such manifest, or does not allow deleting
     """
     with Context(tmp, progress) as context:
@@ -57,8 +57,8 @@ def delete_orphans(
 ) -> DeleteResult:
     """Delete the incomplete bundles of a repository, ``docker://HOST/NAME``.
 
-    A bundle is incomplete if the image that it refers to, or the bundle itself, is missing. A list's entry without a
-    manifest is removed from the list. Otherwise like :func:`delete_bundles`.
+    A bundle is incomplete if the bundle itself is missing, or the image to which it refers. An entry without a manifest
+    is removed from its list. Otherwise like :func:`delete_bundles`.
     """
     with Context(tmp, progress) as context:
         return delete.delete_orphans(name, access or Access(), context, dry_run=dry_run)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class PushResult:
     """A bundle in a registry: its ``name``, its ``digest`` as ``sha256:...``, its ``size`` in bytes.
 
-    ``sent``: whether it was new to the registry. ``replaced``: the bundle that had the tag before. ``refers_to``: the
-    target image that it is attached to.
+    ``sent``: whether the bundle was new to the registry. ``replaced``: the bundle that had the tag before.
+    ``refers_to``: the target image to which the bundle is attached.
     """
 
     name: str
@@ -41,9 +41,9 @@ class PushResult:
 def push(bundle: Source, name: str, access: Access, context: Context, *, subject: str | None = None) -> PushResult:
     """Push a bundle to a registry as an OCI artifact that refers to its target image.
 
-    The image is searched for in the same repository: under ``subject`` (a tag or a digest), else under the tag that it
-    had when the bundle was created. If ``name`` has the tag of an image, it is refused: engines could no longer pull
-    that image.
+    The image is searched for in the same repository: under ``subject`` (a tag or a digest), else under the image's tag
+    when the bundle was created. If the tag in ``name`` is an image's, the push is refused, as engines could no longer
+    pull that image.
     """
     from dibundle.sources.registry import artifacts
     from dibundle.sources.registry.opening import open_repository, parse_target
@@ -84,7 +84,7 @@ def _subject(
     repository: Repository,
     context: Context,
 ) -> RemoteManifest | None:
-    """Return the manifest of a bundle's target image; if it is not found by its names, note that and return None."""
+    """Return the manifest of a bundle's target image; if the image's names do not lead to it, add a note instead."""
     from dibundle.sources.registry import artifacts
 
     about = bundle.manifest.about
@@ -125,7 +125,7 @@ def _note_other_blobs(makes: RemoteManifest, manifest: Manifest, repository: Rep
 def _under(shown: str, reference: Reference, repository: Repository) -> bytes | None:
     """Return the digest of the bundle that has the tag, if any.
 
-    Refuse a tag that is not a bundle's: if it is an image's, engines could no longer pull that image.
+    Refuse a tag that is not a bundle's: engines could no longer pull the image that has the tag.
     """
     from dibundle.sources.registry import artifacts
 

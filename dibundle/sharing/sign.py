@@ -26,7 +26,7 @@ class SignOptions:
 
     ``key``: file of a private key, or of a public key whose private key an agent holds. ``signature``: file with an
     existing signature by ssh-keygen. ``detach``: write the signature to its own file and leave the bundle unchanged.
-    ``output``: None replaces the bundle; with ``detach``, it is a file beside the bundle.
+    ``output``: file to write; None replaces the bundle or, with ``detach``, means a file beside the bundle.
     """
 
     key: str | None = None
@@ -47,11 +47,13 @@ class SignResult:
 def sign(bundle: str, options: SignOptions, access: Access, context: Context) -> SignResult:
     """Check every byte of a bundle, then sign it.
 
-    The signed data is the header, which commits to the rest. If the bundle is in parts, the first part is signed.
+    The signed data is the header, which commits to the rest of the bundle. If the bundle is in parts, the first part is
+    signed.
     """
     if (options.key is None) == (options.signature is None):
         raise UsageError(messages.SIGN_KEY_OR_SIGNATURE, bundle=shell_words(bundle))
-    aside = options.detach and options.output is not None  # nothing is written beside or into the bundle
+    # no file is written beside the bundle, and the bundle is unchanged
+    aside = options.detach and options.output is not None
     if is_reference(bundle) and not aside:
         raise _in_registry(bundle, options)
     opened = open_sources([bundle], replace(access, checks_signatures=False), context, bundle_first=True)
@@ -67,7 +69,7 @@ def sign(bundle: str, options: SignOptions, access: Access, context: Context) ->
     if options.detach:
         opened.refuse_overwriting(destination.name, destination.identity)
     check_integrity(reader, context.progress)
-    context.end_phase()  # ssh-keygen may ask for a passphrase, on a line of its own
+    context.end_phase()  # ssh-keygen may ask for a passphrase, which needs a new line
     header = reader.header_bytes
     data = signing.sign(header, options.key) if options.key is not None else signing.read_file(options.signature or "")
     try:
@@ -93,7 +95,7 @@ def _in_registry(bundle: str, options: SignOptions) -> UsageError:
 
 
 def _default(bundle: str, name: str, *, detach: bool) -> str:
-    """Return the default output: beside the bundle if detached, else in its place."""
+    """Return the default output: a file beside the bundle if the signature is detached, else the bundle itself."""
     if bundle == "-" or not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 - any name that the system accepts
         raise UsageError(messages.SIGN_NO_PLACE, name=name)
     if not detach:
@@ -104,7 +106,10 @@ def _default(bundle: str, name: str, *, detach: bool) -> str:
 def _embed(
     name: str, reader: BundleReader, signature: bytes, destination: Destination, context: Context, *, whole: bool
 ) -> None:
-    """Write the bundle with its signature; if it is in parts, write all as one file (``whole``) or the first part."""
+    """Write the bundle with its signature.
+
+    If it is in parts, write only the first part or, with ``whole``, all as one file.
+    """
     with context.within() as own:
         if parts.is_first(name) and whole:
             read = parts.PartsReader(name, own).read

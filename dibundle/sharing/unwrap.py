@@ -25,7 +25,7 @@ class TakenBundle:
 
 
 def unwrap(source: Source, output: Output, access: Access, context: Context) -> TakenBundle:
-    """Check every byte of the only bundle in a source, then write it."""
+    """Check every byte of the only bundle in a source, then write the bundle."""
     opened = open_sources([source], access, context)
     opened.refuse_overwriting(output.name, output.identity)
     bundle = read_whole(opened.bundle_stream(), context, opened.check, opened.bundles[0][0])
@@ -36,7 +36,7 @@ def unwrap(source: Source, output: Output, access: Access, context: Context) -> 
 
 
 def pull(name: str, output: Output, access: Access, context: Context) -> TakenBundle:
-    """Write a bundle from a registry, where it is an artifact or wrapped as an image."""
+    """Write a bundle from a registry, where the bundle is an artifact or wrapped as an image."""
     if not is_reference(name):
         raise UsageError(messages.REGISTRY_NOT_A_NAME, name=name, tag="1-2")
     return unwrap(name, output, access, context)

@@ -1,4 +1,4 @@
-"""Update to an image in a registry: fetch a chain of bundles from local images to it, or the image itself."""
+"""Update to an image in a registry: fetch the image, or bundles that rebuild it from local images."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ from dibundle.sources.registry.opening import open_repository, platform_here
 from dibundle.sources.registry.reference import Reference
 
 _UNFIT: Final = (BaseMismatchError, BundleError, DigestError, NoRoomError, RegistryError, SignatureError, UsageError)
-"""Errors of a bundle that cannot be used; other errors of local files are not among them."""
+"""Errors of a bundle that cannot be used, as opposed to errors of local files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateOptions(RebuildOptions):
-    """Options of update. ``engine``: the engine that gets the image (None: that of a source, else the first installed).
+    """Options of update. ``engine``: the engine that gets the image (None: a source's, else the first installed one).
 
     ``expect``: the image must have one of these digests. ``max_size``: maximum bytes to fetch, and of each rebuilt
     image.
@@ -72,8 +72,8 @@ class UpdateOptions(RebuildOptions):
 class UpdateResult:
     """Result of an update. ``plan``: None if the engine already had the image.
 
-    ``fetched``: bytes, including those of refused bundles. ``refused``: number of refused bundles. ``engine``: the
-    engine that has the image; None if it was written to a file.
+    ``fetched``: fetched bytes, including bytes of refused bundles. ``refused``: number of refused bundles. ``engine``:
+    the engine that has the image; None if it was written to a file.
     """
 
     image: AboutImage
@@ -92,13 +92,13 @@ def plan_update(
     access: Access,
     context: Context,
 ) -> UpdatePlan | None:
-    """Return what :func:`update` would fetch, without fetching bundles; None if the engine already has the image."""
+    """Return the plan of :func:`update`, without fetching bundles; None if the engine already has the image."""
     update = _Update(name, here, output, options, access, context, is_needed=False)
     return None if update.is_here else update.plan_what_is_there()
 
 
 def plan_for_file(name: str, here: Sequence[Source], access: Access, context: Context) -> UpdatePlan:
-    """Return what :func:`update` would fetch for a file, even if an engine has the image."""
+    """Return the plan of :func:`update` for an output file, even if an engine has the image."""
     update = _Update(name, here, None, UpdateOptions(), access, context, is_needed=False, for_file=True)
     return update.plan_what_is_there()
 
@@ -113,10 +113,10 @@ def update(
 ) -> UpdateResult:
     """Fetch an image from a registry into an engine, or into an ``output``.
 
-    Of all chains of bundles from the images ``here``, the one with the fewest bytes is used; if the image itself is
-    smaller, that is fetched. The result must be exactly the image under that name. A bundle that is missing, damaged or
-    not the listed one is skipped. With signers, unsigned bundles are skipped too, and the image itself is never
-    fetched.
+    The chain of bundles with the fewest bytes from the images ``here`` is used. If the image itself has fewer bytes,
+    the image is fetched. The result must be exactly the image under this name. A bundle is skipped if it is missing or
+    damaged, or differs from the listed bundle. With signers, unsigned bundles are skipped too, and the image itself is
+    never fetched.
     """
     return _Update(name, here, output, options, access, context).run()
 
@@ -205,7 +205,7 @@ class _Update:
         return FetchedBundles(self._repository, self._signatures.required, self._context)
 
     def plan_what_is_there(self) -> UpdatePlan:
-        """Return the plan with the fewest bytes whose bundles the registry still has."""
+        """Return the plan with the fewest bytes, using only bundles that the registry still has."""
         fetched = self._none_fetched()
         while True:
             plan = self.plan(fetched)
@@ -279,10 +279,11 @@ class _Update:
 
     def _has_image(self) -> bool:
         """Return whether the engine already has the image under each of its names."""
-        if self._engine not in TRANSPORTS or not self._made.names:  # containerd also has names of incomplete images
+        # not containerd, which may have the name of an incomplete image
+        if self._engine not in TRANSPORTS or not self._made.names:
             return False
         if self._is_wrapped:
-            if self._signatures.required:  # labels come from the registry and are not signed
+            if self._signatures.required:  # do not trust labels, which come from the registry and are not signed
                 return False
             self._made = made_by(self._labels, self._repository.reference, self._engine)
             own = self._made.id
@@ -294,12 +295,13 @@ class _Update:
     def _fetch(self, plan: UpdatePlan, fetched: FetchedBundles) -> list[BundleReader] | None:
         """Fetch the bundles of a plan; if one is unusable or has no trusted signature, refuse it and return None.
 
-        An unusable bundle must not end the update: else anyone who may push, or a deleted bundle, could block the
-        bundles of others.
+        An unusable bundle must not end the update: otherwise, a deleted bundle, or a bundle of anyone with permission
+        to push, could block all other bundles.
         """
         check = self._signatures.required
         bundles = []
-        left = MAX_MANIFEST  # limit for all manifests: all are in memory, and the registry controls their number
+        # limit for all manifests together, which are in memory, and whose number the registry controls
+        left = MAX_MANIFEST
         for step in plan.chain or ():
             try:
                 bundle = BundleReader(Stream(fetched.get(step, left)), None, check, digest.text(step.delta.manifest))
@@ -339,7 +341,8 @@ class _Update:
     ) -> PinnedImage | None:
         """Fetch or rebuild the image; if the bundles do not rebuild it, refuse one of them and return None.
 
-        This is the bundle that was read last or, if that bundle's base has the wrong digest, the bundle before it.
+        The refused bundle is the one that was read last or, if that bundle's base has the wrong digest, the bundle
+        before it.
         """
         try:
             with self._context.within() as own:
@@ -359,7 +362,8 @@ class _Update:
     def _pin(self, plan: UpdatePlan, bundles: Sequence[BundleReader], context: Context) -> PinnedImage:
         """Fetch or rebuild the image; raise :class:`RegistryError` if the result is another image."""
         expect = self._options.expect
-        known = not expect or self._image.manifest.digest in expect  # a config's digest does not cover annotations
+        # annotations need a digest of the manifest, as a config's digest does not cover them
+        known = not expect or self._image.manifest.digest in expect
         try:
             if plan.chain is None:
                 spool = context.spool()
@@ -401,9 +405,9 @@ def pin_fetched(
 ) -> PinnedImage:
     """Return an image with its fetched layers, each checked against its diffID.
 
-    ``without``: digests of layers that are left out, as archives in ``here`` have them. The registry's manifest is kept
-    if it names exactly these layers in the stored form they have here: an engine may use its own layer with a digest
-    that the manifest names. Raises ``ArchiveError`` if a layer is missing.
+    ``without``: digests of layers that are left out, because archives in ``here`` have them. The registry's manifest is
+    kept if it names exactly these layers as they are stored here: an engine may use its own layer with a digest that
+    the manifest names. Raises ``ArchiveError`` if a layer is missing.
     """
     store = LayerStore(here)
     absent = [diff_id for blob, diff_id in zip(image.layers, image.diff_ids, strict=True) if blob.digest in without]

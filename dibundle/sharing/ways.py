@@ -17,14 +17,14 @@ from dibundle.sources.registry.client import Repository
 from dibundle.sources.registry.images import RemoteImage
 from dibundle.sources.registry.listing import Delta, Listing
 
-MOST_IMAGES: Final = 64  # maximum images whose bundles are listed, from the target back
-MOST_STEPS: Final = 16  # maximum bundles of a chain; without a limit, the registry would control the work
+MOST_IMAGES: Final = 64  # maximum images whose bundles are listed, beginning with the target
+MOST_STEPS: Final = 16  # maximum bundles of a chain, as the registry would otherwise control the amount of work
 MOST_DELTAS: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class ChainStep:
-    """A bundle, and the manifest's digest of its target image, by the registry's list."""
+    """A bundle, and the digest of its target image's manifest, from the registry's list."""
 
     delta: Delta
     makes: bytes
@@ -32,10 +32,10 @@ class ChainStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdatePlan:
-    """What to fetch: ``chain``, or the image itself if it is None.
+    """A plan of what to fetch: ``chain`` or, if ``chain`` is None, the image itself.
 
-    ``chain_size`` and ``pull_size``: bytes of the chain and of the image. ``without``: digests of layers that need not
-    be fetched with the image. ``is_wrapped``: the image is a wrapped bundle, to be applied.
+    ``chain_size`` and ``pull_size``: bytes of the chain and of the image. ``without``: digests of layers that are not
+    fetched with the image. ``is_wrapped``: the image is a wrapped bundle, which must be applied.
     """
 
     chain: tuple[ChainStep, ...] | None
@@ -64,7 +64,7 @@ def plan_way(
 ) -> UpdatePlan:
     """Return the plan with the fewest bytes from the images in ``archives`` to an image.
 
-    - ``thin``: do not fetch layers that ``archives`` have
+    - ``thin``: do not fetch layers that are in ``archives``
     - ``only_bundles``: do not fetch the image itself; raises :class:`SignatureError` if there is no chain
     - ``only_image``: use no bundles
     - ``refused``: digests of the manifests of bundles to skip
@@ -92,7 +92,7 @@ def plan_way(
 
 
 def plan_wrapped(image: RemoteImage, archives: Sequence[Archive], needs: Collection[bytes]) -> UpdatePlan:
-    """Return the plan for a wrapped bundle; if ``archives`` have the layers in ``needs``, fetch only the bundle's."""
+    """Return the plan for a wrapped bundle; if ``archives`` have the layers in ``needs``, fetch only one layer."""
     wanted = image.layers[-1:] if archives and _here(archives).issuperset(needs) else image.layers
     without = frozenset(blob.digest for blob in image.layers) - {blob.digest for blob in wanted}
     size = sum({blob.digest: blob.size for blob in wanted}.values()) + len(image.config)
@@ -114,7 +114,7 @@ def cheapest(
 ) -> tuple[ChainStep, ...] | None:
     """Return the chain with the fewest bytes that rebuilds ``target``, in order; None if there is none.
 
-    ``deltas_to`` is called once for each image, from the target back to bundles that build on layers ``here``.
+    ``deltas_to`` is called once for each image, from the target back to images whose bundles build on layers ``here``.
     """
     steps = _collect(target, here, deltas_to)
     heap: list[tuple[int, int, tuple[ChainStep, ...]]] = []
@@ -145,13 +145,13 @@ def cheapest(
 
 
 def _collect(target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes], Sequence[Delta]]) -> list[ChainStep]:
-    """Collect the bundles that rebuild the target, those that rebuild their bases, and so on."""
+    """Collect the bundles that rebuild the target, the bundles that rebuild their bases, and so on."""
     asked = {target}
     waiting = deque((target,))
     steps: list[ChainStep] = []
     while waiting:
         image = waiting.popleft()
-        # bundles that can be applied now come first: a long list cannot hide them
+        # bundles that can be applied now come first, so that a long list cannot hide them
         for delta in sorted(deltas_to(image), key=lambda delta: not delta.told.needs <= here):
             if len(steps) == MOST_DELTAS:
                 return steps

@@ -1,6 +1,7 @@
-"""Bundles as images: a layer with the bundle on top of the base's own layers (linked), or only that layer (unlinked).
+"""Bundles as images: the bundle is in a layer on top of the base's layers (linked), or in the only layer (unlinked).
 
-A registry stores the base's layers once, as they are the same blobs. A pull of a linked image gives base and bundle.
+A registry stores the base's layers only once, as both images have the same blobs. A pull of a linked image fetches base
+and bundle.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from dibundle.sources.wrapped import FILE, config_of
 
 PLATFORM: Final = "linux/amd64"
 MAX_COMPARED: Final = 1 << 24
-"""Maximum sum, over all images, of layers and of objects to search for: a few seconds."""
+"""Maximum number of layers, and of objects to search for, in all images together: the search takes a few seconds."""
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 _INHERITED: Final = ("architecture", "os", "variant", "os.version", "os.features")
 
@@ -70,10 +71,10 @@ def wrap(
     access: Access,
     context: Context,
 ) -> tuple[str, ...]:
-    """Write the image of a bundle as an archive: linked to the image in ``bases``, or unlinked without bases.
+    """Write the image of a bundle as an archive, linked to the image in ``bases``; without bases, unlinked.
 
-    The same arguments give the same image. Return its names. Raises :class:`BaseMismatchError` if no image in ``bases``
-    is the base of the bundle.
+    Returns the names of the image. The same arguments give the same image. Raises :class:`BaseMismatchError` if no
+    image in ``bases`` is the base of the bundle.
     """
     wrapped = _open(bundle, bases, options, access, context, output)
     with output:
@@ -132,9 +133,10 @@ def wrapped_image(
     context: Context,
     platform: str | None = None,
 ) -> Wrapped:
-    """Return the image of a bundle: linked to its base image in ``bases``, or unlinked without bases.
+    """Return the image of a bundle, linked to its base image in ``bases``; without bases, unlinked.
 
-    The same arguments give the same image. Raises :class:`BaseMismatchError` if no image in ``bases`` is its base.
+    The same arguments give the same image. Raises :class:`BaseMismatchError` if no image in ``bases`` is the base of
+    the bundle.
     """
     blobs: dict[bytes, writers.Content] = {}
     layers: list[dict[str, object]] = []
@@ -146,7 +148,7 @@ def wrapped_image(
         diff_ids = list(image.diff_ids)
         config = _inherited(images, image)
         for described, blob in zip(layers, image.layers, strict=True):
-            assert blob is not None  # described() refuses absent layers
+            assert blob is not None  # described() refuses missing layers
             blobs[bytes.fromhex(str(described["digest"])[7:])] = images.stored(blob)
     layer = _layer(bundle.content)
     layer_digest = digest.sha256_of(copy_chunks(layer, 0, layer.size))
@@ -197,7 +199,7 @@ def _base(manifest: Manifest, bases: Sequence[Archive], context: Context) -> tup
     wanted = [{manifest.objects[number].digest, forms_of.get(number)} for number in manifest.needed()]
     left = MAX_COMPARED
     for images in map(read_images, bases):
-        # images that differ only in their names are compared once
+        # compare images that differ only in their names only once
         for image in {(id(image.config), *map(id, image.layers)): image for image in images.images}.values():
             left -= len(image.diff_ids) + len(wanted)
             if left < 0:

@@ -43,10 +43,10 @@ class AppliedParcel(NamedTuple):
 
 
 def made_by(told: Mapping[str, str], reference: Reference, engine: str) -> AboutImage:
-    """Return the target image in a wrapped bundle's labels; its ID is empty if the labels have not exactly one.
+    """Return the target image in a wrapped bundle's labels; if the labels do not have exactly one ID, the ID is empty.
 
-    Its name is the same as from :class:`Parcel`: that in the labels if it is in the repository of ``reference``, else
-    ``reference``.
+    The image gets the same name as from :class:`Parcel`: the name in the labels if it is in the repository of
+    ``reference``, else ``reference``.
     """
     made = labels.digests(told.get(labels.MAKES_IDS, ""))
     name = told.get(labels.MAKES, "")
@@ -75,10 +75,10 @@ class Parcel:
     def apply(
         self, plan: UpdatePlan, bases: Sequence[Archive], engine: str, output: Output | None, options: RebuildOptions
     ) -> AppliedParcel:
-        """Rebuild the bundle's image; load it into an engine, or write it to ``output``, as an archive written here.
+        """Rebuild the bundle's image; load the image into an engine, or write it to ``output`` as a new archive.
 
-        If ``bases`` lack objects of the bundle, whatever its labels list, the other layers of its image are fetched
-        too.
+        If ``bases`` lack objects of the bundle, the other layers of the wrapped image are fetched too, even if its
+        labels list no such objects.
         """
         if self._check:
             last = self._image.layers[-1]
@@ -107,7 +107,7 @@ class Parcel:
     def _pin(
         self, bundle: BundleReader, bases: Sequence[Archive], engine: str, options: RebuildOptions
     ) -> tuple[PinnedImage, tuple[str, ...]]:
-        """Rebuild the bundle's only image; return it with its names in the repository of the reference."""
+        """Rebuild the bundle's only image; return the image with its names in the repository of the reference."""
         target = bundle.manifest.targets[choose_target(bundle.manifest, options)]
         archive, holes = rebuild_images(bases, bundle, options, self._context)
         expected = options.expectation.without_archive(target.digest)

@@ -1,1 +1,4 @@
-"""Sources that a user names: files, parts, streams, folders, engines, registries; opened once, detected by content."""
+"""Sources that a user names: files, parts, streams, folders, engines, registries.
+
+Each is opened once, and its kind is detected by content.
+"""

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How to open sources: ``signers`` must have signed every bundle (None: the signers in the machine's policy).
+    """Options for opening sources: ``signers`` must have signed every bundle (None: those in the machine's policy).
 
-    ``platform`` (``os/architecture``) selects one if an engine or a registry has an image for several platforms.
-    ``checks_signatures``: False is for code that signs bundles, or has created them itself: signatures are not checked,
-    whatever the machine's policy requires. The policy for registries applies in any case.
+    ``platform`` (``os/architecture``) selects an image if an engine or a registry has it for several platforms.
+    ``checks_signatures``: False means that signatures are not checked, even if the machine's policy requires it. This
+    is for code that signs bundles, or has created them itself. The policy for registries always applies.
     """
 
     signers: Signers | None = None
@@ -35,7 +35,7 @@ class Access:
     registries: RegistrySettings = field(default_factory=RegistrySettings)
 
     def __post_init__(self) -> None:
-        """Refuse signers of a wrong type: passing the name of their file is an easy mistake."""
+        """Refuse signers of a wrong type, as it is an easy mistake to pass the name of a file with signers."""
         if self.signers is None:
             return
         from dibundle.format.signing import Signers
@@ -46,7 +46,7 @@ class Access:
             raise TypeError("signers are given, and no signatures are to be checked")
 
     def signature_check(self, tmp: str | None = None, names: Collection[str] = ()) -> SignatureCheck:
-        """Return the signature check: the one place that decides whose signatures are required.
+        """Return the signature check; only this method decides whose signatures are required.
 
         A bundle must pass both the machine's policy and these signers. ``names``: names that the image will get, in
         addition to those that bundles declare. Raises the errors of :meth:`Policy.signers` and :func:`read_policy`.
@@ -77,17 +77,18 @@ class _Demand(NamedTuple):
         except (SignatureError, FileError) as error:
             if not self.is_policy:
                 raise
-            if error.code in ("signature.expired", "signature.not_yet_valid"):  # --verify-time cannot help
+            # replace the hint, as --verify-time cannot help
+            if error.code in ("signature.expired", "signature.not_yet_valid"):
                 error.advice = Hint.of("have the bundle signed again, with a key that is valid now")
             raise error.because(f"required by {policy.PATH}") from error.__cause__
 
 
 class SignatureCheck:
-    """A check of bundles' signatures, until one is accepted for a header; it remembers the signers.
+    """A check of bundles' signatures; after one is accepted for a header, no other is checked for this header.
 
     The signature covers the header, which commits to the whole bundle except its signature. So a trusted header stays
-    trusted, whatever signature a copy of the bundle has. Otherwise, an attacker who varies the signature could make
-    ssh-keygen run for each copy.
+    trusted, even if a copy of the bundle has another signature. Without this rule, an attacker who varies the signature
+    could make ssh-keygen run for each copy.
     """
 
     def __init__(
@@ -99,16 +100,17 @@ class SignatureCheck:
         self._signed: dict[bytes, str] = {}  # by header
         self._refused: dict[tuple[bytes, bytes], SignatureError] = {}  # by header and signature
         self._signatures: dict[bytes, bytes] = {}  # accepted signatures, by header
-        self._may_make: set[tuple[bytes, tuple[str, ...]]] = set()  # headers, and identities one of which signed them
+        # pairs of a header and identities, one of which signed the header
+        self._may_make: set[tuple[bytes, tuple[str, ...]]] = set()
 
     @property
     def required(self) -> CheckSignature | None:
-        """The check of a bundle's header and signature before anything else is read; None if no signature is needed."""
+        """The check of a bundle's header and signature, called before more is read; None if no signature is needed."""
         return self._check if self._demands else None
 
     @property
     def needs_embedded(self) -> bool:
-        """Whether only a signature in the bundle itself counts, because no separate one is given."""
+        """Whether only a signature in the bundle itself counts, because no detached signature is given."""
         return bool(self._demands) and not any(demand.signers.signatures for demand in self._demands)
 
     @property
@@ -117,7 +119,7 @@ class SignatureCheck:
         return bool(self._demands and self._machine.identities)
 
     def beside(self, file: str) -> CheckSignature | None:
-        """Return the same as ``required``, for the bundle in ``file``, whose signature may be in a file beside it."""
+        """Return a check like ``required`` for the bundle in ``file``; the signature may be in a file beside it."""
         return partial(self._check, file=file) if self._demands else None
 
     def _check(self, header: bytes, signature: bytes, file: str | None = None) -> CheckManifest:
@@ -127,7 +129,8 @@ class SignatureCheck:
             key = header, sha256(found)
             try:
                 if key in self._refused:
-                    raise copy(self._refused[key])  # copies, as each gets the context of its own place
+                    # raise copies of an error, as each copy gets the context of the place where it is raised
+                    raise copy(self._refused[key])
                 signed = [demand.check(header, found) for demand in self._demands]
             except SignatureError as error:
                 self._refused.setdefault(key, copy(error))
@@ -177,6 +180,6 @@ class SignatureCheck:
         return True
 
     def signed_by(self, bundles: Iterable[BundleReader]) -> tuple[str, ...]:
-        """Return the signers of bundles with their keys, each once; none if signatures do not matter."""
+        """Return the signers of bundles with their keys, each once; empty if signatures are not checked."""
         found = (self._signed.get(bundle.header_bytes) for bundle in bundles)
         return tuple(dict.fromkeys(item for item in found if item))

@@ -1,4 +1,4 @@
-"""Bundles as streams: their heads read and checked, and signatures before anything behind them."""
+"""Bundles as streams: heads are read and checked, and signatures are checked before anything behind them is read."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from dibundle.format.reader import BundleReader, Readable
 from dibundle.sources import messages, parts
 
 CheckManifest = Callable[[Manifest], None]
-"""Gets a bundle's manifest; raises if the signer may not sign its images."""
+"""A function that gets a bundle's manifest, and raises an error if the signer may not sign its images."""
 CheckSignature = Callable[[bytes, bytes], CheckManifest | None]
-"""Gets a bundle's header and signature; raises if no trusted key signed the header."""
+"""A function that gets a bundle's header and signature, and raises an error if no trusted key signed the header."""
 
 
 class SignatureBeside(NamedTuple):
@@ -47,7 +47,7 @@ def read_signature_beside(bundle: str) -> SignatureBeside | None:
 
 
 class Rereadable(Readable, Protocol):
-    """A stream that data can be put back into."""
+    """A stream that takes back data."""
 
     def give_back(self, data: bytes) -> None:
         """Put back the last bytes that were read."""
@@ -99,7 +99,7 @@ class _Recorded:
 
     def __init__(self, stream: Readable) -> None:
         self._stream = stream
-        self.data = bytearray()  # no copy per read: data may come a byte at a time
+        self.data = bytearray()  # a list, to avoid a copy per read, as data may come a byte at a time
 
     def read(self, size: int, /) -> bytes:
         """Return up to ``size`` bytes; an empty result at the end."""
@@ -109,11 +109,11 @@ class _Recorded:
 
 
 class _TrustedError(Exception):
-    """A signature was accepted; nothing behind it must be read yet."""
+    """A signature was accepted; this ends the reading before anything behind the signature."""
 
 
 def peek(stream: Rereadable, size: int) -> bytes:
-    """Return the first ``size`` bytes of a stream, or all of them, and put them back."""
+    """Return the first ``size`` bytes of a stream, or all bytes of a shorter stream, and put them back."""
     head = b""
     while len(head) < size and (piece := stream.read(size - len(head))):
         head += piece
@@ -124,7 +124,7 @@ def peek(stream: Rereadable, size: int) -> bytes:
 def check_signature(stream: Rereadable, name: str | None, check: CheckSignature) -> None:
     """Pass a bundle's header and signature to ``check`` before anything behind them is read or stored.
 
-    The stream is then at its beginning again. Raises the errors of ``check`` and of :func:`read_bundle`.
+    After the call, the stream is at its beginning again. Raises the errors of ``check`` and of :func:`read_bundle`.
     """
 
     def check_alone(header: bytes, signature: bytes) -> NoReturn:
@@ -148,11 +148,11 @@ def fetch_bundle(
     most_manifest: int = MAX_MANIFEST,
     is_decoded: bool = True,
 ) -> None:
-    """Write a bundle of ``size`` bytes that is being fetched into a temporary file.
+    """Write a bundle of ``size`` bytes into a temporary file while it is fetched.
 
-    ``check`` gets its header and signature before more of it is fetched. If ``is_decoded``, the manifest is decoded,
-    and the size in it is checked, before the rest is fetched. Raises :class:`BundleError` if the manifest has more than
-    ``most_manifest`` bytes.
+    ``check`` gets the header and the signature before more of the bundle is fetched. If ``is_decoded``, the manifest is
+    decoded, and the size in it is checked, before the rest is fetched. Raises :class:`BundleError` if the manifest has
+    more than ``most_manifest`` bytes.
     """
     stream = Pieces(pieces)
     if (most_manifest < MAX_MANIFEST or not is_decoded) and (
@@ -204,7 +204,7 @@ def _check_parts(found: parts.PartsReader, bundle: BundleReader) -> None:
 
 
 def check_integrity(bundle: BundleReader, progress: Progress | None = None) -> None:
-    """Read every frame and check its digest; nothing is decoded, and no base is needed."""
+    """Read every frame and check its digest; frames are not decoded, so no base is needed."""
     progress = progress or Silent()
     progress.phase("checking", sum(frame.stored for frame in bundle.manifest.frames))
     for _ in bundle.manifest.frames:
@@ -222,7 +222,7 @@ class WholeBundle(NamedTuple):
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels and annotations that describe it (spec/transports.md)."""
+        """The labels and annotations that describe the bundle (spec/transports.md)."""
         signed = {labels.SIGNED: "true"} if self.is_signed else {}
         return labels.labels(self.manifest, self.content.size, self.digest) | signed
 
@@ -232,7 +232,7 @@ def read_whole(stream: Readable, context: Context, check: CheckSignature | None,
     spool = context.spool()
     reader = BundleReader(_Copied(stream, spool), None, check, name)
     context.check_room(reader.size - spool.size)
-    check_integrity(reader)  # to its end, and no further
+    check_integrity(reader)  # read to the end of the bundle, and no further
     content_digest = digest.sha256_of(copy_chunks(spool, 0, spool.size))
     return WholeBundle(content=spool, digest=content_digest, manifest=reader.manifest, is_signed=bool(reader.signature))
 

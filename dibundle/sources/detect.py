@@ -16,25 +16,25 @@ from dibundle.sources import messages, parts
 
 STDIN: Final = "stdin"
 STREAM: Final = "a stream"
-"""Names for sources without a name."""
+"""Names in messages for sources that have no name."""
 _NAME: Final = re.compile(r".*\.dib(\.[0-9]{3})?", re.DOTALL)
 
 
 def is_bundle(head: bytes) -> bool:
-    """Return whether a file is a bundle, by its first bytes; some of them may be missing or damaged."""
+    """Return whether a file is a bundle, by its first bytes; some of these may be missing or damaged."""
     same = sum(a == b for a, b in zip(head, MAGIC, strict=False))
     return same >= 6 or (0 < len(head) < len(MAGIC) and same == len(head))
 
 
 def is_named_so(name: str) -> bool:
-    """Return whether a name has the form of a bundle's or a part's."""
+    """Return whether a name has the form of the name of a bundle or a part."""
     return _NAME.fullmatch(name) is not None
 
 
 def firsts(names: Sequence[str]) -> list[str]:
-    """Replace all parts of a bundle in ``names`` by its first one; they may be given one by one, in any order.
+    """Replace all parts of a bundle in ``names`` by its first part; users may give the parts in any order.
 
-    Names alone do not decide this: base.002 is not a part of a bundle just because base.001 exists.
+    Names alone do not show that a file is a part: base.002 is not a part of a bundle just because base.001 exists.
     """
     kept: list[str] = []
     for name in names:
@@ -48,7 +48,7 @@ def firsts(names: Sequence[str]) -> list[str]:
 
 
 def _head(name: str) -> bytes:
-    """Return the first bytes of a regular file; none for other files, which may be readable only once."""
+    """Return the first bytes of a regular file; no bytes of other files, which may be readable only once."""
     try:
         if not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 - any name that the system accepts
             return b""
@@ -59,19 +59,19 @@ def _head(name: str) -> bytes:
 
 
 def _begins_as_source(head: bytes) -> bool:
-    """Return whether a file is a bundle or a tar archive by its first block; a later part of a bundle is neither."""
+    """Return whether a file is a bundle or a tar archive, by its first block; a later part of a bundle is neither."""
     return is_bundle(head) or head[257:262] == b"ustar"
 
 
 def open_other(name: str, head: bytes, open_it: Callable[[], Archive], *, wanted: bool) -> Archive:
-    """Open the archive in a file that is not a bundle; ``wanted``: a bundle was expected there.
+    """Open the archive in a file that is not a bundle; ``wanted``: the file should be a bundle.
 
-    If a bundle was expected, raises :class:`BundleError` for a file that is no archive either, and :class:`AbsentError`
-    for a part of a bundle whose first part is missing.
+    With ``wanted``, raises :class:`BundleError` for a file that is also no archive, and :class:`AbsentError` for a part
+    of a bundle whose first part is missing.
     """
     try:
         archive = open_it()
-        if wanted and not archive.index.entries:  # zeros, as from a bad disk, are a tar without entries
+        if wanted and not archive.index.entries:  # a file of zeros, as from a bad disk, would be a tar without entries
             raise NoArchiveError(messages.ARCHIVE_NO_ENTRIES, name=name)
     except ArchiveError as error:
         if parts.missing_first(name):
@@ -98,7 +98,7 @@ def read_some(fd: int, name: str, size: int) -> bytes:
 
 
 def read_head(fd: int, name: str) -> bytes:
-    """Read the bytes that distinguish a bundle from an archive; a folder has none."""
+    """Read the bytes that distinguish a bundle from an archive; a folder has no such bytes."""
     head = b""
     if stat.S_ISDIR(os.fstat(fd).st_mode):
         return head

@@ -31,7 +31,7 @@ ENGINES = {
 
 
 class LoadError(DibError):
-    """The engine refused the image, or reports success but does not have it."""
+    """The engine refused the image, or reports success but does not have the image."""
 
     def __init__(self, message: Message, /, *, exit_code: int, **values: object) -> None:
         super().__init__(message, **values)
@@ -47,18 +47,18 @@ _SAVE: Final = {
 _CONFIG_STORES: Final = ("overlay2", "vfs", "btrfs", "zfs", "fuse-overlayfs", "aufs", "devicemapper")
 """Drivers of docker's own store, which identifies an image by its config."""
 _SILENT: Final = (b"Cannot connect to", b"permission denied", b"failed to connect")
-_ASIDE: Final = re.compile(r"time=|See '")  # a line of a log, or a hint where to read more
+_ASIDE: Final = re.compile(r"time=|See '")  # beginnings of log lines, and of hints where to read more
 _PATIENCE: Final = 10  # maximum seconds for an engine to report whether it works
-_AT_ONCE: Final = 256  # maximum images per query of an engine: a command line has a limit
+_AT_ONCE: Final = 256  # maximum images per query of an engine, as command lines have a limited length
 _DIGITS: Final = 19  # maximum digits of a size in bytes
 _ID: Final = re.compile(r"(?:sha256:)?[0-9a-f]{1,64}")
 _MAX_ANSWER: Final = 16 << 20  # maximum bytes of an answer
 
 
 def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
-    """Return the engine of the first source that is in an engine, else the first whose client is installed.
+    """Return the engine of the first source that is in an engine, else the first engine whose client is installed.
 
-    Raises :class:`UsageError` if there is none, unless ``needed`` is False: then it returns docker.
+    If there is no such engine, raises :class:`UsageError` or, if ``needed`` is False, returns docker.
     """
     for source in sources:
         for name, transport in TRANSPORTS.items():
@@ -73,7 +73,7 @@ def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
 
 
 def engine_in_use(arguments: Sequence[str]) -> str:
-    """Return the engine named in a command line, by --engine or an image in it, else an installed one."""
+    """Return the engine that a command line names, by --engine or by an image's name, else an installed engine."""
     words = [word for argument in arguments for word in argument.split("=", 1)]
     for option, engine in pairwise(words):
         if option == "--engine" and engine in ENGINES:
@@ -108,8 +108,8 @@ def require_layers(engine: str, chains: Iterable[tuple[bytes, ...]], base: str, 
 
     Raises :class:`FileError` if the engine does not answer.
 
-    ``chains`` are diffIDs, the lowest layer's first. ``base``: the name for an image that has them, in messages.
-    ``file``: the file that it is in, if any. ctr cannot list layers: with ctr, the loader itself detects missing ones.
+    ``chains`` are diffIDs, the lowest layer's first. ``base``: name in messages for an image that has the layers.
+    ``file``: the file with this image, if any. As ctr cannot list layers, its loader itself detects missing layers.
     """
     wanted = {[*chain_ids(chain)][-1] for chain in {*chains} if chain}
     if engine != "ctr" and not wanted <= {found for layers in _layers(engine) for found in chain_ids(layers)}:
@@ -123,7 +123,7 @@ def require_layers(engine: str, chains: Iterable[tuple[bytes, ...]], base: str, 
 
 
 def layers_present(engine: str, diff_ids: Sequence[bytes], digests: Sequence[bytes]) -> int:
-    """Return how many of an image's lowest layers an engine reports to have.
+    """Return how many of an image's lowest layers an engine has, by its own report.
 
     docker and podman report ``diff_ids`` of images, ctr the ``digests`` under which it stores layers.
     """
@@ -143,7 +143,7 @@ def image_id(engine: str, name: str) -> str | None:
 
 
 def _inspect(engine: str, *names: str) -> list[object]:
-    """Return the documents of docker or podman about those of the images that it has, one for each."""
+    """Return the document of docker or podman about each of the images, without images that it does not have."""
     found = _run((*ENGINES[engine][1], "--", *names))
     try:
         told = json.loads(found.stdout)
@@ -158,7 +158,7 @@ def _id(image: object) -> str | None:
 
 
 def _layers_of(image: object) -> list[bytes]:
-    """Return the digests of the layers of an inspected image, the lowest first; empty for a value that is no digest."""
+    """Return the layers' digests of an inspected image, the lowest first; a value that is no digest becomes empty."""
     found = (item for item in get_list(get(image, "RootFS"), "Layers") if isinstance(item, str))
     return [sha256_of(f"sha256:{item.removeprefix('sha256:')}") or b"" for item in found]
 
@@ -174,7 +174,7 @@ def _layers(engine: str) -> list[list[bytes]]:
 
 
 def _is_podman_alone() -> bool:
-    """Return whether podman works, and docker has a client here but no daemon that answers it."""
+    """Return whether podman works, while docker has a client here, but no daemon that answers."""
     for command, wanted in ((("docker", "info"), False), (("podman", "info"), True)):
         try:
             told = subprocess.run(
@@ -199,7 +199,7 @@ class _Tail:
 
     def __init__(self, pipe: IO[bytes] | None) -> None:
         assert pipe
-        self._fd = os.dup(pipe.fileno())  # a file object could not be closed while the thread reads it
+        self._fd = os.dup(pipe.fileno())  # a descriptor, as a file object could not be closed while the thread reads it
         pipe.close()
         self._text = b""
         self._reader = threading.Thread(target=self._drain, daemon=True)
@@ -211,13 +211,13 @@ class _Tail:
         os.close(self._fd)
 
     def end(self) -> bytes:
-        """Return the last output, once the program has ended; one of its children may keep the pipe open forever."""
+        """Return the last output after the program has ended, even if a child of it keeps the pipe open."""
         self._reader.join(5)
         return self._text
 
 
 class Loader:
-    """A running loader; a context manager that ends it if the input fails, so that it loads nothing."""
+    """A running loader: a context manager that ends the loader if its input fails, so that nothing is loaded."""
 
     def __init__(self, engine: str) -> None:
         self._load, _ = ENGINES[engine]
@@ -251,9 +251,10 @@ class Loader:
             self._fail(code)
 
     def check_digests(self, names: Sequence[str], ids: Collection[bytes]) -> None:
-        """Query the engine for each name of an image; raise :class:`LoadError` unless it has one of the digests.
+        """Query the engine for each name of an image; raise :class:`LoadError` if the image has none of the digests.
 
-        The store determines which of ``ids`` it is: the config's or the manifest's. Without names, the ids are queried.
+        The store determines which of ``ids`` this is: the config's or the manifest's. Without names, the ids are
+        queried.
         """
         wanted = {f"sha256:{item.hex()}" for item in ids}
         if self._engine == "ctr":
@@ -271,9 +272,9 @@ class Loader:
             self._require("no name", "nothing", wanted)
 
     def check_whole(self, names: Iterable[str]) -> None:
-        """Check that an engine that stores blobs has all blobs of an image, although the archive left some out.
+        """Check that an engine that stores blobs has all blobs of an image of which the archive left some out.
 
-        Raises :class:`LoadError` if it does not: it stores layers in another form than the one that was left out.
+        If blobs are missing, the engine stores the left-out layers in another form, and :class:`LoadError` is raised.
         """
         for name in names:
             if self._engine == "docker":  # docker does not list incomplete images
@@ -288,7 +289,7 @@ class Loader:
                     for row in rows[1:]
                 )
             else:
-                is_whole = True  # podman identifies layers by their content
+                is_whole = True  # no check, as podman identifies layers by their content
             if not is_whole:
                 raise LoadError(messages.ENGINE_LAYERS_IN_OTHER_FORM, engine=self._engine, name=name, exit_code=6)
 
@@ -310,7 +311,7 @@ class Loader:
         return found.stdout.decode(errors="replace")
 
     def check(self, image: AboutImage) -> None:
-        """Query the engine for an image; raise :class:`LoadError` if it is missing or another one."""
+        """Query the engine for an image; raise :class:`LoadError` if the engine has no image or another image."""
         name = image.names[0] if image.names and "\0" not in image.names[0] else f"sha256:{image.id.hex()}"
         if self._engine == "ctr":
             self._check_ctr(image)
@@ -360,7 +361,7 @@ class Loader:
 
 
 def saved_layers(transport: str, reference: str) -> tuple[bytes, list[bytes]]:
-    """Return the image ID and the diffIDs of an image that an engine would save; raises the errors of :func:`save`."""
+    """Return the ID and the diffIDs of an image that an engine would save; raise the errors of :func:`save`."""
     _require_image(transport, reference)
     found = next(iter(_inspect(_SAVE[transport][0], reference)), None)
     return sha256_of(_id(found)) or b"", list(filter(None, _layers_of(found)))
@@ -376,7 +377,7 @@ def save(
 ) -> Spool:
     """Save an image with an engine; return the archive in a temporary file of ``context``.
 
-    If the ``sizes`` of the layers that will be read are known, the others are left out, see :func:`sieve`.
+    If the ``sizes`` of the layers that will be read are known, all other layers are left out, see :func:`sieve`.
     """
     client = _SAVE[transport][0]
     room = _require_image(transport, reference)
@@ -403,7 +404,7 @@ def save(
 
 
 def _require_image(transport: str, reference: str) -> int:
-    """Return roughly how many bytes an engine's image has; raise :class:`AbsentError` if there is no such image."""
+    """Return the approximate bytes of an engine's image; raise :class:`AbsentError` if there is no such image."""
     inspect = _SAVE[transport]
     client = inspect[0]
     if not reference:
@@ -436,12 +437,12 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
             return subprocess.CompletedProcess(command, asking.wait(), answer, errors.end())
     except OSError as error:
         raise FileError(messages.PROGRAM_CANNOT_RUN, command=command[0], reason=error.strerror) from error
-    except ValueError as error:  # a name that cannot be passed to a program
+    except ValueError as error:  # the name cannot be passed to a program
         raise FileError(messages.PROGRAM_CANNOT_RUN, command=command[0], reason=str(error)) from error
 
 
 def _why_unsaved(text: bytes) -> Message:
-    """Recognise a containerd that dropped unpacked layers, and a client that is too old for an option."""
+    """Return the likely cause: containerd has dropped unpacked layers, or the client is too old for an option."""
     if b"not found" in text and b"content digest" in text:
         return messages.ENGINE_SAVE_DISCARDED
     if b"unknown flag: --platform" in text:

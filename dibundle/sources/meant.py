@@ -1,4 +1,4 @@
-"""Suggestions for a name that is not a file's."""
+"""Suggestions for a name of a missing file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def meant_by(name: str, error: OSError) -> AbsentError:
     folder, base = os.path.split(name)
     with contextlib.suppress(OSError):
         there = {item.lower(): item for item in os.listdir(folder or ".")}  # noqa: PTH208 - names as typed
-        first = f"{base.lower()}.001"  # of a bundle in parts
+        first = f"{base.lower()}.001"  # the file may be a bundle in parts
         near = [first] if first in there else get_close_matches(base.lower(), there, 1, 0.8)
         if near:
             path = shell_words(os.path.join(folder, there[near[0]]))  # noqa: PTH118

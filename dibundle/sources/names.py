@@ -1,4 +1,4 @@
-"""Names as in skopeo: ``docker-daemon:app:1``, ``docker://HOST/app:1``, ``oci:FOLDER``; others are paths."""
+"""Names as in skopeo: ``docker-daemon:app:1``, ``docker://HOST/app:1``, ``oci:FOLDER``; other names are paths."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _FILES: Final = ("docker-archive", "oci-archive", "oci")
 
 
 def is_reference(name: str) -> bool:
-    """Return whether a name is one in a registry."""
+    """Return whether a name is a reference in a registry."""
     return name.startswith(SCHEME)
 
 
 def engine_of(name: str) -> tuple[str, str] | None:
-    """Return transport and reference of a name that an engine has to save; None for any other name."""
+    """Return the transport and the reference of an image that an engine has to save; None for any other name."""
     transport, colon, reference = name.partition(":")
     return (transport, reference) if colon and transport in _ENGINES and not Path(name).exists() else None
 
 
 def path_of(name: str) -> str:
-    """Return the path for a name; for ``oci:FOLDER:TAG``, the folder, because all of its images count."""
+    """Return the path for a name; for ``oci:FOLDER:TAG``, the folder, because all images in the folder are used."""
     transport, colon, rest = name.partition(":")
     if not colon or transport not in _FILES or Path(name).exists():
         return name

@@ -19,13 +19,14 @@ from dibundle.sources.bundles import CheckSignature, Rereadable, check_signature
 Layers = Mapping[bytes, int]
 """Sizes in bytes of layers, by digest."""
 BeforeSaving = Callable[[Sequence[BundleReader], Sequence[Archive]], object]
-"""Gets bundles and archives, including placeholders for images in engines; raises if nothing can be rebuilt."""
+"""A function that gets bundles and archives, including placeholders, and raises an error if nothing can be rebuilt."""
 
 
 class UnsavedImage(NamedTuple):
-    """An image in an engine, of which certain layers will be read (None: all).
+    """An image in an engine, some or all of whose layers will be read.
 
-    ``save`` returns its archive, ``claim`` a placeholder for it; both return None if a candidate is missing.
+    ``save`` returns the image's archive with certain layers (None: all), ``claim`` a placeholder for the archive. If a
+    candidate is missing, both return None.
     """
 
     save: Callable[[Layers | None], Archive | None]
@@ -36,12 +37,12 @@ class UnsavedImage(NamedTuple):
 class OpenedSources:
     """The content of sources: archives, and bundles as (name, stream).
 
-    ``placed`` has the archives by their places among the sources; they are opened in another order. ``engines`` have
-    not saved their images yet. ``wrapped``: the archives that contained bundles. ``within``: the streams of these
-    bundles, by ``id``. ``identities`` maps the identities of files to their names. ``bundle_sizes``: sizes of known
-    streams, by ``id``, because several sources may have one name, such as bundles in an archive, or stdin and a file
-    called "stdin". ``spare_streams``: bundles among candidates for a base, by ``id``; ``spare`` has these bundles, once
-    they are read.
+    ``placed`` has the archives by their places among the sources, as archives are opened in another order. ``engines``:
+    images that engines have not saved yet. ``wrapped``: the archives that contained bundles. ``within``: the streams of
+    these bundles, by ``id``. ``identities`` maps the identities of files to their names. ``bundle_sizes``: sizes of
+    known streams, by ``id``, because several sources may have one name, such as bundles in an archive, or stdin and a
+    file called "stdin". ``spare_streams``: bundles among candidates for a base, by ``id``; ``spare`` has these bundles
+    after they are read.
     """
 
     signatures: SignatureCheck
@@ -57,7 +58,7 @@ class OpenedSources:
 
     @property
     def check(self) -> CheckSignature | None:
-        """The check that every bundle's header and signature passed; None if signatures do not matter."""
+        """The check that every bundle's header and signature passed; None if signatures are not checked."""
         return self.signatures.required
 
     @property
@@ -71,7 +72,7 @@ class OpenedSources:
         return [archive for archive in self.archives if not any(archive is other for other in self.wrapped)]
 
     def ask_engines(self, layers: Layers | None = None) -> None:
-        """Let the engines save, if they have not yet; add their archives."""
+        """Let the engines save the images that are not saved yet, and add these archives."""
         for place in sorted(self.engines):
             saved = self.engines.pop(place).save(layers)
             if saved is not None:
@@ -79,13 +80,13 @@ class OpenedSources:
 
     @property
     def has_bundle(self) -> bool:
-        """Whether there is a bundle in addition to the spare ones."""
+        """Whether there is a bundle apart from the spare bundles."""
         return len(self.bundles) > len(self.spare_streams)
 
     def add_bundle(
         self, name: str, stream: Rereadable, size: int | None, file: str | None = None, *, is_spare: bool = False
     ) -> None:
-        """Add a bundle, with its ``file`` if it has one; this is the only place that checks its signature."""
+        """Add a bundle, with its ``file`` if it has one. Only this method checks the bundle's signature."""
         if is_spare:
             self.spare_streams.add(id(stream))
         check = self.check if file is None else self.signatures.beside(file)
@@ -101,9 +102,9 @@ class OpenedSources:
             raise UsageError(messages.OUTPUT_IS_INPUT, name=name, source=self.identities[identity])
 
     def read_bundles(self, before_saving: BeforeSaving | None = None) -> list[BundleReader]:
-        """Return the bundles, at least one, with their heads read and checked; engines then save the images they need.
+        """Return at least one bundle, with heads read and checked; then let engines save the images that are needed.
 
-        The spare bundles are then in :attr:`spare`. ``before_saving`` is called if an engine will save.
+        Spare bundles are put into :attr:`spare`. ``before_saving`` is called before an engine saves.
         """
         if not self.has_bundle:
             given = ", ".join(archive.name for archive in self.archives) or "nothing"
@@ -123,7 +124,7 @@ class OpenedSources:
         return found
 
     def _different_bundles(self) -> Iterator[tuple[str, Rereadable]]:
-        """Yield the bundles, one of each group with the same header: the header commits to everything behind it.
+        """Yield the bundles, but only one with the same header, as the header commits to everything behind it.
 
         Archives may contain any number of bundles. Raises :class:`BundleError` if their manifests together exceed the
         limit for one.
@@ -136,20 +137,20 @@ class OpenedSources:
                 continue
             seen.add(head)
             if id(stream) in self.within:
-                with suppress(BundleError):  # errors in the header are reported when it is read later
+                with suppress(BundleError):  # errors in the header are reported later, when the bundle is read
                     left -= Header.decode(head).size
                 if left < 0:
                     raise BundleError(messages.LIMIT_WRAPPED_MANIFESTS, name=name, max_manifest=MAX_MANIFEST >> 20)
             yield name, stream
 
     def read_bundle(self) -> BundleReader:
-        """Return the one bundle, like :meth:`read_bundles`."""
+        """Return the only bundle, like :meth:`read_bundles`."""
         if len(self.bundles) > 1:
             raise UsageError(messages.SOURCE_SEVERAL_BUNDLES, bundles_count=len(self.bundles))
         return self.read_bundles()[0]
 
     def bundle_stream(self) -> Readable:
-        """Return the one bundle as a stream; only its signature was read and checked."""
+        """Return the only bundle as a stream, of which only the signature was read and checked."""
         if len(self.bundles) > 1:
             raise UsageError(messages.SOURCE_SEVERAL_BUNDLES, bundles_count=len(self.bundles))
         if not self.bundles:

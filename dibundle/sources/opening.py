@@ -1,4 +1,7 @@
-"""Opening of sources: files, folders, parts, streams, engines and registries; detected by content, not by place."""
+"""Opening of sources: files, folders, parts, streams, engines and registries.
+
+Bundles are detected by content, not by position.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ from dibundle.sources.opened import Layers, OpenedSources, UnsavedImage
 from dibundle.sources.wrapped import find
 
 _CHUNK: Final = 1 << 20
-MAX_COPIES: Final = 128  # maximum wrapped bundles in an archive, including equal ones: each is unpacked
+MAX_COPIES: Final = 128  # maximum wrapped bundles in an archive, including equal bundles, as each bundle is unpacked
 MAX_WRAPPED: Final = 16  # maximum different bundles in an archive: the limits of dib.md, 10.1, apply to each
 
 _BESIDE: Final = 64 << 10  # approximate bytes of documents and headers that an engine saves in addition to layers
@@ -53,7 +56,7 @@ def several(sources: Source | Iterable[Source] | None) -> list[Source]:
     """Return one source, several or none as a list."""
     if sources is None:
         return []
-    # a file is iterable as well: by lines
+    # test this first, as a file is also iterable, by lines
     is_one = isinstance(sources, str | bytes | os.PathLike) or hasattr(sources, "read")
     return [cast("Source", sources)] if is_one else list(cast("Iterable[Source]", sources))
 
@@ -69,16 +72,16 @@ def open_sources(
 ) -> OpenedSources:
     """Open sources of which at least one should be a bundle.
 
-    ``candidates`` may serve as a base, or rebuild one: missing ones are skipped. ``only_claims``: engines save nothing,
-    and only list their layers.
+    ``candidates`` are archives that may serve as a base, or bundles that rebuild one; missing candidates are skipped.
+    ``only_claims``: engines only list their layers, and save nothing.
 
-    Engines run in :meth:`OpenedSources.read_bundles`, because then it is known which layers the bundles read. With
-    signers, every bundle must pass them: first bundles in files or streams, then those in a registry. Compressed
-    archives are unpacked only after that. If there is no such bundle, one of the archives contains the bundle: they are
-    then unpacked to at most ``RATIO`` times their size until its signature is checked as well. ``bundle_first``: the
-    first source must be a bundle, or an image that contains one.
+    Engines save images only in :meth:`OpenedSources.read_bundles`, when it is known which layers the bundles read. With
+    signers, every bundle is checked: first bundles in files or streams, then bundles in a registry. Compressed archives
+    are unpacked only after these checks. If none of these sources is a bundle, one of the archives contains the bundle.
+    Until the signature of that bundle is checked as well, archives are unpacked to at most ``RATIO`` times their size.
+    ``bundle_first``: the first source must be a bundle, or an image that contains one.
 
-    Raises :class:`FileError` and :class:`ArchiveError`; :class:`BundleError` for a source that should be a bundle and
+    Raises :class:`FileError` and :class:`ArchiveError`; :class:`BundleError` for a source that should be a bundle but
     is not.
     """
     sources, candidates = _with_first_parts(sources), _with_first_parts(candidates)
@@ -89,7 +92,8 @@ def open_sources(
     if not opened.check:
         opening.open_waiting()
     opening.fetch()
-    if not opened.has_bundle:  # otherwise, the author of a base could decide the rebuilt image
+    # search the archives only without a bundle: the author of a base could otherwise choose the rebuilt image
+    if not opened.has_bundle:
         opening.searched = 1 if bundle_first else len(sources)
     searched: set[int] = set()
     if opened.check:
@@ -120,7 +124,7 @@ def open_archives(sources: Sequence[Source], access: Access, context: Context) -
 
 
 def open_present(sources: Sequence[Source], access: Access, context: Context) -> OpenedSources:
-    """Open the archives that exist; report the others in a note, with the likely intention."""
+    """Open the archives that exist; for each missing archive, add a note with the likely intention."""
     found = OpenedSources(SignatureCheck())
     names = [source for source in sources if isinstance(source, str)]
     for place, source in enumerate(sources):
@@ -173,12 +177,12 @@ class _Opening:
         self._context = context
         self._bundle_wanted = bundle_wanted
         self.only_claims = False
-        self.searched = 0  # number of first sources in which bundles are searched
+        self.searched = 0  # bundles are searched in this many sources, from the first on
         self._empty: list[tuple[int, str, int]] = []
         self._waiting: list[_Other] = []
 
     def open_files(self, *, first: bool = False) -> None:
-        """Open files and streams, and take the bundles among them; nothing else is unpacked yet."""
+        """Open files and streams, and take the bundles among them; other files are not unpacked yet."""
         for place, source in self._sources:
             if isinstance(source, str) and is_reference(source):
                 continue
@@ -202,7 +206,7 @@ class _Opening:
             self._pass_over(place, error)
 
     def _pass_over(self, place: int, error: DibError) -> None:
-        """Raise an error, unless it means that a candidate is missing."""
+        """Raise an error, unless the error means that a candidate is missing."""
         is_absent = isinstance(error, AbsentError) or error.code == messages.REGISTRY_NOT_FOUND.code
         if not is_absent or place < self._first_candidate:
             raise error
@@ -235,7 +239,7 @@ class _Opening:
             self._waiting.append(_Other(place, name, fd, head, wanted))
 
     def _descriptor(self, source: str | os.PathLike[str]) -> tuple[str, int, int | None]:
-        """Return name and descriptor of a file or stdin, and the bytes left if known; record the file's identity."""
+        """Return a file's (or stdin's) name, descriptor and remaining bytes, if known; record the file's identity."""
         if isinstance(source, str) and source == "-":
             name, fd = STDIN, 0
         else:
@@ -276,7 +280,7 @@ class _Opening:
         sizes = None if layers is None else set(layers.values())
         spool = save(*engine, self._context, platform=self._access.platform, sizes=sizes)
         archive = self._archive(spool.start(), name)
-        # docker does not report missing layers; some platforms may be missing, but not all
+        # docker does not report missing layers; an image may lack some platforms, but not all
         if not any(image.config and all(image.layers) for image in read_images(archive).images):
             raise FileError(messages.ENGINE_SAVED_WITHOUT_LAYERS, engine_=engine[1])
         return archive
@@ -307,9 +311,9 @@ class _Opening:
     def open_waiting(self) -> None:
         """Open the archives among files; with signers, find the bundles in them.
 
-        If a signature is required, a file that may contain a bundle is unpacked to a limited ratio of its size until a
-        bundle is accepted. A file beyond the ratio is then a base, unless it is named as a bundle or its place requires
-        one.
+        If a signature is required, a file that may contain a bundle is unpacked only to a limited ratio of its size,
+        until a bundle is accepted. A file that exceeds the ratio is used as a base, unless its name or place requires a
+        bundle.
         """
         refused: list[tuple[_Other, RatioError]] = []
         for other in self._waiting:
@@ -337,7 +341,7 @@ class _Opening:
             self.find_wrapped([other.place])
 
     def find_wrapped(self, places: Iterable[int]) -> None:
-        """Take the bundles out of the only archive that has wrapped ones; its layers may still serve as a base."""
+        """Take the bundles out of the only archive that has wrapped bundles; its layers may still serve as a base."""
         for place in sorted(places):
             archive = self.opened.placed[place]
             if place >= self.searched:
@@ -374,8 +378,8 @@ class _Other:
     name: str
     fd: int
     head: bytes
-    bundle_wanted: bool  # because of its name, or its place
-    position: int | None = None  # offset of its beginning, if it can be read again
+    bundle_wanted: bool  # whether its name or place requires a bundle
+    position: int | None = None  # offset of the file's beginning, if the file can be read again
 
     def rewound(self) -> int | None:
         """Return the descriptor, positioned at the beginning; None if it is a pipe."""
@@ -390,7 +394,7 @@ class _Other:
 
 
 def _with_first_parts(sources: Sequence[Source]) -> list[Source]:
-    """Return the sources, with streams last; of a bundle in parts, return only the first part."""
+    """Return the sources, streams last; for a bundle in parts, return only the first part."""
     named = {os.fspath(source): source for source in sources if isinstance(source, str | os.PathLike)}
     names = [os.fspath(source) for source in sources if isinstance(source, str | os.PathLike)]
     streams = [source for source in sources if not isinstance(source, str | os.PathLike)]

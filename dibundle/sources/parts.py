@@ -1,6 +1,6 @@
 """Bundles in numbered parts, for media without large files: ``out.dib.001``, ``out.dib.002``, ...
 
-The parts are the bundle's bytes one after the other and nothing else, so ``cat`` joins them too.
+Together, the parts have exactly the bundle's bytes in order, so ``cat`` can join them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _NAME: Final = re.compile(r"(.*)\.([0-9]{3})")
 
 
 class PartsWriter:
-    """An output in parts of at most ``size`` bytes; all parts appear when the last is complete, or none does."""
+    """An output in parts of at most ``size`` bytes; no part appears before the last part is complete."""
 
     def __init__(self, name: str, size: int) -> None:
         self.name = name
         self.written = 0
-        self.identity: tuple[int, int] | None = None  # each part has its own
+        self.identity: tuple[int, int] | None = None  # the whole output has no identity, as each part has its own
         self.count = 0
         self._size = size
         self._left = 0
@@ -47,7 +47,7 @@ class PartsWriter:
         return self
 
     def write(self, data: bytes) -> None:
-        """Write all of ``data``, over as many parts as needed."""
+        """Write all of ``data``, into as many parts as needed."""
         view = memoryview(data)
         while view:
             if not self._left:
@@ -89,7 +89,7 @@ class PartsReader:
         assert found
         self._stem = found[1]
         self.names = [first]
-        # only regular files are parts: opening a pipe of that name would wait forever
+        # only regular files are parts, as opening a pipe with the name of a part would wait forever
         while len(self.names) < MOST and os.path.isfile(name := part_name(self._stem, len(self.names) + 1)):  # noqa: PTH113
             self.names.append(name)
         self._files = [context.enter(open(name, "rb", buffering=0)) for name in self.names]  # noqa: PTH123, SIM115
@@ -137,11 +137,11 @@ class PartsReader:
 
     @property
     def missing(self) -> str:
-        """The name of the part that would come next."""
+        """The name that the next part would have."""
         return part_name(self._stem, len(self.names) + 1)
 
     def left_over(self, size: int) -> str | None:
-        """Return the first surplus part's name for a bundle of ``size`` bytes, if the bundle ends where a part ends."""
+        """Return the name of the first surplus part, if a bundle of ``size`` bytes ends where a part ends."""
         at = 0
         for name, part_size in zip(self.names, self.sizes, strict=True):
             if at == size:
@@ -150,14 +150,14 @@ class PartsReader:
         return None
 
     def excess(self, size: int) -> str:
-        """Return the likely reason for surplus bytes, for a bundle that should have ``size``."""
+        """Return the likely reason for surplus bytes, for a bundle that should have ``size`` bytes."""
         first = self.names[0]
         longer = [name for name, part in zip(self.names[1:-1], self.sizes[1:], strict=False) if part > self.sizes[0]]
         name = longer[0] if longer else self.where(size - 1, size)
         return f"{name} is too long" + (f", or {first} is of another bundle" if name != first else "")
 
     def lacking(self, signature: int) -> str:
-        """Return the likely reason for missing bytes; the first part has grown by ``signature`` bytes."""
+        """Return the likely reason for missing bytes; ``signature``: bytes that a signature added to the first part."""
         first, last = self.names[0], self.names[-1]
         whole = max(self.sizes[0] - signature, *self.sizes[1:-1], 0)
         for name, size in zip(self.names[:-1], self.sizes, strict=False):
@@ -176,7 +176,7 @@ def part_name(name: str, number: int) -> str:
 
 
 def first_of(name: str) -> str:
-    """Return the name of the first part, for the name of any part; for other names, the name itself."""
+    """Return the name of the first part for the name of any part; return any other name unchanged."""
     found = _NAME.fullmatch(name)
     return part_name(found[1], 1) if found else name
 
@@ -191,5 +191,5 @@ def missing_first(name: str) -> str | None:
 
 
 def is_first(name: str) -> bool:
-    """Return whether a name is a first part's."""
+    """Return whether a name is the name of a first part."""
     return name.endswith(".001")

@@ -1,6 +1,6 @@
-"""The policy of this machine: its requirements for bundles and registries, whatever command line and environment are.
+"""The policy of this machine: requirements for bundles and registries that no command line or environment can change.
 
-The policy is in a file of root, ``/etc/dib/policy.toml``. No option, variable or home folder changes its place.
+The policy is in a file that root owns, ``/etc/dib/policy.toml``. No option, variable or home folder changes its place.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _KEYS: Final = ("allowed-signers", "identities", "insecure", "require-signature"
 
 
 class Policy(NamedTuple):
-    """A machine's requirements; without a file, none.
+    """A machine's requirements; without a file, there are no requirements.
 
     ``allowed``, ``revoked``: absolute names of the files of signers and of revoked keys. ``identities``: required
-    signers of bundles, by the repositories of the images that they rebuild; a pattern may end with ``*``. ``insecure``:
-    the registries that are contacted without TLS; None: the command line decides.
+    signers of bundles, by the repositories of the rebuilt images; a pattern may end with ``*``. ``insecure``: the
+    registries that are contacted without TLS; None: the command line decides.
     """
 
     allowed: str | None = None
@@ -41,14 +41,14 @@ class Policy(NamedTuple):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files that it names."""
+        """The files that the policy names."""
         return tuple(filter(None, (self.allowed, self.revoked)))
 
     def signers(self, own: Signers | None, tmp: str | None) -> Signers | None:
-        """Return the required signers of bundles, combined with the command's ``own``; None if none are required.
+        """Return the required signers of bundles, combined with the command's ``own``; None if no signer is required.
 
         Raises :class:`UsageError` if a signature is required and no signers are given. Raises :class:`FileError` for
-        lists that are missing, or that others can change.
+        lists of signers that are missing, or that other users can change.
         """
         allowed = self.allowed or (own.allowed if own else None)
         if allowed is None:
@@ -70,9 +70,9 @@ class Policy(NamedTuple):
         )
 
     def identities_for(self, names: Iterable[str]) -> dict[tuple[str, ...], str]:
-        """Return the required signers for images of these names: sets of identities, each with one name.
+        """Return the required signers for images of these names: sets of identities, each set with one of its names.
 
-        If several patterns match a name, the longest counts. "" stands for an image without a name.
+        If several patterns match a name, the longest pattern counts. "" stands for an image without a name.
         """
         found: dict[tuple[str, ...], str] = {}
         for name in names if self.identities else ():
@@ -108,13 +108,13 @@ class Policy(NamedTuple):
 def read_policy() -> Policy:
     """Return the policy of this machine.
 
-    Raises :class:`FileError` for a policy that cannot be read or parsed, or that users other than root and the current
-    one can change: an unknown policy cannot be followed.
+    Raises :class:`FileError` for a policy that cannot be read or parsed, as an unknown policy cannot be followed, and
+    for a policy that users other than root and the current user can change.
     """
     try:
         fd = os.open(PATH, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        # a dangling link, also above the file, may lead to a place that is not mounted yet
+        # not "no policy": a dangling link, also above the file, may lead to a disk that is not mounted yet
         places = (Path(PATH), *Path(PATH).parents)
         leads_nowhere = any(place.is_symlink() and not place.exists() for place in places)
         if isinstance(error, FileNotFoundError) and not leads_nowhere:
@@ -124,7 +124,7 @@ def read_policy() -> Policy:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise _unreadable("it is no regular file")
         require_safe(PATH)
-        data = os.read(fd, _MAX_SIZE + 1)  # a regular file returns everything that is requested
+        data = os.read(fd, _MAX_SIZE + 1)  # one read suffices, as a regular file returns everything that is requested
     except OSError as error:
         raise _unreadable(error.strerror) from error
     finally:
@@ -135,12 +135,13 @@ def read_policy() -> Policy:
 
 
 def require_safe(name: str) -> None:
-    """Raise :class:`FileError` if a file is missing, or users other than root and the current one can change it."""
+    """Raise :class:`FileError` if a file is missing, or users other than root and the current user can change it."""
     try:
         for place, status in walk(name):
             if status.st_uid not in (0, os.geteuid()):
                 raise FileError(messages.POLICY_OWNER, place=place, owner=status.st_uid, quoted=shell_words(str(place)))
-            is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX  # like /tmp: its content is safe
+            # in a sticky folder like /tmp, the content is safe
+            is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
             is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode)
             if is_open and not is_sticky:
                 raise FileError(messages.POLICY_WRITABLE, place=place, quoted=shell_words(str(place)))
@@ -152,9 +153,9 @@ def require_safe(name: str) -> None:
 
 
 def walk(name: str) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield each folder and link that the system passes on its way to a file, then the file, each with its status.
+    """Yield each folder and link on the path to a file, then the file itself, each with its status.
 
-    Raises :class:`OSError` if the way does not end.
+    Raises :class:`OSError` for an endless chain of links.
     """
     path, left, links = Path("/"), [*reversed(str(Path(name).absolute()).split("/"))], 0
     yield path, path.lstat()
@@ -179,12 +180,12 @@ def _unreadable(reason: str | None) -> FileError:
 
 
 def _parse(data: bytes) -> Policy:
-    import tomllib  # only few machines have a policy
+    import tomllib  # imported here, as only few machines have a policy
 
     try:
         text = data.decode()
         found = tomllib.loads(text)
-    except ValueError as error:  # not TOML, or not UTF-8
+    except ValueError as error:  # the file is not TOML, or not UTF-8
         line = re.search(r"at line (\d+)", str(error))
         raise _malformed(str(error), int(line[1]) if line else None) from error
     fields = _Fields(text, found)
@@ -206,7 +207,7 @@ def _parse(data: bytes) -> Policy:
 
 
 class _Fields:
-    """The values of a policy, by key: each has its type, or is refused with its line number."""
+    """The values of a policy, by key; a value of a wrong type is refused with its line number."""
 
     def __init__(self, text: str, found: Mapping[str, object]) -> None:
         self._text = text
@@ -270,7 +271,7 @@ class _Fields:
 
 
 def _texts(value: object) -> list[str] | None:
-    """Return a list of texts; None if it is anything else."""
+    """Return a list of texts; None for any other value."""
     if not isinstance(value, list):
         return None
     return value if all(isinstance(item, str) for item in value) else None
@@ -291,9 +292,9 @@ _REPOSITORY: Final = re.compile(r"[^/A-Z]+(?:/[^/A-Z]+)*(?:/?\*)?")
 
 
 def _canonical(repository: str) -> list[str]:
-    """Return a repository, or a prefix with ``*`` behind it, in the spellings that are compared.
+    """Return a repository, or a prefix with ``*`` at its end, in the spellings that are compared.
 
-    A name without a host is docker.io's for some engines and localhost's for others, so it is both. ``app`` of
+    For a name without a host, some engines use docker.io and others localhost, so both are returned. ``app`` of
     docker.io is ``library/app``.
     """
     if repository in ("", "*"):

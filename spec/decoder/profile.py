@@ -361,6 +361,7 @@ class Images:
         value = self.head(content, {"config", "layers"}, MANIFESTS, media_type)
         own = keyed(value.get("annotations") or {}, set(), True)
         config, layers = described(value.get("config")), [described(item) for item in listed(value.get("layers"))]
+        fits(config["mediaType"] in CONFIGS, "P17")
         unknown = descriptor.get("platform") == ["unknown", "unknown"]
         if unknown or "vnd.docker.reference.type" in descriptor["annotations"]:
             fits(unknown and depth and layers, "P19")
@@ -368,7 +369,6 @@ class Images:
             fits(self.config(self.blob(config))[1] == ["unknown", "unknown"], "P19")
             self.attestations += 1
             return []
-        fits(config["mediaType"] in CONFIGS, "P17")
         diff_ids, machine = self.config(self.blob(config))
         for layer in layers:
             self.blob(layer)

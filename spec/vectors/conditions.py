@@ -463,7 +463,7 @@ _CONFIG_OF_LAYERS = changed(NOTE_ID, rootfs={"type": "layers", "diff_ids": [f"sh
 taken(
     "attestation-with-everything",
     attested(
-        changed(NOTE, config=typed(blob(_CONFIG_OF_LAYERS, ""), "application/x"), annotations={"any": "x"}),
+        changed(NOTE, config=blob(_CONFIG_OF_LAYERS, "config.v1+json"), annotations={"any": "x"}),
         _CONFIG_OF_LAYERS,
         annotations={"vnd.docker.reference.type": "attestation-manifest"},
     ),
@@ -483,6 +483,9 @@ refused(
     "attestation-for-a-platform",
     attested(NOTE, NOTE_ID, platform=AMD, annotations={"vnd.docker.reference.type": "attestation-manifest"}),
     "P19",
+)
+refused(
+    "attestation-with-another-type-of-config", attested(changed(NOTE, config=blob(NOTE_ID, "x")), NOTE_ID), "P17"
 )
 refused("attestation-without-layers", attested(changed(NOTE, layers=[]), NOTE_ID), "P19")
 _OF_TAR = {**json.loads(NOTE)["layers"][0], "mediaType": f"{OCI}layer.v1.tar"}

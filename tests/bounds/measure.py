@@ -1,4 +1,4 @@
-"""Runs of dib in a process of its own, with the memory and CPU time of each run."""
+"""Runs of dib in a separate process, with the memory and CPU time of each run."""
 
 from __future__ import annotations
 

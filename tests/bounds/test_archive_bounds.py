@@ -82,7 +82,7 @@ def test_a_folder_that_an_old_tar_tells_by_its_name_stays_one():
 
 
 def members_of(archive):
-    """Return all regular members as layers, whatever the documents name as layers, and no images."""
+    """Return all regular members as layers, without regard to the documents, and no images."""
     members = Members(archive)
     files = [entry for entry in archive.index.entries if entry.is_file]
     blobs = [Blob(entry, "layer", compression.sniff(members.head(entry, 16)), None, None) for entry in files]
@@ -106,7 +106,7 @@ def test_what_has_no_name_is_found_by_content_and_by_no_name():
         base.verify([0])
 
 
-# --- what is decompressed of intermediate targets
+# --- decompression of intermediate targets
 
 
 def test_all_targets_on_the_way_share_one_floor(monkeypatch):
@@ -267,7 +267,7 @@ def test_many_missing_objects_are_looked_for_among_many_members_once():
     start = time.process_time()
     base = BaseObjects(wanted)
     with open_made(spooled(data), "made", owned=True) as archive:
-        archive.is_made = False  # as if the user had given it
+        archive.is_made = False  # not of a bundle: as if the user had given this archive
         base.add([members_of(archive)], range(len(wanted)))
     assert len(base.missing(range(len(wanted)))) == len(wanted)
     assert time.process_time() - start < 4  # takes 0.3 s; took 20 s before the fix

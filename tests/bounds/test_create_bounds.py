@@ -149,7 +149,7 @@ FIELDS = (0, 1, 8, 11, 64, 80, 0x1000, 1 << 31, (1 << 38) - 1, 1 << 39, 1 << 63,
 @given(st.integers(0, 1 << 30))
 @settings(max_examples=150, deadline=None)
 def test_section_tables_that_lie_make_no_payload_or_one_that_is_right(seed: int) -> None:
-    """Any field of the section table, and its place, may be wrong: wrong fields cost bytes, nothing else."""
+    """Wrong fields in the section table, or a wrong place of the table, only make bundles larger."""
     chance = random.Random(seed)
     files = []
     for data in programs.versions(chance.choice([programs.X86_64, programs.AARCH64, programs.RISCV]), 20, 30, seed):
@@ -187,7 +187,7 @@ def test_many_layers_without_entries(tmp_path: Path) -> None:
 
 
 def test_members_of_gzip_layers_by_encoders_in_turn() -> None:
-    """If the members of a layer differ in their encoder, all encoders are tried again for some members only."""
+    """If the members of a layer have different encoders, all encoders are tried again for only some members."""
     chance = random.Random(1)
     words = [bytes(chance.choices(b"abcdefgh", k=5)) for _ in range(60)]
     stored = bytearray()
@@ -231,7 +231,7 @@ def test_layers_of_many_bases_are_inflated_as_far_as_those_of_few(
 
 
 def test_of_targets_as_many_images_are_held_as_a_bundle_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At most as many images are held as a bundle can list.
+    """Create holds at most as many images as a bundle can list.
 
     Eight targets of a merged chain, each with a quarter of a million images, took half a gigabyte.
     """

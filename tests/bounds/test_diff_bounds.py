@@ -44,7 +44,7 @@ class OldLayer:
 
 
 def from_the_bottom(layers: list[OldLayer]) -> dict[bytes, tuple[int, object]]:
-    """Return a tree by its definition: layer after layer, where each layer hides entries of the layers below it."""
+    """Return the tree of an image by definition: layer after layer, each of which hides entries of the layers below."""
     tree: dict[bytes, tuple[int, object]] = {}
     for layer in layers:
         gone: list[bytes] = []

@@ -1,4 +1,4 @@
-"""Policies of a machine for tests, in place of the real one."""
+"""Policies for tests, in place of the real policy of the machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dibundle.sources import policy
 
 
 def set_policy(patch: pytest.MonkeyPatch, folder: Path, text: str) -> Path:
-    """Have dib, in this process, follow a policy that is written into a folder; return its file."""
+    """Write a policy into a folder, and make dib in this process use it; return its file."""
     path = folder / "policy.toml"
     path.write_text(text)
     path.chmod(0o644)

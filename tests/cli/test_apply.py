@@ -1,4 +1,4 @@
-"""What ``apply`` needs: no encoder, no engine, no file but its inputs."""
+"""Requirements of ``apply``: no encoder, no engine, and no files except its inputs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ sys.exit(code)
 
 
 def with_room(free: int, *arguments: str | Path) -> tuple[int, str, int]:
-    """Run dib on disks with so many bytes free; return exit code, stderr, and the bytes in temporary files."""
+    """Run dib with this many free bytes on each disk; return exit code, stderr, and the bytes in temporary files."""
     command = [sys.executable, "-c", WITH_ROOM, str(free), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, check=False)
     *told, written = done.stderr.decode().splitlines()
@@ -97,7 +97,7 @@ def test_temporary_files_are_told_of_where_they_take_most_of_a_disk(pair: Pair, 
 
 
 def inspected(path: Path) -> str:
-    """Return what an engine's inspect prints for the image in an archive."""
+    """Return the output of an engine's inspect for the image in an archive."""
     with open_archive(path) as archive:
         (image,) = read_images(archive).images
     layers = [f"sha256:{layer.hex()}" for layer in image.diff_ids]
@@ -154,7 +154,7 @@ def test_a_file_that_is_replaced_keeps_its_mode_but_for_bits_that_give_rights(pa
         out.chmod(before)
         succeed("apply", "-q", pair.base, pair.bundle, "-o", out)
         assert out.stat().st_mode & 0o7777 == after
-    if os.geteuid() == 0:  # a mode that another user set is not kept
+    if os.geteuid() == 0:  # the mode is not kept, as another user set it
         out.write_bytes(b"old")
         os.chown(out, 65534, 65534)
         out.chmod(0o777)
@@ -175,5 +175,5 @@ def test_check_asks_an_engine_for_layers_and_has_nothing_saved(has_base: bool, p
     assert not (tmp_path / "saved").exists()
     if has_base:
         found = json.loads(ended.out)
-        assert found["temporary_space"] > 0  # the archive that the engine will save
+        assert found["temporary_space"] > 0  # bytes of the archive that the engine will save
         assert found["memory"] > 60 << 20

@@ -192,7 +192,7 @@ def test_a_base_that_changes_while_it_is_read(change: str, large: Pair, tmp_path
 
 
 def test_a_base_replaced_by_name_while_it_is_read(large: Pair, tmp_path: Path) -> None:
-    """If a base is replaced while it is read, the result is right: an open file is never opened again by its name."""
+    """If a base is replaced while it is read, the result is right: dib never opens it again by its name."""
     base = tmp_path / "a.tar"
     base.write_bytes(large.base.read_bytes())
     with ExitStack() as stack:
@@ -207,6 +207,6 @@ def test_a_base_replaced_by_name_while_it_is_read(large: Pair, tmp_path: Path) -
 
 
 def _is_unfinished(written: bytes, pair: Pair) -> None:
-    """Check that the output from a damaged base stops before the files that make an archive loadable."""
+    """Return whether the output from a damaged base stops before the files that make an archive loadable."""
     tail = pair.target.read_bytes().index(b"index.json")
     assert len(written) <= tail

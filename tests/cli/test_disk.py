@@ -1,4 +1,4 @@
-"""Limits on the temporary files that sources of any kind can make dib write, and when dib writes them."""
+"""Temporary files that sources of any kind can make dib write: limits of their size, and when they are written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.content import noise
 from tests.program import dib, succeed
 from tests.test_wrap import lying
 
-BIG = 64 << 20  # bytes: of zeros, or behind an honest header
+BIG = 64 << 20  # bytes of zeros, or of content behind an honest header
 PACK = {
     "gzip": lambda data: gzip.compress(data, 9, mtime=0),
     "bzip2": lambda data: bz2.compress(data, 9),
@@ -63,7 +63,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 @pytest.fixture(scope="module")
 def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[pairs.Pair, Path]:
-    """A pair with a signed bundle, and the file of the signers."""
+    """A pair with a signed bundle, and a file of signers."""
     needs.programs("ssh-keygen")
     folder = tmp_path_factory.mktemp("disk")
     pair = pairs.make(folder, megabytes=1)
@@ -140,7 +140,7 @@ def test_an_unsigned_bundle_is_refused_before_a_base_is_unpacked(signed, tmp_pat
 @pytest.mark.parametrize("kind", PACK)
 @pytest.mark.slow
 def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Path) -> None:
-    """Once the bundle is verified, a base of zeros is accepted: an honest layer of zeros can far exceed the ratio."""
+    """After a bundle is verified, a base of zeros is accepted: an honest layer of zeros can far exceed the ratio."""
     _, allowed = signed
     old, new, bundle = tmp_path / "old.tar", tmp_path / "new.tar", tmp_path / "update.dib"
     for path, text in ((old, b"1"), (new, b"2")):
@@ -177,7 +177,7 @@ def test_the_size_on_a_label_is_not_believed(stored: str, told: str | None, tmp_
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of two targets; the small second one builds on a layer of the large first one."""
+    """A bundle of two targets; the second, small target builds on a layer of the first, large target."""
     folder = tmp_path_factory.mktemp("release")
     shared = build_layer([file("shared", noise(5, 200_000))])
     images = {
@@ -228,7 +228,7 @@ def test_steps_of_chains_and_merges_are_bounded(tmp_path: Path, disk: Disk) -> N
 def test_a_long_chain_takes_twice_the_limit_at_most(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A long chain takes at most twice the limit: data that no later step needs is deleted."""
+    """A long chain takes at most twice the limit, because data that no later step needs is deleted."""
     archives, names = [], []
     for number in range(6):
         archives.append(tmp_path / f"{number}.tar")
@@ -254,10 +254,7 @@ def test_a_long_chain_takes_twice_the_limit_at_most(
 
 
 def test_a_target_that_is_compressed_is_not_unpacked(tmp_path: Path, disk: Disk) -> None:
-    """A compressed target is not unpacked.
-
-    No honest target is compressed. A bundle with a compressed intermediate target would fill a disk.
-    """
+    """No honest target is compressed. If dib unpacked a compressed intermediate target, a bundle could fill a disk."""
     spool = Spool(str(tmp_path))
     spool.write(PACK["zstd"](bytes(BIG)))
     disk.written = 0
@@ -313,9 +310,9 @@ def test_a_shortened_digest_names_no_target(pair: pairs.Pair, tmp_path: Path) ->
 
 
 def test_a_layer_that_came_with_a_bundle_is_decompressed_within_a_ratio(tmp_path: Path, disk: Disk) -> None:
-    """The layers in a file with a bundle are decompressed only within a ratio.
+    """In a file that contains a bundle, layers are decompressed only up to a ratio of the file's size.
 
-    The file is a linked image. The base layer in it is far larger than the file, and the user did not name a base.
+    The file is a linked image, whose base layer is far larger than the file. The user does not name a base.
     """
     shared = build_layer([file("shared", noise(1, 50_000))])
     old, new, wrapped = (tmp_path / f"{name}.tar" for name in ("old", "new", "wrapped"))
@@ -373,7 +370,7 @@ def test_merge_decompresses_what_came_with_the_bundles_within_a_ratio(tmp_path: 
 
 
 def test_nothing_is_left_where_a_mode_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a mode is refused, nothing is left: some network file systems store a file but refuse to change its mode."""
+    """If the system refuses to set a mode, no file is left: some network file systems refuse to set modes."""
 
     def refused(*_: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")

@@ -1,4 +1,7 @@
-"""Faults of the system during a command: full disks, closed pipes, signals, odd outputs. OUT is never incomplete."""
+"""Faults of the system during a command: full disks, closed pipes, signals, unusual outputs.
+
+OUT is never incomplete.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,7 @@ def test_no_room_for_temporary_files_is_told_before_the_first_byte(
 ) -> None:
     """A lack of space for temporary files is reported before the first byte.
 
-    A base in an outer gzip has no random access and must be spooled.
+    The base is compressed with gzip as a whole, so it has no random access and must be spooled.
     """
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(pair.base.read_bytes(), 1))
     for ended in (
@@ -122,7 +125,7 @@ def test_a_folder_that_is_not_there(pair: Pair, tmp_path: Path) -> None:
 def test_out_is_a_folder(pair: Pair, tmp_path: Path) -> None:
     assert dib("create", pair.base, pair.target, tmp_path).code == 3
     assert list(tmp_path.iterdir()) == []
-    (tmp_path / "example.com_app_2.tar").mkdir()  # targets are written into the folder, but do not replace a folder
+    (tmp_path / "example.com_app_2.tar").mkdir()  # targets are written into the folder, but never replace a folder
     assert dib("apply", pair.base, pair.bundle, "-o", tmp_path).code == 3
     assert [path.name for path in tmp_path.iterdir()] == ["example.com_app_2.tar"]
 
@@ -163,7 +166,7 @@ def test_inspect_into_a_pipe_closed_by_its_reader(pair: Pair) -> None:
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
 def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Path) -> None:
-    """With closed standard streams, finished work succeeds; only an archive that must go to a closed stdout fails."""
+    """With closed standard streams, commands succeed; only an archive that must go to a closed stdout fails."""
 
     def run(*arguments: str | Path) -> tuple[int, bytes]:
         command = f"exec {shlex.join([*DIB, *map(str, arguments)])} {closed}"
@@ -186,7 +189,7 @@ def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Pat
     assert code == (3 if ">&-" in closed.split() else 0)
     assert (b"cannot write -: " in told) is (closed == ">&-")
     code, told = run("apply", pair.base, "-")
-    assert code == (3 if "<&-" in closed else 5)  # an empty input is not a bundle
+    assert code == (3 if "<&-" in closed else 5)  # fails, as an empty input is not a bundle
     assert run("nothing")[0] == 2
 
 
@@ -205,7 +208,7 @@ SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (s
 
 
 def test_ctrl_c_while_dib_starts(tmp_path: Path) -> None:
-    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")  # as if the signal came during this import
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")  # behaves as if the signal came during this import
     ended = dib("doctor", env={"PYTHONPATH": str(tmp_path)})
     assert (ended.code, ended.out, ended.err) == (130, b"", "")
 
@@ -214,7 +217,7 @@ def test_ctrl_c_while_dib_starts(tmp_path: Path) -> None:
 def test_a_signal_in_a_callback_of_the_collector(number: signal.Signals, code: int, pair: Pair, tmp_path: Path) -> None:
     """A signal in a callback of the garbage collector ends dib.
 
-    Python prints an exception that a callback raises, and goes on.
+    If a callback raises an exception, Python prints the exception and continues.
     """
     out = tmp_path / "out"
     script = (
@@ -277,7 +280,7 @@ def test_a_signal_while_apply_writes_to_a_pipe(number: signal.Signals, code: int
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_signal_while_create_works(number: signal.Signals, code: int, tmp_path: Path) -> None:
-    """A signal ends create while create waits for a target, which is a pipe without data."""
+    """A signal ends create while it waits for data of a target, which is an empty pipe."""
     out = _folder(tmp_path)
     os.mkfifo(tmp_path / "b.tar")
     with (
@@ -295,7 +298,7 @@ def test_a_signal_while_create_works(number: signal.Signals, code: int, tmp_path
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.slow
 def test_a_signal_while_create_encodes(number: signal.Signals, code: int, pair: Pair, tmp_path: Path) -> None:
-    """A signal in the middle of seconds of encoding ends create at once."""
+    """A signal ends create immediately, even in the middle of a long encoding."""
     out, spool = _folder(tmp_path), tmp_path / "spool"
     spool.mkdir()
     precious = pair.bundle.read_bytes()
@@ -315,7 +318,7 @@ def test_a_signal_while_create_encodes(number: signal.Signals, code: int, pair: 
 
 
 def test_a_hangup_that_is_ignored_stays_so(pair: Pair, tmp_path: Path) -> None:
-    """If SIGHUP is ignored, as under nohup, dib goes on ignoring it."""
+    """If SIGHUP is ignored, as under nohup, dib keeps ignoring it."""
     bundle = pair.bundle.read_bytes()
     command = f"trap '' HUP; exec {shlex.join([*DIB, 'apply', str(pair.base), '-', '-o', str(tmp_path / 'b.tar')])}"
     with subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
@@ -541,7 +544,7 @@ def _wait_for(happened: Callable[[], bool]) -> None:
 
 
 def _is_drained(pipe: IO[bytes] | None) -> bool:
-    """Check whether a pipe is empty, and has been for so long that its reader has come back for more data."""
+    """Return whether a pipe has been empty for so long that its reader now waits for more data."""
     assert pipe
     if int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder):
         return False
@@ -550,7 +553,7 @@ def _is_drained(pipe: IO[bytes] | None) -> bool:
 
 
 def _holds_unlinked_file(process: int, folder: Path) -> bool:
-    """Check whether a process has an open file in ``folder`` that has no name any more."""
+    """Return whether a process has an open file in ``folder`` that no longer has a name."""
     found = False
     for entry in Path(f"/proc/{process}/fd").iterdir():
         with contextlib.suppress(OSError):

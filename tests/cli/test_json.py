@@ -1,4 +1,4 @@
-"""Every command's --json against its schema in spec/json, errors and progress too; stdout has one document, no more."""
+"""The --json output of every command, its errors and its progress match spec/json; stdout has exactly one document."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCHEMAS = Path(__file__).parents[2] / "spec" / "json"
 
 
 def strict(value: Any) -> Any:
-    """Return a strict schema, which refuses undescribed members: all that a command writes must be described."""
+    """Return a strict schema, which refuses members that it does not describe."""
     if isinstance(value, list):
         return [strict(item) for item in value]
     if not isinstance(value, dict):

@@ -119,7 +119,7 @@ def test_no_engine_at_all(pair: Pair, tmp_path: Path) -> None:
 
 
 def _load(program: str, script: str, pair: Pair, folder: Path, *options: str) -> Ended:
-    """Run ``dib load`` with a stand-in for a loader, which runs ``script`` whatever its arguments."""
+    """Run ``dib load`` with a stand-in for a loader, which ignores its arguments and runs ``script``."""
     stand_in = folder / program
     stand_in.write_text(f"#!/bin/sh\n{script}\n")
     stand_in.chmod(0o755)
@@ -153,9 +153,9 @@ def test_a_bundle_that_lies_about_its_image_is_not_loaded(pair: Pair, tmp_path: 
 
 
 def test_a_lie_is_found_however_many_images_share_a_config(tmp_path: Path) -> None:
-    """A wrong image ID is found however many images share a config.
+    """A wrong image ID is found even if many images share a config.
 
-    Each read of the config counted towards a limit, and configs beyond the limit were not compared.
+    Before the fix, each read of the config counted towards a limit, and configs beyond the limit were not compared.
     """
     config = b'{"author":"' + b"x" * 2_000_000 + b'"}'
     entries = [{"Config": "c", "RepoTags": [] if number else ["app:1"], "Layers": [], "Odd": 1} for number in range(5)]
@@ -194,10 +194,7 @@ def test_a_child_of_the_engine_that_keeps_its_pipe_is_not_waited_for(pair: Pair,
 
 @pytest.mark.parametrize("style", ["v25", "oci", "classic"])
 def test_large_layers_are_judged_by_their_headers(style: str, tmp_path: Path) -> None:
-    """Large layers are checked by their headers.
-
-    Before the fix, the copy that was checked had zeros in place of these headers: no layer above 8 MiB was loaded.
-    """
+    """Before the fix, the checked copy had zeros in place of large layers' headers: layers above 8 MiB were refused."""
     layers = [
         build_layer([file("data", noise(number, size))]) for number, size in ((1, 9 << 20), (2, 1000), (3, 9 << 20))
     ]
@@ -266,7 +263,7 @@ def test_odd_answers_of_an_engine_are_none(answer: str, options: list[str], pair
 def test_an_engine_that_says_much_as_it_saves(pair: Pair, tmp_path: Path) -> None:
     """An engine that writes much to stderr during a save does not block.
 
-    The engine's messages filled the pipe, and both processes waited for each other.
+    Before the fix, the engine's messages filled the pipe, and both processes waited for each other.
     """
     said = "head -c 300000 /dev/zero | tr '\\0' x >&2"
     (tmp_path / "docker").write_text(
@@ -281,9 +278,9 @@ def test_an_engine_that_says_much_as_it_saves(pair: Pair, tmp_path: Path) -> Non
 def test_what_is_named_by_its_digest_and_can_be_read_in_two_ways_is_not_loaded_thin(
     option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A target that is named by its digest and can be read in two ways is not loaded thin.
+    """A target that is named by its digest is not loaded thin if programs may find different images in it.
 
-    The engine would get an archive of the images that dib finds, with other bytes than the bytes of the digest.
+    Otherwise, the engine would get only the images that dib finds, in an archive with another digest.
     """
     base = build_layer([file("a", noise(1, 90_000))])
     images = [TestImage([base, build_layer([file("b", text)])], ["app:2"]) for text in (b"one", b"other")]

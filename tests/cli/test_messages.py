@@ -1,4 +1,4 @@
-"""What a user sees of an error: exit code, one or two lines on stderr, nothing on stdout, no file left behind."""
+"""The output of an error: an exit code, one or two lines on stderr, nothing on stdout, and no file."""
 
 from __future__ import annotations
 
@@ -299,7 +299,7 @@ def test_words_are_kept_as_typed(pair):
     ("module", "hint"), [("_lzma", "use a Python that has it"), ("msgpack", "pip install --force-reinstall msgpack")]
 )
 def test_a_module_that_is_not_there_is_named(pair, module, hint):
-    """If a module is absent, as in Pythons that were built without some libraries, the error names the module."""
+    """If a module is missing, as in some builds of Python, the error names the module."""
     code = f"import sys; sys.modules[{module!r}] = None; from dibundle.cli.main import run; run()"
     command = [sys.executable, "-c", code, "apply", pair.base, pair.bundle]
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)

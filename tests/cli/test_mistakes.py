@@ -1,4 +1,4 @@
-"""Mistakes of newcomers and dib's answers: the right exit code, three lines at most, a hint to act on."""
+"""Mistakes of new users: the right exit code, at most three lines, and a hint that the user can follow."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ Write = Callable[..., Path]
 
 
 class World:
-    """Keys "release", "team" and "own"; signers of the policy are the first two; bundles named for who signed them."""
+    """Keys "release", "team" and "own"; the policy trusts the first two; bundles are named by their signers."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -207,7 +207,7 @@ def test_load_judges_the_names_that_the_archive_has(
 ) -> None:
     """Load checks the names in the archive.
 
-    A signer of some names could declare another name in the bundle than in the archive.
+    A signer who is trusted for some names could declare one of them in the bundle, and another name in the archive.
     """
     from dibundle.applying import loading
     from dibundle.format.manifest import Manifest
@@ -249,7 +249,7 @@ def test_load_judges_the_names_that_the_archive_has(
 def test_load_judges_the_name_that_it_gives(
     world: World, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Load checks the name that it gives to an unnamed image, as containerd has no images without a name."""
+    """Load checks the name that it gives to an unnamed image, which needs a name in containerd."""
     from dibundle.applying import loading
 
     write(f'allowed-signers = "{world.allowed}"\n[identities]\n"localhost/*" = "release@example.com"\n')
@@ -272,7 +272,8 @@ def test_load_judges_the_names_of_both_documents(
 ) -> None:
     """Load checks the names in both documents.
 
-    Engines name images by index.json or by manifest.json; a thin archive was checked by manifest.json alone.
+    Engines take names from index.json or from manifest.json. Before the fix, a thin archive was checked only by
+    manifest.json.
     """
     from dibundle.applying import loading
 
@@ -321,7 +322,7 @@ def test_update_judges_the_name_that_it_gives(
 ) -> None:
     """Update checks the name that it gives to an image.
 
-    An image that is requested by its digest has no name, and containerd has no images without a name.
+    An image that is requested by its digest has no name, but needs a name in containerd.
     """
     from dibundle.applying import loading
 
@@ -514,7 +515,7 @@ def test_a_way_over_a_link_that_others_can_turn_is_refused(world: World, write: 
     refused(dib("verify", world.bundle("release")), 3, f"other users can write to {tmp_path}/shared")
     (tmp_path / "shared").chmod(0o1777)  # in a sticky folder, other users cannot replace a link of root,
     succeed("verify", world.bundle("release"))
-    os.chown(tmp_path / "shared" / "now", 65534, 65534, follow_symlinks=False)  # but can replace their own link
+    os.chown(tmp_path / "shared" / "now", 65534, 65534, follow_symlinks=False)  # but they can replace their own link
     refused(dib("verify", world.bundle("release")), 3, f"{tmp_path}/shared/now")
 
 
@@ -603,9 +604,9 @@ def test_the_place_is_fixed() -> None:
 
 @pytest.mark.root
 def test_the_real_file_holds_in_another_environment(world: World, tmp_path: Path) -> None:
-    """The real policy file holds in other environments, such as those of cron and sudo.
+    """The real policy file also applies in other environments, such as those of cron and sudo.
 
-    The test has its own mount namespace, as the file would affect every dib on this machine.
+    The test runs in its own mount namespace, because the file would affect every dib on this machine.
     """
     needs.programs("unshare", "mount")
     etc = tmp_path / "etc"

@@ -1,4 +1,4 @@
-"""Progress: bars on a terminal only and never wider than the terminal, lines, or nothing; never a byte on stdout."""
+"""Progress: lines, nothing, or (only on a terminal) bars that are never wider than the terminal; no byte on stdout."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.program import DIB, succeed
 
 
 def on_a_terminal(columns: int, *arguments: object, env: dict[str, str] | None = None) -> tuple[bytes, str]:
-    """Run ``dib`` with stderr a terminal of so many columns; return its stdout and the terminal's input."""
+    """Run ``dib`` with a terminal of this many columns as stderr; return stdout and the terminal's input."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     with subprocess.Popen(
@@ -37,7 +37,7 @@ def on_a_terminal(columns: int, *arguments: object, env: dict[str, str] | None =
         assert process.stdout
         out = process.stdout.read()
         told = b""
-        with contextlib.suppress(OSError):  # EIO, when dib has closed the terminal
+        with contextlib.suppress(OSError):  # EIO means that dib has closed the terminal
             while piece := os.read(ours, 4096):
                 told += piece
         os.close(ours)

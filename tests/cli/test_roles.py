@@ -1,4 +1,4 @@
-"""Roles of images: the order on the command line decides which image is old and which is new, of any kind of source."""
+"""Roles of images: for all kinds of sources, the order on the command line decides which image is the old one."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Releases:
         return [self.id(number) for number in numbers]
 
     def run(self, *arguments: object, stdin: int | None = None) -> Ended:
-        """Run ``dib``, on stdin release number ``stdin``."""
+        """Run ``dib`` with release number ``stdin`` on stdin."""
         data = self.archive(stdin).read_bytes() if stdin else None
         return succeed(*map(str, arguments), stdin=data, env=self.env)
 

@@ -1,4 +1,4 @@
-"""``apply`` writes while it reads, and keeps nothing on disk when the base can be read at random."""
+"""``apply`` writes while it reads. If the base has random access, it uses no temporary files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAKES_A_FILE = re.compile(r"O_CREAT|O_TMPFILE|\b(?:creat|mkdir|mkdirat|mknod|mkn
 
 @pytest.fixture(scope="module")
 def long_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """A pair whose bundle has far more bytes than its head and its first frames."""
+    """A pair with a bundle that is far larger than its head and its first frames."""
     folder = tmp_path_factory.mktemp("long")
     pair = Pair(folder / "a.tar", folder / "b.tar", folder / "out.dib", folder / "none", folder / "none")
     bottom = build_layer([file("data", noise(1, 3_000_000))])
@@ -41,10 +41,7 @@ def long_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 
 def test_output_begins_before_a_tenth_of_the_bundle_is_read(long_pair: Pair) -> None:
-    """Output begins before a tenth of the bundle is read.
-
-    A fast sender does not matter: the pipe takes only the bytes that ``apply`` reads, and 64 KiB more.
-    """
+    """The speed of the sender does not matter, as the pipe takes only 64 KiB more than ``apply`` reads."""
     bundle = long_pair.bundle.read_bytes()
     taken = 0
     with start("apply", long_pair.base, "-", stdin=subprocess.PIPE) as process:

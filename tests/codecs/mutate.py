@@ -1,4 +1,4 @@
-"""Sources, and targets made of them by edits."""
+"""Sources, and targets that are edited sources."""
 
 from __future__ import annotations
 

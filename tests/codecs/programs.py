@@ -10,7 +10,7 @@ TEXT, RODATA, DATA, FRAMES = 0x401000, 0x480000, 0x4A1000, 0x490000
 
 
 def build(machine: int, functions: list[tuple[int, int]], seed: int = 1) -> bytes:
-    """Return an ELF file with a function for each (identity, size in words); only these decide a function's content."""
+    """Return an ELF file with a function for each (identity, size in words), which determine the function's content."""
     starts, at = {}, TEXT
     for identity, words in functions:
         starts[identity] = at

@@ -33,7 +33,7 @@ def with_embedded(program: bytes, content: bytes) -> bytes:
 def test_a_program_with_few_compressed_bytes_is_relinked(monkeypatch):
     """A program with few compressed bytes is relinked: relinking saves more than the unpack codec.
 
-    Relinking needs the sections at the addresses of the program.
+    Relinking needs the program's sections at their original addresses.
     """
     monkeypatch.setattr(choose, "SMALL", 64 << 10)
     versions = programs.versions(programs.X86_64, 900, 40, 5)

@@ -96,9 +96,9 @@ def test_the_model_at_its_limits(bits):
 
 
 def test_what_is_always_the_same_costs_next_to_nothing():
-    """Constant content costs few bytes, whatever its length.
+    """Constant content of any length takes few bytes.
 
-    Sums of weights that grew without bounds overflowed, and gave five times as many bytes.
+    Before the fix, sums of weights grew without bounds and overflowed, which gave five times as many bytes.
     """
     chance = random.Random(1)
     words = [chance.randrange(1 << 20) for _ in range(1 << 20)]

@@ -1,4 +1,4 @@
-"""The pool of excess memory that recompression recipes and frames of codec 6 share."""
+"""The pool of excess work that recompression recipes and frames of codec 6 share."""
 
 from __future__ import annotations
 

@@ -27,7 +27,8 @@ def test_what_zlib_writes():
 
 @pytest.mark.parametrize(("size", "limit"), [(1, 1 << 20), (1 << 20, 1), (7, 300), (333, 259), (1 << 20, 1 << 20)])
 def test_pieces_make_no_difference(size, limit):
-    content = SHORT[140_000:155_000] + SHORT[195_000:210_000] + bytes(9_000)  # more than a window, in several blocks
+    # content larger than a window, in several blocks
+    content = SHORT[140_000:155_000] + SHORT[195_000:210_000] + bytes(9_000)
     body = encode(1, 6, 0, content)
     decoded, marks, inflater = inflate(body + b"behind", size, limit)
     assert decoded == content

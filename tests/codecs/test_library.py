@@ -28,7 +28,7 @@ from tests.codecs import bodies, programs
 
 
 def copied(tmp_path: Path, library: bytes | None) -> dict[str, str]:
-    """Return an environment in which the package is a copy whose library has other bytes, or is absent."""
+    """Return an environment with a copy of the package, whose library has other bytes or is missing."""
     shutil.copytree(build.FOLDER.parent.parent, tmp_path / "dibundle", ignore=shutil.ignore_patterns("__pycache__"))
     place = tmp_path / "dibundle/codecs/native" / build.LIBRARY
     place.unlink()
@@ -112,7 +112,7 @@ def test_pinned_takes_every_kind_of_buffer(kind: str, data: bytes) -> None:
 
 @pytest.mark.parametrize("empty", [b"", bytearray(), memoryview(bytearray()), array("q")])
 def test_an_empty_buffer_has_an_address(empty) -> None:
-    """C may not add anything to a null pointer, not even 0."""
+    """An empty buffer has an address, as C must not add anything to a null pointer, not even 0."""
     pinned = Pinned(empty)
     assert pinned.size == 0
     assert pinned._as_parameter_
@@ -127,7 +127,7 @@ def test_a_place_in_a_buffer_holds_all_of_it() -> None:
 
 
 def test_no_code_asks_for_an_address_alone() -> None:
-    """No code passes the bare address of a buffer: code passes the object, so that the call holds the buffer."""
+    """No code passes only the address of a buffer: it passes the object, so that the call keeps the buffer alive."""
     for path in Path(dibundle.__file__).parent.rglob("*.py"):
         assert "_as_parameter_" not in path.read_text() or path.name == "library.py", path
         assert not re.search(r"Pinned\([^()]*\)\.[a-z]", path.read_text()), path
@@ -137,7 +137,7 @@ def test_no_code_asks_for_an_address_alone() -> None:
 def test_anchors_of_3_mb_in_any_kind_of_buffer(kind: str) -> None:
     """Anchors are found in 3 MB in any kind of buffer.
 
-    A copy that is freed too early shows in this test: the system takes back so large a buffer at once.
+    If a copy is freed too early, this test fails, because the system takes back such a large buffer at once.
     """
     data = random.Random(3).randbytes(3 << 20)
     assert list(anchors.find(KINDS[kind](data), KINDS[kind](data), stride=64)) == [0, 0, len(data)]

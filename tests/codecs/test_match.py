@@ -39,7 +39,7 @@ def test_few_bytes(source, target, times):
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_functions_in_another_order_are_found(quick):
-    """In shuffled pieces of 200 bytes, with one byte in thirty changed, covers leave at most a tenth of the target."""
+    """For shuffled pieces of 200 bytes with one changed byte in thirty, covers miss at most a tenth of the target."""
     chance = random.Random(1)
     source = code_like(256 << 10)
     pieces = [bytearray(source[at : at + 200]) for at in range(0, len(source), 200)]

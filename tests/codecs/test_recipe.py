@@ -117,7 +117,7 @@ def test_a_block_that_is_stored(key):
     assert other != body
     recipe = find_and_rebuild(other)
     assert (recipe.encoder, recipe.level) == key[:2]
-    # the edit has the block, the header before it, and alignment if the encoder's next block is not stored in place
+    # the edit has the block, the header before it, and padding if the encoder's next block has another alignment
     assert bits_of(recipe) < 8 * sizes[number] + 3000
     assert len(recipe.edits) <= 2 + sum(mark.type == STORED for mark in marks)
 
@@ -181,7 +181,7 @@ def test_probe():
 
 def test_empty_blocks_without_end():
     flood = Bits().add(2, 10)
-    for _ in range(17):  # doubled 17 times: 1.3 million bits
+    for _ in range(17):  # doubled 17 times to 1.3 million bits
         flood = Bits().add(flood.value | flood.value << flood.count, 2 * flood.count)
     body = flood.add(3, 10).done()
     assert find_and_rebuild(body, candidates=CANDIDATES) is None

@@ -346,11 +346,12 @@ def test_pointers_overwritten_by_other_data_tell_of_no_move():
 def test_steps_that_crowd_are_found(mode):
     """Steps that share a bucket are found.
 
-    A single distant step puts all other steps into one bucket; the last step and gaps between steps matter, too.
+    A single distant step puts all other steps into one bucket. The last step and gaps between steps are tested, too.
     """
     chance = random.Random(mode)
     data = bytearray()
-    for place in range(48, 48 + 24 * 1000, 24):  # a call, an address and a pointer, each to somewhere among the steps
+    # a call, an address and a pointer, each to a random place among the steps
+    for place in range(48, 48 + 24 * 1000, 24):
         far, near, pointer = (chance.randrange(4000) for _ in range(3))
         data += b"\xe8" + (far - place - 5).to_bytes(4, "little", signed=True) + b"\0\xbb"
         data += near.to_bytes(4, "little") + bytes(5) + pointer.to_bytes(8, "little")
@@ -411,7 +412,7 @@ def test_gos_table_of_functions_costs_what_changed_alone():
 def test_a_table_of_go_that_is_not_in_the_file_is_none():
     """If a section of Go's table has no bytes in the file, the table is ignored.
 
-    The section is at the file's end, where the last bytes are the magic all the same.
+    The section is at the end of the file, whose last bytes are the table's magic.
     """
     magic = go_table([16], [b"main.f"])[:8]
     file = programs._file(

@@ -1,4 +1,4 @@
-"""Compressed layers of real programs: search for recipes, recompression, and bundles between forms of an image."""
+"""Compressed layers of real programs: the search for recipes, recompression, and bundles between forms of an image."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_between_forms(old: str, new: str, saves: Path, tmp_path: Path, raw_size
     base, target, bundle = saves / f"old-{old}.tar", saves / f"new-{new}.tar", tmp_path / "out.dib"
     succeed("create", base, target, bundle)
     assert bundle.stat().st_size < raw_size * 1.05 + 20_000
-    for form in ("raw", "gzip"):  # any archive of the base works, in any form
+    for form in ("raw", "gzip"):  # an archive of the base in any form works
         assert sha256(succeed("apply", saves / f"old-{form}.tar", bundle).out) == sha256(target.read_bytes())
 
 

@@ -26,7 +26,7 @@ WRAPPED = "example.com/app:1-2"
 
 @dataclass
 class Site:
-    """An engine that has OLD, NEW and dib, a registry that has the first two, and a folder with both archives."""
+    """An engine that has OLD, NEW and dib, a registry that has OLD and NEW, and a folder with their archives."""
 
     docker: Docker
     registry: str

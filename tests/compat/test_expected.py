@@ -28,7 +28,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Loader]:
 
 
 class Versions:
-    """Two versions that share a layer, as archives, and the bundle from one to the other."""
+    """Archives of two versions that share a layer, and the bundle from the old version to the new version."""
 
     def __init__(self, folder: Path, seed: int, *, name: str = "example.com/app") -> None:
         below = build_layer([file("below", noise(seed, 60_000))])

@@ -122,7 +122,7 @@ def packed(tmp_path: Path) -> Path:
 def test_thin_says_that_nothing_is_left_out(packed: Path) -> None:
     """``--thin`` reports that nothing is left out.
 
-    Podman does not load an archive without a layer if podman has the layer only in another compression.
+    If podman has a layer only in another compression, it refuses to load an archive without this layer.
     """
     ended = succeed("apply", "--thin", packed / "base.tar", packed / "out.dib", "-o", packed / "thin.tar")
     assert "dib: nothing is left out: example.com/grown:1 has no layer in the form that the new image has" in ended.err
@@ -168,7 +168,7 @@ def test_engines_load_canonical_and_thin_archives(folder: Path, tmp_path: Path, 
 
 
 def _whole_base(old: Path, tmp_path: Path) -> Path:
-    """Return a bundle that rebuilds the base from itself: apply can then write the base in a form for all engines."""
+    """Return a bundle that rebuilds the base from itself, as apply can then write it in a form for all engines."""
     bundle = tmp_path / "base.dib"
     if not bundle.exists():
         succeed("create", old, old, bundle)
@@ -212,9 +212,9 @@ def test_a_folder_that_is_there_already(folder: Path, tmp_path: Path):
 
 
 def test_a_folder_leaves_what_is_beside_it_alone(folder: Path, tmp_path: Path):
-    """Apply into a folder leaves files beside the folder alone.
+    """Apply into a folder does not change files beside the folder.
 
-    A folder with a likely temporary name is unchanged, and a failed run leaves no folder.
+    A folder that has the likely name of a temporary folder is unchanged, and a failed run leaves no folder.
     """
     other = tmp_path / "layout.part"
     other.mkdir()

@@ -76,7 +76,7 @@ def _member(tar: tarfile.TarFile, name: str):
 
 
 def pulled_by_docker(source: Source, out: Path) -> None:
-    """Pull from the registry into containerd's store, and save: the layers were compressed by docker push."""
+    """Pull from the registry into containerd's store, and save the image, whose layers docker push has compressed."""
     reference = source.reference()
     with engines.docker("containerd") as docker:
         docker.run("docker", "pull", "-q", reference)

@@ -1,7 +1,8 @@
-"""Generate archives with an expected image (GOOD) that may, by one or two tricks, lead a loader to another one (EVIL).
+"""Generate archives with an expected image (GOOD) in which one or two tricks may lead a loader to another image (EVIL).
 
-Mechanisms change an honest archive. Honest variants have only changes that any writer may make. The same seed gives the
-same bytes. Each archive has layers of its own, as engines do not read layers that already exist.
+A mechanism changes an honest archive to mislead loaders. An honest variant has only changes that any writer may make.
+The same seed gives the same bytes. Each archive has its own layers, as engines do not read layers that they already
+have.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def fix_checksum(header: bytearray) -> None:
 
 @dataclass
 class Draft:
-    """An archive to write: GOOD is in it honestly, EVIL in addition."""
+    """An archive to write, which honestly contains GOOD, and in addition EVIL."""
 
     good: TestImage
     evil: TestImage
@@ -67,7 +68,7 @@ class Draft:
     members: list[Raw]
     end: bytes = bytes(1024)
     whole: Callable[[bytes], bytes] = field(default=lambda data: data)
-    before: bytes | None = None  # an archive that engines load first
+    before: bytes | None = None  # an archive that engines must load before this one
 
     def build(self) -> bytes:
         return self.whole(b"".join(member.blocks() for member in self.members) + self.end)
@@ -82,7 +83,7 @@ class Draft:
         return next(number for number, member in enumerate(self.members) if member.name == name)
 
     def put(self, member: Raw) -> None:
-        """Replace the member of that name, or append one."""
+        """Replace the member with this name, or append a member."""
         if self.has(member.name):
             self.members[self.at(member.name)] = member
         else:
@@ -136,7 +137,7 @@ HONEST: dict[str, Mechanism] = {}
 
 
 class NotApplicable(Exception):  # noqa: N818 - not an error: another archive is generated instead
-    """Error: the mechanism has nothing to change in this archive."""
+    """The mechanism has nothing to change in this archive."""
 
 
 def mechanism(function: Mechanism) -> Mechanism:
@@ -423,7 +424,7 @@ def _hidden(made: Draft) -> bytes:
 
 @mechanism
 def link_by_mode(made: Draft) -> None:
-    """Programs that take the type from the mode find a link, although the type flag is a file's."""
+    """A member has the type flag of a file, but programs that take the type from the mode find a link."""
     evil = Raw("elsewhere", made.evil_document(made.document))
 
     def patch(header: bytearray) -> None:
@@ -443,7 +444,7 @@ def pax_length_swallows(made: Draft) -> None:
 
 
 def _compressed_for_others(made: Draft, head: bytes, body: bytes) -> None:
-    """Put a PAX header in front whose name begins with ``head``, and behind it a file whose content is ``body``."""
+    """Put two members in front: a PAX header whose name begins with ``head``, and a file with the content ``body``."""
 
     def patch(header: bytearray) -> None:
         header[: len(head)] = head
@@ -454,7 +455,7 @@ def _compressed_for_others(made: Draft, head: bytes, body: bytes) -> None:
 
 @mechanism
 def a_pax_header_begins_a_frame_of_zstd(made: Draft) -> None:
-    """An empty frame, a frame that skips up to the other archive's frame, and a frame that skips the rest."""
+    """zstd reads an empty frame, a frame that skips up to the other archive's frame, and one that skips the rest."""
     packed = zstandard.compress(_other_archive(made))
     rest = sum(len(member.blocks()) for member in made.members) + len(made.end) + -(len(packed) + 8) % BLOCK
     head = bytes.fromhex("28b52ffd2000010000") + b"\x50\x2a\x4d\x18" + (3 * BLOCK - 17).to_bytes(4, "little")
@@ -738,7 +739,7 @@ def layers_in_another_order(made: Draft) -> None:
 
 @mechanism
 def config_has_two_lists(made: Draft) -> None:
-    """The config has diffIDs twice; its digest is not the expected one."""
+    """The config has diffIDs twice; its digest is not the expected digest."""
     text = made.good.config_bytes()
     evil = json.loads(made.evil.config_bytes())["rootfs"]
     made.put(replace(made.get(_config_name(made)), data=text[:-1] + b',"Rootfs":' + to_json(evil) + b"}"))
@@ -824,9 +825,9 @@ AMD64 = {"architecture": "amd64", "os": "linux"}
 def _absent(
     platform: dict[str, str] | None, good: dict[str, str] | None = AMD64, *, apart: bool = False, comes: bool = False
 ) -> Mechanism:
-    """Lead to GOOD, described by a platform, and to EVIL, which is absent, or (``comes``) present under other names.
+    """Lead to GOOD, described by a platform, and to EVIL, which is absent, or present under other names.
 
-    ``apart``: EVIL has an index of its own.
+    ``apart``: EVIL has a separate index.
     """
 
     def change(made: Draft) -> None:
@@ -877,7 +878,7 @@ for _label, _machine in (("amd64", "amd64"), ("x86_64", "x86_64"), ("unnamed", N
 
 
 def _absent_beside(good: dict[str, str], absent: dict[str, str]) -> Mechanism:
-    """Lead to GOOD of one platform and to an absent manifest of another."""
+    """Lead to GOOD of one platform and to an absent manifest of another platform."""
 
     def change(made: Draft) -> None:
         made.good = replace(made.good, config={"os": "linux", **good})
@@ -1151,7 +1152,7 @@ def lower_case_keys(made: Draft) -> None:
 
 @mechanism
 def another_platform_is_absent(made: Draft) -> None:
-    """As docker saves one platform of a multi-platform image; a hostile archive can look exactly the same."""
+    """docker saves such an archive of one platform of a multi-platform image; a hostile archive can be the same."""
     if made.has("manifest.json"):
         raise NotApplicable
     _absent({"architecture": "s390x", "os": "linux"})(made)

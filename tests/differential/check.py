@@ -24,12 +24,12 @@ from tests.differential.archives import Case
 from tests.differential.loaders import Loader, Taken, environment
 
 NAMED = docker_save([TestImage([build_layer([])], ["example.com/app:old"])])
-"""A base without common content, which is needed as an expected image may only have names in the base's repository."""
+"""A base without common content, needed because an expected image may only have names in the base's repository."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """``reason``: why an archive was refused; None if it was taken."""
+    """The result for an archive; ``reason``: why the archive was refused, or None if it was accepted."""
 
     reason: str | None
 

@@ -38,14 +38,14 @@ class Loader:
         self._is_prepared = False
 
     def take(self, archive: bytes, before: bytes | None = None) -> Taken:
-        """Load an archive with the engine's own program, after the archive ``before``, if any."""
+        """Load an archive with the engine's own program, if necessary after the archive ``before``."""
         if before is not None:
             self.prepare(before)
         done = subprocess.run(self.engine.load_command, input=archive, env=self.env, capture_output=True, check=False)
         return self.found(done.returncode, (done.stdout + done.stderr).decode(errors="replace"))
 
     def prepare(self, archive: bytes) -> None:
-        """Load an archive whose images are ignored; from then on, only images under the name of GOOD count."""
+        """Load an archive whose images are ignored; after this, only images under the name of GOOD count."""
         subprocess.run(self.engine.load_command, input=archive, env=self.env, capture_output=True, check=False)
         self._is_prepared = True
 
@@ -67,7 +67,7 @@ class Loader:
         return self.engine.images()
 
     def _configs(self, image: str) -> set[str]:
-        """Return the configs that an image may run with; for an index, those of all its manifests that exist."""
+        """Return the configs with which an image may run; for an index, the configs of all its existing manifests."""
         if self.name not in NAMESPACE:
             return {image.removeprefix("sha256:")}
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""A failed load leaves nothing in any engine, at whatever place the fault is."""
+"""A failed load leaves nothing in any engine, wherever in the archive the fault is."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_nothing_is_loaded_of_what_is_damaged(style, junk: bytes, programs: list
 def test_what_a_bundle_claims_is_compared_where_readers_may_differ_too(programs: list[Loader]) -> None:
     """The claim of a bundle is compared even if readers may differ.
 
-    Docker's containerd store and ctr accept an image as the claimed image if its layers are the claimed image's.
+    Docker's containerd store and ctr accept an image as the claimed image if it has the claimed image's layers.
     """
     for number, program in enumerate(programs):
         made = draft(91_000 + number, "v25")

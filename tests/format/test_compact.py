@@ -1,4 +1,4 @@
-"""Targets of chains that are kept without the base's content: every read gives the bytes that were written."""
+"""Targets of chains that are stored without the base's content: every read gives the bytes that were written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Base:
 
 
 class Object(NamedTuple):
-    """An object of a base: its bytes, and the source that they are read from."""
+    """An object of a base: its bytes, and the source from which they are read."""
 
     data: bytes
     source: ReadAt
@@ -46,7 +46,7 @@ def make(
     memory: int,
     write: int = 65_536,
 ) -> tuple[CompactTarget, bytes]:
-    """Return a target that is built from ``steps``, in writes of ``write`` bytes, and return its bytes."""
+    """Build a target from ``steps``, in writes of ``write`` bytes; return the target and its bytes."""
     pieces = [
         objects[step.object].data[step.offset : step.offset + step.length] if isinstance(step, Copy) else step
         for step in steps
@@ -121,9 +121,9 @@ def test_what_an_archive_has_takes_no_room_in_the_targets_of_a_chain():
         again = [Object(made, Slice(target, 0, len(made)))]
         target, more = make(context, [Copy(0, 5, 3_000_000), noise(3, 20_000)], again, [archive], memory=0)
         assert target.read_at(0, len(more)) == more
-        assert 30_000 <= target.file_size < 40_000  # its own bytes, and the previous target's own bytes
+        assert 30_000 <= target.file_size < 40_000  # stored bytes of this target and of the previous target
         target, _ = make(context, [Copy(0, 0, 3_000_000)], objects, [], memory=0)
-        assert target.file_size == 3_000_000  # bytes of an archive that is not kept
+        assert target.file_size == 3_000_000  # bytes of an archive that will be deleted
 
 
 def test_the_rest_is_compressed_in_memory_and_then_in_a_file():
@@ -137,7 +137,7 @@ def test_the_rest_is_compressed_in_memory_and_then_in_a_file():
 def test_places_far_apart_are_read_within_the_bounds():
     """Distant places are read within the time bounds.
 
-    A range of two bytes may lie in two blocks, which are both decompressed. The promise is 30 us for both.
+    A range of two bytes may lie in two blocks, which are both decompressed. The limit for both is 30 us.
     """
     with Context() as context:
         target, made = make(context, [text(1, 12 << 20)], [], [], memory=1 << 20)

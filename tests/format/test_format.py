@@ -1,4 +1,4 @@
-"""Hostile bundles: a reader refuses each single fault, although all digests are corrected for it."""
+"""Hostile bundles: a reader refuses each single fault, even if all digests match the faulty bundle."""
 
 import dataclasses
 import io
@@ -308,7 +308,7 @@ def test_a_zstd_bomb_in_place_of_the_manifest_is_refused():
 
 
 def test_a_signature_area_has_a_limit() -> None:
-    """A signature area has a limit; a vector for it would take a megabyte."""
+    """The size of a signature area has a limit, which has no vector, as the vector would take a megabyte."""
     assert signature_length(MAX_SIGNATURE.to_bytes(4, "little")) == MAX_SIGNATURE
     with pytest.raises(BundleError, match="signature area of 1048577 bytes"):
         signature_length((MAX_SIGNATURE + 1).to_bytes(4, "little"))

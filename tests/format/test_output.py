@@ -69,10 +69,7 @@ def test_a_right_target_comes_whole(held: int) -> None:
 
 
 def test_a_write_that_is_interrupted_does_not_end_between_blocks(tmp_path: Path) -> None:
-    """An interrupted write does not end between blocks.
-
-    A pipe takes whole pages, so the bytes that wait to be written would end at a page.
-    """
+    """As a pipe takes whole pages, an interrupted output would otherwise end at a multiple of a page."""
     target = tmp_path / "new.tar"
     bundle = tmp_path / "new.dib"
     target.write_bytes(docker_save([TestImage([build_layer([file("a", noise(1, 8 << 20))])], ["app:1"])]))
@@ -80,7 +77,7 @@ def test_a_write_that_is_interrupted_does_not_end_between_blocks(tmp_path: Path)
     for _ in range(3):
         with start("apply", bundle, stdout=subprocess.PIPE) as process:
             assert process.stdout
-            taken = os.read(process.stdout.fileno(), 65536)  # apply fills the pipe again at once
+            taken = os.read(process.stdout.fileno(), 65536)  # apply immediately fills the pipe again
             process.send_signal(signal.SIGTERM)
             taken += process.stdout.read()
         assert process.returncode != 0

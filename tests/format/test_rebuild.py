@@ -1,4 +1,4 @@
-"""Frames that are read ahead are bounded by all their memory: sizes, sources and payloads."""
+"""The memory for frames that are read ahead is limited: sizes, sources and payloads all count."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_payloads_count_while_they_wait(monkeypatch: pytest.MonkeyPatch, stored:
 
 
 def test_large_frames_of_codec_6_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Large frames of codec 6 are decoded one at a time, as unpacking and packing takes far more than their size."""
+    """Large frames of codec 6 are decoded one at a time, as decoding takes far more memory than their size."""
     running, together = 0, []
 
     def slow(*_: object) -> bytes:

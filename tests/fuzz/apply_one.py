@@ -1,9 +1,9 @@
 """Apply a bundle that may be hostile: ``python -m tests.fuzz.apply_one SECONDS BUNDLE BASE [TARGET]``.
 
-With the target ``:inspect``, its first target is listed instead, like ``dib inspect --list --json``.
+With the target ``:inspect``, the bundle's first target is listed instead, like ``dib inspect --list --json``.
 
-The exit code is that of the error, if there is one. The process may take at most SECONDS of CPU. It prints its peak
-memory in KiB, from Linux's figure for this program: the figure of wait4 includes the process that started it.
+The exit code is 0, or that of the error. The process may take at most SECONDS of CPU. It prints its peak memory in KiB,
+as Linux reports it for this program: the figure of wait4 includes the process that started it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main(limit: str, bundle: str, base: str, target: str | None = None) -> int:
     """Apply or list the bundle; keep no output."""
     resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit)))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    reuse_memory()  # as the command prints it
+    reuse_memory()  # print the error as the command does
     try:
         with Path(bundle).open("rb") as file, open_archive(base) as archive, Context() as context:
             if target == LISTED:

@@ -1,9 +1,8 @@
-"""Bundles at the edges of all limits; each must keep the promise of spec/dib.md, 10.1.
+"""Bundles at the edges of all limits: each must stay within the bounds of spec/dib.md, 10.1.
 
 ``python -m tests.fuzz.bounds [SECONDS [SEED [CLASS...]]]`` generates random bundles, class after class, and applies
-each in its own process. It prints the memory and CPU time of each class next to the promised maximum. In each class,
-few bytes of a bundle cause much work of one kind. Bundles are written field by field (spec/vectors), with right
-digests.
+each in its own process. It prints the memory and CPU time of each class next to the bounds. In each class, few bytes of
+a bundle cause much work of one kind. Bundles are written field by field (spec/vectors), with right digests.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ MIB: Final = 1 << 20
 MOST_MEMORY: Final = 704 * MIB
 MEMORY_PER_MANIFEST_BYTE: Final = 8
 SECONDS: Final = 10.0
-NANOSECONDS: Final = 400.0  # per byte of a bundle,
+NANOSECONDS: Final = 400.0  # nanoseconds per byte of a bundle,
 NANOSECONDS_MADE: Final = 2000.0  # and per byte of its targets
 """The promise of 10.1, on a core of about 2.5 GHz; nanoseconds for each byte of bundle and targets."""
 
@@ -52,7 +51,6 @@ CLASSES: dict[str, Draw] = {}
 
 
 def bundle_class(draw: Draw) -> Draw:
-    """Register a class of bundles."""
     CLASSES[draw.__name__] = draw
     return draw
 
@@ -67,7 +65,7 @@ written.zframe = lambda data, **_: frame_of(data)  # type: ignore[assignment] # 
 
 
 def edge(chance: random.Random, limit: int, least: int = 0) -> int:
-    """Return a count near an end of ``least..limit``, mostly near the limit, or slightly above the limit."""
+    """Return a count near ``least`` or (mostly) near ``limit``, sometimes slightly above ``limit``."""
     values = (least, least + 1, limit // 16, limit // 2, limit - 1, limit, limit, limit, limit + 1, limit + limit // 4)
     return max(least, chance.choice(values))
 
@@ -83,7 +81,7 @@ def drawn(chance: random.Random, frame: Frame, **given: Any) -> Bundle:
 
 
 def one(size: int, program: Program, *frames: Frame, **given: Any) -> Bundle:
-    """Return a bundle of one target; its digest is that of zeros, as its bytes are never compared."""
+    """Return a bundle of one target, with the digest of zeros, as the target's bytes are never compared."""
     return Bundle(list(frames), [target(size, program, len(frames))], **given)
 
 
@@ -130,7 +128,7 @@ def number_(value: int, padding: int = 0) -> bytes:
 
 @bundle_class
 def vcdiff_padded_integers(chance: random.Random) -> Bundle:
-    """As many codes as fit, each with a size or an address in the maximum number of bytes."""
+    """The maximum number of codes, each with a size or an address in the maximum number of bytes."""
     size, padding = chance.choice((1, 4096, MIB)), chance.choice((0, 7, 8, 9, 60_000))
     code = chance.choice((b"\1", b"\x13", b"\0"))
     integer_ = b"\x80" * padding + b"\0"
@@ -292,7 +290,7 @@ ENCODERS: Final = tuple(
 
 
 def packed(chance: random.Random, tables: list[bytes], content: list[int], reencoders: set[int]) -> Bundle:
-    """Return a bundle of recipes over zeros; their output is not known, so a wrong length ends the rebuild."""
+    """Return a bundle of recipes over zeros. Their output is unknown, so the rebuild ends at a wrong length."""
     program = Program()
     total = 0
     for table, size in zip(tables, content, strict=True):
@@ -361,14 +359,14 @@ def pgzip_blocks(chance: random.Random) -> Bundle:
 
 @bundle_class
 def slow_content(chance: random.Random) -> Bundle:
-    """Content that takes the encoders longest: short repeats with little in common behind them."""
+    """The slowest content for the encoders: short repeats with little in common behind them."""
     encoder, level, parameter = chance.choice(ENCODERS)
     number_of = 16 * encoder + level
     size = chance.choice((KIB, 64 * KIB, MIB))
     data = tangled(chance, size)
     times = max(1, edge(chance, (64 * MIB) // size) // (4 if level >= 7 else 1) // 4)
     table = number(1) + numbers(2 * size * times + 1, number_of, parameter, 0)
-    most = size * times + size * times // 8 + 65536  # more than comes of it: that shows when all is compressed
+    most = size * times + size * times // 8 + 65536  # above the real size, which is known only after compression
     program = Program().do("raw", raw=size, stream=1).do("begin", packing=len(table), packed=most)
     for _ in range(times):
         program.do("repeat", repeat_frame=0, repeat_offset=0, repeat=size)
@@ -420,7 +418,7 @@ def inner_payloads(chance: random.Random) -> Bundle:
 
 
 IN_BASE: Final = 0x40000000
-"""Key under which a class puts the base's layer, instead of a section."""
+"""Key, in place of a section's number, under which a class puts the base's layer."""
 
 
 # --- the manifest
@@ -568,7 +566,7 @@ def chains_of_targets(chance: random.Random) -> Bundle:
 
 @bundle_class
 def objects_that_lie_compressed(chance: random.Random) -> Bundle:
-    """The maximum of compressed objects in a target; the next target takes bytes from each object."""
+    """The maximum number of compressed objects in a target; the next target takes bytes from each object."""
     count = edge(chance, chance.choice((16, 4096, 65_536)), 1)
     content = bytes(chance.choice((16_384, 100)))
     stored = chance.choice((frame_of, gzip.compress))(content)
@@ -623,7 +621,7 @@ def kept_frames(chance: random.Random) -> Bundle:
 
 
 class Drawn:
-    """Frames that a program uses whole, one after the other, and keeps for later repeats of a single byte."""
+    """Frames that a program uses completely, in order, and keeps for later repeats of a single byte."""
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []
@@ -715,7 +713,7 @@ def pieces_beside_large_frames(chance: random.Random) -> Bundle:
     table = number(1) + numbers(2 * content + 1, number_of, 0, 0)
     last = Frame(frame_of(zeros(64 * MIB)), 64 * MIB, codec=2)
     drawn.frames += [Frame(table, len(table), 0), explicit(last, 128 * MIB)]
-    most = content + content // 8  # more than comes of it: that shows when all is compressed
+    most = content + content // 8  # above the real size, which is known only after compression
     drawn.program.do("begin", packing=len(table), packed=most)
     for _ in range(16 if noise else 0):
         drawn.program.do("repeat", repeat_frame=0, repeat_offset=0, repeat=noise)
@@ -777,7 +775,7 @@ def operations(chance: random.Random) -> Bundle:
 
 @bundle_class
 def columns_of_others(chance: random.Random) -> Bundle:
-    """Large columns of a target that is not rebuilt: they are never read; the rebuilt target has smaller columns."""
+    """Large columns of a target that is not rebuilt, which are never read; the rebuilt target has smaller columns."""
     bundle = hello(objects=[ZEROS])
     column = chance.choice(("seek_object", "seek_offset", "keep", "shape", "text", "mtime", "stream"))
     other = target(1, Program().do("zero", zero=1))
@@ -858,7 +856,7 @@ def seeks(chance: random.Random) -> Bundle:
 
 @bundle_class
 def names_on_the_way(chance: random.Random) -> Bundle:
-    """A target that is an archive of long names, before a target that needs its possible content."""
+    """An archive of long names as the first target, before a target whose objects may be in this archive."""
     size = edge(chance, chance.choice((100, 4096, MIB)), 1)
     entry = written.block("././@LongLink", size=size, typeflag=b"L", magic=b"ustar  \0") + bytes(size).replace(
         b"\0", b"n"
@@ -943,7 +941,7 @@ def listed_text(chance: random.Random) -> Bundle:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Cost of applying a bundle: bytes of memory, seconds of CPU, and exit status; and the promised maxima."""
+    """Cost of applying a bundle: bytes of memory, seconds of CPU, and exit status; and the bounds for them."""
 
     memory: int
     seconds: float
@@ -953,7 +951,7 @@ class Taken:
 
     @property
     def is_kept(self) -> bool:
-        """Check whether the promise was kept."""
+        """Return whether the cost was within the bounds."""
         return self.memory <= self.most_memory and self.seconds <= self.most_seconds and self.status in (0, 5, 6, 7, 2)
 
 
@@ -967,7 +965,7 @@ BASE: Final = base_of(bytes(MIB))
 
 
 def promised(bundle: bytes, made: int) -> tuple[int, float]:
-    """Return the maximum bytes of memory, and seconds, for ``made`` bytes of a bundle's output (spec/dib.md, 10.1)."""
+    """Return the maximum bytes of memory, and seconds, for a bundle with ``made`` bytes of output (spec/dib.md)."""
     manifest = min(int.from_bytes(bundle[24:32], "little"), 64 * MIB)
     nanoseconds = NANOSECONDS * (len(bundle) + manifest // COST_FACTOR) + NANOSECONDS_MADE * made
     return MOST_MEMORY + MEMORY_PER_MANIFEST_BYTE * manifest, SECONDS + nanoseconds / 1e9
@@ -1005,7 +1003,7 @@ def case(name: str, chance: random.Random) -> tuple[bytes, int, bytes, str | Non
 
 
 def run(seconds: float, seed: int, wanted: list[str]) -> int:
-    """Generate and measure bundles until the time is over; print the worst of each class and all broken promises."""
+    """Generate and measure bundles until the time is over; print the worst of each class, and all above the bounds."""
     end = time.monotonic() + seconds
     worst: dict[str, list[float]] = {name: [0, 0, 0, 0, 0, 0] for name in wanted}
     broken = count = 0

@@ -108,7 +108,7 @@ class Open:
         return closed(pack([[number, sections[number]] for number in sorted(sections)]), b"".join(self.frames))
 
     def mutated(self, chance: random.Random, change: Change) -> Open:
-        """Return another bundle, with a few changes of numbers, bytes and frames; most of them are consistent."""
+        """Return another bundle, with a few changes of numbers, bytes and frames; most changes are consistent."""
         new = Open(dict(self.sections), list(self.frames))
         for _ in range(1 + int(chance.expovariate(1))):
             kind = chance.random()
@@ -244,7 +244,7 @@ def _changed_column(column: bytes, chance: random.Random) -> bytes:
         other = chance.randrange(len(numbers))
         index %= len(numbers)
         numbers[index], numbers[other] = numbers[other], numbers[index]
-    elif kind < 0.5 and len(numbers) > 1:  # move an amount from one number to another: the sum stays
+    elif kind < 0.5 and len(numbers) > 1:  # move an amount from one number to another, so that the sum stays the same
         one, other = chance.sample(range(len(numbers)), 2)
         amount = chance.choice((1, 2, 512, numbers[one] // 2))
         numbers[one], numbers[other] = max(0, numbers[one] - amount), numbers[other] + amount

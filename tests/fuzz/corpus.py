@@ -1,4 +1,4 @@
-"""The stored corpora: for each target, a tar of inputs in corpus/, compressed as a whole as inputs are very similar.
+"""The stored corpora: for each target, a tar of inputs in corpus/, compressed as a whole, as inputs are similar.
 
 ``python -m tests.fuzz.corpus TARGET FOLDER`` writes the corpus of a target from the files of a folder, for instance the
 result of ``-merge=1``; seeds are left out.
@@ -30,7 +30,7 @@ def kept(target: str) -> Iterator[bytes]:
 
 
 def keep(target: str, inputs: set[bytes]) -> None:
-    """Store these inputs and no others; the same inputs give the same file."""
+    """Replace the stored inputs by these inputs; the same inputs give the same file."""
     HERE.mkdir(exist_ok=True)
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:

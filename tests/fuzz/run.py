@@ -19,7 +19,8 @@ with atheris.instrument_imports(include=["dibundle"]):
     import dibundle.codecs
     import dibundle.creating.compose
 
-    for package in (dibundle.codecs, dibundle.creating.compose):  # else some are imported only later, uninstrumented
+    # import these modules now, as a later import would not be instrumented
+    for package in (dibundle.codecs, dibundle.creating.compose):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
     from tests.fuzz import corpus, targets
@@ -39,7 +40,7 @@ def main() -> None:
         for data in (*targets.seeds(name), *corpus.kept(name)):
             (folder / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
     options = [f"-max_len={LARGEST_INPUT}", "-rss_limit_mb=2048", "-timeout=20", *more]
-    this = f"{sys.executable} -m tests.fuzz.run {name}"  # libFuzzer starts it again for a merge
+    this = f"{sys.executable} -m tests.fuzz.run {name}"  # libFuzzer starts this command again for a merge
     if name in ("bundle", "listings"):
         atheris.Setup([this, *options], targets.TARGETS[name], custom_mutator=_mutated_bundle)
     else:

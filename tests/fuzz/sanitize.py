@@ -1,7 +1,8 @@
 """The C files under sanitizers: ``python -m tests.fuzz.sanitize [PYTEST ARGUMENT...]``, by default vectors and corpora.
 
 A copy of the package gets a library that clang built with the address and undefined-behaviour sanitizers, and tests run
-on it. Leaks are not checked: Python itself has some. ``--fuzzer`` builds for libFuzzer and prints the folder.
+on it. Leaks are not checked, because Python itself has leaks. ``--fuzzer`` builds the library for libFuzzer, and prints
+its folder.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def main() -> int:
             "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
             "UBSAN_OPTIONS": "print_stacktrace=1",
             "DIB_SANITIZED": "1",
-            "PYTHONMALLOC": "malloc",  # so that the sanitizer checks the end of each buffer
+            "PYTHONMALLOC": "malloc",  # use malloc, so that the sanitizer checks the end of each buffer
         }
         command = [
             sys.executable,

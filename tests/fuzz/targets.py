@@ -1,4 +1,4 @@
-"""The targets: each takes any bytes and raises an exception if an invariant fails. ``TARGETS`` has them by name.
+"""The targets, by name in ``TARGETS``: each takes any bytes, and raises an exception if an invariant fails.
 
 For each input, a decoder returns or raises ``DibError``. If the reference decoder reads the same format, both must have
 the same outcome.
@@ -65,7 +65,7 @@ from tests.images.contents import contents
 VECTORS = Path(__file__).parents[2] / "spec" / "vectors"
 LARGEST = 1 << 17  # maximum bytes of a codec's output, as larger outputs are slow; the vectors have larger outputs
 ASKED_LARGEST = 1 << 11  # maximum output for which the reference decoder also runs
-ASKED_SHARE = 8  # the reference decoder gets one input in this many, as it takes a hundred times as long
+ASKED_SHARE = 8  # the reference decoder gets only one input in this many, as it takes a hundred times as long
 SEEDS_LARGEST = 30_000
 FRAMES_LARGEST = 1 << 20  # maximum bytes of all frames of a bundle
 KNOWN_SECTIONS = range(1, 8)
@@ -94,7 +94,7 @@ def outcome(call: Callable[[], Any]) -> object:
 
 
 def both(call: Callable[[], Any], by_reference: Callable[[], bytes]) -> object:
-    """Return the outcome of a call; raise if the reference decoder's is different."""
+    """Return the outcome of a call; raise an error if the reference decoder has another outcome."""
     found, other = outcome(call), reference.outcome(by_reference)
     if found != (BundleError if other is None else other):
         raise BrokenError(f"dib: {found!r:.200}, reference decoder: {other!r:.200}")
@@ -124,7 +124,7 @@ def _codec(codec: int, data: bytes) -> object:
 
 
 def chosen(data: bytes, share: int = 1) -> bool:
-    """Check whether the reference decoder gets this input; the choice depends only on the input."""
+    """Return whether the reference decoder gets this input; the choice depends only on the input."""
     return zlib.crc32(data) % (share * ASKED_SHARE) == 0
 
 
@@ -524,7 +524,7 @@ def tars(data: bytes) -> object:
 
 @target
 def mended_tars(data: bytes) -> object:
-    """The same target with corrected checksums, so that mutations pass that check."""
+    """The target ``tars`` with corrected checksums, so that mutations pass the check of checksums."""
     out = bytearray(data)
     for at in range(0, len(out) - 511, 512):
         if out[at + 257 : at + 262] == b"ustar":
@@ -563,7 +563,7 @@ def images(data: bytes) -> object:
 
 @target
 def created(data: bytes) -> object:
-    """Two images with any content: a bundle rebuilds the second one; the first byte selects the archive format."""
+    """Two images with any content: a bundle rebuilds the second image; the first byte selects the archive format."""
     _, before, after = _parted(data)
     how = data[0] if data else 0
     style, stored = STYLES[how % 5], (None, "gzip", "zstd")[how // 5 % 3]
@@ -637,7 +637,7 @@ def compressed(data: bytes) -> object:
 
 @target
 def signatures(data: bytes) -> object:
-    """Armor: an accepted signature is the same when it is written again."""
+    """An armored signature: an accepted signature gives the same bytes when it is written again."""
     found = outcome(lambda: signing.Signature.parse(data))
     if isinstance(found, signing.Signature) and signing.Signature.parse(found.armored()) != found:
         raise BrokenError("a signature is another one when written again")
@@ -651,7 +651,7 @@ def signatures(data: bytes) -> object:
 
 
 def vectors() -> Iterator[tuple[bytes, bool]]:
-    """Yield all vectors, and whether their base is the one with a compressed layer."""
+    """Yield each vector, and whether its base is the base with a compressed layer."""
     index = json.loads((VECTORS / "index.json").read_text())
     for vector in (*index["ok"], *index["bad"]):
         yield (VECTORS / vector["bundle"]).read_bytes(), "base/raw.tar" in vector["bases"]
@@ -659,7 +659,7 @@ def vectors() -> Iterator[tuple[bytes, bool]]:
 
 @cache
 def _source_of_frames() -> tuple[tuple[int, int, bytes, bytes], ...]:
-    """Yield codec, size, source and payload of every frame that the vectors decode, inner ones included."""
+    """Yield codec, size, source and payload of every frame that the vectors decode, including inner payloads."""
     seen: dict[tuple[int, bytes, bytes], tuple[int, int, bytes, bytes]] = {}
     decode = decoders.decode
 

@@ -1,4 +1,4 @@
-"""Content of a tar from a pipe that is kept in the temporary file."""
+"""The content that the temporary file keeps of a tar from a pipe."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def check_shape(data: bytes, index: TarIndex) -> None:
 
 
 def walks(data: bytes, entry) -> bool:
-    """Walk from start, only by the size fields of the blocks, as a decoder does."""
+    """Walk from ``start`` by only the size fields of the blocks, as a decoder does."""
     at, last, size = entry.start, -1, 0
     while at < entry.end:
         found = record_size(data[at : at + 512].ljust(512, b"\0"))
@@ -378,10 +378,7 @@ def test_random_block_soup_can_be_scanned():
 
 
 def test_records_of_pax_headers_that_nobody_needs_take_no_time(monkeypatch):
-    """Unneeded records of PAX headers take no time.
-
-    Consecutive headers of 1 MiB, with records of four bytes, took 0.17 us for each byte.
-    """
+    """Before the fix, consecutive headers of 1 MiB, with records of four bytes, took 0.17 us for each byte."""
     monkeypatch.setattr(entries_module, "_FREE_RECORDS", 100)
     content = b"4 =\n" * 2000
     extension = header(b"PaxHeaders/f", octal(len(content)), b"x") + pad(content)

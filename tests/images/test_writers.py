@@ -1,4 +1,4 @@
-"""Rewritten archives hold the content that was read, whatever the names of the old archive's members."""
+"""Rewritten archives hold the content that was read, even if the old archive's members have misleading names."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ LAYER = packed([("file", noise(1, 5000))])
 def test_names_within_a_nested_index_are_none():
     """Names within a nested index are ignored.
 
-    Engines only take names in index.json; a manifest.json that was written from the images had the other names, too.
+    Engines take names only from index.json. Before the fix, a written manifest.json also had the names in nested
+    indexes.
     """
     config = config_of(LAYER)
     layers = [descriptor("layer.v1.tar", LAYER)]
@@ -69,10 +70,7 @@ def test_names_within_a_nested_index_are_none():
 
 
 def test_a_blob_is_written_under_its_own_digest():
-    """A blob is written under its own digest.
-
-    Another member whose name has the config's digest was written in place of the config.
-    """
+    """Before the fix, another member whose name has the config's digest was written in place of the config."""
     config, other = config_of(LAYER), config_of(LAYER, Entrypoint=["/other"])
     entry = {"Config": f"blobs/sha256/{'a' * 64}", "RepoTags": ["app:1"], "Layers": blobs(LAYER)[0][:1]}
     members = [(entry["Config"], config), (f"blobs/sha256/{sha(config)}", other), *blobs(LAYER)]

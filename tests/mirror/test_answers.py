@@ -1,4 +1,4 @@
-"""Requests to docker-registry and to a mirror of it: answers are the same, except for requests in the second table."""
+"""docker-registry and a mirror of it give the same answers, except to the requests in the second table."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def upstream(files: Files) -> Iterator[str]:
-    """A docker-registry with v1, v2 and the bundle between them."""
+    """A docker-registry with v1, v2 and the bundle from v1 to v2."""
     needs.programs("skopeo")
     with engines.registry() as host:
         for number in (1, 2):

@@ -1,4 +1,4 @@
-"""Pulls with a fault in the middle: the client gets the right image, or the error of a plain pull."""
+"""Pulls with a fault in the middle: the client gets the right image, or the same error as without a mirror."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def process(
 ) -> Iterator[tuple[subprocess.Popen[str], Client]]:
     """Run a mirror in its own process, as operators do.
 
-    ``largest``: maximum bytes of a file; behind them, the disk is full. ``signers``: the required signers of a bundle.
+    ``largest``: maximum bytes of a file, after which writes fail as on a full disk. ``signers``: the required signers
+    of a bundle.
     """
     arguments = ("--upstream", f"site={registry.host}", "--listen", "127.0.0.1:0", "--cache", str(cache))
     command = (sys.executable, "-m", "dibundle", "mirror", *arguments, "--prefer", "bytes", "--make-timeout", "2")
@@ -112,7 +113,7 @@ def bundles(registry: Registry, tag: str) -> list[dict[str, str]]:
 
 
 def pull(client: Client, tag: str) -> list[Answer] | None:
-    """Pull an image as an engine does; return None if the mirror ends meanwhile."""
+    """Pull an image as an engine does; return None if the mirror ends during the pull."""
     with suppress(OSError):
         manifest = client.manifest(tag)
         if manifest.status != 200:
@@ -123,7 +124,7 @@ def pull(client: Client, tag: str) -> list[Answer] | None:
 
 
 def judge(answers: list[Answer], fault: str) -> bool:
-    """Check that every complete answer is right; return whether the whole image came."""
+    """Assert that every complete answer is right; return whether the whole image was received."""
     for answer in answers:
         is_blob = answer.status == 200 and answer.is_whole
         if is_blob and "Docker-Content-Digest" in answer.headers:

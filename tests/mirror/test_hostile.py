@@ -1,4 +1,4 @@
-"""Hostile clients and registries: pulls of other clients do not fail, wait or change, and no resource grows."""
+"""Hostile clients and registries: other clients' pulls do not fail, wait or change, and no resource grows."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Hook = Callable[[Request], object]
 
 @contextmanager
 def beside(options: MirrorOptions, access: Access, hook: Hook) -> Iterator[tuple[Running, Client]]:
-    """Run a mirror of the stocked registry and of another; yield the mirror, and a client for the other registry."""
+    """Run a mirror of the stocked registry and another registry; yield the mirror, and the other registry's client."""
     with ExitStack() as stack:
         other = stack.enter_context(serve())
         other.hook = hook
@@ -192,17 +192,18 @@ def test_who_reads_nothing_goes(
 ) -> None:
     """The mirror closes connections of clients that do not read.
 
-    It closes them after a while, or earlier for new clients. The sockets are closed, not only removed from the list.
+    It closes these connections after a while, or earlier for new clients. The test checks that the sockets are closed,
+    and not only removed from a list.
     """
     monkeypatch.setattr(door, "_MOST_CLIENTS", most)
     monkeypatch.setattr(door, "WAITING", 60.0 if most == 4 else 0.5)
-    monkeypatch.setattr(server, "_LARGE", 8 << 20)  # stands for many small answers
+    monkeypatch.setattr(server, "_LARGE", 8 << 20)  # one large answer in place of many small answers
     document = b"[" + b" " * 4_000_000 + b"]"
     with beside(options, access, lambda request: request.answer(200, document)) as (mirror, evil), ExitStack() as stack:
         before = files_open()
         for _ in range(12):
             unread(evil.port, "/v2/evil/x/tags/list", stack)
-            time.sleep(0.1)  # otherwise the mirror refuses the client before an answer is written
+            time.sleep(0.1)  # otherwise, the mirror refuses the client before it writes an answer
 
         def files_of_mirror() -> int:
             mirror.mirror._upstreams.close()  # idle connections to upstreams
@@ -276,7 +277,7 @@ def test_patience_after_sigterm_is_not_had_twice(
 def test_what_one_upstream_has_sent_another_does_not_open(
     options: MirrorOptions, access: Access, stocked: Registry
 ) -> None:
-    """The content of one upstream is not served for another upstream, whatever the other upstream answers to HEAD."""
+    """The content of one upstream is not served for another upstream, with any answer of the other upstream to HEAD."""
     protected(stocked, "Bearer good")
     with beside(options, access, lambda request: request.command == "HEAD" and request.answer(200)) as (mirror, evil):
         Client(mirror.client.port, headers={"Authorization": "Bearer good"}).pull("v1")
@@ -293,7 +294,7 @@ def test_what_one_upstream_has_sent_is_no_base_for_another(
 ) -> None:
     """The content of one upstream is not a base for another upstream's bundles.
 
-    Such a bundle would disclose content of its base.
+    Otherwise, such a bundle would disclose content of its base.
     """
     with serve() as other:
         put_image(other, files.archive(2), "v2")
@@ -329,7 +330,7 @@ def test_downloads_are_those_of_their_upstream(options: MirrorOptions, access: A
 def test_makings_are_those_of_their_repository(options: MirrorOptions, access: Access, stocked: Registry) -> None:
     """Rebuilds belong to their repository.
 
-    A manifest that names another repository's layer, and a config that never comes, do not delay other clients.
+    A manifest that lists another repository's layer, and a config that never arrives, do not delay other clients.
     """
     body = json.loads(stocked.manifests[REPOSITORY, "v1"][1])
     body["config"]["digest"] = digest(b"never")
@@ -381,7 +382,7 @@ def test_redirects_lead_to_no_address_of_the_link(
 def test_realms_lead_to_no_address_of_the_link(options: MirrorOptions, access: Access, stocked: Registry) -> None:
     """Realms do not lead to a link-local address.
 
-    This concerns mirrors that log in themselves. Without a login of the mirror, the client gets the challenge.
+    This rule is for mirrors that log in themselves. A mirror without a login passes the challenge on to the client.
     """
     challenge = {"WWW-Authenticate": 'Bearer realm="http://169.254.169.254/token",service="x"'}
     for is_private in (True, False):
@@ -413,7 +414,7 @@ def test_who_pushes_to_one_repository_keeps_no_other_waiting(
         begun = time.monotonic()
         mirror.client.pull("v1")
         name = layers(stocked, "v1")[0]
-        assert mirror.client.ask(f"/v2/site/evil/x/blobs/{name}").status == 200  # waits SOON at most
+        assert mirror.client.ask(f"/v2/site/evil/x/blobs/{name}").status == 200  # the mirror waits at most SOON
         assert time.monotonic() - begun < 5
     finally:
         go.set()
@@ -554,7 +555,7 @@ def test_large_documents_that_nobody_takes_are_few(
 
 @pytest.mark.parametrize("part", ["blobs/" + digest(b"x"), "blobs/sha512:" + "0" * 128, "manifests/v1", "tags/list"])
 def test_errors_are_small(part: str, options: MirrorOptions, access: Access, stocked: Registry) -> None:
-    """Errors are small, as each of a thousand clients may leave an error unread."""
+    """Error answers are small, as each of a thousand clients may leave an error answer unread."""
     with beside(options, access, lambda request: request.answer(404, b"e" * (4 << 20))) as (mirror, evil):
         answer = evil.get(part)
         assert (answer.status, len(answer.body)) == (404, 64 << 10)
@@ -565,7 +566,7 @@ def test_errors_are_small(part: str, options: MirrorOptions, access: Access, sto
 def test_what_is_said_of_blobs_is_a_document(
     kind: str, options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An upstream's answer about a blob counts as a document, whatever its status."""
+    """An upstream's answer about a blob counts as a document, with any status."""
     monkeypatch.setattr(server, "_MOST_LARGE", 0)
     name = f"{kind}:{hashlib.new(kind, b'x').hexdigest()}"
     with beside(options, access, lambda request: request.answer(300, b"e" * (4 << 20))) as (_, evil):
@@ -573,7 +574,7 @@ def test_what_is_said_of_blobs_is_a_document(
 
 
 def test_grants_are_of_one_size(mirror: Running, stocked: Registry) -> None:
-    """Grants have a constant size, whatever credentials a client sends."""
+    """Grants have a constant size, even if a client sends long credentials."""
     for number in range(3):
         long = Client(mirror.client.port, headers={"Authorization": "Basic " + "x" * (7000 + number)})
         assert long.blob(layers(stocked, "v1")[0]).status == 200
@@ -711,7 +712,7 @@ def test_a_part_that_is_too_short_is_cut_off(options: MirrorOptions, access: Acc
 def test_a_rest_that_is_not_that_of_the_blob_is_cut_off(
     end: bytes, mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A rest that does not belong to the blob is cut off.
+    """If upstream sends a wrong rest of a blob, the mirror does not pass it on to the end.
 
     If the disk is full, the rest of a blob comes directly from upstream.
     """
@@ -809,7 +810,7 @@ def test_what_is_no_file_in_the_place_of_one(
 
 
 def test_bundles_count_as_they_take_space(mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bundles count towards the cache's size as they are written: they wait in temporary files for their turn."""
+    """Bundles count towards the cache's size while they are written, as they wait in temporary files for their turn."""
     cache, sizes = mirror.mirror.cache, []
     name = bundle(stocked, "v1-v2")
 
@@ -845,7 +846,7 @@ def test_bundles_for_which_there_is_no_space_are_given_up(
 
 
 def test_bundles_are_checked_in_pieces(dib: Program, tmp_path: Path) -> None:
-    """Bundles are checked in pieces, whatever the size of their frames."""
+    """Bundles are checked in pieces, even if their frames are large."""
     for name, content in (("a", b"old"), ("b", random.Random(1).randbytes(12 << 20))):
         image = TestImage([build_layer([file("x", content)])], ["e.com/a:1"])
         (tmp_path / name).write_bytes(docker_save([image], "oci", None))
@@ -864,7 +865,7 @@ def test_bundles_are_checked_in_pieces(dib: Program, tmp_path: Path) -> None:
 
 
 def test_threads_share_memory() -> None:
-    """Threads share memory: otherwise, each of many threads would keep the memory that it once needed."""
+    """Threads share memory: otherwise, each of many threads would keep the maximum that it ever needed."""
     program = """
 import ctypes, threading
 from dibundle.codecs.native.library import share_memory
@@ -933,7 +934,7 @@ def test_a_wrong_blob_that_is_not_kept_is_cut_off_before_its_end(
 def test_what_a_client_may_not_read_is_no_base_for_it(mirror: Running, stocked: Registry) -> None:
     """A blob that a client may not read is not a base for that client.
 
-    Otherwise, a client that pushes a bundle could find out the base's content from the result.
+    Otherwise, a client that pushes a bundle could learn the base's content from the result.
     """
     friend = Client(mirror.client.port, headers={"Authorization": "Bearer good"})
     friend.pull("v1")
@@ -1003,7 +1004,7 @@ def test_connections_that_do_not_greet_are_few(
 ) -> None:
     """Few connections may stay without a TLS handshake.
 
-    New connections replace the oldest, and ended connections are removed at once.
+    New connections replace the oldest connection, and ended connections are removed at once.
     """
     monkeypatch.setattr(door, "_AT_ONCE", 5)
     tls = ssl.create_default_context(cafile=certificate[0])
@@ -1024,7 +1025,7 @@ def test_connections_that_do_not_greet_are_few(
         held = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(8)]
         assert is_served()
         assert eventually(lambda: sum(map(is_open, held)) <= 5)
-        assert sum(map(is_open, held[-4:])) == 4  # the latest stay open
+        assert sum(map(is_open, held[-4:])) == 4  # the latest connections stay open
 
 
 @pytest.fixture
@@ -1086,7 +1087,7 @@ def test_images_that_are_noted_are_few(tmp_path: Path, monkeypatch: pytest.Monke
     cache = Cache(tmp_path / "c", 1 << 20)
     for number in range(100):
         cache.note_image(("a", cache.put("a", b"%d" % number)))
-        cache.note_image(("a", bytes([number]) * 32))  # is not in the cache
+        cache.note_image(("a", bytes([number]) * 32))  # this blob is not in the cache
     assert len(list((tmp_path / "c" / "images" / "a").iterdir())) <= 21
     cache.close()
 
@@ -1152,7 +1153,7 @@ def test_each_value_of_a_header_is_looked_at(mirror: Running) -> None:
     ("text", "is_local"), [("127.0.0.1:5055", True), ("[::1]:5055", True), ("[::]:5055", False), ("[::2]:1", False)]
 )
 def test_loopback_by_ipv6_is_known(text: str, is_local: bool) -> None:
-    """A loopback address is known by IPv6, too: otherwise, a private mirror would not check the Host of requests."""
+    """IPv6 loopback addresses are recognised, too: otherwise, a private mirror would not check the Host of requests."""
     assert parse_listen(text).is_local == is_local
     assert parse_listen(text).address == text
 

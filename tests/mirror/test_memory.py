@@ -1,4 +1,4 @@
-"""What a pull leaves in memory: nothing that waits for the garbage collector, which counts objects, not bytes."""
+"""A pull leaves no objects that wait for the garbage collector, which counts objects, not bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pulls through ``dib mirror``: the same bytes as without a mirror, few of them from upstream; also with faults."""
+"""Pulls through ``dib mirror``, also with faults, get the same bytes as without a mirror, few of them from upstream."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def broken(registry: Registry, fault: str) -> None:
         if fault == "another":
             other = registry.blobs[REPOSITORY, bundle(registry, "v3-v4")]
             return request.answer(200, (other + bytes(len(data)))[: len(data)])
-        time.sleep(4)  # slower than the limit for a layer
+        time.sleep(4)  # longer than the time limit for a layer
         return request.answer(200, data)
 
     registry.hook = hook
@@ -410,7 +410,7 @@ def test_without_space_blobs_are_served_and_not_kept(mirror: Running, stocked: R
 def test_a_restart_keeps_what_is_whole(options: MirrorOptions, access: Access, stocked: Registry) -> None:
     with mirroring(options, access) as mirror:
         mirror.client.pull("v1")
-    (options.cache / "tmp" / "1").write_bytes(b"half a blob")  # a temporary file of a killed mirror
+    (options.cache / "tmp" / "1").write_bytes(b"half a blob")  # left by a killed mirror
     stocked.asked.clear()
     with mirroring(options, access) as mirror:
         mirror.client.pull("v2")

@@ -49,10 +49,7 @@ class LargeError(Exception):
 
 
 def test_an_error_is_freed_when_it_is_handled() -> None:
-    """An error, with all that its frames hold, is freed when it is handled.
-
-    Otherwise, hundreds of bodies waited for the garbage collector.
-    """
+    """Before the fix, hundreds of bodies waited for the garbage collector."""
 
     def fail() -> None:
         raise LargeError
@@ -349,7 +346,7 @@ def test_clients_that_leave_keep_no_blob_of_others_waiting(
 ) -> None:
     """A client that leaves does not keep a blob of another client waiting.
 
-    Each of these clients left a thread that waited for upstream; the same threads read cached blobs.
+    Before the fix, each client that left kept a thread waiting for upstream, and the same threads read cached blobs.
     """
     body, go = os.urandom(1000), threading.Event()
     with beside(options, access, stalling(body, go)) as (mirror, evil):
@@ -393,7 +390,7 @@ def test_a_request_that_cannot_be_parsed_is_answered_as_data(mirror: Running) ->
 
 
 def test_a_client_that_takes_bytes_is_not_stuck(options: MirrorOptions, access: Access, stocked: Registry) -> None:
-    """A client that takes bytes, however few, is not stuck: its unsent bytes decrease from one check to the next."""
+    """A client that reads even a few bytes is not stuck: its unsent bytes decrease from one check to the next."""
     client = door.Client.__new__(door.Client)
     ours, theirs = socket.socketpair()
     client._line = Line(ours)

@@ -1,4 +1,4 @@
-"""Processes that rebuild layers: they end when their time or space is used up, and with their mirror."""
+"""Processes that rebuild layers end when their time or space is used up, and when their mirror ends."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def ended(job: Job, left: Callable[[], float], taken: Callable[[int], object] = 
 
 
 class OverError(Exception):
-    """Error: there is no time left."""
+    """There is no time left."""
 
 
 def test_a_process_ends_with_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ def test_a_process_has_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_one_registry_does_not_have_all_turns(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A registry does not get all turns: an image does not wait for two slow images of another registry."""
+    """A registry does not get all slots: an image does not wait for two slow images of another registry."""
     run = worker.run
 
     def slow(job: Job, left: Callable[[], float], taken: Callable[[int], object]) -> object:
@@ -168,7 +168,7 @@ def test_one_repository_does_not_have_all_turns(mirror: Running, monkeypatch: py
 
 
 def test_a_large_config_is_not_fetched(mirror: Running, stocked: Registry) -> None:
-    """A manifest may name any blob of its repository as the config; nobody waits for it."""
+    """A large config is not fetched, as a manifest may name any blob of its repository as the config."""
     client = mirror.client
     client.pull("v1")
     kind, body = stocked.manifests[REPOSITORY, "v2"]

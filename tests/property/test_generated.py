@@ -52,7 +52,7 @@ def layer(entries: list[dict], form: int, tail: bytes) -> bytes:
             try:
                 tar.addfile(entry, io.BytesIO(item["data"]) if entry.isreg() else None)
             except (ValueError, UnicodeError):
-                continue  # this tar format cannot express the entry
+                continue  # skip an entry that this tar format cannot express
     return out.getvalue() + tail
 
 

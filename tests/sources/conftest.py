@@ -66,7 +66,7 @@ def registry() -> Iterator[Registry]:
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> RegistrySettings:
-    """Return settings without waits; also use these on the command line."""
+    """Return settings without waits, and make commands use these settings."""
     quick = partial(RegistrySettings, pause=0, timeout=2, sleep=lambda seconds: None)
     monkeypatch.setattr(session, "RegistrySettings", quick)
     return quick()

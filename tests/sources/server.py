@@ -1,4 +1,4 @@
-"""A small registry in this process, which lies and fails as a test requires.
+"""A small registry in this process, which gives wrong answers and fails as a test requires.
 
 with serve() as registry:
     registry.hook = lambda request: request.fail(500) if request.path.endswith("/blobs/x") else False
@@ -22,7 +22,7 @@ _PATH = re.compile(r"/v2/(.+)/(manifests|blobs|referrers|tags)/(.*)")
 
 @dataclass
 class Registry:
-    """Stored content, received requests, and faults: if ``hook`` returns true, it has answered the request itself."""
+    """Stored content, received requests, and faults: if ``hook`` returns true, the hook has answered the request."""
 
     host: str = ""
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
@@ -159,7 +159,7 @@ class Request(BaseHTTPRequestHandler):
                     "artifactType": value.get("artifactType"),
                     "annotations": value.get("annotations"),
                 }
-                if self.registry.bare_referrers:  # as go-containerregistry's registry does
+                if self.registry.bare_referrers:  # the registry of go-containerregistry does the same
                     found[digest(body)] |= {"artifactType": value["config"]["mediaType"], "annotations": None}
         body = json.dumps({"schemaVersion": 2, "manifests": list(found.values())}).encode()
         return self.answer(200, body, {"Content-Type": "application/vnd.oci.image.index.v1+json"})
@@ -200,7 +200,7 @@ def digest(data: bytes) -> str:
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """Log nothing: in many tests, clients close connections on purpose."""
+        """Log nothing, as clients close connections on purpose in many tests."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Heads of bundles and their signatures: the cost of checking them, in every kind of source."""
+"""The cost of checking heads of bundles and signatures, in every kind of source."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ GOOD = b"good"
 
 
 def test_a_signature_that_trickles_takes_no_quadratic_time(files: Files):
-    """A signature that arrives byte by byte takes no quadratic time.
+    """A signature that arrives byte by byte takes linear time.
 
-    It took 15 s, as every byte copied all bytes before it.
+    Before the fix, it took 15 s, as all earlier bytes were copied for every byte.
     """
     header = files.bundle(1, 2).read_bytes()[:64]
     area = encode_signature_area(bytes(MAX_SIGNATURE))
@@ -57,7 +57,7 @@ def signed(bundle: bytes, signature: bytes) -> bytes:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Return the headers that ssh-keygen would check; a stand-in accepts signatures that begin with ``GOOD``."""
+    """Return a list of the headers that ssh-keygen gets; its stand-in accepts signatures that begin with ``GOOD``."""
     found: list[bytes] = []
 
     def check(self: Signers, header: bytes, signature: bytes) -> str:
@@ -78,10 +78,7 @@ def opened(archive: Path, bundles: list[bytes]) -> tuple[str, ...]:
 
 
 def test_a_header_that_is_trusted_is_not_asked_about_again(asked: list[bytes], tmp_path: Path):
-    """A header that is trusted is not checked again.
-
-    Each copy with other bytes in its signature started ssh-keygen: 3,000 copies took 42 s.
-    """
+    """Before the fix, each copy with other bytes in its signature started ssh-keygen, and 3,000 copies took 42 s."""
     copies = [signed(bundle_of(1), GOOD + b" " * number) for number in range(30)]
     assert opened(tmp_path / "many.tar", [*copies, signed(bundle_of(1), b"anything")]) == ("somebody",)
     assert len(asked) == 1
@@ -106,10 +103,7 @@ def test_different_bundles_in_an_archive_are_bounded(asked: list[bytes], tmp_pat
 
 
 def test_copies_of_a_bundle_in_an_archive_are_bounded(asked: list[bytes], tmp_path: Path):
-    """Copies of a bundle in an archive are bounded.
-
-    Each copy is unpacked before it is found equal: 1,500 copies took 54 s.
-    """
+    """Before the fix, 1,500 copies took 54 s, as each copy is unpacked before it is found equal."""
     copies = [signed(bundle_of(1), GOOD + b" " * number) for number in range(MAX_COPIES + 1)]
     assert opened(tmp_path / "most.tar", copies[1:]) == ("somebody",)
     with pytest.raises(BundleError) as error:

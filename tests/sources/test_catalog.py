@@ -1,4 +1,4 @@
-"""Listing and deleting bundles in a registry: found, missing and refused bundles, for any answers of the registry."""
+"""Listing and deleting bundles in a registry: found, missing and refused bundles, with any answers of the registry."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def entries(registry: Registry, tag: str) -> list[str]:
 
 
 def remove(registry: Registry, *names: str) -> None:
-    """Delete manifests, and nothing else, as a registry's own garbage collection may."""
+    """Delete only manifests, as a registry's own garbage collection may do."""
     for body in [registry.manifests[REPOSITORY, name][1] for name in names]:
         for key in [key for key, (_, other) in registry.manifests.items() if other == body]:
             del registry.manifests[key]
@@ -147,7 +147,7 @@ def test_what_is_deleted(stocked: Registry, dib: Program) -> None:
     assert "makes example.com/app:v4" in ended.out
     assert "1 bundle deleted; the registry's garbage collection frees up to " in ended.err
     assert (REPOSITORY, "v2-v4") not in stocked.manifests
-    assert entries(stocked, "v4") == [kept, ABSENT]  # other tools' entries stay
+    assert entries(stocked, "v4") == [kept, ABSENT]  # entries of other tools stay in the list
     assert set(states(dib, stocked)) == {"v1-v2", "v2-v3", "v3-v4"}
     both = deleted(dib, named(stocked, "v1-v2"), named(stocked, "v2-v3"), named(stocked, "v2-v3"))
     assert [item["makes"] for item in both["bundles"]] == ["example.com/app:v2", "example.com/app:v3"]
@@ -158,7 +158,7 @@ def test_what_is_deleted(stocked: Registry, dib: Program) -> None:
 def test_a_bundle_is_deleted_by_a_tag(stocked: Registry, dib: Program) -> None:
     assert len(deleted(dib, f"{place(stocked)}:v1-v2")["bundles"]) == 1
     assert "v1-v2" not in states(dib, stocked)
-    assert dib("delete", f"{place(stocked)}:v2").code == 2  # v2 is an image
+    assert dib("delete", f"{place(stocked)}:v2").code == 2  # refused, as v2 is an image
 
 
 def test_orphans(stocked: Registry, files: Files, dib: Program) -> None:
@@ -258,7 +258,7 @@ def test_a_registry_that_does_not_delete(stocked: Registry, dib: Program, status
     ],
 )  # fmt: skip
 def test_a_registry_that_fails(stocked: Registry, dib: Program, method: str, part: str, status: int, code: str) -> None:
-    """If a registry fails, no bundle counts as missing: only the registry's answer that it is absent counts."""
+    """If a registry fails, no bundle counts as missing: a bundle is missing only if the registry reports this."""
     remove(stocked, "v4")
     before = dict(stocked.manifests)
     stocked.hook = lambda request: request.command == method and part in request.path and request.fail(status)
@@ -270,7 +270,7 @@ def test_a_registry_that_fails(stocked: Registry, dib: Program, method: str, par
 def test_what_another_place_does_not_have_is_not_gone(stocked: Registry, files: Files, dib: Program) -> None:
     """Content that a redirect's target does not have is not missing.
 
-    A cache or store behind the registry may lack existing content for a while.
+    A cache or store behind the registry may temporarily lack existing content.
     """
     before = dict(stocked.manifests)
     wanted = f"/v2/{REPOSITORY}/blobs/{digest(files.bundle(1, 2).read_bytes())}"
@@ -296,9 +296,9 @@ def test_lists_are_repaired_for_what_was_deleted_before_an_error(stocked: Regist
 
 
 def test_a_list_that_somebody_else_writes_too(stocked: Registry, dib: Program) -> None:
-    """If another client writes the list at the same time, deleted entries are removed again.
+    """If another client overwrites the list at the same time, the deleted entries are removed again.
 
-    The other client's list still has the entry.
+    The list that the other client writes still has the entry.
     """
     key = (REPOSITORY, fallback(stocked, "v4"))
     old = stocked.manifests[key]
@@ -427,7 +427,7 @@ def test_who_signed(registry: Registry, files: Files, dib: Program, tmp_path: Pa
     options = ("--allowed-signers", allowed)
     found = {item["tags"][0]: item for item in listed(dib, registry, *options)["bundles"] if item["tags"]}
     assert found["signed"]["signed_by"].startswith("release@example.com (key SHA256:")
-    assert found["signed"]["makes"] == "example.com/app:v4"  # from the signed manifest
+    assert found["signed"]["makes"] == "example.com/app:v4"  # names from the signed manifest
     assert found["signed"]["makes_size"] == files.archive(4).stat().st_size
     assert found["unsigned"]["signed_by"] is found["damaged"]["signed_by"] is None
     registry.blobs.pop((REPOSITORY, digest(files.bundle(1, 2).read_bytes())))

@@ -100,7 +100,7 @@ def test_a_registry_without_ranges_sends_it_all_again(repository, registry):
 
 
 def test_a_registry_that_ignores_ranges_sends_a_blob_twice_at_most(repository, registry):
-    """With progress in between, each break was the first one, and 24 MiB became 300."""
+    """Before the fix, each break after progress counted as the first break, so that 24 MiB became 300 MiB."""
     large = DATA * (1 + (6 << 20) // len(DATA))
     sent: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Types of sources, recognized by content: bundles in archives, parts, and files with the names of others."""
+"""Types of sources, recognized by content: bundles in archives, parts, and files with misleading names."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tests.sources.conftest import Files, Program
 
 
 def test_different_bundles_in_an_archive_have_their_own_sizes(files: Files, tmp_path: Path):
-    """Different bundles in an archive have their own sizes.
+    """Bundles in one archive have the same name.
 
-    Both have the same name: the first bundle was refused for this, with an error about trailing bytes.
+    Before the fix, the first bundle was therefore refused, with an error about trailing bytes.
     """
     (tmp_path / "two.tar").write_bytes(wrapped([files.bundle(*pair).read_bytes() for pair in ((1, 2), (2, 4))]))
     with Context() as context:
@@ -29,7 +29,7 @@ def test_different_bundles_in_an_archive_have_their_own_sizes(files: Files, tmp_
 def test_a_file_called_stdin_is_not_taken_for_it(files: Files, tmp_path: Path):
     """A file called stdin is not taken for standard input.
 
-    Because of its name, the real file behind standard input could be overwritten.
+    Before the fix, such a file had the effect that the real file behind standard input could be overwritten.
     """
     (tmp_path / "stdin").write_bytes(files.archive(1).read_bytes())
     bundle = tmp_path / "1-2.dib"
@@ -43,10 +43,7 @@ def test_a_file_called_stdin_is_not_taken_for_it(files: Files, tmp_path: Path):
 
 
 def test_a_base_is_no_part_by_its_name(files: Files, dib: Program, tmp_path: Path):
-    """A base is not a part because of its name.
-
-    The file that the user named was silently replaced by a file that the user did not name.
-    """
+    """Before the fix, a file that the user did not name silently replaced the file that the user named."""
     base, out = tmp_path / "img.002", tmp_path / "out.tar"
     base.write_bytes(files.archive(1).read_bytes())
     for beside in (b"junk", files.bundle(2, 4).read_bytes()):
@@ -73,7 +70,7 @@ def test_every_named_source_and_every_part_is_an_input(files: Files, dib: Progra
 
 
 def test_a_pipe_is_no_part(files: Files, dib: Program, tmp_path: Path):
-    """A pipe is not a part: opening a pipe waited forever."""
+    """A pipe is not a part. Before the fix, opening the pipe waited forever."""
     shutil.copy(files.bundle(1, 2), tmp_path / "u.dib.001")
     os.mkfifo(tmp_path / "u.dib.002")
     for name in ("u.dib.001", "u.dib.002"):

@@ -1,4 +1,4 @@
-"""Addresses that a registry may send dib to, and the data that dib sends: redirects, uploads, referrers, tokens."""
+"""Addresses to which a registry leads dib, and the data that dib sends: redirects, uploads, referrers, tokens."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def elsewhere(registry: Registry, settings: RegistrySettings, monkeypatch: pytes
 
 
 def test_its_own_name_leads_to_no_other_kind_of_address(registry: Registry, settings: RegistrySettings) -> None:
-    """A name may have a public address and one of this machine, at once or one after the other."""
+    """A name may have a public address and an address of this machine, at the same time or one after the other."""
     with Repository(Reference("registry.example", "example/app"), settings) as opened:
         check = opened._transport._check_place
         check("registry.example", {"a loopback address"}, is_reached=False)
@@ -171,9 +171,9 @@ def test_names_that_resolve_to_such_addresses(elsewhere, registry, monkeypatch, 
 def test_what_else_its_own_name_leads_to_is_no_leave(
     registry: Registry, settings: RegistrySettings, resolved: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A loopback address of a registry's own name is no permission to go there.
+    """If a registry's own name also has a loopback address, dib does not connect to that address.
 
-    The registry is connected at a public address, and its name also resolves to an address of this machine.
+    The connection to the registry is to a public address; its name also resolves to an address of this machine.
     """
     name, _, port = registry.host.partition(":")
     resolved["registry.example"] = [name, "127.0.0.9"]
@@ -199,7 +199,7 @@ def test_a_registry_on_this_machine_may_send_to_this_machine(registry: Registry,
 
 
 def test_no_byte_of_a_bundle_goes_to_another_host(registry: Registry, settings: RegistrySettings) -> None:
-    data = noise(3, 20_000_000)  # sent in chunks: each answer may redirect
+    data = noise(3, 20_000_000)  # sent in chunks, as each answer may redirect
     with serve() as other:
 
         def first(request: Request) -> object:
@@ -290,7 +290,7 @@ def test_all_of_it_takes_so_long_at_most(registry: Registry, hook, what: str) ->
 
 
 def _unanswered(held: ExitStack, count: int) -> tuple[list[str], int]:
-    """Return addresses and a port that nobody answers, as the listener's queue is full."""
+    """Return addresses and a port that do not answer, as the listener's queue is full."""
     addresses, port = [f"127.0.1.{number + 1}" for number in range(count)], 0
     for address in addresses:
         server = held.enter_context(socket.socket())
@@ -322,10 +322,7 @@ def test_addresses_that_do_not_answer_take_as_long_as_one(resolved: dict[str, li
 def test_a_connection_that_was_made_too_late_is_not_used(
     registry: Registry, resolved: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that was made too late is not used.
-
-    The time limit passed while there was no connection yet to abort.
-    """
+    """The time limit was reached before there was a connection to abort."""
     name, _, port = registry.host.partition(":")
     resolved["registry.example"] = [name]
     connect = socket.socket.connect
@@ -387,7 +384,7 @@ def test_a_registry_that_drips(registry: Registry) -> None:
 
 @pytest.mark.parametrize("hook", ["_drip_headers", "_continue", "_drip_a_size_and_close"])
 def test_headers_and_sizes_that_never_end(registry: Registry, hook: str) -> None:
-    """Endless headers and sizes end by the limit, although each byte arrives in time, and no total limit is set."""
+    """Endless headers and sizes end at a time limit, even if each byte arrives in time and no total limit is set."""
     registry.hook = globals()[hook]
     quick = RegistrySettings(pause=0, timeout=0.5, tries=1, sleep=lambda seconds: None)
     begun = time.monotonic()
@@ -437,10 +434,7 @@ def test_the_options(registry: Registry, tmp_path: Path) -> None:
 
 
 def test_a_list_of_large_texts_takes_little_memory(registry: Registry) -> None:
-    """A list of large texts takes little memory.
-
-    A single rare character makes Python use four bytes for each character. The kept entries keep their order.
-    """
+    """A single rare character makes Python use four bytes for each character. The kept entries keep their order."""
 
     def item(number: int) -> dict[str, object]:
         text = "\U0001f40b" + "a" * (200_000 if number % 20 == 0 else 100_000)

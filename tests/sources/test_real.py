@@ -19,7 +19,10 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build tests/sources/serve.go, and run it. Debian has its library only as source, which .ci/run fetches."""
+    """Build tests/sources/serve.go, and run it.
+
+    Debian has the library of serve.go only as source, which .ci/run fetches.
+    """
     needs.programs("go")
     code = Path(os.environ.get("DIB_GOCODE", "/usr/share/gocode"))
     if not (code / "src/github.com/google/go-containerregistry").is_dir():

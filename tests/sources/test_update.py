@@ -49,7 +49,7 @@ GRAPH = {
     b"v2": [delta(1, 10, "v1", "v2", "v1")],
     b"v3": [delta(2, 10, "v2", "v3", "v2")],
     b"v4": [delta(3, 10, "v3", "v4", "v3"), delta(4, 15, "v2", "v4", "v2"), delta(5, 26, "v1", "v4", "v1")],
-    b"v1": [delta(6, 1, "v4", "v1", "v4")],  # from v4 back to v1: a cycle
+    b"v1": [delta(6, 1, "v4", "v1", "v4")],  # a cycle: from v4 back to v1
 }
 
 
@@ -89,7 +89,7 @@ def test_update_from_every_version(registry, files, dib, tmp_path, api, old, ste
     assert blobs(tmp_path / "out.tar") == blobs(files.archive(4))
     fetched = [digest((files.folder / f"{step}.dib").read_bytes()) for step in steps]
     asked = [path.rpartition("/")[2] for path in registry.log("GET", "/blobs/")]
-    assert asked[1:] == fetched  # the first is the config
+    assert asked[1:] == fetched  # the first blob is the config
     assert any("sha256-" in path for path in registry.log("GET", "/manifests/")) is (api is None)
 
 
@@ -120,7 +120,7 @@ def test_an_image_goes_into_the_engine_that_the_old_one_is_in(stocked, files, di
 
 
 def test_a_base_in_a_registry_is_noted(stocked, files, dib, tmp_path):
-    """A base in a registry is reported: it is downloaded, which the plan does not count."""
+    """A base in a registry is reported, as its download is not included in the plan."""
     told = "a base in a registry is downloaded first"
     for base, is_told in ((name(stocked, "v1"), True), (files.archive(1), False)):
         ended = dib("update", name(stocked, "v2"), "--base", base, "-o", tmp_path / "out.tar")
@@ -138,7 +138,7 @@ def test_what_is_absent_is_passed_over(stocked, files, dib, tmp_path, monkeypatc
     ended = dib(*update)
     assert ended.code == 0, ended.err
     assert ended.err.count("dib: skipped: ") == len(absent)
-    assert "the image itself; written" in ended.err  # as no base is present
+    assert "the image itself; written" in ended.err  # in full, as no base is present
     assert "give docker-daemon:app:1)" in dib(*update[:4], "--base", "app:1").err
     out.unlink()
     signed = dib(*update, "--allowed-signers", files.archive(1))
@@ -153,7 +153,8 @@ def test_what_is_absent_is_passed_over(stocked, files, dib, tmp_path, monkeypatc
     assert blobs(out) == blobs(files.archive(2))
     out.unlink()
     (tmp_path / "half.tar").write_bytes(files.archive(1).read_bytes()[:5000])
-    assert dib(*update, "--base", files.archive(1), "--base", tmp_path / "half.tar").code == 4  # not an absent base
+    # an error other than an absent base
+    assert dib(*update, "--base", files.archive(1), "--base", tmp_path / "half.tar").code == 4
     assert not out.exists()
 
 
@@ -179,7 +180,7 @@ def test_which_bundle_is_taken_does_not_depend_on_the_order_of_pushes(files, dib
         with serve() as registry:
             registry.referrers_api = api
             put_image(registry, files.archive(2), "v2")
-            for bundle in pushed:  # each replaces the tag
+            for bundle in pushed:  # each bundle replaces the tag
                 assert dib("push", bundle, name(registry, "1-2")).code == 0
             registry.asked.clear()
             ended = dib("update", name(registry, "v2"), "--base", files.archive(1), "-o", tmp_path / "out.tar")
@@ -194,7 +195,8 @@ def test_a_plain_pull_where_nothing_leads(stocked, files, dib, tmp_path):
         ended = dib("update", name(stocked, "v4"), *have, "-o", tmp_path / "out.tar")
         assert ended.code == 0, ended.err
         assert "the image itself" in ended.err
-        succeed("create", files.archive(1), tmp_path / "out.tar", tmp_path / "whole.dib")  # usable as any archive
+        # the registry's image is usable like any archive
+        succeed("create", files.archive(1), tmp_path / "out.tar", tmp_path / "whole.dib")
 
 
 @pytest.mark.parametrize("index", [False, True], ids=["image", "index"])
@@ -223,7 +225,7 @@ def test_dry_run_says_it_and_fetches_no_blob_but_the_config(stocked, files, dib)
 
 
 def passed_over(dib: Program, registry: Registry, files: Files, tmp_path: Path, text: str) -> None:
-    """Assert that an update skips a bundle for that reason, and gets the image in another way."""
+    """Assert that an update skips a bundle for this reason, and gets the image by other bundles or in full."""
     ended = dib("update", name(registry, "v4"), "--base", files.archive(1), "-o", tmp_path / "out.tar")
     assert ended.code == 0, ended.err
     lines = [line for line in ended.err.splitlines() if "dib: skipped" in line]
@@ -234,7 +236,7 @@ def passed_over(dib: Program, registry: Registry, files: Files, tmp_path: Path, 
 
 
 def refused(dib: Program, registry: Registry, files: Files, tmp_path: Path, *texts: str, code: int = 9) -> None:
-    """Assert that an update ends with ``code``, one line of message at least, and no file."""
+    """Assert that an update ends with ``code``, at least one line of message, and no file."""
     ended = dib("update", name(registry, "v4"), "--base", files.archive(1), "-o", tmp_path / "out.tar")
     assert ended.code == code, ended.err
     lines = [line for line in ended.err.splitlines() if line.startswith("dib: error: ")]
@@ -303,7 +305,7 @@ def leads_to(registry: Registry, key: tuple[str, str], tag: str) -> bool:
 
 
 def test_a_bundle_of_another_image_is_refused_by_what_it_makes(stocked, files, dib, tmp_path):
-    """A bundle of another image is refused because of its output: all its metadata is consistent."""
+    """A bundle of another image, whose metadata is all consistent, is refused because of its output."""
     other = docker_save([TestImage([build_layer([file("evil", b"x")])], ["example.com/app:v4"])], "oci", "gzip")
     list_bundle(stocked, bundle_of(other, tmp_path, files.archive(1)))
     passed_over(dib, stocked, files, tmp_path, "")
@@ -372,7 +374,8 @@ def test_what_cannot_be_read_of_referrers_keeps_nobody_from_bundles(stocked, fil
 def test_damaged_copies_do_not_keep_anybody_from_a_bundle(stocked, files, dib, tmp_path, monkeypatch):
     """Damaged copies do not keep clients from a sound bundle.
 
-    The copies' heads are sound, so each was applied, and after four copies, update tried no other bundle.
+    The copies' heads are sound. So before the fix, each copy was applied, and after four copies, update tried no other
+    bundle.
     """
     monkeypatch.setattr(fetching, "MAX_APPLIED", 1)
     data = files.bundle(2, 4).read_bytes()
@@ -399,12 +402,12 @@ def test_a_manifest_that_many_entries_name_is_read_once(stocked, files, dib, tmp
     stocked.asked.clear()
     ended = dib("update", name(stocked, "v4"), "--base", files.archive(1), "-o", tmp_path / "out.tar")
     assert ended.code == 0, ended.err
-    assert len(stocked.log("GET", digest(large))) <= 2  # once for the list, and once as a bundle
+    assert len(stocked.log("GET", digest(large))) <= 2  # fetched once for the list, and once as a bundle
     assert blobs(tmp_path / "out.tar") == blobs(files.archive(4))
 
 
 def test_so_many_manifests_are_asked_for_and_no_more(stocked, files, dib, tmp_path, monkeypatch):
-    """The number of requested manifests is limited: absent manifests hardly count towards a limit of bytes."""
+    """The number of requested manifests is limited, because absent manifests hardly count towards a limit of bytes."""
     monkeypatch.setattr(listing, "MAX_LOOKUPS", 5)
     fallback = (REPOSITORY, digest_of(stocked, "v4").replace(":", "-"))
     kind, index = stocked.manifests[fallback]
@@ -441,7 +444,7 @@ def test_a_bundle_that_there_is_no_room_for_is_passed_over(stocked, files, dib, 
 
 
 def test_a_registry_that_fails_at_random_is_got_through(stocked, files, dib, tmp_path):
-    """If one request of three fails, in any way, update gets the right image, or ends with exit code 9 and no file."""
+    """If every third request fails at random, update gets the right image, or ends with exit code 9 and no file."""
     right = 0
     for seed in range(20):
         chance = random.Random(seed)
@@ -544,10 +547,7 @@ def registry_name(registry: Registry) -> str:
 
 
 def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch):
-    """A wrapped bundle is applied.
-
-    Before the fix, the wrapping image itself was loaded, and reported as a success.
-    """
+    """Before the fix, the wrapping image itself was loaded, and reported as a success."""
     linked, out = name(stocked, "linked"), tmp_path / "out"
     assert dib("wrap", files.bundle(1, 2), "--linked", "--base", name(stocked, "v1"), "--push", linked).code == 0
     for haves, blobs_fetched in (
@@ -562,7 +562,7 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
         with open_archive(out) as written, open_archive(files.archive(2)) as wanted:
             (made,), (image,) = read_images(written).images, read_images(wanted).images
         assert (made.config_digest, made.diff_ids) == (image.config_digest, image.diff_ids)
-        assert made.names == (f"{registry_name(stocked)}:linked",)  # not the name of another registry
+        assert made.names == (f"{registry_name(stocked)}:linked",)  # the name is not that of another registry
         assert "a wrapped bundle; written" in ended.err
         assert len(set(stocked.log("GET", "/blobs/"))) == blobs_fetched
     planned = dib("update", linked, "--base", files.archive(1), "--dry-run", "--json")
@@ -572,11 +572,11 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
     engine = podman_with_v1(tmp_path, monkeypatch)
     stocked.asked.clear()
     dib("load", "containers-storage:app:1", linked)
-    assert len(stocked.log("GET", "/blobs/")) == 2  # the base is in the engine
+    assert len(stocked.log("GET", "/blobs/")) == 2  # bytes of the bundle only, as the base is in the engine
     made = docker_save([version(2)], "v25")
     (engine / f"sha256%3A{hashlib.sha256(version(2).config_bytes()).hexdigest()}").write_bytes(made)
     ended = dib("update", linked, "--base", "containers-storage:app:1", "-n")
-    assert "in podman already" not in ended.err  # it is there, but under another name
+    assert "in podman already" not in ended.err  # the engine has the image, but under another name
     (engine / urllib.parse.quote(f"{registry_name(stocked)}:linked", safe="")).write_bytes(made)
     stocked.asked.clear()
     ended = dib("update", linked, "--base", "containers-storage:app:1")
@@ -586,7 +586,7 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
 
 
 def test_layers_of_a_parcel_are_decompressed_within_a_ratio(stocked, files, dib, tmp_path):
-    """Layers of a wrapped bundle are decompressed within a ratio, as in apply: all users who push choose layers."""
+    """Layers of a wrapped bundle are decompressed only up to a ratio, as in apply: users who push choose layers."""
     zeros = TestImage([build_layer([file("zeros", bytes(120 << 20))])], ["example.com/app:0"])
     (tmp_path / "base.tar").write_bytes(docker_save([zeros], "oci", "gzip"))
     more = TestImage([*zeros.layers, build_layer([file("x", b"x")])], ["example.com/app:1"])
@@ -604,7 +604,7 @@ def test_layers_that_labels_do_not_tell_of_count_to_what_may_be_fetched(stocked,
     linked, out = name(stocked, "linked"), tmp_path / "out"
     assert dib("wrap", files.bundle(1, 2), "--linked", "--base", name(stocked, "v1"), "--push", linked).code == 0
     monkeypatch.setattr(wrapped, "missing_objects", lambda *_: [0])  # as if labels were incomplete
-    limit = files.archive(2).stat().st_size + 1000  # fits the target; fetching blobs twice takes more
+    limit = files.archive(2).stat().st_size + 1000  # limit that fits the target, but not a second fetch of blobs
     stocked.asked.clear()
     update = ("update", linked, "--base", files.archive(1), "-o", out)
     ended = dib(*update, "--max-size", limit)
@@ -693,7 +693,7 @@ def test_a_signed_bundle_for_something_else_is_passed_over(
 
 
 def list_too(registry: Registry, bundle: bytes) -> None:
-    """List a bundle with the labels of the bundle that leads to v4."""
+    """Add a bundle to the list, with the labels of the bundle that leads to v4."""
     registry.blobs[REPOSITORY, digest(bundle)] = bundle
     fallback = next(key for key in registry.manifests if key[1].startswith("sha256-") and leads_to(registry, key, "v4"))
     index = json.loads(registry.manifests[fallback][1])
@@ -720,7 +720,7 @@ def say_signed(registry: Registry) -> None:
 def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib, tmp_path):
     """Bundles without a trusted signature are skipped.
 
-    Any user who may push can add a smaller unsigned bundle: clients still get the signed bundle.
+    Even if a user with permission to push adds a smaller unsigned bundle, clients get the signed bundle.
     """
     allowed = signer(tmp_path)
     signed = tmp_path / "2-4.dib"
@@ -733,7 +733,7 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
     update = ("update", name(registry, "v4"), "--allowed-signers", allowed, "-o", tmp_path / "out.tar")
     alone = json.loads(dib(*update, "--base", files.archive(2), "--json").out)
     assert alone["size"] == signed.stat().st_size  # the unsigned bundle is not even fetched
-    say_signed(registry)  # with false labels, it is fetched, too
+    say_signed(registry)  # with false labels, the unsigned bundle is fetched, too
     assert json.loads(dib(*update, "--base", files.archive(2), "--json").out)["size"] == sum(
         bundle.stat().st_size for bundle in (files.bundle(2, 4), signed)
     )
@@ -812,7 +812,7 @@ def test_an_image_that_the_engine_has_is_not_fetched_again(stocked, files, dib, 
     for more, schema in (((), "dib.update/1"), (("--dry-run",), "dib.update-plan/1")):
         told = json.loads(dib(*update, *more).out)
         assert (told["how"], told["schema"]) == ("here", schema)
-    assert len(stocked.log("GET", "/blobs/")) == asked + 2  # the config, each time
+    assert len(stocked.log("GET", "/blobs/")) == asked + 2  # the config is fetched each time
 
 
 def test_a_body_in_tiny_pieces_is_broken_off(stocked, files, dib, tmp_path):
@@ -845,7 +845,7 @@ def makes_nothing(*given):
 def test_so_many_bundles_are_passed_over_and_no_more(stocked, files, tmp_path, monkeypatch, name_of, most):
     """The number of skipped bundles is limited.
 
-    For each skipped bundle, the whole chain was planned again, or the bundles before it were applied.
+    Before the fix, the whole chain was planned again for each skipped bundle, or the bundles before it were applied.
     """
     plans = []
     real = module.plan_way
@@ -862,7 +862,7 @@ def test_so_many_bundles_are_passed_over_and_no_more(stocked, files, tmp_path, m
 def test_the_manifests_of_a_chain_have_a_sum(registry, files, dib, tmp_path, monkeypatch):
     """The manifests of a chain have a total limit.
 
-    The registry decides the number of bundles: 219 kB of bundles took 4 GB.
+    The registry decides the number of bundles. Before the fix, 219 kB of bundles took 4 GB.
     """
     for number in range(1, 5):
         put_image(registry, files.archive(number), f"v{number}")

@@ -78,7 +78,7 @@ def test_a_hundred_updates_from_a_bad_registry(is_demanded: bool, files: Files, 
 def break_registry(
     registry: Registry, bundles: dict[tuple[int, int], Path], faults: dict[tuple[int, int], str]
 ) -> None:
-    """Make a registry lack, damage, truncate and delay listed bundles."""
+    """Make a registry delete, damage, truncate and delay listed bundles."""
     slow = ""
     for pair, fault in faults.items():
         data = bundles[pair].read_bytes()

@@ -31,7 +31,7 @@ _OPTIONS: Final = (
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of every build, as one argument ``build`` and the ``platform``."""
+    """Give a command the options of every build; the function gets them as ``build`` and ``platform``."""
 
     @wraps(command)
     def run(
@@ -133,7 +133,7 @@ def _apply(
 
 
 def _require_no_signatures() -> None:
-    """Refuse if signatures are required on this machine: the build would check none."""
+    """Refuse to continue if this machine requires signatures, as the build would check none."""
     if policy.read_policy().demands_signatures:
         raise UsageError(messages.DOCKERFILE_POLICY, path=policy.PATH)
     demanding = [name for name in _DEMANDS if os.environ.get(name)]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _SIZE = 20 << 30
 _COLLECTIONS = (1000, 10, 10)
-"""Objects between two garbage collections. Other commands have more: errors that hold megabytes would stay long."""
+"""Objects between two garbage collections: fewer than in other commands, to free errors that hold megabytes soon."""
 
 
 @click.command("mirror", cls=Command, short_help="Run a local registry mirror that fetches deltas.")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def show(result: ApplyResult, console: Console) -> None:
-    """Print what was written: names and sizes of files, or the name of a folder."""
+    """Print the written output: names and sizes of files, or the name of a folder."""
     outputs = [
         {**documents.name("path", item.name), "size": item.size, "target": documents.target(item.target)}
         for item in result.outputs

@@ -71,7 +71,7 @@ def _document(item: StoredBundle) -> Document:
 
 
 def _table(bundles: Sequence[StoredBundle], *, with_signers: bool) -> Iterator[str]:
-    """Yield lines of columns; digests are complete and last, because users type them to delete a bundle."""
+    """Yield lines of columns; the last column has complete digests, because users type these to delete a bundle."""
     signers = ["SIGNED BY"] if with_signers else []
     rows = [["SIZE", "DATE", "NEEDS", "MAKES", "TAGS", "STATE", *signers, "DIGEST"]]
     for item in bundles:
@@ -93,7 +93,7 @@ def _table(bundles: Sequence[StoredBundle], *, with_signers: bool) -> Iterator[s
 
 
 def _images(names: str, manifests: Sequence[str]) -> str:
-    """Return images as names and, for those in the repository, short digests."""
+    """Return images as names and short digests; only images in the repository have a digest."""
     digests = ", ".join(name.partition(":")[2][:_SHORT] for name in manifests[:2])
     more = ", ..." if len(manifests) > 2 else ""
     return _cell(names) + (f" ({digests}{more})" if digests else "")

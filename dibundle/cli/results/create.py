@@ -101,7 +101,7 @@ def _rounded(step: float | list[float]) -> float | list[float]:
 def show(first: str, last: str, result: CreateResult, raw_command: str, console: Console) -> None:
     """Print the result, in one file or in parts from ``first`` to ``last``.
 
-    ``raw_command`` is the command that creates it with raw layers.
+    ``raw_command`` is the command that creates the bundle with raw layers.
     """
     console.result("dib.create/1", document(first, result, console.seconds))
     out = first if first == last else f"{first} to {last}"

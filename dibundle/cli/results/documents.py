@@ -13,7 +13,10 @@ from dibundle.format.values import AboutImage
 
 
 def name(key: str, value: str | bytes) -> Document:
-    """Return a name under ``key``; if it is not UTF-8, add its bytes in base64 under KEY_b64, and use U+FFFD in it."""
+    """Return a name under ``key``.
+
+    If the name is not UTF-8, replace invalid bytes by U+FFFD, and add the bytes of the name in base64 under KEY_b64.
+    """
     data = os.fsencode(value) if isinstance(value, str) else value
     try:
         return {key: data.decode()}
@@ -22,7 +25,7 @@ def name(key: str, value: str | bytes) -> Document:
 
 
 def image(about: AboutImage) -> Document:
-    """Return an image from a bundle's description; ``id`` is null if the image has no config."""
+    """Return an image of a bundle's description; ``id`` is null if the image has no config."""
     return {
         "names": list(about.names),
         "id": digest.text(about.id) if len(about.id) == digest.SIZE else None,

@@ -18,7 +18,7 @@ from dibundle.inspecting.operations import LayerLine, Line
 
 
 def require(choice: Choice, show: str | None, *, listed: bool = False) -> None:
-    """Refuse options of a listing that is not shown; ``listed``: the JSON document has its lines anyway."""
+    """Refuse options of a listing if no listing is shown; ``listed``: the JSON document contains the listing anyway."""
     for option, given, shown in (
         ("--op", bool(choice.operations), ("list", "tree")),
         ("--path", bool(choice.paths), ("list", "tree")),
@@ -36,7 +36,10 @@ def require(choice: Choice, show: str | None, *, listed: bool = False) -> None:
 
 
 def options(operations: Sequence[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of a listing, as one argument ``choice``; ``operations``: those that it can show."""
+    """Give a command the options of a listing; its function gets them as ``choice``.
+
+    ``operations``: the operations that the command can show.
+    """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)

@@ -10,7 +10,7 @@ from dibundle.sharing.unwrap import TakenBundle
 
 
 def show(schema: str, source: str, output: str, taken: TakenBundle, console: Console) -> None:
-    """Print what was written."""
+    """Print the written output."""
     document = {
         **documents.name("source", source),
         **documents.name("output", output),

@@ -1,4 +1,4 @@
-"""The encoders that are tried on a body, and a check for each of whether it may have written the beginning."""
+"""The encoders that are tried on a body, and checks whether an encoder may have written the body's beginning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TWO_MARKERS: Final = 2  # empty stored blocks at the end of a block of pigz -i
 
 
 class Candidate(NamedTuple):
-    """An encoder to try. pgzip's block size is not tried but detected: its parameter is 0."""
+    """An encoder to try. For pgzip, the parameter is 0, because the block size is detected, not tried."""
 
     encoder: int
     level: int
@@ -73,7 +73,7 @@ def pigz_modes(marks: list[Mark], content: bytes) -> frozenset[int]:
 def may_begin(candidate: Candidate, marks: list[Mark], tokens: int) -> bool:
     """Return whether an encoder may write this first block, with more content behind it (spec/deflate.md, "Blocks").
 
-    ``tokens``: tokens of the block, or tokens so far if there is no second mark.
+    ``tokens``: number of tokens in the block, or in the part decoded so far if there is no second mark.
     """
     if marks[0].type == encoders.STORED:
         return True  # a stored block does not show its tokens

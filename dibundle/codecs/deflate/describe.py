@@ -10,9 +10,9 @@ from dibundle.codecs.deflate.encoders import Mark
 from dibundle.codecs.deflate.inflate import Inflater
 from dibundle.errors import ArchiveError
 
-_UNKNOWN: Final = 255  # value in the header: the system,
-_LEVELS: Final = {2: "its smallest level", 4: "its fastest level"}  # the level,
-_NO_TIME_OF_GO: Final = (0x886E0900).to_bytes(4, "little")  # the year 1, written if there is no time
+_UNKNOWN: Final = 255  # operating system in the header
+_LEVELS: Final = {2: "its smallest level", 4: "its fastest level"}  # level in the header
+_NO_TIME_OF_GO: Final = (0x886E0900).to_bytes(4, "little")  # time in the header: the year 1, which means "no time"
 _PIGZ: Final = encoders.PIGZ_BLOCK
 _MOST_MARKS: Final = 512
 _STOPS: Final = (16_383, 32_767, 8_191)  # tokens at which zlib and its derivatives end a block

@@ -1,4 +1,4 @@
-"""The encoders by the numbers in recipes; each is tested on this machine before its first use.
+"""The encoders, by their numbers in recipes; each encoder is tested on this machine before its first use.
 
 ``spec/deflate.md`` specifies the encoders to the byte; the loops are in ``native/deflate/``.
 """
@@ -28,7 +28,7 @@ PGZIP_2: Final = 8
 PIGZ: Final = 9
 
 PIGZ_BLOCK: Final = 128 << 10
-"""Bytes that pigz takes at a time by default."""
+"""Default number of bytes that pigz takes at a time."""
 
 STORED: Final = 0
 FIXED: Final = 1
@@ -52,7 +52,7 @@ _NO_MEMORY: Final = -2
 
 
 class Family(NamedTuple):
-    """One encoder: its levels, and its parameters from ``least`` to ``most`` (0 and 0: it has none)."""
+    """One encoder: its levels, and its parameters from ``least`` to ``most`` (0 and 0: no parameter)."""
 
     name: str
     levels: tuple[int, ...]
@@ -93,7 +93,8 @@ FAMILIES: Final[dict[int, Family]] = {
 }
 """Every encoder by number.
 
-Parameters: pgzip's block size in bytes; zlib's memLevel; for pigz, four times the block size in KiB, plus a mode.
+Parameters: for pgzip, the block size in bytes; for zlib, memLevel; for pigz, four times the block size in KiB, plus a
+mode.
 """
 
 
@@ -102,7 +103,7 @@ KNOWN: Final = frozenset(encoder << 4 | level for encoder, family in FAMILIES.it
 
 
 class PigzMode(IntEnum):
-    """The way pigz cuts content: the lowest bits of its parameter."""
+    """The mode in which pigz cuts content: the lowest bits of its parameter."""
 
     THREADS = 0
     INDEPENDENT = 1
@@ -146,7 +147,7 @@ def check(encoder: int, level: int, parameter: int, families: Mapping[int, Famil
 
 
 class _Handle:
-    """An encoder in C: its body is taken from it, and it is freed with this object."""
+    """An encoder in C, from which the body is taken; it is freed with this object."""
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
@@ -181,11 +182,11 @@ class Encoder(_Handle):
         return b"".join(self._write(view[at : at + _SLICE], finish=False) for at in range(0, len(view), _SLICE))
 
     def finish(self) -> bytes:
-        """Finish the content; return the rest of the body. Do not write anything after it."""
+        """Finish the content; return the rest of the body. No write may follow."""
         return self._write(memoryview(b""), finish=True)
 
     def frame(self, block_size: int) -> bytes:
-        """Set the block size of a pgzip encoder: at least the size of the content so far. Return more of the body."""
+        """Set a pgzip encoder's block size, at least the size of the content so far; return the body's new bytes."""
         return self._take(LIBRARY.dib_deflate_frame(self._handle, block_size))
 
     def marks(self) -> list[Mark]:
@@ -198,7 +199,7 @@ class Encoder(_Handle):
 
 
 class SearchedPiece:
-    """A piece of the content of a Go encoder of level 4 to 9, searched for matches by itself if ``is_searched``."""
+    """A piece of content for a Go encoder of level 4 to 9; if ``is_searched``, it is searched for matches by itself."""
 
     def __init__(
         self, level: int, start: int, content: Buffer, before: int, after: int, *, is_searched: bool = True
@@ -206,8 +207,8 @@ class SearchedPiece:
         """Search a piece.
 
         ``start``: bytes of content before the piece, a multiple of ``WINDOW``. ``content`` has ``before`` bytes before
-        the piece (two windows, or all there is), the piece, and ``after`` bytes behind it. After the last piece,
-        ``after`` is 0. For all other pieces, their sizes and ``after`` are multiples of ``WINDOW``.
+        the piece (two windows, or everything before it), the piece, and ``after`` bytes behind it. After the last
+        piece, ``after`` is 0. For all other pieces, their sizes and ``after`` are multiples of ``WINDOW``.
         """
         self.is_searched = is_searched
         pinned = Pinned(content)
@@ -241,7 +242,7 @@ class Joiner(_Handle):
 
 
 def take_bytes(function: _TakeFunction, handle: int, size: int) -> bytes:
-    """Return ``size`` bytes that a handle holds, with its C function; a size below 0 is the error of a call before."""
+    """Return ``size`` bytes that a handle holds, with its C function; a size below 0 is the previous call's error."""
     if size == _NO_MEMORY:
         raise MemoryError
     if size < 0:
@@ -267,7 +268,7 @@ def take_marks(function: _TakeFunction, handle: int) -> list[Mark]:
 
 
 def pigz_hits(content: bytes) -> set[int]:
-    """Return the places where ``pigz -R`` ends blocks in the beginning of some content."""
+    """Return the places in the beginning of a content where ``pigz -R`` ends blocks."""
     found, value = set(), 0x7FF
     for place, byte in enumerate(content, 1):
         value = (value << 1 ^ byte) & 0xFFF

@@ -1,4 +1,4 @@
-"""Inflate that reports where the blocks of a body start: streaming, strict decoding of raw deflate."""
+"""A streaming, strict decoder of raw deflate, which reports where the blocks of a body start."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from dibundle.errors import ArchiveError
 
 _LIMIT: Final = 1 << 20
 _SLICE: Final = 32 << 10  # input per call: limits the marks that one call can produce
-_AHEAD: Final = 8  # bytes that may be read beyond the decoded ones
+_AHEAD: Final = 8  # bytes that may be read beyond the decoded bytes
 _NO_MEMORY: Final = -2
 
 
 class Inflater:
-    """One body, fed in pieces.
+    """A decoder of one body, which is fed in pieces.
 
     ``feed`` returns at most ``limit`` bytes of content. While ``feed`` returns bytes, ``feed(b"")`` returns more from
     the input that it holds. An empty result means that more input is needed, or that the body has ended (``ended``);
-    ``used`` is then the size of the body in bytes. Bytes behind the end are discarded. ``sure_bits``: bits that belong
-    to the body in any case. ``first_tokens``: literals and matches of the first block so far.
+    ``used`` is then the size of the body in bytes. Bytes behind the end are discarded. ``sure_bits``: number of bits
+    that certainly belong to the body. ``first_tokens``: literals and matches of the first block so far.
     """
 
     def __init__(self) -> None:

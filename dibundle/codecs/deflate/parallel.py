@@ -1,4 +1,4 @@
-"""Encoders that several threads share: pgzip's blocks, and Go's levels 4 to 9 in pieces. The bodies are the same."""
+"""Encoders whose work several threads share: pgzip by blocks, Go's levels 4 to 9 by pieces."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
 MAX_BLOCK: Final = 4 << 20
-"""Maximum size of pgzip blocks that are encoded in parallel: larger ones are not held in memory."""
+"""Maximum size of pgzip blocks that are encoded in parallel: larger blocks are not held in memory."""
 
 _AHEAD: Final = 4  # blocks or pieces that may wait for their turn
-_PIECE: Final = 256 << 10  # bytes of content; a piece takes 3 MiB at most, and of the time 4 % to start
-_LEAST: Final = 1 << 20  # bytes of content for which threads are worth it
+# bytes of content in a piece, which takes at most 3 MiB; starting a piece takes 4 % of its time
+_PIECE: Final = 256 << 10
+_LEAST: Final = 1 << 20  # minimum bytes of content for which threads save time
 _GO_LEVELS: Final = range(4, 10)
-_GIVE_UP: Final = 4  # maximum consecutive pieces whose search met no other: in zeros, searches never meet
+_GIVE_UP: Final = 4  # maximum consecutive pieces whose search was of no use: in zeros, searches never meet
 _PAUSE: Final = 32  # number of following pieces without their own search, so that at most a fifth of the time is lost
 
 
 def open_parallel(
     encoder: int, level: int, parameter: int, size: int, pool: Executor
 ) -> BlockEncoder | PieceEncoder | None:
-    """Return an encoder for ``size`` bytes of content that uses the threads of ``pool``; None if there is none."""
+    """Return an encoder for ``size`` bytes of content that uses the threads of ``pool``; None if no encoder can."""
     if is_pgzip(encoder) and parameter <= MAX_BLOCK:
         return BlockEncoder(encoder, level, parameter, pool)
     if encoder == GO and level in _GO_LEVELS and size >= _LEAST:
@@ -88,12 +89,12 @@ class PieceEncoder:
         prove(GO, level)
         self._level, self._pool, self._size = level, pool, size
         self._joiner = Joiner()
-        self._content = bytearray()  # begins self._before bytes before the next piece
+        self._content = bytearray()  # content from self._before bytes before the next piece on
         self._before = 0
         self._start = 0  # offset of the next piece
         self._running: deque[Future[SearchedPiece]] = deque()
-        self._in_vain = 0  # consecutive pieces whose search met no other
-        self._paused = 0  # following pieces without their own search
+        self._in_vain = 0  # consecutive pieces whose search was of no use
+        self._paused = 0  # number of following pieces without their own search
 
     def write(self, content: Buffer) -> bytes:
         """Take content; return the bytes that are ready."""
@@ -116,7 +117,7 @@ class PieceEncoder:
         return b"".join([self._join() for _ in range(len(self._running))])
 
     def _submit(self, after: int) -> None:
-        """Search the next piece, which has ``after`` bytes of content behind it; 0: it is the last."""
+        """Search the next piece, which has ``after`` bytes of content behind it; 0 means the last piece."""
         is_searched = not self._paused
         self._paused = max(0, self._paused - 1)
         search = partial(

@@ -1,8 +1,8 @@
 """Recipes for bodies: an encoder, and the bits in which the body differs from the encoder's output.
 
 ``find`` decodes a body, and every candidate encodes the content in parallel; ``rebuild`` is the reverse. Both stream. A
-difference costs about as much as the blocks around it: body and encoder are compared again from the next content at
-which both start a block.
+difference costs about as many bytes as the blocks around it: behind a difference, body and encoder's output are
+compared again where both start a block at the same content.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dibundle.errors import BundleError
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-_SLICE: Final = 1 << 20  # content given to the encoder at a time
+_SLICE: Final = 1 << 20  # bytes of content that the encoder gets at a time
 _NUMBER_LIMIT: Final = 1 << 62
 
 
@@ -36,7 +36,7 @@ class RecipeEdit(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """A body: the encoder's output with these edits applied one after the other; the rest after the last is copied."""
+    """A body: the encoder's output, changed by these edits in order; everything after the last edit is copied."""
 
     encoder: int
     level: int
@@ -78,8 +78,8 @@ def copy_bits(out: bytearray, out_bit: int, source: Buffer, bit: int, count: int
 def rebuild(recipe: Recipe, content: Iterable[Buffer], size: int | None = None) -> Iterator[bytes]:
     """Yield the body that a recipe gives for content, which comes in pieces of any size.
 
-    Raises ``BundleError`` if the recipe is invalid, at the call, or if it does not fit the content, while iterating.
-    Raises ``FileError`` if the encoder does not work on this machine.
+    Raises ``BundleError``: at the call if the recipe is invalid, while iterating if the recipe does not fit the
+    content. Raises ``FileError`` if the encoder does not work on this machine.
     """
     rebuilder = Rebuilder(recipe, size)
     return chain(chain.from_iterable(map(rebuilder.write, content)), rebuilder.finish())
@@ -95,7 +95,7 @@ class Rebuilder:
         spare: AnyEncoder | None = None,
         pool: Executor | None = None,
     ) -> None:
-        """Create a rebuilder for content of ``size`` bytes; some encoders need the size, others use ``pool``."""
+        """Create a rebuilder for content of ``size`` bytes; some encoders need the size, and some use ``pool``."""
         recipe.check()
         self.encoder = reencoders.open_encoder(recipe.encoder, recipe.level, recipe.parameter, size, spare, pool)
         self._editor = _Editor(recipe.edits)
@@ -120,12 +120,12 @@ class _Editor:
         self._edits = iter(edits)
         self._edit = next(self._edits, None)
         self._copy = self._edit.copied if self._edit else 0  # bits left to copy
-        self._drop = self._edit.dropped if self._edit else 0  # bits left to drop after that
-        self._rest = b"\0"  # bits that do not fill a byte yet
+        self._drop = self._edit.dropped if self._edit else 0  # bits left to drop after the copied ones
+        self._rest = b"\0"  # last bits of the output, which do not fill a byte yet
         self._rest_bits = 0
 
     def edit(self, data: bytes) -> bytes:
-        """Return the complete bytes, up to ``data``."""
+        """Take ``data``, and return the output's new complete bytes."""
         if self._edit is None and not self._rest_bits:
             return data
         out = bytearray(self._rest)

@@ -1,4 +1,4 @@
-"""Anchors: long equal stretches of two contents, found by sampling in a tenth of the time of a full search.
+"""Anchors: long equal stretches of two contents, which sampling finds in a tenth of the time of a full search.
 
 The table indexes a sample of the source's places by the 32 bytes there (``native/anchors.c``).
 """
@@ -19,8 +19,9 @@ PIECE: Final = 16 << 20  # bytes of a target that are searched separately
 def find(source: Buffer, target: Buffer, *, stride: int, piece: int = PIECE) -> array[int]:
     """Return rows (source, target, length) of equal stretches of at least ``ANCHOR`` bytes, in target order.
 
-    One place of the source in ``stride`` is indexed, so stretches of at least ``ANCHOR + stride`` bytes are found.
-    Returns at most a million rows; later ones are dropped. Each ``piece`` bytes of the target are searched separately.
+    Only every ``stride``-th place of the source is indexed. So all stretches of at least ``ANCHOR + stride`` bytes are
+    found. Returns at most a million rows; later ones are dropped. Each ``piece`` bytes of the target are searched
+    separately.
     """
     held, searched = Pinned(source), Pinned(target)
     table = Pinned(scratch(4 * LIBRARY.dib_anchors_words(held.size, stride)))
@@ -37,7 +38,7 @@ def find(source: Buffer, target: Buffer, *, stride: int, piece: int = PIECE) -> 
 
 
 def joined(found: list[array[int]]) -> array[int]:
-    """Return the rows of all pieces in order; a stretch that was cut between two pieces becomes one again."""
+    """Return the rows of all pieces in order; rejoin a stretch that was cut between two pieces."""
     rows = array("q")
     for piece in found:
         rows.extend(piece)
@@ -45,7 +46,7 @@ def joined(found: list[array[int]]) -> array[int]:
 
 
 def bridged(rows: array[int], *, most: int) -> array[int]:
-    """Join rows on one diagonal with at most ``most`` bytes between them; after short rows, fewer bytes."""
+    """Join rows on one diagonal with at most ``most`` bytes between them, or fewer bytes after a short row."""
     joined = array("q", rows)
     count = LIBRARY.dib_bridge(Pinned(joined), len(joined) // 3, most)
     del joined[3 * count :]

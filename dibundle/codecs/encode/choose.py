@@ -1,4 +1,4 @@
-"""The choice of a codec for a frame: try those that are likely to win at this level, keep the smallest result."""
+"""The choice of a codec for a frame: try the codecs that are likely to win at this level; use the smallest result."""
 
 from __future__ import annotations
 
@@ -21,23 +21,26 @@ PROFILES = ("full", "core")
 _ZSTD_LEVELS = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15, 6: 19, 7: 19, 8: 19, 9: 19}
 WITH_SOURCE = frozenset((decoders.ZSTD_PREFIX, decoders.VCDIFF, decoders.COVER, decoders.RELINK, decoders.UNPACK))
 RELINK_LEVEL = 4  # minimum level at which native code is relinked
-LZMA_LEVEL = 5  # minimum level at which LZMA2 is tried for content without a source, as the literals of a cover payload
+# minimum level at which LZMA2 is tried for content without a source, which becomes the literals of a cover payload
+LZMA_LEVEL = 5
 UNPACK_LEVEL = 2  # minimum level at which embedded streams are unpacked
 PROGRAM_SHARE = 0.25  # minimum share of compressed data in a program at which relinking is not tried
 _ELF = b"\x7fELF"
 LITTLE = 64 << 20  # maximum bytes to patch at which slow methods are used
 SMALL = 1 << 20  # maximum bytes of target at which the default level tries more than one codec
-SMALL_SOURCE = 4 << 20  # maximum bytes of source to try zstd too, at levels where it takes a second for 16 MB:
+# maximum bytes of source at which zstd is tried too, at levels where zstd takes a second for 16 MB:
+SMALL_SOURCE = 4 << 20
 SLOW_ZSTD = range(4, 7)  # node-app has three such frames, which took 3.3 s of 31 and saved 111 bytes of 3.5 MB
-QUICK_ZSTD = 3  # if LZMA2 follows, which gives 0.91 of the size of zstd's level 19 in the same time (32 MB of files)
+# zstd's level if LZMA2 is tried next: LZMA2 gives 0.91 of the size of zstd's level 19 in the same time (32 MB of files)
+QUICK_ZSTD = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How hard to try (``level`` 1 to 9), and the allowed codecs.
+    """The effort of encoding (``level`` 1 to 9), and the allowed codecs.
 
-    ``codecs``: "full", those of the "core" profile, or only "zstd". ``recompress``: payloads may need an encoder of
-    deflate streams. ``thorough``: there is little to patch, so slow trials are worth their time.
+    ``codecs``: "full" (all), "core" (those of the core profile), or only "zstd". ``recompress``: payloads may need an
+    encoder of deflate streams. ``thorough``: try slow methods too, because few bytes change.
     """
 
     level: int = DEFAULT_LEVEL
@@ -48,7 +51,7 @@ class Effort:
     def to_patch(self, size: int) -> Effort:
         """Return the effort for ``size`` bytes to patch in all.
 
-        If there are few, methods that are slow per byte are not slow for the user.
+        If there are few bytes, a slow method takes little time in total.
         """
         return replace(self, thorough=size <= LITTLE)
 
@@ -72,10 +75,10 @@ class Encoded(NamedTuple):
 
 
 def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None = None) -> Encoded:
-    """Return the smallest encoding of ``target`` from ``source``, among those tried.
+    """Try encodings of ``target`` from ``source``, and return the smallest.
 
-    ``plan`` is :func:`relinker.encode`'s, for stretches of large programs. Each payload is decoded before it is used: a
-    fault in an encoder costs bytes, but never breaks a bundle.
+    ``plan`` is the parameter of :func:`relinker.encode`, for stretches of large programs. Each payload is decoded
+    before it is used, so that a fault in an encoder costs bytes, but never breaks a bundle.
     """
     best = Encoded(decoders.STORED, target)
     for tried in _candidates(target, source, effort, plan):
@@ -83,7 +86,7 @@ def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None
             continue
         if _makes(tried, source, target):
             best = tried
-        elif effort.codecs != "zstd":  # other codecs may have been skipped because of this codec
+        elif effort.codecs != "zstd":  # encode again: other codecs may have been skipped because of this codec
             return encode(target, source, replace(effort, codecs="zstd"))
     return best
 
@@ -156,7 +159,7 @@ def _alone(target: bytes, effort: Effort) -> Iterator[Encoded]:
 
 
 def _is_program(data: bytes) -> bool:
-    """Check whether ``data`` is exactly one program: a frame of several files may also begin with a program."""
+    """Return whether ``data`` is exactly one program; a frame of several files may also begin with a program."""
     from dibundle.codecs.encode import elf
 
     found = elf.programs(data) if data.startswith(_ELF) else []

@@ -1,6 +1,6 @@
 """Covers: stretches of a target that resemble stretches of a source (creation only; ``native/match.c``).
 
-A cover is approximate: most of its bytes are equal on both sides, the rest differ in place.
+A cover is approximate: most of its bytes are equal on both sides; the other bytes are replaced, not moved.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from dibundle.codecs.encode import anchors
 from dibundle.codecs.encode.remainder import LONG, SHORT, Remainder
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
 
-IN_PLACE: Final = 1 / 2048  # share of a target up to which a rest without anchors is not searched
+IN_PLACE: Final = 1 / 2048  # the part of a target without anchors is not searched if it is at most this share
 STRIDE: Final = 16
 """Distance of the source's places in the table.
 
-Measured at level 2, seconds of CPU for anchors and bytes of the bundle, on 160 MB of changed files of node-app and on
-static-binary:
+Measured at level 2, seconds of CPU for anchors and bytes of the bundle, first on 160 MB of changed files of node-app,
+then on static-binary:
 
 - stride 4: 2.3 and 12,148,712; 1.0 and 8,447,819
 - stride 8: 1.8 and 12,025,280; 0.75 and 8,464,191
@@ -29,16 +29,16 @@ static-binary:
 """
 
 FASTEST_STRIDE: Final = 32
-"""The stride at level 1, where a twentieth of the time is worth more than a hundredth of the bytes.
+"""The stride at level 1, where 5 % of the time is worth more than 1 % of the bytes.
 
-Measured: node-app 12,699,022 instead of 12,524,005, static-binary 9,136,381 instead of 8,985,323, python-app
-12,159,755 instead of 12,064,351.
+Measured bytes, compared with a smaller stride: node-app 12,699,022 instead of 12,524,005, static-binary 9,136,381
+instead of 8,985,323, python-app 12,159,755 instead of 12,064,351.
 """
 
 SHORTEST: Final = 8  # minimum bytes that a search finds
 PIECE: Final = 1 << 20  # bytes of a target that are searched separately
 SHARES: Final = 4  # shares of the table of places, each built separately
-SHARED: Final = 1 << 20  # minimum bytes of source for that
+SHARED: Final = 1 << 20  # minimum bytes of source to build the table in shares
 LITTLE: Final = 128  # maximum bytes between two anchors on one diagonal of a stretch that is not searched
 BRIDGE: Final = 4096  # maximum bytes between two anchors on one diagonal that one cover may bridge
 
@@ -95,8 +95,8 @@ class Covers:
 def find(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
     """Return the covers of ``target`` by ``source``; takes about 0.5 s of CPU and 80 MB for 10 MB that differ.
 
-    Long stretches that are nearly equal are left out of the search: if they are searched too, node-app takes 8 % more
-    bytes at level 9. A ``quick`` search makes a map that guides a second search. The same inputs give the same covers.
+    Long stretches that are nearly equal are left out of the search. If they are searched too, node-app takes 8 % more
+    bytes at level 9. A ``quick`` search is for a map that guides a second search. The same inputs give the same covers.
     """
     if not source or not target:
         return Covers()
@@ -109,7 +109,7 @@ def find(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
 
 
 def search(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
-    """Return the covers of ``target`` by ``source`` from a search through all of both."""
+    """Return the covers of ``target`` by ``source`` from a search through the whole of both contents."""
     return Covers.of_rows(_searched(source, target, quick=quick))
 
 
@@ -143,7 +143,7 @@ def find_fast(source: Buffer, target: bytes, *, stride: int = STRIDE) -> Covers:
     """Return covers made of anchors; anchors on one diagonal with few bytes between them become one.
 
     Measured on 160 MB of changed files of node-app: a fifth of the time of :func:`find`, patches three quarters larger.
-    On recompiled byte code that changed in place: an eighth of the time, patches as small.
+    On recompiled byte code that changed in place: an eighth of the time, and patches of the same size.
     """
     return _bridged(anchors.find(source, target, stride=stride, piece=max(1, len(target))))
 

@@ -26,7 +26,7 @@ _SYMTAB, _RELA, _NOBITS, _REL, _DYNSYM = 2, 4, 8, 9, 11
 _WRITE, _ALLOC, _EXECUTE, _THREAD = 1, 2, 4, 0x400
 _MAX_SECTIONS: Final = 4096
 _ROW: Final = 64  # bytes of a section in the table
-_LONGEST: Final = 64  # maximum bytes of its name that are compared
+_LONGEST: Final = 64  # maximum bytes of a section's name that are compared
 _HIGHEST: Final = 1 << 39  # upper limit of addresses
 _MAX_PROGRAMS: Final = 4096  # the maximum number of regions in a payload
 GO_TABLES: Final = (b".gopclntab", b".data.rel.ro.gopclntab")
@@ -38,7 +38,7 @@ _LEAST_STRETCH: Final = 1 << 20  # shorter stretches of a program are not worth 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElfSection:
-    """A loaded section: ``start`` is its offset in the data, ``stored`` is whether it has bytes there."""
+    """A loaded section: ``start`` is its offset in the data; ``stored``: whether the data has its bytes."""
 
     name: bytes
     start: int
@@ -85,8 +85,9 @@ def programs(data: bytes) -> list[Program]:
 def guess(data: bytes) -> Program | None:
     """Return ``data`` as one section of code if it looks like a stretch of a large program, without its headers.
 
-    Checks 64 samples of 4 KiB: in code, calls are dense and most of them lead to near addresses. Real code for aarch64
-    has 42 to 158 calls in 4 KiB that lead to an address within its file; random bytes have 16, and few of these do.
+    The check reads 64 samples of 4 KiB: in code, calls are dense and most of them lead to near addresses. In 4 KiB,
+    real code for aarch64 has 42 to 158 calls that lead to an address within the file. Random bytes have 16 calls, of
+    which few lead into the file.
     """
     if len(data) < _LEAST_STRETCH:
         return None
@@ -155,7 +156,8 @@ _FORMS: Final = {
 
 def _programs(data: bytes) -> Iterator[Program]:
     found = _MAGIC.search(data)
-    left = len(data) // _ROW + _MAX_SECTIONS  # sections to read: many headers may point to one table
+    # number of sections still to read, limited because many headers may point to one table
+    left = len(data) // _ROW + _MAX_SECTIONS
     while found and left >= 0:
         at, form = found.start(), _FORMS[data[found.start() + 4]]
         end = at + 1
@@ -245,7 +247,7 @@ class _Row(NamedTuple):
 
 
 def _apart(rows: list[_Row]) -> list[_Row]:
-    """Return rows by address, without rows that overlap an earlier one, in memory or in the file."""
+    """Return rows by address, without rows that overlap an earlier row in memory or in the file."""
     found: list[_Row] = []
     end = 0
     for row in sorted((row for row in rows if row.stored), key=lambda row: (row.offset, row.address)):
@@ -268,7 +270,7 @@ def _names(rows: list[_Row], row: _Row) -> int | None:
 
 
 def _symbols(rows: list[_Row], kept: list[_Row], at: int) -> Symbols | None:
-    """Return the first table of symbols that is not loaded; None if it or its names overlap anything else."""
+    """Return the first table of symbols that is not loaded; None if the table or its names overlap anything else."""
     row = next((row for row in rows if row.kind == _SYMTAB and not row.flags & _ALLOC and row.link < len(rows)), None)
     if row is None:
         return None

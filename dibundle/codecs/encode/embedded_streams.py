@@ -1,6 +1,7 @@
 """Embedded deflate streams and the encoders that made them (creation only): gzip members and entries of zips.
 
-They are found by their magic bytes anywhere: in .gz files, jars and wheels, and in tars or programs that contain such.
+They are found anywhere by their magic bytes: in .gz files, jars and wheels, and in tars or programs that contain such
+files.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from dibundle.codecs.deflate.recipe import Recipe
 from dibundle.codecs.excess import OF_FRAME
 from dibundle.codecs.recompression import Body, Part, Plain
 
-SOURCE: Final = 64 << 20  # maximum bytes of an unpacked source, and of a target: a search needs six times as much
+# maximum bytes of an unpacked source, and of a target, as a search needs six times as much memory
+SOURCE: Final = 64 << 20
 TARGET: Final = 48 << 20
-LEAST: Final = 64  # minimum bytes of a stream, and of its content
-LOST: Final = 24  # streams in a row that no encoder makes: then an unknown encoder wrote the file
+LEAST: Final = 64  # minimum bytes of a stream, and of a stream's content
+LOST: Final = 24  # consecutive streams that no encoder gives, after which the file's encoder counts as unknown
 WORK: Final = 64  # maximum bytes inflated for each byte of a file,
-WORK_FLOOR: Final = 64 << 20  # and in addition to that: a stream may begin within another
+WORK_FLOOR: Final = 64 << 20  # plus this number: a stream may begin within another stream
 _TRIED: Final = 64 << 10  # bytes of content by which encoders are compared at a time
 
 _ZIP: Final = b"PK\3\4"
@@ -57,9 +59,9 @@ class Unpacked(NamedTuple):
 def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1) -> Unpacked | None:
     """Return both sides unpacked; ``None`` if no stream in ``target`` can be recompressed to the same bytes.
 
-    ``least_share``: minimum share of the target's bytes that such streams must have. ``trust``: one of this many
-    streams is compared with the encoder's output, and the same encoder is assumed for the others: enough for estimates,
-    not to encode.
+    ``least_share``: minimum share of the target's bytes that such streams must have. ``trust``: only one of this many
+    streams is compared with the encoder's output, and the same encoder is assumed for the other streams. This suffices
+    for estimates, but not for encoding.
     """
     parts: list[Part] = []
     plain, contents = bytearray(), []
@@ -107,7 +109,7 @@ def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1
 
 
 class _Places:
-    """A search for possible headers: one search per magic, in a third of the time of one expression for both."""
+    """A search for possible headers, with one search per magic: one expression for both takes three times as long."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -143,10 +145,10 @@ def members(data: bytes) -> Iterator[EmbeddedStream]:
 
 
 def _made(data: bytes, trust: int) -> Iterator[tuple[EmbeddedStream, Made | None]]:
-    """Yield the members and the encoder that made each, if it is known."""
+    """Yield each member with the encoder that wrote it, if the encoder is known."""
     last: Made | None = None
     lost = 0
-    # budget for failing trials: the maximum cost of recompressing all streams
+    # budget for failed trials: as much as recompressing all streams may cost
     left = embedded.COST * len(data) + embedded.COST_FLOOR
     for number, member in enumerate(members(data)):
         if last and not lost and number % trust:
@@ -171,7 +173,7 @@ def _made(data: bytes, trust: int) -> Iterator[tuple[EmbeddedStream, Made | None
 
 
 def _makes(made: Made, content: bytes, stream: memoryview) -> tuple[bool, int]:
-    """Return whether an encoder makes exactly this stream of the content, and after how many bytes that was known."""
+    """Return whether an encoder gives exactly this stream for the content, and how many bytes the comparison took."""
     encoder = Encoder(*made, tested=False)
     at = 0
     for start in range(0, len(content), _TRIED):

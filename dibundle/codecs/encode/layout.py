@@ -1,7 +1,7 @@
-"""Inputs of the relink codec: where code and data lie in source and target, and a first map of what moved.
+"""Inputs of the relink codec: the places of code and data in source and target, and a first map of moved code.
 
-Creation only. The first map is cheap: with all addresses masked, moved code is equal byte for byte over long stretches,
-so sampled anchors find it in a tenth of the time of a full search.
+Creation only. The first map is cheap. If all addresses are masked, moved code is equal byte for byte over long
+stretches. So sampled anchors find moved code in a tenth of the time of a full search.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from dibundle.codecs.native.library import LIBRARY, Pinned
 from dibundle.codecs.relink import AddressStep, Region
 
 FIRST_LEAST: Final = 64  # minimum bytes of an equal stretch in the first map
-STRIDE: Final = 4  # the first pass samples densely: 16 makes bundles of programs 0.7 % larger
-GAIN: Final = 3  # votes by which an address step must lead to be worth its bytes
+STRIDE: Final = 4  # distance of samples in the first pass; a distance of 16 makes bundles of programs 0.7 % larger
+GAIN: Final = 3  # lead in votes that makes an address step worth its bytes
 _CODE: Final = (relink.X86, relink.X86_FIXED, relink.ARM, relink.RISCV, relink.THUMB)
 _CODES: Final = {elf.X86_64: relink.X86, elf.AARCH64: relink.ARM, elf.RISCV: relink.RISCV, elf.ARM: relink.THUMB}
 _SPACE: Final = 1 << 40  # size of the address space of each program;
-_UNLOADED: Final = 1 << 39  # in it, offset of the names of symbols, which have no address;
-_SYMBOLS: Final = 1 << 38  # distance from there to the symbols
+_UNLOADED: Final = 1 << 39  # offset in that space of the names of symbols, which have no address;
+_SYMBOLS: Final = 1 << 38  # distance from the names to the symbols
 _RECORDS: Final = 1 << 16
 
 
@@ -32,8 +32,8 @@ _RECORDS: Final = 1 << 16
 class RelinkPlan:
     """Regions of the source, sections of the target, fixed steps and the first map, in the form of ``steps_of``.
 
-    ``records`` and ``target_records`` are offsets of records of frames, one about every 64 KiB. Steps at ``exact``
-    addresses stay unchanged, whatever the covers show.
+    ``records`` and ``target_records`` are offsets of records of frames, one about every 64 KiB. Covers do not change
+    steps at ``exact`` addresses.
     """
 
     regions: list[Region]
@@ -47,7 +47,7 @@ class RelinkPlan:
     def window(self, source: range, target: range) -> RelinkPlan | None:
         """Return the plan for these stretches of source and target; the first map gives the moves outside of them.
 
-        ``None`` if there is no code in that stretch of the source.
+        ``None`` if the stretch of the source has no code.
         """
         regions = _cut(self.regions, source, self.records)
         sections = _cut(self.sections, target, self.target_records)
@@ -68,7 +68,10 @@ class RelinkPlan:
         )
 
     def _outside(self, inside: list[tuple[int, int]]) -> list[AddressStep]:
-        """Return the first map's steps outside of ``inside``, where covers will show moves; its bounds become steps."""
+        """Return the first map's steps outside of ``inside``: covers will show the moves inside.
+
+        The bounds of ``inside`` become steps.
+        """
         ats, shifts, kinds = self.first[0::3], self.first[1::3], self.first[2::3]
         steps: dict[int, AddressStep] = {}
 
@@ -145,7 +148,7 @@ def plan(source: bytes, target: bytes) -> RelinkPlan | None:
 
 
 def _cut(regions: Iterable[Region], window: range, records: list[int]) -> list[Region]:
-    """Return the parts of ``regions`` within a window; frames begin at the start of a record."""
+    """Return the parts of ``regions`` within a window; a frame record always begins a part."""
     cut = []
     for region in regions:
         start, end = max(region.start, window.start), min(region.start + region.length, window.stop)
@@ -159,7 +162,7 @@ def _cut(regions: Iterable[Region], window: range, records: list[int]) -> list[R
 
 
 def _whole(regions: Iterable[Region], window: range) -> set[int]:
-    """Return the modes that still work with the part of ``regions`` in a window."""
+    """Return the modes that still work if a window has only a part of ``regions``."""
     lost = {r.mode for r in regions if r.start < window.start or r.start + r.length > window.stop}
     modes = set(range(relink.GO + 1))
     if lost:
@@ -170,7 +173,7 @@ def _whole(regions: Iterable[Region], window: range) -> set[int]:
 
 
 def _without(region: Region) -> Region:
-    """Return a region of the source with the mode for one that has no counterpart in the target."""
+    """Return a region of the source with the mode for regions without a counterpart in the target."""
     return region._replace(mode=relink.POINTERS if region.mode == relink.RELOCATIONS else relink.RAW)
 
 
@@ -193,7 +196,7 @@ def _records(data: bytes, regions: Iterable[Region]) -> list[int]:
 
 
 def fixed_steps(made: RelinkPlan, source: bytes, target: bytes, rows: array[int]) -> list[AddressStep]:
-    """Return the fixed steps for the covers in ``rows``; addresses under the covers show moves that covers miss."""
+    """Return the fixed steps for the covers in ``rows``; operands within covers show moves that the covers miss."""
     told = relink.pieces_of(rows, made.regions, made.sections, relink.LEAST)
     fixed = _from_pieces(made.fixed, told, made.exact)
     steps = relink.steps_of(rows, relink.RelinkHeader(relink.LEAST, made.regions, made.sections, fixed))
@@ -219,10 +222,11 @@ def _voted(made: RelinkPlan, source: bytes, target: bytes, rows: array[int], ste
 
 
 def _pairs(old: list[elf.Program], new: list[elf.Program]) -> list[tuple[elf.Program, elf.Program]]:
-    """Pair programs of the same machine in order; if their numbers differ, pair those of the most similar size."""
+    """Pair programs of the same machine in order; if the numbers of programs differ, pair the most similar sizes."""
     pairs = []
     in_order = len(old) == len(new)
-    free: dict[int, list[tuple[int, int]]] = {}  # by machine: size and negative number; the last program is taken first
+    # for each machine: size and negative number of programs, so that the last program is taken first
+    free: dict[int, list[tuple[int, int]]] = {}
     for number, program in enumerate(old):
         free.setdefault(program.machine, []).append((0 if in_order else program.end - program.start, -number))
     for same in free.values():
@@ -264,8 +268,8 @@ def _mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tu
     """Return the mode of a section, and the base of addresses stored in it; ``text``: the address of code."""
     if section.code:
         mode = _CODES[program.machine]
-        # Go's code at fixed addresses has few of them: without this mode, five Go programs were 0.1 to 26 % smaller,
-        # but two in C and Haskell 4 and 7 % larger
+        # Go's code at fixed addresses has few absolute addresses. Without this mode, five Go programs were 0.1 to 26 %
+        # smaller, but two programs in C and Haskell were 4 and 7 % larger.
         is_fixed = mode == relink.X86 and program.fixed and not program.parts
         return relink.X86_FIXED if is_fixed else mode, 0
     if section.name in elf.GO_TABLES:
@@ -284,7 +288,7 @@ def _mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tu
 
 
 def _sections(program: elf.Program, space: int) -> list[Region]:
-    """Return the sections of the target: their places, and the modes of those with derived fields."""
+    """Return the sections of the target: their places, and the modes of sections with derived fields."""
     return [
         region if region.mode in relink.DERIVED else region._replace(mode=relink.RAW)
         for region in _regions(program, space, 0)
@@ -293,7 +297,7 @@ def _sections(program: elf.Program, space: int) -> list[Region]:
 
 
 def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[AddressStep]:
-    """Return a step for each section; a hole follows if the next section does not begin at once."""
+    """Return a step for each section, and a hole behind a section if the next section does not follow directly."""
     steps: list[AddressStep] = []
     end = None
     for section in program.sections:
@@ -317,7 +321,7 @@ def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[Ad
 
 
 def _from_pieces(fixed: list[AddressStep], told: array[int], exact: Container[int]) -> list[AddressStep]:
-    """Return ``fixed``; each step gets the shift of the first of ``told`` between it and the next, if there is one.
+    """Return ``fixed``; each step gets the shift of the first piece in ``told`` before the next step, if there is one.
 
     ``told``: pieces of covers as steps, by address. Steps at ``exact`` addresses stay unchanged.
     """

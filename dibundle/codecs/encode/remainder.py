@@ -1,12 +1,12 @@
-"""What is left to search in two contents after their long equal stretches were found (creation only).
+"""The rest of two contents that is searched after their long equal stretches were found (creation only).
 
 The time of a full search grows with each byte. In two versions of a program or a library, most bytes lie in equal
-stretches of half a kilobyte and more, which anchors find in a tenth of the time. Both sides are joined again without
-the middles of those, searched, and the result is converted to offsets in the whole.
+stretches of half a kilobyte and more, which anchors find in a tenth of the time. The middles of these stretches are cut
+out of both sides. The rest is searched, and the result is converted to offsets in the whole.
 
-Measured on ruff with HDiffPatch: seconds of CPU for one search, and bytes of the covers' streams. Without equal
-stretches of at least 512 bytes: 4.6 and 1,368,012. With anchors bridged if at most 128 bytes
-lie between them: without stretches of 512 bytes 2.8 and 1,392,029, of 2,048 bytes 3.2 and 1,366,560.
+Measured on ruff with HDiffPatch: seconds of CPU for one search, and bytes of the covers' streams. If equal stretches of
+at least 512 bytes are left out: 4.6 and 1,368,012. If anchors with at most 128 bytes between them are also bridged, and
+stretches of at least 512 bytes are left out: 2.8 and 1,392,029; of at least 2,048 bytes: 3.2 and 1,366,560.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Final
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, rows_from
 
 LONG: Final = 2048  # minimum bytes of a stretch that is left out of the search,
-SHORT: Final = 512  # the same if a better search follows,
-MARGIN: Final = 128  # bytes at either end that stay in the search, so covers that reach into the stretch are found
+SHORT: Final = 512  # the same if a better search follows
+MARGIN: Final = 128  # bytes at either end of a stretch that are searched, to find covers that reach into the stretch
 
 
 class Remainder:
-    """Two contents without the middles of ``rows``: source, target and length of nearly equal stretches, in turn.
+    """Two contents without the middles of nearly equal stretches; ``rows``: source, target and length of each stretch.
 
-    Rows of at least ``long`` bytes count. ``source`` and ``target`` are the rest of the contents.
+    Rows of at least ``long`` bytes count. ``source`` and ``target`` are the remaining contents.
     """
 
     def __init__(self, source: Buffer, target: bytes, rows: array[int], long: int = LONG) -> None:
@@ -40,7 +40,7 @@ class Remainder:
         self.source, self.target = self._old.of(source), self._new.of(target)
 
     def whole(self, rows: array[int]) -> array[int]:
-        """Return covers of the whole contents: those of the rest, given by ``rows``, and the middles.
+        """Return covers of the whole contents: the covers of the rest, in ``rows``, and the middles that were left out.
 
         Both ``rows`` and the result are source, target and length of one cover after another.
         """

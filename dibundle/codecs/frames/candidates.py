@@ -1,4 +1,4 @@
-"""The encoders of zstd frames that are tried, and checks of a frame's head and first blocks for each."""
+"""The encoders that are tried on a zstd frame, and checks whether they may have written its head and first blocks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FrameWriter = FrameEncoder | LibraryEncoder
 
 _WINDOWS: Final = {FASTEST: 4 << 20, DEFAULT: 8 << 20, BETTER: 8 << 20, BEST: 8 << 20}
 _WINDOWS_15: Final = {**_WINDOWS, BETTER: 16 << 20, BEST: 32 << 20}
-_JOBS_LEAST: Final = 512 << 10  # libzstd starts no jobs for less content, if it knows the size
+_JOBS_LEAST: Final = 512 << 10  # minimum bytes of content for which libzstd starts jobs, if it knows the size
 _SLOW_LEVEL: Final = 13  # minimum level of libzstd that takes 30 ms or more per block
 
 
@@ -56,11 +56,11 @@ class FrameCandidate(NamedTuple):
         return libzstd.library_level(self.encoder, self.level)
 
     def highest_fast(self) -> FrameCandidate:
-        """Return the highest fast level of the same version of libzstd."""
+        """Return the candidate with the highest fast level of the same version of libzstd."""
         return FrameCandidate(libzstd.first_number(self.encoder), _SLOW_LEVEL - 1)
 
     def may_be(self, head: FrameHead, first: int) -> bool:
-        """Return whether the encoder writes such a head, and a first block with ``first`` bytes (0: a single block)."""
+        """Return whether the encoder can write this head, and a first block of ``first`` bytes (0: a single block)."""
         if not self.is_library:
             return self._klauspost_may_be(head, first)
         if self.jobs and head.content is not None and head.content <= _JOBS_LEAST:
@@ -74,7 +74,7 @@ class FrameCandidate(NamedTuple):
     def parameter(self, head: FrameHead, first: int) -> int:
         """Return the parameter for a recipe."""
         if not self.is_library:
-            return first % BLOCKS[self.level]  # full blocks need no parameter
+            return first % BLOCKS[self.level]  # only a first block that is not full needs a parameter
         return (
             libzstd.CHECKSUM * head.has_checksum + libzstd.SIZED * (head.content is not None) + libzstd.JOBS * self.jobs
         )
@@ -118,7 +118,7 @@ CANDIDATES: Final = (
     ),
     *_of_the_library(),
 )
-"""All candidates, the likeliest first: if several give the frame, the first is used."""
+"""All candidates, the likeliest first: if several candidates give the frame, the first one is used."""
 
 _BY_SPEED: Final = {FASTEST: 0, DEFAULT: 0, BETTER: 1, BEST: 2}
 LIBRARY: Final = 3
@@ -126,7 +126,7 @@ SLOW_LIBRARY: Final = 4
 
 
 def by_speed(candidates: Iterable[FrameCandidate]) -> list[tuple[int, list[FrameCandidate]]]:
-    """Return groups of candidates, the fastest first; libzstd's are in groups of their own."""
+    """Return groups of candidates, the fastest group first; libzstd's candidates have separate groups."""
 
     def group(one: FrameCandidate) -> int:
         if one.is_library:

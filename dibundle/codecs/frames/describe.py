@@ -8,7 +8,8 @@ from dibundle.codecs.frames import libzstd
 from dibundle.codecs.frames.layout import Bytes, find_blocks, read_head, skippable_size
 from dibundle.errors import ArchiveError
 
-_KLAUSPOST: Final = (4 << 20, 8 << 20, 16 << 20, 32 << 20)  # windows of its levels for content of unknown size
+# windows of the encoder's levels for content of unknown size
+_KLAUSPOST: Final = (4 << 20, 8 << 20, 16 << 20, 32 << 20)
 _MOST_ORDINARY: Final = 8 << 20  # the window of libzstd's level 19
 _SKIPPED: Final = 64  # maximum skippable frames that are skipped
 _BLOCKS: Final = 1 << 20

@@ -1,4 +1,4 @@
-"""The encoders of zstd frames by the numbers in recipes; each is tested on this machine before its first use.
+"""The encoders of zstd frames, by their numbers in recipes; each is tested on this machine before its first use.
 
 ``spec/zstd.md`` specifies the encoders to the byte; the loops are in ``native/zstd/``.
 """
@@ -38,14 +38,14 @@ FAMILIES: Final[dict[int, Family]] = {
         name="klauspost/compress zstd from 1.20.3", levels=(FASTEST, DEFAULT, BETTER, BEST), most=MOST_FIRST
     ),
 }
-"""Every encoder by number. Parameter: the size of a first block that is not full, else 0."""
+"""Every encoder by number. The parameter is the size of the first block if that block is not full, else 0."""
 
 _SLICE: Final = 1 << 20  # bytes per call of an encoder; its output is about as large
 _MARKS: Final = 1024  # marks per call
 
 
 class FrameEncoder:
-    """An encoder of frames, one after the other. Content cut into other pieces gives the same frame."""
+    """An encoder of frames, one after the other. The sizes of the pieces of content do not change a frame."""
 
     def __init__(self, encoder: int, level: int, first: int = 0, *, tested: bool = True) -> None:
         """Create an encoder; if ``tested``, raise ``FileError`` if it gives wrong bytes on this machine."""
@@ -66,7 +66,7 @@ class FrameEncoder:
         return b"".join(self._write(view[at : at + _SLICE], finish=False) for at in range(0, len(view), _SLICE))
 
     def finish(self) -> bytes:
-        """Finish the content; return the rest of the frame. Do not write before a restart."""
+        """Finish the content; return the rest of the frame. Call ``restart`` before the next write."""
         return self._write(memoryview(b""), finish=True)
 
     def marks(self) -> list[int]:
@@ -104,7 +104,8 @@ def _frames(encoder: int, level: int) -> str:
     found = hashlib.sha256()
     numbers = b"".join(b"%d;%d\n" % (i * i % 9973, i // 7) for i in range(30_000))
     skewed = b"".join(hashlib.sha256(b"%d" % i).digest() for i in range(1_250)).translate(bytes(range(64)) * 4)
-    for content in (sample() + numbers, sample()[:60_000], skewed):  # skewed bytes without matches are included
+    # these include bytes of unequal frequency without matches
+    for content in (sample() + numbers, sample()[:60_000], skewed):
         found.update(trial.write(content) + trial.finish())
         trial.restart()
     return found.hexdigest()[:16]

@@ -45,7 +45,7 @@ class Layout(NamedTuple):
 
 
 def skippable_size(data: Bytes, at: int) -> int | None:
-    """Return the size of the skippable frame at ``at``; None if there is none, or it continues behind the end."""
+    """Return the size of the skippable frame at ``at``; None if there is no such frame, or only its beginning."""
     head = data.read_at(at, min(8, data.size - at))
     if len(head) < 8 or int.from_bytes(head[:4], "little") >> 4 != _SKIPPABLE:
         return None
@@ -54,7 +54,7 @@ def skippable_size(data: Bytes, at: int) -> int | None:
 
 
 def read_head(data: Bytes, at: int) -> FrameHead | None:
-    """Read the head of the frame at ``at``; None if there is none, or it needs a dictionary."""
+    """Read the head of the frame at ``at``; None if there is no frame, or the frame needs a dictionary."""
     head = data.read_at(at, min(18, data.size - at))
     if head[:4] != MAGIC or len(head) < 6 or head[4] & 0b1011:
         return None
@@ -79,7 +79,7 @@ def find_blocks(data: Bytes, at: int, most: int) -> Layout:
     place, blocks, is_last = at + head.size, list[int](), False
     window, start = b"", 0
     while not is_last:
-        if not start <= place <= start + len(window) - 3:  # heads are far apart, or the frame is small
+        if not start <= place <= start + len(window) - 3:  # no read-ahead: heads are far apart, or the frame is small
             start, window = place, data.read_at(place, min(_AHEAD, data.size - place)) if place < data.size else b""
         numbers = window[place - start : place - start + 3]
         if len(numbers) < 3 or len(blocks) == most:

@@ -1,4 +1,4 @@
-"""zstd frames of the library libzstd: the installed ``zstandard`` makes them if it has exactly the right version.
+"""zstd frames of the library libzstd, from the installed ``zstandard`` if its version is exactly right.
 
 ``spec/zstd.md`` specifies which calls of the library make a frame.
 """
@@ -42,13 +42,14 @@ class Release(NamedTuple):
 
 
 RELEASES: Final[dict[int, Release]] = {LIBZSTD_157: Release((1, 5, 7), "zstandard>=0.24,<0.26")}
-"""Versions by their first number; the next number has the levels from 16 on."""
+"""Versions by their first encoder number; the next encoder number has the levels from 16 on."""
 
 _LOW: Final = tuple(range(1, 16))
 _HIGH: Final = tuple(range(1, 5))
 _LARGE_LEVEL: Final = 10  # minimum level for the larger cost
-_LARGE: Final = 64 << 10  # extra cost of a body, in bytes of content: its tables are created in up to 60 ms,
-_SMALL: Final = 8 << 10  # and at lower levels
+# extra cost of a body from that level on, in bytes of content, as creating its tables takes up to 60 ms
+_LARGE: Final = 64 << 10
+_SMALL: Final = 8 << 10  # extra cost at lower levels
 
 
 FAMILIES: Final[dict[int, Family]] = {
@@ -59,21 +60,21 @@ FAMILIES: Final[dict[int, Family]] = {
         (first + 1, Family(name=f"libzstd {release.name}, levels from 16 on", levels=_HIGH, most=7)),
     )
 }
-"""Every encoder by number. Parameter: the sum of CHECKSUM, SIZED (the size is in the head) and JOBS."""
+"""Every encoder by number. The parameter is a sum of CHECKSUM, SIZED (the size is in the head) and JOBS."""
 
 
 def library_level(encoder: int, level: int) -> int:
-    """Return the library's number of the level."""
+    """Return the level as the library numbers it."""
     return level if encoder in RELEASES else level + _LOW[-1]
 
 
 def start_cost(encoder: int, level: int) -> int:
-    """Return the cost of a body in addition to its content and the cost of any body."""
+    """Return the extra cost of a body, beyond the cost of its content and the cost of any body."""
     return _LARGE if library_level(encoder, level) >= _LARGE_LEVEL else _SMALL
 
 
 def here() -> int | None:
-    """Return the first number of the installed version; ``None``: no encoder has this version."""
+    """Return the first encoder number of the installed version; ``None``: no encoder has this version."""
     return next((first for first, release in RELEASES.items() if release.version == zstandard.ZSTD_VERSION), None)
 
 
@@ -88,7 +89,7 @@ def release_of(encoder: int) -> Release:
 
 
 def releases_of(reencoders: Iterable[int]) -> tuple[Release, ...]:
-    """Return the versions of re-encoders of section 1."""
+    """Return the versions of libzstd that re-encoders of section 1 need."""
     return tuple(dict.fromkeys(release_of(number >> 4) for number in reencoders if number >> 4 in FAMILIES))
 
 
@@ -96,7 +97,7 @@ class LibraryEncoder:
     """An encoder of frames, one after the other. The sizes of the pieces of content do not change a frame."""
 
     def __init__(self, encoder: int, level: int, parameter: int, size: int | None, *, tested: bool = True) -> None:
-        """Create an encoder for content of ``size`` bytes; without SIZED, the size may be None.
+        """Create an encoder for content of ``size`` bytes. Without SIZED, ``size`` may be None.
 
         If ``tested``, raises ``FileError`` if the installed library has another version or gives wrong bytes.
         """
@@ -154,13 +155,13 @@ def _refusal(error: zstandard.ZstdError) -> Exception:
 
 
 class _Marks:
-    """Starts of the blocks in a frame that comes in pieces."""
+    """A finder of the starts of blocks in a frame that comes in pieces."""
 
     def __init__(self) -> None:
         self._marks: list[int] = []
         self._data = bytearray()
-        self._start = 0  # place of _data in the frame
-        self._next: int | None = None  # place of the next block; None before the head is complete
+        self._start = 0  # offset of _data in the frame
+        self._next: int | None = None  # offset of the next block; None before the head is complete
         self._ended = False
 
     def add(self, data: bytes) -> None:
@@ -208,10 +209,10 @@ def prove(encoder: int, level: int) -> None:
 
 
 def _frames(encoder: int, level: int) -> str:
-    """Return the first 16 digits of the SHA-256 of frames of the sample: of unknown size, and in jobs."""
+    """Return the first 16 digits of the SHA-256 of sample frames: one of unknown size, and one in jobs."""
     found = hashlib.sha256()
     for parameter in (CHECKSUM, CHECKSUM | SIZED | JOBS):
-        content = sample() * 4  # smaller content has no jobs
+        content = sample() * 4  # large enough for jobs
         trial = LibraryEncoder(encoder, level, parameter, len(content), tested=False)
         found.update(trial.write(content) + trial.finish())
     return found.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The search for the encoder of a zstd frame: candidates run beside it until one gives it, except for a few blocks."""
+"""The search for the encoder of a zstd frame: all candidates encode its content, and their output is compared."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from dibundle.codecs.frames.layout import MOST_BLOCK, Bytes, Layout
 from dibundle.codecs.frames.libzstd import LibraryEncoder
 from dibundle.errors import ArchiveError
 
-_SLICE: Final = 32 << 10  # bytes of the frame per step; they may hold more content than the encoders take in one
+_SLICE: Final = 32 << 10  # bytes of the frame per step; their content may take the encoders several steps
 _PIECE: Final = 1 << 20  # bytes of content per step of the encoders
-_FREE: Final = 64 << 10  # literal bytes that any candidate may need,
-_SHARE: Final = 10  # plus one for this many bytes of the frame,
-_MOST: Final = 8 << 20  # up to this maximum: they are held in memory
+_FREE: Final = 64 << 10  # maximum literal bytes for any candidate's recipe: this number,
+_SHARE: Final = 10  # plus one per this many bytes of the frame,
+_MOST: Final = 8 << 20  # up to this maximum, as literals are held in memory
 _WINDOW: Final = 128 << 20  # the largest supported window of a frame
-_UNDECIDED: Final = 2048  # frames that may leave several candidates: after that, only the likeliest is used
-_PROBED: Final = 8  # maximum number of blocks that are searched for a coded one of at least
-_TELLING: Final = 4 << 10  # this many bytes, which distinguishes encoders
+_UNDECIDED: Final = 2048  # after this many frames, only the likeliest candidate is used
+_PROBED: Final = 8  # maximum number of blocks to search for a coded block of at least
+_TELLING: Final = 4 << 10  # this many bytes, as such a block distinguishes encoders
 _CODED: Final = 2
 _BETTER: Final = 1.03  # libzstd's slow levels hardly ever need more than this factor of the other levels' size
-_UNTOLD: Final = 4  # candidates of libzstd to try if a frame does not rule any out,
-_SMALL: Final = 256 << 10  # unless it is at most this small
+_UNTOLD: Final = 4  # number of libzstd's candidates to try if a frame rules out none of them,
+_SMALL: Final = 256 << 10  # unless the frame is at most this small
 _JOB_BEGUN: Final = 1 << 20
 _LIBRARY_GUESSED: Final = 18 << 20  # bytes of content for a guess of libzstd: a job of level 9 has 16 MiB
 _HOPELESS: Final = 4  # number of differing blocks at which a candidate without an equal block is dropped
 
 
 class _Probe(NamedTuple):
-    """The beginning of a frame that distinguishes encoders: ``real`` has its bytes up to a block that does.
+    """The beginning of a frame, up to a block that distinguishes encoders: ``real`` has its bytes.
 
-    ``content``: content of these bytes. ``further``: the same, up to a multiple of 128 KiB and 128 KiB more, if
-    available.
+    ``content``: content of these bytes. ``further``: the content up to the next multiple of 128 KiB, and 128 KiB more,
+    if available.
     """
 
     real: bytes
@@ -61,16 +61,16 @@ class FrameSearch:
         self._left = list(candidates)
         self._encoders: dict[FrameCandidate, FrameWriter] = {}
         self._frames = 0
-        # libzstd's candidates that were not tried because the frame did not rule any out
+        # libzstd's candidates that were not tried, because the frame ruled out none of them
         self._waiting: list[FrameCandidate] = []
 
     @property
     def candidates(self) -> list[FrameCandidate]:
-        """The candidates that are left: they gave all frames so far."""
+        """The candidates that are left, which gave all frames so far."""
         return self._left
 
     def find(self, stored: Bytes, layout: Layout, start: int, take: Callable[[bytes], object]) -> Recipe | None:
-        """Decode the frame, pass its content to ``take`` and return its recipe; ``None``: no recipe is known.
+        """Decode the frame, pass its content to ``take`` and return its recipe; ``None`` if no recipe is known.
 
         The search ends as soon as no candidate is left. Raises ``ArchiveError`` if the frame is damaged.
         """
@@ -94,7 +94,8 @@ class FrameSearch:
             for run in runs:
                 run.finish(stored)
             done += _judged(runs)
-            if any(run.literal_bytes == 0 for run in done):  # a frame may begin like another and continue differently
+            # try the other candidates: frames of different encoders may begin with the same bytes
+            if any(run.literal_bytes == 0 for run in done):
                 break
         if not done:
             return None
@@ -108,9 +109,9 @@ class FrameSearch:
         return best.recipe()
 
     def likely(self, stored: Bytes, layout: Layout, start: int, most: int) -> Recipe | None:
-        """Return the likely recipe of a frame: that of a candidate without a difference in ``most`` bytes of content.
+        """Return the likely recipe of a frame: from a candidate without a difference in ``most`` bytes of content.
 
-        libzstd is compared over more content, because its jobs are long; its slow levels are not tried.
+        For libzstd, more content is compared, because its jobs are long; its slow levels are not tried.
         """
         pieces = _pieces(layout, start)
         for candidates, first in self._batches(stored, layout, start, is_quick=True):
@@ -138,7 +139,7 @@ class FrameSearch:
     def _batches(
         self, stored: Bytes, layout: Layout, start: int, *, is_quick: bool = False
     ) -> Iterator[tuple[list[FrameCandidate], int]]:
-        """Yield candidates to run in parallel, and the size of the first block; each of libzstd's comes alone.
+        """Yield candidates to run in parallel, and the first block's size; each candidate of libzstd comes alone.
 
         The load of the machine decides when the blocks of a job arrive, but it must not change the result.
         """
@@ -153,7 +154,7 @@ class FrameSearch:
                 if good and group < LIBRARY:
                     yield good, first
                     continue
-                for one in good:  # jobs give no output for megabytes: try the beginning of a job first
+                for one in good:  # try the beginning of a job first, as jobs give no output for megabytes
                     if not one.jobs or _library_gives(one, stored, layout, start, _JOB_BEGUN):
                         yield [one], first
             return
@@ -161,7 +162,7 @@ class FrameSearch:
         if own:
             yield own, first
         others = [one for one in candidates if one.is_library]
-        if not _is_small(layout, start):  # for a small frame, many encoders would give the beginning
+        if not _is_small(layout, start):  # try all only for a small frame, whose beginning many encoders would give
             others = others[:_UNTOLD]
         for number, one in enumerate(others, 1):
             self._waiting = others[number:]
@@ -177,7 +178,7 @@ class FrameSearch:
             twin = candidate._replace(jobs=False)
             made = seen.get(twin) or self._made(candidate, layout, first, probe)
             if len(probe.content) <= MOST_BLOCK and not probe.is_whole:
-                seen[twin] = made  # the output so far is the same with jobs
+                seen[twin] = made  # without jobs, the beginning is the same
             if made.startswith(probe.real):
                 good.append(candidate)
         return good
@@ -199,7 +200,7 @@ class FrameSearch:
 
 
 def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, start: int, most: int) -> bool:
-    """Return whether libzstd gives a frame's beginning, up to ``most`` bytes of content, except its last blocks."""
+    """Return whether libzstd gives a frame's beginning (``most`` bytes of content), except for the last blocks."""
     encoder = candidate.open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)
     size, made, is_whole = 0, 0, True
@@ -218,7 +219,10 @@ def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, sta
 
 
 def _may_be_slow(candidate: FrameCandidate, layout: Layout, probe: _Probe) -> bool:
-    """Return whether libzstd's slow levels may have written a beginning: not if a fast level gives far fewer bytes."""
+    """Return whether libzstd's slow levels may have written a beginning.
+
+    If a fast level gives far fewer bytes, they did not.
+    """
     encoder = candidate.highest_fast().open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)
     return len(probe.real) <= len(encoder.write(probe.content) + encoder.flush()) * _BETTER
@@ -230,13 +234,13 @@ def _is_small(layout: Layout, start: int) -> bool:
 
 
 def _judged(runs: list[_Run]) -> list[_Run]:
-    """Return the runs worth continuing: not hopeless, and not different where another run still matched."""
+    """Return the runs to continue: not hopeless, and without a difference where another run matched."""
     passed = max((run.blocks for run in runs if run.difference is None), default=-1)
     return [run for run in runs if run.difference is None or (run.difference >= passed and not run.is_hopeless())]
 
 
 def _probe(stored: Bytes, layout: Layout, start: int) -> _Probe | None:
-    """Return the first blocks, up to one that distinguishes writers; ``None`` if there is none.
+    """Return the first blocks, up to a block that distinguishes encoders; ``None`` if there is no such block.
 
     Encoders that find different matches hardly ever give the same block of some kilobytes.
     """
@@ -245,7 +249,7 @@ def _probe(stored: Bytes, layout: Layout, start: int) -> _Probe | None:
         if stored.read_at(begin, 1)[0] >> 1 & 3 != _CODED or ends[number] - begin < _TELLING:
             continue
         if number == len(ends) - 1:
-            return None  # the block would include the frame's end, which encoders give together with the rest
+            return None  # do not use the last block, as encoders give it only together with the frame's end
         engine = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
         try:
             content = engine.decompress(stored.read_at(start, ends[number] - start))
@@ -293,7 +297,7 @@ def _pieces(layout: Layout, start: int) -> list[tuple[int, int]]:
 
 
 class _Edit:
-    """A :class:`RecipeEdit` that grows; units are bytes."""
+    """A :class:`RecipeEdit` under construction; units are bytes."""
 
     __slots__ = ("copied", "dropped", "literals")
 
@@ -302,7 +306,7 @@ class _Edit:
 
 
 class _Run:
-    """A running candidate: the pieces of the frame, its head, its blocks and its end, are compared one by one."""
+    """A running candidate, whose output is compared piece by piece with the frame's head, blocks and end."""
 
     def __init__(
         self,
@@ -318,7 +322,8 @@ class _Run:
         self.difference: int | None = None  # number of the first piece that differed
         self.literal_bytes = 0
         self.encoder = encoder
-        self._real, self._next = pieces, 0  # the same for all candidates; which of them is compared next
+        # next piece to compare: the pieces of the frame are the same for all candidates
+        self._real, self._next = pieces, 0
         self._most = min(_FREE + (layout.end - pieces[0][0]) // _SHARE, _MOST)
         self._data = bytearray()
         self._start = 0  # byte of the encoder's output at which _data starts
@@ -337,7 +342,7 @@ class _Run:
         self._compare(stored, ended=True)
 
     def is_hopeless(self) -> bool:
-        """Return whether the frame differs from its beginning on, or in too much of the data so far."""
+        """Return whether all blocks so far differ, or too many of the bytes so far."""
         if self.difference is not None and self.difference <= 1 and self.blocks >= _HOPELESS:
             return True
         return self.literal_bytes > self._most
@@ -377,7 +382,7 @@ class _Run:
         if self.difference is None:
             self.difference = self.blocks
         self.literal_bytes += end - begin
-        if self.is_hopeless():  # before any literals are read
+        if self.is_hopeless():  # checked before any literals are read
             return
         if self._copied or not self._edits:
             self._edits.append(_Edit(self._copied))

@@ -1,15 +1,15 @@
-/* Operands of code among literals: made absolute, so that all calls of one place are equal, and relative again
+/* Operands of code in literals: converted to absolute values, so that all calls of a function are equal, and back
  * (codecs/relink.py, spec/relink.md). */
 #include "bytes.h"
 
 enum { NO_CODE, X86_CODE, ARM_CODE };
 
-/* Whether a four-byte operand, relative to its end, follows byte, with before in front of byte. */
+/* Whether the byte, after the byte `before`, is followed by a four-byte operand that is relative to its end. */
 static inline int has_operand(uint32_t before, uint32_t byte)
 {
     if ((byte | 1) == 0xE9 || (before == 0x0F && (byte & 0xF0) == 0x80)) /* call, jump, jump if */
         return 1;
-    if ((byte & 0xC7) != 5) /* in memory, relative to the operand's end */
+    if ((byte & 0xC7) != 5) /* an operand in memory, relative to the operand's end */
         return 0;
     switch (before) {
     case 0x10: case 0x11: case 0x15: case 0x25: case 0x28: case 0x29: case 0x39: case 0x3B: case 0x63: case 0x6F:
@@ -20,7 +20,7 @@ static inline int has_operand(uint32_t before, uint32_t byte)
     }
 }
 
-/* Convert the operand whose end is at place: values that lead into a target of size bytes are exchanged with others. */
+/* Convert the operand that ends at place: exchange values that lead into a target of size bytes with other values. */
 static inline uint32_t turned(uint32_t word, uint32_t place, uint32_t size, int back)
 {
     if (back)

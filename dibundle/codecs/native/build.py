@@ -18,7 +18,7 @@ FLAGS: Final = (
 
 
 def header(folder: Path = FOLDER) -> int:
-    """Return a number that identifies dib.h: a library that was built with another dib.h is not called."""
+    """Return a number that identifies dib.h, as a library that was built with another dib.h must not be called."""
     return int.from_bytes(hashlib.sha256((folder / "dib.h").read_bytes()).digest()[:7], "big")
 
 

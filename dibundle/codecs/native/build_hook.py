@@ -23,7 +23,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
-    """Compile the C files with the first compiler that works and put the library into the wheel."""
+    """A build hook that compiles the C files and puts the library into the wheel."""
 
     def dependencies(self) -> list[str]:
         """Return the build's dependencies in addition to hatchling: a compiler from PyPI if the machine has none."""
@@ -57,7 +57,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
             sys.path.remove(self.root)
 
     def _write_manual(self, build_data: dict[str, Any]) -> None:
-        """Put the manual pages into the wheel; rendering them needs the package's own dependencies."""
+        """Put the manual pages into the wheel; rendering the pages needs the package's own dependencies."""
         pages = self._imported("dibundle.cli.man").pages
         folder = Path(self.directory) / "man"
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def _system_compilers() -> list[list[str]]:
 
 
 def _works(command: list[str]) -> bool:
-    """Return whether a compiler works and finds the C library's headers: Debian's gcc comes without them."""
+    """Return whether a compiler works and finds the C library's headers, which Debian's package of gcc lacks."""
     program = '#include <stdint.h>\n#include <string.h>\nint dib(void) { return (int)strlen(""); }\n'
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "dib.c")
@@ -95,7 +95,7 @@ def _compile(build: ModuleType, library: Path) -> None:
     """Compile the sources to ``library`` with the first compiler that works; never leave a half-written library."""
     commands = _system_compilers()
     if importlib.util.find_spec("ziglang"):
-        # zig optimises for the current processor by default; a wheel has to run on others too
+        # by default, zig optimises for the current processor, but a wheel must run on other processors too
         commands.append([sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline"])
     partial = library.with_suffix(".partial")
     library.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 /* Covers: differences and literals, contexts, and covers as columns of numbers (codecs/cover.py). */
 #include "bytes.h"
 
-/* difference: target - source over all covers; literals: the target outside them. */
+/* difference: target - source over all covers; literals: the target outside of the covers. */
 int64_t dib_cover_split(const uint8_t *source, const uint8_t *target, int64_t target_size, const cover_t *covers,
                         int64_t count, uint8_t *difference, uint8_t *literals)
 {
@@ -21,8 +21,9 @@ int64_t dib_cover_split(const uint8_t *source, const uint8_t *target, int64_t ta
     return 0;
 }
 
-/* Undo dib_cover_split in place: the difference, covered bytes, lies at the end of target. Covers are in order, and the
- * literals before each have their room before it, so no byte of the difference is overwritten before it is used. */
+/* Undo dib_cover_split in place: the difference, which has `covered` bytes, lies at the end of target. Covers are in
+ * order, and the space for literals is before the cover that follows them. So no byte of the difference is overwritten
+ * before it is used. */
 int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int64_t count, int64_t covered,
                        const uint8_t *literals, uint8_t *target, int64_t target_size)
 {
@@ -51,7 +52,7 @@ int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int64_t cou
     return 0;
 }
 
-/* Copy up to width bytes of source from before and after each run of literals, while out has room; return the size. */
+/* Copy up to width bytes of source from before and after each run of literals, while out has space; return the size. */
 int64_t dib_cover_context(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
                           int64_t width, uint8_t *out, int64_t room)
 {
@@ -76,7 +77,7 @@ int64_t dib_cover_context(const uint8_t *source, int64_t source_size, const cove
     return size;
 }
 
-/* Whether every cover lies within both sides, is not empty and follows the one before. */
+/* Whether every cover lies within both sides, is not empty and follows the previous cover. */
 int64_t dib_cover_fits(const int64_t *sources, const int64_t *targets, const int64_t *lengths, int64_t count,
                        int64_t source_size, int64_t target_size)
 {
@@ -91,7 +92,8 @@ int64_t dib_cover_fits(const int64_t *sources, const int64_t *targets, const int
 }
 
 /* Write the columns that place the covers: bytes of the target between two covers, and the distance that the source
- * jumps beyond that (twice it, or minus twice it less 1). Each column has room for count numbers. */
+ * jumps in addition (a distance d is written as 2d, or -2d - 1 if it is negative). Each column has space for count
+ * numbers. */
 void dib_cover_columns(const cover_t *covers, int64_t count, int64_t *gaps, int64_t *turns)
 {
     int64_t source_end = 0, target_end = 0;
@@ -104,8 +106,8 @@ void dib_cover_columns(const cover_t *covers, int64_t count, int64_t *gaps, int6
     }
 }
 
-/* Undo that: fill covers from the columns and return the sum of their lengths; -1 if one does not fit into the source or
- * the target. All numbers are 0 to 2^63 - 1, the sizes at most 2^60. */
+/* Undo dib_cover_columns: fill covers from the columns and return the sum of their lengths; -1 if a cover does not fit
+ * into the source or the target. All numbers are 0 to 2^63 - 1, the sizes at most 2^60. */
 int64_t dib_cover_place(const int64_t *gaps, const int64_t *lengths, const int64_t *turns, int64_t count,
                         int64_t source_size, int64_t target_size, cover_t *covers)
 {
@@ -127,16 +129,17 @@ int64_t dib_cover_place(const int64_t *gaps, const int64_t *lengths, const int64
     return total;
 }
 
-/* A content without some stretches: for each remaining piece, its offset in the whole and in the rest, the latter with
- * the end of the rest. */
+/* A content without some stretches: for each remaining piece, its offset in the whole and its offset in the rest. The
+ * offsets in the rest end with the end of the rest. */
 typedef struct { const int64_t *starts, *places; int64_t count, at; } rest_t;
 
-/* Return the offset in the whole of a byte of the rest, and in room the bytes from there to the end of its piece. */
+/* Return the offset in the whole of a byte of the rest; *room: the number of bytes from this byte to the end of its
+ * piece. */
 static int64_t place_in_whole(rest_t *r, int64_t at, int64_t *room)
 {
     if (at < r->places[r->at] || at >= r->places[r->at + 1]) {
         int64_t low = 0, high = r->count - 1;
-        while (low < high) { /* the last piece that begins at or before it */
+        while (low < high) { /* the last piece that begins at or before the byte */
             int64_t middle = (low + high + 1) / 2;
             if (r->places[middle] <= at)
                 low = middle;
@@ -162,7 +165,8 @@ static void put_cover(cover_t *out, int64_t *size, int64_t room, cover_t cover)
 }
 
 /* Fill out with covers of the whole: covers of the rest, cut where a stretch was left out, and the middles of these
- * stretches. A cover that continues another is joined with it. All are in the order of the target. Return their number. */
+ * stretches. A cover that continues another cover is joined with it. The covers are in the order of the target. Return
+ * their number. */
 int64_t dib_cover_whole(const cover_t *covers, int64_t count, const int64_t *old_starts, const int64_t *old_places,
                         int64_t old_count, const int64_t *new_starts, const int64_t *new_places, int64_t new_count,
                         const cover_t *middles, int64_t middle_count, cover_t *out, int64_t room)

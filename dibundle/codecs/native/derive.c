@@ -1,5 +1,5 @@
-/* Fields of programs that follow from others: subtracted, so that they become small, and added back (codecs/relink.py,
- * spec/relink.md). Adding back restores any program. */
+/* Fields of programs that follow from other fields: the expected values are subtracted, so that the fields become
+ * small, and later added back (codecs/relink.py, spec/relink.md). Adding back restores any program. */
 #include "program.h"
 
 
@@ -9,7 +9,7 @@ typedef struct {
     uint8_t *data;
     const region_t *parts;
     const region_t **by_address;
-    uint8_t *indexed; /* whether an index of these frames was already processed: each is walked once */
+    uint8_t *indexed; /* whether an index of these frames was already processed, as each index is walked once */
     int64_t count;
     int put_back;
 } derive_t;
@@ -27,7 +27,7 @@ static int by_code(const void *left, const void *right)
     return x != y ? (x < y ? -1 : 1) : a->frame < b->frame ? -1 : a->frame > b->frame;
 }
 
-/* The last of the parts with the highest address up to this one; NULL if there is none. */
+/* The last part with the highest address up to the given address; NULL if there is no such part. */
 static const region_t *part_at(const derive_t *d, uint64_t address)
 {
     int64_t low = 0, high = d->count;
@@ -47,7 +47,7 @@ static inline void turn_word(const derive_t *d, uint8_t *at, uint32_t expected)
     write_word(at, d->put_back ? source_word(at) + expected : source_word(at) - expected);
 }
 
-/* Exchange words from expected on with those from NEAR on, unless the ranges overlap. */
+/* Exchange the range of words from expected on with the range from NEAR on, unless the ranges overlap. */
 static inline uint32_t exchanged(uint32_t word, uint32_t expected)
 {
     if (expected - NEAR + NEAR_MOST < 2 * NEAR_MOST)

@@ -3,7 +3,7 @@
 
 #define HEAD 72
 #define RECORD 44 /* fixed bytes of a function's record, without its lists */
-#define MOST 8    /* maximum list entries that are read; records never overlap: each word costs one search */
+#define MOST 8    /* maximum list entries to read; records never overlap, so each word takes one search */
 
 typedef struct { uint64_t at; uint32_t shift; } zero_t; /* the base of offsets, and its shift */
 

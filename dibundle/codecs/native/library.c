@@ -6,8 +6,8 @@
 #include "dib.h"
 #include "model.h"
 
-/* Called once, before any other function: fills all tables. Returns the number of the header that the library was built
- * with. */
+/* Fill all tables; call this once, before any other function. Return the number of the header with which the library
+ * was built. */
 int64_t dib_open(void)
 {
     model_fill_tables();
@@ -16,7 +16,7 @@ int64_t dib_open(void)
 
 #define LARGE_PAGE (2 << 20)
 
-/* Ask the system for pages of 2 MiB for unwritten memory, as far as such pages lie within it. */
+/* Ask the system for pages of 2 MiB for unwritten memory, where such pages lie completely within the memory. */
 void dib_take_large_pages(uint8_t *memory, int64_t size)
 {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)

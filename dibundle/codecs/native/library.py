@@ -1,7 +1,7 @@
 """The shared library of the C files beside this one, through ctypes.
 
-Importing this module works without it, so that ``dib doctor`` can report it as missing. Each call of one of its
-functions then raises ``FileError``.
+Importing this module works without the library, so that ``dib doctor`` can report a missing library. Each call of a
+library function then raises ``FileError``.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ _SIGNATURES: Final[dict[str, list[type]]] = {
 
 
 class _Missing:
-    """The replacement for a library that cannot be loaded."""
+    """A replacement for a library that cannot be loaded."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -121,7 +121,10 @@ _NOTHING: Final = ctypes.create_string_buffer(1)
 
 
 def scratch(size: int) -> mmap.mmap:
-    """Return zeroed memory for results of unknown size: unlike a bytearray's, it is allocated only when written to."""
+    """Return zeroed memory for results of unknown size.
+
+    Unlike a bytearray, it takes physical memory only where it is written.
+    """
     return mmap.mmap(-1, max(1, size))
 
 
@@ -133,8 +136,8 @@ _UNFILLED.argtypes = [ctypes.c_char_p, ctypes.c_ssize_t]
 def unfilled(size: int) -> bytearray:
     """Return uninitialised memory; the caller writes every byte before any is read.
 
-    ``bytearray(size)`` writes zeros first and blocks all other threads meanwhile: this took a sixth of the time to
-    apply node-app. Large pages saved another 6 %.
+    ``bytearray(size)`` first writes zeros, and blocks all other threads during this time. This took a sixth of the time
+    to apply node-app. Large pages saved another 6 %.
     """
     made: bytearray = _UNFILLED(None, size)
     if size >= _LARGE:
@@ -143,9 +146,9 @@ def unfilled(size: int) -> bytearray:
 
 
 def apart(data: bytes | bytearray | memoryview) -> memoryview:
-    """Return a copy in pages of its own, which go back to the system: in the heap, long-lived data leaves holes.
+    """Return a copy in separate pages, which the system gets back: in the heap, long-lived data leaves holes.
 
-    Frames that were kept, of ever larger sizes, made the heap grow to 450 MiB of holes, small frames alone to 300 MiB.
+    Kept frames of growing sizes left 450 MiB of holes in the heap; small frames alone left 300 MiB.
     """
     pages = mmap.mmap(-1, len(data), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     pages[:] = data
@@ -156,17 +159,17 @@ def reuse_memory() -> None:
     """Make glibc keep and reuse the memory that this process frees, instead of returning it to the system each time.
 
     Call this at the start of a process that belongs to dib alone. The system clears returned pages when they are
-    requested again. For node-app, 90,000 pages took 0.1 of the 1.6 s of CPU. With one arena for all threads, the peak
-    stays the same.
+    requested again. For node-app, clearing 90,000 pages took 0.1 of the 1.6 s of CPU. With one arena for all threads,
+    the peak stays the same.
     """
     _set_malloc((_ARENA_MAX, 1), (_MMAP_THRESHOLD, _LARGE), (_TRIM_THRESHOLD, _NEVER))
 
 
 def share_memory() -> None:
-    """Make glibc give all threads memory from two arenas: with one for each, every thread keeps what it once needed.
+    """Make glibc give all threads memory from two arenas: with more arenas, each thread keeps its maximum.
 
-    Call this at the start of a process that belongs to dib alone. Sixteen threads that had each read a bundle kept
-    700 MB. Blocks of 1 MiB go back to the system: lists of bundles, once parsed, left holes of 900 MB.
+    Call this at the start of a process that belongs to dib alone. Sixteen threads that had each read a bundle kept 700
+    MB. Blocks of 1 MiB and more go back to the system: without this, parsed lists of bundles left holes of 900 MB.
     """
     _set_malloc((_ARENA_MAX, 2), (_MMAP_THRESHOLD, 1 << 20))
 
@@ -182,7 +185,8 @@ _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 _ARENA_MAX: Final = -8
 _NEVER: Final = 1 << 30
-_LARGE: Final = 32 << 20  # minimum size of blocks that free() returns to the system: else 85 MiB of holes stay
+# minimum size of blocks that free() returns to the system: with a larger size, 85 MiB of holes remain
+_LARGE: Final = 32 << 20
 
 
 class _PyBuffer(ctypes.Structure):
@@ -204,7 +208,7 @@ class _PyBuffer(ctypes.Structure):
 
 
 def _address(view: memoryview) -> int:
-    """Return the address of a read-only view's bytes, valid while the view lives; ctypes has no function for it."""
+    """Return the address of a read-only view's bytes, valid while the view lives; ctypes has no such function."""
     buffer = _PyBuffer()
     ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), ctypes.byref(buffer), 0)
     try:
@@ -216,8 +220,8 @@ def _address(view: memoryview) -> int:
 class Pinned:
     """A buffer as an argument of a C function, which receives the address of its first byte.
 
-    The call holds this object, and with it the buffer. An address alone would not hold the buffer: it could be freed
-    before C reads it. So no method returns the address.
+    The call holds a reference to this object, which holds the buffer. An address alone would not hold the buffer, which
+    could be freed before C reads it. So no method returns the address.
     """
 
     __slots__ = ("_as_parameter_", "_kept", "size")
@@ -239,7 +243,7 @@ class Pinned:
             self._as_parameter_ = ctypes.addressof(_NOTHING)
 
     def at(self, offset: int) -> Pinned:
-        """Return an argument with the address of the byte at ``offset`` that holds the same buffer."""
+        """Return an argument for the same buffer, with the address of the byte at ``offset``."""
         if not 0 <= offset <= self.size:
             raise IndexError(f"no byte {offset} in a buffer of {self.size}")
         part = object.__new__(Pinned)
@@ -249,9 +253,9 @@ class Pinned:
 
 
 def rows_from(room: int, call: Callable[[Pinned, int], int]) -> array[int]:
-    """Return the rows of three numbers that ``call`` writes into room for ``room`` rows; it returns the number it has.
+    """Return the rows of three numbers that ``call`` writes into space for ``room`` rows; it returns their number.
 
-    If there are more rows than that, it is called again with enough room.
+    If ``call`` has more than ``room`` rows, it is called again with enough space.
     """
     while True:
         out = array("q", bytes(24 * room))

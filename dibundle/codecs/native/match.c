@@ -1,20 +1,20 @@
 /* The search for covers: stretches of a target that resemble stretches of a source (codecs/encode/covers.py).
  *
- * The search walks through the target, with the idea of bsdiff. It follows one cover until another stretch of the source
- * resembles the next bytes so much more that a new cover pays. Then the old cover is extended forwards and the new one
- * backwards, as long as enough bytes are equal. A table of the source's places, by the eight bytes there, finds
- * stretches. Matches near the place where the followed cover leads come first: they cost fewer bytes, so they may be
- * shorter. */
+ * The search walks through the target, like bsdiff. It follows one cover until another stretch of the source resembles
+ * the next bytes so much more that a new cover is worth its bytes. Then it extends the old cover forwards and the new
+ * cover backwards, as long as enough bytes are equal. It finds stretches by a table of the source's places, with the
+ * eight bytes at each place as the key. Matches near the place to which the followed cover leads are preferred: they
+ * cost fewer bytes, so they may be shorter. */
 #include "bytes.h"
 
 #define MOST_SOURCE ((int64_t)1 << 30)
 #define KEY 8          /* bytes that are hashed, and the minimum at the beginning of a new cover */
 #define FOLLOWED 32    /* minimum equal bytes to follow a cover without a search */
 #define LONGEST 1024   /* maximum bytes that are compared; later bytes are compared when they are reached */
-#define FAR_KEY 13     /* minimum bytes of a distant stretch: places hold a few bits of the last five */
-#define LOST 1024       /* an extension ends after this loss since its best value; backwards it has this maximum */
-#define BACK 4096      /* length, so that hostile contents cannot make the same bytes be extended over and over */
-#define FAVOUR 9       /* weight of an equal byte: 9 / 4 of an unequal one */
+#define FAR_KEY 13     /* minimum bytes of a distant stretch; table entries have a few hash bits of the last five */
+#define LOST 1024       /* an extension ends after this loss since its best value */
+#define BACK 4096      /* maximum backward extension, so that hostile contents cannot repeat the same work */
+#define FAVOUR 9       /* weight of an equal byte: 9 / 4 of the weight of an unequal byte */
 #define UNEQUAL 4
 
 typedef struct { int64_t near, far; } limits_t;
@@ -97,8 +97,8 @@ int64_t dib_match_words(int64_t source_size)
 }
 
 /* Build a part of the table of a source's places, which searches share. Step 0 counts the places of a share of the
- * buckets, step 1 adds up, step 2 fills in the share's places. Each step runs for all shares before the next, in any
- * order. */
+ * buckets, step 1 adds up, step 2 fills in the share's places. Each step must run for all shares, in any order, before
+ * the next step. */
 int64_t dib_match_table(const uint8_t *source, int64_t source_size, uint32_t *table, int64_t step, int64_t shares, int64_t share)
 {
     search_t w = {.source = source, .source_size = source_size};
@@ -173,7 +173,7 @@ static inline int64_t find(const search_t *w, int64_t at, int64_t expected, int6
     return best;
 }
 
-/* The best length to extend a cover after a and b (way 1), or before them (way -1), by at most most bytes. */
+/* The best extension of a cover, of at most `most` bytes: after a and b (way 1), or before a and b (way -1). */
 static int64_t extend(const uint8_t *a, const uint8_t *b, int64_t most, const int way)
 {
     int64_t length = 0, value = 0, best = 0;
@@ -186,7 +186,8 @@ static int64_t extend(const uint8_t *a, const uint8_t *b, int64_t most, const in
     return length;
 }
 
-/* The number of the n bytes at t that are better covered by a, the earlier cover, than by b; the smallest, if equal. */
+/* How many of the first n bytes at t to cover by a, the earlier cover, instead of b; the smallest of equally good
+ * numbers. */
 static int64_t split(const uint8_t *a, const uint8_t *b, const uint8_t *t, int64_t n)
 {
     int64_t value = 0, best = 0, length = 0;
@@ -222,7 +223,7 @@ static inline int is_equal(const search_t *w, int64_t here, int64_t at)
     return here >= 0 && here < w->source_size && w->source[here] == w->target[at];
 }
 
-/* Follow a cover from at to at + moved until another one pays; at the target's end, there is none. */
+/* Follow a cover from `at` to `at + moved`, until another cover is better, or to the target's end. */
 static match_t next_match(const search_t *w, int64_t at, int64_t moved)
 {
     int64_t equal = 0, counted = at; /* equal bytes from at to counted in the followed cover */
@@ -265,7 +266,7 @@ int64_t dib_match(const uint8_t *source, int64_t source_size, uint32_t *table, c
 {
     search_t w = {.source = source, .target = target, .source_size = source_size, .target_size = target_size,
                   .around = quick ? 4 : 16, .quick = quick != 0};
-    int64_t count = 0, moved = place; /* covers, and the shift of the last one */
+    int64_t count = 0, moved = place; /* number of covers, and the shift of the last cover */
     int64_t from = 0;                 /* the followed cover begins at `from`, in the source at `place` */
     match_t next = {0, 0, 0};
     search_open(&w, table);

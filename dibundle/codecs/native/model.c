@@ -4,10 +4,10 @@
 
 #include "bytes.h"
 
-#define SPAN 32          /* unchanged bytes that one bit represents, after the same number of unchanged ones */
+#define SPAN 32          /* unchanged bytes that one bit represents, after as many unchanged bytes */
 #define GROUP 4          /* maximum bytes of a group */
 #define GUESSES 5
-#define RARE (64 << 4) /* counters below this mean: less than once in 64 times; with 128 rebuild-noop is 13 % larger */
+#define RARE (64 << 4) /* a counter below this means: less than 1 in 64; with 128, rebuild-noop is 13 % larger */
 #define RARE_QUICKLY (256 << 4) /* saves 8 % of the time for 0.8 % more bytes, but up to 40 % more for other contents */
 #define QUICK 32 /* added to the bits parameter */
 #define KNOWN 65536      /* entries of the tables of earlier changes */
@@ -46,8 +46,8 @@ typedef struct {
     uint8_t *out;
     const uint8_t *in;
     int64_t at, size;       /* offset in the buffer; an encoder counts beyond its end, so the caller learns the size */
-    int64_t held;           /* bytes that a carry may still change: one, and the 255s behind it */
-    uint8_t first;          /* the first of them */
+    int64_t held;           /* number of bytes that a carry may still change: a byte, and the 255s behind it */
+    uint8_t first;          /* the first of these bytes */
 } coder_t;
 
 static inline void put_byte(coder_t *c, uint32_t byte)
@@ -101,7 +101,8 @@ static inline int code_bit(coder_t *c, const int decoding, int bit, uint32_t cha
     return bit;
 }
 
-/* A counter: 12 bits of probability above 4 bits with the number of bits seen; an update moves all except the latter. */
+/* A counter: 12 bits of probability, then 4 bits with the number of bits seen. An update changes all except these 4
+ * bits. */
 static inline void count_bit(uint16_t *counter, int bit)
 {
     int32_t v = *counter, n = v & 15;
@@ -205,8 +206,8 @@ static void model_free(model_t *m)
 
 /* The context of the place in the source where a group begins. */
 typedef struct {
-    uint32_t word;       /* the four bytes from there on, 0 beyond the end, */
-    uint32_t p1, p2, p3; /* the three bytes before */
+    uint32_t word;       /* the four bytes from this place on, 0 beyond the end, */
+    uint32_t p1, p2, p3; /* the three bytes before this place */
 } place_t;
 
 static inline place_t place_of(const uint8_t *source, int64_t size, int64_t at)
@@ -237,7 +238,7 @@ static inline uint32_t is_known(const change_t *change, const place_t *p)
     return change->group != 0 && change->word == p->word;
 }
 
-/* Code whether a group begins at a place; if the last flags make it improbable, only one counter is used. */
+/* Code whether a group begins at a place; if the last flags make a group improbable, use only one counter. */
 static inline int code_flag(coder_t *c, const int decoding, int flag, model_t *m, const place_t *p, uint32_t seen)
 {
     int down = 32 - m->bits;
@@ -258,7 +259,7 @@ static inline int code_flag(coder_t *c, const int decoding, int flag, model_t *m
     return mix_bit(c, decoding, flag, FLAG_INPUTS, slots, m->flag_weights[known | (seen & 15) << 1]);
 }
 
-/* Code which guess equals the group; return its number, or GUESSES if there is none. */
+/* Code which guess equals the group; return the number of the guess, or GUESSES if no guess is right. */
 static inline int code_guess(coder_t *c, const int decoding, uint32_t group, model_t *m, const place_t *p,
                              const uint32_t *guesses, uint32_t *hits)
 {
@@ -300,7 +301,7 @@ static inline void prefetch_bytes(model_t *m, const place_t *p, uint32_t near_gu
     __builtin_prefetch(line_of(m, 3, hash((uint64_t)(p->p1 | p->p2 << 8) << 16)));
 }
 
-/* Code the bytes of a group without a matching guess; return it. */
+/* Code the bytes of a group without a right guess; return the group. */
 static inline uint32_t code_bytes(coder_t *c, const int decoding, uint32_t group, int size, model_t *m, const place_t *p,
                                   uint32_t near_guess, uint32_t last)
 {
@@ -322,7 +323,7 @@ static inline uint32_t code_bytes(coder_t *c, const int decoding, uint32_t group
                 }
                 node = 1;
             }
-            if (b == 7 && j) { /* most bytes behind the first are 0 */
+            if (b == 7 && j) { /* fast path, as most bytes behind the first are 0 */
                 for (int k = 0; k < VALUE_INPUTS; k++)
                     slots[k] = lines[k];
                 if (!mix_bit(c, decoding, byte != 0, VALUE_INPUTS, slots, m->value_weights[number << 8])) {
@@ -372,7 +373,7 @@ static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *s
             }
             int64_t at = covers[k].source + i;
             place_t p = place_of(source, source_size, at);
-            if (at + 8 <= source_size) /* for the place four bytes on, early: saves 5 % of the time */
+            if (at + 8 <= source_size) /* prefetch for the place four bytes later, which saves 5 % of the time */
                 __builtin_prefetch(m->words + (hash((uint64_t)source_word(source + at + 4) << 8 | source[at + 3]) >> 16));
             int flag = code_flag(c, decoding, decoding || difference[i] != 0, m, &p, seen);
             seen = seen << 1 | (uint32_t)flag;
@@ -428,7 +429,7 @@ static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *s
     return 0;
 }
 
-/* Write a difference, cover by cover, to out; return its size, which exceeds out_size if it did not fit. */
+/* Write a difference, cover by cover, to out; return its size, which exceeds out_size if out is too small. */
 int64_t dib_model_encode(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
                          const uint8_t *difference, int64_t bits, uint8_t *out, int64_t out_size)
 {
@@ -455,7 +456,7 @@ int64_t dib_model_decode(const uint8_t *source, int64_t source_size, const cover
     c.size = in_size;
     for (int k = 0; k < 4; k++)
         c.code = c.code << 8 | next_byte(&c);
-    if (c.code == c.range) /* from here on, it must be below */
+    if (c.code == c.range) /* from here on, code must be below range */
         return MALFORMED;
     int64_t status = run_model(&c, 1, source, source_size, covers, count, difference, (int)bits);
     return status ? status : c.at == c.size && c.code == 0 ? 0 : MALFORMED;

@@ -22,7 +22,7 @@ static inline int64_t get_number(const uint8_t *in, int64_t size, int64_t *at)
     return -1;
 }
 
-/* Write count non-negative numbers to out, which has room for 9 bytes each; return the number of bytes written. */
+/* Write count non-negative numbers to out, which has space for 9 bytes each; return the number of bytes written. */
 int64_t dib_numbers_put(const int64_t *values, int64_t count, uint8_t *out)
 {
     int64_t at = 0;
@@ -43,7 +43,7 @@ int64_t dib_numbers_get(const uint8_t *in, int64_t size, int64_t *values, int64_
 }
 
 /* Split data into the number of zeros before each nonzero run, the lengths of these runs, and their bytes. Each of the
- * three outputs has room for size bytes; sizes receives their sizes. */
+ * three outputs has space for size bytes; sizes receives their sizes. */
 int64_t dib_sparse_split(const uint8_t *data, int64_t size, uint8_t *gaps, uint8_t *lengths, uint8_t *values,
                          int64_t *sizes)
 {

@@ -36,7 +36,7 @@ static void map_close(map_t *m)
     free(m->sample);
 }
 
-/* Process the 4 bytes at data[at] as an absolute address; 0 if it leads nowhere. */
+/* Process the 4 bytes at data[at] as an absolute address; return 0 if no content is at the address. */
 static inline int fixed_word(walk_t *w, const int action, int64_t at)
 {
     uint32_t word = source_word(w->data + at);
@@ -55,7 +55,7 @@ static inline int fixed_word(walk_t *w, const int action, int64_t at)
     return 1;
 }
 
-/* Whether the bytes before at, the first of four, may be the beginning of an instruction with an address there. */
+/* Whether the bytes before `at` may begin an instruction with an address in the four bytes from `at` on. */
 static inline int takes_address(uint32_t byte, uint32_t before)
 {
     return ((byte & 0xF8) == 0xB8 && before != 0x0F) || byte == 0x68 || byte == 0x3D ||
@@ -63,7 +63,7 @@ static inline int takes_address(uint32_t byte, uint32_t before)
            ((byte & 0xF8) == 0xF8 && before == 0x81);
 }
 
-/* The place of the address in a C7 or 81 at data[i] with an operand in memory before it; 0 if there is none. */
+/* The place of the address in a C7 or 81 instruction at data[i] with an operand in memory; 0 if there is none. */
 static inline int64_t after_memory(const walk_t *w, int64_t i)
 {
     uint32_t operand = w->data[i + 1], mode = operand >> 6;
@@ -218,7 +218,7 @@ static inline void walk_pointers(walk_t *w, const int action)
         pointer(w, action, i);
 }
 
-/* Pointers of 32 bits. */
+/* Process pointers of 32 bits. */
 static inline void walk_words(walk_t *w, const int action)
 {
     for (int64_t i = (int64_t)(-w->address & 3); i + 4 <= w->size; i += 4) {
@@ -233,7 +233,7 @@ static inline void walk_words(walk_t *w, const int action)
     }
 }
 
-/* Jump tables: words that lead into code from the start of the table, which code points to. */
+/* Process jump tables: words with distances from the start of the table, to which code points, to code. */
 static inline void walk_tables(walk_t *w, const int action, const uint8_t *bits, const int fixed)
 {
     uint64_t zero = 0, moved = 0;
@@ -268,7 +268,7 @@ static inline void walk_frames(walk_t *w, const int action)
     }
 }
 
-/* Relocations; RELINK gets them after derive.c: the first of their three longs is then not an address. */
+/* Relocations; RELINK gets them after derive.c, when the first of their three longs is not an address. */
 static inline void walk_relocations(walk_t *w, const int action)
 {
     if (action != RELINK)
@@ -378,8 +378,9 @@ static int by_shift(const void *left, const void *right)
     return a->shift < b->shift ? -1 : a->shift > b->shift;
 }
 
-/* Sort votes by address, then by shift: first by 16 bits at a time, the lowest first, without bits that are equal in
- * all; then the votes of each address. qsort alone took half of the time of comparing votes. */
+/* Sort votes by address, then by shift: first by 16 bits of the address at a time, the lowest bits first, without bits
+ * that are equal in all votes; then the votes of each address. Only with qsort, sorting took half of the time of
+ * comparing votes. */
 static int sort_votes(vote_t *votes, int64_t count)
 {
     enum { DIGITS = 1 << 16 };
@@ -495,8 +496,8 @@ static void put_step(step_t *out, int64_t *size, int64_t room, uint64_t at, int6
 }
 
 /* Compare the operands in pieces of covers, of at least least bytes, with their counterparts in the target: these show
- * where the operands' addresses moved. If gain more operands agree on another shift than agree with the steps, that
- * shift becomes a step in out. Return the number of steps. */
+ * how the operands' addresses moved. If at least gain more operands agree on another shift than on the shift of the
+ * steps, the other shift becomes a step in out. Return the number of steps. */
 int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cover_t *covers, int64_t count,
                          const region_t *regions, int64_t region_count, const region_t *sections, int64_t section_count,
                          int64_t least, const step_t *steps, int64_t step_count, int64_t gain, step_t *out, int64_t room)
@@ -520,7 +521,7 @@ int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cov
     while (!w.full && next_cut(&cutter, &piece)) {
         if (piece.region->mode == RAW)
             continue;
-        w.data = (uint8_t *)source + piece.source; /* VOTE does not write to it */
+        w.data = (uint8_t *)source + piece.source; /* VOTE does not write to the data */
         w.other = target + piece.target;
         w.size = piece.length;
         w.address = (uint64_t)address_of(&piece);
@@ -563,7 +564,7 @@ int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cov
             under = step;
             last = best;
             end = address + 1;
-            if (step->kind == CODE) { /* the content behind it moved with its cover */
+            if (step->kind == CODE) { /* the content behind this address moved with its cover */
                 if (end < until)
                     put_step(out, &size, room, end, step->shift, CODE);
                 under = NULL;
@@ -592,8 +593,8 @@ static int by_address(const void *left, const void *right)
     return a->order < b->order ? -1 : 1;
 }
 
-/* Cut the covers at the bounds of regions and sections. Keep pieces of at least least bytes that moved; the longest wins
- * where they overlap. Put them between the fixed steps. Return the number of steps in out. */
+/* Cut the covers at the bounds of regions and sections. Keep moved pieces of at least least bytes; where pieces
+ * overlap, the longest piece counts. Put the pieces between the fixed steps. Return the number of steps in out. */
 int64_t dib_relink_steps(const cover_t *covers, int64_t count, const region_t *regions, int64_t region_count,
                          const region_t *sections, int64_t section_count, int64_t least, const step_t *fixed,
                          int64_t fixed_count, step_t *out, int64_t room)

@@ -105,7 +105,7 @@ void walk_riscv(walk_t *w, int action)
             int add = (kind == 0x13 || kind == 0x67) && bits(op, 12, 3) == 0;
             if ((store || load || add) && from->open && i - from->at <= 256)
                 add_low(w, action, i, op, store, from);
-            if (!store && kind != 0x63 && kind != 0x07) /* branches and loads of other registers do not set one */
+            if (!store && kind != 0x63 && kind != 0x07) /* branches and FP loads set no general register */
                 to->open = 0;
         }
     }

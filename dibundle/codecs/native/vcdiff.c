@@ -111,7 +111,7 @@ int64_t dib_vcdiff_window(const uint8_t *data, int64_t data_size, const uint8_t 
                 if (from_source)
                     memcpy(target + at, source + address, (size_t)from_source);
                 for (int64_t i = from_source, from = address - source_size; i < size; i++)
-                    target[at + i] = target[from + i]; /* may overlap itself: RFC 3284 copies byte by byte */
+                    target[at + i] = target[from + i]; /* byte by byte, as the copy may overlap itself (RFC 3284) */
             }
             at += size;
         }
@@ -121,9 +121,9 @@ int64_t dib_vcdiff_window(const uint8_t *data, int64_t data_size, const uint8_t 
 
 typedef struct {
     uint8_t *data, *codes, *addresses;
-    int64_t data_size, codes_size, addresses_size, room; /* room: the size of each of the three outputs */
+    int64_t data_size, codes_size, addresses_size, room; /* room: the capacity of each of the three outputs */
     cache_t cache;
-    int held, held_size, held_mode; /* a code of one instruction that a second instruction may still join */
+    int held, held_size, held_mode; /* a code with one instruction, to which a second may be added */
     int full;
 } writer_t;
 
@@ -219,7 +219,7 @@ static void write_copy(writer_t *w, int64_t address, int64_t here, int64_t size)
     w->held_mode = mode;
 }
 
-/* Write target[from:to], which no cover contains: at least run_length equal bytes become RUN, the rest ADD. */
+/* Write target[from:to], which no cover contains: at least run_length equal bytes become RUN, other bytes ADD. */
 static void write_literals(writer_t *w, const uint8_t *target, int64_t from, int64_t to, int64_t run_length)
 {
     int64_t start = from, at = from;

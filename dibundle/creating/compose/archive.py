@@ -1,4 +1,4 @@
-"""Operations for a whole archive: headers of members, and for each member's content the cheapest form."""
+"""Operations for a whole archive: headers of members, and the cheapest form for each member's content."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from dibundle.format.tables import Segment
 from dibundle.images.tar.entries import Entry, TarIndex
 
 TEXT_CONTENT = 256 << 10  # maximum size of members (configs, manifests) that are stored with the text
-OWN_DIGEST = 64 << 10  # minimum size of members with a digest of their own, so that damage is found early and named
+# minimum size of members with a separate digest, so that damage is found early and reported with the member's name
+OWN_DIGEST = 64 << 10
 TAIL_MARKS = (b"index.json", b"manifest.json")
 LONGEST_TAIL = 16 << 20
 
@@ -27,8 +28,8 @@ LONGEST_TAIL = 16 << 20
 class OuterMember:
     """A member's content during creation.
 
-    ``compose`` writes the operations for the whole content; None if the content is stored unchanged. ``named``: its
-    digest occurs in names or JSON, so it is worth a digest of its own.
+    ``compose`` writes the operations for the whole content; None if the content is stored unchanged. ``named``: names
+    or JSON contain the member's digest, so a separate digest is worth its bytes.
     """
 
     entry: Entry
@@ -38,7 +39,7 @@ class OuterMember:
 
 
 class Segments:
-    """The target's digests under construction: one for each larger member, one for the rest."""
+    """The target's digests under construction: one for each larger member, and one for all other bytes."""
 
     def __init__(self, source: ReadAt) -> None:
         self.source = source
@@ -47,7 +48,7 @@ class Segments:
         self._rest = hashlib.sha256()
 
     def member(self, start: int, size: int, digest: bytes) -> None:
-        """Give the ``size`` bytes at ``start`` their own digest; the bytes before them belong to the rest."""
+        """Give the ``size`` bytes at ``start`` a separate digest; add the bytes before them to the rest."""
         self._rest_until(start)
         self.found.append(Segment(size, digest))
         self.position = start + size
@@ -77,7 +78,7 @@ class ArchiveComposer:
         self.segments = Segments(source)
 
     def compose(self, members: dict[int, OuterMember]) -> None:
-        """Write everything; ``members`` are by the number of their entry."""
+        """Write all operations; ``members`` maps the number of an entry to its member."""
         for number, entry in enumerate(self._index.entries):
             self._headers(entry)
             member = members.get(number)
@@ -117,7 +118,7 @@ class ArchiveComposer:
                 self._bytes(record.content, padded(record.size))
 
     def _text(self, start: int, length: int, stream: int = TEXT_STREAM) -> None:
-        """Write a range of the archive as literal bytes; long ranges are read again when frames are encoded."""
+        """Write a range of the archive as literal bytes; long ranges are read only when frames are encoded."""
         self._writer.raw(length, stream)
         if length < LONG_TEXT:
             self._frames.text(self._window.read_at(start, length), stream)

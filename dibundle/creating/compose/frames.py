@@ -1,4 +1,4 @@
-"""Frames under construction: the pieces that operations read from streams, cut into frames in reading order."""
+"""Frames under construction: pieces that operations read from streams, in reading order, cut into frames."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ TEXT_UNIT = 1 << 20
 ADD_UNIT = 8 << 20
 LARGE = 2 << 20  # minimum size of a changed file with frames of its own
 WINDOW = 64 << 20  # bytes of target in one frame of a large file: 32 MiB make static-binary 4 % larger
-FASTEST_WINDOW = 32 << 20  # at level 1, where 64 MiB take 3 % more of node-app's time for 1.4 % fewer bytes
+# the same at level 1, where windows of 64 MiB take 3 % more of node-app's time for 1.4 % fewer bytes
+FASTEST_WINDOW = 32 << 20
 LARGEST_PLAN = 384 << 20  # maximum bytes of an old and a new file in memory to plan their relinking
-WINDOW_MARGIN = 4 << 20  # distance that a window's source extends beyond the proportional place, on both sides
+WINDOW_MARGIN = 4 << 20  # bytes that a window's source has on either side of the proportional place
 
 Reader = Callable[[], bytes]
 
@@ -45,14 +46,17 @@ class LargeFile:
         self._planned = False
 
     def prepare(self, read_old: Callable[[Copy], bytes]) -> None:
-        """Make the relink plan for the whole file, if it does not exist yet."""
+        """Make the relink plan for the whole file, if there is none yet."""
         with self._lock:
             if not self._planned and self._size + self.old.length <= LARGEST_PLAN:
                 self._plan = layout.plan(read_old(self.old), self._read(0, self._size))
             self._planned = True
 
     def plan(self, read_old: Callable[[Copy], bytes], old: range, new: range) -> layout.RelinkPlan | None:
-        """Return the plan for a window; the last call drops the whole plan. Windows call this one after the other."""
+        """Return the plan for a window.
+
+        This is called for one window after the other; the last call drops the whole plan.
+        """
         self.prepare(read_old)
         with self._lock:
             found = self._plan.window(old, new) if self._plan else None
@@ -66,7 +70,7 @@ class LargeFile:
 class FrameDraft:
     """A frame before it is encoded: ``pieces`` read the target's bytes; ``old`` is the source, in order.
 
-    ``whole`` and ``window`` are the file and the range in it that a frame of a large file belongs to.
+    For a frame of a large file, ``whole`` is the file, and ``window`` the range in the file.
     """
 
     index: int
@@ -97,7 +101,7 @@ class FramePlanner:
         self.drafts: list[FrameDraft] = []
 
     def text(self, data: bytes, stream: int = TEXT_STREAM) -> None:
-        """Add literal bytes to the text or the document stream; the list of their sources may still grow."""
+        """Add literal bytes to the text or the document stream; their source may still grow after the call."""
         if data:
             draft = self._room(stream, len(data), 0, TEXT_UNIT, 0)
             draft.old = self._literal_sources
@@ -148,7 +152,7 @@ class FramePlanner:
         return places
 
     def keep(self, places: list[tuple[int, int, int]]) -> bool:
-        """Return whether the frames at ``places`` may be kept for repeats; if so, count them against the limit."""
+        """Return whether the frames at ``places`` may be kept for repeats; count kept frames against the limit."""
         frames = {frame for frame, _, _ in places} - self._kept
         size = sum(kept_size(max(self.drafts[frame - self._first].size, ADD_UNIT)) for frame in frames)
         if self._kept_size + size > MAX_LIVE:
@@ -176,7 +180,7 @@ class FramePlanner:
 
 
 def stream_for(size: int, old: int) -> int:
-    """Return the stream for a changed file of ``size`` bytes whose old version has ``old``."""
+    """Return the stream for a changed file of ``size`` bytes whose old version has ``old`` bytes."""
     return LARGE_STREAM if max(size, old) >= LARGE else PATCH_STREAM
 
 

@@ -19,8 +19,8 @@ from dibundle.format.records import BLOCK, padded
 from dibundle.format.steps import REGISTER_RECORD, Copy
 from dibundle.images.tar.entries import Entry
 
-LONGEST_ZEROS = 1 << 20  # bytes: a longer end of a tar is checked in pieces
-REPEAT_FROM = 64  # minimum bytes of content for which a second copy becomes a repeat
+LONGEST_ZEROS = 1 << 20  # bytes per read: a longer end of a tar is checked in pieces
+REPEAT_FROM = 64  # minimum bytes of content whose second copy becomes a repeat
 
 
 @dataclass(slots=True)
@@ -91,13 +91,13 @@ class LayerComposer:
         self._counts = counts
         self._windows = [Window(layer.source) for layer in base.layers]
         self._opaque: list[tuple[int, int]] | None = (
-            None  # size of the tail, and number, of base layers without entries
+            None  # for each base layer without entries: the size of its tail, and its number
         )
         self._sent: dict[Mark, list[tuple[int, int, int]]] = {}
         self._keep: Copy | None = None
 
     def compose(self, layer: Layer) -> None:
-        """Write the operations for a whole layer, whatever its bytes are."""
+        """Write the operations for a whole layer, which may have any bytes."""
         self._counts.layers += 1
         self._target = Window(layer.source)
         for number, entry in enumerate(layer.index.entries):
@@ -144,7 +144,7 @@ class LayerComposer:
         if match and old and match.same and self._keep_or_edit(entry, match, old):
             return
         self._flush_keep()
-        # before the padding: windows only move forward
+        # read before the padding, as windows only move forward
         new_records = records_of(entry, self._target) if entry.plain else []
         padding = self._target.read_at(entry.content + entry.size, entry.end - entry.content - entry.size)
         if not new_records or padding.strip(b"\0"):
@@ -158,9 +158,10 @@ class LayerComposer:
         self._main(entry, new_records[-1], old_records[-1] if old_records else None, match, mark)
 
     def _keep_or_edit(self, entry: Entry, match: Match, old: Entry) -> bool:
-        """Write an entry with the base's content and, like nearly all, a single header; return whether it was written.
+        """If an entry has the base's content and a single header, write it; return whether it was written.
 
-        This writes the same as :meth:`_keep_whole` and :meth:`_main`, in a third of the time.
+        Nearly all entries have both. This writes the same as :meth:`_keep_whole` and :meth:`_main`, in a third of the
+        time.
         """
         start, size, layer = entry.start, entry.size, match.place.layer
         if not (entry.plain and old.plain and size == old.size and start == entry.header and old.start == old.header):
@@ -223,7 +224,7 @@ class LayerComposer:
         return self._objects.layer(self._base.layers[layer])
 
     def _extensions(self, entry: Entry, new: list[_Record], old: list[_Record], layer: int) -> None:
-        """Write the extension headers of an entry, each from its counterpart in the base if there is one."""
+        """Write the extension headers of an entry, each as an edit of its counterpart in the base, if there is one."""
         places: dict[int, list[int]] = {}
         for place, item in enumerate(old):
             places.setdefault(item.block[156], []).append(place)
@@ -285,7 +286,7 @@ class LayerComposer:
             self._add(record, mark)
 
     def _is_padded_with_zeros(self, old: _Record, layer: int) -> bool:
-        """Return whether the base has zeros behind a record's content; the padding is kept with the record."""
+        """Return whether the base has zeros behind a record's content, as the padding is kept with the record."""
         after = old.content + old.size
         return not self._windows[layer].read_at(after, padded(old.size) - old.size).strip(b"\0")
 
@@ -347,7 +348,10 @@ class LayerComposer:
             self._text(offset, data)
 
     def _text(self, offset: int, data: bytes) -> None:
-        """Add the bytes at ``offset`` as text; long texts are read again later: all frames wait for the last frame."""
+        """Add the bytes at ``offset`` as text.
+
+        Long texts are not held but read again later, as all frames wait for the last.
+        """
         if len(data) < LONG_TEXT:
             self._frames.text(data)
         else:

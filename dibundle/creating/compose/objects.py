@@ -16,15 +16,15 @@ class ObjectTable:
         self._numbers: dict[bytes, int] = {}
         self.objects: list[BaseObject] = []
         self.sources: list[ReadAt] = []
-        self.used: set[bytes] = set()  # digests of objects used since it was last cleared
-        self.places: dict[bytes, PlaceInTarget] = {}  # places of content that only targets have, by digest
+        self.used: set[bytes] = set()  # digests of objects used since this set was last cleared
+        self.places: dict[bytes, PlaceInTarget] = {}  # for content that only targets have: its place, by digest
 
     def layer(self, layer: Layer) -> int:
         """Return the number of a layer's content."""
         return self.use(KIND_LAYER, layer.digest, layer.source)
 
     def use(self, kind: int, digest: bytes, source: ReadAt) -> int:
-        """Return the number of an object of this kind, whose content has this sha256."""
+        """Return the number of the object with this kind and this sha256 of its content."""
         self.used.add(digest)
         number = self._numbers.setdefault(digest, len(self.objects))
         if number == len(self.objects):

@@ -1,4 +1,4 @@
-"""Compressed layers of a target: their content, and how it is recompressed to the same bytes (creation only)."""
+"""gzip layers of a target: their content, and how to recompress it to the same bytes (creation only)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from dibundle.files.readat import ReadAt, Slice, Spool, copy_chunks
 from dibundle.format.records import padded
 
 MEMBERS: Final = 1 << 14  # maximum members of a layer; a recipe has two parts for each
-MOST_ANEW: Final = 64  # maximum members before which all encoders are tried again: this takes 10 ms for each
+MOST_ANEW: Final = 64  # maximum members for which all encoders are tried again, which takes 10 ms for each member
 PLAIN: Final = 1 << 20  # maximum bytes of a layer outside of bodies
 COST: Final = 16  # maximum recompression cost for each byte of the layer in the archive (spec/dib.md, 4.6)
 
 _TRAILER: Final = 8
 _GUESSED: Final = 3 << 20  # bytes used to guess an encoder: pgzip's versions differ within 2.1 MB
-_PROBED: Final = 64 << 10  # bytes of a further member on which the remaining encoders are tried
+_PROBED: Final = 64 << 10  # bytes of each further member on which the remaining encoders are tried
 _LOOKED_AT: Final = 2 << 20  # bytes of a layer that are read to describe its writer
 _HEADER: Final = 1 << 16  # maximum bytes of a header
 
@@ -43,7 +43,7 @@ class RecompressedLayer:
 class CarriedLayer(NamedTuple):
     """A compressed layer that a bundle stores unchanged: its digest, its size, and its likely writer.
 
-    ``content_size``: size of its content, if its end or head declares it.
+    ``content_size``: size of its content, if the end or head of the layer declares this size.
     """
 
     digest: bytes
@@ -112,7 +112,7 @@ def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> Recom
 
 
 def guess(stored: ReadAt, content_size: int) -> bytes | None:
-    """Return the likely recipe, with its plain bytes, of a gzip layer with one member, by its beginning."""
+    """Return the likely recipe of a gzip layer with one member, with its plain bytes, from the layer's beginning."""
     size = embedded_streams.gzip_header_size(stored.read_at(0, min(_HEADER, stored.size)))
     if size is None or stored.size < size + _TRAILER or content_size > most_cost(stored):
         return None
@@ -123,7 +123,8 @@ def guess(stored: ReadAt, content_size: int) -> bytes | None:
     try:
         for content in search.feed(stored.read_at(size, min(_GUESSED, stored.size - size - _TRAILER))):
             del content
-        found = search.finish().recipe if search.ended else search.likely(content_size)  # certain if small
+        # for a small layer, the result is certain
+        found = search.finish().recipe if search.ended else search.likely(content_size)
     except ArchiveError:
         return None
     if found is None:
@@ -139,11 +140,11 @@ def _body(
 ) -> tuple[Body, int, Sequence[Candidate], bool] | None:
     """Return the body at ``start``, its size in bytes, the remaining candidates, and whether all were tried again.
 
-    Also returns ``None`` if its cost exceeds the limit.
+    The body is ``None`` if no encoder gives it, or if its cost exceeds the limit.
 
-    ``candidates`` are those that the members before left. A small member is tried only with the first of them. All
-    ``CANDIDATES`` are tried only if none of those left gives the beginning: estargz has a member for each file, and
-    trying all would take minutes.
+    ``candidates`` are the candidates that remain after the previous members. A small member is tried only with the
+    first of them. If none of them gives the beginning, all ``CANDIDATES`` are tried. All are not tried each time, as
+    estargz has a member for each file, so that this would take minutes.
     """
     is_anew = False
     if len(candidates) < len(CANDIDATES):
@@ -197,7 +198,7 @@ def _small_body(
 
 
 def most_cost(stored: ReadAt) -> int:
-    """Return the maximum cost of recompressing a layer; it includes header and padding, for the smallest layers."""
+    """Return the maximum cost of recompressing a layer; for the smallest layers, header and padding are included."""
     return COST * (512 + padded(stored.size))
 
 

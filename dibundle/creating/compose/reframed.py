@@ -1,4 +1,4 @@
-"""zstd layers of a target: their content, and how it is recompressed to the same frames (creation only)."""
+"""zstd layers of a target: their content, and how to recompress it to the same frames (creation only)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from dibundle.files.readat import ReadAt, Slice, Spool
 _BLOCKS: Final = 1 << 20  # maximum blocks of a layer
 _GUESSED: Final = 4 << 20  # bytes of content used to guess an encoder
 _FRAMES: Final = recompression.MAX_PARTS - 16
-_PLAIN: Final = 4 << 20  # maximum bytes of a layer outside of bodies: tables of contents of zstd:chunked
+_PLAIN: Final = 4 << 20  # maximum bytes of a layer outside of bodies, such as the tables of contents of zstd:chunked
 _LITERALS: Final = 8 << 20  # maximum bytes of all edits
 
 
 class _Stopped(Exception):  # noqa: N818 - it is not an error
-    """There is more content than the layer may have."""
+    """A layer has more content than allowed."""
 
 
 def unpack_frames(stored: ReadAt, spool: Spool, most: int | None = None) -> RecompressedLayer | None:
@@ -45,7 +45,7 @@ def unpack_frames(stored: ReadAt, spool: Spool, most: int | None = None) -> Reco
 
 
 def guess_frame(stored: ReadAt, content_size: int) -> bytes | None:
-    """Return the likely recipe of a layer with one frame, by its beginning."""
+    """Return the likely recipe of a layer with one frame, from the layer's beginning."""
     if content_size > most_cost(stored):
         return None
     try:

@@ -30,7 +30,7 @@ class Reading:
 
     ``inventory``: only these layers of the base may be used. ``recompress``: compressed layers are unpacked.
     ``most_unpacked``: maximum bytes of temporary files for the unpacked layers of targets. ``shared``: later targets
-    build on earlier ones, so any gzip or zstd must be able to read the unpacked layers.
+    build on earlier targets, so any gzip or zstd must be able to decompress their layers.
     """
 
     executor: Executor
@@ -50,7 +50,8 @@ class Reading:
 class TargetSide:
     """A target after reading: its images and blobs, its new layers, and its compressed layers that can be recompressed.
 
-    ``carried``: its compressed layers that cannot. ``digest`` is the whole archive's, once it is known.
+    ``carried``: its compressed layers that cannot be recompressed. ``digest``: the digest of the whole archive, once
+    known.
     """
 
     images: ImageArchive
@@ -63,11 +64,11 @@ class TargetSide:
 
 @dataclass(slots=True, kw_only=True)
 class BaseSide:
-    """The content to build on: the bases (``own``: their layers), and for each target also the earlier targets.
+    """The content to build on: the bases (``own``: their layers) and, for each target, also the earlier targets.
 
-    ``known`` has the content that can be referenced as a whole, by digest: (kind, source). It has only layers
-    and the stored forms of compressed layers: every archive of an image has its layers, in some form. Manifests differ
-    from form to form, and so do configs: skopeo rewrites them when it writes an OCI layout.
+    ``known`` has the content that can be referenced as a whole, by digest: (kind, source). It contains only layers and
+    the stored forms of compressed layers, because every archive of an image has the layers. Manifests differ between
+    forms of archives, and also configs: skopeo rewrites configs when it writes an OCI layout.
     """
 
     images: tuple[ImageArchive, ...]
@@ -84,13 +85,13 @@ class BaseSide:
             self.known.setdefault(packed.layer.digest, (KIND_LAYER, packed.layer.source))
 
     def layers_known_to(self, target: TargetSide) -> set[bytes]:
-        """Return the diffIDs of known layers that a target contains as a whole, compressed or not."""
+        """Return the diffIDs of the known layers that a target contains as a whole, compressed or raw."""
         has = {stored.digest for stored in target.blobs} | {item.layer.digest for item in target.packed.values()}
         compressed = {stored.layer.digest for stored in self.blobs if stored.layer and stored.digest in has}
         return (has & self.known.keys()) | compressed
 
     def know(self, blobs: Iterable[StoredBlob], *, stored: bool) -> None:
-        """Add the layers among ``blobs`` to the known content; ``stored``: also stored forms of compressed layers."""
+        """Add the layers among ``blobs`` to the known content; ``stored``: also add compressed layers, as stored."""
         for blob in blobs:
             if blob.layer:
                 self.known.setdefault(blob.layer.digest, (KIND_LAYER, blob.layer.source))
@@ -101,7 +102,7 @@ class BaseSide:
 def read_sides(
     bases: Sequence[Archive], targets: Sequence[Archive], reading: Reading
 ) -> tuple[BaseSide, list[TargetSide]]:
-    """Read everything once. If there are many bases, read only the promising bases.
+    """Read all targets and bases once; if there are many bases, read only the promising ones.
 
     Raises :class:`ArchiveError` if an input is not an image archive or is truncated.
     """
@@ -134,7 +135,7 @@ def read_sides(
 
 
 def _read_images(targets: Iterable[Archive]) -> Iterator[ImageArchive]:
-    """Yield targets, with no more images in all than a bundle can list: those of a chain may have far more."""
+    """Yield targets without the images beyond a bundle's limit, as the targets of a chain may have far more."""
     left = MAX_IMAGES
     for found in map(read_images, targets):
         yield found._replace(images=found.images[:left])
@@ -142,7 +143,7 @@ def _read_images(targets: Iterable[Archive]) -> Iterator[ImageArchive]:
 
 
 def _refuse_truncated(archive: Archive) -> None:
-    """Refuse a truncated archive, such as an incomplete download; other data after whole entries is accepted."""
+    """Refuse a truncated archive, such as an incomplete download; any data after complete entries is accepted."""
     if archive.index.is_cut_short:
         raise ArchiveError(messages.ARCHIVE_TRUNCATED, name=archive.name, problem=archive.index.problem)
 
@@ -150,7 +151,7 @@ def _refuse_truncated(archive: Archive) -> None:
 def _helpful(
     bases: tuple[ImageArchive, ...], targets: Sequence[ImageArchive], reading: Reading
 ) -> tuple[ImageArchive, ...]:
-    """Return the promising bases, if there are many; the others are not read."""
+    """Return only the promising bases if there are many bases; the other bases are not read."""
     picked = candidates.pick(bases, targets, lambda: Spool(reading.context.tmp), reading.most_unpacked)
     if len(picked) < len(bases):
         names = ", ".join(bases[number].archive.name for number in picked) or "none"
@@ -206,7 +207,8 @@ def _unpack(
     """Return the new compressed layers that can be recompressed, by digest, and the other compressed layers."""
     new = [blob for blob in blobs if blob.blob.kind == "layer" and blob.blob.compression and blob.digest not in known]
     new = list({blob.digest: blob for blob in new}.values())
-    stored = sum(blob.source.size for blob in blobs)  # of all blobs: each layer gets its share of the target's limit
+    # size of all blobs: each layer gets its share of the target's limit
+    stored = sum(blob.source.size for blob in blobs)
 
     def most(blob: StoredBlob) -> int | None:
         return None if reading.most_unpacked is None else reading.most_unpacked * blob.source.size // max(1, stored)
@@ -233,7 +235,7 @@ def _unpack(
 
 
 def _is_damaged(blob: StoredBlob, found: RecompressedLayer) -> bool:
-    """Return whether a layer is not exactly its compressed content, such as with wrong checksums or padding."""
+    """Return whether a layer is more than its compressed content, or damaged: with padding, or a wrong checksum."""
     try:
         chunks = copy_chunks(blob.source, 0, blob.source.size)
         content = compression.decompress_iter(blob.blob.compression or "", chunks, is_exact=True)
@@ -243,7 +245,7 @@ def _is_damaged(blob: StoredBlob, found: RecompressedLayer) -> bool:
 
 
 def _note_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:
-    """Report the layers that do not match their archive's claims: a bundle on such a base is useless to others."""
+    """Report the layers that do not match their archive's claims: others cannot use a bundle on such a base."""
     for stored in blobs:
         claimed = stored.blob.digest if stored.blob.compression else stored.blob.diff_id or stored.blob.digest
         if stored.blob.kind == "layer" and claimed and claimed != stored.digest:
@@ -253,7 +255,7 @@ def _note_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:
 
 
 def _by_image(archives: Sequence[ImageArchive], blobs: list[StoredBlob]) -> list[list[Layer]]:
-    """Return the layers of each image, the topmost last, then layers without an image; each content once."""
+    """Return the layers of each image, the topmost last, then the layers without an image; each content occurs once."""
     by_place = {id(blob.blob): blob for blob in blobs}
     seen: set[bytes] = set()
     images = [[blob for blob in image.layers if blob] for archive in archives for image in archive.images]

@@ -1,4 +1,4 @@
-"""A target's program: known layers by reference, others entry by entry, the rest unchanged."""
+"""A target's program: known layers by reference, other layers entry by entry, all other bytes unchanged."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def compose_all(
         if side is not sides[-1]:
             objects.places |= _places(base, side, len(composed) - 1)
             base.grow(side)
-    for item in composed:  # the digest text's number is behind all objects
+    for item in composed:  # the digest text has the number after the last object
         size = len(item.digest_text())
         if 0 < size * sum(draft.old is item.text_sources for draft in item.frames.drafts) <= COST_FLOOR:
             item.text_sources.append(Range(len(objects.objects), 0, size))
@@ -73,7 +73,7 @@ def compose_all(
 
 
 def _places(base: BaseSide, side: TargetSide, number: int) -> dict[bytes, PlaceInTarget]:
-    """Return the places of a target's layers that no base or earlier target has; later targets may use them."""
+    """Return the places of a target's layers that no base or earlier target has, for use by later targets."""
     found = {}
     for stored in side.blobs:
         member = stored.blob.member
@@ -85,7 +85,7 @@ def _places(base: BaseSide, side: TargetSide, number: int) -> dict[bytes, PlaceI
 
 
 def _drop_costly_sources(composed: Sequence[ComposedTarget]) -> None:
-    """Drop sources that are far larger than the content they help with, if the cost would be too high.
+    """If the cost would be too high, drop the largest sources of frames.
 
     A reader refuses a bundle if the cost of its targets exceeds 8 times their sizes by over 64 MiB (spec/dib.md, 4.5).
     """
@@ -107,7 +107,7 @@ def _drop_costly_sources(composed: Sequence[ComposedTarget]) -> None:
 def _compose(
     base: BaseSide, side: TargetSide, first: int, objects: ObjectTable, counts: Counts, window: int
 ) -> ComposedTarget:
-    """Write a target's program: known layers by reference, others entry by entry, the rest unchanged."""
+    """Write a target's program: known layers by reference, other layers entry by entry, all other bytes unchanged."""
     program, before = ProgramWriter(), len(counts.names)
     objects.used.clear()
     text_sources: list[Range] = []
@@ -163,7 +163,7 @@ def _refer(
 def _pack(
     program: ProgramWriter, frames: FramePlanner, packed: RecompressedLayer, size: int, compose: Callable[[], None]
 ) -> None:
-    """Write the operations for a compressed layer of ``size`` bytes; ``compose`` writes those for its content."""
+    """Write the operations around a compressed layer of ``size`` bytes; ``compose`` writes those for its content."""
     data = recompression.write(packed.parts) + packed.plain
     program.begin(len(data), size)
     frames.text(data)
@@ -172,7 +172,7 @@ def _pack(
 
 
 def _deleted(base: BaseSide, side: TargetSide, used: set[bytes]) -> list[bytes]:
-    """Return the paths in base layers that the target uses, for which it has no entry in any layer."""
+    """Return the paths that the used base layers have, but no layer of the target."""
     here = {blob.layer.digest if blob.layer else blob.digest for blob in side.blobs}
     here |= {packed.layer.digest for packed in side.packed.values()}
     here |= {blob.layer.digest for blob in base.blobs if blob.layer and blob.digest in here}

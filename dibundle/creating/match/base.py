@@ -1,4 +1,4 @@
-"""The base for matching: every entry of every layer, by path, by content and by name without versions."""
+"""The base for matching: every entry of every layer, indexed by path, by content and by name without versions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Mark = bytes | Place
 class Layer:
     """A layer's uncompressed content: ``digest`` is its sha256, the diffID.
 
-    ``marks`` has, once they are needed, the mark of each entry's content; None if no other can equal it.
+    ``marks`` has the mark of each entry's content, computed when needed; None if no other content can equal it.
     """
 
     digest: bytes
@@ -44,7 +44,7 @@ class Layer:
 
     @property
     def index(self) -> TarIndex:
-        """The entries, read on first use: for a target's layer that is known, they are never needed."""
+        """The entries, read on first use, as the entries of a known layer in a target are never needed."""
         if self._index is None:
             self._index = scan(self.source)
         return self._index
@@ -54,7 +54,7 @@ class Layer:
         self._index = found
 
     def forget_entries(self) -> None:
-        """Drop the entries: they take some 400 bytes each."""
+        """Drop the entries, which take some 400 bytes each."""
         self._index = None
         self.marks = []
 
@@ -63,20 +63,21 @@ class Layer:
         return self.marks[number] if self.marks else None
 
 
-FEW_PLACES = 8  # up to so many places, testing membership compares one by one
+FEW_PLACES = 8  # maximum number of places for which a membership test compares all
 
 
 class Places(Sequence[Place]):
-    """Entries with a common key, in the order of their layers; testing membership does not scan them all.
+    """Entries with a common key, in the order of their layers, with a fast membership test.
 
-    An image may have the same path ten thousand times, and the same content at as many paths. Most have two.
+    An image may have the same path ten thousand times, and the same content at as many paths. Most keys have two
+    entries.
     """
 
     __slots__ = ("_all", "_ends", "_known")
 
     def __init__(self, *places: Place) -> None:
         self._all = list(places)
-        self._known: set[Place] | None = None  # computed on first use, like the ends
+        self._known: set[Place] | None = None  # computed on first use, like _ends
         self._ends: tuple[dict[int, Place], dict[int, Place]] | None = None
 
     def append(self, place: Place) -> None:
@@ -90,12 +91,12 @@ class Places(Sequence[Place]):
 
     @property
     def first(self) -> dict[int, Place]:
-        """The first of each layer."""
+        """The first entry of each layer."""
         return self._both_ends()[0]
 
     @property
     def last(self) -> dict[int, Place]:
-        """The last of each layer."""
+        """The last entry of each layer."""
         return self._both_ends()[1]
 
     def _both_ends(self) -> tuple[dict[int, Place], dict[int, Place]]:
@@ -128,7 +129,7 @@ class Places(Sequence[Place]):
 
 
 MOST_AT_PATH = 256
-"""Maximum entries of one path that are searched; an ordinary image has one of each per layer."""
+"""Maximum entries of one path that are searched; an ordinary image has each path once per layer."""
 
 
 def is_file(entry: Entry) -> bool:
@@ -139,7 +140,8 @@ def is_file(entry: Entry) -> bool:
 def mark_contents(index: BaseIndex, targets: Sequence[Layer], executor: Executor) -> None:
     """Mark the files of ``targets`` that have an equal in the base or in each other.
 
-    Most have an equal at the same path, which takes one comparison. The rest is hashed if its size occurs twice.
+    Most files are equal to the base's file at the same path, which takes one comparison. Other files are hashed if
+    their size occurs twice.
     """
     pairings = [executor.submit(_pair, index, layer) for layer in targets]
     for layer, pairing in zip(targets, pairings, strict=True):
@@ -164,7 +166,7 @@ def _files(layer: Layer) -> Iterator[tuple[Entry, Mark | None]]:
 
 
 def _pair(index: BaseIndex, layer: Layer) -> list[Mark | None]:
-    """Return a mark for each entry: its content equals that of the only base file with its path and size; else None."""
+    """Return a mark for each entry that equals the only base file of the same path and size; else None."""
     windows: dict[int, Window] = {}
     window = Window(layer.source)
     marks: list[Mark | None] = []
@@ -196,7 +198,7 @@ def _equal(old: Window, old_entry: Entry, new: Window, entry: Entry, chunk: int 
 
 
 def _hash(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
-    """Hash the unmarked files of ``layer`` whose size is one of ``sizes``: no others can equal anything."""
+    """Hash the unmarked files of ``layer`` whose size is in ``sizes``: files of other sizes have no equal."""
     window = Window(layer.source)
 
     def hashed(entry: Entry) -> bytes:
@@ -213,16 +215,16 @@ def _hash(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
 
 
 class BaseIndex:
-    """Base entries, searched for targets' entries. Images come one after the other, the topmost layer of each last.
+    """An index of the base's entries. Images come one after the other, the topmost layer of each image last.
 
-    If a key has a single place, as for most files, it is stored without a list: 100,000 files take 12 MB instead of 42.
+    A single place for a key, as most files have, is stored without a list: 100,000 files take 12 MB instead of 42 MB.
     """
 
     def __init__(self) -> None:
         self.layers: list[Layer] = []
         self.images: list[int] = []  # for each layer, the number of its image
         self._by_path: dict[bytes, Place | Places] = {}
-        self._by_content: dict[Mark, Place | Places] = {}  # without marks that are the only place of their content
+        self._by_content: dict[Mark, Place | Places] = {}  # without marks of contents that occur only once
         self._names: dict[bytes, tuple[bytes, ...]] = {}
 
     def add(self, layers: Iterable[Layer]) -> None:
@@ -236,7 +238,7 @@ class BaseIndex:
             self.images.append(image)
 
     def learn(self, number: int, layer: Layer) -> None:
-        """Index the marks of layer ``number``, and drop the marks: a base layer's marks are not needed again."""
+        """Index the marks of layer ``number``, then drop them, as a base layer's marks are not needed again."""
         for entry, mark in enumerate(layer.marks):
             if isinstance(mark, Place):
                 self._by_content.setdefault(mark, mark)
@@ -261,7 +263,7 @@ class BaseIndex:
         return self._by_path.keys()
 
     def names_of(self, path: bytes) -> tuple[bytes, ...]:
-        """Return a cleaned path without versions, and its stem; cached, because many targets need them."""
+        """Return a cleaned path without versions, and its stem; both are cached, because many targets need them."""
         found = self._names.get(path)
         if found is None:
             found = self._names[path] = tuple({names.versionless(path), names.stem(path)})

@@ -1,4 +1,4 @@
-"""The choice of promising bases among many, by names, sizes and samples of content: none is read as a whole."""
+"""The choice of promising bases among many, by names, sizes and samples of content, without reading whole bases."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from dibundle.files.readat import ReadAt, Slice, Spool
 from dibundle.images.model import Blob, ImageArchive
 from dibundle.images.tar.entries import scan
 
-FEW = 3  # this many bases are all read: choosing would save little
+FEW = 3  # up to this number, all bases are read, as a choice would save little
 WORTH = 0.005  # minimum share of the targets' bytes that a further base has to promise
-_SAMPLE = 512  # bytes in the middle and at the end of a file that represent its content
+_SAMPLE = 512  # bytes in the middle and at the end of a file that stand for its whole content
 _ALIKE = 64  # maximum base files at one path (except for versions) that a target's file is compared with
-_LARGEST = 48  # files of a target whose beginnings are compared closely
+_LARGEST = 48  # number of files of a target whose beginnings are compared closely
 _BEGINNING = 256 << 10
 
 
 @dataclass(slots=True)
 class _File:
-    """A file for the comparison: path without versions, size in bytes, a sample, for large files a sketch."""
+    """A file for the comparison: path without versions, size in bytes, a sample and, for large files, a sketch."""
 
     path: bytes
     size: int
@@ -51,9 +51,9 @@ def pick(
 ) -> list[int]:
     """Return the numbers of the promising bases, or of all if they are few.
 
-    At least one base is chosen; each further one must promise enough beyond those chosen. Compressed layers are
-    inflated into what ``spool`` returns, one archive at a time. Layers of an archive that a bundle rebuilt are inflated
-    to at most ``most_unpacked`` bytes.
+    At least one base is chosen; each further base must promise enough beyond the chosen bases. Compressed layers are
+    inflated into the temporary file that ``spool`` returns, one archive at a time. Layers of an archive that a bundle
+    rebuilt are inflated to at most ``most_unpacked`` bytes.
     """
     if len(bases) <= FEW:
         return list(range(len(bases)))
@@ -66,7 +66,7 @@ def pick(
 
 
 def _cover(worths: list[list[float]], wanted: list[_Content]) -> list[int]:
-    """Choose the base that promises most bytes, then repeatedly the base that adds most to the chosen bases."""
+    """Choose the base that promises most bytes, then repeatedly the base that adds most to those already chosen."""
     total = sum(content.size for content in wanted)
     best = [0.0] * len(worths[0])
     taken: list[int] = []
@@ -101,7 +101,7 @@ class _Judge:
 
 
 def _likeness(file: _File, other: _File) -> float:
-    """Return 0 to 1: the estimated share of a file that another file with a similar name supplies."""
+    """Return the estimated share (0 to 1) of a file that another file with a similar name supplies."""
     if (file.size, file.sample) == (other.size, other.sample):
         return 1.0
     size = min(file.size, other.size) / max(file.size, other.size)
@@ -122,9 +122,9 @@ def _contents(
     closely: frozenset[bytes],
     most_unpacked: int | None,
 ) -> list[_Content]:
-    """Return the layers of archives; layers with a claim in ``whole`` come without their files.
+    """Return the layers of archives; a layer with a claim in ``whole`` is returned without its files.
 
-    Files at a path in ``closely`` have a sketch; if it is empty, the largest files have one.
+    Files at a path in ``closely`` have a sketch; if ``closely`` is empty, the largest files have one.
     """
     found = []
     for images in archives:
@@ -150,7 +150,7 @@ def _claims(blob: Blob) -> frozenset[bytes]:
 def _open(
     images: ImageArchive, spool: Spool, whole: frozenset[bytes], most_unpacked: int | None
 ) -> list[tuple[frozenset[bytes], ReadAt | None]]:
-    """Return the claims of each layer and its content; None if it is not available, or not needed."""
+    """Return the claims of each layer and its content; the content is None if it is not available, or not needed."""
     layers = [blob for blob in images.blobs if blob.kind == "layer"]
     asked = [_stored(images, blob) for blob in layers if not _claims(blob) & whole]
     opened = inflate_all(images.archive, asked, lambda: spool, most_unpacked)

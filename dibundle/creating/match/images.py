@@ -1,4 +1,4 @@
-"""The contents of image archives with computed digests, not claimed ones: the input of creation."""
+"""The contents of image archives, with computed digests instead of claimed digests: the input of creation."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from dibundle.images.model import Blob, ImageArchive
 
 Advance = Callable[[int], None]
 
-FREE_CONTENT: Final = 1 << 30  # bytes of content that are always allowed to unpack a compressed layer,
-MOST_RATIO: Final = 64  # and bytes for each stored byte: real layers have 2 to 10
+FREE_CONTENT: Final = 1 << 30  # maximum bytes of content of a compressed layer: this number,
+MOST_RATIO: Final = 64  # plus this many for each stored byte: real layers have 2 to 10
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBlob:
-    """A blob as stored, with its sha256; ``layer`` is its uncompressed content if it is a base's layer."""
+    """A blob as stored, with its sha256; ``layer``: the uncompressed content, if the blob is a base's layer."""
 
     blob: Blob
     source: ReadAt
@@ -71,10 +71,10 @@ def inflate(stored: StoredBlob, spool: Spool, most: int | None = None) -> Stored
 def inflate_all(
     archive: Archive, stored: Iterable[StoredBlob], spool: Callable[[], Spool], most: int | None = None
 ) -> list[StoredBlob]:
-    """Inflate the compressed layers among ``stored``; a damaged one, or a bomb, stays a plain blob.
+    """Inflate the compressed layers among ``stored``; a damaged layer, or a bomb, stays a plain blob.
 
-    The maker of a bundle controls archives that the bundle rebuilt or came in. All layers of these together have a
-    limit, or ``most`` bytes if that is less.
+    The maker of a bundle controls archives that the bundle rebuilt, or that contained the bundle. All layers of such
+    archives together have a limit; ``most`` may lower the limit.
     """
     left = MADE_RATIO * archive.bytes.size + MADE_FLOOR if archive.is_of_bundle else None
     if left is not None and most is not None:

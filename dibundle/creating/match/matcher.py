@@ -11,11 +11,11 @@ from dibundle.creating.match.base import BaseIndex, Layer, Mark, Place, Places, 
 from dibundle.creating.match.sketch import SketchIndex
 from dibundle.images.tar.entries import Entry
 
-LONGEST_PATH: Final = 512  # maximum bytes of a path that are compared: a path may have a million
+LONGEST_PATH: Final = 512  # maximum bytes of a path that are compared, as a path may have a million bytes
 
 
 class Match(NamedTuple):
-    """A base entry that helps; ``same``: its content is the target's."""
+    """A base entry that helps; ``same``: its content equals that of the target's entry."""
 
     place: Place
     same: bool
@@ -30,13 +30,13 @@ class Matcher:
     2. the same path
     3. similar content
     4. the same path except for versions and hashes
-    5. the same name except for those
+    5. the same name except for versions and hashes
 
-    From 3 on, only base files that the target has no other use for are considered.
+    From 3 on, only base files at paths that the target does not have are considered.
     """
 
     def __init__(self, base: BaseIndex, targets: Iterable[Layer], kept: Collection[bytes]) -> None:
-        """Match the new layers ``targets``; ``kept``: digests of base layers that the target contains as a whole."""
+        """Match the new layers ``targets``; ``kept``: digests of the base layers that the target contains whole."""
         self._base = base
         self._kept = kept
         targets = list(targets)
@@ -58,7 +58,7 @@ class Matcher:
 
     @cached_property
     def _spare(self) -> list[Place]:
-        """The base files whose path the target does not have; only few targets need them."""
+        """The base files whose path the target does not have; computed on first use, as few targets need them."""
         used = {names.clean(entry.path) for layer in self._targets for entry in layer.index.entries}
         return [
             place
@@ -70,7 +70,7 @@ class Matcher:
 
     @cached_property
     def _spare_names(self) -> dict[bytes, list[Place]]:
-        """The same by their names without versions, and by their stems."""
+        """The spare base files, by their names without versions, and by their stems."""
         found: dict[bytes, list[Place]] = {}
         for place in self._spare:
             for name in self._base.names_of(names.clean(self._base.entry(place).path)):
@@ -85,7 +85,7 @@ class Matcher:
     def find(self, layer: Layer, entry: Entry, mark: Mark | None) -> Match | None:
         """Return the best base entry for ``entry`` of ``layer``.
 
-        ``mark`` is its content's; None if no base file can have the same.
+        ``mark`` is the mark of the entry's content; None if no base file can have the same content.
         """
         match = self._find(layer, entry, mark)
         if match:
@@ -125,7 +125,7 @@ class Matcher:
         return next(iter(self._sketches.nearest(_beginning(layer, entry))), None)
 
     def _nearest(self, places: Sequence[Place]) -> Place:
-        """Prefer the next entry, then its layer, then the image most similar to the target, then the topmost layer."""
+        """Return the expected place, else one in the same layer, else one in the most similar image's topmost layer."""
         if self._expected in places:
             return self._expected
         if isinstance(places, Places):
@@ -134,15 +134,15 @@ class Matcher:
         return in_layer[-1] if in_layer else max(places, key=lambda place: (self._likeness[place.layer], place.layer))
 
     def _topmost(self, places: Places) -> Place:
-        """Return the first entry of the layer whose image is most similar to the target; cached: there may be many."""
-        key = id(places), len(places.first)  # places live as long as the base
+        """Return the first entry in the layer of the most similar image; cached, as there may be many layers."""
+        key = id(places), len(places.first)  # a key for the cache: places live as long as the base
         if key not in self._tops:
             top = max(places.first, key=lambda layer: (self._likeness[layer], layer))
             self._tops[key] = places.first[top]
         return self._tops[key]
 
     def _most_alike(self, entry: Entry, places: list[Place]) -> Place:
-        """Prefer the longest common beginning of the path, then the nearest size."""
+        """Return the place with the longest common beginning of the path, among equals the nearest size."""
 
         def likeness(place: Place) -> tuple[int, int]:
             other = self._base.entry(place)

@@ -1,4 +1,4 @@
-"""Names for matching: paths without decoration, and without the parts that change from release to release."""
+"""Names for matching: cleaned paths, and paths without the parts that change from release to release."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 LONGEST: Final = 4096
-"""Last bytes of a path that are compared: no system has longer paths, but a PAX header may have a million bytes."""
+"""Maximum bytes of a path that are compared, counted from its end: a PAX header may have a path of a million bytes."""
 
 _CHANGING = re.compile(rb"[0-9a-f]{7,}|[0-9]+(?:[.\-_][0-9]+)*")
 _LEADING = re.compile(rb"(?:\./|/)+")
@@ -22,7 +22,7 @@ def clean(path: bytes) -> bytes:
 
 
 def versionless(path: bytes) -> bytes:
-    """Return ``path`` with runs of digits and hashes replaced: equal for the same file of two releases."""
+    """Return ``path`` with digits and hashes replaced, so that the same file of two releases has the same path."""
     return _CHANGING.sub(b"#", path[-LONGEST:])
 
 

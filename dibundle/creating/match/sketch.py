@@ -1,8 +1,8 @@
-"""Sketches: a few numbers that files share if they share content, whatever their names.
+"""Sketches: a few numbers that two files have in common if they have content in common.
 
-A file's features are checksums of bytes behind places that the content itself marks, so they do not depend on the
-offset of the content in the file. Its sketch is the smallest of them (minhash). A regular expression finds the marks,
-so plain Python scans some 100 MB/s.
+A file's features are checksums of the bytes behind marks, which are patterns in the content itself. So features do not
+depend on the offset of the content in the file. The sketch of a file is its smallest features (minhash). A regular
+expression finds the marks, so plain Python scans some 100 MB/s.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SketchIndex(Generic[Key]):
             self._files.setdefault(number, []).append(key)
 
     def nearest(self, data: bytes) -> Iterable[Key]:
-        """Return the files that share most with ``data``, the best first; none if no file is similar."""
+        """Return the files that have most in common with ``data``, the best first; no files if none is similar."""
         votes: Counter[Key] = Counter()
         for number in sketch(data):
             files = self._files.get(number, ())

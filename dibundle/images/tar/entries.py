@@ -1,7 +1,8 @@
 """An index of a tar: the places of each entry's headers and content, and the fields of the headers.
 
-Reading follows Go's archive/tar, because the programs that load images are written in Go. This is only an index: odd
-content raises nothing here. Data that cannot be read as an entry is part of the tail, which users treat as plain bytes.
+Reading follows Go's archive/tar, because the programs that load images are written in Go. As this is only an index,
+unusual content raises no error here. Data that cannot be read as an entry is part of the tail, which users treat as
+plain bytes.
 """
 
 from __future__ import annotations
@@ -20,17 +21,18 @@ EXTENSION_LIMIT: Final = 1 << 20
 LONGEST_NAME: Final = 4096
 MAX_ENTRIES: Final = 1 << 19
 MAX_ENTRY_NAMES: Final = 64 << 20
-"""Maximum entries, and bytes of their names, that are read of layers that a bundle's maker controls."""
+"""Maximum entries, and bytes of their names, to read from layers that a bundle's maker controls."""
 UNNAMED: Final = b"?" * (LONGEST_NAME + 1)
 UNNAMED_FOLDER: Final = UNNAMED + b"/"
-"""Replacements for names that are not kept, of possible files and of folders: objects to compare with ``is``."""
+"""Replacements for names that are not kept, one for files and one for folders; compare them with ``is``."""
 
 _FREE_RECORDS: Final = 65_536
-_RECORD: Final = 32  # bytes of a tar for each further record of a PAX header; with its entry, one takes at least 50
+# bytes of a tar for each further record of a PAX header; with its entry, a record takes at least 50 bytes
+_RECORD: Final = 32
 _ZEROS: Final = bytes(BLOCK)
 _WINDOW: Final = 256 << 10
 _SHORT_WINDOW: Final = 4 << 10
-_HEADER_ONLY: Final = frozenset(b"123456")  # types without content, whatever their size field is
+_HEADER_ONLY: Final = frozenset(b"123456")  # types that have no content, even if the size field is not 0
 _EXTENSIONS: Final = frozenset(b"xgLK")
 _SUM_MODULUS: Final = 65521
 
@@ -40,8 +42,9 @@ class Entry(NamedTuple):
 
     ``head`` is the number of bytes from the main header to the content, ``cut`` the number of missing bytes of padding.
     Both are the same for nearly all entries, so an index of 300,000 entries stores few numbers for them. ``plain``: a
-    walk by blocks works. It begins at ``start`` and skips, after each header, as many bytes as its own size field gives
-    in one unambiguous way (rounded up to 512). Then it ends exactly on ``end``, and the last header is the main one.
+    walk by blocks gives the same entry. The walk begins at ``start``. After each header, it skips as many bytes as the
+    header's size field gives unambiguously, rounded up to 512. It ends exactly at ``end``, and the last header is the
+    main header.
     """
 
     start: int
@@ -71,10 +74,10 @@ class Entry(NamedTuple):
 
 
 class TarIndex(NamedTuple):
-    """The entries of a tar, without gaps from 0 to ``entries_end``; then the tail, which may be anything.
+    """The entries of a tar, without gaps from 0 to ``entries_end``. Behind them is the tail, which may have any bytes.
 
-    ``problem`` is the reason why reading stopped early; it is None at an end-of-archive block or a clean end.
-    ``is_cut_short``: the reason is that the archive ends within an entry, like an incomplete download.
+    ``problem`` is the reason why reading stopped early; None if the archive has an end-of-archive block or a clean end.
+    ``is_cut_short``: the archive ends within an entry, like an incomplete download.
     """
 
     entries: list[Entry]
@@ -87,16 +90,16 @@ class TarIndex(NamedTuple):
 def most_names(size: int) -> int:
     """Return the maximum bytes of names that are kept for a tar of ``size`` bytes that the user names.
 
-    Names of real images are all kept: their layers have fifty bytes for each byte of a name.
+    All names of real images are kept, as their layers have fifty bytes for each byte of a name.
     """
     return (32 << 20) + size // 16
 
 
 def scan(source: ReadAt, most: int | None = None, names: int | None = None) -> TarIndex:
-    """Index ``source``, at most ``most`` entries if given; raises only errors from reading ``source``.
+    """Index the entries of ``source``, at most ``most`` if given; raise only errors from reading ``source``.
 
-    ``names``: maximum bytes of names and links that are kept for all entries; none above :data:`LONGEST_NAME` is kept.
-    The default is :func:`most_names`, for names of any length.
+    ``names``: maximum bytes of names and links to keep for all entries; a name above :data:`LONGEST_NAME` is not kept.
+    Without ``names``, the maximum is :func:`most_names`, and names may have any length.
     """
     left = most_names(source.size) if names is None else names
     longest = left if names is None else LONGEST_NAME
@@ -130,7 +133,7 @@ def is_unnamed(entry: Entry) -> bool:
 
 
 def scan_all(sources: Iterable[ReadAt], most: int, names: int) -> list[TarIndex] | None:
-    """Index several tars, with at most ``most`` entries and ``names`` bytes of names in all; None if they have more."""
+    """Index several tars, with at most ``most`` entries and ``names`` bytes of names in all; return None for more."""
     found = []
     for source in sources:
         index = scan(source, most + 1, names)
@@ -143,7 +146,7 @@ def scan_all(sources: Iterable[ReadAt], most: int, names: int) -> list[TarIndex]
 
 
 def _within(entry: Entry, left: int, longest: int) -> Entry:
-    """Return an entry without names that are too long, or longer than the ``left`` bytes."""
+    """Return an entry; drop each name that is too long, or longer than the ``left`` bytes."""
     path, link = entry.path, entry.link
     if len(path) > min(longest, left):
         path = UNNAMED_FOLDER if path.endswith(b"/") else UNNAMED
@@ -155,9 +158,9 @@ def _within(entry: Entry, left: int, longest: int) -> Entry:
 
 
 def arriving(source: ReadAt) -> Iterator[Entry]:
-    """Yield the entries of a tar that is still arriving, each as soon as its headers are complete; never raises itself.
+    """Yield the entries of a tar that is still arriving, each as soon as its headers are complete; raise no errors.
 
-    ``source`` may report a larger size than it has, and return fewer bytes than requested at its end.
+    ``source`` may report a size above its real size, and return fewer bytes than requested at its end.
     """
     with suppress(_StopReading):
         yield from _entries(_Headers(source))
@@ -186,13 +189,13 @@ class _Headers:
         self._records = _FREE_RECORDS + source.size // _RECORD  # maximum PAX records that are read
 
     def spend(self, records: int, offset: int) -> None:
-        """Count records of PAX headers: with a few bytes each, they take twenty times as long as everything else."""
+        """Count records of PAX headers, up to a limit: small records take twenty times as long as everything else."""
         self._records -= records
         if self._records < 0:
             raise _StopReading(offset, "more records in PAX headers than are read")
 
     def block(self, offset: int) -> bytes:
-        """Return the block at ``offset``, shorter at the end of the source."""
+        """Return the block at ``offset``; at the end of the source, it may be shorter."""
         at = offset - self._start
         if at < 0 or at + BLOCK > len(self._window):
             near = at <= len(self._window) + _WINDOW // 4
@@ -213,7 +216,7 @@ class _Headers:
 
 
 class _Extensions:
-    """The x, L and K records before a header; the last of a kind wins, as in Go, which ignores g."""
+    """The x, L and K records before a header. As in Go, the last record of a kind counts, and g records are ignored."""
 
     __slots__ = ("link", "path", "pax")
 
@@ -235,7 +238,7 @@ class _Extensions:
 def _entries(headers: _Headers) -> Iterator[Entry]:
     """Yield entries until an end-of-archive block or the end of the source.
 
-    Extension records without a following header become an entry of their own, with the type of the last one.
+    Extension records without a following header become a separate entry, with the type of the last record.
     """
     offset = start = 0
     extensions: _Extensions | None = None
@@ -321,13 +324,14 @@ def _entry(
                 raise _StopReading(header, "a header whose size cannot be read")
         path = path if extensions.path is None else extensions.path
         link = link if extensions.link is None else extensions.link
-    if kind in _HEADER_ONLY or (kind == 0 and path.endswith(b"/")):  # v7 marks a directory only by its name
+    # v7 marks a directory only by a slash at the end of its name
+    if kind in _HEADER_ONLY or (kind == 0 and path.endswith(b"/")):
         size = 0
     content = header + BLOCK
     if kind == 0x53 and block[257:265] == b"ustar  \0":
         content = _after_sparse_map(headers, content, block[482])
     head = BLOCK if content == header + BLOCK else content - header
-    cut = max(0, content + (size + 511 & ~511) - headers.size)  # Go accepts this in the last entry
+    cut = max(0, content + (size + 511 & ~511) - headers.size)  # Go accepts missing padding in the last entry
     if content + size > headers.size:
         raise _CutShort(header, "the archive is cut short in an entry")
     if header == start:
@@ -337,13 +341,15 @@ def _entry(
 
 
 def _with_prefix(block: bytes, path: bytes) -> bytes:
-    """Return ``path`` with the content of the header's prefix field before it."""
+    """Return ``path`` behind the content of the header's prefix field."""
     magic = block[257:265]
     if magic == b"ustar\x0000":
-        star = block[508:512] == b"tar\0"  # star stores times in the last 24 bytes of other writers' prefix
+        # star stores times in the last 24 bytes of the field that is other writers' prefix
+        star = block[508:512] == b"tar\0"
         return block[345 : 476 if star else 500].split(b"\0", 1)[0] + b"/" + path
     if magic == b"ustar  \0" and (_number(block[345:357]) is None or _number(block[357:369]) is None):
-        # GNU tar has atime and ctime there. Go before 1.8, and so old versions of docker, wrote a prefix anyway.
+        # GNU tar has atime and ctime in this field. Go before 1.8, and so old versions of docker, wrote a prefix
+        # anyway.
         prefix = block[345:500].split(b"\0", 1)[0]
         return prefix + b"/" + path if prefix.isascii() else path
     return path
@@ -363,7 +369,7 @@ def _after_sparse_map(headers: _Headers, offset: int, more: int) -> int:
 def _checksum_fits(block: bytes) -> bool:
     """Check a header's checksum, the sum of its bytes with the field itself counted as spaces."""
     whole = _whole_sum(block[148:156])
-    # Adler-32's low half is one more than the sum of the bytes modulo 65521, and far faster than sum().
+    # The low half of Adler-32 is the sum of the bytes plus one, modulo 65521, and far faster than sum().
     total = ((zlib.adler32(block) & 0xFFFF) - 1) % _SUM_MODULUS
     if whole is None or total == whole:
         return whole is not None
@@ -373,21 +379,21 @@ def _checksum_fits(block: bytes) -> bool:
 
 @lru_cache(maxsize=8192)
 def _whole_sum(field: bytes) -> int | None:
-    """Return the sum of the bytes of a header with this checksum field, including the field, modulo 65521."""
+    """Return the expected sum of all bytes of a header with this checksum field, modulo 65521."""
     stated = _number(field)
     return None if stated is None else (stated + sum(field) - 256) % _SUM_MODULUS
 
 
 @lru_cache(maxsize=8192)
 def _size(field: bytes) -> tuple[int, bool]:
-    """Return a size, -1 if it cannot be read, and whether it can be read in only one way."""
+    """Return a size (-1 if it cannot be read), and whether all programs read the same size."""
     size = _number(field)
     return -1 if size is None else size, _is_one_number(field)
 
 
 @lru_cache(maxsize=8192)
 def _number(field: bytes) -> int | None:
-    """Read a numeric field: octal, or base-256 in two's complement; an empty one is 0, an invalid one None."""
+    """Read a numeric field: octal, or base-256 in two's complement. An empty field is 0, an invalid field None."""
     if field[0] & 0x80:
         value = int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
         if field[0] & 0x40:
@@ -402,7 +408,7 @@ def _number(field: bytes) -> int | None:
 
 
 def _is_one_number(field: bytes) -> bool:
-    """Return whether a field has nothing behind its number: Go reads up to the first NUL, others stop there."""
+    """Return whether a field has nothing behind its number: Go reads up to a NUL, others stop behind digits."""
     return bool(field[0] & 0x80) or b"\0" not in field.strip(b" \0")
 
 

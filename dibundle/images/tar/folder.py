@@ -1,4 +1,4 @@
-"""A folder as the equivalent tar: sorted names, no times or owners, so the same files give the same bytes."""
+"""A folder as the equivalent tar, with sorted names, without times and owners: the same files give the same bytes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def is_layout(folder: str) -> bool:
 
 
 def _files(folder: str) -> Iterator[tuple[str, str]]:
-    """Yield path and name of each regular file below ``folder``, in the order of the names' bytes."""
+    """Yield path and name of each regular file below ``folder``, sorted by the bytes of the names."""
     found: list[tuple[bytes, str]] = []
     for parent, folders, names in os.walk(folder):
         folders.sort()

@@ -1,7 +1,7 @@
-"""Tars that every program reads alike: ustar or GNU headers in one form, plain names, files, folders and links.
+"""Tars that all programs read in the same way: ustar or GNU headers in one form, plain names, files, folders and links.
 
-If programs could differ (GNU long names and sparse files, PAX records that rename, headers with a wrong checksum, bytes
-behind the end), ``ArchiveError`` is raised.
+If programs could read a tar differently, ``ArchiveError`` is raised: for GNU long names and sparse files, PAX records
+that rename, headers with a wrong checksum, and bytes behind the end.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ HARD_LINK, LINK = b"12"
 _NAME: Final = re.compile(rb"[A-Za-z0-9._:@+=,-]+(?:/[A-Za-z0-9._:@+=,-]+)*")
 _PAX_NAME: Final = re.compile(rb"[ -~]*\0*")
 _OCTAL: Final = re.compile(rb" *([0-7]{1,12})[ \0]*")
-_PAX: Final = re.compile(rb"([1-9]\d{0,5}) ([^=\n]+)=([^\n\0]*)\n")  # programs read longer lengths differently
+# maximum digits of a length: programs differ for longer lengths
+_PAX: Final = re.compile(rb"([1-9]\d{0,5}) ([^=\n]+)=([^\n\0]*)\n")
 _PAX_SIZE: Final = re.compile(rb"[1-9]\d{0,18}")
 _PAX_KEYS: Final = frozenset((b"mtime", b"atime", b"ctime", b"uid", b"gid", b"uname", b"gname"))
 _MAX_PAX: Final = 65_536
 _MAGICS: Final = (b"ustar\x0000", b"ustar  \0")
-_BIG: Final = 1 << 33  # larger sizes do not fit into octal digits
+_BIG: Final = 1 << 33  # maximum size: larger sizes do not fit into the octal digits
 _PAX_HEADER: Final = b"x"[0]
 _PERMISSIONS: Final = 0o7777
-_MODE_TYPES: Final = {  # file types in a mode, beyond permissions: some programs use these, not the type flag
+_MODE_TYPES: Final = {  # file types in a mode, beside permissions: some programs use these instead of the type flag
     FILE: (0, stat.S_IFREG),
     FOLDER: (0, stat.S_IFDIR),
     HARD_LINK: (0, stat.S_IFREG),
@@ -51,7 +52,7 @@ class PlainMember(NamedTuple):
 
 
 def members(source: ReadAt) -> Iterator[PlainMember]:
-    """Yield the members of a tar that every reader reads alike; raise ``ArchiveError`` for any other."""
+    """Yield the members of a tar; raise ``ArchiveError`` for a member that readers may read differently."""
     at, size, count = 0, source.size, 0
     if size % BLOCK:
         raise ArchiveError(messages.TAR_SIZE, size=size, block=BLOCK)
@@ -119,10 +120,10 @@ def _header(block: bytes, at: int) -> tuple[int, int]:
 
 
 def _refuse_other_names(block: bytes, kind: int, at: int) -> None:
-    """Refuse hidden names: engines detect an archive's compression by its first bytes."""
+    """Refuse odd names of PAX headers, and a first name that engines would take for compressed data."""
     if kind == _PAX_HEADER and not (_PAX_NAME.fullmatch(block[:100]) and _PAX_NAME.fullmatch(block[345:500])):
         raise ArchiveError(messages.TAR_PAX_NAME, at=at)
-    if not at and block.startswith(b"BZh"):  # engines check only these three bytes
+    if not at and block.startswith(b"BZh"):  # engines detect this compression by only these three bytes
         raise ArchiveError(messages.TAR_NAME, name=block[:40])
 
 
@@ -142,7 +143,7 @@ def _octal(field: bytes, at: int) -> int:
 
 
 def _pax_size(content: bytes, at: int) -> int:
-    """Return the size in a PAX header, 0 if it has none; its other keys are times and owners."""
+    """Return the size in a PAX header, or 0 if it has none; the only other keys are times and owners."""
     size, where, seen = 0, 0, set()
     while where < len(content):
         found = _PAX.match(content, where)

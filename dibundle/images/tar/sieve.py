@@ -1,4 +1,4 @@
-"""Storing only the needed parts of a tar that comes through a pipe: the rest of the temporary file is a hole."""
+"""Storage of only the needed parts of a tar that comes through a pipe: the rest of the temporary file is holes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _MAGIC: Final = 16
 
 
 def sieve(read: Callable[[int], bytes], spool: Spool, sizes: Collection[int]) -> None:
-    """Copy the tar from ``read`` (it returns up to the given number of bytes, none at the end) to ``spool``.
+    """Copy the tar that ``read`` returns (up to the given number of bytes, none at the end) to ``spool``.
 
-    The content of a file is skipped (zeros in ``spool``) if the file is large, has none of the ``sizes``, and is not
-    compressed: the decompressed content of a compressed file may have one of the sizes.
+    If a file is large, has none of the ``sizes`` and is not compressed, its content is skipped and reads as zeros.
+    Compressed files are kept, as their decompressed content may have one of the sizes.
     """
     pipe = _Pipe(read, spool)
     for entry in arriving(pipe):
@@ -33,7 +33,7 @@ def sieve(read: Callable[[int], bytes], spool: Spool, sizes: Collection[int]) ->
 
 
 class _Pipe:
-    """The data so far, with random access; a read beyond it waits for more."""
+    """The data so far, with random access; a read beyond it waits for more data."""
 
     def __init__(self, read: Callable[[int], bytes], spool: Spool) -> None:
         self._read = read
@@ -41,7 +41,7 @@ class _Pipe:
 
     @property
     def size(self) -> int:
-        """More than any pipe gives: its end is not known in advance."""
+        """A number above the size of any pipe's data, whose end is not known in advance."""
         return 1 << 62
 
     def more(self, most: int) -> int:

@@ -1,1 +1,1 @@
-"""A pull-through registry that fetches bundles instead of layers if they are smaller."""
+"""A pull-through registry that fetches bundles instead of layers if the bundles are smaller."""

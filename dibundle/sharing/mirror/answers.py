@@ -1,4 +1,4 @@
-"""Answers of a mirror: documents, errors, and answers of upstream."""
+"""Answers of a mirror: documents, errors, and answers that come from upstream."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ async def aside(
 ) -> _T:
     """Run a blocking function in a thread of ``pool``.
 
-    If the client leaves meanwhile, ``release`` gets the result. Raises :class:`BusyError` if too much waits for the
-    pool, unless the answer ``is_begun``.
+    If the client leaves before the result is there, ``release`` gets the result. Raises :class:`BusyError` if too many
+    tasks wait for the pool, unless the answer ``is_begun``.
     """
     work = [partial(function, *arguments)]
 
@@ -50,11 +50,13 @@ async def aside(
     try:
         return await asyncio.wrap_future(running)
     except asyncio.CancelledError:
-        work.clear()  # the pool keeps work that has not begun, and a request may take 40 kB
+        work.clear()  # drop references, as the pool keeps work that has not begun, and a request may take 40 kB
         running.add_done_callback(left)
         raise
     finally:
-        del running  # an error in it would hold this frame, and so all its objects, until garbage collection
+        # otherwise, an error in the result would keep this frame, with all its objects, until the next garbage
+        # collection
+        del running
 
 
 def blob_headers(name: str) -> dict[str, str]:
@@ -81,7 +83,10 @@ def error_answer(status: int, code: str, message: str) -> web.Response:
 
 
 def content_type(given: str) -> str:
-    """Return a document's media type; replace other types by that of plain bytes, which browsers do not show or run."""
+    """Return a document's media type.
+
+    Replace other types by that of plain bytes, which browsers neither show nor run.
+    """
     return given if _MEDIA_TYPE.fullmatch(given) else "application/octet-stream"
 
 

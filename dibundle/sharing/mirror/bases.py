@@ -25,7 +25,7 @@ from dibundle.sharing.mirror.cache import Cache
 from dibundle.sharing.mirror.options import UpstreamPlace
 
 MAX_PARSED: Final = 1 << 20
-"""Maximum bytes of a manifest or config to parse; larger ones are passed on, and their images get no deltas."""
+"""Maximum bytes of a manifest or config to parse; a larger document is passed on, and its image gets no deltas."""
 MAX_LAYERS: Final = 128
 _TYPE: Final = re.compile(r"[a-zA-Z0-9.+_-]{1,127}/[a-zA-Z0-9.+_-]{1,127}")
 _MAX_KNOWN: Final = 4096  # maximum number of documents in memory; the least recently used one is dropped
@@ -39,7 +39,7 @@ class ImageManifest(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes of the layers, each once."""
+        """Bytes of the layers; each different layer counts once."""
         return sum(dict(self.layers).values())
 
 
@@ -60,7 +60,7 @@ class LocalImage(NamedTuple):
 
     @property
     def digests(self) -> tuple[bytes, ...]:
-        """Digests by which bundles refer to layers."""
+        """The digests by which bundles refer to the layers."""
         return (*(digest for digest, _ in self.named.layers), *self.diff_ids)
 
 
@@ -79,7 +79,7 @@ class OpenImage(NamedTuple):
 
 
 class Documents:
-    """Cache of parsed manifests and configs, by digest; it parses one document of a registry at a time."""
+    """Cache of parsed manifests and configs, by digest; for each registry, it parses one document at a time."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, Known] = OrderedDict()
@@ -87,7 +87,7 @@ class Documents:
         self._looking: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def look(self, host: str, digest: bytes, body: Callable[[], bytes | None]) -> Known | None:
-        """Return the contents of the document with this digest; ``body`` reads it. Return None if ``body`` does."""
+        """Return the contents of the document with this digest, which ``body`` reads; None if ``body`` returns None."""
         with self._lock:
             looking = self._looking[host]
         with looking:
@@ -120,7 +120,7 @@ def _media_type(value: object) -> str | None:
     """Return the media type of a manifest; None for other documents. In OCI manifests, the field is optional."""
     kinds = {"manifests": OCI_INDEX, "layers": OCI_MANIFEST}
     found = [kind for key, kind in kinds.items() if isinstance(get(value, key), list)]
-    if len(found) == 2:  # ambiguous: only upstream's media type would distinguish the two
+    if len(found) == 2:  # with both keys, the type is ambiguous: only upstream's media type would show it
         return None
     told = get_text(value, "mediaType") or (found[0] if found else "")
     return told if _TYPE.fullmatch(told) else None
@@ -146,21 +146,21 @@ def _named(value: object) -> ImageManifest | None:
 class Bases:
     """Search for base images in the cache and in stores.
 
-    Layers in stores of other programs are not hashed when read; the rebuilt layers are. Bases of a registry's images
-    are only from this registry, or from stores that are assigned to it: a bundle could disclose any content of its
-    base.
+    Layers in stores of other programs are not hashed when they are read, but rebuilt layers are hashed. As a bundle
+    could disclose any content of its base, a registry's images have only bases from the same registry, or from stores
+    that are assigned to it.
     """
 
     def __init__(self, cache: Cache, documents: Documents, stores: Collection[tuple[str, Path]]) -> None:
         self._cache, self._documents, self._stores = cache, documents, stores
 
     def find(self, place: UpstreamPlace, manifest: bytes) -> LocalImage | None:
-        """Return the image with this manifest; None if a part of it is missing, or a layer of another size."""
+        """Return the image with this manifest; None if a part of the image is missing, or a layer has another size."""
         known = self._documents.look(place.host, manifest, partial(self._small, place, manifest))
         if known is None or known.named is None:
             return None
         config = known.named.config
-        sizes = dict(known.named.layers)  # any user who may push manifests chooses these sizes
+        sizes = dict(known.named.layers)  # limited, as any user with permission to push chooses these sizes
         if not all(self._size(place, digest) == size for digest, size in sizes.items()):
             return None
         if self._size(place, manifest) is None or self._size(place, config) is None:
@@ -180,7 +180,7 @@ class Bases:
     def open(self, place: UpstreamPlace, image: LocalImage, defer: Callable[[Callable[[], None]], object]) -> OpenImage:
         """Open the blobs of an image; ``defer`` gets the functions that close them.
 
-        Raises :class:`FileError` if a blob was deleted meanwhile.
+        Raises :class:`FileError` if a blob was deleted in the meantime.
         """
         files: dict[bytes, OpenFile] = {}
         for digest in {image.manifest, image.named.config, *(digest for digest, _ in image.named.layers)}:
@@ -193,7 +193,7 @@ class Bases:
         return [folder for host, folder in self._stores if host == place.host]
 
     def _size(self, place: UpstreamPlace, digest: bytes) -> int | None:
-        """Return the size of a local blob in bytes; None if there is none."""
+        """Return the size of a local blob in bytes; None if there is no such blob."""
         found = self._cache.size_of(place.key(digest))
         for store in self._stores_of(place) if found is None else ():
             with suppress(OSError):
@@ -225,7 +225,7 @@ class Bases:
 
 
 def archive_of(image: LocalImage, contents: Mapping[bytes, ReadAt]) -> Archive:
-    """Return an image as an archive, in the form of a ``docker://`` source; ``contents``: its blobs by digest."""
+    """Return an image as an archive, like a ``docker://`` source; ``contents``: the image's blobs by digest."""
     joined = Joined()
     for digest in sorted(contents):
         content = contents[digest]

@@ -1,4 +1,4 @@
-"""Blobs for clients: from the cache, from a running download, or passed on from upstream without being kept."""
+"""Blobs for clients: from the cache, from a running download, or from upstream without caching."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from dibundle.sharing.mirror.options import Key, MirrorOptions, UpstreamPlace
 from dibundle.sharing.mirror.upstream import PASSED, Document, Streamed, Threads, Upstreams, threads
 from dibundle.sources.registry.transport import ConnectionFailure
 
-_PIECE: Final = 128 << 10  # bytes of a piece: each of a thousand clients may leave a piece unread in memory
-_READERS: Final = 16  # threads for each upstream that open and read files of the cache
-_HASHERS: Final = 4  # threads for each upstream that hash files of the cache: no read waits for hashing
+_PIECE: Final = 128 << 10  # bytes of a piece: a thousand clients may each leave one piece unread in memory
+_READERS: Final = 16  # number of threads per upstream that open and read files of the cache
+_HASHERS: Final = 4  # number of threads per upstream that hash files of the cache, so that no read waits for hashing
 _UNREAD: Final = 300.0  # maximum seconds during which a client receives no byte
 
 
 class BlobServer:
-    """Server of blobs: rebuilt and cached ones from the cache, all others from upstream."""
+    """Server of blobs: rebuilt and cached blobs from the cache, all other blobs from upstream."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class BlobServer:
             pool.shutdown(wait=False, cancel_futures=True)
 
     async def answer(self, request: web.Request, place: UpstreamPlace, digest: bytes) -> web.StreamResponse:
-        """Answer a request for a blob; if a delta may rebuild it, wait for that first."""
+        """Answer a request for a blob; if a delta may rebuild the blob, first wait for the rebuild."""
         making = self._maker.making(place, digest)
         if making and not self._cache.has(place.key(digest)) and request.method == "GET":
             refusal = await self._refusal(place, digest)
@@ -68,7 +68,7 @@ class BlobServer:
         return await aside(self._upstreams.threads[place.host], self._upstreams.refusal, place, "blobs", digest)
 
     async def _here(self, request: web.Request, place: UpstreamPlace, digest: bytes) -> web.StreamResponse | None:
-        """Answer with a blob from the cache or from a running download; None if there is neither."""
+        """Answer with a blob from the cache or from a running download; return None if there is neither."""
         key = place.key(digest)
         running = self._downloads.running(key)
         try:
@@ -82,7 +82,7 @@ class BlobServer:
         finally:
             if running:
                 running.leave()
-        self._cache.pin([key])  # an open file takes space even after it is deleted
+        self._cache.pin([key])  # pinned, as an open file takes space even after it is deleted
         try:
             pool = self._files[place.host]
             if not (self._cache.is_hashed(key) or await self._checked(self._hashers[place.host], key)):
@@ -93,7 +93,10 @@ class BlobServer:
             self._cache.unpin([key])
 
     async def _checked(self, pool: Threads, key: Key) -> bool:
-        """Check whether a cached blob has its digest; one thread does it for all requests, even if some of them end."""
+        """Return whether a cached blob has its digest.
+
+        One thread checks this for all requests, even if some of them end.
+        """
         check = self._checks.get(key)
         if check is None:
             check = self._checks[key] = asyncio.wrap_future(pool.submit(self._cache.is_sound, key))
@@ -103,7 +106,7 @@ class BlobServer:
     async def _from_upstream(
         self, request: web.Request, place: UpstreamPlace, digest: bytes
     ) -> web.StreamResponse | None:
-        """Answer with upstream's blob; None if another request has already begun to fetch it."""
+        """Answer with upstream's blob; return None if another request has already begun to fetch it."""
         if not _is_plain(request):
             return await self.direct(request, place, text(digest))
         try:
@@ -126,7 +129,7 @@ class BlobServer:
             began.leave()
 
     async def _cached(self, request: web.Request, pool: Threads, key: Key, fd: int) -> web.StreamResponse:
-        """Send a cached blob, or a part; ``fd`` stays the hashed file, even if its name is deleted or replaced."""
+        """Send a cached blob, or a part; ``fd`` is the hashed file, even if the file's name is deleted or replaced."""
         try:
             size = os.fstat(fd).st_size
             part = _range(request, size)
@@ -150,7 +153,7 @@ class BlobServer:
                 raise ConnectionFailure("the cache cannot be read") from error
 
     async def _downloaded(self, request: web.Request, place: UpstreamPlace, download: Download) -> web.StreamResponse:
-        """Send a blob while it comes from upstream."""
+        """Send a blob while it arrives from upstream."""
         response = web.StreamResponse(headers=blob_headers(text(download.digest)))
         response.content_length = download.size
         return await self._send(request, response, self._coming(place, download))
@@ -187,7 +190,7 @@ class BlobServer:
                 response.headers["Content-Range"] = answer.headers["Content-Range"]
             response.content_length = answer.length
             pieces = self._streamed(place, answer)
-            if answer.status == 200 and name.partition(":")[0] in HASHES:  # a part cannot be checked
+            if answer.status == 200 and name.partition(":")[0] in HASHES:  # only a whole blob can be checked
                 pieces = _verified(pieces, name)
             return await self._send(request, response, pieces)
 
@@ -206,7 +209,7 @@ class BlobServer:
         try:
             yield answer
         except BaseException:
-            answer.end()  # a thread may still wait for the body
+            answer.end()  # end the connection, as a thread may still wait for the body
             raise
         finally:
             pool.resume(leave)
@@ -235,7 +238,8 @@ class BlobServer:
             with taking(request):
                 async with asyncio.timeout(_UNREAD):
                     await response.write_eof()
-        except Exception:  # after any error: an error answer would be taken for a part of the body
+        # end the connection after any error, as the client would take an error answer for a part of the body
+        except Exception:
             hang_up(request)
         finally:
             self._metrics.served.inc(sent)
@@ -247,7 +251,7 @@ async def _verified(
 ) -> AsyncIterator[bytes]:
     """Yield pieces; yield the last bytes only if the whole blob has its digest.
 
-    ``held``: bytes before the pieces that are not sent yet. ``found``: hash of all bytes before the pieces.
+    ``held``: bytes directly before the pieces that are not sent yet. ``found``: hash of all bytes before the pieces.
     """
     kind, _, digest = name.partition(":")
     found = found or HASHES[kind]()
@@ -265,7 +269,7 @@ async def _verified(
 
 
 def _is_plain(request: web.Request) -> bool:
-    """Return whether a request is for all of a blob."""
+    """Return whether a request is for a whole blob."""
     return request.method == "GET" and "Range" not in request.headers
 
 

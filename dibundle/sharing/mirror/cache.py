@@ -1,8 +1,8 @@
 """A cache of blobs by digest, in a folder of limited size: the least recently used blob is deleted first.
 
-Each blob is in the space of its registry, and is used for no other registry. A blob in the cache has the digest of its
-name: it is hashed while it is written to a temporary file, and then renamed. It is hashed again before its first use,
-if this process did not write it, and whenever its file has changed.
+Each blob is in the space of its registry, and is used for no other registry. A blob's name is its digest: the blob is
+hashed while it is written to a temporary file, and then renamed. A blob is hashed again if its file has changed, and
+before its first use if another process wrote it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BLOCK: Final = 4096  # minimum bytes of disk space for a file
 
 
 class _State(NamedTuple):
-    """State of a file when its content was hashed; programs cannot set ``changed``, the file's ctime."""
+    """State of a file when its content was hashed; ``changed``: the file's ctime, which programs cannot set."""
 
     inode: int
     changed: int
@@ -42,16 +42,16 @@ class _State(NamedTuple):
 
 
 def _taken(size: int) -> int:
-    """Return the bytes that a file counts for in the cache."""
+    """Return the bytes that count for a file in the cache."""
     return max(size, _BLOCK)
 
 
 class CacheFullError(Exception):
-    """The cache has no space for a blob: it is served without being kept."""
+    """The cache has no space for a blob, which is then served but not cached."""
 
 
 class Turns:
-    """Locks by blob: one thread at a time works on a blob, the others wait."""
+    """Locks by blob: one thread at a time works on a blob, and other threads wait."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -59,7 +59,7 @@ class Turns:
 
     @contextmanager
     def of(self, key: Key) -> Iterator[None]:
-        """Wait for the lock of a blob, and hold it."""
+        """Wait for the lock of a blob, and hold the lock."""
         with self._lock:
             turn, waiting = self._turns.get(key, (threading.Lock(), 0))
             self._turns[key] = turn, waiting + 1
@@ -74,7 +74,7 @@ class Turns:
 
 
 class NewBlob:
-    """A new blob of the cache: written in order, then kept under its digest or dropped."""
+    """A new blob of the cache: written in order, then kept under its digest, or dropped."""
 
     def __init__(self, cache: Cache, fd: int, path: Path) -> None:
         self._cache, self._path = cache, path
@@ -101,7 +101,7 @@ class NewBlob:
         return self._hash.digest()
 
     def hash(self) -> hashlib._Hash:
-        """Return a copy of the running SHA-256, to be continued."""
+        """Return a copy of the running SHA-256, which the caller can continue."""
         return self._hash.copy()
 
     def keep(self, space: str) -> None:
@@ -126,7 +126,7 @@ class NewBlob:
 
 
 class Cache:
-    """The cache of one process, which holds a lock on its folder. Thread-safe."""
+    """The cache of one process, which locks the cache's folder. Thread-safe."""
 
     def __init__(self, folder: Path, most: int) -> None:
         """Open or create a cache of at most ``most`` bytes; raise :class:`FileError` if another process uses it.
@@ -203,7 +203,7 @@ class Cache:
             fd = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             is_right = self._is_checked(key, fd) or self._check(key, fd)
         except OSError as error:
-            if error.errno in NO_FILES:  # too many open files do not mean that the blob is damaged
+            if error.errno in NO_FILES:  # do not treat too many open files as a damaged blob
                 raise
             is_right = False
         if is_right:
@@ -235,7 +235,7 @@ class Cache:
         return self._checked.get(key) == _state(fd)
 
     def _check(self, key: Key, fd: int) -> bool:
-        """Hash a blob, once for all threads that open it; return whether it has its digest."""
+        """Hash a blob, once for all threads that open the blob; return whether it has its digest."""
         with self._hashing.of(key):
             if self._is_checked(key, fd):
                 return True
@@ -246,7 +246,7 @@ class Cache:
             return True
 
     def read(self, key: Key, most: int) -> bytes | None:
-        """Return the bytes of a blob; None if it is missing or over ``most`` bytes. A larger blob is not hashed."""
+        """Return the bytes of a blob; None if it is missing, or has more than ``most`` bytes: then it is not hashed."""
         fd = self.open(key) if self._sizes.get(key, 0) <= most else None
         if fd is None:
             return None
@@ -284,7 +284,7 @@ class Cache:
     def _reserve(self, size: int) -> None:
         """Count bytes of files that are being written, and delete blobs if necessary.
 
-        If that would not be enough, deletes none, and raises :class:`CacheFullError`.
+        If deleting all unused blobs would not suffice, deletes none, and raises :class:`CacheFullError`.
         """
         with self._lock:
             if size > 0 and self._total + size - self._evictable > self.most:
@@ -332,7 +332,7 @@ class Cache:
 
     @contextmanager
     def growing(self) -> Iterator[Callable[[int], None]]:
-        """Yield a function that counts bytes of a temporary file like those of blobs, until the block ends.
+        """Yield a function that counts bytes of a temporary file like bytes of blobs, until the block ends.
 
         The function raises :class:`CacheFullError` if there is no space.
         """
@@ -358,7 +358,7 @@ class Cache:
             self.unpin(keys)
 
     def pin(self, keys: Collection[Key]) -> None:
-        """Keep blobs until :meth:`unpin`: an open file takes space even after it is deleted."""
+        """Keep blobs until :meth:`unpin`, as an open file takes space even after it is deleted."""
         with self._lock:
             for key in keys:
                 if key not in self._pinned and key in self._sizes:
@@ -376,7 +376,7 @@ class Cache:
             self._make_space()
 
     def note_image(self, key: Key) -> None:
-        """Remember that a blob is the manifest of an image, which may be a base."""
+        """Remember that a blob is the manifest of an image, so that the image can be a base."""
         if not self.has(key):
             return
         with self._lock, suppress(OSError):
@@ -389,7 +389,7 @@ class Cache:
                 self._images[key[0]] = len(self.images(key[0]))
 
     def images(self, space: str) -> list[bytes]:
-        """Return the manifests of remembered images, latest first; forget those that the cache has deleted."""
+        """Return the manifests of remembered images, latest first; forget images that the cache has deleted."""
         found = []
         for path in (self.folder / "images" / space).glob("*"):
             with suppress(ValueError, OSError):
@@ -405,7 +405,7 @@ class Cache:
 
 
 def _require_own(status: os.stat_result, path: Path) -> None:
-    """Refuse a path that is not a folder of this user or of root, as the cache deletes files in the folder."""
+    """Refuse a path that is not a folder of this user or root, as the cache deletes files in its folder."""
     if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()):
         raise FileError(messages.MIRROR_CACHE_FOREIGN, folder=path)
 
@@ -413,7 +413,7 @@ def _require_own(status: os.stat_result, path: Path) -> None:
 def _require_safe(status: os.stat_result, place: Path) -> None:
     """Refuse a folder or link on the way to the cache that other users can change."""
     is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode)
-    is_sticky = status.st_mode & stat.S_ISVTX  # sticky, like /tmp: its content is safe
+    is_sticky = status.st_mode & stat.S_ISVTX  # in a sticky folder, like /tmp, the content is safe
     if status.st_uid not in (0, os.geteuid()) or (is_open and not is_sticky):
         raise FileError(messages.MIRROR_CACHE_FOREIGN, folder=place)
 

@@ -1,4 +1,4 @@
-"""Connections of clients: limits of their number, of idle time and of the size of requests."""
+"""Connections of clients, with limits of their number, their idle time and the size of requests."""
 
 from __future__ import annotations
 
@@ -22,23 +22,25 @@ WAITING: Final = 30.0  # maximum seconds until a client sends its first or next 
 _GREETING: Final = 10  # maximum seconds for the TLS handshake
 _MOST_CLIENTS: Final = 1024
 _MOST_HEADERS: Final = 48  # maximum headers of a request: engines send ten
-_MOST_HEAD: Final = 16 << 10  # maximum bytes of a request: its headers are in memory while a client reads slowly
-_UNSENT: Final = 64 << 10  # bytes to a client after which writing waits
+_MOST_HEAD: Final = 16 << 10  # maximum bytes of a request, whose headers are in memory while a client reads slowly
+_UNSENT: Final = 64 << 10  # unsent bytes for a client at which writing waits
 _PARSED: Final = 4 << 10  # bytes of a request that are parsed at once
-_ASCII: Final = bytes(range(128)) + bytes(128)  # a string with other characters takes up to four bytes for each
+# only ASCII, as in a string with other characters, each character takes up to four bytes
+_ASCII: Final = bytes(range(128)) + bytes(128)
 _FILES_OF_CLIENT: Final = 4  # maximum open files for one client
-_OTHER_FILES: Final = 1024  # for downloads without clients, idle connections to upstreams, and rebuilding
+_OTHER_FILES: Final = 1024  # open files for downloads without clients, idle connections to upstreams, and rebuilding
 _AT_ONCE: Final = 64  # maximum clients in the TLS handshake
 
 DATA: Final = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
 """Headers that make browsers treat an answer as data: an upstream's page would otherwise run in the mirror's origin."""
-_SILENT: Final = logging.getLogger("dibundle.mirror")  # for malformed requests: any client may send any number of them
+# discards reports of malformed requests, as a client may send any number of them
+_SILENT: Final = logging.getLogger("dibundle.mirror")
 _SILENT.addHandler(logging.NullHandler())
 _SILENT.propagate = False
 
 
 def raise_limit_of_files() -> None:
-    """Raise the system's limit of open files to the number that all clients need: systemd's default is 1,024."""
+    """Raise the system's limit of open files to the number that all clients need, as systemd's default is 1,024."""
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_CLIENTS * _FILES_OF_CLIENT + _OTHER_FILES
     if now < wanted:
@@ -48,7 +50,7 @@ def raise_limit_of_files() -> None:
 
 
 class Client(web.RequestHandler):
-    """A connection that the door tracks."""
+    """A client's connection, tracked by the door."""
 
     def __init__(self, door: Door, server: web.Server) -> None:
         loop = asyncio.get_running_loop()
@@ -58,14 +60,15 @@ class Client(web.RequestHandler):
             logger=_SILENT,
             access_log=None,  # type: ignore[arg-type]  # aiohttp tests it for None
             max_headers=_MOST_HEADERS,
-            auto_decompress=False,  # as bodies of requests are never read
+            auto_decompress=False,  # bodies of requests are never read
             lingering_time=0,
         )
         self._door = door
-        self.stuck: float | None = None  # start of the time in which the client has taken no byte of a blob
+        self.stuck: float | None = None  # time since which the client has taken no byte of a blob
         self.unsent = 0  # bytes that the client has not taken yet
         self._parsed = 0  # bytes of the current request
-        self._line: asyncio.Transport | None = None  # aiohttp drops its own reference before the connection has ended
+        # kept here, as aiohttp drops its own reference before the connection has ended
+        self._line: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register with the door."""
@@ -76,12 +79,12 @@ class Client(web.RequestHandler):
         self._door.come(self)
 
     def data_received(self, data: bytes) -> None:
-        """Parse a request of limited size; end the connection if more bytes follow before the answer.
+        """Parse a request of limited size; if more bytes follow before the answer, end the connection.
 
         All parsed bytes take memory until the answer is sent.
         """
         for at in range(0, len(data), _PARSED) if data else (0,):
-            if self._messages:  # a body, which is never read, or a second request before the first is answered
+            if self._messages:  # a body, which is never read, or a second request before the answer to the first
                 self.close()
                 return
             piece = data[at : at + _PARSED].translate(_ASCII)
@@ -94,7 +97,7 @@ class Client(web.RequestHandler):
                 return
 
     def look(self) -> None:
-        """Note whether the client has taken bytes since the last look."""
+        """Note whether the client has taken bytes since the last call."""
         if self.stuck is None or self._line is None:
             return
         left = self._line.get_write_buffer_size()
@@ -116,7 +119,7 @@ class Client(web.RequestHandler):
         super().connection_lost(exc)
 
     def hang_up(self) -> None:
-        """End the connection at once: aiohttp and asyncio would wait until the client has read all written bytes."""
+        """End the connection at once. aiohttp and asyncio would wait until the client has read all written bytes."""
         self.force_close()
         if self._line:
             self._line.abort()
@@ -124,7 +127,7 @@ class Client(web.RequestHandler):
 
 @contextmanager
 def taking(request: web.Request) -> Iterator[None]:
-    """Record the start of sending a piece of a blob, until the client has taken the piece."""
+    """While a piece of a blob is sent, record since when the client has taken no byte."""
     client = request.protocol
     if isinstance(client, Client):
         client.stuck = time.monotonic()
@@ -136,13 +139,13 @@ def taking(request: web.Request) -> Iterator[None]:
 
 
 class _Greeting(asyncio.sslproto.SSLProtocol):
-    """TLS of a client; the door tracks it during the handshake, as asyncio's server reports a client only after it."""
+    """TLS of a client, which the door tracks during the handshake, as asyncio's server reports a client only later."""
 
     max_size = 16 << 10  # bytes of the read buffer of each client: asyncio's default is 256 KiB
 
     def __init__(self, door: Door, client: Client, tls: ssl.SSLContext) -> None:
         loop = asyncio.get_running_loop()
-        nobody: Any = None  # only on the client's side of TLS, a future waits for the connection
+        nobody: Any = None  # None, as a future waits for the connection only on the client's side of TLS
         super().__init__(loop, client, tls, nobody, server_side=True, ssl_handshake_timeout=_GREETING)
         self._door, self._client = door, client
 
@@ -159,7 +162,7 @@ class _Greeting(asyncio.sslproto.SSLProtocol):
 
 
 class Door:
-    """Tracker of clients; it ends idle connections: after a while, or at once if there are too many."""
+    """Tracker of clients, which ends idle connections: after ``WAITING`` seconds, or at once if there are too many."""
 
     def __init__(self) -> None:
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -174,7 +177,7 @@ class Door:
         return client if tls is None else _Greeting(self, client, tls)
 
     def greet(self, client: Client, transport: asyncio.Transport) -> None:
-        """Register a TLS handshake; if there are too many, end the oldest one."""
+        """Register a TLS handshake; if there are too many, end the oldest handshake."""
         self._greeting[client] = transport
         if len(self._greeting) > _AT_ONCE:
             self._greeting.pop(next(iter(self._greeting))).abort()
@@ -203,15 +206,16 @@ class Door:
 
     @web.middleware
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer a request; meanwhile, the client does not count as idle."""
+        """Answer a request; during this time, the client does not count as idle."""
         client = request.protocol
         assert isinstance(client, Client)
         self._waiting.pop(client, None)
-        if request.can_read_body or "Upgrade" in request.headers:  # bytes behind it would wait, or be parsed wrongly
+        # bytes behind this request would wait, or be parsed wrongly
+        if request.can_read_body or "Upgrade" in request.headers:
             client.close()
         try:
             return await handler(request)
-        finally:  # aiohttp sends documents after this: a client that does not read them counts as idle
+        finally:  # aiohttp sends documents after this point, so a client that does not read a document counts as idle
             if client in self._clients:
                 self._waiting[client] = time.monotonic()
 

@@ -1,4 +1,4 @@
-"""Downloads of blobs from upstream: one for all clients that request the blob; it is put into the cache meanwhile."""
+"""Downloads of blobs from upstream: one download for all clients that request a blob; it also fills the cache."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dibundle.sources.registry.transport import ConnectionFailure
 _PIECE: Final = 128 << 10
 WITHHELD: Final = 64 << 10  # bytes at the end of a blob that are sent only if the whole blob has its digest
 _TRIES: Final = 3  # maximum attempts to continue a blob after its connection breaks
-_MEASURED: Final = 64 << 10  # minimum bytes of a blob for measuring the speed of a link
+_MEASURED: Final = 64 << 10  # minimum bytes of a blob from which the speed of an upstream is measured
 _PUMPS: Final = 64  # maximum downloads from an upstream at once
 HASHES: Final = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
 _ALONE: Final = 16 << 20  # maximum remaining bytes for which a download continues without clients
@@ -41,11 +41,11 @@ class Bell:
             self.changed.notify_all()
             waiting, self._waiting = self._waiting, set()
         for loop, event in waiting:
-            with suppress(RuntimeError):  # the loop has ended
+            with suppress(RuntimeError):  # the loop of this coroutine has ended
                 loop.call_soon_threadsafe(event.set)
 
     async def wait(self, is_over: Callable[[], bool], seconds: float | None = None) -> bool:
-        """Wait until ``is_over`` returns true; it is called at each change. Return False after ``seconds``."""
+        """Wait until ``is_over``, which is called at each change, returns true; after ``seconds``, return False."""
         loop = asyncio.get_running_loop()
         end = None if seconds is None else loop.time() + seconds
         while True:
@@ -71,7 +71,7 @@ class Download:
         self.begun = time.monotonic()
         self.seconds = 0.0
         self._blob = blob
-        self._readers = 1  # the writer
+        self._readers = 1  # number of users of the file; at first only the writer
         self._is_given_up = False
         self.bell = Bell()
         self.received = 0
@@ -80,7 +80,7 @@ class Download:
 
     @property
     def available(self) -> int:
-        """Number of bytes that may be sent now."""
+        """Number of bytes that may already be sent."""
         if self.is_done and not self.error:
             return self.size
         return max(0, min(self.received, self.size - WITHHELD))
@@ -94,7 +94,7 @@ class Download:
             return True
 
     def leave(self) -> None:
-        """Unregister a reader; the last one closes the file."""
+        """Unregister a reader; the last reader closes the file."""
         with self.bell.changed:
             self._readers -= 1
             is_last = not self._readers
@@ -102,13 +102,13 @@ class Download:
             self._blob.close()
 
     def give_up_alone(self) -> bool:
-        """Return whether to end the download: it has no readers, and more than ``_ALONE`` bytes are missing."""
+        """Return whether to end the download, as it has no readers, and more than ``_ALONE`` bytes are missing."""
         with self.bell.changed:
             self._is_given_up = self._readers == 1 and self.size - self.received > _ALONE
         return self._is_given_up
 
     def wait(self, seconds: float) -> bool:
-        """Wait until the blob is complete; return whether it is."""
+        """Wait until the download ends; return whether the blob is complete."""
         end = time.monotonic() + seconds
         with self.bell.changed:
             while not self.is_done and (left := end - time.monotonic()) > 0:
@@ -116,16 +116,17 @@ class Download:
         return self.is_done and self.error is None
 
     def written(self, at: int) -> tuple[bytes, hashlib._Hash]:
-        """Return the bytes from ``at`` on of a failed download, and the hash of all bytes that were written."""
+        """Return the bytes of a failed download from ``at`` on, and the hash of all bytes that were written."""
         return os.pread(self._blob.fd, self.received - at, at), self._blob.hash()
 
     async def pieces(self, start: int = 0) -> AsyncIterator[bytes]:
-        """Yield the bytes from ``start`` on as they arrive; raise :class:`ConnectionFailure` if they end too early."""
+        """Yield the bytes from ``start`` on as they arrive; raise :class:`ConnectionFailure` if bytes are missing."""
         at = start
         while at < self.size:
             ready = self.available
             if ready > at:
-                piece = os.pread(self._blob.fd, min(_PIECE, ready - at), at)  # just written: no disk access
+                # the bytes were just written, so reading them needs no disk access
+                piece = os.pread(self._blob.fd, min(_PIECE, ready - at), at)
                 at += len(piece)
                 yield piece
                 continue
@@ -135,7 +136,7 @@ class Download:
 
 
 def require_blob(answer: Streamed, name: str, *, is_part: bool) -> None:
-    """Raise :class:`ConnectionFailure` if upstream's answer cannot be the requested blob, or part."""
+    """Raise :class:`ConnectionFailure` if upstream's answer cannot be the requested blob, or the requested part."""
     is_other = 200 <= answer.status < 300 and answer.status not in ((200, 206) if is_part else (200,))
     kind, _, digest = name.partition(":")
     is_nothing = answer.status == 200 and answer.length == 0
@@ -153,19 +154,19 @@ class Downloads:
         self._lock = threading.Lock()
         self._pumps = threads(options, _PUMPS, "pump")
         self._speeds: dict[str, float] = {}
-        self._busy: Counter[str] = Counter()  # pumps of each upstream
+        self._busy: Counter[str] = Counter()  # threads of each upstream that download
 
     def close(self) -> None:
-        """Start no more downloads."""
+        """End: start no more downloads."""
         for pool in self._pumps.values():
             pool.shutdown(wait=False, cancel_futures=True)
 
     def speed(self, place: UpstreamPlace) -> float | None:
-        """Return the recent speed of an upstream in bytes per second; None if it is not known."""
+        """Return the recent speed of an upstream in bytes per second; None if the speed is not known."""
         return self._speeds.get(place.host)
 
     def running(self, key: Key) -> Download | None:
-        """Return the running download of a blob, or None; the caller has to :meth:`Download.leave` it."""
+        """Return the running download of a blob, or None. The caller has to call its :meth:`Download.leave`."""
         with self._lock:
             found = self._running.get(key)
         return found if found and found.join() else None
@@ -173,9 +174,9 @@ class Downloads:
     def begin(self, place: UpstreamPlace, digest: bytes) -> Download | Document | None:
         """Start the download of a blob and return it; if upstream refuses the blob, return upstream's answer.
 
-        The caller has to :meth:`Download.leave` the download. Return None if another thread has started it meanwhile,
-        or if the blob is in the cache now. Raises :class:`CacheFullError` if there is no space or too many downloads
-        run, and :class:`RegistryError` or :class:`ConnectionFailure` if upstream does not answer.
+        The caller has to call the :meth:`Download.leave` of the download. Returns None if another thread has just
+        started the download, or if the blob is now in the cache. Raises :class:`CacheFullError` if there is no space or
+        too many downloads run, and :class:`RegistryError` or :class:`ConnectionFailure` if upstream does not answer.
         """
         key = place.key(digest)
         with self._asking.of(key):
@@ -215,7 +216,7 @@ class Downloads:
                     self._running[place.key(digest)] = download
                 began.set_result(download)
                 self._fill(download, place, path, answer)
-        except Exception as error:  # begin() waits for a result, so it gets every error
+        except Exception as error:  # pass on every error, as begin() waits for a result
             if not began.done():
                 began.set_exception(error)
 
@@ -229,12 +230,13 @@ class Downloads:
                     raise ConnectionFailure("nobody waits for it")
             if download._blob.digest != download.digest:
                 raise ConnectionFailure("upstream sent another blob")
-            with suppress(OSError):  # clients still get the blob
+            with suppress(OSError):  # the cache is full, but clients still get the blob
                 download._blob.keep(place.space)
             download.seconds = time.monotonic() - download.begun
             self._measure(download, place.host)
         except Exception as error:
-            download.error = error.with_traceback(None)  # it holds this frame, and so the download and a piece
+            # the error would keep this frame, with the download and a piece
+            download.error = error.with_traceback(None)
         finally:
             download.is_done = True
             with self._lock:
@@ -243,7 +245,7 @@ class Downloads:
             download.leave()
 
     def _pieces(self, download: Download, place: UpstreamPlace, path: str, first: Streamed) -> Iterator[bytes]:
-        """Yield a blob; if the connection breaks, continue from there, at most ``_TRIES`` times."""
+        """Yield a blob; if the connection breaks, continue at the same byte, at most ``_TRIES`` times."""
         at, failures = 0, 0
         answer: Iterator[bytes] = first.pieces
         while True:

@@ -31,14 +31,15 @@ from dibundle.sharing.ways import ChainStep
 from dibundle.sources.access import Access
 from dibundle.sources.registry.transport import ConnectionFailure
 
-MAKERS: Final = 2  # maximum images that are rebuilt at once: each may take 200 MB
-PLANNERS: Final = 16  # planner threads of an upstream, so that images do not wait for the rebuilds of others
-OF_ONE: Final = 2  # maximum planners of one repository, so that its pushers cannot block other repositories
+MAKERS: Final = 2  # maximum images that are rebuilt at once, as each may take 200 MB
+# planner threads of an upstream: several, so that an image does not wait while other images are rebuilt
+PLANNERS: Final = 16
+OF_ONE: Final = 2  # maximum planners of one repository, so that users who push to it cannot block other repositories
 MOST: Final = 256  # maximum images of an upstream that are planned or wait for a planner
 MOST_OF_ONE: Final = 32  # maximum images of one repository that wait for a planner
-PATIENCE: Final = 10.0  # maximum seconds that an image waits for its turn: a hostile bundle may hold one for a minute
+PATIENCE: Final = 10.0  # maximum seconds that an image waits for its turn, as a hostile bundle may take a minute
 SOON: Final = 2.0  # maximum seconds that a layer waits for the planner to begin
-MIN_MEASURED: Final = 1 << 20  # minimum bytes of layers for measuring the speed of rebuilding
+MIN_MEASURED: Final = 1 << 20  # minimum bytes of layers from which the speed of rebuilding is measured
 SPEED: Final = 25e6  # bytes of compressed layers rebuilt per second, before the first measurement
 FAST: Final = 100e6  # bytes per second of upstream, before the first measurement
 _SLACK: Final = 64 << 20  # bytes of an archive in addition to its layers
@@ -50,7 +51,7 @@ Report = Callable[["Making"], object]
 class Making:
     """An image that a client has begun to pull, and how the mirror gets its layers.
 
-    ``way``: "delta", "image", or "cached" if all layers are in the cache; None until that is known. ``reason``: why
+    ``way``: "delta", "image", or "cached" if all layers are in the cache; None until this is decided. ``reason``: why
     there is no delta. ``fetched``: bytes of bundles. ``saved``: bytes of the rebuilt layers minus ``fetched``.
     """
 
@@ -69,12 +70,12 @@ class Making:
 
     @property
     def name(self) -> tuple[str, bytes]:
-        """Key of the image among those of its upstream."""
+        """Key of the image among the images of its upstream."""
         return self.place.repository, self.manifest
 
 
 class _UnfitError(Exception):
-    """The bundle of ``step`` cannot be used; ``is_applied``: this was found by applying it, which takes time."""
+    """The bundle of ``step`` cannot be used; ``is_applied``: the fault was found by applying it, which takes time."""
 
     def __init__(self, step: ChainStep, *, is_applied: bool = False) -> None:
         super().__init__()
@@ -82,7 +83,7 @@ class _UnfitError(Exception):
 
 
 class Maker:
-    """Rebuilder of layers; it works on each image only once at a time. Thread-safe."""
+    """Rebuilder of layers; it never does the same image twice at the same time. Thread-safe."""
 
     def __init__(
         self,
@@ -107,15 +108,15 @@ class Maker:
         self._running: dict[str, dict[tuple[str, bytes], Making]] = {host: {} for host in self._pools}
         self._waiting: defaultdict[tuple[str, str], deque[Callable[[], object]]] = defaultdict(deque)  # by repository
         self._busy: Counter[tuple[str, str]] = Counter()  # planners of each repository
-        self._speeds: dict[str, float] = {}  # of rebuilding, in bytes per second, by upstream
+        self._speeds: dict[str, float] = {}  # speed of rebuilding, in bytes per second, by upstream
 
     def close(self) -> None:
-        """Start no more images."""
+        """End: begin no more images."""
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
 
     def begin(self, place: UpstreamPlace, manifest: bytes, named: ImageManifest) -> None:
-        """Search for a delta to an image, in a thread, and rebuild its layers if there is one."""
+        """Let a thread search for a delta to an image and, if there is a delta, rebuild the image's layers."""
         making = Making(place, manifest, frozenset(digest for digest, _ in named.layers))
         run = partial(self._run, making, named)
         with self._lock:
@@ -145,7 +146,7 @@ class Maker:
             self._pools[place.host].submit(run)
 
     def making(self, place: UpstreamPlace, layer: bytes) -> Making | None:
-        """Return the running :class:`Making` of an image with this layer, in this repository; None if there is none."""
+        """Return the running :class:`Making` of an image with this layer, in this repository; None if nothing runs."""
         with self._lock:
             for making in self._running[place.host].values():
                 if layer in making.layers and making.place.repository == place.repository:
@@ -153,14 +154,14 @@ class Maker:
         return None
 
     async def wait(self, making: Making) -> None:
-        """Wait until the layers are rebuilt, or known not to be, or until the time is over."""
+        """Wait until the layers are rebuilt, or the rebuild has failed, or the time is over."""
         left = making.begun + self._options.make_timeout - time.monotonic()
         if not await making.bell.wait(lambda: making.has_begun, max(0.0, min(left, SOON))):
             return
         await making.bell.wait(lambda: making.is_done, max(0.0, left))
 
     def _require_time(self, making: Making) -> float:
-        """Return the seconds left; raise if there are none."""
+        """Return the seconds that are left; raise an error if no time is left."""
         left = making.begun + self._options.make_timeout - time.monotonic()
         if left <= 0:
             raise NoWayError("it takes too long")
@@ -219,14 +220,14 @@ class Maker:
             making.saved = sum(missing.values()) - making.fetched
 
     def _require_config(self, making: Making, named: ImageManifest) -> None:
-        """Raise unless the image's config is there and has a diffID for each layer."""
+        """Raise an error unless the image's config is available and has a diffID for each layer."""
         config = self._config(making, named.config)
         known = self._documents.look(making.place.host, named.config, lambda: config)
         if known is None or len(known.diff_ids) != len(named.layers):
             raise NoWayError("the config does not fit")
 
     def _config(self, making: Making, config: bytes) -> bytes:
-        """Return an image's config; fetch it if the cache does not have it."""
+        """Return an image's config; if it is not in the cache, fetch it."""
         place, key = making.place, making.place.key(config)
         while True:
             found = self._cache.read(key, MAX_PARSED)
@@ -249,9 +250,9 @@ class Maker:
 
     @contextmanager
     def _turn(self, making: Making) -> Iterator[None]:
-        """Wait for a turn at rebuilding; the number of turns limits memory.
+        """Wait for a slot to rebuild, and hold the slot; the number of slots limits memory.
 
-        A repository has one turn at a time, and a registry never has all of them if there are several registries.
+        A repository has at most one slot at a time. If there are several registries, one of them never has all slots.
         """
         place, end = making.place, time.monotonic() + PATIENCE
         with self._lock:
@@ -265,9 +266,9 @@ class Maker:
             yield
 
     def _require_worth(self, making: Making, size: int, missing: dict[bytes, int], received: int) -> None:
-        """Raise unless bundles of ``size`` bytes, plus ``received`` bytes, are fewer than the bytes of the layers.
+        """Raise an error unless bundles of ``size`` bytes, plus ``received`` bytes, are less than the layers.
 
-        If the option ``prefer`` is "speed", also raise if fetching the layers is faster.
+        If the option ``prefer`` is "speed", also raise an error if fetching the layers is faster.
         """
         whole = sum(missing.values())
         if received + size >= whole:
@@ -275,11 +276,12 @@ class Maker:
         speed = self._downloads.speed(making.place) or FAST
         own = self._speeds.get(making.place.host, SPEED)
         if self._options.prefer == "speed" and size / speed + whole / own >= whole / speed:
-            self._speeds[making.place.host] = own + (SPEED - own) / 16  # one slow rebuild must not stop all later ones
+            # forget slow rebuilds over time: a single one must not prevent all later rebuilds
+            self._speeds[making.place.host] = own + (SPEED - own) / 16
             raise NoWayError("fetching the layers is faster")
 
     def _fetch(self, found: Way, fetched: FetchedBundles) -> list[Spool]:
-        """Fetch the bundles of a chain; the cache counts their bytes as they arrive, as long as they are kept."""
+        """Fetch the bundles of a chain; the cache counts their bytes from their arrival until they are dropped."""
         spools, left = [], MAX_MANIFEST
         for step in found.chain:
             try:
@@ -294,9 +296,10 @@ class Maker:
     def _build(
         self, making: Making, found: Way, fetched: list[Spool], named: ImageManifest, missing: dict[bytes, int]
     ) -> None:
-        """Rebuild the missing layers of an image in a process of its own, and put them into the cache."""
+        """Rebuild the missing layers of an image in a separate process, and put the layers into the cache."""
         place, tmp = making.place, self._cache.folder / "tmp"
-        wanted = min(sum(missing.values()), self._cache.most)  # sizes are claims: the cache does not keep more
+        # the cache keeps no more than the sizes, which are only claims
+        wanted = min(sum(missing.values()), self._cache.most)
         others = dict(layer for base in found.bases for layer in base.named.layers)
         others |= {digest: self._cache.size_of(place.key(digest)) or 0 for digest, _ in named.layers}
         with (
@@ -316,7 +319,7 @@ class Maker:
                 names=(place.name,),
                 signers=self._access.signers,
                 checks_signatures=self._access.checks_signatures,
-                tmp=own,  # what a killed process leaves there goes with it
+                tmp=own,  # deleted with all files that a killed process leaves in it
             )
             try:
                 with closing(run(job, partial(self._require_time, making), taken)) as layers:

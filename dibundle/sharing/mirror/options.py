@@ -40,18 +40,18 @@ HERE: Final = Listen("127.0.0.1", 5055)
 
 
 Prefer = Literal["speed", "bytes"]
-"""Criterion if a delta has fewer bytes than the layers: which is faster, or only the bytes."""
+"""Criterion to use a delta: it must be faster than fetching the layers, or it only needs fewer bytes."""
 
 
 Key = tuple[str, bytes]
-"""Key of a blob in the mirror: its space, and its digest."""
+"""Key of a blob in the mirror: the blob's space and digest."""
 
 
 class UpstreamPlace(NamedTuple):
     """A repository of an upstream registry, with the credentials of a client.
 
-    ``space``: part of the cache for this registry only; content that the mirror fetched with its own logins has a space
-    of its own. ``prefix``: the part before the repository's name in the mirror's paths.
+    ``space``: part of the cache for this registry only; content that the mirror fetched with its own logins has a
+    separate space. ``prefix``: the part before the repository's name in the mirror's paths.
     """
 
     host: str
@@ -76,8 +76,9 @@ class MirrorOptions:
 
     - ``upstreams``: hosts by their names in this mirror
     - ``cache_size``: bytes
-    - ``make_timeout``: maximum seconds for rebuilding a layer; after that, it is fetched
-    - ``is_private``: the mirror uses its own credentials; every client that can reach it may read what they open
+    - ``make_timeout``: maximum seconds for rebuilding a layer; after this time, the layer is fetched
+    - ``is_private``: the mirror uses its own credentials; every client of the mirror can read all content that these
+      credentials give access to
     - ``stores``: folders of blobs by digest, like containerd's, each with the host whose images may use it as a base
     - ``certificate``: files of a TLS certificate and its key
     """
@@ -95,7 +96,7 @@ class MirrorOptions:
     def place(self, path: str, ns: str | None, authorization: str | None) -> UpstreamPlace | None:
         """Return the repository of a path; None if it is not valid.
 
-        The upstream is the host ``ns`` or, without that, the name in the first part of the path.
+        The upstream is the host ``ns`` or, without ``ns``, the name in the first part of the path.
         """
         if ns is not None:
             prefix, repository, host = "", path, canonical_host(ns)
@@ -134,7 +135,7 @@ def parse_upstreams(given: Iterable[str]) -> dict[str, str]:
 def parse_stores(given: Iterable[str], upstreams: Mapping[str, str]) -> tuple[tuple[str, Path], ...]:
     """Parse stores, each ``[NAME=]DIR``, and return the folders, each with the host whose images may use it as a base.
 
-    If there are several upstreams, NAME is required: an upstream could disclose a store's content to its clients.
+    If there are several upstreams, NAME is required, as an upstream could disclose a store's content to its clients.
     """
     found = []
     for text in given:

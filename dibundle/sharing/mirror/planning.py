@@ -1,4 +1,4 @@
-"""Plans of the mirror: the smallest chain of bundles from images that are here, and that a client may read."""
+"""Plans of the mirror: the smallest chain of bundles from local images that a client may read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dibundle.sharing.ways import MOST_IMAGES, ChainStep, cheapest
 from dibundle.sources.registry.listing import Delta
 
 MAX_BASES: Final = 8  # maximum images to open as bases
-MAX_CHAINS: Final = 8  # maximum chains to try whose bases the client may not read
+MAX_CHAINS: Final = 8  # maximum number of chains that are tried although the client may not read their bases
 MAX_SECONDS: Final = 0.5  # maximum CPU time for the plans of an image, as planning slows down all clients
 ASKING: Final = 8  # maximum concurrent requests to upstream about blobs of a base
 
@@ -28,9 +28,9 @@ class NoWayError(Exception):
 
 
 class Goal:
-    """The image that is wanted, and what its plans have found: the images that bundles can build on.
+    """The requested image, and the local images, found by its plans, on which bundles can build.
 
-    ``only_signed``: bundles must be listed as signed. ``seconds``: CPU time of its plans.
+    ``only_signed``: bundles must be listed as signed. ``seconds``: CPU time of the image's plans.
     """
 
     def __init__(self, place: UpstreamPlace, manifest: bytes, *, only_signed: bool) -> None:
@@ -41,7 +41,7 @@ class Goal:
 
     @property
     def digests(self) -> frozenset[bytes]:
-        """Digests of all layers, collected once: there may be a hundred thousand."""
+        """Digests of all layers, collected once, as there may be a hundred thousand."""
         if self._digests is None:
             self._digests = frozenset().union(*(image.digests for image in self.images.values()))
         return self._digests
@@ -66,7 +66,7 @@ class Way(NamedTuple):
 
 
 class Planner:
-    """Planner of chains; one plan at a time is computed, so that clients do not wait for Python. Thread-safe."""
+    """Planner of chains. It computes one plan at a time, so that clients do not wait for Python. Thread-safe."""
 
     def __init__(self, bases: Bases, upstreams: Upstreams) -> None:
         self._bases, self._upstreams = bases, upstreams
@@ -75,8 +75,8 @@ class Planner:
     def way(self, goal: Goal, fetched: FetchedBundles, require_time: Callable[[], object]) -> Way:
         """Return the chain with the fewest bytes from local images that the client may read.
 
-        The images are looked up at the first call for a goal; others follow when a bundle was refused. ``require_time``
-        raises when the time is over. Raises :class:`NoWayError` if there is no chain.
+        The images are looked up at the first call for a goal, and further images when a bundle was refused.
+        ``require_time`` raises an error when the time is over. Raises :class:`NoWayError` if there is no chain.
         """
         if fetched.has_failed:
             raise NoWayError("no bundle could be applied")
@@ -126,9 +126,9 @@ class Planner:
             self._computing.acquire()
 
     def _may_read(self, place: UpstreamPlace, image: LocalImage) -> bool:
-        """Return whether upstream lets the client read all blobs of a base, in the repository of the pull.
+        """Return whether upstream lets the client read all blobs of a base, in the repository that it pulls from.
 
-        Without this check, a bundle that is pushed to one repository could disclose content of another.
+        Without this check, a bundle in one repository could disclose content of another repository.
         """
         ask = partial(self._upstreams.refusal, place, "blobs")
         blobs = {image.named.config, *(digest for digest, _ in image.named.layers)}

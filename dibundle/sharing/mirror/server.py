@@ -47,8 +47,8 @@ _PATIENCE: Final = 30.0  # maximum seconds for running requests after SIGTERM
 _FAULTS: Final = 10.0  # minimum seconds between two logged errors of the event loop
 _KINDS: Final = ("manifests", "blobs", "referrers", "tags")
 _SENT_BACK: Final = ("Accept", "Authorization", "Range")  # headers that are passed on to upstream
-_LARGE: Final = 256 << 10  # a document with more bytes is large
-_MOST_LARGE: Final = 32  # maximum large documents that are sent at once: each may have 4 MiB
+_LARGE: Final = 256 << 10  # bytes above which a document is large
+_MOST_LARGE: Final = 32  # maximum large documents that are sent at once, as each may have 4 MiB
 
 
 class Mirror:
@@ -59,7 +59,7 @@ class Mirror:
         self.cache = Cache(options.cache, options.cache_size)
         self.metrics = Metrics()
         self._large = 0
-        self._next_fault = 0.0  # when the next error of the loop may be logged
+        self._next_fault = 0.0  # time from which the next error of the loop may be logged
         self._upstreams = Upstreams(options, access)
         self._downloads = Downloads(options, self._upstreams, self.cache)
         self._documents = Documents()
@@ -148,7 +148,8 @@ class Mirror:
         digest = sha256_of(item)
         if kind == "blobs" and digest:
             return await self._blobs.answer(request, place, digest)
-        if kind == "blobs" and is_digest(item) and item.partition(":")[0] in HASHES:  # the cache has only SHA-256
+        # the cache has only digests of SHA-256
+        if kind == "blobs" and is_digest(item) and item.partition(":")[0] in HASHES:
             return await self._blobs.direct(request, place, item)
         if kind == "manifests" and (is_digest(item) or TAG.fullmatch(item)):
             path, answer = f"manifests/{item}", self._manifest
@@ -160,7 +161,7 @@ class Mirror:
         return await aside(self._upstreams.threads[place.host], answer, request, place, path)
 
     async def _sent(self, request: web.Request, answer: web.Response) -> web.Response:
-        """Send a large document; refuse it if ``_MOST_LARGE`` others are being sent, as clients may not read them."""
+        """Send a large document; if ``_MOST_LARGE`` others are being sent, refuse it, as clients may read slowly."""
         if self._large == _MOST_LARGE:
             return error_answer(503, "TOOMANYREQUESTS", "too many large documents are being sent")
         self._large += 1
@@ -173,7 +174,7 @@ class Mirror:
     # ---- manifests and lists: in threads
 
     def _manifest(self, request: web.Request, place: UpstreamPlace, path: str) -> web.Response:
-        """Answer with a manifest, from the cache if requested by digest; start rebuilding the layers that it names."""
+        """Answer with a manifest, from the cache if it is requested by digest; begin to rebuild its layers."""
         digest = sha256_of(path.partition("/")[2])
         if digest and self.cache.has(place.key(digest)):
             refusal = self._upstreams.refusal(place, "manifests", digest)
@@ -214,14 +215,14 @@ class Mirror:
     # ---- metrics and log
 
     def fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Log an error of the loop, one in ten seconds: without free files, asyncio reports thousands a second."""
+        """Log an error of the loop, at most one in ten seconds: asyncio may report thousands of errors a second."""
         if loop.time() >= self._next_fault:
             self._next_fault = loop.time() + _FAULTS
             error = context.get("exception")
             self._log(json.dumps({"event": "error", "kind": "loop", "error": type(error).__name__}))
 
     def _report(self, making: Making) -> None:
-        """Count and log how the layers of an image were obtained."""
+        """Count and log how the mirror got the layers of an image."""
         metrics = self.metrics
         metrics.bundles.inc(making.fetched)
         if making.way == "delta":
@@ -301,9 +302,10 @@ def _tls(certificate: tuple[str, str] | None) -> ssl.SSLContext | None:
 
 
 def _is_of_a_page(headers: Mapping[str, str]) -> bool:
-    """Return whether a browser makes a request for a page; it says which ones only to servers on loopback or with TLS.
+    """Return whether a web page makes this request. Browsers state this only to servers on loopback or with TLS.
 
-    Pages of some browsers may name another User-Agent, but none can leave out Accept-Language. Engines do not send it.
+    In some browsers, a page can set another User-Agent, but no page can remove Accept-Language, which engines do not
+    send.
     """
     site = headers.get("Sec-Fetch-Site", "")
     is_browser = headers.get("User-Agent", "").startswith("Mozilla/") or "Accept-Language" in headers

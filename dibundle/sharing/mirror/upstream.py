@@ -1,4 +1,4 @@
-"""Requests to upstream registries for clients: with the client's credentials, or with those of the mirror."""
+"""Requests to upstream registries for clients, with the client's credentials or the mirror's."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ from dibundle.sources.registry.opening import allowed_settings
 from dibundle.sources.registry.reference import Reference
 from dibundle.sources.registry.transport import READ, SMALL, ConnectionFailure, Transport
 
-_ASKING: Final = 32  # maximum requests to an upstream at once, without downloads of blobs
+_ASKING: Final = 32  # maximum concurrent requests to an upstream, not counting downloads of blobs
 _PASSING: Final = 32  # maximum threads for blobs that are passed on and not kept
 _IDLE: Final = 64  # maximum idle connections
 _GRANT_SECONDS: Final = 60.0
 _MAX_GRANTS: Final = 65_536
 _MOST_ERROR: Final = 64 << 10  # maximum bytes of an error that are passed on
 _LONGEST_LENGTH: Final = 18  # maximum digits of a Content-Length
-_CONTROLS: Final = frozenset(map(chr, (*range(9), *range(10, 32), 127)))  # without tab; aiohttp refuses to send these
+# control characters except tab, which aiohttp refuses to send
+_CONTROLS: Final = frozenset(map(chr, (*range(9), *range(10, 32), 127)))
 Kind = Literal["manifests", "blobs"]
-MOST_WAITING: Final = 256  # maximum waiting tasks for an upstream's threads: for a quarter of all clients
-PASSED: Final = 64 << 10  # bytes of a blob that are passed on at once: a thousand clients may each hold them
+MOST_WAITING: Final = 256  # maximum waiting tasks for an upstream's threads: a quarter of the maximum number of clients
+# bytes of a blob that are passed on at once; each of a thousand clients may hold as many in memory
+PASSED: Final = 64 << 10
 _T = TypeVar("_T")
 
 
@@ -42,7 +44,7 @@ class Document(NamedTuple):
 
     @property
     def length(self) -> int | None:
-        """Declared size of the body in bytes, also for HEAD; None if it is not known."""
+        """Declared size of the body in bytes, also for HEAD; None if the size is not known."""
         return _length(self.headers)
 
 
@@ -61,17 +63,17 @@ class Streamed:
         self.is_ended = False
 
     def end(self) -> None:
-        """End the connection: a thread that waits for the body gets an error, and nobody uses the connection again."""
+        """End the connection: a thread that waits for the body gets an error, and the connection is not used again."""
         self.is_ended = True
         self._end()
 
     @property
     def length(self) -> int | None:
-        """Declared size of the body in bytes; None if it is not known."""
+        """Declared size of the body in bytes; None if the size is not known."""
         return _length(self.headers)
 
     def document(self) -> Document:
-        """Read the body of a document; raise :class:`ConnectionFailure` if it is too long for one.
+        """Read the body of a document; raise :class:`ConnectionFailure` if the body is too long for a document.
 
         For an error, read only the beginning, which is enough to identify it.
         """
@@ -85,16 +87,16 @@ class Streamed:
                     raise ConnectionFailure(f"a document of more than {SMALL:,} bytes")
             return Document(self.status, self.headers, bytes(body))
         finally:
-            body.clear()  # an error that is kept keeps this frame
+            body.clear()  # free the references, as a kept error keeps this frame
 
 
 def _grant(place: UpstreamPlace, kind: Kind, digest: bytes) -> bytes:
-    """Return the key of a grant, a hash, as the credentials in it may be long."""
+    """Return the key of a grant: a hash, as the credentials in a grant may be long."""
     return sha256(repr((place, kind, digest)).encode())
 
 
 def _length(headers: Mapping[str, str]) -> int | None:
-    """Return the size of a body from its headers; None if they do not give a valid one."""
+    """Return the size of a body from its headers; None if the headers have no valid size."""
     found = headers.get("Content-Length", "")
     is_number = found.isascii() and found.isdigit() and len(found) <= _LONGEST_LENGTH
     return int(found) if is_number and "Transfer-Encoding" not in headers else None
@@ -105,7 +107,7 @@ class BusyError(Exception):
 
 
 class Threads(ThreadPoolExecutor):
-    """A thread pool with at most ``MOST_WAITING`` waiting tasks, including the tasks of clients that have left."""
+    """A thread pool with at most ``MOST_WAITING`` waiting tasks; tasks of clients that have left count too."""
 
     def submit(self, function: Callable[..., _T], /, *arguments: Any, **named: Any) -> Future[_T]:  # noqa: ANN401
         """Let a thread call a function; raise :class:`BusyError` if too many tasks wait."""
@@ -114,7 +116,7 @@ class Threads(ThreadPoolExecutor):
         return super().submit(function, *arguments, **named)
 
     def resume(self, function: Callable[..., _T], /, *arguments: Any) -> Future[_T]:  # noqa: ANN401
-        """Let a thread call a function that belongs to a running answer, however many tasks wait."""
+        """Let a thread call a function that belongs to a running answer, even if too many tasks wait."""
         return super().submit(function, *arguments)
 
 
@@ -124,16 +126,16 @@ def threads(options: MirrorOptions, number: int, name: str) -> dict[str, Threads
 
 
 class Upstreams:
-    """The registries behind a mirror, and a cache of what clients may read there. Thread-safe."""
+    """The registries behind a mirror, and a cache of permissions: which content clients may read. Thread-safe."""
 
     def __init__(self, options: MirrorOptions, access: Access) -> None:
-        "127.0.0.1".encode("idna")  # loads Python's codec of host names: this takes as long as a request
+        "127.0.0.1".encode("idna")  # load Python's codec for host names now, which takes as long as a request
         self._is_private = options.is_private
         self.threads = threads(options, _ASKING, "ask")
         self.passing = threads(options, _PASSING, "pass")
         settings = allowed_settings(access)
         self._settings = settings if options.is_private else replace(settings, logins=())
-        self._idle: list[tuple[tuple[str, str, str | None], Transport]] = []  # the latest last
+        self._idle: list[tuple[tuple[str, str, str | None], Transport]] = []  # idle connections, the latest last
         self._lock = threading.Lock()
         self._grants: OrderedDict[bytes, float] = OrderedDict()
         self.received = 0
@@ -176,7 +178,8 @@ class Upstreams:
                 body = self._counted(transport.pieces(response, most)) if method == "GET" else iter(())
                 answer = Streamed(response.status, response.headers, body, transport.break_off)
                 yield answer
-            is_sound = self._settings.max_time is None and not answer.is_ended  # max_time runs from the connection on
+            # a transport with a max_time is not reused, as its time counts from the first connection
+            is_sound = self._settings.max_time is None and not answer.is_ended
         finally:
             if is_sound:
                 self._wait(key, transport)
@@ -217,7 +220,7 @@ class Upstreams:
                 self._grants.popitem(last=False)
 
     def refusal(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> Document | None:
-        """Return upstream's answer if a client may not read content that the mirror has; None if it may."""
+        """Return upstream's answer if the client may not read content that the mirror has; None if the client may."""
         if self._is_private:
             return None
         until = self._grants.get(_grant(place, kind, digest), 0)
@@ -229,7 +232,8 @@ class Upstreams:
             if answer.status == 200:
                 self.grant(place, kind, digest)
                 return None
-        with self.ask(place, path, headers=accept) as answer:  # the answer to HEAD contains no reason
+        # ask again with GET, as the answer to HEAD contains no reason
+        with self.ask(place, path, headers=accept) as answer:
             if answer.status != 200:
                 return answer.document()
         self.grant(place, kind, digest)

@@ -1,8 +1,8 @@
-"""Processes that rebuild layers: the time, memory and faults of a hostile bundle end with the process.
+"""Processes that rebuild layers, so that the time, memory and faults of a hostile bundle end with the process.
 
 The mirror writes a :class:`Job` to the process, which inherits open files. The process writes lines of JSON: the bytes
-of its temporary files as they grow, each layer with its bytes behind the line, and the result. The process ends if the
-mirror is gone.
+of its temporary files as they grow, a line for each layer, followed by the layer's bytes, and the result. The process
+ends if the mirror is gone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dibundle.sharing.mirror.bases import OpenFile, OpenImage
 
 MAX_MEMORY: Final = 3 << 29
-"""Maximum bytes of memory that a process allocates: the maximum of a bundle (spec/dib.md, 10.1), and unused memory."""
+"""Maximum bytes of memory of a process: the maximum for a bundle (spec/dib.md, 10.1), plus unused memory."""
 _PIECE: Final = 1 << 20
 _LINE: Final = 1 << 16  # maximum bytes of a line
 _LOOK: Final = 0.02  # seconds between two checks of the temporary files
@@ -35,7 +35,7 @@ _START: Final = "import sys; sys.path[:] = sys.argv[1:]; from dibundle.sharing.m
 
 
 class Job(NamedTuple):
-    """A task: rebuild layers of the image with ID ``image``, by a chain of bundles from bases.
+    """A task: rebuild layers of the image with ID ``image``, from bases and a chain of bundles.
 
     ``wanted``: sizes of the layers in bytes, by their digests. ``max_size``: maximum bytes of a target. ``names``: the
     image's names, for which signers may be required. ``tmp``: folder of temporary files.
@@ -55,7 +55,7 @@ class Job(NamedTuple):
 class JobFailedError(Exception):
     """The layers could not be rebuilt; the text is the reason.
 
-    ``bundle``: index of the bundle that cannot be used. ``is_applied``: this was found by applying the bundle.
+    ``bundle``: index of the bundle that cannot be used. ``is_applied``: the fault was found by applying the bundle.
     """
 
     def __init__(self, text: str, bundle: int = -1, *, is_applied: bool = True) -> None:
@@ -64,18 +64,18 @@ class JobFailedError(Exception):
 
 
 class RebuiltLayer(NamedTuple):
-    """A rebuilt layer: its digest by the process's claim, and its bytes."""
+    """A rebuilt layer: its digest, as claimed by the process, and its bytes."""
 
     digest: bytes
     pieces: Iterator[bytes]
 
 
 def run(job: Job, left: Callable[[], float], taken: Callable[[int], object]) -> Generator[RebuiltLayer, None, None]:
-    """Run a job in a process of its own, and yield the layers; read each to its end before the next.
+    """Run a job in a separate process, and yield the layers; read each layer to its end before the next.
 
-    ``left`` returns the seconds left, and raises if there are none; ``taken`` gets the bytes by which the temporary
-    files have grown. The process is killed if one of them raises, and when the iterator is closed. Raises
-    :class:`JobFailedError`.
+    ``left`` returns the seconds that are left, and raises an error if there are none. ``taken`` gets the bytes by which
+    the temporary files have grown. If ``left`` or ``taken`` raises an error, or the iterator is closed, the process is
+    killed. Raises :class:`JobFailedError`.
     """
     fds = [file.fd for file in job.bundles] + [file.fd for base in job.bases for file in base.files.values()]
     command = [sys.executable, "-I", "-c", _START, *sys.path]
@@ -116,7 +116,7 @@ class _Reader:
     def __init__(self, fd: int, left: Callable[[], float]) -> None:
         self._fd, self._left = fd, left
         self._rest = bytearray()
-        self._poll = select.poll()  # select() takes no descriptor from 1,024 on
+        self._poll = select.poll()  # not select(), which takes no descriptor from 1,024 on
         self._poll.register(fd, select.POLLIN)
 
     def line(self) -> dict[str, Any]:
@@ -160,7 +160,7 @@ class _Writer:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._out = os.dup(1)
-        os.dup2(2, 1)  # other prints must not mix with the lines
+        os.dup2(2, 1)  # so that other output does not mix with the lines
 
     def say(self, **said: object) -> None:
         """Write a line."""

@@ -1,4 +1,4 @@
-"""All bundles of a repository: those with a tag and those that images lead to, including missing ones."""
+"""All bundles of a repository: bundles with a tag, and bundles to which images lead; missing bundles too."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from dibundle.sources.registry.images import RemoteBlob, digests_in
 from dibundle.sources.registry.listing import UNREADABLE, Listing
 
 MAX_TAGS: Final = 4096
-MAX_IMAGES: Final = 4096  # whose referrers are listed
+MAX_IMAGES: Final = 4096  # maximum images whose referrers are listed
 MAX_BUNDLES: Final = 4096
 MAX_ENTRIES: Final = 65_536  # maximum entries in all lists of referrers
-MAX_LISTS: Final = 256 << 20  # bytes of all lists and of manifests
-_MAX_TEXT: Final = 1000  # characters of an annotation that are kept
+MAX_LISTS: Final = 256 << 20  # maximum bytes of all lists and manifests
+_MAX_TEXT: Final = 1000  # maximum characters of an annotation that are kept
 _MAX_BASES: Final = 16
 _CREATED: Final = "org.opencontainers.image.created"
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 Missing = Literal["manifest", "bundle", "image"]
-"""The missing part: a manifest that is still listed, the bundle itself, or the image that refers to it."""
+"""The missing part: a manifest that is still listed, the bundle itself, or the image to which it refers."""
 
 
 class FoundBundle(NamedTuple):
@@ -54,14 +54,14 @@ class FoundBundle(NamedTuple):
 
 
 class Catalog(NamedTuple):
-    """The bundles of a repository, by digest, and whether these are all."""
+    """The bundles of a repository, by digest, and whether these are all its bundles."""
 
     bundles: tuple[FoundBundle, ...]
     is_complete: bool
 
 
 def describe(repository: Repository, manifest: RemoteManifest) -> FoundBundle | None:
-    """Return a manifest's description of a bundle, unchecked; None if it is not a bundle's."""
+    """Return a manifest's description of a bundle, unchecked; None if the manifest is not a bundle's."""
     blob = artifacts.bundle_of(repository, manifest)
     if blob is None:
         return None
@@ -80,10 +80,10 @@ def describe(repository: Repository, manifest: RemoteManifest) -> FoundBundle | 
 
 
 def search(repository: Repository, progress: Progress) -> Catalog:
-    """Find the bundles of a repository, and their missing parts; report in a note what is skipped.
+    """Find the bundles of a repository, and their missing parts; add notes about everything that is skipped.
 
     The distribution API cannot list manifests without a tag. So bundles are found by their tags, and by the lists of
-    referrers of images: of images with a tag, of images with a list, and of images that bundles need.
+    referrers of three kinds of images: images with a tag, images with a list, and images that bundles need.
     """
     return _Search(repository, progress).run()
 
@@ -128,7 +128,7 @@ class _Search:
 
     @contextmanager
     def _passing_over(self, what: str) -> Iterator[None]:
-        """Record content that cannot be read, and continue; problems of the registry itself are errors."""
+        """Record content that cannot be read, and continue; raise errors of the registry itself."""
         try:
             yield
         except RegistryError as error:
@@ -152,7 +152,7 @@ class _Search:
                 self._ask_later(digest)
 
     def _keep(self, manifest: RemoteManifest) -> bool:
-        """Keep a manifest's description if it is a bundle's; return whether it is."""
+        """Keep a manifest's description if the manifest is a bundle's; return whether it is a bundle's."""
         found = self._found.get(manifest.digest) or describe(self._repository, manifest)
         if found is None or not self._has_room(manifest.digest):
             return False
@@ -184,7 +184,7 @@ class _Search:
         self._waiting.append(image)
 
     def _ask(self, image: bytes) -> None:
-        """Read the bundles that an image leads to."""
+        """Read the bundles to which an image leads."""
         with self._passing_over(f"what refers to {text(image)}"):
             for item in self._listing.referrers(image):
                 digest = sha256_of(get(item, "digest"))
@@ -197,7 +197,7 @@ class _Search:
                     self._lists.setdefault(digest, set()).add(image)
 
     def _look_at(self, digest: bytes) -> None:
-        """Read the manifest that a list names, unless it is known."""
+        """Read a manifest in a list, unless the manifest is already known."""
         if digest in self._found or not self._may_read():
             return
         self._found[digest] = None

@@ -1,4 +1,4 @@
-"""A repository of a registry: manifests and blobs, checked against their digests, tags, and referrers of images."""
+"""A repository of a registry: its tags, its referrers, and its manifests and blobs, checked against their digests."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json
 MANIFESTS: Final = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
 _T = TypeVar("_T")
 CHUNK: Final = 8 << 20  # bytes of an upload that are sent at once
-_PROGRESS: Final = 1 << 20  # after this many bytes, the count of broken connections starts again
+_PROGRESS: Final = 1 << 20  # after this many bytes, broken connections are counted from 0 again
 _PAGES: Final = 16  # maximum pages of a list of referrers or tags
-_TAGS_IN_PAGE: Final = 1000  # requested number; a registry may return fewer tags
+_TAGS_IN_PAGE: Final = 1000  # number of tags to request; a registry may return fewer
 _MOST_LISTED: Final = 16 << 20  # maximum bytes of memory of all referrers
-_MOST_VALUES: Final = 1 << 17  # maximum values in a document: empty objects take 30 times their size in memory
+_MOST_VALUES: Final = 1 << 17  # maximum values in a document, as empty objects take 30 times their size in memory
 """Maximum characters of one bundle's description: 6,000 digests."""
 _LONGEST_LINK: Final = 4096
 
@@ -56,12 +56,12 @@ class RemoteManifest:
 
     @property
     def is_index(self) -> bool:
-        """Whether it lists manifests instead of layers."""
+        """Whether this is an index, which lists manifests instead of layers."""
         return isinstance(document.get(self.value, "manifests"), list)
 
     @property
     def descriptor(self) -> dict[str, object]:
-        """The descriptor that refers to it."""
+        """The descriptor that refers to this manifest."""
         return {"mediaType": self.media_type, "digest": digest.text(self.digest), "size": len(self.body)}
 
 
@@ -93,7 +93,7 @@ class Repository:
         return self._transport.received
 
     def manifest(self, wanted: str) -> RemoteManifest:
-        """Return the manifest of a tag or digest; raise :class:`RegistryError` if missing or of another digest."""
+        """Return the manifest of a tag or digest; raise :class:`RegistryError` if missing, or if its digest differs."""
         found = self.find(wanted)
         if found is None:
             raise self._transport.failed(messages.REGISTRY_NOT_FOUND, wanted=wanted)
@@ -108,7 +108,7 @@ class Repository:
         """Return a manifest with its digest checked, not parsed; None if the registry reports that it is missing."""
         url = self._transport.url(f"manifests/{wanted}")
         answer = self._transport.request("GET", url, headers={"Accept": ", ".join(MANIFESTS)})
-        if answer.status == 404 and answer.url == url:  # after a redirect, it may be missing for a while
+        if answer.status == 404 and answer.url == url:  # behind a redirect, content may be missing for a while
             return None
         self._expect(answer, 200)
         found = digest.text(digest.sha256(answer.body))
@@ -118,7 +118,7 @@ class Repository:
         return answer
 
     def blob(self, wanted: bytes, size: int) -> Iterator[bytes]:
-        """Yield a blob of ``size`` bytes; continue where a connection breaks.
+        """Yield a blob of ``size`` bytes; if a connection breaks, continue at the same byte.
 
         The digest is verified at the end of the iteration, not before.
         """
@@ -129,7 +129,8 @@ class Repository:
         def drop(count: int) -> None:
             nonlocal dropped
             dropped += count
-            if dropped > size:  # else a registry that ignores ranges could send a blob as often as it has megabytes
+            # limited, as a registry that ignores ranges could send a blob as often as the blob has megabytes
+            if dropped > size:
                 raise self._transport.failed(messages.REGISTRY_RANGE, at=at)
 
         while at < size or not size:
@@ -168,9 +169,9 @@ class Repository:
         return answer.status == 200
 
     def upload(self, wanted: bytes, content: bytes | ReadAt, source: str | None = None) -> bool:
-        """Upload a blob unless it exists; ``source``: a repository of the registry to mount it from, if it has it.
+        """Upload a blob unless it exists; ``source``: another repository of the registry, from which to mount the blob.
 
-        Returns whether its bytes were sent.
+        Returns whether the blob's bytes were sent.
         """
         if self.has_blob(wanted):
             return False
@@ -206,7 +207,7 @@ class Repository:
         Raises :class:`RegistryError` if the registry does not allow this.
         """
         answer = self._transport.request("DELETE", self._transport.url(f"manifests/{digest.text(manifest)}"))
-        if answer.status in (400, 405):  # in the distribution API, both mean that deletion is disabled
+        if answer.status in (400, 405):  # in the distribution API, both codes mean that deletion is disabled
             raise self._transport.failed(messages.REGISTRY_DELETE_DISABLED, said=reason_of(answer))
         if answer.status != 404:
             self._expect(answer, 202)
@@ -215,13 +216,13 @@ class Repository:
         """Return whether the registry reports that it has no such manifest or blob; any other failure is an error."""
         url = self._transport.url(f"{kind}/{digest.text(wanted)}")
         answer = self._transport.request("HEAD", url, headers={"Accept": ", ".join(MANIFESTS)})
-        is_absent = answer.status == 404 and answer.url == url  # after a redirect, it may be missing for a while
+        is_absent = answer.status == 404 and answer.url == url  # behind a redirect, content may be missing for a while
         if not is_absent:
             self._expect(answer, 200)
         return is_absent
 
     def tags(self, most: int) -> tuple[list[str], bool]:
-        """Return the tags of the repository, sorted, at most ``most`` of them; and whether these are all."""
+        """Return at most ``most`` tags of the repository, sorted, and whether these are all its tags."""
         found: set[str] = set()
         for number, answer in enumerate(self._pages(f"tags/list?n={_TAGS_IN_PAGE}"), 1):
             if answer.status == 404:
@@ -243,7 +244,7 @@ class Repository:
     def remove_referrers(self, subject: bytes, manifests: Collection[bytes], *, dry_run: bool = False) -> bool:
         """Remove manifests from the referrers of an image, if a tag replaces the referrers API.
 
-        Returns whether the list had one of them. An empty list is kept, as the distribution API requires.
+        Returns whether the list had any of these manifests. An empty list is kept, as the distribution API requires.
         """
         own = digest.text(subject)
         without = frozenset(map(digest.text, manifests))
@@ -253,9 +254,9 @@ class Repository:
         return self._change_tagged(own, without, ())
 
     def _change_tagged(self, subject: str, without: Collection[str], more: Sequence[dict[str, object]]) -> bool:
-        """Remove and add entries of the tag that replaces the referrers API; return whether it was written."""
+        """Remove and add entries of the tag that replaces the referrers API; return whether the tag was written."""
         added = {item["digest"] for item in more}
-        for written in range(4):  # a concurrent writer may win: check that our entry is in it
+        for written in range(4):  # check that our entry is in the list, as a concurrent writer may overwrite it
             found = self.find(fallback_tag(subject))
             there = found.value if found and isinstance(found.value, dict) else {}
             listed = document.get_list(there, "manifests")
@@ -273,7 +274,7 @@ class Repository:
     def referrers(self, subject: bytes, artifact_type: str, *, received: int) -> list[object]:
         """Return the descriptors of a manifest's referrers, only of one type if the registry can filter.
 
-        No page is requested once :attr:`received` is above ``received``.
+        No further page is requested when :attr:`received` exceeds ``received``.
         """
         query = urlencode({"artifactType": artifact_type})
         found: list[object] = []
@@ -281,7 +282,7 @@ class Repository:
         for answer in self._pages(f"referrers/{digest.text(subject)}?{query}"):
             has_api = answer.status == 200
             listed = self._read(answer, entries) if has_api else self._tagged_entries(digest.text(subject))
-            del answer  # the next page is waited for
+            del answer  # the memory is free while the next page is requested
             for item, size in listed[: MAX_REFERRERS - len(found)]:
                 left -= size
                 if left < 0:
@@ -304,7 +305,7 @@ class Repository:
             url = self._transport.follow(url, following) if following else None
 
     def _tagged(self, subject: str) -> object:
-        """Return the index under the tag that replaces the referrers API; None if there is none."""
+        """Return the index under the tag that replaces the referrers API; None without such a tag."""
         found = self.find(fallback_tag(subject))
         return found.value if found else None
 
@@ -322,9 +323,9 @@ class Repository:
         return self._read(answer, use)
 
     def _from(self, url: str, at: int, drop: Callable[[int], None]) -> Iterator[bytes]:
-        """Yield the bytes of a blob from ``at`` on, until they or the connection end.
+        """Yield the bytes of a blob from ``at`` on, until the blob or the connection ends.
 
-        ``drop`` gets the number of bytes before ``at`` that come all the same.
+        ``drop`` gets the number of bytes before ``at`` that the registry sends nevertheless.
         """
         with self._transport.stream(url, {"Range": f"bytes={at}-"} if at else {}) as response:
             skip = at
@@ -359,7 +360,7 @@ class Repository:
         return self._transport.upload_place(answer.url, location)
 
     def _send(self, wanted: bytes, data: ReadAt) -> None:
-        """Upload a blob in one request, or a large one in chunks."""
+        """Upload a blob in one request; a large blob in chunks."""
         place = self._begin()
         assert place is not None
         body = b""
@@ -375,7 +376,7 @@ class Repository:
         self._expect(answer, 201)
 
     def _try(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> Answer:
-        """Send once: the effect of a second copy of a chunk depends on the registry."""
+        """Send a request only once, as the effect of a second copy of a chunk depends on the registry."""
         try:
             answer = self._transport.request(
                 method, url, body=body, headers={"Content-Type": "application/octet-stream", **headers}, tries=1
@@ -391,7 +392,7 @@ class Repository:
         return RemoteManifest(answer.body, found, self._media_type(answer, value, wanted), value)
 
     def _media_type(self, answer: Answer, value: object, wanted: str) -> str:
-        """Return the media type; raise :class:`RegistryError` if this is neither a manifest nor an index."""
+        """Return the media type; raise :class:`RegistryError` if the document is neither a manifest nor an index."""
         told = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         media_type = document.get_text(value, "mediaType") or told
         if media_type not in MANIFESTS or (told in MANIFESTS and told != media_type):
@@ -404,7 +405,7 @@ class Repository:
         return self._read(answer, lambda value: value)
 
     def _read(self, answer: Answer, use: Callable[[object], _T]) -> _T:
-        """Parse a document, and return what ``use`` makes of it."""
+        """Parse a document, and return the result of ``use`` for it."""
         if sum(map(answer.body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
             raise self._transport.failed(messages.REGISTRY_TOO_MANY_VALUES, most=_MOST_VALUES)
         try:
@@ -422,17 +423,17 @@ class Repository:
         return self._transport.failed(message, **values)
 
 
-_PARSING: Final = threading.Semaphore(2)  # a document of 4 MiB may take 100 MB while it is parsed
+_PARSING: Final = threading.Semaphore(2)  # two at a time, as a document of 4 MiB may take 100 MB while it is parsed
 
 
 def _refuse(text: str) -> Never:
-    raise ValueError(text)  # NaN and Infinity, which JSON does not have
+    raise ValueError(text)  # refuse NaN and Infinity, which JSON does not have
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if not isfinite(value):
-        raise ValueError(text)  # when written again, it would become Infinity
+        raise ValueError(text)  # refuse a number that would be written again as Infinity
     return value
 
 
@@ -441,6 +442,6 @@ class _BrokenUploadError(Exception):
 
 
 def _next(answer: Answer) -> str | None:
-    """Return the URL of the next page of a list; None after the last one."""
+    """Return the URL of the next page of a list; None after the last page."""
     found = re.search(r'<([^<>]*)> *; *rel="?next', answer.headers.get("Link", "")[:_LONGEST_LINK])
     return found[1] if found else None

@@ -1,4 +1,4 @@
-"""Connections to registries: made only to allowed addresses, and ended when they take too long."""
+"""Connections to registries, which are made only to allowed addresses, and ended when they take too long."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Sockets = weakref.WeakKeyDictionary[urllib3.connection.HTTPConnection, socket.so
 """Open connections, each with the socket of its last answer or greeting."""
 
 CONNECTING: Final = 15.0  # seconds
-ADDRESSES: Final = 8  # maximum addresses of a host that are tried, all within the time for one
-MAX_HEAD: Final = 32 << 10  # maximum bytes of status and headers of an answer: http.client would take 6.5 MB
+ADDRESSES: Final = 8  # maximum addresses of a host that are tried, all within the time for one connection
+MAX_HEAD: Final = 32 << 10  # maximum bytes of status and headers of an answer; http.client would accept 6.5 MB
 _LOOKS: Final = 0.5  # maximum seconds between two checks of watched connections
 
 
 class CheckPlace(Protocol):
-    """A check that refuses a host, before a byte is sent, by the kinds of its addresses or of its connected address."""
+    """A check that refuses a host before a byte is sent, by the kinds of its addresses or of the connected address."""
 
     def __call__(self, host: str, addresses: set[str], /, *, is_reached: bool) -> None:
-        """Raise ``RegistryError`` if the host may not have addresses of these kinds."""
+        """Raise ``RegistryError`` if addresses of these kinds are not allowed for the host."""
 
 
 def pool_classes(
@@ -36,15 +36,16 @@ def pool_classes(
     sockets: Sockets,
     watchdog: Watchdog,
 ) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    """Return pools whose connections pass their addresses to ``check`` before a byte is sent."""
+    """Return classes of pools whose connections pass their addresses to ``check`` before a byte is sent."""
 
     def connected(connection: urllib3.connection.HTTPConnection) -> socket.socket:
         sockets[connection] = None
-        with suppress(OSError, ValueError):  # if the host cannot be resolved, connecting fails
+        with suppress(OSError, ValueError):  # no check: if the host cannot be resolved, connecting fails anyway
             check(connection.host, kinds(connection.host), is_reached=False)
         made = _connect(connection)
         try:
-            peer = str(made.getpeername()[0])  # a name may resolve to another address than in the first check
+            # check again, as the name may now resolve to another address than in the first check
+            peer = str(made.getpeername()[0])
             found = kind(peer) or ("loopback" if peer == str(made.getsockname()[0]) else None)
             check(connection.host, {found} if found else set(), is_reached=True)
         except BaseException:
@@ -55,8 +56,9 @@ def pool_classes(
     def answered(
         connection: urllib3.connection.HTTPConnection, answer: Callable[[], urllib3.HTTPResponse]
     ) -> urllib3.HTTPResponse:
-        """Wait for status and headers, within a total time: each byte may arrive in time, but the last byte never."""
-        sockets[connection] = connection.sock  # kept here: when the registry closes the connection, `sock` becomes None
+        """Wait for status and headers, within a total time: otherwise, bytes that trickle in could go on forever."""
+        # kept here, as `sock` becomes None when the registry closes the connection
+        sockets[connection] = connection.sock
         with watchdog.watch(connection):
             return answer()
 
@@ -74,7 +76,7 @@ def pool_classes(
 
         def _new_conn(self) -> socket.socket:
             made = connected(self)
-            sockets[self] = made.dup()  # TLS takes over the original socket, and may wait, too
+            sockets[self] = made.dup()  # watched too, as TLS takes over the original socket, and may also wait
             return made
 
         def connect(self) -> None:
@@ -99,7 +101,7 @@ def pool_classes(
 
 
 class _Head:
-    """The file of an answer while its status and headers are read: at most ``MAX_HEAD`` bytes in all."""
+    """The file of an answer while its status and headers are read, which may have at most ``MAX_HEAD`` bytes in all."""
 
     def __init__(self, file: Any) -> None:  # noqa: ANN401 - http.client's own, or its stand-in
         self._file = file
@@ -123,12 +125,12 @@ class _Response(http.client.HTTPResponse):
         try:
             super().begin()
         finally:
-            if self.fp is not None:  # http.client drops the file if no body follows
+            if self.fp is not None:  # the file is None if no body follows
                 self.fp = file
 
 
 def _connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
-    """Connect to the first address of a host that answers; urllib3 would wait as long for each as for one."""
+    """Connect to the first address of a host that answers, in the time for one; urllib3 would take it for each."""
     seconds = connection.timeout
     end = time.monotonic() + (seconds if isinstance(seconds, int | float) else CONNECTING)
     try:
@@ -158,9 +160,9 @@ def _connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
 
 
 class Watchdog:
-    """A watchdog that ends connections that wait longer than ``seconds``, even if bytes trickle in.
+    """A watchdog that ends connections that take longer than ``seconds``, even if bytes trickle in.
 
-    One thread watches for all instances. A timer for each read would take longer than many reads do.
+    One thread watches for all instances, as a timer for each read would take longer than many reads.
     """
 
     _all: ClassVar[weakref.WeakSet[Watchdog]] = weakref.WeakSet()
@@ -202,7 +204,7 @@ class Watchdog:
 
     @staticmethod
     def _end_late() -> float | None:
-        """End connections that have waited too long; return the seconds until the next look, None for no connection."""
+        """End connections that have waited too long; return the seconds to the next check (None: no connection)."""
         with Watchdog._lock:
             known = list(Watchdog._all)
         for one in known:
@@ -212,7 +214,7 @@ class Watchdog:
         return min([_LOOKS, *(one._seconds / 4 for one in known)]) if known else None
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         with Watchdog._lock:
             Watchdog._all.discard(self)
 
@@ -221,5 +223,5 @@ def shut(connection: urllib3.connection.HTTPConnection, sockets: Sockets) -> Non
     """End all waits for a connection."""
     held = sockets.get(connection) or connection.sock
     if held is not None:
-        with suppress(OSError):  # bypasses the closing messages of TLS
+        with suppress(OSError):  # the original socket, to bypass the closing messages of TLS
             socket.socket.shutdown(held, socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""Logins for a registry: those that docker login and podman login stored, and the helpers in their files."""
+"""Logins for a registry: logins that docker login and podman login stored, and helpers that their files name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HELPER: Final = re.compile(r"[A-Za-z0-9._-]+")
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A user and a password, or (``user`` empty) an identity token."""
+    """A user and a password or, with an empty ``user``, an identity token."""
 
     user: str
     secret: str = field(repr=False)
@@ -35,10 +35,10 @@ class Login:
 
 
 def find(files: Sequence[Path], host: str, repository: str) -> Login | None:
-    """Return the login for a repository from the first of ``files`` that has one; skip missing files.
+    """Return the login for a repository from the first of ``files`` that has such a login; skip missing files.
 
-    Each file is a config.json of docker or an auth.json of podman. Raises :class:`RegistryError` for a file that is
-    neither, or if a helper fails.
+    Each file is a config.json of docker or an auth.json of podman. Raises :class:`RegistryError` for any other file, or
+    if a helper fails.
     """
     for path in files:
         login = _in_file(path, host, repository)
@@ -74,14 +74,14 @@ def _in_file(path: Path, host: str, repository: str) -> Login | None:
 
 
 def _keys(host: str, repository: str) -> Iterator[str]:
-    """Yield the keys that podman and docker may use for a repository, the most specific one first."""
+    """Yield the keys that podman and docker may use for a repository, the most specific key first."""
     parts = [host, *repository.split("/")]
     for length in range(len(parts), 0, -1):
         yield "/".join(parts[:length])
 
 
 def _plain(key: str) -> str:
-    """Return a key of docker, which may be a URL, in podman's form."""
+    """Return a key in podman's form; docker's key may be a URL."""
     return re.sub(r"^https?://", "", key).removesuffix("/").removesuffix("/v1").removesuffix("/v2")
 
 

@@ -1,4 +1,4 @@
-"""Referrers of an image: what is kept of their descriptors, within limits of memory, and the tag that lists them."""
+"""Referrers of an image: their descriptors, reduced to limit memory, and the tag that lists them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _ENTRY: Final = 2048  # bytes of memory for a descriptor without its texts
 
 
 def entries(value: object) -> list[tuple[object, int]]:
-    """Return the reduced descriptors of a list, and the bytes of memory of their texts; drop too large ones.
+    """Return the reduced descriptors of a list, and the bytes of memory of their texts; drop large descriptors.
 
-    A page may take a hundred times its size in memory, and some texts four bytes for each character.
+    This is needed, as a page may take a hundred times its size in memory, and some texts four bytes for each character.
     """
     found = []
     for item in map(reduced, document.get_list(value, "manifests")[:MAX_REFERRERS]):

@@ -1,4 +1,4 @@
-"""Images in a registry: found for a platform, fetched as an OCI layout in a tar, pushed."""
+"""Images in a registry: find an image for a platform, fetch it as an OCI layout in a tar, push an image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dibundle.images.document import get, get_list, get_text, sha256_of
 from dibundle.sources import messages
 from dibundle.sources.registry.client import RemoteManifest, Repository
 
-_MOST_MANIFESTS = 64  # maximum manifests of an index that are read
+_MOST_MANIFESTS = 64  # maximum manifests to read from an index
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,10 @@ class RemoteBlob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteImage:
-    """An image in a registry: its manifest, the index that led to it, its config; layers are not fetched yet."""
+    """An image in a registry: its manifest, the index that led to the manifest, its config.
+
+    Its layers are not fetched yet.
+    """
 
     manifest: RemoteManifest
     index: RemoteManifest | None
@@ -41,7 +44,7 @@ class RemoteImage:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels in its config."""
+        """The labels in the image's config."""
         return document.texts(get(get(document.parse(self.config, "config"), "config"), "Labels"))
 
 
@@ -76,7 +79,7 @@ def fetch(
 ) -> None:
     """Write an image as an archive that every engine loads, without the layers whose digests are in ``without``.
 
-    Every blob's digest is verified when this returns. The same image and names give the same bytes.
+    When this returns, the digest of every blob is verified. The same image and names give the same bytes.
     """
     wanted = {blob.digest: blob.size for blob in image.layers if blob.digest not in without}
     check_room(spool.directory, sum(wanted.values()))
@@ -101,7 +104,7 @@ def fetch(
 def push(
     repository: Repository, manifest: bytes, blobs: dict[bytes, writers.Content], tag: str, source: str | None
 ) -> list[RemoteBlob]:
-    """Push an image; return the blobs that were sent: neither the registry nor ``source`` had them."""
+    """Push an image; return the blobs that were sent, which neither the repository nor ``source`` had."""
     own = digest.sha256(manifest)
     sent = [
         RemoteBlob(name, writers.size_of(content))
@@ -113,7 +116,7 @@ def push(
 
 
 def matches(value: object, platform: str) -> bool:
-    """Return whether a descriptor's platform is ``os/architecture``; its variant counts only if one is requested."""
+    """Return whether a descriptor's platform is ``os/architecture``; the variant counts only if it is requested."""
     found = [get_text(value, key) or "" for key in ("os", "architecture", "variant")]
     asked = platform.split("/")
     return found[: len(asked)] == asked

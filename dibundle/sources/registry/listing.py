@@ -17,16 +17,16 @@ from dibundle.sources.registry.client import RemoteManifest, Repository
 from dibundle.sources.registry.descriptors import MAX_TEXT, reduced
 
 MAX_BYTES: Final = 16 << 20
-"""Maximum bytes of lists and manifests read to find a way to an image; one more answer may exceed it."""
+"""Maximum bytes of lists and manifests that are read to find a chain to an image; the last answer may exceed it."""
 RESERVE: Final = 4 << 20
-"""Extra bytes that only the manifests of selected bundles may use, so that lists cannot use them up."""
+"""Extra bytes for the manifests of selected bundles only, so that lists cannot use all bytes."""
 MAX_LOOKUPS: Final = 1024
-"""Maximum manifests that are requested because a list does not describe them enough."""
+"""Maximum manifests that are requested because a list does not describe them sufficiently."""
 MAX_DIGESTS: Final = 65_536
 """Maximum digests of layers and images in the descriptions of all bundles."""
-_OF_ENTRY: Final = 8  # minimum number of digests that a bundle counts as: at most 8,192 bundles in all lists
+_OF_ENTRY: Final = 8  # minimum number of digests that count for a bundle, so that all lists have at most 8,192 bundles
 MAX_KEPT: Final = 16 << 20
-"""Maximum characters that are kept of the manifests that were requested."""
+"""Maximum characters to keep of the manifests that were requested."""
 UNREADABLE: Final = frozenset(
     message.code
     for message in (
@@ -38,12 +38,12 @@ UNREADABLE: Final = frozenset(
         messages.REGISTRY_TOO_MANY_VALUES,
     )
 )
-"""Codes of errors that concern one manifest, not the others."""
+"""Codes of errors that concern a single manifest, not the whole registry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """A listed bundle: the digest of its manifest, its claimed needs and targets, and base images."""
+    """A listed bundle: the digest of its manifest, the contents that it claims to need and rebuild, its base images."""
 
     manifest: bytes
     told: labels.Told
@@ -53,7 +53,7 @@ class Delta:
 class Listing:
     """The lists of a repository. Each list and each manifest is read once.
 
-    Anyone who may push can write lists: unreadable entries go to ``pass_over``, and the total is limited.
+    Anyone with permission to push can write lists. So unreadable entries go to ``pass_over``, and the total is limited.
     """
 
     def __init__(self, repository: Repository, pass_over: Callable[[str], object], *, most: int = MAX_BYTES) -> None:
@@ -64,12 +64,16 @@ class Listing:
         self._digests_left = MAX_DIGESTS
         self._text_left = MAX_KEPT
         self._deltas: dict[bytes, list[Delta]] = {}
-        self._manifests: dict[bytes, object | None] = {}  # descriptors by digest; None if no bundle is described
+        # descriptors by digest; None for manifests that describe no bundle
+        self._manifests: dict[bytes, object | None] = {}
         self._is_full = False
 
     @property
     def has_room(self) -> bool:
-        """Whether the limit of bytes allows further reading; if not, the first call reports this to ``pass_over``."""
+        """Whether the limit of bytes allows further reading.
+
+        If it does not, the first call reports this to ``pass_over``.
+        """
         if self._repository.received <= self._most:
             return True
         if not self._is_full:
@@ -85,8 +89,8 @@ class Listing:
     def deltas_to(self, image: bytes) -> list[Delta]:
         """Return the listed bundles that rebuild the image with this manifest, unchecked, smallest first.
 
-        The order is that of sizes and digests, never that of the registry. A bundle pushed under a tag that now names
-        another one is still listed; of two equally good bundles, the same one is always chosen.
+        Bundles are ordered by size and digest, not in the registry's order. A bundle whose tag was moved to another
+        bundle is still listed. Of two equally good bundles, the same bundle is always chosen.
         """
         if image not in self._deltas:
             found = filter(None, map(self._delta, self._readable(image)))
@@ -118,7 +122,7 @@ class Listing:
     def referrers(self, image: bytes) -> Iterator[object]:
         """Yield descriptors of bundles that refer to an image, with the annotations of their manifests.
 
-        Some registries list neither annotations nor any type except the config's.
+        Some registries list no annotations, and no type except that of the config.
         """
         if not self.has_room:
             return
@@ -132,7 +136,7 @@ class Listing:
                     yield described
 
     def _described(self, wanted: bytes) -> object | None:
-        """Return the descriptor of a bundle that the registry's list does not show to be a bundle."""
+        """Return the descriptor of a bundle if the registry's list does not show that it is a bundle."""
         if wanted not in self._manifests and self._lookups_left and self.has_room:
             self._lookups_left -= 1
             found: RemoteManifest | None = None

@@ -1,4 +1,4 @@
-"""Opening of names in a registry: a bundle, or an image, which may contain one."""
+"""Opening of names in a registry: a bundle, or an image, which may contain a bundle."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def open_repository(reference: Reference, access: Access, context: Context, *, w
 def allowed_settings(access: Access) -> RegistrySettings:
     """Return the settings for registries that the policy of this machine allows.
 
-    Raises :class:`UsageError` if the policy requires TLS for a registry that the settings use without it.
+    Raises :class:`UsageError` if the settings use a registry without TLS although the policy requires TLS.
     """
     settings, allowed = access.registries, policy.read_policy().insecure
     if allowed is not None:
@@ -54,10 +54,10 @@ def allowed_settings(access: Access) -> RegistrySettings:
 def open_reference(
     name: str, access: Access, context: Context, *, only_bundle: bool, check: CheckSignature | None
 ) -> tuple[Spool, bool]:
-    """Fetch the bundle or image of a name into a temporary file; return the file, and whether it is a bundle.
+    """Fetch the bundle or image of a name into a temporary file; return the file, and whether its content is a bundle.
 
-    ``only_bundle``: of a wrapped bundle, fetch only its layer, because its base is local. ``check`` gets the header and
-    the signature of a bundle before more of it is fetched.
+    ``only_bundle``: for a wrapped bundle, fetch only the layer with the bundle, because the base is local. ``check``
+    gets the header and the signature of a bundle before more of the bundle is fetched.
     """
     reference = Reference.parse(name)
     repository = open_repository(reference, access, context)

@@ -1,4 +1,4 @@
-"""Places that a registry may redirect to: this machine and its link only if the registry is there."""
+"""Places to which a registry may redirect: this machine and its network link only if the registry is there itself."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from urllib.parse import urljoin, urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
-_THIS: Final = ipaddress.ip_network("0.0.0.0/8")  # connecting to it reaches this machine
-_METADATA: Final = frozenset(  # metadata services of clouds, if they have no link-local address
+_THIS: Final = ipaddress.ip_network("0.0.0.0/8")  # a connection to this address reaches this machine
+_METADATA: Final = frozenset(  # metadata services of clouds that have no link-local address
     map(
         ipaddress.ip_address,
         ("fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
@@ -23,7 +23,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 def kind(text: str) -> str | None:
-    """Return the kind of an address that a registry may only name if its own has this kind; None for any other."""
+    """Return an address's kind, if a registry may name it only if its own address is of this kind; else None."""
     address = _embedded(ipaddress.ip_address(text.partition("%")[0]))
     if address.is_loopback or address.is_unspecified or (address.version == 4 and address in _THIS):
         return "loopback"
@@ -50,9 +50,9 @@ def kinds(host: str) -> set[str]:
 
 
 def follow(url: str, location: str) -> str | None:
-    """Return the target of a registry's redirect from ``url``; None if it must not be followed, as from https to http.
+    """Return the target of a registry's redirect from ``url``; None if following is forbidden, as from https to http.
 
-    Ambiguous URLs are not followed: with user names, backslashes, spaces or control characters.
+    Ambiguous URLs are not followed: URLs with user names, backslashes, spaces or control characters.
     """
     if not location or not _is_plain(location):
         return None

@@ -11,18 +11,18 @@ from dibundle.sources import messages
 from dibundle.sources.names import SCHEME
 
 NAME: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
-TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # others would lead elsewhere in a URL
+TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # other characters would lead elsewhere in a URL
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253})|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-_LONGEST: Final = 255  # maximum characters of a repository with its host, as in engines
+_LONGEST: Final = 255  # maximum characters of host and repository, as in engines
 
 
 def image_name(text: str) -> str:
     """Return an image name for engines, ``[HOST/]NAME[:TAG]``, with its tag; raise :class:`UsageError` for others."""
     first, slash, rest = text.partition("/")
-    # engines recognise a host in the first part of a name this way
+    # in this way, engines recognise a host in the first part of a name
     has_host = bool(slash) and (any(c in first for c in ".:") or first == "localhost" or first != first.lower())
     name, colon, tag = (rest if has_host else text).partition(":")
     if (
@@ -37,7 +37,7 @@ def image_name(text: str) -> str:
 
 
 class Reference(NamedTuple):
-    """A name in a registry; without tag and digest, ``latest`` is used if a tag is needed."""
+    """A name in a registry; without tag and digest, the tag is ``latest`` if a tag is needed."""
 
     host: str
     repository: str
@@ -60,25 +60,25 @@ class Reference(NamedTuple):
 
     @property
     def wanted(self) -> str:
-        """The digest or, without one, the tag to request from the registry."""
+        """The digest or, without a digest, the tag to request from the registry."""
         return self.digest or self.tag or "latest"
 
     @property
     def name(self) -> str | None:
-        """The name that engines show; None without a tag."""
+        """The name that engines show; None if there is no tag."""
         return f"{self.host}/{self.repository}:{self.tag or 'latest'}" if self.tag or not self.digest else None
 
     @property
     def place(self) -> str:
-        """The repository alone, as a name: ``docker://HOST/NAME``."""
+        """The name of the repository: ``docker://HOST/NAME``."""
         return f"{SCHEME}{self.host}/{self.repository}"
 
     def with_tag(self, tag: str) -> Reference:
-        """Return another tag of the same repository."""
+        """Return a reference with another tag of the same repository."""
         return Reference(self.host, self.repository, tag)
 
     def with_digest(self, digest: str) -> Reference:
-        """Return a manifest of the same repository."""
+        """Return a reference with a digest in the same repository."""
         return Reference(self.host, self.repository, None, digest)
 
     def __str__(self) -> str:
@@ -87,13 +87,13 @@ class Reference(NamedTuple):
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host (with or without port) is this machine, judging by its name."""
+    """Return whether a host (with or without port) is this machine, by the host's name."""
     name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
     if name == "localhost":
         return True
-    import ipaddress  # takes longer to load than the rest of this module
+    import ipaddress  # imported here, as it takes longer to load than the rest of this module
 
-    for address in (host, name):  # the end of "::1" is no port
+    for address in (host, name):  # not for "::1", whose end is not a port
         with suppress(ValueError):
             return ipaddress.ip_address(address.strip("[]")).is_loopback
     return False

@@ -11,8 +11,8 @@ from typing import Final
 from dibundle.errors import UsageError
 from dibundle.sources import messages
 
-MAX_SECONDS: Final = 10**8  # three years; the system's timers do not accept arbitrary numbers
-MIN_RATE: Final = 1000  # bytes a second; only a deliberately slow sender is below
+MAX_SECONDS: Final = 10**8  # maximum seconds, about three years, as the system's timers do not accept arbitrary numbers
+MIN_RATE: Final = 1000  # bytes a second; only a deliberately slow sender is slower
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,8 @@ class RegistrySettings:
 
     ``tries``: attempts per request. ``pause``: seconds after the first attempt. ``timeout``: seconds without a byte.
     ``max_time``: seconds for all requests for one name (None: no limit). ``min_rate``: minimum bytes a second, measured
-    over ``timeout``. Raises :class:`UsageError` for times that are not positive numbers, or above ``MAX_SECONDS``.
+    over ``timeout``. Raises :class:`UsageError` for times that are not positive numbers, or that exceed
+    ``MAX_SECONDS``.
     """
 
     logins: tuple[Path, ...] = ()
@@ -34,7 +35,7 @@ class RegistrySettings:
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse times that turn a limit off (NaN compares as false) or that no timer accepts."""
+        """Refuse times that turn a limit off, such as NaN, which compares as false, or that no timer accepts."""
         for name, seconds in (("max_time", self.max_time), ("timeout", self.timeout)):
             if seconds is not None and not 0 < seconds <= MAX_SECONDS:
                 raise UsageError(messages.REGISTRY_SECONDS, name=name, seconds=seconds, max_seconds=MAX_SECONDS)

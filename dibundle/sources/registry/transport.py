@@ -1,9 +1,9 @@
-"""HTTP to one repository of a registry: with login, retries where they help, and limits.
+"""HTTP to one repository of a registry: with logins, with retries where these help, and with limits.
 
 Credentials go only to the registry itself and to the token server that it names: over TLS, or without TLS if the
-registry is contacted without it. They never follow a redirect to another host. Nothing is sent from https on to http.
-If a remote registry names an address of this machine or its link (metadata of clouds), nothing is sent to it. Uploads
-go only to the registry.
+registry itself is contacted without TLS. They never follow a redirect to another host. Redirects from https to http are
+not followed. If a remote registry names an address of this machine or its network link (metadata of clouds), nothing is
+sent to that address. Uploads go only to the registry.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from dibundle.sources.registry.settings import RegistrySettings
 
 try:
     import urllib3
-except ModuleNotFoundError as missing:  # an optional extra: most people move bundles as files
+except ModuleNotFoundError as missing:  # an optional dependency, as most people move bundles as files
     raise RegistryError(messages.REGISTRY_NO_URLLIB3, hint=install_hint("urllib3")) from missing
 
-from dibundle.sources.registry.connections import (  # this needs urllib3 as well
+from dibundle.sources.registry.connections import (  # imported here, as this module needs urllib3 as well
     CONNECTING,
     Sockets,
     Watchdog,
@@ -43,11 +43,11 @@ from dibundle.sources.registry.connections import (  # this needs urllib3 as wel
 
 ConnectionFailure = urllib3.exceptions.HTTPError
 REDIRECTS: Final = 5
-SMALL: Final = 4 << 20  # bytes of a manifest or of another document
-_MOST_REASON: Final = 64 << 10  # bytes of an error answer
+SMALL: Final = 4 << 20  # maximum bytes of a manifest or another document
+_MOST_REASON: Final = 64 << 10  # maximum bytes of an error answer
 FREE_PIECES: Final = 4096
 PIECE: Final = 256
-"""Number of a body's pieces that may have any size, and minimum average bytes of further pieces: each takes 10 us."""
+"""Number of a body's pieces of any size, and minimum average bytes of further pieces, as each piece takes 10 us."""
 _AGAIN: Final = (429, 500, 502, 503, 504)
 _MOVED: Final = (301, 302, 303, 307, 308)
 _MOST_PAUSE: Final = 30.0
@@ -56,7 +56,7 @@ _PARAMETER: Final = re.compile(r'(?<![a-zA-Z_])([a-zA-Z_]{1,64})="([^"]{0,4096})
 _LONGEST_CHALLENGE: Final = 8192
 _MOST_TOLD: Final = (
     128 << 10
-)  # maximum bytes of an answer with a token or a reason: parsed, it may take 30 times as much
+)  # maximum bytes of an answer with a token or a reason, which may take 30 times as much when it is parsed
 _HOSTS: Final = 2  # hosts with open connections: the registry, and the last one that it names
 READ: Final = 256 << 10  # bytes of a body that are read at once
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
@@ -77,7 +77,7 @@ class UnansweredError(RegistryError):
 
 
 class Transport:
-    """Requests to one repository; not for several threads at once."""
+    """A sender of requests to one repository; not for several threads at once."""
 
     def __init__(
         self,
@@ -88,7 +88,10 @@ class Transport:
         authorization: str | None = None,
         logs_in: bool = True,
     ) -> None:
-        """Send ``authorization`` from the first request on; without ``logs_in``, a refusal is an ordinary answer."""
+        """Prepare; ``authorization`` is sent from the first request on.
+
+        Without ``logs_in``, a refusal is an ordinary answer.
+        """
         self.host = reference.host
         self.settings = settings
         self._repository = reference.repository
@@ -105,7 +108,7 @@ class Transport:
         self._watchdog = Watchdog(2 * settings.timeout, self._sockets)
         self._pool.pool_classes_by_scheme = pool_classes(self._check_place, self._sockets, self._watchdog)
         self._responses: set[urllib3.BaseHTTPResponse] = set()  # responses that are being read
-        self.received = 0  # bytes of documents
+        self.received = 0  # bytes of documents so far
         self._end: float | None = None
         self._timer: threading.Timer | None = None
         if settings.max_time is not None:
@@ -115,7 +118,7 @@ class Transport:
             self._timer.start()
 
     def close(self) -> None:
-        """Close the connections, including those of bodies that nobody reads to their end."""
+        """Close the connections, including connections whose body nobody reads to its end."""
         if self._timer:
             self._timer.cancel()
         self._watchdog.close()
@@ -124,7 +127,10 @@ class Transport:
         self._pool.clear()
 
     def break_off(self) -> None:
-        """End everything that waits for the registry, from any thread. After a time limit, the next check raises."""
+        """End all waits for the registry; for any thread.
+
+        If the time limit is reached, the next check raises an error.
+        """
         for connection in list(self._sockets):
             shut(connection, self._sockets)
 
@@ -158,7 +164,7 @@ class Transport:
             raise ConnectionFailure("the connection ended")
 
     def _read(self, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
-        """Read the available part of a body, within a total time: its framing may be endless, each byte in time."""
+        """Read the available part of a body, within a total time, as bytes may trickle in without end."""
         connection = response.connection
         if not isinstance(connection, urllib3.connection.HTTPConnection):
             return response.read1(most, decode_content=False)
@@ -166,11 +172,12 @@ class Transport:
             return response.read1(most, decode_content=False)
 
     def _check_place(self, host: str, addresses: set[str], *, is_reached: bool) -> None:
-        """Refuse an address of this machine or its link, unless the named registry has such an address.
+        """Refuse an address of this machine or its network link, unless the named registry has such an address.
 
-        A name may have several addresses, and others later: only the one at which the registry was reached first
-        counts. After that, its own name may not lead to another kind of address either. Also raises
-        :class:`RegistryError` at the time limit: a connection that did not exist yet could not be ended.
+        A name may have several addresses, and later other addresses. So only the address at which the registry was
+        first reached counts. After that, the registry's own name may also not lead to another kind of address. If the
+        time limit is reached, this also raises :class:`RegistryError`, as a connection that did not exist yet was not
+        ended.
         """
         self._patience()
         is_own = host.strip("[]").lower() == (urlsplit(self._base).hostname or "")
@@ -196,9 +203,10 @@ class Transport:
         body: bytes | None = None,
         tries: int | None = None,
     ) -> Answer:
-        """Send a request, repeat it if the registry fails, and return the answer, whatever its status.
+        """Send a request, repeat it if the registry fails, and return the answer, which may have any status.
 
-        Raises :class:`RegistryError` if it keeps failing, refuses the login, or answers more than ``SMALL`` bytes.
+        Raises :class:`RegistryError` if the registry keeps failing, refuses the login, or answers more than ``SMALL``
+        bytes.
         """
         reason = asked = ""
         for number in range(tries or self.settings.tries):
@@ -225,7 +233,7 @@ class Transport:
             yield response
 
     def pause(self, number: int, asked: str = "") -> None:
-        """Wait before another try: twice as long each time, or as long as the registry ``asked``, up to a limit."""
+        """Wait before the next try: twice as long each time, or as long as the registry ``asked``, up to a limit."""
         seconds = float(asked) if asked.isascii() and asked.isdigit() else self.settings.pause * 2**number
         if self._end is not None:
             seconds = min(seconds, max(0.0, self._end - time.monotonic()))
@@ -240,7 +248,7 @@ class Transport:
     def _opened(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Iterator[tuple[urllib3.BaseHTTPResponse, str]]:
-        """Send a request, with a login if one is requested, and follow redirects of reads."""
+        """Send a request, with a login if the registry requests a login, and follow redirects of reads."""
         answered = False
         for _ in range(REDIRECTS + 2):
             own = _origin(url) == _origin(self._base)
@@ -256,7 +264,7 @@ class Transport:
             )
             self._responses.add(response)
             try:
-                self._patience()  # an ended connection may look like an answer
+                self._patience()  # check the time first, as an ended connection may look like an answer
                 if response.status == 401 and own and not answered and self._logs_in:
                     answered = True
                     self._log_in(response.headers.get("WWW-Authenticate", ""))
@@ -276,14 +284,14 @@ class Transport:
         raise self.failed(messages.REGISTRY_REDIRECTS, redirects=REDIRECTS)
 
     def follow(self, url: str, location: str) -> str:
-        """Return the target of a redirect from ``url``; raise :class:`RegistryError` if it is not followed."""
+        """Return the target of a redirect from ``url``; raise :class:`RegistryError` for a forbidden target."""
         target = follow(url, location)
         if target is None:
             raise self.failed(messages.REGISTRY_REDIRECT_LOCATION, location=location[:200])
         return target
 
     def upload_place(self, url: str, location: str) -> str:
-        """Return the URL for an upload from an answer to ``url``; it must be on the registry itself."""
+        """Return the URL for an upload from an answer to ``url``; the URL must be on the registry itself."""
         target = self.follow(url, location)
         if _origin(target) != _origin(self._base):
             raise self.failed(messages.REGISTRY_UPLOAD_HOST, location=location[:200])
@@ -300,17 +308,17 @@ class Transport:
                 body += piece
                 self.received += len(piece)
                 if response.status in _AGAIN and len(body) > _MOST_REASON:
-                    break  # the request will be repeated
+                    break  # ignored, as the request will be repeated
                 if len(body) > SMALL:
                     raise self.failed(messages.REGISTRY_ANSWER_SIZE, small=SMALL)
                 if time.monotonic() > end:
                     raise self.failed(messages.REGISTRY_SLOW)
             return bytes(body)
         finally:
-            body.clear()  # an error that is kept keeps this frame
+            body.clear()  # free the references, as a kept error keeps this frame
 
     def _log_in(self, challenge: str) -> None:
-        """Answer a challenge: find a login, fetch a token with it or without."""
+        """Answer a challenge: find a login, and fetch a token, with or without the login."""
         kind, _, rest = challenge[:_LONGEST_CHALLENGE].partition(" ")
         parameters = dict(_PARAMETER.findall(rest))
         login = find(self.settings.logins, self.host, self._repository)
@@ -377,13 +385,13 @@ def reason_of(answer: Answer) -> str:
 
 
 def brief(error: Exception) -> str:
-    """Return a connection's error in one line, without names of objects."""
+    """Return a connection's error in one line, without names of Python objects."""
     text = re.sub(r"<[^<>]* object at 0x[0-9a-f]+>:? ?|^\w+\(host=[^)]*\): ?", "", str(error))
     return " ".join(text.split())[:200] or type(error).__name__
 
 
 def _origin(url: str) -> tuple[str | None, str | None, int | None]:
-    """Return scheme, host and port, parsed as for the connection; three None for an invalid URL."""
+    """Return scheme, host and port, parsed as for the connection; for an invalid URL, all three are None."""
     try:
         parts = urllib3.util.parse_url(url)
     except urllib3.exceptions.LocationParseError:
@@ -392,7 +400,7 @@ def _origin(url: str) -> tuple[str | None, str | None, int | None]:
 
 
 def _finish(response: urllib3.BaseHTTPResponse) -> None:
-    """Reuse a connection if its body was read; otherwise close it: the rest may never end."""
+    """Reuse a connection if its body was read; otherwise close it, as the rest of the body may never end."""
     if response.length_remaining == 0:
         response.drain_conn()
         response.release_conn()

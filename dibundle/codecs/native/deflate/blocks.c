@@ -27,7 +27,7 @@ static void add_runs(header_t *h, const uint8_t *lengths, int n)
     }
 }
 
-/* Lay out the header for the first literals and distances of a code. Go's runs span both alphabets, zlib's do not. */
+/* Lay out the header for the first literals and distances of a code. Only Go's runs span both alphabets. */
 void make_header(header_t *h, const code_t *code, int literals, int distances, int one_run, lengths_of *build)
 {
     uint32_t counts[19] = {0};

@@ -1,8 +1,8 @@
 /* Shared parts of this folder: bits, tokens, codes, blocks, and the common state of encoders.
  *
- * They write deflate, bit for bit like well-known writers of gzip layers. spec/deflate.md has every rule; the names here
- * are those used there. The sizes of an encoder's input pieces do not change its output. C99 with only the standard
- * library, and no state outside the handles. Offsets and sizes are in bytes unless they are called bits. */
+ * The encoders write deflate, bit for bit like well-known writers of gzip layers. spec/deflate.md has every rule, with
+ * the same names. The sizes of an encoder's input pieces do not change its output. C99 with only the standard library,
+ * and no state outside the handles. Offsets and sizes are in bytes unless they are called bits. */
 #ifndef DIB_DEFLATE_H
 #define DIB_DEFLATE_H
 
@@ -62,14 +62,14 @@ static inline void store64(uint8_t *p, uint64_t v)
 }
 #endif
 
-static inline uint16_t pair_at(const uint8_t *p) /* only for comparing: its value depends on the byte order */
+static inline uint16_t pair_at(const uint8_t *p) /* only for comparisons, as its value depends on the byte order */
 {
     uint16_t v;
     memcpy(&v, p, 2);
     return v;
 }
 
-/* The number of equal bytes at a and b, up to most; they may overlap. */
+/* The number of equal bytes at a and b, up to most; a and b may overlap. */
 static inline int32_t same_bytes(const uint8_t *a, const uint8_t *b, int32_t most)
 {
     int32_t n = 0;
@@ -91,10 +91,10 @@ typedef struct {
 /* An encoder's output: whole bytes, ready for the caller, then up to 7 bits. */
 typedef struct {
     uint8_t *data;
-    int64_t size, room, budget; /* budget: the limit for writing before the next call of sink_grow */
+    int64_t size, room, budget; /* budget: the limit of writing until the next call of sink_grow */
     uint64_t bits;
     int count;
-    int64_t taken;   /* bytes that the caller took */
+    int64_t taken;   /* bytes that the caller has taken */
     int64_t content; /* content before the current block */
     int failed;      /* memory ran out: later output is invalid */
     marks_t marks;
@@ -136,7 +136,7 @@ static inline int length_symbol(uint32_t n, int *extra)
     return 4 * *extra + (int)(n >> *extra);
 }
 
-/* The same for a distance minus 1. */
+/* The symbol's number and its extra bits for a distance minus 1. */
 static inline int distance_symbol(uint32_t n, int *extra)
 {
     if (n < 4) {
@@ -158,7 +158,7 @@ static inline int distance_extra(int symbol)
 }
 
 typedef struct {
-    uint32_t literal[288], distance[32]; /* the count of each symbol */
+    uint32_t literal[288], distance[32]; /* the number of occurrences of each symbol */
 } counts_t;
 
 /* The lengths of the codes of a block's two alphabets; 0: the symbol has no code. */
@@ -182,7 +182,7 @@ typedef struct {
     int symbol;
 } leaf_t;
 
-/* The heap with which zlib builds trees: its sifting decides the order of equal weights. */
+/* The heap with which zlib builds trees; the heap decides the order of equal weights. */
 typedef struct {
     uint32_t weight[2 * LITERALS + 1];
     int parent[2 * LITERALS + 1];
@@ -199,7 +199,7 @@ typedef struct {
     uint16_t items[320]; /* symbol | extra bits << 8 */
     int count, literals, distances, listed;
     uint8_t lengths[19];
-    int64_t bits; /* without the three bits at the beginning of every block */
+    int64_t bits; /* without the first three bits of the block */
 } header_t;
 
 static inline int run_extra(int symbol)
@@ -210,10 +210,10 @@ static inline int run_extra(int symbol)
 /* The common beginning of every encoder. */
 typedef struct encoder {
     sink_t sink;
-    void *more; /* further state, freed with it */
+    void *more; /* further state, freed with the encoder */
     int encoder, finished;
     void (*write)(struct encoder *self, const uint8_t *content, int64_t n, int finish);
-    void (*release)(struct encoder *self); /* NULL, or frees what only this encoder knows */
+    void (*release)(struct encoder *self); /* NULL, or frees memory that only this encoder has */
 } encoder_t;
 
 /* bits.c */

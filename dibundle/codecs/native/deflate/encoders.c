@@ -64,7 +64,7 @@ int64_t dib_deflate_free(void *handle)
     return 0;
 }
 
-/* Take n bytes of content, the last ones if finish; return the number of bytes of the body ready to be taken. */
+/* Take n bytes of content, the last bytes if finish; return the number of bytes of the body that can be taken. */
 int64_t dib_deflate_write(void *handle, const uint8_t *content, int64_t n, int64_t finish)
 {
     encoder_t *e = handle;
@@ -97,7 +97,7 @@ int64_t dib_deflate_marks(void *handle, int64_t *out, int64_t most)
     return marks_take(&((encoder_t *)handle)->sink.marks, out, most);
 }
 
-/* Set the block size of a pgzip encoder without one; minimum: the content that it was given so far. */
+/* Set the block size of a pgzip encoder that has none; minimum: the bytes of content that the encoder has. */
 int64_t dib_deflate_frame(void *handle, int64_t block_size)
 {
     klauspost_t *k = handle;
@@ -110,8 +110,8 @@ int64_t dib_deflate_frame(void *handle, int64_t block_size)
     return k->base.sink.failed ? NO_MEMORY : k->base.sink.size;
 }
 
-/* Encode one pgzip block by itself; dictionary: the 16 KiB before it, or nothing. Return its size; it is in out only if
- * out has room for it. 5 bytes for every 65535 of n, and n + 32, are always enough. */
+/* Encode one pgzip block by itself; dictionary: the 16 KiB before it, or nothing. Return its size; the block is in out
+ * only if out has space for it. n + 32 bytes, plus 5 for every 65535 bytes of n, are always enough. */
 int64_t dib_deflate_block(int64_t encoder, int64_t level, const uint8_t *dictionary, int64_t dictionary_size,
                           const uint8_t *block, int64_t n, int64_t last, uint8_t *out, int64_t room)
 {

@@ -2,10 +2,10 @@
 #include "zlib.h"
 
 #define MOST 32767 /* tokens of a block */
-#define LOOK 4096  /* after this many tokens, repeatedly, levels 3 to 9 check whether the block should end */
+#define LOOK 4096  /* after each so many tokens, levels 3 to 9 check whether the block should end */
 
-/* Called at LOOK tokens, each LOOK more, and MOST: whether the block ends. It ends before it is full if few tokens are
- * matches and its size has become less than half: the following content may be of another kind. */
+/* Return whether the block ends; called after every LOOK tokens, and at MOST. A block ends before it is full if few
+ * tokens are matches and its size is less than half of the content, as the following content may be of another kind. */
 static int gnu_ends(zlib_t *z)
 {
     int ends = z->count == MOST;
@@ -25,8 +25,8 @@ static int gnu_ends(zlib_t *z)
     return ends;
 }
 
-/* If no content is left and fewer than AHEAD bytes are ahead, the window moves for the last time, if at all. From there
- * on, searches see the bytes behind the content: two zeros, then the earlier bytes of these places. */
+/* If no content is left and fewer than AHEAD bytes are ahead, the window may move for the last time. After this,
+ * searches read the bytes behind the content: two zeros, then the earlier bytes at these positions. */
 static void gnu_write(encoder_t *self, const uint8_t *content, int64_t n, int finish)
 {
     zlib_t *z = (zlib_t *)self;
@@ -42,7 +42,7 @@ static void gnu_write(encoder_t *self, const uint8_t *content, int64_t n, int fi
 
 encoder_t *gnu_new(int level)
 {
-    zlib_t *z = (zlib_t *)zlib_new(level, 8); /* it has gzip's hash */
+    zlib_t *z = (zlib_t *)zlib_new(level, 8); /* gzip's hash */
     if (!z)
         return NULL;
     z->base.write = gnu_write;

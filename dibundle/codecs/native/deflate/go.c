@@ -8,7 +8,7 @@ static const go_level_t GO_LEVELS[10] = {
     {16, 32, 32, 0}, {16, 128, 128, 0}, {32, 128, 256, 0}, {128, 258, 1024, 0}, {258, 258, 4096, 0},
 };
 
-/* Lengths of both alphabets and the header for the counts, with one end of block; return the number of distances. */
+/* Compute the lengths of both alphabets and the header, with one end of block; return the number of distances. */
 void go_code(counts_t *counts, code_t *code, header_t *header)
 {
     int literals = LITERALS, distances = DISTANCES;
@@ -29,7 +29,7 @@ int64_t code_bits(const counts_t *counts, const code_t *code)
     return coded_bits(counts->literal, code->literal, 288) + coded_bits(counts->distance, code->distance, 32);
 }
 
-/* Levels 2 to 9: the smallest of the three kinds; raw is NULL if the block's start has left the window. */
+/* Levels 2 to 9: write the smallest of three kinds of blocks; raw is NULL if the block's start has left the window. */
 void go_smallest_block(sink_t *s, const uint32_t *tokens, int64_t n, const uint8_t *raw, int64_t size)
 {
     counts_t counts;
@@ -90,7 +90,7 @@ static void go_end_block(go_chain_t *g, int32_t index)
     g->count = 0;
 }
 
-/* index: after the token. held: a match that was found before index waits for the result there. */
+/* index: the position after the token. held: a match before index waits for the result at index. */
 static inline void go_token(go_chain_t *g, uint32_t token, int32_t index, int held)
 {
     if (g->found) {
@@ -102,12 +102,12 @@ static inline void go_token(go_chain_t *g, uint32_t token, int32_t index, int he
         go_end_block(g, index);
 }
 
-/* The longest match at index from candidate on; 3 if there is none of at least 4, or of 4 within 4096. */
+/* The length of the longest match at index, from candidate on; 3 if no match has 5 bytes, or 4 bytes within 4096. */
 static int32_t go_longest(const go_chain_t *g, int32_t candidate, int32_t ahead, int32_t *distance)
 {
     const uint8_t *here = g->window + g->index;
     int32_t most = least(ahead, LONGEST), nice = least(g->level.nice, most), best = 3, lowest = g->index - WINDOW;
-    uint32_t wanted = load32(here); /* the last 4 bytes of a longer match than the best: few candidates match these too */
+    uint32_t wanted = load32(here); /* few candidates match the last 4 bytes of a longer match than the best */
     for (int tries = g->level.chain; tries > 0; tries--) {
         const uint8_t *there = g->window + candidate;
         if (load32(there + best - 3) == wanted) {
@@ -215,7 +215,7 @@ void go_slide(go_chain_t *g)
     g->offset += WINDOW;
     if (g->offset <= 1 << 24)
         return;
-    int32_t delta = g->offset - 1; /* keeps entries small; lower ones are out of reach */
+    int32_t delta = g->offset - 1; /* keeps entries small; lower entries are out of reach */
     g->offset -= delta;
     g->chain -= delta;
     for (int i = 0; i < 1 << 17; i++)
@@ -262,7 +262,7 @@ encoder_t *go_chain_new(int level)
 
 typedef struct {
     encoder_t base;
-    int32_t fill, earlier; /* bytes of this chunk, and kept bytes of the one before it */
+    int32_t fill, earlier; /* bytes of this chunk, and kept bytes of the previous chunk */
     int32_t base_position; /* entries are positions in the chunk + this */
     int stores; /* level 0 */
     int64_t count;
@@ -349,7 +349,7 @@ rest:
     g->base_position += n;
 }
 
-/* A block with only literals, or stored if that is hardly larger. */
+/* Write a block with only literals, or a stored block if it is hardly larger. */
 static void go_literal_block(sink_t *s, const uint8_t *raw, int64_t size)
 {
     counts_t counts;

@@ -5,7 +5,7 @@
 #include "deflate.h"
 
 #define BLOCK_TOKENS 16384
-#define HELD 0x40000000u /* in found tokens: the encoder's state after this one depends on what came before it */
+#define HELD 0x40000000u /* flag of a found token: the encoder's state after it depends on earlier tokens */
 
 typedef struct {
     int lazy, nice, chain, most_inserted; /* lazy 0: matches are taken at once; only the shortest are fully inserted */
@@ -16,11 +16,11 @@ typedef struct {
     go_level_t level;
     int32_t index, end, block_start; /* in the window; block_start -1: it has left the window */
     int32_t length, distance;        /* the match at index - 1; length 3: none */
-    int pending;                     /* the literal at index - 1 waits for the result at index */
+    int pending;                     /* whether the literal at index - 1 waits for the result at index */
     int32_t chain, offset;           /* entries are window positions + offset; 0: none yet */
     int64_t origin;                  /* content before window[0] */
     int64_t count;
-    int64_t limit;         /* of the content: it stops there */
+    int64_t limit;         /* end of the content, at which the search stops */
     uint32_t *found;       /* NULL, or the output for tokens, instead of blocks; the caller ensures its size */
     int64_t found_count;
     uint32_t tokens[BLOCK_TOKENS];

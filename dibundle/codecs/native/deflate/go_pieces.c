@@ -1,20 +1,20 @@
-/* Go's levels 4 to 9 in pieces, so that several threads find matches: the body is the same.
+/* Go's levels 4 to 9 in pieces, so that several threads find matches: the body does not change.
  *
  * The match at a position depends on the 32 KiB before it, on the content after it, and on whether a match from one
- * byte earlier is pending. Nothing is pending after a match, nor after a literal without a match. So each piece is
- * searched from its start as if nothing were pending. It is joined to the pieces before it at the first position that
- * both searches reach with nothing pending: from there on, both would find the same matches. The search of the pieces
- * before it continues to that position. */
+ * byte earlier is pending. After a match, or after a literal without a match, no match is pending. So each piece is
+ * searched from its start as if no match were pending. The search of the earlier pieces continues into this piece, up
+ * to the first position that both searches reach with no match pending. From this position on, both searches would find
+ * the same matches, so the piece is joined there. */
 #include "go.h"
 
 typedef struct {
     int64_t start, end;    /* of the piece, in the content */
     int is_last;
     uint8_t *kept;         /* the content from before on */
-    const uint8_t *view;   /* the same, or the content of a later piece, if the search continues into it */
+    const uint8_t *view;   /* the current content: the same, or that of a later piece */
     int64_t before, after; /* the available content */
-    go_chain_t *search;    /* NULL: it is not searched ahead */
-    int64_t room, next;    /* number of tokens that `found` has room for; number joined so far */
+    go_chain_t *search;    /* NULL: the piece is not searched ahead */
+    int64_t room, next;    /* capacity of `found` in tokens; tokens joined so far */
 } piece_t;
 
 static int64_t reached(const go_chain_t *g)
@@ -74,10 +74,10 @@ static int piece_search(piece_t *piece, int64_t limit)
     }
 }
 
-/* A piece that starts at `start`, a multiple of 32 KiB: n bytes of content, of which the first `before` come before it
- * (64 KiB, or all there is), and the last `after` after it. is_last: the content ends with the piece, after is 0.
- * Otherwise, `n` and `after` are multiples of 32 KiB. `is_searched`: search the piece now. Return 0 if there is no
- * memory, or if a size is not allowed. */
+/* Create a piece that starts at `start`, a multiple of 32 KiB. It gets n bytes of content: `before` bytes before the
+ * piece (64 KiB, or all content before it), the piece, and `after` bytes behind it. is_last: the content ends with the
+ * piece, and `after` is 0. Otherwise, `n` and `after` are multiples of 32 KiB. `is_searched`: search the piece now.
+ * Return 0 if there is no memory, or if a size is not allowed. */
 int64_t dib_deflate_piece(int64_t level, int64_t start, const uint8_t *content, int64_t n, int64_t before, int64_t after,
                           int64_t is_last, int64_t is_searched)
 {
@@ -126,9 +126,9 @@ int64_t dib_deflate_piece_free(void *piece)
 
 typedef struct {
     encoder_t base;
-    piece_t *current;  /* its search is the one that is joined */
+    piece_t *current;  /* the piece whose search is joined */
     int64_t at;        /* the content that is joined, */
-    int is_held;       /* and whether a match waits there */
+    int is_held;       /* and whether a match is pending there */
     int64_t block_start, count;
     uint32_t tokens[BLOCK_TOKENS];
 } joiner_t;
@@ -144,7 +144,7 @@ static void joiner_end_block(joiner_t *j, int64_t origin)
     j->count = 0;
 }
 
-/* The first byte of the encoder's window, when it looks at a position. */
+/* The first byte of the encoder's window while it searches at a position. */
 static int64_t origin_at(int64_t position)
 {
     int64_t beyond = position + 262 - 2 * WINDOW;
@@ -173,7 +173,7 @@ static int join_until(joiner_t *j, int64_t until)
     return j->at >= until;
 }
 
-/* Whether a piece's search reaches the joiner's position with nothing pending; its tokens before that are skipped. */
+/* Whether a piece's search reaches the joiner's position with no match pending; skip earlier tokens. */
 static int is_met(const joiner_t *j, piece_t *piece, int64_t *at, int *is_held)
 {
     const go_chain_t *g = piece->search;
@@ -215,12 +215,12 @@ static void joiner_release(encoder_t *self)
     piece_free(((joiner_t *)self)->current);
 }
 
-/* Take over a piece that the current search has been continued through. */
+/* Take over a piece after the current search was continued through all of it. */
 static void joiner_keep(joiner_t *j, piece_t *next)
 {
     piece_t *piece = j->current;
     uint8_t *kept = piece->kept;
-    piece->kept = next->kept; /* what it looks at */
+    piece->kept = next->kept; /* its content */
     next->kept = kept;
     piece->start = next->start;
     piece->end = next->end;

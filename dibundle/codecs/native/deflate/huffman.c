@@ -65,9 +65,9 @@ static int by_count(const void *a, const void *b)
 
 /* Package-merge as in Go: if a leaf and a package have the same weight, the package comes first.
  *
- * Row r holds the leaves merged with the packages of row r-1. The first 2n-2 items of the highest row are bought; in
- * each row below, twice as many as the packages bought from it. A leaf's length is the number of rows in which it is
- * bought. */
+ * Row r holds the leaves merged with the packages of row r-1. The first 2n-2 items of the highest row are selected. In
+ * each lower row, twice as many items are selected as packages were selected in the row above. A leaf's length is the
+ * number of rows in which the leaf is selected. */
 void merged_lengths(const uint32_t *counts, int n, int limit, uint8_t *lengths)
 {
     leaf_t leaves[288];
@@ -176,7 +176,7 @@ void tree_lengths(const uint32_t *counts, int n, int limit, uint8_t *lengths)
     }
     if (excess == 0)
         return;
-    for (; excess > 0; excess -= 2) { /* hang one of the deepest beside a higher leaf */
+    for (; excess > 0; excess -= 2) { /* move one of the deepest leaves beside a higher leaf */
         int length = limit - 1;
         while (at_length[length] == 0)
             length--;
@@ -184,7 +184,7 @@ void tree_lengths(const uint32_t *counts, int n, int limit, uint8_t *lengths)
         at_length[length + 1] += 2;
         at_length[limit]--;
     }
-    for (int length = limit, i = 0; length >= 1; length--) /* the rarest get the longest */
+    for (int length = limit, i = 0; length >= 1; length--) /* the rarest symbols get the longest codes */
         for (int left = at_length[length]; left > 0; i++)
             if (taken[i] < n) {
                 lengths[taken[i]] = (uint8_t)length;

@@ -9,7 +9,8 @@
 
 #define LITERAL_BITS 11
 #define DISTANCE_BITS 8
-/* In a complete code, at most 144 prefixes of 11 bits and 16 of 8 bits continue: each has at least two codes behind it. */
+/* In a complete code, at most 144 prefixes of 11 bits, and 16 of 8 bits, are continued, as each of these has at least
+ * two codes. */
 #define LITERAL_ENTRIES ((1 << 11) + 144 * 16)
 #define DISTANCE_ENTRIES ((1 << 8) + 16 * 128)
 
@@ -24,8 +25,8 @@ typedef struct {
     int32_t distance;          /* of the match */
     int literals, distances, listed, known; /* the header in progress */
     int64_t content;                        /* content returned so far */
-    int64_t matched;                        /* in the first block, the bytes of matches, minus one for each */
-    int64_t first;                          /* its tokens, set when the second block starts */
+    int64_t matched;                        /* in the first block, bytes minus number of matches */
+    int64_t first;                          /* the first block's tokens, set when the second block starts */
     int blocks;                             /* blocks started; 2 means two or more */
     int32_t kept;                           /* valid bytes of window, which ends with the latest byte */
     marks_t marks;
@@ -62,8 +63,8 @@ static uint32_t plain_entry(int symbol)
     return (uint32_t)symbol << 16;
 }
 
-/* Fill a table that is indexed by the next first bits; 0 if zlib refuses the lengths. It accepts a complete code, or
- * (unless strict) a code with a single symbol of length 1, or with none. */
+/* Fill a table that is indexed by the next first bits; 0 if zlib refuses the lengths. zlib accepts a complete code or,
+ * unless strict, a code with no symbol, or with a single symbol of length 1. */
 static int fill_table(const uint8_t *lengths, int n, int first, int strict, uint32_t *table, uint32_t (*entry_of)(int))
 {
     int counts[16] = {0}, longest = 0, left = 1;
@@ -175,7 +176,7 @@ static inline int too_far(const inflate_t *f, const flow_t *flow, int32_t distan
     return distance > f->kept && distance > f->kept + (flow->out - flow->start);
 }
 
-/* Decode while neither end is near; 0 on a fault; if the block ends, the state is no longer IN_BLOCK. */
+/* Decode while neither end is near. Return 0 on a fault. If the block ends, the state is no longer IN_BLOCK. */
 static int inflate_fast(inflate_t *f, flow_t *flow)
 {
     const uint8_t *in = flow->in;
@@ -187,7 +188,7 @@ static int inflate_fast(inflate_t *f, flow_t *flow)
         in += (63 - count) >> 3;
         count |= 56;
         uint32_t entry = lookup(f->literal, bits, LITERAL_BITS);
-        if (entry & IS_LITERAL) { /* a second literal fits into the loaded bits, a match (48 bits) may not */
+        if (entry & IS_LITERAL) { /* enough bits for a second literal, maybe not for a match (48 bits) */
             bits >>= entry & 63;
             count -= (int)(entry & 63);
             *out++ = (uint8_t)(entry >> 16);
@@ -258,7 +259,7 @@ static int inflate_symbol(inflate_t *f, flow_t *flow)
     uint32_t entry = lookup(f->literal, f->bits, LITERAL_BITS);
     int used = (int)(entry & 63);
     if (entry & IS_BAD)
-        return f->count >= 15 ? -1 : 0; /* the missing bits may still make it valid */
+        return f->count >= 15 ? -1 : 0; /* with the missing bits, the code may still be valid */
     if (used > f->count)
         return 0;
     if (entry & IS_LITERAL) {
@@ -314,11 +315,11 @@ static int inflate_lengths(inflate_t *f, flow_t *flow)
     return 1;
 }
 
-/* Read the header of a block, up to the needs of its type; 1, 0 or -1 as above. */
+/* Read the header of a block, as far as its type needs; 1, 0 or -1 as above. */
 static int inflate_start(inflate_t *f, flow_t *flow)
 {
     if (f->last) {
-        f->consumed -= f->count >> 3; /* whole bytes behind the end do not belong to the body */
+        f->consumed -= f->count >> 3; /* unread whole bytes behind the end do not belong to the body */
         f->bits = 0;
         f->count = 0;
         f->state = AT_END;
@@ -455,9 +456,10 @@ int64_t dib_inflate_free(void *handle)
 
 /* Decode n bytes of a body into out; return the number of bytes of content.
  *
- * told receives the bytes of in that were read, 1 if the stream has ended, then the bytes of the whole body, and the
- * tokens of the first block so far (its bytes, if it is stored). Bytes read behind the end do not count: use the third
- * number. Call again with the rest of the input; if out was filled, call again without input. */
+ * told receives four numbers: the bytes of in that were read; 1 if the stream has ended; the bytes of the whole body;
+ * and the tokens of the first block so far (its bytes, if it is stored). The first number includes bytes behind the end
+ * of the stream, the third does not. Call again with the rest of the input. If out was filled, call again without
+ * input. */
 int64_t dib_inflate_run(void *handle, const uint8_t *in, int64_t n, uint8_t *out, int64_t room, int64_t *told)
 {
     inflate_t *f = handle;

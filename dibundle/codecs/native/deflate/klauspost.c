@@ -1,4 +1,4 @@
-/* klauspost/compress flate, pgzip, and Go 1.27's, which is the same as klauspost's. */
+/* flate of klauspost/compress, pgzip, and Go 1.27, whose encoder is the same as klauspost's. */
 #include "klauspost.h"
 
 /* flate/{deflate,fast_encoder,level1,level5,level6,token,huffman_bit_writer}.go of klauspost/compress 1.18.0; pgzip's
@@ -21,7 +21,7 @@ static int32_t rebased(const klauspost_t *k, int32_t entry)
     return entry <= k->offset + k->history_size - WINDOW ? 0 : entry - k->offset + WINDOW;
 }
 
-/* Keep entries below 2^31; entries out of reach become 0; if the newer of a pair is out of reach, both become 0. */
+/* Keep entries below 2^31. Entries out of reach become 0, and a pair if its newer entry is out of reach. */
 static void klauspost_rebase(klauspost_t *k)
 {
     for (int i = 0; i < 1 << 15; i++) {
@@ -47,7 +47,7 @@ static int32_t klauspost_append(klauspost_t *k, const uint8_t *content, int32_t 
 }
 
 typedef struct {
-    int32_t at, from, length; /* length: compared so far, 0: not beyond 4 yet */
+    int32_t at, from, length; /* length: compared bytes, 0: only 4 so far */
     int32_t next;             /* the first position not yet looked up */
 } found_t;
 
@@ -67,7 +67,7 @@ static inline void take_longer(const klauspost_t *k, found_t *found, int32_t at,
     }
 }
 
-/* Levels 5 and 6: go on from s until there is a match; 0 if there is none before limit. */
+/* Levels 5 and 6: search from s on until there is a match; 0 if there is no match before limit. */
 static int klauspost_search(klauspost_t *k, int32_t s, int32_t emitted, int32_t limit, int32_t repeat, found_t *found)
 {
     const uint8_t *history = k->history;
@@ -133,7 +133,7 @@ static int klauspost_search(klauspost_t *k, int32_t s, int32_t emitted, int32_t 
     }
 }
 
-/* Take a match by the text behind found's end, if it is longer than found. */
+/* If the bytes behind found's end lead to a longer match, take that match. */
 static void take_aligned(const klauspost_t *k, found_t *found, int32_t s, int32_t from)
 {
     int32_t distance = s - from;
@@ -147,7 +147,7 @@ static void take_aligned(const klauspost_t *k, found_t *found, int32_t s, int32_
     }
 }
 
-/* Levels 5 and 6: lengthen the match, try the match by its end, and lengthen it backwards. */
+/* Levels 5 and 6: extend the match, try a match by the bytes at its end, and extend the better match backwards. */
 static void klauspost_extend(const klauspost_t *k, found_t *found, int32_t emitted, int32_t limit)
 {
     if (found->length == 0 || found->length == LONGEST)
@@ -291,7 +291,7 @@ rest:
         klauspost_literals(k, emitted, k->history_size);
 }
 
-/* Turn content into tokens; none at all if nothing matched. */
+/* Convert content to tokens; if there is no match, write no tokens. */
 static void klauspost_match(klauspost_t *k, const uint8_t *content, int32_t n)
 {
     k->count = 0;
@@ -350,7 +350,7 @@ static float entropy(uint32_t count, float share)
     return (bits < 1 ? 1 : bits > 15 ? 15 : bits) * n;
 }
 
-/* Estimated bits of tokens with a code of their own; n includes an end of block if there is one. */
+/* The estimated bits of tokens with their own code; n includes an end of block, if any. */
 static int64_t estimated_bits(const counts_t *counts, int64_t n)
 {
     float bits = 0, share = 1.0f / (float)n;
@@ -401,14 +401,15 @@ static void klauspost_fixed_block(klauspost_t *k)
     put_end(&k->base.sink, &fixed);
 }
 
-/* Write tokens in a block of their own, or in the open one; it stays open unless sync. Without raw, it is not stored. */
+/* Write tokens in a new block, or in the open block, which stays open unless sync. Without raw, no block is stored. */
 void klauspost_tokens(klauspost_t *k, const uint8_t *raw, int64_t size, int sync)
 {
     counts_t counts;
     code_t code, fixed;
     header_t header;
     sink_t *s = &k->base.sink;
-    int64_t stored = raw && size <= CHUNK ? 8 * (size + 5) : INT64_MAX, count = k->count + sync; /* the end of block is a token before a sync */
+    /* before a sync, the end of block counts as a token */
+    int64_t stored = raw && size <= CHUNK ? 8 * (size + 5) : INT64_MAX, count = k->count + sync;
     int small = count < 250;
     count_tokens(&counts, k->tokens, k->count);
     counts.literal[END_OF_BLOCK] = sync || k->trimmed ? 1 : 0;
@@ -466,7 +467,7 @@ void klauspost_tokens(klauspost_t *k, const uint8_t *raw, int64_t size, int sync
         klauspost_close(k);
 }
 
-/* Only literals; a histogram this flat is not worth a code. */
+/* Write only literals; if all are similarly frequent, a code is not worth its header. */
 static int is_flat(const uint32_t *counts, int64_t n)
 {
     double average = (double)n / 256, sum = 0;
@@ -537,7 +538,7 @@ static void klauspost_chunk(klauspost_t *k, int sync)
     k->fill = 0;
 }
 
-/* Forget everything and learn the dictionary; its tokens are dropped. */
+/* Reset the state and index the dictionary, whose tokens are dropped. */
 void klauspost_restart(klauspost_t *k, const uint8_t *dictionary, int32_t n)
 {
     if (k->lazy) {

@@ -13,19 +13,19 @@ typedef struct lazy lazy_t;
 typedef struct {
     encoder_t base;
     int level, align, trimmed; /* trimmed: version 3, whose headers list no unused symbols and count the end of block */
-    int misplaced;             /* level 4 compares with the wrong place (spec/deflate.md) */
-    int penalty;               /* a new code must save one bit per this many, as a power of 2 */
+    int misplaced;             /* level 4 compares at the wrong place (spec/deflate.md) */
+    int penalty;               /* a new code must save 1 bit in 2 to the power of this */
     lazy_t *lazy;              /* levels 7 to 9 */
     int64_t lazy_content;      /* content before its window */
-    int framed;                /* pgzip: blocks of block_size, each with a history of its own */
+    int framed;                /* pgzip: blocks of block_size, each with its own history */
     int64_t block_size, block_fill;
     int32_t fill, history_size, offset; /* entries are history positions + offset */
     int64_t count;
     int64_t live;      /* bits of the header of the open block; 0: no block is open */
-    int literals_only; /* its code does not suit matches */
+    int literals_only; /* the open block's code does not suit matches */
     code_t code;
     uint32_t tokens[1 << 16];
-    int32_t near[1 << 15], far[1 << 15][2]; /* far: the latest and the one before */
+    int32_t near[1 << 15], far[1 << 15][2]; /* far: the latest entry and the previous one */
     int32_t wide[1 << 17];                  /* levels 2 and 3: level 3 has pairs */
     uint8_t chunk[CHUNK], tail[TAIL], history[HISTORY];
 } klauspost_t;

@@ -166,7 +166,7 @@ static inline void both_insert(klauspost_t *k, uint64_t bytes, int32_t position)
     k->far[far_hash(bytes)][0] = position + k->offset;
 }
 
-/* Level 4: one candidate by seven bytes, else one by four, unless the next position has a longer one by seven. */
+/* Level 4: a candidate by seven bytes, else by four bytes, unless the next position has a longer one by seven. */
 void klauspost_match4(klauspost_t *k, int32_t s)
 {
     const uint8_t *history = k->history;
@@ -189,7 +189,7 @@ void klauspost_match4(klauspost_t *k, int32_t s)
             if (reaches(k, near, s, (uint32_t)bytes)) {
                 far = k->far[far_hash(next_bytes)][0] - k->offset;
                 if (reaches(k, far, next, (uint32_t)next_bytes)) {
-                    /* from 1.18.0 on, it is compared at its distance from the start of the history */
+                    /* from 1.18.0 on, candidates are compared at their distance from the start of the history */
                     int32_t other = k->misplaced ? next - far : far;
                     int32_t length = full_length(k, s + 4, near + 4);
                     if (full_length(k, next + 4, other + 4) > length) {

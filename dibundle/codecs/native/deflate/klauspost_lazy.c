@@ -19,11 +19,11 @@ struct lazy {
     lazy_level_t limits;
     int version;      /* 0: up to 1.15, 1: 1.17.9 to 1.18.0, 2: from 1.18.2 on */
     int32_t at, end;  /* in the window */
-    int32_t start;    /* of the block; NO_START once it has left the window */
-    int32_t inserted; /* positions below are indexed */
+    int32_t start;    /* start of the block; NO_START after it has left the window */
+    int32_t inserted; /* positions below this one are indexed */
     int32_t length, from_distance, head, offset;
     int pending;   /* the byte before at is pending */
-    uint16_t idle; /* positions without a match: it overflows, as upstream */
+    uint16_t idle; /* positions without a match; overflows, as upstream does */
     int sync;
     int32_t heads[1 << HASH_BITS], previous[WINDOW]; /* positions + offset */
     int32_t costs[2 * WINDOW + 1];                   /* level 9: bits of all bytes up to a position, as literals */
@@ -42,7 +42,7 @@ static inline void lazy_insert(lazy_t *z, int32_t position)
     *head = position + z->offset;
 }
 
-/* The same, if a search may follow. */
+/* Do the same if a search may follow. */
 static inline void lazy_look_up(lazy_t *z)
 {
     if (z->at < z->inserted) {
@@ -76,11 +76,11 @@ static inline int32_t gain(const lazy_t *z, int32_t length, int32_t distance)
 {
     int length_bits, distance_bits;
     length_symbol((uint32_t)length - 3, &length_bits);
-    distance_symbol(distance == WINDOW ? 128 : (uint32_t)distance, &distance_bits); /* not of distance - 1, as upstream */
+    distance_symbol(distance == WINDOW ? 128 : (uint32_t)distance, &distance_bits); /* not distance - 1, as upstream */
     return z->costs[z->at + length] - z->costs[z->at] - distance_bits - length_bits - (z->version ? 3 : 6);
 }
 
-/* The longest match at the position, of more than 3 bytes; at level 9, one that gains more than the previous one. */
+/* The longest match at the position, of more than 3 bytes; at level 9, one that saves more than the previous match. */
 static void lazy_search(lazy_t *z, int32_t from, int32_t ahead)
 {
     const uint8_t *window = z->window;
@@ -108,7 +108,7 @@ static void lazy_search(lazy_t *z, int32_t from, int32_t ahead)
     }
 }
 
-/* Up to 1.15: take a longer match by the bytes behind this one's end minus two. */
+/* Up to 1.15: take a longer match, found by the bytes from two before this match's end on. */
 static void lazy_take_aligned(lazy_t *z, int32_t *length, int32_t *distance, int32_t ahead, int32_t lowest)
 {
     int32_t s = z->at - 1;
@@ -124,7 +124,7 @@ static void lazy_take_aligned(lazy_t *z, int32_t *length, int32_t *distance, int
     }
 }
 
-/* Later: take a match that is longer from the third byte on; the first two bytes may become literals. */
+/* After 1.15: take a match that is longer from the third byte on; the first two bytes may become literals. */
 static void lazy_take_later(klauspost_t *k, int32_t *length, int32_t *distance, int32_t ahead, int32_t lowest)
 {
     lazy_t *z = k->lazy;
@@ -153,7 +153,7 @@ static void lazy_take_later(klauspost_t *k, int32_t *length, int32_t *distance, 
     }
 }
 
-/* Level 9 weighs matches by a code of the bytes ahead. */
+/* Level 9 compares matches by their cost, with a code for the bytes ahead. */
 static void lazy_weigh(lazy_t *z)
 {
     uint32_t counts[256] = {0};
@@ -189,7 +189,7 @@ static void lazy_match(klauspost_t *k, int32_t length, int32_t distance, int32_t
     z->idle = 0;
 }
 
-/* Emit the pending literal, and after many of them some more without a search. */
+/* Emit the pending literal and, after many literals, some more literals without a search. */
 static void lazy_literal(klauspost_t *k)
 {
     lazy_t *z = k->lazy;
@@ -271,7 +271,7 @@ static void lazy_fill(klauspost_t *k, const uint8_t *content, int64_t n)
     }
 }
 
-/* Forget everything and index the dictionary; up to 1.18.0, the first block seems to begin with it. */
+/* Reset the state and index the dictionary; up to 1.18.0, the first block appears to begin with the dictionary. */
 void lazy_restart(klauspost_t *k, const uint8_t *dictionary, int32_t n)
 {
     lazy_t *z = k->lazy;
@@ -299,7 +299,7 @@ void lazy_sync(klauspost_t *k)
     z->sync = 0;
 }
 
-/* The last bytes of a block, for the next one. */
+/* Keep the last bytes of a block as the dictionary of the next block. */
 const uint8_t *lazy_tail(const klauspost_t *k)
 {
     return k->lazy->window + k->lazy->end - TAIL;
@@ -310,7 +310,7 @@ void lazy_write(klauspost_t *k, const uint8_t *content, int64_t n)
     lazy_fill(k, content, n);
 }
 
-/* 0 if there is no memory. */
+/* Return 0 if there is no memory. */
 int lazy_new(klauspost_t *k, int version)
 {
     lazy_t *z = calloc(1, sizeof *z);

@@ -5,7 +5,7 @@
 
 #define HIT 0x7ff /* of the hash, 12 bits */
 #define MOST_HELD (4 << 20)
-#define RARE 64 /* at most one hit per this many bytes, with FREE bytes extra: each takes as long as 300 bytes */
+#define RARE 64 /* at most one hit per this many bytes, plus FREE bytes, as a hit takes as long as 300 bytes */
 #define FREE 4096
 
 enum { THREADS = 0, INDEPENDENT = 1, RSYNCABLE = 2, ONE_THREAD = 3 };
@@ -22,7 +22,7 @@ typedef struct pigz {
     uint8_t *held;
 } pigz_t;
 
-/* End a piece on a byte boundary: nothing, an empty stored block, or empty fixed ones. */
+/* End a piece on a byte boundary: write nothing, an empty stored block, or empty fixed blocks. */
 static void pigz_flush(zlib_t *z)
 {
     pigz_t *p = z->base.more;
@@ -47,7 +47,7 @@ static void pigz_flush(zlib_t *z)
         put_stored(s, NULL, 0, 0);
 }
 
-/* Begin again with a dictionary, the end of the window. */
+/* Begin again, with the end of the window as the dictionary. */
 static void pigz_reset(zlib_t *z)
 {
     pigz_t *p = z->base.more;
@@ -67,7 +67,7 @@ static void pigz_finish(zlib_t *z)
     zlib_write(&z->base, NULL, 0, 1);
 }
 
-/* Compress the held block: up to the last hit, or all of it if there is none or nothing follows in pigz's buffers. */
+/* Compress the held block up to the last hit, or all of it if there is no hit, or no more content in pigz's buffers. */
 static void pigz_block(zlib_t *z, int ended)
 {
     pigz_t *p = z->base.more;

@@ -1,4 +1,4 @@
-/* Runs of bits that begin and end anywhere in a byte: comparing, copying. */
+/* Comparison and copies of runs of bits that begin and end anywhere in a byte. */
 #include "deflate.h"
 
 /* Up to 56 bits of data from a bit on; end is the end of data. */
@@ -28,8 +28,8 @@ int64_t dib_bits_same(const uint8_t *a, int64_t a_bit, const uint8_t *b, int64_t
     return n;
 }
 
-/* Copy n bits of in from in_bit on to out from out_bit on; the bits of out's byte before out_bit are kept, those behind
- * become 0. */
+/* Copy n bits of in from in_bit on to out from out_bit on; in the first and last byte of out, bits before out_bit are
+ * kept, and bits behind the copy become 0. */
 int64_t dib_bits_copy(uint8_t *out, int64_t out_bit, const uint8_t *in, int64_t in_bit, int64_t n)
 {
     int64_t in_end = (in_bit + n + 7) >> 3;

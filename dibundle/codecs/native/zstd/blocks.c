@@ -12,7 +12,7 @@ const uint8_t LITERAL_BITS[36] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  
 const uint8_t LENGTH_BITS[53] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  0,  0,  0,
                                  0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 
-/* The codes of numbers (RFC 8878, 3.1.1.3.2.1.1): exact ones, some by halves, then by powers of two. */
+/* The codes of numbers (RFC 8878, 3.1.1.3.2.1.1): exact values, then ranges of growing size, then powers of two. */
 int literals_code(uint32_t n)
 {
     static const uint8_t CODES[] = {16, 17, 18, 19, 20, 20, 21, 21, 22, 22, 22, 22, 23, 23, 23, 23};
@@ -63,10 +63,10 @@ static uint8_t *put_raw(uint8_t *out, const uint8_t *content, int32_t n, int las
     return out + n;
 }
 
-/* The size of the header of literals that are raw or one repeated byte, and of those in a code. */
+/* The size of the header of literals: for raw literals or one repeated byte, and for literals in a code. */
 static int plain_head(int32_t n)
 {
-    return n < 16 ? 1 : n < 2048 ? 2 : 3; /* 16 to 31 would fit into one: the encoder takes two */
+    return n < 16 ? 1 : n < 2048 ? 2 : 3; /* for 16 to 31, the encoder writes two bytes, although one would suffice */
 }
 
 static int coded_head(int32_t n, int32_t size)

@@ -83,7 +83,7 @@ static void table_logs(int level, int logs[4]) /* for entries, more entries, pai
 }
 
 /* Initialise the state of a frame, except the history and the tables, which have nothing within reach. first: the size
- * of the first block if the writer flushed before it was full, else 0. */
+ * of the first block if the writer flushed before the block was full, else 0. */
 static void start_frame(encoder_t *e, int32_t first)
 {
     e->origin += e->window + e->size;
@@ -134,7 +134,7 @@ int64_t dib_zstd_new(int64_t encoder, int64_t level, int64_t first)
         e->window *= level == BETTER ? 2 : 4;
     e->block = level == FASTEST ? BLOCK / 2 : BLOCK;
     e->room = 2 * e->window;
-    e->history = malloc((size_t)e->room + SLACK); /* no calloc: writing zeros takes 2 ms each time */
+    e->history = malloc((size_t)e->room + SLACK); /* no calloc, as writing zeros takes 2 ms each time */
     e->entries = zeroed(logs[0], sizeof *e->entries);
     e->more_entries = zeroed(logs[1], sizeof *e->more_entries);
     e->pairs = zeroed(logs[2], sizeof *e->pairs);
@@ -203,7 +203,7 @@ static void put_bytes_of(encoder_t *e, uint64_t value, int bytes)
         e->out[e->out_size++] = (uint8_t)(value >> 8 * i);
 }
 
-/* The header of a frame (RFC 8878, 3.1.1.1); content: its size if it is to be in the header, else -1. */
+/* Write the header of a frame (RFC 8878, 3.1.1.1); content: the size of the content for the header, or -1 for none. */
 static void put_frame_head(encoder_t *e, int64_t content)
 {
     int single = content > 1024, format = content < 256 ? 0 : content < 65536 + 256 ? 1 : 2;
@@ -262,7 +262,7 @@ static void end_block(encoder_t *e, int last)
     e->wanted = e->block;
 }
 
-/* Take n bytes of content, the last ones of the frame if finish; return the number of bytes ready to be taken. */
+/* Take n bytes of content, the last bytes of the frame if finish; return the number of bytes that can be taken. */
 int64_t dib_zstd_write(void *handle, const uint8_t *content, int64_t n, int64_t finish)
 {
     encoder_t *e = handle;
@@ -303,7 +303,7 @@ int64_t dib_zstd_write(void *handle, const uint8_t *content, int64_t n, int64_t 
     return e->failed ? e->failed : e->out_size;
 }
 
-/* Begin another frame, like a reused encoder; the one before must be finished and taken. */
+/* Begin another frame, like a reused encoder; the previous frame must be finished and taken. */
 int64_t dib_zstd_reset(void *handle, int64_t first)
 {
     encoder_t *e = handle;

@@ -9,8 +9,8 @@ typedef struct {
     int parent, symbol, length;
 } node_t;
 
-/* Limit lengths to `limit`, if the rarest symbols exceed it: nodes are in order from the most frequent; `last` is the
- * rarest. */
+/* If the lengths of the rarest symbols exceed `limit`, reduce them. Nodes are ordered by frequency, the most frequent
+ * first; `last` is the rarest. */
 static int limit_lengths(node_t *node, int last, int limit)
 {
     int largest = node[last].length, n = last;
@@ -25,7 +25,7 @@ static int limit_lengths(node_t *node, int last, int limit)
         n--;
     owed >>= largest - limit;
 
-    int lasts[MOST_BITS + 2]; /* by distance below the limit: the rarest symbol with such a code */
+    int lasts[MOST_BITS + 2]; /* for each distance below the limit: the rarest symbol with this length */
     for (int i = 0; i < MOST_BITS + 2; i++)
         lasts[i] = NONE;
     for (int i = n, length = limit; i >= 0; i--)
@@ -81,7 +81,7 @@ static int make_code(huffman_t *code, const uint32_t *counts, int symbols, int32
         log = least;
     log = log < 5 ? 5 : log > MOST_BITS ? MOST_BITS : log;
 
-    for (int i = 0; i < symbols; i++) { /* from the most frequent; equal counts by symbol number */
+    for (int i = 0; i < symbols; i++) { /* sorted, the most frequent first; equal counts by symbol number */
         if (counts[i] == 0)
             continue;
         int at = leaves++;
@@ -129,7 +129,7 @@ static uint32_t coded_size(const huffman_t *code, const uint32_t *counts, int sy
     return bits >> 3;
 }
 
-/* Write the weights in FSE; return the number of bytes, 0 if FSE is not to be used. */
+/* Write the weights in FSE; return the number of bytes, or 0 if the encoder would not use FSE. */
 static int put_weights(const uint8_t *weights, int n, uint8_t *out)
 {
     uint32_t counts[16] = {0}, most = 0;
@@ -159,7 +159,7 @@ static int put_weights(const uint8_t *weights, int n, uint8_t *out)
         return 0;
     bits_t b = {put_shares(&t, out), 0, 0};
     uint32_t state[2];
-    int at = n - 1, turn = (n & 1) ^ 1; /* the state in turn: 0 or 1; if n is odd, the last weight is the first state's */
+    int at = n - 1, turn = (n & 1) ^ 1; /* states alternate; if n is odd, the last weight is the first state's */
     state[turn] = first_state(&t, weights[at--]);
     state[turn ^ 1] = first_state(&t, weights[at--]);
     for (; at >= 0; at--, turn ^= 1)
@@ -170,7 +170,7 @@ static int put_weights(const uint8_t *weights, int n, uint8_t *out)
     return size < n ? size : 0;
 }
 
-/* Write a code's lengths; return the number of bytes, 0 if this is not possible. */
+/* Write a code's lengths; return the number of bytes, or 0 if the lengths cannot be written. */
 static int put_code(const huffman_t *code, int most, uint8_t *out)
 {
     uint8_t weights[257] = {0};
@@ -220,8 +220,8 @@ static int32_t put_streams(const huffman_t *code, const uint8_t *in, int32_t n, 
     return (int32_t)(at - out);
 }
 
-/* Write n > 16 literals, without a header, in a new code or the previous one; return which, or write nothing and return
- * RAW or RUN. */
+/* Write n > 16 literals, without a header, in a new code or the previous code, and return the kind. Otherwise, write
+ * nothing and return RAW or RUN. */
 int put_coded(literals_t *state, const uint8_t *in, int32_t n, uint8_t *out, int32_t *size)
 {
     uint32_t counts[256] = {0}, most = 0;

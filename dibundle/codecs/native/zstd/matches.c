@@ -35,7 +35,7 @@ static int32_t add_match(encoder_t *e, int32_t emitted, int32_t s, int32_t t, in
     return s + length;
 }
 
-/* `alone`: this block is the whole content; then matches may repeat an offset at other places. */
+/* `alone`: this block is the whole content, in which matches may repeat an offset at other places. */
 void find_fastest(encoder_t *e, int32_t s, int32_t end, int alone)
 {
     enum { LOG = 15 };
@@ -263,7 +263,7 @@ void find_better(encoder_t *e, int32_t s, int32_t end)
         }
         if (t < 0)
             break;
-        if (s + matched < limit) { /* the bytes behind the match may have a longer one that covers most of it */
+        if (s + matched < limit) { /* the bytes behind the match may lead to a longer match that covers most of it */
             pair_t pair = longs[hash8(load64(h + s + matched), LONG)];
             int32_t at = s + 3;
             uint32_t v = load32(h + at);

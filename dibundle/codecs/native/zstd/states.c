@@ -1,11 +1,11 @@
-/* FSE: shares of symbols, the states that follow from them, and how both are written (RFC 8878, 4.1).
+/* FSE: shares of symbols, the states that follow from the shares, and the form of both (RFC 8878, 4.1).
  *
  * The choice of shares follows klauspost/compress, fse and zstd (NOTICE), which follow FiniteStateEntropy. */
 #include "zstd.h"
 
 static const uint32_t BEAT[8] = {0, 473195, 504333, 520860, 550000, 700000, 750000, 830000};
 
-/* Share out 1 << log if rounding has given too much: symbols with next to nothing get one each. 0 on failure. */
+/* Distribute 1 << log again if rounding has given too much: the rarest symbols get one each. Return 0 on failure. */
 static int share_again(states_t *t, const uint32_t *counts, uint32_t total)
 {
     enum { OPEN = -2 };
@@ -169,7 +169,7 @@ uint8_t *put_shares(const states_t *t, uint8_t *out)
     return b.at;
 }
 
-/* Roughly the bits that the symbols take with these states; all bits set if a symbol has no state. */
+/* The approximate bits of the symbols with these states; all bits set if a symbol has no state. */
 uint32_t state_cost(const states_t *t, const uint32_t *counts, int symbols)
 {
     uint32_t cost = 0;

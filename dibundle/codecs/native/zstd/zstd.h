@@ -1,7 +1,7 @@
 /* Shared parts of this folder: loads, bits, codes, sequences, and the state of an encoder.
  *
- * It writes Zstandard frames, byte for byte like klauspost/compress. spec/zstd.md has every rule; the names here are
- * those used there. C99 with only the standard library, and no state outside the handles. Offsets and sizes are in bytes
+ * The encoder writes Zstandard frames, byte for byte like klauspost/compress. spec/zstd.md has every rule, with the
+ * same names. C99 with only the standard library, and no state outside the handles. Offsets and sizes are in bytes
  * unless they are called bits. */
 #ifndef DIB_ZSTD_H
 #define DIB_ZSTD_H
@@ -39,7 +39,7 @@ static inline uint32_t highest(uint32_t n)
     return n ? 31u - (uint32_t)__builtin_clz(n) : 0xFFFFFFFFu;
 }
 
-/* The number of equal bytes at a and b, up to most; they may overlap. */
+/* The number of equal bytes at a and b, up to most; a and b may overlap. */
 static inline int32_t same_bytes(const uint8_t *a, const uint8_t *b, int32_t most)
 {
     int32_t n = 0;
@@ -84,9 +84,9 @@ static inline uint8_t *put_end(bits_t *b)
 
 /* Shares of symbols in a table, and the transitions of states: FSE encodes with these. */
 typedef struct {
-    int symbols; /* one more than the highest that occurs; 0: unusable */
+    int symbols; /* one more than the highest symbol that occurs; 0: unusable */
     int log;
-    int run; /* there is only one symbol, and states have no bits */
+    int run; /* whether there is only one symbol, so that states have no bits */
     int16_t share[256];
     uint32_t bits[256]; /* the number of bits in the upper 16, and a value to add to a state to choose between two numbers */
     int32_t first[256];
@@ -121,7 +121,7 @@ static inline void put_state(bits_t *b, const states_t *t, uint32_t *state, int 
 
 /* A code for bytes. */
 typedef struct {
-    int symbols; /* one more than the highest with a code; 0: there is none */
+    int symbols; /* one more than the highest symbol with a code; 0: no code */
     uint16_t value[256];
     uint8_t length[256];
 } huffman_t;
@@ -138,10 +138,10 @@ enum { RAW = 0, RUN = 1, CODED = 2, REPEATED = 3 };
 int put_coded(literals_t *state, const uint8_t *in, int32_t n, uint8_t *out, int32_t *size);
 
 typedef struct {
-    uint32_t literals, length, offset; /* length minus 3; offset: 1 to 3 repeat one, others are the offset plus 3 */
+    uint32_t literals, length, offset; /* length minus 3; offset: 1 to 3 repeat an offset, else plus 3 */
 } sequence_t;
 
-/* An alphabet of sequences: a block's table, and the last one, which may be reused. */
+/* An alphabet of sequences: a block's table, and the previous table, which may be reused. */
 typedef struct {
     states_t tables[2];
     int current;
@@ -184,7 +184,7 @@ typedef struct encoder {
     /* output that is ready to be taken */
     uint8_t *out;
     int64_t out_size, out_room;
-    int64_t written; /* bytes before those */
+    int64_t written; /* bytes that are already taken */
     int64_t *marks;  /* starts of blocks in the whole output, until they are taken */
     int64_t mark_count, mark_room;
 } encoder_t;
