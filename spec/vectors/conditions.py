@@ -484,9 +484,7 @@ refused(
     attested(NOTE, NOTE_ID, platform=AMD, annotations={"vnd.docker.reference.type": "attestation-manifest"}),
     "P19",
 )
-refused(
-    "attestation-with-another-type-of-config", attested(changed(NOTE, config=blob(NOTE_ID, "x")), NOTE_ID), "P17"
-)
+refused("attestation-with-another-type-of-config", attested(changed(NOTE, config=blob(NOTE_ID, "x")), NOTE_ID), "P17")
 refused("attestation-without-layers", attested(changed(NOTE, layers=[]), NOTE_ID), "P19")
 _OF_TAR = {**json.loads(NOTE)["layers"][0], "mediaType": f"{OCI}layer.v1.tar"}
 refused(
