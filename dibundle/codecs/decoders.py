@@ -94,8 +94,8 @@ def _unpack(
 
 
 def _decode_inner(codec: int, payload: Buffer, source: bytes | bytearray, size: int) -> Buffer:
-    """Decode a payload within an unpack payload; unpack payloads cannot be nested."""
-    if codec not in _DECODERS:
+    """Decode a payload within an unpack payload, which can hold neither VCDIFF nor a further unpack payload."""
+    if codec not in _INNER:
         raise BundleError(messages.PAYLOAD_INNER_CODEC, codec=codec)
     return decode(codec, payload, source, size)
 
@@ -109,3 +109,4 @@ _DECODERS: dict[int, Callable[[Buffer, bytes | bytearray, int], Buffer]] = {
     RELINK: _relink,
 }
 KNOWN = frozenset((*_DECODERS, UNPACK))
+_INNER = frozenset(_DECODERS) - {VCDIFF}  # VCDIFF takes the most memory, and cover makes smaller patches

@@ -96,8 +96,9 @@ def unpack_with_inner_prefix() -> Bundle:
 INNER_PREFIXED = bytes.fromhex("28b52ffd60eb025d0000186e65770100e57faaf210")
 
 
-@good("unpack.inner codec", base="zip")
-def unpack_with_inner_vcdiff() -> Bundle:
+@bad("unpack-inner-codec-3", "unpack-without-a-source", "unpack.inner codec", "M112", base="zip")
+@instead
+def _vcdiff() -> Bundle:
     made = b"new" + UNPACKED[100:1100]
     instructions = bytes((4, 19)) + integer(1000)
     return packs_by(

@@ -180,7 +180,8 @@ def _unpacked(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | N
     inner = encode(found.target, found.source, effort)
     cost = embedded.cost(inner.codec, len(found.streams.content), len(found.streams.starts))
     if cost > embedded.FREE * len(target) + len(source) + OF_FRAME:
-        inner = encode(found.target, found.source, replace(effort, codecs="core"))  # relinking would cost too much
+        without = replace(effort, level=RELINK_LEVEL - 1)  # relinking would cost too much
+        inner = encode(found.target, found.source, without)
     payload = embedded.write(
         found.streams, source, found.parts, whole=found.whole, codec=inner.codec, inner=inner.payload
     )

@@ -65,7 +65,7 @@ def unpack(payload: bytes, size: int, source: bytes, bundle: Bundle) -> bytes:
     """Decode an unpack payload."""
     numbers = Column(payload)
     inner, whole = numbers.take(2)
-    need(inner < 6 and whole <= 1, "an inner codec or flag that is not known")
+    need(inner in (0, 1, 2, 4, 5) and whole <= 1, "an inner codec or flag that is not known")
     content, count = numbers.next(), numbers.next()
     most = 64 * (len(source) + size) + 65536
     need(content <= min(128 * MiB - len(source), most), "too much content")
