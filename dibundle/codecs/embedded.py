@@ -52,18 +52,27 @@ class Streams:
 
     def add(self, start: int, end: int, content: bytes) -> None:
         """Add a stream after the others."""
+        self.content.extend(content)
+        self.note(start, end, len(content))
+
+    def note(self, start: int, end: int, size: int) -> None:
+        """Note a stream whose content was appended to :attr:`content`."""
         self.starts.append(start)
         self.ends.append(end)
-        self.sizes.append(len(content))
-        self.content.extend(content)
+        self.sizes.append(size)
 
     def unpacked(self, source: bytes | bytearray, *, whole: bool) -> bytearray:
-        """Return the bytes outside of the streams, their content, and (``whole``) the compressed streams."""
+        """Return the bytes outside of the streams, their content, and (``whole``) the compressed streams.
+
+        It takes over the content's buffer, because a second buffer would double the memory.
+        """
         view = memoryview(source)
         bounds = zip([0, *self.ends], [*self.starts, len(source)], strict=True)
-        streams_of = zip(self.starts, self.ends, strict=True)
-        tail = [view[start:end] for start, end in streams_of] if whole else []
-        return bytearray().join((*(view[end:start] for end, start in bounds), self.content, *tail))
+        out = self.content
+        out[:0] = b"".join(view[end:start] for end, start in bounds)
+        if whole:
+            out += b"".join(view[start:end] for start, end in zip(self.starts, self.ends, strict=True))
+        return out
 
     def lengths(self) -> bytes:
         """Return the lengths in a recipe of exactly these streams; a target's recipe has mostly the same lengths."""
@@ -89,7 +98,7 @@ def write(
     packer, stored = streams.pack(bytes(gaps), level=19)
     table = recompression.write(parts)
     packed_table = zstd.compress(table, 19, prefix=streams_of.lengths())
-    head = bytes([codec, whole]) + number(len(streams_of.content)) + number(len(streams_of.starts))
+    head = bytes([codec, whole]) + number(sum(streams_of.sizes)) + number(len(streams_of.starts))
     head += bytes([packer]) + number(len(stored)) + number(len(gaps)) + number(len(packed_table)) + number(len(table))
     return head + stored + packed_table + inner
 
@@ -171,23 +180,29 @@ class Inflated(NamedTuple):
 
 def inflate(data: bytes | bytearray, start: int, limit: int) -> Inflated:
     """Inflate the deflate stream at ``start``; its content may have at most ``limit`` bytes."""
+    content = bytearray()
+    is_whole, end, work = _inflate_onto(content, data, start, limit)
+    return Inflated(bytes(content) if is_whole else None, end, work)
+
+
+def _inflate_onto(out: bytearray, data: bytes | bytearray, start: int, limit: int) -> tuple[bool, int, int]:
+    """Append a stream's content to ``out``; return whether it is whole, and the other values of :class:`Inflated`."""
     begin, most = start, limit
     inflater = zlib.decompressobj(-15)
     view = memoryview(data)
-    pieces = []
-    step = _FIRST  # in pieces, as the library copies the input that it does not use
+    step = _FIRST  # in pieces, because the library copies the input that it does not use
     while not inflater.eof and start < len(data):
         try:
-            pieces.append(inflater.decompress(view[start : start + step], limit + 1))
+            piece = inflater.decompress(view[start : start + step], limit + 1)
         except zlib.error:
-            return Inflated(None, start, start - begin + step + most - limit)
+            return False, start, start - begin + step + most - limit
+        out += piece
         start += min(step, len(data) - start)
         step = _STEP
-        limit -= len(pieces[-1])
+        limit -= len(piece)
         if limit < 0:
-            return Inflated(None, start, start - begin + most - limit)
-    end, work = start - len(inflater.unused_data), start - begin + most - limit
-    return Inflated(b"".join(pieces) if inflater.eof else None, end, work)
+            return False, start, start - begin + most - limit
+    return inflater.eof, start - len(inflater.unused_data), start - begin + most - limit
 
 
 def cost(codec: int, content: int, count: int) -> int:
@@ -236,12 +251,13 @@ def _streams(gaps: array[int], source: bytes | bytearray, total: int) -> Streams
     end = 0
     for gap in gaps:
         start = end + gap - 1 if gap else zip_start(source, end)
-        content, after, _ = inflate(source, start, total) if start is not None else Inflated(None, end, 0)
-        if start is None or content is None:
+        before = len(found.content)
+        is_whole, after, _ = (False, end, 0) if start is None else _inflate_onto(found.content, source, start, total)
+        if start is None or not is_whole:
             raise BundleError(messages.PAYLOAD_EMBEDDED_STREAM_MISSING, end=end)
         end = after
-        total -= len(content)
-        found.add(start, end, content)
+        total -= len(found.content) - before
+        found.note(start, end, len(found.content) - before)
     if total:
         raise BundleError(messages.PAYLOAD_EMBEDDED_STREAMS_SHORT, total=total)
     return found

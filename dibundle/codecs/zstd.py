@@ -86,7 +86,10 @@ def declared_size(frame: Buffer, *, maximum: int) -> int:
 
 
 def decompress(frame: Buffer, size: int, *, prefix: bytes | bytearray = b"") -> bytes:
-    """Return the ``size`` bytes that ``frame`` holds; raise :class:`BundleError` if it holds anything else."""
+    """Return the ``size`` bytes that ``frame`` holds; raise :class:`BundleError` if it holds anything else.
+
+    A writable prefix is emptied, because the library has its own copy.
+    """
     try:
         declared = zstandard.get_frame_parameters(frame)
     except zstandard.ZstdError as error:
@@ -98,6 +101,8 @@ def decompress(frame: Buffer, size: int, *, prefix: bytes | bytearray = b"") -> 
     if declared.window_size > MAX_WINDOW:
         raise BundleError(messages.LIMIT_ZSTD_WINDOW, window_size=declared.window_size, max_window=MAX_WINDOW)
     dictionary = _dictionary(prefix) if len(prefix) >= LEAST_DICTIONARY else None
+    if isinstance(prefix, bytearray):
+        prefix.clear()
     decompressor = zstandard.ZstdDecompressor(dict_data=dictionary, max_window_size=1 << 27)
     try:
         data: bytes = decompressor.decompress(frame, allow_extra_data=False)

@@ -14,6 +14,15 @@ SIZE_LIMIT: Final = 8 << 20
 _DIGEST: Final = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,128}")
 
 
+MAX_VALUES: Final = 1 << 17
+"""Maximum number of values in a document of a registry: an empty object takes 30 times its size in memory."""
+
+
+def has_many_values(content: bytes) -> bool:
+    """Return whether a document may have more than :data:`MAX_VALUES` values."""
+    return sum(map(content.count, (b",", b"[", b"{"))) > MAX_VALUES
+
+
 def parse(content: bytes, name: str) -> object:
     """Parse JSON; raise ``ArchiveError`` with the member's name if it is malformed."""
     try:

@@ -36,7 +36,7 @@ from dibundle.format.constants import COST_FACTOR  # noqa: E402
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
-MOST_MEMORY: Final = 704 * MIB
+MOST_MEMORY: Final = 768 * MIB
 MEMORY_PER_MANIFEST_BYTE: Final = 8
 SECONDS: Final = 10.0
 NANOSECONDS: Final = 400.0  # nanoseconds per byte of a bundle,
@@ -694,6 +694,65 @@ def frames_that_leave_holes(chance: random.Random) -> Bundle:
     for index in (*kept, *(index for _, index in held[: chance.choice((1, 2))])):
         drawn.give_up(index)
     return one(drawn.made, drawn.program, *drawn.frames, objects=[ZEROS])
+
+
+@bundle_class
+def noise_in_embedded_streams(chance: random.Random) -> Bundle:
+    """A frame of codec 6 that is large, unpacked and stored, in a recipe of many edits, beside all that may be kept."""
+    drawn = Drawn()
+    held = [drawn.add(Frame(noise := chance.randbytes(16 * MIB), len(noise), 1))]
+    held += [drawn.draw(16 * MIB) for _ in range(7)]
+    each = MIB - 65536
+    drawn.frames += [Frame(frame_of(zeros(each)), each, stream, codec=1) for stream in range(2, 17)]
+    for stream in range(2, 17):
+        drawn.program.do("raw", raw=1, stream=stream)
+    drawn.made += 15
+    start = drawn.made
+    for _ in range(chance.choice((46, 62))):
+        drawn.program.do("repeat", repeat_frame=0, repeat_offset=0, repeat=MIB)
+        drawn.made += MIB
+    frame, source = _large_embedded(chance)
+    content = 16 * MIB - 4096 + frame.size + 15 * (each - 1)
+    table = number(1) + numbers(2 * content + 1, 16 * 4 + 6, 4 * MIB, 65536) + EDIT * 65536 + bytes(228 * 65536)
+    drawn.frames += [Frame(frame_of(table), len(table), 0, codec=1), frame]
+    drawn.program.do("begin", packing=len(table), packed=17 * MIB)
+    drawn.program.do("repeat", repeat_frame=0, repeat_offset=0, repeat=16 * MIB - 4096)
+    drawn.program.do("raw", raw=frame.size, stream=1)
+    for stream in range(2, 17):
+        drawn.program.do("raw", raw=each - 1, stream=stream)
+    drawn.program.do("end")
+    drawn.made += 17 * MIB
+    for index in held:
+        drawn.give_up(index)
+    made = one(drawn.made, drawn.program, *drawn.frames, objects=[(1, len(source), sha256(source))])
+    made.reencoders, made.more = [17, 16 * 4 + 6], {IN_BASE: source}
+    made.target.tail = max(start, drawn.made - 64 * MIB)
+    return made
+
+
+EDIT: Final = numbers(1 << 30, 1 << 30, 1824)  # far away, with 228 bytes of its own
+
+
+def _large_embedded(chance: random.Random) -> tuple[Frame, bytes]:
+    """Return a frame of codec 6 with 126 MiB of inflated source and a payload that cannot be compressed; its source."""
+    inner, half = chance.choice((0, 1, 2, 4, 4)), chance.choice((0, 32, 64)) * MIB
+    stream = zlib.compressobj(9, zlib.DEFLATED, -15)
+    deflated = b"".join([*(stream.compress(zeros(MIB)) for _ in range(126)), stream.flush()])
+    source, data = deflated + bytes(2 * MIB - len(deflated)), chance.randbytes(64 * MIB)
+    differences, literals = data[:half], data[half:]
+    packers = {index: (1, frame_of(part)) for index, part in ((3, differences), (4, literals)) if part}
+    payload = {
+        0: lambda: data,
+        1: lambda: frame_of(data),
+        2: lambda: frame_of(data),
+        4: lambda: payloads.cover([(0, half, 0)] if half else [], differences, literals, packers=packers),
+    }[inner]()
+    table = number(1) + numbers(2 * len(data) + 1, 17, 0, 65536) + EDIT * 65536 + chance.randbytes(228 * 65536)
+    packed = frame_of(table)
+    head = bytes((inner, 0)) + numbers(126 * MIB, 1) + b"\0" + numbers(1, 1) + numbers(len(packed), len(table))
+    frame = Frame(head + b"\1" + packed + payload, 5 * MIB, 1, codec=6)
+    frame.spans = [(0, 0, len(source))]
+    return frame, source
 
 
 @bundle_class

@@ -325,6 +325,20 @@ def test_a_cache_is_not_where_others_may_change_it(tmp_path: Path) -> None:
         Cache(tmp_path / "open" / "cache", 1 << 20)
 
 
+@pytest.mark.parametrize("part", ["blobs", "images", "tmp", "blobs/x", "images/x"])
+def test_a_cache_has_no_folder_that_others_may_change(tmp_path: Path, part: str) -> None:
+    """The mirror deletes files in these folders, also through a link."""
+    Cache(tmp_path / "cache", 1 << 20).close()
+    (tmp_path / "cache" / part).mkdir(exist_ok=True)
+    (tmp_path / "cache" / part).chmod(0o777)
+    with pytest.raises(FileError, match="can be changed by others"):
+        Cache(tmp_path / "cache", 1 << 20)
+    (tmp_path / "cache" / part).rmdir()
+    (tmp_path / "cache" / part).symlink_to(tmp_path)
+    with pytest.raises(FileError, match="is a link"):
+        Cache(tmp_path / "cache", 1 << 20)
+
+
 def stalling(body: bytes, go: threading.Event) -> Hook:
     """Return a hook that sends headers and the first byte of a blob, and the rest only at the end."""
 

@@ -178,7 +178,7 @@ def _unpacked(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | N
         return None
     effort = replace(effort, recompress=False)
     inner = encode(found.target, found.source, effort)
-    cost = embedded.cost(inner.codec, len(found.streams.content), len(found.streams.starts))
+    cost = embedded.cost(inner.codec, sum(found.streams.sizes), len(found.streams.starts))
     if cost > embedded.FREE * len(target) + len(source) + OF_FRAME:
         without = replace(effort, level=RELINK_LEVEL - 1)  # relinking would cost too much
         inner = encode(found.target, found.source, without)

@@ -7,7 +7,7 @@ import re
 import stat
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -108,7 +108,8 @@ class Documents:
 
 def _look(content: bytes) -> Known:
     try:
-        value = document.parse(content, "document") if len(content) <= MAX_PARSED else None
+        is_large = len(content) > MAX_PARSED or document.has_many_values(content)
+        value = None if is_large else document.parse(content, "document")
     except ArchiveError:
         value = None
     ids = get_list(get(value, "rootfs"), "diff_ids")
@@ -170,12 +171,13 @@ class Bases:
             return None
         return LocalImage(manifest, known.named, in_config.diff_ids)
 
-    def cached(self, place: UpstreamPlace) -> Iterable[LocalImage]:
-        """Yield the complete images of a registry in the cache, latest first."""
-        for manifest in self._cache.images(place.space):
-            found = self.find(place, manifest)
-            if found:
-                yield found
+    def cached(self, place: UpstreamPlace) -> Sequence[bytes]:
+        """Return the manifests of a registry's images in the cache, latest first."""
+        return self._cache.images(place.space)
+
+    def has_in_store(self, place: UpstreamPlace, digest: bytes) -> bool:
+        """Return whether a store has a blob with this digest."""
+        return any((store / digest.hex()).is_file() for store in self._stores_of(place))
 
     def open(self, place: UpstreamPlace, image: LocalImage, defer: Callable[[Callable[[], None]], object]) -> OpenImage:
         """Open the blobs of an image; ``defer`` gets the functions that close them.

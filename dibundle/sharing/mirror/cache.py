@@ -145,7 +145,10 @@ class Cache:
         try:
             for part in ("blobs", "images", "tmp"):
                 (folder / part).mkdir(mode=0o700, parents=True, exist_ok=True)
-                _require_own((folder / part).lstat(), folder / part)
+                _require_own(folder / part)
+            for part in ("blobs", "images"):
+                for below in (folder / part).iterdir():
+                    _require_own(below)
             for place, status in walk(str(folder)):
                 _require_safe(status, place)
             self._held = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -404,9 +407,11 @@ class Cache:
         return latest[:_MAX_IMAGES]
 
 
-def _require_own(status: os.stat_result, path: Path) -> None:
-    """Refuse a path that is not a folder of this user or root, as the cache deletes files in its folder."""
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()):
+def _require_own(path: Path) -> None:
+    """Refuse a path that is no folder, or a folder that others can change: the cache deletes files in its folders."""
+    status = path.lstat()
+    is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()) or is_open:
         raise FileError(messages.MIRROR_CACHE_FOREIGN, folder=path)
 
 

@@ -20,6 +20,7 @@ from dibundle.sources.registry.listing import Delta
 MAX_BASES: Final = 8  # maximum images to open as bases
 MAX_CHAINS: Final = 8  # maximum number of chains that are tried although the client may not read their bases
 MAX_SECONDS: Final = 0.5  # maximum CPU time for the plans of an image, as planning slows down all clients
+MAX_WAITING: Final = 5.0  # maximum seconds to wait for the plans of other images
 ASKING: Final = 8  # maximum concurrent requests to upstream about blobs of a base
 
 
@@ -81,6 +82,7 @@ class Planner:
         if fetched.has_failed:
             raise NoWayError("no bundle could be applied")
         begun = time.thread_time() - goal.seconds
+        turn = _Turn(self._computing)
 
         def check() -> None:
             require_time()
@@ -90,40 +92,28 @@ class Planner:
 
         def deltas_to(image: bytes) -> list[Delta]:
             check()
-            with self._apart():
+            with turn.paused():
                 listed = fetched.listing.deltas_to(image)
             found = (delta for delta in listed if delta.told.is_signed or not goal.only_signed)
             return [delta for delta in found if delta.manifest not in fetched.refused]
 
-        with self._computing:
+        with turn:
             if not deltas_to(goal.manifest):
                 raise NoWayError("no bundle of this image is listed")
             if not goal.images:
-                for image in self._bases.cached(goal.place):
-                    goal.images[image.manifest] = image
-                    check()
-                self._look_at_bases(goal, deltas_to)
+                self._find_images(goal, deltas_to, check)
             for _ in range(MAX_CHAINS):
                 chain = cheapest(goal.manifest, goal.digests, deltas_to)
                 if chain is None:
                     raise NoWayError("no base of a bundle is in the cache")
                 bases = _covering(chain, goal.images.values())
                 check()
-                with self._apart():
+                with turn.paused():
                     secret = [image for image in bases if not self._may_read(goal.place, image)]
                 if not secret:
                     return Way(chain, bases)
                 goal.forget(secret)
         raise NoWayError("the client may not read what bundles build on")
-
-    @contextmanager
-    def _apart(self) -> Iterator[None]:
-        """Let another thread compute a plan while this plan waits for a registry."""
-        self._computing.release()
-        try:
-            yield
-        finally:
-            self._computing.acquire()
 
     def _may_read(self, place: UpstreamPlace, image: LocalImage) -> bool:
         """Return whether upstream lets the client read all blobs of a base, in the repository that it pulls from.
@@ -136,18 +126,62 @@ class Planner:
             answers = pool.map(ask, blobs)
             return all(answer is None for answer in answers)
 
-    def _look_at_bases(self, goal: Goal, deltas_to: Callable[[bytes], Sequence[Delta]]) -> None:
-        """Add the images that are listed as bases of bundles, if they are complete."""
+    def _find_images(
+        self, goal: Goal, deltas_to: Callable[[bytes], Sequence[Delta]], check: Callable[[], object]
+    ) -> None:
+        """Add the images in the cache, and those in stores that are listed as bases of bundles, if they are complete.
+
+        Each image that is looked up may need a document of a megabyte to be parsed.
+        """
+
+        def add(manifest: bytes) -> None:
+            check()
+            found = self._bases.find(goal.place, manifest)
+            if found:
+                goal.images[manifest] = found
+
+        for manifest in self._bases.cached(goal.place):
+            add(manifest)
         waiting, asked = [goal.manifest], {goal.manifest}
         for image in waiting:  # the list grows during the loop
             for delta in deltas_to(image):
-                for base in sorted(delta.bases - asked):
+                for base in sorted(delta.bases - asked)[: MOST_IMAGES - len(asked)]:
                     asked.add(base)
-                    found = goal.images.get(base) or self._bases.find(goal.place, base)
-                    if found:
-                        goal.images[base] = found
-                    elif len(asked) < MOST_IMAGES:
+                    if base not in goal.images and self._bases.has_in_store(goal.place, base):
+                        add(base)
+                    if base not in goal.images:
                         waiting.append(base)
+
+
+class _Turn:
+    """A turn at the computing of plans, which can be paused."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+        self._has_lock = False
+
+    def __enter__(self) -> None:
+        self._take()
+
+    def __exit__(self, *_: object) -> None:
+        self._release()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let another thread compute a plan while this plan waits for a registry."""
+        self._release()
+        yield
+        self._take()
+
+    def _take(self) -> None:
+        self._has_lock = self._lock.acquire(timeout=MAX_WAITING)
+        if not self._has_lock:
+            raise NoWayError("other images are planned first")
+
+    def _release(self) -> None:
+        if self._has_lock:
+            self._has_lock = False
+            self._lock.release()
 
 
 def _covering(chain: Sequence[ChainStep], images: Iterable[LocalImage]) -> list[LocalImage]:

@@ -40,7 +40,6 @@ _PROGRESS: Final = 1 << 20  # after this many bytes, broken connections are coun
 _PAGES: Final = 16  # maximum pages of a list of referrers or tags
 _TAGS_IN_PAGE: Final = 1000  # number of tags to request; a registry may return fewer
 _MOST_LISTED: Final = 16 << 20  # maximum bytes of memory of all referrers
-_MOST_VALUES: Final = 1 << 17  # maximum values in a document, as empty objects take 30 times their size in memory
 """Maximum characters of one bundle's description: 6,000 digests."""
 _LONGEST_LINK: Final = 4096
 
@@ -406,8 +405,8 @@ class Repository:
 
     def _read(self, answer: Answer, use: Callable[[object], _T]) -> _T:
         """Parse a document, and return the result of ``use`` for it."""
-        if sum(map(answer.body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
-            raise self._transport.failed(messages.REGISTRY_TOO_MANY_VALUES, most=_MOST_VALUES)
+        if document.has_many_values(answer.body):
+            raise self._transport.failed(messages.REGISTRY_TOO_MANY_VALUES, most=document.MAX_VALUES)
         try:
             with _PARSING:
                 return use(json.loads(answer.body, parse_constant=_refuse, parse_float=_finite))

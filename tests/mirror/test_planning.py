@@ -1,0 +1,85 @@
+"""Plans end in time, whatever bundles name as their bases."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dibundle.sharing.mirror import planning
+from dibundle.sharing.mirror.bases import Bases, Documents
+from dibundle.sharing.mirror.cache import Cache
+from dibundle.sharing.mirror.options import UpstreamPlace
+from dibundle.sharing.mirror.planning import Goal, NoWayError, Planner
+
+PLACE = UpstreamPlace("site.example", "evil/x", "space")
+NAMED = [number.to_bytes(32, "big") for number in range(1, 2001)]
+
+
+def fetched(*bases: bytes) -> Any:
+    """Return a list with one bundle, which builds on these images."""
+    told = SimpleNamespace(is_signed=False, size=1, needs=frozenset({bytes(32)}))
+    delta = SimpleNamespace(told=told, manifest=b"bundle", bases=frozenset(bases))
+    listing = SimpleNamespace(deltas_to=lambda image: [delta])
+    return SimpleNamespace(has_failed=False, refused=set(), listing=listing)
+
+
+def goal() -> Goal:
+    return Goal(PLACE, bytes(32), only_signed=False)
+
+
+@pytest.fixture
+def bases(tmp_path: Path) -> Bases:
+    (tmp_path / "store").mkdir()
+    return Bases(Cache(tmp_path / "cache", 1 << 20), Documents(), [(PLACE.host, tmp_path / "store")])
+
+
+def test_a_plan_ends_after_half_a_second(bases: Bases, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*_: object) -> None:
+        end = time.thread_time() + 0.06  # as for a document of a megabyte
+        while time.thread_time() < end:
+            pass
+
+    monkeypatch.setattr(bases, "cached", lambda place: NAMED)
+    monkeypatch.setattr(bases, "find", slow)
+    begun = time.thread_time()
+    with pytest.raises(NoWayError, match="too long"):
+        Planner(bases, None).way(goal(), fetched(), lambda: None)  # type: ignore[arg-type]
+    assert time.thread_time() - begun < 0.8
+
+
+def test_blobs_that_nobody_pulled_as_images_are_no_bases(
+    bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only an image that a client pulled, or a manifest in a store, is parsed; at most 1,024 names are looked up."""
+    parsed: list[bytes] = []
+    monkeypatch.setattr(bases, "find", lambda place, base: parsed.append(base))
+    for number in (10, 1999):
+        (tmp_path / "store" / NAMED[number].hex()).write_bytes(b"{}")
+    with pytest.raises(NoWayError, match="no base"):
+        Planner(bases, None).way(goal(), fetched(*NAMED), lambda: None)  # type: ignore[arg-type]
+    assert parsed == [NAMED[10]]
+
+
+def test_a_plan_waits_for_others_only_for_a_while(bases: Bases, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "MAX_WAITING", 0.1)
+    planner = Planner(bases, None)  # type: ignore[arg-type]
+    with planner._computing, pytest.raises(NoWayError, match="first"):
+        planner.way(goal(), fetched(), lambda: None)
+    with pytest.raises(NoWayError, match="no base"):
+        planner.way(goal(), fetched(), lambda: None)
+
+
+def test_a_document_of_many_values_is_not_parsed() -> None:
+    layer = '{"digest":"sha256:%s","size":1}' % ("0" * 64)
+    config = '{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:%s"}' % ("1" * 64)
+    image = '{"schemaVersion":2,"config":%s,"layers":[%s],"x":[%s]}'
+    documents = Documents()
+    for count, is_parsed in ((1, True), (140_000, False)):
+        content = (image % (config, layer, ",".join("0" * count))).encode()
+        known = documents.look(PLACE.host, bytes([is_parsed]), lambda content=content: content)  # type: ignore[misc]
+        assert known
+        assert bool(known.named) == is_parsed
