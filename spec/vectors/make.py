@@ -23,6 +23,7 @@ import edges  # noqa: F401 - adds its cases
 import encoding  # noqa: F401 - adds its cases
 import expected  # noqa: F401 - adds its cases
 import frames  # noqa: F401 - adds its cases
+import inflating  # noqa: F401 - adds its cases
 import limits  # noqa: F401 - adds its cases
 import payload_faults  # noqa: F401 - adds its cases
 import payloads  # noqa: F401 - adds its cases

@@ -118,6 +118,15 @@ def unpack_with_inner_relink() -> Bundle:
     return packs_by(5, inner, made)
 
 
+@good("unpack.whole", base="zip")
+def unpack_to_a_stream_of_the_source() -> Bundle:
+    """Copy the second stream as it is: it lies behind the first one, and that behind the content of all."""
+    first, second = deflated(OLD_A, 6, 6, 8), deflated(OLD_B, 1, 6)
+    start = len(UNPACKED) + len(first)
+    inner = cover([(0, len(second), start)], bytes(len(second)), b"")
+    return through(6, unpacked(STREAMS, packing(len(second)), inner, whole=1), UNPACK_SOURCE, second, of=ZIP)
+
+
 @bad("unpack-stream-with-an-incomplete-code", "unpack-without-a-source", "unpack.gaps", "M119", base="pax")
 @instead
 def _incomplete() -> Bundle:

@@ -675,15 +675,25 @@ def cover_model_of_what_comes_again() -> Bundle:
 def operands(seed: str, machine: int) -> bytes:
     """Return code with operands of every kind, into the target and beyond it, and bytes that are only alike."""
     draw, out = draws(seed), bytearray()
-    while len(out) < 1500:
+    while len(out) < (1500 if machine == 1 else 9000):  # from a page into another
         far = (next(draw) % 4000 - 2000, next(draw) - (1 << 31), -len(out) - 1 - next(draw) % 9)[next(draw) % 3]
         if machine == 1:
-            before = (b"\xe8", b"\xe9", b"\x0f\x84", b"\x8b\x05", b"\xc7\x3d", b"\x12\x05", b"\x8b\x06")[next(draw) % 7]
+            before = (
+                b"\xe8",
+                b"\xe9",
+                b"\x0f\x84",
+                b"\x8b\x05",
+                b"\xc7\x3d",
+                b"\x12\x05",
+                b"\x8b\x06",
+                b"\x0f\x10",
+                b"\x0f\xb6",
+            )[next(draw) % 9]
             out += before + (far & 0xFFFFFFFF).to_bytes(4, "little")
         else:
             op = (0x94000000, 0x14000000, 0x90000003, 0xF0000011, 0xB4000000)[next(draw) % 5]
             out += (op | far & 0x3FFFFFF if op >> 26 in (5, 37) else op ^ (far & 0xFFFFE0)).to_bytes(4, "little")
-        out += bytes(next(draw) % 256 for _ in range(next(draw) % 3))
+        out += bytes(next(draw) % 256 for _ in range(next(draw) % 3 if machine == 1 else next(draw) % 50 // 48))
     return bytes(out)
 
 
