@@ -604,3 +604,24 @@ for _name, _fields in (
     _content = changed(MANIFEST, **_fields)
     not_manifest(f"manifest-with-{_name}", _content, "P24")
     taken(f"manifest-with-{_name}-by-its-digest", of_manifest(_content), "P24", expect=sha256(_content))
+
+# --- which images are judged ------------------------------------------------------------------------------------------
+
+BY_TARGET = ["--target", f"sha256:{sha256(ID).hex()}"]
+_TWO = oci(index(LEAD, LEAD_2), SECOND, config()) + END
+_ACTED = changed(MANIFEST, annotations={"x": "y"})
+_ACTED_2 = changed(SECOND, annotations={"x": "y"})
+
+
+def acting(*manifests: bytes) -> bytes:
+    """Return an OCI layout of these manifests."""
+    return oci(index(*(blob(data, "manifest.v1+json") for data in manifests)), *manifests, config()) + END
+
+
+taken("both-by-the-manifest", oci(index(LEAD)) + docker() + END, "S8", expect=sha256(MANIFEST))
+taken("one-of-two-by-target", _TWO, "S8", arguments=BY_TARGET)
+taken("one-of-two-beside-annotations", acting(MANIFEST, _ACTED_2), "P24", arguments=BY_TARGET)
+refused("one-of-two", _TWO, "S8")
+refused("one-of-two-by-target-and-by-id", _TWO, "S8", arguments=[*BY_TARGET, "--expect", f"sha256:{sha256(ID).hex()}"])
+refused("another-by-target", acting(SECOND), "S8", arguments=BY_TARGET)
+refused("one-of-two-with-annotations", acting(_ACTED, SECOND), "P24", arguments=BY_TARGET)

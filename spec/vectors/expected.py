@@ -110,9 +110,15 @@ def made(out: bytes) -> Bundle:
     return bundle
 
 
-def taken(name: str, out: bytes, *tests: str, expect: bytes | tuple[bytes, ...] | None = None) -> None:
+def taken(
+    name: str,
+    out: bytes,
+    *tests: str,
+    expect: bytes | tuple[bytes, ...] | None = None,
+    arguments: list[str] | None = None,
+) -> None:
     """Note an archive that is taken."""
-    GOOD[f"expected-{name}"] = Expected(lambda: made(out), tests, (), expecting(expect))
+    GOOD[f"expected-{name}"] = Expected(lambda: made(out), tests, (), arguments or expecting(expect))
 
 
 def expecting(expect: bytes | tuple[bytes, ...] | None) -> list[str]:
@@ -136,14 +142,20 @@ class Expected(Good):
         return self.wanted
 
 
-def refused(name: str, out: bytes, *rules: str, expect: bytes | tuple[bytes, ...] | None = None) -> None:
+def refused(
+    name: str,
+    out: bytes,
+    *rules: str,
+    expect: bytes | tuple[bytes, ...] | None = None,
+    arguments: list[str] | None = None,
+) -> None:
     """Note an archive that is refused."""
 
     def change(bundle: Bundle) -> None:
         bundle.frames, bundle.targets = made(out).frames, made(out).targets
 
-    arguments = expecting(expect)
-    bad(f"unexpected-{name}", "expected-docker-archive", *rules, code=8, base="", arguments=arguments)(change)
+    given = arguments or expecting(expect)
+    bad(f"unexpected-{name}", "expected-docker-archive", *rules, code=8, base="", arguments=given)(change)
 
 
 def link(name: str, to: str, flag: bytes = b"2") -> bytes:
