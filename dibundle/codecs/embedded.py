@@ -22,7 +22,7 @@ from dibundle.codecs.recompression import Recompressor
 from dibundle.errors import BundleError
 
 MAX_UNPACKED: Final = 64 << 20
-MAX_SOURCE: Final = 128 << 20
+MAX_SOURCE: Final = 64 << 20  # of source and content: larger ones would take the most memory of all frames
 MAX_STREAMS: Final = 1 << 16
 STREAM_BYTES: Final = 16  # minimum bytes of source per stream
 COST: Final = 64  # maximum cost of recompression per byte of the target,

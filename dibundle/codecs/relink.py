@@ -54,7 +54,10 @@ def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
     relinked = relink(source, header.regions, steps)
     machine, sections = header.machine, header.sections
     del header, steps, source  # frees up to 100 MB before the target is allocated
-    return derive(parsed.apply(relinked, machine=machine), sections, put_back=True)
+    target = parsed.apply(relinked, machine=machine)
+    del parsed
+    relinked.clear()  # frees the source, because an index of frames takes as much again
+    return derive(target, sections, put_back=True)
 
 
 class Region(NamedTuple):

@@ -37,7 +37,7 @@ OVERHEAD = 4096  # bytes of memory for any frame, in addition to its content
 MOST = 96 << 20
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # number of threads for the blocks of pgzip
-LARGE = 256 << 10  # minimum bytes of a frame of codec 6 that may need 350 MiB: only one such frame is decoded at a time
+LARGE = 256 << 10  # minimum bytes of a frame of codec 6 that may need 300 MiB: only one such frame is decoded at a time
 # number of threads; more threads help little, as decoding never waits for input, and memory limits how much is decoded
 # ahead
 DECODERS = 2

@@ -697,8 +697,8 @@ def frames_that_leave_holes(chance: random.Random) -> Bundle:
 
 
 @bundle_class
-def noise_in_embedded_streams(chance: random.Random) -> Bundle:
-    """A frame of codec 6 that is large, unpacked and stored, in a recipe of many edits, beside all that may be kept."""
+def noise_beside_kept_frames(chance: random.Random) -> Bundle:
+    """A large frame of noise in a packing of many edits, beside all that may be kept."""
     drawn = Drawn()
     held = [drawn.add(Frame(noise := chance.randbytes(16 * MIB), len(noise), 1))]
     held += [drawn.draw(16 * MIB) for _ in range(7)]
@@ -711,9 +711,9 @@ def noise_in_embedded_streams(chance: random.Random) -> Bundle:
     for _ in range(chance.choice((46, 62))):
         drawn.program.do("repeat", repeat_frame=0, repeat_offset=0, repeat=MIB)
         drawn.made += MIB
-    frame, source = _large_embedded(chance)
+    frame, source = _large_frame(chance)
     content = 16 * MIB - 4096 + frame.size + 15 * (each - 1)
-    table = number(1) + numbers(2 * content + 1, 16 * 4 + 6, 4 * MIB, 65536) + EDIT * 65536 + bytes(228 * 65536)
+    table = _of_edits(content, 16 * 4 + 6, 4 * MIB, chance.choice((1, 65536)))
     drawn.frames += [Frame(frame_of(table), len(table), 0, codec=1), frame]
     drawn.program.do("begin", packing=len(table), packed=17 * MIB)
     drawn.program.do("repeat", repeat_frame=0, repeat_offset=0, repeat=16 * MIB - 4096)
@@ -733,24 +733,51 @@ def noise_in_embedded_streams(chance: random.Random) -> Bundle:
 EDIT: Final = numbers(1 << 30, 1 << 30, 1824)  # far away, with 228 bytes of its own
 
 
-def _large_embedded(chance: random.Random) -> tuple[Frame, bytes]:
-    """Return a frame of codec 6 with 126 MiB of inflated source and a payload that cannot be compressed; its source."""
-    inner, half = chance.choice((0, 1, 2, 4, 4)), chance.choice((0, 32, 64)) * MIB
-    stream = zlib.compressobj(9, zlib.DEFLATED, -15)
-    deflated = b"".join([*(stream.compress(zeros(MIB)) for _ in range(126)), stream.flush()])
-    source, data = deflated + bytes(2 * MIB - len(deflated)), chance.randbytes(64 * MIB)
+def _of_edits(content: int, number_of: int, parameter: int, count: int) -> bytes:
+    """Return a recipe of 65,536 edits in ``count`` bodies, nearly all content in the first."""
+    edits = 65536 // count
+    bodies = [content - count + 1] + [1] * (count - 1)
+    table = b"".join(numbers(2 * size + 1, number_of, parameter, edits) + EDIT * edits for size in bodies)
+    return number(count) + table + bytes(228 * 65536)
+
+
+def _with_index(size: int, noise: bytes) -> bytes:
+    """Return a payload of codec 5 that derives an index of as many unwinding entries as ``size`` bytes may hold."""
+    count = MIB
+    entries = (size - count - 16) // 28
+    frames, index = bytearray(noise[: 20 * entries]), bytearray(noise[: size - count - 20 * entries])
+    frames[0::20] = b"\x10" * entries
+    for at in (1, 2, 3):
+        frames[at::20] = bytes(entries)
+    index[:8] = b"\1\x1b\3\x3b" + (-(len(frames) + 4)).to_bytes(4, "little", signed=True)
+    columns = [bytes(count), b"\1" * count, bytes(count), bytes(count), bytes(frames + index)]
+    streams = {at: (1, len(frame_of(data)), len(data), frame_of(data)) for at, data in enumerate(columns)}
+    inner = good.cover([], b"", b"", count=count, streams=streams)
+    sections = [(count, len(frames), 0, 0, 5), (0, len(index), 0, 0, 4)]
+    return payloads.relinked([], sections, [], inner)
+
+
+def _large_frame(chance: random.Random) -> tuple[Frame, bytes]:
+    """Return a frame that takes much memory, with a payload that cannot be compressed, and the layer of its base."""
+    codec = chance.choice((2, 4, 5))
+    is_embedded = chance.randrange(2)
+    half = chance.choice((0, 32, 64)) * MIB
+    data = chance.randbytes(64 * MIB)
     differences, literals = data[:half], data[half:]
     packers = {index: (1, frame_of(part)) for index, part in ((3, differences), (4, literals)) if part}
     payload = {
-        0: lambda: data,
-        1: lambda: frame_of(data),
         2: lambda: frame_of(data),
         4: lambda: payloads.cover([(0, half, 0)] if half else [], differences, literals, packers=packers),
-    }[inner]()
-    table = number(1) + numbers(2 * len(data) + 1, 17, 0, 65536) + EDIT * 65536 + chance.randbytes(228 * 65536)
-    packed = frame_of(table)
-    head = bytes((inner, 0)) + numbers(126 * MIB, 1) + b"\0" + numbers(1, 1) + numbers(len(packed), len(table))
-    frame = Frame(head + b"\1" + packed + payload, 5 * MIB, 1, codec=6)
+        5: lambda: _with_index(len(data), data),
+    }[codec]()
+    if not is_embedded:
+        return explicit(Frame(payload, len(data), codec=codec), 128 * MIB), zeros(MIB)
+    stream = zlib.compressobj(9, zlib.DEFLATED, -15)
+    deflated = b"".join([*(stream.compress(zeros(MIB)) for _ in range(62)), stream.flush()])
+    source = deflated + bytes(2 * MIB - len(deflated))
+    packed = frame_of(table := _of_edits(len(data), 17, 0, chance.choice((1, 65536))))
+    head = bytes((codec, 0)) + numbers(62 * MIB, 1) + b"\0" + numbers(1, 1) + numbers(len(packed), len(table))
+    frame = Frame(head + b"\1" + packed + payload, 28 * MIB, 1, codec=6)
     frame.spans = [(0, 0, len(source))]
     return frame, source
 

@@ -325,6 +325,15 @@ def test_a_cache_is_not_where_others_may_change_it(tmp_path: Path) -> None:
         Cache(tmp_path / "open" / "cache", 1 << 20)
 
 
+def test_a_new_cache_is_private_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        for _ in range(2):
+            Cache(tmp_path / "a" / "cache", 1 << 20).close()
+    finally:
+        os.umask(before)
+
+
 @pytest.mark.parametrize("part", ["blobs", "images", "tmp", "blobs/x", "images/x"])
 def test_a_cache_has_no_folder_that_others_may_change(tmp_path: Path, part: str) -> None:
     """The mirror deletes files in these folders, also through a link."""

@@ -63,6 +63,8 @@ def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1
     streams is compared with the encoder's output, and the same encoder is assumed for the other streams. This suffices
     for estimates, but not for encoding.
     """
+    if len(source) > SOURCE:
+        return None
     parts: list[Part] = []
     plain, contents = bytearray(), []
     end = size = packed = work = 0

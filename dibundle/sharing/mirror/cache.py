@@ -143,8 +143,10 @@ class Cache:
         self._total = self._number = 0
         self._evictable = 0  # bytes of listed blobs that are not pinned
         try:
+            for above in (*reversed(folder.absolute().parents), folder):
+                above.mkdir(mode=0o700, exist_ok=True)  # parents=True would follow the umask, and others might write
             for part in ("blobs", "images", "tmp"):
-                (folder / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+                (folder / part).mkdir(mode=0o700, exist_ok=True)
                 _require_own(folder / part)
             for part in ("blobs", "images"):
                 for below in (folder / part).iterdir():

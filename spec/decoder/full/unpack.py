@@ -68,7 +68,7 @@ def unpack(payload: bytes, size: int, source: bytes, bundle: Bundle) -> bytes:
     need(inner in (0, 1, 2, 4, 5) and whole <= 1, "an inner codec or flag that is not known")
     content, count = numbers.next(), numbers.next()
     most = 64 * (len(source) + size) + 65536
-    need(content <= min(128 * MiB - len(source), most), "too much content")
+    need(content <= min(64 * MiB - len(source), most), "too much content")
     need(count <= min(65536, len(source) // 16), "too many streams")
     spend(bundle, content * (4 if inner == 5 else 1) + 256 * count - 16 * size - len(source))
     most = 64 * size + 65536
