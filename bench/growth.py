@@ -58,7 +58,7 @@ def pool() -> bytes:
     made = bytearray()
     while len(made) < POOL:
         made += b" ".join(source.choices(words, k=5000)) + source.randbytes(5000)
-    return bytes(made[:POOL]) * 2  # the pool repeats its beginning, as a block may start anywhere
+    return bytes(made[:POOL]) * 2  # the pool repeats its beginning, because a block may start anywhere
 
 
 @cache
@@ -165,7 +165,7 @@ def measure(work: Path, series: str, value: float, total: int, count: int) -> Ro
         write_image(path, total, count, release=release)
     program = Path(sys.executable).with_name("dib")
     made = run([program, "create", "-q", "--workers", "2", "--timings", timings, base, target, bundle])
-    # no comparison is needed, as apply checks every digest
+    # no comparison is needed, because apply checks every digest
     used = run([program, "apply", "-q", base, bundle, "-o", "/dev/null"])
     if total < SPARSE:
         run([program, "apply", "-q", base, bundle], stdout=result)

@@ -30,7 +30,7 @@ Store = Literal["classic", "containerd"]
 LOADERS: tuple[Kind, ...] = ("classic", "containerd", "podman")
 START_SECONDS = 60
 
-# The engine writes these files into every container, with its own times. Times of directories are also ignored, as
+# The engine writes these files into every container, with its own times. Times of directories are also ignored, because
 # stores that copy layers change them while they fill the directories.
 ENGINES_OWN = {".", ".dockerenv", "dev", "dev/console", "dev/pts", "dev/shm", "proc", "sys", "run", "etc"} | {
     f"etc/{name}" for name in ("hostname", "hosts", "resolv.conf", "mtab")
@@ -370,7 +370,7 @@ def _answers(command: list[str], env: dict[str, str]) -> bool:
 
 @contextlib.contextmanager
 def _folder() -> Iterator[Path]:
-    """Create a folder with a short path, as a socket's path has at most 107 bytes; unmount and remove it afterwards."""
+    """Create a folder with a short path: a socket's path has at most 107 bytes. Afterwards, unmount and remove it."""
     folder = Path(tempfile.mkdtemp(prefix="dib-engine-", dir="/tmp"))
     try:
         yield folder

@@ -33,7 +33,7 @@ from dibundle.format.constants import MAGIC
 from tests import pairs
 from tests.program import shell_code
 
-OLD = MAGIC + b"precious"  # begins with a bundle's magic, as create overwrites only bundles
+OLD = MAGIC + b"precious"  # begins with a bundle's magic, because create overwrites only bundles
 SYSTEM, BASE = 3, 6
 PATIENCE = 120  # seconds
 MEMORY = 512 << 20
@@ -309,7 +309,7 @@ def changing_base(rig: Rig, times: int) -> list[str | None]:
         at = rig.chance.randrange(rig.base.stat().st_size)
         call = rig.chance.randrange(1, count + 1)
         code = rig.wait(rig.start(rig.apply(rig.base), Failing(names, call, change(number % 3, at))))
-        # the result is right, as dib never opens a name again
+        # the result is right, because dib never opens a name again
         allowed = (0,) if number % 3 == 2 else (0, SYSTEM, 4, BASE)
         ended.append(rig.fault(code, allowed, rig.whole))
     return ended

@@ -163,7 +163,7 @@ def _chosen(guesses: Sequence[_Guess]) -> list[_Guess]:
 
 
 def _groups(guesses: Sequence[_Guess]) -> Iterator[list[_Guess]]:
-    """Yield the frames of each stream, as frames of the same stream are similar."""
+    """Yield the frames of each stream, because frames of the same stream are similar."""
     for stream in sorted({guess.draft.stream for guess in guesses}):
         yield [guess for guess in guesses if guess.draft.stream == stream]
 

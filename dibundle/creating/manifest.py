@@ -121,7 +121,7 @@ def about_within(
         images -= len(kept)
         return kept
 
-    made = [fitting(found) for found in targets]  # targets come first, as they matter more than bases
+    made = [fitting(found) for found in targets]  # targets come first, because they matter more than bases
     return fitting(bases), made
 
 

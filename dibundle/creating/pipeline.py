@@ -132,7 +132,7 @@ def open_both(
 
 
 def refuse_other(output: Output) -> None:
-    """Refuse to overwrite a file that is not a bundle, as ``dib create *.tar`` would overwrite an archive."""
+    """Refuse to overwrite a file that is not a bundle, because ``dib create *.tar`` would overwrite an archive."""
     if not isinstance(output, Destination) or output.identity is None or output.descriptor is not None:
         return
     if Path(output.name).is_file():

@@ -46,7 +46,7 @@ def sniff(head: bytes) -> str | None:
         return "xz"
     if head[:4] == _ZSTD_MAGIC or _is_skippable(head):
         return "zstd"
-    # The magic of a block or of the end must follow, as a text may also start with "BZh9".
+    # The magic of a block or of the end must follow, because a text may also start with "BZh9".
     if head[:3] == b"BZh" and head[3:4] in b"123456789" and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):
         return "bzip2"
     return None
@@ -336,7 +336,7 @@ def _xz_stream() -> _Engine:
 
 
 def _zstd_frames() -> Callable[[], _Engine]:
-    """Return the opener of frames, which share one decompressor, as creating it takes longer than most frames."""
+    """Return the opener of frames, which share one decompressor, because creating it takes longer than most frames."""
     return partial(_ZstdFrame, zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_LIMIT))
 
 

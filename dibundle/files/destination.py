@@ -187,7 +187,7 @@ class Destination:
                     os.unlink(self._temporary)  # noqa: PTH108
 
     def take_back(self) -> None:
-        """Remove a written file if it replaced no other file, as other files of the same result were not written."""
+        """Remove a written file, unless it replaced another file: other files of the same result were not written."""
         if self._is_there and self.identity is None:
             with contextlib.suppress(OSError):
                 os.unlink(self._final)  # noqa: PTH108

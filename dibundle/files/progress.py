@@ -36,7 +36,7 @@ class Silent:
 
 
 class Thinned:
-    """A filter that passes progress on in few steps and from one thread at a time, as several threads report often."""
+    """A filter for progress that several threads report often; it passes on few steps, from one thread at a time."""
 
     def __init__(self, inner: Progress) -> None:
         self._inner = inner

@@ -60,9 +60,9 @@ def count(number: int, what: str) -> str:
 
 
 def some(names: Collection[str], link: str = ", ") -> str:
-    """Return the first few of some names, and the number of the other names, as a bundle may have tens of thousands.
+    """Return the first few names and the number of the other names: a bundle may have tens of thousands of names.
 
-    Texts with all names took gigabytes, as there may be an error or a line for each of many targets.
+    Texts with all names took gigabytes, because there may be an error or a line for each of many targets.
     """
     more = len(names) - _NAMED
     first = link.join(islice(names, _NAMED))

@@ -79,7 +79,7 @@ class CompactTarget:
         self._stretch = 0  # number of the stretch of the next written byte
         self._waiting = bytearray()  # bytes of the next, incomplete block
         self._most_memory = memory
-        self._memory = bytearray()  # the first blocks, in one buffer, as many small buffers fragment the heap
+        self._memory = bytearray()  # the first blocks, in one buffer, because many small buffers fragment the heap
         self._file = context.spool()  # the other blocks
         self._blocks = array("Q")  # offset of each block, counted through memory and then the file
         self._open: dict[int, bytes] = {}  # decompressed blocks, the most recently used one last

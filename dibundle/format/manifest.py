@@ -136,7 +136,7 @@ class Manifest:
 
     @property
     def object_sizes(self) -> list[int]:
-        """The sizes of the objects in bytes; one list for all targets, as there may be a thousand targets."""
+        """The sizes of the objects in bytes; one list for all targets, because there may be a thousand targets."""
         if not self._object_sizes:
             self._object_sizes.extend(item.size for item in self.objects)
         return self._object_sizes
@@ -149,7 +149,7 @@ class Manifest:
         return "full" if is_full else "core"
 
     def needed(self) -> list[int]:
-        """Return the numbers of the objects that the receiver must have, as no target of this bundle holds them."""
+        """Return the numbers of the objects that the receiver must have: no target of this bundle holds them."""
         return [number for number, item in enumerate(self.objects) if not item.place]
 
     def _check_ranges(self, table: FrameTable, first: int, end: int, text_size: int) -> None:

@@ -18,7 +18,7 @@ from dibundle.format.values import Target
 Piece = bytes | bytearray | memoryview
 Sink = Callable[[Piece], object]
 WRITE = 1 << 20
-LARGE = 64 << 10  # minimum size of pieces that are not copied, as copying took 0.3 s of CPU for python-app
+LARGE = 64 << 10  # minimum size of pieces that are not copied, because copying took 0.3 s of CPU for python-app
 WAITING = 8  # maximum number of tasks in the queue of the hashing thread
 PIECES = 16384  # maximum number of waiting small pieces: a million pieces of one byte would take 200 MB
 

@@ -76,7 +76,7 @@ class BundleReader:
         return frame, stored
 
     def skip(self) -> Frame:
-        """Skip the next frame and return it; its stored bytes are checked but not kept, as they may have 80 MiB."""
+        """Skip the next frame and return it. Check its stored bytes, but do not keep them: they may have 80 MiB."""
         frame, begun = self._next(), self._at
         found = digest.sha256_of(self._chunks(frame.stored))
         if self._at - begun != frame.stored:

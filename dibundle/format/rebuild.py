@@ -38,8 +38,8 @@ MOST = 96 << 20
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # number of threads for the blocks of pgzip
 LARGE = 256 << 10  # minimum bytes of a frame of codec 6 that may need 300 MiB: only one such frame is decoded at a time
-# number of threads; more threads help little, as decoding never waits for input, and memory limits how much is decoded
-# ahead
+# number of threads; more threads help little, because decoding never waits for input, and memory limits how much is
+# decoded ahead
 DECODERS = 2
 LITTLE = 1 << 20  # maximum bytes of frames and sources to decode without a thread pool: importing it takes 7 ms
 
@@ -121,7 +121,7 @@ class _FrameFeed:
         return index, data
 
     def _take(self) -> tuple[int, Callable[[], Decoded]] | BaseException:
-        """Wait for the next frame, at most 0.2 s at a time, as a signal just before a wait does not end the wait."""
+        """Wait for the next frame, at most 0.2 s at a time: a signal just before a wait does not end the wait."""
         while True:
             try:
                 return self._decoding.get(timeout=0.2)
@@ -171,7 +171,7 @@ class _FrameFeed:
             with self._large if is_large else nullcontext():
                 source = self._source(index, frame)
                 return decoders.decode(frame.codec, stored, source, frame.size, reencoders, self._excess)
-        except BaseException:  # decode no more frames, as the error keeps the payload in memory
+        except BaseException:  # decode no more frames, because the error keeps the payload in memory
             with self._room:
                 self._failed = True
                 self._room.notify()

@@ -78,7 +78,7 @@ class Style(NamedTuple):
         return digits.rjust(self.width, b" " if self.spaces else b"0") + self.tail
 
 
-@lru_cache(maxsize=8192)  # cached, as headers repeat the same few modes, owners and times
+@lru_cache(maxsize=8192)  # cached, because headers repeat the same few modes, owners and times
 def number_style(field: bytes) -> Style | None:
     """Return the style of a numeric field of a reference block; None if the field is not octal text."""
     if not field.strip(b"\0"):
@@ -168,7 +168,7 @@ def _places(shape: int) -> tuple[tuple[int, int], ...]:
 
 
 def _changed(reference: bytes, block: bytes) -> Iterator[tuple[int, Field]]:
-    """Yield the fields of each stretch that differs. Comparing stretches is quick, as mostly only the time differs."""
+    """Yield the fields of each stretch that differs. Usually only the time differs, so comparing stretches is quick."""
     for start, end, fields in _STRETCHES:
         if reference[start:end] != block[start:end]:
             yield from fields

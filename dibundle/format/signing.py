@@ -142,7 +142,7 @@ class Signers:
             who = [self.identity] if self.identity is not None else self._principals(file.name, by)
             common = ("-Y", "verify", "-n", NAMESPACE, "-f", self.allowed, "-s", file.name, *self._times())
             revoked = ("-r", self.revoked) if self.revoked is not None else ()
-            if len(who) > FEW:  # check it once, as an invalid signature would be refused for each of many principals
+            if len(who) > FEW:  # check it once: an invalid signature would be refused for each of many principals
                 _require_valid(_check_alone(header, file.name), by)
             for identity in who:
                 run = _ssh_keygen(*common, *revoked, "-I", identity, given=header, seconds=CHECK_SECONDS)
@@ -180,7 +180,7 @@ class Signers:
         return found
 
     def _is_revoked(self, key: bytes) -> bool:
-        """Return whether a key is revoked, as a failed verification does not report this reason."""
+        """Return whether a key is revoked, because a failed verification does not report this reason."""
         if self.revoked is None:
             return False
         # not a KRL, which -Q requires, but a list of public keys
@@ -307,7 +307,7 @@ def _require_valid(run: subprocess.CompletedProcess[bytes], by: str) -> None:
 
 
 def require_readable(name: str) -> None:
-    """Raise :class:`FileError` if a file cannot be read, as the error of ssh-keygen would be less clear."""
+    """Raise :class:`FileError` if a file cannot be read, because the error of ssh-keygen would be less clear."""
     try:
         os.close(os.open(name, os.O_RDONLY | os.O_CLOEXEC))
     except (OSError, ValueError) as error:
@@ -363,6 +363,6 @@ def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess
 
 
 def _told(run: subprocess.CompletedProcess[bytes]) -> str:
-    """Return the most useful line of ssh-keygen's output: the first line, as the last line is only a summary."""
+    """Return the most useful line of ssh-keygen's output: the first line, because the last line is only a summary."""
     lines = (run.stderr + b"\n" + run.stdout).decode(errors="replace").splitlines()
     return next((line.strip().rstrip(".") for line in lines if line.strip()), f"ssh-keygen ended with {run.returncode}")

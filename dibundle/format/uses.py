@@ -62,8 +62,8 @@ def _uses(manifest: Manifest, number: int) -> int:
 def _check_seeks(ops: bytes, column: Column) -> None:
     """Refuse two seeks in a row, and a column that does not have exactly one object for each seek.
 
-    This runs before the column is read, as the column may be as large as a manifest. A walk finds the same faults, but
-    much later.
+    This runs before the column is read, because the column may be as large as a manifest. A walk finds the same faults,
+    but much later.
     """
     seeks = ops.count(OP_SEEK)
     numbers = column.count()
@@ -76,7 +76,7 @@ def _check_seeks(ops: bytes, column: Column) -> None:
 
 
 def _numbers(column: Column) -> set[int]:
-    """Return the set of numbers in a column, which is read in stretches, as it may have a million numbers."""
+    """Return the set of numbers in a column, which is read in stretches, because it may have a million numbers."""
     if column.data.isascii():  # if every number has one byte
         return set(column.data)
     found: set[bytes] = set()

@@ -19,7 +19,7 @@ from dibundle.images.tar.entries import Entry
 MAX_REFERENCES: Final = 1 << 18
 """Maximum layers of all images of an archive: 1,024 images of 256. An image without layers or names counts as one."""
 MAX_NAMES_SIZE: Final = 16 << 20
-"""Maximum bytes of all image names of an archive, as nested indexes give each of their names to all images below."""
+"""Maximum bytes of all image names of an archive: a nested index gives each of its names to all images below it."""
 _LONGEST: Final = 256  # maximum characters of each part of a platform
 _BLOB_NAME: Final = re.compile(rb"blobs/sha256/([0-9a-f]{64})")
 

@@ -45,7 +45,7 @@ class Members:
         found: Entry | None = None
         for _ in range(_HOPS):
             name = normalise(name)
-            if name in self._found:  # cached, as documents may use one link many times, and links may be long
+            if name in self._found:  # cached, because documents may use one link many times, and links may be long
                 found = self._found[name]
                 break
             passed.append(name)

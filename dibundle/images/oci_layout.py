@@ -88,7 +88,7 @@ class OciLayout:
         value = self._parse(entry)
         below = self._below(value)
         if below is not None:
-            del value  # free the parsed index, as nested indexes would multiply the memory
+            del value  # free the parsed index, because nested indexes would multiply the memory
             self.claims.note(entry, "index", digest=descriptor.digest)
             for item in below:
                 self._follow(item, names, depth + 1)

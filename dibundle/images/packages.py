@@ -21,7 +21,7 @@ SIZE_LIMIT: Final = 256 << 20
 """Maximum bytes of a file: larger files are skipped. The database of a large installation has some 100 MB."""
 
 SMALL_LIMIT: Final = 4 << 20
-"""Maximum bytes of a file about a single package, as parsed JSON takes thirty times its size."""
+"""Maximum bytes of a file about a single package, because parsed JSON takes thirty times its size."""
 
 MOST: Final = 1 << 18
 """Maximum packages to read from an image; a large image has some thousands."""
@@ -178,7 +178,7 @@ def _rpm_header(blob: bytes) -> Iterator[tuple[str, str]]:
     found: dict[int, str] = {}
     for at in range(8, min(8 + 16 * entries, len(blob) - 15), 16):
         tag, kind, offset, _ = struct.unpack_from(">IIII", blob, at)
-        if tag in found:  # limited, as all entries may refer to the same long text
+        if tag in found:  # limited, because all entries may refer to the same long text
             continue
         if tag in (_NAME, _VERSION, _RELEASE) and kind in (_STRING, _I18N):
             found[tag] = data[offset : offset + _FIELD].split(b"\0", 1)[0].decode("utf-8", "replace")

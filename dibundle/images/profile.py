@@ -20,9 +20,9 @@ from dibundle.images.strict import Descriptor, DockerEntry, IndexDocument, Manif
 from dibundle.images.tar.plain import FILE, FOLDER, HARD_LINK, LINK, PlainMember, members
 
 MAX_DOCUMENT: Final = 4 << 20
-"""Maximum bytes of a document, as a parsed document takes up to thirty times as much memory."""
+"""Maximum bytes of a document, because a parsed document takes up to thirty times as much memory."""
 MAX_DOCUMENTS: Final = 64 << 20
-"""Maximum bytes of all documents. A document counts once for each reference, as an index may refer to it many times."""
+"""Maximum bytes of all documents. A document counts once for each reference: an index may refer to it many times."""
 MAX_DEPTH: Final = 2
 """Maximum nested indexes below index.json."""
 MAX_EXPANSION: Final = 1100

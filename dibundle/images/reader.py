@@ -39,9 +39,9 @@ def read_images(archive: Archive) -> ImageArchive:
 
 
 def blobs_of(archive: Archive) -> ImageArchive:
-    """Return only the blobs of :func:`read_images`, as the images of many archives would take too much memory.
+    """Return only the blobs of :func:`read_images`, because the images of many archives would take too much memory.
 
-    The blobs are cached, as each bundle of a chain searches all archives that earlier bundles rebuilt.
+    The blobs are cached, because each bundle of a chain searches all archives that earlier bundles rebuilt.
     """
     return archive.blobs or read_images(archive)._replace(images=())
 

@@ -1,6 +1,6 @@
 """Placeholders for archives that do not exist yet: images not saved yet, targets not rebuilt yet.
 
-Placeholders claim layers but have no bytes, as claims suffice to decide whether a bundle can be applied.
+Placeholders claim layers but have no bytes, because claims suffice to decide whether a bundle can be applied.
 """
 
 from __future__ import annotations

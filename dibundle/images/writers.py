@@ -84,7 +84,7 @@ def layout(
 def _renamed(index: bytes, names: tuple[str, ...]) -> bytes:
     """Return an index.json that gives other names to its images."""
     value = document.parse(index, "index.json")
-    assert isinstance(value, dict)  # index.json is an object, as images were found through it
+    assert isinstance(value, dict)  # index.json is an object, because images were found through it
     plain = [
         {key: item for key, item in entry.items() if key != "annotations"}
         for entry in document.get_list(value, "manifests")
@@ -209,7 +209,7 @@ def descriptor(media_type: str, digest: bytes, size: int) -> dict[str, object]:
 
 
 def named(plain: dict[str, object], names: tuple[str, ...]) -> Iterator[dict[str, object]]:
-    """Yield the descriptor once for each name, as engines write and read such descriptors."""
+    """Yield the descriptor once for each name, because engines write and read such descriptors."""
     if not names:
         yield plain
     for name in names:

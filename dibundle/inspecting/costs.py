@@ -38,7 +38,7 @@ class _Stream:
         return round(self._costs[number] + stored * within / size)
 
     def files(self) -> list[int]:
-        """Return the sizes of the files that the frames are windows of, as windows of one file overlap in the base."""
+        """Return the sizes of the files that frames are windows of: windows of the same file overlap in the base."""
         sizes: list[int] = []
         last: tuple[int, int, int] | None = None
         firsts, ranges = self._table.firsts, self._table.ranges

@@ -99,7 +99,7 @@ def _encoders() -> DoctorCheck:
 
 
 def _libzstd() -> DoctorCheck:
-    """Test the library that recompresses layers of the zstd program, as only a few versions can do this."""
+    """Test the library that recompresses layers of the zstd program, because only a few versions can do this."""
     found = ".".join(map(str, zstandard.ZSTD_VERSION))
     wanted = ", ".join(release.name for release in libzstd.RELEASES.values())
     means = f"bundles of layers by zstd {wanted} cannot be applied, nor does create make these again"

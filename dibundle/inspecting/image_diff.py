@@ -31,7 +31,7 @@ _MAX_ENTRIES = 1 << 24
 _MAX_COMPARED = 1 << 32
 """Maximum bytes of paths to compare with whited-out paths, which takes a few seconds."""
 _MAX_SETTINGS = 16 << 20
-"""Maximum characters of a config's settings and their names, as each member of an object repeats the object's name."""
+"""Maximum characters of a config's settings and their names: each member of an object repeats the object's name."""
 _OPAQUE = b".wh..wh..opq"
 _HARD_LINK, _SYMLINK = 0x31, 0x32
 _TYPES = {0x32: "symlink", 0x33: "device", 0x34: "device", 0x35: "directory", 0x36: "fifo"}
@@ -169,7 +169,7 @@ def _tree(layers: Sequence[Layer]) -> Tree:
     place.
     """
     tree: dict[bytes, _Node] = {}
-    # skip repeats, as a manifest may list one layer many times
+    # skip repeats, because a manifest may list one layer many times
     if sum(len(layer.index.entries) for layer in layers) > _MAX_ENTRIES:
         raise ArchiveError(messages.LIMIT_ENTRIES, max_entries=_MAX_ENTRIES)
     hidden = _Hidden()

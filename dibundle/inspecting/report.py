@@ -57,7 +57,7 @@ def report(
     """
     opened = open_sources([bundle, *bases], access, context, bundle_first=True)
     opened.refuse_overwriting(output.name, output.identity)
-    opened.ask_engines()  # applies to the whole base, as parts that the bundle does not use may have changed too
+    opened.ask_engines()  # applies to the whole base, because parts that the bundle does not use may have changed too
     # the bundle is read twice
     whole = read_whole(opened.bundle_stream(), context, opened.check, opened.bundles[0][0]).content
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 MAX_REFUSED: Final = 64
-"""Maximum number of bundles without a trusted signature; then the checks stop, as each check runs ssh-keygen."""
+"""Maximum number of bundles without a trusted signature; then the checks stop, because each check runs ssh-keygen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,7 @@ class Build(NamedTuple):
         """Yield the first stage, which runs dib. If the stage has a name, it hides an image of this name."""
         mount = ""
         yield f"FROM {_name(self.image)}" + (f" AS {name}" if name else "")
-        yield "USER 0:0"  # root, as only their owner can read the files that docker save writes
+        yield "USER 0:0"  # root, because only their owner can read the files that docker save writes
         yield f"WORKDIR {_FOLDER}"
         if self.secret is not None:
             yield f"ENV REGISTRY_AUTH_FILE={_LOGINS}"

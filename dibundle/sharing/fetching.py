@@ -24,7 +24,7 @@ from dibundle.sources.registry.images import RemoteBlob
 from dibundle.sources.registry.listing import Listing
 
 MAX_REFUSED: Final = 64
-"""Maximum number of skipped bundles before the search stops, as a registry may list a thousand useless bundles."""
+"""Maximum number of skipped bundles before the search stops, because a registry may list a thousand useless bundles."""
 MAX_APPLIED: Final = 4
 """Maximum number of chains that are applied but do not rebuild the image, before the search stops."""
 
@@ -58,7 +58,7 @@ class FetchedBundles:
         self._here: dict[bytes, tuple[Spool, Context]] = {}
         self.received = 0
         self.refused: set[bytes] = set()
-        # avoid a reference cycle, as lists take megabytes
+        # avoid a reference cycle, because lists take megabytes
         self.listing = Listing(repository, partial(_note_unreadable, context))
         self.applied = 0
 

@@ -42,8 +42,8 @@ def push(bundle: Source, name: str, access: Access, context: Context, *, subject
     """Push a bundle to a registry as an OCI artifact that refers to its target image.
 
     The image is searched for in the same repository: under ``subject`` (a tag or a digest), else under the image's tag
-    when the bundle was created. If the tag in ``name`` is an image's, the push is refused, as engines could no longer
-    pull that image.
+    when the bundle was created. If the tag in ``name`` is an image's, the push is refused, because engines could no
+    longer pull that image.
     """
     from dibundle.sources.registry import artifacts
     from dibundle.sources.registry.opening import open_repository, parse_target

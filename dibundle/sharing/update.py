@@ -362,7 +362,7 @@ class _Update:
     def _pin(self, plan: UpdatePlan, bundles: Sequence[BundleReader], context: Context) -> PinnedImage:
         """Fetch or rebuild the image; raise :class:`RegistryError` if the result is another image."""
         expect = self._options.expect
-        # annotations need a digest of the manifest, as a config's digest does not cover them
+        # annotations need a digest of the manifest, because a config's digest does not cover them
         known = not expect or self._image.manifest.digest in expect
         try:
             if plan.chain is None:
@@ -385,8 +385,8 @@ class _Update:
 def pin_made(image: RemoteImage, archive: ImageArchive, *, is_signed: bool, are_annotations_known: bool) -> PinnedImage:
     """Return the image that a registry has under a name, from an ``archive`` that a bundle rebuilt.
 
-    ``is_signed``: use nothing from the registry, as only the bundle is signed. Otherwise, the registry's manifest is
-    kept if it names exactly these layers. Raises ``ArchiveError`` if the archive does not contain the image.
+    ``is_signed``: use nothing from the registry, because only the bundle is signed. Otherwise, the registry's manifest
+    is kept if it names exactly these layers. Raises ``ArchiveError`` if the archive does not contain the image.
     """
     found = [pins for pins in find(archive, {image.id}) if digest.sha256(pins.config) == image.id]
     if not found:

@@ -18,7 +18,7 @@ from dibundle.sources.registry.images import RemoteImage
 from dibundle.sources.registry.listing import Delta, Listing
 
 MOST_IMAGES: Final = 64  # maximum images whose bundles are listed, beginning with the target
-MOST_STEPS: Final = 16  # maximum bundles of a chain, as the registry would otherwise control the amount of work
+MOST_STEPS: Final = 16  # maximum bundles of a chain, because the registry would otherwise control the amount of work
 MOST_DELTAS: Final = 1024
 
 

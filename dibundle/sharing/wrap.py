@@ -1,7 +1,7 @@
 """Bundles as images: the bundle is in a layer on top of the base's layers (linked), or in the only layer (unlinked).
 
-A registry stores the base's layers only once, as both images have the same blobs. A pull of a linked image fetches base
-and bundle.
+A registry stores the base's layers only once, because both images have the same blobs. A pull of a linked image fetches
+base and bundle.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Access:
     registries: RegistrySettings = field(default_factory=RegistrySettings)
 
     def __post_init__(self) -> None:
-        """Refuse signers of a wrong type, as it is an easy mistake to pass the name of a file with signers."""
+        """Refuse signers of a wrong type, because it is an easy mistake to pass the name of a file with signers."""
         if self.signers is None:
             return
         from dibundle.format.signing import Signers
@@ -77,7 +77,7 @@ class _Demand(NamedTuple):
         except (SignatureError, FileError) as error:
             if not self.is_policy:
                 raise
-            # replace the hint, as --verify-time cannot help
+            # replace the hint, because --verify-time cannot help
             if error.code in ("signature.expired", "signature.not_yet_valid"):
                 error.advice = Hint.of("have the bundle signed again, with a key that is valid now")
             raise error.because(f"required by {policy.PATH}") from error.__cause__
@@ -129,7 +129,7 @@ class SignatureCheck:
             key = header, sha256(found)
             try:
                 if key in self._refused:
-                    # raise copies of an error, as each copy gets the context of the place where it is raised
+                    # raise copies of an error, because each copy gets the context of the place where it is raised
                     raise copy(self._refused[key])
                 signed = [demand.check(header, found) for demand in self._demands]
             except SignatureError as error:

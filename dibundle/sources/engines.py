@@ -49,7 +49,7 @@ _CONFIG_STORES: Final = ("overlay2", "vfs", "btrfs", "zfs", "fuse-overlayfs", "a
 _SILENT: Final = (b"Cannot connect to", b"permission denied", b"failed to connect")
 _ASIDE: Final = re.compile(r"time=|See '")  # beginnings of log lines, and of hints where to read more
 _PATIENCE: Final = 10  # maximum seconds for an engine to report whether it works
-_AT_ONCE: Final = 256  # maximum images per query of an engine, as command lines have a limited length
+_AT_ONCE: Final = 256  # maximum images per query of an engine, because command lines have a limited length
 _DIGITS: Final = 19  # maximum digits of a size in bytes
 _ID: Final = re.compile(r"(?:sha256:)?[0-9a-f]{1,64}")
 _MAX_ANSWER: Final = 16 << 20  # maximum bytes of an answer
@@ -199,7 +199,7 @@ class _Tail:
 
     def __init__(self, pipe: IO[bytes] | None) -> None:
         assert pipe
-        self._fd = os.dup(pipe.fileno())  # a descriptor, as a file object could not be closed while the thread reads it
+        self._fd = os.dup(pipe.fileno())  # a descriptor: a file object could not be closed while the thread reads it
         pipe.close()
         self._text = b""
         self._reader = threading.Thread(target=self._drain, daemon=True)
@@ -289,7 +289,7 @@ class Loader:
                     for row in rows[1:]
                 )
             else:
-                is_whole = True  # no check, as podman identifies layers by their content
+                is_whole = True  # no check, because podman identifies layers by their content
             if not is_whole:
                 raise LoadError(messages.ENGINE_LAYERS_IN_OTHER_FORM, engine=self._engine, name=name, exit_code=6)
 

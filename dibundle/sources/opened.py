@@ -37,12 +37,12 @@ class UnsavedImage(NamedTuple):
 class OpenedSources:
     """The content of sources: archives, and bundles as (name, stream).
 
-    ``placed`` has the archives by their places among the sources, as archives are opened in another order. ``engines``:
-    images that engines have not saved yet. ``wrapped``: the archives that contained bundles. ``within``: the streams of
-    these bundles, by ``id``. ``identities`` maps the identities of files to their names. ``bundle_sizes``: sizes of
-    known streams, by ``id``, because several sources may have one name, such as bundles in an archive, or stdin and a
-    file called "stdin". ``spare_streams``: bundles among candidates for a base, by ``id``; ``spare`` has these bundles
-    after they are read.
+    ``placed`` has the archives by their places among the sources, because archives are opened in another order.
+    ``engines``: images that engines have not saved yet. ``wrapped``: the archives that contained bundles. ``within``:
+    the streams of these bundles, by ``id``. ``identities`` maps the identities of files to their names.
+    ``bundle_sizes``: sizes of known streams, by ``id``, because several sources may have one name, such as bundles in
+    an archive, or stdin and a file called "stdin". ``spare_streams``: bundles among candidates for a base, by ``id``;
+    ``spare`` has these bundles after they are read.
     """
 
     signatures: SignatureCheck
@@ -124,7 +124,7 @@ class OpenedSources:
         return found
 
     def _different_bundles(self) -> Iterator[tuple[str, Rereadable]]:
-        """Yield the bundles, but only one with the same header, as the header commits to everything behind it.
+        """Yield the bundles, but only one with the same header, because the header commits to everything behind it.
 
         Archives may contain any number of bundles. Raises :class:`BundleError` if their manifests together exceed the
         limit for one.

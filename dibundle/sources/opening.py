@@ -41,7 +41,7 @@ from dibundle.sources.opened import Layers, OpenedSources, UnsavedImage
 from dibundle.sources.wrapped import find
 
 _CHUNK: Final = 1 << 20
-MAX_COPIES: Final = 128  # maximum wrapped bundles in an archive, including equal bundles, as each bundle is unpacked
+MAX_COPIES: Final = 128  # maximum wrapped bundles in an archive, including equal bundles: each bundle is unpacked
 MAX_WRAPPED: Final = 16  # maximum different bundles in an archive: the limits of dib.md, 10.1, apply to each
 
 _BESIDE: Final = 64 << 10  # approximate bytes of documents and headers that an engine saves in addition to layers
@@ -56,7 +56,7 @@ def several(sources: Source | Iterable[Source] | None) -> list[Source]:
     """Return one source, several or none as a list."""
     if sources is None:
         return []
-    # test this first, as a file is also iterable, by lines
+    # test this first, because a file is also iterable, by lines
     is_one = isinstance(sources, str | bytes | os.PathLike) or hasattr(sources, "read")
     return [cast("Source", sources)] if is_one else list(cast("Iterable[Source]", sources))
 

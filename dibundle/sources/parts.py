@@ -27,7 +27,7 @@ class PartsWriter:
     def __init__(self, name: str, size: int) -> None:
         self.name = name
         self.written = 0
-        self.identity: tuple[int, int] | None = None  # the whole output has no identity, as each part has its own
+        self.identity: tuple[int, int] | None = None  # the whole output has no identity, because each part has its own
         self.count = 0
         self._size = size
         self._left = 0
@@ -89,7 +89,7 @@ class PartsReader:
         assert found
         self._stem = found[1]
         self.names = [first]
-        # only regular files are parts, as opening a pipe with the name of a part would wait forever
+        # only regular files are parts, because opening a pipe with the name of a part would wait forever
         while len(self.names) < MOST and os.path.isfile(name := part_name(self._stem, len(self.names) + 1)):  # noqa: PTH113
             self.names.append(name)
         self._files = [context.enter(open(name, "rb", buffering=0)) for name in self.names]  # noqa: PTH123, SIM115

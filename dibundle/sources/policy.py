@@ -108,8 +108,8 @@ class Policy(NamedTuple):
 def read_policy() -> Policy:
     """Return the policy of this machine.
 
-    Raises :class:`FileError` for a policy that cannot be read or parsed, as an unknown policy cannot be followed, and
-    for a policy that users other than root and the current user can change.
+    Raises :class:`FileError` for a policy that cannot be read or parsed, because an unknown policy cannot be followed,
+    and for a policy that users other than root and the current user can change.
     """
     try:
         fd = os.open(PATH, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -124,7 +124,7 @@ def read_policy() -> Policy:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise _unreadable("it is no regular file")
         require_safe(PATH)
-        data = os.read(fd, _MAX_SIZE + 1)  # one read suffices, as a regular file returns everything that is requested
+        data = os.read(fd, _MAX_SIZE + 1)  # one read suffices: a regular file returns everything that is requested
     except OSError as error:
         raise _unreadable(error.strerror) from error
     finally:
@@ -180,7 +180,7 @@ def _unreadable(reason: str | None) -> FileError:
 
 
 def _parse(data: bytes) -> Policy:
-    import tomllib  # imported here, as only few machines have a policy
+    import tomllib  # imported here, because only few machines have a policy
 
     try:
         text = data.decode()

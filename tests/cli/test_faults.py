@@ -189,7 +189,7 @@ def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Pat
     assert code == (3 if ">&-" in closed.split() else 0)
     assert (b"cannot write -: " in told) is (closed == ">&-")
     code, told = run("apply", pair.base, "-")
-    assert code == (3 if "<&-" in closed else 5)  # fails, as an empty input is not a bundle
+    assert code == (3 if "<&-" in closed else 5)  # fails, because an empty input is not a bundle
     assert run("nothing")[0] == 2
 
 

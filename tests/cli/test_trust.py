@@ -1,6 +1,6 @@
 """Required signatures: every command that reads bundles, with every kind of source and every signer.
 
-Only ``dib sign`` reads unsigned bundles, as it signs them.
+Only ``dib sign`` reads unsigned bundles, because it signs them.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def product() -> list[tuple[str, str, str]]:
     return [
         (way, signed, how)
         for way, signed, how in itertools.product(WAYS, SIGNED, HOW)
-        # only one command, as all commands read signers with the same code
+        # only one command, because all commands read signers with the same code
         if how == "options" or way in ("file", "wrapped", "registry")
     ]
 

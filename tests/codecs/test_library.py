@@ -112,7 +112,7 @@ def test_pinned_takes_every_kind_of_buffer(kind: str, data: bytes) -> None:
 
 @pytest.mark.parametrize("empty", [b"", bytearray(), memoryview(bytearray()), array("q")])
 def test_an_empty_buffer_has_an_address(empty) -> None:
-    """An empty buffer has an address, as C must not add anything to a null pointer, not even 0."""
+    """An empty buffer has an address, because C must not add anything to a null pointer, not even 0."""
     pinned = Pinned(empty)
     assert pinned.size == 0
     assert pinned._as_parameter_

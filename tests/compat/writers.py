@@ -105,7 +105,7 @@ def _skopeo(source: str, out: Path, *options: str) -> None:
 
 
 def built_by_buildx(kind: str, *options: str) -> Writer:
-    """Return a writer by dockerd's BuildKit. Each build has a new engine, as BuildKit keeps a layer's first form."""
+    """Return a writer by dockerd's BuildKit. Each build starts a new engine: BuildKit keeps a layer's first form."""
 
     def write(source: Source, out: Path) -> None:
         source.layers()

@@ -1,8 +1,8 @@
 """Generate archives with an expected image (GOOD) in which one or two tricks may lead a loader to another image (EVIL).
 
 A mechanism changes an honest archive to mislead loaders. An honest variant has only changes that any writer may make.
-The same seed gives the same bytes. Each archive has its own layers, as engines do not read layers that they already
-have.
+The same seed gives the same bytes. Each archive has its own layers, because engines do not read layers that they
+already have.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def drawn(chance: random.Random, frame: Frame, **given: Any) -> Bundle:
 
 
 def one(size: int, program: Program, *frames: Frame, **given: Any) -> Bundle:
-    """Return a bundle of one target, with the digest of zeros, as the target's bytes are never compared."""
+    """Return a bundle of one target, with the digest of zeros, because the target's bytes are never compared."""
     return Bundle(list(frames), [target(size, program, len(frames))], **given)
 
 

@@ -19,7 +19,7 @@ with atheris.instrument_imports(include=["dibundle"]):
     import dibundle.codecs
     import dibundle.creating.compose
 
-    # import these modules now, as a later import would not be instrumented
+    # import these modules now, because a later import would not be instrumented
     for package in (dibundle.codecs, dibundle.creating.compose):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)

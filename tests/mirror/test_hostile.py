@@ -555,7 +555,7 @@ def test_large_documents_that_nobody_takes_are_few(
 
 @pytest.mark.parametrize("part", ["blobs/" + digest(b"x"), "blobs/sha512:" + "0" * 128, "manifests/v1", "tags/list"])
 def test_errors_are_small(part: str, options: MirrorOptions, access: Access, stocked: Registry) -> None:
-    """Error answers are small, as each of a thousand clients may leave an error answer unread."""
+    """Error answers are small, because each of a thousand clients may leave an error answer unread."""
     with beside(options, access, lambda request: request.answer(404, b"e" * (4 << 20))) as (mirror, evil):
         answer = evil.get(part)
         assert (answer.status, len(answer.body)) == (404, 64 << 10)
@@ -810,7 +810,7 @@ def test_what_is_no_file_in_the_place_of_one(
 
 
 def test_bundles_count_as_they_take_space(mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bundles count towards the cache's size while they are written, as they wait in temporary files for their turn."""
+    """The cache's size includes bundles that are being written, because they wait in temporary files."""
     cache, sizes = mirror.mirror.cache, []
     name = bundle(stocked, "v1-v2")
 

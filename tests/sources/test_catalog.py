@@ -158,7 +158,7 @@ def test_what_is_deleted(stocked: Registry, dib: Program) -> None:
 def test_a_bundle_is_deleted_by_a_tag(stocked: Registry, dib: Program) -> None:
     assert len(deleted(dib, f"{place(stocked)}:v1-v2")["bundles"]) == 1
     assert "v1-v2" not in states(dib, stocked)
-    assert dib("delete", f"{place(stocked)}:v2").code == 2  # refused, as v2 is an image
+    assert dib("delete", f"{place(stocked)}:v2").code == 2  # refused, because v2 is an image
 
 
 def test_orphans(stocked: Registry, files: Files, dib: Program) -> None:

@@ -120,7 +120,7 @@ def test_an_image_goes_into_the_engine_that_the_old_one_is_in(stocked, files, di
 
 
 def test_a_base_in_a_registry_is_noted(stocked, files, dib, tmp_path):
-    """A base in a registry is reported, as its download is not included in the plan."""
+    """A base in a registry is reported, because its download is not included in the plan."""
     told = "a base in a registry is downloaded first"
     for base, is_told in ((name(stocked, "v1"), True), (files.archive(1), False)):
         ended = dib("update", name(stocked, "v2"), "--base", base, "-o", tmp_path / "out.tar")
@@ -138,7 +138,7 @@ def test_what_is_absent_is_passed_over(stocked, files, dib, tmp_path, monkeypatc
     ended = dib(*update)
     assert ended.code == 0, ended.err
     assert ended.err.count("dib: skipped: ") == len(absent)
-    assert "the image itself; written" in ended.err  # in full, as no base is present
+    assert "the image itself; written" in ended.err  # in full, because no base is present
     assert "give docker-daemon:app:1)" in dib(*update[:4], "--base", "app:1").err
     out.unlink()
     signed = dib(*update, "--allowed-signers", files.archive(1))
@@ -436,7 +436,7 @@ def test_no_more_is_fetched_in_vain_than_the_image_has(stocked, files, dib, tmp_
 
 
 def test_a_bundle_that_there_is_no_room_for_is_passed_over(stocked, files, dib, tmp_path, monkeypatch):
-    """A bundle that needs more than the free space is skipped, as a bundle may declare any size."""
+    """A bundle that needs more than the free space is skipped, because a bundle may declare any size."""
     monkeypatch.setattr(readat, "room", lambda directory: (str(tmp_path), 2_000_000))
     huge = docker_save([TestImage([build_layer([file("zeros", bytes(4_000_000))])], ["example.com/app:v4"])], "v25")
     list_bundle(stocked, bundle_of(huge, tmp_path, files.archive(1)))
@@ -537,7 +537,7 @@ def test_a_linked_image_sends_no_layer_of_the_base(stocked, files, dib, tmp_path
     assert out.read_bytes() == files.archive(2).read_bytes()
     stocked.asked.clear()
     assert dib("apply", files.archive(1), name(stocked, "linked"), "-o", out).code == 0
-    assert len(stocked.log("GET", "/blobs/")) == 2  # config and bundle, as the base is local
+    assert len(stocked.log("GET", "/blobs/")) == 2  # config and bundle, because the base is local
     assert dib("pull", name(stocked, "linked"), "-o", out).code == 0
     assert out.read_bytes() == files.bundle(1, 2).read_bytes()
 
@@ -572,7 +572,7 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
     engine = podman_with_v1(tmp_path, monkeypatch)
     stocked.asked.clear()
     dib("load", "containers-storage:app:1", linked)
-    assert len(stocked.log("GET", "/blobs/")) == 2  # bytes of the bundle only, as the base is in the engine
+    assert len(stocked.log("GET", "/blobs/")) == 2  # bytes of the bundle only, because the base is in the engine
     made = docker_save([version(2)], "v25")
     (engine / f"sha256%3A{hashlib.sha256(version(2).config_bytes()).hexdigest()}").write_bytes(made)
     ended = dib("update", linked, "--base", "containers-storage:app:1", "-n")

@@ -11,7 +11,7 @@ static inline uint64_t hash32(const uint8_t *s)
     return (a ^ a >> 29) * 0x9E3779B97F4A7C15ull;
 }
 
-#define BATCH 32 /* number of table entries that are prefetched, as memory has a high latency */
+#define BATCH 32 /* number of table entries that are prefetched, because memory has a high latency */
 
 /* Find likely places in the source of the 32 bytes at t. The table maps hashes to places, counted in strides from 1.
  * The bits above a place hold as many bits of the hash as fit, so that few wrong places are compared. The filter has

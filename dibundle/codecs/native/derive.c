@@ -9,7 +9,7 @@ typedef struct {
     uint8_t *data;
     const region_t *parts;
     const region_t **by_address;
-    uint8_t *indexed; /* whether an index of these frames was already processed, as each index is walked once */
+    uint8_t *indexed; /* whether an index of these frames was already processed, because each index is walked once */
     int64_t count;
     int put_back;
 } derive_t;

@@ -323,7 +323,7 @@ static inline uint32_t code_bytes(coder_t *c, const int decoding, uint32_t group
                 }
                 node = 1;
             }
-            if (b == 7 && j) { /* fast path, as most bytes behind the first are 0 */
+            if (b == 7 && j) { /* fast path, because most bytes behind the first are 0 */
                 for (int k = 0; k < VALUE_INPUTS; k++)
                     slots[k] = lines[k];
                 if (!mix_bit(c, decoding, byte != 0, VALUE_INPUTS, slots, m->value_weights[number << 8])) {

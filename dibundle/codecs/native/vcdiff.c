@@ -111,7 +111,7 @@ int64_t dib_vcdiff_window(const uint8_t *data, int64_t data_size, const uint8_t 
                 if (from_source)
                     memcpy(target + at, source + address, (size_t)from_source);
                 for (int64_t i = from_source, from = address - source_size; i < size; i++)
-                    target[at + i] = target[from + i]; /* byte by byte, as the copy may overlap itself (RFC 3284) */
+                    target[at + i] = target[from + i]; /* byte by byte: the copy may overlap itself (RFC 3284) */
             }
             at += size;
         }

@@ -16,7 +16,7 @@ typedef struct {
     const step_t *steps;
     int64_t count;
     uint32_t *bucket; /* BUCKETS + 1: the last step at or before the start of each */
-    uint64_t *sample; /* the address of every SAMPLE-th step, as one distant step puts all others into one bucket */
+    uint64_t *sample; /* the address of every SAMPLE-th step: one distant step puts all others into one bucket */
     int down;
 } map_t;
 
@@ -30,7 +30,7 @@ static inline const step_t *look(const map_t *m, uint64_t address)
     if (b >= BUCKETS)
         return &m->steps[m->count - 1];
     int64_t low = m->bucket[b], high = m->bucket[b + 1];
-    if (high - low >= 2 * SAMPLE) { /* no branches, as they could not be predicted */
+    if (high - low >= 2 * SAMPLE) { /* no branches, because they could not be predicted */
         const uint64_t *first = m->sample + (low + SAMPLE - 1) / SAMPLE;
         int64_t left = high / SAMPLE - (low + SAMPLE - 1) / SAMPLE + 1;
         if (*first > address) {

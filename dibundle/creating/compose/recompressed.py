@@ -143,8 +143,8 @@ def _body(
     The body is ``None`` if no encoder gives it, or if its cost exceeds the limit.
 
     ``candidates`` are the candidates that remain after the previous members. A small member is tried only with the
-    first of them. If none of them gives the beginning, all ``CANDIDATES`` are tried. All are not tried each time, as
-    estargz has a member for each file, so that this would take minutes.
+    first of them. If none of them gives the beginning, all ``CANDIDATES`` are tried. All are not tried each time,
+    because estargz has a member for each file, so that this would take minutes.
     """
     is_anew = False
     if len(candidates) < len(CANDIDATES):

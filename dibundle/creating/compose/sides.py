@@ -135,7 +135,7 @@ def read_sides(
 
 
 def _read_images(targets: Iterable[Archive]) -> Iterator[ImageArchive]:
-    """Yield targets without the images beyond a bundle's limit, as the targets of a chain may have far more."""
+    """Yield targets without the images beyond a bundle's limit, because the targets of a chain may have far more."""
     left = MAX_IMAGES
     for found in map(read_images, targets):
         yield found._replace(images=found.images[:left])

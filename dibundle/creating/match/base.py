@@ -44,7 +44,7 @@ class Layer:
 
     @property
     def index(self) -> TarIndex:
-        """The entries, read on first use, as the entries of a known layer in a target are never needed."""
+        """The entries, read on first use, because the entries of a known layer in a target are never needed."""
         if self._index is None:
             self._index = scan(self.source)
         return self._index
@@ -238,7 +238,7 @@ class BaseIndex:
             self.images.append(image)
 
     def learn(self, number: int, layer: Layer) -> None:
-        """Index the marks of layer ``number``, then drop them, as a base layer's marks are not needed again."""
+        """Index the marks of layer ``number``, then drop them, because a base layer's marks are not needed again."""
         for entry, mark in enumerate(layer.marks):
             if isinstance(mark, Place):
                 self._by_content.setdefault(mark, mark)

@@ -16,7 +16,7 @@ from dibundle.files.readat import ReadAt, Slice, Spool
 from dibundle.images.model import Blob, ImageArchive
 from dibundle.images.tar.entries import scan
 
-FEW = 3  # up to this number, all bases are read, as a choice would save little
+FEW = 3  # up to this number, all bases are read, because a choice would save little
 WORTH = 0.005  # minimum share of the targets' bytes that a further base has to promise
 _SAMPLE = 512  # bytes in the middle and at the end of a file that stand for its whole content
 _ALIKE = 64  # maximum base files at one path (except for versions) that a target's file is compared with

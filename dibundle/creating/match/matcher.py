@@ -11,7 +11,7 @@ from dibundle.creating.match.base import BaseIndex, Layer, Mark, Place, Places, 
 from dibundle.creating.match.sketch import SketchIndex
 from dibundle.images.tar.entries import Entry
 
-LONGEST_PATH: Final = 512  # maximum bytes of a path that are compared, as a path may have a million bytes
+LONGEST_PATH: Final = 512  # maximum bytes of a path that are compared, because a path may have a million bytes
 
 
 class Match(NamedTuple):
@@ -58,7 +58,7 @@ class Matcher:
 
     @cached_property
     def _spare(self) -> list[Place]:
-        """The base files whose path the target does not have; computed on first use, as few targets need them."""
+        """The base files whose path the target does not have; computed on first use, because few targets need them."""
         used = {names.clean(entry.path) for layer in self._targets for entry in layer.index.entries}
         return [
             place
@@ -134,7 +134,7 @@ class Matcher:
         return in_layer[-1] if in_layer else max(places, key=lambda place: (self._likeness[place.layer], place.layer))
 
     def _topmost(self, places: Places) -> Place:
-        """Return the first entry in the layer of the most similar image; cached, as there may be many layers."""
+        """Return the first entry in the layer of the most similar image; cached, because there may be many layers."""
         key = id(places), len(places.first)  # a key for the cache: places live as long as the base
         if key not in self._tops:
             top = max(places.first, key=lambda layer: (self._likeness[layer], layer))

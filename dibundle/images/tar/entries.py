@@ -90,7 +90,7 @@ class TarIndex(NamedTuple):
 def most_names(size: int) -> int:
     """Return the maximum bytes of names that are kept for a tar of ``size`` bytes that the user names.
 
-    All names of real images are kept, as their layers have fifty bytes for each byte of a name.
+    All names of real images are kept, because their layers have fifty bytes for each byte of a name.
     """
     return (32 << 20) + size // 16
 

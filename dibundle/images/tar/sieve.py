@@ -20,7 +20,7 @@ def sieve(read: Callable[[int], bytes], spool: Spool, sizes: Collection[int]) ->
     """Copy the tar that ``read`` returns (up to the given number of bytes, none at the end) to ``spool``.
 
     If a file is large, has none of the ``sizes`` and is not compressed, its content is skipped and reads as zeros.
-    Compressed files are kept, as their decompressed content may have one of the sizes.
+    Compressed files are kept, because their decompressed content may have one of the sizes.
     """
     pipe = _Pipe(read, spool)
     for entry in arriving(pipe):

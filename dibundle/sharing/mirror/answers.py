@@ -50,7 +50,7 @@ async def aside(
     try:
         return await asyncio.wrap_future(running)
     except asyncio.CancelledError:
-        work.clear()  # drop references, as the pool keeps work that has not begun, and a request may take 40 kB
+        work.clear()  # drop references, because the pool keeps work that has not begun, and a request may take 40 kB
         running.add_done_callback(left)
         raise
     finally:

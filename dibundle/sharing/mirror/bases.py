@@ -160,7 +160,7 @@ class Bases:
         if known is None or known.named is None:
             return None
         config = known.named.config
-        sizes = dict(known.named.layers)  # limited, as any user with permission to push chooses these sizes
+        sizes = dict(known.named.layers)  # limited, because any user with permission to push chooses these sizes
         if not all(self._size(place, digest) == size for digest, size in sizes.items()):
             return None
         if self._size(place, manifest) is None or self._size(place, config) is None:

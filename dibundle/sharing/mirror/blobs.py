@@ -82,7 +82,7 @@ class BlobServer:
         finally:
             if running:
                 running.leave()
-        self._cache.pin([key])  # pinned, as an open file takes space even after it is deleted
+        self._cache.pin([key])  # pinned, because an open file takes space even after it is deleted
         try:
             pool = self._files[place.host]
             if not (self._cache.is_hashed(key) or await self._checked(self._hashers[place.host], key)):
@@ -209,7 +209,7 @@ class BlobServer:
         try:
             yield answer
         except BaseException:
-            answer.end()  # end the connection, as a thread may still wait for the body
+            answer.end()  # end the connection, because a thread may still wait for the body
             raise
         finally:
             pool.resume(leave)
@@ -238,7 +238,7 @@ class BlobServer:
             with taking(request):
                 async with asyncio.timeout(_UNREAD):
                     await response.write_eof()
-        # end the connection after any error, as the client would take an error answer for a part of the body
+        # end the connection after any error, because the client would take an error answer for a part of the body
         except Exception:
             hang_up(request)
         finally:

@@ -358,7 +358,7 @@ class Cache:
             self.unpin(keys)
 
     def pin(self, keys: Collection[Key]) -> None:
-        """Keep blobs until :meth:`unpin`, as an open file takes space even after it is deleted."""
+        """Keep blobs until :meth:`unpin`, because an open file takes space even after it is deleted."""
         with self._lock:
             for key in keys:
                 if key not in self._pinned and key in self._sizes:
@@ -405,7 +405,7 @@ class Cache:
 
 
 def _require_own(status: os.stat_result, path: Path) -> None:
-    """Refuse a path that is not a folder of this user or root, as the cache deletes files in its folder."""
+    """Refuse a path that is not a folder of this user or root, because the cache deletes files in its folder."""
     if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()):
         raise FileError(messages.MIRROR_CACHE_FOREIGN, folder=path)
 

@@ -25,7 +25,7 @@ _MOST_HEADERS: Final = 48  # maximum headers of a request: engines send ten
 _MOST_HEAD: Final = 16 << 10  # maximum bytes of a request, whose headers are in memory while a client reads slowly
 _UNSENT: Final = 64 << 10  # unsent bytes for a client at which writing waits
 _PARSED: Final = 4 << 10  # bytes of a request that are parsed at once
-# only ASCII, as in a string with other characters, each character takes up to four bytes
+# only ASCII, because in a string with other characters, each character takes up to four bytes
 _ASCII: Final = bytes(range(128)) + bytes(128)
 _FILES_OF_CLIENT: Final = 4  # maximum open files for one client
 _OTHER_FILES: Final = 1024  # open files for downloads without clients, idle connections to upstreams, and rebuilding
@@ -33,14 +33,14 @@ _AT_ONCE: Final = 64  # maximum clients in the TLS handshake
 
 DATA: Final = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
 """Headers that make browsers treat an answer as data: an upstream's page would otherwise run in the mirror's origin."""
-# discards reports of malformed requests, as a client may send any number of them
+# discards reports of malformed requests, because a client may send any number of them
 _SILENT: Final = logging.getLogger("dibundle.mirror")
 _SILENT.addHandler(logging.NullHandler())
 _SILENT.propagate = False
 
 
 def raise_limit_of_files() -> None:
-    """Raise the system's limit of open files to the number that all clients need, as systemd's default is 1,024."""
+    """Raise the system's limit of open files to the number that all clients need: systemd's default is 1,024."""
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_CLIENTS * _FILES_OF_CLIENT + _OTHER_FILES
     if now < wanted:
@@ -67,7 +67,7 @@ class Client(web.RequestHandler):
         self.stuck: float | None = None  # time since which the client has taken no byte of a blob
         self.unsent = 0  # bytes that the client has not taken yet
         self._parsed = 0  # bytes of the current request
-        # kept here, as aiohttp drops its own reference before the connection has ended
+        # kept here, because aiohttp drops its own reference before the connection has ended
         self._line: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -139,13 +139,13 @@ def taking(request: web.Request) -> Iterator[None]:
 
 
 class _Greeting(asyncio.sslproto.SSLProtocol):
-    """TLS of a client, which the door tracks during the handshake, as asyncio's server reports a client only later."""
+    """TLS of a client; the door tracks it during the handshake: asyncio's server reports a client only later."""
 
     max_size = 16 << 10  # bytes of the read buffer of each client: asyncio's default is 256 KiB
 
     def __init__(self, door: Door, client: Client, tls: ssl.SSLContext) -> None:
         loop = asyncio.get_running_loop()
-        nobody: Any = None  # None, as a future waits for the connection only on the client's side of TLS
+        nobody: Any = None  # None, because a future waits for the connection only on the client's side of TLS
         super().__init__(loop, client, tls, nobody, server_side=True, ssl_handshake_timeout=_GREETING)
         self._door, self._client = door, client
 

@@ -102,7 +102,7 @@ class Download:
             self._blob.close()
 
     def give_up_alone(self) -> bool:
-        """Return whether to end the download, as it has no readers, and more than ``_ALONE`` bytes are missing."""
+        """Return whether to end the download, because it has no readers, and more than ``_ALONE`` bytes are missing."""
         with self.bell.changed:
             self._is_given_up = self._readers == 1 and self.size - self.received > _ALONE
         return self._is_given_up
@@ -216,7 +216,7 @@ class Downloads:
                     self._running[place.key(digest)] = download
                 began.set_result(download)
                 self._fill(download, place, path, answer)
-        except Exception as error:  # pass on every error, as begin() waits for a result
+        except Exception as error:  # pass on every error, because begin() waits for a result
             if not began.done():
                 began.set_exception(error)
 

@@ -31,13 +31,13 @@ from dibundle.sharing.ways import ChainStep
 from dibundle.sources.access import Access
 from dibundle.sources.registry.transport import ConnectionFailure
 
-MAKERS: Final = 2  # maximum images that are rebuilt at once, as each may take 200 MB
+MAKERS: Final = 2  # maximum images that are rebuilt at once, because each may take 200 MB
 # planner threads of an upstream: several, so that an image does not wait while other images are rebuilt
 PLANNERS: Final = 16
 OF_ONE: Final = 2  # maximum planners of one repository, so that users who push to it cannot block other repositories
 MOST: Final = 256  # maximum images of an upstream that are planned or wait for a planner
 MOST_OF_ONE: Final = 32  # maximum images of one repository that wait for a planner
-PATIENCE: Final = 10.0  # maximum seconds that an image waits for its turn, as a hostile bundle may take a minute
+PATIENCE: Final = 10.0  # maximum seconds that an image waits for its turn, because a hostile bundle may take a minute
 SOON: Final = 2.0  # maximum seconds that a layer waits for the planner to begin
 MIN_MEASURED: Final = 1 << 20  # minimum bytes of layers from which the speed of rebuilding is measured
 SPEED: Final = 25e6  # bytes of compressed layers rebuilt per second, before the first measurement

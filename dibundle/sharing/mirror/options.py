@@ -135,7 +135,8 @@ def parse_upstreams(given: Iterable[str]) -> dict[str, str]:
 def parse_stores(given: Iterable[str], upstreams: Mapping[str, str]) -> tuple[tuple[str, Path], ...]:
     """Parse stores, each ``[NAME=]DIR``, and return the folders, each with the host whose images may use it as a base.
 
-    If there are several upstreams, NAME is required, as an upstream could disclose a store's content to its clients.
+    If there are several upstreams, NAME is required, because an upstream could disclose a store's content to its
+    clients.
     """
     found = []
     for text in given:

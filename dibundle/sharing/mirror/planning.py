@@ -19,7 +19,7 @@ from dibundle.sources.registry.listing import Delta
 
 MAX_BASES: Final = 8  # maximum images to open as bases
 MAX_CHAINS: Final = 8  # maximum number of chains that are tried although the client may not read their bases
-MAX_SECONDS: Final = 0.5  # maximum CPU time for the plans of an image, as planning slows down all clients
+MAX_SECONDS: Final = 0.5  # maximum CPU time for the plans of an image, because planning slows down all clients
 ASKING: Final = 8  # maximum concurrent requests to upstream about blobs of a base
 
 
@@ -41,7 +41,7 @@ class Goal:
 
     @property
     def digests(self) -> frozenset[bytes]:
-        """Digests of all layers, collected once, as there may be a hundred thousand."""
+        """Digests of all layers, collected once, because there may be a hundred thousand."""
         if self._digests is None:
             self._digests = frozenset().union(*(image.digests for image in self.images.values()))
         return self._digests

@@ -48,7 +48,7 @@ _FAULTS: Final = 10.0  # minimum seconds between two logged errors of the event 
 _KINDS: Final = ("manifests", "blobs", "referrers", "tags")
 _SENT_BACK: Final = ("Accept", "Authorization", "Range")  # headers that are passed on to upstream
 _LARGE: Final = 256 << 10  # bytes above which a document is large
-_MOST_LARGE: Final = 32  # maximum large documents that are sent at once, as each may have 4 MiB
+_MOST_LARGE: Final = 32  # maximum large documents that are sent at once, because each may have 4 MiB
 
 
 class Mirror:
@@ -161,7 +161,7 @@ class Mirror:
         return await aside(self._upstreams.threads[place.host], answer, request, place, path)
 
     async def _sent(self, request: web.Request, answer: web.Response) -> web.Response:
-        """Send a large document; if ``_MOST_LARGE`` others are being sent, refuse it, as clients may read slowly."""
+        """Send a large document; clients may read slowly, so refuse it if ``_MOST_LARGE`` others are being sent."""
         if self._large == _MOST_LARGE:
             return error_answer(503, "TOOMANYREQUESTS", "too many large documents are being sent")
         self._large += 1

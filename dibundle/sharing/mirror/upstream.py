@@ -87,11 +87,11 @@ class Streamed:
                     raise ConnectionFailure(f"a document of more than {SMALL:,} bytes")
             return Document(self.status, self.headers, bytes(body))
         finally:
-            body.clear()  # free the references, as a kept error keeps this frame
+            body.clear()  # free the references, because a kept error keeps this frame
 
 
 def _grant(place: UpstreamPlace, kind: Kind, digest: bytes) -> bytes:
-    """Return the key of a grant: a hash, as the credentials in a grant may be long."""
+    """Return the key of a grant: a hash, because the credentials in a grant may be long."""
     return sha256(repr((place, kind, digest)).encode())
 
 
@@ -178,7 +178,7 @@ class Upstreams:
                 body = self._counted(transport.pieces(response, most)) if method == "GET" else iter(())
                 answer = Streamed(response.status, response.headers, body, transport.break_off)
                 yield answer
-            # a transport with a max_time is not reused, as its time counts from the first connection
+            # a transport with a max_time is not reused, because its time counts from the first connection
             is_sound = self._settings.max_time is None and not answer.is_ended
         finally:
             if is_sound:
@@ -232,7 +232,7 @@ class Upstreams:
             if answer.status == 200:
                 self.grant(place, kind, digest)
                 return None
-        # ask again with GET, as the answer to HEAD contains no reason
+        # ask again with GET, because the answer to HEAD contains no reason
         with self.ask(place, path, headers=accept) as answer:
             if answer.status != 200:
                 return answer.document()

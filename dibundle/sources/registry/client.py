@@ -40,7 +40,7 @@ _PROGRESS: Final = 1 << 20  # after this many bytes, broken connections are coun
 _PAGES: Final = 16  # maximum pages of a list of referrers or tags
 _TAGS_IN_PAGE: Final = 1000  # number of tags to request; a registry may return fewer
 _MOST_LISTED: Final = 16 << 20  # maximum bytes of memory of all referrers
-_MOST_VALUES: Final = 1 << 17  # maximum values in a document, as empty objects take 30 times their size in memory
+_MOST_VALUES: Final = 1 << 17  # maximum values in a document, because empty objects take 30 times their size in memory
 """Maximum characters of one bundle's description: 6,000 digests."""
 _LONGEST_LINK: Final = 4096
 
@@ -129,7 +129,7 @@ class Repository:
         def drop(count: int) -> None:
             nonlocal dropped
             dropped += count
-            # limited, as a registry that ignores ranges could send a blob as often as the blob has megabytes
+            # limited, because a registry that ignores ranges could send a blob as often as the blob has megabytes
             if dropped > size:
                 raise self._transport.failed(messages.REGISTRY_RANGE, at=at)
 
@@ -256,7 +256,7 @@ class Repository:
     def _change_tagged(self, subject: str, without: Collection[str], more: Sequence[dict[str, object]]) -> bool:
         """Remove and add entries of the tag that replaces the referrers API; return whether the tag was written."""
         added = {item["digest"] for item in more}
-        for written in range(4):  # check that our entry is in the list, as a concurrent writer may overwrite it
+        for written in range(4):  # check that our entry is in the list, because a concurrent writer may overwrite it
             found = self.find(fallback_tag(subject))
             there = found.value if found and isinstance(found.value, dict) else {}
             listed = document.get_list(there, "manifests")
@@ -376,7 +376,7 @@ class Repository:
         self._expect(answer, 201)
 
     def _try(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> Answer:
-        """Send a request only once, as the effect of a second copy of a chunk depends on the registry."""
+        """Send a request only once, because the effect of a second copy of a chunk depends on the registry."""
         try:
             answer = self._transport.request(
                 method, url, body=body, headers={"Content-Type": "application/octet-stream", **headers}, tries=1
@@ -423,7 +423,7 @@ class Repository:
         return self._transport.failed(message, **values)
 
 
-_PARSING: Final = threading.Semaphore(2)  # two at a time, as a document of 4 MiB may take 100 MB while it is parsed
+_PARSING: Final = threading.Semaphore(2)  # two at a time: a document of 4 MiB may take 100 MB while it is parsed
 
 
 def _refuse(text: str) -> Never:

@@ -44,7 +44,7 @@ def pool_classes(
             check(connection.host, kinds(connection.host), is_reached=False)
         made = _connect(connection)
         try:
-            # check again, as the name may now resolve to another address than in the first check
+            # check again, because the name may now resolve to another address than in the first check
             peer = str(made.getpeername()[0])
             found = kind(peer) or ("loopback" if peer == str(made.getsockname()[0]) else None)
             check(connection.host, {found} if found else set(), is_reached=True)
@@ -57,7 +57,7 @@ def pool_classes(
         connection: urllib3.connection.HTTPConnection, answer: Callable[[], urllib3.HTTPResponse]
     ) -> urllib3.HTTPResponse:
         """Wait for status and headers, within a total time: otherwise, bytes that trickle in could go on forever."""
-        # kept here, as `sock` becomes None when the registry closes the connection
+        # kept here, because `sock` becomes None when the registry closes the connection
         sockets[connection] = connection.sock
         with watchdog.watch(connection):
             return answer()
@@ -76,7 +76,7 @@ def pool_classes(
 
         def _new_conn(self) -> socket.socket:
             made = connected(self)
-            sockets[self] = made.dup()  # watched too, as TLS takes over the original socket, and may also wait
+            sockets[self] = made.dup()  # watched too, because TLS takes over the original socket, and may also wait
             return made
 
         def connect(self) -> None:
@@ -162,7 +162,7 @@ def _connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
 class Watchdog:
     """A watchdog that ends connections that take longer than ``seconds``, even if bytes trickle in.
 
-    One thread watches for all instances, as a timer for each read would take longer than many reads.
+    One thread watches for all instances, because a timer for each read would take longer than many reads.
     """
 
     _all: ClassVar[weakref.WeakSet[Watchdog]] = weakref.WeakSet()

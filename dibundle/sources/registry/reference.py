@@ -91,7 +91,7 @@ def is_loopback(host: str) -> bool:
     name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
     if name == "localhost":
         return True
-    import ipaddress  # imported here, as it takes longer to load than the rest of this module
+    import ipaddress  # imported here, because it takes longer to load than the rest of this module
 
     for address in (host, name):  # not for "::1", whose end is not a port
         with suppress(ValueError):

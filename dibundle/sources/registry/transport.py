@@ -30,10 +30,10 @@ from dibundle.sources.registry.settings import RegistrySettings
 
 try:
     import urllib3
-except ModuleNotFoundError as missing:  # an optional dependency, as most people move bundles as files
+except ModuleNotFoundError as missing:  # an optional dependency, because most people move bundles as files
     raise RegistryError(messages.REGISTRY_NO_URLLIB3, hint=install_hint("urllib3")) from missing
 
-from dibundle.sources.registry.connections import (  # imported here, as this module needs urllib3 as well
+from dibundle.sources.registry.connections import (  # imported here, because this module needs urllib3 as well
     CONNECTING,
     Sockets,
     Watchdog,
@@ -47,7 +47,9 @@ SMALL: Final = 4 << 20  # maximum bytes of a manifest or another document
 _MOST_REASON: Final = 64 << 10  # maximum bytes of an error answer
 FREE_PIECES: Final = 4096
 PIECE: Final = 256
-"""Number of a body's pieces of any size, and minimum average bytes of further pieces, as each piece takes 10 us."""
+"""How many pieces of a body may have any size, and the minimum average bytes of all later pieces.
+
+Each piece takes 10 us."""
 _AGAIN: Final = (429, 500, 502, 503, 504)
 _MOVED: Final = (301, 302, 303, 307, 308)
 _MOST_PAUSE: Final = 30.0
@@ -164,7 +166,7 @@ class Transport:
             raise ConnectionFailure("the connection ended")
 
     def _read(self, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
-        """Read the available part of a body, within a total time, as bytes may trickle in without end."""
+        """Read the available part of a body, within a total time, because bytes may trickle in without end."""
         connection = response.connection
         if not isinstance(connection, urllib3.connection.HTTPConnection):
             return response.read1(most, decode_content=False)
@@ -176,8 +178,8 @@ class Transport:
 
         A name may have several addresses, and later other addresses. So only the address at which the registry was
         first reached counts. After that, the registry's own name may also not lead to another kind of address. If the
-        time limit is reached, this also raises :class:`RegistryError`, as a connection that did not exist yet was not
-        ended.
+        time limit is reached, this also raises :class:`RegistryError`, because a connection that did not exist yet was
+        not ended.
         """
         self._patience()
         is_own = host.strip("[]").lower() == (urlsplit(self._base).hostname or "")
@@ -264,7 +266,7 @@ class Transport:
             )
             self._responses.add(response)
             try:
-                self._patience()  # check the time first, as an ended connection may look like an answer
+                self._patience()  # check the time first, because an ended connection may look like an answer
                 if response.status == 401 and own and not answered and self._logs_in:
                     answered = True
                     self._log_in(response.headers.get("WWW-Authenticate", ""))
@@ -308,14 +310,14 @@ class Transport:
                 body += piece
                 self.received += len(piece)
                 if response.status in _AGAIN and len(body) > _MOST_REASON:
-                    break  # ignored, as the request will be repeated
+                    break  # ignored, because the request will be repeated
                 if len(body) > SMALL:
                     raise self.failed(messages.REGISTRY_ANSWER_SIZE, small=SMALL)
                 if time.monotonic() > end:
                     raise self.failed(messages.REGISTRY_SLOW)
             return bytes(body)
         finally:
-            body.clear()  # free the references, as a kept error keeps this frame
+            body.clear()  # free the references, because a kept error keeps this frame
 
     def _log_in(self, challenge: str) -> None:
         """Answer a challenge: find a login, and fetch a token, with or without the login."""
@@ -400,7 +402,7 @@ def _origin(url: str) -> tuple[str | None, str | None, int | None]:
 
 
 def _finish(response: urllib3.BaseHTTPResponse) -> None:
-    """Reuse a connection if its body was read; otherwise close it, as the rest of the body may never end."""
+    """Reuse a connection if its body was read; otherwise close it, because the rest of the body may never end."""
     if response.length_remaining == 0:
         response.drain_conn()
         response.release_conn()

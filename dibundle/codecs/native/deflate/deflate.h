@@ -62,7 +62,7 @@ static inline void store64(uint8_t *p, uint64_t v)
 }
 #endif
 
-static inline uint16_t pair_at(const uint8_t *p) /* only for comparisons, as its value depends on the byte order */
+static inline uint16_t pair_at(const uint8_t *p) /* only for comparisons, because its value depends on the byte order */
 {
     uint16_t v;
     memcpy(&v, p, 2);

@@ -5,7 +5,8 @@
 #define LOOK 4096  /* after each so many tokens, levels 3 to 9 check whether the block should end */
 
 /* Return whether the block ends; called after every LOOK tokens, and at MOST. A block ends before it is full if few
- * tokens are matches and its size is less than half of the content, as the following content may be of another kind. */
+ * tokens are matches and its size is less than half of the content, because the following content may be of another
+ * kind. */
 static int gnu_ends(zlib_t *z)
 {
     int ends = z->count == MOST;

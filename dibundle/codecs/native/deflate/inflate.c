@@ -9,7 +9,8 @@
 
 #define LITERAL_BITS 11
 #define DISTANCE_BITS 8
-/* In a complete code, at most 144 prefixes of 11 bits, and 16 of 8 bits, are continued, as each of these has at least
+/* In a complete code, at most 144 prefixes of 11 bits, and 16 of 8 bits, are continued, because each of these has at
+   least
  * two codes. */
 #define LITERAL_ENTRIES ((1 << 11) + 144 * 16)
 #define DISTANCE_ENTRIES ((1 << 8) + 16 * 128)

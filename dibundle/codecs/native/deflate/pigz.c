@@ -5,7 +5,7 @@
 
 #define HIT 0x7ff /* of the hash, 12 bits */
 #define MOST_HELD (4 << 20)
-#define RARE 64 /* at most one hit per this many bytes, plus FREE bytes, as a hit takes as long as 300 bytes */
+#define RARE 64 /* at most one hit per this many bytes, plus FREE bytes, because a hit takes as long as 300 bytes */
 #define FREE 4096
 
 enum { THREADS = 0, INDEPENDENT = 1, RSYNCABLE = 2, ONE_THREAD = 3 };
