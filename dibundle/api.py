@@ -78,8 +78,7 @@ def create(
     """Write a bundle that rebuilds ``target`` from ``base`` (None: from nothing) to ``out``; return the result.
 
     A file ``out`` appears complete or not at all. ``level`` is 1 (fast) to 9 (small). ``profile``: "core" for simple
-        readers. ``inventory`` is a file with an :func:`inventory`. ``raw_layers``: rebuild the same images with raw
-    layers.
+    readers. ``inventory`` is a file with an :func:`inventory`. ``raw_layers``: rebuild the same images with raw layers.
 
     The result does not depend on ``workers``, the number of threads (0: one per core), or on ``executor``. An executor
     (of concurrent.futures) gets a function and bytes for ``workers`` frames at a time. Its machines need the same
@@ -134,8 +133,8 @@ def apply(
 
     Bundles are recognised by their content. Several bundles are applied as a chain. For a bundle in parts, name any
     part. ``bases`` are used if they exist: archives, and bundles that rebuild an archive. ``target`` names one of
-    several targets of a bundle. ``expect`` has image IDs or digests as ``sha256:...``: no other archive is
-    yielded. The last bytes come only after all other bytes are verified, so an incomplete archive never looks complete.
+    several targets of a bundle. ``expect`` has image IDs or digests as ``sha256:...``: no other archive is yielded. The
+    last bytes come only after all other bytes are verified, so an incomplete archive never looks complete.
 
     Nothing is opened before the first byte is requested. Then, ``BaseMismatchError`` is raised for a wrong base,
     ``BundleError`` and ``DigestError`` for a malformed or damaged bundle. ``SignatureError`` is raised for a bundle

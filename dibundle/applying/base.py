@@ -28,8 +28,8 @@ class FoundBase(BaseObjects):
     """The base of the ``wanted`` targets of a bundle.
 
     ``order``: the targets that must be rebuilt to get the ``wanted`` targets, in order. ``kept``: those targets in
-        ``order`` from which later targets read objects. ``spooled``: bytes of temporary files for each object.
-        ``spooled_of_made``: bytes of temporary files for all objects that come from bundles.
+    ``order`` from which later targets read objects. ``spooled``: bytes of temporary files for each object.
+    ``spooled_of_made``: bytes of temporary files for all objects that come from bundles.
     """
 
     wanted: frozenset[int] = frozenset()
@@ -74,8 +74,7 @@ class FoundBase(BaseObjects):
         self.kept = tuple(members(self._order.kept(order)))
 
     def _refusal(self, lacking: int) -> BaseMismatchError:
-        """Return the error for a target that lacks objects (as bits); cached, because many targets may lack the
-        same."""
+        """Return the error for a target that lacks objects (as bits); cached, because targets may lack the same."""
         if lacking not in self._refusals:
             if len(self._refusals) == MAX_REFUSALS:
                 return next(iter(self._refusals.values()))
@@ -92,8 +91,8 @@ def find_base(
     believe: bool = False,
 ) -> FoundBase:
     """Return the base objects for ``targets``.
-    
-        ``believe``: trust the claims of archives, and read no content. If objects are missing, raises
+
+    ``believe``: trust the claims of archives, and read no content. If objects are missing, raises
     :class:`BaseMismatchError`, which names them and a remedy.
     """
     for number in targets:

@@ -40,10 +40,9 @@ def follow(
     """Apply all ``bundles`` except the last of their chain; return the resulting archives, and the last bundle.
 
     The order of the bundles does not matter, and duplicates are ignored. If a bundle's base is in no archive and no
-        other bundle rebuilds it, ``spare`` bundles are applied too. Intermediate targets are in temporary files of
-    ``context``.
-    With ``only_claims``, nothing is applied, and stand-ins replace intermediate targets. Raises
-        :class:`BaseMismatchError` if the chain is broken, and :class:`UsageError` if it is ambiguous.
+    other bundle rebuilds it, ``spare`` bundles are applied too. Intermediate targets are in temporary files of
+    ``context``. With ``only_claims``, nothing is applied, and stand-ins replace intermediate targets. Raises
+    :class:`BaseMismatchError` if the chain is broken, and :class:`UsageError` if it is ambiguous.
     """
     here = list(archives)
     claims = _Claims([*bundles, *spare], context)
@@ -187,10 +186,9 @@ def _all(manifest: Manifest) -> range:
 
 def _makes_for(bundle: BundleReader, other: BundleReader, links: Mapping[int, _Links]) -> bool:
     """Return whether ``other`` builds on content that ``bundle`` adds; only metadata is compared.
-    
-        If bundles rebuild base images of ``other``, compare image IDs. Otherwise compare layers, although several
-    images
-        may share layers.
+
+    If bundles rebuild base images of ``other``, compare image IDs. Otherwise compare layers, although several images
+    may share layers.
     """
     if other is bundle:
         return False

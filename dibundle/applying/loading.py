@@ -84,10 +84,10 @@ def load(
     candidates: Sequence[Source] = (),
 ) -> LoadResult:
     """Load the target of the last bundle into an engine, and check that the engine has the target.
-    
-        ``candidates`` are possible bases: archives, and bundles that rebuild an archive; missing files are skipped.
-        Raises the errors of applying. Raises :class:`LoadError` if the engine refuses the archive, or has a different
-        image afterwards.
+
+    ``candidates`` are possible bases: archives, and bundles that rebuild an archive; missing files are skipped. Raises
+    the errors of applying. Raises :class:`LoadError` if the engine refuses the archive, or has a different image
+    afterwards.
     """
     require_engine(options.engine)
     opened = open_sources(sources, access, context, candidates=candidates)
@@ -122,13 +122,11 @@ def load(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
     """A bundle to load into an engine.
-    
-        ``given``: archives among the sources; ``bases``: the given archives and the intermediate targets of other
-    bundles.
-        ``without``: images that the engine has; their layers are left out. ``repositories``: allowed repositories for
-    the
-        names of an expected image, from :func:`repositories_of`. If a trusted signature covers the bundle, it is None,
-        which allows all names. ``signatures`` check the names that the engine would get.
+
+    ``given``: archives among the sources; ``bases``: the given archives and the intermediate targets of other bundles.
+    ``without``: images that the engine has; their layers are left out. ``repositories``: allowed repositories for the
+    names of an expected image, from :func:`repositories_of`. If a trusted signature covers the bundle, it is None,
+    which allows all names. ``signatures`` check the names that the engine would get.
     """
 
     engine: str

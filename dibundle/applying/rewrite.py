@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 class Loaded(NamedTuple):
     """Images that a receiver has loaded: the images that the given archives claim to hold.
-    
-        ``names``: names of the images. ``chain_ids``: for each image, the chain IDs of its lowest layer, its lowest two
-        layers, and so on. ``diff_ids``: maps the digest of each stored form of a layer to the layer's diffID.
+
+    ``names``: names of the images. ``chain_ids``: for each image, the chain IDs of its lowest layer, its lowest two
+    layers, and so on. ``diff_ids``: maps the digest of each stored form of a layer to the layer's diffID.
     """
 
     names: tuple[str, ...]
@@ -195,7 +195,7 @@ def rebuild_images(
     """Rebuild a target into a temporary file; return its images, and the ranges that were left out (start, end).
 
     This checks the digests of the target's segments. If the digest of the whole target is expected, this checks it too.
-        It does not check the images; :func:`pin` does.
+    It does not check the images; :func:`pin` does.
     """
     target = bundle.manifest.targets[choose_target(bundle.manifest, options)]
     holes = _left_out(bundle.manifest, choose_target(bundle.manifest, options), without)

@@ -19,14 +19,11 @@ from dibundle.images.archive import Archive
 
 class Space(NamedTuple):
     """Space that is used for other purposes while targets are rebuilt.
-    
-        ``kept``: maximum bytes of temporary files that the sinks write. ``spared``: estimate of the part of ``kept``
-    that
-        the sinks will not write. ``withheld``: bytes that the sinks may write, depending on the content.
-    ``check_output``
-        gets the size of the temporary files before the files are written. It raises an error if the files would leave
-    too
-        little free space for the output.
+
+    ``kept``: maximum bytes of temporary files that the sinks write. ``spared``: estimate of the part of ``kept`` that
+    the sinks will not write. ``withheld``: bytes that the sinks may write, depending on the content. ``check_output``
+    gets the size of the temporary files before the files are written. It raises an error if the files would leave too
+    little free space for the output.
     """
 
     kept: int = 0
@@ -58,10 +55,9 @@ def check_sizes(
     manifest: Manifest, base: FoundBase, bases: Sequence[Archive], options: RebuildOptions, space: Space
 ) -> int:
     """Refuse targets above ``max_size``, including intermediate targets, and temporary files above twice ``max_size``.
-    
-        Temporary files count if they hold targets, or decompressed layers of targets. They count for this bundle, and
-    for
-        earlier bundles among ``bases``. Returns how many bytes of temporary files the targets take.
+
+    Temporary files count if they hold targets, or decompressed layers of targets. They count for this bundle, and for
+    earlier bundles among ``bases``. Returns how many bytes of temporary files the targets take.
     """
     for number in base.order:
         check_size(manifest, number, options)

@@ -159,8 +159,8 @@ def run(program: str = "dib") -> None:
 
 def _stand_in_for_closed() -> None:
     """Replace closed standard streams by descriptors that refuse data; text for such a stream is discarded.
-    
-        Without this, the next opened file would get the descriptor of a standard stream.
+
+    Without this, the next opened file would get the descriptor of a standard stream.
     """
     for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
         try:

@@ -107,9 +107,9 @@ def session(
     *, signatures: bool = False, expect: bool = False, platform: str | None = None, progress: bool = True
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command's function ``access``, ``context`` and ``console``; with ``expect``, also an argument ``expect``.
-    
-        ``signatures``: whether the command reads bundles. ``platform``: the help of the command's option --platform.
-        ``progress``: whether the command may take long.
+
+    ``signatures``: whether the command reads bundles. ``platform``: the help of the command's option --platform.
+    ``progress``: whether the command may take long.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

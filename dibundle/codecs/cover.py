@@ -126,11 +126,9 @@ def encode(
     """Return a payload from which :func:`decode` rebuilds ``target``, with ``source``; ``covers`` match the two sides.
 
     ``effort`` is 1 (fast) to 9 (small), and sets zstd's level. From 3 on, differences are modelled. From 5 on, LZMA2 is
-        tried. ``thorough``: also try slow methods, because few bytes change. ``machine``: if the literals are code of
-    this
-        machine, their operands are made absolute. If there are more than ``MAX_COVERS`` covers, only the longest are
-    used.
-        Raises ``ValueError`` if covers do not fit the two sides or are out of order.
+    tried. ``thorough``: also try slow methods, because few bytes change. ``machine``: if the literals are code of this
+    machine, their operands are made absolute. If there are more than ``MAX_COVERS`` covers, only the longest are used.
+    Raises ``ValueError`` if covers do not fit the two sides or are out of order.
     """
     covers.check(len(source), len(target))
     rows = flat(covers if len(covers) <= MAX_COVERS else covers.longest(MAX_COVERS))

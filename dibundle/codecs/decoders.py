@@ -41,7 +41,7 @@ def decode(
     """Return the ``size`` bytes that ``payload`` makes of ``source`` (empty for codecs that take none).
 
     The decoder may overwrite a writable source: callers must not use it again. ``reencoders``: the re-encoders that the
-        payload may use. ``excess``: the pool that all frames of a bundle share; None if this is the only frame.
+    payload may use. ``excess``: the pool that all frames of a bundle share; None if this is the only frame.
     """
     decoder = partial(_unpack, reencoders=reencoders, excess=excess) if codec == UNPACK else _DECODERS[codec]
     data = decoder(payload, source, size)

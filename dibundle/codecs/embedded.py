@@ -1,9 +1,8 @@
 """The unpack codec: it inflates embedded streams in a frame before patching, and recompresses them afterwards.
 
 If one line of a compressed changelog changes, most of the compressed bytes change. But if a known encoder gives the
-same
-bytes, the decompressed target is patched from the decompressed source (spec/unpack.md). A side in this form has two
-parts: the bytes outside of its deflate streams, and then the content of these streams.
+same bytes, the decompressed target is patched from the decompressed source (spec/unpack.md). A side in this form has
+two parts: the bytes outside of its deflate streams, and then the content of these streams.
 """
 
 from __future__ import annotations
@@ -104,10 +103,10 @@ def decode(
     excess: Excess | None = None,
 ) -> bytearray:
     """Return the ``size`` bytes that ``payload`` makes of ``source``; if it is malformed, raise ``BundleError``.
-    
-        ``decode_inner`` is :func:`decoders.decode` for inner codecs. This needs memory for the inner codec, and for the
-        unpacked source and target. ``excess`` is the pool that all frames of a bundle share; None if there is only
-    this frame.
+
+    ``decode_inner`` is :func:`decoders.decode` for inner codecs. This needs memory for the inner codec, and for the
+    unpacked source and target. ``excess`` is the pool that all frames of a bundle share; None if there is only this
+    frame.
     """
     excess = excess or Excess()
     codec, unpacked_source, parts, inner = _read(payload, source, size, reencoders, excess)
@@ -163,8 +162,7 @@ def _zip_entries(data: bytes | bytearray, at: int) -> Iterator[_Entry]:
 
 
 class Inflated(NamedTuple):
-    """Result of inflating: the content (``None``: no stream, or too long), the offset of its end, and the bytes of
-    work."""
+    """Result of inflating: the content (``None``: no stream, or too long), the stream's end, and the bytes of work."""
 
     content: bytes | None
     end: int

@@ -3,8 +3,7 @@
 Two builds of native code differ mostly in operands: addresses, and offsets in structures and stacks. The source around
 a byte shows whether the byte is part of an operand. If the same word has changed before, it usually changes by the same
 difference again. A general compressor cannot use any of this, because it reads only the difference. ``spec/cover.md``
-specifies
-the model to the bit. ``native/model.c`` has the loops.
+specifies the model to the bit. ``native/model.c`` has the loops.
 """
 
 from __future__ import annotations
@@ -27,11 +26,10 @@ QUICK: Final = 32
 
 def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int) -> bytes:
     """Return the modelled stream of ``difference``: the target minus the source, over the covers in ``rows``.
-    
-        ``rows`` has the source offset, target offset and length of each cover in one array. ``bits`` (10 to 18,
-    optionally
-        plus QUICK) is the size of the tables. Larger tables give fewer bytes, but take longer, because they exceed the
-        processor's cache.
+
+    ``rows`` has the source offset, target offset and length of each cover in one array. ``bits`` (10 to 18, optionally
+    plus QUICK) is the size of the tables. Larger tables give fewer bytes, but take longer, because they exceed the
+    processor's cache.
     """
     held = Pinned(source)
     room = len(difference) // 4 + 4096

@@ -20,8 +20,7 @@ def turned_back(value: int) -> int:
 
 
 def number(value: int) -> bytes:
-    """Return ``value`` in groups of seven bits, the lowest group first; all bytes except the last have the top bit
-    set."""
+    """Return ``value`` in groups of seven bits, the lowest group first; set the top bit of all bytes but the last."""
     out = bytearray()
     while value >= 128:
         out.append(value & 127 | 128)

@@ -33,8 +33,7 @@ class Trace:
 
 
 class Crew:
-    """The threads of a ``pool`` of ``workers``: each thread encodes a frame, or helps with the frames of other
-    threads."""
+    """The threads of a ``pool`` of ``workers``: each thread encodes a frame, or helps with other threads' frames."""
 
     def __init__(self, pool: Executor, workers: int) -> None:
         self.pool = pool

@@ -159,8 +159,7 @@ def _check_cost(left: int) -> None:
 
 
 class Recompressor:
-    """A filter that turns content, in pieces of any size, into compressed bytes; large bodies use ``pool``'s
-    threads."""
+    """A filter that compresses content, in pieces of any size; large bodies use the threads of ``pool``."""
 
     def __init__(self, parts: Sequence[Part], plain: bytes, pool: Executor | None = None) -> None:
         if len(plain) != plain_size(parts):

@@ -64,8 +64,7 @@ def byte_cost(encoder: int, level: int) -> int:
 
 
 def start_cost(reencoder: int, before: int) -> int:
-    """Return a body's cost, in addition to the cost that every body has; ``before``: the last re-encoder, to be
-    reused."""
+    """Return a body's cost, beyond the cost that every body has; ``before``: the last re-encoder, to be reused."""
     encoder, level = reencoder >> 4, reencoder & 15
     if encoder in libzstd.FAMILIES:
         return libzstd.start_cost(encoder, level)

@@ -45,10 +45,9 @@ LEAST: Final = 32
 
 def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
     """Return the ``target_size`` bytes that ``payload`` makes of ``source``; if it is malformed, raise ``BundleError``.
-    
-        A writable source is relinked in place; any other source is copied. In addition to the cover codec's memory,
-    this
-        needs up to 200 MB for a million covers.
+
+    A writable source is relinked in place; any other source is copied. In addition to the cover codec's memory, this
+    needs up to 200 MB for a million covers.
     """
     header, inner = _read(payload, memoryview(source).nbytes, target_size)
     parsed = cover.parse(inner, memoryview(source).nbytes, target_size)
@@ -105,8 +104,8 @@ def most_regions(source_size: int) -> int:
 
 def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask: bool = False) -> bytearray:
     """Return ``source`` with recomputed addresses or, with ``mask``, with all addresses set to zero.
-    
-        ``steps`` has the address, shift and kind of each :class:`AddressStep` in one array. A bytearray is changed in
+
+    ``steps`` has the address, shift and kind of each :class:`AddressStep` in one array. A bytearray is changed in
     place.
     """
     data = source if isinstance(source, bytearray) else bytearray(source)

@@ -1,8 +1,7 @@
 """Sparse differences: bytes that are mostly zero, stored as lengths of runs and the nonzero bytes.
 
 Each of the three streams of a sparse payload is packed separately (spec/cover.md). The result is smaller than the
-result
-of a general compressor for the whole difference, and takes a tenth of the time.
+result of a general compressor for the whole difference, and takes a tenth of the time.
 """
 
 from __future__ import annotations

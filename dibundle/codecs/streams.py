@@ -31,8 +31,7 @@ def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], 
 
 
 def unpack(packer: int, packed: Buffer, size: int) -> Buffer:
-    """Return the ``size`` bytes in ``packed``; raise ``BundleError`` for any other content, or for an unknown
-    packer."""
+    """Return the ``size`` bytes in ``packed``; for any other content or an unknown packer, raise ``BundleError``."""
     if packer == STORED:
         if len(packed) != size:
             raise BundleError(messages.PAYLOAD_STORED_SIZE, packed_count=len(packed), size=size)

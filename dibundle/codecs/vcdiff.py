@@ -52,8 +52,8 @@ class _Window(NamedTuple):
 
 def decode(delta: bytes, source: Buffer, target_size: int) -> bytearray:
     """Return the ``target_size`` bytes that ``delta`` makes of ``source``; raise ``BundleError`` for anything else.
-    
-        Before the target is allocated, all window headers are read, and their sizes are added up. No header is kept.
+
+    Before the target is allocated, all window headers are read, and their sizes are added up. No header is kept.
     """
     _check_windows(delta, target_size)
     view = memoryview(source).cast("B")
@@ -76,9 +76,8 @@ def decode(delta: bytes, source: Buffer, target_size: int) -> bytearray:
 
 def encode(source: bytes, target: bytes, covers: Covers) -> bytes:
     """Return a VCDIFF file that turns ``source`` into ``target``, with the equal stretches in ``covers``.
-    
-        The sections of the result are plain, so the caller should compress it. Raises ``ValueError`` if covers do not
-    fit.
+
+    The sections of the result are plain, so the caller should compress it. Raises ``ValueError`` if covers do not fit.
     """
     covers.check(len(source), len(target))
     parts = [MAGIC, b"\0"]
@@ -197,8 +196,7 @@ def _read_window(reader: _Reader) -> _Window:
 
 
 def _decode_window(window: _Window, segment: memoryview, target: memoryview) -> bool:
-    """Write the output of the window's instructions to ``target``; return whether they are valid and fill
-    ``target``."""
+    """Write the output of a window's instructions to ``target``; return whether they are valid and fill it."""
     sections = [Pinned(part) for part in (window.data, window.codes, window.addresses, segment, target)]
     return not LIBRARY.dib_vcdiff_window(*(value for part in sections for value in (part, part.size)))
 

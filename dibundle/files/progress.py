@@ -10,7 +10,7 @@ _STEP: Final = 1 << 20  # minimum bytes per report in other phases
 
 
 class Progress(Protocol):
-    """Receiver of progress from the use cases; called by one thread at a time, at most 256 times in a phase."""
+    """Receiver of the use cases' progress; it is called by one thread at a time, at most 256 times in a phase."""
 
     def phase(self, name: str, total: int) -> None:
         """Begin a phase of ``total`` bytes (0: unknown); the previous phase ends."""

@@ -207,10 +207,9 @@ class SearchedPiece:
         """Search a piece.
 
         ``start``: bytes of content before the piece, a multiple of ``WINDOW``. ``content`` is the piece, with
-        ``before``
-                bytes before it (two windows, or everything that precedes it) and ``after`` bytes after it. For the last
-        piece,
-                ``after`` is 0. For all other pieces, the size of the piece and ``after`` are multiples of ``WINDOW``.
+        ``before`` bytes before it (two windows, or everything that precedes it) and ``after`` bytes after it. For the
+        last piece, ``after`` is 0. For all other pieces, the size of the piece and ``after`` are multiples of
+        ``WINDOW``.
         """
         self.is_searched = is_searched
         pinned = Pinned(content)
@@ -281,12 +280,10 @@ def pigz_hits(content: bytes) -> set[int]:
 
 def encode_frame(encoder: int, level: int, dictionary: Buffer, block: Buffer, *, last: bool) -> bytes:
     """Return a single encoded pgzip block, so that blocks can be encoded in parallel.
-    
-        ``dictionary``: the last 16 KiB of the previous block, empty for the first block. All blocks except the last
-    have
-        the block size. If the content's size is a multiple of the block size, the last block is empty. The blocks in
-    order
-        are the body.
+
+    ``dictionary``: the last 16 KiB of the previous block, empty for the first block. All blocks except the last have
+    the block size. If the content's size is a multiple of the block size, the last block is empty. The blocks in order
+    are the body.
     """
     prove(encoder, level)
     before, content = Pinned(dictionary), Pinned(block)

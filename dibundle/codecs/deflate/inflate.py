@@ -19,16 +19,12 @@ _NO_MEMORY: Final = -2
 
 class Inflater:
     """A decoder of one body, which is fed in pieces.
-    
-        ``feed`` returns at most ``limit`` bytes of content. While ``feed`` returns bytes, ``feed(b"")`` returns more
-    content
-        of the input that the decoder holds. An empty result means that more input is needed, or that the body has
-    ended.
-        If it has ended, ``ended`` is true, and ``used`` is the size of the body in bytes. Bytes after the end are
-    discarded.
-        ``sure_bits``: how many bits certainly belong to the body. ``first_tokens``: how many literals and matches of
-    the
-        first block have been decoded so far.
+
+    ``feed`` returns at most ``limit`` bytes of content. While ``feed`` returns bytes, ``feed(b"")`` returns more
+    content of the input that the decoder holds. An empty result means that more input is needed, or that the body has
+    ended. If it has ended, ``ended`` is true, and ``used`` is the size of the body in bytes. Bytes after the end are
+    discarded. ``sure_bits``: how many bits certainly belong to the body. ``first_tokens``: how many literals and
+    matches of the first block have been decoded so far.
     """
 
     def __init__(self) -> None:

@@ -45,9 +45,8 @@ def find(body: Iterable[bytes], take: Callable[[bytes], object], candidates: Ite
     """Decode ``body``, pass its content to ``take`` piece by piece, and return the encoder that wrote the body.
 
     ``body`` may continue after the end of the deflate stream: ``Found.used`` is the size of the deflate stream. When no
-        candidate is left, the rest of the body is decoded without a search. Raises ``ArchiveError`` if the body is
-    damaged or
-    truncated.
+    candidate is left, the rest of the body is decoded without a search. Raises ``ArchiveError`` if the body is damaged
+    or truncated.
     """
     search = Search(candidates)
     for piece in body:
@@ -62,7 +61,7 @@ def probe(first: bytes, candidates: Iterable[Candidate] = CANDIDATES) -> list[Ca
     """Return the candidates whose output equals the first bytes of a body.
 
     For most bodies, a megabyte leaves at most one candidate. The result also includes candidates that still have no
-        output when the bytes end. If the body is damaged, the result is empty.
+    output when the bytes end. If the body is damaged, the result is empty.
     """
     search = Search(candidates)
     try:
@@ -82,11 +81,9 @@ class Search:
     """``find`` in pieces.
 
     Candidates start when there is content after the first block, because the end of the first block rules out most of
-        them. If the writer of a layer of 62 to 82 MB is not a candidate, the search takes 0.001 to 0.12 s. This was
-    measured
-        on 17 such layers, by pigz, igzip, zlib-ng, libdeflate, and zlib with other settings. If all candidates run from
-    the
-        start, layers by pigz and zlib-ng take 0.1 to 0.7 s.
+    them. If the writer of a layer of 62 to 82 MB is not a candidate, the search takes 0.001 to 0.12 s. This was
+    measured on 17 such layers, by pigz, igzip, zlib-ng, libdeflate, and zlib with other settings. If all candidates run
+    from the start, layers by pigz and zlib-ng take 0.1 to 0.7 s.
     """
 
     def __init__(self, candidates: Iterable[Candidate] = CANDIDATES) -> None:
@@ -244,8 +241,7 @@ class _Real:
         return block_size if encoders.DICTIONARY < block_size <= encoders.FRAME_LIMIT else 0
 
     def is_too_much(self) -> bool:
-        """Return whether so much data waits that most blocks must be empty: a body may have any number of empty
-        blocks."""
+        """Return whether so much data waits that blocks must be useless: a body may have endless empty blocks."""
         return len(self.data) > _WAITING or len(self.marks) > _WAITING // 512
 
     def forget(self, bit: int | None) -> None:
@@ -324,8 +320,7 @@ class _Run:
         return self.difference is not None and (self.difference < real.first_block or not real.first_block)
 
     def is_hopeless(self, real: _Real) -> bool:
-        """Return whether the body differs from the output already in the first block, or in too much of the data so
-        far."""
+        """Return whether the body differs from the output in the first block, or in too much of the data so far."""
         if self.difference is None:
             return False
         if self.differs_at_once(real):
@@ -402,8 +397,7 @@ def _last_of_each(marks: list[Mark], complete: bool) -> dict[int, Mark]:
 
 
 def _behind_header(bit: int) -> int:
-    """Return the bit at which the content of a stored block starts, at a byte boundary; the header starts at
-    ``bit``."""
+    """Return the bit at which a stored block's content starts, at a byte boundary; its header starts at ``bit``."""
     return (bit + 3 + 7) // 8 * 8 + 32
 
 

@@ -20,9 +20,8 @@ def find(source: Buffer, target: Buffer, *, stride: int, piece: int = PIECE) -> 
     """Return rows (source, target, length) of equal stretches of at least ``ANCHOR`` bytes, in target order.
 
     Every ``stride``-th place of the source is indexed. So all stretches of at least ``ANCHOR + stride`` bytes are
-        found. At most a million rows are returned; later rows are dropped. The target is searched in pieces of
-    ``piece``
-        bytes.
+    found. At most a million rows are returned; later rows are dropped. The target is searched in pieces of ``piece``
+    bytes.
     """
     held, searched = Pinned(source), Pinned(target)
     table = Pinned(scratch(4 * LIBRARY.dib_anchors_words(held.size, stride)))

@@ -31,8 +31,8 @@ SMALL = 1 << 20  # if a target has at most this many bytes, the default level tr
 # maximum bytes of source for a trial of zstd at levels at which zstd takes a second for 16 MB:
 SMALL_SOURCE = 4 << 20
 SLOW_ZSTD = range(4, 7)  # node-app has three such frames, which took 3.3 s of 31 and saved 111 bytes of 3.5 MB
-# zstd's level if LZMA2 is tried next: for 32 MB of files, LZMA2 takes as long as zstd's level 19, and gives 0.91 of
-# # its size
+# zstd's level if LZMA2 is tried next: for 32 MB of files, LZMA2 takes as long as zstd's level 19, and gives 0.91 of #
+# its size
 QUICK_ZSTD = 3
 
 
@@ -41,7 +41,7 @@ class Effort:
     """The effort of encoding (``level`` 1 to 9), and the allowed codecs.
 
     ``codecs``: "full" (all), "core" (the codecs of the core profile), or "zstd" (only zstd). ``recompress``: payloads
-        may need an encoder of deflate streams. ``thorough``: also try slow methods, because few bytes change.
+    may need an encoder of deflate streams. ``thorough``: also try slow methods, because few bytes change.
     """
 
     level: int = DEFAULT_LEVEL
@@ -51,8 +51,8 @@ class Effort:
 
     def to_patch(self, size: int) -> Effort:
         """Return the effort for a total of ``size`` bytes to patch.
-        
-                If there are few bytes, even slow methods take little time in total.
+
+        If there are few bytes, even slow methods take little time in total.
         """
         return replace(self, thorough=size <= LITTLE)
 
@@ -79,7 +79,7 @@ def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None
     """Try encodings of ``target`` from ``source``, and return the smallest.
 
     ``plan`` is passed to :func:`relinker.encode`, for stretches of large programs. Each payload is decoded before it is
-        used. So a fault in an encoder costs bytes, but never breaks a bundle.
+    used. So a fault in an encoder costs bytes, but never breaks a bundle.
     """
     best = Encoded(decoders.STORED, target)
     for tried in _candidates(target, source, effort, plan):

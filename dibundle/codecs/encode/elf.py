@@ -63,9 +63,9 @@ class Symbols(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """An ELF file within the data: its start and end, and its sections by address; ``fixed``: it is not relocatable.
-    
-        ``symbols``: the unloaded table of symbols, if there is one. ``parts``: names and addresses of tables within
-        sections.
+
+    ``symbols``: the unloaded table of symbols, if there is one. ``parts``: names and addresses of tables within
+    sections.
     """
 
     start: int
@@ -86,9 +86,8 @@ def guess(data: bytes) -> Program | None:
     """Return ``data`` as one section of code if it looks like a stretch of a large program, without its headers.
 
     The check reads 64 samples of 4 KiB: code has many calls, and most of them lead to near addresses. In 4 KiB, real
-        code for aarch64 has 42 to 158 calls that lead to an address within the file. Random bytes have 16 calls, and
-    few of
-        them lead into the file.
+    code for aarch64 has 42 to 158 calls that lead to an address within the file. Random bytes have 16 calls, and few of
+    them lead into the file.
     """
     if len(data) < _LEAST_STRETCH:
         return None
@@ -121,8 +120,7 @@ def guess(data: bytes) -> Program | None:
 
 
 def _arm_calls(piece: bytes, start: int, size: int) -> int:
-    """Count the aarch64 BL instructions in a piece that lead into a file of ``size`` bytes; the piece is at
-    ``start``."""
+    """Count the aarch64 BL instructions in a piece at ``start`` that lead into a file of ``size`` bytes."""
     first = -start % 4
     words = array("I", piece[first:][:4092])
     if sys.byteorder == "big":

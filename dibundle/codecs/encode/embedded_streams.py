@@ -58,12 +58,10 @@ class Unpacked(NamedTuple):
 
 def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1) -> Unpacked | None:
     """Return both sides unpacked; ``None`` if no stream in ``target`` can be recompressed to the same bytes.
-    
-        ``least_share``: such streams must have at least this share of the target's bytes. ``trust``: of this many
-    streams,
-        only one is compared with the encoder's output, and the same encoder is assumed for the others. This is enough
-    for
-        estimates, but not for encoding.
+
+    ``least_share``: such streams must have at least this share of the target's bytes. ``trust``: of this many streams,
+    only one is compared with the encoder's output, and the same encoder is assumed for the others. This is enough for
+    estimates, but not for encoding.
     """
     parts: list[Part] = []
     plain, contents = bytearray(), []

@@ -31,10 +31,9 @@ _RECORDS: Final = 1 << 16
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelinkPlan:
     """Regions of the source, sections of the target, fixed steps, and the first map in the form of ``steps_of``.
-    
-        ``records`` and ``target_records``: offsets of stack frame records, about one for every 64 KiB. Covers do not
-    change
-        steps at ``exact`` addresses.
+
+    ``records`` and ``target_records``: offsets of stack frame records, about one for every 64 KiB. Covers do not change
+    steps at ``exact`` addresses.
     """
 
     regions: list[Region]
@@ -47,8 +46,8 @@ class RelinkPlan:
 
     def window(self, source: range, target: range) -> RelinkPlan | None:
         """Return the plan for these stretches of source and target; the first map gives the moves outside of them.
-        
-                If the stretch of the source has no code, returns ``None``.
+
+        If the stretch of the source has no code, returns ``None``.
         """
         regions = _cut(self.regions, source, self.records)
         sections = _cut(self.sections, target, self.target_records)
@@ -70,8 +69,8 @@ class RelinkPlan:
 
     def _outside(self, inside: list[tuple[int, int]]) -> list[AddressStep]:
         """Return the first map's steps outside of the range ``inside``: covers will show the moves within this range.
-        
-                The bounds of the range become steps.
+
+        The bounds of the range become steps.
         """
         ats, shifts, kinds = self.first[0::3], self.first[1::3], self.first[2::3]
         steps: dict[int, AddressStep] = {}
@@ -197,8 +196,7 @@ def _records(data: bytes, regions: Iterable[Region]) -> list[int]:
 
 
 def fixed_steps(made: RelinkPlan, source: bytes, target: bytes, rows: array[int]) -> list[AddressStep]:
-    """Return the fixed steps for the covers in ``rows``: operands within covers also show moves that the covers
-    miss."""
+    """Return the fixed steps for the covers in ``rows``: operands within covers show moves that covers miss."""
     told = relink.pieces_of(rows, made.regions, made.sections, relink.LEAST)
     fixed = _from_pieces(made.fixed, told, made.exact)
     steps = relink.steps_of(rows, relink.RelinkHeader(relink.LEAST, made.regions, made.sections, fixed))
@@ -224,8 +222,7 @@ def _voted(made: RelinkPlan, source: bytes, target: bytes, rows: array[int], ste
 
 
 def _pairs(old: list[elf.Program], new: list[elf.Program]) -> list[tuple[elf.Program, elf.Program]]:
-    """Pair programs of the same machine in order; if one side has more programs, pair those with the most similar
-    sizes."""
+    """Pair programs of the same machine in order; if one side has more programs, pair the most similar sizes."""
     pairs = []
     in_order = len(old) == len(new)
     # for each machine: the size and the negative index of each program, so that the last program is taken first
@@ -272,8 +269,7 @@ def _mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tu
     if section.code:
         mode = _CODES[program.machine]
         # Go's code at fixed addresses has few absolute addresses. Without this mode, the bundles of five Go programs
-        # were 0.1
-        # # to 26 % smaller, but the bundles of two programs in C and Haskell were 4 and 7 % larger.
+        # were 0.1 # to 26 % smaller, but the bundles of two programs in C and Haskell were 4 and 7 % larger.
         is_fixed = mode == relink.X86 and program.fixed and not program.parts
         return relink.X86_FIXED if is_fixed else mode, 0
     if section.name in elf.GO_TABLES:

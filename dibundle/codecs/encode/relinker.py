@@ -21,9 +21,9 @@ def encode(
     plan: layout.RelinkPlan | None = None,
 ) -> bytes | None:
     """Return a payload from which :func:`relink.decode` rebuilds ``target``, with ``source``.
-    
-        ``plan``: for stretches of larger files, :func:`layout.plan` of the whole files, cut by ``window``. Without a
-        ``plan``, the two contents give the plan. Returns ``None`` if the source has no native code that moved.
+
+    ``plan``: for stretches of larger files, :func:`layout.plan` of the whole files, cut by ``window``. Without a
+    ``plan``, the two contents give the plan. Returns ``None`` if the source has no native code that moved.
     """
     plan = plan or layout.plan(source, target)
     if plan is None or max(len(plan.regions), len(plan.sections)) > relink.most_regions(len(source)):

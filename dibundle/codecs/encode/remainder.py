@@ -44,8 +44,8 @@ class Remainder:
 
     def whole(self, rows: array[int]) -> array[int]:
         """Return covers of the whole contents: the covers of the rest (``rows``), and the middles that were left out.
-        
-                Both ``rows`` and the result have the source, target and length of each cover in one array.
+
+        Both ``rows`` and the result have the source, target and length of each cover in one array.
         """
         room = len(rows) // 3 + len(self._middles) // 3 + len(self._old.starts) + len(self._new.starts)
         given = (

@@ -23,8 +23,8 @@ SLICES = 96  # number of places of the sample, evenly spaced
 # maximum bytes of an unpacked target that is encoded, not sampled, because often only the beginning of the target is
 # new
 WHOLE = 2 << 20
-# from this size on, a relinked target is searched only once: without a second search, the estimate takes a third less
-# # time, and is 3 % higher
+# from this size on, a relinked target is searched only once: without a second search, the estimate takes a third less #
+# time, and is 3 % higher
 LARGE = 24 << 20
 TRUST = 8  # of this many streams, only one is compared with an encoder's output
 MARGIN = 2048  # bytes of the source around each match that the fast search finds for a slice
@@ -51,8 +51,7 @@ def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.Relin
 
 
 def _scaled(source: Buffer, target: bytes, known: covers.Covers | None, effort: choose.Effort) -> int:
-    """Scale the size of a sample by the ratio of quick patches; the patches' covers are ``known``, or are searched
-    fast."""
+    """Scale a sample's size by the ratio of quick patches; their covers are ``known`` or from the fast search."""
     whole = known or covers.find_fast(source, target)
     whole_quick = len(cover.encode(source, target, whole, effort=1))
     length = max(LEAST, len(target) // SHARE, len(target) * LEAST_PATCH // whole_quick) // SLICES

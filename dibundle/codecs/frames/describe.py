@@ -16,8 +16,7 @@ _BLOCKS: Final = 1 << 20
 
 
 def describe(data: Bytes) -> tuple[str | None, int | None]:
-    """Return a phrase with the likely writer of zstd data, and the size of the first frame's content (``None``:
-    unknown)."""
+    """Return a phrase with the likely writer of zstd data, and the first frame's content size (``None``: unknown)."""
     at = 0
     for _ in range(_SKIPPED):
         size = skippable_size(data, at) if at < data.size else None

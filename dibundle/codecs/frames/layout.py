@@ -72,8 +72,7 @@ def read_head(data: Bytes, at: int) -> FrameHead | None:
 
 
 def find_blocks(data: Bytes, at: int, most: int) -> Layout:
-    """Return the layout of the frame at ``at``, of at most ``most`` blocks; if it is damaged, raise
-    ``ArchiveError``."""
+    """Return the layout of the frame at ``at``, up to ``most`` blocks; if it is damaged, raise ``ArchiveError``."""
     head = read_head(data, at)
     if head is None:
         raise ArchiveError(messages.FRAMES_DAMAGED)

@@ -43,10 +43,9 @@ _HOPELESS: Final = 4  # a candidate is dropped after this many different blocks 
 
 class _Probe(NamedTuple):
     """The beginning of a frame, up to a block that distinguishes encoders; ``real``: the bytes of the beginning.
-    
-        ``content``: the content of these bytes. ``further``: the content that follows, up to the next multiple of 128
-    KiB,
-        and 128 KiB more if the frame has them.
+
+    ``content``: the content of these bytes. ``further``: the content that follows, up to the next multiple of 128 KiB,
+    and 128 KiB more if the frame has them.
     """
 
     real: bytes
@@ -110,8 +109,7 @@ class FrameSearch:
         return best.recipe()
 
     def likely(self, stored: Bytes, layout: Layout, start: int, most: int) -> Recipe | None:
-        """Return the likely recipe of a frame: a candidate gives it that has no difference in ``most`` bytes of
-        content.
+        """Return the likely recipe of a frame: its candidate has no difference in ``most`` bytes of content.
 
         For libzstd, more content is compared, because its jobs are long; its slow levels are not tried.
         """
@@ -142,9 +140,8 @@ class FrameSearch:
         self, stored: Bytes, layout: Layout, start: int, *, is_quick: bool = False
     ) -> Iterator[tuple[list[FrameCandidate], int]]:
         """Yield candidates to run in parallel, and the first block's size; each candidate of libzstd runs alone.
-        
-                The load of the machine decides when the blocks of a job arrive. It must not change the result of the
-        search.
+
+        The load of the machine decides when the blocks of a job arrive. It must not change the result of the search.
         """
         first = _first_block(stored, layout, start)
         candidates = [one for one in self._left if one.may_be(layout.head, first)]
@@ -205,8 +202,7 @@ class FrameSearch:
 
 
 def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, start: int, most: int) -> bool:
-    """Return whether libzstd gives a frame's beginning (``most`` bytes of content); the last blocks are not
-    compared."""
+    """Return whether libzstd gives a frame's beginning, of ``most`` bytes of content; ignore the last blocks."""
     encoder = candidate.open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)
     size, made, is_whole = 0, 0, True
@@ -226,8 +222,8 @@ def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, sta
 
 def _may_be_slow(candidate: FrameCandidate, layout: Layout, probe: _Probe) -> bool:
     """Return whether libzstd's slow levels may have written a beginning.
-    
-        If a fast level gives far fewer bytes, the slow levels did not write it.
+
+    If a fast level gives far fewer bytes, the slow levels did not write it.
     """
     encoder = candidate.highest_fast().open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)
@@ -247,8 +243,8 @@ def _judged(runs: list[_Run]) -> list[_Run]:
 
 def _probe(stored: Bytes, layout: Layout, start: int) -> _Probe | None:
     """Return the first blocks, up to a block that distinguishes encoders; ``None`` if there is no such block.
-    
-        If two encoders find different matches, they hardly ever give the same block of some kilobytes.
+
+    If two encoders find different matches, they hardly ever give the same block of some kilobytes.
     """
     ends = [*layout.blocks[1:], layout.end]
     for number, begin in enumerate(layout.blocks[:_PROBED]):

@@ -137,7 +137,7 @@ def unfilled(size: int) -> bytearray:
     """Return uninitialised memory; the caller writes every byte before any is read.
 
     ``bytearray(size)`` would write zeros, and would block all other threads meanwhile. This took a sixth of the time to
-        apply node-app. Large pages saved 6 % more.
+    apply node-app. Large pages saved 6 % more.
     """
     made: bytearray = _UNFILLED(None, size)
     if size >= _LARGE:
@@ -166,12 +166,10 @@ def reuse_memory() -> None:
 
 
 def share_memory() -> None:
-    """Make glibc give all threads memory from two arenas: with more arenas, each thread keeps the most that it ever
-    used.
+    """Make glibc give all threads memory from two arenas: with more arenas, each thread keeps its peak memory.
 
-    Call this at the start of a process that belongs to dib alone. Sixteen threads that had
-        each read a bundle kept 700 MB. Blocks of at least 1 MiB are returned to the system: otherwise, parsed lists of
-        bundles left holes of 900 MB.
+    Call this at the start of a process that belongs to dib alone. Sixteen threads that had each read a bundle kept 700
+    MB. Blocks of at least 1 MiB are returned to the system: otherwise, parsed lists of bundles left holes of 900 MB.
     """
     _set_malloc((_ARENA_MAX, 2), (_MMAP_THRESHOLD, 1 << 20))
 
@@ -210,8 +208,7 @@ class _PyBuffer(ctypes.Structure):
 
 
 def _address(view: memoryview) -> int:
-    """Return the address of a read-only view's bytes: ctypes has no function for this. It is valid while the view
-    lives."""
+    """Return the address of a read-only view's bytes, which ctypes cannot; it is valid while the view lives. """
     buffer = _PyBuffer()
     ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), ctypes.byref(buffer), 0)
     try:
@@ -222,10 +219,9 @@ def _address(view: memoryview) -> int:
 
 class Pinned:
     """A buffer as an argument of a C function; the function receives the address of the buffer's first byte.
-    
-        During the call, ctypes holds a reference to this object, and this object holds the buffer. An address alone
-    would
-        not hold the buffer, and the buffer could be freed before C reads it. So no method returns the address.
+
+    During the call, ctypes holds a reference to this object, and this object holds the buffer. An address alone would
+    not hold the buffer, and the buffer could be freed before C reads it. So no method returns the address.
     """
 
     __slots__ = ("_as_parameter_", "_kept", "size")
@@ -257,10 +253,9 @@ class Pinned:
 
 
 def rows_from(room: int, call: Callable[[Pinned, int], int]) -> array[int]:
-    """Return the rows of three numbers that ``call`` writes into space for ``room`` rows; ``call`` returns the row
-    count.
-    
-        If ``call`` has more than ``room`` rows, it is called again with enough space.
+    """Return the rows of three numbers that ``call`` writes into space for ``room`` rows; ``call`` returns their count.
+
+    If ``call`` has more than ``room`` rows, it is called again with enough space.
     """
     while True:
         out = array("q", bytes(24 * room))

@@ -49,7 +49,8 @@ FREE_PIECES: Final = 4096
 PIECE: Final = 256
 """How many pieces of a body may have any size, and the minimum average bytes of all later pieces.
 
-Each piece takes 10 us."""
+Each piece takes 10 us.
+"""
 _AGAIN: Final = (429, 500, 502, 503, 504)
 _MOVED: Final = (301, 302, 303, 307, 308)
 _MOST_PAUSE: Final = 30.0
