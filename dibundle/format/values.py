@@ -76,8 +76,7 @@ class About(NamedTuple):
 
 
 class Names(NamedTuple):
-    """Paths for listings, which decoding does not need: the patched paths (in order) and deleted paths of each
-    target."""
+    """Paths for listings, not needed for decoding: the patched paths (in order) and deleted paths of each target."""
 
     patched: tuple[Sequence[bytes], ...]
     deleted: tuple[Sequence[bytes], ...]

@@ -120,8 +120,7 @@ def open_made(spool: Spool, name: str, *, owned: bool = False, entries: int = MA
 
 
 def view_made(source: ReadAt, name: str, entries: int = MAX_MADE_ENTRIES) -> Archive:
-    """Return the archive that a bundle rebuilt, without a copy of its bytes; only the first ``entries`` members
-    count."""
+    """Return the archive that a bundle rebuilt, without a copy of it; only the first ``entries`` members count."""
     return Archive(name, source, scan(source, entries, MADE_NAMES), None, None, is_made=True)
 
 

@@ -67,8 +67,7 @@ class Claims:
     _names_size: int = 0
 
     def count_layers(self, count: int) -> None:
-        """Count layers, names or bare images that a document lists; if the total exceeds the limit, raise
-        ``ArchiveError``."""
+        """Count layers, names or bare images of a document; if the total exceeds the limit, raise ``ArchiveError``."""
         self._references += count
         if self._references > MAX_REFERENCES:
             raise ArchiveError(messages.ARCHIVE_TOO_MANY_REFERENCES, max_references=MAX_REFERENCES)

@@ -1,5 +1,4 @@
-"""Archives of docker before 1.10: a file ``repositories``, and a folder for each layer with a json that names the
-parent.
+"""Archives of docker before 1.10: a file ``repositories``, and for each layer a folder whose json names the parent.
 
 Such an image is identified by the name of its topmost layer. It has no config and no diffIDs.
 """

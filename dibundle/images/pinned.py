@@ -1,5 +1,4 @@
-"""Images that a receiver knows by digest: they are found in an archive that may be hostile, and written to a new
-archive.
+"""Images that a receiver knows by digest; they are found in a possibly hostile archive, and written to a new archive.
 
 Loaders may find different images in a hostile archive, so no loader gets the archive itself. Loaders get a new archive,
 which this module writes. It has only the config with the expected digest, and the layers of this config. Each layer is
@@ -27,8 +26,7 @@ _TYPES: Final = {None: writers.OCI_LAYER, "gzip": f"{writers.OCI_LAYER}+gzip", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedLayer:
-    """A layer: ``diff_id`` of its content; ``digest`` and ``size`` of its stored form; its ``content`` (None: left
-    out)."""
+    """A layer: ``diff_id`` of its content; ``digest`` and ``size`` of the stored form; ``content`` (None: left out)."""
 
     diff_id: bytes
     digest: bytes
@@ -99,8 +97,7 @@ class LayerStore:
                         self._candidates.setdefault(name or b"", []).append((archive, blob))
 
     def find(self, name: bytes | None, diff_id: bytes) -> Stored | None:
-        """Return the layer with ``diff_id`` (with the stored digest ``name``, if given); None if the layer is
-        missing."""
+        """Return the layer with ``diff_id`` and, if given, the stored digest ``name``; None if it is missing."""
         if (name, diff_id) not in self._found:
             candidates = self._candidates.get(name or diff_id, ())
             fitting = (self._fitting(archive, blob, name, diff_id) for archive, blob in candidates)

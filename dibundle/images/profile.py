@@ -341,8 +341,7 @@ def names_of(descriptor: Descriptor) -> tuple[str, ...]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Return whether two platforms may be confused: their os and architecture are equal, or an os or architecture is
-    missing."""
+    """Return whether two platforms may be confused: os and architecture are equal, or one of them is missing."""
     first, second = one.split("/")[:2], other.split("/")[:2]
     return not (all(first) and all(second) and len(first) == len(second) == 2) or first == second
 

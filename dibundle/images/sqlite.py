@@ -104,8 +104,7 @@ class _Database:
         return kind, [*cells, at + 8] if kind == _INTERIOR else cells
 
     def _row(self, page: memoryview, at: int) -> bytes | None:
-        """Return the record in a leaf's cell, including the pages on which it continues; None if the record is too
-        long."""
+        """Return the record in a leaf's cell, including the pages on which it continues; None if it is too long."""
         size, at = _number(page, at)
         _, at = _number(page, at)
         if size > min(self._longest, self._left):

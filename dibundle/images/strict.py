@@ -211,8 +211,7 @@ class ManifestDocument:
 
     @property
     def has_instructions(self) -> bool:
-        """Whether the content may change what programs do: other annotations than OCI's descriptions, or platforms of
-        parts."""
+        """Whether content may change what programs do: annotations except OCI's descriptions, or platforms of parts."""
         return not self.is_plain or not all(key.startswith(_TEXTS) for key in self.annotations)
 
 

@@ -30,8 +30,7 @@ _REINSTALL = f"in a checkout of dib: {install_hint('--force-reinstall .')}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorCheck:
-    """A check: ``found`` is the result; ``means`` is what a failure means; ``vital``: create or apply needs this
-    check."""
+    """A check: ``found`` is the result; ``means`` is what a failure means; ``vital``: create or apply needs it."""
 
     name: str
     state: State

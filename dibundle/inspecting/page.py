@@ -41,8 +41,7 @@ class Page:
 
 
 def build(page: Page) -> Iterator[bytes]:
-    """Yield a page in pieces, because escaped paths take several times their size; the same input gives the same
-    page."""
+    """Yield a page in pieces: escaped paths take several times their size. The same input gives the same page."""
     style, script = _part("page.css"), _part("page.js")
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none';"

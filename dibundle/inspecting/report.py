@@ -1,5 +1,4 @@
-"""The report on a bundle: a page of HTML with a map of the bundle's bytes, the paths, and the changes between
-images."""
+"""The report on a bundle: a page of HTML with a map of the bundle's bytes, its paths, and changes between images."""
 
 from __future__ import annotations
 

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteResult:
-    """Bundles that were deleted or, with ``dry_run``, would be deleted; ``left``: bundles that the registry still
-    lists.
+    """Bundles that were deleted or, with ``dry_run``, would be deleted; ``left``: those that are still listed.
 
     If ``missing`` of a deleted bundle is "manifest", only an entry of a list existed, and was removed.
     """

@@ -66,8 +66,7 @@ class Build(NamedTuple):
 
 
 def wrapping(build: Build, old: str, new: str, *, linked: bool, base: str | None = None, platform: str | None) -> str:
-    """Return the Dockerfile of an image with the bundle from ``old`` to ``new``; :mod:`sources.wrapped` finds the
-    bundle.
+    """Return the Dockerfile of an image with a bundle from ``old`` to ``new``, for :mod:`sources.wrapped` to find.
 
     ``base``: the builder's name for the linked image, if ``old`` is not a name.
     """
@@ -88,8 +87,7 @@ def wrapping(build: Build, old: str, new: str, *, linked: bool, base: str | None
 
 
 def applying(build: Build, sources: Sequence[str]) -> str:
-    """Return the Dockerfile that rebuilds an archive: BuildKit writes it to a file; with any builder, it goes to
-    stdout."""
+    """Return the Dockerfile that rebuilds an archive: to a file (BuildKit), or to stdout (any builder)."""
     built = f"{_SPACE}/{_ARCHIVE}"
     lines = [
         f"# Rebuilds an image archive, byte for byte. With BuildKit it is {_ARCHIVE} in this folder:",

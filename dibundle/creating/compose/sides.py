@@ -90,8 +90,7 @@ class BaseSide:
         return (has & self.known.keys()) | compressed
 
     def know(self, blobs: Iterable[StoredBlob], *, stored: bool) -> None:
-        """Add the layers among ``blobs`` to the known content; ``stored``: also add compressed layers in stored
-        form."""
+        """Add the layers among ``blobs`` to the known content; ``stored``: also add the stored compressed layers."""
         for blob in blobs:
             if blob.layer:
                 self.known.setdefault(blob.layer.digest, (KIND_LAYER, blob.layer.source))

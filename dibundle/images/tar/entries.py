@@ -1,8 +1,7 @@
 """An index of a tar: the places of each entry's headers and content, and the fields of the headers.
 
 Reading follows Go's archive/tar, because the programs that load images are written in Go. This is only an index, so
-unusual content raises no error here. Data that cannot be read as an entry is part of the tail. Callers treat the tail
-as plain bytes.
+unusual content raises no error here. Data that cannot be read as an entry is part of the tail, which is plain bytes.
 """
 
 from __future__ import annotations
@@ -135,8 +134,7 @@ def is_unnamed(entry: Entry) -> bool:
 
 
 def scan_all(sources: Iterable[ReadAt], most: int, names: int) -> list[TarIndex] | None:
-    """Index several tars with a total of at most ``most`` entries and ``names`` bytes of names; return None for
-    more."""
+    """Index several tars; if they have more than ``most`` entries or ``names`` bytes of names in all, return None."""
     found = []
     for source in sources:
         index = scan(source, most + 1, names)
@@ -192,8 +190,7 @@ class _Headers:
         self._records = _FREE_RECORDS + source.size // _RECORD  # maximum PAX records that are read
 
     def spend(self, records: int, offset: int) -> None:
-        """Count records of PAX headers up to a limit, because small records take twenty times as long as everything
-        else."""
+        """Count records of PAX headers, up to a limit: small records take twenty times as long as everything else."""
         self._records -= records
         if self._records < 0:
             raise _StopReading(offset, "more records in PAX headers than are read")

@@ -1,5 +1,4 @@
-"""A folder as the equivalent tar, with sorted names and without times and owners: the same files give the same
-bytes."""
+"""A folder as the equivalent tar, with sorted names, but no times and owners: the same files give the same bytes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Storage of a tar that comes through a pipe: only the needed parts are stored; the rest of the temporary file is
-holes."""
+"""Storage of a tar from a pipe: only the needed parts are stored, and the rest of the temporary file is holes."""
 
 from __future__ import annotations
 

@@ -44,8 +44,7 @@ class ImageManifest(NamedTuple):
 
 
 class Known(NamedTuple):
-    """Contents of a document: the media type of a manifest, the contents of an image's manifest, the diffIDs of a
-    config."""
+    """Contents of a document: a manifest's media type, the contents of an image's manifest, a config's diffIDs."""
 
     media_type: str | None
     named: ImageManifest | None
@@ -156,8 +155,7 @@ class Bases:
         self._cache, self._documents, self._stores = cache, documents, stores
 
     def find(self, place: UpstreamPlace, manifest: bytes) -> LocalImage | None:
-        """Return the image with this manifest; None if a part of the image is missing, or if a layer has a wrong
-        size."""
+        """Return the image with this manifest; None if a part is missing, or if a layer has a wrong size."""
         known = self._documents.look(place.host, manifest, partial(self._small, place, manifest))
         if known is None or known.named is None:
             return None

@@ -34,8 +34,7 @@ _BLOCK: Final = 4096  # minimum bytes of disk space for a file
 
 
 class _State(NamedTuple):
-    """State of a file at the time when its content was hashed; ``changed``: the file's ctime, which programs cannot
-    set."""
+    """State of a file when its content was hashed; ``changed``: the file's ctime, because programs cannot set it."""
 
     inode: int
     changed: int
@@ -247,8 +246,7 @@ class Cache:
             return True
 
     def read(self, key: Key, most: int) -> bytes | None:
-        """Return the bytes of a blob; None if it is missing, or if it has more than ``most`` bytes and so is not
-        hashed."""
+        """Return the bytes of a blob; None if it is missing, or too large (over ``most`` bytes) and so not hashed."""
         fd = self.open(key) if self._sizes.get(key, 0) <= most else None
         if fd is None:
             return None

@@ -32,7 +32,7 @@ _OTHER_FILES: Final = 1024  # open files for downloads without clients, idle con
 _AT_ONCE: Final = 64  # maximum clients in the TLS handshake
 
 DATA: Final = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
-"""Headers that make browsers treat an answer as data: without them, an upstream's page would run in the mirror's
+"""Headers that make browsers treat an answer as data: otherwise, an upstream's page would run in the mirror's
 origin."""
 # discards reports of malformed requests, because a client may send any number of them
 _SILENT: Final = logging.getLogger("dibundle.mirror")
@@ -164,8 +164,7 @@ class _Greeting(asyncio.sslproto.SSLProtocol):
 
 
 class Door:
-    """Tracker of clients; it ends idle connections after ``WAITING`` seconds, or at once if there are too many
-    clients."""
+    """Tracker of clients; it ends idle connections after ``WAITING`` seconds, or at once if clients are too many."""
 
     def __init__(self) -> None:
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -186,8 +185,7 @@ class Door:
             self._greeting.pop(next(iter(self._greeting))).abort()
 
     def come(self, client: Client) -> None:
-        """Register a client; if there are too many, end a client that reads nothing, or else the client that is idle
-        longest.
+        """Register a client; if there are too many, end a client that reads nothing, else the client idle longest.
 
         The longest idle client may be the new client.
         """
