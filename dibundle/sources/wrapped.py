@@ -29,11 +29,12 @@ _FIRST_MEMBERS: Final = 16
 
 
 def find(archive: Archive, context: Context) -> Iterator[tuple[str, ReadAt]]:
-    """Yield name and bytes of the bundles in an archive of wrapped images, found by a label; else yield nothing."""
+    """Yield the name and bytes of each bundle in an archive of wrapped images; a label shows which images are
+    wrapped."""
     try:
         images = read_images(archive)
     except ArchiveError:
-        return  # ignored, because the caller that needs an image raises a better error
+        return  # ignored: the caller that needs an image raises a better error
     members = Members(archive)
     seen: set[int | None] = set()
     left = _CONFIGS
@@ -73,7 +74,7 @@ def _unpack(images: ImageArchive, image: Image, context: Context) -> ReadAt:
     layer = layer or images.stored(top)
     entries = scan(layer, MAX_MADE_ENTRIES, MADE_NAMES).entries
     found = [entry for entry in entries if entry.is_file and normalise(entry.path) == FILE.encode()]
-    if len(found) != 1:  # refuse a second file, because an engine would unpack the last of several, not the first
+    if len(found) != 1:  # refuse a second file: of several files, an engine would unpack the last, not the first
         raise ArchiveError(messages.WRAPPED_NO_BUNDLE, name=name, file=FILE)
     return Slice(layer, found[0].content, found[0].size)
 
@@ -81,8 +82,8 @@ def _unpack(images: ImageArchive, image: Image, context: Context) -> ReadAt:
 def find_in_layer(layer: Iterable[bytes], name: str) -> Pieces:
     """Return a stream at the beginning of the bundle in a wrapped image's last layer.
 
-    ``layer``: the layer's stored bytes, of which only the needed bytes are read. Raises ``ArchiveError`` if the bundle
-    is not among the first members, because :func:`wrap` writes no other members.
+    ``layer``: the layer's stored bytes; only the needed bytes are read. Raises ``ArchiveError`` if the bundle is not
+    among the first members, because :func:`wrap` writes no other members.
     """
     stored = iter(layer)
     head = b""
@@ -113,7 +114,7 @@ def _read(stream: Pieces, size: int) -> bytes:
 
 
 def _inflated(images: ImageArchive, blob: Blob, context: Context) -> ReadAt:
-    """Return a compressed layer's content, which is not much larger, because a bundle is already compressed.
+    """Return a compressed layer's content; it is not much larger, because a bundle is already compressed.
 
     The size in the image's labels is not used, because the labels are unchecked.
     """

@@ -32,8 +32,7 @@ _OTHER_FILES: Final = 1024  # open files for downloads without clients, idle con
 _AT_ONCE: Final = 64  # maximum clients in the TLS handshake
 
 DATA: Final = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
-"""Headers that make browsers treat an answer as data: otherwise, an upstream's page would run in the mirror's
-origin."""
+"""Headers that make browsers treat an answer as data: else an upstream's page would run in the mirror's origin."""
 # discards reports of malformed requests, because a client may send any number of them
 _SILENT: Final = logging.getLogger("dibundle.mirror")
 _SILENT.addHandler(logging.NullHandler())
