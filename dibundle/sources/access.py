@@ -105,8 +105,7 @@ class SignatureCheck:
 
     @property
     def required(self) -> CheckSignature | None:
-        """The check of a bundle's header and signature, before anything else is read; None if no signature is
-        needed."""
+        """The check of a bundle's header and signature, before any other byte is read; None if none is required."""
         return self._check if self._demands else None
 
     @property

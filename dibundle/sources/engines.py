@@ -158,8 +158,7 @@ def _id(image: object) -> str | None:
 
 
 def _layers_of(image: object) -> list[bytes]:
-    """Return the digests of an inspected image's layers, the lowest first; a value that is not a digest becomes
-    empty."""
+    """Return the digests of an inspected image's layers, the lowest first; values that are not digests become empty."""
     found = (item for item in get_list(get(image, "RootFS"), "Layers") if isinstance(item, str))
     return [sha256_of(f"sha256:{item.removeprefix('sha256:')}") or b"" for item in found]
 

@@ -63,8 +63,7 @@ class OpenedSources:
 
     @property
     def archives(self) -> list[Archive]:
-        """The archives, in the order of the sources: the order decides which archive is the base, and which is the
-        target."""
+        """The archives, in the order of the sources: the order decides which archive is base, and which is target."""
         return [self.placed[place] for place in sorted(self.placed)]
 
     @property

@@ -239,8 +239,7 @@ class _Opening:
             self._waiting.append(_Other(place, name, fd, head, wanted))
 
     def _descriptor(self, source: str | os.PathLike[str]) -> tuple[str, int, int | None]:
-        """Return the name, descriptor and remaining bytes (if known) of a file or of stdin; record the file's
-        identity."""
+        """Return the name, descriptor and remaining bytes (if known) of a file or stdin; record its identity."""
         if isinstance(source, str) and source == "-":
             name, fd = STDIN, 0
         else:
@@ -373,8 +372,7 @@ class _Opening:
 
 @dataclass(slots=True)
 class _Other:
-    """A file that does not begin like a bundle: its place, name and descriptor, and its first bytes, which were
-    read."""
+    """A file that does not begin like a bundle: its place, name and descriptor, and the first bytes that were read."""
 
     place: int
     name: str

@@ -29,8 +29,7 @@ _FIRST_MEMBERS: Final = 16
 
 
 def find(archive: Archive, context: Context) -> Iterator[tuple[str, ReadAt]]:
-    """Yield the name and bytes of each bundle in an archive of wrapped images; a label shows which images are
-    wrapped."""
+    """Yield the name and bytes of each bundle in an archive of wrapped images, which have a label."""
     try:
         images = read_images(archive)
     except ArchiveError:

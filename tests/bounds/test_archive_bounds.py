@@ -184,7 +184,7 @@ class _Context:
 
 
 def nested(index: bytes, size: int) -> bytes:
-    """Return an index that leads to a document, beside a document of empty objects."""
+    """Return an index that leads to a document; next to it, there is a document of empty objects."""
     return (
         b'{"schemaVersion":2,"manifests":['
         + index
@@ -277,7 +277,8 @@ def test_many_missing_objects_are_looked_for_among_many_members_once():
 
 
 def named_twice(count: int, name: str) -> bytes:
-    """Return an archive with an index of ``count`` manifests; two nested indexes lead to it, each under a name."""
+    """Return an archive with an index of ``count`` manifests; two nested indexes lead to this index, each under a
+    name."""
     blobs: dict[str, bytes] = {}
 
     def blob(value: object) -> dict[str, object]:

@@ -30,7 +30,8 @@ _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 class Source:
-    """An image as an archive, and in other forms, which exist from the first request until ``stack`` ends."""
+    """An image as an archive, and in further forms; a form is made at the first request, and exists until ``stack``
+    ends."""
 
     def __init__(self, archive: Path, work: Path, stack: contextlib.ExitStack) -> None:
         self.archive, self.work = archive, work
@@ -76,7 +77,7 @@ def _member(tar: tarfile.TarFile, name: str):
 
 
 def pulled_by_docker(source: Source, out: Path) -> None:
-    """Pull from the registry into containerd's store, and save the image, whose layers docker push has compressed."""
+    """Pull from the registry into containerd's store, and save the image; docker push has compressed its layers."""
     reference = source.reference()
     with engines.docker("containerd") as docker:
         docker.run("docker", "pull", "-q", reference)
@@ -230,7 +231,7 @@ WITH_OPTIONS: dict[str, Writer] = {
     "pigz -i": compressed_by("pigz", "-n", "-i"),
     "pigz -p 1": compressed_by("pigz", "-n", "-p", "1"),
 }
-"""Writers with other levels and formats; dib finds the recipe of only some of them."""
+"""Writers with unusual levels and formats; dib finds recipes for only some of them."""
 
 ZSTD: dict[str, Writer] = {
     **{
@@ -263,4 +264,4 @@ ZSTD: dict[str, Writer] = {
         )
     },
 }
-"""Writers of zstd layers: klauspost/compress, except the last, which use libzstd."""
+"""Writers of zstd layers: they use klauspost/compress, except the last writers, which use libzstd."""

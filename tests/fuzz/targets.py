@@ -65,7 +65,7 @@ from tests.images.contents import contents
 VECTORS = Path(__file__).parents[2] / "spec" / "vectors"
 LARGEST = 1 << 17  # maximum bytes of a codec's output, because larger outputs are slow; the vectors have larger outputs
 ASKED_LARGEST = 1 << 11  # maximum output for which the reference decoder also runs
-ASKED_SHARE = 8  # the reference decoder gets only one input in this many, because it takes a hundred times as long
+ASKED_SHARE = 8  # of this many inputs, the reference decoder gets one, because it takes a hundred times as long
 SEEDS_LARGEST = 30_000
 FRAMES_LARGEST = 1 << 20  # maximum bytes of all frames of a bundle
 KNOWN_SECTIONS = range(1, 8)
@@ -243,7 +243,7 @@ def head(data: bytes) -> object:
 
 @target
 def columns(data: bytes) -> object:
-    """Numbers in columns and in payloads: the reader of single numbers and the C function agree."""
+    """Numbers in columns and in payloads: the reader of single numbers and the C function give the same result."""
 
     def read() -> list[int]:
         column = Column(data)

@@ -192,8 +192,8 @@ def test_who_reads_nothing_goes(
 ) -> None:
     """The mirror closes connections of clients that do not read.
 
-    It closes these connections after a while, or earlier for new clients. The test checks that the sockets are closed,
-    and not only removed from a list.
+    It closes these connections after some time, or earlier if new clients come. The test checks that the sockets are
+    really closed, not just removed from a list.
     """
     monkeypatch.setattr(door, "_MOST_CLIENTS", most)
     monkeypatch.setattr(door, "WAITING", 60.0 if most == 4 else 0.5)
@@ -277,7 +277,7 @@ def test_patience_after_sigterm_is_not_had_twice(
 def test_what_one_upstream_has_sent_another_does_not_open(
     options: MirrorOptions, access: Access, stocked: Registry
 ) -> None:
-    """The content of one upstream is not served for another upstream, with any answer of the other upstream to HEAD."""
+    """The content of one upstream is not served for a different upstream, whatever that upstream answers to HEAD."""
     protected(stocked, "Bearer good")
     with beside(options, access, lambda request: request.command == "HEAD" and request.answer(200)) as (mirror, evil):
         Client(mirror.client.port, headers={"Authorization": "Bearer good"}).pull("v1")
@@ -712,7 +712,7 @@ def test_a_part_that_is_too_short_is_cut_off(options: MirrorOptions, access: Acc
 def test_a_rest_that_is_not_that_of_the_blob_is_cut_off(
     end: bytes, mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If upstream sends a wrong rest of a blob, the mirror does not pass it on to the end.
+    """If upstream sends a wrong rest of a blob, the mirror does not pass on the end of this rest.
 
     If the disk is full, the rest of a blob comes directly from upstream.
     """

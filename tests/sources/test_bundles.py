@@ -112,7 +112,7 @@ def test_copies_of_a_bundle_in_an_archive_are_bounded(asked: list[bytes], tmp_pa
 
 
 def test_what_a_registry_sends_behind_a_bundle_is_not_kept(pair: Pair, tmp_path: Path) -> None:
-    """Bytes that a registry sends behind a bundle are not kept.
+    """If a registry sends bytes after a bundle, they are not kept.
 
     A descriptor may declare any size; the bundle's own head has the actual size.
     """

@@ -49,7 +49,7 @@ GRAPH = {
     b"v2": [delta(1, 10, "v1", "v2", "v1")],
     b"v3": [delta(2, 10, "v2", "v3", "v2")],
     b"v4": [delta(3, 10, "v3", "v4", "v3"), delta(4, 15, "v2", "v4", "v2"), delta(5, 26, "v1", "v4", "v1")],
-    b"v1": [delta(6, 1, "v4", "v1", "v4")],  # a cycle: from v4 back to v1
+    b"v1": [delta(6, 1, "v4", "v1", "v4")],  # a cycle, which leads from v4 back to v1
 }
 
 
@@ -138,7 +138,7 @@ def test_what_is_absent_is_passed_over(stocked, files, dib, tmp_path, monkeypatc
     ended = dib(*update)
     assert ended.code == 0, ended.err
     assert ended.err.count("dib: skipped: ") == len(absent)
-    assert "the image itself; written" in ended.err  # in full, because no base is present
+    assert "the image itself; written" in ended.err  # it is fetched in full, because no base is present
     assert "give docker-daemon:app:1)" in dib(*update[:4], "--base", "app:1").err
     out.unlink()
     signed = dib(*update, "--allowed-signers", files.archive(1))
@@ -374,8 +374,8 @@ def test_what_cannot_be_read_of_referrers_keeps_nobody_from_bundles(stocked, fil
 def test_damaged_copies_do_not_keep_anybody_from_a_bundle(stocked, files, dib, tmp_path, monkeypatch):
     """Damaged copies do not keep clients from a sound bundle.
 
-    The copies' heads are sound. So before the fix, each copy was applied, and after four copies, update tried no other
-    bundle.
+    The heads of the copies are sound. So before the fix, each copy was applied, and after four copies, update did not
+    try any other bundle.
     """
     monkeypatch.setattr(fetching, "MAX_APPLIED", 1)
     data = files.bundle(2, 4).read_bytes()
@@ -845,7 +845,7 @@ def makes_nothing(*given):
 def test_so_many_bundles_are_passed_over_and_no_more(stocked, files, tmp_path, monkeypatch, name_of, most):
     """The number of skipped bundles is limited.
 
-    Before the fix, the whole chain was planned again for each skipped bundle, or the bundles before it were applied.
+    Before the fix, for each skipped bundle, the whole chain was planned again, or all earlier bundles were applied.
     """
     plans = []
     real = module.plan_way

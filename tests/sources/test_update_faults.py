@@ -1,4 +1,5 @@
-"""``dib update`` from a registry with five faults, each in one bundle: deleted, damaged, truncated, unsigned, slow."""
+"""``dib update`` from a registry with five faulty bundles: one is deleted, the others damaged, truncated, unsigned,
+slow."""
 
 from __future__ import annotations
 

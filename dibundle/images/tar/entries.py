@@ -73,9 +73,7 @@ class Entry(NamedTuple):
 
 
 class TarIndex(NamedTuple):
-    """The entries of a tar, without gaps from 0 to ``entries_end``.
-
-    After them comes the tail, which may have any bytes.
+    """The entries of a tar, without gaps from 0 to ``entries_end``, and then the tail, which may have any bytes.
 
     ``problem`` is the reason why reading stopped early; None if the archive has an end-of-archive block or a clean end.
     ``is_cut_short``: the archive ends within an entry, like an incomplete download.
@@ -349,8 +347,7 @@ def _with_prefix(block: bytes, path: bytes) -> bytes:
         star = block[508:512] == b"tar\0"
         return block[345 : 476 if star else 500].split(b"\0", 1)[0] + b"/" + path
     if magic == b"ustar  \0" and (_number(block[345:357]) is None or _number(block[357:369]) is None):
-        # GNU tar has atime and ctime in this field. But Go before 1.8 wrote a prefix there, and so did old versions of
-        # docker.
+        # GNU tar has atime and ctime in this field. Go before 1.8 wrote a prefix there, as did old versions of docker.
         prefix = block[345:500].split(b"\0", 1)[0]
         return prefix + b"/" + path if prefix.isascii() else path
     return path
@@ -394,10 +391,7 @@ def _size(field: bytes) -> tuple[int, bool]:
 
 @lru_cache(maxsize=8192)
 def _number(field: bytes) -> int | None:
-    """Read a numeric field: octal, or base-256 in two's complement.
-
-    An empty field is 0, and an invalid field is None.
-    """
+    """Read a numeric field: octal, or base-256 in two's complement (an empty field: 0, an invalid field: None)."""
     if field[0] & 0x80:
         value = int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
         if field[0] & 0x40:

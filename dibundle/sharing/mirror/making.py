@@ -75,8 +75,8 @@ class Making:
 
 
 class _UnfitError(Exception):
-    """The bundle of ``step`` cannot be used; ``is_applied``: applying the bundle, which takes time, showed the
-    fault."""
+    """The bundle of ``step`` cannot be used; ``is_applied``: the fault appeared when it was applied, which takes
+    time."""
 
     def __init__(self, step: ChainStep, *, is_applied: bool = False) -> None:
         super().__init__()
@@ -147,8 +147,7 @@ class Maker:
             self._pools[place.host].submit(run)
 
     def making(self, place: UpstreamPlace, layer: bytes) -> Making | None:
-        """Return the running :class:`Making` of an image with this layer in this repository; None if no such image
-        runs."""
+        """Return the running :class:`Making` of an image with this layer in this repository; None if there is none."""
         with self._lock:
             for making in self._running[place.host].values():
                 if layer in making.layers and making.place.repository == place.repository:
@@ -268,8 +267,7 @@ class Maker:
             yield
 
     def _require_worth(self, making: Making, size: int, missing: dict[bytes, int], received: int) -> None:
-        """Raise an error unless ``size`` bytes of bundles plus ``received`` bytes are less than the bytes of the
-        layers.
+        """Raise an error unless ``size`` bytes of bundles plus ``received`` bytes are less than the layers' bytes.
 
         If the option ``prefer`` is "speed", also raise an error if fetching the layers is faster.
         """

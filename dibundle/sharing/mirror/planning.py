@@ -126,8 +126,7 @@ class Planner:
             self._computing.acquire()
 
     def _may_read(self, place: UpstreamPlace, image: LocalImage) -> bool:
-        """Return whether upstream lets the client read all blobs of a base, in the repository that the client pulls
-        from.
+        """Return whether upstream lets the client read all blobs of a base, in the repository of the pull.
 
         Without this check, a bundle in one repository could disclose content of another repository.
         """

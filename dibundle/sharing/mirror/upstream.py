@@ -220,7 +220,7 @@ class Upstreams:
                 self._grants.popitem(last=False)
 
     def refusal(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> Document | None:
-        """Return upstream's answer if the client may not read content that the mirror has; None if it may read the
+        """Return upstream's answer if the client may not read content of the mirror; None if it may read the
         content."""
         if self._is_private:
             return None

@@ -93,8 +93,7 @@ class Repository:
         return self._transport.received
 
     def manifest(self, wanted: str) -> RemoteManifest:
-        """Return the manifest of a tag or digest; if it is missing or its digest differs, raise
-        :class:`RegistryError`."""
+        """Return the manifest of a tag or digest; if it is missing or its digest is wrong, raise ``RegistryError``."""
         found = self.find(wanted)
         if found is None:
             raise self._transport.failed(messages.REGISTRY_NOT_FOUND, wanted=wanted)
@@ -106,8 +105,7 @@ class Repository:
         return self._parsed(answer, digest.sha256(answer.body), wanted) if answer else None
 
     def _manifest(self, wanted: str) -> Answer | None:
-        """Return a manifest after a check of its digest, not parsed; None if the registry reports that it is
-        missing."""
+        """Return an unparsed manifest with a checked digest; None if the registry reports that it is missing."""
         url = self._transport.url(f"manifests/{wanted}")
         answer = self._transport.request("GET", url, headers={"Accept": ", ".join(MANIFESTS)})
         if answer.status == 404 and answer.url == url:  # behind a redirect, content may be missing for a while

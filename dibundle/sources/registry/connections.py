@@ -25,8 +25,7 @@ _LOOKS: Final = 0.5  # maximum seconds between two checks of watched connections
 
 
 class CheckPlace(Protocol):
-    """A check that may refuse a host before a byte is sent, by the kinds of its addresses or of the connected
-    address."""
+    """A check that may refuse a host before a byte is sent, by the kinds of its addresses or its connected address."""
 
     def __call__(self, host: str, addresses: set[str], /, *, is_reached: bool) -> None:
         """Raise ``RegistryError`` if addresses of these kinds are not allowed for the host."""

@@ -44,8 +44,7 @@ UNREADABLE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """A listed bundle: its manifest's digest, the contents that it claims to need and to rebuild, and its base
-    images."""
+    """A listed bundle: its manifest's digest, the contents that it claims to need and to rebuild, its base images."""
 
     manifest: bytes
     told: labels.Told
@@ -152,8 +151,7 @@ class Listing:
         return self._manifests.get(wanted)
 
     def _kept(self, manifest: RemoteManifest) -> object | None:
-        """Return a manifest's kept fields, in the form of a list's entry; None if it is not a bundle's, or is too
-        large."""
+        """Return a manifest's kept fields, like an entry of a list; None if it is not a bundle's, or is too large."""
         if get_text(manifest.value, "artifactType") != TYPE:
             return None
         said = get(manifest.value, "annotations")

@@ -147,8 +147,7 @@ class Transport:
         return urllib3.Timeout(connect=min(CONNECTING, left), read=left)
 
     def pieces(self, response: urllib3.BaseHTTPResponse, most: int = READ) -> Iterator[bytes]:
-        """Yield a body while it arrives, at most ``most`` bytes at a time; if too slow, raise
-        :class:`ConnectionFailure`."""
+        """Yield a body while it arrives, up to ``most`` bytes at a time; if too slow, raise ``ConnectionFailure``."""
         begun, count = time.monotonic(), 0
         left = FREE_PIECES * PIECE
         while piece := self._read(response, most):
@@ -396,8 +395,7 @@ def brief(error: Exception) -> str:
 
 
 def _origin(url: str) -> tuple[str | None, str | None, int | None]:
-    """Return scheme, host and port, parsed in the same way as for connecting; for an invalid URL, all three are
-    None."""
+    """Return scheme, host and port, parsed in the same way as for connecting; all three are None for an invalid URL."""
     try:
         parts = urllib3.util.parse_url(url)
     except urllib3.exceptions.LocationParseError:
