@@ -158,7 +158,7 @@ class BaseObjects:
         self._sources: list[ReadAt | None] = [None] * len(wanted)
         self._windows: dict[int, Window] = {}
         self._inflate: dict[int, _Candidate] = {}
-        self._others: dict[int, list[_Candidate]] = {}  # further candidates with the same claim as those in ``_inflate``
+        self._others: dict[int, list[_Candidate]] = {}  # more candidates with the same claim as in ``_inflate``
         self._made: dict[int, _Candidate] = {}
         self._placed: dict[int, ReadAt] = {}  # compressed objects in rebuilt targets
         self._lying: dict[int, list[int]] = {}  # objects by the target they lie in

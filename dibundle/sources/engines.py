@@ -158,7 +158,7 @@ def _id(image: object) -> str | None:
 
 
 def _layers_of(image: object) -> list[bytes]:
-    """Return the digests of an inspected image's layers, the lowest first; values that are not digests become empty."""
+    """Return the digests of an inspected image's layers, the lowest first; other values become empty."""
     found = (item for item in get_list(get(image, "RootFS"), "Layers") if isinstance(item, str))
     return [sha256_of(f"sha256:{item.removeprefix('sha256:')}") or b"" for item in found]
 
@@ -278,8 +278,7 @@ class Loader:
         """
         for name in names:
             if self._engine == "docker":  # docker does not list incomplete images
-                # docker lists names without these prefixes
-                known = name.removeprefix("docker.io/").removeprefix("library/")
+                known = name.removeprefix("docker.io/").removeprefix("library/")  # docker lists names without these
                 is_whole = bool(self._ask("docker", "image", "ls", "--quiet", "--", known).split())
             elif self._engine == "ctr":
                 rows = self._ask("ctr", "images", "check").splitlines()

@@ -277,8 +277,7 @@ def test_many_missing_objects_are_looked_for_among_many_members_once():
 
 
 def named_twice(count: int, name: str) -> bytes:
-    """Return an archive with an index of ``count`` manifests; two nested indexes lead to this index, each under a
-    name."""
+    """Return an archive with an index of ``count`` manifests; two nested indexes, each with a name, lead to it."""
     blobs: dict[str, bytes] = {}
 
     def blob(value: object) -> dict[str, object]:

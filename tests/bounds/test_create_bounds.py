@@ -48,8 +48,7 @@ def row(kind: int, flags: int, address: int, offset: int, length: int) -> bytes:
 
 
 def headers_with_one_table(count: int, *, last: int) -> bytes:
-    """Return headers that all refer to the same table of sections, with a long name; the first section is at
-    ``last``."""
+    """Return headers that refer to one table of sections with a long name; the first section is at ``last``."""
     table = 64 * count
     text = table + 64 * SECTIONS
     rows = [row(1, 2, 0, last, 1), *[row(1, 2, 0, 0, 1)] * (SECTIONS - 2), row(3, 0, 0, text, NAME)]

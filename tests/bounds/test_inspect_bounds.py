@@ -244,8 +244,7 @@ def test_a_long_text_of_names_takes_little(tmp_path, count, name, shown):
 
 
 def repeated(count: int, name: bytes) -> written.Bundle:
-    """Return a bundle with ``count`` listed lines of a few bytes in a layer; the layer's long name is each line's
-    path."""
+    """Return a bundle with ``count`` listed lines of few bytes; each line's path is the long name of its layer."""
     program = Program()
     content = name + b"\0"
     program.do("add").edit("size", "raw:typeflag", size=len(content)).text(1).put(stream=0)

@@ -1,5 +1,4 @@
-"""Compressed layers of real programs: the search for recipes, recompression, and bundles for different forms of an
-image."""
+"""Compressed layers of real programs: search for recipes, recompression, and bundles for all forms of an image."""
 
 from __future__ import annotations
 

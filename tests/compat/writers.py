@@ -30,8 +30,7 @@ _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 class Source:
-    """An image as an archive, and in further forms; a form is made at the first request, and exists until ``stack``
-    ends."""
+    """An image as an archive, and in other forms; a form exists from the first request until ``stack`` ends."""
 
     def __init__(self, archive: Path, work: Path, stack: contextlib.ExitStack) -> None:
         self.archive, self.work = archive, work

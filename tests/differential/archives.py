@@ -444,8 +444,7 @@ def pax_length_swallows(made: Draft) -> None:
 
 
 def _compressed_for_others(made: Draft, head: bytes, body: bytes) -> None:
-    """Put two members before all others: a PAX header whose name begins with ``head``, and a file with the content
-    ``body``."""
+    """Put two members first: a PAX header whose name begins with ``head``, and a file with the content ``body``."""
 
     def patch(header: bytearray) -> None:
         header[: len(head)] = head
@@ -456,8 +455,8 @@ def _compressed_for_others(made: Draft, head: bytes, body: bytes) -> None:
 
 @mechanism
 def a_pax_header_begins_a_frame_of_zstd(made: Draft) -> None:
-    """zstd reads an empty frame, a frame that skips up to the other archive's frame, and a frame that skips the
-    rest."""
+    """zstd reads an empty frame, a frame that skips up to the other archive's frame, and a frame that skips all
+    else."""
     packed = zstandard.compress(_other_archive(made))
     rest = sum(len(member.blocks()) for member in made.members) + len(made.end) + -(len(packed) + 8) % BLOCK
     head = bytes.fromhex("28b52ffd2000010000") + b"\x50\x2a\x4d\x18" + (3 * BLOCK - 17).to_bytes(4, "little")
@@ -1154,8 +1153,7 @@ def lower_case_keys(made: Draft) -> None:
 
 @mechanism
 def another_platform_is_absent(made: Draft) -> None:
-    """docker saves such an archive if it has one platform of a multi-platform image; a hostile archive can be the
-    same."""
+    """docker saves such an archive if it has only one platform of an image; a hostile archive can be the same."""
     if made.has("manifest.json"):
         raise NotApplicable
     _absent({"architecture": "s390x", "os": "linux"})(made)

@@ -1,5 +1,4 @@
-"""``dib update`` from a registry with five faulty bundles: one is deleted, the others damaged, truncated, unsigned,
-slow."""
+"""``dib update`` from a registry with five faulty bundles: deleted, damaged, truncated, unsigned and slow."""
 
 from __future__ import annotations
 

@@ -208,7 +208,7 @@ class _PyBuffer(ctypes.Structure):
 
 
 def _address(view: memoryview) -> int:
-    """Return the address of a read-only view's bytes, which ctypes cannot; it is valid while the view lives. """
+    """Return the address of a read-only view's bytes, which ctypes cannot; it is valid while the view lives."""
     buffer = _PyBuffer()
     ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), ctypes.byref(buffer), 0)
     try:

@@ -75,8 +75,7 @@ class Making:
 
 
 class _UnfitError(Exception):
-    """The bundle of ``step`` cannot be used; ``is_applied``: the fault appeared when it was applied, which takes
-    time."""
+    """The bundle of ``step`` cannot be used; ``is_applied``: applying it, which takes time, showed the fault."""
 
     def __init__(self, step: ChainStep, *, is_applied: bool = False) -> None:
         super().__init__()

@@ -220,8 +220,7 @@ class Upstreams:
                 self._grants.popitem(last=False)
 
     def refusal(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> Document | None:
-        """Return upstream's answer if the client may not read content of the mirror; None if it may read the
-        content."""
+        """Return upstream's answer if the client may not read content of the mirror; None if it may read it."""
         if self._is_private:
             return None
         until = self._grants.get(_grant(place, kind, digest), 0)
