@@ -148,7 +148,7 @@ def apply(
         pieces: deque[bytes] = deque()
 
         def keep(piece: Piece) -> None:
-            pieces.append(bytes(piece))  # the buffer behind the view may be reused
+            pieces.append(bytes(piece))  # the buffer of the view may be reused
 
         for _ in rebuild_steps(archives, bundle, {choose_target(bundle.manifest, options): keep}, options, context):
             while pieces:

@@ -123,7 +123,7 @@ def sha256(data: bytes) -> str:
 
 
 def to_json(value: object) -> bytes:
-    """Return compact JSON, as Go writes it."""
+    """Return compact JSON in the form that Go writes."""
     return json.dumps(value, separators=(",", ":")).encode()
 
 

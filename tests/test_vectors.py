@@ -169,7 +169,7 @@ def rows(text: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def fields() -> Iterator[str]:
-    """Yield the names of all fields of the specification, as vectors name them."""
+    """Yield the names of all fields of the specification, in the spelling of the vectors."""
     for text, whole in TEXTS.items():
         for head, cells in rows(whole):
             if head.startswith(NO_FIELDS):

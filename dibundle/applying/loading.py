@@ -317,7 +317,7 @@ def hand_over(
     error.
     """
     images = _name_all(images, engine)
-    if engine == "podman":  # annotations need full names: podman would complete short names with another registry
+    if engine == "podman":  # annotations need full names: podman would complete short names with a different registry
         images = [(image, tuple(writers.whole_name(name, engine) for name in names)) for image, names in images]
     require_names(name for _, names in images for name in (names or ("",)))
     for image, _ in images:

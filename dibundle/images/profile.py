@@ -138,7 +138,8 @@ class Judge:
     def _leads_to_a_file(self, member: PlainMember) -> bool:
         """Return whether a link leads to a file in the archive: any other link may lead out of the extracted folder.
 
-        ``..`` is accepted only at the beginning. After another link, ``..`` would be relative to that link's target.
+        ``..`` is accepted only at the beginning. If ``..`` came after a link, it would be relative to the target of
+        that link.
         """
         above, leads_to = member.name.split("/")[:-1], member.leads_to
         if member.kind == HARD_LINK:

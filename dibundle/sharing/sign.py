@@ -38,7 +38,7 @@ class SignOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignResult:
-    """The written file, the fingerprint of the key, and whether another signature was replaced."""
+    """The written file, the fingerprint of the key, and whether an older signature was replaced."""
 
     output: str
     key: str

@@ -317,7 +317,7 @@ class _Update:
     def _require_as_listed(self, step: ChainStep, bundle: BundleReader) -> None:
         """Raise :class:`RegistryError` if a bundle needs more than the registry lists for it, or rebuilds less.
 
-        Its signature may still be valid, but for another purpose.
+        The bundle's signature may still be valid, but for a different purpose.
         """
         listed, found = step.delta.told, labels.Told.read(labels.labels(bundle.manifest, bundle.size, b""))
         is_last = step.makes == self._image.manifest.digest

@@ -100,7 +100,7 @@ def plan_wrapped(image: RemoteImage, archives: Sequence[Archive], needs: Collect
 
 
 def _here(archives: Sequence[Archive]) -> frozenset[bytes]:
-    """Return the digests of the layers in archives, both stored and uncompressed, as the archives claim them."""
+    """Return the digests that archives claim for their layers, both for the stored and for the uncompressed form."""
     found: set[bytes] = set()
     for archive in archives:
         for blob in read_images(archive).blobs:

@@ -54,7 +54,7 @@ class Rereadable(Readable, Protocol):
 
 
 class Pieces:
-    """Bytes that come in pieces, as a stream."""
+    """A stream of bytes that come in pieces."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)

@@ -71,7 +71,8 @@ def open_other(name: str, head: bytes, open_it: Callable[[], Archive], *, wanted
     """
     try:
         archive = open_it()
-        if wanted and not archive.index.entries:  # a file of zeros, as from a bad disk, would be a tar without entries
+        # a file of zeros, for example from a bad disk, would be a tar without entries
+        if wanted and not archive.index.entries:
             raise NoArchiveError(messages.ARCHIVE_NO_ENTRIES, name=name)
     except ArchiveError as error:
         if parts.missing_first(name):

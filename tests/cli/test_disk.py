@@ -28,7 +28,7 @@ from tests.content import noise
 from tests.program import dib, succeed
 from tests.test_wrap import lying
 
-BIG = 64 << 20  # bytes of zeros, or of content behind an honest header
+BIG = 64 << 20  # bytes of zeros, or of content after an honest header
 PACK = {
     "gzip": lambda data: gzip.compress(data, 9, mtime=0),
     "bzip2": lambda data: bz2.compress(data, 9),

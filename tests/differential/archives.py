@@ -455,8 +455,7 @@ def _compressed_for_others(made: Draft, head: bytes, body: bytes) -> None:
 
 @mechanism
 def a_pax_header_begins_a_frame_of_zstd(made: Draft) -> None:
-    """zstd reads an empty frame, a frame that skips up to the other archive's frame, and a frame that skips all
-    else."""
+    """zstd reads an empty frame, a frame that skips up to the other archive's frame, and a skip of the rest."""
     packed = zstandard.compress(_other_archive(made))
     rest = sum(len(member.blocks()) for member in made.members) + len(made.end) + -(len(packed) + 8) % BLOCK
     head = bytes.fromhex("28b52ffd2000010000") + b"\x50\x2a\x4d\x18" + (3 * BLOCK - 17).to_bytes(4, "little")

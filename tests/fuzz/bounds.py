@@ -359,7 +359,7 @@ def pgzip_blocks(chance: random.Random) -> Bundle:
 
 @bundle_class
 def slow_content(chance: random.Random) -> Bundle:
-    """The slowest content for the encoders: short repeats with little in common behind them."""
+    """The slowest content for the encoders: short repeats, and after each repeat, little in common."""
     encoder, level, parameter = chance.choice(ENCODERS)
     number_of = 16 * encoder + level
     size = chance.choice((KIB, 64 * KIB, MIB))

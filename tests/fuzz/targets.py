@@ -94,7 +94,7 @@ def outcome(call: Callable[[], Any]) -> object:
 
 
 def both(call: Callable[[], Any], by_reference: Callable[[], bytes]) -> object:
-    """Return the outcome of a call; raise an error if the reference decoder has another outcome."""
+    """Return the outcome of a call; raise an error if the reference decoder has a different outcome."""
     found, other = outcome(call), reference.outcome(by_reference)
     if found != (BundleError if other is None else other):
         raise BrokenError(f"dib: {found!r:.200}, reference decoder: {other!r:.200}")

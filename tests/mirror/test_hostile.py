@@ -48,7 +48,8 @@ Hook = Callable[[Request], object]
 
 @contextmanager
 def beside(options: MirrorOptions, access: Access, hook: Hook) -> Iterator[tuple[Running, Client]]:
-    """Run a mirror of the stocked registry and another registry; yield the mirror, and the other registry's client."""
+    """Run a mirror of the stocked registry and a second registry; yield the mirror, and a client for the second
+    registry."""
     with ExitStack() as stack:
         other = stack.enter_context(serve())
         other.hook = hook

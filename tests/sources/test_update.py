@@ -283,7 +283,7 @@ def test_a_bundle_with_other_bytes(stocked, files, dib, tmp_path):
 
 
 def test_a_bundle_for_another_subject(stocked, files, dib, tmp_path):
-    """A bundle with another subject is skipped.
+    """A bundle with a wrong subject is skipped.
 
     The list of v4's referrers leads to a bundle that rebuilds v3; its labels claim v4.
     """
@@ -305,7 +305,7 @@ def leads_to(registry: Registry, key: tuple[str, str], tag: str) -> bool:
 
 
 def test_a_bundle_of_another_image_is_refused_by_what_it_makes(stocked, files, dib, tmp_path):
-    """A bundle of another image, whose metadata is all consistent, is refused because of its output."""
+    """A bundle of a wrong image with consistent metadata is refused because of its output."""
     other = docker_save([TestImage([build_layer([file("evil", b"x")])], ["example.com/app:v4"])], "oci", "gzip")
     list_bundle(stocked, bundle_of(other, tmp_path, files.archive(1)))
     passed_over(dib, stocked, files, tmp_path, "")
@@ -372,7 +372,7 @@ def test_what_cannot_be_read_of_referrers_keeps_nobody_from_bundles(stocked, fil
 
 
 def test_damaged_copies_do_not_keep_anybody_from_a_bundle(stocked, files, dib, tmp_path, monkeypatch):
-    """Damaged copies do not keep clients from a sound bundle.
+    """Damaged copies do not prevent clients from using a sound bundle.
 
     The heads of the copies are sound. So before the fix, each copy was applied, and after four copies, update did not
     try any other bundle.
@@ -562,7 +562,7 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
         with open_archive(out) as written, open_archive(files.archive(2)) as wanted:
             (made,), (image,) = read_images(written).images, read_images(wanted).images
         assert (made.config_digest, made.diff_ids) == (image.config_digest, image.diff_ids)
-        assert made.names == (f"{registry_name(stocked)}:linked",)  # the name is not that of another registry
+        assert made.names == (f"{registry_name(stocked)}:linked",)  # the name is not from a different registry
         assert "a wrapped bundle; written" in ended.err
         assert len(set(stocked.log("GET", "/blobs/"))) == blobs_fetched
     planned = dib("update", linked, "--base", files.archive(1), "--dry-run", "--json")
@@ -576,7 +576,7 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
     made = docker_save([version(2)], "v25")
     (engine / f"sha256%3A{hashlib.sha256(version(2).config_bytes()).hexdigest()}").write_bytes(made)
     ended = dib("update", linked, "--base", "containers-storage:app:1", "-n")
-    assert "in podman already" not in ended.err  # the engine has the image, but under another name
+    assert "in podman already" not in ended.err  # the engine has the image, but under a different name
     (engine / urllib.parse.quote(f"{registry_name(stocked)}:linked", safe="")).write_bytes(made)
     stocked.asked.clear()
     ended = dib("update", linked, "--base", "containers-storage:app:1")
@@ -663,7 +663,7 @@ def test_the_manifest_of_a_bundle(stocked, files):
 def test_a_signed_bundle_for_something_else_is_passed_over(
     registry, files, dib, tmp_path, monkeypatch, is_compared: bool
 ):
-    """A signed bundle of another image does not keep clients from the right bundle.
+    """A signed bundle of a wrong image does not prevent clients from using the right bundle.
 
     The other bundle is smaller, correctly signed, and listed with false labels.
     """
@@ -762,7 +762,7 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
 
 
 def give_another_config(registry: Registry, tag: str, bundle: str) -> None:
-    """Replace a tag's image by an unsigned image with another config and the same layers, and list a bundle for it."""
+    """Replace a tag's image by an unsigned image with a new config and the same layers, and list a bundle for it."""
     kind, body = registry.manifests[REPOSITORY, tag]
     manifest = json.loads(body)
     config = json.loads(registry.blobs[REPOSITORY, manifest["config"]["digest"]])

@@ -104,7 +104,7 @@ static inline int code_bit(coder_t *c, const int decoding, int bit, uint32_t cha
 }
 
 /* A counter has 12 bits of probability, then 4 bits that count the bits so far, up to 15. The step of the probability
- * * does not change these 4 bits. */
+ * does not change these 4 bits. */
 static inline void count_bit(uint16_t *counter, int bit)
 {
     int32_t v = *counter, n = v & 15;

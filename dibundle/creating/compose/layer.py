@@ -286,7 +286,7 @@ class LayerComposer:
             self._add(record, mark)
 
     def _is_padded_with_zeros(self, old: _Record, layer: int) -> bool:
-        """Return whether the base has zeros behind a record's content, because the padding is kept with the record."""
+        """Return whether the base has zeros after a record's content: the padding is kept with the record."""
         after = old.content + old.size
         return not self._windows[layer].read_at(after, padded(old.size) - old.size).strip(b"\0")
 

@@ -126,7 +126,7 @@ def threads(options: MirrorOptions, number: int, name: str) -> dict[str, Threads
 
 
 class Upstreams:
-    """The registries behind a mirror, and a cache of permissions: which content clients may read. Thread-safe."""
+    """The upstream registries of a mirror, and a cache of permissions: which content clients may read. Thread-safe."""
 
     def __init__(self, options: MirrorOptions, access: Access) -> None:
         "127.0.0.1".encode("idna")  # load Python's codec for host names now, because loading takes as long as a request

@@ -64,7 +64,7 @@ class JobFailedError(Exception):
 
 
 class RebuiltLayer(NamedTuple):
-    """A rebuilt layer: its digest, as claimed by the process, and its bytes."""
+    """A rebuilt layer: the digest that the process claims, and the bytes."""
 
     digest: bytes
     pieces: Iterator[bytes]

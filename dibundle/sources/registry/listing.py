@@ -90,8 +90,8 @@ class Listing:
     def deltas_to(self, image: bytes) -> list[Delta]:
         """Return the listed bundles that claim to rebuild the image with this manifest, the smallest first.
 
-        Bundles are ordered by size and digest, not in the registry's order. A bundle whose tag was moved to another
-        bundle is still listed. Of two equally good bundles, the same bundle is always chosen.
+        Bundles are ordered by size and digest, not in the registry's order. So of two equally good bundles, the same
+        bundle is always chosen. If the tag of a bundle was moved to a different bundle, the bundle is still listed.
         """
         if image not in self._deltas:
             found = filter(None, map(self._delta, self._readable(image)))
