@@ -31,7 +31,7 @@ LOADERS: tuple[Kind, ...] = ("classic", "containerd", "podman")
 START_SECONDS = 60
 
 # The engine writes these files into every container, with new times. Times of directories are also ignored: if a store
-# # copies layers, it changes these times while it fills the directories.
+# copies layers, it changes these times while it fills the directories.
 ENGINES_OWN = {".", ".dockerenv", "dev", "dev/console", "dev/pts", "dev/shm", "proc", "sys", "run", "etc"} | {
     f"etc/{name}" for name in ("hostname", "hosts", "resolv.conf", "mtab")
 }

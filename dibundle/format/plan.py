@@ -22,7 +22,7 @@ from dibundle.format.steps import Begin, Copy, Data, End, Head, ProgramStep, Rep
 from dibundle.format.tables import Frame, FrameTable, Range
 
 # maximum steps to keep; a step takes up to 1 kB. If there are more steps, a second walk costs 8 us per step, but saves
-# # this memory
+# this memory
 MAX_KEPT_STEPS = 1 << 16
 
 

@@ -48,8 +48,7 @@ Hook = Callable[[Request], object]
 
 @contextmanager
 def beside(options: MirrorOptions, access: Access, hook: Hook) -> Iterator[tuple[Running, Client]]:
-    """Run a mirror of the stocked registry and a second registry; yield the mirror, and a client for the second
-    registry."""
+    """Run a mirror of the stocked registry and a second registry; yield the mirror, and a client of the second."""
     with ExitStack() as stack:
         other = stack.enter_context(serve())
         other.hook = hook
