@@ -297,7 +297,7 @@ def needed(manifest: Manifest, number: int, without: Loaded) -> list[tuple[bytes
 
 
 def _left_out(manifest: Manifest, number: int, without: Loaded | None) -> list[tuple[int, int]]:
-    """Return start and end of each layer to leave out of a target: each image that uses it has it loaded."""
+    """Return start and end of each layer to leave out of a target: it is loaded for every image that uses the layer."""
     if without is None or manifest.about is None:
         return []
     chains = needed(manifest, number, without)
