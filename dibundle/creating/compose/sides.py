@@ -48,7 +48,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSide:
-    """A target after reading: its images and blobs, its new layers, and those compressed layers that it can recompress.
+    """A target after reading: its images and blobs, its new layers, and compressed layers that can be recompressed.
 
     ``carried``: compressed layers that cannot be recompressed. ``digest``: the digest of the whole archive, once known.
     """

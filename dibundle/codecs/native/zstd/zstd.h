@@ -88,8 +88,7 @@ typedef struct {
     int log;
     int run; /* whether there is only one symbol, so that states have no bits */
     int16_t share[256];
-    uint32_t bits[256]; /* the upper 16 bits are a number of bits; the rest is added to a state to choose between two
-    numbers */
+    uint32_t bits[256]; /* a value to add to a state: the upper 16 bits of the sum are the number of bits to write */
     int32_t first[256];
     uint16_t next[512];
 } states_t;
