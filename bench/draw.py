@@ -2,7 +2,7 @@
 
     python bench/draw.py OUT --seed 1 [--kinds pypi-x86_64=3,npm=2] [--names FILE] [--previous bookworm]
 
-Names are shuffled by the seed and tried in this order. A name is skipped only if it does not have two consecutive
+The seed determines the order in which names are tried. A name is skipped only if it does not have two consecutive
 releases for the platform, or if a release unpacks to less than 3 MB or more than 120 MB. Drawn and skipped names, with
 reasons, are printed and written to OUT/drawn.json. The same seed and the same state of the registries give the same
 archives. The script needs pip, npm and, on Debian, apt and dpkg-deb. The configuration of these programs selects the

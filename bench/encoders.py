@@ -2,9 +2,9 @@
 
     python bench/encoders.py FILE... [--only PART,...]
 
-FILEs are contents, for instance image archives with raw layers. The original encoder and dib's encoder compress each
-FILE. Missing programs and sources are reported, and their cases are skipped. The zlib encoder is Python's own.
-Requirements:
+FILEs have the content to compress, for instance image archives with raw layers. The original encoder and dib's encoder
+compress each FILE. Missing programs and sources are reported, and their cases are skipped. The zlib encoder is Python's
+own. Requirements:
 
 - gzip and pigz
 - ``go``: Go up to 1.26
@@ -55,7 +55,7 @@ DEFAULT = 5  # pgzip's level
 
 @dataclass(frozen=True)
 class Case:
-    """An encoder of dib, and the original command, which compresses standard input; ``framed``: its output is gzip."""
+    """An encoder of dib, and the original command, which compresses stdin; ``framed``: the command writes gzip."""
 
     encoder: int
     level: int

@@ -2,10 +2,10 @@
 
     python bench/growth.py [--sizes 0.25,1,4,16] [--files 1000,30000,300000,3000000] [--work FOLDER]
 
-Images are generated: files of many sizes (the largest has three eighths of the whole) whose content compresses to about
-60 %. In the second image, all timestamps are later. One file in forty is edited: some bytes are replaced, and a line is
-inserted. One file in four hundred is replaced by another file. From 4 GiB on, three blocks in four are zeros, which
-take no disk space. FOLDER needs free space of two thirds of the largest size.
+Images are generated. They have files of many sizes; the largest file has three eighths of the whole. The content
+compresses to about 60 %. In the second image, all timestamps are later. One file in forty is edited: some bytes are
+replaced, and a line is inserted. One file in four hundred is replaced by another file. From 4 GiB on, three blocks in
+four are zeros, which take no disk space. FOLDER needs free space of two thirds of the largest size.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def pool() -> bytes:
     made = bytearray()
     while len(made) < POOL:
         made += b" ".join(source.choices(words, k=5000)) + source.randbytes(5000)
-    return bytes(made[:POOL]) * 2  # the pool repeats its beginning, as a block may start anywhere
+    return bytes(made[:POOL]) * 2  # the beginning is repeated at the end, because a block may start anywhere
 
 
 @cache
@@ -101,7 +101,7 @@ class File:
 
 
 def files_of(total: int, count: int, release: int) -> Iterator[File]:
-    """Yield an image's files: a large one, and others with sizes around the mean."""
+    """Yield an image's files: one large file, and files with sizes around the mean."""
     source = random.Random(count)
     weights = [source.random() ** 3 + 0.01 for _ in range(count - 1)]
     large = total * 3 // 8
@@ -165,7 +165,7 @@ def measure(work: Path, series: str, value: float, total: int, count: int) -> Ro
         write_image(path, total, count, release=release)
     program = Path(sys.executable).with_name("dib")
     made = run([program, "create", "-q", "--workers", "2", "--timings", timings, base, target, bundle])
-    # no comparison is needed, as apply checks every digest
+    # no comparison is needed, because apply checks every digest
     used = run([program, "apply", "-q", base, bundle, "-o", "/dev/null"])
     if total < SPARSE:
         run([program, "apply", "-q", base, bundle], stdout=result)

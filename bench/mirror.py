@@ -6,12 +6,12 @@
 HOST is a registry on this machine without TLS. Each NAME is a repository in this registry with the tags ``a`` and
 ``b``, pushed by ``docker push``, and a bundle from ``a`` to ``b``. A proxy in front of the registry counts bytes.
 ``--rate`` is the proxy's limit in megabits per second, and ``--delay`` the added milliseconds per round trip. Each
-client pulls ``a``, then ``b``: first from the registry, then from a mirror with an empty cache. Engines are those of
-the test suite (docker's need root); ``oras`` and ``skopeo`` copy to a folder. If an image's digest differs from
-upstream's, the run fails.
+client pulls ``a``, then ``b``, from the registry. Then it does the same from a mirror with an empty cache. The engines
+are those of the test suite (docker needs root); ``oras`` and ``skopeo`` copy to a folder. If an image's digest differs
+from upstream's, the run fails.
 
-With ``--loopback``, there is no proxy. The script then compares seconds at full speed, also with docker-registry as a
-pull-through cache, which does not rebuild layers. Each round begins with empty stores; the medians are printed.
+With ``--loopback``, there is no proxy. The script then compares seconds at full speed. It also measures docker-registry
+as a pull-through cache, which does not rebuild layers. Each round begins with empty stores; the medians are printed.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ class Link:
                 now = time.monotonic()
                 if counts and self.rate:
                     self._free = max(self._free, now) + len(piece) / self.rate
-                    await asyncio.sleep(self._free - now - self.delay)  # the line holds at most a round trip of bytes
+                    # the line holds at most the bytes of a round trip
+                    await asyncio.sleep(self._free - now - self.delay)
                     now = self._free
                 self.received += len(piece) if counts else 0
                 await waiting.put((now + self.delay / 2, piece))

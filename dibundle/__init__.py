@@ -7,8 +7,8 @@
 ...     file.writelines(dibundle.apply(["old.tar", "update.dib"]))
 
 This module is the public interface; everything else may change. No function prints anything or handles signals. Every
-function can be called from several threads at once. The only environment variables that dib reads here are those for
-the folder of temporary files. A source is a path, an open binary file, or a name as on the command line
+function can be called from several threads at once. dib reads no environment variables here, except those
+for the folder of temporary files. A source is a path, an open binary file, or a name as on the command line
 (``docker-daemon:app:1``, ``docker://HOST/app:1``; ``-`` is stdin). Errors are a :class:`DibError` with a ``code``, an
 ``exit_code`` and optionally a ``hint``. Exceptions of the caller's own files and executors pass through.
 """
@@ -183,7 +183,7 @@ _PLACES = {
     "delete_orphans": "sharing.functions",
     "list_bundles": "sharing.functions",
 }
-"""For each exported name that is in neither api.py nor errors.py: the module that defines the name."""
+"""The modules of exported names that neither api.py nor errors.py defines."""
 
 
 def __getattr__(name: str) -> object:

@@ -23,7 +23,7 @@ def _tell_version() -> None:
     try:
         os.write(1, f"dib {__version__}\n".encode())
     except OSError:
-        return  # leave the error to the normal path, which reports it as for other commands
+        return  # the normal code below reports this error, as it does for other commands
     os._exit(0)
 
 

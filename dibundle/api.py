@@ -1,6 +1,6 @@
 """The public functions that ``dibundle`` exports: one for each use case, with keyword arguments as options.
 
-``access``: how to reach sources, and required signers beside the machine's policy. ``progress`` gets phases and bytes
+``access``: how to reach sources, and required signers in addition to the policy. ``progress`` gets phases and bytes
 done. ``tmp`` is the folder of temporary files. Each function raises the listed subclasses of :class:`DibError`.
 """
 
@@ -77,7 +77,7 @@ def create(
 ) -> CreateResult:
     """Write a bundle that rebuilds ``target`` from ``base`` (None: from nothing) to ``out``; return the result.
 
-    A path as ``out`` appears complete or not at all. ``level`` is 1 (fast) to 9 (small). ``profile``: "core" for simple
+    A file ``out`` appears complete or not at all. ``level`` is 1 (fast) to 9 (small). ``profile``: "core" for simple
     readers. ``inventory`` is a file with an :func:`inventory`. ``raw_layers``: rebuild the same images with raw layers.
 
     The result does not depend on ``workers``, the number of threads (0: one per core), or on ``executor``. An executor
@@ -133,12 +133,12 @@ def apply(
 
     Bundles are recognised by their content. Several bundles are applied as a chain. For a bundle in parts, name any
     part. ``bases`` are used if they exist: archives, and bundles that rebuild an archive. ``target`` names one of
-    several targets of a bundle. If ``expect`` has image IDs or digests as ``sha256:...``, only an archive with these is
-    yielded. The last bytes come only after all other bytes are verified, so an incomplete archive never looks complete.
+    several targets of a bundle. ``expect`` has image IDs or digests as ``sha256:...``: no other archive is yielded. The
+    last bytes come only after all other bytes are verified, so an incomplete archive never looks complete.
 
     Nothing is opened before the first byte is requested. Then, ``BaseMismatchError`` is raised for a wrong base,
     ``BundleError`` and ``DigestError`` for a malformed or damaged bundle. ``SignatureError`` is raised for a bundle
-    without a trusted signature, or with another result than expected.
+    without a trusted signature, or with an unexpected result.
     """
     options = RebuildOptions(target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
@@ -148,7 +148,7 @@ def apply(
         pieces: deque[bytes] = deque()
 
         def keep(piece: Piece) -> None:
-            pieces.append(bytes(piece))  # the buffer behind the view may be reused
+            pieces.append(bytes(piece))  # the buffer of the view may be reused
 
         for _ in rebuild_steps(archives, bundle, {choose_target(bundle.manifest, options): keep}, options, context):
             while pieces:
@@ -223,7 +223,7 @@ def load(
     """Load the targets of bundles into docker, podman or ctr, and check the result; otherwise like :func:`apply`.
 
     ``engine`` None: a source's engine, else the first installed engine. ``thin``: leave out the layers of the base,
-    which the engine must have. Raises ``LoadError`` if the engine refuses the image, or then has another one.
+    which the engine must have. Raises ``LoadError`` if the engine refuses the image, or then has a different image.
     """
     options = LoadOptions(engine=engine, thin=thin, target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
@@ -256,7 +256,7 @@ def merge(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CreateResult:
-    """Write one bundle that replaces a chain of bundles, for the base of the first one."""
+    """Write one bundle that replaces a chain of bundles: it builds on the base of the chain's first bundle."""
     options = CreateOptions(level=level)
     with Context(tmp, progress) as context:
         return merging.merge(
@@ -271,7 +271,7 @@ def inventory(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> str:
-    """Return an inventory of the layers in archives, as JSON: the content of ``create``'s file ``inventory``."""
+    """Return an inventory of the layers in archives, as JSON, for a file that ``create`` takes as ``inventory``."""
     with Context(tmp, progress) as context:
         return inventories.inventory(several(sources), access or Access(), context)
 
@@ -300,7 +300,7 @@ def report(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> ReportResult:
-    """Write one page of HTML about a bundle; with ``base``, also the changes between the images."""
+    """Write a page of HTML about a bundle; with ``base``, the page also shows the changes between the images."""
     options = RebuildOptions(target=target, max_size=limit(max_size))
     with Context(tmp, progress) as context:
         return reporting.report(bundle, several(base), output_to(out), options, access or Access(), context)
@@ -317,7 +317,7 @@ def sign(
 ) -> SignResult:
     """Sign a bundle with an SSH key, or insert a ``signature`` that ssh-keygen made elsewhere.
 
-    ``detach``: leave the bundle unchanged; the signature gets a file beside it. ``out``: the file to write instead.
+    ``detach``: leave the bundle unchanged, and write the signature to BUNDLE.sig. ``out``: the output file instead.
     """
     options = SignOptions(
         key=None if key is None else os.fspath(key),
@@ -442,9 +442,9 @@ def plan_update(
 
 
 def open_bundle(source: Source, *, access: Access | None = None, tmp: str | None = None) -> Bundle:
-    """Open a bundle for inspection; raise :class:`DibError` if the source is no bundle, or has no trusted signature.
+    """Open a bundle for inspection; raise :class:`DibError` if it is not a bundle, or has no required signature.
 
-    :class:`DibError` is also raised if the head is damaged, or a named file is truncated. Everything behind the head is
+    :class:`DibError` is also raised if the head is damaged, or a named file is truncated. Everything after the head is
     checked when the bundle is applied. For a bundle in parts, name any part.
     """
     return Bundle(source, access or Access(), tmp)

@@ -1,7 +1,7 @@
-"""The family of errors that dib raises: each has a stable code, an exit code, a message and optionally a hint.
+"""The errors that dib raises: each has a stable code, an exit code, a message and optionally a hint.
 
-Texts are in one table per package, ``messages.py``. Subclasses that need more than a text are beside the code that
-raises them. A message is lower case, without a full stop, and states the found and the wanted value. A hint is one
+Texts are in one table per package, ``messages.py``. If a subclass needs more than a text, it is defined in the module
+that raises it. A message is lower case, without a full stop, and states the found and the wanted value. A hint is one
 action, ready to paste.
 """
 
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Self
 
 
 def human(size: int) -> str:
-    """Return a size for display, in powers of 1000: 50 kB, 295 MB; exact below 10,000 bytes."""
+    """Return a size for display, in powers of 1000: 50 kB, 295 MB; sizes below 10,000 bytes are exact."""
     if size < 10_000:
         return f"{size:,} bytes" if size != 1 else "1 byte"
     value = float(size)
@@ -52,7 +52,7 @@ WORDS: Final[Mapping[str, str]] = {
 
 
 class Hint(NamedTuple):
-    """The next action: a text with the fields of :data:`WORDS` and of ``values``, which may be hints themselves."""
+    """The next action: a text with the fields of :data:`WORDS` and of ``values``; a value may be a hint itself."""
 
     text: str
     values: Mapping[str, object]
@@ -78,14 +78,14 @@ class DibError(Exception):
     """Anything that dib refuses or cannot do.
 
     ``code`` is stable and identifies the text. ``exit_code`` is the process's exit code. ``advice`` is the hint as an
-    object, to be rendered for a program or an engine of another name. ``sizes`` has, by field name, the exact bytes of
+    object, which can be rendered with the names of other programs. ``sizes`` has, by field name, the exact bytes of the
     sizes that the message shows in units.
     """
 
     exit_code = 1
 
     def __init__(self, message: Message, /, *, hint: object = _FROM_TABLE, **values: object) -> None:
-        """``hint`` is a :class:`Hint`, a text or None; it replaces the message's own."""
+        """Create an error; ``hint`` is a :class:`Hint`, a text or None, and replaces the message's own hint."""
         self.code = message.code
         self.message = message.text.format(**{name: _Bytes(v) if type(v) is int else v for name, v in values.items()})
         self.sizes = {name: value for name in _SIZED.findall(message.text) if isinstance(value := values[name], int)}
@@ -183,15 +183,15 @@ class RegistryError(DibError):
 
 
 def shell_words(*names: str) -> str:
-    """Return file names quoted for a shell, for hints, which people paste; none of them can be read as an option."""
+    """Return file names quoted for a shell, for hints that people paste; no name can be read as an option."""
     return shlex.join(f"./{name}" if name.startswith("-") and name != "-" else name for name in names)
 
 
 def save_command(name: str) -> Hint:
-    """Return the engine's command that saves an image, for a hint, safe to paste for any name.
+    """Return the engine's command that saves an image, for a hint; for any name, the command is safe to paste.
 
     Names come from bundles, archives and registries, and people paste hints. If no character has a meaning in a shell,
-    the command is in double quotes. A name that begins like an option is separated from the options.
+    the command is in double quotes. If a name begins like an option, the command separates it from the options.
     """
     quoted = shlex.join([*(["--"] if name.startswith("-") else []), name])
     text = "{save} base.tar {name}"
@@ -201,7 +201,8 @@ def save_command(name: str) -> Hint:
 def install_hint(arguments: str) -> str:
     """Return the hint that installs with pip; ``arguments`` are those of ``pip install``.
 
-    A system-managed Python refuses pip: for it, the hint creates a venv with access to the installed packages.
+    If the Python is managed by the system, it refuses pip: then the hint creates a venv with access to the installed
+    packages.
     """
     import importlib.util
     import sys

@@ -80,7 +80,7 @@ def hardlink(path: str, target: str, *, mtime: int = 0) -> TarItem:
 
 
 def build_layer(items: Iterable[TarItem], *, tar_format: int = tarfile.PAX_FORMAT) -> bytes:
-    """Return a tar of ``items``, in order, ended by two zero blocks without further padding."""
+    """Return a tar of ``items``, in order, followed by two zero blocks and no further padding."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tar_format, encoding="utf-8") as tar:
         for item in items:
@@ -95,8 +95,8 @@ def build_layer(items: Iterable[TarItem], *, tar_format: int = tarfile.PAX_FORMA
 def docker_save(images: list[TestImage], style: Style = "v25", layer_compression: LayerCompression = None) -> bytes:
     """Return an image archive in the format of ``style``.
 
-    ``classic`` is docker before 25, ``v25`` docker from 25 on, ``c8d`` docker with containerd's image store,
-    ``podman`` a docker-archive of podman or skopeo, ``oci`` an OCI layout in a tar.
+    ``classic`` is the format of docker before 25, ``v25`` of docker from 25 on, and ``c8d`` of docker with containerd's
+    image store. ``podman`` is a docker-archive of podman or skopeo. ``oci`` is an OCI layout in a tar.
     """
     write = {"classic": _classic, "v25": _v25, "podman": _podman, "oci": _oci, "c8d": _c8d}[style]
     return build_layer(write(images, layer_compression), tar_format=tarfile.USTAR_FORMAT)
@@ -123,7 +123,7 @@ def sha256(data: bytes) -> str:
 
 
 def to_json(value: object) -> bytes:
-    """Return compact JSON, as Go writes it."""
+    """Return compact JSON in the form that Go writes."""
     return json.dumps(value, separators=(",", ":")).encode()
 
 
@@ -195,12 +195,12 @@ def _oci(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
 
 
 def docker_save_part(image: TestImage) -> bytes:
-    """Return the archive that docker with containerd's store saves of an image if one of two platforms is missing."""
+    """Return the archive of an image that docker with containerd's store saves if one of two platforms is missing."""
     return build_layer(_c8d([image], None, part=True))
 
 
 def _c8d(images: list[TestImage], packing: LayerCompression, *, part: bool = False) -> list[TarItem]:
-    """Return the same as :func:`_v25`, with an index per image, which lists an attestation and a missing platform."""
+    """Return the same as :func:`_v25`, but each image has an index that lists an attestation and a missing platform."""
     blobs, descriptors, manifest = _blobs(images, packing)
     top = []
     for image, descriptor in zip(images, descriptors, strict=True):

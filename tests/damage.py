@@ -81,7 +81,7 @@ def regions(bundle: bytes) -> list[Region]:
 
 
 def cuts(bundle: bytes, count: int, seed: int) -> Iterator[Damage]:
-    """Yield a cut at every boundary, one byte before and one byte after it, and ``count`` cuts at random places."""
+    """Yield a cut at every boundary, one byte before it and one byte after it; then ``count`` cuts at random places."""
     parts = regions(bundle)
     places = {place for part in parts for place in (part.start - 1, part.start, part.start + 1)} | {len(bundle) - 1}
     chance = random.Random(seed)
@@ -207,7 +207,7 @@ def _print_codes(name: str, trials: Trials, size: int) -> None:
 def _into_loaders(
     trials: Trials, bundle: bytes, cases: list[Damage], count: int, seed: int, other: Path, path: Path
 ) -> list[str]:
-    """Pipe every case into one store, ``count`` cases into each other store, then the empty output of a wrong base."""
+    """Pipe every case into one store, and ``count`` cases into each other store; then a wrong base's empty output."""
     failures: list[str] = []
     for kind in engines.LOADERS:
         chosen = cases if kind == "classic" else random.Random(seed).sample(cases, count)

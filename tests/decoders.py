@@ -3,9 +3,9 @@
     python -m tests.decoders COUNT SEED [COMMAND...]
 
 Digests of frames and manifest are corrected after the changes. If dib rebuilds any output from a mutation, the output's
-digests are corrected too. So digests reveal no mutation to a decoder. ``COMMAND`` is another decoder beside dib and the
-reference decoder, which is run like the vectors' runner runs decoders. The script prints each difference, then the
-numbers of accepted and refused mutations. The exit code is 1 if there was a difference.
+digests are corrected too. So digests reveal no mutation to a decoder. ``COMMAND`` is a third decoder, in addition to
+dib and the reference decoder. The script runs it in the same way as the vectors' runner. The script prints each
+difference, then the numbers of accepted and refused mutations. The exit code is 1 if there was a difference.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from tests.fuzz.bundles import Open, flipped, sha256
 from tests.reference import decoder
 from tests.test_vectors import FOLDER, options, runner
 
-LARGEST: Final = 100_000  # maximum bytes of a bundle, whose target may have ten times as many
-SECONDS: Final = 20  # limit for the reference decoder, which is slow
+LARGEST: Final = 100_000  # maximum bytes of a bundle; its target may have ten times as many
+SECONDS: Final = 20  # time limit for the reference decoder, because it is slow
 TOO_LONG: Final = -14  # the reference decoder's result at this limit: SIGALRM
 TOO_LARGE: Final = -1  # dib's result for a target that is too large
 Ended = tuple[int, bytes]

@@ -30,8 +30,8 @@ Store = Literal["classic", "containerd"]
 LOADERS: tuple[Kind, ...] = ("classic", "containerd", "podman")
 START_SECONDS = 60
 
-# The engine writes these files into every container, with its own times. Times of directories are also ignored, as
-# stores that copy layers change them while they fill the directories.
+# The engine writes these files into every container, with new times. Times of directories are also ignored: if a store
+# copies layers, it changes these times while it fills the directories.
 ENGINES_OWN = {".", ".dockerenv", "dev", "dev/console", "dev/pts", "dev/shm", "proc", "sys", "run", "etc"} | {
     f"etc/{name}" for name in ("hostname", "hosts", "resolv.conf", "mtab")
 }
@@ -84,7 +84,7 @@ class Engine:
         raise NotImplementedError
 
     def export(self, reference: str) -> dict[str, tuple[Any, ...]]:
-        """Return the files of a container created from an image, by path, from ``create`` and ``export``."""
+        """Return the files of an image's container, by path; ``create`` and ``export`` give these files."""
         raise NotImplementedError
 
 
@@ -184,7 +184,7 @@ class Ctr(Engine):
 
 
 class Cri:
-    """containerd with the interface of a Kubernetes node: images by the CRI, gRPC by curl."""
+    """containerd with the interface of a Kubernetes node: images are pulled through the CRI, with gRPC over curl."""
 
     def __init__(self, address: str, folder: Path) -> None:
         self._address = address
@@ -370,7 +370,7 @@ def _answers(command: list[str], env: dict[str, str]) -> bool:
 
 @contextlib.contextmanager
 def _folder() -> Iterator[Path]:
-    """Create a folder with a short path, as a socket's path has at most 107 bytes; unmount and remove it afterwards."""
+    """Create a folder with a short path: a socket's path has at most 107 bytes. Afterwards, unmount and remove it."""
     folder = Path(tempfile.mkdtemp(prefix="dib-engine-", dir="/tmp"))
     try:
         yield folder

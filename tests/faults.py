@@ -33,7 +33,7 @@ from dibundle.format.constants import MAGIC
 from tests import pairs
 from tests.program import shell_code
 
-OLD = MAGIC + b"precious"  # begins with a bundle's magic, as create overwrites only bundles
+OLD = MAGIC + b"precious"  # begins with a bundle's magic: create overwrites only bundles
 SYSTEM, BASE = 3, 6
 PATIENCE = 120  # seconds
 MEMORY = 512 << 20
@@ -41,7 +41,7 @@ Prepare = Callable[[], object]
 
 
 class Rig:
-    """A pair and a working folder, and a runner of commands in child processes that are prepared to fail."""
+    """A pair, a working folder, and a runner of commands in child processes in which a fault is prepared."""
 
     def __init__(self, work: Path, chance: random.Random) -> None:
         self.chance = chance
@@ -135,7 +135,7 @@ def _become(arguments: Sequence[str | Path], prepare: Prepare, stdin: int, stdou
 
 
 class Failing:
-    """A replacement of functions of ``os``: the call with a given number, counted over all functions, fails."""
+    """A replacement of functions of ``os``: the n-th call fails, counted over all replaced functions."""
 
     def __init__(
         self, names: Sequence[str], number: int, wrong: Callable[..., object], told: Path | None = None
@@ -309,7 +309,7 @@ def changing_base(rig: Rig, times: int) -> list[str | None]:
         at = rig.chance.randrange(rig.base.stat().st_size)
         call = rig.chance.randrange(1, count + 1)
         code = rig.wait(rig.start(rig.apply(rig.base), Failing(names, call, change(number % 3, at))))
-        # the result is right, as dib never opens a name again
+        # the result is right: dib never opens a name again
         allowed = (0,) if number % 3 == 2 else (0, SYSTEM, 4, BASE)
         ended.append(rig.fault(code, allowed, rig.whole))
     return ended
@@ -356,7 +356,8 @@ def stalled_pipes(rig: Rig, times: int) -> list[str | None]:
 def little_memory(rig: Rig, times: int) -> list[str | None]:
     """An address space of 512 MiB, in which apply works, or of 256 to 512 MiB, in which it may report a lack of memory.
 
-    With less memory, a thread of Python itself may end before it begins, and the thread that started it waits forever.
+    With less memory, a new thread of Python itself may end before it runs; then the thread that started it waits
+    forever.
     """
     result = _created(rig)
     ended = []

@@ -1,7 +1,7 @@
 """Faults planted in the decoder, one at a time, and the test that catches each: python -m tests.planted [NUMBER...].
 
-Each fault is put into a copy of the package, on which first the vectors run, then the fuzz corpora, then other tests.
-The script prints a table in Markdown, such as the one in tests/planted.md. Its exit code is 1 if a fault was not
+Each fault is put into a copy of the package. The vectors, the fuzz corpora and the other tests run on it, in this
+order. The script prints a table in Markdown, such as the one in tests/planted.md. Its exit code is 1 if a fault was not
 caught.
 """
 

@@ -311,7 +311,7 @@ def test_more_tiny_pieces_than_any_program_makes_are_refused(kind):
 def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatch):
     """A base that changes while it is read ends the rebuild.
 
-    A size in the base differs from the size during planning, so that the program needs a frame that does not exist.
+    After planning, a size in the base changes, so that the program needs a frame that does not exist.
     """
     old = build_layer([file("a", b"x" * 10), file("p", bytes(600 << 10)), file("z", b"y" * 10)])
     new = build_layer([file("a", b"1" * 10), file("p", bytes(600 << 10)), file("z", b"2" * 10)])
@@ -323,7 +323,7 @@ def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatc
 
     def planned(*arguments, **named):
         made = plan(*arguments, **named)
-        made.steps = None  # walk twice, as for longer programs
+        made.steps = None  # this makes dib walk twice, which it does for longer programs
         with path.open("r+b") as base:
             at = content.index(b"a\0")
             header = bytearray(content[at : at + 512])

@@ -329,7 +329,7 @@ def test_a_base_may_be_absent(versions: Path, tmp_path: Path) -> None:
 def test_parts_of_a_candidate_are_one(versions: Path, tmp_path: Path) -> None:
     """The parts of a candidate count as one bundle.
 
-    Before the fix, several parts had the effect that the user's own bundle was treated as a candidate, and left out.
+    Before the fix, if there were several parts, the user's own bundle was treated as a candidate, and left out.
     """
     back = tmp_path / "back.dib"
     succeed("create", versions / "v2.tar", versions / "v1.tar", back)

@@ -1,4 +1,4 @@
-"""The Dockerfiles that dib writes, as text; tests/compat/test_dockerfile.py builds them."""
+"""The text of the Dockerfiles that dib writes; tests/compat/test_dockerfile.py builds them."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def made(tmp_path: Path, target: bytes, *expected: bytes, bundle: bytes | None =
 
 
 def silent(tmp_path: Path, target: bytes, *, claim: bytes | None = None) -> bytes:
-    """Return a bundle for ``target`` that does not describe its images, or claims another image."""
+    """Return a bundle for ``target`` that does not describe its images, or claims a wrong image."""
     bundle, _ = bundle_of(tmp_path, [docker_save([OLD])], target)
     reader = BundleReader(io.BytesIO(bundle))
     frames = [reader.frame()[1] for _ in reader.manifest.frames]

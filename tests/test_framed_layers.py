@@ -34,7 +34,7 @@ def compressor(level, first=0, encoder=encoders.KLAUSPOST_17):
 
 
 def chunked(data):
-    """Compress each piece into its own frame, with skippable frames behind, as zstd:chunked does."""
+    """Compress each piece into a separate frame, followed by skippable frames, like zstd:chunked."""
     cuts = [cut for cut in CUTS if cut < len(data)]
     write = compressor(encoders.DEFAULT)
     pieces = [data[at:end] for at, end in zip(cuts, [*cuts[1:], len(data)], strict=True)]
@@ -54,7 +54,7 @@ def libzstd(level, *, threads=0, sized=True, checksum=True):
 
 
 def other_settings(data):
-    """Compress with a window of 32 MiB, as no encoder of dib does."""
+    """Compress with a window of 32 MiB: no encoder of dib has this window."""
     return libzstd(20, sized=False)(data)
 
 

@@ -154,7 +154,7 @@ def test_a_form_that_was_guessed_wrong_is_told(tmp_path: Path):
 
 
 def members(data):
-    """Compress into three gzip members, one of them empty, as estargz does, with zeros behind."""
+    """Compress into three gzip members, one of them empty, followed by zeros; estargz writes such members."""
     return b"".join(map(DOCKER, (data[:30_000], b"", data[30_000:]))) + bytes(700)
 
 
@@ -232,7 +232,7 @@ def test_of_a_bomb_in_a_base_not_all_is_inflated(monkeypatch: pytest.MonkeyPatch
 def test_members_are_searched_with_the_encoders_that_are_left():
     """Members are searched with the remaining encoders.
 
-    Several encoders give the first member; a later member rules out all but one; later members need another encoder.
+    Several encoders give the first member. A later member leaves only one of them. The last members need a new encoder.
     """
     content = [b"a", noise(7, 40_000) + text(8, 90_000), text(9, 30_000), b"", text(10, 50_000)]
     slow = compressor(encoders.GO, 9)
@@ -257,7 +257,7 @@ def test_the_smallest_layers_are_made_again(tmp_path: Path):
 
 
 def test_of_a_bomb_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch):
-    """No encoder is guessed for a bomb, whose first megabytes contain gigabytes that every candidate would encode."""
+    """No encoder is guessed for a bomb: its first megabytes contain gigabytes, which every candidate would encode."""
     content = bytes(20 << 20)
     stored = MemoryBytes(DOCKER(content))
     monkeypatch.setattr(search.Search, "feed", None)

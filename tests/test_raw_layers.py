@@ -20,7 +20,7 @@ HEADER = bytes.fromhex("1f8b08000000000002ff")
 
 
 def unknown(data: bytes) -> bytes:
-    """Compress as no encoder of dib does: with a flush at every 50,000 bytes, and a strategy that no tool uses."""
+    """Compress like no encoder of dib: with a flush every 50,000 bytes, and with a strategy that no tool uses."""
     encoder = zlib.compressobj(9, zlib.DEFLATED, -15, 5, zlib.Z_FILTERED)
     body = b"".join(
         encoder.compress(data[at : at + 50_000]) + encoder.flush(zlib.Z_FULL_FLUSH)

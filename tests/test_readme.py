@@ -22,7 +22,7 @@ README = Path(__file__).parents[1] / "README.md"
 ELSEWHERE = {
     "python3 -m venv": ".ci/run types it, in a fresh clone",
 }
-"""Blocks that are not run in this test, by their beginning, each with the place that covers the block."""
+"""Blocks that this test does not run: the beginning of each block, and the test or file that covers the block."""
 
 STAND_INS = {
     "dib": f'exec {sys.executable} -m dibundle "$@"',
@@ -38,7 +38,7 @@ esac""",
 
 
 def blocks() -> list[str]:
-    """Return the indented blocks, as a user would paste them."""
+    """Return the indented blocks in the form in which a user would paste them."""
     found: list[list[str]] = [[]]
     for line in README.read_text().splitlines():
         if line.startswith("    "):

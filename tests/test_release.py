@@ -188,7 +188,7 @@ def test_what_targets_share_is_there_once(tmp_path: Path):
 def test_a_layer_of_an_earlier_target_may_be_compressed(tmp_path: Path, damage: bytes):
     """The second target uses a file of the first target's compressed layer.
 
-    With junk behind the layer, gzip cannot read it.
+    If junk follows the layer, gzip cannot read it.
     """
     shared = noise(11, 300_000)
     packed = [
@@ -229,7 +229,7 @@ def test_the_bundle_depends_on_nothing_but_its_inputs(release: Path, tmp_path: P
 
 
 def test_of_many_bases_the_best_is_picked(tmp_path: Path):
-    """Of many bases, create picks the best: with eight versions, the bundle is as small as with only the closest."""
+    """Of many bases, create picks the best: with eight versions, the bundle is as small as with the closest alone."""
     rng = random.Random(3)
     data = code(1, 600_000)
     versions = []

@@ -29,7 +29,7 @@ SPEC = ROOT / "spec"
 FOLDER = SPEC / "vectors"
 TEXTS = {path.stem: path.read_text() for path in sorted(SPEC.glob("*.md")) if path.stem != "requirements"}
 DUTY = re.compile(r"M[0-9]+")
-RULE = re.compile(r"[MPS][0-9]+")  # P: profile.md; S: vectors other than those of the requirements show it
+RULE = re.compile(r"[MPS][0-9]+")  # P: rules of profile.md; S: rules that other vectors show
 
 ELSEWHERE = {  # tests of requirements that a bundle alone cannot show
     "S1": ("cli/test_signing.py", "test_a_signature_is_checked_before_anything_else_is_read"),
@@ -169,7 +169,7 @@ def rows(text: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def fields() -> Iterator[str]:
-    """Yield the names of all fields of the specification, as vectors name them."""
+    """Yield the names of all fields of the specification, in the spelling of the vectors."""
     for text, whole in TEXTS.items():
         for head, cells in rows(whole):
             if head.startswith(NO_FIELDS):

@@ -1,4 +1,4 @@
-"""The base of a bundle: the search for its objects in archives, and the report of missing objects by image name."""
+"""The base of a bundle: the search for objects in archives, and the error that names the images of missing objects."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from dibundle.images.archive import Archive
 from dibundle.images.model import ImageArchive
 from dibundle.images.reader import blobs_of, read_images
 
-MAX_REFUSALS: Final = 8  # maximum number of errors to create: creating an error reads all given images
+MAX_REFUSALS: Final = 8  # maximum errors that are created: to create an error, all given images are read
 
 
 class FoundBase(BaseObjects):
     """The base of the ``wanted`` targets of a bundle.
 
-    ``order``: targets to rebuild for the ``wanted`` targets, in order. ``kept``: targets in ``order`` from which later
-    targets read objects. ``spooled``: bytes of temporary files for each object; ``spooled_of_made``: for all objects
-    that come from bundles.
+    ``order``: the targets that must be rebuilt to get the ``wanted`` targets, in order. ``kept``: those targets in
+    ``order`` from which later targets read objects. ``spooled``: bytes of temporary files for each object.
+    ``spooled_of_made``: bytes of temporary files for all objects that come from bundles.
     """
 
     wanted: frozenset[int] = frozenset()
@@ -60,7 +60,7 @@ class FoundBase(BaseObjects):
         self.spooled_of_made = self.spool_size(every, of_made=True)
 
     def choose(self, targets: Collection[int]) -> None:
-        """Set the order in which to rebuild ``targets``, which must be among the targets of the search.
+        """Set the order in which ``targets`` are rebuilt; :meth:`search` must have got these targets before.
 
         If objects are missing, raises :class:`BaseMismatchError`, which names them and a remedy.
         """
@@ -74,7 +74,7 @@ class FoundBase(BaseObjects):
         self.kept = tuple(members(self._order.kept(order)))
 
     def _refusal(self, lacking: int) -> BaseMismatchError:
-        """Return the error for a target that lacks objects (as bits); cached, as many targets may lack the same."""
+        """Return the error for a target that lacks objects (as bits); cached, because targets may lack the same."""
         if lacking not in self._refusals:
             if len(self._refusals) == MAX_REFUSALS:
                 return next(iter(self._refusals.values()))
@@ -92,7 +92,7 @@ def find_base(
 ) -> FoundBase:
     """Return the base objects for ``targets``.
 
-    ``believe``: trust the archives' claims, and read no content. If objects are missing, raises
+    ``believe``: trust the claims of archives, and read no content. If objects are missing, raises
     :class:`BaseMismatchError`, which names them and a remedy.
     """
     for number in targets:
@@ -116,7 +116,7 @@ def missing_objects(
 ) -> list[int]:
     """Return the numbers of a bundle's objects that are missing in archives.
 
-    Without ``digests``, only the archives' claims count; with them, contents are hashed too.
+    Without ``digests``, only the archives' claims count. With ``digests``, the contents of archives are hashed too.
     """
     every = range(len(manifest.objects))
     with closing(FoundBase(manifest, context, believe=digests is None, digests=digests)) as base:
@@ -125,7 +125,7 @@ def missing_objects(
 
 
 def serving(manifest: Manifest, archives: Sequence[Archive], context: Context) -> list[Archive]:
-    """Return for each object of a bundle the first archive that claims to hold the object."""
+    """Return, for each object of a bundle, the first archive that claims to hold the object."""
     every = range(len(manifest.objects))
     with closing(FoundBase(manifest, context, believe=True)) as base:
         base.add([blobs_of(archive) for archive in archives], every)
@@ -192,7 +192,7 @@ def _name(image: AboutImage) -> str:
 
 
 def _lacking(manifest: Manifest, missing: Collection[int]) -> list[AboutImage]:
-    """Return the base images that hold the ``missing`` objects; if the bundle lists no such image, all base images."""
+    """Return the base images that hold the ``missing`` objects; if the bundle lists none, return all base images."""
     bases = manifest.about.bases if manifest.about else ()
     contents = {form.object: form.digest for form in manifest.forms}
     digests = {contents.get(number, manifest.objects[number].digest) for number in missing}
@@ -204,11 +204,11 @@ def _lacking(manifest: Manifest, missing: Collection[int]) -> list[AboutImage]:
 def mismatch(manifest: Manifest, missing: list[int], here: Sequence[Archive]) -> BaseMismatchError:
     """Return the error for missing objects.
 
-    If a given image has the same name but another ID, the error names both IDs.
+    If a given image has the name of a base image but a different ID, the error names both IDs.
     """
     lacking = _lacking(manifest, missing)
     given = wording.some([archive.name for archive in here])
-    # given images may far outnumber wanted images: keep only the names and IDs that are compared
+    # there may be far more given images than wanted images: keep only the names and IDs that are compared
     of_name: dict[str, bytes] = dict.fromkeys((name for wanted in lacking for name in wanted.names), b"")
     ids = dict.fromkeys((wanted.id for wanted in lacking), False)
     for archive in here:
@@ -229,7 +229,7 @@ def mismatch(manifest: Manifest, missing: list[int], here: Sequence[Archive]) ->
             )
     name = next(map(_name, lacking), "IMAGE")
     return BaseMismatchError(
-        messages.BASE_MISSING_LAYER if given else messages.BASE_MISSING,  # given archives may be an older version
+        messages.BASE_MISSING_LAYER if given else messages.BASE_MISSING,  # the given archives may hold an older version
         given=given,
         wanted=wording.some([_name(image) for image in lacking], " and ") or "another image",
         content=digest.text(manifest.objects[missing[0]].digest),

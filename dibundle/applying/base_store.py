@@ -17,22 +17,22 @@ from dibundle.images.model import Blob, ImageArchive
 
 _PIECE = 1 << 20
 LEAST_PIECE = 1 << 17
-_MOST_CLAIMANTS = 4  # maximum compressed layers to keep for each claimed content: the first may be damaged
+_MOST_CLAIMANTS = 4  # maximum compressed layers to keep for each claimed content, in case the first is damaged
 OF_BUNDLES = ("gzip", "zstd")  # compressions of layers in archives that bundles rebuild (spec/dib.md, 3.1)
 MAX_WINDOWS = 64  # windows of 256 KiB each
 MADE_RATIO = 16
 MADE_FLOOR = 64 << 20
 """Limit for decompressing layers of intermediate targets (spec/dib.md, 3.1).
 
-Each archive may give ``MADE_RATIO`` times its size; all together may give ``MADE_FLOOR`` bytes more.
+Each archive may give ``MADE_RATIO`` times its size. In addition, all archives together may give ``MADE_FLOOR`` bytes.
 """
 
 
 class Wanted(NamedTuple):
     """A base object: its SHA-256 and size in bytes.
 
-    If no archive has the object, ``make`` can recompress it from the content ``of``, or the object lies at ``place`` in
-    a target of the same bundle.
+    If no archive has the object, there are two other sources: ``make`` can recompress the object from the content
+    ``of``, or the object lies at ``place`` in a target of the same bundle.
     """
 
     digest: bytes
@@ -45,8 +45,8 @@ class Wanted(NamedTuple):
 class _Budget:
     """Bytes that may still be decompressed from an archive that a bundle rebuilt or contains.
 
-    The bundle controls such an archive, so its content is not trusted. ``floor`` is a list with one number, which all
-    archives of a bundle share: the bytes that are left above the ratio.
+    The bundle controls such an archive, so the content of the archive is not trusted. ``floor`` is a list with one
+    number: how many bytes are left above the ratio. All archives of a bundle share this list.
     """
 
     def __init__(self, size: int, floor: list[int]) -> None:
@@ -67,9 +67,9 @@ class _Budget:
 
 
 class _Candidate(NamedTuple):
-    """A blob of a base: its stored bytes, and its archive's claims; ``budget`` is set if a bundle controls the archive.
+    """A blob of a base: its stored bytes and the archive's claims; ``budget`` is set if a bundle controls the archive.
 
-    ``number``: index of the archive among those that were added together.
+    ``number``: index of the archive in its call of :meth:`BaseObjects.add`.
     """
 
     blob: Blob
@@ -104,7 +104,7 @@ class _Candidate(NamedTuple):
 
 
 class FoundDigests:
-    """Cache of the SHA-256 of blobs, as stored and decompressed, so that no blob is hashed twice in the same form.
+    """Cache of the SHA-256 of blobs, in stored and in decompressed form; no blob is hashed twice in the same form.
 
     Content of more than ``most`` bytes is not hashed.
     """
@@ -112,7 +112,7 @@ class FoundDigests:
     def __init__(self, most: int) -> None:
         self._most = most
         self._found: dict[tuple[int, int, bool], bytes | None] = {}
-        self._held: dict[int, ImageArchive] = {}  # archives are kept alive, as the ids of their blobs are keys
+        self._held: dict[int, ImageArchive] = {}  # keeps the archives alive, because the ids of their blobs are keys
 
     def hold(self, archives: Iterable[ImageArchive]) -> None:
         """Keep archives alive as long as this cache."""
@@ -139,7 +139,7 @@ class FoundDigests:
 class BaseObjects:
     """The base objects of a bundle, by index, from the archives that were added.
 
-    Claims of archives are trusted here, as every byte of output is verified later. If no claim fits, blobs are hashed:
+    Claims of archives are trusted here: every byte of output is verified later. If no claim fits, blobs are hashed:
     stored blobs of the right size, and contents of layers. With ``believe``, no blob is hashed.
     """
 
@@ -158,18 +158,18 @@ class BaseObjects:
         self._sources: list[ReadAt | None] = [None] * len(wanted)
         self._windows: dict[int, Window] = {}
         self._inflate: dict[int, _Candidate] = {}
-        self._others: dict[int, list[_Candidate]] = {}  # other candidates with the same claim as in ``_inflate``
+        self._others: dict[int, list[_Candidate]] = {}  # more candidates with the same claim as in ``_inflate``
         self._made: dict[int, _Candidate] = {}
         self._placed: dict[int, ReadAt] = {}  # compressed objects in rebuilt targets
         self._lying: dict[int, list[int]] = {}  # objects by the target they lie in
-        self._of_targets: set[int] = set()  # indexes of objects that rebuilt targets hold
+        self._of_targets: set[int] = set()  # indexes of objects in rebuilt targets
         for index, item in enumerate(wanted):
             if item.place:
                 self._lying.setdefault(item.place.target, []).append(index)
         self._made_size = 0
         self._floor = [MADE_FLOOR]
         self._wanted = wanted
-        self.serving: set[int] = set()  # numbers of the archives in the last add() whose claims were used
+        self.serving: set[int] = set()  # numbers of those archives of the last add() whose claims were used
 
     def add(self, archives: Sequence[ImageArchive], needed: Collection[int]) -> None:
         """Search ``archives`` for the ``needed`` objects that are still missing."""
@@ -188,7 +188,7 @@ class BaseObjects:
         self._resolve_forms(candidates, self.missing(needed))
 
     def take_from(self, number: int, made: ReadAt) -> None:
-        """Use target ``number``, which is now rebuilt, as the source of its objects that no archive has."""
+        """Use the rebuilt target ``number`` as a source: it holds objects that no archive has."""
         for index in self.missing(self._lying.get(number, ())):
             place = self._wanted[index].place
             assert place
@@ -200,7 +200,7 @@ class BaseObjects:
                 self._sources[index] = part
 
     def _unread(self, needed: Iterable[int]) -> list[int]:
-        """Return the ``needed`` objects that no archive has: not as a stored blob, and not as a layer's content."""
+        """Return the ``needed`` objects that no archive has, neither as a stored blob nor as the content of a layer."""
         return [i for i in sorted(needed) if self._sources[i] is None and i not in self._inflate]
 
     def missing(self, needed: Iterable[int]) -> list[int]:
@@ -209,7 +209,7 @@ class BaseObjects:
         return [i for i in sorted(needed) if self._sources[i] is None and i not in waiting]
 
     def spool_size(self, needed: Iterable[int], *, of_made: bool = False) -> int:
-        """Return the bytes of temporary files for :meth:`prepare`; ``of_made``: count only bytes that bundles cause."""
+        """Return the bytes of :meth:`prepare`'s temporary files; ``of_made``: count only bytes that bundles cause."""
         return sum(self._wanted[index].size for index in needed if self._takes_spool(index, of_made=of_made))
 
     def _takes_spool(self, index: int, *, of_made: bool) -> bool:
@@ -220,11 +220,11 @@ class BaseObjects:
 
     @property
     def made_size(self) -> int:
-        """Bytes of temporary files so far that bundles caused."""
+        """Bytes of temporary files that bundles have caused so far."""
         return self._made_size
 
     def prepare(self, needed: Collection[int]) -> None:
-        """Decompress and recompress the ``needed`` objects into temporary files, if they cannot be read directly.
+        """Decompress or recompress those ``needed`` objects into temporary files that cannot be read directly.
 
         Raises :class:`BaseMismatchError` if an object cannot be prepared. If the disk has too little free space, raises
         :class:`FileError` before anything is written.
@@ -274,7 +274,7 @@ class BaseObjects:
         return Slice(self._spool, start, wanted.size)
 
     def _prepare_made(self, index: int, candidate: _Candidate) -> None:
-        """Recompress an object that no archive has in the wanted form."""
+        """Recompress an object whose stored bytes no archive has."""
         self._spool = self._spool or Spool(self._tmp)
         wanted, start, found = self._wanted[index], self._spool.size, hashlib.sha256()
         assert wanted.make
@@ -302,7 +302,7 @@ class BaseObjects:
         return source
 
     def verify(self, needed: Iterable[int]) -> None:
-        """Hash objects of archives; raise :class:`BaseMismatchError` for the first whose digest is wrong.
+        """Hash objects of archives; raise :class:`BaseMismatchError` for the first object with a wrong digest.
 
         Objects in targets are not hashed: the digests of targets are already verified. Also, these objects may overlap,
         so that hashing them could take forever.
@@ -331,7 +331,7 @@ class BaseObjects:
             raise _blamed(error) from error.__cause__
 
     def nearby(self, object_index: int, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes of an object. Only one thread at a time may call this, as it reads ahead."""
+        """Return exactly ``length`` bytes of an object. Call this in one thread at a time, because it reads ahead."""
         window = self._windows.get(object_index)
         if window is None:
             while len(self._windows) >= MAX_WINDOWS:
@@ -343,7 +343,7 @@ class BaseObjects:
             raise _blamed(error) from error.__cause__
 
     def header(self, object_index: int, offset: int) -> bytes:
-        """Return 512 bytes of an object. Only one thread at a time may call this, as it reads ahead."""
+        """Return 512 bytes of an object. Call this in one thread at a time, because it reads ahead."""
         return self.nearby(object_index, offset, 512)
 
     def close(self) -> None:
@@ -373,7 +373,7 @@ class BaseObjects:
                 self.serving.add(found.number)
 
     def _resolve_forms(self, candidates: list[_Candidate], needed: list[int]) -> None:
-        """Find contents from which to recompress missing objects: by claims, and in rebuilt targets also by hash."""
+        """Find contents from which to recompress missing objects: by claims and, in rebuilt targets, also by hash."""
         contents: dict[bytes, _Candidate] = {}
         for candidate in candidates:
             content = candidate.blob.diff_id or (None if candidate.blob.compression else candidate.blob.digest)
@@ -384,7 +384,7 @@ class BaseObjects:
         for candidate in candidates if unclaimed and not self._believe else ():
             budget, is_compressed = candidate.budget, bool(candidate.blob.compression)
             if budget is None or (budget.is_spent if is_compressed else candidate.source.size not in unclaimed):
-                continue  # given archives have claims for their layers, but rebuilt targets may lack such claims
+                continue  # given archives claim the digests of their layers, but rebuilt targets may lack such claims
             content = digests.content(candidate) if is_compressed else digests.stored(candidate)
             contents.setdefault(content or b"", candidate)
         for index in needed:

@@ -39,9 +39,9 @@ def follow(
 ) -> tuple[list[Archive], BundleReader]:
     """Apply all ``bundles`` except the last of their chain; return the resulting archives, and the last bundle.
 
-    The order of the bundles does not matter, and duplicates are ignored. If neither an archive nor another bundle has
-    the base of a bundle, ``spare`` bundles are applied too. Intermediate targets are in temporary files of ``context``.
-    With ``only_claims``, nothing is applied, and stand-ins take the place of intermediate targets. Raises
+    The order of the bundles does not matter, and duplicates are ignored. If a bundle's base is in no archive and no
+    other bundle rebuilds it, ``spare`` bundles are applied too. Intermediate targets are in temporary files of
+    ``context``. With ``only_claims``, nothing is applied, and stand-ins replace intermediate targets. Raises
     :class:`BaseMismatchError` if the chain is broken, and :class:`UsageError` if it is ambiguous.
     """
     here = list(archives)
@@ -79,7 +79,7 @@ def _next(
     ready = [bundle for bundle in waiting if claims.lets(bundle)]
     needed = _made_for(ready, waiting, links)
     first = _not_made_for(needed, waiting, links)
-    if not first:  # read the contents: the base may hold contents that its documents do not claim
+    if not first:  # read the contents of archives: the base may hold contents that its documents do not list
         ready = [bundle for bundle in waiting if bundle in ready or claims.serve(bundle, here)]
         needed = _made_for(ready, waiting, links)
         first = _not_made_for(needed, waiting, links) or _not_made_for(needed, ready, links)
@@ -98,7 +98,7 @@ def _with_needed(
     claims: _Claims,
     context: Context,
 ) -> list[BundleReader]:
-    """Return the bundles, and those spare bundles that rebuild a missing base of a bundle."""
+    """Return the bundles, and the spare bundles that rebuild missing bases."""
     links = _links([*bundles, *spare], archives)
     found = list(bundles)
     for bundle in found:  # the list grows during the loop
@@ -112,7 +112,7 @@ def _with_needed(
 def _with_room(
     here: list[Archive], waiting: Sequence[BundleReader], options: RebuildOptions, context: Context
 ) -> list[Archive]:
-    """Close intermediate archives if the next bundle would exceed the limit of ``--max-size``; return the open ones.
+    """Close intermediate archives if the next bundle would exceed ``--max-size``; return the archives that stay open.
 
     Archives that no ``waiting`` bundle builds on are closed, oldest first, until the targets of the next bundle fit.
     """
@@ -135,7 +135,7 @@ def _with_room(
 
 
 class _Claims:
-    """The missing objects of bundles, by archives' claims or contents; no archive is read twice for the same bundle."""
+    """The objects that archives lack for each bundle; no archive is read twice for the same bundle."""
 
     def __init__(self, bundles: Sequence[BundleReader], context: Context) -> None:
         self._context = context
@@ -145,7 +145,7 @@ class _Claims:
         self._missing: dict[int, list[int]] = {}  # by the id of the bundle
 
     def look(self, bundles: Sequence[BundleReader], archives: Sequence[Archive]) -> None:
-        """Update the missing objects of ``bundles``; since the last call, ``archives`` may have changed."""
+        """Update the missing objects of ``bundles``: ``archives`` may have changed since the last call."""
         if not self._seen.keys() <= set(map(id, archives)):
             self._seen, self._missing = {}, {}
         new = [archive for archive in archives if id(archive) not in self._seen]
@@ -156,7 +156,7 @@ class _Claims:
             self._missing[id(bundle)] = claimed_by_none(bundle.manifest, read, before, self._context)
 
     def serve(self, bundle: BundleReader, archives: Sequence[Archive]) -> bool:
-        """Check whether the contents of archives, regardless of claims, suffice to rebuild all targets of a bundle."""
+        """Return whether all targets of a bundle can be rebuilt from the contents of archives; ignore claims."""
         return is_made_by(bundle.manifest, self.missing_contents(bundle.manifest, archives, self._context))
 
     def missing_contents(self, manifest: Manifest, archives: Sequence[Archive], context: Context) -> list[int]:
@@ -166,12 +166,12 @@ class _Claims:
         return missing_objects(manifest, real, context, self._digests)
 
     def lets(self, bundle: BundleReader) -> bool:
-        """Return whether, by the archives' claims, all targets of a bundle can be rebuilt."""
+        """Return whether all targets of a bundle can be rebuilt if the archives' claims are true."""
         return is_made_by(bundle.manifest, self._missing[id(bundle)])
 
 
 def _serves_any(manifest: Manifest, archives: Sequence[Archive], claims: _Claims, context: Context) -> bool:
-    """Return whether a target can be rebuilt, by the archives' claims or, if the claims do not suffice, by content."""
+    """Return whether a target can be rebuilt; if the archives' claims do not suffice, look at their contents."""
     for missing in (missing_objects, claims.missing_contents):
         # if every target needs another target, no target can be rebuilt
         found = set(missing(manifest, archives, context))
@@ -185,10 +185,10 @@ def _all(manifest: Manifest) -> range:
 
 
 def _makes_for(bundle: BundleReader, other: BundleReader, links: Mapping[int, _Links]) -> bool:
-    """Return whether ``other`` builds on content that ``bundle`` adds, by the metadata of both.
+    """Return whether ``other`` builds on content that ``bundle`` adds; only metadata is compared.
 
-    If bundles rebuild base images of ``other``, compare image IDs; otherwise compare layers, which several images may
-    share.
+    If bundles rebuild base images of ``other``, compare image IDs. Otherwise compare layers, although several images
+    may share layers.
     """
     if other is bundle:
         return False
@@ -211,7 +211,7 @@ def _not_made_for(
 
 
 class _Links(NamedTuple):
-    """Digests that link a bundle with other bundles. A bundle may have a million segments, but few such digests.
+    """Digests that link a bundle with other bundles. A bundle may have a million segments, but has few such digests.
 
     ``makes``, ``needs``: digests of layers and other contents in targets and base. ``images``, ``bases``: IDs of images
     in targets and base.
@@ -238,7 +238,7 @@ def _links(bundles: Sequence[BundleReader], archives: Sequence[Archive]) -> dict
         bases = _ids([bundle.manifest.about.bases] if bundle.manifest.about else ())
         found[id(bundle)] = _Links(
             makes=every.intersection(_made(bundle.manifest)) - own,
-            needs=own - here if bases else own,  # no bundle has to rebuild contents that the archives have
+            needs=own - here if bases else own,  # without contents that the archives have
             images=images[id(bundle)],
             bases=bases & made,
         )
@@ -254,7 +254,7 @@ def _ids(images: Iterable[Iterable[AboutImage]]) -> frozenset[bytes]:
 
 
 def _made(manifest: Manifest) -> Iterator[bytes]:
-    """Yield the digests of contents in the targets, as far as the manifest lists them."""
+    """Yield the digests of those contents of the targets that the manifest lists."""
     for images in manifest.about.targets if manifest.about else ():
         for image in images:
             yield from image.diff_ids
@@ -262,7 +262,7 @@ def _made(manifest: Manifest) -> Iterator[bytes]:
 
 
 def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader]) -> list[Archive]:
-    """Return stand-ins for a bundle's targets; the first claims the content that ``waiting`` bundles build on."""
+    """Return stand-ins for a bundle's targets; the first stand-in claims the content that ``waiting`` bundles need."""
     from dibundle.images.stand_in import stand_in
 
     manifest = bundle.manifest
@@ -344,7 +344,7 @@ def _no_chain(ready: Sequence[BundleReader], *, apart: bool) -> UsageError:
 
 
 def _unfit(waiting: Sequence[BundleReader]) -> BaseMismatchError:
-    """Return the error for bundles whose base neither an archive nor another bundle has."""
+    """Return the error for bundles whose base is missing: no archive has it, and no other bundle rebuilds it."""
     needs = [wording.some(base_names(bundle.manifest), " and ") or "another image" for bundle in waiting]
     told = "; ".join(
         f"{bundle.name or 'a bundle'} builds on {need}" for bundle, need in zip(waiting, needs, strict=True)

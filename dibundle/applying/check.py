@@ -1,4 +1,4 @@
-"""Check whether targets can be rebuilt here and how much space that takes; only heads and metadata are read."""
+"""Check whether targets can be rebuilt here, and how much space this takes; read only heads and metadata."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _START: Final = 0.12
 _AT_ALL: Final = 60 << 20
 """Minimum seconds and bytes of memory for any apply.
 
-Estimates compared with measurements on the five pairs of bench/:
+The estimates differ from measurements on the five pairs of bench/ by:
 
 - memory: -14 to +52 % at levels 1, 6 and 9
 - seconds of CPU, while another program used the two cores: -47 to -1 % at level 6, -47 to +73 % at level 1
@@ -38,7 +38,7 @@ Estimates compared with measurements on the five pairs of bench/:
 
 
 class CheckedTarget(NamedTuple):
-    """A checked target: its name, its bytes of temporary files, and the error if the target cannot be rebuilt."""
+    """A checked target: its name, how many bytes of temporary files it takes, and the error if it cannot be rebuilt."""
 
     name: str
     target: MadeTarget
@@ -47,7 +47,7 @@ class CheckedTarget(NamedTuple):
 
 
 class CheckResult(NamedTuple):
-    """Result of a check: targets, ``needed`` images, names of needed images ``here``, temporary bytes for all targets.
+    """Result of a check: targets, ``needed`` images, names of those images ``here``, temporary bytes for all targets.
 
     ``memory`` (bytes) and ``seconds`` estimate applying on a current machine with two cores.
     """
@@ -95,7 +95,7 @@ def check(
     size = sum(written_size(manifest, number, without) for number in numbers)
     space = beside(output, size, context)
     if not options.is_exact:
-        # checking the images takes no second file: they are read from the target's temporary file
+        # the check of the images needs no second file: it reads the target's temporary file
         space = space._replace(kept=size)
     unjudged = RebuildOptions(max_size=options.max_size) if space.kept else options
     base: FoundBase | DibError
@@ -186,7 +186,7 @@ def _temporary(
 def _broken_encoder(manifests: Sequence[Manifest]) -> DibError | None:
     """Return the error if layers cannot be recompressed here.
 
-    The causes: an encoder gives other bytes, or a library has another version.
+    The causes: an encoder gives wrong bytes, or a library has a wrong version.
     """
     try:
         for encoder in {number for manifest in manifests for number in manifest.reencoders}:

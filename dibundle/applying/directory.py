@@ -1,4 +1,4 @@
-"""Apply into a folder: one file for each target of a bundle; if one fails, no file is left."""
+"""Apply into a folder: write one file for each target of a bundle; if a target fails, leave no file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The receiver's expectation of a target: the output itself is checked before any byte of the output is released.
+"""The receiver's expectation of a target: the whole output is checked before any byte of the output is released.
 
 The header commits to the bundle's description of its images (section 2 of the manifest), but nothing checks that
 description. So the description is never a reason to accept a target.
@@ -32,7 +32,7 @@ class UnexpectedError(SignatureError):
 class Expectation(NamedTuple):
     """Expected digests of a target: of configs, of manifests or of the archive itself.
 
-    ``images``: either the archive or every image must have one of these digests; if the set is empty, any image is
+    ``images``: the archive, or every image in it, must have one of these digests. If this set is empty, any image is
     accepted. ``named``: at least one image must have this digest.
     """
 
@@ -73,7 +73,7 @@ def parse_all(expect: Expected | None) -> frozenset[bytes]:
 
 
 def named_digest(name: str | None) -> bytes | None:
-    """Return the digest that a target's name is, in any spelling that :func:`parse` accepts; None for other names."""
+    """Return the digest if a target's name is a digest, in any spelling that :func:`parse` accepts; else None."""
     found = _DIGEST.fullmatch((name or "").lower())
     return bytes.fromhex(found[1]) if found else None
 
@@ -99,7 +99,7 @@ def verified_digests(target: Target) -> dict[tuple[int, int], bytes]:
 
 
 class Judgement:
-    """Checks of a bundle's targets; the limits for a single target apply to all of them together."""
+    """Checks of a bundle's targets; all targets together have the limits of a single target."""
 
     def __init__(self, expectation: Expectation, tmp: str | None) -> None:
         self._expectation = expectation
@@ -116,13 +116,13 @@ class Judgement:
     def judge(self, target: Target, content: ReadAt) -> None:
         """Raise :class:`UnexpectedError` unless a target, or all its images, are expected.
 
-        The caller has checked all digests of the target, also that of the whole archive.
+        The caller has checked all digests of the target, including the digest of the whole archive.
         """
         expectation = self._expectation.without_archive(target.digest)
         if expectation:
             self._judge_images(expectation, target, content)
         elif self._expectation and target.size and content.read_at(0, 1) in b"{[":
-            # skip configs and manifests with an expected digest: the caller wants the image, not such a document
+            # ignore a config or manifest that is itself the target: the caller wants the image, not such a document
             raise UnexpectedError(messages.EXPECT_AMBIGUOUS, reason="it is a JSON document, and no archive")
 
     def _judge_images(self, expectation: Expectation, target: Target, content: ReadAt) -> None:
@@ -141,7 +141,8 @@ class Judgement:
 class ExpectationSink:
     """A sink that keeps a target in a temporary file until the target is checked; :meth:`release` then passes it on.
 
-    The sink withholds all bytes. Withholding only the tail is not enough, as the bundle chooses where the tail begins.
+    The sink withholds all bytes. Withholding only the tail is not enough, because the bundle chooses where the tail
+    begins.
     """
 
     def __init__(self, judgement: Judgement, target: Target, sink: Sink, tmp: str | None) -> None:
@@ -185,7 +186,7 @@ def _compare(expectation: Expectation, images: Sequence[ArchiveImage]) -> None:
 
 
 def refuse_instructions(images: Iterable[ArchiveImage]) -> None:
-    """Raise ``ArchiveError`` for annotations on which programs may act, as no digest of a config covers annotations."""
+    """Raise ``ArchiveError`` for annotations that may change what programs do: no config's digest covers them."""
     for image in images:
         if image.has_instructions:
             raise ArchiveError(messages.EXPECT_ANNOTATIONS, where=image.where)

@@ -1,9 +1,10 @@
 """A gate between a target and a loader: until everything is verified, the loader gets nothing that it could load.
 
-Members that are only content (layers, configs, blobs) pass directly if all readers parse them in the same way. From the
-first other member on, everything is kept in a temporary file: manifest.json, index.json, repositories, an unusual
-header, the end of the archive. The end of the last member that passed directly is kept too. So if the rebuild fails,
-the loader's input ends inside a header or a content. No reader takes such an input for a complete archive.
+Members that are only content (layers, configs, blobs) pass directly if all readers parse them in the same way. All
+other members end this: manifest.json, index.json, repositories, an unusual header, the end of the archive. From the
+first such member on, everything is kept in a temporary file. The end of the member before it is kept too. So if the
+rebuild fails, the loader's input ends inside a header or a content. No reader takes such an input for a complete
+archive.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dibundle.files.readat import ReadAt, Spool, copy_chunks
 from dibundle.images.tar.plain import BLOCK, FILE, FOLDER, read_header
 
 _DOCUMENTS: Final = frozenset(("manifest.json", "index.json", "repositories", "oci-layout"))
-_LEGACY: Final = frozenset(("json", "version"))  # docker before 1.10 loads folders with these
+_LEGACY: Final = frozenset(("json", "version"))  # docker before 1.10 loads folders with these files
 _KEPT: Final = 8 << 20  # maximum size of members that are kept for checking the archive
 
 
@@ -28,7 +29,7 @@ class Gate:
         self._spool = Spool(tmp)
         self._is_shut = False
         self._passed = 0  # bytes that the loader has
-        self._head = bytearray()  # incomplete header of the next member
+        self._head = bytearray()  # the part of the next member's header that has arrived
         self._left = 0  # remaining bytes of the current member, padding included
         self._last = 0  # withheld part of _left: the last byte of content and the padding, until the next header
         self._is_small = True
@@ -54,7 +55,7 @@ class Gate:
             self._last = min(self._last, self._left)
 
     def _read_header(self, view: memoryview) -> memoryview:
-        """Take a member's header; if the member is not plain content, shut the gate."""
+        """Take a member's header. If the member is not plain content, withhold everything from here on."""
         count = min(len(view), BLOCK - len(self._head))
         self._head += view[:count]
         if len(self._head) < BLOCK:
@@ -88,7 +89,7 @@ class Gate:
         self._sink(piece)
 
     def finish(self) -> ReadAt:
-        """End the archive and return it; in the result, zeros replace large members that have already passed."""
+        """End the archive and return it; in the result, large members that have already passed are zeros."""
         if not self._is_shut:
             self._is_shut = True
             self._spool.write(self._waiting)

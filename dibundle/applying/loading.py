@@ -1,7 +1,7 @@
 """Load a bundle's target into an engine; until everything is verified, the engine gets nothing that it could load.
 
-If an image is expected by digest, the engine gets an archive that is written here. Otherwise the engine gets the
-target's own bytes: everything from the first document on is withheld until the last byte is verified.
+If an image is expected by digest, the engine gets an archive that this module writes. Otherwise the engine gets the
+target's own bytes. Everything from the first document on is withheld until the last byte is verified.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from dibundle.sources.names import path_of
 from dibundle.sources.opening import Source, open_sources
 
 MAX_NAMES: Final = 64
-"""Maximum number of an image's names, and of images to check in an engine; each name or image takes a process."""
+"""Maximum number of names of an image, and of images to check in an engine; the check of each starts a process."""
 _REFERENCE: Final = re.compile(
     r"(?:[a-zA-Z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
 )
@@ -52,7 +52,7 @@ _REFERENCE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions(RebuildOptions):
-    """Options of a load. ``engine``: docker, podman or ctr; None: the engine of a source, else the first installed one.
+    """Options of a load. ``engine``: docker, podman or ctr; None: a source's engine, else the first installed engine.
 
     ``thin``: leave out the layers of the base, which the engine must already have.
     """
@@ -65,8 +65,8 @@ class LoadOptions(RebuildOptions):
 class LoadResult:
     """Loaded images, one for each name, and the signers of the bundles.
 
-    ``is_checked``: the images were expected, and the engine got only these. Otherwise, the images are those in the
-    bundle's description, and the engine has images with their names.
+    ``is_checked``: the images were expected, and the engine got only these images. Otherwise, the images are from the
+    bundle's description, and the check was only that the engine has images with these names.
     """
 
     engine: str
@@ -83,11 +83,10 @@ def load(
     *,
     candidates: Sequence[Source] = (),
 ) -> LoadResult:
-    """Load the target of the last bundle into an engine, and check that the engine has it.
+    """Load the target of the last bundle into an engine, and check that the engine has the target.
 
-    ``candidates``: possible bases: archives, and bundles that rebuild an archive; missing files are skipped.
-
-    Raises the errors of applying, and :class:`LoadError` if the engine refuses the archive or has another image
+    ``candidates`` are possible bases: archives, and bundles that rebuild an archive; missing files are skipped. Raises
+    the errors of applying. Raises :class:`LoadError` if the engine refuses the archive, or has a different image
     afterwards.
     """
     require_engine(options.engine)
@@ -125,9 +124,9 @@ class Loading:
     """A bundle to load into an engine.
 
     ``given``: archives among the sources; ``bases``: the given archives and the intermediate targets of other bundles.
-    ``without``: images that the engine has, whose layers are left out. ``repositories``: allowed repositories for the
-    names of an expected image, from :func:`repositories_of`; None allows all, for a bundle with a trusted signature.
-    ``signatures`` check the names that the engine would get.
+    ``without``: images that the engine has; their layers are left out. ``repositories``: allowed repositories for the
+    names of an expected image, from :func:`repositories_of`. If a trusted signature covers the bundle, it is None,
+    which allows all names. ``signatures`` check the names that the engine would get.
     """
 
     engine: str
@@ -164,7 +163,7 @@ class Loading:
         return asked, False
 
     def require_thin(self, *, believe: bool = False) -> None:
-        """Refuse to leave out layers that the engine does not have; ``believe``: use only claims of the base."""
+        """Raise :class:`LoadError` if the engine lacks layers to leave out; ``believe``: use only the base's claims."""
         if not self.without:
             return
         manifest = self.bundle.manifest
@@ -172,7 +171,7 @@ class Loading:
         chains = needed(manifest, number, self.without)
         try:
             require_layers(self.engine, chains, *_base_with(self.given, chains))
-        except LoadError:  # if the base lacks these layers too, report the wrong base instead
+        except LoadError:  # if the base lacks these layers too, report a wrong base instead
             find_base(manifest, self.bases, self.context, [number], believe=believe).close()
             raise
         if not self._is_expected(number) and not (self._told() and all(image.names for image in self._told())):
@@ -180,7 +179,7 @@ class Loading:
             raise LoadError(messages.LOAD_THIN_WITHOUT_NAME, engine=self.engine, exit_code=6)
 
     def _is_expected(self, number: int) -> bool:
-        """Return whether an image is expected; ignore an expected digest of the archive."""
+        """Return whether an image is expected; an expected digest of the archive does not count."""
         target = self.bundle.manifest.targets[number]
         return bool(self.options.expectation.without_archive(target.digest))
 
@@ -199,7 +198,7 @@ class Loading:
         )
 
     def _pass_on(self, loader: Loader) -> None:
-        """Write the target's own bytes to a loader; warn if readers may find different images in them."""
+        """Write the target's own bytes to a loader; warn if readers may find different images in these bytes."""
         target = self.bundle.manifest.targets[choose_target(self.bundle.manifest, self.options)]
         with closing(Gate(loader.write, self.context.tmp)) as gate:
             withheld = Space(withheld=target.size)
@@ -208,7 +207,7 @@ class Loading:
             gate.open()
 
     def _judge_thin(self, images: ImageArchive) -> None:
-        """Check a target as :meth:`_judge` does, and also its images in the form that is written for the engine."""
+        """Check a target as :meth:`_judge` does; also check its images in the form that the engine gets."""
         self._judge(images.archive.bytes)
         self._check_claims([(image.names, image.config_digest) for image in images.images if image.config])
 
@@ -222,7 +221,7 @@ class Loading:
             images = Judge(archive, verified_digests(target), hashed=False).images()
         except ArchiveError as error:
             named = self.options.expect | {named_digest(self.options.target)}
-            # the engine does not get the bytes that have the archive's digest
+            # the engine does not get the archive that has this digest
             if self.without and target.digest in named:
                 raise UnexpectedError(messages.EXPECT_UNCLEAR, reason=error.message) from error
             if self.signatures.judges_names:
@@ -244,7 +243,7 @@ class Loading:
         return about.targets[choose_target(self.bundle.manifest, self.options)] if about else ()
 
     def _check_claims(self, there: Sequence[tuple[Collection[str], bytes]]) -> None:
-        """Refuse a bundle whose description differs from its images, because users compare the printed IDs.
+        """Refuse a bundle if its description differs from its images, because users compare the printed IDs.
 
         ``there``: names and config digest of each image.
         """
@@ -274,7 +273,7 @@ class Loading:
 
 
 def _one_by_one(images: Iterable[AboutImage]) -> list[AboutImage]:
-    """Return each image once for each of its names, or once without a name; at most ``MAX_NAMES`` in all."""
+    """Return each image once for each name, or once if it has no name; at most ``MAX_NAMES`` in all."""
     found: dict[tuple[tuple[str, ...], bytes], AboutImage] = {}
     for image in images:
         for number in range(max(1, len(image.names))):
@@ -299,7 +298,7 @@ def _base_with(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]])
 def _name_all(
     images: Sequence[tuple[PinnedImage, tuple[str, ...]]], engine: str
 ) -> list[tuple[PinnedImage, tuple[str, ...]]]:
-    """Return images, each with a name if the engine needs one.
+    """Return images with names: if the engine needs a name, an image without a name gets one.
 
     containerd requires a name, and the check that a thin image is complete needs one.
     """
@@ -318,7 +317,7 @@ def hand_over(
     error.
     """
     images = _name_all(images, engine)
-    if engine == "podman":  # annotations need full names: podman would complete short names with another registry
+    if engine == "podman":  # annotations need full names: podman would complete short names with a different registry
         images = [(image, tuple(writers.whole_name(name, engine) for name in names)) for image, names in images]
     require_names(name for _, names in images for name in (names or ("",)))
     for image, _ in images:
@@ -334,7 +333,7 @@ def hand_over(
 
 
 def require_left_out(image: PinnedImage, engine: str) -> None:
-    """Raise :class:`LoadError` unless the engine itself reports all layers that are left out of an image."""
+    """Raise :class:`LoadError` unless the engine reports that it has all layers that are left out of an image."""
     absent = [number for number, layer in enumerate(image.layers) if layer.content is None]
     if not absent:
         return
@@ -348,7 +347,7 @@ def require_left_out(image: PinnedImage, engine: str) -> None:
 def allowed_names(
     image: PinnedImage, names: Collection[str], allowed: Collection[str], engine: str, progress: Progress
 ) -> tuple[str, ...]:
-    """Return the names that are in the base's repositories; drop all others, as an image ID does not cover names."""
+    """Return only the names that are in the base's repositories, because an image ID does not cover names."""
     fitting = [name for name in names if _REFERENCE.fullmatch(name) and repository_of(name, engine) in allowed]
     taken = list(dict.fromkeys(fitting))[:MAX_NAMES]
     others = [name for name in dict.fromkeys(names) if name not in taken[:MAX_NAMES]][: MAX_NAMES + 1]
@@ -368,5 +367,5 @@ def repositories_of(archives: Sequence[Archive], engine: str) -> frozenset[str]:
 
 
 def repository_of(name: str, engine: str = "docker") -> str:
-    """Return a reference without its tag; expand a short one as an engine does."""
+    """Return a reference without its tag; expand a short reference as an engine does."""
     return writers.whole_name(name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name, engine)

@@ -24,7 +24,7 @@ class RebuildOptions:
 
     @property
     def expectation(self) -> Expectation:
-        """The expected digests, and the digest in ``target``, if ``target`` is a digest."""
+        """The expected digests; if ``target`` is a digest, it is one of them."""
         return Expectation(self.expect, named_digest(self.target))
 
 

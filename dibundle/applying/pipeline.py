@@ -1,4 +1,4 @@
-"""The apply pipeline: open the sources, follow the chain of bundles, and write the target of the last one."""
+"""The apply pipeline: open the sources, follow the chain of bundles, and write the target of the last bundle."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dibundle.images.writers import ArchiveForm
 
 OutputFormat = Literal["docker-archive", "oci-archive", "oci"]
-"""Formats other than the exact target: an archive as an engine writes it, or an OCI layout in a folder."""
+"""Formats other than the exact target: an archive as engines write it, or an OCI layout in a folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class ApplyOptions(RebuildOptions):
 
     @property
     def is_exact(self) -> bool:
-        """Whether the exact bytes of a target are written."""
+        """Whether the output is the target, byte for byte."""
         return self.form is None and not self.thin
 
 
@@ -79,7 +79,7 @@ def apply(
     *,
     candidates: Sequence[Source] = (),
 ) -> ApplyResult:
-    """Rebuild the target of the last bundle among ``sources`` from the archives among them, and write it.
+    """Rebuild the target of the last bundle among ``sources`` from the archives among ``sources``, and write it.
 
     ``candidates``: possible bases: archives, and bundles that rebuild an archive; missing files are skipped.
 
@@ -95,7 +95,7 @@ def apply(
     if isinstance(output, Destination):
         opened.refuse_overwriting(output.name, output.identity)
     bundles = opened.read_bundles()
-    # the target and the expectation are for the last bundle; the other bundles only rebuild its base
+    # these options have no target and no expectation: both are for the last bundle, whose base the others rebuild
     limits = RebuildOptions(max_size=options.max_size)
     archives, bundle = follow(opened.archives, bundles, limits, context, spare=opened.spare)
     manifest = bundle.manifest
@@ -132,7 +132,7 @@ def _rewrite(
     context: Context,
     signed_by: tuple[str, ...],
 ) -> ApplyResult:
-    """Write a target in another format than its own, or without the layers of the base."""
+    """Write a target in a format that differs from its own, or without the layers of the base."""
     from dibundle.applying.rewrite import apply_as, apply_to_layout, loaded, written_size
 
     manifest = bundle.manifest
@@ -154,18 +154,18 @@ def _rewrite(
 
 
 def require_one_image(output: Destination | Folder, options: ApplyOptions) -> None:
-    """Refuse a folder as output if the options request a single archive."""
+    """Refuse an output folder if the options request a single archive."""
     if isinstance(output, Folder) and options.form != "oci" and not options.is_exact:
         raise UsageError(messages.OPTION_AS_ONE_IMAGE)
 
 
 def wanted_targets(manifest: Manifest, options: RebuildOptions) -> Collection[int]:
-    """Return the targets for a folder: the named one, else all."""
+    """Return the targets for a folder: the target in the options, else all targets."""
     return range(len(manifest.targets)) if options.target is None else [choose_target(manifest, options)]
 
 
 def beside(output: Destination | Folder, size: int, context: Context) -> Space:
-    """Return the :class:`Space` beside an output of ``size`` bytes; a folder may not exist yet."""
+    """Return the :class:`Space` in addition to an output of ``size`` bytes; an output folder need not exist yet."""
     if isinstance(output, Destination):
         return Space.beside(output, size, context.tmp)
     path = output.path

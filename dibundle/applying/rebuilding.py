@@ -34,7 +34,7 @@ def rebuild_target(
     space: Space = NO_SPACE,
     whole: bool = False,
 ) -> None:
-    """Pass a target's bytes to ``sink``, in order; its tail follows only after every byte is verified.
+    """Pass a target's bytes to ``sink``, in order; pass the last bytes only after every byte is verified.
 
     ``whole``: also check the SHA-256 of the whole archive. Raises:
 
@@ -57,10 +57,10 @@ def rebuild_targets(
     whole: bool = False,
     compact: CompactTarget | None = None,
 ) -> None:
-    """Pass targets to their ``sinks``, given by number, one after the other; otherwise like :func:`rebuild_target`.
+    """Pass targets to ``sinks``, by the targets' numbers, one after the other; otherwise like :func:`rebuild_target`.
 
-    Earlier targets on which these targets build are rebuilt too, into temporary files. ``compact`` follows the rebuild
-    of a single target.
+    If these targets build on earlier targets, the earlier targets are rebuilt into temporary files. ``compact`` follows
+    the rebuild of a single target.
     """
     for _ in rebuild_steps(bases, bundle, sinks, options, context, space=space, whole=whole, compact=compact):
         pass
@@ -100,7 +100,7 @@ def rebuild_steps(
             compact,
         )
         own.progress.phase("applying", sum(manifest.targets[number].size for number in base.order))
-        # one temporary file for all targets, as the number of open files is limited
+        # one temporary file for all targets, because the number of open files is limited
         kept_targets = own.spool() if base.kept else None
         for number in base.order:
             spool = kept_targets if number in base.kept else None
@@ -122,7 +122,7 @@ def _tee(sink: Sink | None, spool: Spool | None) -> Sink:
 
 
 class _Rebuild(NamedTuple):
-    """A running rebuild of a bundle's targets; ``kept`` bytes of temporary files are already in use."""
+    """A running rebuild of a bundle's targets; ``kept``: how many bytes of temporary files are already in use."""
 
     bundle: BundleReader
     base: FoundBase
@@ -171,7 +171,7 @@ class _Rebuild(NamedTuple):
                     bundle.finish()
                 output.finish()
             except (BaseMismatchError, BundleError):
-                # with a damaged base, a correct patch looks malformed: then report the base instead
+                # if the base is damaged, a correct patch looks malformed: report the base instead of the patch
                 base.verify(needed)
                 raise
             if judged:
@@ -183,7 +183,7 @@ class _Rebuild(NamedTuple):
         size = base.spool_size(needed)
         if size:
             place, free = room(self.context.tmp)
-            if free // 2 < size <= free:  # if it exceeds the free space, an error follows anyway
+            if free // 2 < size <= free:  # if the size exceeds the free space, an error follows anyway
                 self.context.progress.note(
                     f"the base is compressed: temporary files take {human(size)} of the {human(free)} free in {place};"
                     " to use another folder: --tmp DIR"

@@ -1,4 +1,4 @@
-"""Write a target in another format than its own; ``thin`` leaves out the layers that the receiver has."""
+"""Write a target in a format that differs from its own; ``thin`` leaves out the layers that the receiver has."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 
 class Loaded(NamedTuple):
-    """Images that a receiver has loaded: the images of the given archives, by their claims.
+    """Images that a receiver has loaded: the images that the given archives claim to hold.
 
     ``names``: names of the images. ``chain_ids``: for each image, the chain IDs of its lowest layer, its lowest two
-    layers, and so on. ``diff_ids``: the diffID for the digest of each stored form of a layer.
+    layers, and so on. ``diff_ids``: maps the digest of each stored form of a layer to the layer's diffID.
     """
 
     names: tuple[str, ...]
@@ -49,7 +49,7 @@ class Loaded(NamedTuple):
     diff_ids: Mapping[bytes, bytes]
 
     def shared(self, chain: tuple[bytes, ...]) -> tuple[bytes, ...]:
-        """Return the lowest layers that an image shares with a loaded image, as engines share only lowest layers."""
+        """Return the lowest layers that an image shares with a loaded image: engines share only lowest layers."""
         return chain[: sum(1 for _ in takewhile(self.chain_ids.__contains__, chain_ids(chain)))]
 
 
@@ -57,7 +57,7 @@ def loaded(archives: Sequence[Archive]) -> Loaded:
     """Return the images that a receiver has after loading these archives."""
     found: list[Image] = []
     for archive in archives:
-        with suppress(ArchiveError):  # a file that is not an image archive has no images
+        with suppress(ArchiveError):  # a file that is not an archive of images has no images
             found += read_images(archive).images
     # images that share a config also share one tuple of diffIDs
     by_config = {id(image.diff_ids): image.diff_ids for image in found}
@@ -153,7 +153,7 @@ def apply_to_layout(
 
 
 def _check_size(parts: writers.ImageParts, options: RebuildOptions) -> None:
-    """Refuse an archive that is larger than allowed: its documents may be larger than the documents of the target."""
+    """Refuse an archive that is larger than allowed, because its documents may be larger than those of the target."""
     size = sum(map(writers.size_of, parts.blobs.values())) + len(parts.index_json) + len(parts.manifest)
     if size > options.max_size:
         raise BundleError(messages.LIMIT_MAX_SIZE_AS_FORM, size=size, max_size=options.max_size)
@@ -194,8 +194,8 @@ def rebuild_images(
 ) -> tuple[ImageArchive, list[tuple[int, int]]]:
     """Rebuild a target into a temporary file; return its images, and the ranges that were left out (start, end).
 
-    The digests of its segments are checked. If the digest of the whole target is expected, that digest is checked too.
-    :func:`pin` checks the images.
+    This checks the digests of the target's segments. If the digest of the whole target is expected, this checks it too.
+    It does not check the images; :func:`pin` does.
     """
     target = bundle.manifest.targets[choose_target(bundle.manifest, options)]
     holes = _left_out(bundle.manifest, choose_target(bundle.manifest, options), without)
@@ -218,7 +218,7 @@ def pin(
     without: Loaded | None,
 ) -> list[tuple[PinnedImage, tuple[str, ...]]]:
     """Return a target's expected images with their names; raise ``UnexpectedError`` if the target has no such image."""
-    from dibundle.images import pinned  # imported here and in _stored_in, as apply without --expect does not need it
+    from dibundle.images import pinned  # imported only in functions, because apply without --expect does not need it
     from dibundle.images.pinned import LayerStore
 
     try:
@@ -249,7 +249,7 @@ def pin(
 def _stored_in(
     bases: Sequence[Archive], holes: Sequence[tuple[int, int]], target: Target, without: Loaded | None
 ) -> dict[bytes, Stored]:
-    """Return the layers that are left out of a target, by diffID, each as the base stores it."""
+    """Return the layers that are left out of a target, by diffID, in the form in which the base stores each layer."""
     from dibundle.images.pinned import LayerStore
 
     store = LayerStore(stored_images(bases))
@@ -266,7 +266,7 @@ def _stored_in(
 
 
 def stored_images(archives: Sequence[Archive]) -> list[ImageArchive]:
-    """Return the images of the archives that are image archives."""
+    """Return the images in archives; ignore archives that are not image archives."""
     found = []
     for archive in archives:
         with suppress(ArchiveError):
@@ -286,7 +286,7 @@ def _note_left_out(progress: Progress, without: Loaded | None, holes: Sequence[t
 
 
 def written_size(manifest: Manifest, number: int, without: Loaded | None) -> int:
-    """Return the bytes of a target that are kept in a temporary file until they are written in another format."""
+    """Return how many bytes of a target are kept in a temporary file until they are written in the requested format."""
     return manifest.targets[number].size - sum(end - start for start, end in _left_out(manifest, number, without))
 
 
@@ -297,7 +297,7 @@ def needed(manifest: Manifest, number: int, without: Loaded) -> list[tuple[bytes
 
 
 def _left_out(manifest: Manifest, number: int, without: Loaded | None) -> list[tuple[int, int]]:
-    """Return start and end of each layer to leave out of a target: the layer is loaded for every image that uses it."""
+    """Return start and end of each layer to leave out of a target: it is loaded for every image that uses the layer."""
     if without is None or manifest.about is None:
         return []
     chains = needed(manifest, number, without)

@@ -18,12 +18,12 @@ from dibundle.images.archive import Archive
 
 
 class Space(NamedTuple):
-    """Other space in use while targets are rebuilt.
+    """Space that is used for other purposes while targets are rebuilt.
 
     ``kept``: maximum bytes of temporary files that the sinks write. ``spared``: estimate of the part of ``kept`` that
     the sinks will not write. ``withheld``: bytes that the sinks may write, depending on the content. ``check_output``
-    gets the bytes of temporary files before the files are written; it raises an error if they leave too little free
-    space for the output.
+    gets the size of the temporary files before the files are written. It raises an error if the files would leave too
+    little free space for the output.
     """
 
     kept: int = 0
@@ -33,7 +33,7 @@ class Space(NamedTuple):
 
     @classmethod
     def beside(cls, output: Destination, size: int, tmp: str | None, *, kept: int = 0) -> Space:
-        """Return the :class:`Space` beside an output of ``size`` bytes."""
+        """Return the :class:`Space` in addition to an output of ``size`` bytes."""
         return cls(kept=kept, check_output=lambda temporary: output.check_room(size, temporary, room(tmp)[0]))
 
 
@@ -41,12 +41,12 @@ NO_SPACE = Space()
 
 
 def temporary_space(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: Space) -> int:
-    """Return the bytes of temporary files for rebuilding the targets of ``base``, as far as known in advance."""
+    """Return how many bytes of temporary files the targets of ``base`` will take, as far as known in advance."""
     return base.spooled.of(used_by(manifest, base.order)) + _kept(manifest, base, options, space) - space.spared
 
 
 def _kept(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: Space) -> int:
-    """Return the bytes of targets, or parts of them, in temporary files while the targets of ``base`` are rebuilt."""
+    """Return how many bytes of targets are in temporary files while the targets of ``base`` are rebuilt."""
     judged = [manifest.targets[number].size for number in base.wanted] if options.expectation else []
     return sum(manifest.targets[number].size for number in base.kept) + max(judged, default=0) + space.kept
 
@@ -54,10 +54,10 @@ def _kept(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: S
 def check_sizes(
     manifest: Manifest, base: FoundBase, bases: Sequence[Archive], options: RebuildOptions, space: Space
 ) -> int:
-    """Refuse targets, also intermediate targets, above ``max_size``, and temporary files above twice ``max_size``.
+    """Refuse targets above ``max_size``, including intermediate targets, and temporary files above twice ``max_size``.
 
-    Temporary files count if they hold targets, or decompressed layers of targets: of this bundle, and of earlier
-    bundles among ``bases``. Return the bytes of temporary files for targets.
+    Temporary files count if they hold targets, or decompressed layers of targets. They count for this bundle, and for
+    earlier bundles among ``bases``. Returns how many bytes of temporary files the targets take.
     """
     for number in base.order:
         check_size(manifest, number, options)
@@ -73,5 +73,5 @@ def check_temporary(kept: int, options: RebuildOptions) -> None:
 
 
 def made_size(archives: Iterable[Archive]) -> int:
-    """Return the bytes of temporary files of archives that bundles have rebuilt."""
+    """Return how many bytes of temporary files the archives take that bundles have rebuilt."""
     return sum(archive.bytes.size - archive.spared for archive in archives if archive.is_made)

@@ -1,4 +1,4 @@
-"""The targets of a bundle: choose one, name them, check their sizes."""
+"""The targets of a bundle: how a target is chosen and named, and the check of its size."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def made_targets(manifest: Manifest) -> tuple[MadeTarget, ...]:
 
 
 def choose_target(manifest: Manifest, options: RebuildOptions) -> int:
-    """Return the number of the target to rebuild: the only target, or the target that ``options.target`` names."""
+    """Return the index of the target to rebuild: the only target, or the target that ``options.target`` names."""
     if options.target is None:
         if len(manifest.targets) > 1:
             raise UsageError(
@@ -87,7 +87,7 @@ def _target_names(manifest: Manifest) -> list[str]:
 
 
 def target_name(manifest: Manifest, number: int) -> str:
-    """Return the first name of a target's images, else its digest."""
+    """Return the first name of a target's images or, if they have no name, the target's digest."""
     images = manifest.about.targets[number] if manifest.about else ()
     names = [name for image in images for name in image.names]
     return names[0] if names else digest.text(manifest.targets[number].digest)

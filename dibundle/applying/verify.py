@@ -1,4 +1,4 @@
-"""Verify a bundle: its integrity, or a full rebuild without output."""
+"""Verify a bundle: check its integrity, or rebuild its targets without output."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class VerifyResult:
 def verify(
     bundle: Source, bases: Sequence[Source], options: RebuildOptions, access: Access, context: Context
 ) -> VerifyResult:
-    """Check every byte of a bundle against its header; with bases, or if it needs none, rebuild all targets too.
+    """Check every byte of a bundle against its header; if bases are given or not needed, also rebuild all targets.
 
     Raises the errors of applying.
     """
@@ -54,7 +54,7 @@ def verify(
 
 
 def check_rebuild(bases: Sequence[Archive], bundle: BundleReader, options: RebuildOptions, context: Context) -> None:
-    """Rebuild every target and check all digests, also those of the whole archives; keep nothing."""
+    """Rebuild every target and check all digests, including the digests of the whole archives; keep nothing."""
     sinks = dict.fromkeys(range(len(bundle.manifest.targets)), _nowhere)
     rebuild_targets(bases, bundle, sinks, options, context, whole=True)
 

@@ -1,7 +1,7 @@
 """A command's output, and the options -q, -v, --progress and --json, which all commands have.
 
-With --json, stdout has exactly one document, the result or the error, and nothing else. A command whose stdout is data
-(an archive, a bundle) then requires a file for the data.
+With --json, stdout has exactly one document: the result or the error. If a command normally writes data to stdout (an
+archive, a bundle), it then requires a file for the data.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _PROGRESS = click.option(
 
 
 class Console:
-    """A command's output: use cases report to ``progress``, the command calls the other methods."""
+    """A command's output. Use cases report to ``progress``, and the command calls the other methods."""
 
     def __init__(
         self, *, mode: str = "auto", quiet: bool = False, verbose: bool = False, as_json: bool = False
@@ -77,7 +77,7 @@ class Console:
         self.print_lines(lines)
 
     def print_lines(self, lines: Iterable[str]) -> None:
-        """Print lines of text to stdout, as they are produced; print nothing if the JSON document goes to stdout."""
+        """Print lines of text to stdout while they are produced; if the JSON document goes to stdout, print nothing."""
         if not self.json:
             _echo(line + "\n" for line in lines)
 
@@ -91,7 +91,7 @@ class Console:
 def write(schema: str, document: Document) -> None:
     """Write a document to stdout, in ASCII, so that the document cannot control a terminal.
 
-    The document is written in pieces. Iterators in the document become lists; their members are produced one at a time.
+    The document is written in pieces. Iterators in the document become lists, and are read one member at a time.
     """
     _echo(chain(_pieces({"schema": schema, **document}, "\n"), "\n"))
 
@@ -112,7 +112,7 @@ def _echo(pieces: Iterable[str]) -> None:
 
 
 def _pieces(value: object, line: str) -> Iterator[str]:
-    """Yield the same JSON as :func:`json.dumps` with an indent of 2; ``line`` begins the line of the value."""
+    """Yield the same JSON as :func:`json.dumps` with an indent of 2; ``line`` is the beginning of the value's line."""
     if isinstance(value, dict) and value:
         inner, text = line + "  ", "{"
         for key, item in value.items():
@@ -145,7 +145,7 @@ def write_error(error: DibError, hint: str | None) -> None:
 
 
 def _kind(error: DibError) -> str:
-    """Return the name of an error's class; for a class that is not public, the name of its public base class."""
+    """Return the name of an error's class; if the class is not public, return the name of its public base class."""
     import dibundle
 
     names = [kind.__name__ for kind in type(error).__mro__]

@@ -42,7 +42,7 @@ class Quiet(Silent):
 
 
 class _Meter:
-    """A phase as numbers, with the time of the next update; subclasses show it."""
+    """A phase as numbers, with the time of the next update; subclasses show the phase."""
 
     mode = "off"
 
@@ -62,7 +62,7 @@ class _Meter:
 
     def advance(self, count: int) -> None:
         """Count bytes; show them at intervals."""
-        with self._lock:  # a lock, as several threads read layers
+        with self._lock:  # because several threads read layers
             self.done += count
             now = time.monotonic()
             if now - self._shown >= _REDRAW.get(self.mode, now):
@@ -112,7 +112,7 @@ class _Meter:
 
 
 class Notes(_Meter):
-    """A display of notes only; ``verbose``: also the time of each phase."""
+    """A display that shows only notes; with ``verbose``, it also shows the time of each phase."""
 
     def __init__(self, *, verbose: bool = False) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class Notes(_Meter):
 
 
 class Lines(Notes):
-    """A line every five seconds and one at the end of each phase, for logs."""
+    """A display for logs: it writes a line every five seconds, and a line at the end of each phase."""
 
     mode = "lines"
 
@@ -142,7 +142,7 @@ class Lines(Notes):
 
 
 class Bars(Notes):
-    """One line that is redrawn."""
+    """A display for terminals: it redraws one line."""
 
     mode = "bars"
 
@@ -198,7 +198,7 @@ class Bars(Notes):
 
 
 class JsonLines(_Meter):
-    """A JSON object on each line of stderr, as in spec/json/dib.progress-1.json."""
+    """A display that writes a JSON object on each line of stderr, as in spec/json/dib.progress-1.json."""
 
     mode = "json"
 

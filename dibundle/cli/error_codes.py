@@ -1,4 +1,4 @@
-"""All error messages by code, for the docs and for tests of each text."""
+"""All error messages by code, for the docs and for the tests of the texts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PACKAGES: Final = (
 
 
 def every() -> list[tuple[str, str, Message]]:
-    """Return package, constant and message of each text, by code; several texts may share a code."""
+    """Return the package, the constant and the message of each text, sorted by code; several texts may share a code."""
     found = []
     for package in PACKAGES:
         module = import_module(f"dibundle.{package}.messages")

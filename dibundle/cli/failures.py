@@ -100,7 +100,7 @@ class Failure:
         return self.tell(UsageError(messages.OPTION_REFUSED, reason=text, hint=see_help))
 
     def _moved(self, commands: Sequence[str]) -> Hint | None:
-        """Return the command line with the options that preceded the command moved behind the command."""
+        """Return the command line; if options came before the command, move them after the command."""
         words = list(self._arguments)
         place = next((number for number, word in enumerate(words) if word in commands), 0)
         moved = shlex.join([words[place], *words[:place], *words[place + 1 :]])

@@ -1,4 +1,4 @@
-"""Hints with the arguments to type, which only a command knows."""
+"""Hints with the arguments to type: only a command knows its arguments."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class _Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command, and catch a closed pipe, for which click would exit with code 1."""
+        """Run the command, and catch the error for a closed pipe, because click would exit with code 1."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
@@ -158,9 +158,9 @@ def run(program: str = "dib") -> None:
 
 
 def _stand_in_for_closed() -> None:
-    """Replace closed standard streams by streams that refuse data; text written to these is discarded.
+    """Replace closed standard streams by descriptors that refuse data; text for such a stream is discarded.
 
-    Otherwise, the next opened file would get the descriptor of a standard stream.
+    Without this, the next opened file would get the descriptor of a standard stream.
     """
     for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
         try:
@@ -176,7 +176,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _send_again(ignored: sys.UnraisableHookArgs) -> None:
-    """Send a signal again if its exception was raised in a callback, where Python only prints the exception."""
+    """Send a signal again if its exception was raised in a callback: there, Python only prints the exception."""
     error = ignored.exc_value
     if not isinstance(error, KeyboardInterrupt | _Terminated):
         sys.__unraisablehook__(ignored)

@@ -1,4 +1,4 @@
-"""Manual pages from the texts of --help, written when the package is built: see native/build_hook.py."""
+"""Manual pages, generated from the texts of --help when the package is built: see native/build_hook.py."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def pages() -> dict[str, str]:
 
 
 def every_command(context: click.Context | None = None) -> Iterator[click.Context]:
-    """Yield the context of a call for ``dib`` (or another command) and for each of its subcommands."""
+    """Yield click's context of ``dib`` (or of the command in ``context``), and of each of its subcommands."""
     context = context or click.Context(main, info_name="dib")
     yield context
     if isinstance(context.command, click.Group):
@@ -74,7 +74,7 @@ def _short(group: click.Group, context: click.Context, name: str) -> str:
 
 
 def _description(text: str) -> Iterator[str]:
-    """Yield paragraphs; a paragraph that click does not wrap stays unwrapped here, too."""
+    """Yield paragraphs; if click does not wrap a paragraph, do not wrap it here either."""
     kept = False
     for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text)):
         lines = paragraph.splitlines()

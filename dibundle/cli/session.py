@@ -90,7 +90,7 @@ base = click.option(
 
 
 def max_size_option(default: int | None) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return the option --max-size; ``default``: value without the option, for commands that only pass the value on."""
+    """Return the option --max-size; ``default``: the value if the option is not given."""
     return click.option(
         "--max-size",
         type=read_size,
@@ -108,8 +108,8 @@ def session(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command's function ``access``, ``context`` and ``console``; with ``expect``, also an argument ``expect``.
 
-    ``signatures``: the command reads bundles. ``platform``: the help of its option --platform. ``progress``: the
-    command may take long.
+    ``signatures``: whether the command reads bundles. ``platform``: the help of the command's option --platform.
+    ``progress``: whether the command may take long.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -151,7 +151,7 @@ def _registries(given: dict[str, Any]) -> RegistrySettings:
 
 
 def _logins() -> Iterable[Path]:
-    """Yield the files of logins: podman's files, in podman's order, then docker's file."""
+    """Yield the files of logins: podman's files in podman's order, and then docker's file."""
     environment = os.environ
     if environment.get("REGISTRY_AUTH_FILE"):
         yield Path(environment["REGISTRY_AUTH_FILE"])
@@ -170,7 +170,7 @@ def _signers(given: dict[str, Any], tmp: str | None) -> Signers | None:
     if allowed is None and os.environ.get("DIB_ALLOWED_SIGNERS") == "":
         raise UsageError(
             messages.SIGNATURE_ENVIRONMENT_EMPTY
-        )  # perhaps a script set it from an empty variable: refuse rather than check nothing
+        )  # a script may have set it from an empty variable: refuse, because nothing would be checked
     is_asked = bool(detached or asked["require_signature"]) or any(
         asked[name] is not None for name in ("identity", "revoked", "verify_time")
     )
@@ -201,7 +201,7 @@ def _is_from_environment(name: str) -> bool:
 
 
 def _require_named_file(name: str) -> None:
-    """Raise an error that names the environment variable if the file in this variable cannot be read."""
+    """If the file in the environment variable cannot be read, raise an error that names the variable."""
     from dibundle.format.signing import require_readable
 
     try:

@@ -1,7 +1,8 @@
 """The cover codec: matching stretches of the source, byte-wise differences, and literals between them (spec/cover.md).
 
 A payload is the number of covers, the headers of five streams, then the streams. Three streams are columns of numbers:
-literal bytes before each cover, its length, its seek in the source. The other two are the difference and the literals.
+how many literal bytes precede each cover, the cover's length, and the cover's seek in the source. The other two streams
+are the difference and the literals.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ if TYPE_CHECKING:
     from dibundle.codecs.encode.covers import Covers
 
 MODEL: Final = 3
-"""Packer for the difference stream only, which also reads the source: codecs/model.py."""
+"""Packer for only the difference stream; this packer also reads the source: codecs/model.py."""
 
 SPARSE: Final = 4
-"""The other packer for the difference stream only: codecs/sparse.py."""
+"""The other packer for only the difference stream: codecs/sparse.py."""
 
 PREFIXED: Final = 5
-"""Packer for the literal stream only; its dictionary is the source around each run of literals."""
+"""Packer for only the literal stream; its dictionary is the source around each run of literals."""
 
 NO_CODE, X86_CODE, ARM_CODE = range(3)
-"""The kind of machine code that the literals may be."""
+"""Kinds of machine code that the literals may have."""
 
-CONTEXT: Final = 512  # bytes of source on either side of each run of literals
+CONTEXT: Final = 512  # bytes of source before and after each run of literals
 MAX_CONTEXT: Final = 8 << 20
 
 DEFAULT_EFFORT: Final = 6
@@ -38,19 +39,20 @@ DEFAULT_EFFORT: Final = 6
 MAX_COVERS: Final = 1 << 20
 """Maximum number of covers in a payload, so that columns and rows always take less than 80 MB."""
 
-# maximum size at which plain zstd is tried: above this size, the other packers give fewer bytes
+# maximum size at which plain zstd is tried: for larger differences, the other packers give fewer bytes
 SMALL_DIFFERENCE: Final = 64 << 10
 # minimum effort for the model: at effort 2, the model takes 6 % of python-app's time and saves only 0.2 % of bytes
 MODEL_EFFORT: Final = 3
-SLOW_EFFORT: Final = 8  # minimum effort at which a payload may take longer to encode and to decode
+SLOW_EFFORT: Final = 8  # minimum effort at which payloads may take more time to encode and decode
 
-FEW_CHANGES: Final = 400_000  # maximum changed bytes of a difference at which tables have twice the size
+FEW_CHANGES: Final = 400_000  # if at most this many bytes of a difference change, tables have twice the size
 MODEL_BITS: Final = 14
 """Maximum bits of the model's tables if many bytes change; one bit more if few bytes change.
 
 Larger tables exceed the processor's cache.
 
-Measured on static-binary's two programs: bytes of the packed differences, and seconds of CPU to decode them:
+For static-binary's two programs, the packed differences have these sizes in bytes, and decoding takes these seconds of
+CPU:
 
 - 14 bits: 924,451 and 0.48
 - 15 bits: 910,731 and 0.55
@@ -64,11 +66,11 @@ The same for python-app's 47 differences, of which one has many changes:
 - 14 bits: 1,368,719 and 1.00
 - 15 bits: 1,346,030 and 1.06
 - 16 bits: 1,326,841 and 1.21
-- 18 bits: 1,296,215 and 1.68, of which half is the cost of the tables, in differences with few changes
+- 18 bits: 1,296,215 and 1.68; half of this time is spent on the tables of differences with few changes
 """
 
 NEARLY: Final = 1.02
-"""Factor by which the result of a quick model may be larger.
+"""Maximum ratio of the size with a quick model to the size with the full model.
 
 For static-binary's two programs, the result is 0.7 % larger; for another program, 51 %.
 """
@@ -77,36 +79,36 @@ For static-binary's two programs, the result is 0.7 % larger; for another progra
 SURELY_LZMA2: Final = 64 << 10
 
 CONTEXT_LITERALS: Final = 1 << 20
-"""Maximum size of literals to try with context if a target has many patches; with few patches, all are tried.
+"""If a target has many patches, literals above this size are not tried with context; with few patches, all are tried.
 
-Measured on 17 MB of changed Python files: bytes of literals, and seconds:
+For 17 MB of changed Python files, these are the bytes of literals, and the seconds:
 
 - LZMA2: 86,168
-- zstd with 256 bytes of source on either side: 76,486 and 0.3
+- zstd with 256 bytes of source before and after: 76,486 and 0.3
 - zstd with 1,000 bytes: 75,205 and 0.7
 - zstd with all of the source: 73,871 and 3.8
 """
 
 SMALL_CONTEXT: Final = 512 << 10
-"""Maximum context for zstd's slow levels below effort 7, as these levels spend most of their time on the context.
+"""Maximum context for zstd's slow levels below effort 7, because these levels spend most of their time on the context.
 
-Measured, bytes of the bundle and seconds of CPU for the whole process, for python-app and node-app:
+These are the bytes of the bundle and the seconds of CPU for the whole process, first for python-app, then for node-app:
 
 - level 19 always: 7,679,213 and 26.3; 3,466,557 and 43.4
 - level 19 up to 1 MiB: 7,686,583 and 23.1; 3,513,408 and 31.2
 - level 12 always: 7,694,716 and 22.9; 3,515,762 and 31.3
 
-With a maximum of 512 KiB instead of 1 MiB, python-app takes 0.7 s less and 6 kB more.
+With a maximum of 512 KiB instead of 1 MiB, python-app takes 0.7 s less, and its bundle is 6 kB larger.
 """
 
 _QUICK: Final = 12  # zstd's level for larger contexts
 
 NEAR: Final = 1.2
-"""If zstd's quick level with context exceeds this factor of the size without context, the slow level is not tried.
+"""If zstd's quick level with context gives more than this many times the size without context, skip the slow level.
 
-Measured on a dump of 900,000 lines with every fiftieth changed: 14.6 s of CPU with the slow level, whose result was not
-used in the end; 2.3 s without the slow level. Fourteen pairs of packages and three of the corpus keep their sizes to
-the byte.
+On a dump of 900,000 lines of which every fiftieth changed, encoding takes 14.6 s of CPU with the slow level, although
+the slow level's result is not used in the end. Without the slow level, encoding takes 2.3 s. For fourteen pairs of
+packages and three pairs of the corpus, the sizes are exactly the same.
 """
 _ZSTD_LEVELS: Final = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15}
 _NAMES: Final = ("gap", "length", "seek", "difference", "literal")
@@ -121,12 +123,12 @@ def encode(
     thorough: bool = False,
     machine: int = NO_CODE,
 ) -> bytes:
-    """Return a payload from which :func:`decode` rebuilds ``target`` out of ``source``; ``covers`` match the two.
+    """Return a payload from which :func:`decode` rebuilds ``target``, with ``source``; ``covers`` match the two sides.
 
-    ``effort`` is 1 (fast) to 9 (small): it sets zstd's level; from 3 on differences are modelled, from 5 on LZMA2 is
-    tried. ``thorough``: try slow methods too, because few bytes change. ``machine``: machine whose operands in literals
-    are made absolute. Above ``MAX_COVERS``, only the longest covers are used. Raises ``ValueError`` if covers do not
-    fit the two sides or are out of order.
+    ``effort`` is 1 (fast) to 9 (small), and sets zstd's level. From 3 on, differences are modelled. From 5 on, LZMA2 is
+    tried. ``thorough``: also try slow methods, because few bytes change. ``machine``: if the literals are code of this
+    machine, their operands are made absolute. If there are more than ``MAX_COVERS`` covers, only the longest are used.
+    Raises ``ValueError`` if covers do not fit the two sides or are out of order.
     """
     covers.check(len(source), len(target))
     rows = flat(covers if len(covers) <= MAX_COVERS else covers.longest(MAX_COVERS))
@@ -139,7 +141,7 @@ def encode(
     if effort >= 5:
         literal_trials = ((3, 0, 2), (4, 0, 0)) if effort >= 9 else ((3, 0, 0),)
     columns = _columns(rows)
-    # packed by LZMA2, whose advantage grows with the size of the literals
+    # LZMA2 packed the literals, and its advantage grows with their size
     is_won = literal_trials and effort < SLOW_EFFORT
     literal_level = min(level, 9 if len(literals) <= SURELY_LZMA2 else 1) if is_won else level
     packed = pieces.share(
@@ -150,7 +152,7 @@ def encode(
             *(partial(streams.pack, column, level=level, literal_bits=number_trials) for column in columns),
         ],
     )
-    # the slowest piece came first, so that no thread waits for it at the end
+    # the slowest piece was encoded first, so that no thread waits for it at the end
     packed = [*packed[2:], packed[1], packed[0]]
     if effort >= 5 and (effort >= SLOW_EFFORT or thorough or len(literals) <= CONTEXT_LITERALS):
         around = context(source, rows) if len(literals) >= 64 else b""
@@ -166,7 +168,7 @@ def encode(
 
 
 class Parsed(NamedTuple):
-    """A payload whose covers are checked; ``rows`` has source, target and length of one cover after another."""
+    """A payload with checked covers; ``rows`` has the source, target and length of each cover in one array."""
 
     rows: array[int]
     headers: tuple[tuple[int, int], ...]
@@ -178,8 +180,7 @@ class Parsed(NamedTuple):
 
         ``machine``: the literals are code of this machine, and their operands are made relative again.
 
-        The difference is unpacked into the end of the target and joined in place: no other memory of its size is
-        needed.
+        The difference is unpacked into the end of the target, and joined in place. So it needs no memory of its own.
         """
         (packer, covered), (literal_packer, literal_size) = self.headers
         if literal_packer == PREFIXED and literal_size:
@@ -208,7 +209,7 @@ class Parsed(NamedTuple):
 
 
 def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
-    """Return the ``target_size`` bytes that ``payload`` makes of ``source``; ``BundleError`` if it is malformed.
+    """Return the ``target_size`` bytes that ``payload`` makes of ``source``; if it is malformed, raise ``BundleError``.
 
     In addition to the result, needs memory for the literal bytes, up to 80 MB for a million covers, and up to 128 MiB
     for the packers' windows or tables.
@@ -217,7 +218,7 @@ def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
 
 
 def parse(payload: Buffer, source_size: int, target_size: int) -> Parsed:
-    """Read the covers of ``payload`` and check everything that does not need the source."""
+    """Read the covers of ``payload``; check everything that can be checked without the source."""
     view = memoryview(payload)
     reader = Numbers(view)
     count = reader.number()
@@ -246,14 +247,14 @@ def parse(payload: Buffer, source_size: int, target_size: int) -> Parsed:
 
 
 def turned(literals: Buffer, rows: array[int], target_size: int, *, machine: int, back: bool) -> bytearray:
-    """Return literals with the operands of a machine's code made absolute, or (``back``) relative again."""
+    """Return literals in which the operands of a machine's code are made absolute or, with ``back``, relative again."""
     data = bytearray(literals)
     LIBRARY.dib_absolute(Pinned(data), Pinned(rows), len(rows) // 3, target_size, machine, int(back))
     return data
 
 
 def context(source: Buffer, rows: array[int]) -> bytes:
-    """Return the source around each run of literals that lies between two covers or at an end, in order."""
+    """Return the source around each run of literals, in order; a run lies between two covers or at an end."""
     out = bytearray(min(MAX_CONTEXT, 2 * CONTEXT * (len(rows) // 3 + 1)))
     held = Pinned(source)
     size = LIBRARY.dib_cover_context(*(held, held.size, Pinned(rows), len(rows) // 3, CONTEXT, Pinned(out), len(out)))
@@ -261,7 +262,7 @@ def context(source: Buffer, rows: array[int]) -> bytes:
 
 
 def _in_context(literals: bytearray, around: bytes, level: int, *, most: int) -> bytes:
-    """Compress literals with their context; the slow level is tried only if a quick one gives about ``most`` bytes."""
+    """Compress literals with their context; try the slow level only if a quick level gives about ``most`` bytes."""
     if not around:
         return b""
     quick = zstd.compress(literals, min(level, _QUICK), prefix=around)
@@ -290,7 +291,7 @@ def _pack_difference(
 
 
 def flat(covers: Covers) -> array[int]:
-    """Return source, target and length of one cover after another, the layout of the C functions."""
+    """Return the source, target and length of each cover in one array, which is the layout of the C functions."""
     rows = array("q", bytes(24 * len(covers)))
     rows[0::3], rows[1::3], rows[2::3] = covers.source, covers.target, covers.length
     return rows
@@ -305,7 +306,7 @@ def _columns(rows: array[int]) -> tuple[bytes, bytes, bytes]:
 
 
 def _place(columns: list[array[int]], source_size: int, covered: int, target_size: int) -> array[int]:
-    """Return the rows that the columns describe; each cover fits into source and target, all have ``covered`` bytes."""
+    """Return the rows that the columns describe. Check that each cover fits, and that all have ``covered`` bytes."""
     rows = array("q", bytes(24 * len(columns[0])))
     gaps, lengths, turns = map(Pinned, columns)
     total = LIBRARY.dib_cover_place(gaps, lengths, turns, len(columns[0]), source_size, target_size, Pinned(rows))
@@ -328,7 +329,7 @@ def _split(source: Buffer, target: bytes, rows: array[int]) -> tuple[bytearray, 
 
 
 def _join(source: Buffer, rows: array[int], covered: int, literals: Buffer, target: bytearray) -> None:
-    """Undo :func:`_split` in ``target``, whose end holds the difference; the caller has checked every size."""
+    """Undo :func:`_split` in ``target``; its end holds the difference. The caller has checked every size."""
     LIBRARY.dib_cover_join(
         *(Pinned(source), Pinned(rows), len(rows) // 3, covered),
         *(Pinned(literals), Pinned(target), len(target)),

@@ -1,4 +1,4 @@
-"""The codecs by number; each turns a payload and a source into exactly ``size`` bytes, or raises BundleError."""
+"""The codecs by number; each codec turns a payload and a source into exactly ``size`` bytes, or raises BundleError."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def decode(
 ) -> Buffer:
     """Return the ``size`` bytes that ``payload`` makes of ``source`` (empty for codecs that take none).
 
-    A writable source is consumed: callers must not use it again. ``reencoders``: the re-encoders that the payload may
-    use. ``excess``: the pool that all frames of a bundle share; None if this is the only frame.
+    The decoder may overwrite a writable source: callers must not use it again. ``reencoders``: the re-encoders that the
+    payload may use. ``excess``: the pool that all frames of a bundle share; None if this is the only frame.
     """
     decoder = partial(_unpack, reencoders=reencoders, excess=excess) if codec == UNPACK else _DECODERS[codec]
     data = decoder(payload, source, size)
@@ -63,13 +63,13 @@ def _zstd_prefix(payload: Buffer, source: bytes | bytearray, size: int) -> bytes
 
 
 def _vcdiff(payload: Buffer, source: bytes | bytearray, size: int) -> bytearray:
-    from dibundle.codecs import vcdiff  # imported only if a bundle uses the codec, as start-up must be cheap
+    from dibundle.codecs import vcdiff  # imported only if a bundle uses the codec: start-up must be fast
 
     return vcdiff.decode(_inner(payload, size), source, size)
 
 
 def _inner(payload: Buffer, size: int) -> bytes:
-    """Decompress the zstd frame around a VCDIFF file, which needs little more than its target in the worst case."""
+    """Decompress the zstd frame around a VCDIFF file; in the worst case, the file is little larger than its target."""
     return zstd.decompress(payload, zstd.declared_size(payload, maximum=2 * size + 65536))
 
 

@@ -1,8 +1,8 @@
 """The unpack codec: it inflates embedded streams in a frame before patching, and recompresses them afterwards.
 
-If one line of a compressed changelog changes, most of the compressed bytes change. If an encoder is known to give the
-same bytes, source and target are patched in decompressed form (spec/unpack.md): first the bytes outside of their
-deflate streams, then the content of these streams.
+If one line of a compressed changelog changes, most of the compressed bytes change. But if a known encoder gives the
+same bytes, the decompressed target is patched from the decompressed source (spec/unpack.md). A side in this form has
+two parts: the bytes outside of its deflate streams, and then the content of these streams.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ MAX_SOURCE: Final = 64 << 20  # of source and content: larger ones would take th
 MAX_STREAMS: Final = 1 << 16
 STREAM_BYTES: Final = 16  # minimum bytes of source per stream
 COST: Final = 64  # maximum cost of recompression per byte of the target,
-# plus this in total; both limits also apply to inflated bytes, per byte of target and source
+# plus this in total; both limits also apply to the inflated bytes, for each byte of target and source
 COST_FLOOR: Final = 64 << 10
-# unpacking a source costs no excess up to this cost per byte of the target, plus 1 per byte of the source
+# unpacking a source is free up to this cost per byte of the target, plus 1 per byte of the source
 FREE: Final = 16
 STREAM_COST: Final = 256  # cost of a stream, in addition to each byte of content
 RELINKED: Final = 4  # cost of a byte of content that is relinked
 _RELINK: Final = 5  # the codec
 _FIRST: Final = 4 << 10
 _STEP: Final = 64 << 10
-_SLICE: Final = 64 << 10  # maximum bytes of content, for which an encoder needs at most 0.3 s
+_SLICE: Final = 64 << 10  # maximum bytes of content at a time: an encoder needs at most 0.3 s for them
 
 Decode = Callable[[int, Buffer, bytes | bytearray, int], Buffer]
 
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """Deflate streams of a source: for each, its start, its end and the size of its content; and the content of all."""
+    """Deflate streams of a source: the start, the end and the content size of each stream; and the content of all."""
 
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
-    # one buffer: the process would keep the memory of thousands of small buffers
+    # a single buffer, because the process would keep the memory of thousands of small buffers
     content: bytearray = field(default_factory=bytearray)
 
     def add(self, start: int, end: int, content: bytes) -> None:
@@ -75,7 +75,7 @@ class Streams:
         return out
 
     def lengths(self) -> bytes:
-        """Return the lengths in a recipe of exactly these streams; a target's recipe has mostly the same lengths."""
+        """Return the lengths in a recipe of exactly these streams; most lengths in the target's recipe are the same."""
         out = bytearray()
         for start, end, size in zip(self.starts, [0, *self.ends], self.sizes, strict=False):
             out += number(start - end << 1) + number(size << 1 | 1)
@@ -111,23 +111,23 @@ def decode(
     reencoders: Collection[int] = encoders.KNOWN,
     excess: Excess | None = None,
 ) -> bytearray:
-    """Return the ``size`` bytes that ``payload`` makes of ``source``; ``BundleError`` if it is malformed.
+    """Return the ``size`` bytes that ``payload`` makes of ``source``; if it is malformed, raise ``BundleError``.
 
-    ``decode_inner`` is :func:`decoders.decode` for inner codecs. In addition to the inner codec's memory, needs memory
-    for the unpacked source and target. ``excess`` is the pool that all frames of a bundle share; None if there is only
-    this frame.
+    ``decode_inner`` is :func:`decoders.decode` for inner codecs. This needs memory for the inner codec, and for the
+    unpacked source and target. ``excess`` is the pool that all frames of a bundle share; None if there is only this
+    frame.
     """
     excess = excess or Excess()
     codec, unpacked_source, parts, inner = _read(payload, source, size, reencoders, excess)
     if isinstance(source, bytearray):
-        source.clear()  # frees the caller's memory, as the inner codec needs more
+        source.clear()  # frees the caller's memory, because the inner codec needs more
     plain, content = recompression.plain_size(parts), recompression.content_size(parts)
     if plain + content > MAX_UNPACKED:
         raise BundleError(messages.LIMIT_UNPACKED_FRAME, plain=plain + content, max_unpacked=MAX_UNPACKED)
     if plain > size:
         raise BundleError(messages.PAYLOAD_RECOMPRESSED_PLAIN_SIZE, plain=plain, size=size)
     unpacked = decode_inner(codec, inner, unpacked_source, plain + content)
-    del unpacked_source  # frees memory, as recompression needs more
+    del unpacked_source  # frees memory, because recompression needs more
     view = memoryview(unpacked)
     packer = Recompressor(parts, bytes(view[:plain]))
     target = bytearray()
@@ -141,7 +141,7 @@ def decode(
 
 
 def _recompressed(packer: Recompressor, content: memoryview, excess: Excess) -> Iterator[bytes | memoryview]:
-    """Yield the compressed bytes; stop, even between two yields, when the bytes are no longer needed."""
+    """Yield the compressed bytes; if the bytes are no longer needed, stop, even between two yields."""
     for at in range(0, len(content), _SLICE):
         excess.require()
         yield from packer.write(content[at : at + _SLICE])
@@ -149,7 +149,7 @@ def _recompressed(packer: Recompressor, content: memoryview, excess: Excess) -> 
 
 
 def zip_start(data: bytes | bytearray, at: int) -> int | None:
-    """Return the start of the next deflated zip entry's stream, behind its local header."""
+    """Return where the stream of the next deflated zip entry starts, after the entry's local header."""
     entry = next(_zip_entries(data, at), None)
     return entry.start if entry else None
 
@@ -171,7 +171,7 @@ def _zip_entries(data: bytes | bytearray, at: int) -> Iterator[_Entry]:
 
 
 class Inflated(NamedTuple):
-    """Result of inflating: content (``None``: no stream, or too long), offset of the stream's end, bytes of work."""
+    """Result of inflating: the content (``None``: no stream, or too long), the stream's end, and the bytes of work."""
 
     content: bytes | None
     end: int
@@ -206,7 +206,7 @@ def _inflate_onto(out: bytearray, data: bytes | bytearray, start: int, limit: in
 
 
 def cost(codec: int, content: int, count: int) -> int:
-    """Return the cost of unpacking a source of ``count`` streams for an inner codec, in bytes of work."""
+    """Return the cost, in bytes of work, of unpacking a source of ``count`` streams for an inner codec."""
     return content * (RELINKED if codec == _RELINK else 1) + STREAM_COST * count
 
 
@@ -236,7 +236,7 @@ def _read(
         zstd.decompress(table, table_size, prefix=streams_of.lengths()),
         encoders.KNOWN.intersection(
             reencoders
-        ),  # only deflate: frames are decoded in parallel, and other encoders take more memory
+        ),  # only deflate: frames are decoded in parallel, and other encoders would take too much memory
         most=limit,
     )
     if rest:

@@ -1,4 +1,4 @@
-"""Excess: decoding work of frames and recipes beyond the amount allowed for their sizes (spec/dib.md, 4.6)."""
+"""Excess: decoding work of frames and recipes that exceeds the amount for their sizes (spec/dib.md, 4.6)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dibundle.errors import BundleError
 
 MOST: Final = 64 << 20
 OF_FRAME: Final = (
-    64  # maximum excess of a frame that create writes, so that the pool suffices for the maximum number of frames
+    64  # maximum excess of a frame that create writes; with it, the pool suffices for the maximum number of frames
 )
 
 
 class Excess:
-    """A pool that all targets of a bundle share; thread-safe, as frames are decoded on several threads."""
+    """A pool that all targets of a bundle share; thread-safe, because frames are decoded on several threads."""
 
     def __init__(self, most: int = MOST) -> None:
         self._left = most
@@ -35,7 +35,7 @@ class Excess:
                 raise BundleError(messages.LIMIT_DECODING_WORK)
 
     def end(self) -> None:
-        """End the decoding that still runs, as its result is not needed."""
+        """End the decoding that still runs; its result is not needed any more."""
         self._is_over = True
 
     def require(self) -> None:

@@ -20,7 +20,7 @@ def turned_back(value: int) -> int:
 
 
 def number(value: int) -> bytes:
-    """Return ``value`` in groups of seven bits, the lowest first, the top bit set on all bytes but the last."""
+    """Return ``value`` in groups of seven bits, the lowest group first; set the top bit of all bytes but the last."""
     out = bytearray()
     while value >= 128:
         out.append(value & 127 | 128)
@@ -30,7 +30,7 @@ def number(value: int) -> bytes:
 
 
 class Numbers:
-    """A reader of numbers below 2**63 from ``data``; each must have its shortest form."""
+    """A reader of numbers below 2**63 from ``data``; each number must have its shortest form."""
 
     __slots__ = ("at", "data")
 
@@ -66,14 +66,14 @@ class Numbers:
             raise BundleError(messages.PAYLOAD_BYTES_AFTER_COLUMN)
 
     def numbers(self, count: int) -> array[int]:
-        """Return the ``count`` numbers that fill the data; it must have at least ``count`` bytes."""
+        """Return the ``count`` numbers that fill the data; the data must have at least ``count`` bytes."""
         if len(self.data) - self.at < count:
             raise BundleError(messages.PAYLOAD_TRUNCATED)
         values = array("q", bytes(8 * count))
         rest = self.data[self.at :]
         if LIBRARY.dib_numbers_get(Pinned(rest), len(rest), Pinned(values), count):
             for _ in range(count):
-                self.number()  # one of these calls raises the precise error
+                self.number()  # one of these calls raises the exact error
             raise BundleError(messages.PAYLOAD_BYTES_AFTER_COLUMN)
         self.at = len(self.data)
         return values

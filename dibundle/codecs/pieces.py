@@ -19,21 +19,21 @@ Result = TypeVar("Result")
 
 
 class Trace:
-    """Seconds of CPU for a frame: steps of its own worker, and pieces that could be shared."""
+    """Seconds of CPU for a frame: for the steps of its own worker, and for pieces that could be shared."""
 
     def __init__(self) -> None:
         self.steps: list[float | list[float]] = []
         self._since = time.thread_time()
 
     def add(self, pieces: list[float] | None = None) -> None:
-        """Record the ``pieces`` that are done; without ``pieces``, record this thread's time since the last call."""
+        """Record the finished ``pieces``; without ``pieces``, record this thread's time since the last call."""
         now = time.thread_time()
         self.steps.append(now - self._since if pieces is None else pieces)
         self._since = now
 
 
 class Crew:
-    """The threads of a ``pool`` of ``workers``: each thread has a frame, or helps with frames of other threads."""
+    """The threads of a ``pool`` of ``workers``: each thread encodes a frame, or helps with other threads' frames."""
 
     def __init__(self, pool: Executor, workers: int) -> None:
         self.pool = pool
@@ -67,13 +67,13 @@ _CURRENT: ContextVar[tuple[Crew, Trace] | None] = ContextVar("crew", default=Non
 
 
 def hands() -> int:
-    """Return the number of workers that could do pieces now, this one included."""
+    """Return how many workers could do pieces now, including this worker."""
     current = _CURRENT.get()
     return 1 + current[0].idle if current else 1
 
 
 class _Work(Generic[Item, Result]):
-    """A function and its items, which are dropped when all are done, as the pool's queue holds work for a long time."""
+    """A function and its items; both are dropped when all items are done: the pool's queue may keep this object."""
 
     def __init__(self, function: Callable[[Item], Result], items: list[Item]) -> None:
         self.seconds = [0.0] * len(items)
@@ -95,7 +95,7 @@ class _Work(Generic[Item, Result]):
 def share(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Return the function's results in the order of the items; idle workers help.
 
-    This thread does every item that no other thread has begun, so threads of a pool never wait for each other.
+    This thread does every item that no other thread has begun. So threads of a pool never wait for each other.
     """
     given, current = list(items), _CURRENT.get()
     if current is None or len(given) < 2:

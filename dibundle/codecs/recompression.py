@@ -1,8 +1,8 @@
 """Recompression recipes: how to compress content to the original bytes, piece by piece (spec/dib.md, section 5.1).
 
 A recompression recipe is a list of parts. The recipe contains the bytes of *plain* parts. A *body* is a deflate stream
-or a zstd frame: an encoder gives it for a stretch of content, with a :class:`Recipe` for this body. A gzip layer is a
-plain header, a body and a plain trailer; a jar has hundreds of each.
+or a zstd frame: an encoder gives the body for a stretch of content, with a :class:`Recipe`. A gzip layer is a plain
+header, a body and a plain trailer. A jar has hundreds of plain parts and bodies.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_SIZE: Final = 16 << 20
 
 PART_COST: Final = 128  # cost of any part, in bytes of content,
 EDIT_COST: Final = 64  # cost of an edit,
-BODY_COST: Final = 2048  # cost of a body, for which an encoder is created,
+BODY_COST: Final = 2048  # cost of a body, because its encoder must be created,
 PACKING_COST: Final = 1024  # and cost of a recipe
 MOST_COST: Final = 1 << 62
 
@@ -39,14 +39,14 @@ class Plain(NamedTuple):
 
 
 class Body(NamedTuple):
-    """The compressed bytes that a :class:`Recipe` gives for the next ``content`` bytes."""
+    """The compressed bytes that a :class:`Recipe` gives for the next ``content`` bytes of content."""
 
     content: int
     recipe: Recipe
 
     @property
     def reencoder(self) -> int:
-        """The number of the encoder and level."""
+        """The number that identifies the encoder and the level."""
         return self.recipe.encoder << 4 | self.recipe.level
 
     def cost(self, before: int) -> int:
@@ -159,7 +159,7 @@ def _check_cost(left: int) -> None:
 
 
 class Recompressor:
-    """A filter from content in pieces of any size to compressed bytes; large bodies use the threads of ``pool``."""
+    """A filter that compresses content, in pieces of any size; large bodies use the threads of ``pool``."""
 
     def __init__(self, parts: Sequence[Part], plain: bytes, pool: Executor | None = None) -> None:
         if len(plain) != plain_size(parts):
@@ -173,7 +173,7 @@ class Recompressor:
         self._started = False
 
     def write(self, content: bytes | bytearray | memoryview) -> Iterator[bytes | memoryview]:
-        """Take content; raise ``BundleError`` if there is more than the bodies take."""
+        """Take content; if there is more content than the bodies take, raise ``BundleError``."""
         if not self._started:
             yield from self._advance()
         view = memoryview(content).cast("B")

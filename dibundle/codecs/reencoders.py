@@ -18,14 +18,14 @@ FAMILIES: Final = {**deflate.FAMILIES, **frames.FAMILIES, **libzstd.FAMILIES}
 """Every encoder by number."""
 
 KNOWN: Final = frozenset(encoder << 4 | level for encoder, family in FAMILIES.items() for level in family.levels)
-"""The re-encoders by their number in section 1: 16 times the encoder's number, plus the level."""
+"""The re-encoders, by their numbers in section 1: 16 times the encoder's number, plus the level."""
 
 _SLOW_LEVEL: Final = 7
-# factor of time for levels from SLOW_LEVEL on: on layers, level 9 takes 3 to 4 times as long as level 6
+# factor of time for levels from SLOW_LEVEL on: for layers, level 9 takes 3 to 4 times as long as level 6
 _SLOW: Final = 4
 _LAZY: Final = frozenset((deflate.PGZIP_1, deflate.PGZIP_2, deflate.PGZIP_3))
 _LAZIEST_LEVEL: Final = 9
-# factor for LAZIEST_LEVEL: for content of two random letters, it compares 1,024 matches at each byte, in 5 to 6 us
+# factor for LAZIEST_LEVEL: for random content of two letters, each byte needs 1,024 comparisons, which take 5 to 6 us
 _LAZIEST: Final = 8
 _FRAMES_START: Final = 8192
 """Cost of a new encoder: zstd's level 4 has tables of 34 MB, and zeroing them in huge pages takes 5.5 ms."""
@@ -64,7 +64,7 @@ def byte_cost(encoder: int, level: int) -> int:
 
 
 def start_cost(reencoder: int, before: int) -> int:
-    """Return the extra cost of a body, beyond that of any body; ``before``: the last re-encoder, to be reused."""
+    """Return a body's cost, beyond the cost that every body has; ``before``: the last re-encoder, to be reused."""
     encoder, level = reencoder >> 4, reencoder & 15
     if encoder in libzstd.FAMILIES:
         return libzstd.start_cost(encoder, level)
@@ -77,7 +77,7 @@ def prove(encoder: int, level: int) -> None:
 
 
 def libraries_of(reencoders: Iterable[int]) -> list[str]:
-    """Return the display names of the libraries of which re-encoders of section 1 need an exact version."""
+    """Return the display names of the libraries that re-encoders of section 1 need in an exact version."""
     return [f"libzstd {release.name}" for release in libzstd.releases_of(reencoders)]
 
 
@@ -96,7 +96,7 @@ def open_encoder(
     spare: AnyEncoder | None = None,
     pool: Executor | None = None,
 ) -> AnyEncoder:
-    """Return a tested encoder; ``spare`` is reused if it :func:`fits`. Some use the threads of ``pool``.
+    """Return a tested encoder; ``spare`` is reused if it :func:`fits`. Some encoders use the threads of ``pool``.
 
     ``size``: size of the content.
     """

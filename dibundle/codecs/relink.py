@@ -1,11 +1,12 @@
-"""The relink codec: moves addresses in the source's native code to the target's, then applies a cover payload.
+"""The relink codec: it moves the addresses in the source's native code, and then applies a cover payload.
 
 If code moved, every call and every address that refers across the move changes. These changes are most of the
 difference between two builds. The covers show which code moved. From the covers and a table of the source's sections,
-integer arithmetic computes the addresses in the source anew. Encoder and decoder do the same computation
+integer arithmetic recomputes the addresses in the source. Encoder and decoder do the same computation
 (``spec/relink.md``).
 
-A payload is a header, five packed columns (regions, sections, three for the fixed steps) and a cover payload.
+A payload is a header, five packed columns and a cover payload. The columns are regions, sections, and three columns of
+fixed steps.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dibundle.errors import BundleError
 VERSION: Final = 1
 MAX_REGIONS: Final = 4096
 MAX_FIXED: Final = 1 << 20
-FEW: Final = 128  # maximum regions, sections and fixed steps for any source: reading one takes a microsecond.
+FEW: Final = 128  # maximum regions, sections and fixed steps for any source: reading each takes a microsecond.
 REGION_BYTES: Final = 256  # Above this number, the source needs this many bytes per region,
 FIXED_BYTES: Final = 16  # and this many per fixed step
 MAX_STEPS: Final = 1 << 21
@@ -32,21 +33,21 @@ MAX_ADDRESS: Final = 1 << 61
 
 RAW, X86, ARM, POINTERS, INDEX, FRAMES, TABLES, X86_FIXED, TABLES_FIXED, RELOCATIONS, SYMBOLS = range(11)
 RISCV, THUMB, WORDS, GO = range(11, 15)
-"""Modes of regions: the kind of addresses in a region."""
+"""Modes of regions: which kind of addresses a region has."""
 WITH_BASE: Final = (POINTERS, TABLES_FIXED, X86_FIXED, RELOCATIONS, SYMBOLS, WORDS, GO)
 DERIVED: Final = (INDEX, FRAMES, RELOCATIONS)
 HOLE, DATA, TABLE, CODE = range(4)
 """Kinds of steps: the content at the step's address."""
 
 LEAST: Final = 32
-"""Minimum length of covers that show moves: shorter covers are mostly accidental. Decoders accept any value."""
+"""Minimum length of covers that show moves: most shorter covers are accidental. Decoders accept any value."""
 
 
 def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
-    """Return the ``target_size`` bytes that ``payload`` makes of ``source``; ``BundleError`` if it is malformed.
+    """Return the ``target_size`` bytes that ``payload`` makes of ``source``; if it is malformed, raise ``BundleError``.
 
-    A writable source is relinked in place; any other is copied. In addition to the cover codec's memory, this needs up
-    to 200 MB for a million covers.
+    A writable source is relinked in place; any other source is copied. In addition to the cover codec's memory, this
+    needs up to 200 MB for a million covers.
     """
     header, inner = _read(payload, memoryview(source).nbytes, target_size)
     parsed = cover.parse(inner, memoryview(source).nbytes, target_size)
@@ -61,7 +62,7 @@ def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
 
 
 class Region(NamedTuple):
-    """``length`` bytes of the source or the target at ``start`` that lie at ``address``.
+    """``length`` bytes of the source or the target: they begin at offset ``start``, and are loaded at ``address``.
 
     ``mode``: the kind of addresses in the region. Addresses stored in the region are relative to ``base``.
     """
@@ -74,7 +75,7 @@ class Region(NamedTuple):
 
 
 class AddressStep(NamedTuple):
-    """A step: addresses from ``at`` to the next step moved by ``shift``; ``kind`` is the kind of their content."""
+    """A step: addresses from ``at`` up to the next step moved by ``shift``; ``kind`` is the kind of their content."""
 
     at: int
     shift: int
@@ -84,7 +85,7 @@ class AddressStep(NamedTuple):
 class RelinkHeader(NamedTuple):
     """The header of a payload; covers of at least ``least`` bytes show moves.
 
-    ``machine``: the literals' operands for this machine are absolute.
+    ``machine``: the literals are code of this machine, and their operands are absolute.
     """
 
     least: int
@@ -105,9 +106,10 @@ def most_regions(source_size: int) -> int:
 
 
 def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask: bool = False) -> bytearray:
-    """Return ``source`` with its addresses computed anew or, with ``mask``, with all addresses set to zero.
+    """Return ``source`` with recomputed addresses or, with ``mask``, with all addresses set to zero.
 
-    ``steps`` has address, shift and kind of one :class:`AddressStep` after another. A bytearray is changed in place.
+    ``steps`` has the address, shift and kind of each :class:`AddressStep` in one array. A bytearray is changed in
+    place.
     """
     data = source if isinstance(source, bytearray) else bytearray(source)
     if not mask:
@@ -136,7 +138,7 @@ def derive(source: Buffer, parts: Sequence[Region], *, put_back: bool) -> bytear
 
 
 def columns(rows: Sequence[tuple[int, ...]]) -> array[int]:
-    """Return rows of numbers one after another, the layout of the C functions."""
+    """Return rows of numbers in one array, which is the layout of the C functions."""
     return array("q", chain.from_iterable(rows))
 
 
@@ -178,7 +180,7 @@ def _put_regions(regions: Sequence[Region]) -> bytearray:
 
 
 def _read(payload: Buffer, source_size: int, target_size: int) -> tuple[RelinkHeader, memoryview]:
-    """Return the header, checked for bounds, and the cover payload behind it."""
+    """Return the header, with checked bounds, and the cover payload after it."""
     view = memoryview(payload)  # do not copy the cover payload, which is most of the payload
     reader = Numbers(view)
     if reader.byte() != VERSION:
@@ -274,7 +276,7 @@ def _fits(address: int, length: int) -> bool:
 
 
 def steps_of(rows: array[int], header: RelinkHeader) -> array[int]:
-    """Return the steps: the fixed steps, and between these the moves that the covers in ``rows`` show."""
+    """Return the steps: the fixed steps and, between them, the moves that the covers in ``rows`` show."""
     regions, sections, fixed = columns(header.regions), columns(header.sections), _flat(header.fixed)
     room = len(header.fixed) + len(rows) // 3 + len(header.regions) + len(header.sections)
     while True:
@@ -289,14 +291,14 @@ def steps_of(rows: array[int], header: RelinkHeader) -> array[int]:
         if size < 0:
             raise BundleError(messages.RELINK_TOO_MANY_PIECES, max_steps=MAX_STEPS)
         if size <= room:
-            del out[3 * size :]  # changed in place: a copy would take as much memory again
+            del out[3 * size :]  # changed in place, because a copy would take the same memory again
             return out
         room = size
         del out
 
 
 def pieces_of(rows: array[int], regions: Sequence[Region], sections: Sequence[Region], least: int) -> array[int]:
-    """Return the pieces of the covers in ``rows``, cut at regions and sections, as steps in order of address."""
+    """Return steps, in order of address, for the pieces of the covers in ``rows``, cut at regions and sections."""
     cut, room = (columns(regions), columns(sections)), len(rows) // 3 + len(regions) + len(sections)
     given = (Pinned(rows), len(rows) // 3, Pinned(cut[0]), len(regions), Pinned(cut[1]), len(sections), least)
     return rows_from(room, lambda *out: LIBRARY.dib_relink_pieces(*given, *out))

@@ -1,7 +1,7 @@
 """Sparse differences: bytes that are mostly zero, stored as lengths of runs and the nonzero bytes.
 
-Each of the three streams of a sparse payload is packed separately (spec/cover.md). The result is smaller than if a
-general compressor packs the whole difference, and takes a tenth of the time.
+Each of the three streams of a sparse payload is packed separately (spec/cover.md). The result is smaller than the
+result of a general compressor for the whole difference, and takes a tenth of the time.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def unpack(stored: Buffer, data: memoryview) -> None:
 
 
 def split(data: Buffer) -> tuple[bytes, bytes, bytes]:
-    """Return the zeros before each nonzero run and the lengths of these runs, as numbers, and the bytes of the runs."""
+    """Return how many zeros precede each nonzero run, the lengths of these runs (both packed), and the runs' bytes."""
     outs = [scratch(len(data)) for _ in range(3)]
     sizes = array("q", bytes(24))
     LIBRARY.dib_sparse_split(Pinned(data), len(data), *(Pinned(out) for out in outs), Pinned(sizes))

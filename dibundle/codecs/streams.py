@@ -1,4 +1,4 @@
-"""Packed streams: bytes stored, in a zstd frame or as raw LZMA2, whichever is smallest (see spec/cover.md)."""
+"""Packed streams: stored bytes, a zstd frame or raw LZMA2, whichever is smallest (see spec/cover.md)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ ZSTD: Final = 1
 LZMA2: Final = 2
 
 MAX_DICTIONARY: Final = 64 << 20
-"""Maximum bytes of its output that an LZMA2 decoder keeps; for a smaller stream, it keeps the whole stream."""
+"""How many bytes of its output an LZMA2 decoder keeps at most; it keeps all of a smaller stream."""
 
 
 def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], ...] = ()) -> tuple[int, bytes]:
     """Return the number of the packer that makes ``data`` smallest, and the packed bytes.
 
-    ``level`` is zstd's; each (lc, lp, pb) of ``literal_bits`` is one trial of LZMA2 with these parameters.
+    ``level`` is zstd's level. For each (lc, lp, pb) in ``literal_bits``, LZMA2 is tried with these parameters.
     """
     if len(data) < 12:
         return STORED, bytes(data)
@@ -31,7 +31,7 @@ def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], 
 
 
 def unpack(packer: int, packed: Buffer, size: int) -> Buffer:
-    """Return the ``size`` bytes in ``packed``; raise ``BundleError`` for other content or an unknown packer."""
+    """Return the ``size`` bytes in ``packed``; for any other content or an unknown packer, raise ``BundleError``."""
     if packer == STORED:
         if len(packed) != size:
             raise BundleError(messages.PAYLOAD_STORED_SIZE, packed_count=len(packed), size=size)

@@ -1,7 +1,8 @@
 """VCDIFF (RFC 3284) as xdelta3 reads and writes it: default code table, no secondary compression.
 
-See spec/vcdiff.md for the subset. The decoder supports windows with a source segment in the source or in the target
-decoded so far, xdelta3's Adler-32 of each window, and its application header. The encoder uses only source segments.
+See spec/vcdiff.md for the subset. The decoder supports windows whose source segment is in the source, or in the part of
+the target that is decoded so far. It also supports xdelta3's Adler-32 of each window and its application header. The
+encoder uses only segments in the source.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ VCD_SOURCE, VCD_TARGET, VCD_ADLER32 = 1, 2, 4  # window indicator
 
 MAX_WINDOWS: Final = 16
 WINDOW_LEAST: Final = 4096
-"""Minimum target bytes per window if there are over 16 windows: each window takes as long as thousands of bytes."""
+"""Minimum target bytes per window if there are over 16 windows: a window takes as long as thousands of bytes."""
 
 COPY_LENGTH: Final = 6
-"""The shortest run of equal bytes that :func:`encode` copies; this length gave the smallest size after zstd."""
+"""The shortest run of equal bytes that :func:`encode` copies; with this length, zstd gave the smallest size."""
 RUN_LENGTH: Final = 24
 
 _NOOP, _ADD, _RUN, _COPY = range(4)
@@ -50,9 +51,9 @@ class _Window(NamedTuple):
 
 
 def decode(delta: bytes, source: Buffer, target_size: int) -> bytearray:
-    """Return the ``target_size`` bytes that ``delta`` makes of ``source``; ``BundleError`` for anything else.
+    """Return the ``target_size`` bytes that ``delta`` makes of ``source``; raise ``BundleError`` for anything else.
 
-    All window headers are read, and their sizes added up, before the target is allocated. No header is kept.
+    Before the target is allocated, all window headers are read, and their sizes are added up. No header is kept.
     """
     _check_windows(delta, target_size)
     view = memoryview(source).cast("B")
@@ -74,9 +75,9 @@ def decode(delta: bytes, source: Buffer, target_size: int) -> bytearray:
 
 
 def encode(source: bytes, target: bytes, covers: Covers) -> bytes:
-    """Return a VCDIFF file that turns ``source`` into ``target``, by the equal stretches in ``covers``.
+    """Return a VCDIFF file that turns ``source`` into ``target``, with the equal stretches in ``covers``.
 
-    The caller should compress the result, whose sections are plain. Raises ``ValueError`` if covers do not fit.
+    The sections of the result are plain, so the caller should compress it. Raises ``ValueError`` if covers do not fit.
     """
     covers.check(len(source), len(target))
     parts = [MAGIC, b"\0"]
@@ -195,13 +196,13 @@ def _read_window(reader: _Reader) -> _Window:
 
 
 def _decode_window(window: _Window, segment: memoryview, target: memoryview) -> bool:
-    """Write the output of the window's instructions to ``target``; return whether they are valid and fill it."""
+    """Write the output of a window's instructions to ``target``; return whether they are valid and fill it."""
     sections = [Pinned(part) for part in (window.data, window.codes, window.addresses, segment, target)]
     return not LIBRARY.dib_vcdiff_window(*(value for part in sections for value in (part, part.size)))
 
 
 def _window(source: bytes, target: bytes, covers: list[tuple[int, int, int]]) -> bytes:
-    """Return one window, whose source segment is as small as its covers allow."""
+    """Return a window with the smallest source segment that its covers allow."""
     low = min((cover[0] for cover in covers), default=0)
     high = max((cover[0] + cover[2] for cover in covers), default=0)
     rows = array("q", (value for s, t, n in covers for value in (s - low, t, n)))

@@ -23,12 +23,13 @@ from dibundle.images.archive import Archive
 from dibundle.sources.access import Access
 from dibundle.sources.opening import Source
 
-ALL = 1.0  # maximum seconds of CPU for which every frame is encoded, so that the estimate is the actual size
-LOOK = 0.2  # approximate share of a frame's encoding time that a sample of it takes
+# if encoding takes at most this many seconds of CPU, every frame is encoded, and the estimate is the actual size
+ALL = 1.0
+LOOK = 0.2  # the sample of a frame takes about this share of the time to encode the frame
 LOOKS = 0.9  # seconds of CPU that all samples may take,
 SHARE = 0.03  # plus this share of the time to encode all frames
 LEAST_SAMPLE = 2  # minimum sampled frames of each stream
-# factor for the maximum time: on an idle machine, one pair of five took this many times the expected time
+# factor for the maximum time: on an idle machine, one of five pairs took this many times the expected time
 _UNSURE = 1.5
 
 
@@ -36,9 +37,9 @@ _UNSURE = 1.5
 class Estimate:
     """The expected result of ``create``: ``size`` in bytes, ``seconds``; ``sampled``: number of sampled ``frames``.
 
-    ``create`` takes ``seconds`` on an idle machine, and ``most_seconds`` with the machine's current load. ``exact``:
-    all frames were encoded, so ``size`` differs from the bundle's size by at most a few bytes. ``carried``: the
-    compressed layers that would be stored unchanged.
+    On an idle machine, ``create`` takes ``seconds``. With the machine's current load, it takes ``most_seconds``.
+    ``exact``: all frames were encoded, so ``size`` differs from the bundle's size by at most a few bytes. ``carried``:
+    the compressed layers that would be stored unchanged.
     """
 
     size: int
@@ -54,7 +55,7 @@ class Estimate:
 
 @dataclass(slots=True)
 class _Guess:
-    """The values for a frame: its size at level 1, its cost in seconds of CPU, and its size estimated by a sample."""
+    """The values for a frame: its size at level 1, its cost in seconds of CPU, and its size estimated from a sample."""
 
     draft: FrameDraft
     hex_digits: bytes
@@ -87,9 +88,9 @@ def estimate_opened(
         ready = time.monotonic() - started
         own.progress.phase("sampling", sum(guess.draft.size for guess in guesses))
         look = _Look(prepared)
-        # the largest frames first, so that no thread ends long before the others
+        # the largest frames first, so that all threads end at about the same time
         largest_first = sorted(guesses, key=lambda guess: -guess.draft.size)
-        if largest_first:  # made here, because later all threads with frames of the file would wait for the plan
+        if largest_first:  # the plan is made here: later, all threads with frames of the file would wait for it
             threads.submit(prepared.plan_ahead, largest_first[0].draft)
         for guess, _ in zip(largest_first, threads.map(look.first, largest_first), strict=True):
             own.progress.advance(guess.draft.size)
@@ -140,7 +141,7 @@ class _Look:
         guess.size = choose.least(*self._prepared.load(guess.draft, guess.hex_digits))
 
     def cost(self, guess: _Guess, stored: float) -> float:
-        """Return roughly the seconds of CPU for encoding, as measured at level 6 on node-app and python-app."""
+        """Return roughly the seconds of CPU for encoding, from measurements at level 6 on node-app and python-app."""
         size = guess.draft.size + guess.draft.old_size
         if self._effort.level < choose.RELINK_LEVEL:
             return size / 60e6
@@ -148,14 +149,14 @@ class _Look:
 
 
 def _share(guess: _Guess) -> float:
-    """Return roughly the share of a frame's encoding time that a sample of it takes."""
+    """Return roughly which share of the time to encode a frame its sample takes."""
     if guess.draft.old_size:
         return LOOK
     return min(1.0, max(sample.LEAST, guess.draft.size / sample.SHARE) / max(1, guess.draft.size))
 
 
 def _chosen(guesses: Sequence[_Guess]) -> list[_Guess]:
-    """Return the frames to sample: all frames if this takes little time, else some of each stream."""
+    """Return the frames to sample: if this takes little time, all frames; else some frames of each stream."""
     total = sum(guess.cost for guess in guesses)
     share = max(SHARE, LOOKS / total) / LOOK
     chosen = [guess for group in _groups(guesses) for guess in _sample(group, share)]
@@ -163,13 +164,13 @@ def _chosen(guesses: Sequence[_Guess]) -> list[_Guess]:
 
 
 def _groups(guesses: Sequence[_Guess]) -> Iterator[list[_Guess]]:
-    """Yield the frames of each stream, as frames of the same stream are similar."""
+    """Yield the frames of each stream, because frames of the same stream are similar."""
     for stream in sorted({guess.draft.stream for guess in guesses}):
         yield [guess for guess in guesses if guess.draft.stream == stream]
 
 
 def _sample(group: Sequence[_Guess], share: float) -> list[_Guess]:
-    """Return a systematic sample, by size at level 1: equal steps through the total, each frame at most once."""
+    """Return a systematic sample: equal steps through the total of the sizes at level 1, each frame at most once."""
     total = sum(guess.fast for guess in group)
     mean = sum(guess.cost * guess.fast for guess in group) / max(1, total)
     count = max(LEAST_SAMPLE, int(share * sum(guess.cost for guess in group) / max(mean, 0.001)))
@@ -198,7 +199,7 @@ def _fill_in(guesses: Sequence[_Guess]) -> None:
 
 
 def _frame(number: int, guess: _Guess) -> Frame:
-    """Return a frame for the manifest; fields that do not change its size have arbitrary values."""
+    """Return a frame for the manifest; its fields are arbitrary if they do not change the manifest's size."""
     draft = guess.draft
     patched = bool(draft.old)
     return Frame(

@@ -1,4 +1,4 @@
-"""Inventories: the diffIDs of the layers that a receiver has, a list that is small enough for a message."""
+"""Inventories: lists with the diffIDs of a receiver's layers, which are small enough for a message."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ MOST = 1 << 20  # maximum bytes of a list
 
 
 def inventory(sources: Sequence[Source], access: Access, context: Context) -> str:
-    """Return the inventory of the layers that archives claim, as JSON, for a sender's ``create``."""
+    """Return the inventory of the layers that archives claim to hold, as JSON, for a sender's ``create``."""
     return list_of(open_archives(sources, access, context).archives)
 
 
 def list_of(archives: Sequence[Archive]) -> str:
-    """Return the layers that archives claim, as JSON: 46 bytes for each."""
+    """Return the layers that archives claim to hold, as JSON; each layer takes 46 bytes."""
     found: dict[bytes, None] = {}
     for archive in archives:
         for blob in read_images(archive).blobs:
@@ -40,7 +40,7 @@ def list_of(archives: Sequence[Archive]) -> str:
 
 
 def read_given(file: str | os.PathLike[str] | None) -> frozenset[bytes] | None:
-    """Return the diffIDs in a list; None without a list, which means that the sender may build on everything."""
+    """Return the diffIDs in a list; without a list, return None: the sender may then build on everything."""
     return None if file is None else read_list(os.fspath(file))
 
 

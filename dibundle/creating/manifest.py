@@ -1,4 +1,4 @@
-"""A bundle's manifest, from composed targets and encoded frames; its texts for display have limits."""
+"""The manifest of a bundle, from composed targets and encoded frames; the manifest's texts for display have limits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from dibundle.format.tables import Frame
 from dibundle.format.values import About, AboutImage, Names, RecompressedObject, Target
 from dibundle.images.model import ImageArchive
 
-NAMES_SHARE: Final = 0.05  # maximum share of a bundle for names, which are for listing,
+NAMES_SHARE: Final = 0.05  # maximum share of a bundle for names, which are only for listings,
 NAMES_FLOOR: Final = 2048  # or this many bytes
 
 
@@ -71,7 +71,7 @@ _GUESSERS: Final = {"gzip": guess, "zstd": guess_frame}
 
 
 def _forms(base: BaseSide, objects: ObjectTable, executor: Executor) -> Iterator[RecompressedObject]:
-    """Yield recipes of compressed layers that are referenced, for receivers that have them in another form."""
+    """Yield recipes of referenced compressed layers, for receivers that have these layers in a different form."""
     numbers = {item.digest: number for number, item in enumerate(objects.objects) if item.kind == KIND_OTHER}
     stored = {blob.digest: blob for blob in base.blobs if blob.layer and blob.digest in numbers}
     guesses = {
@@ -104,7 +104,7 @@ def _about(base: BaseSide, composed: Sequence[ComposedTarget], objects: ObjectTa
 def about_within(
     bases: Sequence[AboutImage], targets: Sequence[Sequence[AboutImage]]
 ) -> tuple[list[AboutImage], list[list[AboutImage]]]:
-    """Return images within a bundle's limits: above a limit, first names are left out, then diffIDs, then images."""
+    """Return images within a bundle's limits: above a limit, leave out names, then also diffIDs, then also images."""
     images, names, diff_ids, text = MAX_IMAGES, MAX_NAMES, MAX_DIFF_IDS, MAX_ABOUT_TEXT - ABOUT_NOTES
 
     def fitting(found: Sequence[AboutImage]) -> list[AboutImage]:
@@ -121,7 +121,7 @@ def about_within(
         images -= len(kept)
         return kept
 
-    made = [fitting(found) for found in targets]  # targets come first, as they matter more than bases
+    made = [fitting(found) for found in targets]  # targets come first, because they matter more than bases
     return fitting(bases), made
 
 
@@ -129,7 +129,7 @@ ABOUT_NOTES: Final = 64 << 10  # bytes of text reserved for notes
 
 
 def _needed_images(base: BaseSide, used: set[bytes]) -> Iterator[AboutImage]:
-    """Yield the images of the bases. If there are several, skip images whose used layers earlier images have."""
+    """Yield the images of the bases; if there are several, skip an image if earlier images have all its used layers."""
     images = [image for archive in base.images for image in archive.images]
     found = [about for archive in base.images for about in _about_images(archive)]
     if len(found) < 2:

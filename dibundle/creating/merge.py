@@ -1,4 +1,4 @@
-"""Merging a chain of bundles into one, for the base of the first one."""
+"""Merging a chain of bundles into one bundle, which builds on the base of the chain's first bundle."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def merge(
 ) -> CreateResult:
     """Write one bundle that replaces the chain of bundles among ``sources``.
 
-    The chain's target is rebuilt into temporary files and compared with the base again: content that one bundle adds
-    and the next one drops is not in the result. ``max_size``: maximum bytes of a target. Raises the errors of applying
-    and creating.
+    The chain's target is rebuilt into temporary files, and compared with the base again. So content that one bundle
+    adds and a later bundle drops is not in the result. ``max_size``: maximum bytes of a target. Raises the errors of
+    applying and creating.
     """
     opened = open_sources(sources, access, context)
     opened.ask_engines()  # the next comparison needs the whole image

@@ -34,13 +34,13 @@ from dibundle.sources.access import Access
 from dibundle.sources.opening import Source, open_archives
 from dibundle.sources.parts import PartsWriter
 
-AHEAD: Final = 2  # maximum number of frames per worker that run or wait
-PATCHING: Final = 2  # relative time for a byte of a frame's source, compared with a byte of the frame
+AHEAD: Final = 2  # maximum frames per worker that are being encoded or wait
+PATCHING: Final = 2  # a byte of a frame's source takes this many times the time of a byte of the frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateResult:
-    """The result of creating: sizes in bytes, counts of operations, the manifest.
+    """The result of creating: sizes in bytes, counts of operations, and the manifest.
 
     ``carried``: the compressed layers that are stored unchanged, because no encoder reproduces them.
     """
@@ -89,10 +89,10 @@ def create(
 ) -> CreateResult:
     """Write a bundle that rebuilds ``targets`` from the images in ``bases`` (none: a bundle that needs no base).
 
-    Each target may build on earlier ones. ``executor`` encodes the frames instead of threads. It gets
-    :func:`choose.encode` and bytes, so it may use processes, or machines with the same libraries. ``workers`` is then
-    the maximum number of frames that it has at a time. Raises :class:`ArchiveError` if an input is not an image
-    archive, :class:`FileError` if the system refuses an operation.
+    Each target may build on earlier targets. If an ``executor`` is given, it encodes the frames. It gets
+    :func:`choose.encode` and bytes. So it may use processes, or machines with the same libraries. It then has at most
+    ``workers`` frames at a time. Raises :class:`ArchiveError` if an input is not an image archive, and
+    :class:`FileError` if the system refuses an operation.
     """
     opened_bases, opened_targets = open_both(bases, targets, context, access, output, raw_layers=options.raw_layers)
     refuse_other(output)
@@ -132,7 +132,7 @@ def open_both(
 
 
 def refuse_other(output: Output) -> None:
-    """Refuse to overwrite a file that is not a bundle, as ``dib create *.tar`` would overwrite an archive."""
+    """Refuse to overwrite a file that is not a bundle: otherwise ``dib create *.tar`` would overwrite an archive."""
     if not isinstance(output, Destination) or output.identity is None or output.descriptor is not None:
         return
     if Path(output.name).is_file():
@@ -154,7 +154,7 @@ def write_bundle(
 ) -> CreateResult:
     """Do the same as :func:`create` with open archives; pass the bundle to ``write`` piece by piece.
 
-    ``most_unpacked``: maximum bytes of temporary files for layers of the targets, if these may be hostile.
+    ``most_unpacked``: if targets may be hostile, the maximum bytes of temporary files for their layers.
     """
     workers = options.workers or os.cpu_count() or 1
     begun = time.monotonic()
@@ -185,10 +185,10 @@ def write_bundle(
 def _encode(
     prepared: Prepared, executor: Executor | None, workers: int, spool: Spool, progress: Progress
 ) -> list[_Encoded]:
-    """Encode the frames of all targets on all workers; at most ``workers`` of them are decoded in memory.
+    """Encode the frames of all targets on all workers; at most ``workers`` decoded frames are in memory.
 
-    The largest frames come first, so that no worker waits for one of them at the end. Payloads are written to ``spool``
-    in the order of completion.
+    The largest frames come first, so that no worker waits for a large frame at the end. Payloads are written to
+    ``spool`` in the order of completion.
     """
     drafts = prepared.drafts()
     progress.phase("encoding", sum(draft.size for _, _, draft in drafts))
@@ -231,7 +231,7 @@ def _encode(
 
 
 def _work(draft: FrameDraft) -> int:
-    """Return the relative time to encode a frame, which includes comparing the content with its source."""
+    """Return the relative time to encode a frame, including the time to compare the content with its source."""
     return draft.size + PATCHING * sum(item.length for item in draft.old)
 
 

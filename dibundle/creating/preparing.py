@@ -1,4 +1,4 @@
-"""Preparation of a bundle: read and match both sides, and write the programs, before frames are encoded."""
+"""Preparation of a bundle before frames are encoded: both sides are read and matched, and the programs are written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dibundle.images.archive import Archive
 
 @dataclass(slots=True, kw_only=True)
 class Prepared:
-    """A bundle before its frames are encoded: everything is matched, the programs are written."""
+    """A bundle before its frames are encoded: everything is matched, and the programs are written."""
 
     base: BaseSide
     composed: list[ComposedTarget]
@@ -40,12 +40,12 @@ class Prepared:
     def load(
         self, draft: FrameDraft, hex_digits: bytes, *, planned: bool = True
     ) -> tuple[bytes, bytes, choose.Effort, layout.RelinkPlan | None]:
-        """Return the arguments of :func:`choose.encode` for a frame; without ``planned``, they have no relink plan."""
+        """Return the arguments of :func:`choose.encode` for a frame; without ``planned``, leave out the relink plan."""
         plan = _relink_plan(draft, self.objects) if planned and choose.relinks(self.effort) else None
         return draft.read(), _read_source(draft, self.objects, hex_digits), self.effort, plan
 
     def plan_ahead(self, draft: FrameDraft) -> None:
-        """Make the relink plan for the whole file of a frame, which :meth:`load` needs."""
+        """Make the relink plan for the whole file to which a frame belongs: :meth:`load` needs this plan."""
         if draft.whole and choose.relinks(self.effort):
             draft.whole.prepare(self.objects.read)
 
@@ -62,7 +62,7 @@ def prepare(
     context: Context,
     most_unpacked: int | None = None,
 ) -> Prepared:
-    """Read and match everything and write the programs; temporary files stay until ``context`` ends."""
+    """Read and match everything, and write the programs; temporary files stay until ``context`` ends."""
     effort = options.effort()
     reading = Reading(
         executor=threads,
@@ -77,7 +77,7 @@ def prepare(
     objects, counts = ObjectTable(), Counts()
     window = FASTEST_WINDOW if effort.level == 1 else WINDOW
     composed = compose_all(base, sides, objects, counts, window=window)
-    base.index.forget_entries()  # frees memory for encoding: at most 460 bytes a file, instead of 1,060
+    base.index.forget_entries()  # frees memory for encoding: a file then takes at most 460 bytes instead of 1,060
     patched = sum(draft.size for item in composed for draft in item.frames.drafts if draft.old)
     return Prepared(
         base=base,

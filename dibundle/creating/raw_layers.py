@@ -1,6 +1,6 @@
-"""The images of a target in an archive that dib writes itself, with raw layers (``create --raw-layers``).
+"""An archive that dib writes itself, with the images of a target and raw layers (``create --raw-layers``).
 
-Configs stay unchanged, and so do image IDs, diffIDs and names; manifests are written again.
+Configs, image IDs, diffIDs and names stay unchanged. Manifests are new.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dibundle.images.reader import read_images
 def with_raw_layers(archive: Archive, context: Context) -> Archive:
     """Return a docker-archive of the same images with raw layers, or the archive itself if all its layers are raw.
 
-    Raises ``ArchiveError`` if an image lacks its config or a layer, or a layer does not match the config.
+    Raises ``ArchiveError`` if the config or a layer of an image is missing, or if a layer does not match the config.
     """
     images = read_images(archive)
     if not any(layer and layer.compression for image in images.images for layer in image.layers):
@@ -36,7 +36,7 @@ def with_raw_layers(archive: Archive, context: Context) -> Archive:
 
 
 class _RawLayers:
-    """The layers of an archive, each decompressed once, into temporary files."""
+    """The layers of an archive; each layer is decompressed once, into a temporary file."""
 
     def __init__(self, images: ImageArchive, context: Context) -> None:
         self._images, self._context = images, context

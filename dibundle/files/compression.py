@@ -2,8 +2,8 @@
 
 Everything here works on untrusted bytes. No call returns more than its limit, windows are limited, and corrupt or
 truncated data is an ``ArchiveError``. Several consecutive streams (gzip members, xz streams, zstd frames) are read as
-one. Zero bytes after a stream are padding, as in gzip(1); any other data is an error. Data that the specification
-defines is *exact*: it has no padding, and any number of streams.
+one. Zero bytes after a stream are padding, as in gzip(1); any other data is an error. If the specification defines the
+data, the data is *exact*: it has no padding, and may have any number of streams.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from dibundle.files import messages
 
 CHUNK: Final = 1 << 20
 RATIO: Final = 20
-"""Maximum decompressed bytes per compressed byte of data that is or may be a bundle without a trusted signature."""
+"""Maximum decompressed bytes per compressed byte, for data that may be a bundle without a trusted signature."""
 RATIO_FLOOR: Final = 1 << 20  # decompressed bytes that are always allowed, at any ratio
 ZSTD_WINDOW_LIMIT: Final = 128 << 20
 XZ_MEMORY_LIMIT: Final = 256 << 20
 
 _FREE_STREAMS: Final = 256
-_STREAM_BYTES: Final = 32  # bytes of input for each further stream: any stream takes at least 10 us
+_STREAM_BYTES: Final = 32  # each further stream needs this many bytes of input, because any stream takes at least 10 us
 _FREE: Final = 65_536  # calls of a library that are always allowed
 _STEP_BYTES: Final = 8  # bytes of input or
-_STEP_MADE: Final = 1024  # bytes of output, for each further call, which takes 3 us
+_STEP_MADE: Final = 1024  # bytes of output must come with each further call, because a call takes 3 us
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_BLOCK_LIMIT: Final = 128 << 10
-# Bytes per call of a library. A library returns unused input as a copy. So for many tiny streams in one large piece,
+# Bytes per call of a library. A library returns unused input as a copy. So if one large piece has many tiny streams, #
 # the time would grow with the square of the piece's length.
 _SLICE: Final = 32 << 10
 
@@ -46,7 +46,7 @@ def sniff(head: bytes) -> str | None:
         return "xz"
     if head[:4] == _ZSTD_MAGIC or _is_skippable(head):
         return "zstd"
-    # The magic of a block or of the end must follow, as a text may also start with "BZh9".
+    # the magic of a block or of the end must follow, because a text may also start with "BZh9"
     if head[:3] == b"BZh" and head[3:4] in b"123456789" and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):
         return "bzip2"
     return None
@@ -59,8 +59,9 @@ class RatioError(ArchiveError):
 class Decompressor:
     """A decompressor of one input, which is fed in pieces.
 
-    ``feed`` takes all of its input, and returns at most ``limit`` bytes. While it returns bytes, ``feed(b"")`` returns
-    more from the input that it holds. An empty result means that more input is needed.
+    ``feed`` takes all of its input, and returns at most ``limit`` bytes. While ``feed`` returns bytes, ``feed(b"")``
+    returns more of the output for the input that the decompressor holds. An empty result means that more input is
+    needed.
     """
 
     def __init__(self, kind: str, *, is_exact: bool = False) -> None:
@@ -123,10 +124,10 @@ class Decompressor:
         return True
 
     def _give_back(self, unused: bytes) -> None:
-        """Take back the input behind the end of the engine's stream."""
+        """Take back the input after the end of the engine's stream."""
         if len(unused) <= self._at:
             self._at -= len(unused)
-        else:  # a part of this input came with an earlier call of feed
+        else:  # an earlier call of feed brought a part of this input
             self._input = unused + self._input[self._at :]
             self._at = 0
 
@@ -206,7 +207,7 @@ class _GzipMember:
 
     @property
     def needs_input(self) -> bool:
-        # If the output has exactly the size of the limit, more output may follow, even without remaining input.
+        # if the output has exactly the size of the limit, more output may follow, even if no input remains
         return not self._full and not self._zlib.unconsumed_tail
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
@@ -216,10 +217,11 @@ class _GzipMember:
 
 
 class _ZstdFrame:
-    """A zstd frame (or a skippable one), passed to the library block by block.
+    """A zstd frame or a skippable frame, which is passed to the library block by block.
 
     The Python binding does not limit output, and reports neither a truncated frame nor the end of a frame. But each
-    block declares its length, and gives at most 128 KiB. So walking the blocks limits the output and finds the end.
+    block declares its length, and gives at most 128 KiB. So block by block, the output is limited, and the end is
+    found.
     """
 
     def __init__(self, decompressor: zstandard.ZstdDecompressor) -> None:
@@ -266,7 +268,7 @@ class _ZstdFrame:
     def _header(self) -> bytes | None:
         """Pass on the frame header; return None if it is not complete yet."""
         head = self._buffer
-        if len(head) < 8:  # the shortest frame has 9 bytes, a skippable one 8
+        if len(head) < 8:  # the shortest frame has 9 bytes, the shortest skippable frame has 8 bytes
             return None
         if _is_skippable(head):
             self._skip = int.from_bytes(head[4:8], "little")
@@ -316,7 +318,7 @@ def _is_skippable(head: bytes | bytearray) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """Return a library's message in a form that fits into dib's messages."""
+    """Return a library's message in the style of dib's messages."""
     if isinstance(error, MemoryError):
         return "it asks for too much memory"
     text = str(error).rstrip(".") or type(error).__name__
@@ -336,7 +338,7 @@ def _xz_stream() -> _Engine:
 
 
 def _zstd_frames() -> Callable[[], _Engine]:
-    """Return the opener of frames, which share one decompressor, as creating it takes longer than most frames."""
+    """Return the opener of frames; all frames share a decompressor: creating it takes longer than most frames."""
     return partial(_ZstdFrame, zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_LIMIT))
 
 

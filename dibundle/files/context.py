@@ -14,9 +14,9 @@ _T = TypeVar("_T")
 
 
 class Context:
-    """A context manager that at its end closes everything that was opened through it, the last first.
+    """A context manager; when it ends, it closes everything that was opened through it, the last opened first.
 
-    ``tmp`` is the folder of temporary files (None: the default), ``progress`` receives phases and bytes done.
+    ``tmp`` is the folder of temporary files (None: the default). ``progress`` receives phases and the bytes done.
     """
 
     def __init__(self, tmp: str | None = None, progress: Progress | None = None) -> None:
@@ -37,7 +37,7 @@ class Context:
         self._stack.close()
 
     def within(self) -> Context:
-        """Return a context with the same settings that cleans up at its own end, before the end of this context."""
+        """Return a context with the same settings; it cleans up at its own end, before the end of this context."""
         return Context(self.tmp, self.progress)
 
     def enter(self, manager: AbstractContextManager[_T]) -> _T:

@@ -1,4 +1,4 @@
-"""Outputs: a file that appears complete or not at all, or a pipe, device or open stream that is written directly."""
+"""Outputs: files that appear complete or not at all, and pipes, devices and open streams that are written directly."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ _SYNC_FILE_RANGE: Final = _sync_file_range()
 
 
 def _start_writing(fd: int, offset: int, length: int) -> None:
-    """Start writing a stretch of a file to disk, without waiting, if the system supports it.
+    """Start to write a stretch of a file to disk, without waiting, if the system supports this.
 
-    Syncing the file at the end then takes less time: apply took a tenth less time, for files of 290 to 660 MB.
+    Then syncing the file at the end takes less time: apply took a tenth less time for files of 290 to 660 MB.
     """
     if _SYNC_FILE_RANGE is not None:
         _SYNC_FILE_RANGE(fd, offset, length, _WRITE)
@@ -52,7 +52,8 @@ def _start_writing(fd: int, offset: int, length: int) -> None:
 class Output(Protocol):
     """An output for a result: a context manager that finishes the output on success, and removes it after a failure.
 
-    ``identity`` is the device and inode of the file that would be overwritten, ``written`` the number of bytes written.
+    ``identity`` is the device and inode of the file that would be overwritten. ``written`` is the number of written
+    bytes.
     """
 
     name: str
@@ -75,15 +76,15 @@ class Output(Protocol):
 class Destination:
     """An output to a path: a context manager that finishes the output on success, and removes it after a failure.
 
-    A regular file is created exclusively beside the resolved path under an unpredictable name, synced, then renamed. A
-    symbolic link is resolved once. For ``-``, ``/dev/stdout`` and similar names, the open descriptor is written
-    directly; pipes and devices are also written directly. Terminals are refused. ``identity`` is the device and inode
-    of the file that would be overwritten, so that callers can refuse to overwrite their inputs. ``descriptor`` is the
-    number of an open descriptor, else None.
+    A regular file is created exclusively in the folder of the resolved path, under an unpredictable name. Then it is
+    synced and renamed. A symbolic link is resolved once. For ``-``, ``/dev/stdout`` and similar names, the output goes
+    directly to the open descriptor. Pipes and devices are also written directly. Terminals are refused. ``identity`` is
+    the device and inode of the file that would be overwritten, so that callers can refuse to overwrite their inputs.
+    ``descriptor`` is the number of an open descriptor, else None.
     """
 
     def __init__(self, path: str, *, is_derived: bool = False) -> None:
-        """Open a path that the user named. If ``is_derived``, dib derived the path: then refuse a link at the path."""
+        """Open a path that the user named. If dib derived the path (``is_derived``), refuse a link at the path."""
         self.name = path
         self._final = path
         self._temporary: str | None = None
@@ -108,7 +109,7 @@ class Destination:
             found = os.stat(self._final)  # noqa: PTH116 - the path may be any bytes that the system accepts
             self.identity = (found.st_dev, found.st_ino)
             self._special = not stat.S_ISREG(found.st_mode)
-            own = found.st_uid == os.geteuid()  # do not keep the mode of a file that another user may have created
+            own = found.st_uid == os.geteuid()  # do not keep the mode of a file that a different user may have created
             self._mode = stat.S_IMODE(found.st_mode) & 0o777 if own else -1
             if stat.S_ISDIR(found.st_mode):
                 raise FileError(messages.FILE_IS_DIRECTORY, path=path)
@@ -135,7 +136,7 @@ class Destination:
                 if self._mode >= 0:
                     os.fchmod(self._fd, self._mode)
         except OSError as error:
-            if self._temporary and self._fd >= 0:  # some file systems refuse only the mode
+            if self._temporary and self._fd >= 0:  # some file systems refuse the mode, but nothing else
                 os.close(self._fd)
                 os.unlink(self._temporary)  # noqa: PTH108
             self._temporary = None
@@ -158,7 +159,7 @@ class Destination:
             while self._rest:
                 count = os.write(self._fd, self._rest)
                 self._passed, self._rest = self._passed + count, self._rest[count:]
-            self._rest = memoryview(b"")  # do not keep an empty view, which would keep the whole buffer in memory
+            self._rest = memoryview(b"")  # an empty view would keep the whole buffer in memory
             if self._temporary and self.written - self._begun >= STRETCH:
                 _start_writing(self._fd, self._begun, self.written - self._begun)
                 self._begun = self.written
@@ -187,7 +188,7 @@ class Destination:
                     os.unlink(self._temporary)  # noqa: PTH108
 
     def take_back(self) -> None:
-        """Remove a written file if it replaced no other file, as other files of the same result were not written."""
+        """Remove a written file, unless it replaced another file: other files of the same result were not written."""
         if self._is_there and self.identity is None:
             with contextlib.suppress(OSError):
                 os.unlink(self._final)  # noqa: PTH108
@@ -195,8 +196,8 @@ class Destination:
     def _end_within_a_block(self) -> None:
         """Make sure that an interrupted output does not end where an entry of a tar could end.
 
-        This is needed because a pipe takes 4096 bytes at a time. It does not wait for a reader that has ended or does
-        not read.
+        This is needed because a pipe takes 4096 bytes at a time. This method does not wait for a reader that has ended
+        or does not read.
         """
         with contextlib.suppress(OSError, ValueError):
             if self._passed and not self._passed % _BLOCK and _takes_more(self._fd):
@@ -213,7 +214,7 @@ def _takes_more(fd: int) -> bool:
 def _followed(path: str) -> str:
     """Return the target of symbolic links; raise :class:`FileError` for another user's link in a world-writable folder.
 
-    The system refuses such links too, but only links that the system itself follows.
+    The system also refuses such links, but only if the system itself follows them.
     """
     for _ in range(LINKS):
         try:
@@ -234,7 +235,7 @@ class Writable(Protocol):
     """A binary file open for writing."""
 
     def write(self, data: bytes, /) -> object:
-        """Write ``data``; if not all bytes were written, return their number, and the caller passes the rest again."""
+        """Write ``data``; if only some bytes were written, return how many: the caller then passes the rest again."""
 
 
 class StreamOutput:
@@ -255,7 +256,7 @@ class StreamOutput:
         return None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Write all of ``data``. A raw file takes less at a time, and nothing if it would block."""
+        """Write all of ``data``. A raw file may take only some bytes at a time, and takes none if it would block."""
         rest = bytes(data)
         self.written += len(rest)
         while rest:
@@ -274,7 +275,8 @@ class StreamOutput:
 def check_room(name: str, folder: str, size: int, temporary: int = 0, place: str = ".") -> None:
     """Raise :class:`FileError` if ``folder`` has no free space for ``size`` bytes while the old file is still there.
 
-    ``temporary``: bytes of temporary files that exist at the same time in the folder ``place``, maybe on the same disk.
+    ``temporary``: bytes of temporary files that exist at the same time in the folder ``place``. This folder may be on
+    the same disk.
     """
     import shutil
 

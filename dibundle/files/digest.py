@@ -32,5 +32,5 @@ def sha256_of(chunks: Iterable[bytes]) -> bytes:
 
 
 def nth(digests: bytes, index: int) -> bytes:
-    """Return digest number ``index`` of digests stored one after the other."""
+    """Return the digest with the index ``index`` of digests that are stored one after the other."""
     return digests[index * SIZE : (index + 1) * SIZE]

@@ -16,12 +16,12 @@ from dibundle.errors import FileError, NoRoomError
 from dibundle.files import messages
 
 _LOCK: Final = threading.Lock()
-# open spools, so that messages can include the space that these take
+# open spools, so that messages can include the space that they take
 _OPEN: Final[weakref.WeakSet[Spool]] = weakref.WeakSet()
 
 
 class ReadAt(Protocol):
-    """Random access to bytes that do not change; several threads may use it at once."""
+    """Random access to bytes that do not change; several threads may read at the same time."""
 
     @property
     def size(self) -> int:
@@ -60,7 +60,7 @@ class MemoryBytes:
 
 
 class FileBytes:
-    """An open file, read by position; the name is only for messages, and is never opened again."""
+    """An open file, which is read by position; its name is only for messages, and is never opened again."""
 
     def __init__(self, fd: int, name: str = "file", *, owned: bool = True) -> None:
         self._fd = fd
@@ -116,7 +116,7 @@ class Slice:
 
 
 def root(source: ReadAt, offset: int) -> tuple[ReadAt, int]:
-    """Return the source behind all nested parts, and the offset in it."""
+    """Return the source that a part, or a part of a part, belongs to, and the offset in this source."""
     while isinstance(source, Slice):
         offset += source._offset
         source = source._parent
@@ -163,7 +163,7 @@ class Joined:
 
 
 class Stream:
-    """A source read once, from its beginning to its end."""
+    """A reader of a source, once, from its beginning to its end."""
 
     def __init__(self, source: ReadAt) -> None:
         self._source = source
@@ -181,7 +181,7 @@ class Stream:
 
 
 def _nameless(directory: str) -> int:
-    """Open a new file without a name; if the system does not support this, the file has a name for a moment."""
+    """Open a new file without a name; if the system does not support this, the file has a name for a short time."""
     if hasattr(os, "O_TMPFILE"):
         with suppress(OSError):  # some file systems do not support O_TMPFILE; other errors appear below
             return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -193,7 +193,7 @@ def _nameless(directory: str) -> int:
 
 
 class Spool:
-    """A temporary file without a name: written in order, then read by position; deleted when closed or on any exit."""
+    """A temporary file without a name: written in order, then read by position, and deleted on close or any exit."""
 
     def __init__(self, directory: str | None = None) -> None:
         self.directory = directory or default_spool_dir()
@@ -214,7 +214,7 @@ class Spool:
         return self._size
 
     def taken_in(self, directory: str) -> int:
-        """Return the bytes of disk space that the spool takes in ``directory``; skipped bytes take no space."""
+        """Return how many bytes of disk space the spool takes in ``directory``; skipped bytes take no space."""
         return self._written if self._open and self.directory == directory else 0
 
     def fileno(self) -> int:
@@ -241,7 +241,7 @@ class Spool:
         return start
 
     def cut(self, size: int) -> None:
-        """Drop everything behind the first ``size`` bytes."""
+        """Drop everything after the first ``size`` bytes."""
         try:
             os.ftruncate(self._fd, size)
             os.lseek(self._fd, size, os.SEEK_SET)
@@ -290,13 +290,13 @@ def copy_chunks(source: ReadAt, offset: int, length: int, chunk: int = 1 << 20) 
 def default_spool_dir() -> str:
     """Return the default folder for temporary files: $TMPDIR, else /var/tmp.
 
-    Unlike /tmp, /var/tmp is seldom in memory.
+    /var/tmp is seldom in memory; /tmp often is.
     """
     return os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 - files there are created exclusively and have no name
 
 
 def room(directory: str | None) -> tuple[str, int]:
-    """Return the folder of spools in ``directory`` (None: the default), and its free bytes."""
+    """Return the folder of spools, which is ``directory`` (None: the default), and its free bytes."""
     import shutil
 
     place = directory or default_spool_dir()
@@ -307,7 +307,7 @@ def room(directory: str | None) -> tuple[str, int]:
 
 
 def taken(directory: str | None) -> int:
-    """Return the bytes that this process's spools in ``directory`` (None: the default) take."""
+    """Return how many bytes this process's spools in ``directory`` (None: the default) take."""
     place = directory or default_spool_dir()
     with _LOCK:
         return sum(spool.taken_in(place) for spool in _OPEN)
@@ -316,7 +316,7 @@ def taken(directory: str | None) -> int:
 def check_room(directory: str | None, size: int) -> None:
     """Raise ``FileError`` if ``directory`` (None: the default) has no free space for ``size`` more bytes of spools.
 
-    The message counts the bytes that spools in this folder already use: in the needed bytes, and in the free bytes.
+    The message includes the bytes that spools in this folder already use, both in the needed and in the free bytes.
     """
     place, free = room(directory)
     if size > free:
@@ -337,7 +337,7 @@ def _read_fully(fd: int, name: str, offset: int, length: int) -> bytes:
         raise FileError(messages.FILE_CANNOT_READ, name=name, reason=error.strerror) from error
     if len(piece) == length:
         return piece
-    # continue after a short read: the system reads at most 2 GiB at a time, and less from some files
+    # continue after a short read: the system reads at most 2 GiB at a time, and from some files even less
     data = bytearray(length)
     data[: len(piece)] = piece
     _fill(fd, name, offset + len(piece), memoryview(data)[len(piece) :])

@@ -11,9 +11,9 @@ _LEAST = 4 << 10
 class Window:
     """A read-ahead window over a source; for one thread at a time. Larger reads bypass the window.
 
-    The window has a read-ahead distance. If a read begins at the window's end, or at most this distance behind the end,
-    the distance doubles. Any other read halves it. So random access causes no long reads, and consecutive small files
-    take few reads.
+    The window has a read-ahead distance. If a read begins at the window's end, or at most this distance after the end,
+    the distance doubles. Any other read halves the distance. So random access causes no long reads, and consecutive
+    small files take few reads.
     """
 
     def __init__(self, source: ReadAt) -> None:

@@ -1,4 +1,4 @@
-"""Text for display: sizes, counts, and names from archives, with control characters for terminals escaped."""
+"""Text for display: sizes, counts, and names from archives; control characters for terminals are escaped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def escape(text: str | bytes) -> str:
 def printable(text: str) -> str:
     r"""Return a message in a form that is safe on a terminal: like :func:`escape`, but backslashes stay single.
 
-    Use it for text that is already partly escaped, and for hints, which people paste.
+    Use this function for text that is already partly escaped, and for hints, because people paste hints.
     """
     return "\\".join(part.translate(_ESCAPES) for part in text.split("\\"))
 
@@ -60,9 +60,9 @@ def count(number: int, what: str) -> str:
 
 
 def some(names: Collection[str], link: str = ", ") -> str:
-    """Return the first few of some names, and the number of the other names, as a bundle may have tens of thousands.
+    """Return the first few names and the number of the other names: a bundle may have tens of thousands of names.
 
-    Texts with all names took gigabytes, as there may be an error or a line for each of many targets.
+    With all names, the texts took gigabytes, because each of many targets may have an error or a line.
     """
     more = len(names) - _NAMED
     first = link.join(islice(names, _NAMED))

@@ -1,8 +1,8 @@
 """Compact storage of targets that are bases of later bundles in a chain.
 
-Bytes that a program copies from a given archive are read from that archive. The other bytes are compressed in small
-blocks. Blocks are in memory up to a limit; the rest are in a temporary file. For one release of an image of 287 MB, the
-file takes 24 MB and 1 s of CPU.
+If a program copies bytes from a given archive, these bytes are read from that archive. The other bytes are compressed
+in small blocks. Up to a limit, blocks are in memory; the rest are in a temporary file. For one release of an image of
+287 MB, the file takes 24 MB and 1 s of CPU.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from dibundle.format.tables import FrameTable
 
 MEMORY: Final = 40 << 20
 _LEAST_COPY: Final = 4096
-# maximum stretches that are read from archives; a stretch or gap takes 24 bytes of memory
+# maximum stretches that are read from archives; each stretch, and each gap, takes 24 bytes of memory
 _MOST_STRETCHES: Final = 1 << 18
 _BLOCK: Final = 8 << 10
-"""Bytes of a block: reading one byte decompresses all of it.
+"""Bytes of a block: to read a single byte, the whole block is decompressed.
 
-A bundle may read 262,144 ranges, and one more for each 32 bytes of output. A range may lie in two blocks. Decompressing
-both takes 30 us, which is within the limits of a bundle. At level 3, 32 MB of node-app take 11.7 MB in blocks of 4 KiB,
-10.8 MB in blocks of 8 KiB and 10.1 MB in blocks of 16 KiB.
+A bundle may read 262,144 ranges, and one more for each 32 bytes of output. A range may lie in two blocks. To decompress
+both blocks takes 30 us, which is within the limits of a bundle. At level 3, 32 MB of node-app take 11.7 MB in blocks of
+4 KiB, 10.8 MB in blocks of 8 KiB and 10.1 MB in blocks of 16 KiB.
 """
 _OPEN_BLOCKS: Final = 512
 _LEVEL: Final = 3
@@ -40,15 +40,15 @@ _OWN: Final = -1  # marks a stretch that lies in no archive
 
 
 def is_possible(manifest: Manifest) -> bool:
-    """Return whether compact storage works for a bundle: it has one target, and rebuilds no compressed layers.
+    """Return whether compact storage works for a bundle: the bundle has one target, and rebuilds no compressed layers.
 
-    All bytes of a compressed layer would have to be stored.
+    For a compressed layer, all bytes would have to be stored.
     """
     return len(manifest.targets) == 1 and OP_BEGIN not in manifest.targets[0].columns.ops.data
 
 
 def kept_size(manifest: Manifest) -> int:
-    """Estimate the bytes of temporary file for the only target of a bundle: only bytes of frames are stored."""
+    """Estimate the size of the temporary file for a bundle's only target: it stores only bytes of frames."""
     return max(0, int(_RATIO * min(manifest.targets[0].size, sum(FrameTable.of(manifest.frames).sizes))) - MEMORY)
 
 
@@ -60,7 +60,7 @@ class Objects(Protocol):
 
 
 class CompactTarget:
-    """A target's bytes: a sink and a follower during the rebuild, a source afterwards."""
+    """A target's bytes: during the rebuild, this is a sink and a follower; afterwards, it is a source."""
 
     def __init__(self, manifest: Manifest, stable: Sequence[ReadAt], context: Context, memory: int = MEMORY) -> None:
         """Prepare an empty target.
@@ -73,15 +73,15 @@ class CompactTarget:
         self._sources = stable
         self._base: Objects | None = None
         self._starts, self._places, self._offsets = array("Q"), array("q"), array("Q")
-        self._placed = 0  # number of bytes whose place is known
-        self._own = 0  # number of these bytes that are in no archive
+        self._placed = 0  # how many bytes have a known place
+        self._own = 0  # how many of these bytes are in no archive
         self._written = 0
-        self._stretch = 0  # number of the stretch of the next written byte
-        self._waiting = bytearray()  # bytes of the next, incomplete block
+        self._stretch = 0  # index of the stretch to which the next written byte belongs
+        self._waiting = bytearray()  # the bytes of the next block so far
         self._most_memory = memory
-        self._memory = bytearray()  # the first blocks, in one buffer, as many small buffers fragment the heap
+        self._memory = bytearray()  # the first blocks, in a single buffer, because many small buffers fragment the heap
         self._file = context.spool()  # the other blocks
-        self._blocks = array("Q")  # offset of each block, counted through memory and then the file
+        self._blocks = array("Q")  # offset of each block; the offsets continue from memory to the file
         self._open: dict[int, bytes] = {}  # decompressed blocks, the most recently used one last
         self._codec = zstd.Blocks(_LEVEL)
         self._lock = threading.Lock()
@@ -106,7 +106,7 @@ class CompactTarget:
         self._base = base
 
     def copied(self, step: Copy, offset: int, length: int) -> None:
-        """Record that the next ``length`` bytes are part of a copy, from ``offset`` in the copy on."""
+        """Record that the next ``length`` bytes are part of a copy, and begin at ``offset`` in the copy."""
         assert self._base
         if step.length < self._least_copy:
             self.other(length)
@@ -119,7 +119,7 @@ class CompactTarget:
             self._stay(source, at, length)
 
     def places(self, offset: int, length: int) -> Iterator[tuple[ReadAt | None, int, int]]:
-        """Yield archive, offset and length of each stretch of a range; the archive is None for bytes stored here."""
+        """Yield archive, offset and length of each stretch of a range; for bytes stored here, the archive is None."""
         number = bisect_right(self._starts, offset) - 1
         while length:
             end = self._starts[number + 1] if number + 1 < len(self._starts) else self._written

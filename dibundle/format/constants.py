@@ -1,4 +1,4 @@
-"""The numbers of the .dib format, version 1: magic, section ids, operations, limits. Names as in spec/dib.md."""
+"""The numbers of the .dib format, version 1: magic, section ids, operations, limits. spec/dib.md has the same names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ MAGIC = b"\x89DIB\r\n\x1a\n"
 VERSION = 1
 HEADER_SIZE = 64
 
-# Sections of the manifest. Odd ids are critical, even ids may be skipped by a reader that does not know them.
+# Sections of the manifest. Odd ids are critical. If a reader does not know an even id, it may skip the section.
 SECTION_REQUIRES = 1
 SECTION_OBJECTS = 3
 SECTION_FRAMES = 5
@@ -20,7 +20,7 @@ KIND_LAYER = 1
 KIND_CONFIG = 2
 KIND_OTHER = 3
 
-# One of these is added to the kind of an object that lies in a target, uncompressed or compressed.
+# If an object lies in a target, one of these is added to its kind: for an uncompressed or for a compressed object.
 PLACED = 16
 PLACED_COMPRESSED = 32
 
@@ -65,7 +65,7 @@ MAX_PACKING = 16 << 20  # bytes of a recipe with its plain bytes
 PLACED_RATIO = 16
 PLACED_FLOOR = 16384
 MAX_ALIKE = 4  # forms of one content, each of which is recompressed as a whole
-MAX_IMAGES = 1 << 16  # limit of section 2, like the next three
+MAX_IMAGES = 1 << 16  # limit of section 2, like the next three constants
 MAX_NAMES = 1 << 16
 MAX_DIFF_IDS = 1 << 18
 MAX_ABOUT_TEXT = 4 << 20  # bytes of all strings
@@ -80,5 +80,5 @@ PLACED_COST = 8192  # cost of a compressed object in a target: beginning a frame
 OP_COST = 256
 SHAPE_COST = 512
 MAX_OPS = 65536  # operations of a target,
-OP_BYTES = 32  # and one more for each 32 bytes of it
+OP_BYTES = 32  # and one more operation for each 32 bytes of the target
 PACKING_COST = 16  # bytes of content to recompress for each byte of a target, plus COST_FLOOR for all targets together

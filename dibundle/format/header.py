@@ -1,4 +1,4 @@
-"""The header of 64 bytes, which commits to the whole bundle, and the signature area after it."""
+"""The header of 64 bytes, which determines the whole bundle, and the signature area after the header."""
 
 from __future__ import annotations
 

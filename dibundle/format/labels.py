@@ -14,7 +14,7 @@ from dibundle.format.manifest import Manifest
 from dibundle.format.values import AboutImage
 
 BUNDLE: Final = "dibundle.bundle"  # SHA-256 of the whole bundle; an image with this label is a wrapped bundle
-BUILT: Final = "built"  # value in place of the digest, which the author of a Dockerfile does not know
+BUILT: Final = "built"  # value instead of the digest, because the author of a Dockerfile does not know the digest
 SIZE: Final = "dibundle.size"
 NEEDS: Final = "dibundle.needs"
 NEEDS_LAYERS: Final = "dibundle.needs.layers"
@@ -23,11 +23,11 @@ MAKES_IDS: Final = "dibundle.makes.ids"
 MAKES_LAYERS: Final = "dibundle.makes.layers"
 MAKES_BLOBS: Final = "dibundle.makes.blobs"
 MAKES_SIZE: Final = "dibundle.makes.size"
-SIGNED: Final = "dibundle.signed"  # present if the bundle has a signature, by any key
+SIGNED: Final = "dibundle.signed"  # present if the bundle has a signature by any key
 
 NEEDS_MANIFESTS: Final = "dibundle.needs.manifests"  # manifests of the base's images in the same repository
 LISTED: Final = frozenset((SIZE, NEEDS_LAYERS, NEEDS_MANIFESTS, MAKES_LAYERS, MAKES_IDS, SIGNED))
-"""Annotations that a registry's listing has for each bundle."""
+"""Annotations that each bundle has in a registry's listing."""
 
 MAX_BLOBS: Final = 1024  # maximum number of blobs in a label: an image has far fewer
 
@@ -45,7 +45,7 @@ class Told(NamedTuple):
 
     @classmethod
     def read(cls, found: Mapping[str, str]) -> Told | None:
-        """Read labels; return None if a required one is missing or the size is malformed."""
+        """Read labels; return None if a required label is missing, or if the size is malformed."""
         size = found.get(SIZE, "")
         if NEEDS_LAYERS not in found or not (size.isascii() and size.isdigit() and len(size) < 16):
             return None
@@ -80,14 +80,14 @@ def labels(manifest: Manifest, size: int, whole: bytes) -> dict[str, str]:
 
 
 def made_blobs(manifest: Manifest) -> Iterator[bytes]:
-    """Yield the digests of the blobs that the targets hold, as stored; at most a million digests."""
+    """Yield the digests of the stored blobs in the targets; at most a million digests."""
     for target in manifest.targets:
         digests = target.own_digests()
         yield from (digest.nth(digests, number) for number in range(len(digests) // digest.SIZE))
 
 
 def _others(blobs: Iterable[bytes], known: Collection[bytes]) -> set[bytes]:
-    """Return the blobs that are not in ``known``; if a label cannot list all of them, return only the first."""
+    """Return the blobs that are not in ``known``; if these are too many for a label, return only the first of them."""
     found: set[bytes] = set()
     for blob in blobs:
         if blob not in known:
@@ -98,7 +98,7 @@ def _others(blobs: Iterable[bytes], known: Collection[bytes]) -> set[bytes]:
 
 
 def needed(manifest: Manifest) -> list[bytes]:
-    """Return the digests that a base must hold; for a layer that can be recompressed, the digest of its content."""
+    """Return the digests that a base must hold; if a layer can be recompressed, return the digest of its content."""
     contents = {form.object: form.digest for form in manifest.forms}
     return [contents.get(number, manifest.objects[number].digest) for number in manifest.needed()]
 

@@ -1,7 +1,7 @@
 """The manifest: everything in a bundle except header, signature and the frames' bytes, as immutable values.
 
-``Manifest.encode`` and ``Manifest.decode`` are inverse on every valid manifest; each manifest has exactly one byte
-form.
+For every valid manifest, ``Manifest.decode`` is the inverse of ``Manifest.encode``: each manifest has exactly one
+encoding.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Manifest:
         return manifest
 
     def check_limits(self) -> None:
-        """Refuse a bundle whose cost, by its declared sizes, is too high (spec/dib.md, 4.5)."""
+        """Refuse a bundle if its declared sizes cost too much (spec/dib.md, 4.5)."""
         self._check_places()
         table = FrameTable.of(self.frames)
         packed = Counter(item.place.target for item in self.objects if item.place and item.place.is_compressed)
@@ -119,9 +119,9 @@ class Manifest:
             first = end
 
     def _check_places(self) -> None:
-        """Refuse objects outside of their target, and more compressed bytes than a target has.
+        """Refuse objects that are not within their target, and more compressed bytes than a target has.
 
-        An object in compressed form must not be larger than its compressed length allows.
+        If an object is compressed in a target, also refuse a size that exceeds what the compressed length allows.
         """
         left = [target.size for target in self.targets]
         for item in self.objects:
@@ -136,7 +136,7 @@ class Manifest:
 
     @property
     def object_sizes(self) -> list[int]:
-        """The sizes of the objects in bytes; one list for all targets, as there may be a thousand targets."""
+        """The sizes of the objects in bytes; a single list for all targets: there may be a thousand targets."""
         if not self._object_sizes:
             self._object_sizes.extend(item.size for item in self.objects)
         return self._object_sizes
@@ -149,11 +149,11 @@ class Manifest:
         return "full" if is_full else "core"
 
     def needed(self) -> list[int]:
-        """Return the numbers of the objects that the receiver must have, as no target of this bundle holds them."""
+        """Return the numbers of the objects that the receiver must have: no target of this bundle holds them."""
         return [number for number, item in enumerate(self.objects) if not item.place]
 
     def _check_ranges(self, table: FrameTable, first: int, end: int, text_size: int) -> None:
-        """Refuse ranges that exceed their object; the digest text has ``text_size`` bytes."""
+        """Refuse a range that exceeds its object; the digest text has ``text_size`` bytes."""
         sizes = self.object_sizes
         ranges, rows = table.ranges, range(table.firsts[first], table.firsts[end])
         for row in rows:

@@ -1,4 +1,4 @@
-"""A program in readable form: one operation per path or per run; only the text stream is decoded."""
+"""A program in readable form: one operation for each path or run; of the streams, only the text stream is decoded."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ MAX_PATH: Final = 4096
 """Maximum bytes of a path in a listing; no system has longer paths."""
 _MAX_RECORDS: Final = 1 << 20  # maximum bytes of PAX records to read, as in images
 _MAX_WORK: Final = 1 << 22
-"""Maximum total of operations, edits, fields of edits and headers of the base. A new file takes about five."""
-UNKNOWN = 1 << 62  # replaces the content size of a base record if there is no base
+"""Maximum total of operations, edits, fields of edits, and headers of the base; a new file takes about five."""
+UNKNOWN = 1 << 62  # stands for the content size of a base record if there is no base
 
 
 @dataclass(slots=True)  # not frozen: freezing takes 1 s for the maximum number of operations
 class Operation:
-    """An operation: its kind, the number of entries or (keep) bytes, and path and size if known.
+    """An operation: its kind, the number of entries (for keep: bytes), and the path and size if known.
 
-    ``place``: object and offset in the base where the operation begins. ``old_size``: size of the patched content.
-    Without a base, both are unknown. ``stream``: stream of the content, None if there is no content or it is text.
-    ``target`` and ``old_target``: new and old target of a symbolic link, if known.
+    ``place``: the object and offset in the base at which the operation begins. ``old_size``: size of the patched
+    content. Without a base, both are unknown. ``stream``: stream of the content; None if there is no content, or if the
+    content is text. ``target`` and ``old_target``: new and old target of a symbolic link, if known.
     """
 
     kind: str
@@ -75,7 +75,7 @@ class _Outline:
         self._text_at = 0
         self._texts: dict[int, bytes] = {}
         self._registers: list[bytes | None] = [EMPTY, EMPTY]
-        # types of last blocks; a type may be known although its block is unknown
+        # types of the last blocks: a type may be known even if the block is unknown
         self._types: list[bytes | None] = [b"", b""]
         self._long_name: bytes | None = None
         self._left = _MAX_WORK
@@ -89,7 +89,7 @@ class _Outline:
     def take_text(self, length: int) -> bytes | None:
         """Return the next bytes of the text stream; None if they are not known."""
         if length >= UNKNOWN // 2:
-            self._text = None  # after an unknown length, the place of the next text is unknown too
+            self._text = None  # if a length is unknown, the place of the next text is unknown too
         start = self._text_at
         self._text_at += length
         return self._text[start : start + length] if self._text is not None else None
@@ -115,12 +115,12 @@ class _Outline:
         return block
 
     def kind(self, register: int, otherwise: str) -> str:
-        """Return the kind of entry of the last block in a register; ``otherwise`` if the block is not known."""
+        """Return the kind of entry of the last block in a register; if the block is not known, return ``otherwise``."""
         kind = self._types[register]
         return _TYPES.get(kind[0], otherwise) if kind else otherwise
 
     def link(self, register: int, block: bytes | None) -> bytes | None:
-        """Return the target of the symbolic link in the last block of a register; None if it is not known."""
+        """Return the target of the symbolic link in the last block of a register; None if the target is not known."""
         return _link(block) if block or self._types[register] != b"2" else self._texts.get(_LINKNAME)
 
     def _make(self, head: Head, reference: bytes | None) -> bytes | None:
@@ -228,7 +228,7 @@ def _keep(state: _Outline) -> Iterator[Operation]:
 
 
 def _base_block(state: _Outline) -> tuple[bytes | None, tuple[int, int] | None]:
-    """Return the header block at the cursor and its place, and skip the record; return None twice without a base."""
+    """Return the header block at the cursor and its place, and skip the record; without a base, return None twice."""
     if not state.base:
         return None, None
     place = state.place()

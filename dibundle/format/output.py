@@ -18,7 +18,7 @@ from dibundle.format.values import Target
 Piece = bytes | bytearray | memoryview
 Sink = Callable[[Piece], object]
 WRITE = 1 << 20
-LARGE = 64 << 10  # minimum size of pieces that are not copied, as copying took 0.3 s of CPU for python-app
+LARGE = 64 << 10  # minimum size of pieces that are not copied: for python-app, copying took 0.3 s of CPU
 WAITING = 8  # maximum number of tasks in the queue of the hashing thread
 PIECES = 16384  # maximum number of waiting small pieces: a million pieces of one byte would take 200 MB
 
@@ -27,7 +27,7 @@ class VerifiedOutput:
     """A sink for a target's bytes, in order; it checks each segment's digest, and passes bytes on up to the tail.
 
     ``whole``: also check the SHA-256 of the whole target. ``has_base``: whether a base may be the cause of wrong bytes.
-    If not, the bundle is at fault.
+    Without a base, the bundle is at fault.
     """
 
     def __init__(self, target: Target, sink: Sink, *, whole: bool = False, has_base: bool = True) -> None:
@@ -55,7 +55,8 @@ class VerifiedOutput:
     def write(self, piece: Piece) -> None:
         """Take the next bytes; raise as soon as a finished segment is known to be wrong.
 
-        Output is passed on up to the first byte of a block, so a truncated stream never ends between entries.
+        Output is passed on up to and including the first byte of a block. So a truncated stream never ends between
+        entries.
         """
         if len(piece) < LARGE:
             self._wait(bytes(piece))  # a view would keep all of its frame in memory
@@ -93,7 +94,7 @@ class VerifiedOutput:
         self._waiting_size += len(piece)
 
     def _flush(self, *, last: bool = False) -> None:
-        """Pass on the waiting bytes up to the first byte of the last block; all of them if ``last``."""
+        """Pass on the waiting bytes up to the first byte of the last block or, with ``last``, all of them."""
         chunk = memoryview(b"".join(self._waiting))
         kept = 0 if last else (self._written + len(chunk) - 1) % BLOCK
         self._waiting, self._waiting_size = [chunk[len(chunk) - kept :]], kept

@@ -1,7 +1,7 @@
-"""The plan of a rebuild, from a first walk through a program, which reads only header blocks of the base.
+"""The plan of a rebuild; for the plan, the program is walked once, and only header blocks of the base are read.
 
 The walk finds each frame's source and last use. Before the first byte of output, it refuses inconsistent programs:
-frames out of order or not used completely, output of another size than the target, or too many frames in memory.
+their frames are out of order or not used completely, their output has a wrong size, or too many frames are in memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from dibundle.format.records import BLOCK, RAW_SHIFT
 from dibundle.format.steps import Begin, Copy, Data, End, Head, ProgramStep, Repeat, Text
 from dibundle.format.tables import Frame, FrameTable, Range
 
-# maximum steps to keep, at up to 1 kB each; for more, a second walk, at 8 us per step, saves the memory
+# maximum steps to keep; a step takes up to 1 kB. If there are more steps, a second walk costs 8 us per step, but saves
+# this memory
 MAX_KEPT_STEPS = 1 << 16
 
 
@@ -34,7 +35,8 @@ class RebuildPlan:
     """
 
     sources: dict[int, array[int]] = field(default_factory=dict)  # frame -> offset, object and length, offset, ...
-    last_use: dict[int, int] = field(default_factory=dict)  # frame -> number of the repeat step that needs it last
+    # frame -> index of the last repeat step that needs the frame
+    last_use: dict[int, int] = field(default_factory=dict)
     steps: list[ProgramStep] | None = field(default_factory=list)
 
     def keep(self, step: ProgramStep) -> None:
@@ -45,7 +47,7 @@ class RebuildPlan:
                 self.steps = None
 
     def source_ranges(self, index: int, frame: Frame) -> Iterator[Range]:
-        """Yield the base ranges of a frame's source, in order."""
+        """Yield the ranges of the base that are a frame's source, in order."""
         if not frame.implied:
             yield from frame.sources
             return
@@ -54,25 +56,25 @@ class RebuildPlan:
             yield Range(flat[position + 1] >> 32, flat[position], flat[position + 1] & 0xFFFFFFFF)
 
     def source_size(self, index: int) -> int:
-        """Return the source size of an implied frame, summed over its pieces, in bytes."""
+        """Return the source size of an implied frame, in bytes: the sum over its pieces."""
         return sum(item & 0xFFFFFFFF for item in self.sources.get(index, array("Q"))[1::2])
 
 
 class RecompressionBudget:
-    """Cost of recompression above 16 times each target's size; one pool for all targets of a bundle that are rebuilt.
+    """Cost of recompression above 16 times each target's size; all rebuilt targets of a bundle share one pool.
 
-    Frames of codec 6 draw on the same pool: ``excess``.
+    Frames of codec 6 use the same pool: ``excess``.
     """
 
     def __init__(self) -> None:
         self.excess = Excess()
 
     def limit(self, target_size: int) -> int:
-        """Return the maximum content to recompress for the next target, in bytes; slow levels count more."""
+        """Return how many bytes of content may be recompressed for the next target; bytes at slow levels count more."""
         return PACKING_COST * target_size + self.excess.left
 
     def spend(self, cost: int, target_size: int) -> None:
-        """Count the cost of a target; raise :class:`BundleError` if the pool does not have as much."""
+        """Subtract the cost of a target; if the pool does not have this much, raise :class:`BundleError`."""
         self.excess.spend(cost - PACKING_COST * target_size)
 
 
@@ -144,7 +146,8 @@ class _Streams:
             kept += ((self._entered_at[index - self._first], 0, size), (last, 1, -size))
         if _most(kept) > MAX_LIVE:
             raise BundleError(messages.LIMIT_LIVE_FRAMES, most=_most(kept), max_live=MAX_LIVE)
-        live: list[tuple[int, int, int]] = []  # a frame still counts between steps, but not at the step that ends it
+        # a frame counts until the step that ends it; at that step, it does not count any more
+        live: list[tuple[int, int, int]] = []
         for index in range(self._first, self.entered):
             size, begun = self._table.sizes[index], self._entered_at[index - self._first]
             size = kept_size(size) if index in self.plan.last_use else size
@@ -161,7 +164,7 @@ def kept_size(size: int) -> int:
 
 
 def _most(changes: list[tuple[int, int, int]]) -> int:
-    """Return the highest running sum of changes; each is a step number, an order within the step, and an amount."""
+    """Return the highest running sum of changes: each is a step's index, an order within the step, and an amount."""
     changes.sort()
     return max(accumulate(change for _, _, change in changes), default=0)
 
@@ -207,7 +210,7 @@ class _Sizes:
         self._limit = limit
         self._output = 0
         self._content = 0
-        self._packed: int | None = None  # output size of the open recipe; None if no recipe is open
+        self._packed: int | None = None  # output size of the current recipe; None if there is no current recipe
 
     def add(self, step: ProgramStep) -> None:
         """Count a step; raise :class:`BundleError` as soon as a total is too large."""

@@ -1,8 +1,8 @@
 """Programs: the instructions that rebuild a target, byte after byte, from base objects and decoded streams.
 
-A program is a set of columns. :func:`walk` reads them once, front to back, and yields steps. A walk needs the header
-blocks of the base objects, because a run of records is given as a number of records, not of bytes. It never reads the
-content of the records.
+A program is a set of columns. :func:`walk` reads each column once, from beginning to end, and yields steps. A walk
+needs the header blocks of the base objects, because a program counts a run of records in records, not in bytes. A walk
+never reads the content of the records.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Cursor:
         self.shapes = self._read_shapes()
 
     def _read_shapes(self) -> list[tuple[int, tuple[tuple[Field, Column | None], ...]]]:
-        """Return each shape with the fields that it changes; a numeric field comes with its column."""
+        """Return each shape with the fields that it changes; each numeric field has its column."""
         shapes: list[tuple[int, tuple[tuple[Field, Column | None], ...]]] = []
         column = self.columns.shapes
         while column.position < len(column.data):
@@ -99,7 +99,7 @@ class Cursor:
 
     def take(self, length: int) -> Copy:
         """Return the next ``length`` bytes of the base object as a copy, and move the cursor past them."""
-        if self.object >= len(self.object_sizes):  # the bundle has no objects, so that not even 0 bytes can be taken
+        if self.object >= len(self.object_sizes):  # if the bundle has no objects, not even 0 bytes can be taken
             raise BundleError(messages.PROGRAM_NO_OBJECT)
         offset, size = self.offset, self.object_sizes[self.object]
         if length > size - offset:
@@ -117,8 +117,8 @@ class Cursor:
         """Read an edit; return the header step and the content size of the resulting block.
 
         ``reference_size`` is the content size of a base block. If it is None, the edit applies to the register's last
-        block. The size then stays the same, unless the edit gives a new size, as a difference from 0, not from the old
-        size.
+        block. In this case, the size stays the same, unless the edit gives a new size. The edit then has the difference
+        from 0, not from the old size.
         """
         columns = self.columns
         index = columns.shape.next()
@@ -150,7 +150,7 @@ def walk(columns: Columns, base: BaseHeaders, object_sizes: list[int]) -> Iterat
 
     ``object_sizes`` are the sizes of the base objects in bytes. Every column must be read to its end. Raises
     :class:`BundleError` if no base could satisfy the program, and :class:`BaseMismatchError` if a header block of the
-    base is not the one that the program expects.
+    base differs from the block that the program expects.
     """
     columns = columns.rewound()
     cursor = Cursor(columns, base, object_sizes)
@@ -194,7 +194,7 @@ def _base_record(cursor: Cursor) -> tuple[bytes, int]:
 
 
 def _positive(column: Column) -> int:
-    """Read a length or count, and refuse 0: so every operation yields a byte, and the output bounds the work."""
+    """Read a length or count, and refuse 0. So each operation yields a byte, and the output's size limits the work."""
     value = column.next()
     if not value:
         raise BundleError(messages.PROGRAM_EMPTY_OPERATION, subject=column.what)

@@ -1,4 +1,4 @@
-"""Writer of programs: operations as columns, header blocks as edits of other header blocks."""
+"""Writer of programs: it writes operations as columns, and header blocks as edits of other header blocks."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ProgramWriter:
         return len(self._columns["ops"].data)
 
     def find_edit(self, reference: bytes, block: bytes) -> records.HeaderEdit | None:
-        """Return the edit from ``reference`` to ``block``; None if there is none, or the limit of shapes is reached."""
+        """Return the edit from ``reference`` to ``block``; None without such an edit, or at the limit of shapes."""
         edit = records.find_edit(reference, block)
         if edit is not None and edit.shape not in self._shapes and len(self._shapes) == MAX_SHAPES:
             return None
@@ -73,7 +73,7 @@ class ProgramWriter:
         self._offset += length
 
     def mode(self, edit: records.HeaderEdit, block: bytes, size: int) -> bytes:
-        """Edit the header of the record at the cursor and keep its content; return the text for stream 0."""
+        """Edit the header of the record at the cursor, and keep the content; return the text for stream 0."""
         if not self._mode_run:
             self._op(OP_MODE)
             self._counts.append(0)
@@ -84,7 +84,7 @@ class ProgramWriter:
         return text
 
     def patch(self, edit: records.HeaderEdit, block: bytes, old_size: int, stream: int) -> bytes:
-        """Edit the record's header at the cursor and take its new content from ``stream``; return the text."""
+        """Edit the header of the record at the cursor, and take the new content from ``stream``; return the text."""
         self._op(OP_PATCH)
         text = self._edit(edit, block, REGISTER_RECORD, old_size)
         self._columns["stream"].add(stream)
@@ -118,7 +118,7 @@ class ProgramWriter:
         self._columns["raw"].add(length)
 
     def replace(self, length: int, source: int, stream: int) -> None:
-        """Take ``length`` bytes from ``stream``; their source is the next ``source`` bytes at the cursor."""
+        """Take ``length`` bytes from ``stream``, whose source is the next ``source`` bytes at the cursor."""
         self._op(OP_REPLACE)
         self._columns["stream"].add(stream)
         self._columns["raw"].add(length)

@@ -1,4 +1,4 @@
-"""Reader of bundles: one pass over head and frames; each frame is hashed before it is decoded."""
+"""Reader of bundles: it reads head and frames in one pass, and hashes each frame before the frame is decoded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Readable(Protocol):
 
 
 class BundleReader:
-    """A bundle with its head read and checked; :meth:`frame` returns the frames in file order."""
+    """A bundle whose head is read and checked; :meth:`frame` returns the frames in the order of the file."""
 
     def __init__(
         self,
@@ -37,10 +37,10 @@ class BundleReader:
     ) -> None:
         """Read the head of ``stream``.
 
-        For messages, ``where`` names the file that holds a range of bytes; ``name`` is the name of the bundle.
-        ``trust`` gets the header and the signature before anything else is parsed. It raises :class:`SignatureError`
-        for an untrusted bundle. If ``trust`` returns a function, the function gets the manifest and may raise the same
-        error.
+        Two parameters are for messages: ``where`` names the file that holds a range of bytes, and ``name`` is the name
+        of the bundle. ``trust`` gets the header and the signature before anything else is parsed. If the bundle is
+        untrusted, ``trust`` raises :class:`SignatureError`. If ``trust`` returns a function, the function gets the
+        manifest, and may raise the same error.
         """
         self._stream = stream
         self._where = where
@@ -76,7 +76,7 @@ class BundleReader:
         return frame, stored
 
     def skip(self) -> Frame:
-        """Skip the next frame and return it; its stored bytes are checked but not kept, as they may have 80 MiB."""
+        """Skip the next frame and return it. Check its stored bytes, but do not keep them: they may have 80 MiB."""
         frame, begun = self._next(), self._at
         found = digest.sha256_of(self._chunks(frame.stored))
         if self._at - begun != frame.stored:
@@ -90,14 +90,14 @@ class BundleReader:
         return self.manifest.frames[self.frames_read]
 
     def _check(self, frame: Frame, found: bytes) -> None:
-        """Count a frame that was read; raise :class:`DigestError` if its digest is not ``found``."""
+        """Count a frame after it was read; raise :class:`DigestError` if its digest is not ``found``."""
         if found != frame.digest:
             place = f" ({self._where(self._at - frame.stored, self._at)})" if self._where else ""
             raise DigestError(messages.BUNDLE_FRAME_DIGEST, index=self.frames_read, place=place)
         self.frames_read += 1
 
     def skip_to(self, target: int) -> None:
-        """Read on to the first frame of target number ``target``; check the skipped frames."""
+        """Read up to the first frame of the target with the index ``target``; check the skipped frames."""
         for _ in range(self.frames_read, sum(before.frames for before in self.manifest.targets[:target])):
             self.skip()
 

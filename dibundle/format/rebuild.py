@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 CHUNK = 1 << 20
-AHEAD = 48 << 20  # maximum bytes of frames, sources and payloads that are decoded before their turn
+AHEAD = 48 << 20  # maximum bytes of frames that are decoded in advance, with their sources and payloads
 OVERHEAD = 4096  # bytes of memory for any frame, in addition to its content
-# maximum that includes the frame being written: without this limit, a program of 90 MB sometimes took 218 MiB, not 187
+# maximum including the current frame: without this limit, a program of 90 MB sometimes took 218 MiB instead of 187
 MOST = 96 << 20
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # number of threads for the blocks of pgzip
-LARGE = 256 << 10  # minimum bytes of a frame of codec 6 that may need 300 MiB: only one such frame is decoded at a time
-# number of threads; more threads help little, as decoding never waits for input, and memory limits how much is decoded
-# ahead
+LARGE = 256 << 10  # from this size on, a frame of codec 6 may need 300 MiB: only one such frame is decoded at a time
+# number of threads; more threads help little, because decoding never waits for input, and memory limits how much is
+# decoded ahead
 DECODERS = 2
 LITTLE = 1 << 20  # maximum bytes of frames and sources to decode without a thread pool: importing it takes 7 ms
 
@@ -51,14 +51,14 @@ class Base(BaseHeaders, Protocol):
         """Fill ``view`` with bytes of an object; raise :class:`BaseMismatchError` if the object ends before."""
 
     def nearby(self, object_index: int, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes of an object, with read-ahead: for one thread, mostly in order."""
+        """Return exactly ``length`` bytes of an object, with read-ahead: one thread calls this, usually in order."""
 
 
 class Follower(Protocol):
-    """Receiver of the origin of each piece of a target, before the piece is yielded."""
+    """Receiver of the origin of each piece of a target; it is called before the piece is yielded."""
 
     def copied(self, step: Copy, offset: int, length: int) -> None:
-        """Record that the next ``length`` bytes are part of a copy, from ``offset`` in the copy on."""
+        """Record that the next ``length`` bytes are part of a copy, and begin at ``offset`` in the copy."""
 
     def other(self, length: int) -> None:
         """Record that the next ``length`` bytes are not copied."""
@@ -67,9 +67,8 @@ class Follower(Protocol):
 class _FrameFeed:
     """A reader and decoder of frames: one thread reads frames in file order, other threads decode them.
 
-    At first, each frame is read when it is needed. After :meth:`read_ahead`, frames are read before they are needed.
-    Memory for frames that are decoded ahead of their turn, with their sources and payloads, is limited to ``AHEAD``
-    bytes.
+    Until :meth:`read_ahead` is called, each frame is read when it is needed. Afterwards, frames are read before they
+    are needed. The frames that are decoded in advance, with their sources and payloads, take at most ``AHEAD`` bytes.
     """
 
     def __init__(
@@ -121,7 +120,7 @@ class _FrameFeed:
         return index, data
 
     def _take(self) -> tuple[int, Callable[[], Decoded]] | BaseException:
-        """Wait for the next frame, at most 0.2 s at a time, as a signal just before a wait does not end the wait."""
+        """Wait for the next frame, at most 0.2 s at a time: a signal just before a wait does not end the wait."""
         while True:
             try:
                 return self._decoding.get(timeout=0.2)
@@ -149,7 +148,8 @@ class _FrameFeed:
                 with self._room:
                     while not (self._closed or self._failed or index < self._asked or self._has_room(need)):
                         self._room.wait()
-                    if self._closed or self._failed:  # stop: the caller first gets the failed frame
+                    # stop, because the caller must get the failed frame before any later frame
+                    if self._closed or self._failed:
                         return
                     self._waiting += need
                 frame, stored = self._reader.frame()
@@ -171,7 +171,7 @@ class _FrameFeed:
             with self._large if is_large else nullcontext():
                 source = self._source(index, frame)
                 return decoders.decode(frame.codec, stored, source, frame.size, reencoders, self._excess)
-        except BaseException:  # decode no more frames, as the error keeps the payload in memory
+        except BaseException:  # stop decoding, because the error keeps the payload in memory
             with self._room:
                 self._failed = True
                 self._room.notify()
@@ -197,12 +197,12 @@ def _pool(threads: int) -> Executor:
 
 
 def _need(frame: Frame) -> int:
-    """Estimate the memory of a frame until it is used, with payload and source, in bytes."""
+    """Estimate the memory that a frame takes until it is used, with payload and source, in bytes."""
     return frame.size + frame.source_size + frame.stored + OVERHEAD
 
 
 class _Streams:
-    """The decoded streams, each read in order; a frame that repeats need is kept until the last of these repeats."""
+    """The decoded streams, each read in order; if repeats need a frame, it is kept until the last of these repeats."""
 
     def __init__(self, feed: _FrameFeed, manifest: Manifest, plan: RebuildPlan) -> None:
         self._feed = feed
@@ -240,10 +240,10 @@ def rebuild(
     packings: RecompressionBudget | None = None,
     follower: Follower | None = None,
 ) -> Iterator[Decoded]:
-    """Yield the bytes of a target in pieces of any size; ``follower`` gets the origin of each.
+    """Yield the bytes of a target in pieces of any size; ``follower`` gets the origin of each piece.
 
-    The caller checks the bytes against the digests of the target's segments. Raises :class:`BundleError` and
-    :class:`DigestError` if the bundle is at fault, and :class:`BaseMismatchError` if the base is.
+    The caller checks the bytes against the digests of the target's segments. If the bundle is at fault, raises
+    :class:`BundleError` or :class:`DigestError`. If the base is at fault, raises :class:`BaseMismatchError`.
     """
     target = manifest.targets[target_index]
     first = sum(before.frames for before in manifest.targets[:target_index])
@@ -256,13 +256,13 @@ def rebuild(
             yield piece
             made += len(piece)
             del piece  # a view of a frame
-            # read ahead only after output has begun: until then, read no more of the bundle than needed
+            # read ahead only after output has begun; until then, read only the needed part of the bundle
             if made > CHUNK:
                 break
         feed.read_ahead()
         yield from pieces
     except BaseException:
-        packings.excess.end()  # do not wait for frames that are decoded ahead, which may take minutes
+        packings.excess.end()  # do not wait for frames that are decoded in advance, because they may take minutes
         raise
     finally:
         feed.close()
@@ -347,7 +347,7 @@ class _Rebuilder:
 
 
 class _Packing:
-    """Recompression of content while a recipe is open; its cost is at most ``limit()`` in all.
+    """Recompression of content, from the begin to the end of a recipe; all recipes cost at most ``limit()``.
 
     ``reencoders``: the re-encoders that the bundle lists.
     """

@@ -1,8 +1,8 @@
 """Tar header blocks as edits of other header blocks: an edit has the changed fields; the checksum is computed.
 
-A *record* is a 512-byte header block and its content, whose length is in the size field, rounded up to 512 bytes. PAX
-and GNU extension headers are records too. A number is written in the style of the reference block (leading spaces,
-digits, the bytes after the digits), so no tar dialect needs separate code.
+A *record* is a 512-byte header block and its content. The size field has the length of the content, which is rounded up
+to 512 bytes in the archive. PAX and GNU extension headers are records too. A number is written in the style of the
+reference block: its leading spaces, its digits, and the bytes after the digits. So no tar dialect needs separate code.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ TEXT_MASK = (1 << len(FIELDS)) - 1 - NUMERIC_MASK
 
 
 def valid_shape(shape: int) -> bool:
-    """Return whether version 1 allows a shape: text fields must be raw, the size must not, other numbers can be raw."""
+    """Return whether version 1 allows a shape: text fields must be raw, the size must not be raw, other numbers may."""
     changed, raw = shape & (1 << RAW_SHIFT) - 1, shape >> RAW_SHIFT
     return (
         raw >> RAW_SHIFT == 0 and raw & ~changed == 0 and changed & TEXT_MASK & ~raw == 0 and not raw >> SIZE_FIELD & 1
@@ -64,7 +64,7 @@ _DIGITS = re.compile(rb"[0-7]+")
 
 
 class Style(NamedTuple):
-    """Style of a numeric field: digits, padded to ``width`` with spaces (``spaces``) or zeros, then ``tail``."""
+    """Style of a numeric field: digits, padded to ``width`` with spaces (if ``spaces``) or zeros, then ``tail``."""
 
     spaces: bool
     width: int
@@ -78,7 +78,7 @@ class Style(NamedTuple):
         return digits.rjust(self.width, b" " if self.spaces else b"0") + self.tail
 
 
-@lru_cache(maxsize=8192)  # cached, as headers repeat the same few modes, owners and times
+@lru_cache(maxsize=8192)  # cached, because most headers have the same few modes, owners and times
 def number_style(field: bytes) -> Style | None:
     """Return the style of a numeric field of a reference block; None if the field is not octal text."""
     if not field.strip(b"\0"):
@@ -98,7 +98,7 @@ def _number_field(reference: bytes, value: int) -> bytes | None:
 
 @lru_cache(maxsize=8192)
 def read_number(field: bytes) -> int | None:
-    """Return the value of an octal or base-256 field; None for a field of another form, or a negative value."""
+    """Return the value of an octal or base-256 field; None if the field has a different form, or a negative value."""
     if field[0] & 0x80:
         return int.from_bytes(field, "big") & (1 << 8 * len(field) - 1) - 1 if not field[0] & 0x40 else None
     digits = field.strip(b"\0 ")
@@ -121,10 +121,10 @@ def padded(size: int) -> int:
 def checksum_field(block: bytearray, reference: bytes) -> bytes | None:
     """Return the checksum field of ``block`` in the style of ``reference``; None if that style has too few digits.
 
-    This overwrites the field in ``block`` with spaces, which the checksum requires.
+    This overwrites the field in ``block`` with spaces, as the definition of the checksum requires.
     """
     block[148:156] = b"        "
-    # The low half of Adler-32 is the sum of the bytes plus one, exact for 256 bytes, and far faster than sum().
+    # the low half of Adler-32 is the sum of the bytes plus one: it is exact for 256 bytes, and far faster than sum()
     total = (zlib.adler32(block[:256]) & 0xFFFF) + (zlib.adler32(block[256:]) & 0xFFFF) - 2
     field = reference[148:156]
     return _number_field(field if field.strip(b"\0") else b"000000\0 ", total)
@@ -168,7 +168,7 @@ def _places(shape: int) -> tuple[tuple[int, int], ...]:
 
 
 def _changed(reference: bytes, block: bytes) -> Iterator[tuple[int, Field]]:
-    """Yield the fields of each stretch that differs. Comparing stretches is quick, as mostly only the time differs."""
+    """Yield the fields of each stretch that differs. Usually only the time differs, so comparing stretches is quick."""
     for start, end, fields in _STRETCHES:
         if reference[start:end] != block[start:end]:
             yield from fields
@@ -182,7 +182,7 @@ _STRETCHES = tuple(
 
 @lru_cache(maxsize=8192)
 def _time_edit(reference: bytes, field: bytes) -> HeaderEdit | None:
-    """Return the edit between two time fields; None if they are equal, or if no number gives it."""
+    """Return the edit between two time fields; None if the fields are equal, or if no number gives the new field."""
     value = read_number(field)
     is_number = reference != field and value is not None and _number_field(reference, value) == field
     return HeaderEdit(1 << MTIME_FIELD, (value,)) if is_number and value is not None else None

@@ -1,4 +1,4 @@
-"""The sections of a manifest: writing each one, and reading it with every limit checked."""
+"""The sections of a manifest: each section can be written, and can be read with all limits checked."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _KNOWN_SECTIONS = frozenset(
 def read_requires(
     data: memoryview, codecs: frozenset[int], reencoders: frozenset[int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the codecs and re-encoders that a bundle uses; refuse unknown numbers and any transform."""
+    """Return the codecs and re-encoders that a bundle uses; refuse unknown numbers and all transforms."""
     reader = Structure(data, "section 1")
     reader.array("lists", minimum=3, maximum=3)
     lists = []
@@ -123,7 +123,7 @@ _KINDS = bytes(
 def _read_places(
     kinds: bytes, sizes: Sequence[int], targets: Column, offsets: Column, lengths: Column
 ) -> dict[int, PlaceInTarget]:
-    """Return the places of objects that lie in targets, by object number; the caller checks that the targets exist."""
+    """Return the places of objects that lie in targets, by object index; the caller checks that the targets exist."""
     placed = [number for number, kind in enumerate(kinds) if kind >= c.PLACED]
     given = iter(lengths.all(sum(kinds[number] >= c.PLACED_COMPRESSED for number in placed)))
     found = {}
@@ -134,7 +134,7 @@ def _read_places(
 
 
 def read_forms(data: memoryview, objects: tuple[BaseObject, ...]) -> tuple[RecompressedObject, ...]:
-    """Read section 6: recipes that can recompress stored blobs from their content."""
+    """Read section 6: recipes to recompress stored blobs from their content."""
     reader = Structure(data, "section 6")
     forms: list[RecompressedObject] = []
     alike: Counter[bytes] = Counter()

@@ -1,7 +1,7 @@
 """Signatures over a bundle's header, created and checked by OpenSSH: format SSHSIG, namespace ``dib``.
 
 This module itself contains no cryptography. ``ssh-keygen -Y`` signs and verifies, with any key that it can use: files,
-agents, security keys. The signed data is the 64-byte header, which commits to the rest of the bundle.
+agents, security keys. The signed data is the 64-byte header, which determines the rest of the bundle.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NAMESPACE: Final = "dib"
 SIGN_SECONDS: Final = 600  # enough seconds for a person to type a passphrase, or to touch a security key
 CHECK_SECONDS: Final = 60
-FEW: Final = 4  # maximum principals of a key to try before the signature is first checked by itself
+FEW: Final = 4  # if a key has more principals than this, the signature is checked once before the principals are tried
 _COPY: Final = 1 << 20
 _ARMOR: Final = re.compile(rb"\s*-----BEGIN SSH SIGNATURE-----\s([A-Za-z0-9+/=\s]*)-----END SSH SIGNATURE-----\s*")
 _INVALID: Final = re.compile(
@@ -35,7 +35,7 @@ _INVALID: Final = re.compile(
     r"(?:: verify time \S+ [<>] valid-(?:before|after) (?P<time>\S+))?"
 )
 _KEY: Final = re.compile(rb"\s((?:sk-)?(?:ssh|ecdsa)-[\w@.-]+)\s+([A-Za-z0-9+/]+=*)(?:\s|$)")
-_NO_REASON: Final = "Could not verify signature"  # the only message of ssh-keygen if the identity differs
+_NO_REASON: Final = "Could not verify signature"  # if the identity differs, ssh-keygen prints only this message
 _PRIVATE: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _TIME: Final = re.compile(r"[0-9]{8}(?:[0-9]{4}(?:[0-9]{2})?)?Z?")
 ReadFunction = Callable[[int], bytes]
@@ -49,7 +49,7 @@ class Signature(NamedTuple):
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """Parse an armored signature of at most 1 MiB; raise :class:`SignatureError` if it is not for bundles."""
+        """Parse an armored signature of at most 1 MiB; if it is not for bundles, raise :class:`SignatureError`."""
         if len(data) > MAX_SIGNATURE:
             raise SignatureError(messages.SIGNATURE_TOO_LARGE, data_count=len(data), max_signature=MAX_SIGNATURE)
         found = _ARMOR.fullmatch(data)
@@ -73,7 +73,7 @@ class Signature(NamedTuple):
         return cls(blob, key)
 
     def armored(self) -> bytes:
-        """Return the signature with its armor, as ssh-keygen writes it."""
+        """Return the signature with its armor, in the form that ssh-keygen writes."""
         text = base64.b64encode(self.blob)
         lines = [text[at : at + 70] for at in range(0, len(text), 70)]
         return b"\n".join((b"-----BEGIN SSH SIGNATURE-----", *lines, b"-----END SSH SIGNATURE-----", b""))
@@ -97,8 +97,8 @@ class Signers:
     """Trusted signers, in OpenSSH's formats: the names of an allowed_signers file and of a KRL or key list.
 
     ``identity``: the required signer (None: anyone in the file). ``signatures``: detached signatures to check instead
-    of the bundle's embedded signature; pass the contents of the files, as bytes, not their names. ``verify_time``: time
-    at which keys must be valid (YYYYMMDD[HHMM[SS]][Z]) instead of now.
+    of the bundle's embedded signature. Pass the contents of the signature files as bytes, not the file names.
+    ``verify_time``: the time at which keys must be valid (YYYYMMDD[HHMM[SS]][Z]); the default is now.
     """
 
     allowed: str
@@ -114,7 +114,7 @@ class Signers:
             raise TypeError("signatures are what the files hold, as a tuple of bytes: Path(name).read_bytes()")
 
     def check(self, header: bytes, embedded: bytes) -> str:
-        """Return the signer of a header and the key; raise :class:`SignatureError` if no trusted signer signed it.
+        """Return the signer and the key of a header; if no trusted signer signed it, raise :class:`SignatureError`.
 
         ``embedded`` is the content of the bundle's signature area.
         """
@@ -142,7 +142,7 @@ class Signers:
             who = [self.identity] if self.identity is not None else self._principals(file.name, by)
             common = ("-Y", "verify", "-n", NAMESPACE, "-f", self.allowed, "-s", file.name, *self._times())
             revoked = ("-r", self.revoked) if self.revoked is not None else ()
-            if len(who) > FEW:  # check it once, as an invalid signature would be refused for each of many principals
+            if len(who) > FEW:  # check it once: an invalid signature would be refused for each of many principals
                 _require_valid(_check_alone(header, file.name), by)
             for identity in who:
                 run = _ssh_keygen(*common, *revoked, "-I", identity, given=header, seconds=CHECK_SECONDS)
@@ -180,10 +180,10 @@ class Signers:
         return found
 
     def _is_revoked(self, key: bytes) -> bool:
-        """Return whether a key is revoked, as a failed verification does not report this reason."""
+        """Return whether a key is revoked: a failed verification does not report this reason."""
         if self.revoked is None:
             return False
-        # not a KRL, which -Q requires, but a list of public keys
+        # a list of public keys, for which -Q does not work: -Q requires a KRL
         if base64.b64encode(key) in read_file(self.revoked).split():
             return True
         kind, _ = _string(key)
@@ -198,7 +198,7 @@ class Signers:
 
 
 def _not_valid(by: str, line: str, why: str, time: str | None) -> SignatureError:
-    """Return the error about a key that is not valid now; ``time``: when it expired or becomes valid, in local time."""
+    """Return the error about a key that is not valid now; ``time``: local time at which it expired or becomes valid."""
     from datetime import datetime, timedelta
 
     if why != "has expired":
@@ -233,7 +233,7 @@ def sign(header: bytes, key: str) -> bytes:
 def _unusable(key: str, run: subprocess.CompletedProcess[bytes]) -> SignatureError:
     """Return the error about a key that cannot sign; for a private key, ssh-keygen -y gives the real reason.
 
-    If the private key cannot be read, ``ssh-keygen -Y`` reports only that the public key beside it is missing.
+    If the private key cannot be read, ``ssh-keygen -Y`` only reports that the matching public key is missing.
     """
     found = read_file(key)
     if not found:
@@ -253,7 +253,7 @@ def _unusable(key: str, run: subprocess.CompletedProcess[bytes]) -> SignatureErr
 
 
 def check_own(header: bytes, data: bytes, tmp: str | None = None) -> Signature:
-    """Return the signature in ``data``, which must be a signature over ``header``, by any key."""
+    """Return the signature in ``data``, which must be a signature over ``header`` by any key."""
     signature = Signature.parse(data)
     with _temporary(".sig", tmp) as file:
         file.write(signature.armored())
@@ -265,7 +265,7 @@ def check_own(header: bytes, data: bytes, tmp: str | None = None) -> Signature:
 
 
 def with_signature(read: ReadFunction, header: bytes, signature: bytes) -> Iterator[bytes]:
-    """Yield a bundle, or its first part, with ``signature`` in the signature area; ``read`` returns its bytes in order.
+    """Yield a bundle or its first part, with ``signature`` in the signature area; ``read`` returns the bytes in order.
 
     Raises :class:`BundleError` if the header is not ``header`` or the signature area is damaged.
     """
@@ -280,7 +280,7 @@ def with_signature(read: ReadFunction, header: bytes, signature: bytes) -> Itera
 
 
 def read_file(name: str) -> bytes:
-    """Return the content of a signature file; if the file is too large, the first bytes, one more than the limit."""
+    """Return the content of a signature file; if it is too large, only one byte more than the limit."""
     try:
         with open(name, "rb") as file:  # noqa: PTH123 - any name that the system accepts
             return file.read(MAX_SIGNATURE + 1)
@@ -307,7 +307,7 @@ def _require_valid(run: subprocess.CompletedProcess[bytes], by: str) -> None:
 
 
 def require_readable(name: str) -> None:
-    """Raise :class:`FileError` if a file cannot be read, as the error of ssh-keygen would be less clear."""
+    """Raise :class:`FileError` if a file cannot be read: the error of ssh-keygen would be less clear."""
     try:
         os.close(os.open(name, os.O_RDONLY | os.O_CLOEXEC))
     except (OSError, ValueError) as error:
@@ -341,14 +341,15 @@ def _temporary(suffix: str, directory: str | None) -> IO[bytes]:
 
 
 _FOLDERS: Final = "/usr/bin:/bin:/usr/local/bin:/opt/homebrew/bin"
-"""Folders to search for ssh-keygen before the folders in $PATH, when a signature is checked."""
+"""Folders that are searched for ssh-keygen before the folders in $PATH when a signature is checked."""
 
 
 def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess.CompletedProcess[bytes]:
     import subprocess
 
-    # A check decides who is trusted, so it ignores the environment: $PATH could name another ssh-keygen, and $TZ
-    # changes the time zone for the times of keys. Signing needs the environment, which may name an agent and programs.
+    # A check decides who is trusted, so it ignores the environment: $PATH could lead to a wrong ssh-keygen, and $TZ
+    # would change the time zone for the times of keys. Signing needs the environment, because it may name an agent and
+    # programs.
     is_check = seconds == CHECK_SECONDS
     program = (shutil.which("ssh-keygen", path=_FOLDERS) if is_check else None) or "ssh-keygen"
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"} if is_check else None
@@ -363,6 +364,6 @@ def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess
 
 
 def _told(run: subprocess.CompletedProcess[bytes]) -> str:
-    """Return the most useful line of ssh-keygen's output: the first line, as the last line is only a summary."""
+    """Return the most useful line of ssh-keygen's output, the first line: the last line is only a summary."""
     lines = (run.stderr + b"\n" + run.stdout).decode(errors="replace").splitlines()
     return next((line.strip().rstrip(".") for line in lines if line.strip()), f"ssh-keygen ended with {run.returncode}")

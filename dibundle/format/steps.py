@@ -45,7 +45,7 @@ class Columns:
             setattr(self, name, columns.get(name) or Column())
 
     def rewound(self) -> Columns:
-        """Return the same columns, each at its beginning."""
+        """Return the same columns, with each column at its beginning."""
         return Columns(**{name: getattr(self, name).rewound() for name in COLUMN_NAMES})
 
 
@@ -79,7 +79,7 @@ class Head(NamedTuple):
 
 
 class Data(NamedTuple):
-    """``length`` bytes of a stream; ``source`` is their source in the base (length 0: none)."""
+    """``length`` bytes of a stream; ``source`` is their source in the base (length 0: no source)."""
 
     stream: int
     length: int

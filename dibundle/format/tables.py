@@ -1,4 +1,4 @@
-"""Rows of a manifest as columns: sequences that create the object of a row on each access, and keep no objects.
+"""Rows of a manifest, stored as columns: these sequences create a row's object on each access, and keep no objects.
 
 A manifest of a few kilobytes may have a million rows. In a column, a row takes about as much memory as in the file.
 """
@@ -18,7 +18,7 @@ Row = TypeVar("Row")
 class Range(NamedTuple):
     """``length`` bytes of base object ``object`` from ``offset`` on.
 
-    The number after the last object means the digest text.
+    If ``object`` is the first number after the last object, it means the digest text.
     """
 
     object: int
@@ -29,8 +29,8 @@ class Range(NamedTuple):
 class Frame(NamedTuple):
     """A stored piece that decodes, with its source, to ``size`` bytes of ``stream``.
 
-    If ``implied``, the source is the old content of the pieces that use the frame, in order; else ``sources``.
-    ``stored``: number of bytes in the file; ``digest``: their SHA-256.
+    If ``implied``, the source is the old content of the pieces that use the frame, in order. Otherwise, the source is
+    ``sources``. ``stored``: number of bytes in the file; ``digest``: their SHA-256.
     """
 
     stream: int
@@ -51,7 +51,7 @@ class Segment(NamedTuple):
 
 
 class Table(Sequence[Row], Generic[Row]):
-    """A sequence that creates its rows on access; equal to any sequence of equal rows."""
+    """A sequence that creates its rows on access; it is equal to any sequence of equal rows."""
 
     __slots__ = ("_rows",)
     __hash__ = None  # type: ignore[assignment] # as in list: sequences of different types may be equal
@@ -114,7 +114,7 @@ class RangeTable(Table[Range]):
 class FrameTable(Table[Frame]):
     """Frames.
 
-    ``firsts`` has the index of each frame's first explicit range, and at its end the number of all ranges.
+    ``firsts`` has the index of each frame's first explicit range, followed by the number of all ranges.
     """
 
     __slots__ = ("codecs", "digests", "firsts", "kinds", "ranges", "sizes", "source_sizes", "stored", "streams")
@@ -196,7 +196,10 @@ class FrameTable(Table[Frame]):
 
 
 class SegmentTable(Table[Segment]):
-    """Segments. ``kinds`` has a 1 for each segment with its own digest; ``digests`` has these digests, in order."""
+    """Segments.
+
+    ``kinds`` has a 1 for each segment that has a separate digest; ``digests`` has these digests, in order.
+    """
 
     __slots__ = ("_owns", "digests", "kinds", "lengths")
 
@@ -205,7 +208,7 @@ class SegmentTable(Table[Segment]):
         self.lengths = lengths
         self.kinds = kinds
         self.digests = digests
-        self._owns: array[int] | None = None  # number of segments with a digest before each segment
+        self._owns: array[int] | None = None  # for each segment, how many earlier segments have a digest
 
     def _row(self, number: int) -> Segment:
         if not self.kinds[number]:

@@ -1,7 +1,6 @@
 """The base objects that a target needs, and the earlier targets that contain some of them.
 
-Sets of objects are bits of an integer, because a bundle may have a thousand targets that use sixty thousand objects
-each.
+Sets of objects are bits of an integer: a bundle may have a thousand targets, and each may use sixty thousand objects.
 """
 
 from __future__ import annotations
@@ -62,8 +61,8 @@ def _uses(manifest: Manifest, number: int) -> int:
 def _check_seeks(ops: bytes, column: Column) -> None:
     """Refuse two seeks in a row, and a column that does not have exactly one object for each seek.
 
-    This runs before the column is read, as the column may be as large as a manifest. A walk finds the same faults, but
-    much later.
+    This check runs before the column is read, because the column may be as large as a manifest. A walk finds the same
+    faults, but much later.
     """
     seeks = ops.count(OP_SEEK)
     numbers = column.count()
@@ -76,8 +75,8 @@ def _check_seeks(ops: bytes, column: Column) -> None:
 
 
 def _numbers(column: Column) -> set[int]:
-    """Return the set of numbers in a column, which is read in stretches, as it may have a million numbers."""
-    if column.data.isascii():  # if every number has one byte
+    """Return the set of numbers in a column; read the column in stretches, because it may have a million numbers."""
+    if column.data.isascii():  # every number has one byte
         return set(column.data)
     found: set[bytes] = set()
     at, data = 0, column.data
@@ -126,9 +125,10 @@ def used_by(manifest: Manifest, targets: Iterable[int]) -> int:
 
 
 class Sums:
-    """Sums of a number per object, such as the size, over any set of objects, without a step for each object.
+    """Sums over sets of objects, for example of the objects' sizes, without a step for each object.
 
-    For each bit of the numbers, this class keeps the set of objects whose number has that bit.
+    Each object has a number. For each bit of the numbers, this class keeps the set of objects whose number has that
+    bit.
     """
 
     def __init__(self, numbers: Mapping[int, int]) -> None:
@@ -141,7 +141,7 @@ class Sums:
 
 
 class Order:
-    """The order of targets, if the ``missing`` objects are in no base: some targets must be rebuilt before others.
+    """The order of targets: if the ``missing`` objects are in no base, some targets must be rebuilt before others.
 
     A missing object is read from its place in an earlier target. An object without such a place is lacking.
     """
@@ -182,7 +182,7 @@ class Order:
 
 
 def _placed(manifest: Manifest, among: int) -> dict[int, int]:
-    """Return the objects among ``among`` that lie in targets, as bits, by target."""
+    """Return those objects of ``among`` that lie in targets: for each target, its objects as bits."""
     found: dict[int, list[int]] = {}
     for number in members(among):
         if place := manifest.objects[number].place:

@@ -24,7 +24,7 @@ class PlaceInTarget(NamedTuple):
 class BaseObject(NamedTuple):
     """Content that programs copy from: ``kind`` (layer, config, other), ``size`` in bytes, SHA-256 ``digest``.
 
-    If the object has a ``place``, an earlier target of the bundle contains it; else the receiver must have it.
+    If the object has a ``place``, an earlier target of the bundle contains it; else the receiver must have the object.
     """
 
     kind: int
@@ -36,7 +36,8 @@ class BaseObject(NamedTuple):
 class Target(NamedTuple):
     """An archive to rebuild: ``size`` bytes with SHA-256 ``digest``; output is withheld from offset ``tail`` on.
 
-    ``columns``: the target's program. ``frames``: number of its frames, which follow the frames of earlier targets.
+    ``columns``: the target's program. ``frames``: how many frames the target has; they follow the frames of earlier
+    targets.
     """
 
     size: int
@@ -67,7 +68,7 @@ class AboutImage(NamedTuple):
 
 
 class About(NamedTuple):
-    """Images in the base and in the targets, and notes, which are used for messages and never for decoding."""
+    """Images in the base and in the targets, and notes; all are used only for messages, and never for decoding."""
 
     bases: tuple[AboutImage, ...]
     targets: tuple[tuple[AboutImage, ...], ...]
@@ -75,14 +76,14 @@ class About(NamedTuple):
 
 
 class Names(NamedTuple):
-    """Paths for listings, not needed for decoding: each target's patched (in order) and deleted paths."""
+    """Paths for listings, not needed for decoding: the patched paths (in order) and deleted paths of each target."""
 
     patched: tuple[Sequence[bytes], ...]
     deleted: tuple[Sequence[bytes], ...]
 
 
 class RecompressedObject(NamedTuple):
-    """How base object ``object``, a compressed layer, may be recompressed from its content.
+    """A recipe to recompress base object ``object``, a compressed layer, from its content.
 
     The content has ``size`` bytes and SHA-256 ``digest``. ``packing`` is a recipe with its plain bytes. The recipe may
     be a guess.

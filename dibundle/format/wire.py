@@ -17,7 +17,7 @@ from dibundle.errors import BundleError
 from dibundle.format import messages
 
 MAX_VARINT = (1 << 63) - 1
-_MORE: Final = bytes(range(0x80, 0x100))  # all bytes of a number but the last
+_MORE: Final = bytes(range(0x80, 0x100))  # every byte of a number except the last
 
 _ARRAY: Final = (0x90, 0xA0, {0xDC: 2, 0xDD: 4})
 _INTEGER: Final = (0x00, 0x80, {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8})
@@ -174,7 +174,7 @@ class Column:
         return values
 
     def count(self) -> int:
-        """Return the number of numbers in the column, without reading them."""
+        """Return how many numbers the column has, without reading them."""
         return len(self.data.translate(None, _MORE))
 
     def rewound(self) -> Column:

@@ -25,7 +25,7 @@ _CHUNK = 1 << 20
 MAX_MADE_ENTRIES = 65_536
 """Maximum members to read from an archive that a bundle rebuilt (spec/dib.md, 3.1)."""
 MADE_NAMES: Final = 16 << 20
-"""Maximum bytes of these members' names and links that are kept, as objects are found without names."""
+"""Maximum bytes of names and links that are kept of these members: objects are found without names."""
 
 
 class OtherFormatError(ArchiveError):
@@ -40,8 +40,8 @@ class NoArchiveError(OtherFormatError):
 class Archive:
     """An opened outer archive; a context manager that closes the files that it opened.
 
-    ``name`` is the path as the user typed it, ``bytes`` the uncompressed tar, ``compression`` the removed compression,
-    and ``identity`` the device and inode of the file.
+    ``name`` is the path as the user typed it. ``bytes`` is the uncompressed tar. ``compression`` is the removed
+    compression. ``identity`` is the device and inode of the file.
     """
 
     name: str
@@ -50,18 +50,18 @@ class Archive:
     compression: str | None
     identity: tuple[int, int] | None
     _closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
-    is_made: bool = False  # whether a bundle rebuilt this archive, as a step to another archive
-    spared: int = 0  # number of its bytes that take no disk space
+    is_made: bool = False  # whether a bundle rebuilt this archive as an intermediate target
+    spared: int = 0  # how many of its bytes take no disk space
     carries: bool = False  # whether this archive contained a bundle
     # blobs without images, cached when they are first requested
     blobs: ImageArchive | None = field(default=None, repr=False)
-    # all known facts, if this is a placeholder for another archive
+    # if this is a placeholder for an archive: all that is known about that archive
     claims: ImageArchive | None = field(default=None, repr=False)
     budget: int = 0  # bytes that may still be decompressed for the bundles in this archive
 
     @property
     def is_of_bundle(self) -> bool:
-        """Whether the maker of a bundle controls this archive's content."""
+        """Whether the author of a bundle controls this archive's content."""
         return self.is_made or self.carries
 
     def forget(self) -> None:
@@ -88,7 +88,7 @@ class Archive:
 
 
 def open_archive(path: str | os.PathLike[str], *, spool_dir: str | None = None, ratio: int | None = None) -> Archive:
-    """Open the archive at ``path``; raise ``FileError`` if the system refuses, ``ArchiveError`` if it is not a tar.
+    """Open the archive at ``path``; raise ``FileError`` if the system refuses it, ``ArchiveError`` if it is not a tar.
 
     ``ratio`` limits the decompressed size, see :func:`compression.decompress_iter`.
     """
@@ -101,7 +101,7 @@ def open_archive(path: str | os.PathLike[str], *, spool_dir: str | None = None, 
 
 
 def from_fd(fd: int, name: str, *, spool_dir: str | None = None, ratio: int | None = None) -> Archive:
-    """Open the archive behind ``fd`` from its position on; the caller closes ``fd``, after the archive."""
+    """Open the archive in the open file ``fd``, from its position on; the caller closes ``fd`` after the archive."""
     return _open(fd, name, spool_dir, [], ratio)
 
 
@@ -109,7 +109,7 @@ def open_made(spool: Spool, name: str, *, owned: bool = False, entries: int = MA
     """Open the archive that a bundle rebuilt in a temporary file; raise ``ArchiveError`` if it is not a tar.
 
     Only the first ``entries`` members count. ``owned``: closing the archive deletes the file. A target is never treated
-    as a compressed file, even if its first bytes look like one.
+    as a compressed file, even if its first bytes look like a compressed file.
     """
     archive = view_made(spool, name, entries)
     if not archive.index.entries and not _is_empty_tar(spool):
@@ -120,7 +120,7 @@ def open_made(spool: Spool, name: str, *, owned: bool = False, entries: int = MA
 
 
 def view_made(source: ReadAt, name: str, entries: int = MAX_MADE_ENTRIES) -> Archive:
-    """Return the archive that a bundle rebuilt, without copying its bytes; only the first ``entries`` members count."""
+    """Return the archive that a bundle rebuilt, without a copy of it; only the first ``entries`` members count."""
     return Archive(name, source, scan(source, entries, MADE_NAMES), None, None, is_made=True)
 
 
@@ -170,7 +170,7 @@ def _folder(fd: int, name: str, closers: list[Callable[[], None]]) -> ReadAt:
 def _random_access(
     fd: int, name: str, status: os.stat_result, spool_dir: str | None, closers: list[Callable[[], None]]
 ) -> ReadAt:
-    """Return the rest of ``fd``, through a temporary file if it cannot seek."""
+    """Return the rest of ``fd``; if ``fd`` cannot seek, copy it to a temporary file."""
     if stat.S_ISREG(status.st_mode):
         file = FileBytes(fd, name, owned=False)
         position = min(os.lseek(fd, 0, os.SEEK_CUR), file.size)
@@ -190,7 +190,7 @@ def _inflated(
     closers: list[Callable[[], None]],
     ratio: int | None,
 ) -> ReadAt:
-    """Return the decompressed bytes of ``source`` in a temporary file; refuse other formats by their first bytes."""
+    """Return the decompressed bytes of ``source`` in a temporary file; refuse wrong formats by their first bytes."""
     check_room(spool_dir, source.size)
     spool = Spool(spool_dir)
     closers.append(spool.close)
@@ -237,7 +237,7 @@ def _refuse_other_formats(name: str, head: bytes, packed: str | None) -> None:
 
 
 def _is_empty_tar(source: ReadAt) -> bool:
-    """Return whether this is a tar without entries, which consists of zero blocks only."""
+    """Return whether this is a tar without entries: such a tar has only zero blocks."""
     return source.size >= 1024 and not _head(source).strip(b"\0")
 
 

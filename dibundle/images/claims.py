@@ -17,9 +17,12 @@ from dibundle.images.model import Blob, BlobKind
 from dibundle.images.tar.entries import Entry
 
 MAX_REFERENCES: Final = 1 << 18
-"""Maximum layers of all images of an archive: 1,024 images of 256. An image without layers or names counts as one."""
+"""Maximum layers of all images of an archive: 1,024 images of 256 layers.
+
+An image without layers or names counts as 1.
+"""
 MAX_NAMES_SIZE: Final = 16 << 20
-"""Maximum bytes of all image names of an archive, as nested indexes give each of their names to all images below."""
+"""Maximum bytes of all image names of an archive: a nested index gives each of its names to all images below it."""
 _LONGEST: Final = 256  # maximum characters of each part of a platform
 _BLOB_NAME: Final = re.compile(rb"blobs/sha256/([0-9a-f]{64})")
 
@@ -55,7 +58,7 @@ class _Claim:
 
 @dataclass
 class Claims:
-    """The claims about members so far; if two manifests disagree, the first manifest counts."""
+    """The claims about members so far; if two manifests disagree, the claims of the first manifest count."""
 
     members: Members
     _known: dict[int, _Claim] = field(default_factory=dict)  # by the offset of the member's header
@@ -64,7 +67,7 @@ class Claims:
     _names_size: int = 0
 
     def count_layers(self, count: int) -> None:
-        """Count layers, names or bare images that a document lists; raise ``ArchiveError`` if all exceed the limit."""
+        """Count layers, names or bare images of a document; if the total exceeds the limit, raise ``ArchiveError``."""
         self._references += count
         if self._references > MAX_REFERENCES:
             raise ArchiveError(messages.ARCHIVE_TOO_MANY_REFERENCES, max_references=MAX_REFERENCES)
@@ -88,13 +91,13 @@ class Claims:
         known.diff_id = known.diff_id or diff_id
 
     def note_layers(self, layers: tuple[Entry | None, ...], diff_ids: tuple[bytes, ...]) -> None:
-        """Record an image's layers; record diffIDs only if their number is that of the layers."""
+        """Record an image's layers; record diffIDs only if there are as many diffIDs as layers."""
         paired: tuple[bytes | None, ...] = diff_ids if len(diff_ids) == len(layers) else (None,) * len(layers)
         for layer, diff_id in zip(layers, paired, strict=True):
             self.note(layer, "layer", diff_id=diff_id or None)
 
     def config(self, entry: Entry) -> Config:
-        """Read a config, once; of a malformed config, return only the digest."""
+        """Read a config once; if it is malformed, return only its digest."""
         known = self._configs.get(entry.header)
         if known is None:
             known = self._configs[entry.header] = _parse_config(self.members.read(entry))
@@ -112,7 +115,7 @@ class Claims:
         if claim.kind != "layer":
             return Blob(entry, claim.kind, None, digest, None)
         packing = compression.sniff(self.members.head(entry, 16))
-        if packing is None:  # for an uncompressed layer, both are digests of the same bytes
+        if packing is None:  # for an uncompressed layer, both digests are of the same bytes
             digest = digest or claim.diff_id
         return Blob(entry, "layer", packing, digest, claim.diff_id)
 
@@ -129,12 +132,12 @@ def _parse_config(content: bytes) -> Config:
         config = document.parse(content, "config")
     except ArchiveError:
         return Config(digest, (), None)
-    # An entry that is not a sha256 keeps its place, so that the other entries keep their places.
+    # an entry that is not a sha256 becomes empty, so that the other entries keep their positions
     diff_ids = tuple(sha256_of(text) or b"" for text in get_list(get(config, "rootfs"), "diff_ids"))
     return Config(digest, diff_ids, platform_of(config))
 
 
 def platform_of(value: object) -> str | None:
-    """Return ``os/architecture[/variant]`` of a config or of a descriptor's platform."""
+    """Return the ``os/architecture[/variant]`` of a config, or of the platform in a descriptor."""
     parts = [(get_text(value, key) or "")[:_LONGEST] for key in ("os", "architecture", "variant")]
     return "/".join(part for part in parts if part) if parts[0] and parts[1] else None

@@ -28,7 +28,7 @@ _KEYS: Final = frozenset(("config", "repotags", "layers", "layersources"))
 
 
 def _told(item: object) -> dict[str, object]:
-    """Return only the relevant keys of an entry, so that other keys, which may hold anything, take no memory."""
+    """Return only the relevant keys of an entry: other keys may hold anything, and must take no memory."""
     found = item.items() if isinstance(item, dict) else ()
     return {key: _flat(value) for key, value in found if key.lower() in _KEYS}
 

@@ -1,4 +1,4 @@
-"""JSON from an untrusted archive: limited when parsed, and read through getters that accept any value."""
+"""JSON from an untrusted archive: parsing has limits, and the getters accept any value."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ def parse(content: bytes, name: str) -> object:
 
 
 def get(value: object, key: str) -> object:
-    """Return the member ``key`` of an object, in any case of letters, as in Go; None if it is missing."""
+    """Return the member ``key`` of an object; as in Go, the case of letters is ignored.
+
+    None if the member is missing.
+    """
     if not isinstance(value, dict):
         return None
     if key in value:

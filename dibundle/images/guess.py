@@ -1,4 +1,4 @@
-"""Guesses for display: the program that wrote an archive, and the kind of file if it has no images."""
+"""Guesses for display: which program wrote an archive, and what kind of file it is if it has no images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def producer(members: Members, manifest: list[object] | None, *, has_index: bool
 
 
 def _docker_producer(names: list[bytes], image: object) -> str | None:
-    """Distinguish the writers of archives that only have a manifest.json."""
+    """Distinguish the writers of archives that have only a manifest.json."""
     config = get(image, "Config")
     layers = get_list(image, "Layers")
     if isinstance(image, dict) and "config" in image:

@@ -1,4 +1,4 @@
-"""Archives of docker before 1.10: a file ``repositories``, and a folder per layer, whose json names the layer below.
+"""Archives of docker before 1.10: a file ``repositories``, and for each layer a folder whose json names the parent.
 
 Such an image is identified by the name of its topmost layer. It has no config and no diffIDs.
 """
@@ -22,7 +22,7 @@ _LAYER: Final = re.compile(rb"([0-9a-f]{64})/layer\.tar")
 
 
 def read_drafts(claims: Claims) -> list[ImageDraft]:
-    """Return the images of such an archive, images with names first; no images if it is another kind of archive."""
+    """Return the images of such an archive, images with names first; for a different kind of archive, no images."""
     members = claims.members
     parents = {name: _parent(members, name) for name in _layer_names(members)}
     names = _names(claims, parents)
@@ -66,7 +66,8 @@ def _parent(members: Members, name: str) -> str | None:
         parent = get_text(document.parse(members.read(entry), f"{name}/json"), "parent")
     except ArchiveError:
         return None
-    return parent if parent and len(parent) == len(name) else None  # a value of another type is not a layer's name
+    # a value that is not such a text is not a layer's name
+    return parent if parent and len(parent) == len(name) else None
 
 
 def _names(claims: Claims, layers: Container[str]) -> dict[str, list[str]]:

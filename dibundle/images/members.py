@@ -13,7 +13,7 @@ from dibundle.images.tar.entries import LONGEST_NAME, UNNAMED, UNNAMED_FOLDER, E
 
 MADE_DOCUMENTS: Final = 8 << 20
 MAX_DOCUMENTS: Final = 128 << 20
-"""Maximum bytes of all documents of an archive; less if a bundle rebuilt it.
+"""Maximum bytes of all documents of an archive; if a bundle rebuilt the archive, the limit is lower.
 
 A parsed document takes up to 44 times its size.
 """
@@ -22,7 +22,7 @@ _LINKS: Final = b"12"
 
 
 class Members:
-    """Members by normalised name; of members with the same name, the last counts, as if all were unpacked in order."""
+    """Members by normalised name; if several have the same name, the last counts, as if all were unpacked in order."""
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
@@ -45,7 +45,7 @@ class Members:
         found: Entry | None = None
         for _ in range(_HOPS):
             name = normalise(name)
-            if name in self._found:  # cached, as documents may use one link many times, and links may be long
+            if name in self._found:  # cached, because documents may use the same link many times, and links may be long
                 found = self._found[name]
                 break
             passed.append(name)

@@ -30,8 +30,8 @@ class Blob(NamedTuple):
 class Image(NamedTuple):
     """One image; a layer that the archive does not contain is None.
 
-    ``names`` are from the archive, for display only. ``config_digest`` is the actual sha256 of the config's bytes. If
-    the config is missing, it is the claimed sha256, or empty without a claim.
+    ``names`` are from the archive, and are only for display. ``config_digest`` is the actual sha256 of the config's
+    bytes. If the config is missing, ``config_digest`` is the claimed sha256 or, without a claim, empty.
     """
 
     names: tuple[str, ...]
@@ -44,7 +44,7 @@ class Image(NamedTuple):
 
 
 class ImageArchive(NamedTuple):
-    """An archive's images, and every regular outer member as one blob, in the archive's order.
+    """An archive's images, and its blobs in the archive's order: every regular outer member is a blob.
 
     ``producer`` is a guess, for display.
     """

@@ -1,4 +1,4 @@
-"""An OCI layout's index.json, with the indexes and manifests to which it leads. Blobs may be missing."""
+"""An OCI layout's index.json, and the indexes and manifests to which it leads. Blobs may be missing."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ class _Descriptor(NamedTuple):
 
 @dataclass
 class OciLayout:
-    """The documents below index.json; each manifest is read once, even if it has many descriptors."""
+    """The documents below index.json; each manifest is read once, even if many descriptors lead to it."""
 
     claims: Claims
     found: bool = False
     _drafts: dict[int, ImageDraft] = field(default_factory=dict)  # by the offset of the manifest's header
-    _names: dict[int, dict[str, None]] = field(default_factory=dict)  # names by the same offset, as an ordered set
+    # names, by the same offset; the dict is an ordered set
+    _names: dict[int, dict[str, None]] = field(default_factory=dict)
     _read: set[int] = field(default_factory=set)
 
     def read(self) -> None:
@@ -76,7 +77,7 @@ class OciLayout:
         return digests
 
     def _follow(self, descriptor: _Descriptor, names: tuple[str, ...], depth: int) -> None:
-        """Read the index or manifest that a descriptor points to; ``names`` are those in index.json itself."""
+        """Read the index or manifest to which a descriptor leads; ``names`` are the names in index.json itself."""
         entry = descriptor.entry
         if depth > _DEPTH:
             return
@@ -88,7 +89,7 @@ class OciLayout:
         value = self._parse(entry)
         below = self._below(value)
         if below is not None:
-            del value  # free the parsed index, as nested indexes would multiply the memory
+            del value  # free the parsed index, because nested indexes would multiply the memory
             self.claims.note(entry, "index", digest=descriptor.digest)
             for item in below:
                 self._follow(item, names, depth + 1)
@@ -99,7 +100,7 @@ class OciLayout:
             self._read_manifest(entry, *manifest, descriptor, names)
 
     def _below(self, index: object) -> list[_Descriptor] | None:
-        """Return the descriptors of an index whose blobs exist; None if the document is not an index."""
+        """Return those descriptors of an index whose blobs exist; None if the document is not an index."""
         if not isinstance(get(index, "manifests"), list):
             return None
         found = []
@@ -112,7 +113,7 @@ class OciLayout:
         return found
 
     def _manifest(self, manifest: object) -> tuple[tuple[Entry | None, ...], Entry | None, bytes | None]:
-        """Return the layers of a manifest, its config, and the config's digest that the manifest claims."""
+        """Return the layers of a manifest, its config, and the digest that the manifest claims for the config."""
         layers: list[Entry | None] = []
         self.claims.count_layers(len(get_list(manifest, "layers")))
         for below in get_list(manifest, "layers"):
@@ -182,7 +183,7 @@ def _is_attestation(descriptor: object) -> bool:
 
 
 def _names_of(descriptor: object) -> Iterator[str]:
-    """Yield the name in a descriptor's annotations; if there are two names, the fuller name."""
+    """Yield the name in a descriptor's annotations; if there are two names, yield the longer name."""
     annotations = get(descriptor, "annotations")
     for key in _NAME_KEYS:
         name = get_text(annotations, key)

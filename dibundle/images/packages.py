@@ -1,7 +1,7 @@
 """Installed packages of a file tree, from the databases of dpkg, apk, rpm, pip and npm.
 
-Packages are read for display only: unreadable files are skipped. For rpm, only the SQLite database is read, which
-Fedora and RHEL use since 2020. Older databases in Berkeley DB and SUSE's ndb are not read.
+Packages are only displayed, so unreadable files are skipped. For rpm, only the SQLite database is read, which Fedora
+and RHEL have used since 2020. Older databases in Berkeley DB and SUSE's ndb are not read.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from typing import Final
 from dibundle.images import sqlite
 
 SIZE_LIMIT: Final = 256 << 20
-"""Maximum bytes of a file: larger files are skipped. The database of a large installation has some 100 MB."""
+"""Maximum bytes of a file: larger files are skipped. The database of a large installation has about 100 MB."""
 
 SMALL_LIMIT: Final = 4 << 20
-"""Maximum bytes of a file about a single package, as parsed JSON takes thirty times its size."""
+"""Maximum bytes of a file about a single package, because parsed JSON takes thirty times its size."""
 
 MOST: Final = 1 << 18
 """Maximum packages to read from an image; a large image has some thousands."""
 
 _MOST_TEXT: Final = 16 << 20  # maximum bytes of the names and versions of all packages
 _HEAD: Final = 1 << 16  # bytes to read from a file of pip, which begins with name and version
-_BLOB: Final = 1  # the column of rpm's table Packages (hnum, blob) with a package's header
+_BLOB: Final = 1  # index of the column with a package's header in rpm's table Packages (hnum, blob)
 _ROW: Final = 16 << 20  # maximum bytes of a row of this table
 
 Inventory = Mapping[tuple[str, str], Collection[str]]
-"""The versions by manager and name; npm may have several versions side by side."""
+"""The versions, by manager and name; npm may install several versions of the same package."""
 
 _NAME, _VERSION, _RELEASE, _EPOCH = 1000, 1001, 1002, 1003
 _ENTRIES: Final = 4096  # maximum entries of a package's header; real headers have about a hundred
@@ -55,7 +55,7 @@ class Package:
 
 
 def inventory(paths: Collection[bytes], read: Callable[[bytes], bytes | None]) -> Inventory:
-    """Return the packages in a tree of these paths; ``read`` returns a file's content, or None if there is none."""
+    """Return the packages in a tree of these paths; ``read`` returns a file's content, or None if it has none."""
     found: dict[tuple[str, str], set[str]] = {}
     left = _MOST_TEXT
     for path in paths:
@@ -106,7 +106,7 @@ def _reader(path: bytes) -> tuple[str, _Parse] | None:
 
 
 def _is_npm_package(folder: bytes) -> bool:
-    """Return whether this is a package's own folder: node_modules/NAME or node_modules/@SCOPE/NAME, nothing below."""
+    """Return whether this is a package's own folder: node_modules/NAME or node_modules/@SCOPE/NAME, not deeper."""
     parts = folder.split(b"/")
     scoped = len(parts) > 2 and parts[-2].startswith(b"@")
     return len(parts) > 1 and parts[-3 if scoped else -2] == b"node_modules"
@@ -178,7 +178,7 @@ def _rpm_header(blob: bytes) -> Iterator[tuple[str, str]]:
     found: dict[int, str] = {}
     for at in range(8, min(8 + 16 * entries, len(blob) - 15), 16):
         tag, kind, offset, _ = struct.unpack_from(">IIII", blob, at)
-        if tag in found:  # limited, as all entries may refer to the same long text
+        if tag in found:  # limited: all entries may refer to the same long text
             continue
         if tag in (_NAME, _VERSION, _RELEASE) and kind in (_STRING, _I18N):
             found[tag] = data[offset : offset + _FIELD].split(b"\0", 1)[0].decode("utf-8", "replace")

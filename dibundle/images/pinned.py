@@ -1,8 +1,8 @@
-"""Images that a receiver knows by digest: collected from an archive that may be hostile, and written anew.
+"""Images that a receiver knows by digest; they are found in a possibly hostile archive, and written to a new archive.
 
 Loaders may find different images in a hostile archive, so no loader gets the archive itself. Loaders get a new archive,
-which is written here. It has only the config with the expected digest, and its layers, each hashed to its diffID. The
-archive's claims only show where to search; digests decide.
+which this module writes. It has only the config with the expected digest, and the layers of this config. Each layer is
+hashed and compared with its diffID. The claims of the hostile archive only show where to search; digests decide.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TYPES: Final = {None: writers.OCI_LAYER, "gzip": f"{writers.OCI_LAYER}+gzip", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedLayer:
-    """A layer: ``diff_id`` of its content; ``digest`` and ``size`` as stored; its ``content`` (None: left out)."""
+    """A layer: ``diff_id`` of its content; ``digest`` and ``size`` of the stored form; ``content`` (None: left out)."""
 
     diff_id: bytes
     digest: bytes
@@ -78,7 +78,7 @@ class Stored:
 
 
 EXCESS_OF_BUNDLES: Final = 64 << 20
-"""Maximum bytes of layers beyond ``RATIO`` times their sizes, in archives that contained bundles."""
+"""Maximum bytes of layers above ``RATIO`` times their sizes, in archives that contain bundles."""
 
 
 class LayerStore:
@@ -97,7 +97,7 @@ class LayerStore:
                         self._candidates.setdefault(name or b"", []).append((archive, blob))
 
     def find(self, name: bytes | None, diff_id: bytes) -> Stored | None:
-        """Return the layer with ``diff_id``, stored under the digest ``name`` if given; None for a missing layer."""
+        """Return the layer with ``diff_id`` and, if given, the stored digest ``name``; None if it is missing."""
         if (name, diff_id) not in self._found:
             candidates = self._candidates.get(name or diff_id, ())
             fitting = (self._fitting(archive, blob, name, diff_id) for archive, blob in candidates)
@@ -105,7 +105,7 @@ class LayerStore:
         return self._found[name, diff_id]
 
     def _fitting(self, archive: ImageArchive, blob: Blob, name: bytes | None, diff_id: bytes) -> Stored | None:
-        """Return a candidate if it is the layer; if the candidate's stored digest differs, its content is not read."""
+        """Return a candidate if it is the layer; if the candidate's stored digest differs, do not read its content."""
         key = id(archive), blob.member.header
         if key not in self._stored:
             content = archive.stored(blob)
@@ -173,9 +173,9 @@ def assemble(
     ``left_out``: layers that the receiver has, by diffID, in the stored form of the receiver's archives. These layers
     are described, but their content is left out. If the image's own manifest lists exactly this config and these
     layers, the manifest is kept. Otherwise, a new manifest is written or, with ``is_manifest_expected``,
-    ``ArchiveError`` is raised. An expected manifest may list a left-out layer under another digest than the receiver's.
-    A manifest with annotations is kept only if the manifest is expected, or with ``are_annotations_known``: engines
-    show annotations, and nobody vouches for them.
+    ``ArchiveError`` is raised. If the receiver stores a left-out layer under a different digest, an expected manifest
+    may still list its own digest. A manifest with annotations is kept only if the manifest is expected, or with
+    ``are_annotations_known``: engines show annotations, and nobody vouches for them.
     """
     config = StrictConfig(pins.config, "config")
     left_out = left_out or {}
@@ -223,7 +223,7 @@ def _as_described(
     *,
     is_expected: bool,
 ) -> tuple[PinnedLayer, ...] | None:
-    """Return the layers as a manifest lists them; None if they differ from the config's layers."""
+    """Return the layers in the form that a manifest lists; None if they differ from the config's layers."""
     if (
         manifest.config.digest != digest.sha256(pins.config)
         or manifest.config.size != len(pins.config)
@@ -254,7 +254,7 @@ def _as_described(
 
 
 def layout(images: Sequence[tuple[PinnedImage, tuple[str, ...]]]) -> writers.ImageParts:
-    """Return a layout of only these images, each with its names."""
+    """Return a layout that holds only these images, with their names."""
     blobs: dict[bytes, writers.Content] = {}
     listed: list[dict[str, object]] = []
     descriptors: list[dict[str, object]] = []

@@ -1,8 +1,8 @@
 """The strict profile (spec/profile.md): archives in which every reader finds the same images.
 
-Programs that load images read tar and JSON in different ways: which of two members counts, where a link leads, what a
-key in another case means. :class:`Judge` does not predict these programs. It accepts only unambiguous archives. For all
-other archives, it raises ``ArchiveError`` with the reason.
+Programs that load images read tar and JSON in different ways. They differ in which of two members counts, where a link
+leads, and what a key in a different case means. :class:`Judge` does not predict these programs. It accepts only
+unambiguous archives. For all other archives, it raises ``ArchiveError`` with the reason.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from dibundle.images.strict import Descriptor, DockerEntry, IndexDocument, Manif
 from dibundle.images.tar.plain import FILE, FOLDER, HARD_LINK, LINK, PlainMember, members
 
 MAX_DOCUMENT: Final = 4 << 20
-"""Maximum bytes of a document, as a parsed document takes up to thirty times as much memory."""
+"""Maximum bytes of a document: a parsed document takes up to thirty times as much memory."""
 MAX_DOCUMENTS: Final = 64 << 20
-"""Maximum bytes of all documents. A document counts once for each reference, as an index may refer to it many times."""
+"""Maximum bytes of all documents. A document counts once for each reference: an index may refer to it many times."""
 MAX_DEPTH: Final = 2
 """Maximum nested indexes below index.json."""
 MAX_EXPANSION: Final = 1100
 """Maximum content bytes per byte of a compressed layer; gzip reaches 1,032."""
 MAX_EXCESS: Final = 4 << 30
-"""Maximum bytes beyond ``MAX_EXPANSION`` in all layers of an archive: zstd compresses zeros by a factor of 30,000."""
+"""Maximum bytes above ``MAX_EXPANSION`` in all layers of an archive: zstd compresses zeros by a factor of 30,000."""
 _ANY: Final = "any"
 
 _DOCUMENTS: Final = frozenset(("manifest.json", "index.json", "oci-layout", "repositories", "blobs", "blobs/sha256"))
 """Names that programs look for.
 
-On disks that ignore case, programs also find them in other spellings after extraction.
+If a disk ignores case, programs also find these names in other spellings after extraction.
 """
 _SAME_HOSTS: Final = ("docker.io/", "index.docker.io/", "localhost/")
-"""Prefixes that engines add to a name without a registry; the last is podman's."""
+"""Prefixes that engines add to a name without a registry; podman adds the last of these."""
 _LEGACY: Final = re.compile(r"(?:repositories|[^/]+/(?:json|layer\.tar|VERSION))")
 
 
@@ -45,7 +45,7 @@ _LEGACY: Final = re.compile(r"(?:repositories|[^/]+/(?:json|layer\.tar|VERSION))
 class ArchiveImage:
     """An image to which a document leads: the config's digest and, if there is a manifest, the manifest's digest.
 
-    ``has_instructions``: the manifest has content, apart from digests and sizes, on which programs may act.
+    ``has_instructions``: apart from digests and sizes, the manifest has content that may change what programs do.
     """
 
     where: str
@@ -138,7 +138,8 @@ class Judge:
     def _leads_to_a_file(self, member: PlainMember) -> bool:
         """Return whether a link leads to a file in the archive: any other link may lead out of the extracted folder.
 
-        ``..`` is accepted only at the beginning: after a link, it would lead from the link's target.
+        ``..`` is accepted only at the beginning. If ``..`` came after a link, it would be relative to the target of
+        that link.
         """
         above, leads_to = member.name.split("/")[:-1], member.leads_to
         if member.kind == HARD_LINK:
@@ -198,7 +199,7 @@ class Judge:
         return self._layers[name]
 
     def check_layers(self) -> None:
-        """Hash the layers of all images; raise ``ArchiveError`` if one does not match config and manifest."""
+        """Hash the layers of all images; if a layer does not match config and manifest, raise ``ArchiveError``."""
         for names, config, where, kinds in self._unhashed:
             for name, diff_id, kind in zip(names, config.diff_ids, kinds, strict=True):
                 if self._layer(name) != (kind if kind != _ANY else self._layer(name)[0], diff_id):
@@ -256,8 +257,8 @@ class Judge:
     ) -> None:
         """Check the manifest or the index to which a descriptor leads.
 
-        An engine may already have a manifest that is missing here. It may prefer that manifest, whose platform only its
-        config names.
+        An engine may already have a manifest that is missing here, and may prefer that manifest. Only the config of
+        that manifest states its platform.
         """
         is_index = descriptor.media_type in strict.INDEX_TYPES
         if not is_index and descriptor.media_type not in strict.MANIFEST_TYPES:
@@ -331,8 +332,8 @@ def canonical_name(name: str) -> str:
 def names_of(descriptor: Descriptor) -> tuple[str, ...]:
     """Return the names that engines may give the image of a descriptor in index.json.
 
-    They use the first annotation that exists. Some engines know only the second annotation, which is mostly the tag of
-    the first.
+    Engines use the first annotation that exists. Some engines know only the second annotation. It is usually the tag of
+    the name in the first annotation.
     """
     keys = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
     first, second = (descriptor.annotations.get(key, "") for key in keys)
@@ -341,7 +342,7 @@ def names_of(descriptor: Descriptor) -> tuple[str, ...]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Return whether two platforms may be confused: os and architecture are equal, or one of the four is missing."""
+    """Return whether two platforms may be confused: os and architecture are equal, or one of them is missing."""
     first, second = one.split("/")[:2], other.split("/")[:2]
     return not (all(first) and all(second) and len(first) == len(second) == 2) or first == second
 
@@ -356,10 +357,10 @@ def layer_compression(head: bytes) -> str | None:
 
 
 class Pool:
-    """The budget left for all archives that are checked together, in bytes.
+    """The remaining budget, in bytes, of all archives that are checked together.
 
-    ``excess``: content of layers beyond :data:`MAX_EXPANSION` times their sizes. ``documents``: bytes of documents read
-    again.
+    ``excess``: content of layers above :data:`MAX_EXPANSION` times their sizes. ``documents``: bytes of documents that
+    are read again.
     """
 
     def __init__(self, excess: int = MAX_EXCESS) -> None:

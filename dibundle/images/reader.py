@@ -1,7 +1,7 @@
 """Reading the images of an archive, from Docker's manifest.json and from an OCI layout's index.json.
 
-If both exist, the images are those in manifest.json, as in loaders; the documents below index.json add kinds and
-claimed digests of blobs. If neither exists, the archive may be from docker before 1.10.
+If both exist, the images are those in manifest.json, as in loaders. The documents below index.json then only add kinds
+and claimed digests of blobs. If neither exists, the archive may be from docker before 1.10.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ def read_images(archive: Archive) -> ImageArchive:
 
 
 def blobs_of(archive: Archive) -> ImageArchive:
-    """Return only the blobs of :func:`read_images`, as the images of many archives would take too much memory.
+    """Return only the blobs of :func:`read_images`: the images of many archives would take too much memory.
 
-    The blobs are cached, as each bundle of a chain searches all archives that earlier bundles rebuilt.
+    The blobs are cached, because each bundle of a chain searches all archives that earlier bundles rebuilt.
     """
     return archive.blobs or read_images(archive)._replace(images=())
 
 
 def _docker_drafts(claims: Claims) -> tuple[list[object] | None, list[ImageDraft]]:
-    """Read manifest.json; if it is not a Docker manifest, and there is an OCI layout, ignore it."""
+    """Read manifest.json; if it is not a Docker manifest, but there is an OCI layout, ignore manifest.json."""
     try:
         manifest = docker.read_manifest(claims.members)
         return manifest, docker.read_drafts(claims, manifest) if manifest else []

@@ -1,6 +1,6 @@
-"""The rows of a table in an SQLite database, read without parsing its SQL, in time that is linear in its size.
+"""The rows of a table in an SQLite database, read without parsing SQL; the time is linear in the size of the database.
 
-In two cases, SQLite itself has no limit of time: a schema whose pages all refer to the same child, and rows that share
+In two cases, SQLite itself may take unlimited time: if all pages of a schema refer to the same child, and if rows share
 a long chain of pages. The format: https://www.sqlite.org/fileformat2.html
 """
 
@@ -28,9 +28,9 @@ class DamagedDatabaseError(Exception):
 def blobs(content: bytes, table: str, column: int, longest: int) -> Iterator[bytes]:
     """Yield the values of a table's column that are blobs; columns are numbered from 0.
 
-    Rows of more than ``longest`` bytes are skipped. As rows may share pages, rows are also skipped if they bring the
-    total above the size of ``content``. Time and memory are linear in ``content``. :class:`DamagedDatabaseError` may be
-    raised after some rows.
+    Rows of more than ``longest`` bytes are skipped. Rows may share pages, so a row is also skipped if it would bring
+    the total above the size of ``content``. Time and memory are linear in ``content``. :class:`DamagedDatabaseError`
+    may be raised after some rows.
     """
     try:
         database = _Database(content, longest)
@@ -39,7 +39,7 @@ def blobs(content: bytes, table: str, column: int, longest: int) -> Iterator[byt
             kind, value = _value(row, column)
             if _is_blob(kind):
                 yield value
-    except (IndexError, struct.error) as error:  # a number, or an offset, leads beyond the end of a page
+    except (IndexError, struct.error) as error:  # a page ends within a number, or an offset is beyond the end of a page
         raise DamagedDatabaseError from error
 
 
@@ -64,7 +64,7 @@ class _Database:
     def rows(self, root: int) -> Iterator[bytes]:
         """Yield the records of a table in order."""
         pages = len(self._content) // self._size
-        seen = bytearray(pages + 1)  # visited pages, by page number; zeros that are never written take no memory
+        seen = bytearray(pages + 1)  # visited pages, by page number; bytes that are never written take no memory
         waiting = [root]
         left = MAX_ROWS
         while waiting:
@@ -95,7 +95,7 @@ class _Database:
         return page
 
     def _cells(self, page: memoryview, at: int) -> tuple[int, list[int]]:
-        """Return a page's kind and the offsets of its cells; an interior page has its last child in its header."""
+        """Return the kind of a page and the offsets of its cells; the header of an interior page has the last child."""
         kind = page[at]
         count = struct.unpack_from(">H", page, at + 3)[0]
         if kind not in _HEADER or count > self._usable // _LEAST_CELL:
@@ -104,7 +104,7 @@ class _Database:
         return kind, [*cells, at + 8] if kind == _INTERIOR else cells
 
     def _row(self, page: memoryview, at: int) -> bytes | None:
-        """Return the record in a leaf's cell, including the pages that continue it; None if the record is too long."""
+        """Return the record in a leaf's cell, including the pages on which it continues; None if it is too long."""
         size, at = _number(page, at)
         _, at = _number(page, at)
         if size > min(self._longest, self._left):
@@ -131,7 +131,7 @@ class _Database:
 
 
 def _number(data: bytes | memoryview, at: int) -> tuple[int, int]:
-    """Return a number of one to nine bytes, and the offset behind it."""
+    """Return a number of one to nine bytes, and the offset after it."""
     value = 0
     for index in range(at, at + 8):
         byte = data[index]
@@ -142,7 +142,7 @@ def _number(data: bytes | memoryview, at: int) -> tuple[int, int]:
 
 
 def _value(row: bytes, column: int) -> tuple[int, bytes]:
-    """Return the type and the bytes of a value; values that a row lacks are NULL."""
+    """Return the type and the bytes of a value; if the row lacks the value, it is NULL."""
     at, number = 0, 0
     end, at = _number(row, at)
     begins = end

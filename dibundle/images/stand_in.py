@@ -1,6 +1,6 @@
-"""Placeholders for archives that do not exist yet: images not saved yet, targets not rebuilt yet.
+"""Placeholders for archives that do not exist yet: images that are not saved yet, and targets that are not rebuilt yet.
 
-Placeholders claim layers but have no bytes, as claims suffice to decide whether a bundle can be applied.
+Placeholders claim layers, but have no bytes: claims suffice to decide whether a bundle can be applied.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dibundle.images.tar.entries import Entry, TarIndex
 
 
 class _Unread:
-    """Bytes that are not available, but of which slices can be created."""
+    """Bytes that are not available; but slices of them can be created."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -39,7 +39,7 @@ def stand_in(
 ) -> Archive:
     """Return a placeholder for an archive of ``size`` bytes with ``layers``: sizes in bytes by diffID.
 
-    Its image has ``diff_ids``, some of which may be missing in ``layers``.
+    Its image has ``diff_ids``. Some of these may be missing in ``layers``.
     """
     largest = max([size, *layers.values()])
     archive = Archive(name, _Unread(largest), TarIndex([], 0, largest, None), None, None, is_made=is_made)

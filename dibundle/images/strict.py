@@ -1,8 +1,9 @@
 """Documents of images that all readers parse in the same way: strict JSON, with only known keys in one spelling.
 
 Loaders are written in Go. Go's JSON decoder accepts keys in any case of letters (U+017F and U+212A fold too), uses the
-last of two equal keys, and replaces invalid UTF-8. In some programs, it stops reading behind the first value. This
-module refuses every document that this could affect. All functions raise ``ArchiveError`` with the place.
+last of two equal keys, and replaces invalid UTF-8. In some programs, it stops reading after the first value. This
+module refuses every document for which one of these differences matters. All functions raise ``ArchiveError`` with the
+place.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def _refuse_constant(text: str) -> Never:
 
 
 def fold(key: str) -> str:
-    """Return a key as a reader that ignores case sees it: like ``encoding/json`` of Go, or coarser."""
+    """Return a key in the form that a reader that ignores case compares: as in ``encoding/json`` of Go, or coarser."""
     return key.casefold()
 
 
@@ -129,7 +130,8 @@ class Descriptor:
     __slots__ = ("annotations", "digest", "is_plain", "media_type", "platform", "size")
 
     def __init__(self, value: object, where: str) -> None:
-        fields = read_object(value, _DESCRIPTOR_KEYS, where)  # known keys: urls and data are refused
+        # urls and data are not among the known keys, so they are refused
+        fields = read_object(value, _DESCRIPTOR_KEYS, where)
         self.media_type = read_text(fields.get("mediaType"), f"{where}.mediaType")
         self.digest = read_digest(fields.get("digest"), f"{where}.digest")
         size = fields.get("size")
@@ -147,7 +149,7 @@ class Descriptor:
 
     @property
     def is_attestation(self) -> bool:
-        """Whether the descriptor claims to be an attestation's; the manifest's content decides."""
+        """Whether the descriptor claims that its manifest is an attestation; the manifest's content decides."""
         return self.platform == "unknown/unknown" or "vnd.docker.reference.type" in self.annotations
 
 
@@ -187,7 +189,7 @@ class StrictConfig:
 
 
 class ManifestDocument:
-    """An image manifest: descriptors of its config and its layers, the lowest first.
+    """An image manifest: descriptors of its config and its layers, the lowest layer first.
 
     ``media_type``: from the manifest's descriptor; None without a descriptor. ``annotations``: the keys of all
     annotations.
@@ -209,7 +211,7 @@ class ManifestDocument:
 
     @property
     def has_instructions(self) -> bool:
-        """Whether programs may act on the content: annotations other than OCI's descriptions, or platforms of parts."""
+        """Whether content may change what programs do: annotations except OCI's descriptions, or platforms of parts."""
         return not self.is_plain or not all(key.startswith(_TEXTS) for key in self.annotations)
 
 

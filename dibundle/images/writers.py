@@ -1,7 +1,7 @@
 """Archives in canonical forms: the same images, with the same digests, in the forms that loaders expect.
 
-All forms have the blobs of an OCI layout. An archive's OCI documents (its index.json, manifests) are kept unchanged. If
-it has none, manifests are made from configs and layers.
+All forms have the blobs of an OCI layout. If an archive has OCI documents (index.json and manifests), they are kept
+unchanged. If it has none, manifests are made from configs and layers.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def layout(
     *,
     verified: Mapping[tuple[int, int], bytes],
 ) -> ImageParts:
-    """Return the layout of all images of an archive, without the members whose contents start at ``dropped``.
+    """Return the layout of all images of an archive; leave out the members whose contents start at ``dropped``.
 
     ``names`` replace each image's own names (None: keep its own). ``verified``: digests of ranges of the archive, by
     start and length, that are already computed; digests that the archive claims are not used. Raises ``ArchiveError``
@@ -82,9 +82,9 @@ def layout(
 
 
 def _renamed(index: bytes, names: tuple[str, ...]) -> bytes:
-    """Return an index.json that gives other names to its images."""
+    """Return an index.json with new names for its images."""
     value = document.parse(index, "index.json")
-    assert isinstance(value, dict)  # index.json is an object, as images were found through it
+    assert isinstance(value, dict)  # index.json is an object, because images were found through it
     plain = [
         {key: item for key, item in entry.items() if key != "annotations"}
         for entry in document.get_list(value, "manifests")
@@ -209,7 +209,7 @@ def descriptor(media_type: str, digest: bytes, size: int) -> dict[str, object]:
 
 
 def named(plain: dict[str, object], names: tuple[str, ...]) -> Iterator[dict[str, object]]:
-    """Yield the descriptor once for each name, as engines write and read such descriptors."""
+    """Yield the descriptor once for each name: engines write and read such descriptors."""
     if not names:
         yield plain
     for name in names:
@@ -219,7 +219,7 @@ def named(plain: dict[str, object], names: tuple[str, ...]) -> Iterator[dict[str
 
 
 def whole_name(name: str, engine: str = "docker") -> str:
-    """Return a name with the registry that an engine adds: with a short name, the result would be a second image."""
+    """Return a name with the registry that an engine adds: with a short name, the engine would have a second image."""
     host, slash, _ = name.partition("/")
     if slash and ("." in host or ":" in host or host == "localhost"):
         return name

@@ -57,7 +57,7 @@ class Bundle:
 
     @property
     def needs(self) -> tuple[AboutImage, ...]:
-        """The base images: names, ID, diffIDs; empty if the bundle needs no base, or does not list its base."""
+        """The base images: names, ID and diffIDs; no images if the bundle needs no base, or does not list its base."""
         about = self._reader.manifest.about
         return about.bases if about else ()
 
@@ -67,7 +67,7 @@ class Bundle:
         return made_targets(self._reader.manifest)
 
     def operations(self, base: Source | None = None, *, target: str | None = None) -> list[Line]:
-        """Return the operations on the paths of a target, as ``dib inspect --list`` shows them; call this only once.
+        """Return the operations on the paths of a target, like ``dib inspect --list``; this can be called only once.
 
         With ``base``, every path is listed, with its sizes.
         """

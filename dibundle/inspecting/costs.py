@@ -1,4 +1,4 @@
-"""Cost of an operation: its share, by size, of the stored bytes of the frames that hold its content."""
+"""Cost of an operation: its share of the stored bytes of the frames with its content, in proportion to its size."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Stream:
         return round(self._costs[number] + stored * within / size)
 
     def files(self) -> list[int]:
-        """Return the sizes of the files that the frames are windows of, as windows of one file overlap in the base."""
+        """Return the sizes of files whose windows are frames: windows of the same file overlap in the base."""
         sizes: list[int] = []
         last: tuple[int, int, int] | None = None
         firsts, ranges = self._table.firsts, self._table.ranges

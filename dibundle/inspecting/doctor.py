@@ -30,7 +30,7 @@ _REINSTALL = f"in a checkout of dib: {install_hint('--force-reinstall .')}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorCheck:
-    """One check: ``found``: the result; ``means``: what a failure means; ``vital``: create or apply needs this."""
+    """A check: ``found`` is the result; ``means`` is what a failure means; ``vital``: create or apply needs it."""
 
     name: str
     state: State
@@ -99,7 +99,7 @@ def _encoders() -> DoctorCheck:
 
 
 def _libzstd() -> DoctorCheck:
-    """Test the library that recompresses layers of the zstd program, as only a few versions can do this."""
+    """Test the library that recompresses layers of the zstd program: only a few versions can do this."""
     found = ".".join(map(str, zstandard.ZSTD_VERSION))
     wanted = ", ".join(release.name for release in libzstd.RELEASES.values())
     means = f"bundles of layers by zstd {wanted} cannot be applied, nor does create make these again"
@@ -149,7 +149,7 @@ def _policy() -> Iterator[DoctorCheck]:
 
 
 def _list(name: str, file: str, by: str) -> DoctorCheck:
-    """Test a file of signers or of revoked keys, which ``by`` names."""
+    """Test a file of signers or of revoked keys; ``by`` is the setting that names the file."""
     try:
         if by == policy.PATH:
             policy.require_safe(file)

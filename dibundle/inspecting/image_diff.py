@@ -29,9 +29,9 @@ from dibundle.sources.opening import Source, open_archives
 _WHITEOUT = b".wh."
 _MAX_ENTRIES = 1 << 24
 _MAX_COMPARED = 1 << 32
-"""Maximum bytes of paths to compare with whited-out paths, which takes a few seconds."""
+"""Maximum bytes of paths that are compared with whited-out paths; comparing these takes a few seconds."""
 _MAX_SETTINGS = 16 << 20
-"""Maximum characters of a config's settings and their names, as each member of an object repeats the object's name."""
+"""Maximum characters of a config's settings and their names: each member of an object repeats the object's name."""
 _OPAQUE = b".wh..wh..opq"
 _HARD_LINK, _SYMLINK = 0x31, 0x32
 _TYPES = {0x32: "symlink", 0x33: "device", 0x34: "device", 0x35: "directory", 0x36: "fifo"}
@@ -103,8 +103,8 @@ def compare(old: Archive, new: Archive, context: Context, most: int | None = Non
 
     ``most``: if given, the maximum bytes to decompress from archives that bundles rebuilt.
 
-    A path is ``add``, ``delete``, ``patch`` (other content), ``mode`` (other owner, mode, link or type) or ``time``.
-    Raises :class:`ArchiveError` if an archive does not contain a whole image.
+    A path is ``add``, ``delete``, ``patch`` (new content), ``mode`` (new owner, mode, link or type) or ``time``. Raises
+    :class:`ArchiveError` if an archive does not contain a whole image.
     """
     progress = context.progress
     with context.within() as own, ThreadPoolExecutor() as executor:
@@ -169,7 +169,7 @@ def _tree(layers: Sequence[Layer]) -> Tree:
     place.
     """
     tree: dict[bytes, _Node] = {}
-    # skip repeats, as a manifest may list one layer many times
+    # skip repeats, because a manifest may list the same layer many times
     if sum(len(layer.index.entries) for layer in layers) > _MAX_ENTRIES:
         raise ArchiveError(messages.LIMIT_ENTRIES, max_entries=_MAX_ENTRIES)
     hidden = _Hidden()
@@ -194,7 +194,7 @@ def _tree(layers: Sequence[Layer]) -> Tree:
 
 
 class _Hidden:
-    """Paths that upper layers white out, and folders, with a slash, whose whole content they hide."""
+    """Paths that upper layers white out, and folders (with a slash at the end) whose whole content they hide."""
 
     def __init__(self) -> None:
         self._paths: set[bytes] = set()
@@ -206,7 +206,7 @@ class _Hidden:
         self._lengths.update(map(len, paths))
 
     def __contains__(self, path: bytes) -> bool:
-        """Return whether a path or a parent of it is hidden; raise :class:`ArchiveError` if this takes too long."""
+        """Return whether a path or one of its parents is hidden; raise :class:`ArchiveError` if this takes too long."""
         at = path.find(b"/") if self._paths else -1
         while at >= 0:
             if at + 1 in self._lengths:

@@ -25,7 +25,7 @@ from dibundle.sources.opening import Source, open_sources
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """A bundle: its size in bytes, manifest and header, the key that its signature names, and its verified signers.
+    """A bundle: its size in bytes, its manifest and header, the key in its signature, and its verified signers.
 
     ``number`` is the target of ``lines``; None if there are several targets and none was chosen.
     """
@@ -89,12 +89,12 @@ def inspect(
 def lines_with_base(
     reader: BundleReader, number: int, archives: Sequence[Archive], context: Context, *, given: bool
 ) -> list[Line]:
-    """Return the lines of a target, using a base if there is one; a ``given`` base must be the right base."""
+    """Return the lines of a target, with a base if there is one; a ``given`` base must be the right base."""
     if not archives:
         return listing(reader, number)
     used = objects_used(reader.manifest, number)
     try:
-        # do not search the content of an archive that contained a bundle: the archive need not be the base
+        # do not search the content of an archive that contained a bundle, because the archive may not be the base
         base = find_base(reader.manifest, archives, context, [number], believe=not given)
         context.defer(base.close)
         if base.missing(used):

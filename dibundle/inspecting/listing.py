@@ -23,7 +23,7 @@ OF_IMAGES: Final = tuple(name for name in OPERATIONS if name not in ("keep", "co
 DEPTH: Final = 3
 _MAX_FOLDERS: Final = 128 << 20
 _FOLDER: Final = 256
-"""Bytes that count for each folder of a tree, in addition to its path; the total has a maximum."""
+"""Bytes that each folder of a tree counts in addition to its path; the total has a maximum."""
 SORTS: Final[dict[str, Callable[[Line], Any]]] = {
     "path": lambda line: line.path or b"",
     "size": lambda line: -(line.size or 0),
@@ -73,7 +73,7 @@ class TreeFolder:
 
 
 def tree(lines: Iterable[Line], depth: int) -> list[TreeFolder]:
-    """Return the folders down to ``depth``, each after its parent, with the sums over its changed paths."""
+    """Return the folders down to ``depth``, each after its parent, with the sums over their changed paths."""
     found: dict[bytes, TreeFolder] = {b"": TreeFolder(b"", 0)}
     left = _MAX_FOLDERS
     for line in lines:

@@ -22,11 +22,11 @@ from dibundle.inspecting.costs import Shares
 
 MAX_LINES: Final = 1 << 19
 MAX_TEXT: Final = 64 << 20
-"""Maximum decoded bytes of text and its sources; bytes of slow codecs count several times."""
+"""Maximum decoded bytes of text and of its sources; bytes of slow codecs count several times."""
 MAX_NAMES: Final = 96 << 20
-"""Maximum bytes of paths and layers' names on all lines, including repeated ones.
+"""Maximum bytes of paths and layers' names on all lines, including repeated names.
 
-With layers named by a digest, this allows paths of 100 bytes on the maximum number of lines.
+If layers have a digest as a name, this allows paths of 100 bytes on the maximum number of lines.
 """
 _PLAIN: Final = bytes(set(range(0x20, 0x7F)) - set(b'"&<>\\'))
 _ESCAPED: Final = 4
@@ -42,9 +42,9 @@ _T = TypeVar("_T")
 class Line:
     """A line of a listing: ``count`` entries with the same kind of change, or a single path with its sizes in bytes.
 
-    ``stored`` is its approximate size in the bundle: its share of the frames that hold it. ``layer`` is the outer
-    member with the path, by the member's name in the archive. A path of more than 4,096 bytes is cut, with dots at its
-    end. ``target`` is the target of a symbolic link, and ``old_target`` its old target, if known.
+    ``stored`` is its approximate size in the bundle: its share of the frames that hold it. ``layer`` is the name of the
+    outer member that has the path. If a path has more than 4,096 bytes, it is cut, and ends with dots. ``target`` is
+    the target of a symbolic link, and ``old_target`` its old target, if known.
     """
 
     operation: str
@@ -122,7 +122,7 @@ def _frames_of(manifest: Manifest, number: int) -> range:
 
 
 def _text_frames(manifest: Manifest, frames: range) -> Collection[int] | None:
-    """Return the frames of the text stream; None if one of them needs a base.
+    """Return the frames of the text stream; None if a frame needs a base.
 
     Raises :class:`ListingError` if decoding them would take too long.
     """
@@ -141,14 +141,14 @@ def _text_frames(manifest: Manifest, frames: range) -> Collection[int] | None:
 
 
 def _work(size: int, codec: int) -> int:
-    """Return the weight of decoding a frame with ``size`` bytes of content and source; slow codecs fill tables."""
+    """Return the weight of decoding a frame with ``size`` bytes of content and source; slow codecs must fill tables."""
     return FRAME_COST + (8 * size if codec in _SLOW else size)
 
 
 def listing(
     bundle: BundleReader, number: int = 0, base: BaseObjects | None = None, *, limited: bool = False
 ) -> list[Line]:
-    """Return the operations of a target per path, in the archive's order, deletions last; this reads the frames.
+    """Return the operations of a target for each path, in the archive's order, deletions last; this reads the frames.
 
     Without a base, a run of entries with the same kind of change is one line, and the sizes of patched files are
     unknown. With a base, every path has its own line; the objects that the target uses must be prepared in the base.
@@ -170,7 +170,7 @@ def listing(
 
 
 def _with_runs(operations: Sequence[Operation], shares: Shares, patched: Sequence[bytes]) -> Iterator[Line]:
-    """Yield lines; between two named paths, one for kept entries, and one for entries with only new metadata."""
+    """Yield lines; between two named paths, yield a line for kept entries, and a line for entries with new metadata."""
     names = iter(patched)
     runs = {"keep": 0, "mode": 0}
     layer = None
@@ -193,7 +193,7 @@ def _with_runs(operations: Sequence[Operation], shares: Shares, patched: Sequenc
 
 def _line(operation: Operation, shares: Shares, path: bytes | None, layer: bytes | None) -> Line:
     if operation.kind == "raw" and path is None:
-        path = layer  # bytes without a separate operation belong to the whole member, such as a config or a manifest
+        path = layer  # bytes without a separate operation belong to a whole member, for example a config or a manifest
     return Line(
         operation="patch" if operation.kind == "replace" else operation.kind,
         count=operation.count,
@@ -238,7 +238,7 @@ def _every_path(indexes: dict[int, TarIndex], operations: Sequence[Operation], s
 
 
 class _BaseEntries:
-    """The entries of the base's layers by the position of their blocks; paths are cut as in lines."""
+    """The entries of the base's layers, by the positions of their blocks; long paths are cut as in lines."""
 
     def __init__(self, indexes: dict[int, TarIndex]) -> None:
         self._by_start: dict[tuple[int, int], Entry] = {}

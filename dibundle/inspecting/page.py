@@ -1,4 +1,4 @@
-r"""A bundle as one page of HTML that fetches nothing: the page's policy allows only its own style and script.
+r"""A bundle as a single page of HTML that fetches nothing: the page's policy allows only its own style and script.
 
 Names from archives are escaped twice. First, control and bidi characters become text (``\\x1b``). Then, characters of
 HTML markup, and of the end of a script, become entities or JSON's escapes.
@@ -41,7 +41,7 @@ class Page:
 
 
 def build(page: Page) -> Iterator[bytes]:
-    """Yield a page, the same for the same input, in pieces: escaped paths take several times their size."""
+    """Yield a page in pieces: escaped paths take several times their size. The same input gives the same page."""
     style, script = _part("page.css"), _part("page.js")
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none';"
@@ -79,7 +79,7 @@ def _text(value: str | bytes) -> str:
 
 
 def _data(page: Page) -> Iterator[str]:
-    """Yield the script's data as JSON, column by column, which is small and quick to parse."""
+    """Yield the script's data as JSON, column by column: this form is small and quick to parse."""
     rows = [line for line in page.lines if line.operation not in _UNSHOWN or line.stored]
     found = {layer.path: number for number, layer in enumerate(layers_of(page.lines))}
     names = [f"layer {number + 1} ({_short(path)})" for path, number in found.items()]
@@ -103,10 +103,9 @@ def _data(page: Page) -> Iterator[str]:
 
 
 def _number(layers: dict[bytes, int], line: Line) -> int:
-    """Return the number of a line's layer.
+    """Return the index of a line's layer.
 
-    After the numbers of layers, the next number means "outside of layers", and the one after that "no layer" (deleted
-    paths).
+    The next index after the layers means "outside of layers". The index after that means "no layer" (deleted paths).
     """
     if line.operation == "delete":
         return len(layers) + 1

@@ -1,4 +1,4 @@
-"""The report on a bundle: one page of HTML with a map of its bytes, its paths, and the changes between the images."""
+"""The report on a bundle: a page of HTML with a map of the bundle's bytes, its paths, and changes between images."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def report(
     """
     opened = open_sources([bundle, *bases], access, context, bundle_first=True)
     opened.refuse_overwriting(output.name, output.identity)
-    opened.ask_engines()  # applies to the whole base, as parts that the bundle does not use may have changed too
+    opened.ask_engines()  # the page compares the whole base: parts that the bundle does not use may have changed too
     # the bundle is read twice
     whole = read_whole(opened.bundle_stream(), context, opened.check, opened.bundles[0][0]).content
 

@@ -1,4 +1,4 @@
-"""List the bundles of a repository: base and target images of each, its signer, and missing parts."""
+"""List the bundles of a repository: the base and target images, the signer, and the missing parts of each bundle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 MAX_REFUSED: Final = 64
-"""Maximum number of bundles without a trusted signature; then the checks stop, as each check runs ssh-keygen."""
+"""After this many bundles without a trusted signature, the checks stop, because each check runs ssh-keygen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class StoredBundle:
     - ``bases``, ``refers_to``: digests of images' manifests in the same repository
     - ``created``: a time in the format of RFC 3339
     - ``signed_by``: the trusted signer, if signers were given
-    - ``missing``: the ``manifest``, although it is listed; the ``bundle``; or the ``image`` to which the manifest
+    - ``missing``: what is missing: the listed ``manifest``, the ``bundle``, or the ``image`` to which the manifest
       refers
     """
 
@@ -70,7 +70,7 @@ class BundleList:
 
 
 def list_bundles(name: str, access: Access, context: Context) -> BundleList:
-    """List the bundles of a repository, ``docker://HOST/NAME``; with signers, the head of each bundle is fetched."""
+    """List the bundles of a repository, ``docker://HOST/NAME``; with signers, fetch the head of each bundle."""
     from dibundle.sources.registry.catalog import search
     from dibundle.sources.registry.opening import open_repository
 
@@ -93,7 +93,7 @@ def list_bundles(name: str, access: Access, context: Context) -> BundleList:
 
 
 def parse_repository(name: str, command: str) -> Reference:
-    """Parse the name of a repository, given to ``dib`` ``command``; refuse a tag or a digest."""
+    """Parse the name of a repository, an argument of ``dib`` ``command``; refuse a tag or a digest."""
     if not is_reference(name):
         raise UsageError(messages.REGISTRY_NOT_A_REPOSITORY, name=name)
     reference = Reference.parse(name)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteResult:
-    """Bundles that were deleted or, with ``dry_run``, would be; ``left``: those that the registry still lists.
+    """Bundles that were deleted or, with ``dry_run``, would be deleted; ``left``: those that are still listed.
 
     If ``missing`` of a deleted bundle is "manifest", only an entry of a list existed, and was removed.
     """
@@ -87,8 +87,8 @@ def _parse_bundle(name: str) -> Reference:
 def _delete(repository: Repository, bundles: Sequence[FoundBundle], *, dry_run: bool) -> DeleteResult:
     """Delete the manifests, then the entries of lists.
 
-    In this order, lists never lack an existing bundle. If an error occurs, entries of already deleted bundles are
-    removed too.
+    In this order, lists never lack an existing bundle. If an error occurs, entries of bundles that are already deleted
+    are still removed.
     """
     lists: dict[bytes, set[bytes]] = defaultdict(set)
     try:

@@ -36,7 +36,7 @@ _SECRET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Build(NamedTuple):
-    """Common parts of both Dockerfiles: dib's image, options for dib in it, and (BuildKit) the secret with logins."""
+    """Common parts of both Dockerfiles: dib's image, the options for dib and, for BuildKit, the secret with logins."""
 
     image: str = IMAGE
     options: Sequence[str] = ()
@@ -46,7 +46,7 @@ class Build(NamedTuple):
         """Yield the first stage, which runs dib. If the stage has a name, it hides an image of this name."""
         mount = ""
         yield f"FROM {_name(self.image)}" + (f" AS {name}" if name else "")
-        yield "USER 0:0"  # root, as only their owner can read the files that docker save writes
+        yield "USER 0:0"  # root, because only the owner can read the files that docker save writes
         yield f"WORKDIR {_FOLDER}"
         if self.secret is not None:
             yield f"ENV REGISTRY_AUTH_FILE={_LOGINS}"
@@ -60,13 +60,13 @@ class Build(NamedTuple):
         """Return the command that builds the Dockerfile, as a comment."""
         secret = f" --secret id={self.secret},src=$HOME/.docker/config.json" if self.secret is not None else ""
         context = "- < Dockerfile" if all(map(_is_reference, sources)) else "-f Dockerfile ."
-        # without this, a builder's cache would use the image that the name had at the last build
+        # without this, a builder's cache would use the image that the name referred to at the last build
         fresh = " --no-cache" if any(map(_is_reference, sources)) else ""
         return f"#   docker build{fresh}{secret} {' '.join(words)} {context}"
 
 
 def wrapping(build: Build, old: str, new: str, *, linked: bool, base: str | None = None, platform: str | None) -> str:
-    """Return the Dockerfile of an image with the bundle from ``old`` to ``new``; :mod:`sources.wrapped` finds it there.
+    """Return the Dockerfile of an image with a bundle from ``old`` to ``new``, for :mod:`sources.wrapped` to find.
 
     ``base``: the builder's name for the linked image, if ``old`` is not a name.
     """
@@ -87,7 +87,7 @@ def wrapping(build: Build, old: str, new: str, *, linked: bool, base: str | None
 
 
 def applying(build: Build, sources: Sequence[str]) -> str:
-    """Return the Dockerfile that rebuilds an archive: to a file with BuildKit, to stdout with any builder."""
+    """Return the Dockerfile that rebuilds an archive: to a file (BuildKit), or to stdout (any builder)."""
     built = f"{_SPACE}/{_ARCHIVE}"
     lines = [
         f"# Rebuilds an image archive, byte for byte. With BuildKit it is {_ARCHIVE} in this folder:",

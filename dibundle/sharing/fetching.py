@@ -24,15 +24,15 @@ from dibundle.sources.registry.images import RemoteBlob
 from dibundle.sources.registry.listing import Listing
 
 MAX_REFUSED: Final = 64
-"""Maximum number of skipped bundles before the search stops, as a registry may list a thousand useless bundles."""
+"""After this many skipped bundles, the search stops: a registry may list a thousand useless bundles."""
 MAX_APPLIED: Final = 4
-"""Maximum number of chains that are applied but do not rebuild the image, before the search stops."""
+"""After this many applied chains that do not rebuild the image, the search stops."""
 
 
 class FetchedBundles:
     """Fetched bundles, by the digests of their manifests.
 
-    ``refused``: digests of refused bundles. ``listing``: the registry's lists. ``applied``: number of chains that did
+    ``refused``: digests of refused bundles. ``listing``: the registry's lists. ``applied``: how many applied chains did
     not rebuild the image. ``received``: bytes of all bundles.
     """
 
@@ -47,9 +47,9 @@ class FetchedBundles:
     ) -> None:
         """Prepare without fetching.
 
-        ``growing``: context that is open while a bundle is kept; it yields a function that gets the number of received
-        bytes. ``is_decoded``: decode the manifests, which may take 120 MB each, and check integrity; otherwise, the
-        caller must do both.
+        ``growing``: a context that is open while a bundle is kept. It yields a function that gets the number of
+        received bytes. ``is_decoded``: whether this class decodes manifests (a manifest may take 120 MB) and checks
+        integrity; otherwise, the caller must do both.
         """
         self._repository = repository
         self._check = check
@@ -58,7 +58,7 @@ class FetchedBundles:
         self._here: dict[bytes, tuple[Spool, Context]] = {}
         self.received = 0
         self.refused: set[bytes] = set()
-        # avoid a reference cycle, as lists take megabytes
+        # avoid a reference cycle, because lists take megabytes
         self.listing = Listing(repository, partial(_note_unreadable, context))
         self.applied = 0
 
@@ -68,7 +68,7 @@ class FetchedBundles:
         return len(self.refused) >= MAX_REFUSED or self.applied >= MAX_APPLIED
 
     def in_vain(self, plan: UpdatePlan) -> int:
-        """Return the number of fetched bytes of bundles that the plan does not use."""
+        """Return how many bytes were fetched for bundles that the plan does not use."""
         used = {step.delta.manifest for step in plan.chain or ()}
         return self.received - sum(spool.size for name, (spool, _) in self._here.items() if name in used)
 
@@ -87,10 +87,10 @@ class FetchedBundles:
             self._here.pop(name)[1].close()
 
     def get(self, step: ChainStep, most_manifest: int) -> Spool:
-        """Return the bundle of a step, with required signature and integrity checked; fetch it if necessary.
+        """Return the bundle of a step, after checks of its required signature and integrity; fetch it if necessary.
 
         ``most_manifest``: maximum bytes of its manifest. Raises :class:`RegistryError` if the bundle is not the listed
-        one.
+        bundle.
         """
         name = step.delta.manifest
         if name in self._here:

@@ -39,7 +39,7 @@ def delete_bundles(
     If the registry stores lists of referrers under tags, the bundles' entries are removed from these lists too.
     ``dry_run``: only return the bundles that would be deleted. Raises:
 
-    - ``UsageError`` if a name is not a bundle's; then no bundle is deleted
+    - ``UsageError`` if a name is not the name of a bundle; then no bundle is deleted
     - ``RegistryError`` if the registry fails, has no such manifest, or does not allow deleting
     """
     with Context(tmp, progress) as context:
@@ -57,8 +57,8 @@ def delete_orphans(
 ) -> DeleteResult:
     """Delete the incomplete bundles of a repository, ``docker://HOST/NAME``.
 
-    A bundle is incomplete if the bundle itself is missing, or the image to which it refers. An entry without a manifest
-    is removed from its list. Otherwise like :func:`delete_bundles`.
+    A bundle is incomplete if the bundle itself, or the image to which it refers, is missing. If an entry has no
+    manifest, it is removed from its list. Otherwise like :func:`delete_bundles`.
     """
     with Context(tmp, progress) as context:
         return delete.delete_orphans(name, access or Access(), context, dry_run=dry_run)

@@ -1,4 +1,4 @@
-"""Sign a bundle with an SSH key: in the bundle itself, or in a file beside it."""
+"""Sign a bundle with an SSH key; the signature is in the bundle itself, or in a file in the same folder."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ class SignOptions:
     """Options of sign: either ``key`` or ``signature``.
 
     ``key``: file of a private key, or of a public key whose private key an agent holds. ``signature``: file with an
-    existing signature by ssh-keygen. ``detach``: write the signature to its own file and leave the bundle unchanged.
-    ``output``: file to write; None replaces the bundle or, with ``detach``, means a file beside the bundle.
+    existing signature by ssh-keygen. ``detach``: write the signature to a separate file, and leave the bundle
+    unchanged. ``output``: file to write. If it is None, the bundle is replaced or, with ``detach``, BUNDLE.sig is
+    written.
     """
 
     key: str | None = None
@@ -37,7 +38,7 @@ class SignOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignResult:
-    """The written file, the fingerprint of the key, and whether another signature was replaced."""
+    """The written file, the fingerprint of the key, and whether an older signature was replaced."""
 
     output: str
     key: str
@@ -47,7 +48,7 @@ class SignResult:
 def sign(bundle: str, options: SignOptions, access: Access, context: Context) -> SignResult:
     """Check every byte of a bundle, then sign it.
 
-    The signed data is the header, which commits to the rest of the bundle. If the bundle is in parts, the first part is
+    The signed data is the header, which determines the rest of the bundle. If the bundle is in parts, the first part is
     signed.
     """
     if (options.key is None) == (options.signature is None):
@@ -108,7 +109,7 @@ def _embed(
 ) -> None:
     """Write the bundle with its signature.
 
-    If it is in parts, write only the first part or, with ``whole``, all as one file.
+    If the bundle is in parts, write only the first part or, with ``whole``, the whole bundle as one file.
     """
     with context.within() as own:
         if parts.is_first(name) and whole:

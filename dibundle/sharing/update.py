@@ -54,12 +54,12 @@ from dibundle.sources.registry.opening import open_repository, platform_here
 from dibundle.sources.registry.reference import Reference
 
 _UNFIT: Final = (BaseMismatchError, BundleError, DigestError, NoRoomError, RegistryError, SignatureError, UsageError)
-"""Errors of a bundle that cannot be used, as opposed to errors of local files."""
+"""Errors that mean that a bundle cannot be used; errors of local files are not among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateOptions(RebuildOptions):
-    """Options of update. ``engine``: the engine that gets the image (None: a source's, else the first installed one).
+    """Options of update. ``engine``: the engine that gets the image (None: a source's, else the first installed).
 
     ``expect``: the image must have one of these digests. ``max_size``: maximum bytes to fetch, and of each rebuilt
     image.
@@ -72,8 +72,8 @@ class UpdateOptions(RebuildOptions):
 class UpdateResult:
     """Result of an update. ``plan``: None if the engine already had the image.
 
-    ``fetched``: fetched bytes, including bytes of refused bundles. ``refused``: number of refused bundles. ``engine``:
-    the engine that has the image; None if it was written to a file.
+    ``fetched``: how many bytes were fetched, including refused bundles. ``refused``: number of refused bundles.
+    ``engine``: the engine that has the image; None if it was written to a file.
     """
 
     image: AboutImage
@@ -113,10 +113,10 @@ def update(
 ) -> UpdateResult:
     """Fetch an image from a registry into an engine, or into an ``output``.
 
-    The chain of bundles with the fewest bytes from the images ``here`` is used. If the image itself has fewer bytes,
-    the image is fetched. The result must be exactly the image under this name. A bundle is skipped if it is missing or
-    damaged, or differs from the listed bundle. With signers, unsigned bundles are skipped too, and the image itself is
-    never fetched.
+    Of the chains of bundles that lead from the images ``here`` to the image, the chain with the fewest bytes is used.
+    If the image itself has fewer bytes, the image is fetched. The result must be exactly the image under this name. A
+    bundle is skipped if it is missing or damaged, or differs from the listed bundle. With signers, unsigned bundles are
+    skipped too, and the image itself is never fetched.
     """
     return _Update(name, here, output, options, access, context).run()
 
@@ -178,7 +178,7 @@ class _Update:
     def plan(self, fetched: FetchedBundles) -> UpdatePlan:
         """Return the plan with the fewest bytes, without refused bundles.
 
-        If more bytes were fetched in vain than the image has, plan without bundles.
+        If more bytes were fetched in vain than the image has, the plan uses no bundles.
         """
         if self._is_wrapped:
             return plan_wrapped(self._image, self._archives, labels.digests(self._labels.get(labels.NEEDS_LAYERS, "")))
@@ -205,7 +205,7 @@ class _Update:
         return FetchedBundles(self._repository, self._signatures.required, self._context)
 
     def plan_what_is_there(self) -> UpdatePlan:
-        """Return the plan with the fewest bytes, using only bundles that the registry still has."""
+        """Return the plan with the fewest bytes that uses only bundles that the registry still has."""
         fetched = self._none_fetched()
         while True:
             plan = self.plan(fetched)
@@ -279,7 +279,7 @@ class _Update:
 
     def _has_image(self) -> bool:
         """Return whether the engine already has the image under each of its names."""
-        # not containerd, which may have the name of an incomplete image
+        # not for containerd, which may have the name although the image is incomplete
         if self._engine not in TRANSPORTS or not self._made.names:
             return False
         if self._is_wrapped:
@@ -300,7 +300,7 @@ class _Update:
         """
         check = self._signatures.required
         bundles = []
-        # limit for all manifests together, which are in memory, and whose number the registry controls
+        # limit for all manifests together: they are in memory, and the registry controls how many they are
         left = MAX_MANIFEST
         for step in plan.chain or ():
             try:
@@ -315,9 +315,9 @@ class _Update:
         return bundles
 
     def _require_as_listed(self, step: ChainStep, bundle: BundleReader) -> None:
-        """Raise :class:`RegistryError` if a bundle needs more, or rebuilds less, than the registry lists for it.
+        """Raise :class:`RegistryError` if a bundle needs more than the registry lists for it, or rebuilds less.
 
-        Its signature may still be valid, but for another purpose.
+        The bundle's signature may still be valid, but for a different purpose.
         """
         listed, found = step.delta.told, labels.Told.read(labels.labels(bundle.manifest, bundle.size, b""))
         is_last = step.makes == self._image.manifest.digest
@@ -341,8 +341,8 @@ class _Update:
     ) -> PinnedImage | None:
         """Fetch or rebuild the image; if the bundles do not rebuild it, refuse one of them and return None.
 
-        The refused bundle is the one that was read last or, if that bundle's base has the wrong digest, the bundle
-        before it.
+        It refuses the bundle that was read last or, if the base of that bundle has a wrong digest, the bundle before
+        it.
         """
         try:
             with self._context.within() as own:
@@ -360,9 +360,9 @@ class _Update:
             return None
 
     def _pin(self, plan: UpdatePlan, bundles: Sequence[BundleReader], context: Context) -> PinnedImage:
-        """Fetch or rebuild the image; raise :class:`RegistryError` if the result is another image."""
+        """Fetch or rebuild the image; raise :class:`RegistryError` if the result is a different image."""
         expect = self._options.expect
-        # annotations need a digest of the manifest, as a config's digest does not cover them
+        # only a digest of the manifest covers annotations; a config's digest does not
         known = not expect or self._image.manifest.digest in expect
         try:
             if plan.chain is None:
@@ -385,8 +385,8 @@ class _Update:
 def pin_made(image: RemoteImage, archive: ImageArchive, *, is_signed: bool, are_annotations_known: bool) -> PinnedImage:
     """Return the image that a registry has under a name, from an ``archive`` that a bundle rebuilt.
 
-    ``is_signed``: use nothing from the registry, as only the bundle is signed. Otherwise, the registry's manifest is
-    kept if it names exactly these layers. Raises ``ArchiveError`` if the archive does not contain the image.
+    ``is_signed``: only the bundle is signed, so nothing from the registry is used. Otherwise, the registry's manifest
+    is kept if it lists exactly these layers. Raises ``ArchiveError`` if the archive does not contain the image.
     """
     found = [pins for pins in find(archive, {image.id}) if digest.sha256(pins.config) == image.id]
     if not found:
@@ -406,8 +406,8 @@ def pin_fetched(
     """Return an image with its fetched layers, each checked against its diffID.
 
     ``without``: digests of layers that are left out, because archives in ``here`` have them. The registry's manifest is
-    kept if it names exactly these layers as they are stored here: an engine may use its own layer with a digest that
-    the manifest names. Raises ``ArchiveError`` if a layer is missing.
+    kept if it lists exactly these layers in the form in which they are stored here. The reason is that an engine may
+    use a layer of its own whose digest the manifest lists. Raises ``ArchiveError`` if a layer is missing.
     """
     store = LayerStore(here)
     absent = [diff_id for blob, diff_id in zip(image.layers, image.diff_ids, strict=True) if blob.digest in without]

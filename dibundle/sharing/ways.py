@@ -18,7 +18,7 @@ from dibundle.sources.registry.images import RemoteImage
 from dibundle.sources.registry.listing import Delta, Listing
 
 MOST_IMAGES: Final = 64  # maximum images whose bundles are listed, beginning with the target
-MOST_STEPS: Final = 16  # maximum bundles of a chain, as the registry would otherwise control the amount of work
+MOST_STEPS: Final = 16  # maximum bundles of a chain: without a limit, the registry would control the amount of work
 MOST_DELTAS: Final = 1024
 
 
@@ -100,7 +100,7 @@ def plan_wrapped(image: RemoteImage, archives: Sequence[Archive], needs: Collect
 
 
 def _here(archives: Sequence[Archive]) -> frozenset[bytes]:
-    """Return the digests of the layers in archives, stored and uncompressed, by the archives' claims."""
+    """Return the digests that archives claim for their layers, both for the stored and for the uncompressed form."""
     found: set[bytes] = set()
     for archive in archives:
         for blob in read_images(archive).blobs:
@@ -112,9 +112,10 @@ def _here(archives: Sequence[Archive]) -> frozenset[bytes]:
 def cheapest(
     target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes], Sequence[Delta]]
 ) -> tuple[ChainStep, ...] | None:
-    """Return the chain with the fewest bytes that rebuilds ``target``, in order; None if there is none.
+    """Return the chain with the fewest bytes that rebuilds ``target``, in order; None if there is no chain.
 
-    ``deltas_to`` is called once for each image, from the target back to images whose bundles build on layers ``here``.
+    ``deltas_to`` is called once for each image, beginning with the target, and then back to images whose bundles build
+    on layers ``here``.
     """
     steps = _collect(target, here, deltas_to)
     heap: list[tuple[int, int, tuple[ChainStep, ...]]] = []
@@ -151,7 +152,7 @@ def _collect(target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes],
     steps: list[ChainStep] = []
     while waiting:
         image = waiting.popleft()
-        # bundles that can be applied now come first, so that a long list cannot hide them
+        # bundles that can be applied at once come first, so that a long list cannot hide them
         for delta in sorted(deltas_to(image), key=lambda delta: not delta.told.needs <= here):
             if len(steps) == MOST_DELTAS:
                 return steps

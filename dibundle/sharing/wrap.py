@@ -1,7 +1,7 @@
 """Bundles as images: the bundle is in a layer on top of the base's layers (linked), or in the only layer (unlinked).
 
-A registry stores the base's layers only once, as both images have the same blobs. A pull of a linked image fetches base
-and bundle.
+A registry stores the base's layers only once, because both images have the same blobs. A pull of a linked image fetches
+the base and the bundle.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from dibundle.sources.wrapped import FILE, config_of
 
 PLATFORM: Final = "linux/amd64"
 MAX_COMPARED: Final = 1 << 24
-"""Maximum number of layers, and of objects to search for, in all images together: the search takes a few seconds."""
+"""Maximum layers, and maximum wanted objects, in all images together: at these limits, the search takes seconds."""
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 _INHERITED: Final = ("architecture", "os", "variant", "os.version", "os.features")
 
@@ -199,7 +199,7 @@ def _base(manifest: Manifest, bases: Sequence[Archive], context: Context) -> tup
     wanted = [{manifest.objects[number].digest, forms_of.get(number)} for number in manifest.needed()]
     left = MAX_COMPARED
     for images in map(read_images, bases):
-        # compare images that differ only in their names only once
+        # if images differ only in their names, compare them only once
         for image in {(id(image.config), *map(id, image.layers)): image for image in images.images}.values():
             left -= len(image.diff_ids) + len(wanted)
             if left < 0:

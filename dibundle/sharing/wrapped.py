@@ -35,7 +35,7 @@ from dibundle.sources.wrapped import find, find_in_layer
 
 
 class AppliedParcel(NamedTuple):
-    """The rebuilt image, the bundle, and the number of fetched bytes."""
+    """The rebuilt image, the bundle, and how many bytes were fetched."""
 
     image: AboutImage
     bundle: BundleReader
@@ -45,8 +45,8 @@ class AppliedParcel(NamedTuple):
 def made_by(told: Mapping[str, str], reference: Reference, engine: str) -> AboutImage:
     """Return the target image in a wrapped bundle's labels; if the labels do not have exactly one ID, the ID is empty.
 
-    The image gets the same name as from :class:`Parcel`: the name in the labels if it is in the repository of
-    ``reference``, else ``reference``.
+    The image gets the same name as from :class:`Parcel`. If the name in the labels is in the repository of
+    ``reference``, this is the name; else, the name is ``reference``.
     """
     made = labels.digests(told.get(labels.MAKES_IDS, ""))
     name = told.get(labels.MAKES, "")

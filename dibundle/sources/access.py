@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Options for opening sources: ``signers`` must have signed every bundle (None: those in the machine's policy).
+    """Options for opening sources: ``signers`` must have signed every bundle (None: the signers in the policy).
 
     ``platform`` (``os/architecture``) selects an image if an engine or a registry has it for several platforms.
     ``checks_signatures``: False means that signatures are not checked, even if the machine's policy requires it. This
-    is for code that signs bundles, or has created them itself. The policy for registries always applies.
+    is for code that signs bundles, or that has itself created the bundles. The policy for registries always applies.
     """
 
     signers: Signers | None = None
@@ -35,7 +35,7 @@ class Access:
     registries: RegistrySettings = field(default_factory=RegistrySettings)
 
     def __post_init__(self) -> None:
-        """Refuse signers of a wrong type, as it is an easy mistake to pass the name of a file with signers."""
+        """Refuse signers of a wrong type: it is an easy mistake to pass the name of a file with signers."""
         if self.signers is None:
             return
         from dibundle.format.signing import Signers
@@ -77,18 +77,18 @@ class _Demand(NamedTuple):
         except (SignatureError, FileError) as error:
             if not self.is_policy:
                 raise
-            # replace the hint, as --verify-time cannot help
+            # replace the hint, because --verify-time cannot help
             if error.code in ("signature.expired", "signature.not_yet_valid"):
                 error.advice = Hint.of("have the bundle signed again, with a key that is valid now")
             raise error.because(f"required by {policy.PATH}") from error.__cause__
 
 
 class SignatureCheck:
-    """A check of bundles' signatures; after one is accepted for a header, no other is checked for this header.
+    """A check of bundles' signatures; after a signature is accepted for a header, no other is checked for the header.
 
-    The signature covers the header, which commits to the whole bundle except its signature. So a trusted header stays
-    trusted, even if a copy of the bundle has another signature. Without this rule, an attacker who varies the signature
-    could make ssh-keygen run for each copy.
+    The signature covers the header, which determines the whole bundle except its signature. So a trusted header stays
+    trusted, even if a copy of the bundle has a different signature. Without this rule, an attacker could vary the
+    signature, and make ssh-keygen run for each copy.
     """
 
     def __init__(
@@ -100,12 +100,12 @@ class SignatureCheck:
         self._signed: dict[bytes, str] = {}  # by header
         self._refused: dict[tuple[bytes, bytes], SignatureError] = {}  # by header and signature
         self._signatures: dict[bytes, bytes] = {}  # accepted signatures, by header
-        # pairs of a header and identities, one of which signed the header
+        # pairs of a header and identities: one of the identities signed the header
         self._may_make: set[tuple[bytes, tuple[str, ...]]] = set()
 
     @property
     def required(self) -> CheckSignature | None:
-        """The check of a bundle's header and signature, called before more is read; None if no signature is needed."""
+        """The check of a bundle's header and signature, before any other byte is read; None if none is required."""
         return self._check if self._demands else None
 
     @property
@@ -119,7 +119,7 @@ class SignatureCheck:
         return bool(self._demands and self._machine.identities)
 
     def beside(self, file: str) -> CheckSignature | None:
-        """Return a check like ``required`` for the bundle in ``file``; the signature may be in a file beside it."""
+        """Return a check like ``required`` for the bundle in ``file``; the signature may be in ``file``.sig."""
         return partial(self._check, file=file) if self._demands else None
 
     def _check(self, header: bytes, signature: bytes, file: str | None = None) -> CheckManifest:
@@ -129,7 +129,7 @@ class SignatureCheck:
             key = header, sha256(found)
             try:
                 if key in self._refused:
-                    # raise copies of an error, as each copy gets the context of the place where it is raised
+                    # raise copies of an error, because each copy gets the context of the place where it is raised
                     raise copy(self._refused[key])
                 signed = [demand.check(header, found) for demand in self._demands]
             except SignatureError as error:
@@ -140,7 +140,7 @@ class SignatureCheck:
         return partial(self._check_manifest, header)
 
     def _check_manifest(self, header: bytes, manifest: Manifest) -> None:
-        """Refuse a bundle that declares images which other identities must sign."""
+        """Refuse a bundle if it declares images that other identities must sign."""
         if not self.judges_names:
             return
         images = [image for target in (manifest.about.targets if manifest.about else ()) for image in target]
@@ -180,6 +180,6 @@ class SignatureCheck:
         return True
 
     def signed_by(self, bundles: Iterable[BundleReader]) -> tuple[str, ...]:
-        """Return the signers of bundles with their keys, each once; empty if signatures are not checked."""
+        """Return the signers of bundles with their keys, each signer once; no signers if signatures are not checked."""
         found = (self._signed.get(bundle.header_bytes) for bundle in bundles)
         return tuple(dict.fromkeys(item for item in found if item))

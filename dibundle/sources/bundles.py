@@ -1,4 +1,4 @@
-"""Bundles as streams: heads are read and checked, and signatures are checked before anything behind them is read."""
+"""Bundles as streams: heads are read and checked; a signature is checked before anything after it is read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CheckSignature = Callable[[bytes, bytes], CheckManifest | None]
 
 
 class SignatureBeside(NamedTuple):
-    """A detached signature in a file beside a bundle: the file's name and content."""
+    """A detached signature in a file in the folder of its bundle: the file's name and content."""
 
     name: str
     data: bytes
@@ -37,7 +37,7 @@ def name_signature(bundle: str) -> str:
 
 
 def read_signature_beside(bundle: str) -> SignatureBeside | None:
-    """Return the signature beside a bundle; None if no regular file has its name."""
+    """Return the detached signature of a bundle; None if no regular file has the signature's name."""
     name = name_signature(bundle)
     if not os.path.isfile(name):  # noqa: PTH113 - any name that the system accepts
         return None
@@ -54,7 +54,7 @@ class Rereadable(Readable, Protocol):
 
 
 class Pieces:
-    """Bytes that come in pieces, as a stream."""
+    """A stream of bytes that come in pieces."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
@@ -76,7 +76,7 @@ class Pieces:
 
 
 class Reread:
-    """A stream whose first bytes were already read; ``read`` is for the bytes behind them."""
+    """A stream whose first bytes were already read; ``read`` reads the bytes after them."""
 
     def __init__(self, read: Callable[[int], bytes], head: bytes) -> None:
         self._read = read
@@ -99,7 +99,7 @@ class _Recorded:
 
     def __init__(self, stream: Readable) -> None:
         self._stream = stream
-        self.data = bytearray()  # a list, to avoid a copy per read, as data may come a byte at a time
+        self.data = bytearray()  # a list, which avoids a copy for each read: data may come a byte at a time
 
     def read(self, size: int, /) -> bytes:
         """Return up to ``size`` bytes; an empty result at the end."""
@@ -109,7 +109,7 @@ class _Recorded:
 
 
 class _TrustedError(Exception):
-    """A signature was accepted; this ends the reading before anything behind the signature."""
+    """A signature was accepted; this error ends the reading before anything after the signature is read."""
 
 
 def peek(stream: Rereadable, size: int) -> bytes:
@@ -122,7 +122,7 @@ def peek(stream: Rereadable, size: int) -> bytes:
 
 
 def check_signature(stream: Rereadable, name: str | None, check: CheckSignature) -> None:
-    """Pass a bundle's header and signature to ``check`` before anything behind them is read or stored.
+    """Pass a bundle's header and signature to ``check``, before anything after them is read or stored.
 
     After the call, the stream is at its beginning again. Raises the errors of ``check`` and of :func:`read_bundle`.
     """
@@ -150,9 +150,9 @@ def fetch_bundle(
 ) -> None:
     """Write a bundle of ``size`` bytes into a temporary file while it is fetched.
 
-    ``check`` gets the header and the signature before more of the bundle is fetched. If ``is_decoded``, the manifest is
-    decoded, and the size in it is checked, before the rest is fetched. Raises :class:`BundleError` if the manifest has
-    more than ``most_manifest`` bytes.
+    ``check`` gets the header and the signature before the rest of the bundle is fetched. If ``is_decoded``, the
+    manifest is decoded, and the size in it is checked, before the rest is fetched. Raises :class:`BundleError` if the
+    manifest has more than ``most_manifest`` bytes.
     """
     stream = Pieces(pieces)
     if (most_manifest < MAX_MANIFEST or not is_decoded) and (
@@ -173,7 +173,7 @@ def fetch_bundle(
 def read_bundle(
     stream: Readable, name: str | None, size: int | None, check: CheckSignature | None = None
 ) -> BundleReader:
-    """Read and check a bundle's head; if ``size`` is known, refuse a bundle with another size."""
+    """Read and check a bundle's head; if ``size`` is known, refuse a bundle with a different size."""
     in_parts = stream if isinstance(stream, parts.PartsReader) else None
     try:
         bundle = BundleReader(stream, in_parts.where if in_parts else None, check, name)

@@ -21,13 +21,13 @@ _NAME: Final = re.compile(r".*\.dib(\.[0-9]{3})?", re.DOTALL)
 
 
 def is_bundle(head: bytes) -> bool:
-    """Return whether a file is a bundle, by its first bytes; some of these may be missing or damaged."""
+    """Return whether a file is a bundle, by its first bytes; some of these bytes may be missing or damaged."""
     same = sum(a == b for a, b in zip(head, MAGIC, strict=False))
     return same >= 6 or (0 < len(head) < len(MAGIC) and same == len(head))
 
 
 def is_named_so(name: str) -> bool:
-    """Return whether a name has the form of the name of a bundle or a part."""
+    """Return whether a name looks like the name of a bundle or of a part."""
     return _NAME.fullmatch(name) is not None
 
 
@@ -48,7 +48,7 @@ def firsts(names: Sequence[str]) -> list[str]:
 
 
 def _head(name: str) -> bytes:
-    """Return the first bytes of a regular file; no bytes of other files, which may be readable only once."""
+    """Return the first bytes of a regular file; read no bytes of other files, which may be readable only once."""
     try:
         if not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 - any name that the system accepts
             return b""
@@ -66,12 +66,13 @@ def _begins_as_source(head: bytes) -> bool:
 def open_other(name: str, head: bytes, open_it: Callable[[], Archive], *, wanted: bool) -> Archive:
     """Open the archive in a file that is not a bundle; ``wanted``: the file should be a bundle.
 
-    With ``wanted``, raises :class:`BundleError` for a file that is also no archive, and :class:`AbsentError` for a part
-    of a bundle whose first part is missing.
+    With ``wanted``, raises :class:`BundleError` if the file is not an archive either. Raises :class:`AbsentError` for a
+    part of a bundle whose first part is missing.
     """
     try:
         archive = open_it()
-        if wanted and not archive.index.entries:  # a file of zeros, as from a bad disk, would be a tar without entries
+        # a file of zeros, for example from a bad disk, would be a tar without entries
+        if wanted and not archive.index.entries:
             raise NoArchiveError(messages.ARCHIVE_NO_ENTRIES, name=name)
     except ArchiveError as error:
         if parts.missing_first(name):

@@ -45,11 +45,11 @@ _SAVE: Final = {
     "containers-storage": ("podman", "image", "inspect", "--format", "{{.Size}}"),
 }
 _CONFIG_STORES: Final = ("overlay2", "vfs", "btrfs", "zfs", "fuse-overlayfs", "aufs", "devicemapper")
-"""Drivers of docker's own store, which identifies an image by its config."""
+"""Drivers of docker's own store: this store identifies an image by its config."""
 _SILENT: Final = (b"Cannot connect to", b"permission denied", b"failed to connect")
-_ASIDE: Final = re.compile(r"time=|See '")  # beginnings of log lines, and of hints where to read more
+_ASIDE: Final = re.compile(r"time=|See '")  # beginnings of log lines, and of hints that say where to read more
 _PATIENCE: Final = 10  # maximum seconds for an engine to report whether it works
-_AT_ONCE: Final = 256  # maximum images per query of an engine, as command lines have a limited length
+_AT_ONCE: Final = 256  # maximum images per query of an engine, because command lines have a limited length
 _DIGITS: Final = 19  # maximum digits of a size in bytes
 _ID: Final = re.compile(r"(?:sha256:)?[0-9a-f]{1,64}")
 _MAX_ANSWER: Final = 16 << 20  # maximum bytes of an answer
@@ -93,7 +93,7 @@ def words_for(engine: str) -> Mapping[str, str]:
 
 
 def client_message(text: bytes) -> str:
-    """Return a client's stderr as one line, without its log and without hints where to read more."""
+    """Return a client's stderr as one line, without log lines, and without hints that say where to read more."""
     lines = [line.strip() for line in text.decode(errors="replace").splitlines()]
     return "; ".join(line for line in lines if line and not _ASIDE.match(line)) or "no message"
 
@@ -108,8 +108,8 @@ def require_layers(engine: str, chains: Iterable[tuple[bytes, ...]], base: str, 
 
     Raises :class:`FileError` if the engine does not answer.
 
-    ``chains`` are diffIDs, the lowest layer's first. ``base``: name in messages for an image that has the layers.
-    ``file``: the file with this image, if any. As ctr cannot list layers, its loader itself detects missing layers.
+    ``chains`` are diffIDs, the lowest layer's first. ``base``: the name, in messages, of an image with the layers.
+    ``file``: the file with this image, if any. ctr cannot list layers, but its loader detects missing layers.
     """
     wanted = {[*chain_ids(chain)][-1] for chain in {*chains} if chain}
     if engine != "ctr" and not wanted <= {found for layers in _layers(engine) for found in chain_ids(layers)}:
@@ -125,7 +125,7 @@ def require_layers(engine: str, chains: Iterable[tuple[bytes, ...]], base: str, 
 def layers_present(engine: str, diff_ids: Sequence[bytes], digests: Sequence[bytes]) -> int:
     """Return how many of an image's lowest layers an engine has, by its own report.
 
-    docker and podman report ``diff_ids`` of images, ctr the ``digests`` under which it stores layers.
+    docker and podman report ``diff_ids`` of images. ctr reports the ``digests`` under which it stores layers.
     """
     if engine == "ctr":
         listed = _run(("ctr", "content", "ls", "--quiet"))
@@ -143,7 +143,7 @@ def image_id(engine: str, name: str) -> str | None:
 
 
 def _inspect(engine: str, *names: str) -> list[object]:
-    """Return the document of docker or podman about each of the images, without images that it does not have."""
+    """Return the document of docker or podman about each of the images that the engine has."""
     found = _run((*ENGINES[engine][1], "--", *names))
     try:
         told = json.loads(found.stdout)
@@ -158,7 +158,7 @@ def _id(image: object) -> str | None:
 
 
 def _layers_of(image: object) -> list[bytes]:
-    """Return the layers' digests of an inspected image, the lowest first; a value that is no digest becomes empty."""
+    """Return the digests of an inspected image's layers, the lowest first; other values become empty."""
     found = (item for item in get_list(get(image, "RootFS"), "Layers") if isinstance(item, str))
     return [sha256_of(f"sha256:{item.removeprefix('sha256:')}") or b"" for item in found]
 
@@ -174,7 +174,7 @@ def _layers(engine: str) -> list[list[bytes]]:
 
 
 def _is_podman_alone() -> bool:
-    """Return whether podman works, while docker has a client here, but no daemon that answers."""
+    """Return whether podman works, and docker has a client here but no daemon that answers."""
     for command, wanted in ((("docker", "info"), False), (("podman", "info"), True)):
         try:
             told = subprocess.run(
@@ -189,7 +189,7 @@ def _is_podman_alone() -> bool:
 
 
 def require_engine(name: str | None) -> None:
-    """Refuse an unknown engine; None means any."""
+    """Refuse an unknown engine; None means any engine."""
     if name is not None and name not in ENGINES:
         raise UsageError(messages.ENGINE_UNKNOWN, name=name)
 
@@ -199,7 +199,7 @@ class _Tail:
 
     def __init__(self, pipe: IO[bytes] | None) -> None:
         assert pipe
-        self._fd = os.dup(pipe.fileno())  # a descriptor, as a file object could not be closed while the thread reads it
+        self._fd = os.dup(pipe.fileno())  # a descriptor: a file object could not be closed while the thread reads it
         pipe.close()
         self._text = b""
         self._reader = threading.Thread(target=self._drain, daemon=True)
@@ -253,8 +253,8 @@ class Loader:
     def check_digests(self, names: Sequence[str], ids: Collection[bytes]) -> None:
         """Query the engine for each name of an image; raise :class:`LoadError` if the image has none of the digests.
 
-        The store determines which of ``ids`` this is: the config's or the manifest's. Without names, the ids are
-        queried.
+        The store determines which of the ``ids`` the image has: the digest of the config or of the manifest. Without
+        names, the ids are queried.
         """
         wanted = {f"sha256:{item.hex()}" for item in ids}
         if self._engine == "ctr":
@@ -272,9 +272,9 @@ class Loader:
             self._require("no name", "nothing", wanted)
 
     def check_whole(self, names: Iterable[str]) -> None:
-        """Check that an engine that stores blobs has all blobs of an image of which the archive left some out.
+        """Check that the engine has all blobs of an image, if the engine stores blobs and the archive left some out.
 
-        If blobs are missing, the engine stores the left-out layers in another form, and :class:`LoadError` is raised.
+        If blobs are missing, the engine stores the layers in a different form, and :class:`LoadError` is raised.
         """
         for name in names:
             if self._engine == "docker":  # docker does not list incomplete images
@@ -289,7 +289,7 @@ class Loader:
                     for row in rows[1:]
                 )
             else:
-                is_whole = True  # no check, as podman identifies layers by their content
+                is_whole = True  # no check: podman identifies layers by their content
             if not is_whole:
                 raise LoadError(messages.ENGINE_LAYERS_IN_OTHER_FORM, engine=self._engine, name=name, exit_code=6)
 
@@ -311,7 +311,7 @@ class Loader:
         return found.stdout.decode(errors="replace")
 
     def check(self, image: AboutImage) -> None:
-        """Query the engine for an image; raise :class:`LoadError` if the engine has no image or another image."""
+        """Query the engine for an image; raise :class:`LoadError` if the engine has no image or a different image."""
         name = image.names[0] if image.names and "\0" not in image.names[0] else f"sha256:{image.id.hex()}"
         if self._engine == "ctr":
             self._check_ctr(image)
@@ -377,7 +377,7 @@ def save(
 ) -> Spool:
     """Save an image with an engine; return the archive in a temporary file of ``context``.
 
-    If the ``sizes`` of the layers that will be read are known, all other layers are left out, see :func:`sieve`.
+    If ``sizes`` has the sizes of the layers that will be read, all other layers are left out, see :func:`sieve`.
     """
     client = _SAVE[transport][0]
     room = _require_image(transport, reference)

@@ -1,4 +1,4 @@
-"""Suggestions for a name of a missing file."""
+"""Suggestions if a named file is missing."""
 
 from __future__ import annotations
 

@@ -19,14 +19,14 @@ from dibundle.sources.bundles import CheckSignature, Rereadable, check_signature
 Layers = Mapping[bytes, int]
 """Sizes in bytes of layers, by digest."""
 BeforeSaving = Callable[[Sequence[BundleReader], Sequence[Archive]], object]
-"""A function that gets bundles and archives, including placeholders, and raises an error if nothing can be rebuilt."""
+"""A function that gets bundles and archives (or placeholders), and raises an error if nothing can be rebuilt."""
 
 
 class UnsavedImage(NamedTuple):
-    """An image in an engine, some or all of whose layers will be read.
+    """An image in an engine; some or all of its layers will be read.
 
-    ``save`` returns the image's archive with certain layers (None: all), ``claim`` a placeholder for the archive. If a
-    candidate is missing, both return None.
+    ``save`` returns the image's archive with certain layers (None: all). ``claim`` returns a placeholder for the
+    archive. If a candidate is missing, both return None.
     """
 
     save: Callable[[Layers | None], Archive | None]
@@ -37,12 +37,12 @@ class UnsavedImage(NamedTuple):
 class OpenedSources:
     """The content of sources: archives, and bundles as (name, stream).
 
-    ``placed`` has the archives by their places among the sources, as archives are opened in another order. ``engines``:
-    images that engines have not saved yet. ``wrapped``: the archives that contained bundles. ``within``: the streams of
-    these bundles, by ``id``. ``identities`` maps the identities of files to their names. ``bundle_sizes``: sizes of
-    known streams, by ``id``, because several sources may have one name, such as bundles in an archive, or stdin and a
-    file called "stdin". ``spare_streams``: bundles among candidates for a base, by ``id``; ``spare`` has these bundles
-    after they are read.
+    ``placed`` has the archives by their places among the sources, because archives are opened in a different order.
+    ``engines``: images that engines have not saved yet. ``wrapped``: the archives that contained bundles. ``within``:
+    the streams of these bundles, by ``id``. ``identities`` maps the identities of files to their names.
+    ``bundle_sizes``: sizes of known streams, by ``id``. They are not by name, because several sources may have the same
+    name: bundles in the same archive, or stdin and a file called "stdin". ``spare_streams``: bundles among candidates
+    for a base, by ``id``; ``spare`` has these bundles after they are read.
     """
 
     signatures: SignatureCheck
@@ -63,7 +63,7 @@ class OpenedSources:
 
     @property
     def archives(self) -> list[Archive]:
-        """The archives, in the order of the sources: the order decides which is the base and which the target."""
+        """The archives, in the order of the sources: the order decides which archive is base, and which is target."""
         return [self.placed[place] for place in sorted(self.placed)]
 
     @property
@@ -102,7 +102,7 @@ class OpenedSources:
             raise UsageError(messages.OUTPUT_IS_INPUT, name=name, source=self.identities[identity])
 
     def read_bundles(self, before_saving: BeforeSaving | None = None) -> list[BundleReader]:
-        """Return at least one bundle, with heads read and checked; then let engines save the images that are needed.
+        """Return at least one bundle, after its head is read and checked; then let engines save the needed images.
 
         Spare bundles are put into :attr:`spare`. ``before_saving`` is called before an engine saves.
         """
@@ -124,10 +124,10 @@ class OpenedSources:
         return found
 
     def _different_bundles(self) -> Iterator[tuple[str, Rereadable]]:
-        """Yield the bundles, but only one with the same header, as the header commits to everything behind it.
+        """Yield the bundles, but only one with the same header: the header determines everything after it.
 
-        Archives may contain any number of bundles. Raises :class:`BundleError` if their manifests together exceed the
-        limit for one.
+        Archives may contain any number of bundles. Raises :class:`BundleError` if all manifests together exceed the
+        limit for a single manifest.
         """
         seen: set[bytes] = set()
         left = MAX_MANIFEST
@@ -150,7 +150,7 @@ class OpenedSources:
         return self.read_bundles()[0]
 
     def bundle_stream(self) -> Readable:
-        """Return the only bundle as a stream, of which only the signature was read and checked."""
+        """Return the only bundle as a stream; only its signature was read and checked."""
         if len(self.bundles) > 1:
             raise UsageError(messages.SOURCE_SEVERAL_BUNDLES, bundles_count=len(self.bundles))
         if not self.bundles:

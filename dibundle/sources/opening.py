@@ -41,8 +41,8 @@ from dibundle.sources.opened import Layers, OpenedSources, UnsavedImage
 from dibundle.sources.wrapped import find
 
 _CHUNK: Final = 1 << 20
-MAX_COPIES: Final = 128  # maximum wrapped bundles in an archive, including equal bundles, as each bundle is unpacked
-MAX_WRAPPED: Final = 16  # maximum different bundles in an archive: the limits of dib.md, 10.1, apply to each
+MAX_COPIES: Final = 128  # maximum wrapped bundles in an archive, including equal bundles: each bundle is unpacked
+MAX_WRAPPED: Final = 16  # maximum different bundles in an archive: the limits of dib.md, 10.1, apply to each of them
 
 _BESIDE: Final = 64 << 10  # approximate bytes of documents and headers that an engine saves in addition to layers
 Source = str | os.PathLike[str] | Readable
@@ -53,10 +53,10 @@ A binary file is read from its current position.
 
 
 def several(sources: Source | Iterable[Source] | None) -> list[Source]:
-    """Return one source, several or none as a list."""
+    """Return a list of sources for a single source, several sources or None."""
     if sources is None:
         return []
-    # test this first, as a file is also iterable, by lines
+    # test for a single source before iterating: a file is iterable too, by lines
     is_one = isinstance(sources, str | bytes | os.PathLike) or hasattr(sources, "read")
     return [cast("Source", sources)] if is_one else list(cast("Iterable[Source]", sources))
 
@@ -70,18 +70,18 @@ def open_sources(
     candidates: Sequence[Source] = (),
     only_claims: bool = False,
 ) -> OpenedSources:
-    """Open sources of which at least one should be a bundle.
+    """Open sources; at least one of them should be a bundle.
 
-    ``candidates`` are archives that may serve as a base, or bundles that rebuild one; missing candidates are skipped.
-    ``only_claims``: engines only list their layers, and save nothing.
+    ``candidates`` are archives that may serve as a base, or bundles that rebuild a base; missing candidates are
+    skipped. ``only_claims``: engines only list their layers, and save nothing.
 
-    Engines save images only in :meth:`OpenedSources.read_bundles`, when it is known which layers the bundles read. With
-    signers, every bundle is checked: first bundles in files or streams, then bundles in a registry. Compressed archives
-    are unpacked only after these checks. If none of these sources is a bundle, one of the archives contains the bundle.
-    Until the signature of that bundle is checked as well, archives are unpacked to at most ``RATIO`` times their size.
-    ``bundle_first``: the first source must be a bundle, or an image that contains one.
+    Engines save images only in :meth:`OpenedSources.read_bundles`: then it is known which layers the bundles read. With
+    signers, every bundle is checked. Bundles in files or streams are checked before bundles in a registry. Compressed
+    archives are unpacked only after these checks. If none of these sources is a bundle, one of the archives contains
+    the bundle. Until the signature of that bundle is checked as well, archives are unpacked to at most ``RATIO`` times
+    their size. ``bundle_first``: the first source must be a bundle, or an image that contains one.
 
-    Raises :class:`FileError` and :class:`ArchiveError`; :class:`BundleError` for a source that should be a bundle but
+    Raises :class:`FileError` and :class:`ArchiveError`. Raises :class:`BundleError` if a source should be a bundle, but
     is not.
     """
     sources, candidates = _with_first_parts(sources), _with_first_parts(candidates)
@@ -92,7 +92,7 @@ def open_sources(
     if not opened.check:
         opening.open_waiting()
     opening.fetch()
-    # search the archives only without a bundle: the author of a base could otherwise choose the rebuilt image
+    # search archives for bundles only if no bundle is given: else the author of a base could choose the rebuilt image
     if not opened.has_bundle:
         opening.searched = 1 if bundle_first else len(sources)
     searched: set[int] = set()
@@ -157,7 +157,7 @@ def _claimed(name: str, engine: tuple[str, str], layers: Layers | None) -> Archi
 
 
 class _Opening:
-    """The steps of opening sources, the last of which are ``candidates``; the results are in ``opened``."""
+    """The steps of opening sources; the last sources are ``candidates``. The results are in ``opened``."""
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ class _Opening:
         self._context = context
         self._bundle_wanted = bundle_wanted
         self.only_claims = False
-        self.searched = 0  # bundles are searched in this many sources, from the first on
+        self.searched = 0  # this many sources, from the first on, are searched for bundles
         self._empty: list[tuple[int, str, int]] = []
         self._waiting: list[_Other] = []
 
@@ -239,7 +239,7 @@ class _Opening:
             self._waiting.append(_Other(place, name, fd, head, wanted))
 
     def _descriptor(self, source: str | os.PathLike[str]) -> tuple[str, int, int | None]:
-        """Return a file's (or stdin's) name, descriptor and remaining bytes, if known; record the file's identity."""
+        """Return the name, descriptor and remaining bytes (if known) of a file or stdin; record its identity."""
         if isinstance(source, str) and source == "-":
             name, fd = STDIN, 0
         else:
@@ -311,9 +311,9 @@ class _Opening:
     def open_waiting(self) -> None:
         """Open the archives among files; with signers, find the bundles in them.
 
-        If a signature is required, a file that may contain a bundle is unpacked only to a limited ratio of its size,
-        until a bundle is accepted. A file that exceeds the ratio is used as a base, unless its name or place requires a
-        bundle.
+        If a signature is required, until a bundle is accepted, a file that may contain a bundle is unpacked only to a
+        limited ratio of its size. If a file exceeds the ratio, it is used as a base, unless its name or place requires
+        a bundle.
         """
         refused: list[tuple[_Other, RatioError]] = []
         for other in self._waiting:
@@ -372,7 +372,7 @@ class _Opening:
 
 @dataclass(slots=True)
 class _Other:
-    """A file that does not begin like a bundle: its place, name and descriptor, and the first bytes, already read."""
+    """A file that does not begin like a bundle: its place, name and descriptor, and the first bytes that were read."""
 
     place: int
     name: str
@@ -394,7 +394,7 @@ class _Other:
 
 
 def _with_first_parts(sources: Sequence[Source]) -> list[Source]:
-    """Return the sources, streams last; for a bundle in parts, return only the first part."""
+    """Return the sources, with streams at the end; for a bundle in parts, return only the first part."""
     named = {os.fspath(source): source for source in sources if isinstance(source, str | os.PathLike)}
     names = [os.fspath(source) for source in sources if isinstance(source, str | os.PathLike)]
     streams = [source for source in sources if not isinstance(source, str | os.PathLike)]

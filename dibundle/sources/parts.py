@@ -1,6 +1,6 @@
 """Bundles in numbered parts, for media without large files: ``out.dib.001``, ``out.dib.002``, ...
 
-Together, the parts have exactly the bundle's bytes in order, so ``cat`` can join them.
+The parts together have exactly the bundle's bytes, in order. So ``cat`` can join them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class PartsWriter:
     def __init__(self, name: str, size: int) -> None:
         self.name = name
         self.written = 0
-        self.identity: tuple[int, int] | None = None  # the whole output has no identity, as each part has its own
+        # the whole output has no identity, because each part has a separate identity
+        self.identity: tuple[int, int] | None = None
         self.count = 0
         self._size = size
         self._left = 0
@@ -89,7 +90,7 @@ class PartsReader:
         assert found
         self._stem = found[1]
         self.names = [first]
-        # only regular files are parts, as opening a pipe with the name of a part would wait forever
+        # only regular files are parts: opening a pipe with the name of a part would wait forever
         while len(self.names) < MOST and os.path.isfile(name := part_name(self._stem, len(self.names) + 1)):  # noqa: PTH113
             self.names.append(name)
         self._files = [context.enter(open(name, "rb", buffering=0)) for name in self.names]  # noqa: PTH123, SIM115
@@ -141,7 +142,7 @@ class PartsReader:
         return part_name(self._stem, len(self.names) + 1)
 
     def left_over(self, size: int) -> str | None:
-        """Return the name of the first surplus part, if a bundle of ``size`` bytes ends where a part ends."""
+        """If a bundle of ``size`` bytes ends where a part ends, return the name of the next part: it is surplus."""
         at = 0
         for name, part_size in zip(self.names, self.sizes, strict=True):
             if at == size:

@@ -1,6 +1,7 @@
 """The policy of this machine: requirements for bundles and registries that no command line or environment can change.
 
-The policy is in a file that root owns, ``/etc/dib/policy.toml``. No option, variable or home folder changes its place.
+The policy is in the file ``/etc/dib/policy.toml``, which root owns. No option, variable or home folder changes this
+path.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 PATH = "/etc/dib/policy.toml"
 _MAX_SIZE: Final = 1 << 20
-_MAX_LINKS: Final = 40  # maximum links on the way to a file, as in Linux
+_MAX_LINKS: Final = 40  # maximum links on the path to a file, as in Linux
 _KEYS: Final = ("allowed-signers", "identities", "insecure", "require-signature", "revoked")
 
 
@@ -70,7 +71,7 @@ class Policy(NamedTuple):
         )
 
     def identities_for(self, names: Iterable[str]) -> dict[tuple[str, ...], str]:
-        """Return the required signers for images of these names: sets of identities, each set with one of its names.
+        """Return the required signers for images with these names: sets of identities, each with a name that needs it.
 
         If several patterns match a name, the longest pattern counts. "" stands for an image without a name.
         """
@@ -78,7 +79,7 @@ class Policy(NamedTuple):
         for name in names if self.identities else ():
             for repository in _repositories(name):
                 fitting = [pattern for pattern in self.identities if _fits(pattern, repository)]
-                if fitting:  # an exact name wins over a prefix of the same length
+                if fitting:  # an exact name has precedence over a prefix of the same length
                     best = max(fitting, key=lambda pattern: (len(pattern.removesuffix("*")), not pattern.endswith("*")))
                     found.setdefault(self.identities[best], name)
         return found
@@ -108,13 +109,14 @@ class Policy(NamedTuple):
 def read_policy() -> Policy:
     """Return the policy of this machine.
 
-    Raises :class:`FileError` for a policy that cannot be read or parsed, as an unknown policy cannot be followed, and
-    for a policy that users other than root and the current user can change.
+    Raises :class:`FileError` for a policy that cannot be read or parsed, because an unknown policy cannot be followed.
+    Also raises it for a policy that users other than root and the current user can change.
     """
     try:
         fd = os.open(PATH, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        # not "no policy": a dangling link, also above the file, may lead to a disk that is not mounted yet
+        # this does not mean that there is no policy: a dangling link in the path may lead to a disk that is not mounted
+        # yet
         places = (Path(PATH), *Path(PATH).parents)
         leads_nowhere = any(place.is_symlink() and not place.exists() for place in places)
         if isinstance(error, FileNotFoundError) and not leads_nowhere:
@@ -124,7 +126,7 @@ def read_policy() -> Policy:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise _unreadable("it is no regular file")
         require_safe(PATH)
-        data = os.read(fd, _MAX_SIZE + 1)  # one read suffices, as a regular file returns everything that is requested
+        data = os.read(fd, _MAX_SIZE + 1)  # one read suffices: a regular file returns everything that is requested
     except OSError as error:
         raise _unreadable(error.strerror) from error
     finally:
@@ -180,7 +182,7 @@ def _unreadable(reason: str | None) -> FileError:
 
 
 def _parse(data: bytes) -> Policy:
-    import tomllib  # imported here, as only few machines have a policy
+    import tomllib  # imported here, because only few machines have a policy
 
     try:
         text = data.decode()
@@ -294,8 +296,8 @@ _REPOSITORY: Final = re.compile(r"[^/A-Z]+(?:/[^/A-Z]+)*(?:/?\*)?")
 def _canonical(repository: str) -> list[str]:
     """Return a repository, or a prefix with ``*`` at its end, in the spellings that are compared.
 
-    For a name without a host, some engines use docker.io and others localhost, so both are returned. ``app`` of
-    docker.io is ``library/app``.
+    If a name has no host, some engines use docker.io, and others use localhost. So both are returned. In docker.io,
+    ``app`` is ``library/app``.
     """
     if repository in ("", "*"):
         return [repository]

@@ -29,22 +29,22 @@ _FIRST_MEMBERS: Final = 16
 
 
 def find(archive: Archive, context: Context) -> Iterator[tuple[str, ReadAt]]:
-    """Yield name and bytes of the bundles in an archive of wrapped images, found by a label; else yield nothing."""
+    """Yield the name and bytes of each bundle in an archive of wrapped images, which have a label."""
     try:
         images = read_images(archive)
     except ArchiveError:
-        return  # ignored, as the caller that needs an image raises a better error
+        return  # ignored: the caller that needs an image raises a better error
     members = Members(archive)
     seen: set[int | None] = set()
     left = _CONFIGS
-    known: dict[int, bool] = {}  # by the config's place, as many images may share a config
+    known: dict[int, bool] = {}  # by the config's place, because many images may share a config
     for image in images.images:
         place = image.config.member.header if image.config else -1
         if place not in known:
             left -= image.config.member.size if image.config else 0
             known[place] = left >= 0 and bool(_labels(members, image).get(labels.BUNDLE))
         top = image.layers[-1].member.header if image.layers and image.layers[-1] else None
-        if known[place] and top not in seen:  # unpack each layer once, as many images may share a layer
+        if known[place] and top not in seen:  # unpack each layer once, because many images may share a layer
             seen.add(top)
             yield f"the bundle in {archive.name}", _unpack(images, image, context)
 
@@ -73,7 +73,7 @@ def _unpack(images: ImageArchive, image: Image, context: Context) -> ReadAt:
     layer = layer or images.stored(top)
     entries = scan(layer, MAX_MADE_ENTRIES, MADE_NAMES).entries
     found = [entry for entry in entries if entry.is_file and normalise(entry.path) == FILE.encode()]
-    if len(found) != 1:  # refuse a second file, as an engine would unpack the last of several, not the first
+    if len(found) != 1:  # refuse a second file: of several files, an engine would unpack the last, not the first
         raise ArchiveError(messages.WRAPPED_NO_BUNDLE, name=name, file=FILE)
     return Slice(layer, found[0].content, found[0].size)
 
@@ -81,8 +81,8 @@ def _unpack(images: ImageArchive, image: Image, context: Context) -> ReadAt:
 def find_in_layer(layer: Iterable[bytes], name: str) -> Pieces:
     """Return a stream at the beginning of the bundle in a wrapped image's last layer.
 
-    ``layer``: the layer's stored bytes, of which only the needed bytes are read. Raises ``ArchiveError`` if the bundle
-    is not among the first members, as :func:`wrap` writes no other members.
+    ``layer``: the layer's stored bytes; only the needed bytes are read. Raises ``ArchiveError`` if the bundle is not
+    among the first members, because :func:`wrap` writes no other members.
     """
     stored = iter(layer)
     head = b""
@@ -113,9 +113,9 @@ def _read(stream: Pieces, size: int) -> bytes:
 
 
 def _inflated(images: ImageArchive, blob: Blob, context: Context) -> ReadAt:
-    """Return a compressed layer's content, which is not much larger, as a bundle is already compressed.
+    """Return a compressed layer's content; it is not much larger, because a bundle is already compressed.
 
-    The size in the image's labels is not used, as the labels are unchecked.
+    The size in the image's labels is not used, because the labels are unchecked.
     """
     source = images.stored(blob)
     context.check_room(source.size)

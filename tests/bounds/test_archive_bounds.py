@@ -184,7 +184,7 @@ class _Context:
 
 
 def nested(index: bytes, size: int) -> bytes:
-    """Return an index that leads to a document, beside a document of empty objects."""
+    """Return an index that leads to a document; next to it, there is a document of empty objects."""
     return (
         b'{"schemaVersion":2,"manifests":['
         + index
@@ -267,7 +267,7 @@ def test_many_missing_objects_are_looked_for_among_many_members_once():
     start = time.process_time()
     base = BaseObjects(wanted)
     with open_made(spooled(data), "made", owned=True) as archive:
-        archive.is_made = False  # not of a bundle: as if the user had given this archive
+        archive.is_made = False  # not of a bundle: because if the user had given this archive
         base.add([members_of(archive)], range(len(wanted)))
     assert len(base.missing(range(len(wanted)))) == len(wanted)
     assert time.process_time() - start < 4  # takes 0.3 s; took 20 s before the fix
@@ -277,7 +277,7 @@ def test_many_missing_objects_are_looked_for_among_many_members_once():
 
 
 def named_twice(count: int, name: str) -> bytes:
-    """Return an archive with an index of ``count`` manifests; two nested indexes lead to it, each under a name."""
+    """Return an archive with an index of ``count`` manifests; two nested indexes, each with a name, lead to it."""
     blobs: dict[str, bytes] = {}
 
     def blob(value: object) -> dict[str, object]:

@@ -48,7 +48,7 @@ def row(kind: int, flags: int, address: int, offset: int, length: int) -> bytes:
 
 
 def headers_with_one_table(count: int, *, last: int) -> bytes:
-    """Return headers that name one table of sections with one long name; the first section has the offset ``last``."""
+    """Return headers that refer to one table of sections with a long name; the first section is at ``last``."""
     table = 64 * count
     text = table + 64 * SECTIONS
     rows = [row(1, 2, 0, last, 1), *[row(1, 2, 0, 0, 1)] * (SECTIONS - 2), row(3, 0, 0, text, NAME)]
@@ -256,7 +256,7 @@ def long_names(path: Path, count: int, release: int) -> None:
 
 
 def test_long_names_are_not_held(tmp_path: Path) -> None:
-    """Long names take little memory: bundles of 100 kB, and archives of 45 kB, took gigabytes."""
+    """Long names take little memory: before the fix, bundles of 100 kB and archives of 45 kB took gigabytes."""
     for release in (1, 2):
         long_names(tmp_path / f"{release}.tgz", 300, release)
     sources = [tmp_path / "1.tgz", tmp_path / "2.tgz"]
@@ -272,7 +272,8 @@ def test_long_names_are_not_held(tmp_path: Path) -> None:
 def test_what_readers_refuse_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Create writes no bundle that readers refuse.
 
-    Cases: headers that each change another set of fields, and one entry behind 65 MiB of headers.
+    There are two cases. In one, each header changes a different set of fields. In the other, 65 MiB of headers precede
+    one entry.
     """
     monkeypatch.setattr("dibundle.format.program_writer.MAX_SHAPES", 3)
     layer = io.BytesIO()

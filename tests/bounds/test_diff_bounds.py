@@ -44,7 +44,7 @@ class OldLayer:
 
 
 def from_the_bottom(layers: list[OldLayer]) -> dict[bytes, tuple[int, object]]:
-    """Return the tree of an image by definition: layer after layer, each of which hides entries of the layers below."""
+    """Return the tree of an image by definition: layer after layer; each layer hides entries of the layers below it."""
     tree: dict[bytes, tuple[int, object]] = {}
     for layer in layers:
         gone: list[bytes] = []
@@ -169,7 +169,7 @@ def test_the_name_of_an_object_counts_for_each_of_its_members(tmp_path, monkeypa
     assert taken.memory < 200 * MIB
     monkeypatch.setattr(image_diff, "_MAX_SETTINGS", 20)
     small = [{"k": {"a": 12345, "b": 12345}, "ab": 12}, {"k": {"a": 12345, "b": 12345}, "ab": 123}]
-    for number, settings in enumerate(small):  # lengths of the keys and values: 3 + 5 twice, and 4 or 5
+    for number, settings in enumerate(small):  # the lengths of the keys and values: twice 3 + 5, and 4 or 5
         new = with_settings(tmp_path / "new.tar", settings)
         with Context() as context:
             if number == 0:
@@ -180,7 +180,7 @@ def test_the_name_of_an_object_counts_for_each_of_its_members(tmp_path, monkeypa
 
 
 def test_what_changed_is_written_to_a_page_as_it_is_made():
-    """A page of changes is written piece by piece, not joined and escaped as a whole."""
+    """A page of changes is written piece by piece; it is not joined and escaped as a whole."""
     image = Image((), None, b"", (), (), None, None)
     settings = [image_diff.Setting(key=f"k{row}", old=None, new="<") for row in range(1000)]
     changes = image_diff.Changes(old=image, new=image, lines=[], same=0, settings=settings, packages=[])

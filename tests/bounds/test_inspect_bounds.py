@@ -77,7 +77,7 @@ def test_operations_without_lines_count():
 def test_sources_of_text_frames_count_before_one_is_decoded():
     """The sources of text frames count towards the limit before a frame is decoded.
 
-    The bundle has a few hundred times a frame of one byte, whose source is the digest text of many segments.
+    The bundle has a few hundred frames of one byte. The source of each frame is the digest text of many segments.
     """
     segments, times = 4096, 512
     frame = Frame(b"Q", 1, 0)
@@ -96,7 +96,7 @@ def test_sources_of_text_frames_count_before_one_is_decoded():
 def test_each_text_frame_counts_before_one_is_decoded(monkeypatch):
     """Each text frame counts towards the limit before any frame is decoded.
 
-    Cases: many frames of one byte, each of which fills tables; fewer and larger frames of a slow codec.
+    There are two cases: many frames of one byte, which each fill tables; and fewer, larger frames of a slow codec.
     """
     monkeypatch.setattr(operations.decoders, "decode", lambda codec, stored, source, size, *_: bytes(size))
 
@@ -244,7 +244,7 @@ def test_a_long_text_of_names_takes_little(tmp_path, count, name, shown):
 
 
 def repeated(count: int, name: bytes) -> written.Bundle:
-    """Return a bundle with ``count`` listed lines of a few bytes, in a layer; its long name is each line's path."""
+    """Return a bundle with ``count`` listed lines of few bytes; each line's path is the long name of its layer."""
     program = Program()
     content = name + b"\0"
     program.do("add").edit("size", "raw:typeflag", size=len(content)).text(1).put(stream=0)

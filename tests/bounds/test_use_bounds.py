@@ -121,8 +121,8 @@ def search_closing(manifest, context, targets):
 def test_a_check_reads_the_base_once_for_all_targets(tmp_path):
     """A check reads the base once for all targets.
 
-    Before the fix, the base was searched again for each of a thousand targets, for the objects of this and all earlier
-    targets.
+    Before the fix, there was a search for each of a thousand targets. It searched the base for the objects of the
+    target and of all earlier targets.
     """
     count, seeks = 500, 8000
     program = Program()
@@ -142,7 +142,7 @@ def test_a_check_reads_the_base_once_for_all_targets(tmp_path):
 def test_a_check_of_a_thousand_targets_that_build_on_each_other_takes_no_minute(tmp_path):
     """A check of a thousand targets that build on each other takes less than a minute.
 
-    Before the fix, the objects to keep were computed anew for each target, over all targets and objects.
+    Before the fix, the kept objects were computed again for each target, with a loop over all targets and objects.
     """
     count, many = 1024, 8192
     links = [(3, 1, sha256(b"%d" % number_of), (min(number_of, count - 1), 0)) for number_of in range(many)]
@@ -223,7 +223,7 @@ def asking(path, count, base_images, **given):
 def test_what_is_missing_is_said_with_few_names_and_worked_out_once(tmp_path):
     """The error lists few names of missing images, and is computed once.
 
-    Each of the targets had an error with the names of all images, which took five gigabytes.
+    Before the fix, each target had an error with the names of all images. This took five gigabytes.
     """
     base = bare_archive(tmp_path / "base.tar", [("c", b"{}")], [{"Config": "c", "Layers": []}])
     bundle = asking(tmp_path / "a.dib", 60, [[[], bytes(32), b""]] * 65_536)
@@ -237,7 +237,7 @@ def test_what_is_missing_is_said_with_few_names_and_worked_out_once(tmp_path):
 def test_what_is_here_is_said_with_few_names(tmp_path):
     """The output lists few names of present images.
 
-    Each of the targets had a line with the names of all images, which took four gigabytes.
+    Before the fix, each target had a line with the names of all images. This took four gigabytes.
     """
     base = bare_archive(tmp_path / "base.tar", [("c", b"{}")], [{"Config": "c", "Layers": []}])
     config = [(2, 2, sha256(b"{}"))]
@@ -320,9 +320,9 @@ def test_images_of_many_archives_are_not_held_at_once(tmp_path, monkeypatch):
 
 
 def test_of_an_image_that_was_built_anew_it_is_said_which_one_is_here(tmp_path):
-    """The error for an image that was built anew names the present image.
+    """If the base image was rebuilt from source under the same name, the error names the image that is present.
 
-    Names and digests are compared across archives. An image whose digest is present was not built anew.
+    Names and digests are compared across archives. If the digest of an image is present, the image was not rebuilt.
     """
     first = bare_archive(tmp_path / "a.tar", [("c", b"{}")], [{"Config": "c", "RepoTags": ["app:1", "db:1"]}])
     second = bare_archive(tmp_path / "b.tar", [("c", b"{ }")], [{"Config": "c", "RepoTags": ["app:1", "web:1"]}])
@@ -398,7 +398,7 @@ def test_the_images_without_which_something_is_written_are_named_up_to_a_few():
 def test_archives_on_the_way_are_not_compared_with_each_other(tmp_path):
     """Intermediate archives are not compared with each other.
 
-    Before the fix, when space was needed, all objects of the next bundle were searched in all pairs of 200 archives.
+    Before the fix, if space was needed, all objects of the next bundle were searched in all pairs of 200 archives.
     """
     targets, frames = [], []
     for number_of in range(200):
@@ -432,7 +432,7 @@ def test_documents_that_many_lead_to_are_counted_for_all_targets_of_a_bundle(mon
     archive = MemoryBytes(docker_save([image], "c8d"))
     pool = profile.Pool()
     read = 0
-    for _ in range(50):  # the archive's size limits content that is read only once
+    for _ in range(50):  # if content is read only once, the archive's size limits it
         judge = profile.Judge(archive, pool=pool)
         judge.images()
         read += profile.MAX_DOCUMENTS - judge._left

@@ -56,7 +56,7 @@ sys.exit(code)
 
 
 def with_room(free: int, *arguments: str | Path) -> tuple[int, str, int]:
-    """Run dib with this many free bytes on each disk; return exit code, stderr, and the bytes in temporary files."""
+    """Run dib with ``free`` free bytes on each disk; return the exit code, stderr, and the bytes in temporary files."""
     command = [sys.executable, "-c", WITH_ROOM, str(free), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, check=False)
     *told, written = done.stderr.decode().splitlines()
@@ -116,7 +116,8 @@ def test_what_an_engine_saved_counts_as_temporary_space(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     arguments = ("apply", "docker-daemon:app:1", pair.bundle, *options)
     need = json.loads(succeed(*arguments, "--check", "--json").out)["temporary_space"]
-    assert need - (64 << 10) < with_room(1 << 40, *arguments)[2] <= need  # sizes other than layers' are estimates
+    # only the sizes of layers are exact; other sizes are estimates
+    assert need - (64 << 10) < with_room(1 << 40, *arguments)[2] <= need
     assert with_room(need, *arguments)[0] == with_room(need, *arguments, "--check")[0] == 0
     code, told, _ = with_room(need - 1, *arguments, "--check")
     assert code == 3
@@ -154,7 +155,7 @@ def test_a_file_that_is_replaced_keeps_its_mode_but_for_bits_that_give_rights(pa
         out.chmod(before)
         succeed("apply", "-q", pair.base, pair.bundle, "-o", out)
         assert out.stat().st_mode & 0o7777 == after
-    if os.geteuid() == 0:  # the mode is not kept, as another user set it
+    if os.geteuid() == 0:  # the mode is not kept, because a different user set it
         out.write_bytes(b"old")
         os.chown(out, 65534, 65534)
         out.chmod(0o777)

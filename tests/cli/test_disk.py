@@ -1,4 +1,4 @@
-"""Temporary files that sources of any kind can make dib write: limits of their size, and when they are written."""
+"""Temporary files that dib writes because of its sources: how large they may be, and when they are written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.content import noise
 from tests.program import dib, succeed
 from tests.test_wrap import lying
 
-BIG = 64 << 20  # bytes of zeros, or of content behind an honest header
+BIG = 64 << 20  # bytes of zeros, or of content after an honest header
 PACK = {
     "gzip": lambda data: gzip.compress(data, 9, mtime=0),
     "bzip2": lambda data: bz2.compress(data, 9),
@@ -154,7 +154,7 @@ def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Pat
     succeed("apply", packed, bundle, "-o", out, "--allowed-signers", allowed)
     assert out.read_bytes() == new.read_bytes()
     assert b"".join(dibundle.apply([packed, bundle], access=trusting(allowed))) == new.read_bytes()
-    # also with a compressed, wrapped bundle: the bundle is found within the ratio, then the base is unpacked
+    # this also holds for a compressed, wrapped bundle: it is found within the ratio, and then the base is unpacked
     succeed("wrap", "-q", "--unlinked", bundle, "--tag", "app:d", "-o", tmp_path / "wrapped.tar")
     wrapped = tmp_path / "wrapped.tar.gz"
     wrapped.write_bytes(gzip.compress((tmp_path / "wrapped.tar").read_bytes()))
@@ -290,7 +290,7 @@ def test_every_command_that_makes_targets_takes_a_limit(command: str, pair: pair
 def test_a_layer_is_unpacked_to_what_is_allowed_at_most(tmp_path: Path) -> None:
     """A layer is unpacked to the allowed size at most.
 
-    Merging needs this: layers of a chain's images may unpack to at most sixteen times their stored size.
+    This matters for merging: layers of a chain's images may unpack to at most sixteen times their stored size.
     """
     from dibundle.creating.compose.recompressed import unpack_layer
     from dibundle.files.readat import MemoryBytes, Spool
@@ -312,7 +312,7 @@ def test_a_shortened_digest_names_no_target(pair: pairs.Pair, tmp_path: Path) ->
 def test_a_layer_that_came_with_a_bundle_is_decompressed_within_a_ratio(tmp_path: Path, disk: Disk) -> None:
     """In a file that contains a bundle, layers are decompressed only up to a ratio of the file's size.
 
-    The file is a linked image, whose base layer is far larger than the file. The user does not name a base.
+    The file is a linked image. Its unpacked base layer is far larger than the file. The user does not name a base.
     """
     shared = build_layer([file("shared", noise(1, 50_000))])
     old, new, wrapped = (tmp_path / f"{name}.tar" for name in ("old", "new", "wrapped"))

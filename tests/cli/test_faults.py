@@ -125,7 +125,8 @@ def test_a_folder_that_is_not_there(pair: Pair, tmp_path: Path) -> None:
 def test_out_is_a_folder(pair: Pair, tmp_path: Path) -> None:
     assert dib("create", pair.base, pair.target, tmp_path).code == 3
     assert list(tmp_path.iterdir()) == []
-    (tmp_path / "example.com_app_2.tar").mkdir()  # targets are written into the folder, but never replace a folder
+    # targets are written into the folder, but a target never replaces a folder
+    (tmp_path / "example.com_app_2.tar").mkdir()
     assert dib("apply", pair.base, pair.bundle, "-o", tmp_path).code == 3
     assert [path.name for path in tmp_path.iterdir()] == ["example.com_app_2.tar"]
 
@@ -166,7 +167,7 @@ def test_inspect_into_a_pipe_closed_by_its_reader(pair: Pair) -> None:
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
 def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Path) -> None:
-    """With closed standard streams, commands succeed; only an archive that must go to a closed stdout fails."""
+    """With closed standard streams, commands succeed, unless they must write an archive to a closed stdout."""
 
     def run(*arguments: str | Path) -> tuple[int, bytes]:
         command = f"exec {shlex.join([*DIB, *map(str, arguments)])} {closed}"
@@ -189,7 +190,7 @@ def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Pat
     assert code == (3 if ">&-" in closed.split() else 0)
     assert (b"cannot write -: " in told) is (closed == ">&-")
     code, told = run("apply", pair.base, "-")
-    assert code == (3 if "<&-" in closed else 5)  # fails, as an empty input is not a bundle
+    assert code == (3 if "<&-" in closed else 5)  # this fails, because an empty input is not a bundle
     assert run("nothing")[0] == 2
 
 
@@ -198,7 +199,7 @@ def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Pat
 
 @pytest.fixture(autouse=True)
 def hangups() -> Iterator[None]:
-    """Start commands with the default action for SIGHUP, as a shell does, even if the tests run under nohup."""
+    """Start commands with the default action for SIGHUP, like a shell, even if the tests run under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
@@ -358,7 +359,7 @@ def test_a_symlink_is_followed(pair: Pair, tmp_path: Path) -> None:
 
 
 def test_a_link_of_another_user_in_a_shared_folder_is_not_followed(pair: Pair, tmp_path: Path) -> None:
-    """A link of another user in a shared folder is not followed; the system itself would not follow the link either."""
+    """A link of a different user in a shared folder is not followed; the system itself would not follow it either."""
     needs.root()
     shared, own = tmp_path / "shared", tmp_path / "own.tar"
     shared.mkdir()

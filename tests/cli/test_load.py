@@ -194,7 +194,10 @@ def test_a_child_of_the_engine_that_keeps_its_pipe_is_not_waited_for(pair: Pair,
 
 @pytest.mark.parametrize("style", ["v25", "oci", "classic"])
 def test_large_layers_are_judged_by_their_headers(style: str, tmp_path: Path) -> None:
-    """Before the fix, the checked copy had zeros in place of large layers' headers: layers above 8 MiB were refused."""
+    """Before the fix, the checked copy had zeros instead of the headers of large layers.
+
+    So layers above 8 MiB were refused.
+    """
     layers = [
         build_layer([file("data", noise(number, size))]) for number, size in ((1, 9 << 20), (2, 1000), (3, 9 << 20))
     ]
@@ -278,9 +281,9 @@ def test_an_engine_that_says_much_as_it_saves(pair: Pair, tmp_path: Path) -> Non
 def test_what_is_named_by_its_digest_and_can_be_read_in_two_ways_is_not_loaded_thin(
     option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A target that is named by its digest is not loaded thin if programs may find different images in it.
+    """If the user names a target by its digest, and programs may find different images in it, it is not loaded thin.
 
-    Otherwise, the engine would get only the images that dib finds, in an archive with another digest.
+    Otherwise, the engine would get only the images that dib finds, in an archive with a different digest.
     """
     base = build_layer([file("a", noise(1, 90_000))])
     images = [TestImage([base, build_layer([file("b", text)])], ["app:2"]) for text in (b"one", b"other")]

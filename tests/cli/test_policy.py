@@ -207,7 +207,8 @@ def test_load_judges_the_names_that_the_archive_has(
 ) -> None:
     """Load checks the names in the archive.
 
-    A signer who is trusted for some names could declare one of them in the bundle, and another name in the archive.
+    A signer who is trusted for some names could declare one of these names in the bundle, but use a different name in
+    the archive.
     """
     from dibundle.applying import loading
     from dibundle.format.manifest import Manifest
@@ -249,7 +250,7 @@ def test_load_judges_the_names_that_the_archive_has(
 def test_load_judges_the_name_that_it_gives(
     world: World, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Load checks the name that it gives to an unnamed image, which needs a name in containerd."""
+    """Load checks the name that it gives to an unnamed image: in containerd, an image needs a name."""
     from dibundle.applying import loading
 
     write(f'allowed-signers = "{world.allowed}"\n[identities]\n"localhost/*" = "release@example.com"\n')
@@ -513,9 +514,10 @@ def test_a_way_over_a_link_that_others_can_turn_is_refused(world: World, write: 
     succeed("verify", world.bundle("release"))
     (tmp_path / "shared").chmod(0o777)
     refused(dib("verify", world.bundle("release")), 3, f"other users can write to {tmp_path}/shared")
-    (tmp_path / "shared").chmod(0o1777)  # in a sticky folder, other users cannot replace a link of root,
+    (tmp_path / "shared").chmod(0o1777)  # in a sticky folder, users cannot replace a link of root,
     succeed("verify", world.bundle("release"))
-    os.chown(tmp_path / "shared" / "now", 65534, 65534, follow_symlinks=False)  # but they can replace their own link
+    # but a user can replace a link of their own
+    os.chown(tmp_path / "shared" / "now", 65534, 65534, follow_symlinks=False)
     refused(dib("verify", world.bundle("release")), 3, f"{tmp_path}/shared/now")
 
 

@@ -1,4 +1,4 @@
-"""Progress: lines, nothing, or (only on a terminal) bars that are never wider than the terminal; no byte on stdout."""
+"""Progress: lines, nothing or, only on a terminal, bars that fit its width; no byte of progress goes to stdout."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ def test_in_a_browser(folder: Path, tmp_path: Path):
 
 
 def test_a_long_list_in_a_browser(tmp_path: Path):
-    """Of a list of 20,000 paths, only visible paths become table rows."""
+    """In a list of 20,000 paths, only the visible paths become table rows."""
     lines = [
         Line(operation="patch", path=b"usr/lib/%d/%d/file%d.so" % (n % 17, n % 113, n), size=n * 7, stored=n % 1000)
         for n in range(20_000)
@@ -304,6 +304,6 @@ def test_symbolic_links_are_listed_with_where_they_lead(tmp_path: Path) -> None:
         for line in lines:
             assert [text for text in told if text.startswith("symlink") and text.endswith("  " + line)], line
         assert not any("same ->" in text for text in told)
-    assert b"newest -> " in dib("inspect", "--list", bundle).out  # listed, as an added symlink needs no base
+    assert b"newest -> " in dib("inspect", "--list", bundle).out  # it is listed, because an added symlink needs no base
     found = json.loads(dib("diff", "--json", "--list", old, new).out)["operations"]
     assert [(line["target"], line.get("old_target")) for line in found if line["path"] == "app/now"] == [("v2", "v1")]

@@ -1,4 +1,4 @@
-"""Roles of images: for all kinds of sources, the order on the command line decides which image is the old one."""
+"""Roles of images: for all kinds of sources, the order on the command line decides which image is the old image."""
 
 from __future__ import annotations
 

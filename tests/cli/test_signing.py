@@ -225,7 +225,7 @@ def test_a_signature_beside_the_bundle_is_found(keys: Keys, made, bundle: Path, 
     succeed("sign", "-q", "--detach", "--key", keys["other"], bundle)
     ended = refused(made, bundle, "--allowed-signers", allowed)
     assert f"{bundle}: {beside}: {allowed} has no valid line for the key {keys.fingerprint('other')}" in ended.err
-    # only this signature counts
+    # no other signature counts
     ended = refused(made, bundle, "--allowed-signers", allowed, "--signature", keys["ed25519"])
     assert str(beside) not in ended.err
     for garbage in (b"", b"garbage", b"\n" * ((1 << 20) + 1)):
@@ -237,7 +237,7 @@ def test_a_signature_beside_the_bundle_is_found(keys: Keys, made, bundle: Path, 
     beside.unlink()
     beside.write_bytes(b"garbage")
     succeed("sign", "-q", "--key", keys["ed25519"], bundle)
-    succeed("verify", bundle, "--allowed-signers", allowed)  # the bundle's own signature counts first
+    succeed("verify", bundle, "--allowed-signers", allowed)  # the bundle's own signature has precedence
 
 
 def test_a_signature_beside_parts_is_found(keys: Keys, made, tmp_path: Path) -> None:
@@ -390,7 +390,7 @@ def test_what_changes_after_it_was_checked_is_checked_again(
     archive = tmp_path / "wrapped.tar"
     succeed("wrap", "-q", signed, "--unlinked", "--tag", "app:1", "-o", archive)
     data = bytearray(archive.read_bytes())
-    data[data.index(signed.read_bytes()[:64]) + 40] ^= 1  # the digest of another, unsigned manifest
+    data[data.index(signed.read_bytes()[:64]) + 40] ^= 1  # this is now the digest of a different, unsigned manifest
     check_signature = opened.check_signature
 
     def checked(stream: Rereadable, name: str | None, check: CheckSignature) -> None:
@@ -488,7 +488,8 @@ def test_the_environment_says_whose_bundles_count(keys: Keys, made, bundle: Path
     assert checked.err.startswith("signed by ")
     assert json.loads(checked.out)["signed_by"][0].startswith(WHO)
     (tmp_path / "others").write_text(f"{WHO} {keys.public('rsa')}\n")
-    assert dib("verify", bundle, "--allowed-signers", tmp_path / "others", env=env).code == 8  # the option counts first
+    # the option has precedence
+    assert dib("verify", bundle, "--allowed-signers", tmp_path / "others", env=env).code == 8
 
 
 def test_stdin_is_signed_beside(keys: Keys, made, tmp_path: Path) -> None:
@@ -578,8 +579,8 @@ def test_no_ssh_keygen_at_all(keys: Keys, signed: Path, tmp_path: Path, monkeypa
 def test_the_environment_has_no_say_in_whom_to_trust(keys: Keys, signed: Path, made, tmp_path: Path) -> None:
     """The environment does not decide whom to trust.
 
-    Before the fix, another program named ssh-keygen could accept all signatures, and a time zone could make expired
-    keys valid.
+    Before the fix, a wrong program with the name ssh-keygen could accept all signatures, and a time zone could make
+    expired keys valid.
     """
     fake = tmp_path / "bin" / "ssh-keygen"
     fake.parent.mkdir()

@@ -1,6 +1,6 @@
 """Required signatures: every command that reads bundles, with every kind of source and every signer.
 
-Only ``dib sign`` reads unsigned bundles, as it signs them.
+Only ``dib sign`` accepts unsigned bundles, because it signs them.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def commands(world: World, way: str, signed: str) -> dict[str, list[object]]:
     """Return the arguments of every command that reads a bundle, by name."""
     bundle, base, out = world.name(way, signed), world.pair.base, world.folder / "out"
-    if way == "chain":  # the first bundle of the chain has a right signature; the tested bundle follows
+    if way == "chain":  # the first bundle of the chain has a valid signature; the tested bundle is the second
         first = [world.pair.target, world.folder / "back.dib", bundle]
         return {
             "apply": ["apply", *first, "-o", out],
@@ -137,7 +137,7 @@ def product() -> list[tuple[str, str, str]]:
     return [
         (way, signed, how)
         for way, signed, how in itertools.product(WAYS, SIGNED, HOW)
-        # only one command, as all commands read signers with the same code
+        # a single command is enough, because all commands read signers with the same code
         if how == "options" or way in ("file", "wrapped", "registry")
     ]
 

@@ -112,7 +112,7 @@ def test_pinned_takes_every_kind_of_buffer(kind: str, data: bytes) -> None:
 
 @pytest.mark.parametrize("empty", [b"", bytearray(), memoryview(bytearray()), array("q")])
 def test_an_empty_buffer_has_an_address(empty) -> None:
-    """An empty buffer has an address, as C must not add anything to a null pointer, not even 0."""
+    """An empty buffer has an address, because C must not add anything to a null pointer, not even 0."""
     pinned = Pinned(empty)
     assert pinned.size == 0
     assert pinned._as_parameter_
@@ -137,7 +137,7 @@ def test_no_code_asks_for_an_address_alone() -> None:
 def test_anchors_of_3_mb_in_any_kind_of_buffer(kind: str) -> None:
     """Anchors are found in 3 MB in any kind of buffer.
 
-    If a copy is freed too early, this test fails, because the system takes back such a large buffer at once.
+    If a copy is freed too early, this test fails: such a large buffer is returned to the system at once.
     """
     data = random.Random(3).randbytes(3 << 20)
     assert list(anchors.find(KINDS[kind](data), KINDS[kind](data), stride=64)) == [0, 0, len(data)]

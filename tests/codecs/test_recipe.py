@@ -95,7 +95,7 @@ def replaced(body, number, content):
     marks = [*inflate(body)[1], None]
     bits = Bits()
     for at, (block, after) in enumerate(pairwise(marks)):
-        if at == number or block.type == STORED:  # stored blocks behind the replaced block are aligned anew
+        if at == number or block.type == STORED:  # stored blocks after the replaced block get a new alignment
             bits.stored(content[block.content : after.content if after else None], int(block.last))
         else:
             bits.copy(body, block.bit, after.bit if after else 8 * len(body))
@@ -117,7 +117,7 @@ def test_a_block_that_is_stored(key):
     assert other != body
     recipe = find_and_rebuild(other)
     assert (recipe.encoder, recipe.level) == key[:2]
-    # the edit has the block, the header before it, and padding if the encoder's next block has another alignment
+    # the edit has the block, the header before it and, if the encoder's next block has a different alignment, padding
     assert bits_of(recipe) < 8 * sizes[number] + 3000
     assert len(recipe.edits) <= 2 + sum(mark.type == STORED for mark in marks)
 
@@ -160,7 +160,7 @@ def test_a_flush_in_the_middle():
         + real.flush()
     )
     recipe = find_and_rebuild(body)
-    if recipe is not None:  # blocks behind a flush begin at other bytes, so the two may never align again
+    if recipe is not None:  # blocks after a flush begin at different bytes, so the two may never align again
         assert recipe.encoder == ZLIB
 
 

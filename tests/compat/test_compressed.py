@@ -1,4 +1,4 @@
-"""Compressed layers of real programs: the search for recipes, recompression, and bundles between forms of an image."""
+"""Compressed layers of real programs: search for recipes, recompression, and bundles for all forms of an image."""
 
 from __future__ import annotations
 
@@ -118,7 +118,8 @@ def test_between_forms(old: str, new: str, saves: Path, tmp_path: Path, raw_size
 def test_layers_that_stay_are_made_of_their_content(saves: Path, tmp_path: Path) -> None:
     """Unchanged layers are rebuilt from their content.
 
-    The base from containerd's store holds the blobs of all layers but one; podman's base holds only their content.
+    The base from containerd's store holds the blobs of all layers except one. podman's base holds only the contents of
+    the layers.
     """
     bundle = tmp_path / "out.dib"
     succeed("create", saves / "old-gzip.tar", saves / "next-gzip.tar", bundle)

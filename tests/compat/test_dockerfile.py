@@ -94,7 +94,7 @@ def test_from_archives_in_the_context(site: Site) -> None:
 
 @pytest.mark.parametrize("site", [*BUILDERS, "BuildKit, containerd store"], indirect=True)
 def test_from_a_registry(site: Site, tmp_path: Path) -> None:
-    """Images from a registry, and from a second engine's store, are rebuilt; the image ID is right."""
+    """Images from a registry, and from the store of a second engine, are rebuilt with the right image ID."""
     old, new, wrapped = (f"docker://{site.name(tag)}" for tag in ("1", "2", "1-2"))
     site.build(succeed("dockerfile", "create", "--linked", old, new).out, "-t", site.name("1-2"))
     site.docker.run("docker", "push", "-q", site.name("1-2"))

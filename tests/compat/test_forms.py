@@ -122,7 +122,7 @@ def packed(tmp_path: Path) -> Path:
 def test_thin_says_that_nothing_is_left_out(packed: Path) -> None:
     """``--thin`` reports that nothing is left out.
 
-    If podman has a layer only in another compression, it refuses to load an archive without this layer.
+    If podman has a layer only with a different compression, it refuses to load an archive without this layer.
     """
     ended = succeed("apply", "--thin", packed / "base.tar", packed / "out.dib", "-o", packed / "thin.tar")
     assert "dib: nothing is left out: example.com/grown:1 has no layer in the form that the new image has" in ended.err
@@ -168,7 +168,7 @@ def test_engines_load_canonical_and_thin_archives(folder: Path, tmp_path: Path, 
 
 
 def _whole_base(old: Path, tmp_path: Path) -> Path:
-    """Return a bundle that rebuilds the base from itself, as apply can then write it in a form for all engines."""
+    """Return a bundle whose target is its own base: apply can then write the base in a form for all engines."""
     bundle = tmp_path / "base.dib"
     if not bundle.exists():
         succeed("create", old, old, bundle)
@@ -229,7 +229,7 @@ def test_a_folder_leaves_what_is_beside_it_alone(folder: Path, tmp_path: Path):
 
 
 def _drop_layers(engine: engines.Engine, namespace: str) -> None:
-    """Delete the layers from containerd's store, as discard_unpacked_layers does after unpacking."""
+    """Delete the layers from containerd's store, like discard_unpacked_layers after unpacking."""
     command = ["ctr", "-a", engine.env["CONTAINERD_ADDRESS"], "-n", namespace, "content"]
     rows = [row.split() for row in engine.run(*command, "ls").decode().splitlines()[1:]]
     for digest, size, *_ in rows:

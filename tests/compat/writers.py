@@ -30,7 +30,7 @@ _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 class Source:
-    """An image as an archive, and in other forms, which exist from the first request until ``stack`` ends."""
+    """An image as an archive, and in other forms; a form exists from the first request until ``stack`` ends."""
 
     def __init__(self, archive: Path, work: Path, stack: contextlib.ExitStack) -> None:
         self.archive, self.work = archive, work
@@ -76,7 +76,7 @@ def _member(tar: tarfile.TarFile, name: str):
 
 
 def pulled_by_docker(source: Source, out: Path) -> None:
-    """Pull from the registry into containerd's store, and save the image, whose layers docker push has compressed."""
+    """Pull from the registry into containerd's store, and save the image; docker push has compressed its layers."""
     reference = source.reference()
     with engines.docker("containerd") as docker:
         docker.run("docker", "pull", "-q", reference)
@@ -105,7 +105,7 @@ def _skopeo(source: str, out: Path, *options: str) -> None:
 
 
 def built_by_buildx(kind: str, *options: str) -> Writer:
-    """Return a writer by dockerd's BuildKit. Each build has a new engine, as BuildKit keeps a layer's first form."""
+    """Return a writer by dockerd's BuildKit. Each build starts a new engine: BuildKit keeps a layer's first form."""
 
     def write(source: Source, out: Path) -> None:
         source.layers()
@@ -230,7 +230,7 @@ WITH_OPTIONS: dict[str, Writer] = {
     "pigz -i": compressed_by("pigz", "-n", "-i"),
     "pigz -p 1": compressed_by("pigz", "-n", "-p", "1"),
 }
-"""Writers with other levels and formats; dib finds the recipe of only some of them."""
+"""Writers with unusual levels and formats; dib finds recipes for only some of them."""
 
 ZSTD: dict[str, Writer] = {
     **{
@@ -263,4 +263,4 @@ ZSTD: dict[str, Writer] = {
         )
     },
 }
-"""Writers of zstd layers: klauspost/compress, except the last, which use libzstd."""
+"""Writers of zstd layers: they use klauspost/compress, except the last writers, which use libzstd."""

@@ -1,8 +1,8 @@
-"""Generate archives with an expected image (GOOD) in which one or two tricks may lead a loader to another image (EVIL).
+"""Generate archives with an expected image (GOOD) in which one or two tricks may lead a loader to a wrong image (EVIL).
 
 A mechanism changes an honest archive to mislead loaders. An honest variant has only changes that any writer may make.
-The same seed gives the same bytes. Each archive has its own layers, as engines do not read layers that they already
-have.
+The same seed gives the same bytes. Each archive has layers of its own, because engines do not read layers that they
+already have.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OCI = "application/vnd.oci.image"
 
 @dataclass(frozen=True)
 class Raw:
-    """A member to write: ``before`` are blocks in front of its header, ``patch`` changes the header's bytes."""
+    """A member to write: ``before`` are blocks before its header; ``patch`` changes the bytes of its header."""
 
     name: str
     data: bytes = b""
@@ -60,7 +60,7 @@ def fix_checksum(header: bytearray) -> None:
 
 @dataclass
 class Draft:
-    """An archive to write, which honestly contains GOOD, and in addition EVIL."""
+    """An archive to write: it contains GOOD in the honest way, and also contains EVIL."""
 
     good: TestImage
     evil: TestImage
@@ -225,7 +225,7 @@ def document_in_capitals(made: Draft) -> None:
 
 @mechanism
 def document_by_its_short_name(made: Draft) -> None:
-    """On FAT and NTFS, MANIFE~1.JSO is manifest.json."""
+    """On FAT and NTFS, MANIFE~1.JSO is a short name of manifest.json."""
     repositories_lead_elsewhere(made)
     name, end = made.document.upper().rsplit(".", 1)
     made.members.append(Raw(f"{name[:6]}~1.{end[:3]}", made.evil_document(made.document)))
@@ -444,7 +444,7 @@ def pax_length_swallows(made: Draft) -> None:
 
 
 def _compressed_for_others(made: Draft, head: bytes, body: bytes) -> None:
-    """Put two members in front: a PAX header whose name begins with ``head``, and a file with the content ``body``."""
+    """Put two members first: a PAX header whose name begins with ``head``, and a file with the content ``body``."""
 
     def patch(header: bytearray) -> None:
         header[: len(head)] = head
@@ -455,7 +455,7 @@ def _compressed_for_others(made: Draft, head: bytes, body: bytes) -> None:
 
 @mechanism
 def a_pax_header_begins_a_frame_of_zstd(made: Draft) -> None:
-    """zstd reads an empty frame, a frame that skips up to the other archive's frame, and one that skips the rest."""
+    """zstd reads an empty frame, a frame that skips up to the other archive's frame, and a skip of the rest."""
     packed = zstandard.compress(_other_archive(made))
     rest = sum(len(member.blocks()) for member in made.members) + len(made.end) + -(len(packed) + 8) % BLOCK
     head = bytes.fromhex("28b52ffd2000010000") + b"\x50\x2a\x4d\x18" + (3 * BLOCK - 17).to_bytes(4, "little")
@@ -602,14 +602,14 @@ def _with_text(change: Callable[[Draft, bytes], bytes]) -> Mechanism:
 
 
 def _evil_value(made: Draft) -> bytes:
-    """Return, as JSON, the part of a document that leads to EVIL."""
+    """Return the part of a document that leads to EVIL, as JSON."""
     if made.document == "manifest.json":
         return b'"blobs/sha256/' + made.blob(made.evil.config_bytes()).encode() + b'"'
     return to_json(made.index_of(made.evil, NAME)["manifests"])
 
 
 def _again(key: str, other: str, *, front: bool) -> Mechanism:
-    """Add a key a second time, in another spelling."""
+    """Add a key a second time, in a different spelling."""
 
     def change(made: Draft, text: bytes) -> bytes:
         is_docker = made.document == "manifest.json"
@@ -712,7 +712,7 @@ def config_padded_beyond_the_limit(made: Draft) -> None:
 
 @mechanism
 def config_is_another(made: Draft) -> None:
-    """The member is named by GOOD's digest and holds EVIL's config."""
+    """The name of the member is GOOD's digest, but the member holds EVIL's config."""
     made.put(replace(made.get(_config_name(made)), data=made.evil.config_bytes()))
 
 
@@ -825,7 +825,7 @@ AMD64 = {"architecture": "amd64", "os": "linux"}
 def _absent(
     platform: dict[str, str] | None, good: dict[str, str] | None = AMD64, *, apart: bool = False, comes: bool = False
 ) -> Mechanism:
-    """Lead to GOOD, described by a platform, and to EVIL, which is absent, or present under other names.
+    """Lead to GOOD, which has a platform, and to EVIL, which is absent, or present under different names.
 
     ``apart``: EVIL has a separate index.
     """
@@ -878,7 +878,7 @@ for _label, _machine in (("amd64", "amd64"), ("x86_64", "x86_64"), ("unnamed", N
 
 
 def _absent_beside(good: dict[str, str], absent: dict[str, str]) -> Mechanism:
-    """Lead to GOOD of one platform and to an absent manifest of another platform."""
+    """Lead to GOOD for one platform, and to an absent manifest for a different platform."""
 
     def change(made: Draft) -> None:
         made.good = replace(made.good, config={"os": "linux", **good})
@@ -1141,7 +1141,7 @@ def pretty_json(made: Draft) -> None:
 
 @honest
 def lower_case_keys(made: Draft) -> None:
-    """Keys in lower case, as jib writes them."""
+    """The keys are in lower case; jib writes such keys."""
     if not made.has("manifest.json"):
         raise NotApplicable
     value = made.json("manifest.json")[0]
@@ -1152,7 +1152,7 @@ def lower_case_keys(made: Draft) -> None:
 
 @mechanism
 def another_platform_is_absent(made: Draft) -> None:
-    """docker saves such an archive of one platform of a multi-platform image; a hostile archive can be the same."""
+    """docker saves such an archive if it has only one platform of an image; a hostile archive can be the same."""
     if made.has("manifest.json"):
         raise NotApplicable
     _absent({"architecture": "s390x", "os": "linux"})(made)
@@ -1184,7 +1184,7 @@ class Case:
 
 
 def cases(pairs: int = 150) -> Iterator[Case]:
-    """Yield honest variants, each mechanism alone in three styles, and ``pairs`` of mechanisms."""
+    """Yield honest variants; then each mechanism alone, in three styles; then ``pairs`` pairs of mechanisms."""
     seeds = itertools.count(1)
     for style, compression in itertools.product(STYLES, COMPRESSIONS):
         for label, change in HONEST.items():

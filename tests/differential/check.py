@@ -24,7 +24,7 @@ from tests.differential.archives import Case
 from tests.differential.loaders import Loader, Taken, environment
 
 NAMED = docker_save([TestImage([build_layer([])], ["example.com/app:old"])])
-"""A base without common content, needed because an expected image may only have names in the base's repository."""
+"""A base without common content; it is needed because an expected image may have names only in its repository."""
 
 
 @dataclass(frozen=True)

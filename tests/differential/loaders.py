@@ -101,7 +101,7 @@ class Loader:
 
 
 class Skopeo:
-    """skopeo copy, as a docker-archive and as an oci-archive."""
+    """``skopeo copy``; it reads the archive as a docker-archive and as an oci-archive."""
 
     name = "skopeo"
 

@@ -2,7 +2,7 @@
 
 Every archive that ``apply --expect`` accepts is loaded into every program. Every archive is loaded by ``load --expect``
 into every engine. With --control, the programs also get the hostile archives directly. The number of archives that lead
-at least one program to another image shows the quality of the generator.
+at least one program to a wrong image shows the quality of the generator.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.differential.loaders import Loader, Taken, loaders
 
 
 def wrong(case: Case, taken: Taken) -> bool:
-    """Return whether a program has another image than GOOD."""
+    """Return whether a program has an image that is not GOOD."""
     return bool(taken.configs - {case.good.hex()})
 
 

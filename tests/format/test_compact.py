@@ -91,7 +91,7 @@ def drawn_steps(drawn: random.Random, objects: list[Object]) -> list[Copy | byte
 def test_every_range_reads_as_it_was_made(memory: int, write: int):
     """Every range of a target reads as written.
 
-    Each of three targets uses an archive, an object that is deleted afterwards, and the previous target.
+    There are three targets. Each uses an archive, an object that is deleted afterwards, and the previous target.
     """
     drawn = random.Random(f"{memory}/{write}")
     archive = MemoryBytes(noise(1, 2_000_000))

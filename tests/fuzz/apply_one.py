@@ -2,8 +2,8 @@
 
 With the target ``:inspect``, the bundle's first target is listed instead, like ``dib inspect --list --json``.
 
-The exit code is 0, or that of the error. The process may take at most SECONDS of CPU. It prints its peak memory in KiB,
-as Linux reports it for this program: the figure of wait4 includes the process that started it.
+The exit code is 0, or the exit code of the error. The process may take at most SECONDS of CPU. It prints its own peak
+memory in KiB, from Linux, because the figure of wait4 includes the process that started it.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ MEMORY_PER_MANIFEST_BYTE: Final = 8
 SECONDS: Final = 10.0
 NANOSECONDS: Final = 400.0  # nanoseconds per byte of a bundle,
 NANOSECONDS_MADE: Final = 2000.0  # and per byte of its targets
-"""The promise of 10.1, on a core of about 2.5 GHz; nanoseconds for each byte of bundle and targets."""
+"""The limits of 10.1, on a core of about 2.5 GHz: nanoseconds for each byte of the bundle and of its targets."""
 
 LARGEST_TARGET: Final = 64 * MIB  # limit of generated sizes, so that a run has many bundles
 WITHOUT_BASE: Final = frozenset({0})
@@ -81,7 +81,7 @@ def drawn(chance: random.Random, frame: Frame, **given: Any) -> Bundle:
 
 
 def one(size: int, program: Program, *frames: Frame, **given: Any) -> Bundle:
-    """Return a bundle of one target, with the digest of zeros, as the target's bytes are never compared."""
+    """Return a bundle of one target, with the digest of zeros: the target's bytes are never compared."""
     return Bundle(list(frames), [target(size, program, len(frames))], **given)
 
 
@@ -359,7 +359,7 @@ def pgzip_blocks(chance: random.Random) -> Bundle:
 
 @bundle_class
 def slow_content(chance: random.Random) -> Bundle:
-    """The slowest content for the encoders: short repeats with little in common behind them."""
+    """The slowest content for the encoders: short repeats, and after each repeat, little in common."""
     encoder, level, parameter = chance.choice(ENCODERS)
     number_of = 16 * encoder + level
     size = chance.choice((KIB, 64 * KIB, MIB))
@@ -418,7 +418,7 @@ def inner_payloads(chance: random.Random) -> Bundle:
 
 
 IN_BASE: Final = 0x40000000
-"""Key, in place of a section's number, under which a class puts the base's layer."""
+"""The key under which a class puts the base's layer; the other keys are numbers of sections."""
 
 
 # --- the manifest
@@ -927,7 +927,7 @@ def tails(chance: random.Random) -> Bundle:
 
 @bundle_class
 def seeks(chance: random.Random) -> Bundle:
-    """More objects in the column than seeks, as many, or fewer."""
+    """The column has more objects than there are seeks, the same number, or fewer."""
     count = edge(chance, chance.choice((1, 65536, 4 * MIB)), 1)
     value = number(chance.choice((0, 1, 127, 128, 65535, 1 << 20)))
     program = Program()
@@ -942,7 +942,7 @@ def seeks(chance: random.Random) -> Bundle:
 
 @bundle_class
 def names_on_the_way(chance: random.Random) -> Bundle:
-    """An archive of long names as the first target, before a target whose objects may be in this archive."""
+    """The first target is an archive with long names; the objects of the second target may be in this archive."""
     size = edge(chance, chance.choice((100, 4096, MIB)), 1)
     entry = written.block("././@LongLink", size=size, typeflag=b"L", magic=b"ustar  \0") + bytes(size).replace(
         b"\0", b"n"

@@ -78,7 +78,7 @@ class Open:
 
     @classmethod
     def of(cls, bundle: bytes) -> Open:
-        """Open a valid bundle; raise any exception for another."""
+        """Open a valid bundle; raise any exception for an invalid bundle."""
         stored = int.from_bytes(bundle[16:24], "little")
         start = 64 + 8 + int.from_bytes(bundle[64:68], "little")
         return cls.parse(
@@ -108,7 +108,7 @@ class Open:
         return closed(pack([[number, sections[number]] for number in sorted(sections)]), b"".join(self.frames))
 
     def mutated(self, chance: random.Random, change: Change) -> Open:
-        """Return another bundle, with a few changes of numbers, bytes and frames; most changes are consistent."""
+        """Return a changed bundle, with a few changes of numbers, bytes and frames; most changes are consistent."""
         new = Open(dict(self.sections), list(self.frames))
         for _ in range(1 + int(chance.expovariate(1))):
             kind = chance.random()

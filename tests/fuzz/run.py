@@ -19,7 +19,7 @@ with atheris.instrument_imports(include=["dibundle"]):
     import dibundle.codecs
     import dibundle.creating.compose
 
-    # import these modules now, as a later import would not be instrumented
+    # import these modules now, because a later import would not be instrumented
     for package in (dibundle.codecs, dibundle.creating.compose):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _mutated_bundle(data: bytes, most: int, seed: int) -> bytes:
-    """Change fields of a bundle, or (in a quarter of the calls) bytes anywhere in its input."""
+    """Change fields of a bundle; in a quarter of the calls, change bytes anywhere in the input instead."""
     chance = random.Random(seed)
     if chance.random() < 0.75:
         try:

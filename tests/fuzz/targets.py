@@ -63,9 +63,9 @@ from tests.fuzz.bundles import Open, closed
 from tests.images.contents import contents
 
 VECTORS = Path(__file__).parents[2] / "spec" / "vectors"
-LARGEST = 1 << 17  # maximum bytes of a codec's output, as larger outputs are slow; the vectors have larger outputs
+LARGEST = 1 << 17  # maximum bytes of a codec's output, because larger outputs are slow; the vectors have larger outputs
 ASKED_LARGEST = 1 << 11  # maximum output for which the reference decoder also runs
-ASKED_SHARE = 8  # the reference decoder gets only one input in this many, as it takes a hundred times as long
+ASKED_SHARE = 8  # of this many inputs, the reference decoder gets one, because it takes a hundred times as long
 SEEDS_LARGEST = 30_000
 FRAMES_LARGEST = 1 << 20  # maximum bytes of all frames of a bundle
 KNOWN_SECTIONS = range(1, 8)
@@ -94,7 +94,7 @@ def outcome(call: Callable[[], Any]) -> object:
 
 
 def both(call: Callable[[], Any], by_reference: Callable[[], bytes]) -> object:
-    """Return the outcome of a call; raise an error if the reference decoder has another outcome."""
+    """Return the outcome of a call; raise an error if the reference decoder has a different outcome."""
     found, other = outcome(call), reference.outcome(by_reference)
     if found != (BundleError if other is None else other):
         raise BrokenError(f"dib: {found!r:.200}, reference decoder: {other!r:.200}")
@@ -243,7 +243,7 @@ def head(data: bytes) -> object:
 
 @target
 def columns(data: bytes) -> object:
-    """Numbers in columns and in payloads: the reader of single numbers and the C function agree."""
+    """Numbers in columns and in payloads: the reader of single numbers and the C function give the same result."""
 
     def read() -> list[int]:
         column = Column(data)

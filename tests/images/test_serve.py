@@ -1,4 +1,4 @@
-"""Errors if a base object cannot be read: the base's fault or the bundle's."""
+"""The errors if a base object cannot be read: either the base or the bundle is at fault."""
 
 from __future__ import annotations
 

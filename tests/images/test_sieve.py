@@ -1,4 +1,4 @@
-"""The content that the temporary file keeps of a tar from a pipe."""
+"""How much of a tar from a pipe the temporary file keeps."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def test_a_long_chain_of_pages_takes_time_as_its_length():
 
 
 def test_rows_in_the_same_place_are_bounded():
-    """Rows in the same place are limited: a page may list one row many times, whose blob is behind a long chain."""
+    """Rows in the same place are limited: a page may list a row many times, and its blob may need a long chain."""
     size = 4000 * (PAGE - 4)
     heads = varint(13 + 2 * (size - 7)) + varint(14)
     assert len(heads) == 5

@@ -77,7 +77,7 @@ def check_shape(data: bytes, index: TarIndex) -> None:
 
 
 def walks(data: bytes, entry) -> bool:
-    """Walk from ``start`` by only the size fields of the blocks, as a decoder does."""
+    """Walk from ``start`` with only the size fields of the blocks; a decoder walks in the same way."""
     at, last, size = entry.start, -1, 0
     while at < entry.end:
         found = record_size(data[at : at + 512].ljust(512, b"\0"))

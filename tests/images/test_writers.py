@@ -70,7 +70,7 @@ def test_names_within_a_nested_index_are_none():
 
 
 def test_a_blob_is_written_under_its_own_digest():
-    """Before the fix, another member whose name has the config's digest was written in place of the config."""
+    """Before the fix, a wrong member with the config's digest in its name was written instead of the config."""
     config, other = config_of(LAYER), config_of(LAYER, Entrypoint=["/other"])
     entry = {"Config": f"blobs/sha256/{'a' * 64}", "RepoTags": ["app:1"], "Layers": blobs(LAYER)[0][:1]}
     members = [(entry["Config"], config), (f"blobs/sha256/{sha(config)}", other), *blobs(LAYER)]

@@ -42,7 +42,7 @@ class Answer:
 
 @dataclass
 class Client:
-    """A client of a mirror; ``prefix`` is put before the repository, and ``query`` behind each path."""
+    """A client of a mirror; ``prefix`` comes before the repository, and ``query`` after each path."""
 
     port: int
     prefix: str = "site/"

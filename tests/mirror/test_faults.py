@@ -33,10 +33,10 @@ WITH_ERRORS = frozenset(("status 500", "status 429", "stall", "cut", "lie"))
 def process(
     registry: Registry, cache: Path, largest: int | None = None, signers: Path | None = None
 ) -> Iterator[tuple[subprocess.Popen[str], Client]]:
-    """Run a mirror in its own process, as operators do.
+    """Run a mirror in its own process, like operators.
 
-    ``largest``: maximum bytes of a file, after which writes fail as on a full disk. ``signers``: the required signers
-    of a bundle.
+    ``largest``: maximum bytes of a file; further writes fail, as on a full disk. ``signers``: the required signers of a
+    bundle.
     """
     arguments = ("--upstream", f"site={registry.host}", "--listen", "127.0.0.1:0", "--cache", str(cache))
     command = (sys.executable, "-m", "dibundle", "mirror", *arguments, "--prefer", "bytes", "--make-timeout", "2")

@@ -48,7 +48,7 @@ Hook = Callable[[Request], object]
 
 @contextmanager
 def beside(options: MirrorOptions, access: Access, hook: Hook) -> Iterator[tuple[Running, Client]]:
-    """Run a mirror of the stocked registry and another registry; yield the mirror, and the other registry's client."""
+    """Run a mirror of the stocked registry and a second registry; yield the mirror, and a client of the second."""
     with ExitStack() as stack:
         other = stack.enter_context(serve())
         other.hook = hook
@@ -192,8 +192,8 @@ def test_who_reads_nothing_goes(
 ) -> None:
     """The mirror closes connections of clients that do not read.
 
-    It closes these connections after a while, or earlier for new clients. The test checks that the sockets are closed,
-    and not only removed from a list.
+    It closes these connections after some time, or earlier if new clients come. The test checks that the sockets are
+    really closed, not just removed from a list.
     """
     monkeypatch.setattr(door, "_MOST_CLIENTS", most)
     monkeypatch.setattr(door, "WAITING", 60.0 if most == 4 else 0.5)
@@ -277,7 +277,7 @@ def test_patience_after_sigterm_is_not_had_twice(
 def test_what_one_upstream_has_sent_another_does_not_open(
     options: MirrorOptions, access: Access, stocked: Registry
 ) -> None:
-    """The content of one upstream is not served for another upstream, with any answer of the other upstream to HEAD."""
+    """The content of one upstream is not served for a different upstream, whatever that upstream answers to HEAD."""
     protected(stocked, "Bearer good")
     with beside(options, access, lambda request: request.command == "HEAD" and request.answer(200)) as (mirror, evil):
         Client(mirror.client.port, headers={"Authorization": "Bearer good"}).pull("v1")
@@ -555,7 +555,7 @@ def test_large_documents_that_nobody_takes_are_few(
 
 @pytest.mark.parametrize("part", ["blobs/" + digest(b"x"), "blobs/sha512:" + "0" * 128, "manifests/v1", "tags/list"])
 def test_errors_are_small(part: str, options: MirrorOptions, access: Access, stocked: Registry) -> None:
-    """Error answers are small, as each of a thousand clients may leave an error answer unread."""
+    """Error answers are small, because each of a thousand clients may leave an error answer unread."""
     with beside(options, access, lambda request: request.answer(404, b"e" * (4 << 20))) as (mirror, evil):
         answer = evil.get(part)
         assert (answer.status, len(answer.body)) == (404, 64 << 10)
@@ -712,7 +712,7 @@ def test_a_part_that_is_too_short_is_cut_off(options: MirrorOptions, access: Acc
 def test_a_rest_that_is_not_that_of_the_blob_is_cut_off(
     end: bytes, mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If upstream sends a wrong rest of a blob, the mirror does not pass it on to the end.
+    """If upstream sends a wrong rest of a blob, the mirror does not pass on the end of this rest.
 
     If the disk is full, the rest of a blob comes directly from upstream.
     """
@@ -810,7 +810,7 @@ def test_what_is_no_file_in_the_place_of_one(
 
 
 def test_bundles_count_as_they_take_space(mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bundles count towards the cache's size while they are written, as they wait in temporary files for their turn."""
+    """The cache's size includes bundles that are being written, because they wait in temporary files."""
     cache, sizes = mirror.mirror.cache, []
     name = bundle(stocked, "v1-v2")
 

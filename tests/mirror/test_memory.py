@@ -1,4 +1,4 @@
-"""A pull leaves no objects that wait for the garbage collector, which counts objects, not bytes."""
+"""A pull leaves no objects for the garbage collector: the collector counts objects, not bytes."""
 
 from __future__ import annotations
 

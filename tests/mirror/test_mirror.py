@@ -1,4 +1,4 @@
-"""Pulls through ``dib mirror``, also with faults, get the same bytes as without a mirror, few of them from upstream."""
+"""Pulls through ``dib mirror`` get the same bytes as without it, even with faults; few bytes are from upstream."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_with_signers_a_bundle_has_to_be_signed(
 
 
 def push_other_blobs(registry: Registry, files: Files, dib: Program, folder: Path) -> None:
-    """Push two images, and a bundle that rebuilds the second with raw layers, unlike the registry's layers."""
+    """Push two images, and a bundle that rebuilds the second with raw layers; the registry's layers are not raw."""
     for number in (1, 2):
         put_image(registry, files.archive(number), f"v{number}")
     made = folder / "b.dib"

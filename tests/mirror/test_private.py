@@ -44,7 +44,7 @@ class Private(NamedTuple):
 
 @pytest.fixture(scope="module")
 def upstream(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Private]:
-    """A docker-registry with v1, v2 and the bundle from v1 to v2, under this machine's name, as TLS needs a name."""
+    """A docker-registry with v1, v2 and the bundle from v1 to v2. TLS needs a name, so this machine's name is used."""
     needs.programs("skopeo", "openssl", "docker-registry")
     name = socket.gethostname()
     with contextlib.suppress(OSError):

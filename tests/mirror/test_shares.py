@@ -39,7 +39,7 @@ from tests.sources.server import Registry, Request, digest, serve
 
 
 class LargeError(Exception):
-    """An error that holds memory, as a failed request does."""
+    """An error that holds memory, like a failed request."""
 
     made: ClassVar[list[weakref.ref[LargeError]]] = []
 
@@ -93,7 +93,7 @@ def test_an_endless_head_ends(options: MirrorOptions, access: Access, stocked: R
 
 
 def test_redirects_leave_no_connections(options: MirrorOptions, access: Access, stocked: Registry) -> None:
-    """Redirects leave no open connections, although each redirect may lead to another port."""
+    """Redirects leave no open connections, although each redirect may lead to a different port."""
     content = os.urandom(1000)
     with ExitStack() as stack:
         hops = [stack.enter_context(serve()) for _ in range(4)]
@@ -216,7 +216,7 @@ def test_a_manifest_that_calls_itself_a_page_is_none(mirror: Running, stocked: R
     [
         *(("Sec-Fetch-Site", site) for site in ("cross-site", "same-site", "same-origin")),
         ("Origin", "null"),
-        ("Accept-Language", "en"),  # a page may set another User-Agent in some browsers
+        ("Accept-Language", "en"),  # in some browsers, a page may set a different User-Agent
         ("User-Agent", "Mozilla/5.0 (a browser says no more to another machine over plain HTTP)"),
     ],
 )
@@ -367,7 +367,7 @@ def stalling(body: bytes, go: threading.Event) -> Hook:
 def test_clients_that_leave_keep_no_blob_of_others_waiting(
     options: MirrorOptions, access: Access, stocked: Registry
 ) -> None:
-    """A client that leaves does not keep a blob of another client waiting.
+    """A client that leaves does not delay a blob for other clients.
 
     Before the fix, each client that left kept a thread waiting for upstream, and the same threads read cached blobs.
     """

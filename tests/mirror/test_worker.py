@@ -123,7 +123,7 @@ def test_a_process_has_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_one_registry_does_not_have_all_turns(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A registry does not get all slots: an image does not wait for two slow images of another registry."""
+    """A registry does not get all slots: an image does not wait for two slow images of a different registry."""
     run = worker.run
 
     def slow(job: Job, left: Callable[[], float], taken: Callable[[int], object]) -> object:
@@ -168,7 +168,7 @@ def test_one_repository_does_not_have_all_turns(mirror: Running, monkeypatch: py
 
 
 def test_a_large_config_is_not_fetched(mirror: Running, stocked: Registry) -> None:
-    """A large config is not fetched, as a manifest may name any blob of its repository as the config."""
+    """A large config is not fetched, because a manifest may name any blob of its repository as the config."""
     client = mirror.client
     client.pull("v1")
     kind, body = stocked.manifests[REPOSITORY, "v2"]

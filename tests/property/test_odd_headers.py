@@ -50,7 +50,7 @@ def record(chance: random.Random, name: bytes, kind: bytes, content: bytes) -> b
 
 
 def entry(chance: random.Random, name: bytes) -> bytes:
-    """Return an entry, sometimes behind extension headers."""
+    """Return an entry, sometimes with extension headers before it."""
     ahead = b""
     if chance.random() < 0.4:
         long_name = chance.choice((b"n" * 150, b"n" * 149, b"m/" * 80)) + chance.choice((b"", b"\0", b"\0\0"))

@@ -200,7 +200,7 @@ def digest(data: bytes) -> str:
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """Log nothing, as clients close connections on purpose in many tests."""
+        """Log nothing, because clients close connections on purpose in many tests."""
 
 
 @contextlib.contextmanager

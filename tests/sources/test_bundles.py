@@ -29,7 +29,7 @@ GOOD = b"good"
 def test_a_signature_that_trickles_takes_no_quadratic_time(files: Files):
     """A signature that arrives byte by byte takes linear time.
 
-    Before the fix, it took 15 s, as all earlier bytes were copied for every byte.
+    Before the fix, it took 15 s, because all earlier bytes were copied for every byte.
     """
     header = files.bundle(1, 2).read_bytes()[:64]
     area = encode_signature_area(bytes(MAX_SIGNATURE))
@@ -103,7 +103,7 @@ def test_different_bundles_in_an_archive_are_bounded(asked: list[bytes], tmp_pat
 
 
 def test_copies_of_a_bundle_in_an_archive_are_bounded(asked: list[bytes], tmp_path: Path):
-    """Before the fix, 1,500 copies took 54 s, as each copy is unpacked before it is found equal."""
+    """Before the fix, 1,500 copies took 54 s, because each copy is unpacked before it is found equal."""
     copies = [signed(bundle_of(1), GOOD + b" " * number) for number in range(MAX_COPIES + 1)]
     assert opened(tmp_path / "most.tar", copies[1:]) == ("somebody",)
     with pytest.raises(BundleError) as error:
@@ -112,7 +112,7 @@ def test_copies_of_a_bundle_in_an_archive_are_bounded(asked: list[bytes], tmp_pa
 
 
 def test_what_a_registry_sends_behind_a_bundle_is_not_kept(pair: Pair, tmp_path: Path) -> None:
-    """Bytes that a registry sends behind a bundle are not kept.
+    """If a registry sends bytes after a bundle, they are not kept.
 
     A descriptor may declare any size; the bundle's own head has the actual size.
     """

@@ -59,7 +59,7 @@ def entries(registry: Registry, tag: str) -> list[str]:
 
 
 def remove(registry: Registry, *names: str) -> None:
-    """Delete only manifests, as a registry's own garbage collection may do."""
+    """Delete only manifests; a registry's own garbage collection may do the same."""
     for body in [registry.manifests[REPOSITORY, name][1] for name in names]:
         for key in [key for key, (_, other) in registry.manifests.items() if other == body]:
             del registry.manifests[key]
@@ -158,7 +158,7 @@ def test_what_is_deleted(stocked: Registry, dib: Program) -> None:
 def test_a_bundle_is_deleted_by_a_tag(stocked: Registry, dib: Program) -> None:
     assert len(deleted(dib, f"{place(stocked)}:v1-v2")["bundles"]) == 1
     assert "v1-v2" not in states(dib, stocked)
-    assert dib("delete", f"{place(stocked)}:v2").code == 2  # refused, as v2 is an image
+    assert dib("delete", f"{place(stocked)}:v2").code == 2  # refused, because v2 is an image
 
 
 def test_orphans(stocked: Registry, files: Files, dib: Program) -> None:
@@ -270,7 +270,7 @@ def test_a_registry_that_fails(stocked: Registry, dib: Program, method: str, par
 def test_what_another_place_does_not_have_is_not_gone(stocked: Registry, files: Files, dib: Program) -> None:
     """Content that a redirect's target does not have is not missing.
 
-    A cache or store behind the registry may temporarily lack existing content.
+    A cache or store to which the registry redirects may temporarily lack existing content.
     """
     before = dict(stocked.manifests)
     wanted = f"/v2/{REPOSITORY}/blobs/{digest(files.bundle(1, 2).read_bytes())}"
@@ -296,7 +296,7 @@ def test_lists_are_repaired_for_what_was_deleted_before_an_error(stocked: Regist
 
 
 def test_a_list_that_somebody_else_writes_too(stocked: Registry, dib: Program) -> None:
-    """If another client overwrites the list at the same time, the deleted entries are removed again.
+    """If a second client overwrites the list at the same time, the deleted entries are removed again.
 
     The list that the other client writes still has the entry.
     """

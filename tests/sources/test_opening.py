@@ -29,7 +29,7 @@ def test_different_bundles_in_an_archive_have_their_own_sizes(files: Files, tmp_
 def test_a_file_called_stdin_is_not_taken_for_it(files: Files, tmp_path: Path):
     """A file called stdin is not taken for standard input.
 
-    Before the fix, such a file had the effect that the real file behind standard input could be overwritten.
+    Before the fix, such a file made it possible to overwrite the real file at standard input.
     """
     (tmp_path / "stdin").write_bytes(files.archive(1).read_bytes())
     bundle = tmp_path / "1-2.dib"

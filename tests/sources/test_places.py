@@ -199,7 +199,7 @@ def test_a_registry_on_this_machine_may_send_to_this_machine(registry: Registry,
 
 
 def test_no_byte_of_a_bundle_goes_to_another_host(registry: Registry, settings: RegistrySettings) -> None:
-    data = noise(3, 20_000_000)  # sent in chunks, as each answer may redirect
+    data = noise(3, 20_000_000)  # sent in chunks, because each answer may redirect
     with serve() as other:
 
         def first(request: Request) -> object:
@@ -290,7 +290,7 @@ def test_all_of_it_takes_so_long_at_most(registry: Registry, hook, what: str) ->
 
 
 def _unanswered(held: ExitStack, count: int) -> tuple[list[str], int]:
-    """Return addresses and a port that do not answer, as the listener's queue is full."""
+    """Return addresses and a port that do not answer, because the listener's queue is full."""
     addresses, port = [f"127.0.1.{number + 1}" for number in range(count)], 0
     for address in addresses:
         server = held.enter_context(socket.socket())

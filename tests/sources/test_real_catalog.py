@@ -83,7 +83,7 @@ def test_bundles_of_an_image_that_was_deleted(served: tuple[str, Path], files: F
 
 
 def test_garbage_collection_takes_bundles_without_a_tag(served: tuple[str, Path]) -> None:
-    """Garbage collection deletes bundles without a tag, as docs/how-to/delete-old-deltas.md warns."""
+    """Garbage collection deletes bundles without a tag: docs/how-to/delete-old-deltas.md warns of this."""
     name, config = served
     collect(config, "--delete-untagged")
     assert state(name) == {"v2-v3": None, "v3-v4": None, "untagged": "manifest"}

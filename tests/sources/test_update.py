@@ -49,7 +49,7 @@ GRAPH = {
     b"v2": [delta(1, 10, "v1", "v2", "v1")],
     b"v3": [delta(2, 10, "v2", "v3", "v2")],
     b"v4": [delta(3, 10, "v3", "v4", "v3"), delta(4, 15, "v2", "v4", "v2"), delta(5, 26, "v1", "v4", "v1")],
-    b"v1": [delta(6, 1, "v4", "v1", "v4")],  # a cycle: from v4 back to v1
+    b"v1": [delta(6, 1, "v4", "v1", "v4")],  # a cycle, which leads from v4 back to v1
 }
 
 
@@ -120,7 +120,7 @@ def test_an_image_goes_into_the_engine_that_the_old_one_is_in(stocked, files, di
 
 
 def test_a_base_in_a_registry_is_noted(stocked, files, dib, tmp_path):
-    """A base in a registry is reported, as its download is not included in the plan."""
+    """A base in a registry is reported, because its download is not included in the plan."""
     told = "a base in a registry is downloaded first"
     for base, is_told in ((name(stocked, "v1"), True), (files.archive(1), False)):
         ended = dib("update", name(stocked, "v2"), "--base", base, "-o", tmp_path / "out.tar")
@@ -138,7 +138,7 @@ def test_what_is_absent_is_passed_over(stocked, files, dib, tmp_path, monkeypatc
     ended = dib(*update)
     assert ended.code == 0, ended.err
     assert ended.err.count("dib: skipped: ") == len(absent)
-    assert "the image itself; written" in ended.err  # in full, as no base is present
+    assert "the image itself; written" in ended.err  # it is fetched in full, because no base is present
     assert "give docker-daemon:app:1)" in dib(*update[:4], "--base", "app:1").err
     out.unlink()
     signed = dib(*update, "--allowed-signers", files.archive(1))
@@ -283,7 +283,7 @@ def test_a_bundle_with_other_bytes(stocked, files, dib, tmp_path):
 
 
 def test_a_bundle_for_another_subject(stocked, files, dib, tmp_path):
-    """A bundle with another subject is skipped.
+    """A bundle with a wrong subject is skipped.
 
     The list of v4's referrers leads to a bundle that rebuilds v3; its labels claim v4.
     """
@@ -305,7 +305,7 @@ def leads_to(registry: Registry, key: tuple[str, str], tag: str) -> bool:
 
 
 def test_a_bundle_of_another_image_is_refused_by_what_it_makes(stocked, files, dib, tmp_path):
-    """A bundle of another image, whose metadata is all consistent, is refused because of its output."""
+    """A bundle of a wrong image with consistent metadata is refused because of its output."""
     other = docker_save([TestImage([build_layer([file("evil", b"x")])], ["example.com/app:v4"])], "oci", "gzip")
     list_bundle(stocked, bundle_of(other, tmp_path, files.archive(1)))
     passed_over(dib, stocked, files, tmp_path, "")
@@ -372,10 +372,10 @@ def test_what_cannot_be_read_of_referrers_keeps_nobody_from_bundles(stocked, fil
 
 
 def test_damaged_copies_do_not_keep_anybody_from_a_bundle(stocked, files, dib, tmp_path, monkeypatch):
-    """Damaged copies do not keep clients from a sound bundle.
+    """Damaged copies do not prevent clients from using a sound bundle.
 
-    The copies' heads are sound. So before the fix, each copy was applied, and after four copies, update tried no other
-    bundle.
+    The heads of the copies are sound. So before the fix, each copy was applied, and after four copies, update did not
+    try any other bundle.
     """
     monkeypatch.setattr(fetching, "MAX_APPLIED", 1)
     data = files.bundle(2, 4).read_bytes()
@@ -436,7 +436,7 @@ def test_no_more_is_fetched_in_vain_than_the_image_has(stocked, files, dib, tmp_
 
 
 def test_a_bundle_that_there_is_no_room_for_is_passed_over(stocked, files, dib, tmp_path, monkeypatch):
-    """A bundle that needs more than the free space is skipped, as a bundle may declare any size."""
+    """A bundle that needs more than the free space is skipped, because a bundle may declare any size."""
     monkeypatch.setattr(readat, "room", lambda directory: (str(tmp_path), 2_000_000))
     huge = docker_save([TestImage([build_layer([file("zeros", bytes(4_000_000))])], ["example.com/app:v4"])], "v25")
     list_bundle(stocked, bundle_of(huge, tmp_path, files.archive(1)))
@@ -537,7 +537,7 @@ def test_a_linked_image_sends_no_layer_of_the_base(stocked, files, dib, tmp_path
     assert out.read_bytes() == files.archive(2).read_bytes()
     stocked.asked.clear()
     assert dib("apply", files.archive(1), name(stocked, "linked"), "-o", out).code == 0
-    assert len(stocked.log("GET", "/blobs/")) == 2  # config and bundle, as the base is local
+    assert len(stocked.log("GET", "/blobs/")) == 2  # config and bundle, because the base is local
     assert dib("pull", name(stocked, "linked"), "-o", out).code == 0
     assert out.read_bytes() == files.bundle(1, 2).read_bytes()
 
@@ -562,7 +562,7 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
         with open_archive(out) as written, open_archive(files.archive(2)) as wanted:
             (made,), (image,) = read_images(written).images, read_images(wanted).images
         assert (made.config_digest, made.diff_ids) == (image.config_digest, image.diff_ids)
-        assert made.names == (f"{registry_name(stocked)}:linked",)  # the name is not that of another registry
+        assert made.names == (f"{registry_name(stocked)}:linked",)  # the name is not from a different registry
         assert "a wrapped bundle; written" in ended.err
         assert len(set(stocked.log("GET", "/blobs/"))) == blobs_fetched
     planned = dib("update", linked, "--base", files.archive(1), "--dry-run", "--json")
@@ -572,11 +572,11 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
     engine = podman_with_v1(tmp_path, monkeypatch)
     stocked.asked.clear()
     dib("load", "containers-storage:app:1", linked)
-    assert len(stocked.log("GET", "/blobs/")) == 2  # bytes of the bundle only, as the base is in the engine
+    assert len(stocked.log("GET", "/blobs/")) == 2  # bytes of the bundle only, because the base is in the engine
     made = docker_save([version(2)], "v25")
     (engine / f"sha256%3A{hashlib.sha256(version(2).config_bytes()).hexdigest()}").write_bytes(made)
     ended = dib("update", linked, "--base", "containers-storage:app:1", "-n")
-    assert "in podman already" not in ended.err  # the engine has the image, but under another name
+    assert "in podman already" not in ended.err  # the engine has the image, but under a different name
     (engine / urllib.parse.quote(f"{registry_name(stocked)}:linked", safe="")).write_bytes(made)
     stocked.asked.clear()
     ended = dib("update", linked, "--base", "containers-storage:app:1")
@@ -663,7 +663,7 @@ def test_the_manifest_of_a_bundle(stocked, files):
 def test_a_signed_bundle_for_something_else_is_passed_over(
     registry, files, dib, tmp_path, monkeypatch, is_compared: bool
 ):
-    """A signed bundle of another image does not keep clients from the right bundle.
+    """A signed bundle of a wrong image does not prevent clients from using the right bundle.
 
     The other bundle is smaller, correctly signed, and listed with false labels.
     """
@@ -762,7 +762,7 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
 
 
 def give_another_config(registry: Registry, tag: str, bundle: str) -> None:
-    """Replace a tag's image by an unsigned image with another config and the same layers, and list a bundle for it."""
+    """Replace a tag's image by an unsigned image with a new config and the same layers, and list a bundle for it."""
     kind, body = registry.manifests[REPOSITORY, tag]
     manifest = json.loads(body)
     config = json.loads(registry.blobs[REPOSITORY, manifest["config"]["digest"]])
@@ -845,7 +845,7 @@ def makes_nothing(*given):
 def test_so_many_bundles_are_passed_over_and_no_more(stocked, files, tmp_path, monkeypatch, name_of, most):
     """The number of skipped bundles is limited.
 
-    Before the fix, the whole chain was planned again for each skipped bundle, or the bundles before it were applied.
+    Before the fix, for each skipped bundle, the whole chain was planned again, or all earlier bundles were applied.
     """
     plans = []
     real = module.plan_way

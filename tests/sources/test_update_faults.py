@@ -1,4 +1,4 @@
-"""``dib update`` from a registry with five faults, each in one bundle: deleted, damaged, truncated, unsigned, slow."""
+"""``dib update`` from a registry with five faulty bundles: deleted, damaged, truncated, unsigned and slow."""
 
 from __future__ import annotations
 

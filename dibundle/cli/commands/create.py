@@ -100,7 +100,7 @@ def command(
     If an archive is compressed (gzip, bzip2, xz or zstd), the bundle rebuilds the tar inside it. "-" is stdin.
     """
     if dry_run and output is None and len(archives) == (1 if no_base or more_bases else 2):
-        output = "-"  # OUT is optional, as nothing is written
+        output = "-"  # nothing is written, so OUT is optional
     bases, targets, out = parse_names(archives, output, more_bases, no_base=no_base)
     if is_reference(out):
         raise UsageError(messages.OPTION_OUTPUT_IS_REGISTRY, out=shell_words(out))

@@ -71,7 +71,7 @@ def _document(item: StoredBundle) -> Document:
 
 
 def _table(bundles: Sequence[StoredBundle], *, with_signers: bool) -> Iterator[str]:
-    """Yield lines of columns; the last column has complete digests, because users type these to delete a bundle."""
+    """Yield lines of columns; the last column has complete digests, because users type a digest to delete a bundle."""
     signers = ["SIGNED BY"] if with_signers else []
     rows = [["SIZE", "DATE", "NEEDS", "MAKES", "TAGS", "STATE", *signers, "DIGEST"]]
     for item in bundles:

@@ -99,7 +99,7 @@ def _rounded(step: float | list[float]) -> float | list[float]:
 
 
 def show(first: str, last: str, result: CreateResult, raw_command: str, console: Console) -> None:
-    """Print the result, in one file or in parts from ``first`` to ``last``.
+    """Print the result: a bundle in one file, or in parts from ``first`` to ``last``.
 
     ``raw_command`` is the command that creates the bundle with raw layers.
     """
@@ -125,7 +125,7 @@ def show(first: str, last: str, result: CreateResult, raw_command: str, console:
 
 
 def _show_carried(carried: Sequence[CarriedLayer], raw_command: str, console: Console) -> None:
-    """Print the size of compressed layers that are stored unchanged, and how to avoid it."""
+    """Print the size of compressed layers that are stored unchanged, and how to avoid storing them."""
     if not carried:
         return
     size = human(sum(layer.size for layer in carried))

@@ -1,4 +1,4 @@
-"""Listings of paths for ``inspect`` and ``diff``: their options, as a table, a tree or JSON."""
+"""Listings of paths for ``inspect`` and ``diff``, as a table, a tree or JSON, and the options of listings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dibundle.inspecting.operations import LayerLine, Line
 
 
 def require(choice: Choice, show: str | None, *, listed: bool = False) -> None:
-    """Refuse options of a listing if no listing is shown; ``listed``: the JSON document contains the listing anyway."""
+    """Refuse options of a listing if no listing is shown; ``listed``: the JSON document always contains the listing."""
     for option, given, shown in (
         ("--op", bool(choice.operations), ("list", "tree")),
         ("--path", bool(choice.paths), ("list", "tree")),
@@ -87,7 +87,7 @@ def table(lines: Sequence[Line], *, stored: bool) -> Iterator[str]:
 
 
 def tree_table(folders: Sequence[TreeFolder], *, stored: bool) -> Iterator[str]:
-    """Yield a tree as text: bytes in the bundle (``stored``) or new bytes, changed paths, name."""
+    """Yield a tree as text: bytes in the bundle (if ``stored``, else new bytes), changed paths, name."""
     yield f"{'stored' if stored else 'size':>13} {'changed':>9}  folder"
     for folder in folders:
         name = wording.escape(folder.path.rpartition(b"/")[2]) + "/"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def show(name: str, result: UpdateResult, console: Console) -> None:
-    """Print the fetched bundles or image, and the place of the result."""
+    """Print the fetched bundles or the fetched image, and where the result is."""
     image, plan = result.image, result.plan
     found = {"image": documents.image(image), "signed_by": result.signed_by}
     if plan is None:
@@ -50,7 +50,7 @@ def _document(name: str, plan: UpdatePlan) -> Document:
 
 
 def show_plan(name: str, plan: UpdatePlan | None, console: Console) -> None:
-    """Print the plan of a fetch: one line for each step, and one line for the alternative."""
+    """Print the plan of an update: one line for each step, and one line for the alternative."""
     if plan is None:
         document = {"name": name, "how": "here", "size": 0, "image_size": 0, "bundles": []}
         console.answer("dib.update-plan/1", document, [f"{wording.escape(name)}: the engine has the image already"])

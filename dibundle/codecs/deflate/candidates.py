@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from dibundle.codecs.deflate import encoders
 from dibundle.codecs.deflate.encoders import Mark
 
-_LAZY: Final = 7  # minimum level of pgzip at which a block has a fixed number of tokens
+_LAZY: Final = 7  # from this level of pgzip on, a block has a fixed number of tokens
 _RSYNCABLE_BLOCKS: Final = 8  # maximum blocks within 128 KiB without pigz -R
 _TWO_MARKERS: Final = 2  # empty stored blocks at the end of a block of pigz -i
 
@@ -52,11 +52,11 @@ CANDIDATES: Final[tuple[Candidate, ...]] = (
         for mode in encoders.PigzMode
     ),
 )
-"""All candidates, the likeliest first: if several give the body, the first is used."""
+"""All candidates, the likeliest first: if several candidates give the body, the first of these is used."""
 
 
 def pigz_modes(marks: list[Mark], content: bytes) -> frozenset[int]:
-    """Return the modes in which pigz may have written these blocks of this content."""
+    """Return the modes in which pigz may have written these blocks, which have this content."""
     at_end = [mark for mark in marks if mark.content == encoders.PIGZ_BLOCK < len(content)]
     if at_end:
         stored = [mark for mark in at_end[:-1] if mark.type == encoders.STORED]
@@ -71,7 +71,7 @@ def pigz_modes(marks: list[Mark], content: bytes) -> frozenset[int]:
 
 
 def may_begin(candidate: Candidate, marks: list[Mark], tokens: int) -> bool:
-    """Return whether an encoder may write this first block, with more content behind it (spec/deflate.md, "Blocks").
+    """Return whether an encoder may write this first block if more content follows (spec/deflate.md, "Blocks").
 
     ``tokens``: number of tokens in the block, or in the part decoded so far if there is no second mark.
     """

@@ -1,4 +1,4 @@
-"""Likely writers of a gzip layer that no encoder here gives, by its header and the layout of its blocks."""
+"""Likely writers of a gzip layer that no encoder of dib gives, by the layer's header and the layout of its blocks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STOPS: Final = (16_383, 32_767, 8_191)  # tokens at which zlib and its derivati
 
 
 def describe(header: bytes, body: bytes) -> str | None:
-    """Return a phrase with the likely writer of a body, by its first bytes; ``None`` if they are not a deflate stream.
+    """Return a phrase with a body's likely writer, by the first bytes; ``None`` if these are not a deflate stream.
 
     ``header``: the whole gzip header.
     """

@@ -28,20 +28,20 @@ PGZIP_2: Final = 8
 PIGZ: Final = 9
 
 PIGZ_BLOCK: Final = 128 << 10
-"""Default number of bytes that pigz takes at a time."""
+"""How many bytes pigz takes at a time by default."""
 
 STORED: Final = 0
 FIXED: Final = 1
 DYNAMIC: Final = 2
 
 CHUNK: Final = 65_535
-"""Bytes of content that some encoders take at a time."""
+"""How many bytes of content some encoders take at a time."""
 
 WINDOW: Final = 32 << 10
-"""Bytes of content before a position that deflate may refer to."""
+"""How far back deflate may refer, in bytes of content."""
 
 DICTIONARY: Final = 16 << 10
-"""Bytes of content before a pgzip block that the block may refer to."""
+"""How far back a pgzip block may refer before its start, in bytes of content."""
 
 FRAME_LIMIT: Final = 1 << 30
 """The largest supported block of pgzip."""
@@ -52,7 +52,7 @@ _NO_MEMORY: Final = -2
 
 
 class Family(NamedTuple):
-    """One encoder: its levels, and its parameters from ``least`` to ``most`` (0 and 0: no parameter)."""
+    """An encoder: its levels, and the range ``least`` to ``most`` of its parameter (0 and 0: no parameter)."""
 
     name: str
     levels: tuple[int, ...]
@@ -112,7 +112,7 @@ class PigzMode(IntEnum):
 
 
 class Mark(NamedTuple):
-    """Start of a block: bit of its header in the body, bytes of content before it, its type, whether it is the last."""
+    """Start of a block: its bit in the body, bytes of content before it, its type, and whether it is the last block."""
 
     bit: int
     content: int
@@ -147,7 +147,7 @@ def check(encoder: int, level: int, parameter: int, families: Mapping[int, Famil
 
 
 class _Handle:
-    """An encoder in C, from which the body is taken; it is freed with this object."""
+    """An encoder in C that gives the body; the encoder is freed with this object."""
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
@@ -166,9 +166,9 @@ class Encoder(_Handle):
     """An encoder of one body. The sizes of the pieces of content do not change the body."""
 
     def __init__(self, encoder: int, level: int, parameter: int, *, tested: bool = True) -> None:
-        """Create an encoder; if ``tested``, raise ``FileError`` if it gives wrong bytes on this machine.
+        """Create an encoder; with ``tested``, raise ``FileError`` if the encoder gives wrong bytes on this machine.
 
-        A parameter of 0 is allowed for pgzip: call ``frame`` before there is more content than one block.
+        For pgzip, the parameter may be 0. Then call ``frame`` before there is more content than one block has.
         """
         is_open = parameter == 0 and is_pgzip(encoder)
         check(encoder, level, FAMILIES[encoder].least if is_open else parameter)
@@ -186,7 +186,7 @@ class Encoder(_Handle):
         return self._write(memoryview(b""), finish=True)
 
     def frame(self, block_size: int) -> bytes:
-        """Set a pgzip encoder's block size, at least the size of the content so far; return the body's new bytes."""
+        """Set a pgzip encoder's block size to at least the size of the content so far; return the body's new bytes."""
         return self._take(LIBRARY.dib_deflate_frame(self._handle, block_size))
 
     def marks(self) -> list[Mark]:
@@ -199,16 +199,17 @@ class Encoder(_Handle):
 
 
 class SearchedPiece:
-    """A piece of content for a Go encoder of level 4 to 9; if ``is_searched``, it is searched for matches by itself."""
+    """A piece of content for a Go encoder of level 4 to 9; if ``is_searched``, it has a separate search for matches."""
 
     def __init__(
         self, level: int, start: int, content: Buffer, before: int, after: int, *, is_searched: bool = True
     ) -> None:
         """Search a piece.
 
-        ``start``: bytes of content before the piece, a multiple of ``WINDOW``. ``content`` has ``before`` bytes before
-        the piece (two windows, or everything before it), the piece, and ``after`` bytes behind it. After the last
-        piece, ``after`` is 0. For all other pieces, their sizes and ``after`` are multiples of ``WINDOW``.
+        ``start``: bytes of content before the piece, a multiple of ``WINDOW``. ``content`` is the piece, with
+        ``before`` bytes before it (two windows, or everything that precedes it) and ``after`` bytes after it. For the
+        last piece, ``after`` is 0. For all other pieces, the size of the piece and ``after`` are multiples of
+        ``WINDOW``.
         """
         self.is_searched = is_searched
         pinned = Pinned(content)
@@ -229,20 +230,20 @@ class SearchedPiece:
 
 
 class Joiner(_Handle):
-    """A Go encoder of a body whose pieces have been searched one by one."""
+    """A Go encoder for a body whose pieces have been searched separately."""
 
     def __init__(self) -> None:
         super().__init__(LIBRARY.dib_deflate_joiner())
 
     def join(self, piece: SearchedPiece) -> tuple[bytes, bool]:
-        """Take the next piece; return the new bytes of the body, and whether the piece's own search was of use."""
+        """Take the next piece; return the new bytes of the body, and whether the search of the piece was useful."""
         is_met = array("q", [0])
         body = self._take(LIBRARY.dib_deflate_join(self._handle, piece.release(), is_met.buffer_info()[0]))
         return body, bool(is_met[0])
 
 
 def take_bytes(function: _TakeFunction, handle: int, size: int) -> bytes:
-    """Return ``size`` bytes that a handle holds, with its C function; a size below 0 is the previous call's error."""
+    """Return ``size`` bytes of a handle, with its C function; a size below 0 means that the previous call failed."""
     if size == _NO_MEMORY:
         raise MemoryError
     if size < 0:
@@ -253,7 +254,7 @@ def take_bytes(function: _TakeFunction, handle: int, size: int) -> bytes:
 
 
 def take_marks(function: _TakeFunction, handle: int) -> list[Mark]:
-    """Return all marks that a handle holds, with its C function."""
+    """Return all marks of a handle, with its C function."""
     out = array("q", bytes(24 * _MARKS))
     marks: list[Mark] = []
     count = _MARKS
@@ -268,7 +269,7 @@ def take_marks(function: _TakeFunction, handle: int) -> list[Mark]:
 
 
 def pigz_hits(content: bytes) -> set[int]:
-    """Return the places in the beginning of a content where ``pigz -R`` ends blocks."""
+    """Return the places in the first part of a content at which ``pigz -R`` ends blocks."""
     found, value = set(), 0x7FF
     for place, byte in enumerate(content, 1):
         value = (value << 1 ^ byte) & 0xFFF
@@ -278,10 +279,11 @@ def pigz_hits(content: bytes) -> set[int]:
 
 
 def encode_frame(encoder: int, level: int, dictionary: Buffer, block: Buffer, *, last: bool) -> bytes:
-    """Return one pgzip block by itself, so blocks can be encoded in parallel.
+    """Return a single encoded pgzip block, so that blocks can be encoded in parallel.
 
-    ``dictionary``: the last 16 KiB of the previous block, empty for the first. All blocks but the last have the block
-    size. If the content is a multiple of the block size, the last block is empty. The blocks in order are the body.
+    ``dictionary``: the last 16 KiB of the previous block, empty for the first block. All blocks except the last have
+    the block size. If the content's size is a multiple of the block size, the last block is empty. The blocks in order
+    are the body.
     """
     prove(encoder, level)
     before, content = Pinned(dictionary), Pinned(block)
@@ -301,7 +303,7 @@ def encode_frame(encoder: int, level: int, dictionary: Buffer, block: Buffer, *,
 
 @cache
 def sample() -> bytes:
-    """Return 171 KB that exercise all rules of the encoders: similar lines, a run, noise, a repeat."""
+    """Return 171 KB that exercise all rules of the encoders: similar lines, a run, noise and a repeat."""
     words = [hashlib.sha256(b"%d" % number).hexdigest().encode() for number in range(211)]
     lines = b"".join(b"%d:%s%s\n" % (i, words[i * i % 211][: i % 29], words[i * 7 % 97][i % 61 :]) for i in range(2600))
     noise = b"".join(hashlib.sha256(b"%d" % i).digest() for i in range(256))

@@ -1,4 +1,4 @@
-"""Encoders whose work several threads share: pgzip by blocks, Go's levels 4 to 9 by pieces."""
+"""Encoders whose work several threads share: they share the blocks of pgzip, and the pieces of Go's levels 4 to 9."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 MAX_BLOCK: Final = 4 << 20
 """Maximum size of pgzip blocks that are encoded in parallel: larger blocks are not held in memory."""
 
-_AHEAD: Final = 4  # blocks or pieces that may wait for their turn
-# bytes of content in a piece, which takes at most 3 MiB; starting a piece takes 4 % of its time
+_AHEAD: Final = 4  # maximum blocks or pieces that wait for their output
+# bytes of content in a piece: a piece takes at most 3 MiB of memory, and its start takes only 4 % of its time
 _PIECE: Final = 256 << 10
 _LEAST: Final = 1 << 20  # minimum bytes of content for which threads save time
 _GO_LEVELS: Final = range(4, 10)
-_GIVE_UP: Final = 4  # maximum consecutive pieces whose search was of no use: in zeros, searches never meet
-_PAUSE: Final = 32  # number of following pieces without their own search, so that at most a fifth of the time is lost
+_GIVE_UP: Final = 4  # maximum consecutive pieces with a useless search: in zeros, the searches never meet
+_PAUSE: Final = 32  # how many pieces then have no separate search, so that at most a fifth of the time is lost
 
 
 def open_parallel(
     encoder: int, level: int, parameter: int, size: int, pool: Executor
 ) -> BlockEncoder | PieceEncoder | None:
-    """Return an encoder for ``size`` bytes of content that uses the threads of ``pool``; None if no encoder can."""
+    """Return an encoder for ``size`` bytes of content that uses the threads of ``pool``; None if no encoder does."""
     if is_pgzip(encoder) and parameter <= MAX_BLOCK:
         return BlockEncoder(encoder, level, parameter, pool)
     if encoder == GO and level in _GO_LEVELS and size >= _LEAST:
@@ -82,7 +82,7 @@ class BlockEncoder:
 
 
 class PieceEncoder:
-    """An encoder of Go's whose matches are searched in parallel (native/deflate/go_pieces.c)."""
+    """A Go encoder that searches for matches in parallel (native/deflate/go_pieces.c)."""
 
     def __init__(self, level: int, pool: Executor, size: int = _PIECE) -> None:
         """Create an encoder of level 4 to 9; ``size``: bytes of a piece, a multiple of ``WINDOW``."""
@@ -93,8 +93,8 @@ class PieceEncoder:
         self._before = 0
         self._start = 0  # offset of the next piece
         self._running: deque[Future[SearchedPiece]] = deque()
-        self._in_vain = 0  # consecutive pieces whose search was of no use
-        self._paused = 0  # number of following pieces without their own search
+        self._in_vain = 0  # consecutive pieces with a useless search
+        self._paused = 0  # how many of the next pieces have no separate search
 
     def write(self, content: Buffer) -> bytes:
         """Take content; return the bytes that are ready."""
@@ -117,7 +117,7 @@ class PieceEncoder:
         return b"".join([self._join() for _ in range(len(self._running))])
 
     def _submit(self, after: int) -> None:
-        """Search the next piece, which has ``after`` bytes of content behind it; 0 means the last piece."""
+        """Search the next piece, which ``after`` bytes of content follow; 0 means the last piece."""
         is_searched = not self._paused
         self._paused = max(0, self._paused - 1)
         search = partial(

@@ -1,8 +1,8 @@
 """Recipes for bodies: an encoder, and the bits in which the body differs from the encoder's output.
 
-``find`` decodes a body, and every candidate encodes the content in parallel; ``rebuild`` is the reverse. Both stream. A
-difference costs about as many bytes as the blocks around it: behind a difference, body and encoder's output are
-compared again where both start a block at the same content.
+``find`` decodes a body, and every candidate encodes the content in parallel; ``rebuild`` is the reverse. Both work on
+streams. A difference costs about as many bytes as the blocks around it. The reason is that after a difference, the body
+and the encoder's output are compared again only where both start a block at the same content.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _NUMBER_LIMIT: Final = 1 << 62
 class RecipeEdit(NamedTuple):
     """Copy ``copied`` bits of the encoder's output, skip ``dropped`` bits, and insert ``added`` bits of ``literals``.
 
-    The lowest bit of a byte comes first, as in deflate; the bits of the last byte beyond ``added`` are 0.
+    The lowest bit of a byte comes first, as in deflate. In the last byte, the bits after the first ``added`` bits are
+    0.
     """
 
     copied: int
@@ -49,7 +50,7 @@ class Recipe(NamedTuple):
         return sum(len(edit.literals) for edit in self.edits)
 
     def check(self) -> None:
-        """Raise ``BundleError`` unless the encoder is known and every number is valid by itself."""
+        """Raise ``BundleError`` unless the encoder is known and each number is valid on its own."""
         reencoders.check(self.encoder, self.level, self.parameter)
         for number, edit in enumerate(self.edits):
             where = f"edit {number} of a compressed layer"
@@ -68,7 +69,7 @@ class Recipe(NamedTuple):
 
 
 def copy_bits(out: bytearray, out_bit: int, source: Buffer, bit: int, count: int) -> None:
-    """Copy bits; the bits behind them in the last byte written become 0."""
+    """Copy bits; in the last written byte, the bits after them become 0."""
     LIBRARY.dib_bits_copy(Pinned(out), out_bit, Pinned(source), bit, count)
 
 
@@ -76,7 +77,7 @@ def copy_bits(out: bytearray, out_bit: int, source: Buffer, bit: int, count: int
 
 
 def rebuild(recipe: Recipe, content: Iterable[Buffer], size: int | None = None) -> Iterator[bytes]:
-    """Yield the body that a recipe gives for content, which comes in pieces of any size.
+    """Yield the body that a recipe gives for content; the content comes in pieces of any size.
 
     Raises ``BundleError``: at the call if the recipe is invalid, while iterating if the recipe does not fit the
     content. Raises ``FileError`` if the encoder does not work on this machine.
@@ -114,13 +115,13 @@ class Rebuilder:
 
 
 class _Editor:
-    """A filter that applies edits to the data that passes through it."""
+    """A filter that applies edits to a stream of data."""
 
     def __init__(self, edits: Iterable[RecipeEdit]) -> None:
         self._edits = iter(edits)
         self._edit = next(self._edits, None)
         self._copy = self._edit.copied if self._edit else 0  # bits left to copy
-        self._drop = self._edit.dropped if self._edit else 0  # bits left to drop after the copied ones
+        self._drop = self._edit.dropped if self._edit else 0  # bits left to drop after the copied bits
         self._rest = b"\0"  # last bits of the output, which do not fill a byte yet
         self._rest_bits = 0
 

@@ -1,4 +1,4 @@
-"""The search for the encoder of a body: all candidates encode the body's content, and their output is compared."""
+"""The search for the encoder of a body: all candidates encode the body's content; their output is compared with it."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned
 from dibundle.errors import ArchiveError
 
 _SLICE: Final = 1 << 20  # bytes of content per step of the encoders
-_FIRST: Final = 64 << 10  # bytes of content per step until a block has ended, and
-_STEP: Final = 128 << 10  # for a candidate that starts, until it differs
+_FIRST: Final = 64 << 10  # bytes of content per step until a block has ended
+_STEP: Final = 128 << 10  # bytes of content per step for a new candidate, until it differs
 _HELD: Final = 1 << 20  # if no block has ended within this many bytes of content, all candidates start
-_BODY_SLICE: Final = 64 << 10  # bytes of the body per step: limits the blocks that are found at once
-_WAITING: Final = 32 << 20  # maximum bytes of the body, or 512 times its blocks, that wait for candidates
+_BODY_SLICE: Final = 64 << 10  # bytes of the body per step: this limits how many blocks are found in one step
+_WAITING: Final = 32 << 20  # maximum bytes of the body that wait for candidates, counted as at least 512 per block
 _FREE: Final = 64 << 10  # maximum literal bytes for any candidate's recipe: this number,
 _SHARE: Final = 10  # plus one per this many bytes of the body,
-_MOST: Final = 8 << 20  # up to this maximum, as literals are held in memory
-# extra literal bytes while a run is lost, until its encoder and the body start a block together again
+_MOST: Final = 8 << 20  # up to this maximum, because literals are held in memory
+# extra literal bytes for a lost run, until its encoder and the body start a block at the same content again
 _SEEKING: Final = 256 << 10
-_TWINS: Final = 8 << 20  # bytes of content after which candidates that differ only in a parameter count as one
+# after this many bytes of content, candidates that differ only in a parameter count as one candidate
+_TWINS: Final = 8 << 20
 _NEAR: Final = 64  # minimum bits of a copy: a shorter copy costs more than it saves
 
 
-_GUESSED_FRAME: Final = 1 << 20  # if a pgzip body has a single block: any size works that is at least the content's
+# block size for a pgzip body with a single block: any size works that is at least the content's size
+_GUESSED_FRAME: Final = 1 << 20
 
 
 class Found(NamedTuple):
-    """The result of ``find``: the recipe, if there is one, and the bytes of the body and of its content."""
+    """The result of ``find``: the recipe, if there is one, and the sizes of the body and its content."""
 
     recipe: Recipe | None
     used: int
@@ -42,9 +44,9 @@ class Found(NamedTuple):
 def find(body: Iterable[bytes], take: Callable[[bytes], object], candidates: Iterable[Candidate] = CANDIDATES) -> Found:
     """Decode ``body``, pass its content to ``take`` piece by piece, and return the encoder that wrote the body.
 
-    ``body`` may continue behind the end of the deflate stream: ``Found.used`` is the size of the body. When no
-    candidate is left, the rest of the body is only decoded. Raises ``ArchiveError`` if the body is damaged or
-    truncated.
+    ``body`` may continue after the end of the deflate stream: ``Found.used`` is the size of the deflate stream. When no
+    candidate is left, the rest of the body is decoded without a search. Raises ``ArchiveError`` if the body is damaged
+    or truncated.
     """
     search = Search(candidates)
     for piece in body:
@@ -58,8 +60,8 @@ def find(body: Iterable[bytes], take: Callable[[bytes], object], candidates: Ite
 def probe(first: bytes, candidates: Iterable[Candidate] = CANDIDATES) -> list[Candidate]:
     """Return the candidates whose output equals the first bytes of a body.
 
-    For most bodies, a megabyte leaves one candidate or none. The result includes candidates that have no output yet
-    when the bytes end. If the body is damaged, the result is empty.
+    For most bodies, a megabyte leaves at most one candidate. The result also includes candidates that still have no
+    output when the bytes end. If the body is damaged, the result is empty.
     """
     search = Search(candidates)
     try:
@@ -78,10 +80,10 @@ def probe(first: bytes, candidates: Iterable[Candidate] = CANDIDATES) -> list[Ca
 class Search:
     """``find`` in pieces.
 
-    Candidates start when there is content behind the first block: the end of the first block rules out most of them. If
-    the writer of a layer of 62 to 82 MB is not a candidate, the search takes 0.001 to 0.12 s. Measured on 17 such
-    layers, of pigz, igzip, zlib-ng, libdeflate, and zlib with other settings. If all candidates run from the start,
-    layers of pigz and zlib-ng take 0.1 to 0.7 s.
+    Candidates start when there is content after the first block, because the end of the first block rules out most of
+    them. If the writer of a layer of 62 to 82 MB is not a candidate, the search takes 0.001 to 0.12 s. This was
+    measured on 17 such layers, by pigz, igzip, zlib-ng, libdeflate, and zlib with other settings. If all candidates run
+    from the start, layers by pigz and zlib-ng take 0.1 to 0.7 s.
     """
 
     def __init__(self, candidates: Iterable[Candidate] = CANDIDATES) -> None:
@@ -139,7 +141,7 @@ class Search:
             self._judge()
 
     def likely(self, content: int) -> Recipe | None:
-        """Return the recipe for ``content`` bytes of content, by the first candidate without a difference so far."""
+        """Return the recipe for ``content`` bytes of content from the first candidate that has no difference so far."""
         self._start()
         recipes = (run.recipe(content) for run in self._runs if run.difference is None)
         return next((recipe for recipe in recipes if recipe is not None), None)
@@ -170,12 +172,12 @@ class Search:
         real.forget(min((run.real_bit for run in self._runs), default=None))
 
     def _goes_on(self) -> bool:
-        """Return whether there is content behind the first block."""
+        """Return whether there is content after the first block."""
         marks = self._real.marks
         return len(marks) > 1 and marks[1].content < self._content
 
     def _start(self) -> None:
-        """Start the waiting candidates that may have written this first block, with the content so far."""
+        """Start those waiting candidates that may have written this first block; pass them the content so far."""
         held = b"".join(self._held)
         marks = self._real.marks
         modes = pigz_modes(marks, held)
@@ -197,7 +199,7 @@ class Search:
         self._waiting, self._held = [], []
 
     def _judge(self) -> None:
-        """Drop hopeless runs, and runs that differ at a place where another run does not."""
+        """Drop hopeless runs; also drop a run that differs at a place where another run does not differ."""
         if self._real.is_too_much():
             self._runs = []
         passed = max((run.real_bit for run in self._runs if run.difference is None), default=-1)
@@ -212,12 +214,12 @@ class Search:
 
 
 class _Real:
-    """The body to reproduce: its bits and marks that some run still needs."""
+    """The body to reproduce: those of its bits and marks that some run still needs."""
 
     def __init__(self) -> None:
         self.data = bytearray()
         self.start = 0  # bit at which data[0] starts
-        self.limit = 0  # bit behind the last bit that certainly belongs to the body
+        self.limit = 0  # the end of the bits that certainly belong to the body
         self.ended = False  # no more data follows
         self.marks: list[Mark] = []
         self.first_block = 0  # bit at which the first block ends; 0 until it is known
@@ -239,11 +241,11 @@ class _Real:
         return block_size if encoders.DICTIONARY < block_size <= encoders.FRAME_LIMIT else 0
 
     def is_too_much(self) -> bool:
-        """Return whether more data waits than useful blocks would leave, as a body may have endless empty blocks."""
+        """Return whether so much data waits that blocks must be useless: a body may have endless empty blocks."""
         return len(self.data) > _WAITING or len(self.marks) > _WAITING // 512
 
     def forget(self, bit: int | None) -> None:
-        """Drop data before ``bit``, which no run needs; None: drop everything, as no run is left."""
+        """Drop data before ``bit``, which no run needs; None: drop everything, because no run is left."""
         if bit is None:
             self.data.clear()
             self.marks.clear()
@@ -278,7 +280,7 @@ class _Run:
         self._lost = False
         self._marks: list[Mark] = []
         self._edits: list[RecipeEdit] = []
-        self._edited = 0  # bit of the encoder's output behind the last edit
+        self._edited = 0  # bit of the encoder's output at which the last edit ends
         self._literal_bytes = 0
 
     def encode(self, content: bytes, block_size: int) -> None:
@@ -363,7 +365,7 @@ class _Run:
         return True
 
     def _edit(self, real: _Real, bit: int, real_bit: int) -> None:
-        """Replace the bits up to these two positions; also replace a very short copy before these bits."""
+        """Replace the bits up to these two positions; if the copy before these bits is very short, replace it too."""
         copied, dropped = self._bit - self._edited, bit - self._bit
         literals, count = real.bits(self.real_bit, real_bit), real_bit - self.real_bit
         if self._edits and copied < _NEAR:
@@ -387,7 +389,7 @@ class _Run:
 
 
 def _last_of_each(marks: list[Mark], complete: bool) -> dict[int, Mark]:
-    """Return the last block that starts at each content; include the highest content only if ``complete``."""
+    """Return the last block that starts at each place in the content; include the last place only if ``complete``."""
     last = {mark.content: mark for mark in marks}
     if marks and not complete:
         del last[marks[-1].content]
@@ -395,7 +397,7 @@ def _last_of_each(marks: list[Mark], complete: bool) -> dict[int, Mark]:
 
 
 def _behind_header(bit: int) -> int:
-    """Return the bit at which the content of a stored block starts, a whole byte; its header starts at ``bit``."""
+    """Return the bit at which a stored block's content starts, at a byte boundary; its header starts at ``bit``."""
     return (bit + 3 + 7) // 8 * 8 + 32
 
 

@@ -1,1 +1,1 @@
-"""Creation only: finding content that a target shares with a source, and choosing how to encode the target."""
+"""Creation only: the search for content that a target shares with a source, and the choice of an encoding."""

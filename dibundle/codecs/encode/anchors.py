@@ -19,9 +19,9 @@ PIECE: Final = 16 << 20  # bytes of a target that are searched separately
 def find(source: Buffer, target: Buffer, *, stride: int, piece: int = PIECE) -> array[int]:
     """Return rows (source, target, length) of equal stretches of at least ``ANCHOR`` bytes, in target order.
 
-    Only every ``stride``-th place of the source is indexed. So all stretches of at least ``ANCHOR + stride`` bytes are
-    found. Returns at most a million rows; later ones are dropped. Each ``piece`` bytes of the target are searched
-    separately.
+    Every ``stride``-th place of the source is indexed. So all stretches of at least ``ANCHOR + stride`` bytes are
+    found. At most a million rows are returned; later rows are dropped. The target is searched in pieces of ``piece``
+    bytes.
     """
     held, searched = Pinned(source), Pinned(target)
     table = Pinned(scratch(4 * LIBRARY.dib_anchors_words(held.size, stride)))
@@ -38,7 +38,7 @@ def find(source: Buffer, target: Buffer, *, stride: int, piece: int = PIECE) -> 
 
 
 def joined(found: list[array[int]]) -> array[int]:
-    """Return the rows of all pieces in order; rejoin a stretch that was cut between two pieces."""
+    """Return the rows of all pieces in order; if a stretch was cut between two pieces, rejoin it."""
     rows = array("q")
     for piece in found:
         rows.extend(piece)
@@ -46,7 +46,7 @@ def joined(found: list[array[int]]) -> array[int]:
 
 
 def bridged(rows: array[int], *, most: int) -> array[int]:
-    """Join rows on one diagonal with at most ``most`` bytes between them, or fewer bytes after a short row."""
+    """Join rows on the same diagonal if at most ``most`` bytes lie between them; after a short row, fewer bytes."""
     joined = array("q", rows)
     count = LIBRARY.dib_bridge(Pinned(joined), len(joined) // 3, most)
     del joined[3 * count :]

@@ -1,4 +1,4 @@
-"""The choice of a codec for a frame: try the codecs that are likely to win at this level; use the smallest result."""
+"""The choice of a codec for a frame: the codecs that are likely to win are tried, and the smallest result is used."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ PROFILES = ("full", "core")
 _ZSTD_LEVELS = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15, 6: 19, 7: 19, 8: 19, 9: 19}
 WITH_SOURCE = frozenset((decoders.ZSTD_PREFIX, decoders.VCDIFF, decoders.COVER, decoders.RELINK, decoders.UNPACK))
 RELINK_LEVEL = 4  # minimum level at which native code is relinked
-# minimum level at which LZMA2 is tried for content without a source, which becomes the literals of a cover payload
+# minimum level at which LZMA2 is tried for content without a source; such content is the literals of a cover payload
 LZMA_LEVEL = 5
 UNPACK_LEVEL = 2  # minimum level at which embedded streams are unpacked
-PROGRAM_SHARE = 0.25  # minimum share of compressed data in a program at which relinking is not tried
+PROGRAM_SHARE = 0.25  # if at least this share of a program is compressed data, relinking is not tried
 _ELF = b"\x7fELF"
-LITTLE = 64 << 20  # maximum bytes to patch at which slow methods are used
-SMALL = 1 << 20  # maximum bytes of target at which the default level tries more than one codec
-# maximum bytes of source at which zstd is tried too, at levels where zstd takes a second for 16 MB:
+LITTLE = 64 << 20  # if at most this many bytes are patched, slow methods are used
+SMALL = 1 << 20  # if a target has at most this many bytes, the default level tries more than one codec
+# maximum bytes of source for a trial of zstd at levels at which zstd takes a second for 16 MB:
 SMALL_SOURCE = 4 << 20
 SLOW_ZSTD = range(4, 7)  # node-app has three such frames, which took 3.3 s of 31 and saved 111 bytes of 3.5 MB
-# zstd's level if LZMA2 is tried next: LZMA2 gives 0.91 of the size of zstd's level 19 in the same time (32 MB of files)
+# zstd's level if LZMA2 is tried next: for 32 MB of files, LZMA2 takes as long as zstd's level 19, and gives 0.91 of #
+# its size
 QUICK_ZSTD = 3
 
 
@@ -39,8 +40,8 @@ QUICK_ZSTD = 3
 class Effort:
     """The effort of encoding (``level`` 1 to 9), and the allowed codecs.
 
-    ``codecs``: "full" (all), "core" (those of the core profile), or only "zstd". ``recompress``: payloads may need an
-    encoder of deflate streams. ``thorough``: try slow methods too, because few bytes change.
+    ``codecs``: "full" (all), "core" (the codecs of the core profile), or "zstd" (only zstd). ``recompress``: payloads
+    may need an encoder of deflate streams. ``thorough``: also try slow methods, because few bytes change.
     """
 
     level: int = DEFAULT_LEVEL
@@ -49,9 +50,9 @@ class Effort:
     thorough: bool = False
 
     def to_patch(self, size: int) -> Effort:
-        """Return the effort for ``size`` bytes to patch in all.
+        """Return the effort for a total of ``size`` bytes to patch.
 
-        If there are few bytes, a slow method takes little time in total.
+        If there are few bytes, even slow methods take little time in total.
         """
         return replace(self, thorough=size <= LITTLE)
 
@@ -77,8 +78,8 @@ class Encoded(NamedTuple):
 def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None = None) -> Encoded:
     """Try encodings of ``target`` from ``source``, and return the smallest.
 
-    ``plan`` is the parameter of :func:`relinker.encode`, for stretches of large programs. Each payload is decoded
-    before it is used, so that a fault in an encoder costs bytes, but never breaks a bundle.
+    ``plan`` is passed to :func:`relinker.encode`, for stretches of large programs. Each payload is decoded before it is
+    used. So a fault in an encoder costs bytes, but never breaks a bundle.
     """
     best = Encoded(decoders.STORED, target)
     for tried in _candidates(target, source, effort, plan):
@@ -86,7 +87,8 @@ def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None
             continue
         if _makes(tried, source, target):
             best = tried
-        elif effort.codecs != "zstd":  # encode again: other codecs may have been skipped because of this codec
+        # encode again, because other codecs may have been skipped in favour of this codec
+        elif effort.codecs != "zstd":
             return encode(target, source, replace(effort, codecs="zstd"))
     return best
 
@@ -126,7 +128,7 @@ def _candidates(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan |
         relinked = relinker.encode(source, target, effort=effort.level, thorough=effort.thorough, plan=plan)
         if relinked is not None:
             yield Encoded(decoders.RELINK, relinked)
-            if len(target) > SMALL:  # a second search would double the time, and save a header at best
+            if len(target) > SMALL:  # a second search would double the time, and would save at most a header
                 return
     found = search(source, target, effort.level)
     if effort.codecs == "core":
@@ -159,7 +161,7 @@ def _alone(target: bytes, effort: Effort) -> Iterator[Encoded]:
 
 
 def _is_program(data: bytes) -> bool:
-    """Return whether ``data`` is exactly one program; a frame of several files may also begin with a program."""
+    """Return whether ``data`` is exactly one program: a frame of several files may also begin with a program."""
     from dibundle.codecs.encode import elf
 
     found = elf.programs(data) if data.startswith(_ELF) else []
@@ -167,7 +169,7 @@ def _is_program(data: bytes) -> bool:
 
 
 def _unpacked(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None) -> Encoded | None:
-    """Return an encoding that patches the content of embedded streams in the target, if there are any."""
+    """If the target has embedded streams, return an encoding that patches the content of these streams."""
     from dibundle.codecs import embedded, recompression
     from dibundle.codecs.encode import embedded_streams
 

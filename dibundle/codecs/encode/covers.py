@@ -1,6 +1,6 @@
 """Covers: stretches of a target that resemble stretches of a source (creation only; ``native/match.c``).
 
-A cover is approximate: most of its bytes are equal on both sides; the other bytes are replaced, not moved.
+A cover is approximate: most of its bytes are equal on both sides, and the other bytes differ at the same places.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from dibundle.codecs.encode import anchors
 from dibundle.codecs.encode.remainder import LONG, SHORT, Remainder
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
 
-IN_PLACE: Final = 1 / 2048  # the part of a target without anchors is not searched if it is at most this share
+IN_PLACE: Final = 1 / 2048  # if at most this share of a target has no anchors, that part is not searched
 STRIDE: Final = 16
-"""Distance of the source's places in the table.
+"""Distance between two places of the source in the table.
 
-Measured at level 2, seconds of CPU for anchors and bytes of the bundle, first on 160 MB of changed files of node-app,
-then on static-binary:
+At level 2, these are the seconds of CPU for anchors and the bytes of the bundle, first for 160 MB of changed files of
+node-app, then for static-binary:
 
 - stride 4: 2.3 and 12,148,712; 1.0 and 8,447,819
 - stride 8: 1.8 and 12,025,280; 0.75 and 8,464,191
@@ -29,22 +29,22 @@ then on static-binary:
 """
 
 FASTEST_STRIDE: Final = 32
-"""The stride at level 1, where 5 % of the time is worth more than 1 % of the bytes.
+"""The stride at level 1: there, 5 % of the time is worth more than 1 % of the bytes.
 
-Measured bytes, compared with a smaller stride: node-app 12,699,022 instead of 12,524,005, static-binary 9,136,381
-instead of 8,985,323, python-app 12,159,755 instead of 12,064,351.
+Compared with a smaller stride, node-app takes 12,699,022 bytes instead of 12,524,005, static-binary takes 9,136,381
+instead of 8,985,323, and python-app takes 12,159,755 instead of 12,064,351.
 """
 
 SHORTEST: Final = 8  # minimum bytes that a search finds
 PIECE: Final = 1 << 20  # bytes of a target that are searched separately
 SHARES: Final = 4  # shares of the table of places, each built separately
 SHARED: Final = 1 << 20  # minimum bytes of source to build the table in shares
-LITTLE: Final = 128  # maximum bytes between two anchors on one diagonal of a stretch that is not searched
-BRIDGE: Final = 4096  # maximum bytes between two anchors on one diagonal that one cover may bridge
+LITTLE: Final = 128  # maximum bytes between two anchors on the same diagonal, within a stretch that is not searched
+BRIDGE: Final = 4096  # maximum bytes that a cover may bridge between two anchors on the same diagonal
 
 
 class Cover(NamedTuple):
-    """``length`` bytes at ``target`` in the target resemble those at ``source`` in the source; offsets in bytes."""
+    """``length`` bytes at offset ``target`` in the target, which resemble those at offset ``source`` in the source."""
 
     source: int
     target: int
@@ -53,7 +53,7 @@ class Cover(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Covers:
-    """Covers in ascending target order, without overlaps in the target, as three columns of 64-bit integers."""
+    """Covers in ascending target order, without overlaps in the target, in three columns of 64-bit integers."""
 
     source: array[int] = field(default_factory=lambda: array("q"))
     target: array[int] = field(default_factory=lambda: array("q"))
@@ -71,7 +71,7 @@ class Covers:
 
     @classmethod
     def of_rows(cls, rows: array[int]) -> Covers:
-        """Return the columns of ``rows``: source, target and length of one cover after another."""
+        """Return the columns of ``rows``, which has the source, target and length of each cover in one array."""
         return cls(rows[0::3], rows[1::3], rows[2::3])
 
     def longest(self, count: int) -> Covers:
@@ -86,7 +86,7 @@ class Covers:
         return map(Cover, self.source, self.target, self.length)
 
     def check(self, source_size: int, target_size: int) -> None:
-        """Raise ``ValueError`` unless every cover fits into both sides, is not empty and follows the one before."""
+        """Raise ``ValueError`` unless each cover fits into both sides, is not empty and follows the previous cover."""
         columns = [Pinned(column) for column in (self.source, self.target, self.length)]
         if not LIBRARY.dib_cover_fits(*columns, len(self), source_size, target_size):
             raise ValueError(f"covers that do not fit into {source_size} and {target_size} bytes")
@@ -96,7 +96,8 @@ def find(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
     """Return the covers of ``target`` by ``source``; takes about 0.5 s of CPU and 80 MB for 10 MB that differ.
 
     Long stretches that are nearly equal are left out of the search. If they are searched too, node-app takes 8 % more
-    bytes at level 9. A ``quick`` search is for a map that guides a second search. The same inputs give the same covers.
+    bytes at level 9. A ``quick`` search finds covers for a map, which guides a second search. The same inputs give the
+    same covers.
     """
     if not source or not target:
         return Covers()
@@ -109,7 +110,7 @@ def find(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
 
 
 def search(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
-    """Return the covers of ``target`` by ``source`` from a search through the whole of both contents."""
+    """Return the covers of ``target`` by ``source``; search both contents completely."""
     return Covers.of_rows(_searched(source, target, quick=quick))
 
 
@@ -140,10 +141,11 @@ def _searched(source: Buffer, target: bytes, *, quick: bool) -> array[int]:
 
 
 def find_fast(source: Buffer, target: bytes, *, stride: int = STRIDE) -> Covers:
-    """Return covers made of anchors; anchors on one diagonal with few bytes between them become one.
+    """Return covers made of anchors; anchors on the same diagonal with few bytes between them become one cover.
 
-    Measured on 160 MB of changed files of node-app: a fifth of the time of :func:`find`, patches three quarters larger.
-    On recompiled byte code that changed in place: an eighth of the time, and patches of the same size.
+    For 160 MB of changed files of node-app, this takes a fifth of the time of :func:`find`, and patches are three
+    quarters larger. For recompiled byte code that changed in place, this takes an eighth of the time, and patches have
+    the same size.
     """
     return _bridged(anchors.find(source, target, stride=stride, piece=max(1, len(target))))
 

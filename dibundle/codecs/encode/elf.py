@@ -1,7 +1,7 @@
 """Facts about native code for relinking, read from the section headers of ELF files (creation only).
 
-A source may be several files one after another, or a stretch from the middle of one. Errors here cost bytes, never
-correctness.
+A source may be several files one after another, or a stretch from the middle of a file. Errors in this module can make
+a bundle larger, but never wrong.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ GO_TABLES: Final = (b".gopclntab", b".data.rel.ro.gopclntab")
 _GO_MAGIC: Final = (b"\xf0\xff\xff\xff", b"\xf1\xff\xff\xff")  # Go 1.18, and Go 1.20 and later
 _GO_HEAD: Final = 72
 _NEAR: Final = 1 << 26
-_LEAST_STRETCH: Final = 1 << 20  # shorter stretches of a program are not worth guessing
+_LEAST_STRETCH: Final = 1 << 20  # if a stretch of a program is shorter, a guess is not worth its time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElfSection:
-    """A loaded section: ``start`` is its offset in the data; ``stored``: whether the data has its bytes."""
+    """A loaded section: ``start`` is its offset in the data; ``stored``: whether the data contains its bytes."""
 
     name: bytes
     start: int
@@ -52,7 +52,7 @@ class ElfSection:
 
 
 class Symbols(NamedTuple):
-    """Start and length of a table of symbols and of their names."""
+    """Start and length of a table of symbols, and of the table with their names."""
 
     start: int
     length: int
@@ -62,10 +62,10 @@ class Symbols(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """One ELF file within the data: its start and end, its sections by address; ``fixed``: not relocatable.
+    """An ELF file within the data: its start and end, and its sections by address; ``fixed``: it is not relocatable.
 
-    ``symbols``: the table of symbols that is not loaded, if there is one. ``parts``: names and addresses of tables
-    within sections.
+    ``symbols``: the unloaded table of symbols, if there is one. ``parts``: names and addresses of tables within
+    sections.
     """
 
     start: int
@@ -85,9 +85,9 @@ def programs(data: bytes) -> list[Program]:
 def guess(data: bytes) -> Program | None:
     """Return ``data`` as one section of code if it looks like a stretch of a large program, without its headers.
 
-    The check reads 64 samples of 4 KiB: in code, calls are dense and most of them lead to near addresses. In 4 KiB,
-    real code for aarch64 has 42 to 158 calls that lead to an address within the file. Random bytes have 16 calls, of
-    which few lead into the file.
+    The check reads 64 samples of 4 KiB: code has many calls, and most of them lead to near addresses. In 4 KiB, real
+    code for aarch64 has 42 to 158 calls that lead to an address within the file. Random bytes have 16 calls, and few of
+    them lead into the file.
     """
     if len(data) < _LEAST_STRETCH:
         return None
@@ -120,7 +120,7 @@ def guess(data: bytes) -> Program | None:
 
 
 def _arm_calls(piece: bytes, start: int, size: int) -> int:
-    """Count the aarch64 BL instructions in a piece from ``start`` on that lead to an address within ``size`` bytes."""
+    """Count the aarch64 BL instructions in a piece at ``start`` that lead into a file of ``size`` bytes."""
     first = -start % 4
     words = array("I", piece[first:][:4092])
     if sys.byteorder == "big":
@@ -171,7 +171,7 @@ def _programs(data: bytes) -> Iterator[Program]:
 
 
 def _program(data: bytes, at: int, form: _Form) -> Program | None:
-    """Return the program whose header is at offset ``at``; None if no linker writes such a header."""
+    """Return the program whose header is at offset ``at``; if no linker writes such a header, return None."""
     kind, machine = struct.unpack_from("<HH", data, at + 16)
     (table,) = struct.unpack_from(form.table[0], data, at + form.table[1])
     size, count, names = struct.unpack_from("<HHH", data, at + form.counts)
@@ -217,7 +217,7 @@ def _program(data: bytes, at: int, form: _Form) -> Program | None:
 
 
 def _go_parts(data: bytes, section: ElfSection) -> Iterator[tuple[bytes, int]]:
-    """Yield the tables within Go's table of functions, as its header lists them."""
+    """Yield the tables within Go's table of functions; the header of the table of functions lists them."""
     if section.length < _GO_HEAD or data[section.start : section.start + 4] not in _GO_MAGIC:
         return
     for number, place in enumerate(struct.unpack_from("<QQQQQ", data, section.start + 32)):
@@ -270,7 +270,7 @@ def _names(rows: list[_Row], row: _Row) -> int | None:
 
 
 def _symbols(rows: list[_Row], kept: list[_Row], at: int) -> Symbols | None:
-    """Return the first table of symbols that is not loaded; None if the table or its names overlap anything else."""
+    """Return the first unloaded table of symbols; None if the table or its names overlap anything else."""
     row = next((row for row in rows if row.kind == _SYMTAB and not row.flags & _ALLOC and row.link < len(rows)), None)
     if row is None:
         return None

@@ -1,7 +1,7 @@
 """Embedded deflate streams and the encoders that made them (creation only): gzip members and entries of zips.
 
-They are found anywhere by their magic bytes: in .gz files, jars and wheels, and in tars or programs that contain such
-files.
+They are found by their magic bytes, at any place: in .gz files, jars and wheels, and in tars or programs that contain
+such files.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from dibundle.codecs.deflate.recipe import Recipe
 from dibundle.codecs.excess import OF_FRAME
 from dibundle.codecs.recompression import Body, Part, Plain
 
-# maximum bytes of an unpacked source, and of a target, as a search needs six times as much memory
+# maximum bytes of an unpacked source, and of a target, because a search needs six times as much memory
 SOURCE: Final = 64 << 20
 TARGET: Final = 48 << 20
-LEAST: Final = 64  # minimum bytes of a stream, and of a stream's content
-LOST: Final = 24  # consecutive streams that no encoder gives, after which the file's encoder counts as unknown
+LEAST: Final = 64  # minimum bytes of a stream; also the minimum bytes of its content
+LOST: Final = 24  # after this many consecutive streams that no encoder gives, the file's encoder counts as unknown
 WORK: Final = 64  # maximum bytes inflated for each byte of a file,
 WORK_FLOOR: Final = 64 << 20  # plus this number: a stream may begin within another stream
-_TRIED: Final = 64 << 10  # bytes of content by which encoders are compared at a time
+_TRIED: Final = 64 << 10  # bytes of content per step when encoders are compared
 
 _ZIP: Final = b"PK\3\4"
 _GZIP: Final = b"\x1f\x8b"
@@ -59,9 +59,9 @@ class Unpacked(NamedTuple):
 def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1) -> Unpacked | None:
     """Return both sides unpacked; ``None`` if no stream in ``target`` can be recompressed to the same bytes.
 
-    ``least_share``: minimum share of the target's bytes that such streams must have. ``trust``: only one of this many
-    streams is compared with the encoder's output, and the same encoder is assumed for the other streams. This suffices
-    for estimates, but not for encoding.
+    ``least_share``: such streams must have at least this share of the target's bytes. ``trust``: of this many streams,
+    only one is compared with the encoder's output, and the same encoder is assumed for the others. This is enough for
+    estimates, but not for encoding.
     """
     if len(source) > SOURCE:
         return None
@@ -111,7 +111,7 @@ def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1
 
 
 class _Places:
-    """A search for possible headers, with one search per magic: one expression for both takes three times as long."""
+    """A search for possible headers, separately for each magic: one expression for both takes three times as long."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -150,7 +150,7 @@ def _made(data: bytes, trust: int) -> Iterator[tuple[EmbeddedStream, Made | None
     """Yield each member with the encoder that wrote it, if the encoder is known."""
     last: Made | None = None
     lost = 0
-    # budget for failed trials: as much as recompressing all streams may cost
+    # budget for failed trials: as much work as the recompression of all streams may take
     left = embedded.COST * len(data) + embedded.COST_FLOOR
     for number, member in enumerate(members(data)):
         if last and not lost and number % trust:

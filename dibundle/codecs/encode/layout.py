@@ -1,7 +1,7 @@
 """Inputs of the relink codec: the places of code and data in source and target, and a first map of moved code.
 
-Creation only. The first map is cheap. If all addresses are masked, moved code is equal byte for byte over long
-stretches. So sampled anchors find moved code in a tenth of the time of a full search.
+This module is only for creation. The first map takes little time: if all addresses are masked, long stretches of moved
+code are equal byte for byte. So sampled anchors find moved code in a tenth of the time of a full search.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from dibundle.codecs.relink import AddressStep, Region
 
 FIRST_LEAST: Final = 64  # minimum bytes of an equal stretch in the first map
 STRIDE: Final = 4  # distance of samples in the first pass; a distance of 16 makes bundles of programs 0.7 % larger
-GAIN: Final = 3  # lead in votes that makes an address step worth its bytes
+GAIN: Final = 3  # an address step is worth its bytes if it has a lead of this many votes
 _CODE: Final = (relink.X86, relink.X86_FIXED, relink.ARM, relink.RISCV, relink.THUMB)
 _CODES: Final = {elf.X86_64: relink.X86, elf.AARCH64: relink.ARM, elf.RISCV: relink.RISCV, elf.ARM: relink.THUMB}
 _SPACE: Final = 1 << 40  # size of the address space of each program;
-_UNLOADED: Final = 1 << 39  # offset in that space of the names of symbols, which have no address;
+_UNLOADED: Final = 1 << 39  # offset in this space for the names of symbols, because these names have no address;
 _SYMBOLS: Final = 1 << 38  # distance from the names to the symbols
 _RECORDS: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelinkPlan:
-    """Regions of the source, sections of the target, fixed steps and the first map, in the form of ``steps_of``.
+    """Regions of the source, sections of the target, fixed steps, and the first map in the form of ``steps_of``.
 
-    ``records`` and ``target_records`` are offsets of records of frames, one about every 64 KiB. Covers do not change
+    ``records`` and ``target_records``: offsets of stack frame records, about one for every 64 KiB. Covers do not change
     steps at ``exact`` addresses.
     """
 
@@ -47,7 +47,7 @@ class RelinkPlan:
     def window(self, source: range, target: range) -> RelinkPlan | None:
         """Return the plan for these stretches of source and target; the first map gives the moves outside of them.
 
-        ``None`` if the stretch of the source has no code.
+        If the stretch of the source has no code, returns ``None``.
         """
         regions = _cut(self.regions, source, self.records)
         sections = _cut(self.sections, target, self.target_records)
@@ -68,9 +68,9 @@ class RelinkPlan:
         )
 
     def _outside(self, inside: list[tuple[int, int]]) -> list[AddressStep]:
-        """Return the first map's steps outside of ``inside``: covers will show the moves inside.
+        """Return the first map's steps outside of the range ``inside``: covers will show the moves within this range.
 
-        The bounds of ``inside`` become steps.
+        The bounds of the range become steps.
         """
         ats, shifts, kinds = self.first[0::3], self.first[1::3], self.first[2::3]
         steps: dict[int, AddressStep] = {}
@@ -98,7 +98,7 @@ class RelinkPlan:
 def plan(source: bytes, target: bytes) -> RelinkPlan | None:
     """Return the plan for relinking ``source`` towards ``target``; ``None`` if they have no native code that moved.
 
-    Needs twice the memory of both, and about 20 ns for each byte.
+    This needs twice the memory of both contents, and about 20 ns for each byte.
     """
     old, new = elf.programs(source), elf.programs(target)
     if not old or not new:
@@ -148,7 +148,7 @@ def plan(source: bytes, target: bytes) -> RelinkPlan | None:
 
 
 def _cut(regions: Iterable[Region], window: range, records: list[int]) -> list[Region]:
-    """Return the parts of ``regions`` within a window; a frame record always begins a part."""
+    """Return the parts of ``regions`` within a window; each frame record begins a new part."""
     cut = []
     for region in regions:
         start, end = max(region.start, window.start), min(region.start + region.length, window.stop)
@@ -196,7 +196,7 @@ def _records(data: bytes, regions: Iterable[Region]) -> list[int]:
 
 
 def fixed_steps(made: RelinkPlan, source: bytes, target: bytes, rows: array[int]) -> list[AddressStep]:
-    """Return the fixed steps for the covers in ``rows``; operands within covers show moves that the covers miss."""
+    """Return the fixed steps for the covers in ``rows``: operands within covers show moves that covers miss."""
     told = relink.pieces_of(rows, made.regions, made.sections, relink.LEAST)
     fixed = _from_pieces(made.fixed, told, made.exact)
     steps = relink.steps_of(rows, relink.RelinkHeader(relink.LEAST, made.regions, made.sections, fixed))
@@ -205,7 +205,7 @@ def fixed_steps(made: RelinkPlan, source: bytes, target: bytes, rows: array[int]
 
 
 def _voted(made: RelinkPlan, source: bytes, target: bytes, rows: array[int], steps: array[int]) -> list[AddressStep]:
-    """Return the steps that operands in ``source`` and ``target`` agree on and that contradict ``steps``."""
+    """Return the steps on which operands in ``source`` and ``target`` agree, if these steps contradict ``steps``."""
     regions, sections, room = relink.columns(made.regions), relink.columns(made.sections), 1 << 16
     while True:
         out = array("q", bytes(24 * room))
@@ -222,10 +222,10 @@ def _voted(made: RelinkPlan, source: bytes, target: bytes, rows: array[int], ste
 
 
 def _pairs(old: list[elf.Program], new: list[elf.Program]) -> list[tuple[elf.Program, elf.Program]]:
-    """Pair programs of the same machine in order; if the numbers of programs differ, pair the most similar sizes."""
+    """Pair programs of the same machine in order; if one side has more programs, pair the most similar sizes."""
     pairs = []
     in_order = len(old) == len(new)
-    # for each machine: size and negative number of programs, so that the last program is taken first
+    # for each machine: the size and the negative index of each program, so that the last program is taken first
     free: dict[int, list[tuple[int, int]]] = {}
     for number, program in enumerate(old):
         free.setdefault(program.machine, []).append((0 if in_order else program.end - program.start, -number))
@@ -268,8 +268,8 @@ def _mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tu
     """Return the mode of a section, and the base of addresses stored in it; ``text``: the address of code."""
     if section.code:
         mode = _CODES[program.machine]
-        # Go's code at fixed addresses has few absolute addresses. Without this mode, five Go programs were 0.1 to 26 %
-        # smaller, but two programs in C and Haskell were 4 and 7 % larger.
+        # Go's code at fixed addresses has few absolute addresses. Without this mode, the bundles of five Go programs
+        # were 0.1 to 26 % smaller, but the bundles of two programs in C and Haskell were 4 and 7 % larger.
         is_fixed = mode == relink.X86 and program.fixed and not program.parts
         return relink.X86_FIXED if is_fixed else mode, 0
     if section.name in elf.GO_TABLES:
@@ -288,7 +288,7 @@ def _mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tu
 
 
 def _sections(program: elf.Program, space: int) -> list[Region]:
-    """Return the sections of the target: their places, and the modes of sections with derived fields."""
+    """Return the sections of the target: the place of each section, and the modes of sections with derived fields."""
     return [
         region if region.mode in relink.DERIVED else region._replace(mode=relink.RAW)
         for region in _regions(program, space, 0)
@@ -297,7 +297,7 @@ def _sections(program: elf.Program, space: int) -> list[Region]:
 
 
 def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[AddressStep]:
-    """Return a step for each section, and a hole behind a section if the next section does not follow directly."""
+    """Return a step for each section; if the next section does not follow directly, also return a step for the hole."""
     steps: list[AddressStep] = []
     end = None
     for section in program.sections:
@@ -321,7 +321,7 @@ def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[Ad
 
 
 def _from_pieces(fixed: list[AddressStep], told: array[int], exact: Container[int]) -> list[AddressStep]:
-    """Return ``fixed``; each step gets the shift of the first piece in ``told`` before the next step, if there is one.
+    """Return ``fixed`` with new shifts: each step gets the shift of the first piece in ``told`` before the next step.
 
     ``told``: pieces of covers as steps, by address. Steps at ``exact`` addresses stay unchanged.
     """

@@ -1,12 +1,14 @@
 """The rest of two contents that is searched after their long equal stretches were found (creation only).
 
 The time of a full search grows with each byte. In two versions of a program or a library, most bytes lie in equal
-stretches of half a kilobyte and more, which anchors find in a tenth of the time. The middles of these stretches are cut
-out of both sides. The rest is searched, and the result is converted to offsets in the whole.
+stretches of at least half a kilobyte. Anchors find these stretches in a tenth of the time. The middles of the stretches
+are cut out of both sides. The rest is searched, and the result is converted to offsets in the whole content.
 
-Measured on ruff with HDiffPatch: seconds of CPU for one search, and bytes of the covers' streams. If equal stretches of
-at least 512 bytes are left out: 4.6 and 1,368,012. If anchors with at most 128 bytes between them are also bridged, and
-stretches of at least 512 bytes are left out: 2.8 and 1,392,029; of at least 2,048 bytes: 3.2 and 1,366,560.
+These are the seconds of CPU for one search of ruff with HDiffPatch, and the bytes of the covers' streams:
+- if equal stretches of at least 512 bytes are left out: 4.6 and 1,368,012
+- if anchors with at most 128 bytes between them are also bridged, and stretches of at least 512 bytes are left out: 2.8
+  and 1,392,029
+- the same with stretches of at least 2,048 bytes: 3.2 and 1,366,560
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, rows_from
 
 LONG: Final = 2048  # minimum bytes of a stretch that is left out of the search,
 SHORT: Final = 512  # the same if a better search follows
-MARGIN: Final = 128  # bytes at either end of a stretch that are searched, to find covers that reach into the stretch
+# bytes at each end of a stretch that are still searched, to find covers that reach into the stretch
+MARGIN: Final = 128
 
 
 class Remainder:
@@ -40,9 +43,9 @@ class Remainder:
         self.source, self.target = self._old.of(source), self._new.of(target)
 
     def whole(self, rows: array[int]) -> array[int]:
-        """Return covers of the whole contents: the covers of the rest, in ``rows``, and the middles that were left out.
+        """Return covers of the whole contents: the covers of the rest (``rows``), and the middles that were left out.
 
-        Both ``rows`` and the result are source, target and length of one cover after another.
+        Both ``rows`` and the result have the source, target and length of each cover in one array.
         """
         room = len(rows) // 3 + len(self._middles) // 3 + len(self._old.starts) + len(self._new.starts)
         given = (

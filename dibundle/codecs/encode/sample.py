@@ -1,7 +1,8 @@
 """Estimate of a frame's size, from a sample of its target (creation only).
 
-The slow parts of encoding, the full search and the models, run only on slices of the target, and on the parts of the
-source that the fast search finds for them. Level 1 runs on everything, and shows the slices' share of the whole.
+The slow parts of encoding are the full search and the models. They run only on slices of the target, and on the parts
+of the source that the fast search finds for the slices. Level 1 encodes the whole target, and so shows which share of
+the whole the slices have.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from dibundle.codecs.native.library import Buffer
 SMALL = 512 << 10  # maximum bytes of a target that is encoded, not sampled
 LEAST = 256 << 10  # minimum bytes of a sample
 SHARE = 32  # minimum bytes of a sample: one byte in this many of a large target, and enough bytes that
-LEAST_PATCH = 24 << 10  # level 1 gives a patch of this many bytes for the sample, as a small patch is mostly headers,
+LEAST_PATCH = 24 << 10  # level 1 gives a patch of this many bytes for the sample: small patches are mostly headers
 SLICES = 96  # number of places of the sample, evenly spaced
-# maximum bytes of an unpacked target that is encoded, not sampled, as often only the beginning of the target is new
+# maximum bytes of an unpacked target that is encoded, not sampled, because often only the beginning of the target is
+# new
 WHOLE = 2 << 20
-# minimum bytes of a relinked target that is searched only once: without a second search, the estimate takes a third
-# less time and is 3 % higher
+# from this size on, a relinked target is searched only once: without a second search, the estimate takes a third less #
+# time, and is 3 % higher
 LARGE = 24 << 20
-TRUST = 8  # one of this many streams is compared with an encoder's output
+TRUST = 8  # of this many streams, only one is compared with an encoder's output
 MARGIN = 2048  # bytes of the source around each match that the fast search finds for a slice
 
 
@@ -49,7 +51,7 @@ def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.Relin
 
 
 def _scaled(source: Buffer, target: bytes, known: covers.Covers | None, effort: choose.Effort) -> int:
-    """Scale the size of a sample by the ratio of quick patches; their covers are ``known`` or from the fast search."""
+    """Scale a sample's size by the ratio of quick patches; their covers are ``known`` or from the fast search."""
     whole = known or covers.find_fast(source, target)
     whole_quick = len(cover.encode(source, target, whole, effort=1))
     length = max(LEAST, len(target) // SHARE, len(target) * LEAST_PATCH // whole_quick) // SLICES
@@ -74,7 +76,7 @@ def _slow_size(target: bytes, source: bytes, effort: choose.Effort) -> int:
 
 
 def _clipped(found: covers.Covers, starts: list[int], length: int) -> covers.Covers:
-    """Return the covers of the joined slices of the target, from the same source."""
+    """Return the covers for the joined slices of the target; the source is unchanged."""
     clipped = []
     for number, start in enumerate(starts):
         for source, target, covered in _within(found, start, start + length):
@@ -111,7 +113,8 @@ def _near(
 ) -> Iterator[tuple[int, int]]:
     for start in starts:
         end = start + length
-        at = start * source_size // target_size  # the proportional place too, which the fast search may have missed
+        # also the proportional place, because the fast search may have missed it
+        at = start * source_size // target_size
         yield max(0, at - MARGIN), min(source_size, at + length + MARGIN)
         for source, _, covered in _within(found, start, end):
             yield max(0, source - MARGIN), min(source_size, source + covered + MARGIN)

@@ -29,7 +29,7 @@ FrameWriter = FrameEncoder | LibraryEncoder
 
 _WINDOWS: Final = {FASTEST: 4 << 20, DEFAULT: 8 << 20, BETTER: 8 << 20, BEST: 8 << 20}
 _WINDOWS_15: Final = {**_WINDOWS, BETTER: 16 << 20, BEST: 32 << 20}
-_JOBS_LEAST: Final = 512 << 10  # minimum bytes of content for which libzstd starts jobs, if it knows the size
+_JOBS_LEAST: Final = 512 << 10  # if libzstd knows the size of the content, it starts jobs from this size on
 _SLOW_LEVEL: Final = 13  # minimum level of libzstd that takes 30 ms or more per block
 
 
@@ -74,7 +74,7 @@ class FrameCandidate(NamedTuple):
     def parameter(self, head: FrameHead, first: int) -> int:
         """Return the parameter for a recipe."""
         if not self.is_library:
-            return first % BLOCKS[self.level]  # only a first block that is not full needs a parameter
+            return first % BLOCKS[self.level]  # a parameter is needed only if the first block is not full
         return (
             libzstd.CHECKSUM * head.has_checksum + libzstd.SIZED * (head.content is not None) + libzstd.JOBS * self.jobs
         )
@@ -118,7 +118,7 @@ CANDIDATES: Final = (
     ),
     *_of_the_library(),
 )
-"""All candidates, the likeliest first: if several candidates give the frame, the first one is used."""
+"""All candidates, the likeliest first: if several candidates give the frame, the first of these is used."""
 
 _BY_SPEED: Final = {FASTEST: 0, DEFAULT: 0, BETTER: 1, BEST: 2}
 LIBRARY: Final = 3
@@ -126,7 +126,7 @@ SLOW_LIBRARY: Final = 4
 
 
 def by_speed(candidates: Iterable[FrameCandidate]) -> list[tuple[int, list[FrameCandidate]]]:
-    """Return groups of candidates, the fastest group first; libzstd's candidates have separate groups."""
+    """Return groups of candidates, the fastest group first; libzstd's candidates are in separate groups."""
 
     def group(one: FrameCandidate) -> int:
         if one.is_library:

@@ -1,4 +1,4 @@
-"""Likely writers of a zstd layer that no encoder here gives, by the heads of its first frame and blocks."""
+"""Likely writers of a zstd layer that no encoder of dib gives, by the heads of its first frame and blocks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BLOCKS: Final = 1 << 20
 
 
 def describe(data: Bytes) -> tuple[str | None, int | None]:
-    """Return a phrase with the likely writer of zstd data, and its first frame's content size; ``None``: unknown."""
+    """Return a phrase with the likely writer of zstd data, and the first frame's content size (``None``: unknown)."""
     at = 0
     for _ in range(_SKIPPED):
         size = skippable_size(data, at) if at < data.size else None

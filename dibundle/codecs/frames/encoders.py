@@ -80,7 +80,7 @@ class FrameEncoder:
         return marks
 
     def restart(self, first: int = 0) -> None:
-        """Begin another frame, like a new encoder; the current one must be finished."""
+        """Begin a further frame, as a new encoder would; the current frame must be finished."""
         self.marks()
         if LIBRARY.dib_zstd_reset(self._handle, first) < 0:
             raise ValueError("an encoder was called in the wrong order")
@@ -99,12 +99,12 @@ def prove(encoder: int, level: int) -> None:
 
 
 def _frames(encoder: int, level: int) -> str:
-    """Return the first 16 digits of the SHA-256 of sample frames: with several blocks, and with one."""
+    """Return the first 16 digits of the SHA-256 of sample frames: some have several blocks, some have one block."""
     trial = FrameEncoder(encoder, level, tested=False)
     found = hashlib.sha256()
     numbers = b"".join(b"%d;%d\n" % (i * i % 9973, i // 7) for i in range(30_000))
     skewed = b"".join(hashlib.sha256(b"%d" % i).digest() for i in range(1_250)).translate(bytes(range(64)) * 4)
-    # these include bytes of unequal frequency without matches
+    # one sample has no matches, and its bytes have unequal frequencies
     for content in (sample() + numbers, sample()[:60_000], skewed):
         found.update(trial.write(content) + trial.finish())
         trial.restart()

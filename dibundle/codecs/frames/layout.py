@@ -1,4 +1,4 @@
-"""Places of frames and blocks in zstd data, by their heads only (RFC 8878, 3.1)."""
+"""Places of frames and blocks in zstd data; only their heads are read (RFC 8878, 3.1)."""
 
 from __future__ import annotations
 
@@ -72,14 +72,15 @@ def read_head(data: Bytes, at: int) -> FrameHead | None:
 
 
 def find_blocks(data: Bytes, at: int, most: int) -> Layout:
-    """Return the layout of the frame at ``at``, of at most ``most`` blocks; raise ``ArchiveError`` if damaged."""
+    """Return the layout of the frame at ``at``, up to ``most`` blocks; if it is damaged, raise ``ArchiveError``."""
     head = read_head(data, at)
     if head is None:
         raise ArchiveError(messages.FRAMES_DAMAGED)
     place, blocks, is_last = at + head.size, list[int](), False
     window, start = b"", 0
     while not is_last:
-        if not start <= place <= start + len(window) - 3:  # no read-ahead: heads are far apart, or the frame is small
+        # no read-ahead, because heads are far apart, or the frame is small
+        if not start <= place <= start + len(window) - 3:
             start, window = place, data.read_at(place, min(_AHEAD, data.size - place)) if place < data.size else b""
         numbers = window[place - start : place - start + 3]
         if len(numbers) < 3 or len(blocks) == most:

@@ -1,4 +1,4 @@
-"""zstd frames of the library libzstd, from the installed ``zstandard`` if its version is exactly right.
+"""zstd frames of the library libzstd in the installed ``zstandard``; its version must be exactly right.
 
 ``spec/zstd.md`` specifies which calls of the library make a frame.
 """
@@ -42,12 +42,12 @@ class Release(NamedTuple):
 
 
 RELEASES: Final[dict[int, Release]] = {LIBZSTD_157: Release((1, 5, 7), "zstandard>=0.24,<0.26")}
-"""Versions by their first encoder number; the next encoder number has the levels from 16 on."""
+"""Versions, by their first encoder number; the next encoder number is for the levels from 16 on."""
 
 _LOW: Final = tuple(range(1, 16))
 _HIGH: Final = tuple(range(1, 5))
 _LARGE_LEVEL: Final = 10  # minimum level for the larger cost
-# extra cost of a body from that level on, in bytes of content, as creating its tables takes up to 60 ms
+# extra cost of a body from this level on, in bytes of content: the creation of the tables takes up to 60 ms
 _LARGE: Final = 64 << 10
 _SMALL: Final = 8 << 10  # extra cost at lower levels
 
@@ -60,7 +60,7 @@ FAMILIES: Final[dict[int, Family]] = {
         (first + 1, Family(name=f"libzstd {release.name}, levels from 16 on", levels=_HIGH, most=7)),
     )
 }
-"""Every encoder by number. The parameter is a sum of CHECKSUM, SIZED (the size is in the head) and JOBS."""
+"""Every encoder, by number. The parameter is a sum of the flags CHECKSUM, SIZED (the head has the size) and JOBS."""
 
 
 def library_level(encoder: int, level: int) -> int:
@@ -69,7 +69,7 @@ def library_level(encoder: int, level: int) -> int:
 
 
 def start_cost(encoder: int, level: int) -> int:
-    """Return the extra cost of a body, beyond the cost of its content and the cost of any body."""
+    """Return the extra cost of a body, in addition to the cost of its content and the cost that every body has."""
     return _LARGE if library_level(encoder, level) >= _LARGE_LEVEL else _SMALL
 
 
@@ -99,7 +99,7 @@ class LibraryEncoder:
     def __init__(self, encoder: int, level: int, parameter: int, size: int | None, *, tested: bool = True) -> None:
         """Create an encoder for content of ``size`` bytes. Without SIZED, ``size`` may be None.
 
-        If ``tested``, raises ``FileError`` if the installed library has another version or gives wrong bytes.
+        With ``tested``, raises ``FileError`` if the installed library has a wrong version or gives wrong bytes.
         """
         if tested:
             prove(encoder, level)
@@ -113,7 +113,7 @@ class LibraryEncoder:
         self.restart(size)
 
     def restart(self, size: int | None) -> None:
-        """Begin another frame, like a new encoder; the current one must be finished."""
+        """Begin a further frame, as a new encoder would; the current frame must be finished."""
         sized = size if self.parameter & SIZED else None
         self._frame = self._compressor.compressobj() if sized is None else self._compressor.compressobj(size=sized)
         self._marks = _Marks()
@@ -132,7 +132,7 @@ class LibraryEncoder:
         return self._flush(zstandard.COMPRESSOBJ_FLUSH_FINISH)
 
     def flush(self) -> bytes:
-        """Return blocks of all content so far; this changes the frame."""
+        """Return the blocks of all content so far. A flush changes the bytes of the frame."""
         return self._flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
 
     def marks(self) -> list[int]:
@@ -209,7 +209,7 @@ def prove(encoder: int, level: int) -> None:
 
 
 def _frames(encoder: int, level: int) -> str:
-    """Return the first 16 digits of the SHA-256 of sample frames: one of unknown size, and one in jobs."""
+    """Return the first 16 digits of the SHA-256 of sample frames: one has an unknown size, and one is made in jobs."""
     found = hashlib.sha256()
     for parameter in (CHECKSUM, CHECKSUM | SIZED | JOBS):
         content = sample() * 4  # large enough for jobs

@@ -1,4 +1,4 @@
-"""The search for the encoder of a zstd frame: all candidates encode its content, and their output is compared."""
+"""The search for the encoder of a zstd frame: all candidates encode its content; their output is compared with it."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ _SLICE: Final = 32 << 10  # bytes of the frame per step; their content may take 
 _PIECE: Final = 1 << 20  # bytes of content per step of the encoders
 _FREE: Final = 64 << 10  # maximum literal bytes for any candidate's recipe: this number,
 _SHARE: Final = 10  # plus one per this many bytes of the frame,
-_MOST: Final = 8 << 20  # up to this maximum, as literals are held in memory
+_MOST: Final = 8 << 20  # up to this maximum, because literals are held in memory
 _WINDOW: Final = 128 << 20  # the largest supported window of a frame
 _UNDECIDED: Final = 2048  # after this many frames, only the likeliest candidate is used
-_PROBED: Final = 8  # maximum number of blocks to search for a coded block of at least
-_TELLING: Final = 4 << 10  # this many bytes, as such a block distinguishes encoders
+_PROBED: Final = 8  # maximum blocks that are searched for a coded block of at least
+_TELLING: Final = 4 << 10  # this many bytes: such a block distinguishes encoders
 _CODED: Final = 2
-_BETTER: Final = 1.03  # libzstd's slow levels hardly ever need more than this factor of the other levels' size
-_UNTOLD: Final = 4  # number of libzstd's candidates to try if a frame rules out none of them,
+_BETTER: Final = 1.03  # libzstd's slow levels hardly ever give more than this many times the bytes of the other levels
+_UNTOLD: Final = 4  # if a frame rules out none of libzstd's candidates, only this many are tried,
 _SMALL: Final = 256 << 10  # unless the frame is at most this small
 _JOB_BEGUN: Final = 1 << 20
 _LIBRARY_GUESSED: Final = 18 << 20  # bytes of content for a guess of libzstd: a job of level 9 has 16 MiB
-_HOPELESS: Final = 4  # number of differing blocks at which a candidate without an equal block is dropped
+_HOPELESS: Final = 4  # a candidate is dropped after this many different blocks if no block is equal
 
 
 class _Probe(NamedTuple):
-    """The beginning of a frame, up to a block that distinguishes encoders: ``real`` has its bytes.
+    """The beginning of a frame, up to a block that distinguishes encoders; ``real``: the bytes of the beginning.
 
-    ``content``: content of these bytes. ``further``: the content up to the next multiple of 128 KiB, and 128 KiB more,
-    if available.
+    ``content``: the content of these bytes. ``further``: the content that follows, up to the next multiple of 128 KiB,
+    and 128 KiB more if the frame has them.
     """
 
     real: bytes
@@ -66,11 +66,11 @@ class FrameSearch:
 
     @property
     def candidates(self) -> list[FrameCandidate]:
-        """The candidates that are left, which gave all frames so far."""
+        """The candidates that are left: they gave all frames so far."""
         return self._left
 
     def find(self, stored: Bytes, layout: Layout, start: int, take: Callable[[bytes], object]) -> Recipe | None:
-        """Decode the frame, pass its content to ``take`` and return its recipe; ``None`` if no recipe is known.
+        """Decode the frame, pass its content to ``take``, and return its recipe; ``None`` if no recipe is found.
 
         The search ends as soon as no candidate is left. Raises ``ArchiveError`` if the frame is damaged.
         """
@@ -94,7 +94,7 @@ class FrameSearch:
             for run in runs:
                 run.finish(stored)
             done += _judged(runs)
-            # try the other candidates: frames of different encoders may begin with the same bytes
+            # also try the other candidates, because frames of different encoders may begin with the same bytes
             if any(run.literal_bytes == 0 for run in done):
                 break
         if not done:
@@ -109,7 +109,7 @@ class FrameSearch:
         return best.recipe()
 
     def likely(self, stored: Bytes, layout: Layout, start: int, most: int) -> Recipe | None:
-        """Return the likely recipe of a frame: from a candidate without a difference in ``most`` bytes of content.
+        """Return the likely recipe of a frame: its candidate has no difference in ``most`` bytes of content.
 
         For libzstd, more content is compared, because its jobs are long; its slow levels are not tried.
         """
@@ -139,9 +139,9 @@ class FrameSearch:
     def _batches(
         self, stored: Bytes, layout: Layout, start: int, *, is_quick: bool = False
     ) -> Iterator[tuple[list[FrameCandidate], int]]:
-        """Yield candidates to run in parallel, and the first block's size; each candidate of libzstd comes alone.
+        """Yield candidates to run in parallel, and the first block's size; each candidate of libzstd runs alone.
 
-        The load of the machine decides when the blocks of a job arrive, but it must not change the result.
+        The load of the machine decides when the blocks of a job arrive. It must not change the result of the search.
         """
         first = _first_block(stored, layout, start)
         candidates = [one for one in self._left if one.may_be(layout.head, first)]
@@ -154,7 +154,8 @@ class FrameSearch:
                 if good and group < LIBRARY:
                     yield good, first
                     continue
-                for one in good:  # try the beginning of a job first, as jobs give no output for megabytes
+                # try the beginning of a job before the rest, because jobs give no output for megabytes
+                for one in good:
                     if not one.jobs or _library_gives(one, stored, layout, start, _JOB_BEGUN):
                         yield [one], first
             return
@@ -162,7 +163,8 @@ class FrameSearch:
         if own:
             yield own, first
         others = [one for one in candidates if one.is_library]
-        if not _is_small(layout, start):  # try all only for a small frame, whose beginning many encoders would give
+        # try all candidates only for a small frame: many encoders would give its beginning
+        if not _is_small(layout, start):
             others = others[:_UNTOLD]
         for number, one in enumerate(others, 1):
             self._waiting = others[number:]
@@ -200,7 +202,7 @@ class FrameSearch:
 
 
 def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, start: int, most: int) -> bool:
-    """Return whether libzstd gives a frame's beginning (``most`` bytes of content), except for the last blocks."""
+    """Return whether libzstd gives a frame's beginning, of ``most`` bytes of content; ignore the last blocks."""
     encoder = candidate.open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)
     size, made, is_whole = 0, 0, True
@@ -221,7 +223,7 @@ def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, sta
 def _may_be_slow(candidate: FrameCandidate, layout: Layout, probe: _Probe) -> bool:
     """Return whether libzstd's slow levels may have written a beginning.
 
-    If a fast level gives far fewer bytes, they did not.
+    If a fast level gives far fewer bytes, the slow levels did not write it.
     """
     encoder = candidate.highest_fast().open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)
@@ -242,14 +244,14 @@ def _judged(runs: list[_Run]) -> list[_Run]:
 def _probe(stored: Bytes, layout: Layout, start: int) -> _Probe | None:
     """Return the first blocks, up to a block that distinguishes encoders; ``None`` if there is no such block.
 
-    Encoders that find different matches hardly ever give the same block of some kilobytes.
+    If two encoders find different matches, they hardly ever give the same block of some kilobytes.
     """
     ends = [*layout.blocks[1:], layout.end]
     for number, begin in enumerate(layout.blocks[:_PROBED]):
         if stored.read_at(begin, 1)[0] >> 1 & 3 != _CODED or ends[number] - begin < _TELLING:
             continue
         if number == len(ends) - 1:
-            return None  # do not use the last block, as encoders give it only together with the frame's end
+            return None  # do not use the last block, because encoders give it only together with the frame's end
         engine = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
         try:
             content = engine.decompress(stored.read_at(start, ends[number] - start))
@@ -267,7 +269,7 @@ def _probe(stored: Bytes, layout: Layout, start: int) -> _Probe | None:
 
 
 def _first_block(stored: Bytes, layout: Layout, start: int) -> int:
-    """Return the content size of the first of several blocks, which may have been flushed; 0 for a single block."""
+    """Return the content size of the first of several blocks (it may have been flushed), or 0 for a single block."""
     if len(layout.blocks) == 1:
         return 0
     engine = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
@@ -322,7 +324,7 @@ class _Run:
         self.difference: int | None = None  # number of the first piece that differed
         self.literal_bytes = 0
         self.encoder = encoder
-        # next piece to compare: the pieces of the frame are the same for all candidates
+        # the pieces of the frame, which are the same for all candidates, and the next piece to compare
         self._real, self._next = pieces, 0
         self._most = min(_FREE + (layout.end - pieces[0][0]) // _SHARE, _MOST)
         self._data = bytearray()
@@ -342,7 +344,7 @@ class _Run:
         self._compare(stored, ended=True)
 
     def is_hopeless(self) -> bool:
-        """Return whether all blocks so far differ, or too many of the bytes so far."""
+        """Return whether all blocks so far differ, or too many bytes so far differ."""
         if self.difference is not None and self.difference <= 1 and self.blocks >= _HOPELESS:
             return True
         return self.literal_bytes > self._most

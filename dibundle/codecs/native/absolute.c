@@ -1,10 +1,10 @@
-/* Operands of code in literals: converted to absolute values, so that all calls of a function are equal, and back
+/* Conversion of operands of code in literals to absolute values, so that all calls of a function are equal, and back
  * (codecs/relink.py, spec/relink.md). */
 #include "bytes.h"
 
 enum { NO_CODE, X86_CODE, ARM_CODE };
 
-/* Whether the byte, after the byte `before`, is followed by a four-byte operand that is relative to its end. */
+/* Whether the bytes `before` and `byte` precede a four-byte operand that is relative to the operand's end. */
 static inline int has_operand(uint32_t before, uint32_t byte)
 {
     if ((byte | 1) == 0xE9 || (before == 0x0F && (byte & 0xF0) == 0x80)) /* call, jump, jump if */
@@ -20,7 +20,8 @@ static inline int has_operand(uint32_t before, uint32_t byte)
     }
 }
 
-/* Convert the operand that ends at place: exchange values that lead into a target of size bytes with other values. */
+/* Convert the operand that ends at `place`: exchange values that lead into a target of `size` bytes with other values.
+ * */
 static inline uint32_t turned(uint32_t word, uint32_t place, uint32_t size, int back)
 {
     if (back)
@@ -65,7 +66,7 @@ static void turn_arm(uint8_t *data, int64_t length, int64_t place, int back)
     }
 }
 
-/* Convert the operands in all runs of literals, which are consecutive in data; machine is the code's machine. */
+/* Convert the operands in all runs of literals, which are consecutive in `data`; the code is for `machine`. */
 int64_t dib_absolute(uint8_t *data, const cover_t *covers, int64_t count, int64_t target_size, int64_t machine, int64_t back)
 {
     int64_t end = 0;

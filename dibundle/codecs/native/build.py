@@ -18,11 +18,11 @@ FLAGS: Final = (
 
 
 def header(folder: Path = FOLDER) -> int:
-    """Return a number that identifies dib.h, as a library that was built with another dib.h must not be called."""
+    """Return a number that identifies dib.h: a library that was built with a different dib.h must not be called."""
     return int.from_bytes(hashlib.sha256((folder / "dib.h").read_bytes()).digest()[:7], "big")
 
 
 def arguments(output: Path, *more: str, folder: Path = FOLDER) -> list[str]:
-    """Return the compiler's arguments, with ``more`` flags, that build the library of the sources in ``folder``."""
+    """Return the compiler's arguments, with ``more`` flags, to build the library from the sources in ``folder``."""
     sources = [str(path) for path in sorted(folder.rglob("*.c"))]
     return [*FLAGS, *more, "-shared", f"-DDIB_HEADER={header(folder)}", "-o", str(output), *sources]

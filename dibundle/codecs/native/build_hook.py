@@ -1,4 +1,4 @@
-"""The build hook that compiles the C files here into one shared library when the package is built or installed.
+"""The build hook: it compiles the C files here into one shared library when the package is built or installed.
 
 It runs inside hatchling, for wheels and for editable installs. It uses the machine's compiler, or zig from PyPI if no
 compiler works.
@@ -26,7 +26,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     """A build hook that compiles the C files and puts the library into the wheel."""
 
     def dependencies(self) -> list[str]:
-        """Return the build's dependencies in addition to hatchling: a compiler from PyPI if the machine has none."""
+        """Return further dependencies of the build: a compiler from PyPI, if the machine has no compiler."""
         return [] if any(map(_works, _system_compilers())) else ["ziglang"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
@@ -74,7 +74,7 @@ def _system_compilers() -> list[list[str]]:
 
 
 def _works(command: list[str]) -> bool:
-    """Return whether a compiler works and finds the C library's headers, which Debian's package of gcc lacks."""
+    """Return whether a compiler works and finds the C library's headers: Debian's package of gcc lacks the headers."""
     program = '#include <stdint.h>\n#include <string.h>\nint dib(void) { return (int)strlen(""); }\n'
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "dib.c")
@@ -95,7 +95,7 @@ def _compile(build: ModuleType, library: Path) -> None:
     """Compile the sources to ``library`` with the first compiler that works; never leave a half-written library."""
     commands = _system_compilers()
     if importlib.util.find_spec("ziglang"):
-        # by default, zig optimises for the current processor, but a wheel must run on other processors too
+        # by default, zig optimises for this machine's processor, but a wheel must also run on other processors
         commands.append([sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline"])
     partial = library.with_suffix(".partial")
     library.unlink(missing_ok=True)

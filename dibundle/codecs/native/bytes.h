@@ -22,7 +22,7 @@ static inline uint32_t source_word(const uint8_t *s)
     return s[0] | (uint32_t)s[1] << 8 | (uint32_t)s[2] << 16 | (uint32_t)s[3] << 24;
 }
 
-/* Add each of the eight bytes of b to the byte of a, modulo 256. */
+/* Add each of the eight bytes of `b` to the same byte of `a`, modulo 256. */
 static inline uint64_t add_eight(uint64_t a, uint64_t b)
 {
     const uint64_t low = 0x7f7f7f7f7f7f7f7full;

@@ -21,9 +21,10 @@ int64_t dib_cover_split(const uint8_t *source, const uint8_t *target, int64_t ta
     return 0;
 }
 
-/* Undo dib_cover_split in place: the difference, which has `covered` bytes, lies at the end of target. Covers are in
- * order, and the space for literals is before the cover that follows them. So no byte of the difference is overwritten
- * before it is used. */
+/* Undo dib_cover_split in place: the difference, which has `covered` bytes, lies at the end of `target`. Covers are in
+ * order, and literals are before the cover that follows them. So no byte of the difference is overwritten before it
+ * is
+ * used. */
 int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int64_t count, int64_t covered,
                        const uint8_t *literals, uint8_t *target, int64_t target_size)
 {
@@ -52,7 +53,8 @@ int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int64_t cou
     return 0;
 }
 
-/* Copy up to width bytes of source from before and after each run of literals, while out has space; return the size. */
+/* Copy up to `width` bytes of `source` before and after each run of literals, while `out` has space; return the size.
+ * */
 int64_t dib_cover_context(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
                           int64_t width, uint8_t *out, int64_t room)
 {
@@ -91,8 +93,9 @@ int64_t dib_cover_fits(const int64_t *sources, const int64_t *targets, const int
     return 1;
 }
 
-/* Write the columns that place the covers: bytes of the target between two covers, and the distance that the source
- * jumps in addition (a distance d is written as 2d, or -2d - 1 if it is negative). Each column has space for count
+/* Write the columns that place the covers: how many bytes of the target are between two covers, and how far the source
+ * jumps in addition. A distance d is written as 2d or, if it is negative, as -2d - 1. Each column has space for
+ * `count`
  * numbers. */
 void dib_cover_columns(const cover_t *covers, int64_t count, int64_t *gaps, int64_t *turns)
 {
@@ -106,8 +109,8 @@ void dib_cover_columns(const cover_t *covers, int64_t count, int64_t *gaps, int6
     }
 }
 
-/* Undo dib_cover_columns: fill covers from the columns and return the sum of their lengths; -1 if a cover does not fit
- * into the source or the target. All numbers are 0 to 2^63 - 1, the sizes at most 2^60. */
+/* Undo dib_cover_columns: fill `covers` from the columns, and return the sum of their lengths; -1 if a cover does not
+ * fit into the source or the target. All numbers are 0 to 2^63 - 1. The sizes are at most 2^60. */
 int64_t dib_cover_place(const int64_t *gaps, const int64_t *lengths, const int64_t *turns, int64_t count,
                         int64_t source_size, int64_t target_size, cover_t *covers)
 {
@@ -130,11 +133,11 @@ int64_t dib_cover_place(const int64_t *gaps, const int64_t *lengths, const int64
 }
 
 /* A content without some stretches: for each remaining piece, its offset in the whole and its offset in the rest. The
- * offsets in the rest end with the end of the rest. */
+ * last offset in the rest is the end of the rest. */
 typedef struct { const int64_t *starts, *places; int64_t count, at; } rest_t;
 
-/* Return the offset in the whole of a byte of the rest; *room: the number of bytes from this byte to the end of its
- * piece. */
+/* Return the offset in the whole of a byte of the rest; `*room`: how many bytes there are from this byte to the end of
+ * its piece. */
 static int64_t place_in_whole(rest_t *r, int64_t at, int64_t *room)
 {
     if (at < r->places[r->at] || at >= r->places[r->at + 1]) {
@@ -164,9 +167,10 @@ static void put_cover(cover_t *out, int64_t *size, int64_t room, cover_t cover)
     ++*size;
 }
 
-/* Fill out with covers of the whole: covers of the rest, cut where a stretch was left out, and the middles of these
- * stretches. A cover that continues another cover is joined with it. The covers are in the order of the target. Return
- * their number. */
+/* Fill `out` with covers of the whole: the covers of the rest, which are cut where a stretch was left out, and the
+ * middles of these stretches. If a cover continues the previous cover, the two are joined. The covers are in the
+ * order
+ * of the target. Return how many they are. */
 int64_t dib_cover_whole(const cover_t *covers, int64_t count, const int64_t *old_starts, const int64_t *old_places,
                         int64_t old_count, const int64_t *new_starts, const int64_t *new_places, int64_t new_count,
                         const cover_t *middles, int64_t middle_count, cover_t *out, int64_t room)

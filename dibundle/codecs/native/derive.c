@@ -1,15 +1,16 @@
-/* Fields of programs that follow from other fields: the expected values are subtracted, so that the fields become
- * small, and later added back (codecs/relink.py, spec/relink.md). Adding back restores any program. */
+/* Fields of programs that follow from other fields: their expected values are subtracted, so that the fields become
+ * small. Later, the values are added back (codecs/relink.py, spec/relink.md), which restores any program. */
 #include "program.h"
 
 
-typedef struct { uint32_t code, frame; } row_t; /* a row of an index: the start of a function, the place of its record */
+typedef struct { uint32_t code, frame; } row_t; /* a row of an index: the start of a function, and the place of its
+record */
 
 typedef struct {
     uint8_t *data;
     const region_t *parts;
     const region_t **by_address;
-    uint8_t *indexed; /* whether an index of these frames was already processed, as each index is walked once */
+    uint8_t *indexed; /* whether an index of these frames was already processed: each index is walked once */
     int64_t count;
     int put_back;
 } derive_t;
@@ -27,7 +28,8 @@ static int by_code(const void *left, const void *right)
     return x != y ? (x < y ? -1 : 1) : a->frame < b->frame ? -1 : a->frame > b->frame;
 }
 
-/* The last part with the highest address up to the given address; NULL if there is no such part. */
+/* Of the parts up to the given address, the part with the highest address (the last, if several are equal); NULL if
+ * there is no such part. */
 static const region_t *part_at(const derive_t *d, uint64_t address)
 {
     int64_t low = 0, high = d->count;
@@ -41,13 +43,13 @@ static const region_t *part_at(const derive_t *d, uint64_t address)
     return low ? d->by_address[low - 1] : NULL;
 }
 
-/* Replace a field by its distance from the expected value, or undo that. */
+/* Replace a field by its distance from the expected value, or undo this. */
 static inline void turn_word(const derive_t *d, uint8_t *at, uint32_t expected)
 {
     write_word(at, d->put_back ? source_word(at) + expected : source_word(at) - expected);
 }
 
-/* Exchange the range of words from expected on with the range from NEAR on, unless the ranges overlap. */
+/* Exchange the range of words from `expected` on with the range from NEAR on, unless the ranges overlap. */
 static inline uint32_t exchanged(uint32_t word, uint32_t expected)
 {
     if (expected - NEAR + NEAR_MOST < 2 * NEAR_MOST)
@@ -127,7 +129,7 @@ static void derive_relocations(const derive_t *d, const region_t *part)
     }
 }
 
-/* Subtract derived values from the fields in the parts of data, or add them back. */
+/* Subtract derived values from the fields in the `parts` of `data`, or add them back. */
 int64_t dib_derive(uint8_t *data, const region_t *parts, int64_t count, int64_t put_back)
 {
     static const int modes[3] = {RELOCATIONS, INDEX, FRAMES}; /* the order of subtracting; adding back reverses it */

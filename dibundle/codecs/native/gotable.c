@@ -3,9 +3,9 @@
 
 #define HEAD 72
 #define RECORD 44 /* fixed bytes of a function's record, without its lists */
-#define MOST 8    /* maximum list entries to read; records never overlap, so each word takes one search */
+#define MOST 8    /* maximum list entries to read: records then never overlap, so each word takes one search */
 
-typedef struct { uint64_t at; uint32_t shift; } zero_t; /* the base of offsets, and its shift */
+typedef struct { uint64_t at; uint32_t shift; } zero_t; /* the base of offsets, and the shift of this base */
 
 static zero_t zero_at(const walk_t *w, const int action, uint64_t at)
 {

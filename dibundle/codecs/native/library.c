@@ -6,8 +6,8 @@
 #include "dib.h"
 #include "model.h"
 
-/* Fill all tables; call this once, before any other function. Return the number of the header with which the library
- * was built. */
+/* Fill all tables; call this once, before any other function. Return the number that identifies the header with which
+ * the library was built. */
 int64_t dib_open(void)
 {
     model_fill_tables();
@@ -16,7 +16,7 @@ int64_t dib_open(void)
 
 #define LARGE_PAGE (2 << 20)
 
-/* Ask the system for pages of 2 MiB for unwritten memory, where such pages lie completely within the memory. */
+/* Ask the system for pages of 2 MiB, wherever such pages lie completely within this unwritten memory. */
 void dib_take_large_pages(uint8_t *memory, int64_t size)
 {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)

@@ -112,7 +112,7 @@ LIBRARY: Final = cast(ctypes.CDLL, _LOADED)
 
 
 def fault() -> str | None:
-    """Return the reason why the library cannot be used; None if it can."""
+    """Return the reason why the library cannot be used; None if it can be used."""
     return _LOADED.reason if isinstance(_LOADED, _Missing) else None
 
 
@@ -123,7 +123,7 @@ _NOTHING: Final = ctypes.create_string_buffer(1)
 def scratch(size: int) -> mmap.mmap:
     """Return zeroed memory for results of unknown size.
 
-    Unlike a bytearray, it takes physical memory only where it is written.
+    Unlike a bytearray, this memory takes physical memory only where it is written.
     """
     return mmap.mmap(-1, max(1, size))
 
@@ -136,8 +136,8 @@ _UNFILLED.argtypes = [ctypes.c_char_p, ctypes.c_ssize_t]
 def unfilled(size: int) -> bytearray:
     """Return uninitialised memory; the caller writes every byte before any is read.
 
-    ``bytearray(size)`` first writes zeros, and blocks all other threads during this time. This took a sixth of the time
-    to apply node-app. Large pages saved another 6 %.
+    ``bytearray(size)`` would write zeros, and would block all other threads meanwhile. This took a sixth of the time to
+    apply node-app. Large pages saved 6 % more.
     """
     made: bytearray = _UNFILLED(None, size)
     if size >= _LARGE:
@@ -146,9 +146,9 @@ def unfilled(size: int) -> bytearray:
 
 
 def apart(data: bytes | bytearray | memoryview) -> memoryview:
-    """Return a copy in separate pages, which the system gets back: in the heap, long-lived data leaves holes.
+    """Return a copy in separate pages, which can be returned to the system: in the heap, long-lived data leaves holes.
 
-    Kept frames of growing sizes left 450 MiB of holes in the heap; small frames alone left 300 MiB.
+    Kept frames of growing sizes left 450 MiB of holes in the heap. Kept small frames alone left 300 MiB.
     """
     pages = mmap.mmap(-1, len(data), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     pages[:] = data
@@ -166,10 +166,10 @@ def reuse_memory() -> None:
 
 
 def share_memory() -> None:
-    """Make glibc give all threads memory from two arenas: with more arenas, each thread keeps its maximum.
+    """Make glibc give all threads memory from two arenas: with more arenas, each thread keeps its peak memory.
 
     Call this at the start of a process that belongs to dib alone. Sixteen threads that had each read a bundle kept 700
-    MB. Blocks of 1 MiB and more go back to the system: without this, parsed lists of bundles left holes of 900 MB.
+    MB. Blocks of at least 1 MiB are returned to the system: otherwise, parsed lists of bundles left holes of 900 MB.
     """
     _set_malloc((_ARENA_MAX, 2), (_MMAP_THRESHOLD, 1 << 20))
 
@@ -208,7 +208,7 @@ class _PyBuffer(ctypes.Structure):
 
 
 def _address(view: memoryview) -> int:
-    """Return the address of a read-only view's bytes, valid while the view lives; ctypes has no such function."""
+    """Return the address of a read-only view's bytes, which ctypes cannot; it is valid while the view lives."""
     buffer = _PyBuffer()
     ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), ctypes.byref(buffer), 0)
     try:
@@ -218,10 +218,10 @@ def _address(view: memoryview) -> int:
 
 
 class Pinned:
-    """A buffer as an argument of a C function, which receives the address of its first byte.
+    """A buffer as an argument of a C function; the function receives the address of the buffer's first byte.
 
-    The call holds a reference to this object, which holds the buffer. An address alone would not hold the buffer, which
-    could be freed before C reads it. So no method returns the address.
+    During the call, ctypes holds a reference to this object, and this object holds the buffer. An address alone would
+    not hold the buffer, and the buffer could be freed before C reads it. So no method returns the address.
     """
 
     __slots__ = ("_as_parameter_", "_kept", "size")
@@ -253,7 +253,7 @@ class Pinned:
 
 
 def rows_from(room: int, call: Callable[[Pinned, int], int]) -> array[int]:
-    """Return the rows of three numbers that ``call`` writes into space for ``room`` rows; it returns their number.
+    """Return the rows of three numbers that ``call`` writes into space for ``room`` rows; ``call`` returns their count.
 
     If ``call`` has more than ``room`` rows, it is called again with enough space.
     """

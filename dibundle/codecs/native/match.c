@@ -2,36 +2,40 @@
  *
  * The search walks through the target, like bsdiff. It follows one cover until another stretch of the source resembles
  * the next bytes so much more that a new cover is worth its bytes. Then it extends the old cover forwards and the new
- * cover backwards, as long as enough bytes are equal. It finds stretches by a table of the source's places, with the
- * eight bytes at each place as the key. Matches near the place to which the followed cover leads are preferred: they
- * cost fewer bytes, so they may be shorter. */
+ * cover backwards, while enough bytes are equal. It finds stretches by a table of the source's places, with the
+ * eight bytes at each place as the key. If a match is near the place to which the followed cover leads, it is
+ * preferred: it costs fewer bytes, so it may be shorter. */
 #include "bytes.h"
 
 #define MOST_SOURCE ((int64_t)1 << 30)
 #define KEY 8          /* bytes that are hashed, and the minimum at the beginning of a new cover */
 #define FOLLOWED 32    /* minimum equal bytes to follow a cover without a search */
 #define LONGEST 1024   /* maximum bytes that are compared; later bytes are compared when they are reached */
-#define FAR_KEY 13     /* minimum bytes of a distant stretch; table entries have a few hash bits of the last five */
-#define LOST 1024       /* an extension ends after this loss since its best value */
+#define FAR_KEY 13     /* minimum bytes of a distant stretch; a table entry has a few hash bits of the last five of
+these bytes */
+#define LOST 1024       /* an extension ends when its value is this much below its best value */
 #define BACK 4096      /* maximum backward extension, so that hostile contents cannot repeat the same work */
 #define FAVOUR 9       /* weight of an equal byte: 9 / 4 of the weight of an unequal byte */
 #define UNEQUAL 4
 
 typedef struct { int64_t near, far; } limits_t;
 static const limits_t reach = {1024, 65536};    /* classes of distance: bytes from the place that the last cover leads to; */
-static const int64_t least[3] = {KEY, FAR_KEY, 14}; /* by class: minimum equal bytes at the beginning, */
+static const int64_t least[3] = {KEY, FAR_KEY, 14}; /* for each class: minimum equal bytes at the beginning, */
 static const int64_t more[3] = {4, 5, 6};    /* minimum equal bytes more than in the last cover, */
 static const int64_t cost[3] = {0, 2, 4};    /* bytes by which a nearer stretch may be shorter, */
 static const int64_t worth[3] = {15, 22, 30}; /* and minimum worth of a cover in the end */
 
-typedef struct { int64_t at, place, length; } match_t; /* equal bytes from at in the target and place in the source on */
+typedef struct { int64_t at, place, length; } match_t; /* equal bytes, from `at` in the target and from `place` in the
+source */
 
 typedef struct {
     const uint8_t *source, *target;
     int64_t source_size, target_size;
-    uint32_t *bucket, *places; /* for each hash, its first place; places ascend, and have bits of another hash below them */
+    uint32_t *bucket, *places; /* for each hash, its first place; places ascend, and have bits of a second hash below
+    them */
     int down, bits;
-    int64_t around;            /* if there are many places, the number that is compared on either side of the last cover's */
+    int64_t around;            /* if there are many places, how many are compared on each side of the last cover's place
+    */
     int quick;
 } search_t;
 
@@ -40,7 +44,7 @@ static inline uint64_t hash8(const uint8_t *s)
     return read_long(s) * 0x9E3779B97F4A7C15ull;
 }
 
-/* Some bits of a hash of the bytes behind the key, if there are enough; otherwise 0. */
+/* Some bits of a hash of the bytes after the key; if there are too few bytes, 0. */
 static inline uint32_t bits_behind(const search_t *w, const uint8_t *s, int64_t left)
 {
     return left < FAR_KEY ? 0 : (uint32_t)((read_long(s + FAR_KEY - 8) >> 24) * 0x9E3779B97F4A7C15ull >> (64 - w->bits));
@@ -56,7 +60,7 @@ static inline int64_t equal_bytes(const uint8_t *a, const uint8_t *b, int64_t mo
     return n;
 }
 
-/* The number of unequal bytes among n, a multiple of eight. */
+/* The number of unequal bytes among `n` bytes; `n` is a multiple of eight. */
 static inline int64_t unequal_bytes(const uint8_t *a, const uint8_t *b, int64_t n)
 {
     const uint64_t low = 0x7f7f7f7f7f7f7f7full;
@@ -68,7 +72,7 @@ static inline int64_t unequal_bytes(const uint8_t *a, const uint8_t *b, int64_t 
     return count;
 }
 
-/* The number of hash bits that index the buckets of a source's table: one bucket for about four places. */
+/* How many hash bits index the buckets of a source's table: there is one bucket for about four places. */
 static int bucket_bits(int64_t source_size)
 {
     int bits = 12;
@@ -97,8 +101,9 @@ int64_t dib_match_words(int64_t source_size)
 }
 
 /* Build a part of the table of a source's places, which searches share. Step 0 counts the places of a share of the
- * buckets, step 1 adds up, step 2 fills in the share's places. Each step must run for all shares, in any order, before
- * the next step. */
+ * buckets, step 1 adds up the counts, and step 2 fills in the share's places. Each step must run for all shares, in
+ * any
+ * order, before the next step. */
 int64_t dib_match_table(const uint8_t *source, int64_t source_size, uint32_t *table, int64_t step, int64_t shares, int64_t share)
 {
     search_t w = {.source = source, .source_size = source_size};
@@ -173,7 +178,7 @@ static inline int64_t find(const search_t *w, int64_t at, int64_t expected, int6
     return best;
 }
 
-/* The best extension of a cover, of at most `most` bytes: after a and b (way 1), or before a and b (way -1). */
+/* The best extension of a cover by at most `most` bytes: after `a` and `b` (`way` 1), or before them (`way` -1). */
 static int64_t extend(const uint8_t *a, const uint8_t *b, int64_t most, const int way)
 {
     int64_t length = 0, value = 0, best = 0;
@@ -186,8 +191,8 @@ static int64_t extend(const uint8_t *a, const uint8_t *b, int64_t most, const in
     return length;
 }
 
-/* How many of the first n bytes at t to cover by a, the earlier cover, instead of b; the smallest of equally good
- * numbers. */
+/* How many of the first `n` bytes at `t` to cover by the earlier cover `a` instead of `b`; if several numbers are
+ * equally good, the smallest. */
 static int64_t split(const uint8_t *a, const uint8_t *b, const uint8_t *t, int64_t n)
 {
     int64_t value = 0, best = 0, length = 0;
@@ -199,7 +204,7 @@ static int64_t split(const uint8_t *a, const uint8_t *b, const uint8_t *t, int64
     return length;
 }
 
-/* Whether a cover of n bytes saves more than it costs, at this distance from the last one. */
+/* Whether a cover of `n` bytes saves more than it costs, at this distance from the last cover. */
 static int is_worth(const uint8_t *a, const uint8_t *b, int64_t n, int64_t distance)
 {
     int64_t value = 0;
@@ -208,7 +213,7 @@ static int is_worth(const uint8_t *a, const uint8_t *b, int64_t n, int64_t dista
     return value >= worth[distance_class(distance)] * (FAVOUR - UNEQUAL);
 }
 
-/* The number of bytes at an offset for which the followed cover is good enough, so that no search is needed. */
+/* For how many bytes, from an offset on, the followed cover is good enough, so that no search is needed. */
 static inline int64_t followed(const search_t *w, int64_t own, int64_t here, int64_t at)
 {
     if (own >= FOLLOWED)
@@ -223,10 +228,11 @@ static inline int is_equal(const search_t *w, int64_t here, int64_t at)
     return here >= 0 && here < w->source_size && w->source[here] == w->target[at];
 }
 
-/* Follow a cover from `at` to `at + moved`, until another cover is better, or to the target's end. */
+/* Follow the cover that maps `at` in the target to `at + moved` in the source, until another cover is better, or to the
+ * target's end. */
 static match_t next_match(const search_t *w, int64_t at, int64_t moved)
 {
-    int64_t equal = 0, counted = at; /* equal bytes from at to counted in the followed cover */
+    int64_t equal = 0, counted = at; /* equal bytes of the followed cover from `at` to `counted` */
     for (int64_t step = 1; at < w->target_size; at += step) {
         int64_t here = at + moved, own = 0, place = here;
         step = 1;
@@ -258,8 +264,9 @@ static match_t next_match(const search_t *w, int64_t at, int64_t moved)
     return (match_t){w->target_size, 0, 0};
 }
 
-/* Find covers of a piece of the target, without overlaps and in its order; return their number. The table is
- * dib_match_table's. place: the likely place of the piece in the source. A quick search follows a cover through more
+/* Find covers of a piece of the target, without overlaps and in the order of the target; return their number. The table
+ * is from dib_match_table. `place`: the likely place of the piece in the source. A quick search follows a cover
+ * through more
  * unequal bytes, and compares fewer places. */
 int64_t dib_match(const uint8_t *source, int64_t source_size, uint32_t *table, const uint8_t *target, int64_t target_size,
                   int64_t place, int64_t quick, cover_t *out, int64_t room)

@@ -4,11 +4,12 @@
 
 #include "bytes.h"
 
-#define SPAN 32          /* unchanged bytes that one bit represents, after as many unchanged bytes */
+#define SPAN 32          /* after this many unchanged bytes, one bit represents this many further unchanged bytes */
 #define GROUP 4          /* maximum bytes of a group */
 #define GUESSES 5
 #define RARE (64 << 4) /* a counter below this means: less than 1 in 64; with 128, rebuild-noop is 13 % larger */
-#define RARE_QUICKLY (256 << 4) /* saves 8 % of the time for 0.8 % more bytes, but up to 40 % more for other contents */
+#define RARE_QUICKLY (256 << 4) /* saves 8 % of the time; gives 0.8 % more bytes here, but up to 40 % more for some
+contents */
 #define QUICK 32 /* added to the bits parameter */
 #define KNOWN 65536      /* entries of the tables of earlier changes */
 #define FLAG_INPUTS 3
@@ -45,8 +46,9 @@ typedef struct {
     uint32_t range, code;
     uint8_t *out;
     const uint8_t *in;
-    int64_t at, size;       /* offset in the buffer; an encoder counts beyond its end, so the caller learns the size */
-    int64_t held;           /* number of bytes that a carry may still change: a byte, and the 255s behind it */
+    int64_t at, size;       /* offset in the buffer; an encoder counts beyond the end of the buffer, so the caller
+    learns the size */
+    int64_t held;           /* how many bytes a carry may still change: a byte, and the 255s after it */
     uint8_t first;          /* the first of these bytes */
 } coder_t;
 
@@ -76,7 +78,7 @@ static inline uint32_t next_byte(coder_t *c)
     return byte;
 }
 
-/* Code one bit; its chance of being 1 is chance / 65536, 0 < chance < 65536. */
+/* Code one bit, which is 1 with the probability `chance` / 65536; 0 < `chance` < 65536. */
 static inline int code_bit(coder_t *c, const int decoding, int bit, uint32_t chance)
 {
     uint32_t bound = (c->range >> 16) * chance;
@@ -101,8 +103,8 @@ static inline int code_bit(coder_t *c, const int decoding, int bit, uint32_t cha
     return bit;
 }
 
-/* A counter: 12 bits of probability, then 4 bits with the number of bits seen. An update changes all except these 4
- * bits. */
+/* A counter has 12 bits of probability, then 4 bits that count the bits so far, up to 15. The step of the probability
+ * does not change these 4 bits. */
 static inline void count_bit(uint16_t *counter, int bit)
 {
     int32_t v = *counter, n = v & 15;
@@ -115,7 +117,7 @@ static inline uint32_t chance_of(int32_t p)
     return (uint32_t)(p < 32 ? 32 : p > 65504 ? 65504 : p);
 }
 
-/* Code one bit with the mix of n counters, and train counters and weights with it. */
+/* Code one bit with the mix of `n` counters; then train the counters and weights with this bit. */
 static inline int mix_bit(coder_t *c, const int decoding, int bit, const int n, uint16_t *const *slots, int32_t *weights)
 {
     int32_t x[VALUE_INPUTS], dot = 0;
@@ -141,7 +143,7 @@ static inline uint32_t hash(uint64_t key)
     return (uint32_t)(key * 0x9E3779B97F4A7C15ull >> 32);
 }
 
-/* Subtract each of the four bytes of b from the byte of a, modulo 256. */
+/* Subtract each of the four bytes of `b` from the same byte of `a`, modulo 256. */
 static inline uint32_t bytes_minus(uint32_t a, uint32_t b)
 {
     return ((a | 0x80808080u) - (b & 0x7f7f7f7fu)) ^ ((a ^ ~b) & 0x80808080u);
@@ -155,14 +157,15 @@ static inline uint32_t bytes_plus(uint32_t a, uint32_t b)
 typedef struct { uint32_t word, group; } change_t; /* the last change of a word of the source */
 
 typedef struct {
-    uint16_t *flags, *guesses, *values; /* FLAG_INPUTS, GUESS_INPUTS, VALUE_INPUTS tables of 1 << bits counters */
+    uint16_t *flags, *guesses, *values; /* FLAG_INPUTS, GUESS_INPUTS and VALUE_INPUTS tables, each with 1 << bits
+    counters */
     int32_t flag_weights[32][FLAG_INPUTS], guess_weights[1024][GUESS_INPUTS], value_weights[1024][VALUE_INPUTS];
     uint16_t spans[256];
     change_t words[KNOWN];
     uint32_t near_shift[KNOWN], far_shift[KNOWN]; /* the last shift of addresses: by address, by page; */
     uint32_t word_shift[KNOWN];                   /* the last increase of words, by their upper half */
     int bits, rare;
-    uint16_t *counters; /* all counters, the allocated block */
+    uint16_t *counters; /* the allocated block with all counters */
 } model_t;
 
 static model_t *model_new(int parameter)
@@ -179,7 +182,8 @@ static model_t *model_new(int parameter)
     m->bits = bits;
     m->rare = parameter & QUICK ? RARE_QUICKLY : RARE;
     m->counters = counters;
-    counters += (64 - ((uintptr_t)counters & 63)) / sizeof *counters; /* aligned: a line of 16 is in one cache line */
+    counters += (64 - ((uintptr_t)counters & 63)) / sizeof *counters; /* aligned, so that a line of 16 counters is in
+    one cache line */
     m->flags = counters;
     m->guesses = m->flags + n * FLAG_INPUTS;
     m->values = m->guesses + n * GUESS_INPUTS;
@@ -259,7 +263,7 @@ static inline int code_flag(coder_t *c, const int decoding, int flag, model_t *m
     return mix_bit(c, decoding, flag, FLAG_INPUTS, slots, m->flag_weights[known | (seen & 15) << 1]);
 }
 
-/* Code which guess equals the group; return the number of the guess, or GUESSES if no guess is right. */
+/* Code which guess equals the group; return the index of the guess, or GUESSES if no guess is right. */
 static inline int code_guess(coder_t *c, const int decoding, uint32_t group, model_t *m, const place_t *p,
                              const uint32_t *guesses, uint32_t *hits)
 {
@@ -301,7 +305,7 @@ static inline void prefetch_bytes(model_t *m, const place_t *p, uint32_t near_gu
     __builtin_prefetch(line_of(m, 3, hash((uint64_t)(p->p1 | p->p2 << 8) << 16)));
 }
 
-/* Code the bytes of a group without a right guess; return the group. */
+/* Code the bytes of a group for which no guess is right; return the group. */
 static inline uint32_t code_bytes(coder_t *c, const int decoding, uint32_t group, int size, model_t *m, const place_t *p,
                                   uint32_t near_guess, uint32_t last)
 {
@@ -323,7 +327,7 @@ static inline uint32_t code_bytes(coder_t *c, const int decoding, uint32_t group
                 }
                 node = 1;
             }
-            if (b == 7 && j) { /* fast path, as most bytes behind the first are 0 */
+            if (b == 7 && j) { /* fast path: most bytes after the first are 0 */
                 for (int k = 0; k < VALUE_INPUTS; k++)
                     slots[k] = lines[k];
                 if (!mix_bit(c, decoding, byte != 0, VALUE_INPUTS, slots, m->value_weights[number << 8])) {
@@ -373,7 +377,7 @@ static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *s
             }
             int64_t at = covers[k].source + i;
             place_t p = place_of(source, source_size, at);
-            if (at + 8 <= source_size) /* prefetch for the place four bytes later, which saves 5 % of the time */
+            if (at + 8 <= source_size) /* prefetch for the place four bytes later: this saves 5 % of the time */
                 __builtin_prefetch(m->words + (hash((uint64_t)source_word(source + at + 4) << 8 | source[at + 3]) >> 16));
             int flag = code_flag(c, decoding, decoding || difference[i] != 0, m, &p, seen);
             seen = seen << 1 | (uint32_t)flag;
@@ -429,7 +433,7 @@ static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *s
     return 0;
 }
 
-/* Write a difference, cover by cover, to out; return its size, which exceeds out_size if out is too small. */
+/* Write a difference, cover by cover, to `out`; return its size, which exceeds `out_size` if `out` is too small. */
 int64_t dib_model_encode(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
                          const uint8_t *difference, int64_t bits, uint8_t *out, int64_t out_size)
 {
@@ -446,7 +450,7 @@ int64_t dib_model_encode(const uint8_t *source, int64_t source_size, const cover
     return c.at;
 }
 
-/* Fill a difference from the size bytes at in. */
+/* Fill a difference from the `size` bytes at `in`. */
 int64_t dib_model_decode(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
                          uint8_t *difference, int64_t bits, const uint8_t *in, int64_t in_size)
 {
@@ -456,7 +460,7 @@ int64_t dib_model_decode(const uint8_t *source, int64_t source_size, const cover
     c.size = in_size;
     for (int k = 0; k < 4; k++)
         c.code = c.code << 8 | next_byte(&c);
-    if (c.code == c.range) /* from here on, code must be below range */
+    if (c.code == c.range) /* from here on, `code` must be below `range` */
         return MALFORMED;
     int64_t status = run_model(&c, 1, source, source_size, covers, count, difference, (int)bits);
     return status ? status : c.at == c.size && c.code == 0 ? 0 : MALFORMED;

@@ -22,7 +22,7 @@ static inline int64_t get_number(const uint8_t *in, int64_t size, int64_t *at)
     return -1;
 }
 
-/* Write count non-negative numbers to out, which has space for 9 bytes each; return the number of bytes written. */
+/* Write `count` non-negative numbers to `out`, which has space for 9 bytes each; return how many bytes were written. */
 int64_t dib_numbers_put(const int64_t *values, int64_t count, uint8_t *out)
 {
     int64_t at = 0;
@@ -32,7 +32,7 @@ int64_t dib_numbers_put(const int64_t *values, int64_t count, uint8_t *out)
     return at;
 }
 
-/* Read count numbers, which must fill the input exactly. */
+/* Read `count` numbers, which must fill the input exactly. */
 int64_t dib_numbers_get(const uint8_t *in, int64_t size, int64_t *values, int64_t count)
 {
     int64_t at = 0;
@@ -42,8 +42,8 @@ int64_t dib_numbers_get(const uint8_t *in, int64_t size, int64_t *values, int64_
     return at == size ? 0 : MALFORMED;
 }
 
-/* Split data into the number of zeros before each nonzero run, the lengths of these runs, and their bytes. Each of the
- * three outputs has space for size bytes; sizes receives their sizes. */
+/* Split `data` into how many zeros precede each nonzero run, the lengths of these runs, and their bytes. Each of the
+ * three outputs has space for `size` bytes; `sizes` receives the sizes of the outputs. */
 int64_t dib_sparse_split(const uint8_t *data, int64_t size, uint8_t *gaps, uint8_t *lengths, uint8_t *values,
                          int64_t *sizes)
 {
@@ -72,7 +72,7 @@ int64_t dib_sparse_split(const uint8_t *data, int64_t size, uint8_t *gaps, uint8
     return 0;
 }
 
-/* Undo dib_sparse_split; data is written from its first byte to its last. */
+/* Undo dib_sparse_split; `data` is written from the first byte to the last byte. */
 int64_t dib_sparse_join(const uint8_t *gaps, int64_t gaps_size, const uint8_t *lengths, int64_t lengths_size,
                         const uint8_t *values, int64_t values_size, uint8_t *data, int64_t size)
 {

@@ -1,4 +1,4 @@
-/* Addresses in native code: found, masked, and computed again (codecs/relink.py, codecs/encode/layout.py). */
+/* Addresses in native code: they are found, masked, and recomputed (codecs/relink.py, codecs/encode/layout.py). */
 #include "walk.h"
 
 #define MAX_STEPS (1 << 21)
@@ -36,7 +36,7 @@ static void map_close(map_t *m)
     free(m->sample);
 }
 
-/* Process the 4 bytes at data[at] as an absolute address; return 0 if no content is at the address. */
+/* Process the 4 bytes at `data[at]` as an absolute address; return 0 if no content is at the address. */
 static inline int fixed_word(walk_t *w, const int action, int64_t at)
 {
     uint32_t word = source_word(w->data + at);
@@ -63,7 +63,7 @@ static inline int takes_address(uint32_t byte, uint32_t before)
            ((byte & 0xF8) == 0xF8 && before == 0x81);
 }
 
-/* The place of the address in a C7 or 81 instruction at data[i] with an operand in memory; 0 if there is none. */
+/* The place of the address in a C7 or 81 instruction at `data[i]` with an operand in memory; 0 if it has no address. */
 static inline int64_t after_memory(const walk_t *w, int64_t i)
 {
     uint32_t operand = w->data[i + 1], mode = operand >> 6;
@@ -77,7 +77,7 @@ static inline void walk_x86(walk_t *w, const int action, const int fixed)
 {
     const uint8_t *data = w->data;
     const int64_t end = w->size - 5;
-    uint8_t begins[256]; /* the bytes at which an operand may begin: 1, or 2 only after 0F */
+    uint8_t begins[256]; /* 1: an operand may begin at this byte; 2: only after 0F */
     for (uint32_t byte = 0; byte < 256; byte++) {
         int always = (byte | 1) == 0xE9 || (byte & 0xC7) == 5 ||
                      (fixed && (takes_address(byte, 4) || takes_address(byte, 0x81) || byte == 0xC7 || byte == 0x81));
@@ -233,7 +233,8 @@ static inline void walk_words(walk_t *w, const int action)
     }
 }
 
-/* Process jump tables: words with distances from the start of the table, to which code points, to code. */
+/* Process jump tables: words with distances from the start of the table to code. Code points to the start of the
+ * table. */
 static inline void walk_tables(walk_t *w, const int action, const uint8_t *bits, const int fixed)
 {
     uint64_t zero = 0, moved = 0;
@@ -251,7 +252,7 @@ static inline void walk_tables(walk_t *w, const int action, const uint8_t *bits,
     }
 }
 
-/* Records of frames; RELINK gets them after derive.c, and skips near values. */
+/* Records of frames; RELINK gets them after derive.c has changed them, and skips near values. */
 static inline void walk_frames(walk_t *w, const int action)
 {
     for (int64_t i = 0, size; (size = record_size(w->data + i, w->size - i)) != 0; i += size) {
@@ -268,7 +269,8 @@ static inline void walk_frames(walk_t *w, const int action)
     }
 }
 
-/* Relocations; RELINK gets them after derive.c, when the first of their three longs is not an address. */
+/* Relocations; RELINK gets them after derive.c has changed them: then the first of their three longs is not an
+ * address. */
 static inline void walk_relocations(walk_t *w, const int action)
 {
     if (action != RELINK)
@@ -278,7 +280,7 @@ static inline void walk_relocations(walk_t *w, const int action)
             pointer(w, action, i);
 }
 
-/* Tables of symbols: for each, the place of its name, and its address. */
+/* Tables of symbols: each symbol has the place of its name, and its address. */
 static inline void walk_symbols(walk_t *w, const int action)
 {
     uint64_t names = w->base, moved = action == RELINK ? (uint64_t)look(w->map, names)->shift : 0;
@@ -321,7 +323,7 @@ static inline void walk(walk_t *w, const int action, int64_t mode)
         memset(w->data, 0, (size_t)w->size);
 }
 
-/* Relink data, a copy of the source, in place; with mask != 0, mask the words that relinking would change. */
+/* Relink `data`, a copy of the source, in place; with `mask` != 0, mask the words that relinking would change. */
 int64_t dib_relink(uint8_t *data, const region_t *regions, int64_t count, const step_t *steps, int64_t step_count,
                    int64_t mask)
 {
@@ -378,9 +380,10 @@ static int by_shift(const void *left, const void *right)
     return a->shift < b->shift ? -1 : a->shift > b->shift;
 }
 
-/* Sort votes by address, then by shift: first by 16 bits of the address at a time, the lowest bits first, without bits
- * that are equal in all votes; then the votes of each address. Only with qsort, sorting took half of the time of
- * comparing votes. */
+/* Sort votes by address, then by shift. The first passes sort by 16 bits of the address at a time, the lowest bits
+ * first, and skip bits that are equal in all votes. Then the votes of each address are sorted. With qsort alone,
+ * sorting
+ * took half of the time that comparing votes takes. */
 static int sort_votes(vote_t *votes, int64_t count)
 {
     enum { DIGITS = 1 << 16 };
@@ -425,12 +428,13 @@ typedef struct {
     const cover_t *covers;
     const region_t *regions, *sections;
     int64_t count, region_count, section_count, least;
-    int64_t next, first;                /* the next cover, and the first section that ends behind its target */
+    int64_t next, first;                /* the next cover, and the first section that ends after the cover's target */
     int64_t source, target, left, r, c; /* the rest of the current cover, and the candidates for its next piece */
 } cutter_t;
 
-/* Cut the covers of at least least bytes at the bounds of regions and sections. Fill piece with the next piece of at
- * least least bytes that lies within one region and one section; return whether there is one. */
+/* Cut the covers of at least `least` bytes at the bounds of regions and sections. Fill `piece` with the next piece of
+ * at
+ * least `least` bytes that lies within one region and one section; return whether there is such a piece. */
 static int next_cut(cutter_t *w, cut_t *piece)
 {
     for (;;) {
@@ -462,7 +466,7 @@ static int next_cut(cutter_t *w, cut_t *piece)
             return 0;
         const cover_t *cover = w->covers + w->next++;
         int64_t low = 0, high = w->region_count;
-        while (low < high) { /* the first region that ends behind the source */
+        while (low < high) { /* the first region that ends after `source` */
             int64_t middle = (low + high) / 2;
             if (w->regions[middle].start + w->regions[middle].length <= cover->source)
                 low = middle + 1;
@@ -495,9 +499,9 @@ static void put_step(step_t *out, int64_t *size, int64_t room, uint64_t at, int6
     ++*size;
 }
 
-/* Compare the operands in pieces of covers, of at least least bytes, with their counterparts in the target: these show
- * how the operands' addresses moved. If at least gain more operands agree on another shift than on the shift of the
- * steps, the other shift becomes a step in out. Return the number of steps. */
+/* Compare the operands in pieces of covers with their counterparts in the target. The pieces have at least `least`
+ * bytes. The counterparts show how the operands' addresses moved. If at least `gain` more operands agree on a new
+ * shift than on the shift of the steps, the new shift becomes a step in `out`. Return the number of steps. */
 int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cover_t *covers, int64_t count,
                          const region_t *regions, int64_t region_count, const region_t *sections, int64_t section_count,
                          int64_t least, const step_t *steps, int64_t step_count, int64_t gain, step_t *out, int64_t room)
@@ -508,7 +512,7 @@ int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cov
     cut_t piece;
     int64_t size = 0;
     uint64_t until = 0, last = 0, end = 0;
-    const step_t *under = NULL; /* the step that contains a run of addresses with another shift */
+    const step_t *under = NULL; /* the step that contains a run of addresses with a different shift */
     if (step_count == 0)
         return 0;
     if (!map_open(&map, steps, step_count))
@@ -564,7 +568,7 @@ int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cov
             under = step;
             last = best;
             end = address + 1;
-            if (step->kind == CODE) { /* the content behind this address moved with its cover */
+            if (step->kind == CODE) { /* the content at this address moved with its cover */
                 if (end < until)
                     put_step(out, &size, room, end, step->shift, CODE);
                 under = NULL;
@@ -593,8 +597,8 @@ static int by_address(const void *left, const void *right)
     return a->order < b->order ? -1 : 1;
 }
 
-/* Cut the covers at the bounds of regions and sections. Keep moved pieces of at least least bytes; where pieces
- * overlap, the longest piece counts. Put the pieces between the fixed steps. Return the number of steps in out. */
+/* Cut the covers at the bounds of regions and sections. Keep moved pieces of at least `least` bytes; if pieces overlap,
+ * the longest piece counts. Put the pieces between the fixed steps. Return the number of steps in `out`. */
 int64_t dib_relink_steps(const cover_t *covers, int64_t count, const region_t *regions, int64_t region_count,
                          const region_t *sections, int64_t section_count, int64_t least, const step_t *fixed,
                          int64_t fixed_count, step_t *out, int64_t room)
@@ -668,7 +672,8 @@ static int by_start(const void *left, const void *right)
     return a->shift < b->shift ? -1 : a->shift > b->shift;
 }
 
-/* Fill out with the pieces of covers, of at least least bytes, as steps in order of address; return their number. */
+/* Fill `out` with steps in order of address, for the pieces of covers with at least `least` bytes; return the number of
+ * steps. */
 int64_t dib_relink_pieces(const cover_t *covers, int64_t count, const region_t *regions, int64_t region_count,
                           const region_t *sections, int64_t section_count, int64_t least, step_t *out, int64_t room)
 {

@@ -1,7 +1,7 @@
 /* Code for RISC-V: jumps, and pages with offsets that are added to them (spec/relink.md). */
 #include "walk.h"
 
-/* n bits of an instruction, from bit a on. */
+/* `n` bits of an instruction, from bit `a` on. */
 static inline uint32_t bits(uint32_t op, int a, int n)
 {
     return op >> a & ((1u << n) - 1);

@@ -6,7 +6,7 @@ static inline uint32_t half(const uint8_t *s)
     return s[0] | (uint32_t)s[1] << 8;
 }
 
-/* The distance of BL, BLX and B.W in bytes; op has its second half on top. */
+/* The distance of BL, BLX and B.W in bytes; `op` has the second half of the instruction in its upper half. */
 static inline int64_t branch_of(uint32_t op)
 {
     uint32_t s = op >> 10 & 1, j1 = op >> 29 & 1, j2 = op >> 27 & 1;
@@ -30,7 +30,7 @@ static void branch(walk_t *w, const int action, int64_t i, uint32_t op)
 {
     int64_t far = branch_of(op);
     uint64_t from = w->address + (uint64_t)i + 4, target;
-    if ((op >> 16 & 0xD000) == 0xC000) /* BLX is relative to a word */
+    if ((op >> 16 & 0xD000) == 0xC000) /* the distance of BLX is relative to an aligned word */
         from &= ~(uint64_t)3;
     target = from + (uint64_t)far;
     const step_t *step = look(w->map, target);
@@ -48,7 +48,7 @@ static void branch(walk_t *w, const int action, int64_t i, uint32_t op)
     }
 }
 
-/* The word at data[at], to which an ADD adds its address. */
+/* Process the word at `data[at]`, to which an ADD adds its address. */
 static void literal(walk_t *w, const int action, int64_t at, int64_t i)
 {
     uint64_t from = w->address + (uint64_t)i + 4;
@@ -69,7 +69,7 @@ static void literal(walk_t *w, const int action, int64_t at, int64_t i)
 
 void walk_thumb(walk_t *w, int action)
 {
-    int64_t from[16], at[16]; /* for each register: the place of its load, and of the word */
+    int64_t from[16], at[16]; /* for each register: the place of its load, and the place of the loaded word */
     for (int r = 0; r < 16; r++)
         from[r] = -1000;
     for (int64_t i = (int64_t)(w->address & 1), n; i + 2 <= w->size; i += n) {

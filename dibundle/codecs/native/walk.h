@@ -4,7 +4,7 @@
 
 #include "program.h"
 
-typedef struct { int64_t address, shift; } vote_t;  /* a vote: an operand shows that address moved by shift */
+typedef struct { int64_t address, shift; } vote_t;  /* a vote: an operand shows that `address` moved by `shift` */
 
 enum { HOLE, DATA, TABLE, CODE };
 enum { RELINK, MASK, VOTE };
@@ -15,8 +15,8 @@ enum { RELINK, MASK, VOTE };
 typedef struct {
     const step_t *steps;
     int64_t count;
-    uint32_t *bucket; /* BUCKETS + 1: the last step at or before the start of each */
-    uint64_t *sample; /* the address of every SAMPLE-th step, as one distant step puts all others into one bucket */
+    uint32_t *bucket; /* BUCKETS + 1 numbers: the last step at or before the start of each bucket */
+    uint64_t *sample; /* the address of every SAMPLE-th step: one distant step puts all others into one bucket */
     int down;
 } map_t;
 
@@ -30,7 +30,7 @@ static inline const step_t *look(const map_t *m, uint64_t address)
     if (b >= BUCKETS)
         return &m->steps[m->count - 1];
     int64_t low = m->bucket[b], high = m->bucket[b + 1];
-    if (high - low >= 2 * SAMPLE) { /* no branches, as they could not be predicted */
+    if (high - low >= 2 * SAMPLE) { /* without branches, because they could not be predicted */
         const uint64_t *first = m->sample + (low + SAMPLE - 1) / SAMPLE;
         int64_t left = high / SAMPLE - (low + SAMPLE - 1) / SAMPLE + 1;
         if (*first > address) {
@@ -54,7 +54,7 @@ static inline const step_t *look(const map_t *m, uint64_t address)
     return found;
 }
 
-/* The places in the regions of jump tables to which code points: one bit per four bytes. */
+/* The places to which code points in the regions of jump tables: one bit for every four bytes. */
 typedef struct { uint64_t address, size; uint8_t *bits; } marks_t;
 
 typedef struct {
@@ -62,7 +62,7 @@ typedef struct {
     const marks_t *marks;
     int64_t marks_count;
     uint8_t *data;        /* the bytes of the stretch */
-    const uint8_t *other; /* VOTE: their counterpart in the target */
+    const uint8_t *other; /* VOTE: the counterpart of these bytes in the target */
     int64_t size;
     uint64_t address, base;
     const step_t *place, *last; /* the step of the current place */
@@ -109,7 +109,7 @@ static inline uint64_t place_shift(walk_t *w, int64_t at)
     return (uint64_t)w->place->shift;
 }
 
-/* Process the 4 bytes at data[at] as a distance from address zero; return 0 if no content is at the address. */
+/* Process the 4 bytes at `data[at]` as a distance from the address `zero`; return 0 if no content is at the address. */
 static inline int distance(walk_t *w, const int action, int64_t at, uint64_t zero, int least, uint64_t zero_shift)
 {
     uint32_t word = source_word(w->data + at);
@@ -130,7 +130,7 @@ static inline int distance(walk_t *w, const int action, int64_t at, uint64_t zer
 
 #define SHIFT_AT(at) (action == VOTE ? (uint64_t)w->moved : action == MASK ? 0 : place_shift(w, at))
 
-/* Process the 8 bytes at data[at] as an address; return 0 if no content is at the address. */
+/* Process the 8 bytes at `data[at]` as an address; return 0 if no content is at the address. */
 static inline int pointer(walk_t *w, const int action, int64_t at)
 {
     uint64_t value = read_long(w->data + at);

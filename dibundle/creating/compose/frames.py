@@ -12,7 +12,7 @@ from dibundle.format.plan import kept_size
 from dibundle.format.steps import Copy
 from dibundle.format.tables import Range
 
-# Content read in another order, or decoded from another kind of source, needs a stream of its own.
+# Content needs a separate stream if it is read in a different order, or decoded from a different kind of source.
 PATCH_STREAM = 1  # small changed files, many in a unit
 ADD_STREAM = 2  # content without a source
 LARGE_STREAM = 3  # large changed files, in windows

@@ -144,7 +144,7 @@ class LayerComposer:
         if match and old and match.same and self._keep_or_edit(entry, match, old):
             return
         self._flush_keep()
-        # read before the padding, as windows only move forward
+        # read before the padding, because windows only move forward
         new_records = records_of(entry, self._target) if entry.plain else []
         padding = self._target.read_at(entry.content + entry.size, entry.end - entry.content - entry.size)
         if not new_records or padding.strip(b"\0"):
@@ -286,7 +286,7 @@ class LayerComposer:
             self._add(record, mark)
 
     def _is_padded_with_zeros(self, old: _Record, layer: int) -> bool:
-        """Return whether the base has zeros behind a record's content, as the padding is kept with the record."""
+        """Return whether the base has zeros after a record's content: the padding is kept with the record."""
         after = old.content + old.size
         return not self._windows[layer].read_at(after, padded(old.size) - old.size).strip(b"\0")
 
@@ -350,7 +350,7 @@ class LayerComposer:
     def _text(self, offset: int, data: bytes) -> None:
         """Add the bytes at ``offset`` as text.
 
-        Long texts are not held but read again later, as all frames wait for the last.
+        Long texts are not held but read again later, because all frames wait for the last.
         """
         if len(data) < LONG_TEXT:
             self._frames.text(data)

@@ -20,7 +20,7 @@ from dibundle.files.readat import ReadAt, Slice, Spool, copy_chunks
 from dibundle.format.records import padded
 
 MEMBERS: Final = 1 << 14  # maximum members of a layer; a recipe has two parts for each
-MOST_ANEW: Final = 64  # maximum members for which all encoders are tried again, which takes 10 ms for each member
+MOST_ANEW: Final = 64  # maximum members for which all encoders are tried again: each of these members takes 10 ms
 PLAIN: Final = 1 << 20  # maximum bytes of a layer outside of bodies
 COST: Final = 16  # maximum recompression cost for each byte of the layer in the archive (spec/dib.md, 4.6)
 
@@ -43,7 +43,7 @@ class RecompressedLayer:
 class CarriedLayer(NamedTuple):
     """A compressed layer that a bundle stores unchanged: its digest, its size, and its likely writer.
 
-    ``content_size``: size of its content, if the end or head of the layer declares this size.
+    ``content_size``: size of the layer's content, if the head or the end of the layer declares this size.
     """
 
     digest: bytes
@@ -70,7 +70,7 @@ def carry(digest: bytes, compression: str, stored: ReadAt) -> CarriedLayer:
 def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> RecompressedLayer | None:
     """Inflate a gzip layer into ``spool`` and find its encoder; ``None`` if no encoder gives the same bytes.
 
-    ``most``: maximum bytes of content. The search ends as soon as no encoder is left, mostly within the first
+    ``most``: maximum bytes of content. The search ends as soon as no encoder is left, usually within the first
     kilobytes.
     """
     parts: list[Part] = []
@@ -112,7 +112,7 @@ def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> Recom
 
 
 def guess(stored: ReadAt, content_size: int) -> bytes | None:
-    """Return the likely recipe of a gzip layer with one member, with its plain bytes, from the layer's beginning."""
+    """Return the likely recipe of a gzip layer with one member, and its plain bytes; only the beginning is read."""
     size = embedded_streams.gzip_header_size(stored.read_at(0, min(_HEADER, stored.size)))
     if size is None or stored.size < size + _TRAILER or content_size > most_cost(stored):
         return None
@@ -140,11 +140,11 @@ def _body(
 ) -> tuple[Body, int, Sequence[Candidate], bool] | None:
     """Return the body at ``start``, its size in bytes, the remaining candidates, and whether all were tried again.
 
-    The body is ``None`` if no encoder gives it, or if its cost exceeds the limit.
+    If no encoder gives the body, or if its cost exceeds the limit, the returned body is ``None``.
 
-    ``candidates`` are the candidates that remain after the previous members. A small member is tried only with the
-    first of them. If none of them gives the beginning, all ``CANDIDATES`` are tried. All are not tried each time, as
-    estargz has a member for each file, so that this would take minutes.
+    ``candidates`` are the candidates that remain after the previous members. For a small member, only the first of them
+    is tried. If no remaining candidate gives the beginning, all ``CANDIDATES`` are tried. They are not all tried for
+    each member: estargz has a member for each file, so this would take minutes.
     """
     is_anew = False
     if len(candidates) < len(CANDIDATES):
@@ -178,7 +178,7 @@ def _body(
 def _small_body(
     head: bytes, take: Callable[[bytes], None], limit: int, candidate: Candidate
 ) -> tuple[Body, int] | None:
-    """Return the body that ends within ``head``, and its size in bytes, if the encoder gives all of it."""
+    """If the encoder gives a whole body that ends within ``head``, return this body and its size in bytes."""
     search = Search([candidate])
     pieces = []
     try:
@@ -198,7 +198,7 @@ def _small_body(
 
 
 def most_cost(stored: ReadAt) -> int:
-    """Return the maximum cost of recompressing a layer; for the smallest layers, header and padding are included."""
+    """Return the maximum cost of recompressing a layer; for the smallest layers, this includes header and padding."""
     return COST * (512 + padded(stored.size))
 
 

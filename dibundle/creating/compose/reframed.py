@@ -28,7 +28,7 @@ class _Stopped(Exception):  # noqa: N818 - it is not an error
 def unpack_frames(stored: ReadAt, spool: Spool, most: int | None = None) -> RecompressedLayer | None:
     """Decode a zstd layer into ``spool`` and find its encoder; ``None`` if no encoder gives the same bytes.
 
-    ``most``: maximum bytes of content. The search ends as soon as no encoder is left, mostly within the first
+    ``most``: maximum bytes of content. The search ends as soon as no encoder is left, usually within the first
     kilobytes.
     """
     limit = most_cost(stored) if most is None else min(most, most_cost(stored))
@@ -45,7 +45,7 @@ def unpack_frames(stored: ReadAt, spool: Spool, most: int | None = None) -> Reco
 
 
 def guess_frame(stored: ReadAt, content_size: int) -> bytes | None:
-    """Return the likely recipe of a layer with one frame, from the layer's beginning."""
+    """Return the likely recipe of a layer with one frame; only the layer's beginning is read."""
     if content_size > most_cost(stored):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Both sides of a bundle during creation: blobs with digests, indexed layers, the base for matching."""
+"""Both sides of a bundle during creation: blobs with digests, indexed layers, and the base for matching."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Reading:
 
     ``inventory``: only these layers of the base may be used. ``recompress``: compressed layers are unpacked.
     ``most_unpacked``: maximum bytes of temporary files for the unpacked layers of targets. ``shared``: later targets
-    build on earlier targets, so any gzip or zstd must be able to decompress their layers.
+    build on earlier targets, so any gzip or zstd must be able to decompress the layers of earlier targets.
     """
 
     executor: Executor
@@ -48,10 +48,9 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSide:
-    """A target after reading: its images and blobs, its new layers, and its compressed layers that can be recompressed.
+    """A target after reading: its images and blobs, its new layers, and compressed layers that can be recompressed.
 
-    ``carried``: its compressed layers that cannot be recompressed. ``digest``: the digest of the whole archive, once
-    known.
+    ``carried``: compressed layers that cannot be recompressed. ``digest``: the digest of the whole archive, once known.
     """
 
     images: ImageArchive
@@ -66,9 +65,9 @@ class TargetSide:
 class BaseSide:
     """The content to build on: the bases (``own``: their layers) and, for each target, also the earlier targets.
 
-    ``known`` has the content that can be referenced as a whole, by digest: (kind, source). It contains only layers and
-    the stored forms of compressed layers, because every archive of an image has the layers. Manifests differ between
-    forms of archives, and also configs: skopeo rewrites configs when it writes an OCI layout.
+    ``known`` maps the digest of content that can be referenced as a whole to (kind, source). It contains only layers
+    and the stored forms of compressed layers, because every archive of an image has the layers. Archives of different
+    forms have different manifests. Their configs may also differ: skopeo rewrites configs when it writes an OCI layout.
     """
 
     images: tuple[ImageArchive, ...]
@@ -85,13 +84,13 @@ class BaseSide:
             self.known.setdefault(packed.layer.digest, (KIND_LAYER, packed.layer.source))
 
     def layers_known_to(self, target: TargetSide) -> set[bytes]:
-        """Return the diffIDs of the known layers that a target contains as a whole, compressed or raw."""
+        """Return the diffIDs of the known layers that a target contains as a whole, whether compressed or raw."""
         has = {stored.digest for stored in target.blobs} | {item.layer.digest for item in target.packed.values()}
         compressed = {stored.layer.digest for stored in self.blobs if stored.layer and stored.digest in has}
         return (has & self.known.keys()) | compressed
 
     def know(self, blobs: Iterable[StoredBlob], *, stored: bool) -> None:
-        """Add the layers among ``blobs`` to the known content; ``stored``: also add compressed layers, as stored."""
+        """Add the layers among ``blobs`` to the known content; ``stored``: also add the stored compressed layers."""
         for blob in blobs:
             if blob.layer:
                 self.known.setdefault(blob.layer.digest, (KIND_LAYER, blob.layer.source))
@@ -102,7 +101,7 @@ class BaseSide:
 def read_sides(
     bases: Sequence[Archive], targets: Sequence[Archive], reading: Reading
 ) -> tuple[BaseSide, list[TargetSide]]:
-    """Read all targets and bases once; if there are many bases, read only the promising ones.
+    """Read all targets and bases once; if there are many bases, read only the promising bases.
 
     Raises :class:`ArchiveError` if an input is not an image archive or is truncated.
     """
@@ -135,7 +134,7 @@ def read_sides(
 
 
 def _read_images(targets: Iterable[Archive]) -> Iterator[ImageArchive]:
-    """Yield targets without the images beyond a bundle's limit, as the targets of a chain may have far more."""
+    """Yield targets without the images that exceed a bundle's limit: the targets of a chain may have far more."""
     left = MAX_IMAGES
     for found in map(read_images, targets):
         yield found._replace(images=found.images[:left])
@@ -143,7 +142,7 @@ def _read_images(targets: Iterable[Archive]) -> Iterator[ImageArchive]:
 
 
 def _refuse_truncated(archive: Archive) -> None:
-    """Refuse a truncated archive, such as an incomplete download; any data after complete entries is accepted."""
+    """Refuse a truncated archive, for example an incomplete download; accept any data after complete entries."""
     if archive.index.is_cut_short:
         raise ArchiveError(messages.ARCHIVE_TRUNCATED, name=archive.name, problem=archive.index.problem)
 
@@ -151,7 +150,7 @@ def _refuse_truncated(archive: Archive) -> None:
 def _helpful(
     bases: tuple[ImageArchive, ...], targets: Sequence[ImageArchive], reading: Reading
 ) -> tuple[ImageArchive, ...]:
-    """Return only the promising bases if there are many bases; the other bases are not read."""
+    """If there are many bases, return only the promising bases, and do not read the others."""
     picked = candidates.pick(bases, targets, lambda: Spool(reading.context.tmp), reading.most_unpacked)
     if len(picked) < len(bases):
         names = ", ".join(bases[number].archive.name for number in picked) or "none"
@@ -207,7 +206,7 @@ def _unpack(
     """Return the new compressed layers that can be recompressed, by digest, and the other compressed layers."""
     new = [blob for blob in blobs if blob.blob.kind == "layer" and blob.blob.compression and blob.digest not in known]
     new = list({blob.digest: blob for blob in new}.values())
-    # size of all blobs: each layer gets its share of the target's limit
+    # size of all blobs: each layer gets a proportional share of the target's limit
     stored = sum(blob.source.size for blob in blobs)
 
     def most(blob: StoredBlob) -> int | None:
@@ -235,7 +234,7 @@ def _unpack(
 
 
 def _is_damaged(blob: StoredBlob, found: RecompressedLayer) -> bool:
-    """Return whether a layer is more than its compressed content, or damaged: with padding, or a wrong checksum."""
+    """Return whether a layer has more bytes than its compressed content (padding), or is damaged (wrong checksum)."""
     try:
         chunks = copy_chunks(blob.source, 0, blob.source.size)
         content = compression.decompress_iter(blob.blob.compression or "", chunks, is_exact=True)
@@ -245,7 +244,7 @@ def _is_damaged(blob: StoredBlob, found: RecompressedLayer) -> bool:
 
 
 def _note_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:
-    """Report the layers that do not match their archive's claims: others cannot use a bundle on such a base."""
+    """Report layers that do not match the claims of their archive: receivers cannot use bundles on such a base."""
     for stored in blobs:
         claimed = stored.blob.digest if stored.blob.compression else stored.blob.diff_id or stored.blob.digest
         if stored.blob.kind == "layer" and claimed and claimed != stored.digest:
@@ -255,7 +254,7 @@ def _note_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:
 
 
 def _by_image(archives: Sequence[ImageArchive], blobs: list[StoredBlob]) -> list[list[Layer]]:
-    """Return the layers of each image, the topmost last, then the layers without an image; each content occurs once."""
+    """Return the layers of each image, the topmost last, and then layers without an image; each content occurs once."""
     by_place = {id(blob.blob): blob for blob in blobs}
     seen: set[bytes] = set()
     images = [[blob for blob in image.layers if blob] for archive in archives for image in archive.images]

@@ -45,7 +45,7 @@ class ComposedTarget:
         return of_frames + SEGMENT_COST * len(self.archive.segments.found) + OP_COST * self.writer.operations
 
     def digest_text(self) -> bytes:
-        """Return the hex digits of the segments' digests, as readers compute them."""
+        """Return the hex digits of the segments' digests; readers compute the same text."""
         return b"".join(item.digest.hex().encode() for item in self.archive.segments.found if item.digest)
 
 
@@ -64,7 +64,7 @@ def compose_all(
         if side is not sides[-1]:
             objects.places |= _places(base, side, len(composed) - 1)
             base.grow(side)
-    for item in composed:  # the digest text has the number after the last object
+    for item in composed:  # the digest text has the first number after the last object
         size = len(item.digest_text())
         if 0 < size * sum(draft.old is item.text_sources for draft in item.frames.drafts) <= COST_FLOOR:
             item.text_sources.append(Range(len(objects.objects), 0, size))
@@ -73,7 +73,7 @@ def compose_all(
 
 
 def _places(base: BaseSide, side: TargetSide, number: int) -> dict[bytes, PlaceInTarget]:
-    """Return the places of a target's layers that no base or earlier target has, for use by later targets."""
+    """Return the places of those layers of a target that no base or earlier target has; later targets use them."""
     found = {}
     for stored in side.blobs:
         member = stored.blob.member
@@ -87,7 +87,7 @@ def _places(base: BaseSide, side: TargetSide, number: int) -> dict[bytes, PlaceI
 def _drop_costly_sources(composed: Sequence[ComposedTarget]) -> None:
     """If the cost would be too high, drop the largest sources of frames.
 
-    A reader refuses a bundle if the cost of its targets exceeds 8 times their sizes by over 64 MiB (spec/dib.md, 4.5).
+    A reader refuses a bundle if the cost of its targets exceeds 8 times their sizes plus 64 MiB (spec/dib.md, 4.5).
     """
     beyond = [max(0, item.cost() - COST_FACTOR * item.side.images.archive.bytes.size) for item in composed]
     drafts = [
@@ -163,7 +163,7 @@ def _refer(
 def _pack(
     program: ProgramWriter, frames: FramePlanner, packed: RecompressedLayer, size: int, compose: Callable[[], None]
 ) -> None:
-    """Write the operations around a compressed layer of ``size`` bytes; ``compose`` writes those for its content."""
+    """Write the operations around a compressed layer of ``size`` bytes; ``compose`` writes the content's operations."""
     data = recompression.write(packed.parts) + packed.plain
     program.begin(len(data), size)
     frames.text(data)
@@ -172,7 +172,7 @@ def _pack(
 
 
 def _deleted(base: BaseSide, side: TargetSide, used: set[bytes]) -> list[bytes]:
-    """Return the paths that the used base layers have, but no layer of the target."""
+    """Return the paths that the used base layers have, but no layer of the target has."""
     here = {blob.layer.digest if blob.layer else blob.digest for blob in side.blobs}
     here |= {packed.layer.digest for packed in side.packed.values()}
     here |= {blob.layer.digest for blob in base.blobs if blob.layer and blob.digest in here}

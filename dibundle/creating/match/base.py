@@ -18,7 +18,7 @@ REGULAR = (0x30, 0x00, 0x37)
 
 
 class Place(NamedTuple):
-    """An entry of a layer, by their numbers."""
+    """An entry of a layer: the index of the layer, and the index of the entry."""
 
     layer: int
     entry: int
@@ -27,14 +27,14 @@ class Place(NamedTuple):
 _Key = TypeVar("_Key")
 
 Mark = bytes | Place
-"""A key that only equal contents share: their sha256, or the base's file that was compared."""
+"""A key that only equal contents share: their sha256, or the base's file that they were compared with."""
 
 
 @dataclass(slots=True)
 class Layer:
     """A layer's uncompressed content: ``digest`` is its sha256, the diffID.
 
-    ``marks`` has the mark of each entry's content, computed when needed; None if no other content can equal it.
+    ``marks`` has the mark of each entry's content, computed when needed; None if no other content can be equal.
     """
 
     digest: bytes
@@ -44,7 +44,7 @@ class Layer:
 
     @property
     def index(self) -> TarIndex:
-        """The entries, read on first use, as the entries of a known layer in a target are never needed."""
+        """The entries; they are read on first use, because the entries of a target's known layers are never needed."""
         if self._index is None:
             self._index = scan(self.source)
         return self._index
@@ -63,14 +63,14 @@ class Layer:
         return self.marks[number] if self.marks else None
 
 
-FEW_PLACES = 8  # maximum number of places for which a membership test compares all
+FEW_PLACES = 8  # up to this number of places, a membership test compares all places
 
 
 class Places(Sequence[Place]):
     """Entries with a common key, in the order of their layers, with a fast membership test.
 
-    An image may have the same path ten thousand times, and the same content at as many paths. Most keys have two
-    entries.
+    An image may have the same path ten thousand times, and may have the same content at ten thousand paths. But most
+    keys have two entries.
     """
 
     __slots__ = ("_all", "_ends", "_known")
@@ -129,7 +129,7 @@ class Places(Sequence[Place]):
 
 
 MOST_AT_PATH = 256
-"""Maximum entries of one path that are searched; an ordinary image has each path once per layer."""
+"""Maximum entries of the same path that are searched; an ordinary image has each path once per layer."""
 
 
 def is_file(entry: Entry) -> bool:
@@ -138,10 +138,10 @@ def is_file(entry: Entry) -> bool:
 
 
 def mark_contents(index: BaseIndex, targets: Sequence[Layer], executor: Executor) -> None:
-    """Mark the files of ``targets`` that have an equal in the base or in each other.
+    """Mark the files of ``targets`` whose content the base, or another file of the targets, also has.
 
-    Most files are equal to the base's file at the same path, which takes one comparison. Other files are hashed if
-    their size occurs twice.
+    Most files are equal to the base's file at the same path: for these files, one comparison suffices. Other files are
+    hashed if their size occurs twice.
     """
     pairings = [executor.submit(_pair, index, layer) for layer in targets]
     for layer, pairing in zip(targets, pairings, strict=True):
@@ -166,7 +166,7 @@ def _files(layer: Layer) -> Iterator[tuple[Entry, Mark | None]]:
 
 
 def _pair(index: BaseIndex, layer: Layer) -> list[Mark | None]:
-    """Return a mark for each entry that equals the only base file of the same path and size; else None."""
+    """Return a mark for each entry: if it equals the only base file of the same path and size, that file; else None."""
     windows: dict[int, Window] = {}
     window = Window(layer.source)
     marks: list[Mark | None] = []
@@ -198,7 +198,7 @@ def _equal(old: Window, old_entry: Entry, new: Window, entry: Entry, chunk: int 
 
 
 def _hash(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
-    """Hash the unmarked files of ``layer`` whose size is in ``sizes``: files of other sizes have no equal."""
+    """Hash the unmarked files of ``layer`` whose size is in ``sizes``: files of other sizes equal no other file."""
     window = Window(layer.source)
 
     def hashed(entry: Entry) -> bytes:
@@ -217,12 +217,12 @@ def _hash(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
 class BaseIndex:
     """An index of the base's entries. Images come one after the other, the topmost layer of each image last.
 
-    A single place for a key, as most files have, is stored without a list: 100,000 files take 12 MB instead of 42 MB.
+    Most keys have a single place. It is stored without a list, so 100,000 files take 12 MB instead of 42 MB.
     """
 
     def __init__(self) -> None:
         self.layers: list[Layer] = []
-        self.images: list[int] = []  # for each layer, the number of its image
+        self.images: list[int] = []  # for each layer, the index of its image
         self._by_path: dict[bytes, Place | Places] = {}
         self._by_content: dict[Mark, Place | Places] = {}  # without marks of contents that occur only once
         self._names: dict[bytes, tuple[bytes, ...]] = {}
@@ -238,7 +238,7 @@ class BaseIndex:
             self.images.append(image)
 
     def learn(self, number: int, layer: Layer) -> None:
-        """Index the marks of layer ``number``, then drop them, as a base layer's marks are not needed again."""
+        """Index the marks of layer ``number``, then drop the marks: those of a base layer are not needed again."""
         for entry, mark in enumerate(layer.marks):
             if isinstance(mark, Place):
                 self._by_content.setdefault(mark, mark)
@@ -270,7 +270,7 @@ class BaseIndex:
         return found
 
     def at_path(self, path: bytes) -> Sequence[Place]:
-        """Return the entries at a cleaned path, the topmost layer's last; if there are over 256, only the last 256."""
+        """Return the entries at a cleaned path, the topmost layer's last; of more than 256, only the last 256."""
         places = _places(self._by_path.get(path))
         return places if len(places) <= MOST_AT_PATH else places[-MOST_AT_PATH:]
 

@@ -16,11 +16,11 @@ from dibundle.files.readat import ReadAt, Slice, Spool
 from dibundle.images.model import Blob, ImageArchive
 from dibundle.images.tar.entries import scan
 
-FEW = 3  # up to this number, all bases are read, as a choice would save little
-WORTH = 0.005  # minimum share of the targets' bytes that a further base has to promise
-_SAMPLE = 512  # bytes in the middle and at the end of a file that stand for its whole content
-_ALIKE = 64  # maximum base files at one path (except for versions) that a target's file is compared with
-_LARGEST = 48  # number of files of a target whose beginnings are compared closely
+FEW = 3  # up to this number of bases, all are read, because a choice would save little
+WORTH = 0.005  # a further base must promise at least this share of the targets' bytes
+_SAMPLE = 512  # bytes in the middle and at the end of a file, which represent the whole content
+_ALIKE = 64  # maximum base files at the same path (ignoring versions) that a target's file is compared with
+_LARGEST = 48  # how many files of a target are compared closely, by their beginnings
 _BEGINNING = 256 << 10
 
 
@@ -49,11 +49,11 @@ def pick(
     spool: Callable[[], Spool],
     most_unpacked: int | None = None,
 ) -> list[int]:
-    """Return the numbers of the promising bases, or of all if they are few.
+    """Return the indexes of the promising bases; if there are only few bases, return all indexes.
 
-    At least one base is chosen; each further base must promise enough beyond the chosen bases. Compressed layers are
-    inflated into the temporary file that ``spool`` returns, one archive at a time. Layers of an archive that a bundle
-    rebuilt are inflated to at most ``most_unpacked`` bytes.
+    At least one base is chosen. Each further base must promise enough bytes that the chosen bases do not have.
+    Compressed layers are inflated into the temporary file that ``spool`` returns, one archive at a time. Layers of an
+    archive that a bundle rebuilt are inflated to at most ``most_unpacked`` bytes.
     """
     if len(bases) <= FEW:
         return list(range(len(bases)))
@@ -66,7 +66,7 @@ def pick(
 
 
 def _cover(worths: list[list[float]], wanted: list[_Content]) -> list[int]:
-    """Choose the base that promises most bytes, then repeatedly the base that adds most to those already chosen."""
+    """Choose the base that promises most bytes; then repeatedly choose the base that adds most to the chosen bases."""
     total = sum(content.size for content in wanted)
     best = [0.0] * len(worths[0])
     taken: list[int] = []
@@ -91,7 +91,7 @@ class _Judge:
                 self._files.setdefault(file.path, []).append(file)
 
     def worth(self, wanted: _Content) -> list[float]:
-        """Return the bytes that are likely saved for each of a layer's files, and for the layer as a whole."""
+        """Return how many bytes are likely saved for each file of a layer, and for the layer as a whole."""
         if wanted.claims & self._claims:
             return [float(file.size) for file in wanted.files] + [float(wanted.size)]
         return [file.size * self._likeness(file) for file in wanted.files] + [0.0]
@@ -122,9 +122,9 @@ def _contents(
     closely: frozenset[bytes],
     most_unpacked: int | None,
 ) -> list[_Content]:
-    """Return the layers of archives; a layer with a claim in ``whole`` is returned without its files.
+    """Return the layers of archives; if the claim of a layer is in ``whole``, return the layer without its files.
 
-    Files at a path in ``closely`` have a sketch; if ``closely`` is empty, the largest files have one.
+    Files at a path in ``closely`` get a sketch; if ``closely`` is empty, the largest files get a sketch.
     """
     found = []
     for images in archives:
@@ -150,7 +150,7 @@ def _claims(blob: Blob) -> frozenset[bytes]:
 def _open(
     images: ImageArchive, spool: Spool, whole: frozenset[bytes], most_unpacked: int | None
 ) -> list[tuple[frozenset[bytes], ReadAt | None]]:
-    """Return the claims of each layer and its content; the content is None if it is not available, or not needed."""
+    """Return the claims and the content of each layer; content that is not available or not needed is None."""
     layers = [blob for blob in images.blobs if blob.kind == "layer"]
     asked = [_stored(images, blob) for blob in layers if not _claims(blob) & whole]
     opened = inflate_all(images.archive, asked, lambda: spool, most_unpacked)
@@ -159,7 +159,7 @@ def _open(
 
 
 def _stored(images: ImageArchive, blob: Blob) -> StoredBlob:
-    """Return a layer in the form of :func:`inflate_all`, without its digest, which is not needed here."""
+    """Return a layer in the form of :func:`inflate_all`, but without a digest, which is not needed here."""
     source = Slice(images.archive.bytes, blob.member.content, blob.member.size)
     return StoredBlob(blob, source, b"", None if blob.compression else Layer(b"", source))
 

@@ -20,12 +20,12 @@ from dibundle.images.model import Blob, ImageArchive
 Advance = Callable[[int], None]
 
 FREE_CONTENT: Final = 1 << 30  # maximum bytes of content of a compressed layer: this number,
-MOST_RATIO: Final = 64  # plus this many for each stored byte: real layers have 2 to 10
+MOST_RATIO: Final = 64  # plus this many for each stored byte: in real layers, a stored byte gives 2 to 10
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBlob:
-    """A blob as stored, with its sha256; ``layer``: the uncompressed content, if the blob is a base's layer."""
+    """The stored bytes of a blob, and their sha256; ``layer``: if the blob is a base's layer, its raw content."""
 
     blob: Blob
     source: ReadAt
@@ -34,7 +34,7 @@ class StoredBlob:
 
 
 def read_blobs(images: ImageArchive, executor: Executor, advance: Advance) -> Iterator[StoredBlob]:
-    """Start hashing every stored blob of an archive; compressed layers are not decompressed."""
+    """Start to hash every stored blob of an archive; do not decompress compressed layers."""
 
     def read(blob: Blob) -> StoredBlob:
         source = Slice(images.archive.bytes, blob.member.content, blob.member.size)
@@ -48,7 +48,7 @@ def read_blobs(images: ImageArchive, executor: Executor, advance: Advance) -> It
 
 
 def read_size(archives: Iterable[ImageArchive]) -> int:
-    """Return the number of bytes that :func:`read_blobs` reads of archives."""
+    """Return how many bytes of archives :func:`read_blobs` reads."""
     return sum(blob.member.size for images in archives for blob in images.blobs)
 
 
@@ -73,8 +73,8 @@ def inflate_all(
 ) -> list[StoredBlob]:
     """Inflate the compressed layers among ``stored``; a damaged layer, or a bomb, stays a plain blob.
 
-    The maker of a bundle controls archives that the bundle rebuilt, or that contained the bundle. All layers of such
-    archives together have a limit; ``most`` may lower the limit.
+    The author of a bundle controls archives that the bundle rebuilds, and archives that contain the bundle. All layers
+    of such an archive together have a limit, which ``most`` may lower.
     """
     left = MADE_RATIO * archive.bytes.size + MADE_FLOOR if archive.is_of_bundle else None
     if left is not None and most is not None:

@@ -11,11 +11,11 @@ from dibundle.creating.match.base import BaseIndex, Layer, Mark, Place, Places, 
 from dibundle.creating.match.sketch import SketchIndex
 from dibundle.images.tar.entries import Entry
 
-LONGEST_PATH: Final = 512  # maximum bytes of a path that are compared, as a path may have a million bytes
+LONGEST_PATH: Final = 512  # maximum bytes of a path that are compared: a path may have a million bytes
 
 
 class Match(NamedTuple):
-    """A base entry that helps; ``same``: its content equals that of the target's entry."""
+    """A base entry that helps; ``same``: both entries have the same content."""
 
     place: Place
     same: bool
@@ -26,17 +26,17 @@ class Matcher:
 
     The order of preference:
 
-    1. the same content: at the same path, next in sequence, anywhere
+    1. the same content: at the same path, else at the next entry, else anywhere
     2. the same path
     3. similar content
     4. the same path except for versions and hashes
     5. the same name except for versions and hashes
 
-    From 3 on, only base files at paths that the target does not have are considered.
+    For 3 to 5, only base files are considered whose paths the target does not have.
     """
 
     def __init__(self, base: BaseIndex, targets: Iterable[Layer], kept: Collection[bytes]) -> None:
-        """Match the new layers ``targets``; ``kept``: digests of the base layers that the target contains whole."""
+        """Match the new layers ``targets``; ``kept``: digests of base layers that the target contains as a whole."""
         self._base = base
         self._kept = kept
         targets = list(targets)
@@ -47,7 +47,7 @@ class Matcher:
         self._expected = Place(self._likeness.index(max(self._likeness)) if self._likeness else 0, 0)
 
     def _like_images(self, targets: Iterable[Layer]) -> list[int]:
-        """Return, for each base layer, the number of files that its image shares with the targets by path and size."""
+        """Return, for each base layer, how many files its image shares with the targets, by path and size."""
         shared = [0] * (self._base.images[-1] + 1 if self._base.images else 0)
         if len(shared) > 1:
             for layer in targets:
@@ -58,7 +58,7 @@ class Matcher:
 
     @cached_property
     def _spare(self) -> list[Place]:
-        """The base files whose path the target does not have; computed on first use, as few targets need them."""
+        """The base files whose paths the target does not have; computed on first use, because few targets need them."""
         used = {names.clean(entry.path) for layer in self._targets for entry in layer.index.entries}
         return [
             place
@@ -134,15 +134,15 @@ class Matcher:
         return in_layer[-1] if in_layer else max(places, key=lambda place: (self._likeness[place.layer], place.layer))
 
     def _topmost(self, places: Places) -> Place:
-        """Return the first entry in the layer of the most similar image; cached, as there may be many layers."""
-        key = id(places), len(places.first)  # a key for the cache: places live as long as the base
+        """Return the first entry in the layer of the most similar image; cached, because there may be many layers."""
+        key = id(places), len(places.first)  # the id can be a key of the cache, because places live as long as the base
         if key not in self._tops:
             top = max(places.first, key=lambda layer: (self._likeness[layer], layer))
             self._tops[key] = places.first[top]
         return self._tops[key]
 
     def _most_alike(self, entry: Entry, places: list[Place]) -> Place:
-        """Return the place with the longest common beginning of the path, among equals the nearest size."""
+        """Return the place with the longest common beginning of the path; if several are equal, the nearest size."""
 
         def likeness(place: Place) -> tuple[int, int]:
             other = self._base.entry(place)

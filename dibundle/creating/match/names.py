@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 LONGEST: Final = 4096
-"""Maximum bytes of a path that are compared, counted from its end: a PAX header may have a path of a million bytes."""
+"""Maximum bytes of a path that are compared, from its end: a path in a PAX header may have a million bytes."""
 
 _CHANGING = re.compile(rb"[0-9a-f]{7,}|[0-9]+(?:[.\-_][0-9]+)*")
 _LEADING = re.compile(rb"(?:\./|/)+")
@@ -14,7 +14,7 @@ _HASH_PART = re.compile(rb"[-.][0-9A-Za-z_]{8,}(?=\.|$)")
 
 
 def clean(path: bytes) -> bytes:
-    """Return ``path`` without ``./``, leading and trailing slashes: one name for one place in the tree."""
+    """Return ``path`` without ``./``, leading and trailing slashes, so that each place in the tree has one name."""
     if path and path[0] not in b"./" and path[-1] != 0x2F:
         return path
     start = _LEADING.match(path)
@@ -22,7 +22,7 @@ def clean(path: bytes) -> bytes:
 
 
 def versionless(path: bytes) -> bytes:
-    """Return ``path`` with digits and hashes replaced, so that the same file of two releases has the same path."""
+    """Return ``path`` with replaced digits and hashes, so that the same file has the same path in two releases."""
     return _CHANGING.sub(b"#", path[-LONGEST:])
 
 

@@ -1,8 +1,8 @@
-"""Sketches: a few numbers that two files have in common if they have content in common.
+"""Sketches: if two files have content in common, their sketches have numbers in common.
 
-A file's features are checksums of the bytes behind marks, which are patterns in the content itself. So features do not
-depend on the offset of the content in the file. The sketch of a file is its smallest features (minhash). A regular
-expression finds the marks, so plain Python scans some 100 MB/s.
+A file's features are checksums of the bytes after marks. Marks are patterns in the content itself, so features do not
+depend on the offset of the content in the file. The sketch of a file has the smallest of its features (minhash). A
+regular expression finds the marks, so plain Python scans about 100 MB/s.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key", bound=Hashable)
 
 _MARK = re.compile(rb"[\0 \n\t(,=/][\x40-\x49\x61-\x68\x80-\x8f]")
-_FEATURE = 20  # bytes behind a mark
+_FEATURE = 20  # bytes after a mark that a feature covers
 SKETCH = 24  # numbers in a sketch
 LARGEST = 1 << 20  # maximum bytes of a file that are read, from its beginning
 SMALLEST = 256  # minimum bytes of a file for a sketch
-CROWD = 32  # maximum files with a feature; a more frequent feature does not distinguish files
+CROWD = 32  # maximum files with the same feature: a more frequent feature does not distinguish files
 ALIKE = 3  # minimum shared numbers of two similar files
 
 
@@ -43,7 +43,7 @@ class SketchIndex(Generic[Key]):
             self._files.setdefault(number, []).append(key)
 
     def nearest(self, data: bytes) -> Iterable[Key]:
-        """Return the files that have most in common with ``data``, the best first; no files if none is similar."""
+        """Return the files that have most in common with ``data``, the best first; none if no file is similar."""
         votes: Counter[Key] = Counter()
         for number in sketch(data):
             files = self._files.get(number, ())

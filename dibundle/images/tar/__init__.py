@@ -1,1 +1,1 @@
-"""Archives as bytes: reading and writing tar entries, folders as archives. The only reader of tar."""
+"""The only reader of tar: it reads and writes tar entries, and reads folders as archives."""

@@ -1,8 +1,7 @@
 """An index of a tar: the places of each entry's headers and content, and the fields of the headers.
 
-Reading follows Go's archive/tar, because the programs that load images are written in Go. As this is only an index,
-unusual content raises no error here. Data that cannot be read as an entry is part of the tail, which users treat as
-plain bytes.
+Reading follows Go's archive/tar, because the programs that load images are written in Go. This is only an index, so
+unusual content raises no error here. Data that cannot be read as an entry is part of the tail, which is plain bytes.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ EXTENSION_LIMIT: Final = 1 << 20
 LONGEST_NAME: Final = 4096
 MAX_ENTRIES: Final = 1 << 19
 MAX_ENTRY_NAMES: Final = 64 << 20
-"""Maximum entries, and bytes of their names, to read from layers that a bundle's maker controls."""
+"""Maximum entries, and maximum bytes of their names, that are read from layers that a bundle's author controls."""
 UNNAMED: Final = b"?" * (LONGEST_NAME + 1)
 UNNAMED_FOLDER: Final = UNNAMED + b"/"
-"""Replacements for names that are not kept, one for files and one for folders; compare them with ``is``."""
+"""Replacements for names that are not kept: one for files and one for folders; compare them with ``is``."""
 
 _FREE_RECORDS: Final = 65_536
-# bytes of a tar for each further record of a PAX header; with its entry, a record takes at least 50 bytes
+# a tar needs this many bytes for each further PAX record: an honest record and its entry take at least 50 bytes
 _RECORD: Final = 32
 _ZEROS: Final = bytes(BLOCK)
 _WINDOW: Final = 256 << 10
@@ -40,11 +39,11 @@ _SUM_MODULUS: Final = 65521
 class Entry(NamedTuple):
     """One logical entry; all offsets are absolute, and names are bytes as found.
 
-    ``head`` is the number of bytes from the main header to the content, ``cut`` the number of missing bytes of padding.
-    Both are the same for nearly all entries, so an index of 300,000 entries stores few numbers for them. ``plain``: a
-    walk by blocks gives the same entry. The walk begins at ``start``. After each header, it skips as many bytes as the
-    header's size field gives unambiguously, rounded up to 512. It ends exactly at ``end``, and the last header is the
-    main header.
+    ``head`` is the number of bytes from the main header to the content. ``cut`` is the number of missing bytes of
+    padding. Both are the same for nearly all entries, so an index of 300,000 entries stores few numbers for them.
+    ``plain``: a walk by blocks gives the same entry. Such a walk begins at ``start``. After each header, it skips the
+    content, whose size the header's size field gives unambiguously, rounded up to 512. It ends exactly at ``end``, and
+    its last header is the main header.
     """
 
     start: int
@@ -74,7 +73,7 @@ class Entry(NamedTuple):
 
 
 class TarIndex(NamedTuple):
-    """The entries of a tar, without gaps from 0 to ``entries_end``. Behind them is the tail, which may have any bytes.
+    """The entries of a tar, without gaps from 0 to ``entries_end``, and then the tail, which may have any bytes.
 
     ``problem`` is the reason why reading stopped early; None if the archive has an end-of-archive block or a clean end.
     ``is_cut_short``: the archive ends within an entry, like an incomplete download.
@@ -88,9 +87,9 @@ class TarIndex(NamedTuple):
 
 
 def most_names(size: int) -> int:
-    """Return the maximum bytes of names that are kept for a tar of ``size`` bytes that the user names.
+    """Return the maximum bytes of names that are kept for a tar of ``size`` bytes that the user gave.
 
-    All names of real images are kept, as their layers have fifty bytes for each byte of a name.
+    All names of real images are kept: their layers have fifty bytes for each byte of a name.
     """
     return (32 << 20) + size // 16
 
@@ -133,7 +132,7 @@ def is_unnamed(entry: Entry) -> bool:
 
 
 def scan_all(sources: Iterable[ReadAt], most: int, names: int) -> list[TarIndex] | None:
-    """Index several tars, with at most ``most`` entries and ``names`` bytes of names in all; return None for more."""
+    """Index several tars; if they have more than ``most`` entries or ``names`` bytes of names in all, return None."""
     found = []
     for source in sources:
         index = scan(source, most + 1, names)
@@ -146,7 +145,7 @@ def scan_all(sources: Iterable[ReadAt], most: int, names: int) -> list[TarIndex]
 
 
 def _within(entry: Entry, left: int, longest: int) -> Entry:
-    """Return an entry; drop each name that is too long, or longer than the ``left`` bytes."""
+    """Return an entry; drop each name that is longer than ``longest`` or than the ``left`` bytes."""
     path, link = entry.path, entry.link
     if len(path) > min(longest, left):
         path = UNNAMED_FOLDER if path.endswith(b"/") else UNNAMED
@@ -160,7 +159,7 @@ def _within(entry: Entry, left: int, longest: int) -> Entry:
 def arriving(source: ReadAt) -> Iterator[Entry]:
     """Yield the entries of a tar that is still arriving, each as soon as its headers are complete; raise no errors.
 
-    ``source`` may report a size above its real size, and return fewer bytes than requested at its end.
+    ``source`` may report more than its real size. At its end, it may return fewer bytes than requested.
     """
     with suppress(_StopReading):
         yield from _entries(_Headers(source))
@@ -179,7 +178,7 @@ class _CutShort(_StopReading):
 
 
 class _Headers:
-    """Header blocks of a source, through a window that reads ahead if entries are small."""
+    """Header blocks of a source; a window reads ahead if entries are small."""
 
     def __init__(self, source: ReadAt) -> None:
         self.source = source
@@ -335,28 +334,27 @@ def _entry(
     if content + size > headers.size:
         raise _CutShort(header, "the archive is cut short in an entry")
     if header == start:
-        header = start  # one object for both names
+        header = start  # so that both names are the same object
     plain = plain and size == field_size and head == BLOCK and not cut
     return Entry(start, header, head, size, cut, path, link, kind, plain)
 
 
 def _with_prefix(block: bytes, path: bytes) -> bytes:
-    """Return ``path`` behind the content of the header's prefix field."""
+    """Return ``path`` with the content of the header's prefix field before it."""
     magic = block[257:265]
     if magic == b"ustar\x0000":
-        # star stores times in the last 24 bytes of the field that is other writers' prefix
+        # other writers have the prefix in this field, but star stores times in its last 24 bytes
         star = block[508:512] == b"tar\0"
         return block[345 : 476 if star else 500].split(b"\0", 1)[0] + b"/" + path
     if magic == b"ustar  \0" and (_number(block[345:357]) is None or _number(block[357:369]) is None):
-        # GNU tar has atime and ctime in this field. Go before 1.8, and so old versions of docker, wrote a prefix
-        # anyway.
+        # GNU tar has atime and ctime in this field. Go before 1.8 wrote a prefix there, as did old versions of docker.
         prefix = block[345:500].split(b"\0", 1)[0]
         return prefix + b"/" + path if prefix.isascii() else path
     return path
 
 
 def _after_sparse_map(headers: _Headers, offset: int, more: int) -> int:
-    """Return the offset of the content behind the blocks that continue the map of an old GNU sparse file."""
+    """Return the offset of the content, after the blocks that continue the map of an old GNU sparse file."""
     while more:
         block = headers.block(offset)
         if len(block) < BLOCK:
@@ -367,9 +365,9 @@ def _after_sparse_map(headers: _Headers, offset: int, more: int) -> int:
 
 
 def _checksum_fits(block: bytes) -> bool:
-    """Check a header's checksum, the sum of its bytes with the field itself counted as spaces."""
+    """Check a header's checksum: the sum of the header's bytes, with spaces in place of the checksum field."""
     whole = _whole_sum(block[148:156])
-    # The low half of Adler-32 is the sum of the bytes plus one, modulo 65521, and far faster than sum().
+    # the low half of Adler-32 is the sum of the bytes plus one, modulo 65521; it is far faster than sum()
     total = ((zlib.adler32(block) & 0xFFFF) - 1) % _SUM_MODULUS
     if whole is None or total == whole:
         return whole is not None
@@ -393,7 +391,7 @@ def _size(field: bytes) -> tuple[int, bool]:
 
 @lru_cache(maxsize=8192)
 def _number(field: bytes) -> int | None:
-    """Read a numeric field: octal, or base-256 in two's complement. An empty field is 0, an invalid field None."""
+    """Read a numeric field: octal, or base-256 in two's complement (an empty field: 0, an invalid field: None)."""
     if field[0] & 0x80:
         value = int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
         if field[0] & 0x40:
@@ -408,12 +406,12 @@ def _number(field: bytes) -> int | None:
 
 
 def _is_one_number(field: bytes) -> bool:
-    """Return whether a field has nothing behind its number: Go reads up to a NUL, others stop behind digits."""
+    """Return whether a field has nothing after its number: Go reads up to a NUL, but others stop after the digits."""
     return bool(field[0] & 0x80) or b"\0" not in field.strip(b" \0")
 
 
 def _pax_records(content: bytes) -> tuple[dict[bytes, bytes], int]:
-    """Read ``length key=value`` records as far as they are well formed; return them, and their number."""
+    """Read ``length key=value`` records up to the first malformed record; return the records, and how many they are."""
     records: dict[bytes, bytes] = {}
     at = count = 0
     while at < len(content):

@@ -1,4 +1,4 @@
-"""A folder as the equivalent tar, with sorted names, without times and owners: the same files give the same bytes."""
+"""A folder as the equivalent tar, with sorted names, but no times and owners: the same files give the same bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST = 1 << 20  # maximum files of a folder: an OCI layout has a few for each l
 
 
 class TreeBytes(Joined):
-    """The bytes of a folder's tar: headers are in memory, contents are read from the files on demand."""
+    """The bytes of a folder's tar: headers are in memory, and contents are read from the files when needed."""
 
     def __init__(self, folder: str, closers: list[Callable[[], None]]) -> None:
         super().__init__()

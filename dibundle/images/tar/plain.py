@@ -1,7 +1,7 @@
 """Tars that all programs read in the same way: ustar or GNU headers in one form, plain names, files, folders and links.
 
-If programs could read a tar differently, ``ArchiveError`` is raised: for GNU long names and sparse files, PAX records
-that rename, headers with a wrong checksum, and bytes behind the end.
+If different programs could read a tar differently, ``ArchiveError`` is raised: for GNU long names, for sparse files,
+for PAX records that rename, for headers with a wrong checksum, and for bytes after the end.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ _MAGICS: Final = (b"ustar\x0000", b"ustar  \0")
 _BIG: Final = 1 << 33  # maximum size: larger sizes do not fit into the octal digits
 _PAX_HEADER: Final = b"x"[0]
 _PERMISSIONS: Final = 0o7777
-_MODE_TYPES: Final = {  # file types in a mode, beside permissions: some programs use these instead of the type flag
+# file types in a mode, in addition to permissions: some programs use these types instead of the type flag
+_MODE_TYPES: Final = {
     FILE: (0, stat.S_IFREG),
     FOLDER: (0, stat.S_IFDIR),
     HARD_LINK: (0, stat.S_IFREG),
@@ -93,7 +94,7 @@ def read_header(block: bytes) -> tuple[str, int, int]:
 
 
 def _header(block: bytes, at: int) -> tuple[int, int]:
-    """Return type flag and size of a header that has only one reading."""
+    """Return the type flag and the size of a header; refuse a header that can be read in more than one way."""
     if block[257:265] not in _MAGICS or any(block[500:]):
         raise ArchiveError(messages.TAR_MAGIC, at=at)
     if _octal(block[148:156], at) != sum(block) - sum(block[148:156]) + 8 * 32:
@@ -120,7 +121,7 @@ def _header(block: bytes, at: int) -> tuple[int, int]:
 
 
 def _refuse_other_names(block: bytes, kind: int, at: int) -> None:
-    """Refuse odd names of PAX headers, and a first name that engines would take for compressed data."""
+    """Refuse odd names of PAX headers, and a first name that engines would mistake for compressed data."""
     if kind == _PAX_HEADER and not (_PAX_NAME.fullmatch(block[:100]) and _PAX_NAME.fullmatch(block[345:500])):
         raise ArchiveError(messages.TAR_PAX_NAME, at=at)
     if not at and block.startswith(b"BZh"):  # engines detect this compression by only these three bytes

@@ -1,4 +1,4 @@
-"""Storage of only the needed parts of a tar that comes through a pipe: the rest of the temporary file is holes."""
+"""Storage of a tar from a pipe: only the needed parts are stored, and the rest of the temporary file is holes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def sieve(read: Callable[[int], bytes], spool: Spool, sizes: Collection[int]) ->
     """Copy the tar that ``read`` returns (up to the given number of bytes, none at the end) to ``spool``.
 
     If a file is large, has none of the ``sizes`` and is not compressed, its content is skipped and reads as zeros.
-    Compressed files are kept, as their decompressed content may have one of the sizes.
+    Compressed files are kept, because their decompressed content may have one of these sizes.
     """
     pipe = _Pipe(read, spool)
     for entry in arriving(pipe):
@@ -33,7 +33,7 @@ def sieve(read: Callable[[int], bytes], spool: Spool, sizes: Collection[int]) ->
 
 
 class _Pipe:
-    """The data so far, with random access; a read beyond it waits for more data."""
+    """The data so far, with random access; a read beyond the data so far waits for more data."""
 
     def __init__(self, read: Callable[[int], bytes], spool: Spool) -> None:
         self._read = read
@@ -41,7 +41,7 @@ class _Pipe:
 
     @property
     def size(self) -> int:
-        """A number above the size of any pipe's data, whose end is not known in advance."""
+        """A number above the size of any pipe's data, because the real size is not known in advance."""
         return 1 << 62
 
     def more(self, most: int) -> int:

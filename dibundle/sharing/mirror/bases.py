@@ -28,7 +28,7 @@ MAX_PARSED: Final = 1 << 20
 """Maximum bytes of a manifest or config to parse; a larger document is passed on, and its image gets no deltas."""
 MAX_LAYERS: Final = 128
 _TYPE: Final = re.compile(r"[a-zA-Z0-9.+_-]{1,127}/[a-zA-Z0-9.+_-]{1,127}")
-_MAX_KNOWN: Final = 4096  # maximum number of documents in memory; the least recently used one is dropped
+_MAX_KNOWN: Final = 4096  # maximum documents in memory; if there are more, the least recently used document is dropped
 
 
 class ImageManifest(NamedTuple):
@@ -44,7 +44,7 @@ class ImageManifest(NamedTuple):
 
 
 class Known(NamedTuple):
-    """Contents of a document: media type of a manifest, contents of an image's manifest, diffIDs of a config."""
+    """Contents of a document: a manifest's media type, the contents of an image's manifest, a config's diffIDs."""
 
     media_type: str | None
     named: ImageManifest | None
@@ -79,7 +79,7 @@ class OpenImage(NamedTuple):
 
 
 class Documents:
-    """Cache of parsed manifests and configs, by digest; for each registry, it parses one document at a time."""
+    """Cache of parsed manifests and configs, by digest; of each registry, one document is parsed at a time."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, Known] = OrderedDict()
@@ -87,7 +87,7 @@ class Documents:
         self._looking: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def look(self, host: str, digest: bytes, body: Callable[[], bytes | None]) -> Known | None:
-        """Return the contents of the document with this digest, which ``body`` reads; None if ``body`` returns None."""
+        """Return the contents of the document with this digest; ``body`` reads it. None if ``body`` returns None."""
         with self._lock:
             looking = self._looking[host]
         with looking:
@@ -147,21 +147,21 @@ def _named(value: object) -> ImageManifest | None:
 class Bases:
     """Search for base images in the cache and in stores.
 
-    Layers in stores of other programs are not hashed when they are read, but rebuilt layers are hashed. As a bundle
-    could disclose any content of its base, a registry's images have only bases from the same registry, or from stores
-    that are assigned to it.
+    Layers in stores of other programs are not hashed when they are read, but rebuilt layers are hashed. A bundle could
+    disclose any content of its base. So a registry's images have only bases from the same registry, or from stores that
+    are assigned to this registry.
     """
 
     def __init__(self, cache: Cache, documents: Documents, stores: Collection[tuple[str, Path]]) -> None:
         self._cache, self._documents, self._stores = cache, documents, stores
 
     def find(self, place: UpstreamPlace, manifest: bytes) -> LocalImage | None:
-        """Return the image with this manifest; None if a part of the image is missing, or a layer has another size."""
+        """Return the image with this manifest; None if a part is missing, or if a layer has a wrong size."""
         known = self._documents.look(place.host, manifest, partial(self._small, place, manifest))
         if known is None or known.named is None:
             return None
         config = known.named.config
-        sizes = dict(known.named.layers)  # limited, as any user with permission to push chooses these sizes
+        sizes = dict(known.named.layers)  # limited: any user with permission to push chooses these sizes
         if not all(self._size(place, digest) == size for digest, size in sizes.items()):
             return None
         if self._size(place, manifest) is None or self._size(place, config) is None:

@@ -22,9 +22,9 @@ from dibundle.sharing.mirror.options import Key, MirrorOptions, UpstreamPlace
 from dibundle.sharing.mirror.upstream import PASSED, Document, Streamed, Threads, Upstreams, threads
 from dibundle.sources.registry.transport import ConnectionFailure
 
-_PIECE: Final = 128 << 10  # bytes of a piece: a thousand clients may each leave one piece unread in memory
+_PIECE: Final = 128 << 10  # bytes of a piece: each of a thousand clients may leave an unread piece in memory
 _READERS: Final = 16  # number of threads per upstream that open and read files of the cache
-_HASHERS: Final = 4  # number of threads per upstream that hash files of the cache, so that no read waits for hashing
+_HASHERS: Final = 4  # separate threads per upstream hash files of the cache, so that no read waits for hashing
 _UNREAD: Final = 300.0  # maximum seconds during which a client receives no byte
 
 
@@ -82,7 +82,7 @@ class BlobServer:
         finally:
             if running:
                 running.leave()
-        self._cache.pin([key])  # pinned, as an open file takes space even after it is deleted
+        self._cache.pin([key])  # pinned: an open file takes space even after it is deleted
         try:
             pool = self._files[place.host]
             if not (self._cache.is_hashed(key) or await self._checked(self._hashers[place.host], key)):
@@ -95,7 +95,7 @@ class BlobServer:
     async def _checked(self, pool: Threads, key: Key) -> bool:
         """Return whether a cached blob has its digest.
 
-        One thread checks this for all requests, even if some of them end.
+        A single thread checks this for all requests, even if some of them end.
         """
         check = self._checks.get(key)
         if check is None:
@@ -129,7 +129,7 @@ class BlobServer:
             began.leave()
 
     async def _cached(self, request: web.Request, pool: Threads, key: Key, fd: int) -> web.StreamResponse:
-        """Send a cached blob, or a part; ``fd`` is the hashed file, even if the file's name is deleted or replaced."""
+        """Send a cached blob, or a part; ``fd`` is still the hashed file if the file's name is deleted or replaced."""
         try:
             size = os.fstat(fd).st_size
             part = _range(request, size)
@@ -178,7 +178,7 @@ class BlobServer:
                     yield piece
 
     async def direct(self, request: web.Request, place: UpstreamPlace, name: str) -> web.StreamResponse:
-        """Pass a request for a blob on to upstream, and keep nothing."""
+        """Pass a request for a blob on to upstream, without caching the blob."""
         method: Literal["GET", "HEAD"] = "HEAD" if request.method == "HEAD" else "GET"
         async with self._asked(place, name, request.headers.get("Range"), method) as answer:
             require_blob(answer, name, is_part="Range" in request.headers)
@@ -209,7 +209,7 @@ class BlobServer:
         try:
             yield answer
         except BaseException:
-            answer.end()  # end the connection, as a thread may still wait for the body
+            answer.end()  # end the connection, because a thread may still wait for the body
             raise
         finally:
             pool.resume(leave)
@@ -238,7 +238,7 @@ class BlobServer:
             with taking(request):
                 async with asyncio.timeout(_UNREAD):
                     await response.write_eof()
-        # end the connection after any error, as the client would take an error answer for a part of the body
+        # end the connection after any error: the client would mistake an error answer for a part of the body
         except Exception:
             hang_up(request)
         finally:
@@ -251,7 +251,7 @@ async def _verified(
 ) -> AsyncIterator[bytes]:
     """Yield pieces; yield the last bytes only if the whole blob has its digest.
 
-    ``held``: bytes directly before the pieces that are not sent yet. ``found``: hash of all bytes before the pieces.
+    ``held``: unsent bytes that directly precede the pieces. ``found``: hash of all bytes before the pieces.
     """
     kind, _, digest = name.partition(":")
     found = found or HASHES[kind]()

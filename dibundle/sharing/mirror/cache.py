@@ -1,8 +1,8 @@
 """A cache of blobs by digest, in a folder of limited size: the least recently used blob is deleted first.
 
-Each blob is in the space of its registry, and is used for no other registry. A blob's name is its digest: the blob is
-hashed while it is written to a temporary file, and then renamed. A blob is hashed again if its file has changed, and
-before its first use if another process wrote it.
+Each blob is in the space of its registry, and is used for no other registry. While a blob is written to a temporary
+file, it is hashed. Then the file is renamed to the digest. A blob is hashed again if its file has changed. If a
+different process wrote a blob, it is also hashed before its first use.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BLOCK: Final = 4096  # minimum bytes of disk space for a file
 
 
 class _State(NamedTuple):
-    """State of a file when its content was hashed; ``changed``: the file's ctime, which programs cannot set."""
+    """State of a file when its content was hashed; ``changed``: the file's ctime, because programs cannot set it."""
 
     inode: int
     changed: int
@@ -47,7 +47,7 @@ def _taken(size: int) -> int:
 
 
 class CacheFullError(Exception):
-    """The cache has no space for a blob, which is then served but not cached."""
+    """The cache has no space for a blob; the blob is then served, but not cached."""
 
 
 class Turns:
@@ -55,7 +55,7 @@ class Turns:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._turns: dict[Key, tuple[threading.Lock, int]] = {}  # lock, and number of threads that wait for or hold it
+        self._turns: dict[Key, tuple[threading.Lock, int]] = {}  # the lock, and how many threads wait for it or hold it
 
     @contextmanager
     def of(self, key: Key) -> Iterator[None]:
@@ -129,16 +129,16 @@ class Cache:
     """The cache of one process, which locks the cache's folder. Thread-safe."""
 
     def __init__(self, folder: Path, most: int) -> None:
-        """Open or create a cache of at most ``most`` bytes; raise :class:`FileError` if another process uses it.
+        """Open or create a cache of at most ``most`` bytes; raise :class:`FileError` if a different process uses it.
 
-        The same error is raised if the folder cannot be written.
+        The same error is raised if the folder is not writable.
         """
         self.folder, self.most = folder, most
         self._lock = threading.RLock()
         self._sizes: OrderedDict[Key, int] = OrderedDict()  # least recently used first
         self._checked: dict[Key, _State] = {}
         self._pinned: dict[Key, int] = {}
-        self._images: dict[str, int] = {}  # upper limit of the number of remembered images, by registry
+        self._images: dict[str, int] = {}  # upper bound for the number of remembered images, by registry
         self._hashing = Turns()
         self._total = self._number = 0
         self._evictable = 0  # bytes of listed blobs that are not pinned
@@ -197,7 +197,7 @@ class Cache:
         return key in self._sizes
 
     def open(self, key: Key) -> int | None:
-        """Return a descriptor of a blob with its digest checked; None if it is missing or damaged.
+        """Return a descriptor of a blob after a check of its digest; None if the blob is missing or damaged.
 
         Raises ``OSError`` if too many files are open.
         """
@@ -240,7 +240,7 @@ class Cache:
         return self._checked.get(key) == _state(fd)
 
     def _check(self, key: Key, fd: int) -> bool:
-        """Hash a blob, once for all threads that open the blob; return whether it has its digest."""
+        """Hash a blob once for all threads that open it; return whether the blob has its digest."""
         with self._hashing.of(key):
             if self._is_checked(key, fd):
                 return True
@@ -251,7 +251,7 @@ class Cache:
             return True
 
     def read(self, key: Key, most: int) -> bytes | None:
-        """Return the bytes of a blob; None if it is missing, or has more than ``most`` bytes: then it is not hashed."""
+        """Return the bytes of a blob; None if it is missing, or too large (over ``most`` bytes) and so not hashed."""
         fd = self.open(key) if self._sizes.get(key, 0) <= most else None
         if fd is None:
             return None
@@ -289,7 +289,7 @@ class Cache:
     def _reserve(self, size: int) -> None:
         """Count bytes of files that are being written, and delete blobs if necessary.
 
-        If deleting all unused blobs would not suffice, deletes none, and raises :class:`CacheFullError`.
+        If it would not suffice to delete all unused blobs, this deletes no blob, and raises :class:`CacheFullError`.
         """
         with self._lock:
             if size > 0 and self._total + size - self._evictable > self.most:
@@ -337,7 +337,7 @@ class Cache:
 
     @contextmanager
     def growing(self) -> Iterator[Callable[[int], None]]:
-        """Yield a function that counts bytes of a temporary file like bytes of blobs, until the block ends.
+        """Yield a function that counts bytes of a temporary file like bytes of blobs until the ``with`` block ends.
 
         The function raises :class:`CacheFullError` if there is no space.
         """
@@ -363,7 +363,7 @@ class Cache:
             self.unpin(keys)
 
     def pin(self, keys: Collection[Key]) -> None:
-        """Keep blobs until :meth:`unpin`, as an open file takes space even after it is deleted."""
+        """Keep blobs until :meth:`unpin`, because an open file takes space even after it is deleted."""
         with self._lock:
             for key in keys:
                 if key not in self._pinned and key in self._sizes:
@@ -418,7 +418,7 @@ def _require_own(path: Path) -> None:
 
 
 def _require_safe(status: os.stat_result, place: Path) -> None:
-    """Refuse a folder or link on the way to the cache that other users can change."""
+    """Refuse the cache if other users can change a folder or link in its path."""
     is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode)
     is_sticky = status.st_mode & stat.S_ISVTX  # in a sticky folder, like /tmp, the content is safe
     if status.st_uid not in (0, os.geteuid()) or (is_open and not is_sticky):

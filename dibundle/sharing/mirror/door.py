@@ -22,25 +22,25 @@ WAITING: Final = 30.0  # maximum seconds until a client sends its first or next 
 _GREETING: Final = 10  # maximum seconds for the TLS handshake
 _MOST_CLIENTS: Final = 1024
 _MOST_HEADERS: Final = 48  # maximum headers of a request: engines send ten
-_MOST_HEAD: Final = 16 << 10  # maximum bytes of a request, whose headers are in memory while a client reads slowly
-_UNSENT: Final = 64 << 10  # unsent bytes for a client at which writing waits
-_PARSED: Final = 4 << 10  # bytes of a request that are parsed at once
-# only ASCII, as in a string with other characters, each character takes up to four bytes
+_MOST_HEAD: Final = 16 << 10  # maximum bytes of a request: its headers are in memory while a client reads slowly
+_UNSENT: Final = 64 << 10  # if a client has this many unsent bytes, writing waits
+_PARSED: Final = 4 << 10  # bytes of a request that are parsed in one step
+# only ASCII: in a string with other characters, each character takes up to four bytes
 _ASCII: Final = bytes(range(128)) + bytes(128)
 _FILES_OF_CLIENT: Final = 4  # maximum open files for one client
 _OTHER_FILES: Final = 1024  # open files for downloads without clients, idle connections to upstreams, and rebuilding
 _AT_ONCE: Final = 64  # maximum clients in the TLS handshake
 
 DATA: Final = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
-"""Headers that make browsers treat an answer as data: an upstream's page would otherwise run in the mirror's origin."""
-# discards reports of malformed requests, as a client may send any number of them
+"""Headers that make browsers treat an answer as data: else an upstream's page would run in the mirror's origin."""
+# discards reports of malformed requests, because a client may send any number of them
 _SILENT: Final = logging.getLogger("dibundle.mirror")
 _SILENT.addHandler(logging.NullHandler())
 _SILENT.propagate = False
 
 
 def raise_limit_of_files() -> None:
-    """Raise the system's limit of open files to the number that all clients need, as systemd's default is 1,024."""
+    """Raise the system's limit of open files to the number that all clients need: systemd's default is 1,024."""
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_CLIENTS * _FILES_OF_CLIENT + _OTHER_FILES
     if now < wanted:
@@ -67,7 +67,7 @@ class Client(web.RequestHandler):
         self.stuck: float | None = None  # time since which the client has taken no byte of a blob
         self.unsent = 0  # bytes that the client has not taken yet
         self._parsed = 0  # bytes of the current request
-        # kept here, as aiohttp drops its own reference before the connection has ended
+        # kept here: aiohttp drops its own reference before the connection has ended
         self._line: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -84,7 +84,8 @@ class Client(web.RequestHandler):
         All parsed bytes take memory until the answer is sent.
         """
         for at in range(0, len(data), _PARSED) if data else (0,):
-            if self._messages:  # a body, which is never read, or a second request before the answer to the first
+            # these bytes are a body, which is never read, or a second request before the first answer
+            if self._messages:
                 self.close()
                 return
             piece = data[at : at + _PARSED].translate(_ASCII)
@@ -127,7 +128,7 @@ class Client(web.RequestHandler):
 
 @contextmanager
 def taking(request: web.Request) -> Iterator[None]:
-    """While a piece of a blob is sent, record since when the client has taken no byte."""
+    """While a piece of a blob is sent, record since when the client has taken no bytes."""
     client = request.protocol
     if isinstance(client, Client):
         client.stuck = time.monotonic()
@@ -139,13 +140,13 @@ def taking(request: web.Request) -> Iterator[None]:
 
 
 class _Greeting(asyncio.sslproto.SSLProtocol):
-    """TLS of a client, which the door tracks during the handshake, as asyncio's server reports a client only later."""
+    """TLS of a client; the door tracks it during the handshake: asyncio's server reports a client only later."""
 
     max_size = 16 << 10  # bytes of the read buffer of each client: asyncio's default is 256 KiB
 
     def __init__(self, door: Door, client: Client, tls: ssl.SSLContext) -> None:
         loop = asyncio.get_running_loop()
-        nobody: Any = None  # None, as a future waits for the connection only on the client's side of TLS
+        nobody: Any = None  # None: only on the client's side of TLS, a future waits for the connection
         super().__init__(loop, client, tls, nobody, server_side=True, ssl_handshake_timeout=_GREETING)
         self._door, self._client = door, client
 
@@ -162,7 +163,7 @@ class _Greeting(asyncio.sslproto.SSLProtocol):
 
 
 class Door:
-    """Tracker of clients, which ends idle connections: after ``WAITING`` seconds, or at once if there are too many."""
+    """Tracker of clients; it ends idle connections after ``WAITING`` seconds, or at once if clients are too many."""
 
     def __init__(self) -> None:
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -183,7 +184,7 @@ class Door:
             self._greeting.pop(next(iter(self._greeting))).abort()
 
     def come(self, client: Client) -> None:
-        """Register a client; if there are too many, end a client that reads nothing or, without one, the longest idle.
+        """Register a client; if there are too many, end a client that reads nothing, else the client idle longest.
 
         The longest idle client may be the new client.
         """
@@ -210,7 +211,7 @@ class Door:
         client = request.protocol
         assert isinstance(client, Client)
         self._waiting.pop(client, None)
-        # bytes behind this request would wait, or be parsed wrongly
+        # bytes after this request would wait, or would be parsed wrongly
         if request.can_read_body or "Upgrade" in request.headers:
             client.close()
         try:

@@ -22,10 +22,10 @@ from dibundle.sources.registry.transport import ConnectionFailure
 _PIECE: Final = 128 << 10
 WITHHELD: Final = 64 << 10  # bytes at the end of a blob that are sent only if the whole blob has its digest
 _TRIES: Final = 3  # maximum attempts to continue a blob after its connection breaks
-_MEASURED: Final = 64 << 10  # minimum bytes of a blob from which the speed of an upstream is measured
+_MEASURED: Final = 64 << 10  # the speed of an upstream is measured with blobs of at least this many bytes
 _PUMPS: Final = 64  # maximum downloads from an upstream at once
 HASHES: Final = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
-_ALONE: Final = 16 << 20  # maximum remaining bytes for which a download continues without clients
+_ALONE: Final = 16 << 20  # without clients, a download continues only if at most this many bytes remain
 
 
 class Bell:
@@ -45,7 +45,7 @@ class Bell:
                 loop.call_soon_threadsafe(event.set)
 
     async def wait(self, is_over: Callable[[], bool], seconds: float | None = None) -> bool:
-        """Wait until ``is_over``, which is called at each change, returns true; after ``seconds``, return False."""
+        """Wait until ``is_over`` returns true; it is called at each change. After ``seconds``, return False."""
         loop = asyncio.get_running_loop()
         end = None if seconds is None else loop.time() + seconds
         while True:
@@ -71,7 +71,7 @@ class Download:
         self.begun = time.monotonic()
         self.seconds = 0.0
         self._blob = blob
-        self._readers = 1  # number of users of the file; at first only the writer
+        self._readers = 1  # how many users the file has: at first, only the writer
         self._is_given_up = False
         self.bell = Bell()
         self.received = 0
@@ -80,7 +80,7 @@ class Download:
 
     @property
     def available(self) -> int:
-        """Number of bytes that may already be sent."""
+        """How many bytes may already be sent."""
         if self.is_done and not self.error:
             return self.size
         return max(0, min(self.received, self.size - WITHHELD))
@@ -102,7 +102,7 @@ class Download:
             self._blob.close()
 
     def give_up_alone(self) -> bool:
-        """Return whether to end the download, as it has no readers, and more than ``_ALONE`` bytes are missing."""
+        """Return whether to end the download: it has no readers, and more than ``_ALONE`` bytes are missing."""
         with self.bell.changed:
             self._is_given_up = self._readers == 1 and self.size - self.received > _ALONE
         return self._is_given_up
@@ -154,7 +154,7 @@ class Downloads:
         self._lock = threading.Lock()
         self._pumps = threads(options, _PUMPS, "pump")
         self._speeds: dict[str, float] = {}
-        self._busy: Counter[str] = Counter()  # threads of each upstream that download
+        self._busy: Counter[str] = Counter()  # how many threads download from each upstream
 
     def close(self) -> None:
         """End: start no more downloads."""
@@ -166,7 +166,7 @@ class Downloads:
         return self._speeds.get(place.host)
 
     def running(self, key: Key) -> Download | None:
-        """Return the running download of a blob, or None. The caller has to call its :meth:`Download.leave`."""
+        """Return the running download of a blob, or None. The caller must call :meth:`Download.leave` on the result."""
         with self._lock:
             found = self._running.get(key)
         return found if found and found.join() else None
@@ -174,9 +174,9 @@ class Downloads:
     def begin(self, place: UpstreamPlace, digest: bytes) -> Download | Document | None:
         """Start the download of a blob and return it; if upstream refuses the blob, return upstream's answer.
 
-        The caller has to call the :meth:`Download.leave` of the download. Returns None if another thread has just
-        started the download, or if the blob is now in the cache. Raises :class:`CacheFullError` if there is no space or
-        too many downloads run, and :class:`RegistryError` or :class:`ConnectionFailure` if upstream does not answer.
+        The caller must call :meth:`Download.leave` on the result. Returns None if another thread has just started the
+        download, or if the blob is now in the cache. Raises :class:`CacheFullError` if there is no space or too many
+        downloads run, and :class:`RegistryError` or :class:`ConnectionFailure` if upstream does not answer.
         """
         key = place.key(digest)
         with self._asking.of(key):
@@ -216,7 +216,7 @@ class Downloads:
                     self._running[place.key(digest)] = download
                 began.set_result(download)
                 self._fill(download, place, path, answer)
-        except Exception as error:  # pass on every error, as begin() waits for a result
+        except Exception as error:  # every error must be passed on, because begin() waits for a result
             if not began.done():
                 began.set_exception(error)
 
@@ -235,7 +235,7 @@ class Downloads:
             download.seconds = time.monotonic() - download.begun
             self._measure(download, place.host)
         except Exception as error:
-            # the error would keep this frame, with the download and a piece
+            # with its traceback, the error would keep this frame, the download and a piece
             download.error = error.with_traceback(None)
         finally:
             download.is_done = True

@@ -31,15 +31,15 @@ from dibundle.sharing.ways import ChainStep
 from dibundle.sources.access import Access
 from dibundle.sources.registry.transport import ConnectionFailure
 
-MAKERS: Final = 2  # maximum images that are rebuilt at once, as each may take 200 MB
-# planner threads of an upstream: several, so that an image does not wait while other images are rebuilt
+MAKERS: Final = 2  # maximum images that are rebuilt at once, because each may take 200 MB
+# several planner threads per upstream, so that an image does not wait while other images are rebuilt
 PLANNERS: Final = 16
-OF_ONE: Final = 2  # maximum planners of one repository, so that users who push to it cannot block other repositories
+OF_ONE: Final = 2  # maximum planners of a repository, so that users who push to it cannot block other repositories
 MOST: Final = 256  # maximum images of an upstream that are planned or wait for a planner
 MOST_OF_ONE: Final = 32  # maximum images of one repository that wait for a planner
-PATIENCE: Final = 10.0  # maximum seconds that an image waits for its turn, as a hostile bundle may take a minute
+PATIENCE: Final = 10.0  # maximum seconds that an image waits for a slot: a hostile bundle may take a minute
 SOON: Final = 2.0  # maximum seconds that a layer waits for the planner to begin
-MIN_MEASURED: Final = 1 << 20  # minimum bytes of layers from which the speed of rebuilding is measured
+MIN_MEASURED: Final = 1 << 20  # the speed of rebuilding is measured with at least this many bytes of layers
 SPEED: Final = 25e6  # bytes of compressed layers rebuilt per second, before the first measurement
 FAST: Final = 100e6  # bytes per second of upstream, before the first measurement
 _SLACK: Final = 64 << 20  # bytes of an archive in addition to its layers
@@ -75,7 +75,7 @@ class Making:
 
 
 class _UnfitError(Exception):
-    """The bundle of ``step`` cannot be used; ``is_applied``: the fault was found by applying it, which takes time."""
+    """The bundle of ``step`` cannot be used; ``is_applied``: applying it, which takes time, showed the fault."""
 
     def __init__(self, step: ChainStep, *, is_applied: bool = False) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class _UnfitError(Exception):
 
 
 class Maker:
-    """Rebuilder of layers; it never does the same image twice at the same time. Thread-safe."""
+    """Rebuilder of layers; it never rebuilds the same image twice at the same time. Thread-safe."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Maker:
         self._speeds: dict[str, float] = {}  # speed of rebuilding, in bytes per second, by upstream
 
     def close(self) -> None:
-        """End: begin no more images."""
+        """Stop: begin no more images."""
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -131,7 +131,7 @@ class Maker:
         self._pools[place.host].submit(run)
 
     def _next(self, place: UpstreamPlace) -> None:
-        """Start the next waiting image of a repository after one is done."""
+        """Start the next waiting image of a repository after an image is finished."""
         repository = place.host, place.repository
         with self._lock:
             waiting = self._waiting.get(repository)
@@ -146,7 +146,7 @@ class Maker:
             self._pools[place.host].submit(run)
 
     def making(self, place: UpstreamPlace, layer: bytes) -> Making | None:
-        """Return the running :class:`Making` of an image with this layer, in this repository; None if nothing runs."""
+        """Return the running :class:`Making` of an image with this layer in this repository; None if there is none."""
         with self._lock:
             for making in self._running[place.host].values():
                 if layer in making.layers and making.place.repository == place.repository:
@@ -161,7 +161,7 @@ class Maker:
         await making.bell.wait(lambda: making.is_done, max(0.0, left))
 
     def _require_time(self, making: Making) -> float:
-        """Return the seconds that are left; raise an error if no time is left."""
+        """Return how many seconds are left; raise an error if no time is left."""
         left = making.begun + self._options.make_timeout - time.monotonic()
         if left <= 0:
             raise NoWayError("it takes too long")
@@ -252,7 +252,7 @@ class Maker:
     def _turn(self, making: Making) -> Iterator[None]:
         """Wait for a slot to rebuild, and hold the slot; the number of slots limits memory.
 
-        A repository has at most one slot at a time. If there are several registries, one of them never has all slots.
+        A repository has at most one slot at a time. If there are several registries, no registry ever has all slots.
         """
         place, end = making.place, time.monotonic() + PATIENCE
         with self._lock:
@@ -266,7 +266,7 @@ class Maker:
             yield
 
     def _require_worth(self, making: Making, size: int, missing: dict[bytes, int], received: int) -> None:
-        """Raise an error unless bundles of ``size`` bytes, plus ``received`` bytes, are less than the layers.
+        """Raise an error unless ``size`` bytes of bundles plus ``received`` bytes are less than the layers' bytes.
 
         If the option ``prefer`` is "speed", also raise an error if fetching the layers is faster.
         """
@@ -276,12 +276,12 @@ class Maker:
         speed = self._downloads.speed(making.place) or FAST
         own = self._speeds.get(making.place.host, SPEED)
         if self._options.prefer == "speed" and size / speed + whole / own >= whole / speed:
-            # forget slow rebuilds over time: a single one must not prevent all later rebuilds
+            # forget slow rebuilds over time: a single slow rebuild must not prevent all later rebuilds
             self._speeds[making.place.host] = own + (SPEED - own) / 16
             raise NoWayError("fetching the layers is faster")
 
     def _fetch(self, found: Way, fetched: FetchedBundles) -> list[Spool]:
-        """Fetch the bundles of a chain; the cache counts their bytes from their arrival until they are dropped."""
+        """Fetch the bundles of a chain; the cache counts a bundle's bytes from its arrival until it is dropped."""
         spools, left = [], MAX_MANIFEST
         for step in found.chain:
             try:
@@ -298,7 +298,7 @@ class Maker:
     ) -> None:
         """Rebuild the missing layers of an image in a separate process, and put the layers into the cache."""
         place, tmp = making.place, self._cache.folder / "tmp"
-        # the cache keeps no more than the sizes, which are only claims
+        # the sizes are only claims, so the cache does not keep more bytes than these sizes
         wanted = min(sum(missing.values()), self._cache.most)
         others = dict(layer for base in found.bases for layer in base.named.layers)
         others |= {digest: self._cache.size_of(place.key(digest)) or 0 for digest, _ in named.layers}

@@ -40,7 +40,7 @@ HERE: Final = Listen("127.0.0.1", 5055)
 
 
 Prefer = Literal["speed", "bytes"]
-"""Criterion to use a delta: it must be faster than fetching the layers, or it only needs fewer bytes."""
+"""When to use a delta: if it is faster than fetching the layers, or already if it needs fewer bytes."""
 
 
 Key = tuple[str, bytes]
@@ -50,8 +50,8 @@ Key = tuple[str, bytes]
 class UpstreamPlace(NamedTuple):
     """A repository of an upstream registry, with the credentials of a client.
 
-    ``space``: part of the cache for this registry only; content that the mirror fetched with its own logins has a
-    separate space. ``prefix``: the part before the repository's name in the mirror's paths.
+    ``space``: the part of the cache that only this registry uses. Content that the mirror fetched with its own logins
+    has a separate space. ``prefix``: the part of the mirror's paths before the repository's name.
     """
 
     host: str
@@ -135,7 +135,7 @@ def parse_upstreams(given: Iterable[str]) -> dict[str, str]:
 def parse_stores(given: Iterable[str], upstreams: Mapping[str, str]) -> tuple[tuple[str, Path], ...]:
     """Parse stores, each ``[NAME=]DIR``, and return the folders, each with the host whose images may use it as a base.
 
-    If there are several upstreams, NAME is required, as an upstream could disclose a store's content to its clients.
+    With several upstreams, NAME is required: an upstream could disclose a store's content to the upstream's clients.
     """
     found = []
     for text in given:

@@ -29,7 +29,7 @@ class NoWayError(Exception):
 
 
 class Goal:
-    """The requested image, and the local images, found by its plans, on which bundles can build.
+    """The requested image, and the local images on which bundles can build; the image's plans find these images.
 
     ``only_signed``: bundles must be listed as signed. ``seconds``: CPU time of the image's plans.
     """
@@ -42,7 +42,7 @@ class Goal:
 
     @property
     def digests(self) -> frozenset[bytes]:
-        """Digests of all layers, collected once, as there may be a hundred thousand."""
+        """Digests of all layers, collected once: there may be a hundred thousand."""
         if self._digests is None:
             self._digests = frozenset().union(*(image.digests for image in self.images.values()))
         return self._digests
@@ -76,7 +76,7 @@ class Planner:
     def way(self, goal: Goal, fetched: FetchedBundles, require_time: Callable[[], object]) -> Way:
         """Return the chain with the fewest bytes from local images that the client may read.
 
-        The images are looked up at the first call for a goal, and further images when a bundle was refused.
+        The first call for a goal looks up the images; after a refused bundle, a call looks up further images.
         ``require_time`` raises an error when the time is over. Raises :class:`NoWayError` if there is no chain.
         """
         if fetched.has_failed:
@@ -116,9 +116,9 @@ class Planner:
         raise NoWayError("the client may not read what bundles build on")
 
     def _may_read(self, place: UpstreamPlace, image: LocalImage) -> bool:
-        """Return whether upstream lets the client read all blobs of a base, in the repository that it pulls from.
+        """Return whether upstream lets the client read all blobs of a base, in the repository of the pull.
 
-        Without this check, a bundle in one repository could disclose content of another repository.
+        Without this check, a bundle in one repository could disclose content of a different repository.
         """
         ask = partial(self._upstreams.refusal, place, "blobs")
         blobs = {image.named.config, *(digest for digest, _ in image.named.layers)}
@@ -185,7 +185,7 @@ class _Turn:
 
 
 def _covering(chain: Sequence[ChainStep], images: Iterable[LocalImage]) -> list[LocalImage]:
-    """Return a few images that together have the layers that a chain needs."""
+    """Return a few images that together have all layers that a chain needs."""
     needed = {digest for step in chain for digest in step.delta.told.needs}
     having = [(needed.intersection(image.digests), image) for image in images]
     found: list[LocalImage] = []

@@ -47,8 +47,8 @@ _PATIENCE: Final = 30.0  # maximum seconds for running requests after SIGTERM
 _FAULTS: Final = 10.0  # minimum seconds between two logged errors of the event loop
 _KINDS: Final = ("manifests", "blobs", "referrers", "tags")
 _SENT_BACK: Final = ("Accept", "Authorization", "Range")  # headers that are passed on to upstream
-_LARGE: Final = 256 << 10  # bytes above which a document is large
-_MOST_LARGE: Final = 32  # maximum large documents that are sent at once, as each may have 4 MiB
+_LARGE: Final = 256 << 10  # a document with more bytes is large
+_MOST_LARGE: Final = 32  # maximum large documents that are sent at once, because each may have 4 MiB
 
 
 class Mirror:
@@ -59,7 +59,7 @@ class Mirror:
         self.cache = Cache(options.cache, options.cache_size)
         self.metrics = Metrics()
         self._large = 0
-        self._next_fault = 0.0  # time from which the next error of the loop may be logged
+        self._next_fault = 0.0  # the next error of the loop may be logged from this time on
         self._upstreams = Upstreams(options, access)
         self._downloads = Downloads(options, self._upstreams, self.cache)
         self._documents = Documents()
@@ -161,7 +161,7 @@ class Mirror:
         return await aside(self._upstreams.threads[place.host], answer, request, place, path)
 
     async def _sent(self, request: web.Request, answer: web.Response) -> web.Response:
-        """Send a large document; if ``_MOST_LARGE`` others are being sent, refuse it, as clients may read slowly."""
+        """Send a large document; refuse it if ``_MOST_LARGE`` others are being sent: clients may read slowly."""
         if self._large == _MOST_LARGE:
             return error_answer(503, "TOOMANYREQUESTS", "too many large documents are being sent")
         self._large += 1
@@ -174,7 +174,7 @@ class Mirror:
     # ---- manifests and lists: in threads
 
     def _manifest(self, request: web.Request, place: UpstreamPlace, path: str) -> web.Response:
-        """Answer with a manifest, from the cache if it is requested by digest; begin to rebuild its layers."""
+        """Answer with a manifest (if it is requested by digest, from the cache); begin to rebuild its layers."""
         digest = sha256_of(path.partition("/")[2])
         if digest and self.cache.has(place.key(digest)):
             refusal = self._upstreams.refusal(place, "manifests", digest)
@@ -304,8 +304,8 @@ def _tls(certificate: tuple[str, str] | None) -> ssl.SSLContext | None:
 def _is_of_a_page(headers: Mapping[str, str]) -> bool:
     """Return whether a web page makes this request. Browsers state this only to servers on loopback or with TLS.
 
-    In some browsers, a page can set another User-Agent, but no page can remove Accept-Language, which engines do not
-    send.
+    In some browsers, a page can set a different User-Agent. But no page can remove Accept-Language, and engines do not
+    send Accept-Language.
     """
     site = headers.get("Sec-Fetch-Site", "")
     is_browser = headers.get("User-Agent", "").startswith("Mozilla/") or "Accept-Language" in headers

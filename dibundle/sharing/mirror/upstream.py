@@ -19,7 +19,7 @@ from dibundle.sources.registry.opening import allowed_settings
 from dibundle.sources.registry.reference import Reference
 from dibundle.sources.registry.transport import READ, SMALL, ConnectionFailure, Transport
 
-_ASKING: Final = 32  # maximum concurrent requests to an upstream, not counting downloads of blobs
+_ASKING: Final = 32  # maximum concurrent requests to an upstream, without downloads of blobs
 _PASSING: Final = 32  # maximum threads for blobs that are passed on and not kept
 _IDLE: Final = 64  # maximum idle connections
 _GRANT_SECONDS: Final = 60.0
@@ -30,7 +30,7 @@ _LONGEST_LENGTH: Final = 18  # maximum digits of a Content-Length
 _CONTROLS: Final = frozenset(map(chr, (*range(9), *range(10, 32), 127)))
 Kind = Literal["manifests", "blobs"]
 MOST_WAITING: Final = 256  # maximum waiting tasks for an upstream's threads: a quarter of the maximum number of clients
-# bytes of a blob that are passed on at once; each of a thousand clients may hold as many in memory
+# bytes of a blob that are passed on in one step: each of a thousand clients may hold this many in memory
 PASSED: Final = 64 << 10
 _T = TypeVar("_T")
 
@@ -49,7 +49,7 @@ class Document(NamedTuple):
 
 
 class Streamed:
-    """An answer with a body to be read piece by piece; ``end`` ends its connection, from any thread."""
+    """An answer whose body is read piece by piece; any thread may call ``end``, which ends the connection."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Streamed:
         self.is_ended = False
 
     def end(self) -> None:
-        """End the connection: a thread that waits for the body gets an error, and the connection is not used again."""
+        """End the connection: a thread that waits for the body gets an error, and the connection is never reused."""
         self.is_ended = True
         self._end()
 
@@ -87,11 +87,11 @@ class Streamed:
                     raise ConnectionFailure(f"a document of more than {SMALL:,} bytes")
             return Document(self.status, self.headers, bytes(body))
         finally:
-            body.clear()  # free the references, as a kept error keeps this frame
+            body.clear()  # free the references, because a kept error keeps this frame
 
 
 def _grant(place: UpstreamPlace, kind: Kind, digest: bytes) -> bytes:
-    """Return the key of a grant: a hash, as the credentials in a grant may be long."""
+    """Return the key of a grant; it is a hash, because the credentials in a grant may be long."""
     return sha256(repr((place, kind, digest)).encode())
 
 
@@ -107,7 +107,7 @@ class BusyError(Exception):
 
 
 class Threads(ThreadPoolExecutor):
-    """A thread pool with at most ``MOST_WAITING`` waiting tasks; tasks of clients that have left count too."""
+    """A thread pool with at most ``MOST_WAITING`` waiting tasks, including tasks of clients that have left."""
 
     def submit(self, function: Callable[..., _T], /, *arguments: Any, **named: Any) -> Future[_T]:  # noqa: ANN401
         """Let a thread call a function; raise :class:`BusyError` if too many tasks wait."""
@@ -126,10 +126,10 @@ def threads(options: MirrorOptions, number: int, name: str) -> dict[str, Threads
 
 
 class Upstreams:
-    """The registries behind a mirror, and a cache of permissions: which content clients may read. Thread-safe."""
+    """The upstream registries of a mirror, and a cache of permissions: which content clients may read. Thread-safe."""
 
     def __init__(self, options: MirrorOptions, access: Access) -> None:
-        "127.0.0.1".encode("idna")  # load Python's codec for host names now, which takes as long as a request
+        "127.0.0.1".encode("idna")  # load Python's codec for host names now, because loading takes as long as a request
         self._is_private = options.is_private
         self.threads = threads(options, _ASKING, "ask")
         self.passing = threads(options, _PASSING, "pass")
@@ -178,7 +178,7 @@ class Upstreams:
                 body = self._counted(transport.pieces(response, most)) if method == "GET" else iter(())
                 answer = Streamed(response.status, response.headers, body, transport.break_off)
                 yield answer
-            # a transport with a max_time is not reused, as its time counts from the first connection
+            # a transport with a max_time is not reused: its time counts from the first connection
             is_sound = self._settings.max_time is None and not answer.is_ended
         finally:
             if is_sound:
@@ -220,7 +220,7 @@ class Upstreams:
                 self._grants.popitem(last=False)
 
     def refusal(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> Document | None:
-        """Return upstream's answer if the client may not read content that the mirror has; None if the client may."""
+        """Return upstream's answer if the client may not read content of the mirror; None if it may read it."""
         if self._is_private:
             return None
         until = self._grants.get(_grant(place, kind, digest), 0)
@@ -232,7 +232,7 @@ class Upstreams:
             if answer.status == 200:
                 self.grant(place, kind, digest)
                 return None
-        # ask again with GET, as the answer to HEAD contains no reason
+        # ask again with GET, because the answer to HEAD contains no reason
         with self.ask(place, path, headers=accept) as answer:
             if answer.status != 200:
                 return answer.document()

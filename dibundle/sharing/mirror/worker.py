@@ -1,8 +1,8 @@
 """Processes that rebuild layers, so that the time, memory and faults of a hostile bundle end with the process.
 
-The mirror writes a :class:`Job` to the process, which inherits open files. The process writes lines of JSON: the bytes
-of its temporary files as they grow, a line for each layer, followed by the layer's bytes, and the result. The process
-ends if the mirror is gone.
+The mirror writes a :class:`Job` to the process, and the process inherits open files. The process writes lines of JSON.
+While its temporary files grow, lines report their bytes. Each layer has a line, followed by the layer's bytes. The last
+line is the result. If the mirror ends, the process ends too.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class JobFailedError(Exception):
 
 
 class RebuiltLayer(NamedTuple):
-    """A rebuilt layer: its digest, as claimed by the process, and its bytes."""
+    """A rebuilt layer: the digest that the process claims, and the bytes."""
 
     digest: bytes
     pieces: Iterator[bytes]
@@ -73,9 +73,9 @@ class RebuiltLayer(NamedTuple):
 def run(job: Job, left: Callable[[], float], taken: Callable[[int], object]) -> Generator[RebuiltLayer, None, None]:
     """Run a job in a separate process, and yield the layers; read each layer to its end before the next.
 
-    ``left`` returns the seconds that are left, and raises an error if there are none. ``taken`` gets the bytes by which
-    the temporary files have grown. If ``left`` or ``taken`` raises an error, or the iterator is closed, the process is
-    killed. Raises :class:`JobFailedError`.
+    ``left`` returns the remaining seconds, and raises an error if no time remains. ``taken`` gets the number of bytes
+    by which the temporary files have grown. If ``left`` or ``taken`` raises an error, or the iterator is closed, the
+    process is killed. Raises :class:`JobFailedError`.
     """
     fds = [file.fd for file in job.bundles] + [file.fd for base in job.bases for file in base.files.values()]
     command = [sys.executable, "-I", "-c", _START, *sys.path]
@@ -116,7 +116,7 @@ class _Reader:
     def __init__(self, fd: int, left: Callable[[], float]) -> None:
         self._fd, self._left = fd, left
         self._rest = bytearray()
-        self._poll = select.poll()  # not select(), which takes no descriptor from 1,024 on
+        self._poll = select.poll()  # not select(), which refuses descriptors from 1,024 on
         self._poll.register(fd, select.POLLIN)
 
     def line(self) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def main() -> None:
 
 
 def _end_with_mirror() -> None:
-    """End this process when the mirror closes its end of the pipe, or is gone."""
+    """End this process when the mirror closes its end of the pipe, or when the mirror has ended."""
     while os.read(0, _LINE):
         pass
     os._exit(1)

@@ -59,7 +59,7 @@ def push(
 
 
 def bundle_of(repository: Repository, manifest: RemoteManifest) -> RemoteBlob | None:
-    """Return the bundle in an artifact; None if the manifest is not a bundle's."""
+    """Return the bundle in an artifact; None if the manifest does not belong to a bundle."""
     layers = get_list(manifest.value, "layers")
     if manifest.is_index or len(layers) != 1 or get_text(layers[0], "mediaType") != TYPE:
         return None
@@ -75,7 +75,7 @@ def find_image(repository: Repository, wanted: str, told: Sequence[AboutImage]) 
     try:
         return next((image for image in images(repository, found) if image.id in ids), None)
     except DibError:
-        return None  # an image that cannot be read is not the bundle's image
+        return None  # if an image cannot be read, it is not the bundle's image
 
 
 def find_by_names(repository: Repository, told: Sequence[AboutImage]) -> list[RemoteManifest]:

@@ -1,4 +1,4 @@
-"""All bundles of a repository: bundles with a tag, and bundles to which images lead; missing bundles too."""
+"""All bundles of a repository: bundles with a tag, and bundles to which images lead, including missing bundles."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ class FoundBundle(NamedTuple):
 
 
 class Catalog(NamedTuple):
-    """The bundles of a repository, by digest, and whether these are all its bundles."""
+    """The bundles of a repository, by digest, and whether these are all bundles of the repository."""
 
     bundles: tuple[FoundBundle, ...]
     is_complete: bool
 
 
 def describe(repository: Repository, manifest: RemoteManifest) -> FoundBundle | None:
-    """Return a manifest's description of a bundle, unchecked; None if the manifest is not a bundle's."""
+    """Return a manifest's unchecked description of a bundle; None if the manifest does not belong to a bundle."""
     blob = artifacts.bundle_of(repository, manifest)
     if blob is None:
         return None
@@ -128,7 +128,7 @@ class _Search:
 
     @contextmanager
     def _passing_over(self, what: str) -> Iterator[None]:
-        """Record content that cannot be read, and continue; raise errors of the registry itself."""
+        """Record content that cannot be read, and continue; let errors of the registry itself pass."""
         try:
             yield
         except RegistryError as error:
@@ -152,7 +152,7 @@ class _Search:
                 self._ask_later(digest)
 
     def _keep(self, manifest: RemoteManifest) -> bool:
-        """Keep a manifest's description if the manifest is a bundle's; return whether it is a bundle's."""
+        """Keep a manifest's description if the manifest belongs to a bundle; return whether it belongs to a bundle."""
         found = self._found.get(manifest.digest) or describe(self._repository, manifest)
         if found is None or not self._has_room(manifest.digest):
             return False

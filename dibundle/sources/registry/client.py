@@ -35,7 +35,7 @@ DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
 MANIFESTS: Final = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
 _T = TypeVar("_T")
-CHUNK: Final = 8 << 20  # bytes of an upload that are sent at once
+CHUNK: Final = 8 << 20  # bytes of an upload that are sent in one request
 _PROGRESS: Final = 1 << 20  # after this many bytes, broken connections are counted from 0 again
 _PAGES: Final = 16  # maximum pages of a list of referrers or tags
 _TAGS_IN_PAGE: Final = 1000  # number of tags to request; a registry may return fewer
@@ -92,7 +92,7 @@ class Repository:
         return self._transport.received
 
     def manifest(self, wanted: str) -> RemoteManifest:
-        """Return the manifest of a tag or digest; raise :class:`RegistryError` if missing, or if its digest differs."""
+        """Return the manifest of a tag or digest; if it is missing or its digest is wrong, raise ``RegistryError``."""
         found = self.find(wanted)
         if found is None:
             raise self._transport.failed(messages.REGISTRY_NOT_FOUND, wanted=wanted)
@@ -104,7 +104,7 @@ class Repository:
         return self._parsed(answer, digest.sha256(answer.body), wanted) if answer else None
 
     def _manifest(self, wanted: str) -> Answer | None:
-        """Return a manifest with its digest checked, not parsed; None if the registry reports that it is missing."""
+        """Return an unparsed manifest with a checked digest; None if the registry reports that it is missing."""
         url = self._transport.url(f"manifests/{wanted}")
         answer = self._transport.request("GET", url, headers={"Accept": ", ".join(MANIFESTS)})
         if answer.status == 404 and answer.url == url:  # behind a redirect, content may be missing for a while
@@ -128,7 +128,7 @@ class Repository:
         def drop(count: int) -> None:
             nonlocal dropped
             dropped += count
-            # limited, as a registry that ignores ranges could send a blob as often as the blob has megabytes
+            # limited: a registry that ignores ranges could send the whole blob again for each megabyte of it
             if dropped > size:
                 raise self._transport.failed(messages.REGISTRY_RANGE, at=at)
 
@@ -168,7 +168,7 @@ class Repository:
         return answer.status == 200
 
     def upload(self, wanted: bytes, content: bytes | ReadAt, source: str | None = None) -> bool:
-        """Upload a blob unless it exists; ``source``: another repository of the registry, from which to mount the blob.
+        """Upload a blob unless it exists; ``source``: a further repository of the registry, to mount the blob from.
 
         Returns whether the blob's bytes were sent.
         """
@@ -221,7 +221,7 @@ class Repository:
         return is_absent
 
     def tags(self, most: int) -> tuple[list[str], bool]:
-        """Return at most ``most`` tags of the repository, sorted, and whether these are all its tags."""
+        """Return at most ``most`` tags of the repository, sorted, and whether these are all tags."""
         found: set[str] = set()
         for number, answer in enumerate(self._pages(f"tags/list?n={_TAGS_IN_PAGE}"), 1):
             if answer.status == 404:
@@ -255,7 +255,8 @@ class Repository:
     def _change_tagged(self, subject: str, without: Collection[str], more: Sequence[dict[str, object]]) -> bool:
         """Remove and add entries of the tag that replaces the referrers API; return whether the tag was written."""
         added = {item["digest"] for item in more}
-        for written in range(4):  # check that our entry is in the list, as a concurrent writer may overwrite it
+        # check that the list has our entry, because a concurrent writer may overwrite the list
+        for written in range(4):
             found = self.find(fallback_tag(subject))
             there = found.value if found and isinstance(found.value, dict) else {}
             listed = document.get_list(there, "manifests")
@@ -271,7 +272,7 @@ class Repository:
         raise self._transport.failed(messages.REGISTRY_REFERRERS_LOST)
 
     def referrers(self, subject: bytes, artifact_type: str, *, received: int) -> list[object]:
-        """Return the descriptors of a manifest's referrers, only of one type if the registry can filter.
+        """Return the descriptors of a manifest's referrers; if the registry can filter, only those of one type.
 
         No further page is requested when :attr:`received` exceeds ``received``.
         """
@@ -324,7 +325,7 @@ class Repository:
     def _from(self, url: str, at: int, drop: Callable[[int], None]) -> Iterator[bytes]:
         """Yield the bytes of a blob from ``at`` on, until the blob or the connection ends.
 
-        ``drop`` gets the number of bytes before ``at`` that the registry sends nevertheless.
+        If the registry sends bytes before ``at`` nevertheless, ``drop`` gets their number.
         """
         with self._transport.stream(url, {"Range": f"bytes={at}-"} if at else {}) as response:
             skip = at
@@ -375,7 +376,7 @@ class Repository:
         self._expect(answer, 201)
 
     def _try(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> Answer:
-        """Send a request only once, as the effect of a second copy of a chunk depends on the registry."""
+        """Send a request only once: the effect of a second copy of a chunk depends on the registry."""
         try:
             answer = self._transport.request(
                 method, url, body=body, headers={"Content-Type": "application/octet-stream", **headers}, tries=1
@@ -422,7 +423,7 @@ class Repository:
         return self._transport.failed(message, **values)
 
 
-_PARSING: Final = threading.Semaphore(2)  # two at a time, as a document of 4 MiB may take 100 MB while it is parsed
+_PARSING: Final = threading.Semaphore(2)  # two at a time: a document of 4 MiB may take 100 MB while it is parsed
 
 
 def _refuse(text: str) -> Never:
@@ -432,7 +433,7 @@ def _refuse(text: str) -> Never:
 def _finite(text: str) -> float:
     value = float(text)
     if not isfinite(value):
-        raise ValueError(text)  # refuse a number that would be written again as Infinity
+        raise ValueError(text)  # refuse a number that would be written as Infinity
     return value
 
 

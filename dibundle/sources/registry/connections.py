@@ -1,4 +1,4 @@
-"""Connections to registries, which are made only to allowed addresses, and ended when they take too long."""
+"""Connections to registries: they are made only to allowed addresses, and are ended if they take too long."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LOOKS: Final = 0.5  # maximum seconds between two checks of watched connections
 
 
 class CheckPlace(Protocol):
-    """A check that refuses a host before a byte is sent, by the kinds of its addresses or of the connected address."""
+    """A check that may refuse a host before a byte is sent, by the kinds of its addresses or its connected address."""
 
     def __call__(self, host: str, addresses: set[str], /, *, is_reached: bool) -> None:
         """Raise ``RegistryError`` if addresses of these kinds are not allowed for the host."""
@@ -40,11 +40,12 @@ def pool_classes(
 
     def connected(connection: urllib3.connection.HTTPConnection) -> socket.socket:
         sockets[connection] = None
-        with suppress(OSError, ValueError):  # no check: if the host cannot be resolved, connecting fails anyway
+        # if the host cannot be resolved, there is no check: connecting fails anyway
+        with suppress(OSError, ValueError):
             check(connection.host, kinds(connection.host), is_reached=False)
         made = _connect(connection)
         try:
-            # check again, as the name may now resolve to another address than in the first check
+            # check again, because the name may now resolve to a different address than in the first check
             peer = str(made.getpeername()[0])
             found = kind(peer) or ("loopback" if peer == str(made.getsockname()[0]) else None)
             check(connection.host, {found} if found else set(), is_reached=True)
@@ -57,7 +58,7 @@ def pool_classes(
         connection: urllib3.connection.HTTPConnection, answer: Callable[[], urllib3.HTTPResponse]
     ) -> urllib3.HTTPResponse:
         """Wait for status and headers, within a total time: otherwise, bytes that trickle in could go on forever."""
-        # kept here, as `sock` becomes None when the registry closes the connection
+        # kept here, because `sock` becomes None when the registry closes the connection
         sockets[connection] = connection.sock
         with watchdog.watch(connection):
             return answer()
@@ -76,7 +77,7 @@ def pool_classes(
 
         def _new_conn(self) -> socket.socket:
             made = connected(self)
-            sockets[self] = made.dup()  # watched too, as TLS takes over the original socket, and may also wait
+            sockets[self] = made.dup()  # also watched: TLS takes over the original socket, and may wait too
             return made
 
         def connect(self) -> None:
@@ -101,7 +102,7 @@ def pool_classes(
 
 
 class _Head:
-    """The file of an answer while its status and headers are read, which may have at most ``MAX_HEAD`` bytes in all."""
+    """The file of an answer while its status and headers are read; these may have at most ``MAX_HEAD`` bytes in all."""
 
     def __init__(self, file: Any) -> None:  # noqa: ANN401 - http.client's own, or its stand-in
         self._file = file
@@ -130,7 +131,7 @@ class _Response(http.client.HTTPResponse):
 
 
 def _connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
-    """Connect to the first address of a host that answers, in the time for one; urllib3 would take it for each."""
+    """Connect to the first address that answers; all addresses share the time that urllib3 would allow for each."""
     seconds = connection.timeout
     end = time.monotonic() + (seconds if isinstance(seconds, int | float) else CONNECTING)
     try:
@@ -162,7 +163,7 @@ def _connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
 class Watchdog:
     """A watchdog that ends connections that take longer than ``seconds``, even if bytes trickle in.
 
-    One thread watches for all instances, as a timer for each read would take longer than many reads.
+    One thread watches for all instances: a timer for each read would take longer than many reads.
     """
 
     _all: ClassVar[weakref.WeakSet[Watchdog]] = weakref.WeakSet()
@@ -223,5 +224,5 @@ def shut(connection: urllib3.connection.HTTPConnection, sockets: Sockets) -> Non
     """End all waits for a connection."""
     held = sockets.get(connection) or connection.sock
     if held is not None:
-        with suppress(OSError):  # the original socket, to bypass the closing messages of TLS
+        with suppress(OSError):  # the original socket, which bypasses the closing messages of TLS
             socket.socket.shutdown(held, socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""Logins for a registry: logins that docker login and podman login stored, and helpers that their files name."""
+"""Logins for a registry: from files of docker login and podman login, and from helpers that these files name."""
 
 from __future__ import annotations
 

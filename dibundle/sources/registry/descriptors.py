@@ -18,7 +18,8 @@ _ENTRY: Final = 2048  # bytes of memory for a descriptor without its texts
 def entries(value: object) -> list[tuple[object, int]]:
     """Return the reduced descriptors of a list, and the bytes of memory of their texts; drop large descriptors.
 
-    This is needed, as a page may take a hundred times its size in memory, and some texts four bytes for each character.
+    This is needed, because a page may take a hundred times its size in memory, and some texts take four bytes for each
+    character.
     """
     found = []
     for item in map(reduced, document.get_list(value, "manifests")[:MAX_REFERRERS]):

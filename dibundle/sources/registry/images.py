@@ -77,7 +77,7 @@ def fetch(
     *,
     without: frozenset[bytes] = frozenset(),
 ) -> None:
-    """Write an image as an archive that every engine loads, without the layers whose digests are in ``without``.
+    """Write an image as an archive that every engine loads; leave out layers whose digests are in ``without``.
 
     When this returns, the digest of every blob is verified. The same image and names give the same bytes.
     """
@@ -104,7 +104,7 @@ def fetch(
 def push(
     repository: Repository, manifest: bytes, blobs: dict[bytes, writers.Content], tag: str, source: str | None
 ) -> list[RemoteBlob]:
-    """Push an image; return the blobs that were sent, which neither the repository nor ``source`` had."""
+    """Push an image; return the sent blobs: neither the repository nor ``source`` had them."""
     own = digest.sha256(manifest)
     sent = [
         RemoteBlob(name, writers.size_of(content))

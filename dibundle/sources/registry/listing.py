@@ -17,14 +17,15 @@ from dibundle.sources.registry.client import RemoteManifest, Repository
 from dibundle.sources.registry.descriptors import MAX_TEXT, reduced
 
 MAX_BYTES: Final = 16 << 20
-"""Maximum bytes of lists and manifests that are read to find a chain to an image; the last answer may exceed it."""
+"""Maximum bytes of lists and manifests that are read to find a chain; the last answer may exceed this limit."""
 RESERVE: Final = 4 << 20
-"""Extra bytes for the manifests of selected bundles only, so that lists cannot use all bytes."""
+"""Extra bytes that are only for the manifests of selected bundles, so that lists cannot use all bytes."""
 MAX_LOOKUPS: Final = 1024
 """Maximum manifests that are requested because a list does not describe them sufficiently."""
 MAX_DIGESTS: Final = 65_536
 """Maximum digests of layers and images in the descriptions of all bundles."""
-_OF_ENTRY: Final = 8  # minimum number of digests that count for a bundle, so that all lists have at most 8,192 bundles
+# each bundle counts as at least this many digests, so that all lists together have at most 8,192 bundles
+_OF_ENTRY: Final = 8
 MAX_KEPT: Final = 16 << 20
 """Maximum characters to keep of the manifests that were requested."""
 UNREADABLE: Final = frozenset(
@@ -43,7 +44,7 @@ UNREADABLE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """A listed bundle: the digest of its manifest, the contents that it claims to need and rebuild, its base images."""
+    """A listed bundle: its manifest's digest, the contents that it claims to need and to rebuild, its base images."""
 
     manifest: bytes
     told: labels.Told
@@ -72,7 +73,7 @@ class Listing:
     def has_room(self) -> bool:
         """Whether the limit of bytes allows further reading.
 
-        If it does not, the first call reports this to ``pass_over``.
+        If it does not, the first call reports the limit to ``pass_over``.
         """
         if self._repository.received <= self._most:
             return True
@@ -87,10 +88,10 @@ class Listing:
         return self._repository.received <= self._most + RESERVE
 
     def deltas_to(self, image: bytes) -> list[Delta]:
-        """Return the listed bundles that rebuild the image with this manifest, unchecked, smallest first.
+        """Return the listed bundles that claim to rebuild the image with this manifest, the smallest first.
 
-        Bundles are ordered by size and digest, not in the registry's order. A bundle whose tag was moved to another
-        bundle is still listed. Of two equally good bundles, the same bundle is always chosen.
+        Bundles are ordered by size and digest, not in the registry's order. So of two equally good bundles, the same
+        bundle is always chosen. If the tag of a bundle was moved to a different bundle, the bundle is still listed.
         """
         if image not in self._deltas:
             found = filter(None, map(self._delta, self._readable(image)))
@@ -122,7 +123,7 @@ class Listing:
     def referrers(self, image: bytes) -> Iterator[object]:
         """Yield descriptors of bundles that refer to an image, with the annotations of their manifests.
 
-        Some registries list no annotations, and no type except that of the config.
+        Some registries list no annotations, and no type except the config's type.
         """
         if not self.has_room:
             return
@@ -150,7 +151,7 @@ class Listing:
         return self._manifests.get(wanted)
 
     def _kept(self, manifest: RemoteManifest) -> object | None:
-        """Return a manifest's kept fields, in the form of a list; None if it is not a bundle's, or too large."""
+        """Return a manifest's kept fields, like an entry of a list; None if it is not a bundle's, or is too large."""
         if get_text(manifest.value, "artifactType") != TYPE:
             return None
         said = get(manifest.value, "annotations")

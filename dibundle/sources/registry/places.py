@@ -1,4 +1,4 @@
-"""Places to which a registry may redirect: this machine and its network link only if the registry is there itself."""
+"""Places to which a registry may redirect: to this machine or its network link only if the registry itself is there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 def kind(text: str) -> str | None:
-    """Return an address's kind, if a registry may name it only if its own address is of this kind; else None."""
+    """Return an address's kind if only registries with an address of this kind may name it; else None."""
     address = _embedded(ipaddress.ip_address(text.partition("%")[0]))
     if address.is_loopback or address.is_unspecified or (address.version == 4 and address in _THIS):
         return "loopback"
@@ -38,7 +38,7 @@ def _embedded(address: Address) -> Address:
         return address
     if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    if int(address) >> 32 == 0 and int(address) > 1:  # IPv4-compatible, obsolete for a long time
+    if int(address) >> 32 == 0 and int(address) > 1:  # IPv4-compatible addresses, which have long been obsolete
         return ipaddress.IPv4Address(int(address))
     return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else address)
 
@@ -50,7 +50,7 @@ def kinds(host: str) -> set[str]:
 
 
 def follow(url: str, location: str) -> str | None:
-    """Return the target of a registry's redirect from ``url``; None if following is forbidden, as from https to http.
+    """Return the target of a registry's redirect from ``url``; None if it is forbidden, for example from https to http.
 
     Ambiguous URLs are not followed: URLs with user names, backslashes, spaces or control characters.
     """

@@ -22,7 +22,7 @@ _LONGEST: Final = 255  # maximum characters of host and repository, as in engine
 def image_name(text: str) -> str:
     """Return an image name for engines, ``[HOST/]NAME[:TAG]``, with its tag; raise :class:`UsageError` for others."""
     first, slash, rest = text.partition("/")
-    # in this way, engines recognise a host in the first part of a name
+    # engines recognise a host in the first part of a name by the same rule
     has_host = bool(slash) and (any(c in first for c in ".:") or first == "localhost" or first != first.lower())
     name, colon, tag = (rest if has_host else text).partition(":")
     if (
@@ -74,7 +74,7 @@ class Reference(NamedTuple):
         return f"{SCHEME}{self.host}/{self.repository}"
 
     def with_tag(self, tag: str) -> Reference:
-        """Return a reference with another tag of the same repository."""
+        """Return a reference with a different tag in the same repository."""
         return Reference(self.host, self.repository, tag)
 
     def with_digest(self, digest: str) -> Reference:
@@ -91,9 +91,9 @@ def is_loopback(host: str) -> bool:
     name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
     if name == "localhost":
         return True
-    import ipaddress  # imported here, as it takes longer to load than the rest of this module
+    import ipaddress  # imported here, because it takes longer to load than the rest of this module
 
-    for address in (host, name):  # not for "::1", whose end is not a port
+    for address in (host, name):  # the second form is wrong for "::1", whose end is not a port
         with suppress(ValueError):
             return ipaddress.ip_address(address.strip("[]")).is_loopback
     return False

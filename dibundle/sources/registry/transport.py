@@ -1,9 +1,9 @@
-"""HTTP to one repository of a registry: with logins, with retries where these help, and with limits.
+"""HTTP to one repository of a registry: with logins, with retries if these help, and with limits.
 
 Credentials go only to the registry itself and to the token server that it names: over TLS, or without TLS if the
-registry itself is contacted without TLS. They never follow a redirect to another host. Redirects from https to http are
-not followed. If a remote registry names an address of this machine or its network link (metadata of clouds), nothing is
-sent to that address. Uploads go only to the registry.
+registry itself is contacted without TLS. They are never sent to a different host after a redirect. Redirects from https
+to http are not followed. If a remote registry names an address of this machine or its network link (metadata of
+clouds), nothing is sent to that address. Uploads go only to the registry.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from dibundle.sources.registry.settings import RegistrySettings
 
 try:
     import urllib3
-except ModuleNotFoundError as missing:  # an optional dependency, as most people move bundles as files
+except ModuleNotFoundError as missing:  # an optional dependency, because most people move bundles as files
     raise RegistryError(messages.REGISTRY_NO_URLLIB3, hint=install_hint("urllib3")) from missing
 
-from dibundle.sources.registry.connections import (  # imported here, as this module needs urllib3 as well
+from dibundle.sources.registry.connections import (  # imported here, because this module needs urllib3 as well
     CONNECTING,
     Sockets,
     Watchdog,
@@ -47,7 +47,10 @@ SMALL: Final = 4 << 20  # maximum bytes of a manifest or another document
 _MOST_REASON: Final = 64 << 10  # maximum bytes of an error answer
 FREE_PIECES: Final = 4096
 PIECE: Final = 256
-"""Number of a body's pieces of any size, and minimum average bytes of further pieces, as each piece takes 10 us."""
+"""How many pieces of a body may have any size, and the minimum average bytes of all later pieces.
+
+Each piece takes 10 us.
+"""
 _AGAIN: Final = (429, 500, 502, 503, 504)
 _MOVED: Final = (301, 302, 303, 307, 308)
 _MOST_PAUSE: Final = 30.0
@@ -56,9 +59,9 @@ _PARAMETER: Final = re.compile(r'(?<![a-zA-Z_])([a-zA-Z_]{1,64})="([^"]{0,4096})
 _LONGEST_CHALLENGE: Final = 8192
 _MOST_TOLD: Final = (
     128 << 10
-)  # maximum bytes of an answer with a token or a reason, which may take 30 times as much when it is parsed
-_HOSTS: Final = 2  # hosts with open connections: the registry, and the last one that it names
-READ: Final = 256 << 10  # bytes of a body that are read at once
+)  # maximum bytes of an answer with a token or a reason: parsed, it may take 30 times as much memory
+_HOSTS: Final = 2  # hosts with open connections: the registry, and the last host that it names
+READ: Final = 256 << 10  # bytes of a body that are read in one step
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
 
 
@@ -144,7 +147,7 @@ class Transport:
         return urllib3.Timeout(connect=min(CONNECTING, left), read=left)
 
     def pieces(self, response: urllib3.BaseHTTPResponse, most: int = READ) -> Iterator[bytes]:
-        """Yield a body as it arrives, at most ``most`` bytes at once; raise :class:`ConnectionFailure` if too slow."""
+        """Yield a body while it arrives, up to ``most`` bytes at a time; if too slow, raise ``ConnectionFailure``."""
         begun, count = time.monotonic(), 0
         left = FREE_PIECES * PIECE
         while piece := self._read(response, most):
@@ -164,7 +167,7 @@ class Transport:
             raise ConnectionFailure("the connection ended")
 
     def _read(self, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
-        """Read the available part of a body, within a total time, as bytes may trickle in without end."""
+        """Read the available part of a body within a total time: bytes may trickle in without end."""
         connection = response.connection
         if not isinstance(connection, urllib3.connection.HTTPConnection):
             return response.read1(most, decode_content=False)
@@ -174,10 +177,10 @@ class Transport:
     def _check_place(self, host: str, addresses: set[str], *, is_reached: bool) -> None:
         """Refuse an address of this machine or its network link, unless the named registry has such an address.
 
-        A name may have several addresses, and later other addresses. So only the address at which the registry was
-        first reached counts. After that, the registry's own name may also not lead to another kind of address. If the
-        time limit is reached, this also raises :class:`RegistryError`, as a connection that did not exist yet was not
-        ended.
+        A name may have several addresses, and its addresses may change. So only the address counts at which the
+        registry was first reached. Afterwards, even the registry's own name must not lead to a different kind of
+        address. If the time limit is reached, this also raises :class:`RegistryError`, because a connection that did
+        not exist at that time was not ended.
         """
         self._patience()
         is_own = host.strip("[]").lower() == (urlsplit(self._base).hostname or "")
@@ -203,7 +206,7 @@ class Transport:
         body: bytes | None = None,
         tries: int | None = None,
     ) -> Answer:
-        """Send a request, repeat it if the registry fails, and return the answer, which may have any status.
+        """Send a request, and repeat it if the registry fails; return the answer, which may have any status.
 
         Raises :class:`RegistryError` if the registry keeps failing, refuses the login, or answers more than ``SMALL``
         bytes.
@@ -233,7 +236,7 @@ class Transport:
             yield response
 
     def pause(self, number: int, asked: str = "") -> None:
-        """Wait before the next try: twice as long each time, or as long as the registry ``asked``, up to a limit."""
+        """Wait before the next try, up to a limit: twice as long each time, or as long as the registry ``asked``."""
         seconds = float(asked) if asked.isascii() and asked.isdigit() else self.settings.pause * 2**number
         if self._end is not None:
             seconds = min(seconds, max(0.0, self._end - time.monotonic()))
@@ -264,7 +267,8 @@ class Transport:
             )
             self._responses.add(response)
             try:
-                self._patience()  # check the time first, as an ended connection may look like an answer
+                # check the time before the answer, because an ended connection may look like an answer
+                self._patience()
                 if response.status == 401 and own and not answered and self._logs_in:
                     answered = True
                     self._log_in(response.headers.get("WWW-Authenticate", ""))
@@ -308,14 +312,14 @@ class Transport:
                 body += piece
                 self.received += len(piece)
                 if response.status in _AGAIN and len(body) > _MOST_REASON:
-                    break  # ignored, as the request will be repeated
+                    break  # ignored: the request will be repeated
                 if len(body) > SMALL:
                     raise self.failed(messages.REGISTRY_ANSWER_SIZE, small=SMALL)
                 if time.monotonic() > end:
                     raise self.failed(messages.REGISTRY_SLOW)
             return bytes(body)
         finally:
-            body.clear()  # free the references, as a kept error keeps this frame
+            body.clear()  # free the references, because a kept error keeps this frame
 
     def _log_in(self, challenge: str) -> None:
         """Answer a challenge: find a login, and fetch a token, with or without the login."""
@@ -391,7 +395,7 @@ def brief(error: Exception) -> str:
 
 
 def _origin(url: str) -> tuple[str | None, str | None, int | None]:
-    """Return scheme, host and port, parsed as for the connection; for an invalid URL, all three are None."""
+    """Return scheme, host and port, parsed in the same way as for connecting; all three are None for an invalid URL."""
     try:
         parts = urllib3.util.parse_url(url)
     except urllib3.exceptions.LocationParseError:
@@ -400,7 +404,7 @@ def _origin(url: str) -> tuple[str | None, str | None, int | None]:
 
 
 def _finish(response: urllib3.BaseHTTPResponse) -> None:
-    """Reuse a connection if its body was read; otherwise close it, as the rest of the body may never end."""
+    """Reuse a connection if its body was read; otherwise close it, because the rest of the body may never end."""
     if response.length_remaining == 0:
         response.drain_conn()
         response.release_conn()

@@ -3,7 +3,7 @@
 
 const uint8_t LISTING_ORDER[19] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
 
-/* Append the run-length form of lengths: 16 repeats the last length 3 to 6 times, 17 and 18 are runs of zeros. */
+/* Append the run-length form of `lengths`: 16 repeats the last length 3 to 6 times; 17 and 18 are runs of zeros. */
 static void add_runs(header_t *h, const uint8_t *lengths, int n)
 {
     for (int i = 0; i < n;) {
@@ -27,7 +27,8 @@ static void add_runs(header_t *h, const uint8_t *lengths, int n)
     }
 }
 
-/* Lay out the header for the first literals and distances of a code. Only Go's runs span both alphabets. */
+/* Lay out the header for the first `literals` and `distances` of a code. Go's runs may span both alphabets; the runs of
+ * all other encoders do not. */
 void make_header(header_t *h, const code_t *code, int literals, int distances, int one_run, lengths_of *build)
 {
     uint32_t counts[19] = {0};
@@ -56,7 +57,7 @@ void put_header(sink_t *s, const header_t *h, int last)
 {
     uint32_t codes[19];
     put_start(s, DYNAMIC, last);
-    if (!sink_grow(s, 568)) /* 14 + 19 * 3 bits, and for each of 316 items 7 for its symbol and up to 7 more */
+    if (!sink_grow(s, 568)) /* 14 + 19 * 3 bits; for each of 316 items, 7 bits for its symbol and up to 7 more */
         return;
     put(s, (uint64_t)(h->literals - 257), 5);
     put(s, (uint64_t)(h->distances - 1), 5);
@@ -74,7 +75,7 @@ void put_header(sink_t *s, const header_t *h, int last)
 void put_end(sink_t *s, const code_t *code)
 {
     uint32_t codes[288];
-    if (!sink_grow(s, 4)) /* 15 bits, up to 7 before, padding */
+    if (!sink_grow(s, 4)) /* 15 bits, up to 7 bits before these, and padding */
         return;
     assign_codes(code->literal, 288, codes);
     put(s, codes[END_OF_BLOCK] >> 8, (int)(codes[END_OF_BLOCK] & 255));

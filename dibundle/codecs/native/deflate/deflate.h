@@ -62,14 +62,14 @@ static inline void store64(uint8_t *p, uint64_t v)
 }
 #endif
 
-static inline uint16_t pair_at(const uint8_t *p) /* only for comparisons, as its value depends on the byte order */
+static inline uint16_t pair_at(const uint8_t *p) /* only for comparisons: the value depends on the byte order */
 {
     uint16_t v;
     memcpy(&v, p, 2);
     return v;
 }
 
-/* The number of equal bytes at a and b, up to most; a and b may overlap. */
+/* The number of equal bytes at `a` and `b`, up to `most`; `a` and `b` may overlap. */
 static inline int32_t same_bytes(const uint8_t *a, const uint8_t *b, int32_t most)
 {
     int32_t n = 0;
@@ -84,7 +84,8 @@ static inline int32_t same_bytes(const uint8_t *a, const uint8_t *b, int32_t mos
 }
 
 typedef struct {
-    int64_t *items; /* bit of the block's header, content before it, 2 * type + (1 if it is the last) */
+    int64_t *items; /* the bit of the block's header, the content before the block, 2 * type + (1 if it is the last
+    block) */
     int64_t count, room;
 } marks_t;
 
@@ -96,7 +97,7 @@ typedef struct {
     int count;
     int64_t taken;   /* bytes that the caller has taken */
     int64_t content; /* content before the current block */
-    int failed;      /* memory ran out: later output is invalid */
+    int failed;      /* whether memory ran out: then later output is invalid */
     marks_t marks;
 } sink_t;
 
@@ -112,7 +113,7 @@ static inline void put(sink_t *s, uint64_t value, int count)
     s->count &= 7;
 }
 
-/* A token is a literal below 256, or a match: its length minus 3 and its distance minus 1. */
+/* A token is a literal (below 256) or a match: the match's length minus 3, and its distance minus 1. */
 #define MATCH 0x80000000u
 
 static inline uint32_t match_token(int32_t length, int32_t distance)
@@ -125,7 +126,7 @@ static inline int log2_of(uint32_t n)
     return 31 - __builtin_clz(n);
 }
 
-/* The symbol's number after 257 and its extra bits for a length minus 3 (RFC 1951, 3.2.5). */
+/* For a length minus 3: the symbol's number minus 257, and its extra bits (RFC 1951, 3.2.5). */
 static inline int length_symbol(uint32_t n, int *extra)
 {
     if (n < 8 || n == LONGEST - 3) {
@@ -136,7 +137,7 @@ static inline int length_symbol(uint32_t n, int *extra)
     return 4 * *extra + (int)(n >> *extra);
 }
 
-/* The symbol's number and its extra bits for a distance minus 1. */
+/* For a distance minus 1: the symbol's number, and its extra bits. */
 static inline int distance_symbol(uint32_t n, int *extra)
 {
     if (n < 4) {
@@ -174,7 +175,7 @@ static inline uint32_t reverse_bits(uint32_t value, int count)
     return out;
 }
 
-/* Give each symbol that occurs a length up to limit. */
+/* Give each symbol that occurs a length up to `limit`. */
 typedef void lengths_of(const uint32_t *counts, int n, int limit, uint8_t *lengths);
 
 typedef struct {
@@ -207,7 +208,7 @@ static inline int run_extra(int symbol)
     return symbol == 16 ? 2 : symbol == 17 ? 3 : symbol == 18 ? 7 : 0;
 }
 
-/* The common beginning of every encoder. */
+/* The fields with which every encoder begins. */
 typedef struct encoder {
     sink_t sink;
     void *more; /* further state, freed with the encoder */

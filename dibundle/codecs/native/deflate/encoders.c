@@ -1,4 +1,4 @@
-/* The encoders' interface: one set of functions for all. */
+/* The encoders' interface: the same functions for all encoders. */
 #include "klauspost.h"
 
 static int is_framed(int64_t encoder)
@@ -6,7 +6,8 @@ static int is_framed(int64_t encoder)
     return (encoder >= PGZIP_0 && encoder <= PGZIP_3) || encoder == PGZIP_2;
 }
 
-/* pgzip's levels with each version of its compressor; a level with the same output in two versions is listed once. */
+/* pgzip's levels with each version of its compressor; if a level has the same output in two versions, it is listed
+ * once. */
 static int has_level(int64_t encoder, int64_t level)
 {
     switch (encoder) {
@@ -20,7 +21,9 @@ static int has_level(int64_t encoder, int64_t level)
     }
 }
 
-/* Parameter is pgzip's block size (0: none yet), zlib's memLevel (8 or 9), else 0. NULL: unknown encoder, or no memory. */
+/* `parameter` is pgzip's block size (0: not known yet), zlib's memLevel (8 or 9), or 0 for all others. NULL: the
+ * encoder
+ * is unknown, or there is no memory. */
 static encoder_t *new_encoder(int64_t encoder, int64_t level, int64_t parameter)
 {
     encoder_t *e = NULL;
@@ -64,7 +67,8 @@ int64_t dib_deflate_free(void *handle)
     return 0;
 }
 
-/* Take n bytes of content, the last bytes if finish; return the number of bytes of the body that can be taken. */
+/* Take `n` bytes of content; with `finish`, these are the last bytes. Return how many bytes of the body can be taken.
+ * */
 int64_t dib_deflate_write(void *handle, const uint8_t *content, int64_t n, int64_t finish)
 {
     encoder_t *e = handle;
@@ -76,7 +80,7 @@ int64_t dib_deflate_write(void *handle, const uint8_t *content, int64_t n, int64
     return e->sink.failed ? NO_MEMORY : e->sink.size;
 }
 
-/* Move up to room bytes of the body to out; return their number. Later content cannot change these bytes. */
+/* Move up to `room` bytes of the body to `out`; return their number. Later content cannot change these bytes. */
 int64_t dib_deflate_take(void *handle, uint8_t *out, int64_t room)
 {
     sink_t *s = &((encoder_t *)handle)->sink;
@@ -91,13 +95,13 @@ int64_t dib_deflate_take(void *handle, uint8_t *out, int64_t room)
     return n;
 }
 
-/* Move up to most marks to out, three numbers each: bit, content, 2 * type + (1 if it is the last block). */
+/* Move up to `most` marks to `out`. A mark is three numbers: bit, content, 2 * type + (1 if it is the last block). */
 int64_t dib_deflate_marks(void *handle, int64_t *out, int64_t most)
 {
     return marks_take(&((encoder_t *)handle)->sink.marks, out, most);
 }
 
-/* Set the block size of a pgzip encoder that has none; minimum: the bytes of content that the encoder has. */
+/* Set the block size of a pgzip encoder that has no block size. The minimum is the size of the content so far. */
 int64_t dib_deflate_frame(void *handle, int64_t block_size)
 {
     klauspost_t *k = handle;
@@ -110,8 +114,9 @@ int64_t dib_deflate_frame(void *handle, int64_t block_size)
     return k->base.sink.failed ? NO_MEMORY : k->base.sink.size;
 }
 
-/* Encode one pgzip block by itself; dictionary: the 16 KiB before it, or nothing. Return its size; the block is in out
- * only if out has space for it. n + 32 bytes, plus 5 for every 65535 bytes of n, are always enough. */
+/* Encode a single pgzip block; `dictionary`: the 16 KiB before the block, or nothing. Return the size of the block. The
+ * block is in `out` only if `out` has space for it: `n` + 32 bytes, plus 5 for every 65535 bytes of `n`, are always
+ * enough. */
 int64_t dib_deflate_block(int64_t encoder, int64_t level, const uint8_t *dictionary, int64_t dictionary_size,
                           const uint8_t *block, int64_t n, int64_t last, uint8_t *out, int64_t room)
 {

@@ -2,10 +2,11 @@
 #include "zlib.h"
 
 #define MOST 32767 /* tokens of a block */
-#define LOOK 4096  /* after each so many tokens, levels 3 to 9 check whether the block should end */
+#define LOOK 4096  /* after every LOOK tokens, levels 3 to 9 check whether the block should end */
 
 /* Return whether the block ends; called after every LOOK tokens, and at MOST. A block ends before it is full if few
- * tokens are matches and its size is less than half of the content, as the following content may be of another kind. */
+ * tokens are matches and its size is less than half of the content, because the following content may differ in kind.
+ * */
 static int gnu_ends(zlib_t *z)
 {
     int ends = z->count == MOST;
@@ -25,8 +26,8 @@ static int gnu_ends(zlib_t *z)
     return ends;
 }
 
-/* If no content is left and fewer than AHEAD bytes are ahead, the window may move for the last time. After this,
- * searches read the bytes behind the content: two zeros, then the earlier bytes at these positions. */
+/* If no content is left and fewer than AHEAD bytes are ahead, the window may move for the last time. Afterwards,
+ * searches read the bytes after the content: two zeros, then the earlier bytes at these positions. */
 static void gnu_write(encoder_t *self, const uint8_t *content, int64_t n, int finish)
 {
     zlib_t *z = (zlib_t *)self;

@@ -29,7 +29,8 @@ int64_t code_bits(const counts_t *counts, const code_t *code)
     return coded_bits(counts->literal, code->literal, 288) + coded_bits(counts->distance, code->distance, 32);
 }
 
-/* Levels 2 to 9: write the smallest of three kinds of blocks; raw is NULL if the block's start has left the window. */
+/* Levels 2 to 9: write the smallest of three kinds of blocks. If the block's start has left the window, `raw` is
+ * NULL. */
 void go_smallest_block(sink_t *s, const uint32_t *tokens, int64_t n, const uint8_t *raw, int64_t size)
 {
     counts_t counts;
@@ -66,7 +67,7 @@ static inline uint32_t go_hash(const uint8_t *p)
     return (four * 0x1e35a7bdu) >> 15;
 }
 
-/* Put index at the head of its chain and return the previous head. */
+/* Put `index` at the head of its chain, and return the previous head. */
 static inline int32_t go_insert(go_chain_t *g, int32_t index)
 {
     int32_t *head = g->head + go_hash(g->window + index), before = *head;
@@ -90,7 +91,7 @@ static void go_end_block(go_chain_t *g, int32_t index)
     g->count = 0;
 }
 
-/* index: the position after the token. held: a match before index waits for the result at index. */
+/* `index`: the position after the token. `held`: a match before `index` waits for the result at `index`. */
 static inline void go_token(go_chain_t *g, uint32_t token, int32_t index, int held)
 {
     if (g->found) {
@@ -102,12 +103,14 @@ static inline void go_token(go_chain_t *g, uint32_t token, int32_t index, int he
         go_end_block(g, index);
 }
 
-/* The length of the longest match at index, from candidate on; 3 if no match has 5 bytes, or 4 bytes within 4096. */
+/* The length of the longest match at `index`, from `candidate` on; 3 if no match has 5 bytes, or 4 bytes at a distance
+ * up to 4096. */
 static int32_t go_longest(const go_chain_t *g, int32_t candidate, int32_t ahead, int32_t *distance)
 {
     const uint8_t *here = g->window + g->index;
     int32_t most = least(ahead, LONGEST), nice = least(g->level.nice, most), best = 3, lowest = g->index - WINDOW;
-    uint32_t wanted = load32(here); /* few candidates match the last 4 bytes of a longer match than the best */
+    uint32_t wanted = load32(here); /* a match that is longer than the best must match these 4 bytes, and few candidates
+    do */
     for (int tries = g->level.chain; tries > 0; tries--) {
         const uint8_t *there = g->window + candidate;
         if (load32(there + best - 3) == wanted) {
@@ -135,7 +138,7 @@ static inline int go_reaches(const go_chain_t *g)
     return g->chain - g->offset >= lowest;
 }
 
-/* Levels 4 to 9: a match is taken unless the next position has a longer one. */
+/* Levels 4 to 9: a match is taken unless the next position has a longer match. */
 static void go_lazy(go_chain_t *g, int closing)
 {
     int32_t insert_end = g->end - 3, most = g->limit - g->origin < g->end ? (int32_t)(g->limit - g->origin) : g->end;
@@ -215,7 +218,7 @@ void go_slide(go_chain_t *g)
     g->offset += WINDOW;
     if (g->offset <= 1 << 24)
         return;
-    int32_t delta = g->offset - 1; /* keeps entries small; lower entries are out of reach */
+    int32_t delta = g->offset - 1; /* this keeps entries small; lower entries are out of reach */
     g->offset -= delta;
     g->chain -= delta;
     for (int i = 0; i < 1 << 17; i++)
@@ -262,8 +265,8 @@ encoder_t *go_chain_new(int level)
 
 typedef struct {
     encoder_t base;
-    int32_t fill, earlier; /* bytes of this chunk, and kept bytes of the previous chunk */
-    int32_t base_position; /* entries are positions in the chunk + this */
+    int32_t fill, earlier; /* the bytes of this chunk, and the kept bytes of the previous chunk */
+    int32_t base_position; /* entries are this number plus positions in the chunk */
     int stores; /* level 0 */
     int64_t count;
     struct {
@@ -435,7 +438,7 @@ static void go_speed_write(encoder_t *self, const uint8_t *content, int64_t n, i
     }
 }
 
-/* Levels 0, which stores everything, and 1. */
+/* Levels 0 and 1; level 0 stores everything. */
 encoder_t *go_speed_new(int level)
 {
     go_speed_t *g = calloc(1, sizeof *g);

@@ -8,24 +8,25 @@
 #define HELD 0x40000000u /* flag of a found token: the encoder's state after it depends on earlier tokens */
 
 typedef struct {
-    int lazy, nice, chain, most_inserted; /* lazy 0: matches are taken at once; only the shortest are fully inserted */
+    int lazy, nice, chain, most_inserted; /* lazy 0: matches are taken at once, and only short matches are fully
+    inserted */
 } go_level_t;
 
 typedef struct {
     encoder_t base;
     go_level_t level;
     int32_t index, end, block_start; /* in the window; block_start -1: it has left the window */
-    int32_t length, distance;        /* the match at index - 1; length 3: none */
+    int32_t length, distance;        /* the match at index - 1; length 3: there is no match */
     int pending;                     /* whether the literal at index - 1 waits for the result at index */
     int32_t chain, offset;           /* entries are window positions + offset; 0: none yet */
     int64_t origin;                  /* content before window[0] */
     int64_t count;
     int64_t limit;         /* end of the content, at which the search stops */
-    uint32_t *found;       /* NULL, or the output for tokens, instead of blocks; the caller ensures its size */
+    uint32_t *found;       /* if not NULL, the output is these tokens instead of blocks; the caller ensures the size */
     int64_t found_count;
     uint32_t tokens[BLOCK_TOKENS];
     int32_t head[1 << 17];
-    uint16_t back[WINDOW]; /* distance to the previous position of its chain; FAR: out of reach */
+    uint16_t back[WINDOW]; /* distance to the previous position of the same chain; FAR: out of reach */
     uint8_t window[2 * WINDOW];
 } go_chain_t;
 

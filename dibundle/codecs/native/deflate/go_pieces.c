@@ -1,20 +1,22 @@
-/* Go's levels 4 to 9 in pieces, so that several threads find matches: the body does not change.
+/* Go's levels 4 to 9 in pieces, so that several threads can search for matches; the body does not change.
  *
  * The match at a position depends on the 32 KiB before it, on the content after it, and on whether a match from one
  * byte earlier is pending. After a match, or after a literal without a match, no match is pending. So each piece is
- * searched from its start as if no match were pending. The search of the earlier pieces continues into this piece, up
- * to the first position that both searches reach with no match pending. From this position on, both searches would find
+ * searched from its start as if no match were pending. The search of the earlier pieces also continues into this
+ * piece,
+ * up to the first position that both searches reach with no match pending. From this position on, both searches would
+ * find
  * the same matches, so the piece is joined there. */
 #include "go.h"
 
 typedef struct {
-    int64_t start, end;    /* of the piece, in the content */
+    int64_t start, end;    /* start and end of the piece in the content */
     int is_last;
     uint8_t *kept;         /* the content from before on */
-    const uint8_t *view;   /* the current content: the same, or that of a later piece */
+    const uint8_t *view;   /* the current content: of this piece, or of a later piece */
     int64_t before, after; /* the available content */
-    go_chain_t *search;    /* NULL: the piece is not searched ahead */
-    int64_t room, next;    /* capacity of `found` in tokens; tokens joined so far */
+    go_chain_t *search;    /* NULL: the piece is not searched in advance */
+    int64_t room, next;    /* the capacity of `found` in tokens, and how many tokens are already joined */
 } piece_t;
 
 static int64_t reached(const go_chain_t *g)
@@ -46,7 +48,7 @@ static void piece_fill(piece_t *piece)
     g->end += (int32_t)n;
 }
 
-/* Continue the search up to limit, or to the end of the available content; 0: no memory. */
+/* Continue the search up to `limit`, or to the end of the available content; 0: no memory. */
 static int piece_search(piece_t *piece, int64_t limit)
 {
     go_chain_t *g = piece->search;
@@ -74,10 +76,12 @@ static int piece_search(piece_t *piece, int64_t limit)
     }
 }
 
-/* Create a piece that starts at `start`, a multiple of 32 KiB. It gets n bytes of content: `before` bytes before the
- * piece (64 KiB, or all content before it), the piece, and `after` bytes behind it. is_last: the content ends with the
- * piece, and `after` is 0. Otherwise, `n` and `after` are multiples of 32 KiB. `is_searched`: search the piece now.
- * Return 0 if there is no memory, or if a size is not allowed. */
+/* Create a piece that starts at `start`, a multiple of 32 KiB. It gets `n` bytes of content: `before` bytes before the
+ * piece (64 KiB, or all content before it), the piece, and `after` bytes after it. `is_last`: the content ends with
+ * the
+ * piece, and `after` is 0. If the piece is not the last, `n` and `after` are multiples of 32 KiB. `is_searched`:
+ * search
+ * the piece now. Return 0 if there is no memory, or if a size is not allowed. */
 int64_t dib_deflate_piece(int64_t level, int64_t start, const uint8_t *content, int64_t n, int64_t before, int64_t after,
                           int64_t is_last, int64_t is_searched)
 {
@@ -127,7 +131,7 @@ int64_t dib_deflate_piece_free(void *piece)
 typedef struct {
     encoder_t base;
     piece_t *current;  /* the piece whose search is joined */
-    int64_t at;        /* the content that is joined, */
+    int64_t at;        /* how much content is joined, */
     int is_held;       /* and whether a match is pending there */
     int64_t block_start, count;
     uint32_t tokens[BLOCK_TOKENS];
@@ -173,7 +177,7 @@ static int join_until(joiner_t *j, int64_t until)
     return j->at >= until;
 }
 
-/* Whether a piece's search reaches the joiner's position with no match pending; skip earlier tokens. */
+/* Whether a piece's search reaches the joiner's position with no match pending; earlier tokens are skipped. */
 static int is_met(const joiner_t *j, piece_t *piece, int64_t *at, int *is_held)
 {
     const go_chain_t *g = piece->search;
@@ -215,7 +219,7 @@ static void joiner_release(encoder_t *self)
     piece_free(((joiner_t *)self)->current);
 }
 
-/* Take over a piece after the current search was continued through all of it. */
+/* Take over a piece after the current search has continued through the whole piece. */
 static void joiner_keep(joiner_t *j, piece_t *next)
 {
     piece_t *piece = j->current;
@@ -227,8 +231,8 @@ static void joiner_keep(joiner_t *j, piece_t *next)
     piece_free(next);
 }
 
-/* Join a piece, which must follow the previous piece, and free it; return the bytes of the body that can be taken.
- * *is_met: whether the piece's own search was used. */
+/* Join a piece, which must follow the previous piece, and free it; return how many bytes of the body can be taken.
+ * `*is_met`: whether the piece's own search was used. */
 int64_t dib_deflate_join(void *handle, void *taken, int64_t *is_met)
 {
     joiner_t *j = handle;

@@ -1,4 +1,4 @@
-/* Counts of symbols, and the lengths of their codes, as each program computes them. */
+/* Counts of symbols, and the lengths of their codes; each program computes the lengths in its own way. */
 #include "deflate.h"
 
 void count_tokens(counts_t *counts, const uint32_t *tokens, int64_t n)
@@ -34,7 +34,7 @@ void fixed_code(code_t *code)
     memset(code->distance, 5, 32);
 }
 
-/* Canonical codes (RFC 1951, 3.2.2), with the bits in output order: bits << 8 | length. */
+/* Canonical codes (RFC 1951, 3.2.2) as bits << 8 | length; the bits are in the order of the output. */
 void assign_codes(const uint8_t *lengths, int n, uint32_t *codes)
 {
     uint32_t counts[16] = {0}, next[16], code = 0;
@@ -125,7 +125,8 @@ static void sift(tree_t *t, int at)
     t->heap[at] = node;
 }
 
-/* Tree lengths as in zlib and gzip; alphabets of fewer than two symbols are filled up with symbols of weight 1. */
+/* Lengths from a tree, as in zlib and gzip. If an alphabet has fewer than two symbols, symbols of weight 1 are added.
+ * */
 void tree_lengths(const uint32_t *counts, int n, int limit, uint8_t *lengths)
 {
     tree_t t;
@@ -176,7 +177,7 @@ void tree_lengths(const uint32_t *counts, int n, int limit, uint8_t *lengths)
     }
     if (excess == 0)
         return;
-    for (; excess > 0; excess -= 2) { /* move one of the deepest leaves beside a higher leaf */
+    for (; excess > 0; excess -= 2) { /* move one of the deepest leaves next to a higher leaf */
         int length = limit - 1;
         while (at_length[length] == 0)
             length--;

@@ -1,16 +1,17 @@
 /* Inflate that reports where blocks start. */
 #include "deflate.h"
 
-/* Table entries: bits 0-5 size of the symbol with its extra bits, 8-11 of its code, 16-31 its value. */
+/* Table entries: bits 0-5 have the size of the symbol with its extra bits, bits 8-11 the size of its code, and bits
+ * 16-31 its value. */
 #define IS_LITERAL 0x1000u
 #define IS_END 0x2000u
-#define IS_LINK 0x4000u /* value: start of the second table; bits 0-5: bits of its index */
+#define IS_LINK 0x4000u /* the value is the start of a second table; bits 0-5 have the bits of this table's index */
 #define IS_BAD 0x8000u
 
 #define LITERAL_BITS 11
 #define DISTANCE_BITS 8
-/* In a complete code, at most 144 prefixes of 11 bits, and 16 of 8 bits, are continued, as each of these has at least
- * two codes. */
+/* In a complete code, at most 144 prefixes of 11 bits continue, and at most 16 prefixes of 8 bits: each of these has at
+ * least two codes. */
 #define LITERAL_ENTRIES ((1 << 11) + 144 * 16)
 #define DISTANCE_ENTRIES ((1 << 8) + 16 * 128)
 
@@ -20,15 +21,16 @@ typedef struct {
     uint64_t bits;
     int count;        /* available bits */
     int64_t consumed; /* bytes moved into bits */
-    int state, last, is_fixed; /* is_fixed: the tables are those of the fixed codes */
-    int32_t left;              /* of a stored block or a match */
+    int state, last, is_fixed; /* is_fixed: the tables are for the fixed codes */
+    int32_t left;              /* how many bytes of a stored block or a match are left */
     int32_t distance;          /* of the match */
     int literals, distances, listed, known; /* the header in progress */
     int64_t content;                        /* content returned so far */
-    int64_t matched;                        /* in the first block, bytes minus number of matches */
+    int64_t matched;                        /* in the first block: the bytes of matches minus the number of matches */
     int64_t first;                          /* the first block's tokens, set when the second block starts */
-    int blocks;                             /* blocks started; 2 means two or more */
-    int32_t kept;                           /* valid bytes of window, which ends with the latest byte */
+    int blocks;                             /* how many blocks have begun; 2 means two or more */
+    int32_t kept;                           /* how many bytes of the window are valid; the window ends with the latest
+    byte */
     marks_t marks;
     uint8_t listing[19], lengths[320];
     uint32_t literal[LITERAL_ENTRIES], distance_table[DISTANCE_ENTRIES], listing_table[128];
@@ -63,8 +65,9 @@ static uint32_t plain_entry(int symbol)
     return (uint32_t)symbol << 16;
 }
 
-/* Fill a table that is indexed by the next first bits; 0 if zlib refuses the lengths. zlib accepts a complete code or,
- * unless strict, a code with no symbol, or with a single symbol of length 1. */
+/* Fill a table whose index is the next `first` bits; 0 if zlib refuses the lengths. zlib accepts a complete code.
+ * Unless
+ * `strict`, it also accepts a code without symbols, and a code with a single symbol of length 1. */
 static int fill_table(const uint8_t *lengths, int n, int first, int strict, uint32_t *table, uint32_t (*entry_of)(int))
 {
     int counts[16] = {0}, longest = 0, left = 1;
@@ -126,7 +129,7 @@ static inline uint32_t lookup(const uint32_t *table, uint64_t bits, int first)
     return entry;
 }
 
-/* The base of a length or distance with its extra bits. */
+/* The base of a length or distance, plus its extra bits. */
 static inline int32_t value_of(uint32_t entry, uint64_t bits)
 {
     int code = (int)(entry >> 8 & 15), all = (int)(entry & 63);
@@ -138,7 +141,7 @@ typedef struct {
     uint8_t *start, *out, *out_end;
 } flow_t;
 
-/* Load at least n bits, up to 56, if the input has them. */
+/* Load at least `n` bits (at most 56) if the input has them. */
 static inline int want(inflate_t *f, flow_t *flow, int n)
 {
     while (f->count < n) {
@@ -159,7 +162,8 @@ static inline uint32_t drop(inflate_t *f, int n)
     return value;
 }
 
-/* Copy the match in left and distance as far as there is room; the window holds the content before start. */
+/* Copy the match in `left` and `distance` as far as the output has space; the window holds the content before
+ * `start`. */
 static void copy_match(inflate_t *f, flow_t *flow)
 {
     while (f->left > 0 && flow->out < flow->out_end) {
@@ -176,7 +180,8 @@ static inline int too_far(const inflate_t *f, const flow_t *flow, int32_t distan
     return distance > f->kept && distance > f->kept + (flow->out - flow->start);
 }
 
-/* Decode while neither end is near. Return 0 on a fault. If the block ends, the state is no longer IN_BLOCK. */
+/* Decode until the end of the input or of the output is near. Return 0 on a fault. If the block ends, the state is no
+ * longer IN_BLOCK. */
 static int inflate_fast(inflate_t *f, flow_t *flow)
 {
     const uint8_t *in = flow->in;
@@ -188,7 +193,8 @@ static int inflate_fast(inflate_t *f, flow_t *flow)
         in += (63 - count) >> 3;
         count |= 56;
         uint32_t entry = lookup(f->literal, bits, LITERAL_BITS);
-        if (entry & IS_LITERAL) { /* enough bits for a second literal, maybe not for a match (48 bits) */
+        if (entry & IS_LITERAL) { /* there are enough bits for a second literal, but maybe too few for a match (48 bits)
+        */
             bits >>= entry & 63;
             count -= (int)(entry & 63);
             *out++ = (uint8_t)(entry >> 16);
@@ -252,7 +258,7 @@ static int inflate_fast(inflate_t *f, flow_t *flow)
     return good;
 }
 
-/* Decode one symbol near an end of input or room; 1: done, 0: more input is needed, -1: a fault. */
+/* Decode one symbol near the end of the input or output; 1: done, 0: more input is needed, -1: a fault. */
 static int inflate_symbol(inflate_t *f, flow_t *flow)
 {
     want(f, flow, 48);
@@ -315,11 +321,11 @@ static int inflate_lengths(inflate_t *f, flow_t *flow)
     return 1;
 }
 
-/* Read the header of a block, as far as its type needs; 1, 0 or -1 as above. */
+/* Read the header of a block, up to the part that its type needs; 1, 0 or -1 as above. */
 static int inflate_start(inflate_t *f, flow_t *flow)
 {
     if (f->last) {
-        f->consumed -= f->count >> 3; /* unread whole bytes behind the end do not belong to the body */
+        f->consumed -= f->count >> 3; /* unread whole bytes after the end do not belong to the body */
         f->bits = 0;
         f->count = 0;
         f->state = AT_END;
@@ -454,12 +460,13 @@ int64_t dib_inflate_free(void *handle)
     return 0;
 }
 
-/* Decode n bytes of a body into out; return the number of bytes of content.
- *
- * told receives four numbers: the bytes of in that were read; 1 if the stream has ended; the bytes of the whole body;
- * and the tokens of the first block so far (its bytes, if it is stored). The first number includes bytes behind the end
- * of the stream, the third does not. Call again with the rest of the input. If out was filled, call again without
- * input. */
+/* Decode `n` bytes of a body into `out`; return the number of bytes of content.
+ * *
+ * `told` receives four numbers: how many bytes of `in` were read; 1 if the stream has ended; the bytes of the whole
+ * body; and the tokens of the first block so far (if the block is stored, its bytes). The first number includes bytes
+ * after the end of the stream. The third number does not include them. Call again with the rest of the input. If
+ * `out`
+ * was filled, call again without input. */
 int64_t dib_inflate_run(void *handle, const uint8_t *in, int64_t n, uint8_t *out, int64_t room, int64_t *told)
 {
     inflate_t *f = handle;

@@ -21,7 +21,8 @@ static int32_t rebased(const klauspost_t *k, int32_t entry)
     return entry <= k->offset + k->history_size - WINDOW ? 0 : entry - k->offset + WINDOW;
 }
 
-/* Keep entries below 2^31. Entries out of reach become 0, and a pair if its newer entry is out of reach. */
+/* Keep entries below 2^31. Entries out of reach become 0. If the newer entry of a pair is out of reach, both become 0.
+ * */
 static void klauspost_rebase(klauspost_t *k)
 {
     for (int i = 0; i < 1 << 15; i++) {
@@ -47,11 +48,11 @@ static int32_t klauspost_append(klauspost_t *k, const uint8_t *content, int32_t 
 }
 
 typedef struct {
-    int32_t at, from, length; /* length: compared bytes, 0: only 4 so far */
+    int32_t at, from, length; /* length: how many bytes were compared; 0: only 4 so far */
     int32_t next;             /* the first position not yet looked up */
 } found_t;
 
-/* The length of a match of at least 4, at most 258 and up to the end of the chunk. */
+/* The length of a match of at least 4 bytes; the length is at most 258, and the match ends in the chunk. */
 static inline int32_t capped_length(const klauspost_t *k, int32_t at, int32_t from)
 {
     return 4 + same_bytes(k->history + at + 4, k->history + from + 4, least(LONGEST - 4, k->history_size - at - 4));
@@ -67,7 +68,7 @@ static inline void take_longer(const klauspost_t *k, found_t *found, int32_t at,
     }
 }
 
-/* Levels 5 and 6: search from s on until there is a match; 0 if there is no match before limit. */
+/* Levels 5 and 6: search from `s` on until there is a match; 0 if there is no match before `limit`. */
 static int klauspost_search(klauspost_t *k, int32_t s, int32_t emitted, int32_t limit, int32_t repeat, found_t *found)
 {
     const uint8_t *history = k->history;
@@ -133,7 +134,7 @@ static int klauspost_search(klauspost_t *k, int32_t s, int32_t emitted, int32_t 
     }
 }
 
-/* If the bytes behind found's end lead to a longer match, take that match. */
+/* If the bytes after the end of `found` lead to a longer match, take the longer match. */
 static void take_aligned(const klauspost_t *k, found_t *found, int32_t s, int32_t from)
 {
     int32_t distance = s - from;
@@ -170,7 +171,7 @@ static void klauspost_extend(const klauspost_t *k, found_t *found, int32_t emitt
     }
 }
 
-/* Level 5: index the inside of a match that ends at s, then the position before s. */
+/* Level 5: index the inside of a match that ends at `s`, then the position before `s`. */
 static void klauspost_index5(klauspost_t *k, int32_t s, int32_t length)
 {
     int32_t i = s - length + 1;
@@ -191,7 +192,7 @@ static void klauspost_index5(klauspost_t *k, int32_t s, int32_t length)
     far_insert(k, bytes, s - 1);
 }
 
-/* Level 6: index from the end of the search up to a match's end at s, or to the end of the chunk. */
+/* Level 6: index from the end of the search to the match's end at `s`, or to the end of the chunk. */
 static void klauspost_index6(klauspost_t *k, int32_t from, int32_t s, int32_t limit)
 {
     if (s >= limit) {
@@ -233,7 +234,7 @@ static void klauspost_match56(klauspost_t *k, int32_t s)
         klauspost_literals(k, emitted, k->history_size);
 }
 
-/* Level 1 uses only near, by five bytes. */
+/* Level 1 uses only the table `near`, with five bytes as the key. */
 static void klauspost_match1(klauspost_t *k, int32_t s)
 {
     const uint8_t *history = k->history;
@@ -259,7 +260,7 @@ static void klauspost_match1(klauspost_t *k, int32_t s)
             k->near[hash] = s + k->offset;
             next_bytes >>= 8;
             if (reaches(k, from, s, (uint32_t)bytes)) {
-                k->near[hash] = next + k->offset; /* by the hash of s, as upstream */
+                k->near[hash] = next + k->offset; /* with the hash of s, as upstream does */
                 break;
             }
             bytes = next_bytes;
@@ -291,7 +292,7 @@ rest:
         klauspost_literals(k, emitted, k->history_size);
 }
 
-/* Convert content to tokens; if there is no match, write no tokens. */
+/* Convert `content` to tokens; if there is no match, write no tokens. */
 static void klauspost_match(klauspost_t *k, const uint8_t *content, int32_t n)
 {
     k->count = 0;
@@ -350,7 +351,7 @@ static float entropy(uint32_t count, float share)
     return (bits < 1 ? 1 : bits > 15 ? 15 : bits) * n;
 }
 
-/* The estimated bits of tokens with their own code; n includes an end of block, if any. */
+/* The estimated bits of tokens with a code for these tokens; `n` includes the end of the block, if it has one. */
 static int64_t estimated_bits(const counts_t *counts, int64_t n)
 {
     float bits = 0, share = 1.0f / (float)n;
@@ -374,7 +375,7 @@ static int64_t estimated_bits(const counts_t *counts, int64_t n)
     return (int64_t)bits + extra;
 }
 
-/* Whether the code has all literals below n that occur. */
+/* Whether the code has all symbols below `n` that occur. */
 static int has_codes(const uint32_t *counts, const uint8_t *lengths, int n)
 {
     for (int i = 0; i < n; i++)
@@ -401,7 +402,8 @@ static void klauspost_fixed_block(klauspost_t *k)
     put_end(&k->base.sink, &fixed);
 }
 
-/* Write tokens in a new block, or in the open block, which stays open unless sync. Without raw, no block is stored. */
+/* Write tokens in a new block or in the open block. The block stays open, unless `sync`. Without `raw`, no block is
+ * stored. */
 void klauspost_tokens(klauspost_t *k, const uint8_t *raw, int64_t size, int sync)
 {
     counts_t counts;
@@ -467,7 +469,7 @@ void klauspost_tokens(klauspost_t *k, const uint8_t *raw, int64_t size, int sync
         klauspost_close(k);
 }
 
-/* Write only literals; if all are similarly frequent, a code is not worth its header. */
+/* Whether all literals are similarly frequent, so that a code is not worth its header. */
 static int is_flat(const uint32_t *counts, int64_t n)
 {
     double average = (double)n / 256, sum = 0;
@@ -538,7 +540,7 @@ static void klauspost_chunk(klauspost_t *k, int sync)
     k->fill = 0;
 }
 
-/* Reset the state and index the dictionary, whose tokens are dropped. */
+/* Reset the state, and index the dictionary; its tokens are dropped. */
 void klauspost_restart(klauspost_t *k, const uint8_t *dictionary, int32_t n)
 {
     if (k->lazy) {

@@ -14,10 +14,10 @@ typedef struct {
     encoder_t base;
     int level, align, trimmed; /* trimmed: version 3, whose headers list no unused symbols and count the end of block */
     int misplaced;             /* level 4 compares at the wrong place (spec/deflate.md) */
-    int penalty;               /* a new code must save 1 bit in 2 to the power of this */
+    int penalty;               /* a new code must save at least 1 bit of every 2 to the power of this */
     lazy_t *lazy;              /* levels 7 to 9 */
     int64_t lazy_content;      /* content before its window */
-    int framed;                /* pgzip: blocks of block_size, each with its own history */
+    int framed;                /* pgzip: blocks of block_size, each with a separate history */
     int64_t block_size, block_fill;
     int32_t fill, history_size, offset; /* entries are history positions + offset */
     int64_t count;
@@ -25,7 +25,7 @@ typedef struct {
     int literals_only; /* the open block's code does not suit matches */
     code_t code;
     uint32_t tokens[1 << 16];
-    int32_t near[1 << 15], far[1 << 15][2]; /* far: the latest entry and the previous one */
+    int32_t near[1 << 15], far[1 << 15][2]; /* far: the latest entry and the previous entry */
     int32_t wide[1 << 17];                  /* levels 2 and 3: level 3 has pairs */
     uint8_t chunk[CHUNK], tail[TAIL], history[HISTORY];
 } klauspost_t;
@@ -51,7 +51,7 @@ static inline void klauspost_literals(klauspost_t *k, int32_t from, int32_t to)
         k->tokens[k->count++] = k->history[from++];
 }
 
-/* A match of any length, in pieces of at most 258 and at least 3. */
+/* A match of any length, in pieces of 3 to 258 bytes. */
 static inline void klauspost_long(klauspost_t *k, int32_t length, int32_t distance)
 {
     while (length > 0) {
@@ -71,7 +71,7 @@ static inline int32_t full_length(const klauspost_t *k, int32_t at, int32_t from
     return same_bytes(k->history + at, k->history + from, k->history_size - at);
 }
 
-/* Extend a match backwards, within the history and not before emitted; return its length. */
+/* Extend a match backwards, within the history and not before `emitted`; return its length. */
 static inline int32_t klauspost_backwards(const klauspost_t *k, int32_t *s, int32_t *from, int32_t length, int32_t emitted)
 {
     while (*from > 0 && *s > emitted && k->history[*from - 1] == k->history[*s - 1]) {

@@ -13,7 +13,7 @@ static inline int32_t *single(klauspost_t *k, uint64_t bytes)
     return k->wide + wide_hash(bytes, 17);
 }
 
-/* Level 2 is like level 1, except for a table of 2^17 and indexed positions inside matches. */
+/* Level 2 is like level 1, but its table has 2^17 entries, and it also indexes positions inside matches. */
 void klauspost_match2(klauspost_t *k, int32_t s)
 {
     const uint8_t *history = k->history;
@@ -88,7 +88,7 @@ static inline void pair_insert(klauspost_t *k, uint64_t bytes, int32_t position)
     entry[0] = position + k->offset;
 }
 
-/* Level 3: two candidates by five bytes, at most 32,764 back. */
+/* Level 3: two candidates with the same five bytes, at most 32,764 bytes back. */
 void klauspost_match3(klauspost_t *k, int32_t s)
 {
     const uint8_t *history = k->history;
@@ -166,7 +166,8 @@ static inline void both_insert(klauspost_t *k, uint64_t bytes, int32_t position)
     k->far[far_hash(bytes)][0] = position + k->offset;
 }
 
-/* Level 4: a candidate by seven bytes, else by four bytes, unless the next position has a longer one by seven. */
+/* Level 4: a candidate with the same seven bytes, else with the same four bytes. In the second case, if the next
+ * position has a longer match by seven bytes, that match is taken. */
 void klauspost_match4(klauspost_t *k, int32_t s)
 {
     const uint8_t *history = k->history;

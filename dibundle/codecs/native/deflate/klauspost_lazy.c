@@ -1,4 +1,4 @@
-/* klauspost's levels 7 to 9 as pgzip uses them: lazy matching over chains, with a second check behind a match's end. */
+/* klauspost's levels 7 to 9 as pgzip uses them: lazy matching with chains, and a second check after a match's end. */
 #include "klauspost.h"
 
 /* flate/deflate.go of klauspost/compress 1.15.12, 1.17.9, 1.18.0, 1.20.0 and 1.20.3. */
@@ -23,7 +23,7 @@ struct lazy {
     int32_t inserted; /* positions below this one are indexed */
     int32_t length, from_distance, head, offset;
     int pending;   /* the byte before at is pending */
-    uint16_t idle; /* positions without a match; overflows, as upstream does */
+    uint16_t idle; /* positions without a match; this may overflow, as in upstream */
     int sync;
     int32_t heads[1 << HASH_BITS], previous[WINDOW]; /* positions + offset */
     int32_t costs[2 * WINDOW + 1];                   /* level 9: bits of all bytes up to a position, as literals */
@@ -42,7 +42,7 @@ static inline void lazy_insert(lazy_t *z, int32_t position)
     *head = position + z->offset;
 }
 
-/* Do the same if a search may follow. */
+/* Do the same, but only if a search may follow. */
 static inline void lazy_look_up(lazy_t *z)
 {
     if (z->at < z->inserted) {
@@ -71,16 +71,18 @@ static inline void lazy_token(klauspost_t *k, uint32_t token)
         lazy_block(k);
 }
 
-/* The cost of the bytes from at on as literals, minus the cost of the match. */
+/* The cost of the bytes from `at` on as literals, minus the cost of the match. */
 static inline int32_t gain(const lazy_t *z, int32_t length, int32_t distance)
 {
     int length_bits, distance_bits;
     length_symbol((uint32_t)length - 3, &length_bits);
-    distance_symbol(distance == WINDOW ? 128 : (uint32_t)distance, &distance_bits); /* not distance - 1, as upstream */
+    distance_symbol(distance == WINDOW ? 128 : (uint32_t)distance, &distance_bits); /* distance, not distance - 1:
+    upstream does the same */
     return z->costs[z->at + length] - z->costs[z->at] - distance_bits - length_bits - (z->version ? 3 : 6);
 }
 
-/* The longest match at the position, of more than 3 bytes; at level 9, one that saves more than the previous match. */
+/* The longest match at the position, of more than 3 bytes; at level 9, a match that saves more than the previous
+ * match. */
 static void lazy_search(lazy_t *z, int32_t from, int32_t ahead)
 {
     const uint8_t *window = z->window;
@@ -108,7 +110,7 @@ static void lazy_search(lazy_t *z, int32_t from, int32_t ahead)
     }
 }
 
-/* Up to 1.15: take a longer match, found by the bytes from two before this match's end on. */
+/* Up to 1.15: take a longer match; it is found by the bytes that begin two bytes before this match's end. */
 static void lazy_take_aligned(lazy_t *z, int32_t *length, int32_t *distance, int32_t ahead, int32_t lowest)
 {
     int32_t s = z->at - 1;
@@ -153,7 +155,7 @@ static void lazy_take_later(klauspost_t *k, int32_t *length, int32_t *distance, 
     }
 }
 
-/* Level 9 compares matches by their cost, with a code for the bytes ahead. */
+/* Level 9 compares matches by their cost in a code for the following bytes. */
 static void lazy_weigh(lazy_t *z)
 {
     uint32_t counts[256] = {0};
@@ -162,7 +164,7 @@ static void lazy_weigh(lazy_t *z)
     for (int32_t i = 0; i < counted; i++)
         counts[z->window[z->at + i]]++;
     for (int i = 0; i < 256; i++)
-        counts[i] &= 0xffff; /* 16 bits, as upstream */
+        counts[i] &= 0xffff; /* 16 bits, as in upstream */
     merged_lengths(counts, 256, 15, lengths);
     z->costs[z->at] = 0;
     for (int32_t i = z->at; i < z->end; i++)

@@ -5,7 +5,7 @@
 
 #define HIT 0x7ff /* of the hash, 12 bits */
 #define MOST_HELD (4 << 20)
-#define RARE 64 /* at most one hit per this many bytes, plus FREE bytes, as a hit takes as long as 300 bytes */
+#define RARE 64 /* at most one hit for this many bytes, counting FREE extra bytes: a hit takes as long as 300 bytes */
 #define FREE 4096
 
 enum { THREADS = 0, INDEPENDENT = 1, RSYNCABLE = 2, ONE_THREAD = 3 };
@@ -47,7 +47,7 @@ static void pigz_flush(zlib_t *z)
         put_stored(s, NULL, 0, 0);
 }
 
-/* Begin again, with the end of the window as the dictionary. */
+/* Start again, with the end of the window as the dictionary. */
 static void pigz_reset(zlib_t *z)
 {
     pigz_t *p = z->base.more;
@@ -67,7 +67,8 @@ static void pigz_finish(zlib_t *z)
     zlib_write(&z->base, NULL, 0, 1);
 }
 
-/* Compress the held block up to the last hit, or all of it if there is no hit, or no more content in pigz's buffers. */
+/* Compress the held block up to the last hit. If there is no hit, or no more content in pigz's buffers, compress all of
+ * the block. */
 static void pigz_block(zlib_t *z, int ended)
 {
     pigz_t *p = z->base.more;
@@ -157,7 +158,7 @@ static void pigz_write(encoder_t *self, const uint8_t *content, int64_t n, int f
         pigz_finish(z);
 }
 
-/* parameter: four times the block's KiB, and the mode. */
+/* `parameter`: four times the block's KiB, plus the mode. */
 encoder_t *pigz_new(int level, int64_t parameter)
 {
     int mode = (int)(parameter & 3);

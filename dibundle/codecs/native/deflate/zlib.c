@@ -6,7 +6,7 @@ static const zlib_level_t ZLIB_LEVELS[10] = {
     {8, 16, 32, 32}, {8, 16, 128, 128}, {8, 32, 128, 256}, {32, 128, 258, 1024}, {32, 258, 258, 4096},
 };
 
-/* Put a position at the head of its chain and return the previous head; 0: there is none. */
+/* Put a position at the head of its chain, and return the previous head; 0: there is no previous head. */
 int32_t zlib_insert(zlib_t *z, int32_t at)
 {
     const uint8_t *p = z->window + at;
@@ -17,7 +17,7 @@ int32_t zlib_insert(zlib_t *z, int32_t at)
     return before;
 }
 
-/* The longest match, from candidate on, that is longer than best. */
+/* The longest match, from `candidate` on, that is longer than `best`. */
 static int32_t zlib_longest(zlib_t *z, int32_t candidate, int32_t best)
 {
     const uint8_t *here = z->window + z->at;
@@ -102,20 +102,20 @@ static void zlib_slide(zlib_t *z)
         z->previous[i] = (uint16_t)(z->previous[i] >= WINDOW ? z->previous[i] - WINDOW : 0);
 }
 
-/* Prepare steps at the end of the input, when less than AHEAD is left; in gzip's window, only once. */
+/* Prepare steps at the end of the input, when less than AHEAD is left. In gzip's window, this happens only once. */
 void zlib_starve(zlib_t *z)
 {
     if (z->at >= WINDOW + FARTHEST && !z->behind)
         zlib_slide(z);
 }
 
-/* Whether a search at this position from candidate on is allowed. */
+/* Whether a search at this position, from `candidate` on, is allowed. */
 static inline int zlib_may_search(const zlib_t *z, int32_t candidate)
 {
     return candidate && z->at - candidate <= FARTHEST && z->at <= 2 * WINDOW - AHEAD;
 }
 
-/* Whether there is input for a step: enough to look ahead or, at the end of the input, any. */
+/* Whether there is input for a step: enough to look ahead or, at the end of the input, at least one byte. */
 static int zlib_may_step(zlib_t *z, int closing)
 {
     if (z->ahead >= AHEAD)
@@ -152,7 +152,7 @@ static void zlib_fast(zlib_t *z, int closing)
     }
 }
 
-/* Levels 4 to 9: a match is taken unless the next position has a longer one. */
+/* Levels 4 to 9: a match is taken unless the next position has a longer match. */
 static void zlib_lazy(zlib_t *z, int closing)
 {
     while (zlib_may_step(z, closing)) {

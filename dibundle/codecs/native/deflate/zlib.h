@@ -18,13 +18,13 @@ typedef struct zlib {
     int shift;
     uint32_t mask;
     int32_t at, ahead, block_start; /* positions; block_start is below 0 if it is before the window */
-    int32_t behind;                 /* bytes behind the content that searches read: 0, except at gzip's end */
-    int32_t length, from;           /* the match at the previous position; length 2: none */
-    int32_t insert;                 /* positions before at that are indexed when more bytes follow: only pigz' */
+    int32_t behind;                 /* how many bytes after the content searches read: 0, except at gzip's end */
+    int32_t length, from;           /* the match at the previous position; length 2: there is no match */
+    int32_t insert;                 /* for pigz: how many positions before `at` are indexed when more bytes follow */
     int pending;                    /* whether the literal at the previous position is pending */
     int64_t origin;                 /* content before window[0] */
-    int64_t count, stop;            /* tokens of the block, which ends at `stop` tokens, if ends() allows it */
-    int (*ends)(struct zlib *self); /* gzip's, from level 3 on */
+    int64_t count, stop;            /* tokens of the block; at `stop` tokens, it ends if ends() allows this */
+    int (*ends)(struct zlib *self); /* only for gzip, from level 3 on */
     int64_t matches, distance_bits; /* for ends: matches among the tokens, and the bits of their distances */
     uint32_t tokens[WINDOW];
     uint16_t head[1 << 16], previous[WINDOW];

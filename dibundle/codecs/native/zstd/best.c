@@ -16,7 +16,7 @@ typedef struct {
     match_t best;
 } search_t;
 
-/* The natural logarithm of x between 1/2 and 1, as Go's math.Log computes it: with the series of FreeBSD's e_log.c. */
+/* The natural logarithm of `x` (1/2 to 1), computed like Go's math.Log with the series of FreeBSD's e_log.c. */
 static double natural_log(double x)
 {
     int down = x < 0.70710678118654752440;
@@ -29,7 +29,7 @@ static double natural_log(double x)
     return k * 6.93147180369123816490e-01 - ((half - (s * (half + r) + k * 1.90821492927058770002e-10)) - f);
 }
 
-/* The binary logarithm of x, with 0 < x <= 1, as Go's math.Log2 computes it. */
+/* The binary logarithm of `x` (0 < x <= 1), computed like Go's math.Log2. */
 static double binary_log(double x)
 {
     int exponent = 0;
@@ -64,7 +64,7 @@ static int32_t literal_cost(const uint8_t *content, int32_t n)
     return cost < 1024 ? 1024 : cost;
 }
 
-/* The cost of a match by the default tables, minus the cost of its bytes as literals. */
+/* The cost of a match with the default tables, minus the cost of its bytes as literals. */
 static void set_cost(const search_t *x, match_t *m)
 {
     const states_t *offsets = &x->e->defaults[1], *lengths = &x->e->defaults[2];
@@ -217,7 +217,8 @@ void find_best(encoder_t *e, int32_t s, int32_t end)
 
 #define UNLIKELY_BEFORE 25000
 
-/* Take the match at `at` from `from`, which is not yet extended backwards, unless the best so far is better. */
+/* Take the match at `at` from `from`, unless the best match so far is better; the match is not yet extended
+ * backwards. */
 static void compare(search_t *x, int32_t from, int32_t at, uint32_t first, int32_t repeat)
 {
     const uint8_t *h = x->e->history;

@@ -12,7 +12,8 @@ const uint8_t LITERAL_BITS[36] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  
 const uint8_t LENGTH_BITS[53] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  0,  0,  0,
                                  0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 
-/* The codes of numbers (RFC 8878, 3.1.1.3.2.1.1): exact values, then ranges of growing size, then powers of two. */
+/* The codes of numbers (RFC 8878, 3.1.1.3.2.1.1) stand for exact values, then for ranges of growing size, then for
+ * powers of two. */
 int literals_code(uint32_t n)
 {
     static const uint8_t CODES[] = {16, 17, 18, 19, 20, 20, 21, 21, 22, 22, 22, 22, 23, 23, 23, 23};
@@ -63,7 +64,7 @@ static uint8_t *put_raw(uint8_t *out, const uint8_t *content, int32_t n, int las
     return out + n;
 }
 
-/* The size of the header of literals: for raw literals or one repeated byte, and for literals in a code. */
+/* Sizes of the header of literals: this function is for raw literals and one repeated byte, the next for coded ones. */
 static int plain_head(int32_t n)
 {
     return n < 16 ? 1 : n < 2048 ? 2 : 3; /* for 16 to 31, the encoder writes two bytes, although one would suffice */
@@ -91,7 +92,7 @@ static uint8_t *put_plain_head(uint8_t *out, int type, int32_t n)
 static uint8_t *put_coded_head(uint8_t *out, int type, int32_t n, int32_t size)
 {
     int bytes = coded_head(n, size), width = bytes == 3 ? 10 : bytes == 4 ? 14 : 18;
-    uint64_t format = bytes == 3 ? 0 : bytes == 4 ? 2 : 3; /* 0: three bytes, and one stream */
+    uint64_t format = bytes == 3 ? 0 : bytes == 4 ? 2 : 3; /* 0: a header of three bytes, and one stream */
     return put_head(out, (uint64_t)type | format << 2 | (uint64_t)n << 4 | (uint64_t)size << (4 + width), bytes);
 }
 
@@ -145,7 +146,8 @@ static uint8_t *put_literal_section(encoder_t *e, uint8_t *out)
     return out + head + size;
 }
 
-/* Build the table of an alphabet for its counts, choose a table, and return the mode; -1 on failure. */
+/* Build the table of an alphabet for its counts, choose the new or an older table, and return the mode; -1 on
+ * failure. */
 static int choose(alphabet_t *a, const states_t *preset, int symbols, uint32_t total, int weighs_heads, const states_t **taken)
 {
     states_t *own = &a->tables[a->current], *before = &a->tables[a->current ^ 1];
@@ -175,7 +177,8 @@ static int choose(alphabet_t *a, const states_t *preset, int symbols, uint32_t t
     uint32_t by_preset = state_cost(preset, a->counts, symbols), by_before = state_cost(before, a->counts, symbols);
     cost += (cost + 2 * 8 * 16) >> 4;
     uint32_t beside_before = cost;
-    if (weighs_heads) { /* first states count too; against the previous table, the real size of new shares counts */
+    if (weighs_heads) { /* first states count too; in comparison with the previous table, the real size of new shares
+    counts */
         if (by_before != 0xFFFFFFFFu) {
             uint8_t shares[SYMBOLS * 2 + 8];
             beside_before = state_cost(own, a->counts, symbols) + (uint32_t)(put_shares(own, shares) - shares) * 8;
@@ -269,7 +272,7 @@ static uint8_t *put_sequences(encoder_t *e, uint8_t *out, int how[3])
     return put_end(&b);
 }
 
-/* Write a block of n > 0 bytes of content with the matcher's results; return its size, -1 on failure. */
+/* Write a block of `n` > 0 bytes of content with the matcher's results; return its size, or -1 on failure. */
 int64_t put_block(encoder_t *e, const uint8_t *content, int32_t n, int last, uint8_t *out)
 {
     int is_older = e->encoder == KLAUSPOST_15;

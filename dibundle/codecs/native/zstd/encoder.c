@@ -75,15 +75,15 @@ static uint64_t hash_end(const encoder_t *e)
     return h ^ h >> 32;
 }
 
-static void table_logs(int level, int logs[4]) /* for entries, more entries, pairs, more pairs; 0: none */
+static void table_logs(int level, int logs[4]) /* for entries, more entries, pairs, more pairs; 0: no such table */
 {
     static const uint8_t LOGS[5][4] = {{0, 0, 0, 0}, {15, 0, 0, 0}, {15, 17, 0, 0}, {13, 0, 19, 0}, {0, 0, 22, 18}};
     for (int i = 0; i < 4; i++)
         logs[i] = LOGS[level][i];
 }
 
-/* Initialise the state of a frame, except the history and the tables, which have nothing within reach. first: the size
- * of the first block if the writer flushed before the block was full, else 0. */
+/* Initialise the state of a frame, except the history and the tables: they have nothing within reach. `first`: if the
+ * writer flushed before the first block was full, the size of this block; else 0. */
 static void start_frame(encoder_t *e, int32_t first)
 {
     e->origin += e->window + e->size;
@@ -119,7 +119,7 @@ static void *zeroed(int log, size_t each)
     return log ? calloc((size_t)1 << log, each) : NULL;
 }
 
-/* The handle of a new encoder of level 1 (fastest) to 4 (best); 0 on failure. first: see start_frame. */
+/* The handle of a new encoder of level 1 (fastest) to 4 (best); 0 on failure. `first`: see start_frame. */
 int64_t dib_zstd_new(int64_t encoder, int64_t level, int64_t first)
 {
     int logs[4], is_known = encoder >= KLAUSPOST_17 && encoder <= KLAUSPOST_15 && level >= FASTEST && level <= BEST;
@@ -134,7 +134,7 @@ int64_t dib_zstd_new(int64_t encoder, int64_t level, int64_t first)
         e->window *= level == BETTER ? 2 : 4;
     e->block = level == FASTEST ? BLOCK / 2 : BLOCK;
     e->room = 2 * e->window;
-    e->history = malloc((size_t)e->room + SLACK); /* no calloc, as writing zeros takes 2 ms each time */
+    e->history = malloc((size_t)e->room + SLACK); /* not calloc: writing zeros takes 2 ms each time */
     e->entries = zeroed(logs[0], sizeof *e->entries);
     e->more_entries = zeroed(logs[1], sizeof *e->more_entries);
     e->pairs = zeroed(logs[2], sizeof *e->pairs);
@@ -175,7 +175,7 @@ static void move_origin(encoder_t *e)
     e->origin = e->window;
 }
 
-/* Make room for n more bytes of output, and for one mark. */
+/* Make space for `n` more bytes of output, and for one mark. */
 static int reserve(encoder_t *e, int64_t n)
 {
     if (e->out_size + n > e->out_room) {
@@ -203,7 +203,8 @@ static void put_bytes_of(encoder_t *e, uint64_t value, int bytes)
         e->out[e->out_size++] = (uint8_t)(value >> 8 * i);
 }
 
-/* Write the header of a frame (RFC 8878, 3.1.1.1); content: the size of the content for the header, or -1 for none. */
+/* Write the header of a frame (RFC 8878, 3.1.1.1); `content`: the size of the content, or -1 for a header without it.
+ * */
 static void put_frame_head(encoder_t *e, int64_t content)
 {
     int single = content > 1024, format = content < 256 ? 0 : content < 65536 + 256 ? 1 : 2;
@@ -262,7 +263,8 @@ static void end_block(encoder_t *e, int last)
     e->wanted = e->block;
 }
 
-/* Take n bytes of content, the last bytes of the frame if finish; return the number of bytes that can be taken. */
+/* Take `n` bytes of content; with `finish`, these are the last bytes of the frame. Return how many bytes can be taken.
+ * */
 int64_t dib_zstd_write(void *handle, const uint8_t *content, int64_t n, int64_t finish)
 {
     encoder_t *e = handle;
@@ -303,7 +305,7 @@ int64_t dib_zstd_write(void *handle, const uint8_t *content, int64_t n, int64_t 
     return e->failed ? e->failed : e->out_size;
 }
 
-/* Begin another frame, like a reused encoder; the previous frame must be finished and taken. */
+/* Begin a further frame, as a reused encoder would; the previous frame must be finished and taken. */
 int64_t dib_zstd_reset(void *handle, int64_t first)
 {
     encoder_t *e = handle;
@@ -316,7 +318,7 @@ int64_t dib_zstd_reset(void *handle, int64_t first)
     return 0;
 }
 
-/* Move up to room bytes of the frame to out; return their number. */
+/* Move up to `room` bytes of the frame to `out`; return their number. */
 int64_t dib_zstd_take(void *handle, uint8_t *out, int64_t room)
 {
     encoder_t *e = handle;
@@ -330,7 +332,7 @@ int64_t dib_zstd_take(void *handle, uint8_t *out, int64_t room)
     return n;
 }
 
-/* Move up to most marks to out: the starts of blocks in the frame. Return their number. */
+/* Move up to `most` marks to `out`: the starts of blocks in the frame. Return their number. */
 int64_t dib_zstd_marks(void *handle, int64_t *out, int64_t most)
 {
     encoder_t *e = handle;

@@ -1,4 +1,4 @@
-/* Literals in a Huffman code (RFC 8878, 4.2), chosen like klauspost/compress, huff0 (NOTICE). */
+/* Literals in a Huffman code (RFC 8878, 4.2); the code is chosen as in klauspost/compress, huff0 (NOTICE). */
 #include "zstd.h"
 
 #define MOST_BITS 11
@@ -66,7 +66,7 @@ static int limit_lengths(node_t *node, int last, int limit)
     return limit;
 }
 
-/* Build a code for counts, of which at least two are not 0; return the greatest length. */
+/* Build a code for `counts`, of which at least two are not 0; return the greatest length. */
 static int make_code(huffman_t *code, const uint32_t *counts, int symbols, int32_t n)
 {
     node_t node[512];
@@ -170,7 +170,7 @@ static int put_weights(const uint8_t *weights, int n, uint8_t *out)
     return size < n ? size : 0;
 }
 
-/* Write a code's lengths; return the number of bytes, or 0 if the lengths cannot be written. */
+/* Write the lengths of a code; return the number of bytes, or 0 if the lengths cannot be written. */
 static int put_code(const huffman_t *code, int most, uint8_t *out)
 {
     uint8_t weights[257] = {0};
@@ -193,7 +193,7 @@ static int put_code(const huffman_t *code, int most, uint8_t *out)
     return 1 + (n + 1) / 2;
 }
 
-/* Write bytes, the last first; return the end. */
+/* Write bytes in reverse order; return the end. */
 static uint8_t *put_stream(const huffman_t *code, const uint8_t *in, int32_t n, uint8_t *out)
 {
     bits_t b = {out, 0, 0};
@@ -202,7 +202,7 @@ static uint8_t *put_stream(const huffman_t *code, const uint8_t *in, int32_t n, 
     return put_end(&b);
 }
 
-/* Write literals in one stream below 1,024, else in four; return their size. */
+/* Write literals: fewer than 1,024 in one stream, more in four streams; return their size. */
 static int32_t put_streams(const huffman_t *code, const uint8_t *in, int32_t n, uint8_t *out)
 {
     if (n < 1024)
@@ -220,8 +220,8 @@ static int32_t put_streams(const huffman_t *code, const uint8_t *in, int32_t n, 
     return (int32_t)(at - out);
 }
 
-/* Write n > 16 literals, without a header, in a new code or the previous code, and return the kind. Otherwise, write
- * nothing and return RAW or RUN. */
+/* Write `n` > 16 literals, without a header, in a new code or the previous code, and return the kind. If no code is
+ * worth its bytes, write nothing, and return RAW or RUN. */
 int put_coded(literals_t *state, const uint8_t *in, int32_t n, uint8_t *out, int32_t *size)
 {
     uint32_t counts[256] = {0}, most = 0;

@@ -6,7 +6,7 @@ static inline int32_t larger(int32_t a, int32_t b)
     return a > b ? a : b;
 }
 
-/* A repeated match at `at`, `offset` back: extend it backwards, but leave at least one literal before it. */
+/* Take a repeated match at `at`, `offset` bytes back. Extend it backwards, but leave at least one literal before it. */
 static int32_t add_repeated(encoder_t *e, int32_t emitted, int32_t s, int32_t at, int32_t offset, int32_t end, int32_t most)
 {
     const uint8_t *h = e->history;
@@ -21,7 +21,7 @@ static int32_t add_repeated(encoder_t *e, int32_t emitted, int32_t s, int32_t at
     return after;
 }
 
-/* A match of length at s from t: extend it backwards, and add it; return its end. */
+/* Take a match of `length` bytes at `s` from `t`: extend it backwards, and add it; return its end. */
 static int32_t add_match(encoder_t *e, int32_t emitted, int32_t s, int32_t t, int32_t length)
 {
     const uint8_t *h = e->history;
@@ -35,7 +35,7 @@ static int32_t add_match(encoder_t *e, int32_t emitted, int32_t s, int32_t t, in
     return s + length;
 }
 
-/* `alone`: this block is the whole content, in which matches may repeat an offset at other places. */
+/* `alone`: this block is the whole content. In such a block, matches may repeat an offset at more places. */
 void find_fastest(encoder_t *e, int32_t s, int32_t end, int alone)
 {
     enum { LOG = 15 };
@@ -191,7 +191,7 @@ static void enter_better(encoder_t *e, int32_t at, int32_t s)
     }
 }
 
-/* Whether the bytes at `from` may match those at s, within the window; `value`: the 8 bytes at s. */
+/* Whether the bytes at `from` are within the window and may match those at `s`; `value`: the 8 bytes at `s`. */
 static inline int reaches(const encoder_t *e, int32_t s, int32_t from, uint64_t value)
 {
     return s - from < e->window && value == load64(e->history + from);
@@ -263,7 +263,8 @@ void find_better(encoder_t *e, int32_t s, int32_t end)
         }
         if (t < 0)
             break;
-        if (s + matched < limit) { /* the bytes behind the match may lead to a longer match that covers most of it */
+        if (s + matched < limit) { /* the bytes after the match may lead to a longer match, which covers most of this
+        match */
             pair_t pair = longs[hash8(load64(h + s + matched), LONG)];
             int32_t at = s + 3;
             uint32_t v = load32(h + at);

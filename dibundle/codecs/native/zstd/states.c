@@ -1,11 +1,11 @@
-/* FSE: shares of symbols, the states that follow from the shares, and the form of both (RFC 8878, 4.1).
+/* FSE: the shares of symbols, the states that follow from the shares, and their encodings (RFC 8878, 4.1).
  *
  * The choice of shares follows klauspost/compress, fse and zstd (NOTICE), which follow FiniteStateEntropy. */
 #include "zstd.h"
 
 static const uint32_t BEAT[8] = {0, 473195, 504333, 520860, 550000, 700000, 750000, 830000};
 
-/* Distribute 1 << log again if rounding has given too much: the rarest symbols get one each. Return 0 on failure. */
+/* If rounding has given too much, distribute 1 << log again: the rarest symbols get one each. Return 0 on failure. */
 static int share_again(states_t *t, const uint32_t *counts, uint32_t total)
 {
     enum { OPEN = -2 };
@@ -58,7 +58,7 @@ static int share_again(states_t *t, const uint32_t *counts, uint32_t total)
     return 1;
 }
 
-/* Choose shares for counts of t->symbols symbols with t->log, and build the states; 0 on failure. */
+/* Choose shares for the `counts` of `t->symbols` symbols with `t->log`, and build the states; 0 on failure. */
 int share_out(states_t *t, const uint32_t *counts, uint32_t total)
 {
     int shift = 62 - t->log, largest = 0;

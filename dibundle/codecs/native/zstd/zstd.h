@@ -16,11 +16,11 @@ enum { FASTEST = 1, DEFAULT = 2, BETTER = 3, BEST = 4 };
 #define BLOCK 131072   /* maximum content of a block */
 #define LONGEST 131074 /* the longest match */
 #define SHORTEST 3     /* the base of match lengths */
-#define SYMBOLS 53     /* in the largest alphabet of sequences: codes of match lengths */
-#define SLACK 16       /* bytes behind the content that may be loaded */
+#define SYMBOLS 53     /* the size of the largest alphabet of sequences: the codes of match lengths */
+#define SLACK 16       /* how many bytes after the content may be loaded */
 
-/* Maximum output of one block: literals (a code has at most 11 bits), then each of up to BLOCK / 4 sequences in less
- * than 12 bytes. */
+/* Maximum output of one block: literals (a code has at most 11 bits), then up to BLOCK / 4 sequences of less than 12
+ * bytes each. */
 #define BLOCK_ROOM (BLOCK * 2 + BLOCK / 4 * 12 + 4096)
 
 static inline uint32_t load32(const uint8_t *p)
@@ -33,13 +33,13 @@ static inline uint64_t load64(const uint8_t *p)
     return (uint64_t)load32(p) | (uint64_t)load32(p + 4) << 32;
 }
 
-/* The number of the highest set bit; -1 (all bits set) for 0, as in the encoders' arithmetic. */
+/* The index of the highest set bit; for 0, -1 (all bits set), as in the encoders' arithmetic. */
 static inline uint32_t highest(uint32_t n)
 {
     return n ? 31u - (uint32_t)__builtin_clz(n) : 0xFFFFFFFFu;
 }
 
-/* The number of equal bytes at a and b, up to most; a and b may overlap. */
+/* The number of equal bytes at `a` and `b`, up to `most`; `a` and `b` may overlap. */
 static inline int32_t same_bytes(const uint8_t *a, const uint8_t *b, int32_t most)
 {
     int32_t n = 0;
@@ -88,7 +88,7 @@ typedef struct {
     int log;
     int run; /* whether there is only one symbol, so that states have no bits */
     int16_t share[256];
-    uint32_t bits[256]; /* the number of bits in the upper 16, and a value to add to a state to choose between two numbers */
+    uint32_t bits[256]; /* a value to add to a state: the upper 16 bits of the sum are the number of bits to write */
     int32_t first[256];
     uint16_t next[512];
 } states_t;
@@ -126,7 +126,7 @@ typedef struct {
     uint8_t length[256];
 } huffman_t;
 
-/* The code of a block's literals that another block may use. */
+/* The code of a block's literals, which later blocks may use. */
 typedef struct {
     huffman_t code;
     int may_repeat;
@@ -138,7 +138,7 @@ enum { RAW = 0, RUN = 1, CODED = 2, REPEATED = 3 };
 int put_coded(literals_t *state, const uint8_t *in, int32_t n, uint8_t *out, int32_t *size);
 
 typedef struct {
-    uint32_t literals, length, offset; /* length minus 3; offset: 1 to 3 repeat an offset, else plus 3 */
+    uint32_t literals, length, offset; /* length: minus 3; offset: 1 to 3 repeat an offset, any other is plus 3 */
 } sequence_t;
 
 /* An alphabet of sequences: a block's table, and the previous table, which may be reused. */
@@ -160,16 +160,17 @@ typedef struct {
 typedef struct encoder {
     int encoder, level;
     int32_t window, block;
-    /* the history; positions count from its first byte; in tables, plus `origin` */
+    /* the history; positions count from its first byte; in tables, `origin` is added */
     uint8_t *history;
     int32_t size, room, origin;
-    int32_t filled; /* bytes of content behind the history: the next block, */
+    int32_t filled; /* bytes of content after the history: the next block, */
     int32_t wanted; /* and its size once it is full */
     int started, finished, failed;
     uint64_t hash[4]; /* XXH64 of the content */
     uint8_t hash_rest[32];
     int64_t content;
-    /* tables of matches: fastest and default have entries, better entries and pairs, best pairs twice */
+    /* tables of matches: "fastest" and "default" have entries, "better" has entries and pairs, "best" has pairs twice
+     * */
     entry_t *entries, *more_entries;
     pair_t *pairs, *more_pairs;
     /* the block: the matcher's results */
@@ -224,7 +225,7 @@ static inline uint32_t hash8(uint64_t v, int log)
     return (uint32_t)((v * 0xcf1bbcdcb7a56463u) >> (64 - log));
 }
 
-/* Add a sequence of the literals from `from` to `at`, and a match. */
+/* Add a sequence: the literals from `from` to `at`, and a match. */
 static inline void add_sequence(encoder_t *e, int32_t from, int32_t at, int32_t length, uint32_t offset)
 {
     memcpy(e->literals + e->literal_count, e->history + from, (size_t)(at - from));
