@@ -172,8 +172,8 @@ def apply_to(
 ) -> ApplyResult:
     """Write the targets of bundles to ``out``, complete or not at all; otherwise like :func:`apply`.
 
-    ``out`` may be a folder, which gets a file for each target. ``form`` is "docker-archive" or "oci-archive" instead of
-    the exact target, or "oci": a layout in the folder ``out``. ``thin``: leave out the layers of the base.
+    ``out`` may be a folder, which gets a file for each target. With ``form``, the output is not the exact target, but
+    "docker-archive", "oci-archive", or "oci" (a layout in the folder ``out``). ``thin``: leave out the base's layers.
     """
     if form not in (None, *get_args(OutputFormat)):
         raise UsageError(messages.OPTION_FORM, name=form)

@@ -135,7 +135,7 @@ def _with_room(
 
 
 class _Claims:
-    """The objects that archives lack for each bundle; no archive is read twice for the same bundle."""
+    """For each bundle, the objects that it needs and that no archive has; an archive is read once for a bundle."""
 
     def __init__(self, bundles: Sequence[BundleReader], context: Context) -> None:
         self._context = context

@@ -165,7 +165,7 @@ def wanted_targets(manifest: Manifest, options: RebuildOptions) -> Collection[in
 
 
 def beside(output: Destination | Folder, size: int, context: Context) -> Space:
-    """Return the :class:`Space` in addition to an output of ``size`` bytes; an output folder need not exist yet."""
+    """Return the :class:`Space` that is needed beside an output of ``size`` bytes; its folder need not exist yet."""
     if isinstance(output, Destination):
         return Space.beside(output, size, context.tmp)
     path = output.path

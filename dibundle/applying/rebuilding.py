@@ -59,8 +59,8 @@ def rebuild_targets(
 ) -> None:
     """Pass targets to ``sinks``, by the targets' numbers, one after the other; otherwise like :func:`rebuild_target`.
 
-    If these targets build on earlier targets, the earlier targets are rebuilt into temporary files. ``compact`` follows
-    the rebuild of a single target.
+    If these targets build on earlier targets, the earlier targets are rebuilt into temporary files. ``compact`` gets
+    each piece when a single target is rebuilt.
     """
     for _ in rebuild_steps(bases, bundle, sinks, options, context, space=space, whole=whole, compact=compact):
         pass

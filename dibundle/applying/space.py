@@ -33,7 +33,7 @@ class Space(NamedTuple):
 
     @classmethod
     def beside(cls, output: Destination, size: int, tmp: str | None, *, kept: int = 0) -> Space:
-        """Return the :class:`Space` in addition to an output of ``size`` bytes."""
+        """Return the :class:`Space` that is needed beside an output of ``size`` bytes."""
         return cls(kept=kept, check_output=lambda temporary: output.check_room(size, temporary, room(tmp)[0]))
 
 

@@ -99,7 +99,7 @@ class _Recorded:
 
     def __init__(self, stream: Readable) -> None:
         self._stream = stream
-        self.data = bytearray()  # a list, which avoids a copy for each read: data may come a byte at a time
+        self.data = bytearray()  # bytes would be copied at each read, and data may come a byte at a time
 
     def read(self, size: int, /) -> bytes:
         """Return up to ``size`` bytes; an empty result at the end."""

@@ -586,7 +586,7 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
 
 
 def test_layers_of_a_parcel_are_decompressed_within_a_ratio(stocked, files, dib, tmp_path):
-    """Layers of a wrapped bundle are decompressed only up to a ratio, as in apply: users who push choose layers."""
+    """Layers of a wrapped bundle are decompressed only up to a ratio, because anyone who can push chooses them."""
     zeros = TestImage([build_layer([file("zeros", bytes(120 << 20))])], ["example.com/app:0"])
     (tmp_path / "base.tar").write_bytes(docker_save([zeros], "oci", "gzip"))
     more = TestImage([*zeros.layers, build_layer([file("x", b"x")])], ["example.com/app:1"])

@@ -20,7 +20,7 @@ static inline int has_operand(uint32_t before, uint32_t byte)
     }
 }
 
-/* Convert the operand that ends at `place`: exchange values that lead into a target of `size` bytes with other values.
+/* Convert the operand that ends at `place`: if its value leads into a target of `size` bytes, swap it with another value.
  * */
 static inline uint32_t turned(uint32_t word, uint32_t place, uint32_t size, int back)
 {

@@ -9,7 +9,7 @@
 
 #define MOST_SOURCE ((int64_t)1 << 30)
 #define KEY 8          /* bytes that are hashed, and the minimum at the beginning of a new cover */
-#define FOLLOWED 32    /* minimum equal bytes to follow a cover without a search */
+#define FOLLOWED 32    /* minimum number of equal bytes with which a cover is followed, and no search is made */
 #define LONGEST 1024   /* maximum bytes that are compared; later bytes are compared when they are reached */
 #define FAR_KEY 13     /* minimum bytes of a distant stretch; a table entry has a few hash bits of the last five of
 these bytes */

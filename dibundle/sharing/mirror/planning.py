@@ -154,7 +154,7 @@ class Planner:
 
 
 class _Turn:
-    """A turn at the computing of plans, which can be paused."""
+    """The right to compute a plan, which one thread has at a time, and which the thread can give up for a while."""
 
     def __init__(self, lock: threading.Lock) -> None:
         self._lock = lock
