@@ -3,8 +3,8 @@
     python bench/derivations.py OLD NEW [--code 3000000]
 
 OLD and NEW are two releases of an ELF program for x86-64. The script replaces dib's functions to switch off one
-derivation at a time, and encodes the payload again. Then, in the first
-``--code`` bytes of code, it counts the changed bytes for each part of an instruction, before and after relinking. The script needs capstone from PyPI.
+derivation at a time, and encodes the payload again. Then, in the first ``--code`` bytes of code, it counts the changed
+bytes for each part of an instruction, before and after relinking. The script needs capstone from PyPI.
 """
 
 from __future__ import annotations
