@@ -331,6 +331,8 @@ taken("list-of-4096-values", of_entries({**ENTRY, "RepoTags": _TAGS[:4096]}), "P
 refused("list-of-4097-values", of_entries({**ENTRY, "RepoTags": _TAGS}), "P10")
 
 not_config("config-with-a-key-in-another-case", changed(ID, Os="linux"), "P9")
+for _one, _two in (("\u00df", "ss"), ("\ufb01", "fi"), ("\u212a", "k")):
+    not_config(f"config-with-keys-that-fold-to-{_two}", changed(ID, **{_one: 1, _two: 1}), "P9")
 not_config("config-with-a-key-in-two-cases", changed(ID, x=1, X=1), "P9")
 not_config("config-whose-rootfs-is-a-list", changed(ID, rootfs=[]), "P9")
 not_config("config-without-a-rootfs", without(ID, "rootfs"), "P9")
@@ -339,6 +341,7 @@ not_config("config-with-a-key-more-in-rootfs", changed(ID, rootfs={**_ROOT, "bas
 not_config("config-with-rootfs-of-another-type", changed(ID, rootfs={**_ROOT, "type": "x"}), "P12")
 not_config("config-with-diff-ids-as-a-text", changed(ID, rootfs={**_ROOT, "diff_ids": "x"}), "P10")
 not_config("config-with-a-number-as-os", changed(ID, os=1), "P10")
+not_config("config-with-a-slash-in-its-variant", changed(ID, variant="v8/x"), "P20")
 not_config("config-with-a-slash-in-its-architecture", changed(ID, architecture="amd64/v2"), "P20")
 for _name in ("layers", "schemaVersion", "fsLayers", "mediaType"):
     not_config(f"config-with-{_name.lower()}", changed(ID, **{_name: None}), "P12")
@@ -424,6 +427,9 @@ for _name, _source in (
     ("with-urls", {f"sha256:{sha256(OWN).hex()}": blob(OWN, "layer.v1.tar", urls=[])}),
 ):
     refused(f"layer-source-{_name}", of_entries({**ENTRY, "LayerSources": _source}), "P9" if "urls" in _name else "P15")
+for _name, _notes in (("null", None), ("none", {})):
+    _source = {f"sha256:{sha256(OWN).hex()}": blob(OWN, "layer.v1.tar", annotations=_notes)}
+    taken(f"layer-source-with-{_name}-as-annotations", of_entries({**ENTRY, "LayerSources": _source}), "P24")
 for _key, _rule in (("LayerSources", "P9"), ("Parent", "P10")):
     refused(f"entry-with-false-as-{_key.lower()}", of_entries({**ENTRY, _key: False}), _rule)
 not_config("config-with-false-as-os", changed(ID, os=False), "P10")
@@ -485,6 +491,19 @@ refused(
     "P19",
 )
 refused("attestation-with-another-type-of-config", attested(changed(NOTE, config=blob(NOTE_ID, "x")), NOTE_ID), "P17")
+taken(
+    "attestations-of-two-images",
+    oci(
+        index(
+            blob(_ONE := index(LEAD, OF_NOTE), "index.v1+json"),
+            blob(_OTHER := index(FOR_AMD, OF_NOTE, annotations={"x": "y"}), "index.v1+json"),
+            LEAD,
+        ),
+        *(_ONE, _OTHER, NOTE, NOTE_ID),
+    )
+    + END,
+    "P19",
+)
 refused("attestation-without-layers", attested(changed(NOTE, layers=[]), NOTE_ID), "P19")
 _OF_TAR = {**json.loads(NOTE)["layers"][0], "mediaType": f"{OCI}layer.v1.tar"}
 refused(
@@ -527,6 +546,13 @@ for _name, _layer in (
     refused(
         f"layer-that-begins-as-{_name}", of_config(config(_content), _content), "P21", expect=sha256(config(_content))
     )
+_LIKE_GZIP = b"\x1f\x8b\7" + OWN
+taken(
+    "layer-that-is-gzip-but-for-its-method",
+    of_config(config(_LIKE_GZIP), _LIKE_GZIP),
+    "P21",
+    expect=sha256(config(_LIKE_GZIP)),
+)
 for _name, _layer in (("another-magic", b"BZ"), ("half-a-magic", b"\xfd7zXZ"), ("no-frame", b"\x4f\x2a\x4d\x18")):
     _content = _layer + OWN
     taken(
@@ -625,3 +651,13 @@ refused("one-of-two", _TWO, "S8")
 refused("one-of-two-by-target-and-by-id", _TWO, "S8", arguments=[*BY_TARGET, "--expect", f"sha256:{sha256(ID).hex()}"])
 refused("another-by-target", acting(SECOND), "S8", arguments=BY_TARGET)
 refused("one-of-two-with-annotations", acting(_ACTED, SECOND), "P24", arguments=BY_TARGET)
+taken(
+    "one-of-two-by-target-in-an-expected-archive",
+    _TWO,
+    "S6",
+    arguments=[*BY_TARGET, "--expect", f"sha256:{sha256(_TWO).hex()}"],
+)
+_ODD = _TWO + b"junk"
+refused(
+    "by-target-in-an-expected-archive", _ODD, "P1", arguments=[*BY_TARGET, "--expect", f"sha256:{sha256(_ODD).hex()}"]
+)
