@@ -72,6 +72,7 @@ TABLES = {
 NO_FIELDS = (
     *("limit |", "file |", "step |", "column |", "mode | a part is", "numbers |", "who |", "state |"),
     *("encoder | levels |", "exit code |", "label |", "member |", "thing |", "codec | ns", "object | keys", "blob |"),
+    "the user gave |",
 )
 IN_PROSE = {  # for each prefix in vectors: the list of fields in sections 3 and 4.3 of dib.md
     "requires": "[codecs, transforms, re-encoders]",
