@@ -49,7 +49,7 @@ class ProgramWriter:
         return len(self._columns["ops"].data)
 
     def find_edit(self, reference: bytes, block: bytes) -> records.HeaderEdit | None:
-        """Return the edit from ``reference`` to ``block``; None without such an edit, or at the limit of shapes."""
+        """Return the edit from ``reference`` to ``block``; None if there is none, or the limit of shapes is reached."""
         edit = records.find_edit(reference, block)
         if edit is not None and edit.shape not in self._shapes and len(self._shapes) == MAX_SHAPES:
             return None

@@ -51,7 +51,10 @@ class Base(BaseHeaders, Protocol):
         """Fill ``view`` with bytes of an object; raise :class:`BaseMismatchError` if the object ends before."""
 
     def nearby(self, object_index: int, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes of an object, with read-ahead: one thread calls this, usually in order."""
+        """Return exactly ``length`` bytes of an object, with read-ahead.
+
+        Only one thread calls this, usually in order.
+        """
 
 
 class Follower(Protocol):
@@ -197,7 +200,7 @@ def _pool(threads: int) -> Executor:
 
 
 def _need(frame: Frame) -> int:
-    """Estimate the memory that a frame takes until it is used, with payload and source, in bytes."""
+    """Estimate how many bytes of memory a frame, its payload and its source take until the frame is used."""
     return frame.size + frame.source_size + frame.stored + OVERHEAD
 
 
@@ -347,7 +350,7 @@ class _Rebuilder:
 
 
 class _Packing:
-    """Recompression of content, from the begin to the end of a recipe; all recipes cost at most ``limit()``.
+    """Recompression of content, from the beginning to the end of a recipe; all recipes cost at most ``limit()``.
 
     ``reencoders``: the re-encoders that the bundle lists.
     """

@@ -78,7 +78,7 @@ class Stored:
 
 
 EXCESS_OF_BUNDLES: Final = 64 << 20
-"""Maximum bytes of layers above ``RATIO`` times their sizes, in archives that contain bundles."""
+"""Maximum bytes by which layers in archives that contain bundles may exceed ``RATIO`` times their sizes."""
 
 
 class LayerStore:

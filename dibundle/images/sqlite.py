@@ -1,6 +1,6 @@
 """The rows of a table in an SQLite database, read without parsing SQL; the time is linear in the size of the database.
 
-In two cases, SQLite itself may take unlimited time: if all pages of a schema refer to the same child, and if rows share
+In two cases, SQLite itself may take unlimited time: if all pages of a schema refer to the same child, or if rows share
 a long chain of pages. The format: https://www.sqlite.org/fileformat2.html
 """
 

@@ -124,7 +124,7 @@ class OpenedSources:
         return found
 
     def _different_bundles(self) -> Iterator[tuple[str, Rereadable]]:
-        """Yield the bundles, but only one with the same header: the header determines everything after it.
+        """Yield the bundles; of those with the same header, yield only one: the header determines everything after it.
 
         Archives may contain any number of bundles. Raises :class:`BundleError` if all manifests together exceed the
         limit for a single manifest.

@@ -46,7 +46,10 @@ def joined(found: list[array[int]]) -> array[int]:
 
 
 def bridged(rows: array[int], *, most: int) -> array[int]:
-    """Join rows on the same diagonal if at most ``most`` bytes lie between them; after a short row, fewer bytes."""
+    """Join rows on the same diagonal if at most ``most`` bytes lie between them.
+
+    After a short row, the limit is lower.
+    """
     joined = array("q", rows)
     count = LIBRARY.dib_bridge(Pinned(joined), len(joined) // 3, most)
     del joined[3 * count :]

@@ -1,4 +1,4 @@
-"""The rest of two contents that is searched after their long equal stretches were found (creation only).
+"""The parts of two contents that are still searched after long equal stretches were found (creation only).
 
 The time of a full search grows with each byte. In two versions of a program or a library, most bytes lie in equal
 stretches of at least half a kilobyte. Anchors find these stretches in a tenth of the time. The middles of the stretches
@@ -60,8 +60,8 @@ class Remainder:
 class _Rest:
     """A content without some stretches, which may overlap and are in order.
 
-    ``starts``: offset of each remaining stretch in the whole. ``places``: its offset in the rest, and the end of the
-    rest.
+    ``starts``: the offset of each remaining stretch in the whole. ``places``: the offset of each in the rest; the last
+    number is the end of the rest.
     """
 
     def __init__(self, without: Iterable[tuple[int, int]], size: int) -> None:

@@ -46,8 +46,8 @@ RELEASES: Final[dict[int, Release]] = {LIBZSTD_157: Release((1, 5, 7), "zstandar
 
 _LOW: Final = tuple(range(1, 16))
 _HIGH: Final = tuple(range(1, 5))
-_LARGE_LEVEL: Final = 10  # minimum level for the larger cost
-# extra cost of a body from this level on, in bytes of content: the creation of the tables takes up to 60 ms
+_LARGE_LEVEL: Final = 10  # minimum level for the cost _LARGE
+# extra cost of a body from _LARGE_LEVEL on, in bytes of content: the creation of the tables takes up to 60 ms
 _LARGE: Final = 64 << 10
 _SMALL: Final = 8 << 10  # extra cost at lower levels
 

@@ -141,7 +141,8 @@ class FrameSearch:
     ) -> Iterator[tuple[list[FrameCandidate], int]]:
         """Yield candidates to run in parallel, and the first block's size; each candidate of libzstd runs alone.
 
-        The load of the machine decides when the blocks of a job arrive. It must not change the result of the search.
+        The load of the machine decides when the blocks of a job arrive. So the order in which they arrive must not
+        change the result of the search.
         """
         first = _first_block(stored, layout, start)
         candidates = [one for one in self._left if one.may_be(layout.head, first)]
@@ -163,7 +164,7 @@ class FrameSearch:
         if own:
             yield own, first
         others = [one for one in candidates if one.is_library]
-        # try all candidates only for a small frame: many encoders would give its beginning
+        # try all candidates only for a small frame, because many encoders would give this beginning
         if not _is_small(layout, start):
             others = others[:_UNTOLD]
         for number, one in enumerate(others, 1):
@@ -236,7 +237,7 @@ def _is_small(layout: Layout, start: int) -> bool:
 
 
 def _judged(runs: list[_Run]) -> list[_Run]:
-    """Return the runs to continue: not hopeless, and without a difference where another run matched."""
+    """Return the runs to continue: those that are not hopeless, and have no difference where another run matched."""
     passed = max((run.blocks for run in runs if run.difference is None), default=-1)
     return [run for run in runs if run.difference is None or (run.difference >= passed and not run.is_hopeless())]
 

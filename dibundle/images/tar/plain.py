@@ -144,7 +144,7 @@ def _octal(field: bytes, at: int) -> int:
 
 
 def _pax_size(content: bytes, at: int) -> int:
-    """Return the size in a PAX header, or 0 if it has none; the only other keys are times and owners."""
+    """Return the size in a PAX header, or 0 if it has none; all other keys must be times or owners."""
     size, where, seen = 0, 0, set()
     while where < len(content):
         found = _PAX.match(content, where)

@@ -95,7 +95,7 @@ class BlobServer:
     async def _checked(self, pool: Threads, key: Key) -> bool:
         """Return whether a cached blob has its digest.
 
-        A single thread checks this for all requests, even if some of them end.
+        A single thread checks this for all requests, even if some requests end.
         """
         check = self._checks.get(key)
         if check is None:

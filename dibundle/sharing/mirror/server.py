@@ -174,7 +174,7 @@ class Mirror:
     # ---- manifests and lists: in threads
 
     def _manifest(self, request: web.Request, place: UpstreamPlace, path: str) -> web.Response:
-        """Answer with a manifest (if it is requested by digest, from the cache); begin to rebuild its layers."""
+        """Answer with a manifest, and begin to rebuild its layers. If it is requested by digest, it may be cached."""
         digest = sha256_of(path.partition("/")[2])
         if digest and self.cache.has(place.key(digest)):
             refusal = self._upstreams.refusal(place, "manifests", digest)

@@ -168,7 +168,7 @@ class Repository:
         return answer.status == 200
 
     def upload(self, wanted: bytes, content: bytes | ReadAt, source: str | None = None) -> bool:
-        """Upload a blob unless it exists; ``source``: a further repository of the registry, to mount the blob from.
+        """Upload a blob unless it exists; ``source``: another repository of the registry, which may have the blob.
 
         Returns whether the blob's bytes were sent.
         """
@@ -282,7 +282,7 @@ class Repository:
         for answer in self._pages(f"referrers/{digest.text(subject)}?{query}"):
             has_api = answer.status == 200
             listed = self._read(answer, entries) if has_api else self._tagged_entries(digest.text(subject))
-            del answer  # the memory is free while the next page is requested
+            del answer  # frees the memory before the next page is requested
             for item, size in listed[: MAX_REFERRERS - len(found)]:
                 left -= size
                 if left < 0:
@@ -310,7 +310,7 @@ class Repository:
         return found.value if found else None
 
     def _tagged_entries(self, subject: str) -> list[tuple[object, int]]:
-        """Return the same as :func:`entries` of that index."""
+        """Return the entries of that index, in the form of :func:`entries`."""
         wanted = fallback_tag(subject)
         answer = self._manifest(wanted)
         if answer is None:
