@@ -37,7 +37,8 @@ from tests.sources.server import Registry, digest, serve
 
 
 def image(number: int, version: int) -> TestImage:
-    """Return an image with a layer of all images, a layer of its own, and a layer that changes a little by version."""
+    """Return an image of three layers: one of all images, one of all versions of this image, and one of this
+    version."""
     common = build_layer([file("usr/common", noise(1, 1_000_000))])
     own = build_layer([file("usr/own", noise(100 + number, 1_000_000))])
     last = [

@@ -359,7 +359,7 @@ def test_a_symlink_is_followed(pair: Pair, tmp_path: Path) -> None:
 
 
 def test_a_link_of_another_user_in_a_shared_folder_is_not_followed(pair: Pair, tmp_path: Path) -> None:
-    """A link of a different user in a shared folder is not followed; the system itself would not follow it either."""
+    """In a shared folder, another user's link is not followed; the system itself would not follow it either."""
     needs.root()
     shared, own = tmp_path / "shared", tmp_path / "own.tar"
     shared.mkdir()

@@ -1,4 +1,4 @@
-"""A failed load leaves nothing in any engine, wherever in the archive the fault is."""
+"""A failed load leaves nothing in any engine, no matter where in the archive the fault is."""
 
 from __future__ import annotations
 
