@@ -26,7 +26,7 @@ _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
 class UnexpectedError(SignatureError):
-    """A bundle's target is not the expected one; its signature may still be valid."""
+    """A bundle's target is not the expected target; the bundle's signature may still be valid."""
 
 
 class Expectation(NamedTuple):

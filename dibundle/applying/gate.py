@@ -1,10 +1,10 @@
 """A gate between a target and a loader: until everything is verified, the loader gets nothing that it could load.
 
-Members that are only content (layers, configs, blobs) pass directly if all readers parse them in the same way. From the
-first other member on, everything is kept in a temporary file: other members are manifest.json, index.json,
-repositories, an unusual header, and the end of the archive. The end of the member before it is kept too. So if the
-rebuild fails, the loader's input ends inside a header or inside a member's content. No reader takes such an input for a
-complete archive.
+Members that are only content (layers, configs, blobs) pass directly if all readers parse them in the same way. This
+ends at the first other member (manifest.json, index.json, repositories, or a member with an unusual header), or at the
+end of the archive. From there on, everything is kept in a temporary file. The end of the member before it is kept too.
+So if the rebuild fails, the loader's input ends inside a header or inside a member's content. No reader takes such an
+input for a complete archive.
 """
 
 from __future__ import annotations

@@ -300,7 +300,7 @@ def _name_all(
 ) -> list[tuple[PinnedImage, tuple[str, ...]]]:
     """Return images with names: if the engine needs a name, an image without a name gets one.
 
-    containerd requires a name, and the check that a thin image is complete needs one.
+    containerd requires a name, and the check that a thin image is complete needs a name.
     """
     is_thin = any(layer.content is None for image, _ in images for layer in image.layers)
     if engine != "ctr" and not is_thin:

@@ -109,7 +109,7 @@ class Destination:
             found = os.stat(self._final)  # noqa: PTH116 - the path may be any bytes that the system accepts
             self.identity = (found.st_dev, found.st_ino)
             self._special = not stat.S_ISREG(found.st_mode)
-            own = found.st_uid == os.geteuid()  # do not keep the mode of a file that a different user may have created
+            own = found.st_uid == os.geteuid()  # do not keep the mode of a file that another user may have created
             self._mode = stat.S_IMODE(found.st_mode) & 0o777 if own else -1
             if stat.S_ISDIR(found.st_mode):
                 raise FileError(messages.FILE_IS_DIRECTORY, path=path)

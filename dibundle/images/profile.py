@@ -1,7 +1,7 @@
 """The strict profile (spec/profile.md): archives in which every reader finds the same images.
 
 Programs that load images read tar and JSON in different ways. They differ in which of two members counts, where a link
-leads, and what a key in a different case means. :class:`Judge` does not predict these programs. It accepts only
+leads, and whether the case of a key's letters matters. :class:`Judge` does not predict these programs. It accepts only
 unambiguous archives. For all other archives, it raises ``ArchiveError`` with the reason.
 """
 

@@ -360,7 +360,7 @@ class _Update:
             return None
 
     def _pin(self, plan: UpdatePlan, bundles: Sequence[BundleReader], context: Context) -> PinnedImage:
-        """Fetch or rebuild the image; raise :class:`RegistryError` if the result is a different image."""
+        """Fetch or rebuild the image; raise :class:`RegistryError` if the result is not the registry's image."""
         expect = self._options.expect
         # only a digest of the manifest covers annotations; a config's digest does not
         known = not expect or self._image.manifest.digest in expect
@@ -407,7 +407,8 @@ def pin_fetched(
 
     ``without``: digests of layers that are left out, because archives in ``here`` have them. The registry's manifest is
     kept if it lists exactly these layers in the form in which they are stored here. The reason is that an engine may
-    use a layer of its own whose digest the manifest lists. Raises ``ArchiveError`` if a layer is missing.
+    use a layer of its own if the manifest lists the digest of this layer. Raises ``ArchiveError`` if a layer is
+    missing.
     """
     store = LayerStore(here)
     absent = [diff_id for blob, diff_id in zip(image.layers, image.diff_ids, strict=True) if blob.digest in without]

@@ -50,7 +50,7 @@ def test_nothing_is_loaded_of_what_is_damaged(style, junk: bytes, programs: list
 
 
 def test_what_a_bundle_claims_is_compared_where_readers_may_differ_too(programs: list[Loader]) -> None:
-    """The claim of a bundle is compared even if readers may differ.
+    """The claim of a bundle is compared even if readers may find different images.
 
     Docker's containerd store and ctr accept an image as the claimed image if it has the claimed image's layers.
     """

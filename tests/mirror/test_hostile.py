@@ -277,7 +277,7 @@ def test_patience_after_sigterm_is_not_had_twice(
 def test_what_one_upstream_has_sent_another_does_not_open(
     options: MirrorOptions, access: Access, stocked: Registry
 ) -> None:
-    """The content of one upstream is not served for a different upstream, whatever that upstream answers to HEAD."""
+    """The content of one upstream is not served for another upstream, no matter what the other answers to HEAD."""
     protected(stocked, "Bearer good")
     with beside(options, access, lambda request: request.command == "HEAD" and request.answer(200)) as (mirror, evil):
         Client(mirror.client.port, headers={"Authorization": "Bearer good"}).pull("v1")

@@ -182,7 +182,7 @@ class Encoder(_Handle):
         return b"".join(self._write(view[at : at + _SLICE], finish=False) for at in range(0, len(view), _SLICE))
 
     def finish(self) -> bytes:
-        """Finish the content; return the rest of the body. No write may follow."""
+        """Finish the content; return the rest of the body. Do not write afterwards."""
         return self._write(memoryview(b""), finish=True)
 
     def frame(self, block_size: int) -> bytes:

@@ -21,7 +21,7 @@ from typing import Final
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, rows_from
 
 LONG: Final = 2048  # minimum bytes of a stretch that is left out of the search,
-SHORT: Final = 512  # the same if a better search follows
+SHORT: Final = 512  # the same minimum, if a better search is made afterwards
 # bytes at each end of a stretch that are still searched, to find covers that reach into the stretch
 MARGIN: Final = 128
 

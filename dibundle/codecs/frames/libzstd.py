@@ -1,4 +1,4 @@
-"""zstd frames of the library libzstd in the installed ``zstandard``; its version must be exactly right.
+"""zstd frames of the library libzstd in the installed ``zstandard``; the library must have exactly the right version.
 
 ``spec/zstd.md`` specifies which calls of the library make a frame.
 """

@@ -1,4 +1,4 @@
-"""The search for the encoder of a zstd frame: all candidates encode its content; their output is compared with it."""
+"""The search for a zstd frame's encoder: all candidates encode the content; their output is compared with the frame."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
  * The search walks through the target, like bsdiff. It follows one cover until another stretch of the source resembles
  * the next bytes so much more that a new cover is worth its bytes. Then it extends the old cover forwards and the new
  * cover backwards, while enough bytes are equal. It finds stretches by a table of the source's places, with the
- * eight bytes at each place as the key. If a match is near the place to which the followed cover leads, it is
- * preferred: it costs fewer bytes, so it may be shorter. */
+ * eight bytes at each place as the key. A match near the place to which the followed cover leads is preferred: such a
+ * match costs fewer bytes, so it may be shorter. */
 #include "bytes.h"
 
 #define MOST_SOURCE ((int64_t)1 << 30)

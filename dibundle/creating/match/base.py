@@ -138,7 +138,7 @@ def is_file(entry: Entry) -> bool:
 
 
 def mark_contents(index: BaseIndex, targets: Sequence[Layer], executor: Executor) -> None:
-    """Mark the files of ``targets`` whose content the base, or another file of the targets, also has.
+    """Mark the files of ``targets`` with content that also occurs in the base, or in another file of the targets.
 
     Most files are equal to the base's file at the same path: for these files, one comparison suffices. Other files are
     hashed if their size occurs twice.

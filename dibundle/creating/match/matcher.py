@@ -58,7 +58,7 @@ class Matcher:
 
     @cached_property
     def _spare(self) -> list[Place]:
-        """The base files whose paths the target does not have; computed on first use, because few targets need them."""
+        """The base files with paths that the target lacks; computed on first use, because few targets need them."""
         used = {names.clean(entry.path) for layer in self._targets for entry in layer.index.entries}
         return [
             place

@@ -18,7 +18,8 @@ from dibundle.sharing.ways import MOST_IMAGES, ChainStep, cheapest
 from dibundle.sources.registry.listing import Delta
 
 MAX_BASES: Final = 8  # maximum images to open as bases
-MAX_CHAINS: Final = 8  # maximum number of chains that are tried although the client may not read their bases
+# maximum number of chains to try: if the client is not allowed to read the bases of one chain, the next is tried
+MAX_CHAINS: Final = 8
 MAX_SECONDS: Final = 0.5  # maximum CPU time for the plans of an image, because planning slows down all clients
 MAX_WAITING: Final = 5.0  # maximum seconds to wait for the plans of other images
 ASKING: Final = 8  # maximum concurrent requests to upstream about blobs of a base
