@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SAMPLE = 0.02  # seconds
+SAMPLE = 0.02  # seconds between two samples of the memory
 
 
 @dataclass(frozen=True)

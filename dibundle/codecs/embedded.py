@@ -31,7 +31,7 @@ COST: Final = 64  # maximum cost of recompression per byte of the target,
 COST_FLOOR: Final = 64 << 10
 # unpacking a source is free up to this cost per byte of the target, plus 1 per byte of the source
 FREE: Final = 16
-STREAM_COST: Final = 256  # cost of a stream, in addition to each byte of content
+STREAM_COST: Final = 256  # cost of a stream, in addition to the cost of its content
 RELINKED: Final = 4  # cost of a byte of content that is relinked
 _RELINK: Final = 5  # number of the relink codec
 _FIRST: Final = 4 << 10

@@ -35,7 +35,7 @@ from dibundle.sources.opening import Source, open_archives
 from dibundle.sources.parts import PartsWriter
 
 AHEAD: Final = 2  # maximum frames per worker that are being encoded or wait
-PATCHING: Final = 2  # a byte of a frame's source takes this many times the time of a byte of the frame
+PATCHING: Final = 2  # a byte of a frame's source takes this many times as long as a byte of the frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ _DESCRIPTOR = re.compile(r"-|/dev/stdout|(?:/dev|/proc/self)/fd/([0-9]{1,9})")
 _BLOCK: Final = 512  # bytes of a block; entries of a tar begin at multiples of this size
 STRETCH: Final = 16 << 20  # after this many bytes of output, their writing to disk is started
 _WRITE: Final = 2  # SYNC_FILE_RANGE_WRITE
-LINKS: Final = 40  # maximum chain of symbolic links, as in the system
+LINKS: Final = 40  # maximum length of a chain of symbolic links, as in the system
 
 
 def _sync_file_range() -> Callable[[int, int, int, int], int] | None:

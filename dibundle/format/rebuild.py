@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 AHEAD = 48 << 20  # maximum bytes of frames that are decoded in advance, with their sources and payloads
 OVERHEAD = 4096  # bytes of memory for any frame, in addition to its content
-# maximum including the current frame: without this limit, a program of 90 MB sometimes took 218 MiB instead of 187
+# the same maximum, including the current frame: without this limit, a program of 90 MB sometimes took 218 MiB instead
+# of 187
 MOST = 96 << 20
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # number of threads for the blocks of pgzip

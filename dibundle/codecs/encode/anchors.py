@@ -13,7 +13,7 @@ from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
 
 ANCHOR: Final = 32  # minimum equal bytes at an anchor
 MOST: Final = 1 << 20
-PIECE: Final = 16 << 20  # bytes of a target that are searched separately
+PIECE: Final = 16 << 20  # a target is searched in pieces of this many bytes
 
 
 def find(source: Buffer, target: Buffer, *, stride: int, piece: int = PIECE) -> array[int]:

@@ -36,7 +36,7 @@ instead of 8,985,323, and python-app takes 12,159,755 instead of 12,064,351.
 """
 
 SHORTEST: Final = 8  # minimum bytes that a search finds
-PIECE: Final = 1 << 20  # bytes of a target that are searched separately
+PIECE: Final = 1 << 20  # a target is searched in pieces of this many bytes
 SHARES: Final = 4  # number of shares of the table of places; each share is built separately
 SHARED: Final = 1 << 20  # minimum bytes of source for which the table is built in shares
 LITTLE: Final = 128  # maximum bytes between two anchors on the same diagonal, within a stretch that is not searched

@@ -22,7 +22,7 @@ SOURCE: Final = 64 << 20
 TARGET: Final = 48 << 20
 LEAST: Final = 64  # minimum bytes of a stream; also the minimum bytes of its content
 LOST: Final = 24  # after this many consecutive streams that no encoder gives, the file's encoder counts as unknown
-WORK: Final = 64  # maximum bytes inflated for each byte of a file,
+WORK: Final = 64  # maximum bytes to inflate for each byte of a file,
 # plus this number; without a limit, streams that begin within other streams would take too long
 WORK_FLOOR: Final = 64 << 20
 _TRIED: Final = 64 << 10  # bytes of content per step when encoders are compared

@@ -30,15 +30,15 @@ _SHARE: Final = 10  # plus one per this many bytes of the frame,
 _MOST: Final = 8 << 20  # up to this maximum, because literals are held in memory
 _WINDOW: Final = 128 << 20  # the largest supported window of a frame
 _UNDECIDED: Final = 2048  # after this many frames, only the likeliest candidate is used
-_PROBED: Final = 8  # maximum blocks that are searched for a coded block of at least
-_TELLING: Final = 4 << 10  # this many bytes: such a block distinguishes encoders
+_PROBED: Final = 8  # maximum blocks that are searched for a block that distinguishes encoders:
+_TELLING: Final = 4 << 10  # a coded block of at least this many bytes
 _CODED: Final = 2
 _BETTER: Final = 1.03  # libzstd's slow levels hardly ever give more than this many times the bytes of the other levels
 _UNTOLD: Final = 4  # if a frame rules out none of libzstd's candidates, only this many are tried,
-_SMALL: Final = 256 << 10  # unless the frame is at most this small
+_SMALL: Final = 256 << 10  # unless the frame has at most this many bytes
 _JOB_BEGUN: Final = 1 << 20
 _LIBRARY_GUESSED: Final = 18 << 20  # bytes of content for a guess of libzstd: a job of level 9 has 16 MiB
-_HOPELESS: Final = 4  # a candidate is dropped after this many different blocks if no block is equal
+_HOPELESS: Final = 4  # if no block is equal, a candidate is dropped after this many blocks
 
 
 class _Probe(NamedTuple):

@@ -22,8 +22,9 @@ WAITING: Final = 30.0  # maximum seconds until a client sends its first or next 
 _GREETING: Final = 10  # maximum seconds for the TLS handshake
 _MOST_CLIENTS: Final = 1024
 _MOST_HEADERS: Final = 48  # maximum headers of a request: engines send ten
-_MOST_HEAD: Final = 16 << 10  # maximum bytes of a request: its headers are in memory while a client reads slowly
-_UNSENT: Final = 64 << 10  # if a client has this many unsent bytes, writing waits
+# maximum bytes of a request, because its headers stay in memory while a client reads slowly
+_MOST_HEAD: Final = 16 << 10
+_UNSENT: Final = 64 << 10  # if a client has this many unsent bytes, writing to the client waits
 _PARSED: Final = 4 << 10  # bytes of a request that are parsed in one step
 # only ASCII: in a string with other characters, each character takes up to four bytes
 _ASCII: Final = bytes(range(128)) + bytes(128)

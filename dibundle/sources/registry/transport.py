@@ -60,7 +60,7 @@ _LONGEST_CHALLENGE: Final = 8192
 _MOST_TOLD: Final = (
     128 << 10
 )  # maximum bytes of an answer with a token or a reason: parsed, it may take 30 times as much memory
-_HOSTS: Final = 2  # hosts with open connections: the registry, and the last host that it names
+_HOSTS: Final = 2  # maximum hosts with open connections: the registry, and the last host that it names
 READ: Final = 256 << 10  # bytes of a body that are read in one step
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
 
