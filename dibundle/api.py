@@ -1,7 +1,7 @@
 """The public functions that ``dibundle`` exports: one for each use case, with keyword arguments as options.
 
 ``access`` sets how sources are reached, and adds required signers to the policy. ``progress`` gets phases and bytes
-done. ``tmp`` is the folder of temporary files. Each function raises the listed subclasses of :class:`DibError`.
+done. ``tmp`` is the folder of temporary files. Errors of dib are subclasses of :class:`DibError`.
 """
 
 from __future__ import annotations
@@ -317,7 +317,7 @@ def sign(
 ) -> SignResult:
     """Sign a bundle with an SSH key, or insert a ``signature`` that ssh-keygen made elsewhere.
 
-    ``detach``: leave the bundle unchanged, and write the signature to BUNDLE.sig. ``out``: the output file instead.
+    ``detach``: leave the bundle unchanged, and write the signature to BUNDLE.sig. ``out``: another output file.
     """
     options = SignOptions(
         key=None if key is None else os.fspath(key),

@@ -172,7 +172,7 @@ class BaseObjects:
         self._made_size = 0
         self._floor = [MADE_FLOOR]
         self._wanted = wanted
-        self.serving: set[int] = set()  # numbers of the archives in the last call of add() whose claims were used
+        self.serving: set[int] = set()  # after add(): the numbers of those of its archives whose claims were used
 
     def add(self, archives: Sequence[ImageArchive], needed: Collection[int]) -> None:
         """Search ``archives`` for the ``needed`` objects that are still missing."""

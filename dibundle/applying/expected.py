@@ -55,7 +55,7 @@ class Expectation(NamedTuple):
 
 
 def parse(text: str) -> bytes:
-    """Return the digest in ``sha256:<hex>`` or ``<hex>``; all 64 digits are required: a prefix can be forged."""
+    """Return the digest in ``sha256:<hex>`` or ``<hex>``; all 64 digits are required: prefixes can be forged."""
     found = _DIGEST.fullmatch(text.lower()) if isinstance(text, str) else None  # callers in Python may pass anything
     if not found:
         raise UsageError(messages.EXPECT_NOT_A_DIGEST, found=text)

@@ -297,7 +297,7 @@ def needed(manifest: Manifest, number: int, without: Loaded) -> list[tuple[bytes
 
 
 def _left_out(manifest: Manifest, number: int, without: Loaded | None) -> list[tuple[int, int]]:
-    """Return the start and end of each layer to leave out of a target: all images that use the layer have it loaded."""
+    """Return the start and end of the layers to leave out of a target: those loaded for every image that uses them."""
     if without is None or manifest.about is None:
         return []
     chains = needed(manifest, number, without)

@@ -306,7 +306,10 @@ def _columns(rows: array[int]) -> tuple[bytes, bytes, bytes]:
 
 
 def _place(columns: list[array[int]], source_size: int, covered: int, target_size: int) -> array[int]:
-    """Return the rows that the columns describe. Check that each cover fits, and that all have ``covered`` bytes."""
+    """Return the rows that the columns describe.
+
+    Check that each cover fits, and that all together have ``covered`` bytes.
+    """
     rows = array("q", bytes(24 * len(columns[0])))
     gaps, lengths, turns = map(Pinned, columns)
     total = LIBRARY.dib_cover_place(gaps, lengths, turns, len(columns[0]), source_size, target_size, Pinned(rows))

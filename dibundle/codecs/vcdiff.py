@@ -196,7 +196,10 @@ def _read_window(reader: _Reader) -> _Window:
 
 
 def _decode_window(window: _Window, segment: memoryview, target: memoryview) -> bool:
-    """Write the output of a window's instructions to ``target``; return whether they are valid, and fill ``target``."""
+    """Write the output of a window's instructions to ``target``.
+
+    Return whether they are valid and their output fills ``target``.
+    """
     sections = [Pinned(part) for part in (window.data, window.codes, window.addresses, segment, target)]
     return not LIBRARY.dib_vcdiff_window(*(value for part in sections for value in (part, part.size)))
 

@@ -93,7 +93,7 @@ class Covers:
 
 
 def find(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
-    """Return the covers of ``target`` by ``source``; takes about 0.5 s of CPU and 80 MB for 10 MB that differ.
+    """Return the covers of ``target`` by ``source``; this takes about 0.5 s of CPU and 80 MB for 10 MB that differ.
 
     Long stretches that are nearly equal are left out of the search. If they are searched too, node-app takes 8 % more
     bytes at level 9. A ``quick`` search finds covers for a map, which guides a second search. The same inputs give the

@@ -321,7 +321,9 @@ def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[Ad
 
 
 def _from_pieces(fixed: list[AddressStep], told: array[int], exact: Container[int]) -> list[AddressStep]:
-    """Return ``fixed`` with new shifts: each step gets the shift of the first piece of ``told`` before the next step.
+    """Return ``fixed`` with new shifts.
+
+    A step gets the shift of the first piece of ``told`` between it and the next step.
 
     ``told``: pieces of covers as steps, by address. Steps at ``exact`` addresses stay unchanged.
     """

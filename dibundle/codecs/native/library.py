@@ -209,7 +209,10 @@ class _PyBuffer(ctypes.Structure):
 
 
 def _address(view: memoryview) -> int:
-    """Return the address of a read-only view's bytes, because ctypes cannot. It is valid while the view lives."""
+    """Return the address of a read-only view's bytes: ctypes cannot do this.
+
+    The address is valid while the view lives.
+    """
     buffer = _PyBuffer()
     ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), ctypes.byref(buffer), 0)
     try:
