@@ -55,7 +55,7 @@ class BaseHeaders(Protocol):
     """Source of the header blocks of base objects for :func:`walk`."""
 
     def header(self, object_index: int, offset: int) -> bytes:
-        """Return the 512 bytes at ``offset``; raise :class:`BaseMismatchError` if the object ends before."""
+        """Return the 512 bytes at ``offset``; raise :class:`BaseMismatchError` if the object is too short."""
 
 
 class Cursor:

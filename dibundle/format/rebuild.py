@@ -49,7 +49,7 @@ class Base(BaseHeaders, Protocol):
     """The base objects of a bundle, by their index in its manifest."""
 
     def read_into(self, object_index: int, offset: int, view: memoryview) -> None:
-        """Fill ``view`` with bytes of an object; raise :class:`BaseMismatchError` if the object ends before."""
+        """Fill ``view`` with bytes of an object; raise :class:`BaseMismatchError` if the object is too short."""
 
     def nearby(self, object_index: int, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes of an object, with read-ahead.

@@ -26,7 +26,7 @@ class DamagedDatabaseError(Exception):
 
 
 def blobs(content: bytes, table: str, column: int, longest: int) -> Iterator[bytes]:
-    """Yield the values of a table's column that are blobs; columns are numbered from 0.
+    """Yield those values of a table's column that are blobs; columns are numbered from 0.
 
     Rows of more than ``longest`` bytes are skipped. Rows may share pages, so a row is also skipped if it would bring
     the total above the size of ``content``. Time and memory are linear in ``content``. :class:`DamagedDatabaseError`

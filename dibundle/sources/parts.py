@@ -183,7 +183,7 @@ def first_of(name: str) -> str:
 
 
 def missing_first(name: str) -> str | None:
-    """Return the name of a missing first part, if ``name`` is a part's and other parts exist."""
+    """Return the name of a missing first part, if ``name`` is the name of a part, and other parts exist."""
     found = _NAME.fullmatch(name)
     if not found or os.path.exists(part_name(found[1], 1)):  # noqa: PTH110
         return None

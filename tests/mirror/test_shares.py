@@ -216,7 +216,7 @@ def test_a_manifest_that_calls_itself_a_page_is_none(mirror: Running, stocked: R
     [
         *(("Sec-Fetch-Site", site) for site in ("cross-site", "same-site", "same-origin")),
         ("Origin", "null"),
-        ("Accept-Language", "en"),  # in some browsers, a page may set a different User-Agent
+        ("Accept-Language", "en"),  # in some browsers, a page can change the User-Agent
         ("User-Agent", "Mozilla/5.0 (a browser says no more to another machine over plain HTTP)"),
     ],
 )

@@ -20,7 +20,7 @@ EXTENSION_LIMIT: Final = 1 << 20
 LONGEST_NAME: Final = 4096
 MAX_ENTRIES: Final = 1 << 19
 MAX_ENTRY_NAMES: Final = 64 << 20
-"""Maximum entries, and maximum bytes of their names, that are read from layers that a bundle's author controls."""
+"""Maximum entries, and maximum bytes of their names, to read from layers that a bundle's author controls."""
 UNNAMED: Final = b"?" * (LONGEST_NAME + 1)
 UNNAMED_FOLDER: Final = UNNAMED + b"/"
 """Replacements for names that are not kept: one for files and one for folders; compare them with ``is``."""
@@ -145,7 +145,7 @@ def scan_all(sources: Iterable[ReadAt], most: int, names: int) -> list[TarIndex]
 
 
 def _within(entry: Entry, left: int, longest: int) -> Entry:
-    """Return an entry; drop each name that is longer than ``longest`` or than the ``left`` bytes."""
+    """Return an entry; drop each name that has more than ``longest`` bytes, or more than the ``left`` bytes."""
     path, link = entry.path, entry.link
     if len(path) > min(longest, left):
         path = UNNAMED_FOLDER if path.endswith(b"/") else UNNAMED

@@ -75,7 +75,7 @@ class Making:
 
 
 class _UnfitError(Exception):
-    """The bundle of ``step`` cannot be used; ``is_applied``: this was found only by applying it, which takes time."""
+    """The bundle of ``step`` cannot be used; ``is_applied``: it was applied in vain, which takes time."""
 
     def __init__(self, step: ChainStep, *, is_applied: bool = False) -> None:
         super().__init__()

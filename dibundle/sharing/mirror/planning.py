@@ -119,7 +119,7 @@ class Planner:
     def _may_read(self, place: UpstreamPlace, image: LocalImage) -> bool:
         """Return whether upstream lets the client read all blobs of a base, in the repository of the pull.
 
-        Without this check, a bundle in one repository could disclose content of a different repository.
+        Without this check, a bundle in one repository could disclose content of another repository.
         """
         ask = partial(self._upstreams.refusal, place, "blobs")
         blobs = {image.named.config, *(digest for digest, _ in image.named.layers)}

@@ -168,7 +168,7 @@ class Repository:
         return answer.status == 200
 
     def upload(self, wanted: bytes, content: bytes | ReadAt, source: str | None = None) -> bool:
-        """Upload a blob unless it exists; ``source``: another repository of the registry, which may have the blob.
+        """Upload a blob, or mount it from ``source`` (another repository of the registry), unless it exists.
 
         Returns whether the blob's bytes were sent.
         """
@@ -325,7 +325,7 @@ class Repository:
     def _from(self, url: str, at: int, drop: Callable[[int], None]) -> Iterator[bytes]:
         """Yield the bytes of a blob from ``at`` on, until the blob or the connection ends.
 
-        If the registry sends bytes before ``at`` nevertheless, ``drop`` gets their number.
+        If the registry ignores the range, ``drop`` gets the number of bytes that it sends before ``at``.
         """
         with self._transport.stream(url, {"Range": f"bytes={at}-"} if at else {}) as response:
             skip = at

@@ -57,7 +57,7 @@ def pool_classes(
     def answered(
         connection: urllib3.connection.HTTPConnection, answer: Callable[[], urllib3.HTTPResponse]
     ) -> urllib3.HTTPResponse:
-        """Wait for status and headers, within a total time: otherwise, a sender of few bytes could go on forever."""
+        """Wait for status and headers, within a total time: otherwise, a slow registry could delay this forever."""
         # kept here, because `sock` becomes None when the registry closes the connection
         sockets[connection] = connection.sock
         with watchdog.watch(connection):

@@ -77,7 +77,7 @@ class Reference(NamedTuple):
         return f"{SCHEME}{self.host}/{self.repository}"
 
     def with_tag(self, tag: str) -> Reference:
-        """Return a reference with a different tag in the same repository."""
+        """Return a reference with another tag in the same repository."""
         return Reference(self.host, self.repository, tag)
 
     def with_digest(self, digest: str) -> Reference:

@@ -1,9 +1,9 @@
 """HTTP to one repository of a registry: with logins, with retries if these help, and with limits.
 
 Credentials go only to the registry itself and to the token server that it names: over TLS, or without TLS if the
-registry itself is contacted without TLS. They are never sent to a different host after a redirect. Redirects from https
-to http are not followed. If a remote registry names an address of this machine or its network link (metadata of
-clouds), nothing is sent to that address. Uploads go only to the registry.
+registry itself is contacted without TLS. They are never sent to another host after a redirect. Redirects from https to
+http are not followed. If a remote registry names an address of this machine or its network link (metadata of clouds),
+nothing is sent to that address. Uploads go only to the registry.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Transport:
         self._pool.clear()
 
     def break_off(self) -> None:
-        """End all waits for the registry; for any thread.
+        """End all waits for the registry; any thread may call this.
 
         If the time limit is reached, the next check raises an error.
         """
