@@ -163,7 +163,7 @@ def pieces(content: Path) -> Iterator[bytes]:
 
 
 def digest(found: Iterator[bytes], last: Callable[[], bytes]) -> tuple[str, int]:
-    """Return the SHA-256 and the length of all pieces and of the result of ``last``, which follows them."""
+    """Return the SHA-256 and the length of all pieces, followed by the result of ``last``."""
     sha256, length = hashlib.sha256(), 0
     for piece in found:
         sha256.update(piece)

@@ -1,4 +1,5 @@
-"""dib.pyz is built from this repository and PyPI, runs in Pythons without packages, and explains why it cannot run."""
+"""dib.pyz is built from this repository and PyPI, runs in Pythons without packages, and explains why if it cannot
+run."""
 
 from __future__ import annotations
 

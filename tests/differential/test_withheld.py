@@ -29,7 +29,7 @@ def programs() -> Iterator[list[Loader]]:
 
 
 def broken_at_the_end(archive: bytes) -> bytes:
-    """Return a bundle for an archive; the bundle's last digest is wrong, and it withholds only one byte."""
+    """Return a bundle for an archive; the bundle's last digest is wrong, and the bundle withholds only one byte."""
     reader = bundle_for(archive, bytes(32))
     (target,) = reader.manifest.targets
     frames = [reader.frame()[1] for _ in reader.manifest.frames]
