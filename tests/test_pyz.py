@@ -1,5 +1,4 @@
-"""dib.pyz is built from this repository and PyPI, runs in Pythons without packages, and explains why if it cannot
-run."""
+"""dib.pyz is built from this repository and PyPI, runs in Pythons without packages, and explains its failures."""
 
 from __future__ import annotations
 
