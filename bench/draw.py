@@ -57,7 +57,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two releases of a package: their versions, and a function that returns the files of one."""
+    """Two releases of a package: their versions, and a function that returns the files of one release."""
 
     old: str
     new: str

@@ -69,7 +69,7 @@ class Case:
 
 
 def cases(work: Path) -> Iterator[Case]:
-    """Yield every case; if its program is missing, it has no command."""
+    """Yield every case; if the program of a case is missing, the case has no command."""
     old = build(work, "old", shutil.which("go"), os.environ.get("DIB_GOCODE", "/usr/share/gocode"))
     between = build(work, "between", shutil.which("go"), os.environ.get("DIB_GOCODE_1_18", ""))
     new = build(work, "new", os.environ.get("DIB_NEWER_GO"), os.environ.get("DIB_NEWER_GOCODE", ""))
@@ -163,7 +163,7 @@ def pieces(content: Path) -> Iterator[bytes]:
 
 
 def digest(found: Iterator[bytes], last: Callable[[], bytes]) -> tuple[str, int]:
-    """Return the SHA-256 and the length of all pieces and of the result of ``last``, which follows them."""
+    """Return the SHA-256 and the length of all pieces, followed by the result of ``last``."""
     sha256, length = hashlib.sha256(), 0
     for piece in found:
         sha256.update(piece)

@@ -58,7 +58,7 @@ def pool() -> bytes:
     made = bytearray()
     while len(made) < POOL:
         made += b" ".join(source.choices(words, k=5000)) + source.randbytes(5000)
-    return bytes(made[:POOL]) * 2  # the beginning is repeated at the end, because a block may start anywhere
+    return bytes(made[:POOL]) * 2  # twice, because a block may start near the end of the pool
 
 
 @cache

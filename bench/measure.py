@@ -1,7 +1,7 @@
 """Measurement of whole processes: wall and CPU seconds, and peak memory of the process and all its descendants.
 
-Memory is the proportional set size from /proc, summed over the process tree and sampled every 20 ms. For a shorter run,
-the result is 0.
+Memory is the proportional set size from /proc, summed over the process tree and sampled every 20 ms. If a run is
+shorter than that, the result is 0.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SAMPLE = 0.02  # seconds
+SAMPLE = 0.02  # seconds between two samples of the memory
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class Link:
 
     target: tuple[str, int]
     rate: float | None  # bytes a second
-    delay: float  # seconds there and back
+    delay: float  # seconds of a round trip
     received: int = 0
     connections: int = 0
     port: int = 0

@@ -37,7 +37,7 @@ from tests.sources.server import Registry, digest, serve
 
 
 def image(number: int, version: int) -> TestImage:
-    """Return an image with a layer of all images, a layer of its own, and a layer that changes a little by version."""
+    """Return an image: a layer of all images, a layer of all its versions, and a layer of this version only."""
     common = build_layer([file("usr/common", noise(1, 1_000_000))])
     own = build_layer([file("usr/own", noise(100 + number, 1_000_000))])
     last = [

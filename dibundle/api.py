@@ -1,7 +1,7 @@
 """The public functions that ``dibundle`` exports: one for each use case, with keyword arguments as options.
 
-``access``: how to reach sources, and required signers in addition to the policy. ``progress`` gets phases and bytes
-done. ``tmp`` is the folder of temporary files. Each function raises the listed subclasses of :class:`DibError`.
+``access`` sets how sources are reached, and adds required signers to the policy. ``progress`` gets phases and bytes
+done. ``tmp`` is the folder of temporary files. Errors of dib are subclasses of :class:`DibError`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def create(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CreateResult:
-    """Write a bundle that rebuilds ``target`` from ``base`` (None: from nothing) to ``out``; return the result.
+    """Write to ``out`` a bundle that rebuilds ``target`` from ``base`` (None: from nothing); return the result.
 
     A file ``out`` appears complete or not at all. ``level`` is 1 (fast) to 9 (small). ``profile``: "core" for simple
     readers. ``inventory`` is a file with an :func:`inventory`. ``raw_layers``: rebuild the same images with raw layers.
@@ -132,7 +132,7 @@ def apply(
     """Yield the archive that bundles rebuild, byte for byte, from the archives among ``sources``.
 
     Bundles are recognised by their content. Several bundles are applied as a chain. For a bundle in parts, name any
-    part. ``bases`` are used if they exist: archives, and bundles that rebuild an archive. ``target`` names one of
+    part. ``bases``: archives, and bundles that rebuild an archive; missing files are skipped. ``target`` names one of
     several targets of a bundle. ``expect`` has image IDs or digests as ``sha256:...``: no other archive is yielded. The
     last bytes come only after all other bytes are verified, so an incomplete archive never looks complete.
 
@@ -197,7 +197,7 @@ def check(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CheckResult:
-    """Check by heads and metadata whether the bundle in ``sources`` can be applied to the archives in ``sources``.
+    """Check whether the bundle in ``sources`` can be applied to the archives there; read only heads and metadata.
 
     A target's failure is in the result, as its ``error``. Other errors are raised as in :func:`apply`.
     """
@@ -222,7 +222,7 @@ def load(
 ) -> LoadResult:
     """Load the targets of bundles into docker, podman or ctr, and check the result; otherwise like :func:`apply`.
 
-    ``engine`` None: a source's engine, else the first installed engine. ``thin``: leave out the layers of the base,
+    Without ``engine``: a source's engine, else the first installed engine. ``thin``: leave out the layers of the base,
     which the engine must have. Raises ``LoadError`` if the engine refuses the image, or then has a different image.
     """
     options = LoadOptions(engine=engine, thin=thin, target=target, expect=parse_all(expect), max_size=limit(max_size))
@@ -317,7 +317,7 @@ def sign(
 ) -> SignResult:
     """Sign a bundle with an SSH key, or insert a ``signature`` that ssh-keygen made elsewhere.
 
-    ``detach``: leave the bundle unchanged, and write the signature to BUNDLE.sig. ``out``: the output file instead.
+    ``detach``: leave the bundle unchanged, and write the signature to BUNDLE.sig. ``out``: another output file.
     """
     options = SignOptions(
         key=None if key is None else os.fspath(key),
@@ -384,7 +384,7 @@ def push(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> PushResult:
-    """Push a bundle to a registry, ``docker://HOST/NAME:TAG``, as an artifact that refers to its target image."""
+    """Push a bundle to a registry (``docker://HOST/NAME:TAG``), as an artifact that refers to the target image."""
     with Context(tmp, progress) as context:
         return pushing.push(bundle, name, access or Access(), context, subject=subject)
 
@@ -442,7 +442,7 @@ def plan_update(
 
 
 def open_bundle(source: Source, *, access: Access | None = None, tmp: str | None = None) -> Bundle:
-    """Open a bundle for inspection; raise :class:`DibError` if it is not a bundle, or has no required signature.
+    """Open a bundle for inspection; raise :class:`DibError` if it is not a bundle, or lacks a required signature.
 
     :class:`DibError` is also raised if the head is damaged, or a named file is truncated. Everything after the head is
     checked when the bundle is applied. For a bundle in parts, name any part.

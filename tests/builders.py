@@ -195,7 +195,7 @@ def _oci(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
 
 
 def docker_save_part(image: TestImage) -> bytes:
-    """Return the archive of an image that docker with containerd's store saves if one of two platforms is missing."""
+    """Return the archive that docker with containerd's store saves for an image with one of two platforms missing."""
     return build_layer(_c8d([image], None, part=True))
 
 

@@ -40,7 +40,7 @@ def edited(data: bytes, seed: int, edits: int = 8) -> bytes:
 
 
 def relinked(data: bytes, seed: int) -> bytes:
-    """Return a later version of machine code: a function inserted, and an address changed a little on every page."""
+    """Return a later version of machine code: a function is inserted, and an address on every page changes."""
     chance = random.Random(seed)
     changed = bytearray(data)
     for page in range(0, len(changed) - 64, _PAGE // 8):

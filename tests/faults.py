@@ -35,7 +35,7 @@ from tests.program import shell_code
 
 OLD = MAGIC + b"precious"  # begins with a bundle's magic: create overwrites only bundles
 SYSTEM, BASE = 3, 6
-PATIENCE = 120  # seconds
+PATIENCE = 120  # maximum seconds to wait
 MEMORY = 512 << 20
 Prepare = Callable[[], object]
 

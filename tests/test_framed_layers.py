@@ -42,7 +42,7 @@ def chunked(data):
 
 
 def libzstd(level, *, threads=0, sized=True, checksum=True):
-    """Return a function that compresses as the zstd program, or as other users of libzstd."""
+    """Return a function that compresses like the zstd program, or like other programs that use libzstd."""
 
     def compress(data):
         made = zstandard.ZstdCompressor(

@@ -268,7 +268,7 @@ def test_of_a_bomb_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch):
 def test_slow_levels_are_found_where_layers_get_four_times_smaller(tmp_path: Path, name: str):
     """Slow levels are found for layers that get four times smaller.
 
-    A layer with a program gets four times smaller at -9, a level whose cost counts more than that of other levels.
+    A layer with a program gets four times smaller at level -9, whose cost counts more than the cost of other levels.
     """
     words = b"".join(text(i % 50, 36) + text(1000 + i, 24) for i in range(9_000))
     write = {"gzip": WRITERS["gzip"], "slow zlib": compressor(encoders.ZLIB, 9, 8)}[name]

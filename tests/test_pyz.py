@@ -1,4 +1,4 @@
-"""dib.pyz is built from this repository and PyPI, runs in Pythons without packages, and explains why it cannot run."""
+"""dib.pyz is built from this repository and PyPI, runs in Pythons without packages, and explains its failures."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_where_it_unpacks(pyz: Path, tmp_path: Path):
     assert list((home / ".cache" / "dib").iterdir()) == []
     fallback = home / f"dib-{os.geteuid()}"
     assert stat.S_IMODE(fallback.stat().st_mode) == 0o700
-    # a symbolic link is not used either, with any target
+    # a symbolic link is not used either, no matter where it leads
     shutil.rmtree(fallback)
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     fallback.symlink_to(tmp_path / "elsewhere")

@@ -229,7 +229,7 @@ def test_the_bundle_depends_on_nothing_but_its_inputs(release: Path, tmp_path: P
 
 
 def test_of_many_bases_the_best_is_picked(tmp_path: Path):
-    """Of many bases, create picks the best: with eight versions, the bundle is as small as with the closest alone."""
+    """Of many bases, create picks the best: a bundle for eight versions is as small as one for only the closest."""
     rng = random.Random(3)
     data = code(1, 600_000)
     versions = []

@@ -42,7 +42,7 @@ ELSEWHERE = {  # tests of requirements that a bundle alone cannot show
     "S8": ("test_expect.py", "test_refuses_an_image_beside_the_expected_one"),
 }
 
-# for the text and the head of a table: the prefix of its fields in vectors, and the columns with the fields' names
+# key: the text and the head of a table; value: the prefix of its fields in vectors, and the columns with their names
 TABLES = {
     ("dib", "part | length | content"): ("file", [0]),
     ("dib", "offset | length | field | value"): ("header", [2]),

@@ -21,7 +21,7 @@ from dibundle.images.archive import Archive
 from dibundle.images.model import ImageArchive
 from dibundle.images.reader import blobs_of, read_images
 
-MAX_REFUSALS: Final = 8  # maximum errors that are created: to create an error, all given images are read
+MAX_REFUSALS: Final = 8  # maximum number of errors that are created, because all given images are read to create one
 
 
 class FoundBase(BaseObjects):
@@ -60,7 +60,7 @@ class FoundBase(BaseObjects):
         self.spooled_of_made = self.spool_size(every, of_made=True)
 
     def choose(self, targets: Collection[int]) -> None:
-        """Set the order in which ``targets`` are rebuilt; :meth:`search` must have got these targets before.
+        """Set the order in which ``targets`` are rebuilt; call :meth:`search` with these targets first.
 
         If objects are missing, raises :class:`BaseMismatchError`, which names them and a remedy.
         """
@@ -74,7 +74,10 @@ class FoundBase(BaseObjects):
         self.kept = tuple(members(self._order.kept(order)))
 
     def _refusal(self, lacking: int) -> BaseMismatchError:
-        """Return the error for a target that lacks objects (as bits); cached, because targets may lack the same."""
+        """Return the error for a target that lacks objects (as bits).
+
+        Cache it: several targets may lack the same objects.
+        """
         if lacking not in self._refusals:
             if len(self._refusals) == MAX_REFUSALS:
                 return next(iter(self._refusals.values()))

@@ -17,7 +17,8 @@ from dibundle.images.model import Blob, ImageArchive
 
 _PIECE = 1 << 20
 LEAST_PIECE = 1 << 17
-_MOST_CLAIMANTS = 4  # maximum compressed layers to keep for each claimed content, in case the first is damaged
+# maximum number of compressed layers to keep for each claimed content: the first layer may be damaged
+_MOST_CLAIMANTS = 4
 OF_BUNDLES = ("gzip", "zstd")  # compressions of layers in archives that bundles rebuild (spec/dib.md, 3.1)
 MAX_WINDOWS = 64  # windows of 256 KiB each
 MADE_RATIO = 16
@@ -31,8 +32,8 @@ Each archive may give ``MADE_RATIO`` times its size. In addition, all archives t
 class Wanted(NamedTuple):
     """A base object: its SHA-256 and size in bytes.
 
-    If no archive has the object, there are two other sources: ``make`` can recompress the object from the content
-    ``of``, or the object lies at ``place`` in a target of the same bundle.
+    If no archive has the object, there are two other sources: ``make`` can recompress the object from the content of
+    the object ``of``, or the object lies at ``place`` in a target of the same bundle.
     """
 
     digest: bytes
@@ -46,7 +47,8 @@ class _Budget:
     """Bytes that may still be decompressed from an archive that a bundle rebuilt or contains.
 
     The bundle controls such an archive, so the content of the archive is not trusted. ``floor`` is a list with one
-    number: how many bytes are left above the ratio. All archives of a bundle share this list.
+    number: how many bytes are left in addition to those that the ratio allows. All archives of a bundle share this
+    list.
     """
 
     def __init__(self, size: int, floor: list[int]) -> None:
@@ -69,7 +71,7 @@ class _Budget:
 class _Candidate(NamedTuple):
     """A blob of a base: its stored bytes and the archive's claims; ``budget`` is set if a bundle controls the archive.
 
-    ``number``: index of the archive in its call of :meth:`BaseObjects.add`.
+    ``number``: index of the archive among those of the same call of :meth:`BaseObjects.add`.
     """
 
     blob: Blob
@@ -158,10 +160,11 @@ class BaseObjects:
         self._sources: list[ReadAt | None] = [None] * len(wanted)
         self._windows: dict[int, Window] = {}
         self._inflate: dict[int, _Candidate] = {}
-        self._others: dict[int, list[_Candidate]] = {}  # more candidates with the same claim as in ``_inflate``
+        # further candidates that claim the same content as the candidate in ``_inflate``
+        self._others: dict[int, list[_Candidate]] = {}
         self._made: dict[int, _Candidate] = {}
         self._placed: dict[int, ReadAt] = {}  # compressed objects in rebuilt targets
-        self._lying: dict[int, list[int]] = {}  # objects by the target they lie in
+        self._lying: dict[int, list[int]] = {}  # for each target: the objects that lie in it
         self._of_targets: set[int] = set()  # indexes of objects in rebuilt targets
         for index, item in enumerate(wanted):
             if item.place:
@@ -169,7 +172,7 @@ class BaseObjects:
         self._made_size = 0
         self._floor = [MADE_FLOOR]
         self._wanted = wanted
-        self.serving: set[int] = set()  # numbers of those archives of the last add() whose claims were used
+        self.serving: set[int] = set()  # after add(): the numbers of those of its archives whose claims were used
 
     def add(self, archives: Sequence[ImageArchive], needed: Collection[int]) -> None:
         """Search ``archives`` for the ``needed`` objects that are still missing."""
@@ -209,7 +212,7 @@ class BaseObjects:
         return [i for i in sorted(needed) if self._sources[i] is None and i not in waiting]
 
     def spool_size(self, needed: Iterable[int], *, of_made: bool = False) -> int:
-        """Return the bytes of :meth:`prepare`'s temporary files; ``of_made``: count only bytes that bundles cause."""
+        """Return how many bytes of temporary files :meth:`prepare` writes; ``of_made``: only those due to bundles."""
         return sum(self._wanted[index].size for index in needed if self._takes_spool(index, of_made=of_made))
 
     def _takes_spool(self, index: int, *, of_made: bool) -> bool:
@@ -224,7 +227,9 @@ class BaseObjects:
         return self._made_size
 
     def prepare(self, needed: Collection[int]) -> None:
-        """Decompress or recompress those ``needed`` objects into temporary files that cannot be read directly.
+        """Decompress or recompress the ``needed`` objects that cannot be read directly.
+
+        Write them into temporary files.
 
         Raises :class:`BaseMismatchError` if an object cannot be prepared. If the disk has too little free space, raises
         :class:`FileError` before anything is written.
@@ -274,7 +279,7 @@ class BaseObjects:
         return Slice(self._spool, start, wanted.size)
 
     def _prepare_made(self, index: int, candidate: _Candidate) -> None:
-        """Recompress an object whose stored bytes no archive has."""
+        """Recompress an object, because no archive has its stored bytes."""
         self._spool = self._spool or Spool(self._tmp)
         wanted, start, found = self._wanted[index], self._spool.size, hashlib.sha256()
         assert wanted.make
@@ -373,7 +378,10 @@ class BaseObjects:
                 self.serving.add(found.number)
 
     def _resolve_forms(self, candidates: list[_Candidate], needed: list[int]) -> None:
-        """Find contents from which to recompress missing objects: by claims and, in rebuilt targets, also by hash."""
+        """Find contents from which missing objects can be recompressed.
+
+        Use claims and, in rebuilt targets, also hashes.
+        """
         contents: dict[bytes, _Candidate] = {}
         for candidate in candidates:
             content = candidate.blob.diff_id or (None if candidate.blob.compression else candidate.blob.digest)

@@ -114,7 +114,8 @@ def _with_room(
 ) -> list[Archive]:
     """Close intermediate archives if the next bundle would exceed ``--max-size``; return the archives that stay open.
 
-    Archives that no ``waiting`` bundle builds on are closed, oldest first, until the targets of the next bundle fit.
+    An archive may be closed if no ``waiting`` bundle builds on it. The oldest are closed first, until the targets of
+    the next bundle fit.
     """
     next_size = sum(target.size for target in waiting[0].manifest.targets)
     made = [archive for archive in here if archive.is_made]
@@ -135,7 +136,10 @@ def _with_room(
 
 
 class _Claims:
-    """For each bundle, the objects that it needs and that no archive has; an archive is read once for a bundle."""
+    """For each bundle, the objects that it needs and that no archive has.
+
+    An archive is read only once for each bundle.
+    """
 
     def __init__(self, bundles: Sequence[BundleReader], context: Context) -> None:
         self._context = context
@@ -254,7 +258,7 @@ def _ids(images: Iterable[Iterable[AboutImage]]) -> frozenset[bytes]:
 
 
 def _made(manifest: Manifest) -> Iterator[bytes]:
-    """Yield the digests of those contents of the targets that the manifest lists."""
+    """Yield the digests of contents of the targets; the manifest does not list all contents."""
     for images in manifest.about.targets if manifest.about else ():
         for image in images:
             yield from image.diff_ids

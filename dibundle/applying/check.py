@@ -28,7 +28,7 @@ from dibundle.sources.opening import Source, open_sources
 
 _START: Final = 0.12
 _AT_ALL: Final = 60 << 20
-"""Minimum seconds and bytes of memory for any apply.
+"""The least time (in seconds) and memory (in bytes) of any apply.
 
 The estimates differ from measurements on the five pairs of bench/ by:
 
@@ -47,9 +47,10 @@ class CheckedTarget(NamedTuple):
 
 
 class CheckResult(NamedTuple):
-    """Result of a check: targets, ``needed`` images, names of those images ``here``, temporary bytes for all targets.
+    """Result of a check: the targets, the ``needed`` images, and the names of those needed images that are ``here``.
 
-    ``memory`` (bytes) and ``seconds`` estimate applying on a current machine with two cores.
+    ``temporary``: bytes of temporary files for all targets. ``memory`` (bytes) and ``seconds`` estimate applying on a
+    current machine with two cores.
     """
 
     targets: tuple[CheckedTarget, ...]
@@ -107,7 +108,7 @@ def check(
     checked = [_checked(manifest, number, base, archives, options, unjudged, space) for number in numbers]
     there = taken(context.tmp)  # bytes of temporary files for content from registries
     stand_ins = [archive for archive in archives if archive.claims]
-    # bytes of archives that are not saved or rebuilt yet
+    # bytes of archives that must still be saved or rebuilt
     unmade = sum(archive.bytes.size - archive.spared for archive in stand_ins)
     there += unmade
     needed = _bases_of([bundle.manifest for bundle in bundles])
@@ -186,7 +187,7 @@ def _temporary(
 def _broken_encoder(manifests: Sequence[Manifest]) -> DibError | None:
     """Return the error if layers cannot be recompressed here.
 
-    The causes: an encoder gives wrong bytes, or a library has a wrong version.
+    This is so if an encoder gives wrong bytes, or a library has a wrong version.
     """
     try:
         for encoder in {number for manifest in manifests for number in manifest.reencoders}:

@@ -26,7 +26,7 @@ _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
 class UnexpectedError(SignatureError):
-    """A bundle's target is not the expected one; its signature may still be valid."""
+    """A bundle's target is not the expected target; the bundle's signature may still be valid."""
 
 
 class Expectation(NamedTuple):
@@ -55,7 +55,7 @@ class Expectation(NamedTuple):
 
 
 def parse(text: str) -> bytes:
-    """Return the digest in ``sha256:<hex>`` or ``<hex>``; all 64 digits are required: a prefix can be forged."""
+    """Return the digest in ``sha256:<hex>`` or ``<hex>``; all 64 digits are required: prefixes can be forged."""
     found = _DIGEST.fullmatch(text.lower()) if isinstance(text, str) else None  # callers in Python may pass anything
     if not found:
         raise UsageError(messages.EXPECT_NOT_A_DIGEST, found=text)
@@ -73,7 +73,7 @@ def parse_all(expect: Expected | None) -> frozenset[bytes]:
 
 
 def named_digest(name: str | None) -> bytes | None:
-    """Return the digest if a target's name is a digest, in any spelling that :func:`parse` accepts; else None."""
+    """If a target's name is a digest in any spelling that :func:`parse` accepts, return the digest, else None."""
     found = _DIGEST.fullmatch((name or "").lower())
     return bytes.fromhex(found[1]) if found else None
 
@@ -88,7 +88,7 @@ def refuse_claims(expected: frozenset[bytes], manifest: Manifest, target_index: 
 
 
 def verified_digests(target: Target) -> dict[tuple[int, int], bytes]:
-    """Return the digests that a rebuild verifies, by the start and length of their ranges in the target."""
+    """Return the digests that a rebuild verifies; each key is the start and length of a range in the target."""
     found = {}
     at = 0
     for segment in target.segments:
@@ -114,7 +114,7 @@ class Judgement:
         return ExpectationSink(self, target, sink, self._tmp)
 
     def judge(self, target: Target, content: ReadAt) -> None:
-        """Raise :class:`UnexpectedError` unless a target, or all its images, are expected.
+        """Raise :class:`UnexpectedError` unless a target is expected, or all its images are expected.
 
         The caller has checked all digests of the target, including the digest of the whole archive.
         """
@@ -158,7 +158,7 @@ class ExpectationSink:
     def release(self) -> Iterator[None]:
         """Check the target, then pass the target on piece by piece.
 
-        Raises :class:`UnexpectedError` unless the target, or all its images, are expected.
+        Raises :class:`UnexpectedError` unless the target is expected, or all its images are expected.
         """
         self._judgement.judge(self._target, self._spool)
         for piece in copy_chunks(self._spool, 0, self._spool.size):

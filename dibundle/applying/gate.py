@@ -1,10 +1,10 @@
 """A gate between a target and a loader: until everything is verified, the loader gets nothing that it could load.
 
-Members that are only content (layers, configs, blobs) pass directly if all readers parse them in the same way. All
-other members end this: manifest.json, index.json, repositories, an unusual header, the end of the archive. From the
-first such member on, everything is kept in a temporary file. The end of the member before it is kept too. So if the
-rebuild fails, the loader's input ends inside a header or a content. No reader takes such an input for a complete
-archive.
+Members that are only content (layers, configs, blobs) pass directly if all readers parse them in the same way. This
+ends at the first other member (manifest.json, index.json, repositories, or a member with an unusual header), or at the
+end of the archive. From there on, everything is kept in a temporary file. The end of the member before it is kept too.
+So if the rebuild fails, the loader's input ends inside a header or inside a member's content. No reader takes such an
+input for a complete archive.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Gate:
         self._passed = 0  # bytes that the loader has
         self._head = bytearray()  # the part of the next member's header that has arrived
         self._left = 0  # remaining bytes of the current member, padding included
-        self._last = 0  # withheld part of _left: the last byte of content and the padding, until the next header
+        # bytes of _left that are withheld until the next header: the last byte of content, and the padding
+        self._last = 0
         self._is_small = True
         self._waiting = bytearray()
 

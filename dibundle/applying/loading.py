@@ -44,7 +44,7 @@ from dibundle.sources.names import path_of
 from dibundle.sources.opening import Source, open_sources
 
 MAX_NAMES: Final = 64
-"""Maximum number of names of an image, and of images to check in an engine; the check of each starts a process."""
+"""Maximum number of names of an image, and of images to check in an engine, because each check starts a process."""
 _REFERENCE: Final = re.compile(
     r"(?:[a-zA-Z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
 )
@@ -125,8 +125,8 @@ class Loading:
 
     ``given``: archives among the sources; ``bases``: the given archives and the intermediate targets of other bundles.
     ``without``: images that the engine has; their layers are left out. ``repositories``: allowed repositories for the
-    names of an expected image, from :func:`repositories_of`. If a trusted signature covers the bundle, it is None,
-    which allows all names. ``signatures`` check the names that the engine would get.
+    names of an expected image, from :func:`repositories_of`. If a trusted signature covers the bundle, ``repositories``
+    is None, which allows all names. ``signatures`` check the names that the engine would get.
     """
 
     engine: str
@@ -198,7 +198,7 @@ class Loading:
         )
 
     def _pass_on(self, loader: Loader) -> None:
-        """Write the target's own bytes to a loader; warn if readers may find different images in these bytes."""
+        """Write the target's own bytes to a loader; warn if two readers may find different images in these bytes."""
         target = self.bundle.manifest.targets[choose_target(self.bundle.manifest, self.options)]
         with closing(Gate(loader.write, self.context.tmp)) as gate:
             withheld = Space(withheld=target.size)
@@ -212,7 +212,7 @@ class Loading:
         self._check_claims([(image.names, image.config_digest) for image in images.images if image.config])
 
     def _judge(self, archive: ReadAt) -> None:
-        """Compare a target's images with the bundle's description; warn if readers may find different images.
+        """Compare a target's images with the bundle's description; warn if two readers may find different images.
 
         If a signature must cover the names, raise :class:`SignatureError` instead of the warning.
         """
@@ -283,7 +283,7 @@ def _one_by_one(images: Iterable[AboutImage]) -> list[AboutImage]:
 
 
 def _base_with(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]]) -> tuple[str, str | None]:
-    """Return a description of the image with the given layers, and the file that contains it, if any."""
+    """Return a description of the image with the given layers, and the file with the image, if there is one."""
     wanted = {[*chain_ids(chain)][-1] for chain in {*chains} if chain}
     for archive in archives:
         images = read_images(archive).images
@@ -300,7 +300,7 @@ def _name_all(
 ) -> list[tuple[PinnedImage, tuple[str, ...]]]:
     """Return images with names: if the engine needs a name, an image without a name gets one.
 
-    containerd requires a name, and the check that a thin image is complete needs one.
+    containerd requires a name, and the check that a thin image is complete needs a name.
     """
     is_thin = any(layer.content is None for image, _ in images for layer in image.layers)
     if engine != "ctr" and not is_thin:
@@ -317,7 +317,7 @@ def hand_over(
     error.
     """
     images = _name_all(images, engine)
-    if engine == "podman":  # annotations need full names: podman would complete short names with a different registry
+    if engine == "podman":  # annotations need full names: podman would complete short names with the wrong registry
         images = [(image, tuple(writers.whole_name(name, engine) for name in names)) for image, names in images]
     require_names(name for _, names in images for name in (names or ("",)))
     for image, _ in images:

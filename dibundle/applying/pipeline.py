@@ -95,7 +95,8 @@ def apply(
     if isinstance(output, Destination):
         opened.refuse_overwriting(output.name, output.identity)
     bundles = opened.read_bundles()
-    # these options have no target and no expectation: both are for the last bundle, whose base the others rebuild
+    # these options have no target and no expectation: they apply only to the last bundle; the other bundles rebuild its
+    # base
     limits = RebuildOptions(max_size=options.max_size)
     archives, bundle = follow(opened.archives, bundles, limits, context, spare=opened.spare)
     manifest = bundle.manifest
@@ -165,7 +166,10 @@ def wanted_targets(manifest: Manifest, options: RebuildOptions) -> Collection[in
 
 
 def beside(output: Destination | Folder, size: int, context: Context) -> Space:
-    """Return the :class:`Space` that is needed beside an output of ``size`` bytes; its folder need not exist yet."""
+    """Return the :class:`Space` that is needed beside an output of ``size`` bytes.
+
+    The output's folder may be missing.
+    """
     if isinstance(output, Destination):
         return Space.beside(output, size, context.tmp)
     path = output.path

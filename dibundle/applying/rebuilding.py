@@ -57,10 +57,10 @@ def rebuild_targets(
     whole: bool = False,
     compact: CompactTarget | None = None,
 ) -> None:
-    """Pass targets to ``sinks``, by the targets' numbers, one after the other; otherwise like :func:`rebuild_target`.
+    """Pass targets, one after the other, to their sinks (by target number); otherwise like :func:`rebuild_target`.
 
-    If these targets build on earlier targets, the earlier targets are rebuilt into temporary files. ``compact`` gets
-    each piece when a single target is rebuilt.
+    If these targets build on earlier targets, the earlier targets are rebuilt into temporary files. If a single target
+    is rebuilt, ``compact`` gets each of its pieces.
     """
     for _ in rebuild_steps(bases, bundle, sinks, options, context, space=space, whole=whole, compact=compact):
         pass
@@ -178,7 +178,7 @@ class _Rebuild(NamedTuple):
                 yield from judged.release()
 
     def _prepare(self, needed: Collection[int]) -> None:
-        """Prepare the base's objects for reading; add a note if temporary files take over half of the free space."""
+        """Prepare the base's objects for reading; add a note if temporary files need over half of the free space."""
         base = self.base
         size = base.spool_size(needed)
         if size:

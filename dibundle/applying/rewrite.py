@@ -153,7 +153,7 @@ def apply_to_layout(
 
 
 def _check_size(parts: writers.ImageParts, options: RebuildOptions) -> None:
-    """Refuse an archive that is larger than allowed, because its documents may be larger than those of the target."""
+    """Refuse an archive that is larger than allowed: its documents may be larger than those of the target."""
     size = sum(map(writers.size_of, parts.blobs.values())) + len(parts.index_json) + len(parts.manifest)
     if size > options.max_size:
         raise BundleError(messages.LIMIT_MAX_SIZE_AS_FORM, size=size, max_size=options.max_size)
@@ -297,7 +297,7 @@ def needed(manifest: Manifest, number: int, without: Loaded) -> list[tuple[bytes
 
 
 def _left_out(manifest: Manifest, number: int, without: Loaded | None) -> list[tuple[int, int]]:
-    """Return start and end of each layer to leave out of a target: it is loaded for every image that uses the layer."""
+    """Return the start and end of the layers to leave out of a target: those loaded for every image that uses them."""
     if without is None or manifest.about is None:
         return []
     chains = needed(manifest, number, without)

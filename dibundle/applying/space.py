@@ -73,5 +73,5 @@ def check_temporary(kept: int, options: RebuildOptions) -> None:
 
 
 def made_size(archives: Iterable[Archive]) -> int:
-    """Return how many bytes of temporary files the archives take that bundles have rebuilt."""
+    """Return how many bytes of temporary files are taken by archives that bundles have rebuilt."""
     return sum(archive.bytes.size - archive.spared for archive in archives if archive.is_made)

@@ -89,7 +89,7 @@ def source_hints(sources: Sequence[str]) -> dict[str, Hint | None]:
     """Return the hints for sources without a bundle, and for a bundle with several targets."""
     wanted = next(filter(is_reference, reversed(sources)), None)
     update = None
-    if wanted is not None:  # a bundle may lead to an image in a registry
+    if wanted is not None:  # "dib update" can fetch the image from the registry
         bases = [f"--base {shell_words(source)}" for source in sources if source != wanted]
         update = Hint.of("to get an image: {dib} update {words}", words=" ".join([shell_words(wanted), *bases]))
     return {

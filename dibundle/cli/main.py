@@ -140,7 +140,7 @@ def run(program: str = "dib") -> None:
     """Run ``dib`` and end the process with the right exit code; ``program``: the name of the command in a shell."""
     _stand_in_for_closed()
     gc.set_threshold(*_COLLECTIONS)
-    with contextlib.suppress(ValueError):  # run outside of the main thread, by a program that uses dib as a library
+    with contextlib.suppress(ValueError):  # raised outside of the main thread, if a program uses dib as a library
         for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGXCPU):
             signal.signal(number, _terminate)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores SIGHUP, so keep ignoring it

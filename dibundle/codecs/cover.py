@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from dibundle.codecs.encode.covers import Covers
 
 MODEL: Final = 3
-"""Packer for only the difference stream; this packer also reads the source: codecs/model.py."""
+"""A packer for only the difference stream; it also reads the source (codecs/model.py)."""
 
 SPARSE: Final = 4
-"""The other packer for only the difference stream: codecs/sparse.py."""
+"""The other packer for only the difference stream (codecs/sparse.py)."""
 
 PREFIXED: Final = 5
 """Packer for only the literal stream; its dictionary is the source around each run of literals."""
@@ -45,7 +45,7 @@ SMALL_DIFFERENCE: Final = 64 << 10
 MODEL_EFFORT: Final = 3
 SLOW_EFFORT: Final = 8  # minimum effort at which payloads may take more time to encode and decode
 
-FEW_CHANGES: Final = 400_000  # if at most this many bytes of a difference change, tables have twice the size
+FEW_CHANGES: Final = 400_000  # if at most this many bytes of a difference are not zero, tables have twice the size
 MODEL_BITS: Final = 14
 """Maximum bits of the model's tables if many bytes change; one bit more if few bytes change.
 
@@ -61,7 +61,7 @@ CPU:
 
 Leaving out any one of the model's inputs saved 3 to 8 % of the time and added 0.6 to 1.5 % of bytes.
 
-The same for python-app's 47 differences, of which one has many changes:
+The same figures for python-app's 47 differences, of which one has many changes:
 
 - 14 bits: 1,368,719 and 1.00
 - 15 bits: 1,346,030 and 1.06
@@ -72,7 +72,7 @@ The same for python-app's 47 differences, of which one has many changes:
 NEARLY: Final = 1.02
 """Maximum ratio of the size with a quick model to the size with the full model.
 
-For static-binary's two programs, the result is 0.7 % larger; for another program, 51 %.
+For static-binary's two programs, the result is 0.7 % larger; for another program, it is 51 % larger.
 """
 
 # minimum size of literals at which zstd never wins, so that only its fastest level is tried
@@ -125,10 +125,10 @@ def encode(
 ) -> bytes:
     """Return a payload from which :func:`decode` rebuilds ``target``, with ``source``; ``covers`` match the two sides.
 
-    ``effort`` is 1 (fast) to 9 (small), and sets zstd's level. From 3 on, differences are modelled. From 5 on, LZMA2 is
-    tried. ``thorough``: also try slow methods, because few bytes change. ``machine``: if the literals are code of this
-    machine, their operands are made absolute. If there are more than ``MAX_COVERS`` covers, only the longest are used.
-    Raises ``ValueError`` if covers do not fit the two sides or are out of order.
+    ``effort`` is 1 (fast) to 9 (small), and sets zstd's level. From effort 3 on, differences are modelled. From effort
+    5 on, LZMA2 is tried. ``thorough``: also try slow methods, because few bytes change. ``machine``: if the literals
+    are code of this machine, their operands are made absolute. If there are more than ``MAX_COVERS`` covers, only the
+    longest are used. Raises ``ValueError`` if covers do not fit the two sides or are out of order.
     """
     covers.check(len(source), len(target))
     rows = flat(covers if len(covers) <= MAX_COVERS else covers.longest(MAX_COVERS))
@@ -211,8 +211,8 @@ class Parsed(NamedTuple):
 def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
     """Return the ``target_size`` bytes that ``payload`` makes of ``source``; if it is malformed, raise ``BundleError``.
 
-    In addition to the result, needs memory for the literal bytes, up to 80 MB for a million covers, and up to 128 MiB
-    for the packers' windows or tables.
+    In addition to the result, decoding takes memory for the literal bytes, up to 80 MB for a million covers, and up to
+    128 MiB for the packers' windows or tables.
     """
     return parse(payload, memoryview(source).nbytes, target_size).apply(source)
 
@@ -306,7 +306,10 @@ def _columns(rows: array[int]) -> tuple[bytes, bytes, bytes]:
 
 
 def _place(columns: list[array[int]], source_size: int, covered: int, target_size: int) -> array[int]:
-    """Return the rows that the columns describe. Check that each cover fits, and that all have ``covered`` bytes."""
+    """Return the rows that the columns describe.
+
+    Check that each cover fits, and that all together have ``covered`` bytes.
+    """
     rows = array("q", bytes(24 * len(columns[0])))
     gaps, lengths, turns = map(Pinned, columns)
     total = LIBRARY.dib_cover_place(gaps, lengths, turns, len(columns[0]), source_size, target_size, Pinned(rows))
@@ -329,7 +332,10 @@ def _split(source: Buffer, target: bytes, rows: array[int]) -> tuple[bytearray, 
 
 
 def _join(source: Buffer, rows: array[int], covered: int, literals: Buffer, target: bytearray) -> None:
-    """Undo :func:`_split` in ``target``; its end holds the difference. The caller has checked every size."""
+    """Undo :func:`_split` in ``target``; the end of ``target`` holds the difference.
+
+    The caller has checked every size.
+    """
     LIBRARY.dib_cover_join(
         *(Pinned(source), Pinned(rows), len(rows) // 3, covered),
         *(Pinned(literals), Pinned(target), len(target)),

@@ -69,7 +69,10 @@ def _vcdiff(payload: Buffer, source: bytes | bytearray, size: int) -> bytearray:
 
 
 def _inner(payload: Buffer, size: int) -> bytes:
-    """Decompress the zstd frame around a VCDIFF file; in the worst case, the file is little larger than its target."""
+    """Decompress the zstd frame around a VCDIFF file.
+
+    In the worst case, the file is only a little larger than its target.
+    """
     return zstd.decompress(payload, zstd.declared_size(payload, maximum=2 * size + 65536))
 
 

@@ -22,17 +22,18 @@ from dibundle.codecs.recompression import Recompressor
 from dibundle.errors import BundleError
 
 MAX_UNPACKED: Final = 64 << 20
-MAX_SOURCE: Final = 64 << 20  # of source and content: larger ones would take the most memory of all frames
+# maximum bytes of a source and its content together, because larger sources would take the most memory of all frames
+MAX_SOURCE: Final = 64 << 20
 MAX_STREAMS: Final = 1 << 16
 STREAM_BYTES: Final = 16  # minimum bytes of source per stream
 COST: Final = 64  # maximum cost of recompression per byte of the target,
-# plus this in total; both limits also apply to the inflated bytes, for each byte of target and source
+# plus this in total; the inflated bytes have the same two limits, for each byte of target and source
 COST_FLOOR: Final = 64 << 10
 # unpacking a source is free up to this cost per byte of the target, plus 1 per byte of the source
 FREE: Final = 16
-STREAM_COST: Final = 256  # cost of a stream, in addition to each byte of content
+STREAM_COST: Final = 256  # cost of a stream, in addition to the cost of its content
 RELINKED: Final = 4  # cost of a byte of content that is relinked
-_RELINK: Final = 5  # the codec
+_RELINK: Final = 5  # number of the relink codec
 _FIRST: Final = 4 << 10
 _STEP: Final = 64 << 10
 _SLICE: Final = 64 << 10  # maximum bytes of content at a time: an encoder needs at most 0.3 s for them
@@ -62,9 +63,9 @@ class Streams:
         self.sizes.append(size)
 
     def unpacked(self, source: bytes | bytearray, *, whole: bool) -> bytearray:
-        """Return the bytes outside of the streams, their content, and (``whole``) the compressed streams.
+        """Return the bytes outside of the streams, and the streams' content; if ``whole``, also the compressed streams.
 
-        It takes over the content's buffer, because a second buffer would double the memory.
+        The result takes over the content's buffer, because a second buffer would double the memory.
         """
         view = memoryview(source)
         bounds = zip([0, *self.ends], [*self.starts, len(source)], strict=True)

@@ -35,7 +35,7 @@ class Excess:
                 raise BundleError(messages.LIMIT_DECODING_WORK)
 
     def end(self) -> None:
-        """End the decoding that still runs; its result is not needed any more."""
+        """End the decoding that still runs, because its result is no longer needed."""
         self._is_over = True
 
     def require(self) -> None:

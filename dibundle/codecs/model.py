@@ -21,7 +21,10 @@ MAX_BITS: Final = 18
 
 
 QUICK: Final = 32
-"""Flag that is added to ``bits``: a single counter codes "unchanged" if changes are rarer than 1 in 16, not 1 in 64."""
+"""Flag that is added to ``bits``: a single counter codes "unchanged" if changes are rarer than 1 in 16.
+
+Without the flag, the limit is 1 in 64.
+"""
 
 
 def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int) -> bytes:
@@ -47,7 +50,7 @@ def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int) -
 
 
 def decode(stream: Buffer, source: Buffer, rows: array[int], difference: memoryview, *, bits: int) -> None:
-    """Fill ``difference``, whose length is the total of ``rows``, with the content of ``stream``.
+    """Fill ``difference`` with the content of ``stream``; its length is the sum of the lengths in ``rows``.
 
     Raises ``BundleError`` if :func:`encode` could not have written the stream.
     """

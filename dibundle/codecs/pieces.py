@@ -73,7 +73,7 @@ def hands() -> int:
 
 
 class _Work(Generic[Item, Result]):
-    """A function and its items; both are dropped when all items are done: the pool's queue may keep this object."""
+    """A function and its items. Both are dropped when all items are done: the pool's queue may keep this object."""
 
     def __init__(self, function: Callable[[Item], Result], items: list[Item]) -> None:
         self.seconds = [0.0] * len(items)

@@ -25,7 +25,7 @@ VERSION: Final = 1
 MAX_REGIONS: Final = 4096
 MAX_FIXED: Final = 1 << 20
 FEW: Final = 128  # maximum regions, sections and fixed steps for any source: reading each takes a microsecond.
-REGION_BYTES: Final = 256  # Above this number, the source needs this many bytes per region,
+REGION_BYTES: Final = 256  # If there are more, the source must have this many bytes per region,
 FIXED_BYTES: Final = 16  # and this many per fixed step
 MAX_STEPS: Final = 1 << 21
 MAX_TABLES: Final = 16
@@ -57,7 +57,7 @@ def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
     del header, steps, source  # frees up to 100 MB before the target is allocated
     target = parsed.apply(relinked, machine=machine)
     del parsed
-    relinked.clear()  # frees the source, because an index of frames takes as much again
+    relinked.clear()  # frees the source, because an index of frames takes as much memory again
     return derive(target, sections, put_back=True)
 
 
@@ -75,7 +75,7 @@ class Region(NamedTuple):
 
 
 class AddressStep(NamedTuple):
-    """A step: addresses from ``at`` up to the next step moved by ``shift``; ``kind`` is the kind of their content."""
+    """A step: addresses from ``at`` to the next step have moved by ``shift``; ``kind`` is the kind of their content."""
 
     at: int
     shift: int
@@ -125,7 +125,7 @@ def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask
 
 
 def derive(source: Buffer, parts: Sequence[Region], *, put_back: bool) -> bytearray:
-    """Remove from ``source`` the fields of ``parts`` that follow from other fields, or put them back.
+    """Remove from ``source`` the fields of ``parts`` that can be computed from other fields, or put them back.
 
     A bytearray is changed in place.
     """

@@ -14,7 +14,7 @@ ZSTD: Final = 1
 LZMA2: Final = 2
 
 MAX_DICTIONARY: Final = 64 << 20
-"""How many bytes of its output an LZMA2 decoder keeps at most; it keeps all of a smaller stream."""
+"""Maximum bytes of its output that an LZMA2 decoder keeps in memory; for a smaller stream, it keeps all output."""
 
 
 def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], ...] = ()) -> tuple[int, bytes]:

@@ -1,8 +1,8 @@
 """VCDIFF (RFC 3284) as xdelta3 reads and writes it: default code table, no secondary compression.
 
 See spec/vcdiff.md for the subset. The decoder supports windows whose source segment is in the source, or in the part of
-the target that is decoded so far. It also supports xdelta3's Adler-32 of each window and its application header. The
-encoder uses only segments in the source.
+the target that is decoded so far. It also supports xdelta3's Adler-32 of each window, and xdelta3's application header.
+The encoder uses only segments in the source.
 """
 
 from __future__ import annotations
@@ -196,7 +196,10 @@ def _read_window(reader: _Reader) -> _Window:
 
 
 def _decode_window(window: _Window, segment: memoryview, target: memoryview) -> bool:
-    """Write the output of a window's instructions to ``target``; return whether they are valid and fill it."""
+    """Write the output of a window's instructions to ``target``.
+
+    Return whether they are valid and their output fills ``target``.
+    """
     sections = [Pinned(part) for part in (window.data, window.codes, window.addresses, segment, target)]
     return not LIBRARY.dib_vcdiff_window(*(value for part in sections for value in (part, part.size)))
 

@@ -13,7 +13,7 @@ from dibundle.errors import BundleError
 
 MAX_WINDOW = 64 << 20
 LEAST_DICTIONARY = 8
-"""Minimum size of a dictionary: the library ignores a smaller dictionary, but lets it change the parameters."""
+"""Minimum size of a dictionary: a smaller dictionary changes the library's parameters, but its content is not used."""
 
 
 def compress(data: Buffer, level: int, *, prefix: bytes = b"") -> bytes:

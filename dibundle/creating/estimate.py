@@ -149,7 +149,7 @@ class _Look:
 
 
 def _share(guess: _Guess) -> float:
-    """Return roughly which share of the time to encode a frame its sample takes."""
+    """Return roughly the time for the sample of a frame, as a share of the time to encode the frame."""
     if guess.draft.old_size:
         return LOOK
     return min(1.0, max(sample.LEAST, guess.draft.size / sample.SHARE) / max(1, guess.draft.size))
@@ -170,7 +170,7 @@ def _groups(guesses: Sequence[_Guess]) -> Iterator[list[_Guess]]:
 
 
 def _sample(group: Sequence[_Guess], share: float) -> list[_Guess]:
-    """Return a systematic sample: equal steps through the total of the sizes at level 1, each frame at most once."""
+    """Return a systematic sample: take equal steps in the total of the sizes at level 1. Take a frame at most once."""
     total = sum(guess.fast for guess in group)
     mean = sum(guess.cost * guess.fast for guess in group) / max(1, total)
     count = max(LEAST_SAMPLE, int(share * sum(guess.cost for guess in group) / max(mean, 0.001)))

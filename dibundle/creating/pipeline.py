@@ -35,7 +35,7 @@ from dibundle.sources.opening import Source, open_archives
 from dibundle.sources.parts import PartsWriter
 
 AHEAD: Final = 2  # maximum frames per worker that are being encoded or wait
-PATCHING: Final = 2  # a byte of a frame's source takes this many times the time of a byte of the frame
+PATCHING: Final = 2  # a byte of a frame's source takes this many times as long as a byte of the frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +89,9 @@ def create(
 ) -> CreateResult:
     """Write a bundle that rebuilds ``targets`` from the images in ``bases`` (none: a bundle that needs no base).
 
-    Each target may build on earlier targets. If an ``executor`` is given, it encodes the frames. It gets
-    :func:`choose.encode` and bytes. So it may use processes, or machines with the same libraries. It then has at most
-    ``workers`` frames at a time. Raises :class:`ArchiveError` if an input is not an image archive, and
+    Each target may build on earlier targets. If an ``executor`` is given, it encodes the frames. The executor gets the
+    function :func:`choose.encode` and bytes, so it may use processes, or machines with the same libraries. It has at
+    most ``workers`` frames at a time. Raises :class:`ArchiveError` if an input is not an image archive, and
     :class:`FileError` if the system refuses an operation.
     """
     opened_bases, opened_targets = open_both(bases, targets, context, access, output, raw_layers=options.raw_layers)
@@ -206,7 +206,7 @@ def _encode(
 
     def submit(number: int) -> Future[choose.Encoded]:
         if executor is None:
-            return prepared.threads.submit(encode, number)  # this also reads
+            return prepared.threads.submit(encode, number)  # encode() also reads the content
         _, hex_digits, draft = drafts[number]
         return executor.submit(choose.encode, *prepared.load(draft, hex_digits))
 

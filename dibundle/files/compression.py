@@ -29,11 +29,11 @@ XZ_MEMORY_LIMIT: Final = 256 << 20
 _FREE_STREAMS: Final = 256
 _STREAM_BYTES: Final = 32  # each further stream needs this many bytes of input, because any stream takes at least 10 us
 _FREE: Final = 65_536  # calls of a library that are always allowed
-_STEP_BYTES: Final = 8  # bytes of input or
-_STEP_MADE: Final = 1024  # bytes of output must come with each further call, because a call takes 3 us
+_STEP_BYTES: Final = 8  # each further call of a library must take this many bytes of input,
+_STEP_MADE: Final = 1024  # or give this many bytes of output, because a call takes 3 us
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_BLOCK_LIMIT: Final = 128 << 10
-# Bytes per call of a library. A library returns unused input as a copy. So if one large piece has many tiny streams, #
+# Bytes per call of a library. A library returns unused input as a copy. So if one large piece has many tiny streams,
 # the time would grow with the square of the piece's length.
 _SLICE: Final = 32 << 10
 
@@ -59,9 +59,8 @@ class RatioError(ArchiveError):
 class Decompressor:
     """A decompressor of one input, which is fed in pieces.
 
-    ``feed`` takes all of its input, and returns at most ``limit`` bytes. While ``feed`` returns bytes, ``feed(b"")``
-    returns more of the output for the input that the decompressor holds. An empty result means that more input is
-    needed.
+    ``feed`` takes all of its input, and returns at most ``limit`` bytes. As long as ``feed`` returns bytes, call
+    ``feed(b"")`` for more output: the decompressor still holds input. An empty result means that more input is needed.
     """
 
     def __init__(self, kind: str, *, is_exact: bool = False) -> None:
@@ -227,8 +226,8 @@ class _ZstdFrame:
     def __init__(self, decompressor: zstandard.ZstdDecompressor) -> None:
         self._zstd = decompressor.decompressobj(write_size=_ZSTD_BLOCK_LIMIT)
         self._buffer = bytearray()
-        # no bound method: a frame that refers to itself would keep its window of 128 MiB until the next garbage
-        # collection
+        # not a bound method, because a frame that refers to itself would keep its window of 128 MiB until the next
+        # garbage collection
         self._next: Callable[[_ZstdFrame], bytes | None] = _ZstdFrame._header
         self._skip = 0
         self._checksum = False
@@ -338,7 +337,10 @@ def _xz_stream() -> _Engine:
 
 
 def _zstd_frames() -> Callable[[], _Engine]:
-    """Return the opener of frames; all frames share a decompressor: creating it takes longer than most frames."""
+    """Return the opener of frames.
+
+    All frames share a decompressor: to create it takes longer than to decode most frames.
+    """
     return partial(_ZstdFrame, zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_LIMIT))
 
 

@@ -24,9 +24,9 @@ _DESCRIPTOR = re.compile(r"-|/dev/stdout|(?:/dev|/proc/self)/fd/([0-9]{1,9})")
 
 
 _BLOCK: Final = 512  # bytes of a block; entries of a tar begin at multiples of this size
-STRETCH: Final = 16 << 20  # bytes
+STRETCH: Final = 16 << 20  # after this many bytes of output, their writing to disk is started
 _WRITE: Final = 2  # SYNC_FILE_RANGE_WRITE
-LINKS: Final = 40  # maximum chain of symbolic links, as in the system
+LINKS: Final = 40  # maximum length of a chain of symbolic links, as in the system
 
 
 def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
@@ -109,7 +109,7 @@ class Destination:
             found = os.stat(self._final)  # noqa: PTH116 - the path may be any bytes that the system accepts
             self.identity = (found.st_dev, found.st_ino)
             self._special = not stat.S_ISREG(found.st_mode)
-            own = found.st_uid == os.geteuid()  # do not keep the mode of a file that a different user may have created
+            own = found.st_uid == os.geteuid()  # do not keep the mode of a file that another user may have created
             self._mode = stat.S_IMODE(found.st_mode) & 0o777 if own else -1
             if stat.S_ISDIR(found.st_mode):
                 raise FileError(messages.FILE_IS_DIRECTORY, path=path)
@@ -136,7 +136,7 @@ class Destination:
                 if self._mode >= 0:
                     os.fchmod(self._fd, self._mode)
         except OSError as error:
-            if self._temporary and self._fd >= 0:  # some file systems refuse the mode, but nothing else
+            if self._temporary and self._fd >= 0:  # some file systems do not support modes, but support everything else
                 os.close(self._fd)
                 os.unlink(self._temporary)  # noqa: PTH108
             self._temporary = None
@@ -188,7 +188,10 @@ class Destination:
                     os.unlink(self._temporary)  # noqa: PTH108
 
     def take_back(self) -> None:
-        """Remove a written file, unless it replaced another file: other files of the same result were not written."""
+        """Remove a written file, because other files of the same result were not written.
+
+        Keep it if it replaced a file.
+        """
         if self._is_there and self.identity is None:
             with contextlib.suppress(OSError):
                 os.unlink(self._final)  # noqa: PTH108

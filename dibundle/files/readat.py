@@ -29,7 +29,7 @@ class ReadAt(Protocol):
         ...
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes from ``offset`` on; raise ``FileError`` if some are missing."""
+        """Return exactly ``length`` bytes from ``offset`` on; raise ``FileError`` if some bytes are missing."""
         ...
 
     def read_into(self, offset: int, view: memoryview) -> None:
@@ -163,7 +163,7 @@ class Joined:
 
 
 class Stream:
-    """A reader of a source, once, from its beginning to its end."""
+    """A reader that reads a source once, from its beginning to its end."""
 
     def __init__(self, source: ReadAt) -> None:
         self._source = source

@@ -48,7 +48,7 @@ def is_possible(manifest: Manifest) -> bool:
 
 
 def kept_size(manifest: Manifest) -> int:
-    """Estimate the size of the temporary file for a bundle's only target: it stores only bytes of frames."""
+    """Estimate the size of the temporary file for a bundle's only target: the file stores only bytes of frames."""
     return max(0, int(_RATIO * min(manifest.targets[0].size, sum(FrameTable.of(manifest.frames).sizes))) - MEMORY)
 
 

@@ -64,7 +64,7 @@ MAX_PACKING = 16 << 20  # bytes of a recipe with its plain bytes
 # An object that lies compressed in a target has at most PLACED_RATIO times its compressed length + PLACED_FLOOR bytes.
 PLACED_RATIO = 16
 PLACED_FLOOR = 16384
-MAX_ALIKE = 4  # forms of one content, each of which is recompressed as a whole
+MAX_ALIKE = 4  # maximum forms of one content, because each form is recompressed as a whole
 MAX_IMAGES = 1 << 16  # limit of section 2, like the next three constants
 MAX_NAMES = 1 << 16
 MAX_DIFF_IDS = 1 << 18
@@ -81,4 +81,5 @@ OP_COST = 256
 SHAPE_COST = 512
 MAX_OPS = 65536  # operations of a target,
 OP_BYTES = 32  # and one more operation for each 32 bytes of the target
-PACKING_COST = 16  # bytes of content to recompress for each byte of a target, plus COST_FLOOR for all targets together
+# maximum bytes of content to recompress for each byte of a target, plus COST_FLOOR for all targets together
+PACKING_COST = 16

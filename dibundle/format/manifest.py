@@ -119,7 +119,7 @@ class Manifest:
             first = end
 
     def _check_places(self) -> None:
-        """Refuse objects that are not within their target, and more compressed bytes than a target has.
+        """Refuse objects that are not within their target, or together have more compressed bytes than their target.
 
         If an object is compressed in a target, also refuse a size that exceeds what the compressed length allows.
         """
@@ -136,7 +136,7 @@ class Manifest:
 
     @property
     def object_sizes(self) -> list[int]:
-        """The sizes of the objects in bytes; a single list for all targets: there may be a thousand targets."""
+        """The sizes of the objects in bytes; a single list for all targets, because there may be a thousand targets."""
         if not self._object_sizes:
             self._object_sizes.extend(item.size for item in self.objects)
         return self._object_sizes

@@ -1,7 +1,7 @@
-"""The plan of a rebuild; for the plan, the program is walked once, and only header blocks of the base are read.
+"""The plan of a rebuild: to make it, the program is walked once, and only header blocks of the base are read.
 
-The walk finds each frame's source and last use. Before the first byte of output, it refuses inconsistent programs:
-their frames are out of order or not used completely, their output has a wrong size, or too many frames are in memory.
+The walk finds each frame's source and last use. Before the first byte of output, it refuses a program whose frames are
+out of order or not used completely, whose output has a wrong size, or that needs too many frames in memory.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class RebuildPlan:
 
 
 class RecompressionBudget:
-    """Cost of recompression above 16 times each target's size; all rebuilt targets of a bundle share one pool.
+    """A pool for the cost of recompression above 16 times each target's size. All rebuilt targets of a bundle share it.
 
-    Frames of codec 6 use the same pool: ``excess``.
+    ``excess`` is the same pool for frames of codec 6.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class RecompressionBudget:
         return PACKING_COST * target_size + self.excess.left
 
     def spend(self, cost: int, target_size: int) -> None:
-        """Subtract the cost of a target; if the pool does not have this much, raise :class:`BundleError`."""
+        """Subtract the cost of a target; if the pool has less than this, raise :class:`BundleError`."""
         self.excess.spend(cost - PACKING_COST * target_size)
 
 
@@ -139,7 +139,7 @@ class _Streams:
                 raise BundleError(messages.PROGRAM_SOURCE_SIZE, index=index)
 
     def check_live(self) -> None:
-        """Refuse programs that need more bytes of decoded frames at once than the limits."""
+        """Refuse programs that need more bytes of decoded frames at once than the limits allow."""
         kept: list[tuple[int, int, int]] = []
         for index, last in self.plan.last_use.items():
             size = kept_size(self._table.sizes[index])
@@ -164,7 +164,10 @@ def kept_size(size: int) -> int:
 
 
 def _most(changes: list[tuple[int, int, int]]) -> int:
-    """Return the highest running sum of changes: each is a step's index, an order within the step, and an amount."""
+    """Return the highest running sum of changes.
+
+    A change has a step's index, an order within the step, and an amount.
+    """
     changes.sort()
     return max(accumulate(change for _, _, change in changes), default=0)
 

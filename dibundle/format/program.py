@@ -55,7 +55,7 @@ class BaseHeaders(Protocol):
     """Source of the header blocks of base objects for :func:`walk`."""
 
     def header(self, object_index: int, offset: int) -> bytes:
-        """Return the 512 bytes at ``offset``; raise :class:`BaseMismatchError` if the object ends before."""
+        """Return the 512 bytes at ``offset``; raise :class:`BaseMismatchError` if the object is too short."""
 
 
 class Cursor:
@@ -117,8 +117,8 @@ class Cursor:
         """Read an edit; return the header step and the content size of the resulting block.
 
         ``reference_size`` is the content size of a base block. If it is None, the edit applies to the register's last
-        block. In this case, the size stays the same, unless the edit gives a new size. The edit then has the difference
-        from 0, not from the old size.
+        block. In this case, the size stays the same, unless the edit gives a new size: it is then the difference from
+        0, not from the old size.
         """
         columns = self.columns
         index = columns.shape.next()
@@ -194,7 +194,10 @@ def _base_record(cursor: Cursor) -> tuple[bytes, int]:
 
 
 def _positive(column: Column) -> int:
-    """Read a length or count, and refuse 0. So each operation yields a byte, and the output's size limits the work."""
+    """Read a length or count, and refuse 0.
+
+    So each operation yields at least a byte, and the output's size limits the work.
+    """
     value = column.next()
     if not value:
         raise BundleError(messages.PROGRAM_EMPTY_OPERATION, subject=column.what)

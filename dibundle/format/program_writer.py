@@ -49,7 +49,7 @@ class ProgramWriter:
         return len(self._columns["ops"].data)
 
     def find_edit(self, reference: bytes, block: bytes) -> records.HeaderEdit | None:
-        """Return the edit from ``reference`` to ``block``; None without such an edit, or at the limit of shapes."""
+        """Return the edit from ``reference`` to ``block``; None if there is none, or the limit of shapes is reached."""
         edit = records.find_edit(reference, block)
         if edit is not None and edit.shape not in self._shapes and len(self._shapes) == MAX_SHAPES:
             return None
@@ -118,7 +118,7 @@ class ProgramWriter:
         self._columns["raw"].add(length)
 
     def replace(self, length: int, source: int, stream: int) -> None:
-        """Take ``length`` bytes from ``stream``, whose source is the next ``source`` bytes at the cursor."""
+        """Take ``length`` bytes from ``stream``; their source is the next ``source`` bytes at the cursor."""
         self._op(OP_REPLACE)
         self._columns["stream"].add(stream)
         self._columns["raw"].add(length)

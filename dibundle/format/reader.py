@@ -90,7 +90,7 @@ class BundleReader:
         return self.manifest.frames[self.frames_read]
 
     def _check(self, frame: Frame, found: bytes) -> None:
-        """Count a frame after it was read; raise :class:`DigestError` if its digest is not ``found``."""
+        """Count a frame after it was read; raise :class:`DigestError` if its digest differs from ``found``."""
         if found != frame.digest:
             place = f" ({self._where(self._at - frame.stored, self._at)})" if self._where else ""
             raise DigestError(messages.BUNDLE_FRAME_DIGEST, index=self.frames_read, place=place)

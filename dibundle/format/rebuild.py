@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 AHEAD = 48 << 20  # maximum bytes of frames that are decoded in advance, with their sources and payloads
 OVERHEAD = 4096  # bytes of memory for any frame, in addition to its content
-# maximum including the current frame: without this limit, a program of 90 MB sometimes took 218 MiB instead of 187
+# the same maximum, including the current frame: without this limit, a program of 90 MB sometimes took 218 MiB instead
+# of 187
 MOST = 96 << 20
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # number of threads for the blocks of pgzip
@@ -48,10 +49,13 @@ class Base(BaseHeaders, Protocol):
     """The base objects of a bundle, by their index in its manifest."""
 
     def read_into(self, object_index: int, offset: int, view: memoryview) -> None:
-        """Fill ``view`` with bytes of an object; raise :class:`BaseMismatchError` if the object ends before."""
+        """Fill ``view`` with bytes of an object; raise :class:`BaseMismatchError` if the object is too short."""
 
     def nearby(self, object_index: int, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes of an object, with read-ahead: one thread calls this, usually in order."""
+        """Return exactly ``length`` bytes of an object, with read-ahead.
+
+        Only one thread calls this, usually in order.
+        """
 
 
 class Follower(Protocol):
@@ -197,7 +201,7 @@ def _pool(threads: int) -> Executor:
 
 
 def _need(frame: Frame) -> int:
-    """Estimate the memory that a frame takes until it is used, with payload and source, in bytes."""
+    """Estimate how many bytes of memory a frame, its payload and its source take until the frame is used."""
     return frame.size + frame.source_size + frame.stored + OVERHEAD
 
 
@@ -347,7 +351,7 @@ class _Rebuilder:
 
 
 class _Packing:
-    """Recompression of content, from the begin to the end of a recipe; all recipes cost at most ``limit()``.
+    """Recompression of content, from the beginning to the end of a recipe; all recipes cost at most ``limit()``.
 
     ``reencoders``: the re-encoders that the bundle lists.
     """

@@ -52,7 +52,10 @@ TEXT_MASK = (1 << len(FIELDS)) - 1 - NUMERIC_MASK
 
 
 def valid_shape(shape: int) -> bool:
-    """Return whether version 1 allows a shape: text fields must be raw, the size must not be raw, other numbers may."""
+    """Return whether version 1 allows a shape.
+
+    Text fields must be raw, the size must not be raw, other numbers may be raw.
+    """
     changed, raw = shape & (1 << RAW_SHIFT) - 1, shape >> RAW_SHIFT
     return (
         raw >> RAW_SHIFT == 0 and raw & ~changed == 0 and changed & TEXT_MASK & ~raw == 0 and not raw >> SIZE_FIELD & 1

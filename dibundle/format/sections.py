@@ -231,7 +231,7 @@ def read_frames(data: memoryview, codecs: tuple[int, ...], objects: tuple[BaseOb
 
 
 def _check_bytes(values: bytes, known: Iterable[int], what: str) -> None:
-    """Refuse a column with a byte that is not ``known``."""
+    """Refuse a column with a byte that is not among the ``known`` bytes."""
     other = values.translate(None, bytes(known))
     if other:
         raise BundleError(messages.MANIFEST_FRAME, index=values.index(other[0]), subject=what, other=other[0])

@@ -180,7 +180,7 @@ class Signers:
         return found
 
     def _is_revoked(self, key: bytes) -> bool:
-        """Return whether a key is revoked: a failed verification does not report this reason."""
+        """Return whether a key is revoked, because a failed verification does not report this reason."""
         if self.revoked is None:
             return False
         # a list of public keys, for which -Q does not work: -Q requires a KRL
@@ -280,7 +280,7 @@ def with_signature(read: ReadFunction, header: bytes, signature: bytes) -> Itera
 
 
 def read_file(name: str) -> bytes:
-    """Return the content of a signature file; if it is too large, only one byte more than the limit."""
+    """Return the content of a signature file; of a file that is too large, return only the first limit + 1 bytes."""
     try:
         with open(name, "rb") as file:  # noqa: PTH123 - any name that the system accepts
             return file.read(MAX_SIGNATURE + 1)
@@ -364,6 +364,6 @@ def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess
 
 
 def _told(run: subprocess.CompletedProcess[bytes]) -> str:
-    """Return the most useful line of ssh-keygen's output, the first line: the last line is only a summary."""
+    """Return the first line of ssh-keygen's output, because it is the most useful: the last line is only a summary."""
     lines = (run.stderr + b"\n" + run.stdout).decode(errors="replace").splitlines()
     return next((line.strip().rstrip(".") for line in lines if line.strip()), f"ssh-keygen ended with {run.returncode}")

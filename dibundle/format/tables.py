@@ -44,7 +44,10 @@ class Frame(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """``length`` bytes of a target with their SHA-256; None: all segments without a SHA-256 share one digest."""
+    """``length`` bytes of a target, and their SHA-256 ``digest``.
+
+    All segments without a ``digest`` share one digest.
+    """
 
     length: int
     digest: bytes | None

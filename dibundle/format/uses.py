@@ -1,4 +1,4 @@
-"""The base objects that a target needs, and the earlier targets that contain some of them.
+"""The base objects that a target needs, and the earlier targets that contain some of these objects.
 
 Sets of objects are bits of an integer: a bundle may have a thousand targets, and each may use sixty thousand objects.
 """

@@ -25,7 +25,7 @@ _CHUNK = 1 << 20
 MAX_MADE_ENTRIES = 65_536
 """Maximum members to read from an archive that a bundle rebuilt (spec/dib.md, 3.1)."""
 MADE_NAMES: Final = 16 << 20
-"""Maximum bytes of names and links that are kept of these members: objects are found without names."""
+"""Maximum bytes of names and links that are kept of these members, because objects are found without names."""
 
 
 class OtherFormatError(ArchiveError):

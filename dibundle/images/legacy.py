@@ -22,7 +22,10 @@ _LAYER: Final = re.compile(rb"([0-9a-f]{64})/layer\.tar")
 
 
 def read_drafts(claims: Claims) -> list[ImageDraft]:
-    """Return the images of such an archive, images with names first; for a different kind of archive, no images."""
+    """Return the images of such an archive, images with names first.
+
+    For any other kind of archive, return no images.
+    """
     members = claims.members
     parents = {name: _parent(members, name) for name in _layer_names(members)}
     names = _names(claims, parents)

@@ -14,7 +14,7 @@ from dibundle.images.tar.entries import Entry
 
 INDEX: Final = b"index.json"
 _DEPTH: Final = 8
-_LONGEST_NAME: Final = 4096  # maximum characters; no image has a longer name
+_LONGEST_NAME: Final = 4096  # maximum characters of a name; no image has a longer name
 _NAME_KEYS: Final = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 
 

@@ -46,7 +46,7 @@ _FIELDS = re.compile(rb"^(Package|Version|Status|P|V)[ \t]*:(.*)$", re.MULTILINE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """A package that changed: its versions, None if it is not installed."""
+    """A package that changed: its ``old`` and ``new`` version; None means that the package is not installed."""
 
     manager: str
     name: str
@@ -55,7 +55,10 @@ class Package:
 
 
 def inventory(paths: Collection[bytes], read: Callable[[bytes], bytes | None]) -> Inventory:
-    """Return the packages in a tree of these paths; ``read`` returns a file's content, or None if it has none."""
+    """Return the packages in a tree of these paths.
+
+    ``read`` returns a file's content, or None if there is no content.
+    """
     found: dict[tuple[str, str], set[str]] = {}
     left = _MOST_TEXT
     for path in paths:
@@ -169,7 +172,10 @@ _FIELD: Final = 4096  # maximum bytes of a displayed value
 
 
 def _rpm_header(blob: bytes) -> Iterator[tuple[str, str]]:
-    """Read a header: the numbers of entries and of data bytes, entries (tag, type, offset, count), data."""
+    """Read a header.
+
+    It has the number of entries, the number of data bytes, the entries (tag, type, offset, count), and the data.
+    """
     if len(blob) < 8:
         return
     entries, size = struct.unpack_from(">II", blob)

@@ -78,7 +78,7 @@ class Stored:
 
 
 EXCESS_OF_BUNDLES: Final = 64 << 20
-"""Maximum bytes of layers above ``RATIO`` times their sizes, in archives that contain bundles."""
+"""Maximum bytes by which layers in archives that contain bundles may exceed ``RATIO`` times their sizes."""
 
 
 class LayerStore:
@@ -173,8 +173,8 @@ def assemble(
     ``left_out``: layers that the receiver has, by diffID, in the stored form of the receiver's archives. These layers
     are described, but their content is left out. If the image's own manifest lists exactly this config and these
     layers, the manifest is kept. Otherwise, a new manifest is written or, with ``is_manifest_expected``,
-    ``ArchiveError`` is raised. If the receiver stores a left-out layer under a different digest, an expected manifest
-    may still list its own digest. A manifest with annotations is kept only if the manifest is expected, or with
+    ``ArchiveError`` is raised. For a left-out layer, an expected manifest may list a digest that differs from the
+    receiver's digest. A manifest with annotations is kept only if the manifest is expected, or with
     ``are_annotations_known``: engines show annotations, and nobody vouches for them.
     """
     config = StrictConfig(pins.config, "config")

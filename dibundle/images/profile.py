@@ -1,7 +1,7 @@
 """The strict profile (spec/profile.md): archives in which every reader finds the same images.
 
 Programs that load images read tar and JSON in different ways. They differ in which of two members counts, where a link
-leads, and what a key in a different case means. :class:`Judge` does not predict these programs. It accepts only
+leads, and whether the case of a key's letters matters. :class:`Judge` does not predict these programs. It accepts only
 unambiguous archives. For all other archives, it raises ``ArchiveError`` with the reason.
 """
 
@@ -28,7 +28,7 @@ MAX_DEPTH: Final = 2
 MAX_EXPANSION: Final = 1100
 """Maximum content bytes per byte of a compressed layer; gzip reaches 1,032."""
 MAX_EXCESS: Final = 4 << 30
-"""Maximum bytes above ``MAX_EXPANSION`` in all layers of an archive: zstd compresses zeros by a factor of 30,000."""
+"""Maximum bytes by which an archive's layers may exceed ``MAX_EXPANSION``: zstd compresses zeros 30,000-fold."""
 _ANY: Final = "any"
 
 _DOCUMENTS: Final = frozenset(("manifest.json", "index.json", "oci-layout", "repositories", "blobs", "blobs/sha256"))
@@ -323,7 +323,7 @@ class Judge:
 
 
 def canonical_name(name: str) -> str:
-    """Return a name in one of the spellings that engines treat as the same."""
+    """Return a name in a canonical spelling, because engines treat several spellings as the same name."""
     host = next((host for host in _SAME_HOSTS if name.startswith(host)), "")
     path = name.removeprefix(host).removeprefix("library/")
     return path if ":" in path.rpartition("/")[2] else f"{path}:latest"
@@ -332,8 +332,8 @@ def canonical_name(name: str) -> str:
 def names_of(descriptor: Descriptor) -> tuple[str, ...]:
     """Return the names that engines may give the image of a descriptor in index.json.
 
-    Engines use the first annotation that exists. Some engines know only the second annotation. It is usually the tag of
-    the name in the first annotation.
+    Engines use the first annotation that exists. Some engines know only the second annotation. The second annotation is
+    usually the tag of the name in the first.
     """
     keys = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
     first, second = (descriptor.annotations.get(key, "") for key in keys)

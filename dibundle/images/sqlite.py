@@ -1,6 +1,6 @@
 """The rows of a table in an SQLite database, read without parsing SQL; the time is linear in the size of the database.
 
-In two cases, SQLite itself may take unlimited time: if all pages of a schema refer to the same child, and if rows share
+In two cases, SQLite itself may take unlimited time: if all pages of a schema refer to the same child, or if rows share
 a long chain of pages. The format: https://www.sqlite.org/fileformat2.html
 """
 
@@ -26,7 +26,7 @@ class DamagedDatabaseError(Exception):
 
 
 def blobs(content: bytes, table: str, column: int, longest: int) -> Iterator[bytes]:
-    """Yield the values of a table's column that are blobs; columns are numbered from 0.
+    """Yield those values of a table's column that are blobs; columns are numbered from 0.
 
     Rows of more than ``longest`` bytes are skipped. Rows may share pages, so a row is also skipped if it would bring
     the total above the size of ``content``. Time and memory are linear in ``content``. :class:`DamagedDatabaseError`

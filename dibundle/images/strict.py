@@ -78,7 +78,10 @@ def _refuse_constant(text: str) -> Never:
 
 
 def fold(key: str) -> str:
-    """Return a key in the form that a reader that ignores case compares: as in ``encoding/json`` of Go, or coarser."""
+    """Return the form of a key that readers compare if they ignore case.
+
+    The form is that of Go's ``encoding/json``, or coarser.
+    """
     return key.casefold()
 
 
@@ -211,7 +214,7 @@ class ManifestDocument:
 
     @property
     def has_instructions(self) -> bool:
-        """Whether content may change what programs do: annotations except OCI's descriptions, or platforms of parts."""
+        """Whether annotations (except OCI's descriptions) or the platforms of parts may change what programs do."""
         return not self.is_plain or not all(key.startswith(_TEXTS) for key in self.annotations)
 
 

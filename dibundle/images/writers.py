@@ -170,7 +170,10 @@ def docker_entry(config: bytes, names: Iterable[str], layers: list[dict[str, obj
 
 
 def described(images: ImageArchive, image: Image) -> list[dict[str, object]]:
-    """Return the descriptors of an image's layers, by the archive's claims; raise ``ArchiveError`` if OCI has none."""
+    """Return the descriptors of an image's layers, by the archive's claims.
+
+    Raise ``ArchiveError`` if OCI has no such descriptor.
+    """
     return [_described(image, layer, lambda blob: _claimed(images, blob)) for layer in image.layers]
 
 
@@ -219,11 +222,11 @@ def named(plain: dict[str, object], names: tuple[str, ...]) -> Iterator[dict[str
 
 
 def whole_name(name: str, engine: str = "docker") -> str:
-    """Return a name with the registry that an engine adds: with a short name, the engine would have a second image."""
+    """Return a name with the registry that an engine adds. For a short name, the engine would create a second image."""
     host, slash, _ = name.partition("/")
     if slash and ("." in host or ":" in host or host == "localhost"):
         return name
-    if engine == "podman":  # podman's host for names in archives that it loads, with or without a slash
+    if engine == "podman":  # podman adds this host to names in archives that it loads, even if the name has a slash
         return f"localhost/{name}"
     return f"docker.io/{name}" if slash else f"docker.io/library/{name}"
 

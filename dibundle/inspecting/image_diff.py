@@ -194,7 +194,7 @@ def _tree(layers: Sequence[Layer]) -> Tree:
 
 
 class _Hidden:
-    """Paths that upper layers white out, and folders (with a slash at the end) whose whole content they hide."""
+    """Paths that upper layers white out; a folder with a slash at its end means that its whole content is hidden."""
 
     def __init__(self) -> None:
         self._paths: set[bytes] = set()

@@ -94,7 +94,7 @@ def lines_with_base(
         return listing(reader, number)
     used = objects_used(reader.manifest, number)
     try:
-        # do not search the content of an archive that contained a bundle, because the archive may not be the base
+        # do not search the content of an archive that contained a bundle: this archive is not necessarily the base
         base = find_base(reader.manifest, archives, context, [number], believe=not given)
         context.defer(base.close)
         if base.missing(used):
@@ -103,7 +103,7 @@ def lines_with_base(
     except BaseMismatchError:
         if given:
             raise
-        return listing(reader, number)  # the archive of a wrapped bundle may not be the base
+        return listing(reader, number)  # the archive of a wrapped bundle is not necessarily the base
     return listing(reader, number, base, limited=not given)
 
 

@@ -23,7 +23,7 @@ OF_IMAGES: Final = tuple(name for name in OPERATIONS if name not in ("keep", "co
 DEPTH: Final = 3
 _MAX_FOLDERS: Final = 128 << 20
 _FOLDER: Final = 256
-"""Bytes that each folder of a tree counts in addition to its path; the total has a maximum."""
+"""Each folder of a tree counts as this many bytes, plus those of its path; the total is limited."""
 SORTS: Final[dict[str, Callable[[Line], Any]]] = {
     "path": lambda line: line.path or b"",
     "size": lambda line: -(line.size or 0),
@@ -113,7 +113,7 @@ def _led(line: Line) -> str:
 
 
 def path_text(line: Line) -> str:
-    """Return a line's path, or a text for lines without one."""
+    """Return a line's path, or a text for lines without a path."""
     if line.path is not None:
         return wording.escape(line.path) + (_led(line) if line.operation == "symlink" else "")
     if line.operation == "keep":

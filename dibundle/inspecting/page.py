@@ -37,7 +37,7 @@ class Page:
     lines: Sequence[Line]
     changes: Changes | None = None
     note: str = ""
-    """The reason why there are no changes, if any."""
+    """The reason why the page shows no changes; empty if it shows changes."""
 
 
 def build(page: Page) -> Iterator[bytes]:

@@ -40,7 +40,7 @@ def delete_bundles(names: Iterable[str], access: Access, context: Context, *, dr
     """Delete bundles by tag or by their manifest's digest: ``docker://HOST/NAME:TAG`` or ``...@sha256:DIGEST``.
 
     This removes all tags of a bundle. All names are checked before the first bundle is deleted. Raises
-    :class:`UsageError` if a name is not a bundle's.
+    :class:`UsageError` if a name is not the name of a bundle.
     """
     from dibundle.sources.registry.catalog import describe
     from dibundle.sources.registry.opening import open_repository

@@ -66,7 +66,7 @@ class Build(NamedTuple):
 
 
 def wrapping(build: Build, old: str, new: str, *, linked: bool, base: str | None = None, platform: str | None) -> str:
-    """Return the Dockerfile of an image with a bundle from ``old`` to ``new``, for :mod:`sources.wrapped` to find.
+    """Return the Dockerfile of an image with a bundle from ``old`` to ``new``; :mod:`sources.wrapped` finds the bundle.
 
     ``base``: the builder's name for the linked image, if ``old`` is not a name.
     """

@@ -24,7 +24,7 @@ from dibundle.sources.opening import open_sources
 class SignOptions:
     """Options of sign: either ``key`` or ``signature``.
 
-    ``key``: file of a private key, or of a public key whose private key an agent holds. ``signature``: file with an
+    ``key``: file of a private key, or of a public key if an agent holds the private key. ``signature``: file with an
     existing signature by ssh-keygen. ``detach``: write the signature to a separate file, and leave the bundle
     unchanged. ``output``: file to write. If it is None, the bundle is replaced or, with ``detach``, BUNDLE.sig is
     written.

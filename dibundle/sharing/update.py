@@ -113,7 +113,7 @@ def update(
 ) -> UpdateResult:
     """Fetch an image from a registry into an engine, or into an ``output``.
 
-    Of the chains of bundles that lead from the images ``here`` to the image, the chain with the fewest bytes is used.
+    Several chains of bundles may lead from the images ``here`` to the image: the chain with the fewest bytes is used.
     If the image itself has fewer bytes, the image is fetched. The result must be exactly the image under this name. A
     bundle is skipped if it is missing or damaged, or differs from the listed bundle. With signers, unsigned bundles are
     skipped too, and the image itself is never fetched.
@@ -300,7 +300,7 @@ class _Update:
         """
         check = self._signatures.required
         bundles = []
-        # limit for all manifests together: they are in memory, and the registry controls how many they are
+        # limit for all manifests together: they are in memory, and the registry controls how many there are
         left = MAX_MANIFEST
         for step in plan.chain or ():
             try:
@@ -317,7 +317,7 @@ class _Update:
     def _require_as_listed(self, step: ChainStep, bundle: BundleReader) -> None:
         """Raise :class:`RegistryError` if a bundle needs more than the registry lists for it, or rebuilds less.
 
-        The bundle's signature may still be valid, but for a different purpose.
+        The signature of such a bundle may be valid, but the signer meant it for another purpose.
         """
         listed, found = step.delta.told, labels.Told.read(labels.labels(bundle.manifest, bundle.size, b""))
         is_last = step.makes == self._image.manifest.digest
@@ -360,7 +360,7 @@ class _Update:
             return None
 
     def _pin(self, plan: UpdatePlan, bundles: Sequence[BundleReader], context: Context) -> PinnedImage:
-        """Fetch or rebuild the image; raise :class:`RegistryError` if the result is a different image."""
+        """Fetch or rebuild the image; raise :class:`RegistryError` if the result is not the registry's image."""
         expect = self._options.expect
         # only a digest of the manifest covers annotations; a config's digest does not
         known = not expect or self._image.manifest.digest in expect
@@ -407,7 +407,8 @@ def pin_fetched(
 
     ``without``: digests of layers that are left out, because archives in ``here`` have them. The registry's manifest is
     kept if it lists exactly these layers in the form in which they are stored here. The reason is that an engine may
-    use a layer of its own whose digest the manifest lists. Raises ``ArchiveError`` if a layer is missing.
+    use a layer of its own if the manifest lists the digest of this layer. Raises ``ArchiveError`` if a layer is
+    missing.
     """
     store = LayerStore(here)
     absent = [diff_id for blob, diff_id in zip(image.layers, image.diff_ids, strict=True) if blob.digest in without]

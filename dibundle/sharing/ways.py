@@ -114,8 +114,8 @@ def cheapest(
 ) -> tuple[ChainStep, ...] | None:
     """Return the chain with the fewest bytes that rebuilds ``target``, in order; None if there is no chain.
 
-    ``deltas_to`` is called once for each image, beginning with the target, and then back to images whose bundles build
-    on layers ``here``.
+    ``deltas_to`` is called once for each image: first for the target, then for its bases and their bases, back to
+    images whose bundles build on layers ``here``.
     """
     steps = _collect(target, here, deltas_to)
     heap: list[tuple[int, int, tuple[ChainStep, ...]]] = []

@@ -46,7 +46,7 @@ def made_by(told: Mapping[str, str], reference: Reference, engine: str) -> About
     """Return the target image in a wrapped bundle's labels; if the labels do not have exactly one ID, the ID is empty.
 
     The image gets the same name as from :class:`Parcel`. If the name in the labels is in the repository of
-    ``reference``, this is the name; else, the name is ``reference``.
+    ``reference``, that name is used; otherwise, the name is ``reference``.
     """
     made = labels.digests(told.get(labels.MAKES_IDS, ""))
     name = told.get(labels.MAKES, "")

@@ -84,7 +84,7 @@ class _Demand(NamedTuple):
 
 
 class SignatureCheck:
-    """A check of bundles' signatures; after a signature is accepted for a header, no other is checked for the header.
+    """A check of bundles' signatures; after a signature is accepted for a header, no other signature is checked for it.
 
     The signature covers the header, which determines the whole bundle except its signature. So a trusted header stays
     trusted, even if a copy of the bundle has a different signature. Without this rule, an attacker could vary the

@@ -173,7 +173,7 @@ def fetch_bundle(
 def read_bundle(
     stream: Readable, name: str | None, size: int | None, check: CheckSignature | None = None
 ) -> BundleReader:
-    """Read and check a bundle's head; if ``size`` is known, refuse a bundle with a different size."""
+    """Read and check a bundle's head; if ``size`` is known, refuse a bundle of any other size."""
     in_parts = stream if isinstance(stream, parts.PartsReader) else None
     try:
         bundle = BundleReader(stream, in_parts.where if in_parts else None, check, name)
@@ -238,7 +238,7 @@ def read_whole(stream: Readable, context: Context, check: CheckSignature | None,
 
 
 class _Copied:
-    """A stream that copies everything it reads to a temporary file."""
+    """A stream that copies all data that is read from it into a temporary file."""
 
     def __init__(self, stream: Readable, spool: Spool) -> None:
         self._stream, self._spool = stream, spool

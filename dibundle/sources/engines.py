@@ -274,7 +274,7 @@ class Loader:
     def check_whole(self, names: Iterable[str]) -> None:
         """Check that the engine has all blobs of an image, if the engine stores blobs and the archive left some out.
 
-        If blobs are missing, the engine stores the layers in a different form, and :class:`LoadError` is raised.
+        If blobs are missing, the engine stores the layers in another form, and :class:`LoadError` is raised.
         """
         for name in names:
             if self._engine == "docker":  # docker does not list incomplete images

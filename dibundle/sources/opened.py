@@ -37,9 +37,9 @@ class UnsavedImage(NamedTuple):
 class OpenedSources:
     """The content of sources: archives, and bundles as (name, stream).
 
-    ``placed`` has the archives by their places among the sources, because archives are opened in a different order.
-    ``engines``: images that engines have not saved yet. ``wrapped``: the archives that contained bundles. ``within``:
-    the streams of these bundles, by ``id``. ``identities`` maps the identities of files to their names.
+    ``placed`` has the archives by their places among the sources, because archives are not opened in the order of the
+    sources. ``engines``: images that engines have not saved yet. ``wrapped``: the archives that contained bundles.
+    ``within``: the streams of these bundles, by ``id``. ``identities`` maps the identities of files to their names.
     ``bundle_sizes``: sizes of known streams, by ``id``. They are not by name, because several sources may have the same
     name: bundles in the same archive, or stdin and a file called "stdin". ``spare_streams``: bundles among candidates
     for a base, by ``id``; ``spare`` has these bundles after they are read.
@@ -124,7 +124,7 @@ class OpenedSources:
         return found
 
     def _different_bundles(self) -> Iterator[tuple[str, Rereadable]]:
-        """Yield the bundles, but only one with the same header: the header determines everything after it.
+        """Yield the bundles; of those with the same header, yield only one: the header determines everything after it.
 
         Archives may contain any number of bundles. Raises :class:`BundleError` if all manifests together exceed the
         limit for a single manifest.

@@ -311,8 +311,8 @@ class _Opening:
     def open_waiting(self) -> None:
         """Open the archives among files; with signers, find the bundles in them.
 
-        If a signature is required, until a bundle is accepted, a file that may contain a bundle is unpacked only to a
-        limited ratio of its size. If a file exceeds the ratio, it is used as a base, unless its name or place requires
+        If a signature is required, a file that may contain a bundle is unpacked only to a limited ratio of its size,
+        until a bundle is accepted. If a file exceeds the ratio, it is used as a base, unless its name or place requires
         a bundle.
         """
         refused: list[tuple[_Other, RatioError]] = []

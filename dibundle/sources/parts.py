@@ -90,7 +90,7 @@ class PartsReader:
         assert found
         self._stem = found[1]
         self.names = [first]
-        # only regular files are parts: opening a pipe with the name of a part would wait forever
+        # only regular files are parts: opening a pipe that has the name of a part would wait forever
         while len(self.names) < MOST and os.path.isfile(name := part_name(self._stem, len(self.names) + 1)):  # noqa: PTH113
             self.names.append(name)
         self._files = [context.enter(open(name, "rb", buffering=0)) for name in self.names]  # noqa: PTH123, SIM115
@@ -183,7 +183,7 @@ def first_of(name: str) -> str:
 
 
 def missing_first(name: str) -> str | None:
-    """Return the name of a missing first part, if ``name`` is a part's and other parts exist."""
+    """Return the name of a missing first part, if ``name`` is the name of a part, and other parts exist."""
     found = _NAME.fullmatch(name)
     if not found or os.path.exists(part_name(found[1], 1)):  # noqa: PTH110
         return None

@@ -115,8 +115,8 @@ def read_policy() -> Policy:
     try:
         fd = os.open(PATH, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        # this does not mean that there is no policy: a dangling link in the path may lead to a disk that is not mounted
-        # yet
+        # a missing file does not mean that there is no policy: a dangling link in the path may lead to a disk that is
+        # not mounted yet
         places = (Path(PATH), *Path(PATH).parents)
         leads_nowhere = any(place.is_symlink() and not place.exists() for place in places)
         if isinstance(error, FileNotFoundError) and not leads_nowhere:

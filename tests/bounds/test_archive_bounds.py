@@ -267,7 +267,7 @@ def test_many_missing_objects_are_looked_for_among_many_members_once():
     start = time.process_time()
     base = BaseObjects(wanted)
     with open_made(spooled(data), "made", owned=True) as archive:
-        archive.is_made = False  # not of a bundle: because if the user had given this archive
+        archive.is_made = False  # as if the user, not a bundle, had given this archive
         base.add([members_of(archive)], range(len(wanted)))
     assert len(base.missing(range(len(wanted)))) == len(wanted)
     assert time.process_time() - start < 4  # takes 0.3 s; took 20 s before the fix

@@ -28,7 +28,7 @@ from tests import needs
 from tests.pairs import Pair
 from tests.program import DIB, dib, shell_code, start, succeed
 
-PATIENCE = 60  # seconds
+PATIENCE = 60  # maximum seconds to wait
 
 
 @pytest.fixture
@@ -334,7 +334,7 @@ def test_a_hangup_that_is_ignored_stays_so(pair: Pair, tmp_path: Path) -> None:
     assert (tmp_path / "b.tar").read_bytes() == pair.target.read_bytes()
 
 
-# A few of all other faults of the system: tests/faults.py describes the long run
+# A few tries of all other faults of the system; tests/faults.py describes the long run
 
 
 @pytest.mark.slow
@@ -359,7 +359,7 @@ def test_a_symlink_is_followed(pair: Pair, tmp_path: Path) -> None:
 
 
 def test_a_link_of_another_user_in_a_shared_folder_is_not_followed(pair: Pair, tmp_path: Path) -> None:
-    """A link of a different user in a shared folder is not followed; the system itself would not follow it either."""
+    """In a shared folder, another user's link is not followed; the system itself would not follow it either."""
     needs.root()
     shared, own = tmp_path / "shared", tmp_path / "own.tar"
     shared.mkdir()

@@ -283,7 +283,7 @@ def test_what_is_named_by_its_digest_and_can_be_read_in_two_ways_is_not_loaded_t
 ) -> None:
     """If the user names a target by its digest, and programs may find different images in it, it is not loaded thin.
 
-    Otherwise, the engine would get only the images that dib finds, in an archive with a different digest.
+    Otherwise, the engine would get only the images that dib finds, in an archive with another digest.
     """
     base = build_layer([file("a", noise(1, 90_000))])
     images = [TestImage([base, build_layer([file("b", text)])], ["app:2"]) for text in (b"one", b"other")]

@@ -176,7 +176,7 @@ def test_a_beginning_that_another_level_gives_too():
 def test_blocks_that_differ_are_given():
     """A recipe stores differing blocks as edits.
 
-    The frame represents an unknown version of the encoder: one block is replaced by a block of a different level.
+    The frame represents an unknown version of the encoder: one block is replaced by a block of another level.
     """
     one, other = (encode(KLAUSPOST_17, level, 0, MIXTURE) for level in (BETTER, BEST))
     places, others = (find_blocks(MemoryBytes(frame), 0, 100).blocks for frame in (one, other))

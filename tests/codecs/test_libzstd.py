@@ -1,4 +1,4 @@
-"""Frames of the zstd program: with a library of the same version, their recipes are found, and the frames rebuilt."""
+"""Frames of the zstd program: a library of the same version finds their recipes and rebuilds the frames."""
 
 import shutil
 import subprocess

@@ -160,7 +160,7 @@ def added_by_umoci(source: Source, out: Path) -> None:
 
 
 def compressed_by(*command: str, of_file: bool = False, media_type: str = _LAYER) -> Writer:
-    """Write an OCI layout whose layers a compressor in a shell wrote, from files or from a pipe."""
+    """Write an OCI layout; a shell command compresses its layers, from files or from a pipe."""
 
     def write(source: Source, out: Path) -> None:
         needs.programs(command[0])

@@ -1,4 +1,4 @@
-"""A failed load leaves nothing in any engine, wherever in the archive the fault is."""
+"""A failed load leaves nothing in any engine, no matter where in the archive the fault is."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def programs() -> Iterator[list[Loader]]:
 
 
 def broken_at_the_end(archive: bytes) -> bytes:
-    """Return a bundle for an archive; the bundle's last digest is wrong, and it withholds only one byte."""
+    """Return a bundle for an archive; the bundle's last digest is wrong, and the bundle withholds only one byte."""
     reader = bundle_for(archive, bytes(32))
     (target,) = reader.manifest.targets
     frames = [reader.frame()[1] for _ in reader.manifest.frames]
@@ -50,7 +50,7 @@ def test_nothing_is_loaded_of_what_is_damaged(style, junk: bytes, programs: list
 
 
 def test_what_a_bundle_claims_is_compared_where_readers_may_differ_too(programs: list[Loader]) -> None:
-    """The claim of a bundle is compared even if readers may differ.
+    """The claim of a bundle is compared even if readers may find different images.
 
     Docker's containerd store and ctr accept an image as the claimed image if it has the claimed image's layers.
     """

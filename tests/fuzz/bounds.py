@@ -255,7 +255,7 @@ def relink_tables(chance: random.Random) -> Bundle:
 
 @bundle_class
 def frames_of_a_kind(chance: random.Random) -> Bundle:
-    """The maximum cost of a frame, in the maximum number of frames, or nearly."""
+    """Nearly the maximum number of frames, each of nearly the maximum cost."""
     bundle = CLASSES[chance.choice(OF_A_FRAME)](chance)
     frame = bundle.frames[0]
     source = sum(length for _, _, length in frame.spans or ())
@@ -359,7 +359,7 @@ def pgzip_blocks(chance: random.Random) -> Bundle:
 
 @bundle_class
 def slow_content(chance: random.Random) -> Bundle:
-    """The slowest content for the encoders: short repeats, and after each repeat, little in common."""
+    """The slowest content for the encoders: it has short repeats, and the bytes after each repeat differ."""
     encoder, level, parameter = chance.choice(ENCODERS)
     number_of = 16 * encoder + level
     size = chance.choice((KIB, 64 * KIB, MIB))
@@ -734,7 +734,7 @@ EDIT: Final = numbers(1 << 30, 1 << 30, 1824)  # far away, with 228 bytes of its
 
 
 def _of_edits(content: int, number_of: int, parameter: int, count: int) -> bytes:
-    """Return a recipe of 65,536 edits in ``count`` bodies, nearly all content in the first."""
+    """Return a recipe of 65,536 edits in ``count`` bodies; the first body has nearly all content."""
     edits = 65536 // count
     bodies = [content - count + 1] + [1] * (count - 1)
     table = b"".join(numbers(2 * size + 1, number_of, parameter, edits) + EDIT * edits for size in bodies)
@@ -742,7 +742,7 @@ def _of_edits(content: int, number_of: int, parameter: int, count: int) -> bytes
 
 
 def _with_index(size: int, noise: bytes) -> bytes:
-    """Return a payload of codec 5 that derives an index of as many unwinding entries as ``size`` bytes may hold."""
+    """Return a payload of codec 5 that derives an index with as many unwinding entries as fit into ``size`` bytes."""
     count = MIB
     entries = (size - count - 16) // 28
     frames, index = bytearray(noise[: 20 * entries]), bytearray(noise[: size - count - 20 * entries])
@@ -861,7 +861,7 @@ def operations(chance: random.Random) -> Bundle:
 
 @bundle_class
 def columns_of_others(chance: random.Random) -> Bundle:
-    """Large columns of a target that is not rebuilt, which are never read; the rebuilt target has smaller columns."""
+    """A target that is not rebuilt has large columns, which are never read; the rebuilt target has smaller columns."""
     bundle = hello(objects=[ZEROS])
     column = chance.choice(("seek_object", "seek_offset", "keep", "shape", "text", "mtime", "stream"))
     other = target(1, Program().do("zero", zero=1))
@@ -1089,7 +1089,10 @@ def case(name: str, chance: random.Random) -> tuple[bytes, int, bytes, str | Non
 
 
 def run(seconds: float, seed: int, wanted: list[str]) -> int:
-    """Generate and measure bundles until the time is over; print the worst of each class, and all above the bounds."""
+    """Generate and measure bundles until the time is over.
+
+    Print the worst bundle of each class, and all bundles above the bounds.
+    """
     end = time.monotonic() + seconds
     worst: dict[str, list[float]] = {name: [0, 0, 0, 0, 0, 0] for name in wanted}
     broken = count = 0

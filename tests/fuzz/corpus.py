@@ -1,4 +1,4 @@
-"""The stored corpora: for each target, corpus/ has a tar of inputs; it is compressed as a whole: inputs are similar.
+"""The stored corpora: for each target, corpus/ has a tar of similar inputs, which is compressed as a whole.
 
 ``python -m tests.fuzz.corpus TARGET FOLDER`` writes the corpus of a target from the files of a folder, for instance the
 result of ``-merge=1``; seeds are left out.

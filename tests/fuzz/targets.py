@@ -328,7 +328,7 @@ def sparse_difference(data: bytes) -> object:
 
 @target
 def modelled(data: bytes) -> object:
-    """The modelled difference: up to eight covers, of two bytes each, before it."""
+    """The modelled difference; before it, up to eight covers of two bytes each."""
     size, source, payload = _parted(data)
     rows = array("q")
     covered = 0

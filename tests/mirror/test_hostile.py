@@ -277,7 +277,7 @@ def test_patience_after_sigterm_is_not_had_twice(
 def test_what_one_upstream_has_sent_another_does_not_open(
     options: MirrorOptions, access: Access, stocked: Registry
 ) -> None:
-    """The content of one upstream is not served for a different upstream, whatever that upstream answers to HEAD."""
+    """The content of one upstream is not served for another upstream, no matter what the other answers to HEAD."""
     protected(stocked, "Bearer good")
     with beside(options, access, lambda request: request.command == "HEAD" and request.answer(200)) as (mirror, evil):
         Client(mirror.client.port, headers={"Authorization": "Bearer good"}).pull("v1")
@@ -712,7 +712,7 @@ def test_a_part_that_is_too_short_is_cut_off(options: MirrorOptions, access: Acc
 def test_a_rest_that_is_not_that_of_the_blob_is_cut_off(
     end: bytes, mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If upstream sends a wrong rest of a blob, the mirror does not pass on the end of this rest.
+    """If the rest of a blob from upstream is wrong, the mirror does not pass on the end of the blob.
 
     If the disk is full, the rest of a blob comes directly from upstream.
     """
@@ -932,7 +932,7 @@ def test_a_wrong_blob_that_is_not_kept_is_cut_off_before_its_end(
 
 
 def test_what_a_client_may_not_read_is_no_base_for_it(mirror: Running, stocked: Registry) -> None:
-    """A blob that a client may not read is not a base for that client.
+    """A blob that a client is not allowed to read is not a base for that client.
 
     Otherwise, a client that pushes a bundle could learn the base's content from the result.
     """
@@ -1002,7 +1002,7 @@ def test_requests_behind_one_that_waits_are_not_parsed(
 def test_connections_that_do_not_greet_are_few(
     options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Few connections may stay without a TLS handshake.
+    """Only few connections may stay without a TLS handshake.
 
     New connections replace the oldest connection, and ended connections are removed at once.
     """

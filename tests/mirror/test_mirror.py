@@ -1,4 +1,4 @@
-"""Pulls through ``dib mirror`` get the same bytes as without it, even with faults; few bytes are from upstream."""
+"""Pulls through ``dib mirror`` get the same bytes as without it, even with faults; few bytes come from upstream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans end in time, whatever bundles name as their bases."""
+"""Planning ends within a time limit, no matter which bases the bundles declare."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_an_endless_head_ends(options: MirrorOptions, access: Access, stocked: R
 
 
 def test_redirects_leave_no_connections(options: MirrorOptions, access: Access, stocked: Registry) -> None:
-    """Redirects leave no open connections, although each redirect may lead to a different port."""
+    """Redirects leave no open connections, although each redirect may lead to another port."""
     content = os.urandom(1000)
     with ExitStack() as stack:
         hops = [stack.enter_context(serve()) for _ in range(4)]
@@ -216,7 +216,7 @@ def test_a_manifest_that_calls_itself_a_page_is_none(mirror: Running, stocked: R
     [
         *(("Sec-Fetch-Site", site) for site in ("cross-site", "same-site", "same-origin")),
         ("Origin", "null"),
-        ("Accept-Language", "en"),  # in some browsers, a page may set a different User-Agent
+        ("Accept-Language", "en"),  # in some browsers, a page can change the User-Agent
         ("User-Agent", "Mozilla/5.0 (a browser says no more to another machine over plain HTTP)"),
     ],
 )

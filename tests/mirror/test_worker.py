@@ -123,7 +123,7 @@ def test_a_process_has_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_one_registry_does_not_have_all_turns(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A registry does not get all slots: an image does not wait for two slow images of a different registry."""
+    """A registry does not get all slots: an image does not wait for two slow images of another registry."""
     run = worker.run
 
     def slow(job: Job, left: Callable[[], float], taken: Callable[[int], object]) -> object:

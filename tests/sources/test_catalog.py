@@ -268,7 +268,7 @@ def test_a_registry_that_fails(stocked: Registry, dib: Program, method: str, par
 
 
 def test_what_another_place_does_not_have_is_not_gone(stocked: Registry, files: Files, dib: Program) -> None:
-    """Content that a redirect's target does not have is not missing.
+    """Content does not count as missing if only the target of a redirect lacks it.
 
     A cache or store to which the registry redirects may temporarily lack existing content.
     """

@@ -434,7 +434,10 @@ def test_the_options(registry: Registry, tmp_path: Path) -> None:
 
 
 def test_a_list_of_large_texts_takes_little_memory(registry: Registry) -> None:
-    """A single rare character makes Python use four bytes for each character. The kept entries keep their order."""
+    """A single rare character makes Python use four bytes for each character of a text.
+
+    The kept entries keep their order.
+    """
 
     def item(number: int) -> dict[str, object]:
         text = "\U0001f40b" + "a" * (200_000 if number % 20 == 0 else 100_000)

@@ -509,7 +509,7 @@ def test_a_tag_that_is_taken_from_another_bundle_is_told(stocked, files, dib):
 
 
 def test_push_says_where_other_blobs_are_rebuilt_than_the_registry_has(stocked, files, dib, tmp_path):
-    """Push reports if a bundle rebuilds other blobs than the registry has.
+    """Push reports if a bundle rebuilds blobs that differ from those in the registry.
 
     A mirror gives clients the blobs that a manifest names, and cannot use raw layers.
     """

@@ -87,7 +87,7 @@ def table(lines: Sequence[Line], *, stored: bool) -> Iterator[str]:
 
 
 def tree_table(folders: Sequence[TreeFolder], *, stored: bool) -> Iterator[str]:
-    """Yield a tree as text: bytes in the bundle (if ``stored``, else new bytes), changed paths, name."""
+    """Yield a tree as text: bytes (in the bundle if ``stored``, else new bytes), the changed paths, and the name."""
     yield f"{'stored' if stored else 'size':>13} {'changed':>9}  folder"
     for folder in folders:
         name = wording.escape(folder.path.rpartition(b"/")[2]) + "/"

@@ -76,7 +76,7 @@ def may_begin(candidate: Candidate, marks: list[Mark], tokens: int) -> bool:
     ``tokens``: number of tokens in the block, or in the part decoded so far if there is no second mark.
     """
     if marks[0].type == encoders.STORED:
-        return True  # a stored block does not show its tokens
+        return True  # a stored block does not show how many tokens the encoder had
     has_ended = len(marks) > 1
     if encoders.is_pgzip(candidate.encoder):  # pgzip also ends a block where its parameter requires it
         if has_ended and marks[1].type == encoders.STORED:

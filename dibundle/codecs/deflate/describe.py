@@ -1,4 +1,4 @@
-"""Likely writers of a gzip layer that no encoder of dib gives, by the layer's header and the layout of its blocks."""
+"""Likely writers of a gzip layer that dib cannot recompress, by the layer's header and the layout of its blocks."""
 
 from __future__ import annotations
 

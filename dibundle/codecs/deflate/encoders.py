@@ -41,7 +41,7 @@ WINDOW: Final = 32 << 10
 """How far back deflate may refer, in bytes of content."""
 
 DICTIONARY: Final = 16 << 10
-"""How far back a pgzip block may refer before its start, in bytes of content."""
+"""How far before its start a pgzip block may refer, in bytes of content."""
 
 FRAME_LIMIT: Final = 1 << 30
 """The largest supported block of pgzip."""
@@ -168,7 +168,7 @@ class Encoder(_Handle):
     def __init__(self, encoder: int, level: int, parameter: int, *, tested: bool = True) -> None:
         """Create an encoder; with ``tested``, raise ``FileError`` if the encoder gives wrong bytes on this machine.
 
-        For pgzip, the parameter may be 0. Then call ``frame`` before there is more content than one block has.
+        For pgzip, the parameter may be 0. In this case, call ``frame`` before there is more content than one block has.
         """
         is_open = parameter == 0 and is_pgzip(encoder)
         check(encoder, level, FAMILIES[encoder].least if is_open else parameter)
@@ -182,11 +182,14 @@ class Encoder(_Handle):
         return b"".join(self._write(view[at : at + _SLICE], finish=False) for at in range(0, len(view), _SLICE))
 
     def finish(self) -> bytes:
-        """Finish the content; return the rest of the body. No write may follow."""
+        """Finish the content; return the rest of the body. Do not write afterwards."""
         return self._write(memoryview(b""), finish=True)
 
     def frame(self, block_size: int) -> bytes:
-        """Set a pgzip encoder's block size to at least the size of the content so far; return the body's new bytes."""
+        """Set a pgzip encoder's block size, and return the body's new bytes.
+
+        The minimum is the size of the content so far.
+        """
         return self._take(LIBRARY.dib_deflate_frame(self._handle, block_size))
 
     def marks(self) -> list[Mark]:

@@ -12,7 +12,7 @@ from dibundle.codecs.native.library import LIBRARY, Pinned
 from dibundle.errors import ArchiveError
 
 _LIMIT: Final = 1 << 20
-_SLICE: Final = 32 << 10  # input per call: limits the marks that one call can produce
+_SLICE: Final = 32 << 10  # bytes of input per call: this limits how many marks one call can produce
 _AHEAD: Final = 8  # maximum bytes that are read beyond the decoded bytes
 _NO_MEMORY: Final = -2
 
@@ -20,9 +20,9 @@ _NO_MEMORY: Final = -2
 class Inflater:
     """A decoder of one body, which is fed in pieces.
 
-    ``feed`` returns at most ``limit`` bytes of content. While ``feed`` returns bytes, ``feed(b"")`` returns more
-    content of the input that the decoder holds. An empty result means that more input is needed, or that the body has
-    ended. If it has ended, ``ended`` is true, and ``used`` is the size of the body in bytes. Bytes after the end are
+    ``feed`` returns at most ``limit`` bytes of content. As long as ``feed`` returns bytes, call ``feed(b"")`` for more
+    content: the decoder still holds input. An empty result means that more input is needed, or that the body has ended.
+    If it has ended, ``ended`` is true, and ``used`` is the size of the body in bytes. Bytes after the end are
     discarded. ``sure_bits``: how many bits certainly belong to the body. ``first_tokens``: how many literals and
     matches of the first block have been decoded so far.
     """

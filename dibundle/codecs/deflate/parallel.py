@@ -1,4 +1,4 @@
-"""Encoders whose work several threads share: they share the blocks of pgzip, and the pieces of Go's levels 4 to 9."""
+"""Encoders that run on several threads: the threads share the blocks of pgzip, or the pieces of Go's levels 4 to 9."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ if TYPE_CHECKING:
 MAX_BLOCK: Final = 4 << 20
 """Maximum size of pgzip blocks that are encoded in parallel: larger blocks are not held in memory."""
 
-_AHEAD: Final = 4  # maximum blocks or pieces that wait for their output
+_AHEAD: Final = 4  # maximum number of blocks or pieces that run or wait
 # bytes of content in a piece: a piece takes at most 3 MiB of memory, and its start takes only 4 % of its time
 _PIECE: Final = 256 << 10
 _LEAST: Final = 1 << 20  # minimum bytes of content for which threads save time
 _GO_LEVELS: Final = range(4, 10)
-_GIVE_UP: Final = 4  # maximum consecutive pieces with a useless search: in zeros, the searches never meet
-_PAUSE: Final = 32  # how many pieces then have no separate search, so that at most a fifth of the time is lost
+_GIVE_UP: Final = 4  # maximum number of consecutive pieces with a useless search: in zeros, all searches are useless
+# after these pieces, this many pieces have no separate search, so that at most a fifth of the time is lost
+_PAUSE: Final = 32
 
 
 def open_parallel(
     encoder: int, level: int, parameter: int, size: int, pool: Executor
 ) -> BlockEncoder | PieceEncoder | None:
-    """Return an encoder for ``size`` bytes of content that uses the threads of ``pool``; None if no encoder does."""
+    """Return an encoder that uses the threads of ``pool`` for ``size`` bytes of content; None if there is none."""
     if is_pgzip(encoder) and parameter <= MAX_BLOCK:
         return BlockEncoder(encoder, level, parameter, pool)
     if encoder == GO and level in _GO_LEVELS and size >= _LEAST:
@@ -89,7 +90,7 @@ class PieceEncoder:
         prove(GO, level)
         self._level, self._pool, self._size = level, pool, size
         self._joiner = Joiner()
-        self._content = bytearray()  # content from self._before bytes before the next piece on
+        self._content = bytearray()  # the content that begins self._before bytes before the next piece
         self._before = 0
         self._start = 0  # offset of the next piece
         self._running: deque[Future[SearchedPiece]] = deque()
@@ -117,7 +118,7 @@ class PieceEncoder:
         return b"".join([self._join() for _ in range(len(self._running))])
 
     def _submit(self, after: int) -> None:
-        """Search the next piece, which ``after`` bytes of content follow; 0 means the last piece."""
+        """Search the next piece; ``after``: how many bytes of content come after it (0: it is the last piece)."""
         is_searched = not self._paused
         self._paused = max(0, self._paused - 1)
         search = partial(

@@ -69,7 +69,7 @@ class Recipe(NamedTuple):
 
 
 def copy_bits(out: bytearray, out_bit: int, source: Buffer, bit: int, count: int) -> None:
-    """Copy bits; in the last written byte, the bits after them become 0."""
+    """Copy bits; in the last written byte, the bits after the copied bits become 0."""
     LIBRARY.dib_bits_copy(Pinned(out), out_bit, Pinned(source), bit, count)
 
 
@@ -79,7 +79,7 @@ def copy_bits(out: bytearray, out_bit: int, source: Buffer, bit: int, count: int
 def rebuild(recipe: Recipe, content: Iterable[Buffer], size: int | None = None) -> Iterator[bytes]:
     """Yield the body that a recipe gives for content; the content comes in pieces of any size.
 
-    Raises ``BundleError``: at the call if the recipe is invalid, while iterating if the recipe does not fit the
+    Raises ``BundleError`` at the call if the recipe is invalid, and during the iteration if the recipe does not fit the
     content. Raises ``FileError`` if the encoder does not work on this machine.
     """
     rebuilder = Rebuilder(recipe, size)

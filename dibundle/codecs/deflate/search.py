@@ -1,4 +1,4 @@
-"""The search for the encoder of a body: all candidates encode the body's content; their output is compared with it."""
+"""The search for the encoder of a body: all candidates encode the content; their output is compared with the body."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from dibundle.errors import ArchiveError
 
 _SLICE: Final = 1 << 20  # bytes of content per step of the encoders
 _FIRST: Final = 64 << 10  # bytes of content per step until a block has ended
-_STEP: Final = 128 << 10  # bytes of content per step for a new candidate, until it differs
+_STEP: Final = 128 << 10  # bytes of content per step for a new candidate, until its output differs
 _HELD: Final = 1 << 20  # if no block has ended within this many bytes of content, all candidates start
 _BODY_SLICE: Final = 64 << 10  # bytes of the body per step: this limits how many blocks are found in one step
-_WAITING: Final = 32 << 20  # maximum bytes of the body that wait for candidates, counted as at least 512 per block
+# maximum bytes of the body that wait for candidates; each block counts as at least 512 bytes
+_WAITING: Final = 32 << 20
 _FREE: Final = 64 << 10  # maximum literal bytes for any candidate's recipe: this number,
 _SHARE: Final = 10  # plus one per this many bytes of the body,
 _MOST: Final = 8 << 20  # up to this maximum, because literals are held in memory
-# extra literal bytes for a lost run, until its encoder and the body start a block at the same content again
+# extra literal bytes that a lost run may take until its encoder and the body start a block at the same content again
 _SEEKING: Final = 256 << 10
 # after this many bytes of content, candidates that differ only in a parameter count as one candidate
 _TWINS: Final = 8 << 20
 _NEAR: Final = 64  # minimum bits of a copy: a shorter copy costs more than it saves
 
 
-# block size for a pgzip body with a single block: any size works that is at least the content's size
+# block size for a pgzip body with a single block: any size that is at least the content's size works
 _GUESSED_FRAME: Final = 1 << 20
 
 
@@ -82,8 +83,8 @@ class Search:
 
     Candidates start when there is content after the first block, because the end of the first block rules out most of
     them. If the writer of a layer of 62 to 82 MB is not a candidate, the search takes 0.001 to 0.12 s. This was
-    measured on 17 such layers, by pigz, igzip, zlib-ng, libdeflate, and zlib with other settings. If all candidates run
-    from the start, layers by pigz and zlib-ng take 0.1 to 0.7 s.
+    measured on 17 such layers; their writers were pigz, igzip, zlib-ng, libdeflate, and zlib with other settings. If
+    all candidates run from the start, layers by pigz and zlib-ng take 0.1 to 0.7 s.
     """
 
     def __init__(self, candidates: Iterable[Candidate] = CANDIDATES) -> None:
@@ -123,7 +124,7 @@ class Search:
                 yield content
 
     def finish(self) -> Found:
-        """Finish the body and return the result; raise ``ArchiveError`` if it has not ended."""
+        """Finish the body and return the result; raise ``ArchiveError`` if the body has not ended."""
         self._inflater.finish()
         self._start()
         for run in self._runs:
@@ -141,13 +142,13 @@ class Search:
             self._judge()
 
     def likely(self, content: int) -> Recipe | None:
-        """Return the recipe for ``content`` bytes of content from the first candidate that has no difference so far."""
+        """Return the recipe of the first candidate without a difference so far, for ``content`` bytes of content."""
         self._start()
         recipes = (run.recipe(content) for run in self._runs if run.difference is None)
         return next((recipe for recipe in recipes if recipe is not None), None)
 
     def _advance(self, content: bytes) -> None:
-        """Encode newly decoded content with all runs, and compare."""
+        """Encode newly decoded content with all runs, and compare their output with the body."""
         self._content += len(content)
         marks = self._inflater.marks()
         if not self.candidates:
@@ -241,11 +242,14 @@ class _Real:
         return block_size if encoders.DICTIONARY < block_size <= encoders.FRAME_LIMIT else 0
 
     def is_too_much(self) -> bool:
-        """Return whether so much data waits that blocks must be useless: a body may have endless empty blocks."""
+        """Return whether more data waits than useful blocks can have: a body may have endless empty blocks."""
         return len(self.data) > _WAITING or len(self.marks) > _WAITING // 512
 
     def forget(self, bit: int | None) -> None:
-        """Drop data before ``bit``, which no run needs; None: drop everything, because no run is left."""
+        """Drop the data before ``bit``, because no run needs it.
+
+        If ``bit`` is None, no run is left: drop everything.
+        """
         if bit is None:
             self.data.clear()
             self.marks.clear()
@@ -350,7 +354,7 @@ class _Run:
             self.difference = self.real_bit
 
     def _find_way(self, real: _Real) -> bool:
-        """Continue at the next content at which both sides start a block; return whether there is such a content."""
+        """Continue at the next place in the content where both sides start a block; return whether there is one."""
         ours = _last_of_each([mark for mark in self._marks if mark.bit > self._bit], self._ended)
         theirs = _last_of_each([mark for mark in real.marks if mark.bit > self.real_bit], real.ended)
         content = min(ours.keys() & theirs.keys(), default=None)

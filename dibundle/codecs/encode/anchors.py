@@ -13,7 +13,7 @@ from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
 
 ANCHOR: Final = 32  # minimum equal bytes at an anchor
 MOST: Final = 1 << 20
-PIECE: Final = 16 << 20  # bytes of a target that are searched separately
+PIECE: Final = 16 << 20  # a target is searched in pieces of this many bytes
 
 
 def find(source: Buffer, target: Buffer, *, stride: int, piece: int = PIECE) -> array[int]:
@@ -46,7 +46,10 @@ def joined(found: list[array[int]]) -> array[int]:
 
 
 def bridged(rows: array[int], *, most: int) -> array[int]:
-    """Join rows on the same diagonal if at most ``most`` bytes lie between them; after a short row, fewer bytes."""
+    """Join rows on the same diagonal if at most ``most`` bytes lie between them.
+
+    After a short row, the limit is lower.
+    """
     joined = array("q", rows)
     count = LIBRARY.dib_bridge(Pinned(joined), len(joined) // 3, most)
     del joined[3 * count :]

@@ -28,11 +28,12 @@ PROGRAM_SHARE = 0.25  # if at least this share of a program is compressed data, 
 _ELF = b"\x7fELF"
 LITTLE = 64 << 20  # if at most this many bytes are patched, slow methods are used
 SMALL = 1 << 20  # if a target has at most this many bytes, the default level tries more than one codec
-# maximum bytes of source for a trial of zstd at levels at which zstd takes a second for 16 MB:
+# maximum bytes of source for which zstd is tried at the levels SLOW_ZSTD: there, zstd takes a second for 16 MB
 SMALL_SOURCE = 4 << 20
-SLOW_ZSTD = range(4, 7)  # node-app has three such frames, which took 3.3 s of 31 and saved 111 bytes of 3.5 MB
-# zstd's level if LZMA2 is tried next: for 32 MB of files, LZMA2 takes as long as zstd's level 19, and gives 0.91 of #
-# its size
+# for three larger frames of node-app, the trials took 3.3 s of 31 s, and saved 111 bytes of 3.5 MB
+SLOW_ZSTD = range(4, 7)
+# zstd's level if LZMA2 is tried next: for 32 MB of files, LZMA2 takes as long as zstd's level 19, and its result has
+# 0.91 times the size
 QUICK_ZSTD = 3
 
 

@@ -36,9 +36,9 @@ instead of 8,985,323, and python-app takes 12,159,755 instead of 12,064,351.
 """
 
 SHORTEST: Final = 8  # minimum bytes that a search finds
-PIECE: Final = 1 << 20  # bytes of a target that are searched separately
-SHARES: Final = 4  # shares of the table of places, each built separately
-SHARED: Final = 1 << 20  # minimum bytes of source to build the table in shares
+PIECE: Final = 1 << 20  # a target is searched in pieces of this many bytes
+SHARES: Final = 4  # number of shares of the table of places; each share is built separately
+SHARED: Final = 1 << 20  # minimum bytes of source for which the table is built in shares
 LITTLE: Final = 128  # maximum bytes between two anchors on the same diagonal, within a stretch that is not searched
 BRIDGE: Final = 4096  # maximum bytes that a cover may bridge between two anchors on the same diagonal
 
@@ -93,7 +93,7 @@ class Covers:
 
 
 def find(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
-    """Return the covers of ``target`` by ``source``; takes about 0.5 s of CPU and 80 MB for 10 MB that differ.
+    """Return the covers of ``target`` by ``source``; this takes about 0.5 s of CPU and 80 MB for 10 MB that differ.
 
     Long stretches that are nearly equal are left out of the search. If they are searched too, node-app takes 8 % more
     bytes at level 9. A ``quick`` search finds covers for a map, which guides a second search. The same inputs give the

@@ -22,8 +22,9 @@ SOURCE: Final = 64 << 20
 TARGET: Final = 48 << 20
 LEAST: Final = 64  # minimum bytes of a stream; also the minimum bytes of its content
 LOST: Final = 24  # after this many consecutive streams that no encoder gives, the file's encoder counts as unknown
-WORK: Final = 64  # maximum bytes inflated for each byte of a file,
-WORK_FLOOR: Final = 64 << 20  # plus this number: a stream may begin within another stream
+WORK: Final = 64  # maximum bytes to inflate for each byte of a file,
+# plus this number; without a limit, streams that begin within other streams would take too long
+WORK_FLOOR: Final = 64 << 20
 _TRIED: Final = 64 << 10  # bytes of content per step when encoders are compared
 
 _ZIP: Final = b"PK\3\4"
@@ -197,7 +198,7 @@ def _gzip_start(data: bytes, at: int) -> int | None:
 
 
 def gzip_header_size(data: bytes) -> int | None:
-    """Return the size of the gzip header that ``data`` begins with (RFC 1952, 2.3); None if there is none."""
+    """Return the size of the gzip header that ``data`` begins with (RFC 1952, 2.3); None if there is no such header."""
     if len(data) < 10 or data[:3] != b"\x1f\x8b\x08" or data[3] & 0xE0:
         return None
     flags, at = data[3], 10
@@ -218,7 +219,7 @@ def _trailer_fits(data: bytes, end: int, content: bytes) -> bool:
 
 
 def _zip_start(data: bytes, at: int) -> int | None:
-    """Return the start of the data of a zip's entry; None if it is not deflated (APPNOTE, 4.3.7)."""
+    """Return the start of the data of a zip's entry; None if the entry is not deflated (APPNOTE, 4.3.7)."""
     head = data[at : at + 30]
     if len(head) < 30 or head[8:10] != b"\x08\0" or head[6] & 1:
         return None

@@ -196,7 +196,7 @@ def _records(data: bytes, regions: Iterable[Region]) -> list[int]:
 
 
 def fixed_steps(made: RelinkPlan, source: bytes, target: bytes, rows: array[int]) -> list[AddressStep]:
-    """Return the fixed steps for the covers in ``rows``: operands within covers show moves that covers miss."""
+    """Return the fixed steps for the covers in ``rows``: operands within covers show moves that the covers miss."""
     told = relink.pieces_of(rows, made.regions, made.sections, relink.LEAST)
     fixed = _from_pieces(made.fixed, told, made.exact)
     steps = relink.steps_of(rows, relink.RelinkHeader(relink.LEAST, made.regions, made.sections, fixed))
@@ -265,7 +265,7 @@ def _regions(program: elf.Program, space: int, tables: int) -> list[Region]:
 
 
 def _mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tuple[int, int]:
-    """Return the mode of a section, and the base of addresses stored in it; ``text``: the address of code."""
+    """Return a section's mode, and the base of the addresses that the section stores; ``text``: the address of code."""
     if section.code:
         mode = _CODES[program.machine]
         # Go's code at fixed addresses has few absolute addresses. Without this mode, the bundles of five Go programs
@@ -321,7 +321,9 @@ def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[Ad
 
 
 def _from_pieces(fixed: list[AddressStep], told: array[int], exact: Container[int]) -> list[AddressStep]:
-    """Return ``fixed`` with new shifts: each step gets the shift of the first piece in ``told`` before the next step.
+    """Return ``fixed`` with new shifts.
+
+    A step gets the shift of the first piece of ``told`` between it and the next step.
 
     ``told``: pieces of covers as steps, by address. Steps at ``exact`` addresses stay unchanged.
     """

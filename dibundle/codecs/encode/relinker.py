@@ -1,9 +1,9 @@
 """Creation of relink payloads: the source is relinked by the moves that are known so far, and then searched.
 
 The first map takes little time. With this map, a search finds covers. The covers give a better map, with which a second
-search finds more. On static-binary at the default level with HDiffPatch's search, one search gives covers' streams of
-3,507,104 bytes, and takes 11.0 s of CPU. Two searches give 3,312,000 bytes, and take 12.0 s. A third search saves 1.3 %
-more.
+search finds more. On static-binary at the default level with HDiffPatch's search, one search takes 11.0 s of CPU, and
+the covers' streams have 3,507,104 bytes. Two searches take 12.0 s, and the streams have 3,312,000 bytes. A third search
+saves 1.3 % more.
 """
 
 from __future__ import annotations

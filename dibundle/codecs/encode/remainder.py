@@ -1,4 +1,4 @@
-"""The rest of two contents that is searched after their long equal stretches were found (creation only).
+"""The parts of two contents that are still searched after long equal stretches were found (creation only).
 
 The time of a full search grows with each byte. In two versions of a program or a library, most bytes lie in equal
 stretches of at least half a kilobyte. Anchors find these stretches in a tenth of the time. The middles of the stretches
@@ -21,7 +21,7 @@ from typing import Final
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, rows_from
 
 LONG: Final = 2048  # minimum bytes of a stretch that is left out of the search,
-SHORT: Final = 512  # the same if a better search follows
+SHORT: Final = 512  # the same minimum, if a better search is made afterwards
 # bytes at each end of a stretch that are still searched, to find covers that reach into the stretch
 MARGIN: Final = 128
 
@@ -60,8 +60,8 @@ class Remainder:
 class _Rest:
     """A content without some stretches, which may overlap and are in order.
 
-    ``starts``: offset of each remaining stretch in the whole. ``places``: its offset in the rest, and the end of the
-    rest.
+    ``starts``: the offset of each remaining stretch in the whole. ``places``: the offset of each in the rest; the last
+    number is the end of the rest.
     """
 
     def __init__(self, without: Iterable[tuple[int, int]], size: int) -> None:

@@ -15,15 +15,15 @@ from dibundle.codecs import cover, embedded, relink
 from dibundle.codecs.encode import choose, covers, embedded_streams, layout, relinker
 from dibundle.codecs.native.library import Buffer
 
-SMALL = 512 << 10  # maximum bytes of a target that is encoded, not sampled
+SMALL = 512 << 10  # maximum bytes of a target that is encoded as a whole instead of sampled
 LEAST = 256 << 10  # minimum bytes of a sample
-SHARE = 32  # minimum bytes of a sample: one byte in this many of a large target, and enough bytes that
-LEAST_PATCH = 24 << 10  # level 1 gives a patch of this many bytes for the sample: small patches are mostly headers
+SHARE = 32  # a sample also has at least one byte in this many of the target,
+# and so many bytes that its patch at level 1 has this size, because small patches are mostly headers
+LEAST_PATCH = 24 << 10
 SLICES = 96  # number of places of the sample, evenly spaced
-# maximum bytes of an unpacked target that is encoded, not sampled, because often only the beginning of the target is
-# new
+# maximum bytes of an unpacked target that is encoded as a whole, because often only the beginning of the target is new
 WHOLE = 2 << 20
-# from this size on, a relinked target is searched only once: without a second search, the estimate takes a third less #
+# from this size on, a relinked target is searched only once: without a second search, the estimate takes a third less
 # time, and is 3 % higher
 LARGE = 24 << 20
 TRUST = 8  # of this many streams, only one is compared with an encoder's output
@@ -97,7 +97,7 @@ def _within(found: covers.Covers, start: int, end: int) -> Iterator[tuple[int, i
 def _stretches(
     found: covers.Covers, starts: list[int], length: int, source_size: int, target_size: int
 ) -> list[tuple[int, int]]:
-    """Return the stretches of the source that the slices of the target likely come from, in order, without overlaps."""
+    """Return the likely source stretches of the target's slices, in order, without overlaps."""
     spans = sorted(_near(found, starts, length, source_size, target_size))
     merged: list[tuple[int, int]] = []
     for start, end in spans:

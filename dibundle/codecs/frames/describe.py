@@ -1,4 +1,4 @@
-"""Likely writers of a zstd layer that no encoder of dib gives, by the heads of its first frame and blocks."""
+"""Likely writers of a zstd layer that dib cannot recompress, by the heads of the layer's first frame and blocks."""
 
 from __future__ import annotations
 

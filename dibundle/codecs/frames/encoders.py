@@ -48,7 +48,7 @@ class FrameEncoder:
     """An encoder of frames, one after the other. The sizes of the pieces of content do not change a frame."""
 
     def __init__(self, encoder: int, level: int, first: int = 0, *, tested: bool = True) -> None:
-        """Create an encoder; if ``tested``, raise ``FileError`` if it gives wrong bytes on this machine."""
+        """Create an encoder; with ``tested``, raise ``FileError`` if it gives wrong bytes on this machine."""
         if tested:
             prove(encoder, level)
         self.encoder, self.level = encoder, level

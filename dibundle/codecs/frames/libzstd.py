@@ -1,4 +1,4 @@
-"""zstd frames of the library libzstd in the installed ``zstandard``; its version must be exactly right.
+"""zstd frames of the library libzstd in the installed ``zstandard``; the library must have exactly the right version.
 
 ``spec/zstd.md`` specifies which calls of the library make a frame.
 """
@@ -46,8 +46,8 @@ RELEASES: Final[dict[int, Release]] = {LIBZSTD_157: Release((1, 5, 7), "zstandar
 
 _LOW: Final = tuple(range(1, 16))
 _HIGH: Final = tuple(range(1, 5))
-_LARGE_LEVEL: Final = 10  # minimum level for the larger cost
-# extra cost of a body from this level on, in bytes of content: the creation of the tables takes up to 60 ms
+_LARGE_LEVEL: Final = 10  # minimum level for the cost _LARGE
+# extra cost of a body from _LARGE_LEVEL on, in bytes of content: the creation of the tables takes up to 60 ms
 _LARGE: Final = 64 << 10
 _SMALL: Final = 8 << 10  # extra cost at lower levels
 

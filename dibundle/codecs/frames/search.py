@@ -1,4 +1,4 @@
-"""The search for the encoder of a zstd frame: all candidates encode its content; their output is compared with it."""
+"""The search for a zstd frame's encoder: all candidates encode the content; their output is compared with the frame."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _SHARE: Final = 10  # plus one per this many bytes of the frame,
 _MOST: Final = 8 << 20  # up to this maximum, because literals are held in memory
 _WINDOW: Final = 128 << 20  # the largest supported window of a frame
 _UNDECIDED: Final = 2048  # after this many frames, only the likeliest candidate is used
-_PROBED: Final = 8  # maximum blocks that are searched for a coded block of at least
-_TELLING: Final = 4 << 10  # this many bytes: such a block distinguishes encoders
+_PROBED: Final = 8  # maximum blocks that are searched for a block that distinguishes encoders:
+_TELLING: Final = 4 << 10  # a coded block of at least this many bytes
 _CODED: Final = 2
 _BETTER: Final = 1.03  # libzstd's slow levels hardly ever give more than this many times the bytes of the other levels
 _UNTOLD: Final = 4  # if a frame rules out none of libzstd's candidates, only this many are tried,
-_SMALL: Final = 256 << 10  # unless the frame is at most this small
+_SMALL: Final = 256 << 10  # unless the frame has at most this many bytes
 _JOB_BEGUN: Final = 1 << 20
 _LIBRARY_GUESSED: Final = 18 << 20  # bytes of content for a guess of libzstd: a job of level 9 has 16 MiB
-_HOPELESS: Final = 4  # a candidate is dropped after this many different blocks if no block is equal
+_HOPELESS: Final = 4  # if no block is equal, a candidate is dropped after this many blocks
 
 
 class _Probe(NamedTuple):
@@ -141,7 +141,8 @@ class FrameSearch:
     ) -> Iterator[tuple[list[FrameCandidate], int]]:
         """Yield candidates to run in parallel, and the first block's size; each candidate of libzstd runs alone.
 
-        The load of the machine decides when the blocks of a job arrive. It must not change the result of the search.
+        The load of the machine decides when the blocks of a job arrive. So the order in which they arrive must not
+        change the result of the search.
         """
         first = _first_block(stored, layout, start)
         candidates = [one for one in self._left if one.may_be(layout.head, first)]
@@ -163,7 +164,7 @@ class FrameSearch:
         if own:
             yield own, first
         others = [one for one in candidates if one.is_library]
-        # try all candidates only for a small frame: many encoders would give its beginning
+        # try all candidates only for a small frame, because many encoders would give this beginning
         if not _is_small(layout, start):
             others = others[:_UNTOLD]
         for number, one in enumerate(others, 1):
@@ -236,7 +237,7 @@ def _is_small(layout: Layout, start: int) -> bool:
 
 
 def _judged(runs: list[_Run]) -> list[_Run]:
-    """Return the runs to continue: not hopeless, and without a difference where another run matched."""
+    """Return the runs to continue: those that are not hopeless, and have no difference where another run matched."""
     passed = max((run.blocks for run in runs if run.difference is None), default=-1)
     return [run for run in runs if run.difference is None or (run.difference >= passed and not run.is_hopeless())]
 

@@ -20,8 +20,8 @@ static inline int has_operand(uint32_t before, uint32_t byte)
     }
 }
 
-/* Convert the operand that ends at `place`: if its value leads into a target of `size` bytes, swap it with another value.
- * */
+/* Convert the operand that ends at `place`. Values that lead into a target of `size` bytes are swapped with other
+ * values, so that the conversion can be undone. */
 static inline uint32_t turned(uint32_t word, uint32_t place, uint32_t size, int back)
 {
     if (back)

@@ -23,7 +23,7 @@ typedef struct {
     uint32_t *table;
     uint64_t *filter;
     int bits, place_bits;
-    int64_t stride; /* of this many places of the source, one is in the table */
+    int64_t stride; /* the table has one of this many places of the source */
 } anchor_table_t;
 
 static inline uint64_t anchor_bit(const anchor_table_t *a, uint64_t h)
@@ -148,8 +148,8 @@ int64_t dib_anchors(const uint8_t *source, int64_t source_size, uint32_t *table,
     return n;
 }
 
-/* Join covers on the same diagonal if at most `bridge` bytes lie between them; after a short cover, fewer bytes. Return
- * the number of covers. */
+/* Join covers on the same diagonal if at most `bridge` bytes lie between them; after a short cover, the limit is lower.
+ * Return the number of covers. */
 int64_t dib_bridge(cover_t *covers, int64_t count, int64_t bridge)
 {
     int64_t n = 0;

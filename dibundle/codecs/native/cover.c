@@ -136,8 +136,8 @@ int64_t dib_cover_place(const int64_t *gaps, const int64_t *lengths, const int64
  * last offset in the rest is the end of the rest. */
 typedef struct { const int64_t *starts, *places; int64_t count, at; } rest_t;
 
-/* Return the offset in the whole of a byte of the rest; `*room`: how many bytes there are from this byte to the end of
- * its piece. */
+/* For a byte of the rest, return its offset in the whole; `*room`: how many bytes there are from this byte to the end
+ * of its piece. */
 static int64_t place_in_whole(rest_t *r, int64_t at, int64_t *room)
 {
     if (at < r->places[r->at] || at >= r->places[r->at + 1]) {
@@ -168,9 +168,8 @@ static void put_cover(cover_t *out, int64_t *size, int64_t room, cover_t cover)
 }
 
 /* Fill `out` with covers of the whole: the covers of the rest, which are cut where a stretch was left out, and the
- * middles of these stretches. If a cover continues the previous cover, the two are joined. The covers are in the
- * order
- * of the target. Return how many they are. */
+ * middles of these stretches. If a cover continues the previous cover, the two are joined. The covers are in the order
+ * of the target. Return how many there are. */
 int64_t dib_cover_whole(const cover_t *covers, int64_t count, const int64_t *old_starts, const int64_t *old_places,
                         int64_t old_count, const int64_t *new_starts, const int64_t *new_places, int64_t new_count,
                         const cover_t *middles, int64_t middle_count, cover_t *out, int64_t room)

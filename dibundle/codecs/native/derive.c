@@ -1,5 +1,5 @@
-/* Fields of programs that follow from other fields: their expected values are subtracted, so that the fields become
- * small. Later, the values are added back (codecs/relink.py, spec/relink.md), which restores any program. */
+/* Fields of programs that can be computed from other fields: their expected values are subtracted, so that the fields
+ * become small. Later, the values are added back (codecs/relink.py, spec/relink.md), which restores any program. */
 #include "program.h"
 
 
@@ -28,8 +28,8 @@ static int by_code(const void *left, const void *right)
     return x != y ? (x < y ? -1 : 1) : a->frame < b->frame ? -1 : a->frame > b->frame;
 }
 
-/* Of the parts up to the given address, the part with the highest address (the last, if several are equal); NULL if
- * there is no such part. */
+/* The part with the highest address that does not exceed the given address; if several are equal, the last of them.
+ * NULL if there is no such part. */
 static const region_t *part_at(const derive_t *d, uint64_t address)
 {
     int64_t low = 0, high = d->count;

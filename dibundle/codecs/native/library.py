@@ -148,7 +148,8 @@ def unfilled(size: int) -> bytearray:
 def apart(data: bytes | bytearray | memoryview) -> memoryview:
     """Return a copy in separate pages, which can be returned to the system: in the heap, long-lived data leaves holes.
 
-    Kept frames of growing sizes left 450 MiB of holes in the heap. Kept small frames alone left 300 MiB.
+    When frames of growing sizes were kept, the heap had 450 MiB of holes. When only small frames were kept, it had 300
+    MiB.
     """
     pages = mmap.mmap(-1, len(data), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     pages[:] = data
@@ -208,7 +209,10 @@ class _PyBuffer(ctypes.Structure):
 
 
 def _address(view: memoryview) -> int:
-    """Return the address of a read-only view's bytes, which ctypes cannot; it is valid while the view lives."""
+    """Return the address of a read-only view's bytes: ctypes cannot do this.
+
+    The address is valid while the view lives.
+    """
     buffer = _PyBuffer()
     ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), ctypes.byref(buffer), 0)
     try:

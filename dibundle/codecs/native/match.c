@@ -3,13 +3,13 @@
  * The search walks through the target, like bsdiff. It follows one cover until another stretch of the source resembles
  * the next bytes so much more that a new cover is worth its bytes. Then it extends the old cover forwards and the new
  * cover backwards, while enough bytes are equal. It finds stretches by a table of the source's places, with the
- * eight bytes at each place as the key. If a match is near the place to which the followed cover leads, it is
- * preferred: it costs fewer bytes, so it may be shorter. */
+ * eight bytes at each place as the key. A match near the place to which the followed cover leads is preferred: such a
+ * match costs fewer bytes, so it may be shorter. */
 #include "bytes.h"
 
 #define MOST_SOURCE ((int64_t)1 << 30)
 #define KEY 8          /* bytes that are hashed, and the minimum at the beginning of a new cover */
-#define FOLLOWED 32    /* minimum number of equal bytes with which a cover is followed, and no search is made */
+#define FOLLOWED 32    /* if a cover continues with at least this many equal bytes, it is followed without a search */
 #define LONGEST 1024   /* maximum bytes that are compared; later bytes are compared when they are reached */
 #define FAR_KEY 13     /* minimum bytes of a distant stretch; a table entry has a few hash bits of the last five of
 these bytes */
@@ -21,9 +21,9 @@ these bytes */
 typedef struct { int64_t near, far; } limits_t;
 static const limits_t reach = {1024, 65536};    /* classes of distance: bytes from the place that the last cover leads to; */
 static const int64_t least[3] = {KEY, FAR_KEY, 14}; /* for each class: minimum equal bytes at the beginning, */
-static const int64_t more[3] = {4, 5, 6};    /* minimum equal bytes more than in the last cover, */
-static const int64_t cost[3] = {0, 2, 4};    /* bytes by which a nearer stretch may be shorter, */
-static const int64_t worth[3] = {15, 22, 30}; /* and minimum worth of a cover in the end */
+static const int64_t more[3] = {4, 5, 6};    /* by how many equal bytes a match must exceed the followed cover, */
+static const int64_t cost[3] = {0, 2, 4};    /* by how many bytes a nearer stretch may be shorter, */
+static const int64_t worth[3] = {15, 22, 30}; /* and the minimum worth of the complete cover */
 
 typedef struct { int64_t at, place, length; } match_t; /* equal bytes, from `at` in the target and from `place` in the
 source */
@@ -191,8 +191,8 @@ static int64_t extend(const uint8_t *a, const uint8_t *b, int64_t most, const in
     return length;
 }
 
-/* How many of the first `n` bytes at `t` to cover by the earlier cover `a` instead of `b`; if several numbers are
- * equally good, the smallest. */
+/* How many of the first `n` bytes at `t` the earlier cover `a` gets; `b` gets the others. If several numbers are
+ * equally good, the smallest is used. */
 static int64_t split(const uint8_t *a, const uint8_t *b, const uint8_t *t, int64_t n)
 {
     int64_t value = 0, best = 0, length = 0;

@@ -42,8 +42,8 @@ int64_t dib_numbers_get(const uint8_t *in, int64_t size, int64_t *values, int64_
     return at == size ? 0 : MALFORMED;
 }
 
-/* Split `data` into how many zeros precede each nonzero run, the lengths of these runs, and their bytes. Each of the
- * three outputs has space for `size` bytes; `sizes` receives the sizes of the outputs. */
+/* Split `data` into three outputs: how many zeros are before each nonzero run, the lengths of these runs, and the bytes
+ * of these runs. Each output has space for `size` bytes; `sizes` receives the sizes of the outputs. */
 int64_t dib_sparse_split(const uint8_t *data, int64_t size, uint8_t *gaps, uint8_t *lengths, uint8_t *values,
                          int64_t *sizes)
 {

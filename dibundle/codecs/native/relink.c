@@ -512,7 +512,7 @@ int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cov
     cut_t piece;
     int64_t size = 0;
     uint64_t until = 0, last = 0, end = 0;
-    const step_t *under = NULL; /* the step that contains a run of addresses with a different shift */
+    const step_t *under = NULL; /* the step that contains a run of addresses whose shift is not the step's */
     if (step_count == 0)
         return 0;
     if (!map_open(&map, steps, step_count))

@@ -16,7 +16,7 @@ typedef struct {
     const step_t *steps;
     int64_t count;
     uint32_t *bucket; /* BUCKETS + 1 numbers: the last step at or before the start of each bucket */
-    uint64_t *sample; /* the address of every SAMPLE-th step: one distant step puts all others into one bucket */
+    uint64_t *sample; /* address of every SAMPLE-th step, because a distant step puts all others into one bucket */
     int down;
 } map_t;
 

@@ -28,8 +28,8 @@ LONGEST_TAIL = 16 << 20
 class OuterMember:
     """A member's content during creation.
 
-    ``compose`` writes the operations for the whole content; None if the content is stored unchanged. ``named``: names
-    or JSON contain the member's digest, so a separate digest is worth its bytes.
+    ``compose`` writes the operations for the whole content; None if the content is stored unchanged. ``named``: the
+    member's digest occurs in a name or in JSON, so a separate digest is worth its bytes.
     """
 
     entry: Entry

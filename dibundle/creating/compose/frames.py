@@ -24,10 +24,11 @@ UNIT_SOURCE = 16 << 20
 TEXT_UNIT = 1 << 20
 ADD_UNIT = 8 << 20
 LARGE = 2 << 20  # minimum size of a changed file with frames of its own
-WINDOW = 64 << 20  # bytes of target in one frame of a large file: 32 MiB make static-binary 4 % larger
+WINDOW = 64 << 20  # bytes of target in one frame of a large file: with 32 MiB, static-binary would be 4 % larger
 # the same at level 1: for node-app, windows of 64 MiB would take 3 % more time, and save 1.4 % of the bytes
 FASTEST_WINDOW = 32 << 20
-LARGEST_PLAN = 384 << 20  # maximum bytes of an old and a new file in memory to plan their relinking
+# maximum total bytes of an old and a new file that are in memory together to plan their relinking
+LARGEST_PLAN = 384 << 20
 WINDOW_MARGIN = 4 << 20  # bytes that a window's source has on either side of the proportional place
 
 Reader = Callable[[], bytes]
@@ -189,7 +190,7 @@ def _part(read: Callable[[int, int], bytes], start: int, length: int) -> Reader:
 
 
 def _window(old: Copy, start: int, end: int, size: int, most: int) -> Range:
-    """Return the range of ``old`` that bytes ``start..end`` of a new version of ``size`` bytes likely come from."""
+    """Return the range of ``old`` that likely gives the bytes ``start..end`` of a new version of ``size`` bytes."""
     if size <= most and old.length <= 2 * most:
         return Range(*old)
     slack = WINDOW_MARGIN + abs(size - old.length) // 2

@@ -126,7 +126,7 @@ class LayerComposer:
         self._frames.patch(stream, self._reader(start), end - start, source)
 
     def _counterpart(self, layer: Layer) -> int | None:
-        """Return the base layer with the most similar tail: the entries' layer, else the layer of the nearest size."""
+        """Return the base layer for a tail: the layer of the matching entries, else the layer of the nearest size."""
         layers, expected, size = self._base.layers, self._matcher.expected_layer, layer.source.size
         if layer.index.entries and expected < len(layers) and _tail_size(layers[expected]):
             return expected
@@ -286,7 +286,7 @@ class LayerComposer:
             self._add(record, mark)
 
     def _is_padded_with_zeros(self, old: _Record, layer: int) -> bool:
-        """Return whether the base has zeros after a record's content: the padding is kept with the record."""
+        """Return whether the base has zeros after a record's content, so that the padding is kept with the record."""
         after = old.content + old.size
         return not self._windows[layer].read_at(after, padded(old.size) - old.size).strip(b"\0")
 
@@ -350,7 +350,7 @@ class LayerComposer:
     def _text(self, offset: int, data: bytes) -> None:
         """Add the bytes at ``offset`` as text.
 
-        Long texts are not held but read again later, because all frames wait for the last.
+        Long texts are not held but read again later, because no frame is encoded before the last operation is written.
         """
         if len(data) < LONG_TEXT:
             self._frames.text(data)

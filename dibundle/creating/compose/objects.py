@@ -17,7 +17,7 @@ class ObjectTable:
         self.objects: list[BaseObject] = []
         self.sources: list[ReadAt] = []
         self.used: set[bytes] = set()  # digests of objects used since this set was last cleared
-        self.places: dict[bytes, PlaceInTarget] = {}  # for content that only targets have: its place, by digest
+        self.places: dict[bytes, PlaceInTarget] = {}  # the place of content that only targets have, by its digest
 
     def layer(self, layer: Layer) -> int:
         """Return the number of a layer's content."""

@@ -50,7 +50,8 @@ class Reading:
 class TargetSide:
     """A target after reading: its images and blobs, its new layers, and compressed layers that can be recompressed.
 
-    ``carried``: compressed layers that cannot be recompressed. ``digest``: the digest of the whole archive, once known.
+    ``carried``: compressed layers that cannot be recompressed. ``digest``: the digest of the whole archive, once it is
+    known.
     """
 
     images: ImageArchive
@@ -134,7 +135,7 @@ def read_sides(
 
 
 def _read_images(targets: Iterable[Archive]) -> Iterator[ImageArchive]:
-    """Yield targets without the images that exceed a bundle's limit: the targets of a chain may have far more."""
+    """Yield targets without the images that exceed a bundle's limit: the targets of a chain may exceed it by far."""
     left = MAX_IMAGES
     for found in map(read_images, targets):
         yield found._replace(images=found.images[:left])

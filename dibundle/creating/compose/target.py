@@ -64,7 +64,7 @@ def compose_all(
         if side is not sides[-1]:
             objects.places |= _places(base, side, len(composed) - 1)
             base.grow(side)
-    for item in composed:  # the digest text has the first number after the last object
+    for item in composed:  # the number of the digest text is the first number after the last object
         size = len(item.digest_text())
         if 0 < size * sum(draft.old is item.text_sources for draft in item.frames.drafts) <= COST_FLOOR:
             item.text_sources.append(Range(len(objects.objects), 0, size))

@@ -27,7 +27,7 @@ class Place(NamedTuple):
 _Key = TypeVar("_Key")
 
 Mark = bytes | Place
-"""A key that only equal contents share: their sha256, or the base's file that they were compared with."""
+"""A key that only equal contents share: their sha256, or the place of the base's file to which they are equal."""
 
 
 @dataclass(slots=True)
@@ -138,7 +138,7 @@ def is_file(entry: Entry) -> bool:
 
 
 def mark_contents(index: BaseIndex, targets: Sequence[Layer], executor: Executor) -> None:
-    """Mark the files of ``targets`` whose content the base, or another file of the targets, also has.
+    """Mark the files of ``targets`` with content that also occurs in the base, or in another file of the targets.
 
     Most files are equal to the base's file at the same path: for these files, one comparison suffices. Other files are
     hashed if their size occurs twice.
@@ -166,7 +166,10 @@ def _files(layer: Layer) -> Iterator[tuple[Entry, Mark | None]]:
 
 
 def _pair(index: BaseIndex, layer: Layer) -> list[Mark | None]:
-    """Return a mark for each entry: if it equals the only base file of the same path and size, that file; else None."""
+    """Return a mark for each entry.
+
+    If it equals the only base file of the same path and size, that file is the mark, else None.
+    """
     windows: dict[int, Window] = {}
     window = Window(layer.source)
     marks: list[Mark | None] = []
@@ -270,7 +273,10 @@ class BaseIndex:
         return found
 
     def at_path(self, path: bytes) -> Sequence[Place]:
-        """Return the entries at a cleaned path, the topmost layer's last; of more than 256, only the last 256."""
+        """Return the entries at a cleaned path, the topmost layer's last.
+
+        If there are more than 256, return the last 256.
+        """
         places = _places(self._by_path.get(path))
         return places if len(places) <= MOST_AT_PATH else places[-MOST_AT_PATH:]
 

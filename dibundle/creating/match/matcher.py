@@ -32,7 +32,7 @@ class Matcher:
     4. the same path except for versions and hashes
     5. the same name except for versions and hashes
 
-    For 3 to 5, only base files are considered whose paths the target does not have.
+    For 3 to 5, the target must not have the path of the base file.
     """
 
     def __init__(self, base: BaseIndex, targets: Iterable[Layer], kept: Collection[bytes]) -> None:
@@ -58,7 +58,7 @@ class Matcher:
 
     @cached_property
     def _spare(self) -> list[Place]:
-        """The base files whose paths the target does not have; computed on first use, because few targets need them."""
+        """The base files with paths that the target lacks; computed on first use, because few targets need them."""
         used = {names.clean(entry.path) for layer in self._targets for entry in layer.index.entries}
         return [
             place
@@ -125,7 +125,7 @@ class Matcher:
         return next(iter(self._sketches.nearest(_beginning(layer, entry))), None)
 
     def _nearest(self, places: Sequence[Place]) -> Place:
-        """Return the expected place, else one in the same layer, else one in the most similar image's topmost layer."""
+        """Return the expected place, else one in its layer, else one in the topmost layer of the most similar image."""
         if self._expected in places:
             return self._expected
         if isinstance(places, Places):
@@ -142,7 +142,7 @@ class Matcher:
         return self._tops[key]
 
     def _most_alike(self, entry: Entry, places: list[Place]) -> Place:
-        """Return the place with the longest common beginning of the path; if several are equal, the nearest size."""
+        """Return the place with the longest common beginning of the path; of several, the one with the nearest size."""
 
         def likeness(place: Place) -> tuple[int, int]:
             other = self._base.entry(place)

@@ -20,7 +20,7 @@ EXTENSION_LIMIT: Final = 1 << 20
 LONGEST_NAME: Final = 4096
 MAX_ENTRIES: Final = 1 << 19
 MAX_ENTRY_NAMES: Final = 64 << 20
-"""Maximum entries, and maximum bytes of their names, that are read from layers that a bundle's author controls."""
+"""Maximum entries, and maximum bytes of their names, to read from layers that a bundle's author controls."""
 UNNAMED: Final = b"?" * (LONGEST_NAME + 1)
 UNNAMED_FOLDER: Final = UNNAMED + b"/"
 """Replacements for names that are not kept: one for files and one for folders; compare them with ``is``."""
@@ -42,8 +42,8 @@ class Entry(NamedTuple):
     ``head`` is the number of bytes from the main header to the content. ``cut`` is the number of missing bytes of
     padding. Both are the same for nearly all entries, so an index of 300,000 entries stores few numbers for them.
     ``plain``: a walk by blocks gives the same entry. Such a walk begins at ``start``. After each header, it skips the
-    content, whose size the header's size field gives unambiguously, rounded up to 512. It ends exactly at ``end``, and
-    its last header is the main header.
+    content; the header's size field gives the size unambiguously, and the size is rounded up to 512. It ends exactly at
+    ``end``, and its last header is the main header.
     """
 
     start: int
@@ -87,7 +87,7 @@ class TarIndex(NamedTuple):
 
 
 def most_names(size: int) -> int:
-    """Return the maximum bytes of names that are kept for a tar of ``size`` bytes that the user gave.
+    """Return how many bytes of names are kept at most, for a tar of ``size`` bytes that the user gave.
 
     All names of real images are kept: their layers have fifty bytes for each byte of a name.
     """
@@ -145,7 +145,7 @@ def scan_all(sources: Iterable[ReadAt], most: int, names: int) -> list[TarIndex]
 
 
 def _within(entry: Entry, left: int, longest: int) -> Entry:
-    """Return an entry; drop each name that is longer than ``longest`` or than the ``left`` bytes."""
+    """Return an entry; drop each name that has more than ``longest`` bytes, or more than the ``left`` bytes."""
     path, link = entry.path, entry.link
     if len(path) > min(longest, left):
         path = UNNAMED_FOLDER if path.endswith(b"/") else UNNAMED
@@ -347,7 +347,7 @@ def _with_prefix(block: bytes, path: bytes) -> bytes:
         star = block[508:512] == b"tar\0"
         return block[345 : 476 if star else 500].split(b"\0", 1)[0] + b"/" + path
     if magic == b"ustar  \0" and (_number(block[345:357]) is None or _number(block[357:369]) is None):
-        # GNU tar has atime and ctime in this field. Go before 1.8 wrote a prefix there, as did old versions of docker.
+        # GNU tar has atime and ctime in this field. Go before 1.8, and old versions of docker, wrote a prefix there.
         prefix = block[345:500].split(b"\0", 1)[0]
         return prefix + b"/" + path if prefix.isascii() else path
     return path
@@ -411,7 +411,7 @@ def _is_one_number(field: bytes) -> bool:
 
 
 def _pax_records(content: bytes) -> tuple[dict[bytes, bytes], int]:
-    """Read ``length key=value`` records up to the first malformed record; return the records, and how many they are."""
+    """Read ``length key=value`` records up to the first malformed record; return the records and their number."""
     records: dict[bytes, bytes] = {}
     at = count = 0
     while at < len(content):

@@ -23,7 +23,7 @@ HARD_LINK, LINK = b"12"
 _NAME: Final = re.compile(rb"[A-Za-z0-9._:@+=,-]+(?:/[A-Za-z0-9._:@+=,-]+)*")
 _PAX_NAME: Final = re.compile(rb"[ -~]*\0*")
 _OCTAL: Final = re.compile(rb" *([0-7]{1,12})[ \0]*")
-# maximum digits of a length: programs differ for longer lengths
+# a length has at most six digits, because programs read longer lengths in different ways
 _PAX: Final = re.compile(rb"([1-9]\d{0,5}) ([^=\n]+)=([^\n\0]*)\n")
 _PAX_SIZE: Final = re.compile(rb"[1-9]\d{0,18}")
 _PAX_KEYS: Final = frozenset((b"mtime", b"atime", b"ctime", b"uid", b"gid", b"uname", b"gname"))
@@ -144,7 +144,7 @@ def _octal(field: bytes, at: int) -> int:
 
 
 def _pax_size(content: bytes, at: int) -> int:
-    """Return the size in a PAX header, or 0 if it has none; the only other keys are times and owners."""
+    """Return the size in a PAX header, or 0 if it has none; all other keys must be times or owners."""
     size, where, seen = 0, 0, set()
     while where < len(content):
         found = _PAX.match(content, where)

@@ -17,7 +17,9 @@ _MAGIC: Final = 16
 
 
 def sieve(read: Callable[[int], bytes], spool: Spool, sizes: Collection[int]) -> None:
-    """Copy the tar that ``read`` returns (up to the given number of bytes, none at the end) to ``spool``.
+    """Copy the tar that ``read`` returns, piece by piece, to ``spool``.
+
+    ``read`` gets the maximum number of bytes of a piece, and returns no bytes at the end.
 
     If a file is large, has none of the ``sizes`` and is not compressed, its content is skipped and reads as zeros.
     Compressed files are kept, because their decompressed content may have one of these sizes.

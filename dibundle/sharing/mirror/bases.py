@@ -39,7 +39,7 @@ class ImageManifest(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes of the layers; each different layer counts once."""
+        """Bytes of the layers; each distinct layer counts once."""
         return sum(dict(self.layers).values())
 
 
@@ -79,7 +79,7 @@ class OpenImage(NamedTuple):
 
 
 class Documents:
-    """Cache of parsed manifests and configs, by digest; of each registry, one document is parsed at a time."""
+    """Cache of parsed manifests and configs, by digest; for each registry, only one document is parsed at a time."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, Known] = OrderedDict()

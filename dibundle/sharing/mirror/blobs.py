@@ -24,7 +24,8 @@ from dibundle.sources.registry.transport import ConnectionFailure
 
 _PIECE: Final = 128 << 10  # bytes of a piece: each of a thousand clients may leave an unread piece in memory
 _READERS: Final = 16  # number of threads per upstream that open and read files of the cache
-_HASHERS: Final = 4  # separate threads per upstream hash files of the cache, so that no read waits for hashing
+# number of separate threads per upstream for hashing files of the cache, so that no read waits for hashing
+_HASHERS: Final = 4
 _UNREAD: Final = 300.0  # maximum seconds during which a client receives no byte
 
 
@@ -95,7 +96,7 @@ class BlobServer:
     async def _checked(self, pool: Threads, key: Key) -> bool:
         """Return whether a cached blob has its digest.
 
-        A single thread checks this for all requests, even if some of them end.
+        A single thread checks this for all requests, even if some requests end.
         """
         check = self._checks.get(key)
         if check is None:

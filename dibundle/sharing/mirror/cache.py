@@ -1,8 +1,8 @@
 """A cache of blobs by digest, in a folder of limited size: the least recently used blob is deleted first.
 
 Each blob is in the space of its registry, and is used for no other registry. While a blob is written to a temporary
-file, it is hashed. Then the file is renamed to the digest. A blob is hashed again if its file has changed. If a
-different process wrote a blob, it is also hashed before its first use.
+file, it is hashed. Then the file is renamed to the digest. A blob is hashed again if its file has changed. If another
+process wrote a blob, the blob is also hashed before its first use.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Cache:
     """The cache of one process, which locks the cache's folder. Thread-safe."""
 
     def __init__(self, folder: Path, most: int) -> None:
-        """Open or create a cache of at most ``most`` bytes; raise :class:`FileError` if a different process uses it.
+        """Open or create a cache of at most ``most`` bytes; raise :class:`FileError` if another process uses it.
 
         The same error is raised if the folder is not writable.
         """
@@ -144,7 +144,8 @@ class Cache:
         self._evictable = 0  # bytes of listed blobs that are not pinned
         try:
             for above in (*reversed(folder.absolute().parents), folder):
-                above.mkdir(mode=0o700, exist_ok=True)  # parents=True would follow the umask, and others might write
+                # parents=True would apply the umask, so that others might be able to write
+                above.mkdir(mode=0o700, exist_ok=True)
             for part in ("blobs", "images", "tmp"):
                 (folder / part).mkdir(mode=0o700, exist_ok=True)
                 _require_own(folder / part)
@@ -410,7 +411,10 @@ class Cache:
 
 
 def _require_own(path: Path) -> None:
-    """Refuse a path that is no folder, or a folder that others can change: the cache deletes files in its folders."""
+    """Refuse a path that is not a folder, or a folder that others can change.
+
+    The cache deletes files in its folders.
+    """
     status = path.lstat()
     is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()) or is_open:

@@ -22,8 +22,9 @@ WAITING: Final = 30.0  # maximum seconds until a client sends its first or next 
 _GREETING: Final = 10  # maximum seconds for the TLS handshake
 _MOST_CLIENTS: Final = 1024
 _MOST_HEADERS: Final = 48  # maximum headers of a request: engines send ten
-_MOST_HEAD: Final = 16 << 10  # maximum bytes of a request: its headers are in memory while a client reads slowly
-_UNSENT: Final = 64 << 10  # if a client has this many unsent bytes, writing waits
+# maximum bytes of a request, because its headers stay in memory while a client reads slowly
+_MOST_HEAD: Final = 16 << 10
+_UNSENT: Final = 64 << 10  # if a client has this many unsent bytes, writing to the client waits
 _PARSED: Final = 4 << 10  # bytes of a request that are parsed in one step
 # only ASCII: in a string with other characters, each character takes up to four bytes
 _ASCII: Final = bytes(range(128)) + bytes(128)
@@ -146,7 +147,7 @@ class _Greeting(asyncio.sslproto.SSLProtocol):
 
     def __init__(self, door: Door, client: Client, tls: ssl.SSLContext) -> None:
         loop = asyncio.get_running_loop()
-        nobody: Any = None  # None: only on the client's side of TLS, a future waits for the connection
+        nobody: Any = None  # None, because a future waits for the connection only on the client's side of TLS
         super().__init__(loop, client, tls, nobody, server_side=True, ssl_handshake_timeout=_GREETING)
         self._door, self._client = door, client
 
@@ -157,20 +158,23 @@ class _Greeting(asyncio.sslproto.SSLProtocol):
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Unregister from the door, also if the handshake was not completed."""
+        """Unregister from the door, even if the handshake was not completed."""
         self._door.gone(self._client)
         super().connection_lost(exc)
 
 
 class Door:
-    """Tracker of clients; it ends idle connections after ``WAITING`` seconds, or at once if clients are too many."""
+    """Tracker of clients.
+
+    It ends idle connections after ``WAITING`` seconds, or at once if there are too many clients.
+    """
 
     def __init__(self) -> None:
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most = min(_MOST_CLIENTS, max(files - _OTHER_FILES, files // 4) // _FILES_OF_CLIENT)
         self._greeting: dict[Client, asyncio.Transport] = {}  # clients in the TLS handshake, the oldest first
         self._clients: set[Client] = set()
-        self._waiting: dict[Client, float] = {}  # idle clients, and since when; the longest idle first
+        self._waiting: dict[Client, float] = {}  # idle clients, and since when each is idle; the longest idle first
 
     def protocol(self, server: web.Server, tls: ssl.SSLContext | None) -> asyncio.BaseProtocol:
         """Return the protocol object for a new client."""
@@ -184,7 +188,7 @@ class Door:
             self._greeting.pop(next(iter(self._greeting))).abort()
 
     def come(self, client: Client) -> None:
-        """Register a client; if there are too many, end a client that reads nothing, else the client idle longest.
+        """Register a client; if there are too many, end a client that reads nothing, else the longest idle client.
 
         The longest idle client may be the new client.
         """

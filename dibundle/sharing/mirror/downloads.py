@@ -21,7 +21,7 @@ from dibundle.sources.registry.transport import ConnectionFailure
 
 _PIECE: Final = 128 << 10
 WITHHELD: Final = 64 << 10  # bytes at the end of a blob that are sent only if the whole blob has its digest
-_TRIES: Final = 3  # maximum attempts to continue a blob after its connection breaks
+_TRIES: Final = 3  # maximum attempts to continue a blob after the connection breaks
 _MEASURED: Final = 64 << 10  # the speed of an upstream is measured with blobs of at least this many bytes
 _PUMPS: Final = 64  # maximum downloads from an upstream at once
 HASHES: Final = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
@@ -45,7 +45,7 @@ class Bell:
                 loop.call_soon_threadsafe(event.set)
 
     async def wait(self, is_over: Callable[[], bool], seconds: float | None = None) -> bool:
-        """Wait until ``is_over`` returns true; it is called at each change. After ``seconds``, return False."""
+        """Wait until ``is_over``, which is called at each change, returns true. After ``seconds``, return False."""
         loop = asyncio.get_running_loop()
         end = None if seconds is None else loop.time() + seconds
         while True:

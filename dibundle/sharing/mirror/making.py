@@ -40,8 +40,8 @@ MOST_OF_ONE: Final = 32  # maximum images of one repository that wait for a plan
 PATIENCE: Final = 10.0  # maximum seconds that an image waits for a slot: a hostile bundle may take a minute
 SOON: Final = 2.0  # maximum seconds that a layer waits for the planner to begin
 MIN_MEASURED: Final = 1 << 20  # the speed of rebuilding is measured with at least this many bytes of layers
-SPEED: Final = 25e6  # bytes of compressed layers rebuilt per second, before the first measurement
-FAST: Final = 100e6  # bytes per second of upstream, before the first measurement
+SPEED: Final = 25e6  # assumed speed of rebuilding before the first measurement: bytes of compressed layers per second
+FAST: Final = 100e6  # assumed speed of upstream before the first measurement: bytes per second
 _SLACK: Final = 64 << 20  # bytes of an archive in addition to its layers
 
 Report = Callable[["Making"], object]
@@ -75,7 +75,7 @@ class Making:
 
 
 class _UnfitError(Exception):
-    """The bundle of ``step`` cannot be used; ``is_applied``: applying it, which takes time, showed the fault."""
+    """The bundle of ``step`` cannot be used; ``is_applied``: it was applied in vain, which takes time."""
 
     def __init__(self, step: ChainStep, *, is_applied: bool = False) -> None:
         super().__init__()

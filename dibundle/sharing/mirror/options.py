@@ -40,7 +40,7 @@ HERE: Final = Listen("127.0.0.1", 5055)
 
 
 Prefer = Literal["speed", "bytes"]
-"""When to use a delta: if it is faster than fetching the layers, or already if it needs fewer bytes."""
+"""When to use a delta: only if it is faster than fetching the layers, or whenever it needs fewer bytes."""
 
 
 Key = tuple[str, bytes]
@@ -135,7 +135,8 @@ def parse_upstreams(given: Iterable[str]) -> dict[str, str]:
 def parse_stores(given: Iterable[str], upstreams: Mapping[str, str]) -> tuple[tuple[str, Path], ...]:
     """Parse stores, each ``[NAME=]DIR``, and return the folders, each with the host whose images may use it as a base.
 
-    With several upstreams, NAME is required: an upstream could disclose a store's content to the upstream's clients.
+    With several upstreams, NAME is required: otherwise, an upstream could disclose a store's content to its own
+    clients.
     """
     found = []
     for text in given:

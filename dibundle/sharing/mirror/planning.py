@@ -18,8 +18,9 @@ from dibundle.sharing.ways import MOST_IMAGES, ChainStep, cheapest
 from dibundle.sources.registry.listing import Delta
 
 MAX_BASES: Final = 8  # maximum images to open as bases
-MAX_CHAINS: Final = 8  # maximum number of chains that are tried although the client may not read their bases
-MAX_SECONDS: Final = 0.5  # maximum CPU time for the plans of an image, as planning slows down all clients
+# maximum number of chains to try: if the client is not allowed to read the bases of one chain, the next is tried
+MAX_CHAINS: Final = 8
+MAX_SECONDS: Final = 0.5  # maximum CPU time for the plans of an image, because planning slows down all clients
 MAX_WAITING: Final = 5.0  # maximum seconds to wait for the plans of other images
 ASKING: Final = 8  # maximum concurrent requests to upstream about blobs of a base
 
@@ -118,7 +119,7 @@ class Planner:
     def _may_read(self, place: UpstreamPlace, image: LocalImage) -> bool:
         """Return whether upstream lets the client read all blobs of a base, in the repository of the pull.
 
-        Without this check, a bundle in one repository could disclose content of a different repository.
+        Without this check, a bundle in one repository could disclose content of another repository.
         """
         ask = partial(self._upstreams.refusal, place, "blobs")
         blobs = {image.named.config, *(digest for digest, _ in image.named.layers)}
@@ -129,9 +130,9 @@ class Planner:
     def _find_images(
         self, goal: Goal, deltas_to: Callable[[bytes], Sequence[Delta]], check: Callable[[], object]
     ) -> None:
-        """Add the images in the cache, and those in stores that are listed as bases of bundles, if they are complete.
+        """Add complete images: the images in the cache, and the images in stores that are listed as bases of bundles.
 
-        Each image that is looked up may need a document of a megabyte to be parsed.
+        To look up an image, a document of a megabyte may have to be parsed.
         """
 
         def add(manifest: bytes) -> None:

@@ -174,7 +174,10 @@ class Mirror:
     # ---- manifests and lists: in threads
 
     def _manifest(self, request: web.Request, place: UpstreamPlace, path: str) -> web.Response:
-        """Answer with a manifest (if it is requested by digest, from the cache); begin to rebuild its layers."""
+        """Answer with a manifest, and begin to rebuild its layers.
+
+        Manifests that are requested by digest may be cached.
+        """
         digest = sha256_of(path.partition("/")[2])
         if digest and self.cache.has(place.key(digest)):
             refusal = self._upstreams.refusal(place, "manifests", digest)
@@ -304,8 +307,8 @@ def _tls(certificate: tuple[str, str] | None) -> ssl.SSLContext | None:
 def _is_of_a_page(headers: Mapping[str, str]) -> bool:
     """Return whether a web page makes this request. Browsers state this only to servers on loopback or with TLS.
 
-    In some browsers, a page can set a different User-Agent. But no page can remove Accept-Language, and engines do not
-    send Accept-Language.
+    In some browsers, a page can change the User-Agent. But no page can remove Accept-Language, and engines do not send
+    Accept-Language.
     """
     site = headers.get("Sec-Fetch-Site", "")
     is_browser = headers.get("User-Agent", "").startswith("Mozilla/") or "Accept-Language" in headers

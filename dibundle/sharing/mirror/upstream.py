@@ -220,7 +220,10 @@ class Upstreams:
                 self._grants.popitem(last=False)
 
     def refusal(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> Document | None:
-        """Return upstream's answer if the client may not read content of the mirror; None if it may read it."""
+        """Return upstream's answer if the client is not allowed to read content of the mirror.
+
+        If it is allowed, return None.
+        """
         if self._is_private:
             return None
         until = self._grants.get(_grant(place, kind, digest), 0)

@@ -168,7 +168,7 @@ class Repository:
         return answer.status == 200
 
     def upload(self, wanted: bytes, content: bytes | ReadAt, source: str | None = None) -> bool:
-        """Upload a blob unless it exists; ``source``: a further repository of the registry, to mount the blob from.
+        """Upload a blob, or mount it from ``source`` (another repository of the registry), unless it exists.
 
         Returns whether the blob's bytes were sent.
         """
@@ -282,7 +282,7 @@ class Repository:
         for answer in self._pages(f"referrers/{digest.text(subject)}?{query}"):
             has_api = answer.status == 200
             listed = self._read(answer, entries) if has_api else self._tagged_entries(digest.text(subject))
-            del answer  # the memory is free while the next page is requested
+            del answer  # frees the memory before the next page is requested
             for item, size in listed[: MAX_REFERRERS - len(found)]:
                 left -= size
                 if left < 0:
@@ -310,7 +310,7 @@ class Repository:
         return found.value if found else None
 
     def _tagged_entries(self, subject: str) -> list[tuple[object, int]]:
-        """Return the same as :func:`entries` of that index."""
+        """Return the entries of that index, in the form of :func:`entries`."""
         wanted = fallback_tag(subject)
         answer = self._manifest(wanted)
         if answer is None:
@@ -325,7 +325,7 @@ class Repository:
     def _from(self, url: str, at: int, drop: Callable[[int], None]) -> Iterator[bytes]:
         """Yield the bytes of a blob from ``at`` on, until the blob or the connection ends.
 
-        If the registry sends bytes before ``at`` nevertheless, ``drop`` gets their number.
+        If the registry ignores the range, ``drop`` gets the number of bytes that it sends before ``at``.
         """
         with self._transport.stream(url, {"Range": f"bytes={at}-"} if at else {}) as response:
             skip = at

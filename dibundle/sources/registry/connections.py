@@ -18,14 +18,14 @@ from dibundle.sources.registry.places import kind, kinds
 Sockets = weakref.WeakKeyDictionary[urllib3.connection.HTTPConnection, socket.socket | None]
 """Open connections, each with the socket of its last answer or greeting."""
 
-CONNECTING: Final = 15.0  # seconds
+CONNECTING: Final = 15.0  # maximum seconds to connect
 ADDRESSES: Final = 8  # maximum addresses of a host that are tried, all within the time for one connection
 MAX_HEAD: Final = 32 << 10  # maximum bytes of status and headers of an answer; http.client would accept 6.5 MB
 _LOOKS: Final = 0.5  # maximum seconds between two checks of watched connections
 
 
 class CheckPlace(Protocol):
-    """A check that may refuse a host before a byte is sent, by the kinds of its addresses or its connected address."""
+    """A check that may refuse a host before a byte is sent, by the kinds of its addresses or of the connected one."""
 
     def __call__(self, host: str, addresses: set[str], /, *, is_reached: bool) -> None:
         """Raise ``RegistryError`` if addresses of these kinds are not allowed for the host."""
@@ -57,7 +57,7 @@ def pool_classes(
     def answered(
         connection: urllib3.connection.HTTPConnection, answer: Callable[[], urllib3.HTTPResponse]
     ) -> urllib3.HTTPResponse:
-        """Wait for status and headers, within a total time: otherwise, bytes that trickle in could go on forever."""
+        """Wait for status and headers, within a total time: otherwise, a slow registry could delay this forever."""
         # kept here, because `sock` becomes None when the registry closes the connection
         sockets[connection] = connection.sock
         with watchdog.watch(connection):

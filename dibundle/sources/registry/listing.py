@@ -91,7 +91,7 @@ class Listing:
         """Return the listed bundles that claim to rebuild the image with this manifest, the smallest first.
 
         Bundles are ordered by size and digest, not in the registry's order. So of two equally good bundles, the same
-        bundle is always chosen. If the tag of a bundle was moved to a different bundle, the bundle is still listed.
+        bundle is always chosen. If the tag of a bundle was moved to another bundle, the first bundle is still listed.
         """
         if image not in self._deltas:
             found = filter(None, map(self._delta, self._readable(image)))
@@ -137,7 +137,7 @@ class Listing:
                     yield described
 
     def _described(self, wanted: bytes) -> object | None:
-        """Return the descriptor of a bundle if the registry's list does not show that it is a bundle."""
+        """Return a bundle's descriptor from its manifest: the registry's list does not show that it is a bundle."""
         if wanted not in self._manifests and self._lookups_left and self.has_room:
             self._lookups_left -= 1
             found: RemoteManifest | None = None

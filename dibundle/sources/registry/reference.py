@@ -11,7 +11,7 @@ from dibundle.sources import messages
 from dibundle.sources.names import SCHEME
 
 NAME: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
-TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # other characters would lead elsewhere in a URL
+TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # other characters could make a URL lead elsewhere
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253})|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -20,7 +20,10 @@ _LONGEST: Final = 255  # maximum characters of host and repository, as in engine
 
 
 def image_name(text: str) -> str:
-    """Return an image name for engines, ``[HOST/]NAME[:TAG]``, with its tag; raise :class:`UsageError` for others."""
+    """Return an image name for engines, ``[HOST/]NAME[:TAG]``, with its tag.
+
+    For other text, raise :class:`UsageError`.
+    """
     first, slash, rest = text.partition("/")
     # engines recognise a host in the first part of a name by the same rule
     has_host = bool(slash) and (any(c in first for c in ".:") or first == "localhost" or first != first.lower())
@@ -74,7 +77,7 @@ class Reference(NamedTuple):
         return f"{SCHEME}{self.host}/{self.repository}"
 
     def with_tag(self, tag: str) -> Reference:
-        """Return a reference with a different tag in the same repository."""
+        """Return a reference with another tag in the same repository."""
         return Reference(self.host, self.repository, tag)
 
     def with_digest(self, digest: str) -> Reference:

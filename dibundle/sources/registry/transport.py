@@ -1,9 +1,9 @@
 """HTTP to one repository of a registry: with logins, with retries if these help, and with limits.
 
 Credentials go only to the registry itself and to the token server that it names: over TLS, or without TLS if the
-registry itself is contacted without TLS. They are never sent to a different host after a redirect. Redirects from https
-to http are not followed. If a remote registry names an address of this machine or its network link (metadata of
-clouds), nothing is sent to that address. Uploads go only to the registry.
+registry itself is contacted without TLS. They are never sent to another host after a redirect. Redirects from https to
+http are not followed. If a remote registry names an address of this machine or its network link (metadata of clouds),
+nothing is sent to that address. Uploads go only to the registry.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _LONGEST_CHALLENGE: Final = 8192
 _MOST_TOLD: Final = (
     128 << 10
 )  # maximum bytes of an answer with a token or a reason: parsed, it may take 30 times as much memory
-_HOSTS: Final = 2  # hosts with open connections: the registry, and the last host that it names
+_HOSTS: Final = 2  # maximum hosts with open connections: the registry, and the last host that it names
 READ: Final = 256 << 10  # bytes of a body that are read in one step
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
 
@@ -130,7 +130,7 @@ class Transport:
         self._pool.clear()
 
     def break_off(self) -> None:
-        """End all waits for the registry; for any thread.
+        """End all waits for the registry; any thread may call this.
 
         If the time limit is reached, the next check raises an error.
         """
@@ -147,7 +147,10 @@ class Transport:
         return urllib3.Timeout(connect=min(CONNECTING, left), read=left)
 
     def pieces(self, response: urllib3.BaseHTTPResponse, most: int = READ) -> Iterator[bytes]:
-        """Yield a body while it arrives, up to ``most`` bytes at a time; if too slow, raise ``ConnectionFailure``."""
+        """Yield a body while it arrives, up to ``most`` bytes at a time.
+
+        If it is too slow, raise ``ConnectionFailure``.
+        """
         begun, count = time.monotonic(), 0
         left = FREE_PIECES * PIECE
         while piece := self._read(response, most):
@@ -177,10 +180,10 @@ class Transport:
     def _check_place(self, host: str, addresses: set[str], *, is_reached: bool) -> None:
         """Refuse an address of this machine or its network link, unless the named registry has such an address.
 
-        A name may have several addresses, and its addresses may change. So only the address counts at which the
-        registry was first reached. Afterwards, even the registry's own name must not lead to a different kind of
-        address. If the time limit is reached, this also raises :class:`RegistryError`, because a connection that did
-        not exist at that time was not ended.
+        A name may have several addresses, and its addresses may change. So only the address at which the registry was
+        first reached counts. Afterwards, even the registry's own name must not lead to a different kind of address. If
+        the time limit is reached, this also raises :class:`RegistryError`, because a connection that did not exist at
+        that time was not ended.
         """
         self._patience()
         is_own = host.strip("[]").lower() == (urlsplit(self._base).hostname or "")
@@ -208,8 +211,8 @@ class Transport:
     ) -> Answer:
         """Send a request, and repeat it if the registry fails; return the answer, which may have any status.
 
-        Raises :class:`RegistryError` if the registry keeps failing, refuses the login, or answers more than ``SMALL``
-        bytes.
+        Raises :class:`RegistryError` if the registry keeps failing, refuses the login, or answers with more than
+        ``SMALL`` bytes.
         """
         reason = asked = ""
         for number in range(tries or self.settings.tries):

@@ -27,7 +27,7 @@ static int gnu_ends(zlib_t *z)
 }
 
 /* If no content is left and fewer than AHEAD bytes are ahead, the window may move for the last time. Afterwards,
- * searches read the bytes after the content: two zeros, then the earlier bytes at these positions. */
+ * searches read the bytes after the content: two zeros, then the bytes that the window still has at these positions. */
 static void gnu_write(encoder_t *self, const uint8_t *content, int64_t n, int finish)
 {
     zlib_t *z = (zlib_t *)self;

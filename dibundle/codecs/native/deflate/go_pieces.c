@@ -12,7 +12,7 @@
 typedef struct {
     int64_t start, end;    /* start and end of the piece in the content */
     int is_last;
-    uint8_t *kept;         /* the content from before on */
+    uint8_t *kept;         /* the content, from `before` bytes before the piece on */
     const uint8_t *view;   /* the current content: of this piece, or of a later piece */
     int64_t before, after; /* the available content */
     go_chain_t *search;    /* NULL: the piece is not searched in advance */

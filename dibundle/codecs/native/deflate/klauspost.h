@@ -14,7 +14,7 @@ typedef struct {
     encoder_t base;
     int level, align, trimmed; /* trimmed: version 3, whose headers list no unused symbols and count the end of block */
     int misplaced;             /* level 4 compares at the wrong place (spec/deflate.md) */
-    int penalty;               /* a new code must save at least 1 bit of every 2 to the power of this */
+    int penalty;               /* a new code must save at least one bit of every 2^penalty bits */
     lazy_t *lazy;              /* levels 7 to 9 */
     int64_t lazy_content;      /* content before its window */
     int framed;                /* pgzip: blocks of block_size, each with a separate history */

@@ -42,7 +42,7 @@ static inline void lazy_insert(lazy_t *z, int32_t position)
     *head = position + z->offset;
 }
 
-/* Do the same, but only if a search may follow. */
+/* Insert the current position, but only if a search may follow. */
 static inline void lazy_look_up(lazy_t *z)
 {
     if (z->at < z->inserted) {

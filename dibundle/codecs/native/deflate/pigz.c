@@ -3,9 +3,9 @@
 
 /* pigz.c of pigz 2.8, with zlib from 1.2.6 on. */
 
-#define HIT 0x7ff /* of the hash, 12 bits */
+#define HIT 0x7ff /* the value of the hash (12 bits) that ends a piece */
 #define MOST_HELD (4 << 20)
-#define RARE 64 /* at most one hit for this many bytes, counting FREE extra bytes: a hit takes as long as 300 bytes */
+#define RARE 64 /* at most one hit for this many bytes (plus FREE bytes), because a hit takes as long as 300 bytes */
 #define FREE 4096
 
 enum { THREADS = 0, INDEPENDENT = 1, RSYNCABLE = 2, ONE_THREAD = 3 };
@@ -13,11 +13,11 @@ enum { THREADS = 0, INDEPENDENT = 1, RSYNCABLE = 2, ONE_THREAD = 3 };
 typedef struct pigz {
     int mode;
     int64_t block_size;
-    int64_t fill;        /* content of the block; in mode RSYNCABLE, bytes held */
+    int64_t fill;        /* content of the block; in mode RSYNCABLE, how many bytes are held */
     int64_t job;         /* content before the block */
     int64_t taken; /* hits so far */
     uint32_t hash;
-    int64_t scanned;     /* checked bytes of held */
+    int64_t scanned;     /* how many bytes of `held` are checked */
     int64_t *hits, count; /* ends of pieces in held, up to scanned */
     uint8_t *held;
 } pigz_t;

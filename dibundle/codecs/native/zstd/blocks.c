@@ -1,6 +1,6 @@
 /* Blocks: the matcher's results become literals and sequences with their tables (RFC 8878, 3.1.1.2 and 3.1.1.3).
  *
- * The choice of tables, and when a block is stored raw, follow klauspost/compress, zstd (NOTICE). */
+ * The rules for choosing tables and for storing a block raw are those of klauspost/compress, zstd (NOTICE). */
 #include "zstd.h"
 
 enum { BLOCK_RAW = 0, BLOCK_RUN = 1, BLOCK_CODED = 2 };
@@ -64,7 +64,7 @@ static uint8_t *put_raw(uint8_t *out, const uint8_t *content, int32_t n, int las
     return out + n;
 }
 
-/* Sizes of the header of literals: this function is for raw literals and one repeated byte, the next for coded ones. */
+/* The size of the header of raw literals or of one repeated byte; the next function is for coded literals. */
 static int plain_head(int32_t n)
 {
     return n < 16 ? 1 : n < 2048 ? 2 : 3; /* for 16 to 31, the encoder writes two bytes, although one would suffice */
@@ -177,8 +177,7 @@ static int choose(alphabet_t *a, const states_t *preset, int symbols, uint32_t t
     uint32_t by_preset = state_cost(preset, a->counts, symbols), by_before = state_cost(before, a->counts, symbols);
     cost += (cost + 2 * 8 * 16) >> 4;
     uint32_t beside_before = cost;
-    if (weighs_heads) { /* first states count too; in comparison with the previous table, the real size of new shares
-    counts */
+    if (weighs_heads) { /* first states count too; against the previous table, new shares have their real size */
         if (by_before != 0xFFFFFFFFu) {
             uint8_t shares[SYMBOLS * 2 + 8];
             beside_before = state_cost(own, a->counts, symbols) + (uint32_t)(put_shares(own, shares) - shares) * 8;

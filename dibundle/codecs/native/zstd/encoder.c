@@ -82,7 +82,7 @@ static void table_logs(int level, int logs[4]) /* for entries, more entries, pai
         logs[i] = LOGS[level][i];
 }
 
-/* Initialise the state of a frame, except the history and the tables: they have nothing within reach. `first`: if the
+/* Initialise the state of a frame, except the history and the tables: nothing in them is within reach. `first`: if the
  * writer flushed before the first block was full, the size of this block; else 0. */
 static void start_frame(encoder_t *e, int32_t first)
 {

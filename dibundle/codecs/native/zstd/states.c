@@ -1,6 +1,6 @@
-/* FSE: the shares of symbols, the states that follow from the shares, and their encodings (RFC 8878, 4.1).
+/* FSE: the shares of symbols, the states for these shares, and their encodings (RFC 8878, 4.1).
  *
- * The choice of shares follows klauspost/compress, fse and zstd (NOTICE), which follow FiniteStateEntropy. */
+ * Shares are chosen as in klauspost/compress, fse and zstd (NOTICE), which choose them as FiniteStateEntropy does. */
 #include "zstd.h"
 
 static const uint32_t BEAT[8] = {0, 473195, 504333, 520860, 550000, 700000, 750000, 830000};

@@ -138,7 +138,7 @@ enum { RAW = 0, RUN = 1, CODED = 2, REPEATED = 3 };
 int put_coded(literals_t *state, const uint8_t *in, int32_t n, uint8_t *out, int32_t *size);
 
 typedef struct {
-    uint32_t literals, length, offset; /* length: minus 3; offset: 1 to 3 repeat an offset, any other is plus 3 */
+    uint32_t literals, length, offset; /* length: minus 3; offset: 1 to 3 repeat an offset, others are stored plus 3 */
 } sequence_t;
 
 /* An alphabet of sequences: a block's table, and the previous table, which may be reused. */
