@@ -74,7 +74,7 @@ class FoundBase(BaseObjects):
         self.kept = tuple(members(self._order.kept(order)))
 
     def _refusal(self, lacking: int) -> BaseMismatchError:
-        """Return the error for a target that lacks objects (as bits).
+        """Return the error for a target that lacks objects; ``lacking`` has a bit for each of them.
 
         Cache it: several targets may lack the same objects.
         """

@@ -54,7 +54,7 @@ class Blocks:
 
 
 def _fast_search(level: int, reach: int) -> dict[str, int]:
-    """Return parameters with tables for a whole prefix at the fast levels: zstd's own tables forget most of a prefix.
+    """For the fast levels, return parameters with larger tables: those of zstd would forget most of a prefix.
 
     For 128 MB of changed files (python-app), these are the bytes and the seconds of CPU:
 

@@ -61,7 +61,7 @@ class RebuildPlan:
 
 
 class RecompressionBudget:
-    """A pool for the cost of recompression above 16 times each target's size. All rebuilt targets of a bundle share it.
+    """A pool for recompression costs beyond 16 times a target's size; all rebuilt targets of a bundle share the pool.
 
     ``excess`` is the same pool for frames of codec 6.
     """

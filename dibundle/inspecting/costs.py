@@ -1,4 +1,4 @@
-"""Cost of an operation: its share of the stored bytes of the frames with its content, in proportion to its size."""
+"""Costs of operations: operations share the stored bytes of a frame in proportion to the content that they take."""
 
 from __future__ import annotations
 

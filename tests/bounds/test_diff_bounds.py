@@ -169,7 +169,7 @@ def test_the_name_of_an_object_counts_for_each_of_its_members(tmp_path, monkeypa
     assert taken.memory < 200 * MIB
     monkeypatch.setattr(image_diff, "_MAX_SETTINGS", 20)
     small = [{"k": {"a": 12345, "b": 12345}, "ab": 12}, {"k": {"a": 12345, "b": 12345}, "ab": 123}]
-    for number, settings in enumerate(small):  # the lengths of the keys and values: twice 3 + 5, and 4 or 5
+    for number, settings in enumerate(small):  # 20 characters of keys and values, then 21
         new = with_settings(tmp_path / "new.tar", settings)
         with Context() as context:
             if number == 0:

@@ -23,7 +23,7 @@ from tests.program import DIB, succeed
 
 
 def on_a_terminal(columns: int, *arguments: object, env: dict[str, str] | None = None) -> tuple[bytes, str]:
-    """Run ``dib`` with a terminal of this many columns as stderr; return stdout and the terminal's input."""
+    """Run ``dib`` with a terminal of this many columns as stderr; return stdout and the bytes that the terminal got."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     with subprocess.Popen(

@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 
 def check(source: bytes, target: bytes, *, quick: bool = False) -> covers.Covers:
-    """Search all content; check that the covers are valid and rebuild the target, and return them."""
+    """Search all content, check that the covers are valid and rebuild the target, and return the covers."""
     found = covers.search(source, target, quick=quick)
     found.check(len(source), len(target))
     assert cover.decode(cover.encode(source, target, found), source, len(target)) == target

@@ -44,7 +44,7 @@ def encode(
 def relinked(
     source: bytes, target: bytes, plan: layout.RelinkPlan, found: covers.Covers
 ) -> tuple[relink.RelinkHeader, bytearray]:
-    """Return the header of a payload with the covers ``found``, and the source as the header relinks it."""
+    """Return the payload's header for the covers ``found``, and the source that is relinked by this header."""
     rows = cover.flat(found)
     modes = {region.mode for region in plan.regions}
     machine = cover.X86_CODE if modes & {relink.X86, relink.X86_FIXED} else cover.NO_CODE

@@ -21,7 +21,7 @@ SHARE = 32  # a sample also has at least one byte in this many of the target,
 # and so many bytes that its patch at level 1 has this size, because small patches are mostly headers
 LEAST_PATCH = 24 << 10
 SLICES = 96  # number of places of the sample, evenly spaced
-# maximum bytes of an unpacked target that is encoded as a whole, because often only the beginning of the target is new
+# an unpacked target of at most this many bytes is not sampled, because often only the beginning of the target is new
 WHOLE = 2 << 20
 # from this size on, a relinked target is searched only once: without a second search, the estimate takes a third less
 # time, and is 3 % higher

@@ -11,8 +11,8 @@
 #define KEY 8          /* bytes that are hashed, and the minimum at the beginning of a new cover */
 #define FOLLOWED 32    /* if a cover continues with at least this many equal bytes, it is followed without a search */
 #define LONGEST 1024   /* maximum bytes that are compared; later bytes are compared when they are reached */
-#define FAR_KEY 13     /* minimum bytes of a distant stretch; a table entry has a few hash bits of the last five of
-these bytes */
+#define FAR_KEY 13     /* minimum bytes of a distant stretch; a table entry has a few bits of the hash of the last
+five bytes */
 #define LOST 1024       /* an extension ends when its value is this much below its best value */
 #define BACK 4096      /* maximum backward extension, so that hostile contents cannot repeat the same work */
 #define FAVOUR 9       /* weight of an equal byte: 9 / 4 of the weight of an unequal byte */

@@ -263,7 +263,7 @@ static inline int code_flag(coder_t *c, const int decoding, int flag, model_t *m
     return mix_bit(c, decoding, flag, FLAG_INPUTS, slots, m->flag_weights[known | (seen & 15) << 1]);
 }
 
-/* Code which guess equals the group; return the index of the guess, or GUESSES if no guess is right. */
+/* Encode or decode the index of the guess that equals the group, and return it; GUESSES if no guess is right. */
 static inline int code_guess(coder_t *c, const int decoding, uint32_t group, model_t *m, const place_t *p,
                              const uint32_t *guesses, uint32_t *hits)
 {

@@ -274,7 +274,7 @@ class Repository:
     def referrers(self, subject: bytes, artifact_type: str, *, received: int) -> list[object]:
         """Return the descriptors of a manifest's referrers; if the registry can filter, only those of one type.
 
-        No further page is requested when :attr:`received` exceeds ``received``.
+        When :attr:`received` exceeds the argument ``received``, no further page is requested.
         """
         query = urlencode({"artifactType": artifact_type})
         found: list[object] = []
