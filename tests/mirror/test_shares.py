@@ -369,7 +369,7 @@ def test_clients_that_leave_keep_no_blob_of_others_waiting(
 ) -> None:
     """A client that leaves does not delay a blob for other clients.
 
-    Before the fix, a client that left still occupied a thread, which waited for upstream. Cached blobs need such threads.
+    Before the fix, a client that left occupied a thread that waited for upstream. Cached blobs need such threads, too.
     """
     body, go = os.urandom(1000), threading.Event()
     with beside(options, access, stalling(body, go)) as (mirror, evil):
