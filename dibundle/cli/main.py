@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+import time
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -143,6 +144,8 @@ def run(program: str = "dib") -> None:
     with contextlib.suppress(ValueError):  # raised outside of the main thread, if a program uses dib as a library
         for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGXCPU):
             signal.signal(number, _terminate)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _terminate)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores SIGHUP, so keep ignoring it
             signal.signal(signal.SIGHUP, _terminate)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -172,7 +175,19 @@ def _stand_in_for_closed() -> None:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    raise _Terminated(number)
+    if not _sends_again(frame):
+        _raised.append(number)
+        raise KeyboardInterrupt if number == signal.SIGINT else _Terminated(number)
+
+
+def _sends_again(frame: FrameType | None) -> bool:
+    """Return whether :func:`_send_again` is running: an exception in it would be lost, and the signal comes again."""
+    while frame and frame.f_code is not _send_again.__code__:
+        frame = frame.f_back
+    return frame is not None
+
+
+_raised: list[int] = []  # signals whose exceptions were raised
 
 
 def _send_again(ignored: sys.UnraisableHookArgs) -> None:
@@ -184,7 +199,16 @@ def _send_again(ignored: sys.UnraisableHookArgs) -> None:
     import threading
 
     number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else error.code - 128
-    threading.Timer(0.01, os.kill, (os.getpid(), number)).start()  # sent later, when the callback has ended
+    before = len(_raised)
+
+    def send() -> None:
+        while True:
+            time.sleep(0.01)  # until the callback has ended
+            if len(_raised) > before:
+                return
+            os.kill(os.getpid(), number)
+
+    threading.Thread(target=send, daemon=True).start()
 
 
 def _dispatch(arguments: list[str]) -> int:

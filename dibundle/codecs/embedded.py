@@ -229,10 +229,9 @@ def _read(
     limit = COST * target_size + COST_FLOOR
     if not count <= size <= 9 * count or table_size > min(recompression.MAX_SIZE, limit):
         raise BundleError(messages.PAYLOAD_EMBEDDED_COLUMN_SIZES)
-    gaps = streams.unpack(packer, view[reader.at : reader.at + stored], size)
-    reader.at += stored
+    gaps = streams.unpack(packer, reader.take(stored), size)
     streams_of = _streams(Numbers(gaps).numbers(count), source, total)
-    table = view[reader.at : reader.at + table_stored]
+    table = reader.take(table_stored)
     parts, rest = recompression.read(
         zstd.decompress(table, table_size, prefix=streams_of.lengths()),
         encoders.KNOWN.intersection(
@@ -243,7 +242,7 @@ def _read(
     if rest:
         raise BundleError(messages.PAYLOAD_BYTES_AFTER_RECIPE)
     excess.spend(recompression.cost(parts) - COST * target_size)
-    return codec, streams_of.unpacked(source, whole=bool(whole)), parts, view[reader.at + table_stored :]
+    return codec, streams_of.unpacked(source, whole=bool(whole)), parts, view[reader.at :]
 
 
 def _streams(gaps: array[int], source: bytes | bytearray, total: int) -> Streams:

@@ -60,6 +60,13 @@ class Numbers:
             raise BundleError(messages.PAYLOAD_NUMBER_NOT_SHORTEST)
         return value
 
+    def take(self, length: int) -> Buffer:
+        """Return the next ``length`` bytes; raise ``BundleError`` if there are fewer."""
+        if length > len(self.data) - self.at:
+            raise BundleError(messages.PAYLOAD_TRUNCATED)
+        self.at += length
+        return self.data[self.at - length : self.at]
+
     def end(self) -> None:
         """Raise ``BundleError`` if bytes are left."""
         if self.at != len(self.data):

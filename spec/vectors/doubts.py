@@ -375,6 +375,13 @@ bad("unpack-refers-to-a-dictionary-of-3-bytes", "unpack-with-a-dictionary-of-3-b
 # --- unpack -----------------------------------------------------------------------------------------------------------
 
 
+@bad("unpack-table-beyond-its-payload", "unpack-to-nothing", "unpack.table", "M91")
+def _table(bundle: Bundle) -> None:
+    """Have a table that is longer than what is left, which is a whole frame all the same."""
+    table = packing((0, 102, 8, []))
+    bundle.frames[0].data = unpacked([], table, b"", codec=0, heads=(0, 0, 0, len(zframe(table)) + 1, len(table)))
+
+
 @good("unpack.inner payload")
 def unpack_to_nothing() -> Bundle:
     """Have a body of no content, and no bytes beside it."""
