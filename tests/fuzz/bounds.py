@@ -36,7 +36,7 @@ from dibundle.format.constants import COST_FACTOR  # noqa: E402
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
-MOST_MEMORY: Final = 768 * MIB
+MOST_MEMORY: Final = 832 * MIB
 MEMORY_PER_MANIFEST_BYTE: Final = 8
 SECONDS: Final = 10.0
 NANOSECONDS: Final = 400.0  # nanoseconds per byte of a bundle,
