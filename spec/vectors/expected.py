@@ -152,7 +152,8 @@ def refused(
     """Note an archive that is refused."""
 
     def change(bundle: Bundle) -> None:
-        bundle.frames, bundle.targets = made(out).frames, made(out).targets
+        new = made(out)
+        bundle.frames, bundle.targets = new.frames, new.targets
 
     given = arguments or expecting(expect)
     bad(f"unexpected-{name}", "expected-docker-archive", *rules, code=8, base="", arguments=given)(change)
