@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol
@@ -38,7 +38,7 @@ OVERHEAD = 4096  # bytes of memory for any frame, in addition to its content
 MOST = 96 << 20
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # number of threads for the blocks of pgzip
-LARGE = 256 << 10  # from this size on, a frame of codec 6 may need 300 MiB: only one such frame is decoded at a time
+LARGE = 256 << 10  # from this size on, a frame of codec 6 may need 300 MiB: no other frame is decoded beside it
 # number of threads; more threads help little, because decoding never waits for input, and memory limits how much is
 # decoded ahead
 DECODERS = 2
@@ -99,7 +99,7 @@ class _FrameFeed:
         self._ahead = False
         self._closed = False
         self._failed = False
-        self._large = threading.Lock()
+        self._memory = _Memory()
         table, end = FrameTable.of(reader.manifest.frames), first + count
         total = sum(table.sizes[first:end]) + sum(table.source_sizes[first:end])
         self._workers = _pool(DECODERS) if total > LITTLE else None
@@ -172,7 +172,7 @@ class _FrameFeed:
         reencoders = self._reader.manifest.reencoders
         is_large = frame.codec == decoders.UNPACK and frame.size + frame.source_size >= LARGE
         try:
-            with self._large if is_large else nullcontext():
+            with self._memory.use(alone=is_large):
                 source = self._source(index, frame)
                 return decoders.decode(frame.codec, stored, source, frame.size, reencoders, self._excess)
         except BaseException:  # stop decoding, because the error keeps the payload in memory
@@ -192,6 +192,31 @@ class _FrameFeed:
                 self._base.read_into(item.object, item.offset, rest[: item.length])
             rest = rest[item.length :]
         return source
+
+
+class _Memory:
+    """The memory for decoding: frames share it, but a large frame has it alone."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._users = 0
+        self._alone = False
+
+    @contextmanager
+    def use(self, *, alone: bool) -> Iterator[None]:
+        """Wait until no frame has the memory alone; with ``alone``, wait until no frame has it at all."""
+        with self._changed:
+            while self._alone or (alone and self._users):
+                self._changed.wait()
+            self._users += 1
+            self._alone = alone
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._users -= 1
+                self._alone = False
+                self._changed.notify_all()
 
 
 def _pool(threads: int) -> Executor:

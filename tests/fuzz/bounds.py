@@ -699,6 +699,28 @@ def frames_that_leave_holes(chance: random.Random) -> Bundle:
 @bundle_class
 def noise_beside_kept_frames(chance: random.Random) -> Bundle:
     """A large frame of noise in a packing of many edits, beside all that may be kept."""
+    frame, source = _large_frame(chance)
+    return _beside_kept_frames(chance, [frame], source, chance.choice((1, 65536)))
+
+
+@bundle_class
+def frames_beside_kept_frames(chance: random.Random) -> Bundle:
+    """A large frame of codec 6, before or behind frames of codec 5 with a million steps each, beside all kept frames.
+
+    How much memory it takes depends on how the threads meet.
+    """
+    noise, size = chance.choice((0, 0, 1, 8)) * MIB, chance.choice((4, 12, 12, 20)) * MIB
+    data = chance.randbytes(noise) + zeros(64 * MIB - noise)
+    frame, source = _embedded(5, _with_index(len(data), data), len(data), size, chance.choice((1, 65536)))
+    count, each = chance.choice(((1, 13), (1, 16), (4, 9), (6, 7), (6, 8)))
+    frames = [frame, *(_of_a_million_steps(each * MIB) for _ in range(count))]
+    if chance.randrange(4) == 0:
+        chance.shuffle(frames)
+    return _beside_kept_frames(chance, frames, source, chance.choice((1, 65536)))
+
+
+def _beside_kept_frames(chance: random.Random, frames: list[Frame], source: bytes, bodies: int) -> Bundle:
+    """Return a bundle of ``frames`` (their base is a layer of ``source``), in a recipe, beside all that may be kept."""
     drawn = Drawn()
     held = [drawn.add(Frame(noise := chance.randbytes(16 * MIB), len(noise), 1))]
     held += [drawn.draw(16 * MIB) for _ in range(7)]
@@ -711,13 +733,13 @@ def noise_beside_kept_frames(chance: random.Random) -> Bundle:
     for _ in range(chance.choice((46, 62))):
         drawn.program.do("repeat", repeat_frame=0, repeat_offset=0, repeat=MIB)
         drawn.made += MIB
-    frame, source = _large_frame(chance)
-    content = 16 * MIB - 4096 + frame.size + 15 * (each - 1)
-    table = _of_edits(content, 16 * 4 + 6, 4 * MIB, chance.choice((1, 65536)))
-    drawn.frames += [Frame(frame_of(table), len(table), 0, codec=1), frame]
+    size = sum(frame.size for frame in frames)
+    content = 16 * MIB - 4096 + size + 15 * (each - 1)
+    table = _of_edits(content, 16 * 4 + 6, 4 * MIB, bodies)
+    drawn.frames += [Frame(frame_of(table), len(table), 0, codec=1), *frames]
     drawn.program.do("begin", packing=len(table), packed=17 * MIB)
     drawn.program.do("repeat", repeat_frame=0, repeat_offset=0, repeat=16 * MIB - 4096)
-    drawn.program.do("raw", raw=frame.size, stream=1)
+    drawn.program.do("raw", raw=size, stream=1)
     for stream in range(2, 17):
         drawn.program.do("raw", raw=each - 1, stream=stream)
     drawn.program.do("end")
@@ -772,14 +794,33 @@ def _large_frame(chance: random.Random) -> tuple[Frame, bytes]:
     }[codec]()
     if not is_embedded:
         return explicit(Frame(payload, len(data), codec=codec), 128 * MIB), zeros(MIB)
+    return _embedded(codec, payload, len(data), 28 * MIB, chance.choice((1, 65536)))
+
+
+def _embedded(codec: int, payload: bytes, content: int, size: int, bodies: int) -> tuple[Frame, bytes]:
+    """Return a frame of codec 6 around a payload that makes ``content`` bytes, and the layer of its base."""
     stream = zlib.compressobj(9, zlib.DEFLATED, -15)
     deflated = b"".join([*(stream.compress(zeros(MIB)) for _ in range(62)), stream.flush()])
     source = deflated + bytes(2 * MIB - len(deflated))
-    packed = frame_of(table := _of_edits(len(data), 17, 0, chance.choice((1, 65536))))
+    packed = frame_of(table := _of_edits(content, 17, 0, bodies))
     head = bytes((codec, 0)) + numbers(62 * MIB, 1) + b"\0" + numbers(1, 1) + numbers(len(packed), len(table))
-    frame = Frame(head + b"\1" + packed + payload, 28 * MIB, 1, codec=6)
+    frame = Frame(head + b"\1" + packed + payload, size, 1, codec=6)
     frame.spans = [(0, 0, len(source))]
     return frame, source
+
+
+def _of_a_million_steps(size: int) -> Frame:
+    """Return a frame of codec 5, of ``size`` bytes, with the maximum number of fixed steps and a million covers."""
+    steps, count = min(MIB, 128 + size // 16), MIB
+    rows = [numbers(0, size, 0, 1), numbers(0, size, 0, 0), b"\1" * steps, b"\2" * steps, b"\3" * steps]
+    packed = [frame_of(row) for row in rows]
+    head = bytes((1, 0)) + number(1) + numbers(1, 1, steps)
+    for row, data in zip(rows, packed, strict=True):
+        head += b"\1" + numbers(len(data), len(row))
+    columns = [bytes(count), b"\1" * count, bytes(count), bytes(count), bytes(size - count)]
+    streams = {at: (1, len(frame_of(data)), len(data), frame_of(data)) for at, data in enumerate(columns)}
+    payload = head + b"".join(packed) + good.cover([], b"", b"", count=count, streams=streams)
+    return explicit(Frame(payload, size, 1, codec=5), size)
 
 
 @bundle_class
