@@ -18,7 +18,7 @@ from dibundle.sources.registry.images import RemoteImage
 from dibundle.sources.registry.listing import Delta, Listing
 
 MOST_IMAGES: Final = 64  # maximum images whose bundles are listed, beginning with the target
-MOST_STEPS: Final = 16  # maximum bundles of a chain: without a limit, the registry would control the amount of work
+MOST_STEPS: Final = 16  # maximum bundles of a chain; without this limit, the registry would control the amount of work
 MOST_DELTAS: Final = 1024
 
 
@@ -152,7 +152,7 @@ def _collect(target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes],
     steps: list[ChainStep] = []
     while waiting:
         image = waiting.popleft()
-        # bundles that can be applied at once come first, so that a long list cannot hide them
+        # bundles that can be applied immediately come first, so that a long list cannot hide them
         for delta in sorted(deltas_to(image), key=lambda delta: not delta.told.needs <= here):
             if len(steps) == MOST_DELTAS:
                 return steps

@@ -118,7 +118,7 @@ class PieceEncoder:
         return b"".join([self._join() for _ in range(len(self._running))])
 
     def _submit(self, after: int) -> None:
-        """Search the next piece; ``after``: how many bytes of content come after it (0: it is the last piece)."""
+        """Search the next piece; ``after``: bytes of content after the piece (0: this is the last piece)."""
         is_searched = not self._paused
         self._paused = max(0, self._paused - 1)
         search = partial(

@@ -36,7 +36,7 @@ DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json
 MANIFESTS: Final = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
 _T = TypeVar("_T")
 CHUNK: Final = 8 << 20  # bytes of an upload that are sent in one request
-_PROGRESS: Final = 1 << 20  # after this many bytes, broken connections are counted from 0 again
+_PROGRESS: Final = 1 << 20  # after this many received bytes, the count of broken connections starts again at 0
 _PAGES: Final = 16  # maximum pages of a list of referrers or tags
 _TAGS_IN_PAGE: Final = 1000  # number of tags to request; a registry may return fewer
 _MOST_LISTED: Final = 16 << 20  # maximum bytes of memory of all referrers
@@ -92,7 +92,7 @@ class Repository:
         return self._transport.received
 
     def manifest(self, wanted: str) -> RemoteManifest:
-        """Return the manifest of a tag or digest; if it is missing or its digest is wrong, raise ``RegistryError``."""
+        """Return the manifest of a tag or digest; raise ``RegistryError`` if it is missing, or its digest is wrong."""
         found = self.find(wanted)
         if found is None:
             raise self._transport.failed(messages.REGISTRY_NOT_FOUND, wanted=wanted)
@@ -117,7 +117,7 @@ class Repository:
         return answer
 
     def blob(self, wanted: bytes, size: int) -> Iterator[bytes]:
-        """Yield a blob of ``size`` bytes; if a connection breaks, continue at the same byte.
+        """Yield a blob of ``size`` bytes. If a connection breaks, continue at the next byte.
 
         The digest is verified at the end of the iteration, not before.
         """
@@ -128,7 +128,7 @@ class Repository:
         def drop(count: int) -> None:
             nonlocal dropped
             dropped += count
-            # limited: a registry that ignores ranges could send the whole blob again for each megabyte of it
+            # limited, because a registry that ignores ranges could send the whole blob again for each megabyte
             if dropped > size:
                 raise self._transport.failed(messages.REGISTRY_RANGE, at=at)
 
@@ -325,7 +325,7 @@ class Repository:
     def _from(self, url: str, at: int, drop: Callable[[int], None]) -> Iterator[bytes]:
         """Yield the bytes of a blob from ``at`` on, until the blob or the connection ends.
 
-        If the registry ignores the range, ``drop`` gets the number of bytes that it sends before ``at``.
+        If the registry ignores the range, ``drop`` is called with the number of bytes that it sends before ``at``.
         """
         with self._transport.stream(url, {"Range": f"bytes={at}-"} if at else {}) as response:
             skip = at
@@ -376,7 +376,7 @@ class Repository:
         self._expect(answer, 201)
 
     def _try(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> Answer:
-        """Send a request only once: the effect of a second copy of a chunk depends on the registry."""
+        """Send a request only once, because registries treat a second copy of a chunk in different ways."""
         try:
             answer = self._transport.request(
                 method, url, body=body, headers={"Content-Type": "application/octet-stream", **headers}, tries=1
@@ -423,7 +423,7 @@ class Repository:
         return self._transport.failed(message, **values)
 
 
-_PARSING: Final = threading.Semaphore(2)  # two at a time: a document of 4 MiB may take 100 MB while it is parsed
+_PARSING: Final = threading.Semaphore(2)  # two at a time, because parsing a document of 4 MiB may take 100 MB
 
 
 def _refuse(text: str) -> Never:

@@ -104,7 +104,7 @@ def fetch(
 def push(
     repository: Repository, manifest: bytes, blobs: dict[bytes, writers.Content], tag: str, source: str | None
 ) -> list[RemoteBlob]:
-    """Push an image; return the sent blobs: neither the repository nor ``source`` had them."""
+    """Push an image; return the blobs that were sent, because neither the repository nor ``source`` had them."""
     own = digest.sha256(manifest)
     sent = [
         RemoteBlob(name, writers.size_of(content))

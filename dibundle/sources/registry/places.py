@@ -1,4 +1,4 @@
-"""Places to which a registry may redirect: to this machine or its network link only if the registry itself is there."""
+"""Places to which a registry may redirect. Only a registry on this machine or its network link may redirect to them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _embedded(address: Address) -> Address:
         return address
     if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    if int(address) >> 32 == 0 and int(address) > 1:  # IPv4-compatible addresses, which have long been obsolete
+    if int(address) >> 32 == 0 and int(address) > 1:  # IPv4-compatible addresses, which are obsolete
         return ipaddress.IPv4Address(int(address))
     return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else address)
 

@@ -11,7 +11,8 @@ from typing import Final
 from dibundle.errors import UsageError
 from dibundle.sources import messages
 
-MAX_SECONDS: Final = 10**8  # maximum seconds, about three years: the system's timers do not accept every number
+# maximum seconds (about three years), because the system's timers do not accept every number
+MAX_SECONDS: Final = 10**8
 MIN_RATE: Final = 1000  # bytes a second; only a deliberately slow sender is slower
 
 
