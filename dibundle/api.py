@@ -77,9 +77,8 @@ def create(
 ) -> CreateResult:
     """Create the bundle ``out``, which rebuilds ``target`` from ``base`` (None: from nothing); return the result.
 
-    If ``out`` is a file, it appears complete or not at all. ``level`` is 1 (fast) to 9 (small). ``profile``: "core" for
-    simple readers. ``inventory``: a file with an :func:`inventory`. ``raw_layers``: rebuild the same images with raw
-    layers.
+    A file ``out`` appears complete or not at all. ``level`` is 1 (fast) to 9 (small). ``profile``: "core" for simple
+    readers. ``inventory``: a file with an :func:`inventory`. ``raw_layers``: rebuild the same images with raw layers.
 
     The result does not depend on ``workers``, the number of threads (0: one per core), or on ``executor``. An executor
     (of concurrent.futures) gets ``workers`` frames at a time, each as a function and bytes. Its machines need the same
@@ -223,9 +222,8 @@ def load(
 ) -> LoadResult:
     """Load the targets of bundles into docker, podman or ctr, and check the result; otherwise like :func:`apply`.
 
-    ``engine``: None means a source's engine, else the first installed engine. ``thin``: leave out the layers of the
-    base, which the engine must have. Raises ``LoadError`` if the engine refuses the image, or has a different image
-    afterwards.
+    ``engine``: None means a source's engine, or the first installed engine. ``thin``: leave out the layers of the base,
+    which the engine must have. Raises ``LoadError`` if the engine refuses the image or afterwards has another.
     """
     options = LoadOptions(engine=engine, thin=thin, target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:

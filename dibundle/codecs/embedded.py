@@ -188,7 +188,7 @@ def inflate(data: bytes | bytearray, start: int, limit: int) -> Inflated:
 
 
 def _inflate_onto(out: bytearray, data: bytes | bytearray, start: int, limit: int) -> tuple[bool, int, int]:
-    """Append a stream's content to ``out``; return whether it is whole, and the other values of :class:`Inflated`."""
+    """Append a stream's content to ``out``; return whether this is all of it, and the end and work of the stream."""
     begin, most = start, limit
     inflater = zlib.decompressobj(-15)
     view = memoryview(data)

@@ -315,7 +315,7 @@ class _Update:
         return bundles
 
     def _require_as_listed(self, step: ChainStep, bundle: BundleReader) -> None:
-        """Raise :class:`RegistryError` if a bundle needs more than the registry lists for it, or rebuilds less.
+        """Raise :class:`RegistryError` if a bundle needs more, or rebuilds less, than the registry's list claims.
 
         The signature of such a bundle may be valid, but the signer meant it for another purpose.
         """

@@ -146,7 +146,7 @@ def cheapest(
 
 
 def _collect(target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes], Sequence[Delta]]) -> list[ChainStep]:
-    """Collect the bundles that rebuild the target, the bundles that rebuild their bases, and so on."""
+    """Collect the bundles that rebuild the target, then those that rebuild the bases of these bundles, and so on."""
     asked = {target}
     waiting = deque((target,))
     steps: list[ChainStep] = []

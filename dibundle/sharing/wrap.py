@@ -33,7 +33,7 @@ from dibundle.sources.wrapped import FILE, config_of
 
 PLATFORM: Final = "linux/amd64"
 MAX_COMPARED: Final = 1 << 24
-"""Maximum layers, and maximum wanted objects, in all images together: at these limits, the search takes seconds."""
+"""Maximum layers of all images together; also the maximum of wanted objects. Such a search takes seconds."""
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 _INHERITED: Final = ("architecture", "os", "variant", "os.version", "os.features")
 

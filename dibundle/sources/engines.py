@@ -73,7 +73,7 @@ def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
 
 
 def engine_in_use(arguments: Sequence[str]) -> str:
-    """Return the engine that a command line names (by --engine or in an image's name), else an installed engine."""
+    """Return the engine that a command line names, by --engine or in an image's name, else an installed engine."""
     words = [word for argument in arguments for word in argument.split("=", 1)]
     for option, engine in pairwise(words):
         if option == "--engine" and engine in ENGINES:
@@ -123,7 +123,7 @@ def require_layers(engine: str, chains: Iterable[tuple[bytes, ...]], base: str, 
 
 
 def layers_present(engine: str, diff_ids: Sequence[bytes], digests: Sequence[bytes]) -> int:
-    """Return how many of an image's lowest layers an engine reports to have.
+    """Return how many of an image's lowest layers an engine reports.
 
     docker and podman report ``diff_ids`` of images. ctr reports the ``digests`` under which it stores layers.
     """
@@ -199,8 +199,7 @@ class _Tail:
 
     def __init__(self, pipe: IO[bytes] | None) -> None:
         assert pipe
-        # a descriptor, because a file object could not be closed while the thread reads it
-        self._fd = os.dup(pipe.fileno())
+        self._fd = os.dup(pipe.fileno())  # not a file object: it could not be closed while the thread reads it
         pipe.close()
         self._text = b""
         self._reader = threading.Thread(target=self._drain, daemon=True)

@@ -71,7 +71,7 @@ class Policy(NamedTuple):
         )
 
     def identities_for(self, names: Iterable[str]) -> dict[tuple[str, ...], str]:
-        """Return the required signers for images with these names: sets of identities, each with a name that needs it.
+        """Return the required signers for images with these names: sets of identities, each with one of these names.
 
         If several patterns match a name, the longest pattern decides. "" stands for an image without a name.
         """

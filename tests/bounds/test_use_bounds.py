@@ -121,8 +121,8 @@ def search_closing(manifest, context, targets):
 def test_a_check_reads_the_base_once_for_all_targets(tmp_path):
     """A check reads the base once for all targets.
 
-    Before the fix, there was a search for each of a thousand targets. It searched the base for the objects of the
-    target and of all earlier targets.
+    Before the fix, each of a thousand targets caused a search in the base, for the objects of this target and of all
+    earlier targets.
     """
     count, seeks = 500, 8000
     program = Program()
@@ -142,7 +142,7 @@ def test_a_check_reads_the_base_once_for_all_targets(tmp_path):
 def test_a_check_of_a_thousand_targets_that_build_on_each_other_takes_no_minute(tmp_path):
     """A check of a thousand targets that build on each other takes less than a minute.
 
-    Before the fix, the kept objects were computed again for each target, with a loop over all targets and objects.
+    Before the fix, each target caused a loop over all targets and objects, to compute the kept objects again.
     """
     count, many = 1024, 8192
     links = [(3, 1, sha256(b"%d" % number_of), (min(number_of, count - 1), 0)) for number_of in range(many)]
@@ -322,7 +322,7 @@ def test_images_of_many_archives_are_not_held_at_once(tmp_path, monkeypatch):
 def test_of_an_image_that_was_built_anew_it_is_said_which_one_is_here(tmp_path):
     """If the base image was rebuilt from source under the same name, the error names the image that is present.
 
-    Names and digests are compared across archives. If the digest of an image is present, the image was not rebuilt.
+    The name may be in one archive, and the digest in another. If the digest is present, the image was not rebuilt.
     """
     first = bare_archive(tmp_path / "a.tar", [("c", b"{}")], [{"Config": "c", "RepoTags": ["app:1", "db:1"]}])
     second = bare_archive(tmp_path / "b.tar", [("c", b"{ }")], [{"Config": "c", "RepoTags": ["app:1", "web:1"]}])
@@ -396,9 +396,9 @@ def test_the_images_without_which_something_is_written_are_named_up_to_a_few():
 
 
 def test_archives_on_the_way_are_not_compared_with_each_other(tmp_path):
-    """Intermediate archives are not compared with each other.
+    """Intermediate archives are not compared with one another.
 
-    Before the fix, if space was needed, all objects of the next bundle were searched in all pairs of 200 archives.
+    Before the fix, a lack of space caused a search for all objects of the next bundle in all pairs of 200 archives.
     """
     targets, frames = [], []
     for number_of in range(200):
@@ -432,7 +432,7 @@ def test_documents_that_many_lead_to_are_counted_for_all_targets_of_a_bundle(mon
     archive = MemoryBytes(docker_save([image], "c8d"))
     pool = profile.Pool()
     read = 0
-    for _ in range(50):  # the first reading does not count, because the archive's size limits it
+    for _ in range(50):  # read once before the measurement, because the archive's size limits the first reading
         judge = profile.Judge(archive, pool=pool)
         judge.images()
         read += profile.MAX_DOCUMENTS - judge._left
@@ -451,7 +451,7 @@ def _read_again(judge: profile.Judge, times: int) -> None:
 
 
 def test_objects_that_overlap_in_a_target_are_not_hashed(tmp_path, monkeypatch):
-    """Objects in targets are not hashed to find out why an output is wrong.
+    """If an output is wrong, objects in targets are not hashed to find the cause.
 
     If all objects of a target lie in targets whose digests are correct, only the bundle can be the cause.
     """

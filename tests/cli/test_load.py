@@ -128,7 +128,7 @@ def _load(program: str, script: str, pair: Pair, folder: Path, *options: str) ->
 
 
 def test_a_bundle_that_lies_about_its_image_is_not_loaded(pair: Pair, tmp_path: Path) -> None:
-    """If a bundle claims a wrong image ID, the image is not loaded: users compare the printed ID with the known ID."""
+    """If a bundle claims a wrong image ID, the image is not loaded. Users compare the printed ID with the known ID."""
     data = pair.bundle.read_bytes()
     stored, size = (int.from_bytes(data[at : at + 8], "little") for at in (16, 24))
     at = 72 + int.from_bytes(data[64:68], "little")

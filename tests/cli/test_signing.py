@@ -430,7 +430,7 @@ def test_says_what_is_missing(keys: Keys, made, signed: Path, tmp_path: Path) ->
     ended = refused(made, signed, "--identity", WHO, code=2)
     assert "--allowed-signers" in ended.err
     assert dib("apply", made.base, signed, "--require-signature").code == 2
-    for option in ("--identity", "--revoked", "--verify-time"):  # as from an unset variable in a script
+    for option in ("--identity", "--revoked", "--verify-time"):  # an empty value, as from an unset variable in a script
         refused(made, signed, option, "", code=2)
     refused(made, signed, "--allowed-signers", tmp_path / "none", code=3)
     ended = dib("apply", made.base, signed, env={"DIB_ALLOWED_SIGNERS": ""})

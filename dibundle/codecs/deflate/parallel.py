@@ -37,7 +37,7 @@ _PAUSE: Final = 32
 def open_parallel(
     encoder: int, level: int, parameter: int, size: int, pool: Executor
 ) -> BlockEncoder | PieceEncoder | None:
-    """Return an encoder that uses the threads of ``pool`` for ``size`` bytes of content; None if there is none."""
+    """Return an encoder for ``size`` bytes of content, with the threads of ``pool``; None if threads are of no use."""
     if is_pgzip(encoder) and parameter <= MAX_BLOCK:
         return BlockEncoder(encoder, level, parameter, pool)
     if encoder == GO and level in _GO_LEVELS and size >= _LEAST:

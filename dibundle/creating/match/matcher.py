@@ -125,7 +125,7 @@ class Matcher:
         return next(iter(self._sketches.nearest(_beginning(layer, entry))), None)
 
     def _nearest(self, places: Sequence[Place]) -> Place:
-        """Return the expected place, else one in its layer, else one in the topmost layer of the most similar image."""
+        """Return the expected place, else a place in its layer, else a place in the most similar image's top layer."""
         if self._expected in places:
             return self._expected
         if isinstance(places, Places):

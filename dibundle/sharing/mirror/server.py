@@ -161,7 +161,10 @@ class Mirror:
         return await aside(self._upstreams.threads[place.host], answer, request, place, path)
 
     async def _sent(self, request: web.Request, answer: web.Response) -> web.Response:
-        """Send a large document; refuse it if ``_MOST_LARGE`` others are being sent: clients may read slowly."""
+        """Send a large document.
+
+        Refuse it if ``_MOST_LARGE`` others are being sent, because clients may read slowly.
+        """
         if self._large == _MOST_LARGE:
             return error_answer(503, "TOOMANYREQUESTS", "too many large documents are being sent")
         self._large += 1
@@ -176,7 +179,7 @@ class Mirror:
     def _manifest(self, request: web.Request, place: UpstreamPlace, path: str) -> web.Response:
         """Answer with a manifest, and begin to rebuild its layers.
 
-        Manifests that are requested by digest may be cached.
+        A manifest may be cached if it is requested by digest.
         """
         digest = sha256_of(path.partition("/")[2])
         if digest and self.cache.has(place.key(digest)):

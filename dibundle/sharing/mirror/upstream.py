@@ -222,9 +222,9 @@ class Upstreams:
                 self._grants.popitem(last=False)
 
     def refusal(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> Document | None:
-        """Return upstream's answer if the client is not allowed to read content of the mirror.
+        """Check whether upstream lets the client read content of the mirror; if not, return upstream's answer.
 
-        If it is allowed, return None.
+        Returns None if the client may read the content.
         """
         if self._is_private:
             return None

@@ -107,7 +107,7 @@ class Repository:
         """Return an unparsed manifest with a checked digest; None if the registry reports that it is missing."""
         url = self._transport.url(f"manifests/{wanted}")
         answer = self._transport.request("GET", url, headers={"Accept": ", ".join(MANIFESTS)})
-        if answer.status == 404 and answer.url == url:  # behind a redirect, content may be missing for a while
+        if answer.status == 404 and answer.url == url:  # content behind a redirect may be missing only for a while
             return None
         self._expect(answer, 200)
         found = digest.text(digest.sha256(answer.body))
@@ -212,10 +212,11 @@ class Repository:
             self._expect(answer, 202)
 
     def is_gone(self, kind: Literal["manifests", "blobs"], wanted: bytes) -> bool:
-        """Return whether the registry reports that it has no such manifest or blob; any other failure is an error."""
+        """Return whether the registry reports that a manifest or blob does not exist; any other failure is an error."""
         url = self._transport.url(f"{kind}/{digest.text(wanted)}")
         answer = self._transport.request("HEAD", url, headers={"Accept": ", ".join(MANIFESTS)})
-        is_absent = answer.status == 404 and answer.url == url  # behind a redirect, content may be missing for a while
+        # content behind a redirect may be missing only for a while
+        is_absent = answer.status == 404 and answer.url == url
         if not is_absent:
             self._expect(answer, 200)
         return is_absent
@@ -253,7 +254,7 @@ class Repository:
         return self._change_tagged(own, without, ())
 
     def _change_tagged(self, subject: str, without: Collection[str], more: Sequence[dict[str, object]]) -> bool:
-        """Remove and add entries of the tag that replaces the referrers API; return whether the tag was written."""
+        """Remove and add entries in the tag that replaces the referrers API; return whether the tag was written."""
         added = {item["digest"] for item in more}
         # check that the list has our entry, because a concurrent writer may overwrite the list
         for written in range(4):
@@ -272,7 +273,7 @@ class Repository:
         raise self._transport.failed(messages.REGISTRY_REFERRERS_LOST)
 
     def referrers(self, subject: bytes, artifact_type: str, *, received: int) -> list[object]:
-        """Return the descriptors of a manifest's referrers; if the registry can filter, only those of one type.
+        """Return the descriptors of a manifest's referrers. If the registry can filter, it returns only one type.
 
         When :attr:`received` exceeds the argument ``received``, no further page is requested.
         """

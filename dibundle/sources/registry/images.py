@@ -116,7 +116,7 @@ def push(
 
 
 def matches(value: object, platform: str) -> bool:
-    """Return whether a descriptor's platform is ``os/architecture``; the variant counts only if it is requested."""
+    """Return whether a descriptor has a platform, ``os/architecture``; a variant is compared only if requested."""
     found = [get_text(value, key) or "" for key in ("os", "architecture", "variant")]
     asked = platform.split("/")
     return found[: len(asked)] == asked

@@ -138,7 +138,10 @@ class Listing:
                     yield described
 
     def _described(self, wanted: bytes) -> object | None:
-        """Return a bundle's descriptor from its manifest: the registry's list does not show that it is a bundle."""
+        """Return a bundle's descriptor, made from its manifest.
+
+        The registry's list does not show that it is a bundle.
+        """
         if wanted not in self._manifests and self._lookups_left and self.has_room:
             self._lookups_left -= 1
             found: RemoteManifest | None = None

@@ -5,13 +5,14 @@
  * 16-31 its value. */
 #define IS_LITERAL 0x1000u
 #define IS_END 0x2000u
-#define IS_LINK 0x4000u /* the value is the start of a second table; bits 0-5 have the bits of this table's index */
+/* the value is the start of a second table; bits 0-5 are the number of bits of the index of this table */
+#define IS_LINK 0x4000u
 #define IS_BAD 0x8000u
 
 #define LITERAL_BITS 11
 #define DISTANCE_BITS 8
-/* In a complete code, at most 144 prefixes of 11 bits continue, and at most 16 prefixes of 8 bits: each of these has at
- * least two codes. */
+/* In a complete code, at most 144 prefixes of 11 bits, and at most 16 prefixes of 8 bits, begin longer codes: each such
+ * prefix begins at least two codes. */
 #define LITERAL_ENTRIES ((1 << 11) + 144 * 16)
 #define DISTANCE_ENTRIES ((1 << 8) + 16 * 128)
 
@@ -21,7 +22,7 @@ typedef struct {
     uint64_t bits;
     int count;        /* available bits */
     int64_t consumed; /* bytes moved into bits */
-    int state, last, is_fixed; /* is_fixed: the tables are for the fixed codes */
+    int state, last, is_fixed; /* is_fixed: whether the tables are for the fixed codes */
     int32_t left;              /* how many bytes of a stored block or a match are left */
     int32_t distance;          /* of the match */
     int literals, distances, listed, known; /* the header in progress */
