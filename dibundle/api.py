@@ -223,7 +223,7 @@ def load(
     """Load the targets of bundles into docker, podman or ctr, and check the result; otherwise like :func:`apply`.
 
     ``engine``: None means a source's engine, or the first installed engine. ``thin``: leave out the layers of the base,
-    which the engine must have. Raises ``LoadError`` if the engine refuses the image or afterwards has another.
+    which the engine must have. Raises ``LoadError`` unless the engine has the image afterwards.
     """
     options = LoadOptions(engine=engine, thin=thin, target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
@@ -271,7 +271,7 @@ def inventory(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> str:
-    """Return an inventory of the layers in archives, as JSON; a file with it is the ``inventory`` of :func:`create`."""
+    """Return an inventory of the layers in archives, as JSON; :func:`create` reads it from a file."""
     with Context(tmp, progress) as context:
         return inventories.inventory(several(sources), access or Access(), context)
 

@@ -354,9 +354,10 @@ def stalled_pipes(rig: Rig, times: int) -> list[str | None]:
 
 
 def little_memory(rig: Rig, times: int) -> list[str | None]:
-    """An address space of 512 MiB, with which apply works, or of less: then apply may report a lack of memory.
+    """An address space of 512 MiB, with which apply works, or of 256 to 512 MiB.
 
-    With less memory, a new thread may end before it runs, and in Python, the thread that started it then waits forever.
+    In the second case, apply may report a lack of memory. With less memory, a new thread may end before it runs, and in
+    Python, the thread that started it then waits forever.
     """
     result = _created(rig)
     ended = []

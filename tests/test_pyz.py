@@ -188,7 +188,7 @@ def test_what_is_in_it(pyz: Path):
 
 
 def test_on_aarch64(pyz: Path, pair: Path, tmp_path: Path):
-    """dib.pyz runs on aarch64, which an emulator shows with Debian's Python for aarch64 in a folder."""
+    """dib.pyz runs on aarch64. The test uses an emulator, and Debian's Python for aarch64 in a folder."""
     needs.programs("qemu-aarch64", "mmdebstrap")
     root = tmp_path / "root"
     command = ["mmdebstrap", "--arch=arm64", "--variant=extract", "--include=base-files,python3", "trixie", root]

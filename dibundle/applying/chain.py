@@ -217,8 +217,8 @@ def _not_made_for(
 class _Links(NamedTuple):
     """Digests that link a bundle with other bundles. A bundle may have a million segments, but has few such digests.
 
-    ``makes``: digests of layers and other contents of the targets; ``needs``: of the base. ``images``: IDs of the
-    targets' images; ``bases``: IDs of the base images.
+    ``makes``: digests of layers and other contents of the targets; ``needs``: digests of contents of the base.
+    ``images``: IDs of the targets' images; ``bases``: IDs of the base images.
     """
 
     makes: frozenset[bytes]

@@ -110,8 +110,8 @@ def apply_as(
 
     ``names`` replace the images' own names.
 
-    When everything is verified, ``judge`` gets the target. Only then, the first byte is written. The temporary file has
-    only the content to write.
+    When everything is verified, ``judge`` gets the target. After that, the first byte is written. The temporary file
+    has only the content to write.
     """
     with context.within() as own:
         parts = _rebuilt(bases, bundle, options, own, space, without, names, judge)

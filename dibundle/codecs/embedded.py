@@ -188,7 +188,7 @@ def inflate(data: bytes | bytearray, start: int, limit: int) -> Inflated:
 
 
 def _inflate_onto(out: bytearray, data: bytes | bytearray, start: int, limit: int) -> tuple[bool, int, int]:
-    """Append a stream's content to ``out``; return whether this is all of it, and the end and work of the stream."""
+    """Append a stream's content to ``out``; return whether it is complete, and the stream's end and bytes of work."""
     begin, most = start, limit
     inflater = zlib.decompressobj(-15)
     view = memoryview(data)

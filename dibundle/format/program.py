@@ -117,8 +117,8 @@ class Cursor:
         """Read an edit; return the header step and the content size of the resulting block.
 
         ``reference_size`` is the content size of a base block. If it is None, the edit applies to the register's last
-        block. In this case, the size stays the same unless the edit has a new size, as the difference from 0, not from
-        the old size.
+        block. In this case, the size stays the same, unless the edit has a new size. A new size is stored as the
+        difference from 0.
         """
         columns = self.columns
         index = columns.shape.next()

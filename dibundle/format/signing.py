@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import subprocess
 
 NAMESPACE: Final = "dib"
-SIGN_SECONDS: Final = 600  # enough time for a person to type a passphrase, or to touch a security key (in seconds)
+SIGN_SECONDS: Final = 600  # maximum seconds for a person to type a passphrase, or to touch a security key
 CHECK_SECONDS: Final = 60
 # if a key has more principals than this, first check the signature once, and only then try the principals
 FEW: Final = 4

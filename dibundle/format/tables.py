@@ -18,7 +18,7 @@ Row = TypeVar("Row")
 class Range(NamedTuple):
     """``length`` bytes of base object ``object`` from ``offset`` on.
 
-    If ``object`` is the number of objects, the range is in the digest text.
+    If ``object`` equals the number of base objects, the range is in the digest text.
     """
 
     object: int

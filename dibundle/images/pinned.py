@@ -1,4 +1,4 @@
-"""Images whose digests a receiver knows: they are searched in a possibly hostile archive, and written to a new archive.
+"""Images whose digests a receiver knows: they are taken from a possibly hostile archive, and written to a new archive.
 
 Loaders may find different images in a hostile archive, so no loader gets the archive itself. Loaders get a new archive,
 which this module writes. It has only the config with the expected digest, and the layers of this config. Each layer is

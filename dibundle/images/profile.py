@@ -1,8 +1,8 @@
 """The strict profile (spec/profile.md): archives in which every reader finds the same images.
 
 Programs that load images read tar and JSON in different ways. They disagree on which of two members with the same name
-counts, where a link leads, and whether keys ignore case. :class:`Judge` does not predict these programs. It accepts
-only unambiguous archives. For all other archives, it raises ``ArchiveError`` with the reason.
+counts, where a link leads, and whether the case of keys matters. :class:`Judge` does not predict these programs. It
+accepts only unambiguous archives. For all other archives, it raises ``ArchiveError`` with the reason.
 """
 
 from __future__ import annotations

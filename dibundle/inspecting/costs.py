@@ -38,7 +38,7 @@ class _Stream:
         return round(self._costs[number] + stored * within / size)
 
     def files(self) -> list[int]:
-        """Return the sizes of files that are cut into frames. The sources of two frames of the same file overlap."""
+        """Return the sizes of files that are cut into frames. The sources of consecutive frames of a file overlap."""
         sizes: list[int] = []
         last: tuple[int, int, int] | None = None
         firsts, ranges = self._table.firsts, self._table.ranges

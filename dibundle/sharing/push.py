@@ -41,8 +41,8 @@ class PushResult:
 def push(bundle: Source, name: str, access: Access, context: Context, *, subject: str | None = None) -> PushResult:
     """Push a bundle to a registry as an OCI artifact that refers to its target image.
 
-    The image must be in the same repository, under ``subject`` (a tag or a digest). Without ``subject``, its tag is the
-    tag that it had when the bundle was created. If the tag in ``name`` belongs to an image, the push is refused,
+    The image must be in the same repository, under ``subject`` (a tag or a digest). Without ``subject``, it must have
+    the tag that it had when the bundle was created. If the tag in ``name`` belongs to an image, the push is refused,
     because engines could no longer pull that image.
     """
     from dibundle.sources.registry import artifacts

@@ -53,7 +53,7 @@ def sign(bundle: str, options: SignOptions, access: Access, context: Context) ->
     """
     if (options.key is None) == (options.signature is None):
         raise UsageError(messages.SIGN_KEY_OR_SIGNATURE, bundle=shell_words(bundle))
-    # whether neither the bundle nor a file beside the bundle is written
+    # if this is true, the bundle is unchanged, and no file is written beside it
     aside = options.detach and options.output is not None
     if is_reference(bundle) and not aside:
         raise _in_registry(bundle, options)

@@ -406,8 +406,8 @@ def pin_fetched(
     """Return an image with its fetched layers, each checked against its diffID.
 
     ``without``: digests of layers that are left out, because archives in ``here`` have them. The registry's manifest is
-    kept if it lists exactly these layers in the form in which they are stored here. Otherwise, an engine might use
-    another layer of its own that has a digest in the manifest. Raises ``ArchiveError`` if a layer is missing.
+    kept if it lists exactly these layers in the form in which they are stored here. Otherwise, an engine might use a
+    layer of its own that has one of the manifest's digests. Raises ``ArchiveError`` if a layer is missing.
     """
     store = LayerStore(here)
     absent = [diff_id for blob, diff_id in zip(image.layers, image.diff_ids, strict=True) if blob.digest in without]

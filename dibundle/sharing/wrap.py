@@ -1,8 +1,8 @@
 """Bundles as images.
 
-In a linked image, the bundle is in a layer above the base's layers; in an unlinked image, in the only layer. A registry
-stores the base's layers only once, because both images have the same blobs. A pull of a linked image fetches the base
-and the bundle.
+In a linked image, the bundle is in a layer above the base's layers; in an unlinked image, it is in the only layer. A
+registry stores the base's layers only once, because both images have the same blobs. A pull of a linked image fetches
+the base and the bundle.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from dibundle.sources.wrapped import FILE, config_of
 
 PLATFORM: Final = "linux/amd64"
 MAX_COMPARED: Final = 1 << 24
-"""Maximum layers of all images together; also the maximum of wanted objects. Such a search takes seconds."""
+"""Maximum layers of all images together, and maximum wanted objects. A search with so many takes seconds."""
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 _INHERITED: Final = ("architecture", "os", "variant", "os.version", "os.features")
 

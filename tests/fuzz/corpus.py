@@ -1,4 +1,4 @@
-"""The stored corpora. For each target, corpus/ has a tar of all inputs, which is compressed as a whole.
+"""The stored corpora. For each target, corpus/ has a tar of its inputs, which is compressed as a whole.
 
 ``python -m tests.fuzz.corpus TARGET FOLDER`` stores the files of a folder as the corpus of a target, without the seeds;
 the folder may be the result of ``-merge=1``.

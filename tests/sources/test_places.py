@@ -434,7 +434,7 @@ def test_the_options(registry: Registry, tmp_path: Path) -> None:
 
 
 def test_a_list_of_large_texts_takes_little_memory(registry: Registry) -> None:
-    """With a single rare character in it, a text takes four bytes for each character in Python.
+    """In Python, a single rare character makes a text take four bytes for each character.
 
     The kept entries keep their order.
     """

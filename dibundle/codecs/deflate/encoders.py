@@ -38,10 +38,10 @@ CHUNK: Final = 65_535
 """How many bytes of content some encoders take at a time."""
 
 WINDOW: Final = 32 << 10
-"""How many bytes back in the content deflate may refer to."""
+"""Maximum distance of a match in deflate, in bytes of content."""
 
 DICTIONARY: Final = 16 << 10
-"""How many bytes of content before its start a pgzip block may refer to."""
+"""Bytes of content before a pgzip block to which matches in the block may refer."""
 
 FRAME_LIMIT: Final = 1 << 30
 """The largest supported block of pgzip."""

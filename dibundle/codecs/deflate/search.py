@@ -142,7 +142,7 @@ class Search:
             self._judge()
 
     def likely(self, content: int) -> Recipe | None:
-        """Return the recipe for ``content`` bytes of content, by the first candidate without a difference so far."""
+        """Return the recipe of the first candidate without a difference so far; the content has ``content`` bytes."""
         self._start()
         recipes = (run.recipe(content) for run in self._runs if run.difference is None)
         return next((recipe for recipe in recipes if recipe is not None), None)

@@ -69,7 +69,7 @@ def library_level(encoder: int, level: int) -> int:
 
 
 def start_cost(encoder: int, level: int) -> int:
-    """Return the extra cost of a body: the part that is neither for its content nor the same for every body."""
+    """Return the extra cost of a body. It is added to the cost of the content, and to the cost that every body has."""
     return _LARGE if library_level(encoder, level) >= _LARGE_LEVEL else _SMALL
 
 
@@ -79,7 +79,7 @@ def here() -> int | None:
 
 
 def first_number(encoder: int) -> int:
-    """Return the number of the same version's encoder for the levels up to 15."""
+    """Return the first encoder number of the same version; this encoder is for the levels up to 15."""
     return encoder if encoder in RELEASES else encoder - 1
 
 

@@ -238,7 +238,7 @@ def _is_small(layout: Layout, start: int) -> bool:
 
 
 def _judged(runs: list[_Run]) -> list[_Run]:
-    """Return the runs that are not hopeless; drop a run that differs at a place where another run matched."""
+    """Return the runs that are not hopeless; also drop runs that differ at a place where another run matched."""
     passed = max((run.blocks for run in runs if run.difference is None), default=-1)
     return [run for run in runs if run.difference is None or (run.difference >= passed and not run.is_hopeless())]
 

@@ -24,9 +24,9 @@ typedef struct { int64_t near, far; } limits_t;
 static const limits_t reach = {1024, 65536};
 /* for each class of distance: minimum equal bytes at the beginning of a match */
 static const int64_t least[3] = {KEY, FAR_KEY, 14};
-/* for each class: how many equal bytes more than the followed cover a match needs */
+/* for each class: a match needs this many more equal bytes than the followed cover */
 static const int64_t more[3] = {4, 5, 6};
-static const int64_t cost[3] = {0, 2, 4};    /* for each class: how many bytes shorter a nearer stretch may be */
+static const int64_t cost[3] = {0, 2, 4};    /* for each class: a nearer stretch may be shorter by this many bytes */
 static const int64_t worth[3] = {15, 22, 30}; /* for each class: minimum worth of the complete cover */
 
 typedef struct { int64_t at, place, length; } match_t; /* equal bytes, from `at` in the target and from `place` in the

@@ -91,7 +91,7 @@ class LayerComposer:
         self._counts = counts
         self._windows = [Window(layer.source) for layer in base.layers]
         self._opaque: list[tuple[int, int]] | None = (
-            None  # size of the tail and number of each base layer without entries
+            None  # (size of the tail, number) of each base layer without entries
         )
         self._sent: dict[Mark, list[tuple[int, int, int]]] = {}
         self._keep: Copy | None = None

@@ -198,7 +198,7 @@ def _small_body(
 
 
 def most_cost(stored: ReadAt) -> int:
-    """Return the maximum cost of recompressing a layer. The smallest layers also have costs for header and padding."""
+    """Return the maximum cost of recompressing a layer. The layer's header and padding in the archive count as well."""
     return COST * (512 + padded(stored.size))
 
 

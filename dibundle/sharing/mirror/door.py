@@ -154,7 +154,7 @@ class _Greeting(asyncio.sslproto.SSLProtocol):
 
     def __init__(self, door: Door, client: Client, tls: ssl.SSLContext) -> None:
         loop = asyncio.get_running_loop()
-        nobody: Any = None  # None: only on the client's side of TLS, a future waits for the connection
+        nobody: Any = None  # None, because only the client's side of TLS has a future that waits for the connection
         super().__init__(loop, client, tls, nobody, server_side=True, ssl_handshake_timeout=_GREETING)
         self._door, self._client = door, client
 
@@ -198,7 +198,7 @@ class Door:
     def come(self, client: Client) -> None:
         """Register a client.
 
-        If there are too many clients, end one that reads nothing, else the one that is idle longest. The longest idle
+        If there are too many clients, end a client that reads nothing, else the longest idle client. The longest idle
         client may be the new client.
         """
         self._greeting.pop(client, None)

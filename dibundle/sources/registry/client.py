@@ -107,7 +107,7 @@ class Repository:
         """Return an unparsed manifest with a checked digest; None if the registry reports that it is missing."""
         url = self._transport.url(f"manifests/{wanted}")
         answer = self._transport.request("GET", url, headers={"Accept": ", ".join(MANIFESTS)})
-        if answer.status == 404 and answer.url == url:  # content behind a redirect may be missing only for a while
+        if answer.status == 404 and answer.url == url:  # content behind a redirect may be temporarily missing
             return None
         self._expect(answer, 200)
         found = digest.text(digest.sha256(answer.body))
@@ -215,7 +215,7 @@ class Repository:
         """Return whether the registry reports that a manifest or blob does not exist; any other failure is an error."""
         url = self._transport.url(f"{kind}/{digest.text(wanted)}")
         answer = self._transport.request("HEAD", url, headers={"Accept": ", ".join(MANIFESTS)})
-        # content behind a redirect may be missing only for a while
+        # content behind a redirect may be temporarily missing
         is_absent = answer.status == 404 and answer.url == url
         if not is_absent:
             self._expect(answer, 200)

@@ -110,7 +110,7 @@ static void lazy_search(lazy_t *z, int32_t from, int32_t ahead)
     }
 }
 
-/* Up to 1.15: take a longer match, which is looked up with the bytes from two bytes before this match's end on. */
+/* Up to 1.15: take a longer match. It is looked up by the bytes that begin two bytes before this match's end. */
 static void lazy_take_aligned(lazy_t *z, int32_t *length, int32_t *distance, int32_t ahead, int32_t lowest)
 {
     int32_t s = z->at - 1;
