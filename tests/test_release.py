@@ -1,4 +1,4 @@
-"""Several targets in one bundle, and several bases, of which create uses only the helpful bases."""
+"""Bundles with several targets, and with several bases: create uses only the helpful bases."""
 
 from __future__ import annotations
 

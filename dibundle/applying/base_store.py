@@ -47,7 +47,7 @@ class _Budget:
     """Bytes that may still be decompressed from an archive that a bundle rebuilt or contains.
 
     The bundle controls such an archive, so the content of the archive is not trusted. ``floor`` is a list with one
-    number: how many bytes are left in addition to those that the ratio allows. All archives of a bundle share this
+    number: the bytes that are left, in addition to the bytes that the ratio allows. All archives of a bundle share this
     list.
     """
 

@@ -47,7 +47,7 @@ class CheckedTarget(NamedTuple):
 
 
 class CheckResult(NamedTuple):
-    """Result of a check: the targets, the ``needed`` images, and the names of those needed images that are ``here``.
+    """Result of a check: the targets, the ``needed`` images, and the names of the needed images that are present.
 
     ``temporary``: bytes of temporary files for all targets. ``memory`` (bytes) and ``seconds`` estimate applying on a
     current machine with two cores.

@@ -76,7 +76,7 @@ def parse_all(expect: Expected | None) -> frozenset[bytes]:
 
 
 def named_digest(name: str | None) -> bytes | None:
-    """If a target's name is a digest in any spelling that :func:`parse` accepts, return the digest, else None."""
+    """If a target's name is a digest (in any spelling that :func:`parse` accepts), return it; otherwise return None."""
     found = _DIGEST.fullmatch((name or "").lower())
     return bytes.fromhex(found[1]) if found else None
 

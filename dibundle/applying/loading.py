@@ -301,9 +301,9 @@ def _base_with(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]])
 def _name_all(
     images: Sequence[tuple[PinnedImage, tuple[str, ...]]], engine: str
 ) -> list[tuple[PinnedImage, tuple[str, ...]]]:
-    """Return images with names: if the engine needs a name, an image without a name gets one.
+    """Return images with names; an image without a name gets a name if the engine needs it.
 
-    containerd requires a name, and the check that a thin image is complete needs a name.
+    In containerd, images need names. The check that a thin image is complete needs a name, too.
     """
     is_thin = any(layer.content is None for image, _ in images for layer in image.layers)
     if engine != "ctr" and not is_thin:

@@ -154,7 +154,7 @@ def apply_to_layout(
 
 
 def _check_size(parts: writers.ImageParts, options: RebuildOptions) -> None:
-    """Refuse an archive that is larger than allowed: its documents may be larger than those of the target."""
+    """Refuse an archive that is larger than allowed: its documents may be larger than the target's documents."""
     size = sum(map(writers.size_of, parts.blobs.values())) + len(parts.index_json) + len(parts.manifest)
     if size > options.max_size:
         raise BundleError(messages.LIMIT_MAX_SIZE_AS_FORM, size=size, max_size=options.max_size)

@@ -22,8 +22,7 @@ from dibundle.codecs.recompression import Recompressor
 from dibundle.errors import BundleError
 
 MAX_UNPACKED: Final = 64 << 20
-# maximum bytes of a source and its content together: with larger sources, these frames would take the most memory of
-# all
+# maximum bytes of a source and its content together; larger sources would need the most memory of all frames
 MAX_SOURCE: Final = 64 << 20
 MAX_STREAMS: Final = 1 << 16
 STREAM_BYTES: Final = 16  # minimum bytes of source per stream

@@ -33,8 +33,8 @@ _STEP_BYTES: Final = 8  # bytes of input that allow one more call of a library
 _STEP_MADE: Final = 1024  # bytes of output that allow one more call of a library; a call takes 3 us
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_BLOCK_LIMIT: Final = 128 << 10
-# Bytes per call of a library. A library returns unused input as a copy. So if one large piece has many tiny streams,
-# the time would grow with the square of the piece's length.
+# Bytes per call of a library, which returns unused input as a copy.
+# So if a large piece had many tiny streams, the time would grow with the square of the piece's length.
 _SLICE: Final = 32 << 10
 
 
@@ -226,8 +226,7 @@ class _ZstdFrame:
     def __init__(self, decompressor: zstandard.ZstdDecompressor) -> None:
         self._zstd = decompressor.decompressobj(write_size=_ZSTD_BLOCK_LIMIT)
         self._buffer = bytearray()
-        # an unbound method: a frame that refers to itself would keep its window of 128 MiB until the next garbage
-        # collection
+        # an unbound method: a frame that refers to itself would keep its window of 128 MiB until a garbage collection
         self._next: Callable[[_ZstdFrame], bytes | None] = _ZstdFrame._header
         self._skip = 0
         self._checksum = False

@@ -293,7 +293,7 @@ def copy_chunks(source: ReadAt, offset: int, length: int, chunk: int = 1 << 20) 
 def default_spool_dir() -> str:
     """Return the default folder for temporary files: $TMPDIR, else /var/tmp.
 
-    /var/tmp is seldom in memory; /tmp often is.
+    Unlike /tmp, /var/tmp is seldom in memory.
     """
     return os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 - files there are created exclusively and have no name
 

@@ -63,7 +63,7 @@ class RebuildPlan:
 class RecompressionBudget:
     """A pool for recompression costs above 16 times a target's size; all rebuilt targets of a bundle share it.
 
-    ``excess`` is the same pool for frames of codec 6.
+    Frames of codec 6 take from the same pool, through ``excess``.
     """
 
     def __init__(self) -> None:
@@ -234,6 +234,6 @@ class _Sizes:
             raise BundleError(messages.LIMIT_RECOMPRESSED_CONTENT, content=self._content, target_size=self._target_size)
 
     def finish(self) -> None:
-        """Refuse an output size other than the target's."""
+        """Refuse an output whose size is not the target's size."""
         if self._output != self._target_size:
             raise BundleError(messages.PROGRAM_OUTPUT_SIZE, output=self._output, target_size=self._target_size)

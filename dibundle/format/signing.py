@@ -348,9 +348,9 @@ _FOLDERS: Final = "/usr/bin:/bin:/usr/local/bin:/opt/homebrew/bin"
 def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess.CompletedProcess[bytes]:
     import subprocess
 
-    # A check decides who is trusted, so it ignores the environment: $PATH could lead to a wrong ssh-keygen, and $TZ
-    # would change the time zone for the times of keys. Signing needs the environment, because it may name an agent and
-    # programs.
+    # A check decides who is trusted, so it ignores the environment.
+    # $PATH could lead to a wrong ssh-keygen, and $TZ would change the time zone for the times of keys.
+    # Signing needs the environment, because it may name an agent and programs.
     is_check = seconds == CHECK_SECONDS
     program = (shutil.which("ssh-keygen", path=_FOLDERS) if is_check else None) or "ssh-keygen"
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"} if is_check else None

@@ -175,8 +175,8 @@ def assemble(
     are described, but their content is left out. If the image's own manifest lists exactly this config and these
     layers, the manifest is kept. Otherwise, a new manifest is written or, with ``is_manifest_expected``,
     ``ArchiveError`` is raised. An expected manifest may list a left-out layer under a digest that differs from the
-    receiver's digest. A manifest with annotations is kept only if the manifest is expected, or with
-    ``are_annotations_known``: engines show annotations, and nobody vouches for them.
+    receiver's digest. A manifest with annotations is kept only if it is expected, or with ``are_annotations_known``.
+    Engines show annotations, although nobody vouches for them.
     """
     config = StrictConfig(pins.config, "config")
     left_out = left_out or {}

@@ -49,8 +49,8 @@ def layout(
 ) -> ImageParts:
     """Return the layout of all images of an archive; leave out the members whose contents start at ``dropped``.
 
-    ``names``: new names for each image (None: the image keeps its own names). ``verified``: digests of ranges of the
-    archive, by start and length, that are already computed; digests that the archive claims are not used. Raises
+    ``names``: new names for each image (None: the image keeps its own names). ``verified``: digests that are already
+    computed, by start and length of a range of the archive. Digests that the archive claims are not used. Raises
     ``ArchiveError`` if a layer of unknown size is missing, or a layer has a compression that OCI does not allow.
     """
     kept = (blob for blob in images.blobs if _belongs(blob) and blob.member.content not in dropped)

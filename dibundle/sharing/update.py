@@ -59,10 +59,11 @@ _UNFIT: Final = (BaseMismatchError, BundleError, DigestError, NoRoomError, Regis
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateOptions(RebuildOptions):
-    """Options of update. ``engine``: the engine that gets the image (None: a source's, else the first installed).
+    """Options of update.
 
-    ``expect``: the image must have one of these digests. ``max_size``: maximum bytes to fetch, and maximum bytes of
-    each rebuilt image.
+    ``engine``: the engine that gets the image (None: a source's engine, else the first installed engine). ``expect``:
+    the image must have one of these digests. ``max_size``: maximum bytes to fetch, and maximum bytes of each rebuilt
+    image.
     """
 
     engine: str | None = None

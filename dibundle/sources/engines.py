@@ -109,7 +109,7 @@ def require_layers(engine: str, chains: Iterable[tuple[bytes, ...]], base: str, 
     Raises :class:`FileError` if the engine does not answer.
 
     ``chains`` are diffIDs, the lowest layer's first. ``base``: the name, in messages, of an image with the layers.
-    ``file``: the file with this image, if any. ctr cannot list layers, but its loader detects missing layers.
+    ``file``: the file with this image, if any. The tool ctr cannot list layers, but its loader detects missing layers.
     """
     wanted = {[*chain_ids(chain)][-1] for chain in {*chains} if chain}
     if engine != "ctr" and not wanted <= {found for layers in _layers(engine) for found in chain_ids(layers)}:

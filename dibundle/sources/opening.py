@@ -94,8 +94,7 @@ def open_sources(
     if not opened.check:
         opening.open_waiting()
     opening.fetch()
-    # search archives for bundles only if no bundle is given; otherwise, the author of a base could choose the rebuilt
-    # image
+    # search archives only if no bundle is given; otherwise, the author of a base could choose the rebuilt image
     if not opened.has_bundle:
         opening.searched = 1 if bundle_first else len(sources)
     searched: set[int] = set()

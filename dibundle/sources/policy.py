@@ -115,8 +115,8 @@ def read_policy() -> Policy:
     try:
         fd = os.open(PATH, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        # a missing file does not always mean that there is no policy: a link in the path may lead to a disk that is not
-        # mounted yet
+        # a missing file is no proof that no policy exists: a link in the path may lead to a disk that is not mounted
+        # yet
         places = (Path(PATH), *Path(PATH).parents)
         leads_nowhere = any(place.is_symlink() and not place.exists() for place in places)
         if isinstance(error, FileNotFoundError) and not leads_nowhere:

@@ -29,7 +29,10 @@ class Taken:
 
 
 class Loader:
-    """An engine, emptied after each archive. ``name`` is for logs, ``engine`` for ``dib load --engine``."""
+    """An engine, emptied after each archive.
+
+    ``name`` is used in logs; ``engine`` is the value of ``dib load --engine``.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

@@ -420,7 +420,7 @@ def bodies(data: bytes) -> object:
         return None
     if reader.used != len(data) - len(other.unused_data):
         raise BrokenError(f"{reader.used} bytes used, zlib {len(data) - len(other.unused_data)}")
-    if not chosen(data):  # running all encoders takes a hundred times as long
+    if not chosen(data):  # with all encoders, an input takes a hundred times as long
         return None
     told = search.find([data], lambda piece: None)
     if told.recipe is not None:

@@ -349,7 +349,7 @@ def test_a_cache_has_no_folder_that_others_may_change(tmp_path: Path, part: str)
 
 
 def stalling(body: bytes, go: threading.Event) -> Hook:
-    """Return a hook that sends headers and the first byte of a blob, and the rest only at the end."""
+    """Return a hook that sends headers and the first byte of a blob, and then waits for ``go``."""
 
     def hook(request: Request) -> object:
         request.send_response(206 if "Range" in request.headers else 200)

@@ -393,7 +393,7 @@ class _Run:
 
 
 def _last_of_each(marks: list[Mark], complete: bool) -> dict[int, Mark]:
-    """Return, by place in the content, the last block that starts there.
+    """Map each place in the content to the last block that starts there.
 
     Include the last place only if ``complete``.
     """

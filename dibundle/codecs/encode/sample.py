@@ -23,8 +23,7 @@ LEAST_PATCH = 24 << 10
 SLICES = 96  # number of places of the sample, evenly spaced
 # an unpacked target of at most this many bytes is not sampled, because often only the beginning of the target is new
 WHOLE = 2 << 20
-# minimum bytes of a relinked target that is searched only once: without a second search, the estimate takes a third
-# less time, and is 3 % higher
+# minimum bytes of a relinked target to search only once: this takes a third less time, and the estimate is 3 % higher
 LARGE = 24 << 20
 TRUST = 8  # one of this many streams is compared with an encoder's output
 MARGIN = 2048  # bytes of the source around each match that the fast search finds for a slice

@@ -114,7 +114,7 @@ int64_t dib_anchors(const uint8_t *source, int64_t source_size, uint32_t *table,
     anchor_open(&a, source_size, table, stride);
     while (t + 32 <= end && n < room) {
         int64_t s = t + diagonal, start, length;
-        /* on the same diagonal as the previous stretch? */
+        /* first try the same diagonal as the previous stretch */
         if (!(s >= 0 && s + 32 <= source_size && memcmp(source + s, target + t, 32) == 0)) {
             if (t >= hashed) {
                 hashed = t;

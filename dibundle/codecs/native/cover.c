@@ -52,8 +52,8 @@ int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int64_t cou
     return 0;
 }
 
-/* Copy up to `width` bytes of `source` before and after each run of literals, while `out` has space; return the size.
- * */
+/* Copy up to `width` bytes of `source` before and after each run of literals, while `out` has space; return the
+ * size. */
 int64_t dib_cover_context(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
                           int64_t width, uint8_t *out, int64_t room)
 {

@@ -3,8 +3,8 @@
 #include "program.h"
 
 
-typedef struct { uint32_t code, frame; } row_t; /* a row of an index: the start of a function, and the place of its
-record */
+/* a row of an index: the start of a function, and the place of its record */
+typedef struct { uint32_t code, frame; } row_t;
 
 typedef struct {
     uint8_t *data;

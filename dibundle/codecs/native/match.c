@@ -11,8 +11,8 @@
 #define KEY 8          /* bytes that are hashed; a new cover begins with at least this many equal bytes */
 #define FOLLOWED 32    /* minimum equal bytes with which a cover is followed without a search */
 #define LONGEST 1024   /* maximum bytes that are compared; later bytes are compared when they are reached */
-#define FAR_KEY 13     /* minimum bytes of a distant stretch; a table entry has a few bits of the hash of the last
-five bytes */
+/* minimum bytes of a distant stretch; a table entry has a few bits of the hash of the last five bytes */
+#define FAR_KEY 13
 #define LOST 1024       /* an extension ends when its value is lower than its best value by this amount */
 /* maximum bytes of a backward extension; without it, hostile contents could make this repeat the same work */
 #define BACK 4096
@@ -29,8 +29,8 @@ static const int64_t more[3] = {4, 5, 6};
 static const int64_t cost[3] = {0, 2, 4};    /* for each class: a nearer stretch may be shorter by this many bytes */
 static const int64_t worth[3] = {15, 22, 30}; /* for each class: minimum worth of the complete cover */
 
-typedef struct { int64_t at, place, length; } match_t; /* equal bytes, from `at` in the target and from `place` in the
-source */
+/* equal bytes, from `at` in the target and from `place` in the source */
+typedef struct { int64_t at, place, length; } match_t;
 
 typedef struct {
     const uint8_t *source, *target;
@@ -230,8 +230,8 @@ static inline int is_equal(const search_t *w, int64_t here, int64_t at)
     return here >= 0 && here < w->source_size && w->source[here] == w->target[at];
 }
 
-/* Follow the cover that maps `at` in the target to `at + moved` in the source, until another cover is better, or to the
- * target's end. */
+/* Follow the cover that maps `at` in the target to `at + moved` in the source, until another cover is better or the
+ * target ends. */
 static match_t next_match(const search_t *w, int64_t at, int64_t moved)
 {
     int64_t equal = 0, counted = at; /* equal bytes of the followed cover from `at` to `counted` */
@@ -267,9 +267,8 @@ static match_t next_match(const search_t *w, int64_t at, int64_t moved)
 }
 
 /* Find covers of a piece of the target, without overlaps and in the order of the target; return their number. The table
- * is from dib_match_table. `place`: the likely place of the piece in the source. A quick search follows a cover
- * through more
- * unequal bytes, and compares fewer places. */
+ * is from dib_match_table. `place`: the likely place of the piece in the source. A quick search follows a cover through
+ * more unequal bytes, and compares fewer places. */
 int64_t dib_match(const uint8_t *source, int64_t source_size, uint32_t *table, const uint8_t *target, int64_t target_size,
                   int64_t place, int64_t quick, cover_t *out, int64_t room)
 {

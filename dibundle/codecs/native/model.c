@@ -10,8 +10,8 @@
 #define GUESSES 5
 /* a counter below this value stands for less than 1 in 64; with 128, rebuild-noop is 13 % larger */
 #define RARE (64 << 4)
-#define RARE_QUICKLY (256 << 4) /* saves 8 % of the time; gives 0.8 % more bytes here, but up to 40 % more for some
-contents */
+/* saves 8 % of the time; gives 0.8 % more bytes here, but up to 40 % more for some contents */
+#define RARE_QUICKLY (256 << 4)
 #define QUICK 32 /* added to the bits parameter */
 #define KNOWN 65536      /* entries of the tables of earlier changes */
 #define FLAG_INPUTS 3
@@ -161,8 +161,8 @@ static inline uint32_t bytes_plus(uint32_t a, uint32_t b)
 typedef struct { uint32_t word, group; } change_t; /* the last change of a word of the source */
 
 typedef struct {
-    uint16_t *flags, *guesses, *values; /* FLAG_INPUTS, GUESS_INPUTS and VALUE_INPUTS tables, each with 1 << bits
-    counters */
+    /* FLAG_INPUTS, GUESS_INPUTS and VALUE_INPUTS tables, each with 1 << bits counters */
+    uint16_t *flags, *guesses, *values;
     int32_t flag_weights[32][FLAG_INPUTS], guess_weights[1024][GUESS_INPUTS], value_weights[1024][VALUE_INPUTS];
     uint16_t spans[256];
     change_t words[KNOWN];

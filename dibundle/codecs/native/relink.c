@@ -433,8 +433,7 @@ typedef struct {
 } cutter_t;
 
 /* Cut the covers of at least `least` bytes at the bounds of regions and sections. Fill `piece` with the next piece of
- * at
- * least `least` bytes that lies within one region and one section; return whether there is such a piece. */
+ * at least `least` bytes that lies within one region and one section; return whether there is such a piece. */
 static int next_cut(cutter_t *w, cut_t *piece)
 {
     for (;;) {
@@ -500,8 +499,8 @@ static void put_step(step_t *out, int64_t *size, int64_t room, uint64_t at, int6
 }
 
 /* Compare the operands in pieces of covers with their counterparts in the target. The pieces have at least `least`
- * bytes. The counterparts show how the operands' addresses moved. If at least `gain` more operands agree on a new
- * shift than on the shift of the steps, the new shift becomes a step in `out`. Return the number of steps. */
+ * bytes. The counterparts show how the operands' addresses moved. If at least `gain` more operands agree on a new shift
+ * than on the shift of the steps, the new shift becomes a step in `out`. Return the number of steps. */
 int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cover_t *covers, int64_t count,
                          const region_t *regions, int64_t region_count, const region_t *sections, int64_t section_count,
                          int64_t least, const step_t *steps, int64_t step_count, int64_t gain, step_t *out, int64_t room)

@@ -126,7 +126,7 @@ class LayerComposer:
         self._frames.patch(stream, self._reader(start), end - start, source)
 
     def _counterpart(self, layer: Layer) -> int | None:
-        """Return the base layer for a tail: the layer of the matching entries, else the layer of the nearest size."""
+        """Return the base layer for a tail: the layer of the matching entries, else the layer with the nearest size."""
         layers, expected, size = self._base.layers, self._matcher.expected_layer, layer.source.size
         if layer.index.entries and expected < len(layers) and _tail_size(layers[expected]):
             return expected

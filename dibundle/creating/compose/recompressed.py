@@ -33,7 +33,7 @@ _HEADER: Final = 1 << 16  # maximum bytes of a header
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecompressedLayer:
-    """A layer whose stored bytes are recompressed from its content by its parts."""
+    """A layer whose stored bytes can be recompressed from its content; ``parts`` is the recipe."""
 
     layer: Layer
     parts: tuple[Part, ...]

@@ -430,7 +430,7 @@ def _pax_records(content: bytes) -> tuple[dict[bytes, bytes], int]:
 
 
 def _decimal(text: bytes | None, otherwise: int) -> int:
-    """Read a PAX number that overrides ``otherwise``; -1 if it cannot be read."""
+    """Return a PAX number, or ``otherwise`` if there is no such record; -1 if the number cannot be read."""
     if not text:
         return otherwise
     digits = text[1:] if text[:1] in (b"-", b"+") else text

@@ -54,8 +54,7 @@ async def aside(
         running.add_done_callback(left)
         raise
     finally:
-        # without this, an error in the result would keep this frame and all its objects until the next garbage
-        # collection
+        # without this, an error in the result would keep this frame and its objects until a garbage collection
         del running
 
 

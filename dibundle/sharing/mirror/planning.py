@@ -68,7 +68,10 @@ class Way(NamedTuple):
 
 
 class Planner:
-    """Planner of chains. It computes one plan at a time, so that clients do not wait for Python. Thread-safe."""
+    """Planner of chains. It computes only one plan at a time, because the lock of Python would make clients wait.
+
+    Thread-safe.
+    """
 
     def __init__(self, bases: Bases, upstreams: Upstreams) -> None:
         self._bases, self._upstreams = bases, upstreams

@@ -94,7 +94,7 @@ class _Search:
 
     def __init__(self, repository: Repository, progress: Progress) -> None:
         self._repository, self._progress = repository, progress
-        self._found: dict[bytes, FoundBundle | None] = {}  # None for manifests that are not a bundle's
+        self._found: dict[bytes, FoundBundle | None] = {}  # None for manifests that belong to no bundle
         self._tags: dict[bytes, list[str]] = {}
         self._lists: dict[bytes, set[bytes]] = {}
         self._entries = 0

@@ -168,7 +168,7 @@ class Repository:
         return answer.status == 200
 
     def upload(self, wanted: bytes, content: bytes | ReadAt, source: str | None = None) -> bool:
-        """Upload a blob, or mount it from ``source`` (another repository of the registry), unless it exists.
+        """If a blob does not exist, upload it, or mount it from ``source`` (another repository of the registry).
 
         Returns whether the blob's bytes were sent.
         """

@@ -25,7 +25,7 @@ _LOOKS: Final = 0.5  # maximum seconds between two checks of watched connections
 
 
 class CheckPlace(Protocol):
-    """A check that may refuse a host before a byte is sent. It gets the kinds of the host's addresses."""
+    """A check of the kinds of a host's addresses, or of the connected address. It may refuse the host."""
 
     def __call__(self, host: str, addresses: set[str], /, *, is_reached: bool) -> None:
         """Raise ``RegistryError`` if addresses of these kinds are not allowed for the host."""

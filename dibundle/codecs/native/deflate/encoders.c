@@ -65,8 +65,8 @@ int64_t dib_deflate_free(void *handle)
     return 0;
 }
 
-/* Take `n` bytes of content; with `finish`, these are the last bytes. Return how many bytes of the body can be taken.
- * */
+/* Take `n` bytes of content; with `finish`, these are the last bytes. Return how many bytes of the body can be
+ * taken. */
 int64_t dib_deflate_write(void *handle, const uint8_t *content, int64_t n, int64_t finish)
 {
     encoder_t *e = handle;

@@ -75,10 +75,8 @@ static int piece_search(piece_t *piece, int64_t limit)
 }
 
 /* Create a piece that starts at `start`, a multiple of 32 KiB. It gets `n` bytes of content: `before` bytes before the
- * piece (64 KiB, or all content before it), the piece, and `after` bytes after it. `is_last`: the content ends with
- * the
- * piece, and `after` is 0. If the piece is not the last, `n` and `after` are multiples of 32 KiB. `is_searched`:
- * search
+ * piece (64 KiB, or all content before it), the piece, and `after` bytes after it. `is_last`: the content ends with the
+ * piece, and `after` is 0. If the piece is not the last, `n` and `after` are multiples of 32 KiB. `is_searched`: search
  * the piece now. Return 0 if there is no memory, or if a size is not allowed. */
 int64_t dib_deflate_piece(int64_t level, int64_t start, const uint8_t *content, int64_t n, int64_t before, int64_t after,
                           int64_t is_last, int64_t is_searched)

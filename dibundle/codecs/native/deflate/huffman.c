@@ -125,8 +125,8 @@ static void sift(tree_t *t, int at)
     t->heap[at] = node;
 }
 
-/* Lengths from a tree, as in zlib and gzip. If an alphabet has fewer than two symbols, symbols of weight 1 are added.
- * */
+/* Lengths from a tree, as in zlib and gzip. If an alphabet has fewer than two symbols, symbols of weight 1 are
+ * added. */
 void tree_lengths(const uint32_t *counts, int n, int limit, uint8_t *lengths)
 {
     tree_t t;

@@ -30,8 +30,8 @@ typedef struct {
     int64_t matched;                        /* in the first block: the bytes of matches minus the number of matches */
     int64_t first;                          /* the first block's tokens, set when the second block starts */
     int blocks;                             /* how many blocks have begun; 2 means two or more */
-    int32_t kept;                           /* how many bytes of the window are valid; the window ends with the latest
-    byte */
+    /* how many bytes of the window are valid; the window ends with the latest byte */
+    int32_t kept;
     marks_t marks;
     uint8_t listing[19], lengths[320];
     uint32_t literal[LITERAL_ENTRIES], distance_table[DISTANCE_ENTRIES], listing_table[128];
@@ -66,9 +66,8 @@ static uint32_t plain_entry(int symbol)
     return (uint32_t)symbol << 16;
 }
 
-/* Fill a table whose index is the next `first` bits; 0 if zlib refuses the lengths. zlib accepts a complete code.
- * Unless
- * `strict`, it also accepts a code without symbols, and a code with a single symbol of length 1. */
+/* Fill a table whose index is the next `first` bits; 0 if zlib refuses the lengths. A complete code is accepted. Unless
+ * `strict`, a code without symbols, and a code with a single symbol of length 1, are accepted too. */
 static int fill_table(const uint8_t *lengths, int n, int first, int strict, uint32_t *table, uint32_t (*entry_of)(int))
 {
     int counts[16] = {0}, longest = 0, left = 1;
@@ -194,8 +193,8 @@ static int inflate_fast(inflate_t *f, flow_t *flow)
         in += (63 - count) >> 3;
         count |= 56;
         uint32_t entry = lookup(f->literal, bits, LITERAL_BITS);
-        if (entry & IS_LITERAL) { /* there are enough bits for a second literal, but maybe too few for a match (48 bits)
-        */
+        /* there are enough bits for a second literal, but maybe too few for a match (48 bits) */
+        if (entry & IS_LITERAL) {
             bits >>= entry & 63;
             count -= (int)(entry & 63);
             *out++ = (uint8_t)(entry >> 16);
@@ -462,11 +461,10 @@ int64_t dib_inflate_free(void *handle)
 }
 
 /* Decode `n` bytes of a body into `out`; return the number of bytes of content.
- * *
+ *
  * `told` receives four numbers: how many bytes of `in` were read; 1 if the stream has ended; the bytes of the whole
  * body; and the tokens of the first block so far (if the block is stored, its bytes). The first number includes bytes
- * after the end of the stream. The third number does not include them. Call again with the rest of the input. If
- * `out`
+ * after the end of the stream. The third number does not include them. Call again with the rest of the input. If `out`
  * was filled, call again without input. */
 int64_t dib_inflate_run(void *handle, const uint8_t *in, int64_t n, uint8_t *out, int64_t room, int64_t *told)
 {

@@ -402,8 +402,8 @@ static void klauspost_fixed_block(klauspost_t *k)
     put_end(&k->base.sink, &fixed);
 }
 
-/* Write tokens in a new block or in the open block. The block stays open, unless `sync`. Without `raw`, no block is
- * stored. */
+/* Write tokens in a new block or in the open block. With `sync`, the block is closed; otherwise, it stays open. Without
+ * `raw`, no block is stored. */
 void klauspost_tokens(klauspost_t *k, const uint8_t *raw, int64_t size, int sync)
 {
     counts_t counts;

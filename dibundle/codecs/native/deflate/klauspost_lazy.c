@@ -76,8 +76,8 @@ static inline int32_t gain(const lazy_t *z, int32_t length, int32_t distance)
 {
     int length_bits, distance_bits;
     length_symbol((uint32_t)length - 3, &length_bits);
-    distance_symbol(distance == WINDOW ? 128 : (uint32_t)distance, &distance_bits); /* distance, not distance - 1:
-    upstream does the same */
+    /* distance, not distance - 1: upstream does the same */
+    distance_symbol(distance == WINDOW ? 128 : (uint32_t)distance, &distance_bits);
     return z->costs[z->at + length] - z->costs[z->at] - distance_bits - length_bits - (z->version ? 3 : 6);
 }
 

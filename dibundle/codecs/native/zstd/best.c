@@ -217,7 +217,7 @@ void find_best(encoder_t *e, int32_t s, int32_t end)
 
 #define UNLIKELY_BEFORE 25000
 
-/* Take the match of `at` with `from`, unless the best match so far is better. The match is not extended backwards yet. */
+/* Take the match of `at` with `from`, unless the best match so far is better. It is not extended backwards yet. */
 static void compare(search_t *x, int32_t from, int32_t at, uint32_t first, int32_t repeat)
 {
     const uint8_t *h = x->e->history;

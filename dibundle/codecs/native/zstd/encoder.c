@@ -204,8 +204,8 @@ static void put_bytes_of(encoder_t *e, uint64_t value, int bytes)
         e->out[e->out_size++] = (uint8_t)(value >> 8 * i);
 }
 
-/* Write the header of a frame (RFC 8878, 3.1.1.1); `content`: the size of the content, or -1 for a header without it.
- * */
+/* Write the header of a frame (RFC 8878, 3.1.1.1); `content`: the size of the content, or -1 for a header without
+ * it. */
 static void put_frame_head(encoder_t *e, int64_t content)
 {
     int single = content > 1024, format = content < 256 ? 0 : content < 65536 + 256 ? 1 : 2;
@@ -264,8 +264,8 @@ static void end_block(encoder_t *e, int last)
     e->wanted = e->block;
 }
 
-/* Take `n` bytes of content; with `finish`, these are the last bytes of the frame. Return how many bytes can be taken.
- * */
+/* Take `n` bytes of content; with `finish`, these are the last bytes of the frame. Return how many bytes can be
+ * taken. */
 int64_t dib_zstd_write(void *handle, const uint8_t *content, int64_t n, int64_t finish)
 {
     encoder_t *e = handle;

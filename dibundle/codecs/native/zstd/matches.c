@@ -263,8 +263,8 @@ void find_better(encoder_t *e, int32_t s, int32_t end)
         }
         if (t < 0)
             break;
-        if (s + matched < limit) { /* the bytes after the match may lead to a longer match, which covers most of this
-        match */
+        /* the bytes after the match may lead to a longer match, which covers most of this match */
+        if (s + matched < limit) {
             pair_t pair = longs[hash8(load64(h + s + matched), LONG)];
             int32_t at = s + 3;
             uint32_t v = load32(h + at);

@@ -169,8 +169,8 @@ typedef struct encoder {
     uint64_t hash[4]; /* XXH64 of the content */
     uint8_t hash_rest[32];
     int64_t content;
-    /* tables of matches: "fastest" and "default" have entries, "better" has entries and pairs, "best" has pairs twice
-     * */
+    /* tables of matches: "fastest" and "default" have entries, "better" has entries and pairs, "best" has pairs
+     * twice */
     entry_t *entries, *more_entries;
     pair_t *pairs, *more_pairs;
     /* the block: the matcher's results */
