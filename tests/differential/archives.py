@@ -437,7 +437,7 @@ def link_by_mode(made: Draft) -> None:
 
 @mechanism
 def pax_length_swallows(made: Draft) -> None:
-    """A length has so many leading zeros that programs which read all digits find a longer length."""
+    """A length has leading zeros; programs that read all of its digits find a longer length."""
     hidden = _hidden(made)
     record = b"00000003000 uname=xxxxxxxxxxx\n"
     made.members.append(Raw("outer", hidden, before=Raw("pax", record + bytes(3000 - len(record)), b"x").blocks()))

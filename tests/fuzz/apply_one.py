@@ -33,7 +33,7 @@ def main(limit: str, bundle: str, base: str, target: str | None = None) -> int:
     """Apply or list the bundle; keep no output."""
     resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit)))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    reuse_memory()  # as the command does
+    reuse_memory()  # as the command itself does
     try:
         with Path(bundle).open("rb") as file, open_archive(base) as archive, Context() as context:
             if target == LISTED:

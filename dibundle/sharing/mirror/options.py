@@ -40,7 +40,7 @@ HERE: Final = Listen("127.0.0.1", 5055)
 
 
 Prefer = Literal["speed", "bytes"]
-""""speed": use a delta only if it is faster than fetching the layers; "bytes": use it whenever it has fewer bytes."""
+"""With "speed", use a delta only if it is faster than fetching the layers; with "bytes", if it has fewer bytes."""
 
 
 Key = tuple[str, bytes]

@@ -5,7 +5,8 @@
 
 #define HIT 0x7ff /* the value of the hash (12 bits) that ends a piece */
 #define MOST_HELD (4 << 20)
-/* bytes of content per hit (after FREE bytes): hits are limited, because a hit takes as long as 300 bytes */
+/* at most one hit for this many bytes of content (FREE bytes are added to the content), because a hit takes as long as
+ * 300 bytes */
 #define RARE 64
 #define FREE 4096
 
