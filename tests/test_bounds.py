@@ -309,10 +309,7 @@ def test_more_tiny_pieces_than_any_program_makes_are_refused(kind):
 
 
 def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatch):
-    """A base that changes while it is read ends the rebuild.
-
-    After planning, a size in the base changes, so that the program requires a frame that does not exist.
-    """
+    """After planning, a size in the base changes, so that the program requires a frame that does not exist."""
     old = build_layer([file("a", b"x" * 10), file("p", bytes(600 << 10)), file("z", b"y" * 10)])
     new = build_layer([file("a", b"1" * 10), file("p", bytes(600 << 10)), file("z", b"2" * 10)])
     bases = [docker_save([TestImage([old])])]

@@ -61,10 +61,9 @@ def test_a_chain_leaves_nothing_behind(versions: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("limit", [(), ("--max-size", "600kB")], ids=["room", "little room"])
 def test_a_long_chain(tmp_path: Path, limit: tuple[str, ...]):
-    """A long chain of bundles gives the last version.
+    """Each version keeps content of all earlier versions.
 
-    Each version keeps content of all earlier versions. Stored targets refer to earlier targets, but only over eight
-    levels.
+    Stored targets refer to earlier targets, but only over eight levels.
     """
     noises = [noise(number, 20_000) for number in range(12)]
     for number in range(1, 13):

@@ -230,9 +230,9 @@ def test_of_a_bomb_in_a_base_not_all_is_inflated(monkeypatch: pytest.MonkeyPatch
 
 
 def test_members_are_searched_with_the_encoders_that_are_left():
-    """Members are searched with the remaining encoders.
+    """Several encoders give the first member. A later member leaves only one of them.
 
-    Several encoders give the first member. A later member leaves only one of them. The last members need a new encoder.
+    The last members need a new encoder.
     """
     content = [b"a", noise(7, 40_000) + text(8, 90_000), text(9, 30_000), b"", text(10, 50_000)]
     slow = compressor(encoders.GO, 9)
@@ -266,10 +266,7 @@ def test_of_a_bomb_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("name", ["gzip", "slow zlib"])
 def test_slow_levels_are_found_where_layers_get_four_times_smaller(tmp_path: Path, name: str):
-    """Slow levels are found for layers that get four times smaller.
-
-    A layer with a program gets four times smaller at level -9, and this level has a higher cost than others.
-    """
+    """A layer with a program gets four times smaller at level -9, and this level has a higher cost than others."""
     words = b"".join(text(i % 50, 36) + text(1000 + i, 24) for i in range(9_000))
     write = {"gzip": WRITERS["gzip"], "slow zlib": compressor(encoders.ZLIB, 9, 8)}[name]
     images = [TestImage([build_layer([file("words", words + extra)])]) for extra in (b"", b"more")]

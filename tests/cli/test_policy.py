@@ -270,10 +270,9 @@ def test_load_judges_the_name_that_it_gives(
 def test_load_judges_the_names_of_both_documents(
     options: tuple[str, ...], world: World, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Load checks the names in both documents.
+    """Engines take names from index.json or from manifest.json.
 
-    Engines take names from index.json or from manifest.json. Before the fix, a thin archive was checked only by
-    manifest.json.
+    Before the fix, a thin archive was checked only by manifest.json.
     """
     from dibundle.applying import loading
 

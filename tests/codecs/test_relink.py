@@ -344,10 +344,9 @@ def test_pointers_overwritten_by_other_data_tell_of_no_move():
 
 @pytest.mark.parametrize("mode", [relink.X86, relink.X86_FIXED, relink.POINTERS])
 def test_steps_that_crowd_are_found(mode):
-    """Steps that share a bucket are found.
+    """Because of a single distant step, all other steps share one bucket.
 
-    Because of a single distant step, all other steps share one bucket. The last step and gaps between steps are tested,
-    too.
+    The last step and gaps between steps are tested, too.
     """
     chance = random.Random(mode)
     data = bytearray()

@@ -367,9 +367,9 @@ def stalling(body: bytes, go: threading.Event) -> Hook:
 def test_clients_that_leave_keep_no_blob_of_others_waiting(
     options: MirrorOptions, access: Access, stocked: Registry
 ) -> None:
-    """A client that leaves does not delay a blob for other clients.
+    """Before the fix, after a client had left, a thread kept waiting for upstream.
 
-    Before the fix, after a client had left, a thread kept waiting for upstream. Cached blobs need such threads, too.
+    Cached blobs need such threads, too.
     """
     body, go = os.urandom(1000), threading.Event()
     with beside(options, access, stalling(body, go)) as (mirror, evil):

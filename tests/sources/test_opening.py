@@ -70,7 +70,7 @@ def test_every_named_source_and_every_part_is_an_input(files: Files, dib: Progra
 
 
 def test_a_pipe_is_no_part(files: Files, dib: Program, tmp_path: Path):
-    """A pipe is not a part. Before the fix, opening the pipe waited forever."""
+    """Before the fix, opening the pipe waited forever."""
     shutil.copy(files.bundle(1, 2), tmp_path / "u.dib.001")
     os.mkfifo(tmp_path / "u.dib.002")
     for name in ("u.dib.001", "u.dib.002"):

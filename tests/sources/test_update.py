@@ -283,10 +283,7 @@ def test_a_bundle_with_other_bytes(stocked, files, dib, tmp_path):
 
 
 def test_a_bundle_for_another_subject(stocked, files, dib, tmp_path):
-    """A bundle with a wrong subject is skipped.
-
-    v4's list of referrers leads to a bundle that rebuilds v3, although the bundle's labels claim v4.
-    """
+    """v4's list of referrers leads to a bundle that rebuilds v3, although the bundle's labels claim v4."""
     fallback = next(key for key in stocked.manifests if key[1].startswith("sha256-") and leads_to(stocked, key, "v4"))
     kind, body = stocked.manifests[fallback]
     index = json.loads(body)
@@ -372,9 +369,9 @@ def test_what_cannot_be_read_of_referrers_keeps_nobody_from_bundles(stocked, fil
 
 
 def test_damaged_copies_do_not_keep_anybody_from_a_bundle(stocked, files, dib, tmp_path, monkeypatch):
-    """Damaged copies do not prevent clients from using a sound bundle.
+    """The heads of the damaged copies are sound.
 
-    The heads of the copies are sound. So before the fix, update applied four copies, and then tried no other bundle.
+    So before the fix, update applied four copies, and then tried no other bundle.
     """
     monkeypatch.setattr(fetching, "MAX_APPLIED", 1)
     data = files.bundle(2, 4).read_bytes()
@@ -546,7 +543,7 @@ def registry_name(registry: Registry) -> str:
 
 
 def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch):
-    """A wrapped bundle is applied; before the fix, the wrapping image itself was loaded, and reported as a success."""
+    """Before the fix, the wrapping image itself was loaded, and reported as a success."""
     linked, out = name(stocked, "linked"), tmp_path / "out"
     assert dib("wrap", files.bundle(1, 2), "--linked", "--base", name(stocked, "v1"), "--push", linked).code == 0
     for haves, blobs_fetched in (
@@ -717,10 +714,7 @@ def say_signed(registry: Registry) -> None:
 
 
 def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib, tmp_path):
-    """Bundles without a trusted signature are skipped.
-
-    Clients get the signed bundle, even if a user with permission to push adds a smaller unsigned bundle.
-    """
+    """Clients get the signed bundle, even if a user with permission to push adds a smaller unsigned bundle."""
     allowed = signer(tmp_path)
     signed = tmp_path / "2-4.dib"
     signed.write_bytes(files.bundle(2, 4).read_bytes())
