@@ -52,7 +52,7 @@ def size(old: bytes, new: bytes) -> int:
 
 
 def changed(rows: array[int], source: bytes, target: bytes, section: elf.ElfSection, most: int) -> dict[int, bool]:
-    """Return offsets of changed bytes of code, each with a flag: True if the byte lies in no cover."""
+    """Return the offsets of changed bytes of code, each with a flag that is True if the byte lies in no cover."""
     low, high = section.start, section.start + min(most, section.length)
     found = dict.fromkeys(range(low, high), True)
     for s, t, length in zip(rows[0::3], rows[1::3], rows[2::3], strict=True):
@@ -65,7 +65,7 @@ def changed(rows: array[int], source: bytes, target: bytes, section: elf.ElfSect
 
 
 def kinds(target: bytes, section: elf.ElfSection, most: int) -> Callable[[int], str]:
-    """Return a function from an offset in code to the part of an instruction that is there."""
+    """Return a function that gives, for an offset in code, the part of an instruction at this offset."""
     import capstone
 
     machine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)

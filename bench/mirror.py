@@ -104,7 +104,7 @@ class Link:
                 now = time.monotonic()
                 if counts and self.rate:
                     self._free = max(self._free, now) + len(piece) / self.rate
-                    # the line holds at most the bytes of a round trip
+                    # at any time, the line holds at most the bytes of one round trip
                     await asyncio.sleep(self._free - now - self.delay)
                     now = self._free
                 self.received += len(piece) if counts else 0

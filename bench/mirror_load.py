@@ -37,7 +37,7 @@ from tests.sources.server import Registry, digest, serve
 
 
 def image(number: int, version: int) -> TestImage:
-    """Return an image: a layer of all images, a layer of all its versions, and a layer of this version only."""
+    """Return an image with a layer that all images share, a layer of all its versions, and a layer of this version."""
     common = build_layer([file("usr/common", noise(1, 1_000_000))])
     own = build_layer([file("usr/own", noise(100 + number, 1_000_000))])
     last = [
@@ -108,7 +108,7 @@ def memory(pid: int) -> dict[str, int]:
 
 
 class Peak(threading.Thread):
-    """A thread that watches the resident memory of a process and its children together, ten times a second."""
+    """A thread that measures, ten times a second, the resident memory of a process together with its children."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)

@@ -3,7 +3,7 @@
     python bench/relink.py WORK [--only Go,Rust] [--machines x86_64,aarch64] [--previous bookworm]
 
 For each package, the ELF files of two consecutive releases are written as a pair of archives into WORK. The archives
-stay in WORK, so a second run only measures. ``dib create`` runs on each pair twice; in the second run, the script
+stay in WORK, so that a second run only measures. ``dib create`` runs on each pair twice; in the second run, the script
 disables the relink codec. The script prints the results and writes bench/RESULTS.md.
 """
 
@@ -69,7 +69,7 @@ def elf(entries: list[Entry]) -> list[Entry]:
 
 
 class Finder:
-    """A finder of the two releases of a package, which fetches apt's lists when they are first needed."""
+    """A finder of the two releases of a package; it fetches apt's lists when they are first needed."""
 
     def __init__(self, work: Path, previous: str) -> None:
         self._work, self._previous = work, previous

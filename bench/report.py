@@ -2,8 +2,8 @@
 
     python bench/report.py
 
-Each measuring script stores its rows with ``keep``, which then writes the report again. Parts that were not measured
-again stay unchanged, with the date and versions of their own measurement.
+Each measuring script stores its rows with ``keep``, which then writes the report again. A part that was not measured
+again stays unchanged, with the date and versions of its last measurement.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Row = dict[str, Any]
 
 
 def keep(part: str, rows: Iterable[Row], *, identity: Sequence[str]) -> None:
-    """Store rows of a part, and write the report; rows replace older rows with the same values of ``identity``."""
+    """Store rows of a part, and write the report. A row replaces an older row with the same ``identity`` values."""
     KEPT.mkdir(exist_ok=True)
     old = load(part)
     merged = {tuple(row[key] for key in identity): row for row in old["rows"]}
@@ -95,7 +95,7 @@ def write() -> None:
 
 
 def _write_readme(rows: list[Row]) -> None:
-    """Update the sizes of the corpus in the README's table, and draw its picture."""
+    """Update the sizes of the corpus in the README's table, and draw the README's picture."""
     readme = HERE.parent / "README.md"
     size = {(row["pair"], row["tool"]): f"{row['size']:,}" for row in rows}
     target = {row["pair"]: f"{row['target'] / 1e6:.0f} MB" for row in rows}

@@ -3,8 +3,8 @@
     dib create --workers 8 --timings t.json a.tar b.tar out.dib && python bench/scaling.py t.json
 
 Frames go to workers in dib's order: the largest first, each to a free worker. A worker without a frame helps with the
-pieces of other workers. Other work is not divided among workers. Run create with the same number of workers as in the
-estimate: with several workers, create also makes tables in pieces.
+pieces of other workers. Other work is not divided among workers. Run create with as many workers as in the estimate,
+because with several workers, create also makes tables in pieces.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Job:
         self.running = 0
 
     def proceed(self) -> float | None:
-        """Return how long the job's worker is busy now; None if the worker waits for others, or the job is done."""
+        """Return for how long the job's worker is busy now; None if it waits for other workers, or the job is done."""
         while True:
             if self.open:
                 self.running += 1
@@ -50,7 +50,7 @@ def simulated(document: dict[str, Any], workers: int) -> float:
     frames = sorted(document["frames"], key=lambda frame: -(frame["size"] + 2 * frame["source_size"]))
     waiting = deque(Job([float(s) if not isinstance(s, list) else s for s in frame["cpu_seconds"]]) for frame in frames)
     own: dict[int, Job] = {}  # by worker
-    # by worker: the time at which it becomes free, its job, and whether it does a piece
+    # by worker: the time at which the worker becomes free, its job, and whether it does a piece
     busy: dict[int, tuple[float, Job, bool]] = {}
     now = 0.0
     while waiting or own:

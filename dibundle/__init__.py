@@ -7,10 +7,11 @@
 ...     file.writelines(dibundle.apply(["old.tar", "update.dib"]))
 
 This module is the public interface; everything else may change. No function prints anything or handles signals. Every
-function can be called from several threads at once. dib reads no environment variables here, except those
-for the folder of temporary files. A source is a path, an open binary file, or a name as on the command line
-(``docker-daemon:app:1``, ``docker://HOST/app:1``; ``-`` is stdin). Errors are a :class:`DibError` with a ``code``, an
-``exit_code`` and optionally a ``hint``. Exceptions of the caller's own files and executors pass through.
+function can be called from several threads at once. These functions read no environment variables except those for the
+folder of temporary files. A source is a path, an open binary file, or a name as on the command line
+(``docker-daemon:app:1``, ``docker://HOST/app:1``; ``-`` is stdin). Each error is a :class:`DibError` with a ``code``,
+an ``exit_code`` and optionally a ``hint``. Exceptions that the caller's own files and executors raise are passed on
+unchanged.
 """
 
 from __future__ import annotations
@@ -183,7 +184,7 @@ _PLACES = {
     "delete_orphans": "sharing.functions",
     "list_bundles": "sharing.functions",
 }
-"""The modules of exported names that neither api.py nor errors.py defines."""
+"""For each exported name that neither api.py nor errors.py defines: its module."""
 
 
 def __getattr__(name: str) -> object:
@@ -197,5 +198,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """List all names, including those that are imported only on use."""
+    """List all names, including those that are imported only when they are used."""
     return sorted({*globals(), *__all__})

@@ -17,13 +17,13 @@ def main() -> None:
 
 
 def _tell_version() -> None:
-    """Print the version and exit, without the slow import of the modules for commands."""
+    """Print the version and exit; do not import the modules of the commands, because that is slow."""
     from dibundle import __version__
 
     try:
         os.write(1, f"dib {__version__}\n".encode())
     except OSError:
-        return  # the normal code below reports this error, as it does for other commands
+        return  # the code below reports this error, as for any other command
     os._exit(0)
 
 

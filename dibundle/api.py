@@ -75,13 +75,13 @@ def create(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CreateResult:
-    """Write to ``out`` a bundle that rebuilds ``target`` from ``base`` (None: from nothing); return the result.
+    """Create the bundle ``out``, which rebuilds ``target`` from ``base`` (None: from nothing); return the result.
 
     A file ``out`` appears complete or not at all. ``level`` is 1 (fast) to 9 (small). ``profile``: "core" for simple
-    readers. ``inventory`` is a file with an :func:`inventory`. ``raw_layers``: rebuild the same images with raw layers.
+    readers. ``inventory``: a file with an :func:`inventory`. ``raw_layers``: rebuild the same images with raw layers.
 
     The result does not depend on ``workers``, the number of threads (0: one per core), or on ``executor``. An executor
-    (of concurrent.futures) gets a function and bytes for ``workers`` frames at a time. Its machines need the same
+    (of concurrent.futures) gets ``workers`` frames at a time, each as a function and bytes. Its machines need the same
     versions of dib and zstandard. A ``ProcessPoolExecutor`` needs spawn or forkserver, and ``if __name__ ==
     "__main__":``.
 
@@ -129,16 +129,16 @@ def apply(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> Iterator[bytes]:
-    """Yield the archive that bundles rebuild, byte for byte, from the archives among ``sources``.
+    """Rebuild an archive and yield it, byte for byte; ``sources`` has the bundles and the archives that they build on.
 
     Bundles are recognised by their content. Several bundles are applied as a chain. For a bundle in parts, name any
     part. ``bases``: archives, and bundles that rebuild an archive; missing files are skipped. ``target`` names one of
     several targets of a bundle. ``expect`` has image IDs or digests as ``sha256:...``: no other archive is yielded. The
     last bytes come only after all other bytes are verified, so an incomplete archive never looks complete.
 
-    Nothing is opened before the first byte is requested. Then, ``BaseMismatchError`` is raised for a wrong base,
-    ``BundleError`` and ``DigestError`` for a malformed or damaged bundle. ``SignatureError`` is raised for a bundle
-    without a trusted signature, or with an unexpected result.
+    Nothing is opened before the first byte is requested. After that, ``BaseMismatchError`` is raised for a wrong base,
+    and ``BundleError`` or ``DigestError`` for a malformed or damaged bundle. ``SignatureError`` is raised if a bundle
+    has no trusted signature, or an unexpected result.
     """
     options = RebuildOptions(target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
@@ -148,7 +148,7 @@ def apply(
         pieces: deque[bytes] = deque()
 
         def keep(piece: Piece) -> None:
-            pieces.append(bytes(piece))  # the buffer of the view may be reused
+            pieces.append(bytes(piece))  # copy the view, because its buffer may be reused
 
         for _ in rebuild_steps(archives, bundle, {choose_target(bundle.manifest, options): keep}, options, context):
             while pieces:
@@ -170,7 +170,7 @@ def apply_to(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> ApplyResult:
-    """Write the targets of bundles to ``out``, complete or not at all; otherwise like :func:`apply`.
+    """Rebuild targets and write them to ``out``, which appears complete or not at all; otherwise like :func:`apply`.
 
     ``out`` may be a folder, which gets a file for each target. With ``form``, the output is not the exact target, but
     "docker-archive", "oci-archive", or "oci" (a layout in the folder ``out``). ``thin``: leave out the base's layers.
@@ -222,8 +222,8 @@ def load(
 ) -> LoadResult:
     """Load the targets of bundles into docker, podman or ctr, and check the result; otherwise like :func:`apply`.
 
-    Without ``engine``: a source's engine, else the first installed engine. ``thin``: leave out the layers of the base,
-    which the engine must have. Raises ``LoadError`` if the engine refuses the image, or then has a different image.
+    ``engine``: None means a source's engine, or the first installed engine. ``thin``: leave out the layers of the base,
+    which the engine must have. Raises ``LoadError`` unless the engine has the image afterwards.
     """
     options = LoadOptions(engine=engine, thin=thin, target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
@@ -271,7 +271,7 @@ def inventory(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> str:
-    """Return an inventory of the layers in archives, as JSON, for a file that ``create`` takes as ``inventory``."""
+    """Return an inventory of the layers in archives, as JSON; :func:`create` reads it from a file."""
     with Context(tmp, progress) as context:
         return inventories.inventory(several(sources), access or Access(), context)
 
@@ -339,7 +339,7 @@ def wrap(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> tuple[str, ...]:
-    """Wrap a bundle as an image, linked to ``base`` or, without ``base``, unlinked; return the names of the image."""
+    """Wrap a bundle as an image and return the names of the image. With ``base``, the image is linked to ``base``."""
     access = access or Access()
     options = WrapOptions(tags=tuple(tags), platform=access.platform)
     with Context(tmp, progress) as context:
@@ -370,7 +370,7 @@ def unwrap(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> TakenBundle:
-    """Extract the bundle from an image of :func:`wrap`, and check the bundle."""
+    """Extract the bundle from an image that :func:`wrap` created, and check the bundle."""
     with Context(tmp, progress) as context:
         return unwrapping.unwrap(source, output_to(out), access or Access(), context)
 
@@ -414,9 +414,9 @@ def update(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> UpdateResult:
-    """Fetch an image from a registry: by bundles that build on the images ``here``, or in full.
+    """Fetch an image from a registry: as bundles that build on the local images ``here``, or in full.
 
-    The image is loaded into an ``engine``, or written to ``out``. With signers, only bundles are fetched.
+    The image is loaded into an ``engine``, or written to ``out``. With required signers, only bundles are fetched.
     """
     from dibundle.sharing import update as updating  # needs urllib3
 
@@ -442,7 +442,7 @@ def plan_update(
 
 
 def open_bundle(source: Source, *, access: Access | None = None, tmp: str | None = None) -> Bundle:
-    """Open a bundle for inspection; raise :class:`DibError` if it is not a bundle, or lacks a required signature.
+    """Open a bundle for inspection; if it is not a bundle, or lacks a required signature, raise :class:`DibError`.
 
     :class:`DibError` is also raised if the head is damaged, or a named file is truncated. Everything after the head is
     checked when the bundle is applied. For a bundle in parts, name any part.

@@ -1,7 +1,7 @@
 """The errors that dib raises: each has a stable code, an exit code, a message and optionally a hint.
 
 Texts are in one table per package, ``messages.py``. If a subclass needs more than a text, it is defined in the module
-that raises it. A message is lower case, without a full stop, and states the found and the wanted value. A hint is one
+that raises it. A message is lower case, has no full stop, and states the found and the wanted value. A hint is one
 action, ready to paste.
 """
 
@@ -48,7 +48,7 @@ WORDS: Final[Mapping[str, str]] = {
     "transport": "docker-daemon:",
     "give": "give docker-daemon:",
 }
-"""Fields of every hint: the name of this program, and the commands of the engine in use."""
+"""Fields that any hint can use: the name of this program, and the commands of the engine in use."""
 
 
 class Hint(NamedTuple):
@@ -103,13 +103,13 @@ class DibError(Exception):
         return self.advice.render() if self.advice else None
 
     def within(self, where: str) -> Self:
-        """Put the name of a file or bundle before the message; return the error itself."""
+        """Put the name of a file or bundle before the message; return this error."""
         self.message = f"{where}: {self.message}"
         self.args = (self.message,)
         return self
 
     def because(self, reason: str) -> Self:
-        """Add the reason after the message; return the error itself."""
+        """Add the reason after the message; return this error."""
         self.message = f"{self.message} ({reason})"
         self.args = (self.message,)
         return self
@@ -190,8 +190,8 @@ def shell_words(*names: str) -> str:
 def save_command(name: str) -> Hint:
     """Return the engine's command that saves an image, for a hint; for any name, the command is safe to paste.
 
-    Names come from bundles, archives and registries, and people paste hints. If no character has a meaning in a shell,
-    the command is in double quotes. If a name begins like an option, the command separates it from the options.
+    Names come from bundles, archives and registries, and people paste hints. A name with special characters is quoted
+    for a shell; otherwise, the whole command is in double quotes. A name that begins like an option comes after ``--``.
     """
     quoted = shlex.join([*(["--"] if name.startswith("-") else []), name])
     text = "{save} base.tar {name}"
@@ -201,8 +201,8 @@ def save_command(name: str) -> Hint:
 def install_hint(arguments: str) -> str:
     """Return the hint that installs with pip; ``arguments`` are those of ``pip install``.
 
-    If the Python is managed by the system, it refuses pip: then the hint creates a venv with access to the installed
-    packages.
+    If the system manages this Python, pip refuses to install packages. In this case, the hint creates a venv that can
+    use the installed packages.
     """
     import importlib.util
     import sys

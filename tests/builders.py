@@ -45,7 +45,7 @@ class TarItem:
 class TestImage:
     """An image to build: uncompressed layers, tags, and additions to its config."""
 
-    __test__ = False  # pytest would collect the class because of its name
+    __test__ = False  # without this, pytest would collect the class because of its name
 
     layers: list[bytes]
     names: list[str] = field(default_factory=lambda: ["example.com/app:1"])
@@ -128,7 +128,10 @@ def to_json(value: object) -> bytes:
 
 
 def _classic(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
-    """Return layers in separate folders, sorted by name; a second layer with the same content is a symlink."""
+    """Return layers in separate folders, sorted by name.
+
+    If two layers have the same content, the second is a symlink.
+    """
     items: dict[str, TarItem] = {}
     manifest = []
     first: dict[str, str] = {}
@@ -195,12 +198,15 @@ def _oci(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
 
 
 def docker_save_part(image: TestImage) -> bytes:
-    """Return the archive that docker with containerd's store saves for an image with one of two platforms missing."""
+    """Return the archive that docker with containerd's store saves if an image lacks one of its two platforms."""
     return build_layer(_c8d([image], None, part=True))
 
 
 def _c8d(images: list[TestImage], packing: LayerCompression, *, part: bool = False) -> list[TarItem]:
-    """Return the same as :func:`_v25`, but each image has an index that lists an attestation and a missing platform."""
+    """Return blobs like :func:`_v25`.
+
+    In addition, each image has an index with an attestation and a missing platform.
+    """
     blobs, descriptors, manifest = _blobs(images, packing)
     top = []
     for image, descriptor in zip(images, descriptors, strict=True):

@@ -207,7 +207,10 @@ def _print_codes(name: str, trials: Trials, size: int) -> None:
 def _into_loaders(
     trials: Trials, bundle: bytes, cases: list[Damage], count: int, seed: int, other: Path, path: Path
 ) -> list[str]:
-    """Pipe every case into one store, and ``count`` cases into each other store; then a wrong base's empty output."""
+    """Pipe every case into one store, and ``count`` cases into each of the others.
+
+    Finally, pipe the output for a wrong base.
+    """
     failures: list[str] = []
     for kind in engines.LOADERS:
         chosen = cases if kind == "classic" else random.Random(seed).sample(cases, count)

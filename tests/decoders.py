@@ -2,10 +2,10 @@
 
     python -m tests.decoders COUNT SEED [COMMAND...]
 
-Digests of frames and manifest are corrected after the changes. If dib rebuilds any output from a mutation, the output's
-digests are corrected too. So digests reveal no mutation to a decoder. ``COMMAND`` is a third decoder, in addition to
-dib and the reference decoder. The script runs it in the same way as the vectors' runner. The script prints each
-difference, then the numbers of accepted and refused mutations. The exit code is 1 if there was a difference.
+Digests of frames and manifest are corrected after the changes. If dib rebuilds an output from a mutation, the digests
+of the output are corrected too. So no decoder can detect a mutation by a digest. ``COMMAND`` is a third decoder, in
+addition to dib and the reference decoder. The script runs it in the same way as the vectors' runner. The script prints
+each difference, then the numbers of accepted and refused mutations. The exit code is 1 if there was a difference.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def by_reference(bases: list[Path], bundle: Path, name: str | None, out: Path) -
     child = os.fork()
     if not child:
         signal.alarm(SECONDS)
-        command["check_encoders"] = lambda numbers: None  # the check takes seconds, and the vectors test it
+        # skip this check, because it takes seconds, and the vectors test it
+        command["check_encoders"] = lambda numbers: None
         code = 99
         try:
             with out.open("wb") as file:

@@ -1,4 +1,4 @@
-"""A root file system with dib and the Python that runs these tests, for images on machines without a network."""
+"""A root file system with dib and with the Python that runs these tests, for images on machines without a network."""
 
 from __future__ import annotations
 

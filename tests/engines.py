@@ -30,8 +30,8 @@ Store = Literal["classic", "containerd"]
 LOADERS: tuple[Kind, ...] = ("classic", "containerd", "podman")
 START_SECONDS = 60
 
-# The engine writes these files into every container, with new times. Times of directories are also ignored: if a store
-# copies layers, it changes these times while it fills the directories.
+# The engine writes these files into every container, with new times.
+# Times of directories are ignored too, because a store that copies layers changes them when it fills directories.
 ENGINES_OWN = {".", ".dockerenv", "dev", "dev/console", "dev/pts", "dev/shm", "proc", "sys", "run", "etc"} | {
     f"etc/{name}" for name in ("hostname", "hosts", "resolv.conf", "mtab")
 }
@@ -84,7 +84,7 @@ class Engine:
         raise NotImplementedError
 
     def export(self, reference: str) -> dict[str, tuple[Any, ...]]:
-        """Return the files of an image's container, by path; ``create`` and ``export`` give these files."""
+        """Return the files of an image's container, by path, with the commands ``create`` and ``export``."""
         raise NotImplementedError
 
 

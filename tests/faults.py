@@ -33,7 +33,7 @@ from dibundle.format.constants import MAGIC
 from tests import pairs
 from tests.program import shell_code
 
-OLD = MAGIC + b"precious"  # begins with a bundle's magic: create overwrites only bundles
+OLD = MAGIC + b"precious"  # begins with a bundle's magic, because create overwrites only bundles
 SYSTEM, BASE = 3, 6
 PATIENCE = 120  # maximum seconds to wait
 MEMORY = 512 << 20
@@ -184,7 +184,7 @@ WRITES, READS = ("write", "ftruncate", "fsync", "replace"), ("read", "pread", "p
 def _each_call(
     rig: Rig, arguments: list[str | Path], names: Sequence[str], number: int, times: int
 ) -> list[str | None]:
-    """Let each call fail in turn; if there are more than ``times`` calls, only a random sample of the calls fails."""
+    """Let each call fail, one per run; if there are more than ``times`` calls, only a random sample of them fails."""
     result = rig.whole if arguments[0] == "apply" else _created(rig)
     count = calls_of(rig, arguments, names)
     chosen = range(1, count + 1) if count <= times else sorted(rig.chance.sample(range(1, count + 1), times))
@@ -309,7 +309,7 @@ def changing_base(rig: Rig, times: int) -> list[str | None]:
         at = rig.chance.randrange(rig.base.stat().st_size)
         call = rig.chance.randrange(1, count + 1)
         code = rig.wait(rig.start(rig.apply(rig.base), Failing(names, call, change(number % 3, at))))
-        # the result is right: dib never opens a name again
+        # the result is right, because dib never opens a name again
         allowed = (0,) if number % 3 == 2 else (0, SYSTEM, 4, BASE)
         ended.append(rig.fault(code, allowed, rig.whole))
     return ended
@@ -354,10 +354,10 @@ def stalled_pipes(rig: Rig, times: int) -> list[str | None]:
 
 
 def little_memory(rig: Rig, times: int) -> list[str | None]:
-    """An address space of 512 MiB, in which apply works, or of 256 to 512 MiB, in which it may report a lack of memory.
+    """An address space of 512 MiB, with which apply works, or of 256 to 512 MiB.
 
-    With less memory, a new thread of Python itself may end before it runs; then the thread that started it waits
-    forever.
+    In the second case, apply may report a lack of memory. With less memory, a new thread may end before it runs, and in
+    Python, the thread that started it then waits forever.
     """
     result = _created(rig)
     ended = []

@@ -1,8 +1,7 @@
 """Hundreds of runs of ``dib``: a process that has imported dib forks for every command.
 
-Each command is the real command, with its own descriptors and exit code; only the start of Python is saved. If this
-module runs as a program, it is the process that forks: it reads commands as lines of JSON, and answers each command
-with an exit code.
+Each command is the real command, with its own descriptors and exit code; only the start of Python is saved. As a
+program, this module is the process that forks. It reads commands as lines of JSON, and answers each with an exit code.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Mutated bundles, and the result of ``apply`` for each: one half has changed bytes, the other half changed fields.
 
-    python -m tests.mutations                                    1,000 of generated pairs
-    python -m tests.mutations --count 10000                      more
-    python -m tests.mutations --count 400 a.tar b.tar a-b.dib    of one real bundle
+    python -m tests.mutations                                    1,000 mutations of generated pairs
+    python -m tests.mutations --count 10000                      10,000 of them
+    python -m tests.mutations --count 400 a.tar b.tar a-b.dib    400 of a real bundle
 
 In the second half, digests of frames and manifest are corrected after the changes. For small pairs, the digests of the
 output are set to those of the reference decoder's output, so that digests reveal no mutation. Each bundle is applied in

@@ -1,4 +1,4 @@
-"""A test's requirements of the machine: programs, root, mounts. If one is missing, the test is skipped with a reason.
+"""Requirements that tests have: programs, root, mounts. If the machine lacks one, the test is skipped with a reason.
 
 With DIB_REQUIRE=1 in the environment, every skip is a failure (see conftest.py), so that a missing program is noticed.
 """

@@ -1,7 +1,7 @@
 """Generated pairs of image archives with their bundles, for tests that need no engine: ``make(folder, megabytes=3)``.
 
 b.tar has changes of every kind, so that the bundles use every codec except those for programs and for compressed files.
-``make_programs(folder)`` and ``make_packed(folder)`` make pairs for these two.
+``make_programs(folder)`` and ``make_packed(folder)`` make pairs for these two codecs.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from tests.content import code, edited, noise, relinked, text
 from tests.program import succeed
 
 OLD_NAME, NEW_NAME = "example.com/app:1", "example.com/app:2"
-KEPT = noise(1, 4096)  # content of a file that the new version does not change
-PATCHED = text(2, 4096)  # content of a file that the new version changes
+KEPT = noise(1, 4096)  # content of a file that is the same in the new version
+PATCHED = text(2, 4096)  # content of a file that is different in the new version
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,10 @@ def _write(work: Path, old: TestImage, new: TestImage, style: Style, stored: Lay
 
 
 def images(megabytes: int) -> tuple[TestImage, TestImage]:
-    """Return an image and its next version: a common layer, a changing layer, and a layer of only the next version."""
+    """Return an image and its next version.
+
+    One layer is common, one changes, and one exists only in the next version.
+    """
     unit = megabytes * 100_000
     bottom = build_layer(
         [folder("usr/"), file("usr/tool", code(10, 3 * unit), mode=0o755), file("usr/data", noise(11, unit))]

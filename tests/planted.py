@@ -1,8 +1,8 @@
 """Faults planted in the decoder, one at a time, and the test that catches each: python -m tests.planted [NUMBER...].
 
-Each fault is put into a copy of the package. The vectors, the fuzz corpora and the other tests run on it, in this
-order. The script prints a table in Markdown, such as the one in tests/planted.md. Its exit code is 1 if a fault was not
-caught.
+Each fault is put into a copy of the package. On this copy, the vectors, the fuzz corpora and the other tests run, in
+this order. The script prints a table in Markdown, such as the one in tests/planted.md. Its exit code is 1 if a fault
+was not caught.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dibundle.codecs.native import build
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("dibundle", "tests", "spec", "pyproject.toml")
-CATCHERS = (  # in order: the first catcher that fails has caught the fault
+CATCHERS = (  # they run in this order; the first that fails has caught the fault
     ("vectors", ("tests/test_vectors.py", "-k", "dib_agrees")),
     ("corpora", ("tests/fuzz/test_corpus.py", "-k", "test_kept or test_seeds or mutated")),
     ("tests", ("tests/format", "tests/codecs", "tests/images", "tests/test_expect.py")),
@@ -29,7 +29,7 @@ CATCHERS = (  # in order: the first catcher that fails has caught the fault
 
 
 class Fault(NamedTuple):
-    """A check that is removed or weakened; the check is found by its purpose, not by its line.
+    """A check that is removed or weakened. The check is found by its error or expression, not by its line.
 
     ``check``: the code of an error that the fault suppresses. Without ``check``, ``instead`` replaces an expression in
     a function; white space of the expression does not matter.

@@ -14,7 +14,7 @@ from typing import IO
 
 DIB = (sys.executable, "-m", "dibundle")
 TIMEOUT = 300
-FOR_PYTHON = ("LANG", "LC_ALL", "TZ", "DIB_DEBUG")  # these take effect when a process starts
+FOR_PYTHON = ("LANG", "LC_ALL", "TZ", "DIB_DEBUG")  # these variables take effect only when a process starts
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,10 @@ def process(
 
 @contextmanager
 def _descriptors(stdin: bytes | IO[bytes] | None, stdout: IO[bytes] | None, written: list[bytes]) -> Iterator[None]:
-    """Replace the three standard streams by files; append the content of stdout and stderr to ``written``."""
+    """Replace the three standard streams by files.
+
+    At the end, append the content of stdout and stderr to ``written``.
+    """
     kept = [os.dup(number) for number in range(3)]
     streams = sys.stdin, sys.stdout, sys.stderr
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:

@@ -37,12 +37,12 @@ def outcome(call: Callable[[], bytes]) -> bytes | None:
 
 
 def frame(codec: int, payload: bytes, source: bytes, size: int) -> bytes | None:
-    """Return the reference decoder's content of a frame; None if the decoder refuses the frame."""
+    """Decode a frame with the reference decoder; return None if the decoder refuses the frame."""
     return outcome(lambda: decode_frame(codec, payload, source, size))
 
 
 def decode_frame(codec: int, payload: bytes, source: bytes, size: int) -> bytes:
-    """Return the reference decoder's content of a frame in a bundle that lists all re-encoders; errors are raised."""
+    """Decode a frame with the reference decoder, as in a bundle that lists all re-encoders; errors are raised."""
     bundle = decoder().Bundle(b"", encoders=sorted(KNOWN))
     made: bytes = decoder().decode_frame(codec, payload, size, source, bundle)
     return made

@@ -30,7 +30,7 @@ def parts(data: bytes) -> tuple[dict, dict, set[str]]:
 
 
 def load(data: bytes) -> None:
-    """Load an archive, which may lack layers if a loaded image has them."""
+    """Load an archive; it may lack layers that a loaded image has."""
     entry, config, layers = parts(data)
     STORE.mkdir(exist_ok=True)
     for path in STORE.iterdir():

@@ -1,4 +1,4 @@
-"""The public functions: any executor gives the same bundle; apply yields bytes early; errors have codes and hints."""
+"""The public functions: any executor gives the same bundle, apply yields bytes early, errors have codes and hints."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_a_release_of_1024_targets_and_300000_files_is_within_the_limits():
 
 
 def test_an_image_of_50_gb_and_five_million_files_is_within_the_limits():
-    """Every file is changed: a seek, a patch and nine bytes of other columns per file."""
+    """All files change: for each file, there is a seek, a patch, and nine bytes of other columns."""
     size, files = 50_000_000_000, 5_000_000
     frames = size // (4 << 20)
     whole = target(size, frames=frames, segments=1000, ops=bytes(2 * files))
@@ -309,10 +309,7 @@ def test_more_tiny_pieces_than_any_program_makes_are_refused(kind):
 
 
 def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatch):
-    """A base that changes while it is read ends the rebuild.
-
-    After planning, a size in the base changes, so that the program needs a frame that does not exist.
-    """
+    """After planning, a size in the base changes, so that the program requires a frame that does not exist."""
     old = build_layer([file("a", b"x" * 10), file("p", bytes(600 << 10)), file("z", b"y" * 10)])
     new = build_layer([file("a", b"1" * 10), file("p", bytes(600 << 10)), file("z", b"2" * 10)])
     bases = [docker_save([TestImage([old])])]
@@ -323,7 +320,7 @@ def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatc
 
     def planned(*arguments, **named):
         made = plan(*arguments, **named)
-        made.steps = None  # this makes dib walk twice, which it does for longer programs
+        made.steps = None  # without kept steps, dib walks twice, as for longer programs
         with path.open("r+b") as base:
             at = content.index(b"a\0")
             header = bytearray(content[at : at + 512])

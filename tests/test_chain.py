@@ -61,10 +61,9 @@ def test_a_chain_leaves_nothing_behind(versions: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("limit", [(), ("--max-size", "600kB")], ids=["room", "little room"])
 def test_a_long_chain(tmp_path: Path, limit: tuple[str, ...]):
-    """A long chain of bundles gives the last version.
+    """Each version keeps content of all earlier versions.
 
-    Each version keeps content of all earlier versions. Stored targets refer to earlier targets, over at most eight
-    levels.
+    Stored targets refer to earlier targets, but only over eight levels.
     """
     noises = [noise(number, 20_000) for number in range(12)]
     for number in range(1, 13):
@@ -130,7 +129,10 @@ def test_the_same_bundle_given_twice_counts_once(versions: Path):
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files like ``versions``, but every version has the same lowest layer, and a bundle leads back from v2 to v1."""
+    """Files like ``versions``.
+
+    All versions have the same lowest layer, and a further bundle leads back from v2 to v1.
+    """
     folder = tmp_path_factory.mktemp("shared")
     below = build_layer([file("usr/data", noise(1, 200_000))])
     for number in range(1, 5):
@@ -168,7 +170,7 @@ def test_a_layer_that_comes_again_does_not_turn_a_chain_around(tmp_path: Path, o
 def test_archives_that_do_not_say_what_they_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """If archives do not claim their content, the content is searched.
 
-    Each blob is hashed once to find the order, and once for each step.
+    Each blob is hashed once to order the bundles, and once for each step.
     """
     first = [build_layer([file("lib", text(1, 200_000))]), build_layer([file("app", text(2, 50_000))])]
     last = [build_layer([file("lib", text(1, 199_000))]), build_layer([file("app", text(2, 51_000))])]
@@ -303,7 +305,7 @@ def test_a_client_that_saves_no_platform_of_choice(client: str, versions: Path, 
 
 
 def test_a_base_may_be_absent(versions: Path, tmp_path: Path) -> None:
-    """A base may be absent, so one command fits machines with the old image or with a bundle that rebuilds it."""
+    """A base may be absent, so that the same command works with the old image, or with a bundle that rebuilds it."""
     for number in (1, 2):
         succeed("create", "--no-base", versions / f"v{number}.tar", tmp_path / f"v{number}.dib")
     (update,) = bundles(versions, "v2-v3")
@@ -329,7 +331,7 @@ def test_a_base_may_be_absent(versions: Path, tmp_path: Path) -> None:
 def test_parts_of_a_candidate_are_one(versions: Path, tmp_path: Path) -> None:
     """The parts of a candidate count as one bundle.
 
-    Before the fix, if there were several parts, the user's own bundle was treated as a candidate, and left out.
+    Before the fix, with several parts, the user's own bundle was taken for a candidate, and left out.
     """
     back = tmp_path / "back.dib"
     succeed("create", versions / "v2.tar", versions / "v1.tar", back)

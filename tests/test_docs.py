@@ -108,7 +108,7 @@ class Machines:
     host: str
 
     def paste(self, block: str, folder: Path, **more: str) -> None:
-        """Run a block as a careful shell would."""
+        """Run a block in a shell that stops at errors."""
         for name, here in (
             ("docker://registry.example", f"docker://{self.host}"),
             ("/media/stick", f"{self.near}/stick"),
@@ -212,7 +212,10 @@ def test_a_page(page: str, machines: Machines):
 
 
 def forget(image: Path, machines: Machines) -> None:
-    """Move an image so that the engine can save it, but does not count it as loaded; then a later load is visible."""
+    """Move an image so that the engine can save it, but does not count it as loaded.
+
+    So a later load of it is visible.
+    """
     docker = machines.near / "bin" / "docker"
     kept = image.rename(machines.near / "kept.tar")
     name = unquote(image.name)

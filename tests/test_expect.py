@@ -1,4 +1,4 @@
-"""Expectations of a receiver are checked on the output; claims of the bundle have no influence."""
+"""A receiver's expectations are compared with the output; the bundle's claims have no influence."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_takes_the_image_that_is_expected(style, tmp_path: Path) -> None:
 def test_refuses_an_image_beside_one_that_is_absent(tmp_path: Path) -> None:
     """An image is refused if the archive also lists an absent image.
 
-    An engine that has the absent image may prefer it, and only the absent config shows the platform.
+    An engine that has the absent image may prefer this image, and only the absent config shows its platform.
     """
     target = docker_save_part(NEW)
     with pytest.raises(UnexpectedError, match="is not in the archive"):
@@ -118,7 +118,7 @@ def test_a_digest_of_the_archive_that_is_only_declared_does_not_count(tmp_path: 
 
 
 def odd(change) -> bytes:
-    """Return an archive of OTHER that also has NEW's config, with ``change`` made to its list of outer members."""
+    """Return an archive of OTHER that also has NEW's config; ``change`` modifies its list of outer members."""
     layer, config = OTHER.layers[0], OTHER.config_bytes()
     items = [
         file("good.json", NEW.config_bytes()),

@@ -108,7 +108,7 @@ def test_any_form_of_the_base_does(tmp_path: Path):
 
 
 def test_layers_that_stay_compressed_do_not_tie_a_bundle_to_their_form(tmp_path: Path):
-    """Unchanged compressed layers do not tie a bundle to their form.
+    """If compressed layers do not change, a bundle does not need them in this form.
 
     The lowest layer is the same blob on both sides. A receiver that has only the layer's content recompresses the
     layer.
@@ -122,7 +122,7 @@ def test_layers_that_stay_compressed_do_not_tie_a_bundle_to_their_form(tmp_path:
 
 
 def test_the_forms_of_small_layers_are_sure(tmp_path: Path):
-    """The search finds the right encoder of a small layer, even among encoders that differ only at the layer's end."""
+    """For a small layer, the search finds the right encoder, even if other encoders differ only at the layer's end."""
     bottom = build_layer([file("etc/motd", b"hello hello hello world\n" * 3)])
     images = [TestImage([bottom, build_layer([file("n", b"%d" % n)])], [f"example.com/app:{n}"]) for n in (1, 2)]
     for write in (*WRITERS.values(), "gzip"):
@@ -165,7 +165,7 @@ def extra(data):
 
 
 def junk(data):
-    """Compress with gzip, and add junk: a base with junk cannot be read, but a target with junk is rebuilt."""
+    """Compress with gzip, and add junk. A base with junk cannot be read, but a target with junk can be rebuilt."""
     return DOCKER(data) + b"junk behind it"
 
 
@@ -230,9 +230,9 @@ def test_of_a_bomb_in_a_base_not_all_is_inflated(monkeypatch: pytest.MonkeyPatch
 
 
 def test_members_are_searched_with_the_encoders_that_are_left():
-    """Members are searched with the remaining encoders.
+    """Several encoders give the first member. A later member leaves only one of them.
 
-    Several encoders give the first member. A later member leaves only one of them. The last members need a new encoder.
+    The last members need a new encoder.
     """
     content = [b"a", noise(7, 40_000) + text(8, 90_000), text(9, 30_000), b"", text(10, 50_000)]
     slow = compressor(encoders.GO, 9)
@@ -247,7 +247,7 @@ def test_members_are_searched_with_the_encoders_that_are_left():
 
 
 def test_the_smallest_layers_are_made_again(tmp_path: Path):
-    """The smallest layers, which are mostly zeros and get more than sixteen times smaller, are recompressed."""
+    """The smallest layers are recompressed, although they are mostly zeros and get over sixteen times smaller."""
     tiny = [build_layer([file(f"usr/{k}", b"%d" % k)]) + bytes(6144) for k in range(40)]
     base, target = (
         docker_save([TestImage(layers)], "oci", write) for layers, write in ((tiny[:3], None), (tiny, DOCKER))
@@ -257,7 +257,7 @@ def test_the_smallest_layers_are_made_again(tmp_path: Path):
 
 
 def test_of_a_bomb_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch):
-    """No encoder is guessed for a bomb: its first megabytes contain gigabytes, which every candidate would encode."""
+    """For a bomb, no encoder is guessed, because each candidate would encode the gigabytes in its first megabytes."""
     content = bytes(20 << 20)
     stored = MemoryBytes(DOCKER(content))
     monkeypatch.setattr(search.Search, "feed", None)
@@ -266,10 +266,7 @@ def test_of_a_bomb_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("name", ["gzip", "slow zlib"])
 def test_slow_levels_are_found_where_layers_get_four_times_smaller(tmp_path: Path, name: str):
-    """Slow levels are found for layers that get four times smaller.
-
-    A layer with a program gets four times smaller at level -9, whose cost counts more than the cost of other levels.
-    """
+    """A layer with a program gets four times smaller at level -9, and this level has a higher cost than others."""
     words = b"".join(text(i % 50, 36) + text(1000 + i, 24) for i in range(9_000))
     write = {"gzip": WRITERS["gzip"], "slow zlib": compressor(encoders.ZLIB, 9, 8)}[name]
     images = [TestImage([build_layer([file("words", words + extra)])]) for extra in (b"", b"more")]

@@ -130,7 +130,7 @@ def test_where_it_unpacks(pyz: Path, tmp_path: Path):
     assert list((home / ".cache" / "dib").iterdir()) == []
     fallback = home / f"dib-{os.geteuid()}"
     assert stat.S_IMODE(fallback.stat().st_mode) == 0o700
-    # a symbolic link is not used either, no matter where it leads
+    # a symbolic link is not used either, wherever it leads
     shutil.rmtree(fallback)
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     fallback.symlink_to(tmp_path / "elsewhere")
@@ -164,7 +164,7 @@ def test_a_damaged_pyz(pyz: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("number", [6, 8, 10])
 def test_an_older_python_is_told_what_to_do(pyz: Path, tmp_path: Path, number: int):
-    """An older Python prints advice; without an older Python on this machine, only main.py is tested."""
+    """In an older Python, dib.pyz prints advice; if this machine has no older Python, only main.py is tested."""
     older = shutil.which(f"python3.{number}")
     if older and subprocess.run([older, "-c", ""], capture_output=True, check=False).returncode == 0:
         done = run(pyz, tmp_path, "apply", "a", "b", python=older)
@@ -188,7 +188,7 @@ def test_what_is_in_it(pyz: Path):
 
 
 def test_on_aarch64(pyz: Path, pair: Path, tmp_path: Path):
-    """dib.pyz runs on aarch64: in an emulator, with Debian's Python for aarch64 in a folder."""
+    """dib.pyz runs on aarch64. The test uses an emulator, and Debian's Python for aarch64 in a folder."""
     needs.programs("qemu-aarch64", "mmdebstrap")
     root = tmp_path / "root"
     command = ["mmdebstrap", "--arch=arm64", "--variant=extract", "--include=base-files,python3", "trixie", root]

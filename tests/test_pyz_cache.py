@@ -1,4 +1,4 @@
-"""The folder into which dib.pyz unpacks itself: no other user can replace a checked file in it."""
+"""dib.pyz unpacks itself into a folder in which no other user can replace a checked file."""
 
 from __future__ import annotations
 

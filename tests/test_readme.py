@@ -52,7 +52,7 @@ def blocks() -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder with both archives; its folder ``far`` is the other machine, which has the old archive."""
+    """Return a folder with both archives. Inside, the folder ``far`` is the other machine, with the old archive."""
     words = text(1, 200_000)
     for name, content in (("old", words), ("new", edited(words, 3))):
         layers = [build_layer([file("data", noise(1, 300_000))]), build_layer([file("app", content)])]
@@ -107,7 +107,7 @@ def test_every_command_and_option_that_is_named_is_there():
 
 
 def test_the_recorded_session_is_what_the_program_writes():
-    """The recorded session has the program's output; only figures and digests depend on versions of libraries."""
+    """The recorded session has the program's output. Figures and digests may differ: they depend on libraries."""
     pictured = [html.unescape(re.sub("<[^>]*>", "", line)) for line in session.PICTURE.read_text().splitlines()]
     assert list(without_figures(pictured)) == list(without_figures(session.recorded()))
 

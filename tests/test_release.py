@@ -1,4 +1,4 @@
-"""Several targets in one bundle, and several bases, of which create uses only the helpful bases."""
+"""Bundles with several targets, and with several bases: create uses only the helpful bases."""
 
 from __future__ import annotations
 
@@ -167,10 +167,7 @@ def test_a_target_needs_the_bases_it_takes_from_alone(tmp_path: Path):
 
 
 def test_what_targets_share_is_there_once(tmp_path: Path):
-    """Content that targets share is stored once.
-
-    Ten services without a base share a common layer, and similar content in their own layers.
-    """
+    """Ten services without a base share a common layer, and similar content in their own layers."""
     names = [f"service{number}" for number in range(10)]
     for number, name in enumerate(names):
         own = build_layer([file("app/common", edited(noise(5, 200_000), number)), file("app/me", text(number, 5_000))])
@@ -229,7 +226,7 @@ def test_the_bundle_depends_on_nothing_but_its_inputs(release: Path, tmp_path: P
 
 
 def test_of_many_bases_the_best_is_picked(tmp_path: Path):
-    """Of many bases, create picks the best: a bundle for eight versions is as small as one for only the closest."""
+    """Of many bases, create picks the best. With eight versions, a bundle is as small as with only the closest one."""
     rng = random.Random(3)
     data = code(1, 600_000)
     versions = []
@@ -254,7 +251,7 @@ def test_of_many_bases_the_best_is_picked(tmp_path: Path):
 
 
 def test_about_is_not_needed_to_apply_one_of_several(release: Path, tmp_path: Path):
-    """The bundle's description has no influence: the library can apply one of several targets without it."""
+    """The library can apply one of several targets even if the bundle does not describe its images."""
     bundle = BundleReader(io.BytesIO((release / "release.dib").read_bytes()))
     out = io.BytesIO()
     opened = [open_archive(path) for path in old(release)]

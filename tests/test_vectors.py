@@ -42,7 +42,7 @@ ELSEWHERE = {  # tests of requirements that a bundle alone cannot show
     "S8": ("test_expect.py", "test_refuses_an_image_beside_the_expected_one"),
 }
 
-# key: the text and the head of a table; value: the prefix of its fields in vectors, and the columns with their names
+# key: text and head of a table; value: prefix of the table's fields in vectors, and the columns that have their names
 TABLES = {
     ("dib", "part | length | content"): ("file", [0]),
     ("dib", "offset | length | field | value"): ("header", [2]),
@@ -74,7 +74,7 @@ NO_FIELDS = (
     *("encoder | levels |", "exit code |", "label |", "member |", "thing |", "codec | ns", "object | keys", "blob |"),
     "the user gave |",
 )
-IN_PROSE = {  # for each prefix in vectors: the list of fields in sections 3 and 4.3 of dib.md
+IN_PROSE = {  # by prefix in vectors: the list of fields in sections 3 and 4.3 of dib.md
     "requires": "[codecs, transforms, re-encoders]",
     "objects": "[kinds, sizes, digests, targets, offsets, lengths]",
     "segments": "[lengths, kinds, digests]",

@@ -21,7 +21,7 @@ from dibundle.images.archive import Archive
 from dibundle.images.model import ImageArchive
 from dibundle.images.reader import blobs_of, read_images
 
-MAX_REFUSALS: Final = 8  # maximum number of errors that are created, because all given images are read to create one
+MAX_REFUSALS: Final = 8  # maximum number of errors to create: all given images are read for each error
 
 
 class FoundBase(BaseObjects):
@@ -74,7 +74,7 @@ class FoundBase(BaseObjects):
         self.kept = tuple(members(self._order.kept(order)))
 
     def _refusal(self, lacking: int) -> BaseMismatchError:
-        """Return the error for a target that lacks objects; ``lacking`` has a bit for each of them.
+        """Return the error for a target that lacks objects; ``lacking`` has a bit for each missing object.
 
         Cache it: several targets may lack the same objects.
         """
@@ -117,7 +117,7 @@ def search_base(
 def missing_objects(
     manifest: Manifest, bases: Sequence[Archive], context: Context, digests: FoundDigests | None = None
 ) -> list[int]:
-    """Return the numbers of a bundle's objects that are missing in archives.
+    """Return the numbers of those objects of a bundle that no archive has.
 
     Without ``digests``, only the archives' claims count. With ``digests``, the contents of archives are hashed too.
     """
@@ -128,7 +128,7 @@ def missing_objects(
 
 
 def serving(manifest: Manifest, archives: Sequence[Archive], context: Context) -> list[Archive]:
-    """Return, for each object of a bundle, the first archive that claims to hold the object."""
+    """For each object of a bundle, return the first archive that claims to hold the object."""
     every = range(len(manifest.objects))
     with closing(FoundBase(manifest, context, believe=True)) as base:
         base.add([blobs_of(archive) for archive in archives], every)
@@ -145,7 +145,7 @@ def claimed_by_none(
 
 
 def is_made_by(manifest: Manifest, missing: Collection[int]) -> bool:
-    """Return whether all targets of a bundle can be rebuilt if the ``missing`` objects are in no base."""
+    """Return whether all targets of a bundle can be rebuilt without the ``missing`` objects."""
     targets = range(len(manifest.targets))
     order = Order(manifest, missing)
     return not any(order.lacking(number) for number in targets)
@@ -170,7 +170,7 @@ def _wanted(item: BaseObject, form: RecompressedObject | None, budget: Recompres
 def _make(
     form: RecompressedObject, size: int, budget: RecompressionBudget, content: Iterable[bytes]
 ) -> Iterator[bytes | memoryview]:
-    """Recompress a layer of ``size`` bytes from its content; ``budget`` is shared by all forms."""
+    """Recompress a layer of ``size`` bytes from its content; all layers share ``budget``."""
     parts, plain = recompression.read(form.packing, most=budget.limit(size))
     budget.spend(recompression.cost(parts), size)
     if recompression.content_size(parts) != form.size:

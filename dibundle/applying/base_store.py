@@ -17,7 +17,7 @@ from dibundle.images.model import Blob, ImageArchive
 
 _PIECE = 1 << 20
 LEAST_PIECE = 1 << 17
-# maximum number of compressed layers to keep for each claimed content: the first layer may be damaged
+# maximum number of compressed layers to keep as candidates for the same content: the first layer may be damaged
 _MOST_CLAIMANTS = 4
 OF_BUNDLES = ("gzip", "zstd")  # compressions of layers in archives that bundles rebuild (spec/dib.md, 3.1)
 MAX_WINDOWS = 64  # windows of 256 KiB each
@@ -47,7 +47,7 @@ class _Budget:
     """Bytes that may still be decompressed from an archive that a bundle rebuilt or contains.
 
     The bundle controls such an archive, so the content of the archive is not trusted. ``floor`` is a list with one
-    number: how many bytes are left in addition to those that the ratio allows. All archives of a bundle share this
+    number: the bytes that are left, in addition to the bytes that the ratio allows. All archives of a bundle share this
     list.
     """
 
@@ -71,7 +71,7 @@ class _Budget:
 class _Candidate(NamedTuple):
     """A blob of a base: its stored bytes and the archive's claims; ``budget`` is set if a bundle controls the archive.
 
-    ``number``: index of the archive among those of the same call of :meth:`BaseObjects.add`.
+    ``number``: index of the archive in its call of :meth:`BaseObjects.add`.
     """
 
     blob: Blob
@@ -106,7 +106,7 @@ class _Candidate(NamedTuple):
 
 
 class FoundDigests:
-    """Cache of the SHA-256 of blobs, in stored and in decompressed form; no blob is hashed twice in the same form.
+    """Cache of the SHA-256 of blobs, both stored and decompressed, so that nothing is hashed twice.
 
     Content of more than ``most`` bytes is not hashed.
     """
@@ -172,7 +172,7 @@ class BaseObjects:
         self._made_size = 0
         self._floor = [MADE_FLOOR]
         self._wanted = wanted
-        self.serving: set[int] = set()  # after add(): the numbers of those of its archives whose claims were used
+        self.serving: set[int] = set()  # after add(): numbers of the archives whose claims were used
 
     def add(self, archives: Sequence[ImageArchive], needed: Collection[int]) -> None:
         """Search ``archives`` for the ``needed`` objects that are still missing."""
@@ -212,7 +212,10 @@ class BaseObjects:
         return [i for i in sorted(needed) if self._sources[i] is None and i not in waiting]
 
     def spool_size(self, needed: Iterable[int], *, of_made: bool = False) -> int:
-        """Return how many bytes of temporary files :meth:`prepare` writes; ``of_made``: only those due to bundles."""
+        """Return how many bytes of temporary files :meth:`prepare` writes.
+
+        ``of_made``: count only bytes that bundles cause.
+        """
         return sum(self._wanted[index].size for index in needed if self._takes_spool(index, of_made=of_made))
 
     def _takes_spool(self, index: int, *, of_made: bool) -> bool:
@@ -310,7 +313,7 @@ class BaseObjects:
         """Hash objects of archives; raise :class:`BaseMismatchError` for the first object with a wrong digest.
 
         Objects in targets are not hashed: the digests of targets are already verified. Also, these objects may overlap,
-        so that hashing them could take forever.
+        so hashing them could take almost unlimited time.
         """
         for index in sorted(set(needed) - self._of_targets):
             wanted = self._wanted[index]
@@ -423,7 +426,7 @@ class BaseObjects:
 
 
 def _content_of(part: ReadAt) -> Iterator[bytes]:
-    """Yield the content of compressed bytes of a target; raise ``ArchiveError`` if they are not gzip or zstd."""
+    """Decompress bytes of a target; raise ``ArchiveError`` if the bytes are not gzip or zstd."""
     kind = compression.sniff(part.read_at(0, min(16, part.size)))
     if kind not in OF_BUNDLES:
         raise ArchiveError(messages.BASE_NOT_COMPRESSED)

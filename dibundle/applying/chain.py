@@ -79,7 +79,7 @@ def _next(
     ready = [bundle for bundle in waiting if claims.lets(bundle)]
     needed = _made_for(ready, waiting, links)
     first = _not_made_for(needed, waiting, links)
-    if not first:  # read the contents of archives: the base may hold contents that its documents do not list
+    if not first:  # also read the contents of archives: a base may hold contents that its documents do not list
         ready = [bundle for bundle in waiting if bundle in ready or claims.serve(bundle, here)]
         needed = _made_for(ready, waiting, links)
         first = _not_made_for(needed, waiting, links) or _not_made_for(needed, ready, links)
@@ -217,8 +217,8 @@ def _not_made_for(
 class _Links(NamedTuple):
     """Digests that link a bundle with other bundles. A bundle may have a million segments, but has few such digests.
 
-    ``makes``, ``needs``: digests of layers and other contents in targets and base. ``images``, ``bases``: IDs of images
-    in targets and base.
+    ``makes``: digests of layers and other contents of the targets; ``needs``: digests of contents of the base.
+    ``images``: IDs of the targets' images; ``bases``: IDs of the base images.
     """
 
     makes: frozenset[bytes]
@@ -258,7 +258,7 @@ def _ids(images: Iterable[Iterable[AboutImage]]) -> frozenset[bytes]:
 
 
 def _made(manifest: Manifest) -> Iterator[bytes]:
-    """Yield the digests of contents of the targets; the manifest does not list all contents."""
+    """Yield the digests of the targets' contents that the manifest lists; it does not list all contents."""
     for images in manifest.about.targets if manifest.about else ():
         for image in images:
             yield from image.diff_ids

@@ -28,7 +28,7 @@ from dibundle.sources.opening import Source, open_sources
 
 _START: Final = 0.12
 _AT_ALL: Final = 60 << 20
-"""The least time (in seconds) and memory (in bytes) of any apply.
+"""The minimum time (seconds) and memory (bytes) that applying any bundle takes.
 
 The estimates differ from measurements on the five pairs of bench/ by:
 
@@ -47,7 +47,7 @@ class CheckedTarget(NamedTuple):
 
 
 class CheckResult(NamedTuple):
-    """Result of a check: the targets, the ``needed`` images, and the names of those needed images that are ``here``.
+    """Result of a check: the targets, the ``needed`` images, and the names of the needed images that are present.
 
     ``temporary``: bytes of temporary files for all targets. ``memory`` (bytes) and ``seconds`` estimate applying on a
     current machine with two cores.
@@ -108,7 +108,7 @@ def check(
     checked = [_checked(manifest, number, base, archives, options, unjudged, space) for number in numbers]
     there = taken(context.tmp)  # bytes of temporary files for content from registries
     stand_ins = [archive for archive in archives if archive.claims]
-    # bytes of archives that must still be saved or rebuilt
+    # bytes of the archives that are not saved or rebuilt yet
     unmade = sum(archive.bytes.size - archive.spared for archive in stand_ins)
     there += unmade
     needed = _bases_of([bundle.manifest for bundle in bundles])

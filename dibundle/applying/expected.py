@@ -55,7 +55,10 @@ class Expectation(NamedTuple):
 
 
 def parse(text: str) -> bytes:
-    """Return the digest in ``sha256:<hex>`` or ``<hex>``; all 64 digits are required: prefixes can be forged."""
+    """Return the digest in ``sha256:<hex>`` or ``<hex>``.
+
+    All 64 digits are required, because prefixes can be forged.
+    """
     found = _DIGEST.fullmatch(text.lower()) if isinstance(text, str) else None  # callers in Python may pass anything
     if not found:
         raise UsageError(messages.EXPECT_NOT_A_DIGEST, found=text)
@@ -73,7 +76,7 @@ def parse_all(expect: Expected | None) -> frozenset[bytes]:
 
 
 def named_digest(name: str | None) -> bytes | None:
-    """If a target's name is a digest in any spelling that :func:`parse` accepts, return the digest, else None."""
+    """If a target's name is a digest (in any spelling that :func:`parse` accepts), return it; otherwise return None."""
     found = _DIGEST.fullmatch((name or "").lower())
     return bytes.fromhex(found[1]) if found else None
 
@@ -122,7 +125,7 @@ class Judgement:
         if expectation:
             self._judge_images(expectation, target, content)
         elif self._expectation and target.size and content.read_at(0, 1) in b"{[":
-            # ignore a config or manifest that is itself the target: the caller wants the image, not such a document
+            # the target itself is a config or manifest with this digest, but the caller expects an image
             raise UnexpectedError(messages.EXPECT_AMBIGUOUS, reason="it is a JSON document, and no archive")
 
     def _judge_images(self, expectation: Expectation, target: Target, content: ReadAt) -> None:

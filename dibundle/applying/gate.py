@@ -2,7 +2,7 @@
 
 Members that are only content (layers, configs, blobs) pass directly if all readers parse them in the same way. This
 ends at the first other member (manifest.json, index.json, repositories, or a member with an unusual header), or at the
-end of the archive. From there on, everything is kept in a temporary file. The end of the member before it is kept too.
+end of the archive. From there on, everything is kept in a temporary file. The end of the preceding member is kept too.
 So if the rebuild fails, the loader's input ends inside a header or inside a member's content. No reader takes such an
 input for a complete archive.
 """

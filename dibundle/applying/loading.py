@@ -44,7 +44,7 @@ from dibundle.sources.names import path_of
 from dibundle.sources.opening import Source, open_sources
 
 MAX_NAMES: Final = 64
-"""Maximum number of names of an image, and of images to check in an engine, because each check starts a process."""
+"""Maximum number of names of an image, and maximum number of images to check: each check starts a process."""
 _REFERENCE: Final = re.compile(
     r"(?:[a-zA-Z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
 )
@@ -163,7 +163,10 @@ class Loading:
         return asked, False
 
     def require_thin(self, *, believe: bool = False) -> None:
-        """Raise :class:`LoadError` if the engine lacks layers to leave out; ``believe``: use only the base's claims."""
+        """Raise :class:`LoadError` if the engine lacks layers that are left out.
+
+        ``believe``: use only the base's claims.
+        """
         if not self.without:
             return
         manifest = self.bundle.manifest
@@ -179,7 +182,7 @@ class Loading:
             raise LoadError(messages.LOAD_THIN_WITHOUT_NAME, engine=self.engine, exit_code=6)
 
     def _is_expected(self, number: int) -> bool:
-        """Return whether an image is expected; an expected digest of the archive does not count."""
+        """Return whether an image is expected by its own digest; an expected digest of the archive does not count."""
         target = self.bundle.manifest.targets[number]
         return bool(self.options.expectation.without_archive(target.digest))
 
@@ -298,9 +301,9 @@ def _base_with(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]])
 def _name_all(
     images: Sequence[tuple[PinnedImage, tuple[str, ...]]], engine: str
 ) -> list[tuple[PinnedImage, tuple[str, ...]]]:
-    """Return images with names: if the engine needs a name, an image without a name gets one.
+    """Return images with names; an image without a name gets a name if the engine needs it.
 
-    containerd requires a name, and the check that a thin image is complete needs a name.
+    In containerd, images need names. The check that a thin image is complete needs a name, too.
     """
     is_thin = any(layer.content is None for image, _ in images for layer in image.layers)
     if engine != "ctr" and not is_thin:
@@ -313,8 +316,8 @@ def hand_over(
 ) -> list[AboutImage]:
     """Write images into an archive, each with its names, and load it; check each image by its digests.
 
-    ``require_names`` gets all names for the engine ("" for an image without a name). To refuse the names, it raises an
-    error.
+    ``require_names`` gets all names for the engine ("" for an image without a name). It raises an error to refuse the
+    names.
     """
     images = _name_all(images, engine)
     if engine == "podman":  # annotations need full names: podman would complete short names with the wrong registry

@@ -79,7 +79,7 @@ def apply(
     *,
     candidates: Sequence[Source] = (),
 ) -> ApplyResult:
-    """Rebuild the target of the last bundle among ``sources`` from the archives among ``sources``, and write it.
+    """Rebuild the target of the last bundle in ``sources``, from the archives in ``sources``, and write the target.
 
     ``candidates``: possible bases: archives, and bundles that rebuild an archive; missing files are skipped.
 
@@ -95,8 +95,7 @@ def apply(
     if isinstance(output, Destination):
         opened.refuse_overwriting(output.name, output.identity)
     bundles = opened.read_bundles()
-    # these options have no target and no expectation: they apply only to the last bundle; the other bundles rebuild its
-    # base
+    # no target and no expectation here: both apply only to the last bundle, and these bundles rebuild its base
     limits = RebuildOptions(max_size=options.max_size)
     archives, bundle = follow(opened.archives, bundles, limits, context, spare=opened.spare)
     manifest = bundle.manifest

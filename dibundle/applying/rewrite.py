@@ -106,11 +106,12 @@ def apply_as(
     names: tuple[str, ...] | None = None,
     judge: Callable[[ImageArchive], object] = lambda images: None,
 ) -> None:
-    """Write a target's images as an archive of ``form``, without the layers that a receiver has.
+    """Write a target's images as an archive in the format ``form``, without the layers that a receiver has.
 
-    ``names`` replace the images' own names. ``judge`` gets the verified target before the first byte is written.
+    ``names`` replace the images' own names.
 
-    Everything is verified before the first byte is written. Only the content to write is in a temporary file.
+    When everything is verified, ``judge`` gets the target. After that, the first byte is written. The temporary file
+    has only the content to write.
     """
     with context.within() as own:
         parts = _rebuilt(bases, bundle, options, own, space, without, names, judge)
@@ -153,7 +154,7 @@ def apply_to_layout(
 
 
 def _check_size(parts: writers.ImageParts, options: RebuildOptions) -> None:
-    """Refuse an archive that is larger than allowed: its documents may be larger than those of the target."""
+    """Refuse an archive that is larger than allowed: its documents may be larger than the target's documents."""
     size = sum(map(writers.size_of, parts.blobs.values())) + len(parts.index_json) + len(parts.manifest)
     if size > options.max_size:
         raise BundleError(messages.LIMIT_MAX_SIZE_AS_FORM, size=size, max_size=options.max_size)
@@ -194,8 +195,8 @@ def rebuild_images(
 ) -> tuple[ImageArchive, list[tuple[int, int]]]:
     """Rebuild a target into a temporary file; return its images, and the ranges that were left out (start, end).
 
-    This checks the digests of the target's segments. If the digest of the whole target is expected, this checks it too.
-    It does not check the images; :func:`pin` does.
+    This checks the digests of the target's segments. If the digest of the whole target is expected, this checks that
+    digest too. The images are checked by :func:`pin`.
     """
     target = bundle.manifest.targets[choose_target(bundle.manifest, options)]
     holes = _left_out(bundle.manifest, choose_target(bundle.manifest, options), without)
@@ -297,7 +298,10 @@ def needed(manifest: Manifest, number: int, without: Loaded) -> list[tuple[bytes
 
 
 def _left_out(manifest: Manifest, number: int, without: Loaded | None) -> list[tuple[int, int]]:
-    """Return the start and end of the layers to leave out of a target: those loaded for every image that uses them."""
+    """Return the start and end of each layer to leave out of a target.
+
+    Such a layer is loaded for every image that uses it.
+    """
     if without is None or manifest.about is None:
         return []
     chains = needed(manifest, number, without)

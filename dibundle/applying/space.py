@@ -41,7 +41,7 @@ NO_SPACE = Space()
 
 
 def temporary_space(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: Space) -> int:
-    """Return how many bytes of temporary files the targets of ``base`` will take, as far as known in advance."""
+    """Return how many bytes of temporary files the targets of ``base`` will take, if this is known in advance."""
     return base.spooled.of(used_by(manifest, base.order)) + _kept(manifest, base, options, space) - space.spared
 
 
@@ -54,7 +54,7 @@ def _kept(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: S
 def check_sizes(
     manifest: Manifest, base: FoundBase, bases: Sequence[Archive], options: RebuildOptions, space: Space
 ) -> int:
-    """Refuse targets above ``max_size``, including intermediate targets, and temporary files above twice ``max_size``.
+    """Refuse targets (also intermediate targets) above ``max_size``, and temporary files above twice ``max_size``.
 
     Temporary files count if they hold targets, or decompressed layers of targets. They count for this bundle, and for
     earlier bundles among ``bases``. Returns how many bytes of temporary files the targets take.

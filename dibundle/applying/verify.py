@@ -32,9 +32,9 @@ class VerifyResult:
 def verify(
     bundle: Source, bases: Sequence[Source], options: RebuildOptions, access: Access, context: Context
 ) -> VerifyResult:
-    """Check every byte of a bundle against its header; if bases are given or not needed, also rebuild all targets.
+    """Check every byte of a bundle against its header.
 
-    Raises the errors of applying.
+    If bases are given or no base is needed, also rebuild all targets. Raises the errors of applying.
     """
     opened = open_sources([bundle, *bases], access, context, bundle_first=True)
     reader = opened.read_bundle()

@@ -1,7 +1,7 @@
 """A command's output, and the options -q, -v, --progress and --json, which all commands have.
 
-With --json, stdout has exactly one document: the result or the error. If a command normally writes data to stdout (an
-archive, a bundle), it then requires a file for the data.
+With --json, stdout has exactly one document: the result or the error. A command that normally writes data to stdout (an
+archive, a bundle) then requires a file for the data.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from dibundle.files.destination import Destination
 Document = dict[str, object]
 ERROR: Final = "dib.error/1"
 _PIECE: Final = 1 << 16
-_NO_BYTES: Final = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # lone surrogates, except those that represent a byte
+# lone surrogates, except the surrogates that represent a byte
+_NO_BYTES: Final = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write the result or the error as JSON to stdout.")
 _QUIET = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")

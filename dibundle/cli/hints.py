@@ -10,7 +10,7 @@ from dibundle.errors import DibError, Hint
 
 @contextmanager
 def hints(by_code: Mapping[str, Hint | None]) -> Iterator[None]:
-    """Replace the library's hint in errors with these codes; a value of None keeps the library's hint."""
+    """For each error code in ``by_code``, replace the library's hint; if the value is None, keep it."""
     try:
         yield
     except DibError as error:

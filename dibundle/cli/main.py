@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CLOSED_PIPE, INTERRUPTED = 141, 130
 _COLLECTIONS = (100_000, 20, 100)
-"""Objects between two garbage collections.
+"""Thresholds of the garbage collector; the first is the number of new objects between two collections.
 
 With Python's default of 2,000, collections take a fifth of the time to create a bundle of 300,000 files, and save no
 memory.
@@ -157,7 +157,7 @@ def run(program: str = "dib") -> None:
         sys.stdout.flush()
     except OSError:
         code = code or CLOSED_PIPE
-    os._exit(code)  # end at once: threads that wait for a pipe must not keep the process alive
+    os._exit(code)  # end immediately: threads that wait for a pipe must not keep the process alive
 
 
 def _stand_in_for_closed() -> None:
@@ -181,7 +181,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _sends_again(frame: FrameType | None) -> bool:
-    """Return whether :func:`_send_again` is running: an exception in it would be lost, and the signal comes again."""
+    """Return whether :func:`_send_again` is running: it would lose an exception, but it will send the signal again."""
     while frame and frame.f_code is not _send_again.__code__:
         frame = frame.f_back
     return frame is not None
@@ -203,7 +203,7 @@ def _send_again(ignored: sys.UnraisableHookArgs) -> None:
 
     def send() -> None:
         while True:
-            time.sleep(0.01)  # until the callback has ended
+            time.sleep(0.01)  # wait until the callback has ended
             if len(_raised) > before:
                 return
             os.kill(os.getpid(), number)

@@ -106,10 +106,10 @@ max_size = max_size_option(MAX_TARGET)
 def session(
     *, signatures: bool = False, expect: bool = False, platform: str | None = None, progress: bool = True
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command's function ``access``, ``context`` and ``console``; with ``expect``, also an argument ``expect``.
+    """Pass ``access``, ``context`` and ``console`` to a command's function.
 
-    ``signatures``: whether the command reads bundles. ``platform``: the help of the command's option --platform.
-    ``progress``: whether the command may take long.
+    With ``expect``, also pass an argument ``expect``. ``signatures``: whether the command reads bundles. ``platform``:
+    the help of the command's option --platform. ``progress``: whether the command may take long.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -201,7 +201,7 @@ def _is_from_environment(name: str) -> bool:
 
 
 def _require_named_file(name: str) -> None:
-    """If the file in the environment variable cannot be read, raise an error that names the variable."""
+    """If the file that an environment variable names cannot be read, raise an error with the variable's name."""
     from dibundle.format.signing import require_readable
 
     try:

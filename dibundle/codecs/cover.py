@@ -45,7 +45,8 @@ SMALL_DIFFERENCE: Final = 64 << 10
 MODEL_EFFORT: Final = 3
 SLOW_EFFORT: Final = 8  # minimum effort at which payloads may take more time to encode and decode
 
-FEW_CHANGES: Final = 400_000  # if at most this many bytes of a difference are not zero, tables have twice the size
+# if at most this many bytes of a difference are nonzero, the model's tables are twice as large
+FEW_CHANGES: Final = 400_000
 MODEL_BITS: Final = 14
 """Maximum bits of the model's tables if many bytes change; one bit more if few bytes change.
 
@@ -61,7 +62,7 @@ CPU:
 
 Leaving out any one of the model's inputs saved 3 to 8 % of the time and added 0.6 to 1.5 % of bytes.
 
-The same figures for python-app's 47 differences, of which one has many changes:
+For python-app's 47 differences (one of them has many changes), the sizes and times are:
 
 - 14 bits: 1,368,719 and 1.00
 - 15 bits: 1,346,030 and 1.06
@@ -72,14 +73,15 @@ The same figures for python-app's 47 differences, of which one has many changes:
 NEARLY: Final = 1.02
 """Maximum ratio of the size with a quick model to the size with the full model.
 
-For static-binary's two programs, the result is 0.7 % larger; for another program, it is 51 % larger.
+With the quick model, the result for static-binary's two programs is 0.7 % larger; for another program, it is 51 %
+larger.
 """
 
 # minimum size of literals at which zstd never wins, so that only its fastest level is tried
 SURELY_LZMA2: Final = 64 << 10
 
 CONTEXT_LITERALS: Final = 1 << 20
-"""If a target has many patches, literals above this size are not tried with context; with few patches, all are tried.
+"""Maximum bytes of literals to try with context if a target has many patches; with few patches, there is no maximum.
 
 For 17 MB of changed Python files, these are the bytes of literals, and the seconds:
 
@@ -90,7 +92,7 @@ For 17 MB of changed Python files, these are the bytes of literals, and the seco
 """
 
 SMALL_CONTEXT: Final = 512 << 10
-"""Maximum context for zstd's slow levels below effort 7, because these levels spend most of their time on the context.
+"""Below effort 7: maximum bytes of context for zstd's slow levels, which spend most of their time on the context.
 
 These are the bytes of the bundle and the seconds of CPU for the whole process, first for python-app, then for node-app:
 
@@ -123,7 +125,7 @@ def encode(
     thorough: bool = False,
     machine: int = NO_CODE,
 ) -> bytes:
-    """Return a payload from which :func:`decode` rebuilds ``target``, with ``source``; ``covers`` match the two sides.
+    """Return a payload; :func:`decode` rebuilds ``target`` from it and ``source``. ``covers`` match the two sides.
 
     ``effort`` is 1 (fast) to 9 (small), and sets zstd's level. From effort 3 on, differences are modelled. From effort
     5 on, LZMA2 is tried. ``thorough``: also try slow methods, because few bytes change. ``machine``: if the literals
@@ -141,7 +143,7 @@ def encode(
     if effort >= 5:
         literal_trials = ((3, 0, 2), (4, 0, 0)) if effort >= 9 else ((3, 0, 0),)
     columns = _columns(rows)
-    # LZMA2 packed the literals, and its advantage grows with their size
+    # whether LZMA2 packed the literals; its advantage grows with their size
     is_won = literal_trials and effort < SLOW_EFFORT
     literal_level = min(level, 9 if len(literals) <= SURELY_LZMA2 else 1) if is_won else level
     packed = pieces.share(
@@ -180,7 +182,8 @@ class Parsed(NamedTuple):
 
         ``machine``: the literals are code of this machine, and their operands are made relative again.
 
-        The difference is unpacked into the end of the target, and joined in place. So it needs no memory of its own.
+        The difference is unpacked into the end of the target, and joined in place. So the difference needs no
+        additional memory.
         """
         (packer, covered), (literal_packer, literal_size) = self.headers
         if literal_packer == PREFIXED and literal_size:
@@ -209,7 +212,7 @@ class Parsed(NamedTuple):
 
 
 def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
-    """Return the ``target_size`` bytes that ``payload`` makes of ``source``; if it is malformed, raise ``BundleError``.
+    """Decode ``payload`` with ``source`` into ``target_size`` bytes; raise ``BundleError`` for a malformed payload.
 
     In addition to the result, decoding takes memory for the literal bytes, up to 80 MB for a million covers, and up to
     128 MiB for the packers' windows or tables.

@@ -1,4 +1,4 @@
-"""The codecs by number; each codec turns a payload and a source into exactly ``size`` bytes, or raises BundleError."""
+"""The codecs by number; each decodes a payload with a source into exactly ``size`` bytes, or raises BundleError."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def decode(
     reencoders: Collection[int] = encoders.KNOWN,
     excess: Excess | None = None,
 ) -> Buffer:
-    """Return the ``size`` bytes that ``payload`` makes of ``source`` (empty for codecs that take none).
+    """Decode ``payload`` with ``source`` into ``size`` bytes; for codecs without a source, ``source`` is empty.
 
     The decoder may overwrite a writable source: callers must not use it again. ``reencoders``: the re-encoders that the
     payload may use. ``excess``: the pool that all frames of a bundle share; None if this is the only frame.
@@ -97,7 +97,7 @@ def _unpack(
 
 
 def _decode_inner(codec: int, payload: Buffer, source: bytes | bytearray, size: int) -> Buffer:
-    """Decode a payload within an unpack payload, which can hold neither VCDIFF nor a further unpack payload."""
+    """Decode a payload inside an unpack payload; the inner payload is neither VCDIFF nor another unpack payload."""
     if codec not in _INNER:
         raise BundleError(messages.PAYLOAD_INNER_CODEC, codec=codec)
     return decode(codec, payload, source, size)
@@ -112,4 +112,5 @@ _DECODERS: dict[int, Callable[[Buffer, bytes | bytearray, int], Buffer]] = {
     RELINK: _relink,
 }
 KNOWN = frozenset((*_DECODERS, UNPACK))
-_INNER = frozenset(_DECODERS) - {VCDIFF}  # VCDIFF takes the most memory, and cover makes smaller patches
+# no VCDIFF: it takes the most memory, and the cover codec makes smaller patches
+_INNER = frozenset(_DECODERS) - {VCDIFF}

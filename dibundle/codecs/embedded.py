@@ -1,8 +1,8 @@
 """The unpack codec: it inflates embedded streams in a frame before patching, and recompresses them afterwards.
 
-If one line of a compressed changelog changes, most of the compressed bytes change. But if a known encoder gives the
-same bytes, the decompressed target is patched from the decompressed source (spec/unpack.md). A side in this form has
-two parts: the bytes outside of its deflate streams, and then the content of these streams.
+If one line of a compressed changelog changes, most of the compressed bytes change. So if a known encoder gives the
+compressed bytes, the decompressed target is patched from the decompressed source (spec/unpack.md). A side in this form
+has two parts: the bytes outside of its deflate streams, and then the content of these streams.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from dibundle.codecs.recompression import Recompressor
 from dibundle.errors import BundleError
 
 MAX_UNPACKED: Final = 64 << 20
-# maximum bytes of a source and its content together, because larger sources would take the most memory of all frames
+# maximum bytes of a source and its content together; larger sources would need the most memory of all frames
 MAX_SOURCE: Final = 64 << 20
 MAX_STREAMS: Final = 1 << 16
 STREAM_BYTES: Final = 16  # minimum bytes of source per stream
-COST: Final = 64  # maximum cost of recompression per byte of the target,
-# plus this in total; the inflated bytes have the same two limits, for each byte of target and source
+COST: Final = 64  # cost of recompression that is allowed for each byte of the target
+# cost that is allowed in addition; these two numbers also limit inflated bytes, for each byte of target and source
 COST_FLOOR: Final = 64 << 10
-# unpacking a source is free up to this cost per byte of the target, plus 1 per byte of the source
+# unpacking a source is free up to a cost of this number per byte of the target, plus 1 per byte of the source
 FREE: Final = 16
 STREAM_COST: Final = 256  # cost of a stream, in addition to the cost of its content
 RELINKED: Final = 4  # cost of a byte of content that is relinked
@@ -43,7 +43,7 @@ Decode = Callable[[int, Buffer, bytes | bytearray, int], Buffer]
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """Deflate streams of a source: the start, the end and the content size of each stream; and the content of all."""
+    """Deflate streams of a source: start, end and content size of each stream, and the content of all, joined."""
 
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Streams:
         return out
 
     def lengths(self) -> bytes:
-        """Return the lengths in a recipe of exactly these streams; most lengths in the target's recipe are the same."""
+        """Return the lengths in a recipe for exactly these streams; the target's recipe has mostly the same lengths."""
         out = bytearray()
         for start, end, size in zip(self.starts, [0, *self.ends], self.sizes, strict=False):
             out += number(start - end << 1) + number(size << 1 | 1)
@@ -112,7 +112,7 @@ def decode(
     reencoders: Collection[int] = encoders.KNOWN,
     excess: Excess | None = None,
 ) -> bytearray:
-    """Return the ``size`` bytes that ``payload`` makes of ``source``; if it is malformed, raise ``BundleError``.
+    """Decode ``payload`` with ``source`` into ``size`` bytes; raise ``BundleError`` for a malformed payload.
 
     ``decode_inner`` is :func:`decoders.decode` for inner codecs. This needs memory for the inner codec, and for the
     unpacked source and target. ``excess`` is the pool that all frames of a bundle share; None if there is only this
@@ -121,14 +121,14 @@ def decode(
     excess = excess or Excess()
     codec, unpacked_source, parts, inner = _read(payload, source, size, reencoders, excess)
     if isinstance(source, bytearray):
-        source.clear()  # frees the caller's memory, because the inner codec needs more
+        source.clear()  # frees the caller's memory, because the inner codec needs memory
     plain, content = recompression.plain_size(parts), recompression.content_size(parts)
     if plain + content > MAX_UNPACKED:
         raise BundleError(messages.LIMIT_UNPACKED_FRAME, plain=plain + content, max_unpacked=MAX_UNPACKED)
     if plain > size:
         raise BundleError(messages.PAYLOAD_RECOMPRESSED_PLAIN_SIZE, plain=plain, size=size)
     unpacked = decode_inner(codec, inner, unpacked_source, plain + content)
-    del unpacked_source  # frees memory, because recompression needs more
+    del unpacked_source  # frees memory, because recompression needs memory
     view = memoryview(unpacked)
     packer = Recompressor(parts, bytes(view[:plain]))
     target = bytearray()
@@ -142,7 +142,7 @@ def decode(
 
 
 def _recompressed(packer: Recompressor, content: memoryview, excess: Excess) -> Iterator[bytes | memoryview]:
-    """Yield the compressed bytes; if the bytes are no longer needed, stop, even between two yields."""
+    """Yield the compressed bytes. If they are no longer needed, stop, even between two yields."""
     for at in range(0, len(content), _SLICE):
         excess.require()
         yield from packer.write(content[at : at + _SLICE])
@@ -187,11 +187,11 @@ def inflate(data: bytes | bytearray, start: int, limit: int) -> Inflated:
 
 
 def _inflate_onto(out: bytearray, data: bytes | bytearray, start: int, limit: int) -> tuple[bool, int, int]:
-    """Append a stream's content to ``out``; return whether it is whole, and the other values of :class:`Inflated`."""
+    """Append a stream's content to ``out``; return whether it is complete, and the stream's end and bytes of work."""
     begin, most = start, limit
     inflater = zlib.decompressobj(-15)
     view = memoryview(data)
-    step = _FIRST  # in pieces, because the library copies the input that it does not use
+    step = _FIRST  # inflate in pieces, because the library copies the input that it does not use
     while not inflater.eof and start < len(data):
         try:
             piece = inflater.decompress(view[start : start + step], limit + 1)
@@ -207,7 +207,7 @@ def _inflate_onto(out: bytearray, data: bytes | bytearray, start: int, limit: in
 
 
 def cost(codec: int, content: int, count: int) -> int:
-    """Return the cost, in bytes of work, of unpacking a source of ``count`` streams for an inner codec."""
+    """Return the cost of unpacking a source with ``count`` streams for an inner codec, in bytes of work."""
     return content * (RELINKED if codec == _RELINK else 1) + STREAM_COST * count
 
 

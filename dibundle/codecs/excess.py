@@ -1,4 +1,4 @@
-"""Excess: decoding work of frames and recipes that exceeds the amount for their sizes (spec/dib.md, 4.6)."""
+"""Excess: decoding work of frames and recipes beyond the amount that their sizes allow (spec/dib.md, 4.6)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dibundle.errors import BundleError
 
 MOST: Final = 64 << 20
 OF_FRAME: Final = (
-    64  # maximum excess of a frame that create writes; with it, the pool suffices for the maximum number of frames
+    64  # maximum excess of a frame that create writes; the pool then suffices for the maximum number of frames
 )
 
 
@@ -28,7 +28,7 @@ class Excess:
         return self._left
 
     def spend(self, excess: int) -> None:
-        """Take ``excess`` from the pool if it is above 0; raise :class:`BundleError` if the pool has less."""
+        """If ``excess`` is above 0, take it from the pool; raise :class:`BundleError` if the pool has less."""
         with self._lock:
             self._left -= max(0, excess)
             if self._left < 0:
@@ -39,6 +39,6 @@ class Excess:
         self._is_over = True
 
     def require(self) -> None:
-        """Raise :class:`BundleError` after :meth:`end`."""
+        """Raise :class:`BundleError` if :meth:`end` was called."""
         if self._is_over:
             raise BundleError(messages.LIMIT_DECODING_WORK)

@@ -10,7 +10,7 @@ from dibundle.errors import BundleError
 
 
 def turned(value: int) -> int:
-    """Return a signed value as an unsigned one: 2n for n >= 0, -2n - 1 for n < 0."""
+    """Convert a signed value to an unsigned value: 2n for n >= 0, -2n - 1 for n < 0."""
     return value << 1 if value >= 0 else ~value << 1 | 1
 
 
@@ -87,7 +87,7 @@ class Numbers:
 
 
 def pack(values: array[int]) -> bytes:
-    """Return the numbers ``values``, one after another."""
+    """Encode ``values`` one after another."""
     out = bytearray(9 * len(values))
     size = LIBRARY.dib_numbers_put(Pinned(values), len(values), Pinned(out))
     return bytes(out[:size])

@@ -1,7 +1,7 @@
 """Work on one frame in independent pieces, which idle workers take over (creation only).
 
 The pieces do not depend on the workers, so results do not depend on the number of workers. No function below
-:func:`choose.encode` has a parameter for workers: a thread belongs to a crew, or works alone.
+:func:`choose.encode` has a parameter for workers: a thread either belongs to a crew or works alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 class Trace:
-    """Seconds of CPU for a frame: for the steps of its own worker, and for pieces that could be shared."""
+    """Seconds of CPU for a frame: the steps of the frame's own worker, and the pieces that could be shared."""
 
     def __init__(self) -> None:
         self.steps: list[float | list[float]] = []
@@ -33,7 +33,7 @@ class Trace:
 
 
 class Crew:
-    """The threads of a ``pool`` of ``workers``: each thread encodes a frame, or helps with other threads' frames."""
+    """The threads of a ``pool`` with ``workers`` threads: each encodes a frame, or helps with other threads' frames."""
 
     def __init__(self, pool: Executor, workers: int) -> None:
         self.pool = pool
@@ -67,7 +67,7 @@ _CURRENT: ContextVar[tuple[Crew, Trace] | None] = ContextVar("crew", default=Non
 
 
 def hands() -> int:
-    """Return how many workers could do pieces now, including this worker."""
+    """Return how many workers, including this worker, could do pieces now."""
     current = _CURRENT.get()
     return 1 + current[0].idle if current else 1
 

@@ -1,8 +1,8 @@
 """Recompression recipes: how to compress content to the original bytes, piece by piece (spec/dib.md, section 5.1).
 
-A recompression recipe is a list of parts. The recipe contains the bytes of *plain* parts. A *body* is a deflate stream
-or a zstd frame: an encoder gives the body for a stretch of content, with a :class:`Recipe`. A gzip layer is a plain
-header, a body and a plain trailer. A jar has hundreds of plain parts and bodies.
+A recompression recipe is a list of parts. The bytes of a *plain* part are in the recipe itself. A *body* is a deflate
+stream or a zstd frame: an encoder gives the body for a stretch of content, with a :class:`Recipe`. A gzip layer is a
+plain header, a body and a plain trailer. A jar has hundreds of plain parts and bodies.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ MAX_EDITS: Final = 1 << 16
 MAX_SIZE: Final = 16 << 20
 """Maximum size of a recipe in bytes, including the plain bytes of a layer."""
 
-PART_COST: Final = 128  # cost of any part, in bytes of content,
-EDIT_COST: Final = 64  # cost of an edit,
-BODY_COST: Final = 2048  # cost of a body, because its encoder must be created,
-PACKING_COST: Final = 1024  # and cost of a recipe
+PART_COST: Final = 128  # cost of a part, in bytes of content
+EDIT_COST: Final = 64  # cost of an edit, in bytes of content
+BODY_COST: Final = 2048  # cost of a body, in bytes of content, because its encoder must be created
+PACKING_COST: Final = 1024  # cost of a recipe, in bytes of content
 MOST_COST: Final = 1 << 62
 
 
@@ -105,7 +105,7 @@ def write(parts: Sequence[Part]) -> bytes:
 
 
 def read(data: bytes, listed: Collection[int] = reencoders.KNOWN, *, most: int = MOST_COST) -> tuple[list[Part], bytes]:
-    """Return the parts and the bytes after them; raise ``BundleError`` for bytes that :func:`write` cannot write.
+    """Return the parts and the bytes after them; raise ``BundleError`` for bytes that :func:`write` never gives.
 
     ``listed``: the re-encoders in the bundle's section 1; no others are allowed. ``most``: the maximum cost of the
     recipe.
@@ -196,7 +196,7 @@ class Recompressor:
             raise BundleError(messages.RECIPE_CONTENT_SHORT)
 
     def _advance(self) -> Iterator[bytes | memoryview]:
-        """Yield the bytes before the next body that takes content, and prepare that body."""
+        """Yield all bytes before the next body that needs content, and prepare this body."""
         self._started = True
         self._body = None
         for part in self._parts:

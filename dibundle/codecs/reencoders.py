@@ -25,7 +25,7 @@ _SLOW_LEVEL: Final = 7
 _SLOW: Final = 4
 _LAZY: Final = frozenset((deflate.PGZIP_1, deflate.PGZIP_2, deflate.PGZIP_3))
 _LAZIEST_LEVEL: Final = 9
-# factor for LAZIEST_LEVEL: for random content of two letters, each byte needs 1,024 comparisons, which take 5 to 6 us
+# factor of time for LAZIEST_LEVEL: in random content of two letters, each byte needs 1,024 comparisons (5 to 6 us)
 _LAZIEST: Final = 8
 _FRAMES_START: Final = 8192
 """Cost of a new encoder: zstd's level 4 has tables of 34 MB, and zeroing them in huge pages takes 5.5 ms."""
@@ -64,7 +64,7 @@ def byte_cost(encoder: int, level: int) -> int:
 
 
 def start_cost(reencoder: int, before: int) -> int:
-    """Return a body's cost, beyond the cost that every body has; ``before``: the last re-encoder, to be reused."""
+    """Return a body's cost beyond the cost that every body has. The previous re-encoder, ``before``, may be reused."""
     encoder, level = reencoder >> 4, reencoder & 15
     if encoder in libzstd.FAMILIES:
         return libzstd.start_cost(encoder, level)

@@ -1,8 +1,8 @@
 """The relink codec: it moves the addresses in the source's native code, and then applies a cover payload.
 
-If code moved, every call and every address that refers across the move changes. These changes are most of the
-difference between two builds. The covers show which code moved. From the covers and a table of the source's sections,
-integer arithmetic recomputes the addresses in the source. Encoder and decoder do the same computation
+If code moved, every call or address that refers across the moved part changes. These changes are most of the difference
+between two builds. The covers show which code moved. The addresses in the source are recomputed with integer
+arithmetic, from the covers and a table of the source's sections. Encoder and decoder do the same computation
 (``spec/relink.md``).
 
 A payload is a header, five packed columns and a cover payload. The columns are regions, sections, and three columns of
@@ -24,9 +24,10 @@ from dibundle.errors import BundleError
 VERSION: Final = 1
 MAX_REGIONS: Final = 4096
 MAX_FIXED: Final = 1 << 20
-FEW: Final = 128  # maximum regions, sections and fixed steps for any source: reading each takes a microsecond.
-REGION_BYTES: Final = 256  # If there are more, the source must have this many bytes per region,
-FIXED_BYTES: Final = 16  # and this many per fixed step
+# any source may have this many regions, sections and fixed steps: reading one of them takes a microsecond
+FEW: Final = 128
+REGION_BYTES: Final = 256  # for each of this many bytes, a source may have one more region and one more section
+FIXED_BYTES: Final = 16  # for each of this many bytes, a source may have one more fixed step
 MAX_STEPS: Final = 1 << 21
 MAX_TABLES: Final = 16
 MAX_ADDRESS: Final = 1 << 61
@@ -44,7 +45,7 @@ LEAST: Final = 32
 
 
 def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
-    """Return the ``target_size`` bytes that ``payload`` makes of ``source``; if it is malformed, raise ``BundleError``.
+    """Decode ``payload`` with ``source`` into ``target_size`` bytes; raise ``BundleError`` for a malformed payload.
 
     A writable source is relinked in place; any other source is copied. In addition to the cover codec's memory, this
     needs up to 200 MB for a million covers.
@@ -57,7 +58,7 @@ def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
     del header, steps, source  # frees up to 100 MB before the target is allocated
     target = parsed.apply(relinked, machine=machine)
     del parsed
-    relinked.clear()  # frees the source, because an index of frames takes as much memory again
+    relinked.clear()  # frees the source, because an index of frames needs as much memory as the source
     return derive(target, sections, put_back=True)
 
 
@@ -75,7 +76,7 @@ class Region(NamedTuple):
 
 
 class AddressStep(NamedTuple):
-    """A step: addresses from ``at`` to the next step have moved by ``shift``; ``kind`` is the kind of their content."""
+    """A step: addresses from ``at`` to the next step have moved by ``shift``; ``kind`` is the kind of content there."""
 
     at: int
     shift: int
@@ -101,7 +102,7 @@ def most_steps(source_size: int) -> int:
 
 
 def most_regions(source_size: int) -> int:
-    """Return the maximum number of regions, and of sections, for a source."""
+    """Return the maximum number of regions of a source, which is also the maximum number of sections."""
     return min(MAX_REGIONS, FEW + source_size // REGION_BYTES)
 
 

@@ -1,7 +1,7 @@
 """Sparse differences: bytes that are mostly zero, stored as lengths of runs and the nonzero bytes.
 
-Each of the three streams of a sparse payload is packed separately (spec/cover.md). The result is smaller than the
-result of a general compressor for the whole difference, and takes a tenth of the time.
+Each of the three streams of a sparse payload is packed separately (spec/cover.md). Compared with a general compressor
+for the whole difference, the result is smaller and takes a tenth of the time.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def split(data: Buffer) -> tuple[bytes, bytes, bytes]:
 
 
 def join(gaps: Buffer, lengths: Buffer, values: Buffer, data: memoryview) -> None:
-    """Undo :func:`split` into ``data``; raise ``BundleError`` if the three do not fit together."""
+    """Undo :func:`split` into ``data``; raise ``BundleError`` if the three inputs do not fit together."""
     held = [Pinned(part) for part in (gaps, lengths, values)]
     sides = [side for part in held for side in (part, part.size)]
     if LIBRARY.dib_sparse_join(*sides, Pinned(data), len(data)):

@@ -28,7 +28,7 @@ VCD_SOURCE, VCD_TARGET, VCD_ADLER32 = 1, 2, 4  # window indicator
 
 MAX_WINDOWS: Final = 16
 WINDOW_LEAST: Final = 4096
-"""Minimum target bytes per window if there are over 16 windows: a window takes as long as thousands of bytes."""
+"""Minimum target bytes per window if there are over 16 windows: each window takes as long as thousands of bytes."""
 
 COPY_LENGTH: Final = 6
 """The shortest run of equal bytes that :func:`encode` copies; with this length, zstd gave the smallest size."""
@@ -51,7 +51,7 @@ class _Window(NamedTuple):
 
 
 def decode(delta: bytes, source: Buffer, target_size: int) -> bytearray:
-    """Return the ``target_size`` bytes that ``delta`` makes of ``source``; raise ``BundleError`` for anything else.
+    """Decode ``delta`` with ``source`` into ``target_size`` bytes; raise ``BundleError`` if this is not possible.
 
     Before the target is allocated, all window headers are read, and their sizes are added up. No header is kept.
     """
@@ -198,7 +198,7 @@ def _read_window(reader: _Reader) -> _Window:
 def _decode_window(window: _Window, segment: memoryview, target: memoryview) -> bool:
     """Write the output of a window's instructions to ``target``.
 
-    Return whether they are valid and their output fills ``target``.
+    Return whether the instructions are valid and their output fills ``target``.
     """
     sections = [Pinned(part) for part in (window.data, window.codes, window.addresses, segment, target)]
     return not LIBRARY.dib_vcdiff_window(*(value for part in sections for value in (part, part.size)))

@@ -18,7 +18,7 @@ LEAST_DICTIONARY = 8
 
 def compress(data: Buffer, level: int, *, prefix: bytes = b"") -> bytes:
     """Return a zstd frame with the size of ``data`` in its header; decompression needs the same ``prefix``."""
-    # Content above MAX_WINDOW must not become a single segment: its window would be the whole content.
+    # Content above MAX_WINDOW must not become a single segment, because the window would be the whole content.
     most = 27 if len(data) <= MAX_WINDOW else 26
     reach = max(10, min(most, (len(data) + len(prefix)).bit_length()))
     parameters = zstandard.ZstdCompressionParameters.from_level(
@@ -54,7 +54,7 @@ class Blocks:
 
 
 def _fast_search(level: int, reach: int) -> dict[str, int]:
-    """For the fast levels, return parameters with larger tables: those of zstd would forget most of a prefix.
+    """For the fast levels, return parameters with larger tables: zstd's own tables would lose most of a prefix.
 
     For 128 MB of changed files (python-app), these are the bytes and the seconds of CPU:
 
@@ -96,7 +96,8 @@ def decompress(frame: Buffer, size: int, *, prefix: bytes | bytearray = b"") -> 
         raise BundleError(messages.ZSTD_UNREADABLE) from error
     if declared.content_size != size:
         raise BundleError(messages.ZSTD_DECLARED_SIZE, content_size=declared.content_size, size=size)
-    if frame[4] & 3:  # refuse an id field: the value 0 would also mean "no id", but a frame must have a single form
+    # refuse an id field, because a frame must have a single form: the value 0 in this field also means "no id"
+    if frame[4] & 3:
         raise BundleError(messages.ZSTD_DICTIONARY)
     if declared.window_size > MAX_WINDOW:
         raise BundleError(messages.LIMIT_ZSTD_WINDOW, window_size=declared.window_size, max_window=MAX_WINDOW)

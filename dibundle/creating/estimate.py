@@ -25,9 +25,9 @@ from dibundle.sources.opening import Source
 
 # if encoding takes at most this many seconds of CPU, every frame is encoded, and the estimate is the actual size
 ALL = 1.0
-LOOK = 0.2  # the sample of a frame takes about this share of the time to encode the frame
-LOOKS = 0.9  # seconds of CPU that all samples may take,
-SHARE = 0.03  # plus this share of the time to encode all frames
+LOOK = 0.2  # time to sample a frame, as a share of the time to encode the frame (approximate)
+LOOKS = 0.9  # seconds of CPU that all samples together may always take
+SHARE = 0.03  # for longer encodings, all samples may take this share of the time to encode all frames
 LEAST_SAMPLE = 2  # minimum sampled frames of each stream
 # factor for the maximum time: on an idle machine, one of five pairs took this many times the expected time
 _UNSURE = 1.5
@@ -55,7 +55,7 @@ class Estimate:
 
 @dataclass(slots=True)
 class _Guess:
-    """The values for a frame: its size at level 1, its cost in seconds of CPU, and its size estimated from a sample."""
+    """Values for a frame: size at level 1, cost in seconds of CPU, and size estimated from a sample."""
 
     draft: FrameDraft
     hex_digits: bytes
@@ -69,8 +69,9 @@ def estimate(
 ) -> Estimate:
     """Match everything as ``create`` does, then sample the content to encode.
 
-    All frames are encoded at level 1, which is little work. Then some frames, chosen in proportion to their size at
-    level 1, are sampled at the actual level. The same inputs give the same estimate, except for the seconds.
+    All frames are encoded at level 1, which is little work. Then some frames are sampled at the actual level; the
+    larger a frame is at level 1, the more likely it is chosen. The same inputs give the same estimate, except for the
+    seconds.
     """
     opened_bases, opened_targets = open_both(bases, targets, context, access, raw_layers=options.raw_layers)
     return estimate_opened(opened_bases, opened_targets, options, context)
@@ -90,7 +91,7 @@ def estimate_opened(
         look = _Look(prepared)
         # the largest frames first, so that all threads end at about the same time
         largest_first = sorted(guesses, key=lambda guess: -guess.draft.size)
-        if largest_first:  # the plan is made here: later, all threads with frames of the file would wait for it
+        if largest_first:  # the plan is made here, because later, all threads with frames of the file would wait for it
             threads.submit(prepared.plan_ahead, largest_first[0].draft)
         for guess, _ in zip(largest_first, threads.map(look.first, largest_first), strict=True):
             own.progress.advance(guess.draft.size)
@@ -141,7 +142,7 @@ class _Look:
         guess.size = choose.least(*self._prepared.load(guess.draft, guess.hex_digits))
 
     def cost(self, guess: _Guess, stored: float) -> float:
-        """Return roughly the seconds of CPU for encoding, from measurements at level 6 on node-app and python-app."""
+        """Estimate the seconds of CPU for encoding, from measurements at level 6 on node-app and python-app."""
         size = guess.draft.size + guess.draft.old_size
         if self._effort.level < choose.RELINK_LEVEL:
             return size / 60e6
@@ -149,14 +150,14 @@ class _Look:
 
 
 def _share(guess: _Guess) -> float:
-    """Return roughly the time for the sample of a frame, as a share of the time to encode the frame."""
+    """Estimate the time for sampling a frame, as a share of the time for encoding the frame."""
     if guess.draft.old_size:
         return LOOK
     return min(1.0, max(sample.LEAST, guess.draft.size / sample.SHARE) / max(1, guess.draft.size))
 
 
 def _chosen(guesses: Sequence[_Guess]) -> list[_Guess]:
-    """Return the frames to sample: if this takes little time, all frames; else some frames of each stream."""
+    """Return the frames to sample: all frames if this takes little time, otherwise some frames of each stream."""
     total = sum(guess.cost for guess in guesses)
     share = max(SHARE, LOOKS / total) / LOOK
     chosen = [guess for group in _groups(guesses) for guess in _sample(group, share)]
@@ -170,7 +171,10 @@ def _groups(guesses: Sequence[_Guess]) -> Iterator[list[_Guess]]:
 
 
 def _sample(group: Sequence[_Guess], share: float) -> list[_Guess]:
-    """Return a systematic sample: take equal steps in the total of the sizes at level 1. Take a frame at most once."""
+    """Return a systematic sample, with equal steps in the running total of the sizes at level 1.
+
+    No frame occurs twice.
+    """
     total = sum(guess.fast for guess in group)
     mean = sum(guess.cost * guess.fast for guess in group) / max(1, total)
     count = max(LEAST_SAMPLE, int(share * sum(guess.cost for guess in group) / max(mean, 0.001)))
@@ -188,7 +192,7 @@ def _sample(group: Sequence[_Guess], share: float) -> list[_Guess]:
 
 
 def _fill_in(guesses: Sequence[_Guess]) -> None:
-    """Set the size of frames that were not sampled, by the ratio of similar frames."""
+    """Estimate the size of each frame that was not sampled, from the ratio of similar frames."""
     for group in _groups(guesses):
         known = [guess for guess in group if guess.size is not None and guess.fast]
         for guess in group:
@@ -199,7 +203,7 @@ def _fill_in(guesses: Sequence[_Guess]) -> None:
 
 
 def _frame(number: int, guess: _Guess) -> Frame:
-    """Return a frame for the manifest; its fields are arbitrary if they do not change the manifest's size."""
+    """Return a frame for the manifest; fields that do not change the manifest's size have arbitrary values."""
     draft = guess.draft
     patched = bool(draft.old)
     return Frame(

@@ -1,4 +1,4 @@
-"""The manifest of a bundle, from composed targets and encoded frames; the manifest's texts for display have limits."""
+"""Creation of a bundle's manifest from composed targets and encoded frames. Texts for display have limits."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from dibundle.format.tables import Frame
 from dibundle.format.values import About, AboutImage, Names, RecompressedObject, Target
 from dibundle.images.model import ImageArchive
 
-NAMES_SHARE: Final = 0.05  # maximum share of a bundle for names, which are only for listings,
-NAMES_FLOOR: Final = 2048  # or this many bytes
+NAMES_SHARE: Final = 0.05  # names, which are only for listings, may take this share of a bundle
+NAMES_FLOOR: Final = 2048  # names may take this many bytes of any bundle
 
 
 def make_manifest(
@@ -71,7 +71,7 @@ _GUESSERS: Final = {"gzip": guess, "zstd": guess_frame}
 
 
 def _forms(base: BaseSide, objects: ObjectTable, executor: Executor) -> Iterator[RecompressedObject]:
-    """Yield recipes of referenced compressed layers, for receivers that have only other forms of these layers."""
+    """Yield recipes for referenced compressed layers: a receiver may have these layers only in other forms."""
     numbers = {item.digest: number for number, item in enumerate(objects.objects) if item.kind == KIND_OTHER}
     stored = {blob.digest: blob for blob in base.blobs if blob.layer and blob.digest in numbers}
     guesses = {
@@ -104,7 +104,7 @@ def _about(base: BaseSide, composed: Sequence[ComposedTarget], objects: ObjectTa
 def about_within(
     bases: Sequence[AboutImage], targets: Sequence[Sequence[AboutImage]]
 ) -> tuple[list[AboutImage], list[list[AboutImage]]]:
-    """Return images within a bundle's limits: above a limit, leave out names, then also diffIDs, then also images."""
+    """Describe images within a bundle's limits. If necessary, leave out names, then also diffIDs, then also images."""
     images, names, diff_ids, text = MAX_IMAGES, MAX_NAMES, MAX_DIFF_IDS, MAX_ABOUT_TEXT - ABOUT_NOTES
 
     def fitting(found: Sequence[AboutImage]) -> list[AboutImage]:
@@ -129,7 +129,7 @@ ABOUT_NOTES: Final = 64 << 10  # bytes of text reserved for notes
 
 
 def _needed_images(base: BaseSide, used: set[bytes]) -> Iterator[AboutImage]:
-    """Yield the images of the bases; if there are several, skip an image if earlier images have all its used layers."""
+    """Yield the images of the bases; skip an image if earlier images have all of its layers that are used."""
     images = [image for archive in base.images for image in archive.images]
     found = [about for archive in base.images for about in _about_images(archive)]
     if len(found) < 2:

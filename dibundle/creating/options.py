@@ -14,10 +14,10 @@ from dibundle.errors import UsageError
 class CreateOptions:
     """Options of create: ``level`` 1 (fast) to 9 (small), None for the default; ``workers``: 0 means one per core.
 
-    ``profile``: "full", or "core" for bundles that simple readers can apply. ``names``: names for listings; "auto"
-    limits their size. ``inventory``: diffIDs of the receiver's layers; the bundle builds only on these layers.
-    ``recompress``: ``apply`` may recompress layers and files. ``raw_layers``: if a target has compressed layers, the
-    bundle rebuilds an archive of the same images with raw layers.
+    ``profile``: "full", or "core" for bundles that simple readers can apply. ``names``: which names for listings are
+    stored; "auto" limits their size. ``inventory``: diffIDs of the receiver's layers; the bundle builds only on these
+    layers. ``recompress``: ``apply`` may recompress layers and files. ``raw_layers``: if a target has compressed
+    layers, the bundle rebuilds an archive of the same images with raw layers.
     """
 
     level: int | None = None

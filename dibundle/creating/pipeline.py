@@ -34,8 +34,8 @@ from dibundle.sources.access import Access
 from dibundle.sources.opening import Source, open_archives
 from dibundle.sources.parts import PartsWriter
 
-AHEAD: Final = 2  # maximum frames per worker that are being encoded or wait
-PATCHING: Final = 2  # a byte of a frame's source takes this many times as long as a byte of the frame
+AHEAD: Final = 2  # maximum frames per worker that are waiting or being encoded
+PATCHING: Final = 2  # a byte of a frame's source takes as much time as this many bytes of the frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +90,8 @@ def create(
     """Write a bundle that rebuilds ``targets`` from the images in ``bases`` (none: a bundle that needs no base).
 
     Each target may build on earlier targets. If an ``executor`` is given, it encodes the frames. The executor gets the
-    function :func:`choose.encode` and bytes, so it may use processes, or machines with the same libraries. It has at
-    most ``workers`` frames at a time. Raises :class:`ArchiveError` if an input is not an image archive, and
+    function :func:`choose.encode` and bytes, so it may use processes, or machines with the same libraries. At most
+    ``workers`` frames are submitted at a time. Raises :class:`ArchiveError` if an input is not an image archive, and
     :class:`FileError` if the system refuses an operation.
     """
     opened_bases, opened_targets = open_both(bases, targets, context, access, output, raw_layers=options.raw_layers)
@@ -231,7 +231,7 @@ def _encode(
 
 
 def _work(draft: FrameDraft) -> int:
-    """Return the relative time to encode a frame, including the time to compare the content with its source."""
+    """Return the relative time to encode a frame; comparing the content with its source is included."""
     return draft.size + PATCHING * sum(item.length for item in draft.old)
 
 

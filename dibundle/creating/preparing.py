@@ -1,4 +1,4 @@
-"""Preparation of a bundle before frames are encoded: both sides are read and matched, and the programs are written."""
+"""Preparation of a bundle, up to the encoding of frames: read and match both sides, and write the programs."""
 
 from __future__ import annotations
 

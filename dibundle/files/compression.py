@@ -2,8 +2,8 @@
 
 Everything here works on untrusted bytes. No call returns more than its limit, windows are limited, and corrupt or
 truncated data is an ``ArchiveError``. Several consecutive streams (gzip members, xz streams, zstd frames) are read as
-one. Zero bytes after a stream are padding, as in gzip(1); any other data is an error. If the specification defines the
-data, the data is *exact*: it has no padding, and may have any number of streams.
+one. Zero bytes after a stream are padding, as in gzip(1); any other data is an error. Data that the specification
+defines is *exact*: it has no padding, and may have any number of streams.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ ZSTD_WINDOW_LIMIT: Final = 128 << 20
 XZ_MEMORY_LIMIT: Final = 256 << 20
 
 _FREE_STREAMS: Final = 256
-_STREAM_BYTES: Final = 32  # each further stream needs this many bytes of input, because any stream takes at least 10 us
+_STREAM_BYTES: Final = 32  # bytes of input that allow one more stream, because any stream takes at least 10 us
 _FREE: Final = 65_536  # calls of a library that are always allowed
-_STEP_BYTES: Final = 8  # each further call of a library must take this many bytes of input,
-_STEP_MADE: Final = 1024  # or give this many bytes of output, because a call takes 3 us
+_STEP_BYTES: Final = 8  # bytes of input that allow one more call of a library
+_STEP_MADE: Final = 1024  # bytes of output that allow one more call of a library; a call takes 3 us
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_BLOCK_LIMIT: Final = 128 << 10
-# Bytes per call of a library. A library returns unused input as a copy. So if one large piece has many tiny streams,
-# the time would grow with the square of the piece's length.
+# Bytes per call of a library, which returns unused input as a copy.
+# So if a large piece had many tiny streams, the time would grow with the square of the piece's length.
 _SLICE: Final = 32 << 10
 
 
@@ -46,7 +46,7 @@ def sniff(head: bytes) -> str | None:
         return "xz"
     if head[:4] == _ZSTD_MAGIC or _is_skippable(head):
         return "zstd"
-    # the magic of a block or of the end must follow, because a text may also start with "BZh9"
+    # also check the magic of the first block or of the end, because a text may start with "BZh9"
     if head[:3] == b"BZh" and head[3:4] in b"123456789" and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):
         return "bzip2"
     return None
@@ -123,10 +123,10 @@ class Decompressor:
         return True
 
     def _give_back(self, unused: bytes) -> None:
-        """Take back the input after the end of the engine's stream."""
+        """Take back the input that comes after the end of the engine's stream."""
         if len(unused) <= self._at:
             self._at -= len(unused)
-        else:  # an earlier call of feed brought a part of this input
+        else:  # a part of this input came with an earlier call of feed
             self._input = unused + self._input[self._at :]
             self._at = 0
 
@@ -206,7 +206,7 @@ class _GzipMember:
 
     @property
     def needs_input(self) -> bool:
-        # if the output has exactly the size of the limit, more output may follow, even if no input remains
+        # when the output has reached the limit, there may be more output even without more input
         return not self._full and not self._zlib.unconsumed_tail
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
@@ -219,15 +219,14 @@ class _ZstdFrame:
     """A zstd frame or a skippable frame, which is passed to the library block by block.
 
     The Python binding does not limit output, and reports neither a truncated frame nor the end of a frame. But each
-    block declares its length, and gives at most 128 KiB. So block by block, the output is limited, and the end is
-    found.
+    block declares its length, and gives at most 128 KiB. So with one block at a time, the output is limited, and the
+    end is found.
     """
 
     def __init__(self, decompressor: zstandard.ZstdDecompressor) -> None:
         self._zstd = decompressor.decompressobj(write_size=_ZSTD_BLOCK_LIMIT)
         self._buffer = bytearray()
-        # not a bound method, because a frame that refers to itself would keep its window of 128 MiB until the next
-        # garbage collection
+        # an unbound method: a frame that refers to itself would keep its window of 128 MiB until a garbage collection
         self._next: Callable[[_ZstdFrame], bytes | None] = _ZstdFrame._header
         self._skip = 0
         self._checksum = False
@@ -339,7 +338,7 @@ def _xz_stream() -> _Engine:
 def _zstd_frames() -> Callable[[], _Engine]:
     """Return the opener of frames.
 
-    All frames share a decompressor: to create it takes longer than to decode most frames.
+    All frames share one decompressor, because creating a decompressor takes longer than decoding most frames.
     """
     return partial(_ZstdFrame, zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_LIMIT))
 

@@ -32,5 +32,5 @@ def sha256_of(chunks: Iterable[bytes]) -> bytes:
 
 
 def nth(digests: bytes, index: int) -> bytes:
-    """Return the digest with the index ``index`` of digests that are stored one after the other."""
+    """From digests that are stored one after the other, return the digest at ``index``."""
     return digests[index * SIZE : (index + 1) * SIZE]

@@ -10,7 +10,7 @@ _STEP: Final = 1 << 20  # minimum bytes per report in other phases
 
 
 class Progress(Protocol):
-    """Receiver of the use cases' progress; it is called by one thread at a time, at most 256 times in a phase."""
+    """Receiver of progress; only one thread at a time calls it, at most 256 times in a phase."""
 
     def phase(self, name: str, total: int) -> None:
         """Begin a phase of ``total`` bytes (0: unknown); the previous phase ends."""
@@ -36,7 +36,7 @@ class Silent:
 
 
 class Thinned:
-    """A filter for progress that several threads report often; it passes on few steps, from one thread at a time."""
+    """A filter for frequent reports from several threads; it passes on only few steps, from one thread at a time."""
 
     def __init__(self, inner: Progress) -> None:
         self._inner = inner

@@ -16,7 +16,7 @@ from dibundle.errors import FileError, NoRoomError
 from dibundle.files import messages
 
 _LOCK: Final = threading.Lock()
-# open spools, so that messages can include the space that they take
+# open spools; messages include the space that these take
 _OPEN: Final[weakref.WeakSet[Spool]] = weakref.WeakSet()
 
 
@@ -60,7 +60,7 @@ class MemoryBytes:
 
 
 class FileBytes:
-    """An open file, which is read by position; its name is only for messages, and is never opened again."""
+    """An open file that is read by position; its name is used only in messages, and is never opened again."""
 
     def __init__(self, fd: int, name: str = "file", *, owned: bool = True) -> None:
         self._fd = fd
@@ -116,7 +116,7 @@ class Slice:
 
 
 def root(source: ReadAt, offset: int) -> tuple[ReadAt, int]:
-    """Return the source that a part, or a part of a part, belongs to, and the offset in this source."""
+    """Return the source to which a part (or a part of a part) belongs, and the offset in this source."""
     while isinstance(source, Slice):
         offset += source._offset
         source = source._parent
@@ -193,7 +193,10 @@ def _nameless(directory: str) -> int:
 
 
 class Spool:
-    """A temporary file without a name: written in order, then read by position, and deleted on close or any exit."""
+    """A temporary file without a name. It is written in order, then read by position.
+
+    Closing it, or any exit, deletes it.
+    """
 
     def __init__(self, directory: str | None = None) -> None:
         self.directory = directory or default_spool_dir()
@@ -290,7 +293,7 @@ def copy_chunks(source: ReadAt, offset: int, length: int, chunk: int = 1 << 20) 
 def default_spool_dir() -> str:
     """Return the default folder for temporary files: $TMPDIR, else /var/tmp.
 
-    /var/tmp is seldom in memory; /tmp often is.
+    Unlike /tmp, /var/tmp is seldom in memory.
     """
     return os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 - files there are created exclusively and have no name
 
@@ -316,7 +319,7 @@ def taken(directory: str | None) -> int:
 def check_room(directory: str | None, size: int) -> None:
     """Raise ``FileError`` if ``directory`` (None: the default) has no free space for ``size`` more bytes of spools.
 
-    The message includes the bytes that spools in this folder already use, both in the needed and in the free bytes.
+    In the message, the bytes that spools in this folder already use are added to the needed and to the free bytes.
     """
     place, free = room(directory)
     if size > free:
@@ -337,7 +340,7 @@ def _read_fully(fd: int, name: str, offset: int, length: int) -> bytes:
         raise FileError(messages.FILE_CANNOT_READ, name=name, reason=error.strerror) from error
     if len(piece) == length:
         return piece
-    # continue after a short read: the system reads at most 2 GiB at a time, and from some files even less
+    # continue after a short read: the system reads at most 2 GiB at a time, and less from some files
     data = bytearray(length)
     data[: len(piece)] = piece
     _fill(fd, name, offset + len(piece), memoryview(data)[len(piece) :])

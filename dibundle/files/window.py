@@ -9,9 +9,9 @@ _LEAST = 4 << 10
 
 
 class Window:
-    """A read-ahead window over a source; for one thread at a time. Larger reads bypass the window.
+    """A read-ahead window over a source. Only one thread at a time may use it. Larger reads bypass it.
 
-    The window has a read-ahead distance. If a read begins at the window's end, or at most this distance after the end,
+    The window has a read-ahead distance. If a read begins at the window's end, or within this distance after the end,
     the distance doubles. Any other read halves the distance. So random access causes no long reads, and consecutive
     small files take few reads.
     """

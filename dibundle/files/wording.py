@@ -41,7 +41,7 @@ def _escape_one(character: str) -> str:
 
 
 class _Escapes(dict[int, str]):
-    """Replacements of characters, by code; a limited number is cached."""
+    """Replacements of characters by their codes; only a limited number is cached."""
 
     def __missing__(self, code: int) -> str:
         escaped = _escape_one(chr(code))
@@ -62,7 +62,7 @@ def count(number: int, what: str) -> str:
 def some(names: Collection[str], link: str = ", ") -> str:
     """Return the first few names and the number of the other names: a bundle may have tens of thousands of names.
 
-    With all names, the texts took gigabytes, because each of many targets may have an error or a line.
+    With all names, texts for many targets took gigabytes.
     """
     more = len(names) - _NAMED
     first = link.join(islice(names, _NAMED))

@@ -24,12 +24,12 @@ from dibundle.format.tables import FrameTable
 
 MEMORY: Final = 40 << 20
 _LEAST_COPY: Final = 4096
-# maximum stretches that are read from archives; each stretch, and each gap, takes 24 bytes of memory
+# maximum stretches that are read from archives; each stretch or gap takes 24 bytes of memory
 _MOST_STRETCHES: Final = 1 << 18
 _BLOCK: Final = 8 << 10
-"""Bytes of a block: to read a single byte, the whole block is decompressed.
+"""Bytes of a block; to read a single byte, the whole block must be decompressed.
 
-A bundle may read 262,144 ranges, and one more for each 32 bytes of output. A range may lie in two blocks. To decompress
+A bundle may read 262,144 ranges, and one more for each 32 bytes of output. A range may lie in two blocks. Decompressing
 both blocks takes 30 us, which is within the limits of a bundle. At level 3, 32 MB of node-app take 11.7 MB in blocks of
 4 KiB, 10.8 MB in blocks of 8 KiB and 10.1 MB in blocks of 16 KiB.
 """
@@ -42,7 +42,7 @@ _OWN: Final = -1  # marks a stretch that lies in no archive
 def is_possible(manifest: Manifest) -> bool:
     """Return whether compact storage works for a bundle: the bundle has one target, and rebuilds no compressed layers.
 
-    For a compressed layer, all bytes would have to be stored.
+    Of a compressed layer, all bytes would have to be stored.
     """
     return len(manifest.targets) == 1 and OP_BEGIN not in manifest.targets[0].columns.ops.data
 
@@ -60,7 +60,7 @@ class Objects(Protocol):
 
 
 class CompactTarget:
-    """A target's bytes: during the rebuild, this is a sink and a follower; afterwards, it is a source."""
+    """A target's bytes: a sink and a follower during the rebuild, and a source afterwards."""
 
     def __init__(self, manifest: Manifest, stable: Sequence[ReadAt], context: Context, memory: int = MEMORY) -> None:
         """Prepare an empty target.
@@ -81,7 +81,7 @@ class CompactTarget:
         self._most_memory = memory
         self._memory = bytearray()  # the first blocks, in a single buffer, because many small buffers fragment the heap
         self._file = context.spool()  # the other blocks
-        self._blocks = array("Q")  # offset of each block; the offsets continue from memory to the file
+        self._blocks = array("Q")  # offset of each block; offsets in the file come after those in memory
         self._open: dict[int, bytes] = {}  # decompressed blocks, the most recently used one last
         self._codec = zstd.Blocks(_LEVEL)
         self._lock = threading.Lock()

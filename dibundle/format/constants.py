@@ -20,7 +20,7 @@ KIND_LAYER = 1
 KIND_CONFIG = 2
 KIND_OTHER = 3
 
-# If an object lies in a target, one of these is added to its kind: for an uncompressed or for a compressed object.
+# If an object lies in a target, PLACED is added to its kind or, if the object is compressed there, PLACED_COMPRESSED.
 PLACED = 16
 PLACED_COMPRESSED = 32
 
@@ -56,7 +56,7 @@ MAX_RANGES = 1 << 20  # explicit source ranges of all frames
 MAX_SEGMENTS = 1 << 20  # segments of all targets
 MAX_TARGETS = 1024
 MAX_LIVE = 128 << 20  # decoded frames kept for later use
-KEPT_UNIT = 4096  # the size of each kept frame is rounded up to a multiple of this
+KEPT_UNIT = 4096  # the size of each kept frame is rounded up to a multiple of this number
 MAX_OPEN = 144 << 20  # bytes of kept frames and of partly used frames
 MAX_TAIL = 64 << 20  # bytes of output that are withheld until everything is verified
 MAX_SHAPES = 4096
@@ -64,22 +64,22 @@ MAX_PACKING = 16 << 20  # bytes of a recipe with its plain bytes
 # An object that lies compressed in a target has at most PLACED_RATIO times its compressed length + PLACED_FLOOR bytes.
 PLACED_RATIO = 16
 PLACED_FLOOR = 16384
-MAX_ALIKE = 4  # maximum forms of one content, because each form is recompressed as a whole
-MAX_IMAGES = 1 << 16  # limit of section 2, like the next three constants
+MAX_ALIKE = 4  # maximum forms of the same content, because each form is recompressed as a whole
+MAX_IMAGES = 1 << 16  # maximum images in section 2; the next three constants are also limits of this section
 MAX_NAMES = 1 << 16
 MAX_DIFF_IDS = 1 << 18
 MAX_ABOUT_TEXT = 4 << 20  # bytes of all strings
 
 # The budget: each item of a bundle has a minimum cost, in bytes of work (spec/dib.md, 4.5 and 4.6).
-COST_FACTOR = 8  # a target may cost 8 x its size;
-COST_FLOOR = 64 << 20  # all targets together may cost 64 MiB more
+COST_FACTOR = 8  # a target may cost this many times its size
+COST_FLOOR = 64 << 20  # cost that all targets together may have in addition
 FRAME_COST = 16384  # cost of a frame, plus the sizes of the frame and of its source
 RANGE_COST = 256
 SEGMENT_COST = 1024
 PLACED_COST = 8192  # cost of a compressed object in a target: beginning a frame takes up to 100 us
 OP_COST = 256
 SHAPE_COST = 512
-MAX_OPS = 65536  # operations of a target,
-OP_BYTES = 32  # and one more operation for each 32 bytes of the target
-# maximum bytes of content to recompress for each byte of a target, plus COST_FLOOR for all targets together
+MAX_OPS = 65536  # operations that any target may have
+OP_BYTES = 32  # bytes of a target that allow one more operation
+# maximum bytes of content to recompress for each byte of a target; all targets together may have COST_FLOOR bytes more
 PACKING_COST = 16

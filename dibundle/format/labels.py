@@ -14,7 +14,7 @@ from dibundle.format.manifest import Manifest
 from dibundle.format.values import AboutImage
 
 BUNDLE: Final = "dibundle.bundle"  # SHA-256 of the whole bundle; an image with this label is a wrapped bundle
-BUILT: Final = "built"  # value instead of the digest, because the author of a Dockerfile does not know the digest
+BUILT: Final = "built"  # value in place of the digest, which the author of a Dockerfile does not know
 SIZE: Final = "dibundle.size"
 NEEDS: Final = "dibundle.needs"
 NEEDS_LAYERS: Final = "dibundle.needs.layers"
@@ -87,7 +87,7 @@ def made_blobs(manifest: Manifest) -> Iterator[bytes]:
 
 
 def _others(blobs: Iterable[bytes], known: Collection[bytes]) -> set[bytes]:
-    """Return the blobs that are not in ``known``; if these are too many for a label, return only the first of them."""
+    """Return the blobs that are not in ``known``; if a label cannot hold all of them, return only the first."""
     found: set[bytes] = set()
     for blob in blobs:
         if blob not in known:

@@ -119,9 +119,10 @@ class Manifest:
             first = end
 
     def _check_places(self) -> None:
-        """Refuse objects that are not within their target, or together have more compressed bytes than their target.
+        """Refuse objects outside of their target.
 
-        If an object is compressed in a target, also refuse a size that exceeds what the compressed length allows.
+        Refuse objects that together have more compressed bytes than their target. If an object is compressed in a
+        target, also refuse a size that exceeds what the compressed length allows.
         """
         left = [target.size for target in self.targets]
         for item in self.objects:
@@ -149,7 +150,7 @@ class Manifest:
         return "full" if is_full else "core"
 
     def needed(self) -> list[int]:
-        """Return the numbers of the objects that the receiver must have: no target of this bundle holds them."""
+        """Return the numbers of the objects that no target of this bundle holds: the receiver must have them."""
         return [number for number, item in enumerate(self.objects) if not item.place]
 
     def _check_ranges(self, table: FrameTable, first: int, end: int, text_size: int) -> None:

@@ -1,4 +1,4 @@
-"""A program in readable form: one operation for each path or run; of the streams, only the text stream is decoded."""
+"""A program in readable form: one operation for each path or run. The only decoded stream is the text stream."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ MAX_PATH: Final = 4096
 """Maximum bytes of a path in a listing; no system has longer paths."""
 _MAX_RECORDS: Final = 1 << 20  # maximum bytes of PAX records to read, as in images
 _MAX_WORK: Final = 1 << 22
-"""Maximum total of operations, edits, fields of edits, and headers of the base; a new file takes about five."""
-UNKNOWN = 1 << 62  # stands for the content size of a base record if there is no base
+"""Maximum total of operations, edits, fields of edits, and headers of the base; a new file counts as about five."""
+UNKNOWN = 1 << 62  # without a base, this stands for the content size of a base record
 
 
-@dataclass(slots=True)  # not frozen: freezing takes 1 s for the maximum number of operations
+@dataclass(slots=True)  # not frozen, because this would take 1 s for the maximum number of operations
 class Operation:
     """An operation: its kind, the number of entries (for keep: bytes), and the path and size if known.
 
@@ -75,7 +75,7 @@ class _Outline:
         self._text_at = 0
         self._texts: dict[int, bytes] = {}
         self._registers: list[bytes | None] = [EMPTY, EMPTY]
-        # types of the last blocks: a type may be known even if the block is unknown
+        # types of the last blocks, because the type of an unknown block may be known
         self._types: list[bytes | None] = [b"", b""]
         self._long_name: bytes | None = None
         self._left = _MAX_WORK
@@ -228,7 +228,10 @@ def _keep(state: _Outline) -> Iterator[Operation]:
 
 
 def _base_block(state: _Outline) -> tuple[bytes | None, tuple[int, int] | None]:
-    """Return the header block at the cursor and its place, and skip the record; without a base, return None twice."""
+    """Return the header block at the cursor and its place, and skip the record.
+
+    Without a base, both values are None.
+    """
     if not state.base:
         return None, None
     place = state.place()

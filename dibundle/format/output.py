@@ -24,10 +24,10 @@ PIECES = 16384  # maximum number of waiting small pieces: a million pieces of on
 
 
 class VerifiedOutput:
-    """A sink for a target's bytes, in order; it checks each segment's digest, and passes bytes on up to the tail.
+    """A sink for a target's bytes, in order. It checks each segment's digest, and passes on the bytes before the tail.
 
-    ``whole``: also check the SHA-256 of the whole target. ``has_base``: whether a base may be the cause of wrong bytes.
-    Without a base, the bundle is at fault.
+    ``whole``: also check the SHA-256 of the whole target. ``has_base``: wrong bytes may come from a base. Without a
+    base, the bundle is at fault.
     """
 
     def __init__(self, target: Target, sink: Sink, *, whole: bool = False, has_base: bool = True) -> None:
@@ -53,10 +53,10 @@ class VerifiedOutput:
         self._thread.start()
 
     def write(self, piece: Piece) -> None:
-        """Take the next bytes; raise as soon as a finished segment is known to be wrong.
+        """Take the next bytes; raise an error as soon as a finished segment is known to be wrong.
 
-        Output is passed on up to and including the first byte of a block. So a truncated stream never ends between
-        entries.
+        The output that is passed on always ends with the first byte of a block. So a truncated stream never ends
+        between entries.
         """
         if len(piece) < LARGE:
             self._wait(bytes(piece))  # a view would keep all of its frame in memory
@@ -104,7 +104,7 @@ class VerifiedOutput:
         self._hash_chunk(chunk)
         self._raise_failure()
         before_tail = self._target.tail - self._written
-        before_tail -= self._target.tail % BLOCK == 0  # otherwise, truncated output would end between entries
+        before_tail -= self._target.tail % BLOCK == 0  # without this, truncated output would end between entries
         self._written += len(chunk)
         if before_tail >= len(chunk):
             self._sink(chunk)

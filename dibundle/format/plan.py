@@ -1,4 +1,4 @@
-"""The plan of a rebuild: to make it, the program is walked once, and only header blocks of the base are read.
+"""The plan of a rebuild. Planning walks the program once, and reads only header blocks of the base.
 
 The walk finds each frame's source and last use. Before the first byte of output, it refuses a program whose frames are
 out of order or not used completely, whose output has a wrong size, or that needs too many frames in memory.
@@ -21,8 +21,7 @@ from dibundle.format.records import BLOCK, RAW_SHIFT
 from dibundle.format.steps import Begin, Copy, Data, End, Head, ProgramStep, Repeat, Text
 from dibundle.format.tables import Frame, FrameTable, Range
 
-# maximum steps to keep; a step takes up to 1 kB. If there are more steps, a second walk costs 8 us per step, but saves
-# this memory
+# maximum steps to keep, because a step takes up to 1 kB. With more steps, the program is walked twice (8 us per step).
 MAX_KEPT_STEPS = 1 << 16
 
 
@@ -34,7 +33,8 @@ class RebuildPlan:
     program again.
     """
 
-    sources: dict[int, array[int]] = field(default_factory=dict)  # frame -> offset, object and length, offset, ...
+    # for each frame and range: offset, object << 32 | length
+    sources: dict[int, array[int]] = field(default_factory=dict)
     # frame -> index of the last repeat step that needs the frame
     last_use: dict[int, int] = field(default_factory=dict)
     steps: list[ProgramStep] | None = field(default_factory=list)
@@ -61,9 +61,9 @@ class RebuildPlan:
 
 
 class RecompressionBudget:
-    """A pool for recompression costs beyond 16 times a target's size; all rebuilt targets of a bundle share the pool.
+    """A pool for recompression costs above 16 times a target's size; all rebuilt targets of a bundle share it.
 
-    ``excess`` is the same pool for frames of codec 6.
+    Frames of codec 6 take from the same pool, through ``excess``.
     """
 
     def __init__(self) -> None:
@@ -139,14 +139,14 @@ class _Streams:
                 raise BundleError(messages.PROGRAM_SOURCE_SIZE, index=index)
 
     def check_live(self) -> None:
-        """Refuse programs that need more bytes of decoded frames at once than the limits allow."""
+        """Refuse a program if it needs too many bytes of decoded frames at the same time."""
         kept: list[tuple[int, int, int]] = []
         for index, last in self.plan.last_use.items():
             size = kept_size(self._table.sizes[index])
             kept += ((self._entered_at[index - self._first], 0, size), (last, 1, -size))
         if _most(kept) > MAX_LIVE:
             raise BundleError(messages.LIMIT_LIVE_FRAMES, most=_most(kept), max_live=MAX_LIVE)
-        # a frame counts until the step that ends it; at that step, it does not count any more
+        # a frame counts up to the step before its end
         live: list[tuple[int, int, int]] = []
         for index in range(self._first, self.entered):
             size, begun = self._table.sizes[index], self._entered_at[index - self._first]
@@ -234,6 +234,6 @@ class _Sizes:
             raise BundleError(messages.LIMIT_RECOMPRESSED_CONTENT, content=self._content, target_size=self._target_size)
 
     def finish(self) -> None:
-        """Refuse an output size other than the target's."""
+        """Refuse an output whose size is not the target's size."""
         if self._output != self._target_size:
             raise BundleError(messages.PROGRAM_OUTPUT_SIZE, output=self._output, target_size=self._target_size)

@@ -1,7 +1,7 @@
 """Programs: the instructions that rebuild a target, byte after byte, from base objects and decoded streams.
 
 A program is a set of columns. :func:`walk` reads each column once, from beginning to end, and yields steps. A walk
-needs the header blocks of the base objects, because a program counts a run of records in records, not in bytes. A walk
+needs the header blocks of the base objects, because a program states the length of a run in records, not bytes. A walk
 never reads the content of the records.
 """
 
@@ -99,7 +99,7 @@ class Cursor:
 
     def take(self, length: int) -> Copy:
         """Return the next ``length`` bytes of the base object as a copy, and move the cursor past them."""
-        if self.object >= len(self.object_sizes):  # if the bundle has no objects, not even 0 bytes can be taken
+        if self.object >= len(self.object_sizes):  # without objects, not even 0 bytes can be taken
             raise BundleError(messages.PROGRAM_NO_OBJECT)
         offset, size = self.offset, self.object_sizes[self.object]
         if length > size - offset:
@@ -117,8 +117,8 @@ class Cursor:
         """Read an edit; return the header step and the content size of the resulting block.
 
         ``reference_size`` is the content size of a base block. If it is None, the edit applies to the register's last
-        block. In this case, the size stays the same, unless the edit gives a new size: it is then the difference from
-        0, not from the old size.
+        block. In this case, the size stays the same, unless the edit has a new size. A new size is stored as the
+        difference from 0.
         """
         columns = self.columns
         index = columns.shape.next()

@@ -49,7 +49,7 @@ class ProgramWriter:
         return len(self._columns["ops"].data)
 
     def find_edit(self, reference: bytes, block: bytes) -> records.HeaderEdit | None:
-        """Return the edit from ``reference`` to ``block``; None if there is none, or the limit of shapes is reached."""
+        """Return the edit from ``reference`` to ``block``; None if it does not exist or needs too many shapes."""
         edit = records.find_edit(reference, block)
         if edit is not None and edit.shape not in self._shapes and len(self._shapes) == MAX_SHAPES:
             return None
@@ -106,7 +106,7 @@ class ProgramWriter:
         self._columns["repeat"].add(length)
 
     def header(self, edit: records.HeaderEdit, block: bytes, register: int) -> bytes:
-        """Edit the last header in ``register`` and return the text; separate operations for the content must follow."""
+        """Edit the last header in ``register`` and return the text; the next operations must write the content."""
         self._op(OP_HEADER)
         self._columns["register"].add(register)
         return self._edit(edit, block, register, 0)
@@ -118,7 +118,7 @@ class ProgramWriter:
         self._columns["raw"].add(length)
 
     def replace(self, length: int, source: int, stream: int) -> None:
-        """Take ``length`` bytes from ``stream``; their source is the next ``source`` bytes at the cursor."""
+        """Take ``length`` bytes from ``stream``, with the next ``source`` bytes at the cursor as their source."""
         self._op(OP_REPLACE)
         self._columns["stream"].add(stream)
         self._columns["raw"].add(length)
@@ -156,7 +156,7 @@ class ProgramWriter:
         self._mode_run = False
 
     def _edit(self, edit: records.HeaderEdit, block: bytes, register: int, reference_size: int) -> bytes:
-        """Write an edit that results in ``block``; return the text that its raw fields take from stream 0."""
+        """Write an edit with the result ``block``; return the text that the edit's raw fields take from stream 0."""
         self._columns["shape"].add(self._shapes.setdefault(edit.shape, len(self._shapes)))
         texts = []
         for name, value in zip(_fields(edit.shape), edit.values, strict=True):

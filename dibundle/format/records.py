@@ -1,4 +1,4 @@
-"""Tar header blocks as edits of other header blocks: an edit has the changed fields; the checksum is computed.
+"""Tar header blocks as edits of other header blocks: an edit has the changed fields, but the checksum is computed.
 
 A *record* is a 512-byte header block and its content. The size field has the length of the content, which is rounded up
 to 512 bytes in the archive. PAX and GNU extension headers are records too. A number is written in the style of the
@@ -81,7 +81,7 @@ class Style(NamedTuple):
         return digits.rjust(self.width, b" " if self.spaces else b"0") + self.tail
 
 
-@lru_cache(maxsize=8192)  # cached, because most headers have the same few modes, owners and times
+@lru_cache(maxsize=8192)  # cached, because most headers have one of a few modes, owners and times
 def number_style(field: bytes) -> Style | None:
     """Return the style of a numeric field of a reference block; None if the field is not octal text."""
     if not field.strip(b"\0"):
@@ -124,7 +124,7 @@ def padded(size: int) -> int:
 def checksum_field(block: bytearray, reference: bytes) -> bytes | None:
     """Return the checksum field of ``block`` in the style of ``reference``; None if that style has too few digits.
 
-    This overwrites the field in ``block`` with spaces, as the definition of the checksum requires.
+    The field in ``block`` is overwritten with spaces, because the checksum is defined in this way.
     """
     block[148:156] = b"        "
     # the low half of Adler-32 is the sum of the bytes plus one: it is exact for 256 bytes, and far faster than sum()
@@ -171,7 +171,7 @@ def _places(shape: int) -> tuple[tuple[int, int], ...]:
 
 
 def _changed(reference: bytes, block: bytes) -> Iterator[tuple[int, Field]]:
-    """Yield the fields of each stretch that differs. Usually only the time differs, so comparing stretches is quick."""
+    """Yield the fields of each stretch that differs. Comparing stretches is quick: usually, only the time differs."""
     for start, end, fields in _STRETCHES:
         if reference[start:end] != block[start:end]:
             yield from fields
@@ -185,7 +185,7 @@ _STRETCHES = tuple(
 
 @lru_cache(maxsize=8192)
 def _time_edit(reference: bytes, field: bytes) -> HeaderEdit | None:
-    """Return the edit between two time fields; None if the fields are equal, or if no number gives the new field."""
+    """Return the edit between two time fields; None for equal fields, or if no number gives the new field."""
     value = read_number(field)
     is_number = reference != field and value is not None and _number_field(reference, value) == field
     return HeaderEdit(1 << MTIME_FIELD, (value,)) if is_number and value is not None else None

@@ -1,4 +1,4 @@
-"""The sections of a manifest: each section can be written, and can be read with all limits checked."""
+"""Writing and reading of a manifest's sections; reading checks all limits."""
 
 from __future__ import annotations
 

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     import subprocess
 
 NAMESPACE: Final = "dib"
-SIGN_SECONDS: Final = 600  # enough seconds for a person to type a passphrase, or to touch a security key
+SIGN_SECONDS: Final = 600  # maximum seconds for a person to type a passphrase, or to touch a security key
 CHECK_SECONDS: Final = 60
-FEW: Final = 4  # if a key has more principals than this, the signature is checked once before the principals are tried
+# if a key has more principals than this, first check the signature once, and only then try the principals
+FEW: Final = 4
 _COPY: Final = 1 << 20
 _ARMOR: Final = re.compile(rb"\s*-----BEGIN SSH SIGNATURE-----\s([A-Za-z0-9+/=\s]*)-----END SSH SIGNATURE-----\s*")
 _INVALID: Final = re.compile(
@@ -35,7 +36,7 @@ _INVALID: Final = re.compile(
     r"(?:: verify time \S+ [<>] valid-(?:before|after) (?P<time>\S+))?"
 )
 _KEY: Final = re.compile(rb"\s((?:sk-)?(?:ssh|ecdsa)-[\w@.-]+)\s+([A-Za-z0-9+/]+=*)(?:\s|$)")
-_NO_REASON: Final = "Could not verify signature"  # if the identity differs, ssh-keygen prints only this message
+_NO_REASON: Final = "Could not verify signature"  # if the identity is wrong, ssh-keygen prints only this message
 _PRIVATE: Final = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _TIME: Final = re.compile(r"[0-9]{8}(?:[0-9]{4}(?:[0-9]{2})?)?Z?")
 ReadFunction = Callable[[int], bytes]
@@ -94,7 +95,7 @@ def _string(data: bytes) -> tuple[bytes, bytes]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signers:
-    """Trusted signers, in OpenSSH's formats: the names of an allowed_signers file and of a KRL or key list.
+    """Trusted signers in OpenSSH's formats: the file name of an allowed_signers file, and that of a KRL or key list.
 
     ``identity``: the required signer (None: anyone in the file). ``signatures``: detached signatures to check instead
     of the bundle's embedded signature. Pass the contents of the signature files as bytes, not the file names.
@@ -142,7 +143,7 @@ class Signers:
             who = [self.identity] if self.identity is not None else self._principals(file.name, by)
             common = ("-Y", "verify", "-n", NAMESPACE, "-f", self.allowed, "-s", file.name, *self._times())
             revoked = ("-r", self.revoked) if self.revoked is not None else ()
-            if len(who) > FEW:  # check it once: an invalid signature would be refused for each of many principals
+            if len(who) > FEW:  # check once, so that an invalid signature is not tried for each of many principals
                 _require_valid(_check_alone(header, file.name), by)
             for identity in who:
                 run = _ssh_keygen(*common, *revoked, "-I", identity, given=header, seconds=CHECK_SECONDS)
@@ -180,7 +181,7 @@ class Signers:
         return found
 
     def _is_revoked(self, key: bytes) -> bool:
-        """Return whether a key is revoked, because a failed verification does not report this reason."""
+        """Return whether a key is revoked; a failed verification does not report this reason."""
         if self.revoked is None:
             return False
         # a list of public keys, for which -Q does not work: -Q requires a KRL
@@ -265,7 +266,7 @@ def check_own(header: bytes, data: bytes, tmp: str | None = None) -> Signature:
 
 
 def with_signature(read: ReadFunction, header: bytes, signature: bytes) -> Iterator[bytes]:
-    """Yield a bundle or its first part, with ``signature`` in the signature area; ``read`` returns the bytes in order.
+    """Yield a bundle (or its first part) with ``signature`` in the signature area; ``read`` returns the bytes in order.
 
     Raises :class:`BundleError` if the header is not ``header`` or the signature area is damaged.
     """
@@ -307,7 +308,7 @@ def _require_valid(run: subprocess.CompletedProcess[bytes], by: str) -> None:
 
 
 def require_readable(name: str) -> None:
-    """Raise :class:`FileError` if a file cannot be read: the error of ssh-keygen would be less clear."""
+    """Raise :class:`FileError` if a file cannot be read: ssh-keygen's own error would be less clear."""
     try:
         os.close(os.open(name, os.O_RDONLY | os.O_CLOEXEC))
     except (OSError, ValueError) as error:
@@ -347,9 +348,9 @@ _FOLDERS: Final = "/usr/bin:/bin:/usr/local/bin:/opt/homebrew/bin"
 def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess.CompletedProcess[bytes]:
     import subprocess
 
-    # A check decides who is trusted, so it ignores the environment: $PATH could lead to a wrong ssh-keygen, and $TZ
-    # would change the time zone for the times of keys. Signing needs the environment, because it may name an agent and
-    # programs.
+    # A check decides who is trusted, so it ignores the environment.
+    # $PATH could lead to a wrong ssh-keygen, and $TZ would change the time zone for the times of keys.
+    # Signing needs the environment, because it may name an agent and programs.
     is_check = seconds == CHECK_SECONDS
     program = (shutil.which("ssh-keygen", path=_FOLDERS) if is_check else None) or "ssh-keygen"
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"} if is_check else None
@@ -364,6 +365,6 @@ def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess
 
 
 def _told(run: subprocess.CompletedProcess[bytes]) -> str:
-    """Return the first line of ssh-keygen's output, because it is the most useful: the last line is only a summary."""
+    """Return the first line of ssh-keygen's output, which is the most useful; the last line is only a summary."""
     lines = (run.stderr + b"\n" + run.stdout).decode(errors="replace").splitlines()
     return next((line.strip().rstrip(".") for line in lines if line.strip()), f"ssh-keygen ended with {run.returncode}")

@@ -1,4 +1,4 @@
-"""Rows of a manifest, stored as columns: these sequences create a row's object on each access, and keep no objects.
+"""Rows of a manifest, stored as columns. These sequences create a new object for a row on each access.
 
 A manifest of a few kilobytes may have a million rows. In a column, a row takes about as much memory as in the file.
 """
@@ -18,7 +18,7 @@ Row = TypeVar("Row")
 class Range(NamedTuple):
     """``length`` bytes of base object ``object`` from ``offset`` on.
 
-    If ``object`` is the first number after the last object, it means the digest text.
+    If ``object`` equals the number of base objects, the range is in the digest text.
     """
 
     object: int
@@ -27,7 +27,7 @@ class Range(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A stored piece that decodes, with its source, to ``size`` bytes of ``stream``.
+    """A stored piece; with its source, it decodes to ``size`` bytes of ``stream``.
 
     If ``implied``, the source is the old content of the pieces that use the frame, in order. Otherwise, the source is
     ``sources``. ``stored``: number of bytes in the file; ``digest``: their SHA-256.
@@ -54,7 +54,7 @@ class Segment(NamedTuple):
 
 
 class Table(Sequence[Row], Generic[Row]):
-    """A sequence that creates its rows on access; it is equal to any sequence of equal rows."""
+    """A sequence that creates its rows on access; it is equal to any sequence with equal rows."""
 
     __slots__ = ("_rows",)
     __hash__ = None  # type: ignore[assignment] # as in list: sequences of different types may be equal

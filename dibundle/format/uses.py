@@ -59,10 +59,10 @@ def _uses(manifest: Manifest, number: int) -> int:
 
 
 def _check_seeks(ops: bytes, column: Column) -> None:
-    """Refuse two seeks in a row, and a column that does not have exactly one object for each seek.
+    """Refuse two consecutive seeks, and a column that does not have exactly one object for each seek.
 
-    This check runs before the column is read, because the column may be as large as a manifest. A walk finds the same
-    faults, but much later.
+    This check runs before the column is read, because the column may be as large as a manifest. A walk would find these
+    faults much later.
     """
     seeks = ops.count(OP_SEEK)
     numbers = column.count()
@@ -91,7 +91,7 @@ def _numbers(column: Column) -> set[int]:
     return {Column(item, column.what).next() for item in found}
 
 
-# a number has at most nine bytes: without this limit, time is quadratic
+# a number has at most nine bytes; without this limit, the search would take quadratic time
 _NUMBER: Final = re.compile(rb"[\x80-\xff]{0,8}[\x00-\x7f]")
 _STRETCH: Final = 1 << 20
 _LONGEST: Final = 3  # maximum bytes of an object's number
@@ -125,7 +125,7 @@ def used_by(manifest: Manifest, targets: Iterable[int]) -> int:
 
 
 class Sums:
-    """Sums over sets of objects, for example of the objects' sizes, without a step for each object.
+    """Sums over sets of objects, for example the sum of their sizes, without a step for each object.
 
     Each object has a number. For each bit of the numbers, this class keeps the set of objects whose number has that
     bit.
@@ -161,15 +161,15 @@ class Order:
         return members(todo)
 
     def kept(self, order: Iterable[int]) -> int:
-        """Return the targets, as bits, from which targets in ``order`` read objects."""
+        """Return, as bits, the targets from which the targets in ``order`` read objects."""
         return reduce(or_, (self._found(number)[0] for number in order), 0)
 
     def lacking(self, number: int) -> int:
-        """Return the objects, as bits, that a target uses but neither a base nor an earlier target has."""
+        """Return, as bits, the objects that a target uses, but that neither a base nor an earlier target has."""
         return self._found(number)[1]
 
     def _found(self, number: int) -> tuple[int, int]:
-        """Return the earlier targets from which a target reads objects, and the objects that it lacks, as bits."""
+        """Return, as bits, the earlier targets from which a target reads objects, and the objects that it lacks."""
         known = self._before.get(number)
         if known is None:
             lacking, targets = uses(self._manifest, number) & self._missing, 0
@@ -182,7 +182,7 @@ class Order:
 
 
 def _placed(manifest: Manifest, among: int) -> dict[int, int]:
-    """Return those objects of ``among`` that lie in targets: for each target, its objects as bits."""
+    """For each target, return the objects of ``among`` that lie in it, as bits."""
     found: dict[int, list[int]] = {}
     for number in members(among):
         if place := manifest.objects[number].place:

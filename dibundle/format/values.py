@@ -34,7 +34,7 @@ class BaseObject(NamedTuple):
 
 
 class Target(NamedTuple):
-    """An archive to rebuild: ``size`` bytes with SHA-256 ``digest``; output is withheld from offset ``tail`` on.
+    """An archive to rebuild: ``size`` bytes with SHA-256 ``digest``; output from offset ``tail`` on is withheld.
 
     ``columns``: the target's program. ``frames``: how many frames the target has; they follow the frames of earlier
     targets.
@@ -49,7 +49,7 @@ class Target(NamedTuple):
     columns: Columns
 
     def own_digests(self) -> bytes:
-        """Return the digests of segments, in order, without segments that have no digest."""
+        """Return the digests, in order, of the segments that have a digest."""
         if isinstance(self.segments, SegmentTable):
             return self.segments.digests
         return b"".join(segment.digest for segment in self.segments if segment.digest)
@@ -68,7 +68,7 @@ class AboutImage(NamedTuple):
 
 
 class About(NamedTuple):
-    """Images in the base and in the targets, and notes; all are used only for messages, and never for decoding."""
+    """Images in the base and in the targets, and notes; these are used only in messages, never for decoding."""
 
     bases: tuple[AboutImage, ...]
     targets: tuple[tuple[AboutImage, ...], ...]
@@ -76,7 +76,7 @@ class About(NamedTuple):
 
 
 class Names(NamedTuple):
-    """Paths for listings, not needed for decoding: the patched paths (in order) and deleted paths of each target."""
+    """Paths that are needed only for listings: the patched paths (in order) and the deleted paths of each target."""
 
     patched: tuple[Sequence[bytes], ...]
     deleted: tuple[Sequence[bytes], ...]

@@ -162,7 +162,7 @@ class Column:
         return (value >> 1) ^ -(value & 1)
 
     def all(self, count: int) -> array[int]:
-        """Return all numbers of the column, eight bytes each; the column must have exactly ``count`` numbers."""
+        """Return all numbers of the column, as eight bytes each; the column must have exactly ``count`` numbers."""
         self.position = 0
         if count > len(self.data):
             raise BundleError(messages.MANIFEST_COLUMN_TRUNCATED, subject=self.what)

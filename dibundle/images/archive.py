@@ -25,7 +25,7 @@ _CHUNK = 1 << 20
 MAX_MADE_ENTRIES = 65_536
 """Maximum members to read from an archive that a bundle rebuilt (spec/dib.md, 3.1)."""
 MADE_NAMES: Final = 16 << 20
-"""Maximum bytes of names and links that are kept of these members, because objects are found without names."""
+"""Maximum bytes of these members' names and links that are kept; objects are found without names."""
 
 
 class OtherFormatError(ArchiveError):
@@ -55,13 +55,13 @@ class Archive:
     carries: bool = False  # whether this archive contained a bundle
     # blobs without images, cached when they are first requested
     blobs: ImageArchive | None = field(default=None, repr=False)
-    # if this is a placeholder for an archive: all that is known about that archive
+    # for a placeholder: everything that is known about the archive
     claims: ImageArchive | None = field(default=None, repr=False)
     budget: int = 0  # bytes that may still be decompressed for the bundles in this archive
 
     @property
     def is_of_bundle(self) -> bool:
-        """Whether the author of a bundle controls this archive's content."""
+        """Whether this archive's content is under the control of a bundle's author."""
         return self.is_made or self.carries
 
     def forget(self) -> None:
@@ -108,8 +108,8 @@ def from_fd(fd: int, name: str, *, spool_dir: str | None = None, ratio: int | No
 def open_made(spool: Spool, name: str, *, owned: bool = False, entries: int = MAX_MADE_ENTRIES) -> Archive:
     """Open the archive that a bundle rebuilt in a temporary file; raise ``ArchiveError`` if it is not a tar.
 
-    Only the first ``entries`` members count. ``owned``: closing the archive deletes the file. A target is never treated
-    as a compressed file, even if its first bytes look like a compressed file.
+    Only the first ``entries`` members are read. ``owned``: closing the archive deletes the file. A target is never
+    treated as a compressed file, even if its first bytes look like a compressed file.
     """
     archive = view_made(spool, name, entries)
     if not archive.index.entries and not _is_empty_tar(spool):
@@ -120,7 +120,7 @@ def open_made(spool: Spool, name: str, *, owned: bool = False, entries: int = MA
 
 
 def view_made(source: ReadAt, name: str, entries: int = MAX_MADE_ENTRIES) -> Archive:
-    """Return the archive that a bundle rebuilt, without a copy of it; only the first ``entries`` members count."""
+    """Return the archive that a bundle rebuilt, without copying it; only the first ``entries`` members are read."""
     return Archive(name, source, scan(source, entries, MADE_NAMES), None, None, is_made=True)
 
 
@@ -160,7 +160,7 @@ def _open(
 
 
 def _folder(fd: int, name: str, closers: list[Callable[[], None]]) -> ReadAt:
-    """Return an OCI layout in a folder as the equivalent tar."""
+    """Return the tar that is equivalent to an OCI layout in a folder."""
     folder = f"/proc/self/fd/{fd}" if Path("/proc/self/fd").exists() else name
     if not is_layout(folder):
         raise ArchiveError(messages.ARCHIVE_PLAIN_DIRECTORY, name=name)
@@ -190,7 +190,7 @@ def _inflated(
     closers: list[Callable[[], None]],
     ratio: int | None,
 ) -> ReadAt:
-    """Return the decompressed bytes of ``source`` in a temporary file; refuse wrong formats by their first bytes."""
+    """Decompress ``source`` into a temporary file; refuse wrong formats, which are recognised by their first bytes."""
     check_room(spool_dir, source.size)
     spool = Spool(spool_dir)
     closers.append(spool.close)
@@ -214,7 +214,7 @@ def _head(source: ReadAt) -> bytes:
 
 
 def _refuse_other_formats(name: str, head: bytes, packed: str | None) -> None:
-    """Refuse formats that are easily mistaken for image archives; the error names the format."""
+    """Refuse formats that users easily mistake for image archives; the error names the format."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head:
         raise NoArchiveError(messages.ARCHIVE_EMPTY, name=name)

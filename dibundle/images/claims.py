@@ -58,7 +58,7 @@ class _Claim:
 
 @dataclass
 class Claims:
-    """The claims about members so far; if two manifests disagree, the claims of the first manifest count."""
+    """The claims about members so far; if two manifests disagree, the first manifest decides."""
 
     members: Members
     _known: dict[int, _Claim] = field(default_factory=dict)  # by the offset of the member's header
@@ -67,7 +67,7 @@ class Claims:
     _names_size: int = 0
 
     def count_layers(self, count: int) -> None:
-        """Count layers, names or bare images of a document; if the total exceeds the limit, raise ``ArchiveError``."""
+        """Count layers, names, and images without both; if the total exceeds the limit, raise ``ArchiveError``."""
         self._references += count
         if self._references > MAX_REFERENCES:
             raise ArchiveError(messages.ARCHIVE_TOO_MANY_REFERENCES, max_references=MAX_REFERENCES)
@@ -115,7 +115,7 @@ class Claims:
         if claim.kind != "layer":
             return Blob(entry, claim.kind, None, digest, None)
         packing = compression.sniff(self.members.head(entry, 16))
-        if packing is None:  # for an uncompressed layer, both digests are of the same bytes
+        if packing is None:  # for an uncompressed layer, both digests are digests of the same bytes
             digest = digest or claim.diff_id
         return Blob(entry, "layer", packing, digest, claim.diff_id)
 
@@ -132,12 +132,12 @@ def _parse_config(content: bytes) -> Config:
         config = document.parse(content, "config")
     except ArchiveError:
         return Config(digest, (), None)
-    # an entry that is not a sha256 becomes empty, so that the other entries keep their positions
+    # an entry that is not a sha256 becomes empty, so that the positions of the other entries do not change
     diff_ids = tuple(sha256_of(text) or b"" for text in get_list(get(config, "rootfs"), "diff_ids"))
     return Config(digest, diff_ids, platform_of(config))
 
 
 def platform_of(value: object) -> str | None:
-    """Return the ``os/architecture[/variant]`` of a config, or of the platform in a descriptor."""
+    """Return the platform in a config or a descriptor, as ``os/architecture[/variant]``."""
     parts = [(get_text(value, key) or "")[:_LONGEST] for key in ("os", "architecture", "variant")]
     return "/".join(part for part in parts if part) if parts[0] and parts[1] else None

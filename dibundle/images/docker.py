@@ -28,7 +28,7 @@ _KEYS: Final = frozenset(("config", "repotags", "layers", "layersources"))
 
 
 def _told(item: object) -> dict[str, object]:
-    """Return only the relevant keys of an entry: other keys may hold anything, and must take no memory."""
+    """Return only the relevant keys of an entry, because other keys may hold any amount of data."""
     found = item.items() if isinstance(item, dict) else ()
     return {key: _flat(value) for key, value in found if key.lower() in _KEYS}
 

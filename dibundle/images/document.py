@@ -69,7 +69,7 @@ def is_digest(text: object) -> bool:
 
 
 def sha256_of(text: object) -> bytes | None:
-    """Return the 32 bytes of a ``sha256:<hex>`` text; None if it is anything else."""
+    """Return the 32 bytes of a ``sha256:<hex>`` text; None for anything else."""
     if isinstance(text, str) and len(text) == 71 and text.startswith("sha256:") and is_digest(text):
         return bytes.fromhex(text[7:])
     return None

@@ -1,4 +1,4 @@
-"""Archives of docker before 1.10: a file ``repositories``, and for each layer a folder whose json names the parent.
+"""Archives of docker before 1.10: a file ``repositories``, and a folder for each layer; a json there names the parent.
 
 Such an image is identified by the name of its topmost layer. It has no config and no diffIDs.
 """
@@ -69,15 +69,15 @@ def _parent(members: Members, name: str) -> str | None:
         parent = get_text(document.parse(members.read(entry), f"{name}/json"), "parent")
     except ArchiveError:
         return None
-    # a value that is not such a text is not a layer's name
+    # a layer's name has the same length as the name of any other layer
     return parent if parent and len(parent) == len(name) else None
 
 
 def _names(claims: Claims, layers: Container[str]) -> dict[str, list[str]]:
     """Return the names of images, by the name of the topmost layer.
 
-    A repository's name occurs once in the document, even if it has many tags. So the total length of all names is
-    checked before a name is built.
+    The document has a repository's name once, but the name is repeated for every tag. So the total length of all names
+    is checked before a name is built.
     """
     entry = claims.members.find(REPOSITORIES)
     value = document.parse(claims.members.read(entry), "repositories") if entry else None

@@ -22,7 +22,7 @@ _LINKS: Final = b"12"
 
 
 class Members:
-    """Members by normalised name; if several have the same name, the last counts, as if all were unpacked in order."""
+    """Members by normalised name. Of several members with the same name, the last counts, as if all were unpacked."""
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive

@@ -35,7 +35,7 @@ class OciLayout:
     claims: Claims
     found: bool = False
     _drafts: dict[int, ImageDraft] = field(default_factory=dict)  # by the offset of the manifest's header
-    # names, by the same offset; the dict is an ordered set
+    # names, by the offset of the manifest's header; the dict is an ordered set
     _names: dict[int, dict[str, None]] = field(default_factory=dict)
     _read: set[int] = field(default_factory=set)
 
@@ -89,7 +89,7 @@ class OciLayout:
         value = self._parse(entry)
         below = self._below(value)
         if below is not None:
-            del value  # free the parsed index, because nested indexes would multiply the memory
+            del value  # free the parsed index now: with nested indexes, the memory would multiply
             self.claims.note(entry, "index", digest=descriptor.digest)
             for item in below:
                 self._follow(item, names, depth + 1)
@@ -100,7 +100,7 @@ class OciLayout:
             self._read_manifest(entry, *manifest, descriptor, names)
 
     def _below(self, index: object) -> list[_Descriptor] | None:
-        """Return those descriptors of an index whose blobs exist; None if the document is not an index."""
+        """Return the descriptors of an index for which a blob exists; None if the document is not an index."""
         if not isinstance(get(index, "manifests"), list):
             return None
         found = []
@@ -150,7 +150,7 @@ class OciLayout:
         )
 
     def _give(self, entry: Entry, names: tuple[str, ...]) -> None:
-        """Give an image further names."""
+        """Add names to an image."""
         known = self._names.setdefault(entry.header, {})
         new = dict.fromkeys(name for name in names if name not in known)
         self.claims.count_names(new)
@@ -183,7 +183,7 @@ def _is_attestation(descriptor: object) -> bool:
 
 
 def _names_of(descriptor: object) -> Iterator[str]:
-    """Yield the name in a descriptor's annotations; if there are two names, yield the longer name."""
+    """Yield the name in a descriptor's annotations; if they contain two names, yield the longer name."""
     annotations = get(descriptor, "annotations")
     for key in _NAME_KEYS:
         name = get_text(annotations, key)

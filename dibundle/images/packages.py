@@ -1,7 +1,7 @@
 """Installed packages of a file tree, from the databases of dpkg, apk, rpm, pip and npm.
 
 Packages are only displayed, so unreadable files are skipped. For rpm, only the SQLite database is read, which Fedora
-and RHEL have used since 2020. Older databases in Berkeley DB and SUSE's ndb are not read.
+and RHEL have used since 2020. Older Berkeley DB databases and SUSE's ndb databases are not read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOST: Final = 1 << 18
 """Maximum packages to read from an image; a large image has some thousands."""
 
 _MOST_TEXT: Final = 16 << 20  # maximum bytes of the names and versions of all packages
-_HEAD: Final = 1 << 16  # bytes to read from a file of pip, which begins with name and version
+_HEAD: Final = 1 << 16  # bytes to read from a file of pip: name and version are at the beginning
 _BLOB: Final = 1  # index of the column with a package's header in rpm's table Packages (hnum, blob)
 _ROW: Final = 16 << 20  # maximum bytes of a row of this table
 
@@ -55,7 +55,7 @@ class Package:
 
 
 def inventory(paths: Collection[bytes], read: Callable[[bytes], bytes | None]) -> Inventory:
-    """Return the packages in a tree of these paths.
+    """Return the packages in a file tree, which consists of ``paths``.
 
     ``read`` returns a file's content, or None if there is no content.
     """
@@ -174,7 +174,8 @@ _FIELD: Final = 4096  # maximum bytes of a displayed value
 def _rpm_header(blob: bytes) -> Iterator[tuple[str, str]]:
     """Read a header.
 
-    It has the number of entries, the number of data bytes, the entries (tag, type, offset, count), and the data.
+    The header consists of the number of entries, the number of data bytes, the entries (tag, type, offset, count), and
+    the data.
     """
     if len(blob) < 8:
         return

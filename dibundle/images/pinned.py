@@ -1,8 +1,9 @@
-"""Images that a receiver knows by digest; they are found in a possibly hostile archive, and written to a new archive.
+"""Images whose digests a receiver knows: they are taken from a possibly hostile archive, and written to a new archive.
 
 Loaders may find different images in a hostile archive, so no loader gets the archive itself. Loaders get a new archive,
 which this module writes. It has only the config with the expected digest, and the layers of this config. Each layer is
-hashed and compared with its diffID. The claims of the hostile archive only show where to search; digests decide.
+hashed and compared with its diffID. The claims of the hostile archive only show where to search; only digests decide
+which content is used.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class PinnedLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedImage:
-    """An image whose parts all have the digests that follow from the expected digest."""
+    """An image whose parts all have the digests that the expected digest determines."""
 
     config: bytes
     manifest: bytes
@@ -78,7 +79,7 @@ class Stored:
 
 
 EXCESS_OF_BUNDLES: Final = 64 << 20
-"""Maximum bytes by which layers in archives that contain bundles may exceed ``RATIO`` times their sizes."""
+"""For archives that contain bundles: maximum bytes by which layers may exceed ``RATIO`` times their sizes."""
 
 
 class LayerStore:
@@ -97,7 +98,7 @@ class LayerStore:
                         self._candidates.setdefault(name or b"", []).append((archive, blob))
 
     def find(self, name: bytes | None, diff_id: bytes) -> Stored | None:
-        """Return the layer with ``diff_id`` and, if given, the stored digest ``name``; None if it is missing."""
+        """Return the layer with ``diff_id`` (and with the stored digest ``name``, if given); None if no layer fits."""
         if (name, diff_id) not in self._found:
             candidates = self._candidates.get(name or diff_id, ())
             fitting = (self._fitting(archive, blob, name, diff_id) for archive, blob in candidates)
@@ -105,7 +106,7 @@ class LayerStore:
         return self._found[name, diff_id]
 
     def _fitting(self, archive: ImageArchive, blob: Blob, name: bytes | None, diff_id: bytes) -> Stored | None:
-        """Return a candidate if it is the layer; if the candidate's stored digest differs, do not read its content."""
+        """Return a candidate if it is the right layer. If its stored digest is wrong, its content is not read."""
         key = id(archive), blob.member.header
         if key not in self._stored:
             content = archive.stored(blob)
@@ -173,9 +174,9 @@ def assemble(
     ``left_out``: layers that the receiver has, by diffID, in the stored form of the receiver's archives. These layers
     are described, but their content is left out. If the image's own manifest lists exactly this config and these
     layers, the manifest is kept. Otherwise, a new manifest is written or, with ``is_manifest_expected``,
-    ``ArchiveError`` is raised. For a left-out layer, an expected manifest may list a digest that differs from the
-    receiver's digest. A manifest with annotations is kept only if the manifest is expected, or with
-    ``are_annotations_known``: engines show annotations, and nobody vouches for them.
+    ``ArchiveError`` is raised. An expected manifest may list a left-out layer under a digest that differs from the
+    receiver's digest. A manifest with annotations is kept only if it is expected, or with ``are_annotations_known``.
+    Engines show annotations, although nobody vouches for them.
     """
     config = StrictConfig(pins.config, "config")
     left_out = left_out or {}
@@ -223,7 +224,7 @@ def _as_described(
     *,
     is_expected: bool,
 ) -> tuple[PinnedLayer, ...] | None:
-    """Return the layers in the form that a manifest lists; None if they differ from the config's layers."""
+    """Return the layers in the form that a manifest lists; None if these are not the config's layers."""
     if (
         manifest.config.digest != digest.sha256(pins.config)
         or manifest.config.size != len(pins.config)

@@ -1,8 +1,8 @@
 """The strict profile (spec/profile.md): archives in which every reader finds the same images.
 
-Programs that load images read tar and JSON in different ways. They differ in which of two members counts, where a link
-leads, and whether the case of a key's letters matters. :class:`Judge` does not predict these programs. It accepts only
-unambiguous archives. For all other archives, it raises ``ArchiveError`` with the reason.
+Programs that load images read tar and JSON in different ways. They disagree on which of two members with the same name
+counts, where a link leads, and whether the case of keys matters. :class:`Judge` does not predict these programs. It
+accepts only unambiguous archives. For all other archives, it raises ``ArchiveError`` with the reason.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from dibundle.images.tar.plain import FILE, FOLDER, HARD_LINK, LINK, PlainMember
 MAX_DOCUMENT: Final = 4 << 20
 """Maximum bytes of a document: a parsed document takes up to thirty times as much memory."""
 MAX_DOCUMENTS: Final = 64 << 20
-"""Maximum bytes of all documents. A document counts once for each reference: an index may refer to it many times."""
+"""Maximum bytes of all documents.
+
+A document counts once for each reference, because an index may refer to it many times.
+"""
 MAX_DEPTH: Final = 2
 """Maximum nested indexes below index.json."""
 MAX_EXPANSION: Final = 1100
@@ -37,7 +40,7 @@ _DOCUMENTS: Final = frozenset(("manifest.json", "index.json", "oci-layout", "rep
 If a disk ignores case, programs also find these names in other spellings after extraction.
 """
 _SAME_HOSTS: Final = ("docker.io/", "index.docker.io/", "localhost/")
-"""Prefixes that engines add to a name without a registry; podman adds the last of these."""
+"""Prefixes that engines add to a name without a registry; podman adds the last prefix."""
 _LEGACY: Final = re.compile(r"(?:repositories|[^/]+/(?:json|layer\.tar|VERSION))")
 
 
@@ -136,10 +139,9 @@ class Judge:
                     raise ArchiveError(messages.PROFILE_DOCUMENT_SPELLING, name=name)
 
     def _leads_to_a_file(self, member: PlainMember) -> bool:
-        """Return whether a link leads to a file in the archive: any other link may lead out of the extracted folder.
+        """Return whether a link leads to a file in the archive; any other link might lead out of the extracted folder.
 
-        ``..`` is accepted only at the beginning. If ``..`` came after a link, it would be relative to the target of
-        that link.
+        ``..`` is accepted only at the beginning. After a link, ``..`` would be relative to the link's target.
         """
         above, leads_to = member.name.split("/")[:-1], member.leads_to
         if member.kind == HARD_LINK:
@@ -257,8 +259,8 @@ class Judge:
     ) -> None:
         """Check the manifest or the index to which a descriptor leads.
 
-        An engine may already have a manifest that is missing here, and may prefer that manifest. Only the config of
-        that manifest states its platform.
+        A manifest that is missing here may exist in an engine, and the engine may prefer it. Only the config of such a
+        manifest states its platform.
         """
         is_index = descriptor.media_type in strict.INDEX_TYPES
         if not is_index and descriptor.media_type not in strict.MANIFEST_TYPES:
@@ -342,7 +344,7 @@ def names_of(descriptor: Descriptor) -> tuple[str, ...]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Return whether two platforms may be confused: os and architecture are equal, or one of them is missing."""
+    """Return whether engines may confuse two platforms: os and architecture are equal or missing."""
     first, second = one.split("/")[:2], other.split("/")[:2]
     return not (all(first) and all(second) and len(first) == len(second) == 2) or first == second
 

@@ -1,7 +1,7 @@
-"""The rows of a table in an SQLite database, read without parsing SQL; the time is linear in the size of the database.
+"""The rows of a table in an SQLite database, read without parsing SQL, in a time linear in the size of the database.
 
-In two cases, SQLite itself may take unlimited time: if all pages of a schema refer to the same child, or if rows share
-a long chain of pages. The format: https://www.sqlite.org/fileformat2.html
+SQLite itself may take unlimited time in two cases: all pages of a schema refer to the same child, or rows share a long
+chain of pages. The format: https://www.sqlite.org/fileformat2.html
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 _MAGIC: Final = b"SQLite format 3\0"
-_SCHEMA: Final = 1  # the root page of the table of tables
+_SCHEMA: Final = 1  # the root page of the schema, which lists all tables
 _INTERIOR, _LEAF = 5, 13  # kinds of pages of a table
 _HEADER: Final = {_INTERIOR: 12, _LEAF: 8}  # bytes before the offsets of a page's cells
 _LEAST_CELL: Final = 6  # minimum bytes of a cell and its offset
@@ -26,7 +26,7 @@ class DamagedDatabaseError(Exception):
 
 
 def blobs(content: bytes, table: str, column: int, longest: int) -> Iterator[bytes]:
-    """Yield those values of a table's column that are blobs; columns are numbered from 0.
+    """Yield the blobs in a column of a table; columns are numbered from 0.
 
     Rows of more than ``longest`` bytes are skipped. Rows may share pages, so a row is also skipped if it would bring
     the total above the size of ``content``. Time and memory are linear in ``content``. :class:`DamagedDatabaseError`
@@ -104,7 +104,7 @@ class _Database:
         return kind, [*cells, at + 8] if kind == _INTERIOR else cells
 
     def _row(self, page: memoryview, at: int) -> bytes | None:
-        """Return the record in a leaf's cell, including the pages on which it continues; None if it is too long."""
+        """Return the record in a leaf's cell, with its continuation on other pages; None if it is too long."""
         size, at = _number(page, at)
         _, at = _number(page, at)
         if size > min(self._longest, self._left):
@@ -142,7 +142,7 @@ def _number(data: bytes | memoryview, at: int) -> tuple[int, int]:
 
 
 def _value(row: bytes, column: int) -> tuple[int, bytes]:
-    """Return the type and the bytes of a value; if the row lacks the value, it is NULL."""
+    """Return the type and the bytes of a value; NULL if the row does not have the value."""
     at, number = 0, 0
     end, at = _number(row, at)
     begins = end

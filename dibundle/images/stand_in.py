@@ -16,7 +16,7 @@ from dibundle.images.tar.entries import Entry, TarIndex
 
 
 class _Unread:
-    """Bytes that are not available; but slices of them can be created."""
+    """Bytes that cannot be read, but can be sliced."""
 
     def __init__(self, size: int) -> None:
         self.size = size

@@ -1,9 +1,9 @@
 """Documents of images that all readers parse in the same way: strict JSON, with only known keys in one spelling.
 
 Loaders are written in Go. Go's JSON decoder accepts keys in any case of letters (U+017F and U+212A fold too), uses the
-last of two equal keys, and replaces invalid UTF-8. In some programs, it stops reading after the first value. This
-module refuses every document for which one of these differences matters. All functions raise ``ArchiveError`` with the
-place.
+last of two equal keys, and replaces invalid UTF-8. In some programs, the decoder stops reading after the first value.
+This module refuses every document for which one of these differences matters. All functions raise ``ArchiveError`` with
+the place.
 """
 
 from __future__ import annotations
@@ -80,13 +80,16 @@ def _refuse_constant(text: str) -> Never:
 def fold(key: str) -> str:
     """Return the form of a key that readers compare if they ignore case.
 
-    The form is that of Go's ``encoding/json``, or coarser.
+    If Go's ``encoding/json`` treats two keys as equal, they have the same form.
     """
     return key.casefold()
 
 
 def read_object(value: object, known: Collection[str], where: str, *, more: bool = False) -> dict[str, object]:
-    """Return an object whose keys are ``known`` or, with ``more``, cannot be mistaken for a known key."""
+    """Return an object with only ``known`` keys.
+
+    With ``more``, other keys may occur if no reader takes them for known keys.
+    """
     if not isinstance(value, dict):
         raise ArchiveError(messages.JSON_NOT_OBJECT, where=where)
     folded = {fold(key): key for key in known}
@@ -152,7 +155,7 @@ class Descriptor:
 
     @property
     def is_attestation(self) -> bool:
-        """Whether the descriptor claims that its manifest is an attestation; the manifest's content decides."""
+        """Whether the descriptor claims that its manifest is an attestation; only the manifest's content decides."""
         return self.platform == "unknown/unknown" or "vnd.docker.reference.type" in self.annotations
 
 
@@ -233,7 +236,10 @@ class IndexDocument:
 
 
 def _head(fields: dict[str, object], name: str, media_type: str | None, types: Collection[str]) -> str:
-    """Return the document's media type; check that its version is 2, and that the descriptor has the same type."""
+    """Return the document's media type.
+
+    Check that the document's version is 2, and that the descriptor has the same type.
+    """
     if fields.get("schemaVersion") != 2 or isinstance(fields["schemaVersion"], bool | float):
         raise ArchiveError(messages.JSON_SCHEMA_VERSION, name=name)
     own = fields.get("mediaType", media_type or next(item for item in types if "vnd.oci" in item))

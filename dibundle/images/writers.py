@@ -1,4 +1,4 @@
-"""Archives in canonical forms: the same images, with the same digests, in the forms that loaders expect.
+"""Archives in canonical forms: the images and their digests stay the same, in a form that loaders expect.
 
 All forms have the blobs of an OCI layout. If an archive has OCI documents (index.json and manifests), they are kept
 unchanged. If it has none, manifests are made from configs and layers.
@@ -49,9 +49,9 @@ def layout(
 ) -> ImageParts:
     """Return the layout of all images of an archive; leave out the members whose contents start at ``dropped``.
 
-    ``names`` replace each image's own names (None: keep its own). ``verified``: digests of ranges of the archive, by
-    start and length, that are already computed; digests that the archive claims are not used. Raises ``ArchiveError``
-    if a layer of unknown size is missing, or a layer has a compression that OCI does not allow.
+    ``names``: new names for each image (None: the image keeps its own names). ``verified``: digests that are already
+    computed, by start and length of a range of the archive. Digests that the archive claims are not used. Raises
+    ``ArchiveError`` if a layer of unknown size is missing, or a layer has a compression that OCI does not allow.
     """
     kept = (blob for blob in images.blobs if _belongs(blob) and blob.member.content not in dropped)
     places = ((blob, verified.get((blob.member.content, blob.member.size))) for blob in images.blobs)
@@ -110,7 +110,10 @@ def write(parts: ImageParts, form: ArchiveForm, sink: Callable[[bytes], object],
 
 
 def header(name: str, size: int) -> bytes:
-    """Return the header of a file of an archive; ``size`` bytes follow, then zeros up to a multiple of 512."""
+    """Return the header of a file in an archive.
+
+    The caller then writes ``size`` bytes, and zeros up to a multiple of 512.
+    """
     import tarfile
 
     entry = tarfile.TarInfo(name)
@@ -212,7 +215,7 @@ def descriptor(media_type: str, digest: bytes, size: int) -> dict[str, object]:
 
 
 def named(plain: dict[str, object], names: tuple[str, ...]) -> Iterator[dict[str, object]]:
-    """Yield the descriptor once for each name: engines write and read such descriptors."""
+    """Yield the descriptor once for each name, which is the form that engines write and read."""
     if not names:
         yield plain
     for name in names:
@@ -222,7 +225,10 @@ def named(plain: dict[str, object], names: tuple[str, ...]) -> Iterator[dict[str
 
 
 def whole_name(name: str, engine: str = "docker") -> str:
-    """Return a name with the registry that an engine adds. For a short name, the engine would create a second image."""
+    """Return a name with the registry that an engine adds.
+
+    With a short name, the engine would create a second image.
+    """
     host, slash, _ = name.partition("/")
     if slash and ("." in host or ":" in host or host == "localhost"):
         return name

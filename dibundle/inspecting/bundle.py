@@ -67,7 +67,7 @@ class Bundle:
         return made_targets(self._reader.manifest)
 
     def operations(self, base: Source | None = None, *, target: str | None = None) -> list[Line]:
-        """Return the operations on the paths of a target, like ``dib inspect --list``; this can be called only once.
+        """Return the operations on a target's paths, like ``dib inspect --list``. Call this at most once.
 
         With ``base``, every path is listed, with its sizes.
         """
@@ -87,5 +87,5 @@ class Bundle:
             if found.missing(used):
                 raise BaseMismatchError(messages.BASE_OF_EARLIER_TARGET)
             found.prepare(used)
-            self._asked = True  # frames are read from here on
+            self._asked = True  # from here on, frames are read
             return listing(self._reader, number, found)

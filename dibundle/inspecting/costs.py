@@ -1,4 +1,4 @@
-"""Costs of operations: operations share the stored bytes of a frame in proportion to the content that they take."""
+"""Costs of operations: an operation's share of a frame's stored bytes is its share of the frame's content."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dibundle.format.tables import FrameTable
 
 
 class _Stream:
-    """The frames of a stream, and the position up to which operations have read them."""
+    """The frames of a stream, and the position up to which operations have read the stream."""
 
     def __init__(self, table: FrameTable, frames: array[int]) -> None:
         self._table = table
@@ -38,7 +38,7 @@ class _Stream:
         return round(self._costs[number] + stored * within / size)
 
     def files(self) -> list[int]:
-        """Return the sizes of files whose windows are frames: windows of the same file overlap in the base."""
+        """Return the sizes of files that are cut into frames. The sources of consecutive frames of a file overlap."""
         sizes: list[int] = []
         last: tuple[int, int, int] | None = None
         firsts, ranges = self._table.firsts, self._table.ranges

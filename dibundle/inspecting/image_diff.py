@@ -29,7 +29,7 @@ from dibundle.sources.opening import Source, open_archives
 _WHITEOUT = b".wh."
 _MAX_ENTRIES = 1 << 24
 _MAX_COMPARED = 1 << 32
-"""Maximum bytes of paths that are compared with whited-out paths; comparing these takes a few seconds."""
+"""Maximum bytes of paths that are compared with whited-out paths; with this maximum, comparing takes a few seconds."""
 _MAX_SETTINGS = 16 << 20
 """Maximum characters of a config's settings and their names: each member of an object repeats the object's name."""
 _OPAQUE = b".wh..wh..opq"
@@ -68,7 +68,7 @@ class _Node:
 
     @property
     def kind(self) -> int:
-        """The type; all tar types of regular files have the same value."""
+        """The type; the tar types of regular files all have the same value."""
         return REGULAR[0] if self.entry.type in REGULAR else self.entry.type
 
     @property
@@ -165,8 +165,8 @@ def _read_entries(archive: Archive, layers: Collection[Layer]) -> None:
 def _tree(layers: Sequence[Layer]) -> Tree:
     """Return the tree of an image, by path: upper layers hide the paths that they replace or white out.
 
-    Layers are read from the top down, because hidden paths stay hidden. A layer that occurs twice counts at its upper
-    place.
+    Layers are read from the top down, because hidden paths stay hidden. If a layer occurs twice, only its upper place
+    counts.
     """
     tree: dict[bytes, _Node] = {}
     # skip repeats, because a manifest may list the same layer many times
@@ -194,7 +194,7 @@ def _tree(layers: Sequence[Layer]) -> Tree:
 
 
 class _Hidden:
-    """Paths that upper layers white out; a folder with a slash at its end means that its whole content is hidden."""
+    """Paths that upper layers white out. If a path ends with a slash, the whole content of this folder is hidden."""
 
     def __init__(self) -> None:
         self._paths: set[bytes] = set()

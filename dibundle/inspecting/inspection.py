@@ -89,12 +89,15 @@ def inspect(
 def lines_with_base(
     reader: BundleReader, number: int, archives: Sequence[Archive], context: Context, *, given: bool
 ) -> list[Line]:
-    """Return the lines of a target, with a base if there is one; a ``given`` base must be the right base."""
+    """Return the lines of a target, with a base if one is found.
+
+    A base that the user has ``given`` must be the right base.
+    """
     if not archives:
         return listing(reader, number)
     used = objects_used(reader.manifest, number)
     try:
-        # do not search the content of an archive that contained a bundle: this archive is not necessarily the base
+        # do not search the content of an archive that contained a bundle, because it may not be the base
         base = find_base(reader.manifest, archives, context, [number], believe=not given)
         context.defer(base.close)
         if base.missing(used):
@@ -103,7 +106,7 @@ def lines_with_base(
     except BaseMismatchError:
         if given:
             raise
-        return listing(reader, number)  # the archive of a wrapped bundle is not necessarily the base
+        return listing(reader, number)  # the archive of a wrapped bundle may not be the base
     return listing(reader, number, base, limited=not given)
 
 

@@ -24,13 +24,13 @@ MAX_LINES: Final = 1 << 19
 MAX_TEXT: Final = 64 << 20
 """Maximum decoded bytes of text and of its sources; bytes of slow codecs count several times."""
 MAX_NAMES: Final = 96 << 20
-"""Maximum bytes of paths and layers' names on all lines, including repeated names.
+"""Maximum bytes of the paths and layer names on all lines, including repeated names.
 
 If layers have a digest as a name, this allows paths of 100 bytes on the maximum number of lines.
 """
 _PLAIN: Final = bytes(set(range(0x20, 0x7F)) - set(b'"&<>\\'))
 _ESCAPED: Final = 4
-"""Weight of a byte outside of ``_PLAIN``, which --json or a page writes as up to 7 bytes.
+"""Weight of a byte outside of ``_PLAIN``: --json or a page may write such a byte as 7 bytes.
 
 Escaping such a byte takes 70 ns, so all lines take less than 2 s.
 """
@@ -70,7 +70,7 @@ class LayerLine:
 
 
 def _bounded(lines: Iterable[_T]) -> Iterator[_T]:
-    """Yield lines or operations, at most as many as may be listed."""
+    """Yield lines or operations; raise :class:`ListingError` if there are more than a listing may have."""
     for number, line in enumerate(lines):
         if number == MAX_LINES:
             raise ListingError(messages.LIMIT_LINES, max_lines=MAX_LINES)
@@ -78,7 +78,7 @@ def _bounded(lines: Iterable[_T]) -> Iterator[_T]:
 
 
 def _written(name: bytes | None) -> int:
-    """Return roughly how many bytes a name takes when it is displayed."""
+    """Estimate how many bytes a name takes when it is displayed."""
     return len(name) + (_ESCAPED - 1) * len(name.translate(None, _PLAIN)) if name else 0
 
 
@@ -141,7 +141,7 @@ def _text_frames(manifest: Manifest, frames: range) -> Collection[int] | None:
 
 
 def _work(size: int, codec: int) -> int:
-    """Return the weight of decoding a frame with ``size`` bytes of content and source; slow codecs must fill tables."""
+    """Return the weight of decoding a frame with ``size`` bytes of content and source. Slow codecs also fill tables."""
     return FRAME_COST + (8 * size if codec in _SLOW else size)
 
 
@@ -152,7 +152,8 @@ def listing(
 
     Without a base, a run of entries with the same kind of change is one line, and the sizes of patched files are
     unknown. With a base, every path has its own line; the objects that the target uses must be prepared in the base.
-    ``limited``: the archive was not given as a base, so it is not used as a base if it has too many entries.
+    ``limited``: the user did not give the archive as a base. If such an archive has too many entries, it is not used as
+    a base.
     """
     manifest = bundle.manifest
     target = manifest.targets[number]
@@ -170,7 +171,7 @@ def listing(
 
 
 def _with_runs(operations: Sequence[Operation], shares: Shares, patched: Sequence[bytes]) -> Iterator[Line]:
-    """Yield lines; between two named paths, yield a line for kept entries, and a line for entries with new metadata."""
+    """Yield lines; between two named paths, one line is for kept entries, and one is for entries with new metadata."""
     names = iter(patched)
     runs = {"keep": 0, "mode": 0}
     layer = None
@@ -271,7 +272,7 @@ class _BaseEntries:
 
 
 def layers_of(lines: Iterable[Line]) -> list[LayerLine]:
-    """Return the archive's members that have lines, with the totals of these lines."""
+    """Return the archive's members that have lines, each with the totals of its lines."""
     found: dict[bytes, LayerLine] = {}
     for line in lines:
         if line.layer is None:
@@ -289,7 +290,7 @@ def layers_of(lines: Iterable[Line]) -> list[LayerLine]:
 
 
 def stored_by_kind(manifest: Manifest) -> list[tuple[str, int, int]]:
-    """Return, for each kind of frame, (kind, bytes stored, bytes decoded), the largest first."""
+    """For each kind of frame, return (kind, bytes stored, bytes decoded), the largest first."""
     totals: dict[str, list[int]] = {}
     table = FrameTable.of(manifest.frames)
     for stream, codec, stored, size in zip(table.streams, table.codecs, table.stored, table.sizes, strict=True):

@@ -41,7 +41,10 @@ class Page:
 
 
 def build(page: Page) -> Iterator[bytes]:
-    """Yield a page in pieces: escaped paths take several times their size. The same input gives the same page."""
+    """Yield a page in pieces, because escaped paths take several times their size.
+
+    The same input gives the same page.
+    """
     style, script = _part("page.css"), _part("page.js")
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none';"
@@ -79,7 +82,7 @@ def _text(value: str | bytes) -> str:
 
 
 def _data(page: Page) -> Iterator[str]:
-    """Yield the script's data as JSON, column by column: this form is small and quick to parse."""
+    """Yield the script's data as JSON, column by column, because this form is small and quick to parse."""
     rows = [line for line in page.lines if line.operation not in _UNSHOWN or line.stored]
     found = {layer.path: number for number, layer in enumerate(layers_of(page.lines))}
     names = [f"layer {number + 1} ({_short(path)})" for path, number in found.items()]
@@ -113,7 +116,7 @@ def _number(layers: dict[bytes, int], line: Line) -> int:
 
 
 def _short(path: bytes) -> str:
-    """Return the part of a layer's name that identifies it: names in archives are digests."""
+    """Return the part of a layer's name that identifies the layer; in archives, names are digests."""
     parts = [part for part in path.split(b"/") if part not in (b"layer.tar", b"blobs", b"sha256")]
     return wording.escape(parts[-1].removesuffix(b".tar") if parts else path)[:8]
 

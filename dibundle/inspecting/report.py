@@ -57,7 +57,8 @@ def report(
     """
     opened = open_sources([bundle, *bases], access, context, bundle_first=True)
     opened.refuse_overwriting(output.name, output.identity)
-    opened.ask_engines()  # the page compares the whole base: parts that the bundle does not use may have changed too
+    # the page compares the whole base, because parts that the bundle does not use may have changed too
+    opened.ask_engines()
     # the bundle is read twice
     whole = read_whole(opened.bundle_stream(), context, opened.check, opened.bundles[0][0]).content
 

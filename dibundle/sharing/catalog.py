@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 MAX_REFUSED: Final = 64
-"""After this many bundles without a trusted signature, the checks stop, because each check runs ssh-keygen."""
+"""Maximum bundles without a trusted signature before the checks stop, because each check runs ssh-keygen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +34,8 @@ class StoredBundle:
     - ``bases``, ``refers_to``: digests of images' manifests in the same repository
     - ``created``: a time in the format of RFC 3339
     - ``signed_by``: the trusted signer, if signers were given
-    - ``missing``: what is missing: the listed ``manifest``, the ``bundle``, or the ``image`` to which the manifest
-      refers
+    - ``missing``: the part that is missing: the listed ``manifest``, the ``bundle``, or the ``image`` to which the
+      manifest refers
     """
 
     name: str
@@ -70,7 +70,7 @@ class BundleList:
 
 
 def list_bundles(name: str, access: Access, context: Context) -> BundleList:
-    """List the bundles of a repository, ``docker://HOST/NAME``; with signers, fetch the head of each bundle."""
+    """List the bundles of a repository, ``docker://HOST/NAME``. If signers are given, fetch the head of each bundle."""
     from dibundle.sources.registry.catalog import search
     from dibundle.sources.registry.opening import open_repository
 
@@ -123,7 +123,7 @@ def stored(found: FoundBundle, repository: Repository, signed_by: str | None = N
 
 
 def _checked(found: FoundBundle, repository: Repository, signatures: SignatureCheck) -> StoredBundle:
-    """Return a bundle. If signers are given, add its signer, and the image names in the bundle itself.
+    """Return a bundle. If signers are given, its signer is added, and the image names are from the bundle itself.
 
     The names in the registry's list are not signed: anyone with permission to push could list a signed bundle under
     other names.

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteResult:
-    """Bundles that were deleted or, with ``dry_run``, would be deleted; ``left``: those that are still listed.
+    """Bundles that were deleted or, with ``dry_run``, would be deleted; ``left``: bundles that are still listed.
 
-    If ``missing`` of a deleted bundle is "manifest", only an entry of a list existed, and was removed.
+    If ``missing`` of a deleted bundle is "manifest", only its entry in a list existed; this entry was removed.
     """
 
     deleted: tuple[StoredBundle, ...]
@@ -32,7 +32,10 @@ class DeleteResult:
 
     @property
     def size(self) -> int:
-        """Bytes of the bundles; the registry's garbage collection frees the bytes that nothing else uses."""
+        """Bytes of the bundles.
+
+        The registry's garbage collection frees them, except bytes that are still used elsewhere.
+        """
         return sum(item.size or 0 for item in self.deleted if item.missing != "bundle")
 
 
@@ -87,8 +90,8 @@ def _parse_bundle(name: str) -> Reference:
 def _delete(repository: Repository, bundles: Sequence[FoundBundle], *, dry_run: bool) -> DeleteResult:
     """Delete the manifests, then the entries of lists.
 
-    In this order, lists never lack an existing bundle. If an error occurs, entries of bundles that are already deleted
-    are still removed.
+    In this order, every existing bundle stays listed. Even after an error, entries of bundles that are already deleted
+    are removed.
     """
     lists: dict[bytes, set[bytes]] = defaultdict(set)
     try:

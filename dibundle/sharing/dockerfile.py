@@ -1,7 +1,7 @@
 """Dockerfiles that create and apply bundles during a build, for pipelines that can only build images.
 
-A build sees only the files of an image, not the bytes of its layers, which an exact rebuild needs. So the sources are
-images in registries or archives in the build context.
+A build sees only the files of an image, but an exact rebuild needs the bytes of the layers. So the sources are images
+in registries, or archives in the build context.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Build(NamedTuple):
     secret: str | None = None
 
     def stage(self, arguments: Sequence[str], sources: Sequence[str], *more: str, name: str = "") -> Iterator[str]:
-        """Yield the first stage, which runs dib. If the stage has a name, it hides an image of this name."""
+        """Yield the first stage, which runs dib. A name of this stage hides an image with the same name."""
         mount = ""
         yield f"FROM {_name(self.image)}" + (f" AS {name}" if name else "")
         yield "USER 0:0"  # root, because only the owner can read the files that docker save writes
@@ -60,13 +60,13 @@ class Build(NamedTuple):
         """Return the command that builds the Dockerfile, as a comment."""
         secret = f" --secret id={self.secret},src=$HOME/.docker/config.json" if self.secret is not None else ""
         context = "- < Dockerfile" if all(map(_is_reference, sources)) else "-f Dockerfile ."
-        # without this, a builder's cache would use the image that the name referred to at the last build
+        # with a cache, the builder would use the image that the name referred to at the last build
         fresh = " --no-cache" if any(map(_is_reference, sources)) else ""
         return f"#   docker build{fresh}{secret} {' '.join(words)} {context}"
 
 
 def wrapping(build: Build, old: str, new: str, *, linked: bool, base: str | None = None, platform: str | None) -> str:
-    """Return the Dockerfile of an image with a bundle from ``old`` to ``new``; :mod:`sources.wrapped` finds the bundle.
+    """Return a Dockerfile that builds an image with a bundle from ``old`` to ``new``; see :mod:`sources.wrapped`.
 
     ``base``: the builder's name for the linked image, if ``old`` is not a name.
     """
@@ -104,12 +104,12 @@ def applying(build: Build, sources: Sequence[str]) -> str:
 
 
 def _words(*words: str) -> str:
-    """Return words for an instruction in JSON: no shell parses them, and BuildKit finds no here-document in them."""
+    """Return words in JSON for an instruction. No shell parses JSON, and BuildKit finds no here-document in it."""
     return json.dumps(words).replace("<", "\\u003c")
 
 
 def _is_reference(source: str) -> bool:
-    """Return whether a source is in a registry; raise :class:`UsageError` if it only begins like a reference."""
+    """Return whether a source is in a registry; raise :class:`UsageError` for an invalid reference to a registry."""
     if not source.startswith(SCHEME):
         return False
     Reference.parse(source)

@@ -1,4 +1,4 @@
-"""Bundles that ``update`` fetches from a repository, and keeps while the plan uses them; received bytes are counted."""
+"""Bundles that ``update`` fetches, and keeps while its plan uses them; received bytes are counted."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class FetchedBundles:
     ) -> None:
         """Prepare without fetching.
 
-        ``growing``: a context that is open while a bundle is kept. It yields a function that gets the number of
-        received bytes. ``is_decoded``: whether this class decodes manifests (a manifest may take 120 MB) and checks
-        integrity; otherwise, the caller must do both.
+        ``growing``: a context manager that is entered while a bundle is kept. It yields a function; this function is
+        called with the number of received bytes. ``is_decoded``: whether this class decodes manifests (a manifest may
+        take 120 MB) and checks integrity; otherwise, the caller must do both.
         """
         self._repository = repository
         self._check = check
@@ -64,7 +64,7 @@ class FetchedBundles:
 
     @property
     def has_failed(self) -> bool:
-        """Whether so many bundles have failed that no other bundle is tried."""
+        """Whether too many bundles have failed, so that no other bundle is tried."""
         return len(self.refused) >= MAX_REFUSED or self.applied >= MAX_APPLIED
 
     def in_vain(self, plan: UpdatePlan) -> int:
@@ -120,7 +120,7 @@ class FetchedBundles:
         return spool
 
     def listed(self, step: ChainStep) -> RemoteBlob:
-        """Return a step's bundle; raise :class:`RegistryError` if it differs from the list, or lists are too long."""
+        """Return a step's bundle as listed; raise :class:`RegistryError` if it differs, or if lists are too long."""
         if not self.listing.has_room_for_bundles:
             raise self._repository.failed(messages.REGISTRY_LISTED_TOO_MUCH)
         manifest = self._repository.manifest("sha256:" + step.delta.manifest.hex())

@@ -15,7 +15,7 @@ from dibundle.sources.access import Access
 def list_bundles(
     name: str, *, access: Access | None = None, progress: Progress | None = None, tmp: str | None = None
 ) -> BundleList:
-    """Return the bundles of a repository, ``docker://HOST/NAME``, as the registry lists them.
+    """Return the bundles that the registry lists for a repository, ``docker://HOST/NAME``.
 
     Bundles are found by their tags and by the referrers of images. Sizes are in bytes, digests are ``sha256:...``. With
     signers, the head of each bundle is fetched, and the names of images are from the bundle's own manifest. Raises
@@ -57,8 +57,8 @@ def delete_orphans(
 ) -> DeleteResult:
     """Delete the incomplete bundles of a repository, ``docker://HOST/NAME``.
 
-    A bundle is incomplete if the bundle itself, or the image to which it refers, is missing. If an entry has no
-    manifest, it is removed from its list. Otherwise like :func:`delete_bundles`.
+    A bundle is incomplete if the bundle itself, or the image to which it refers, is missing. Entries without a manifest
+    are removed from their list. Otherwise like :func:`delete_bundles`.
     """
     with Context(tmp, progress) as context:
         return delete.delete_orphans(name, access or Access(), context, dry_run=dry_run)

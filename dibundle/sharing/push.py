@@ -41,9 +41,9 @@ class PushResult:
 def push(bundle: Source, name: str, access: Access, context: Context, *, subject: str | None = None) -> PushResult:
     """Push a bundle to a registry as an OCI artifact that refers to its target image.
 
-    The image is searched for in the same repository: under ``subject`` (a tag or a digest), else under the tag that the
-    image had when the bundle was created. If the tag in ``name`` belongs to an image, the push is refused, because
-    engines could no longer pull that image.
+    The image must be in the same repository, under ``subject`` (a tag or a digest). Without ``subject``, it must have
+    the tag that it had when the bundle was created. If the tag in ``name`` belongs to an image, the push is refused,
+    because engines could no longer pull that image.
     """
     from dibundle.sources.registry import artifacts
     from dibundle.sources.registry.opening import open_repository, parse_target
@@ -84,7 +84,10 @@ def _subject(
     repository: Repository,
     context: Context,
 ) -> RemoteManifest | None:
-    """Return the manifest of a bundle's target image; if no name of the image leads to it, only add a note."""
+    """Return the manifest of a bundle's target image.
+
+    If it is not found under any name of the image, only add a note.
+    """
     from dibundle.sources.registry import artifacts
 
     about = bundle.manifest.about
@@ -108,7 +111,7 @@ def _subject(
 
 
 def _note_other_blobs(makes: RemoteManifest, manifest: Manifest, repository: Repository, context: Context) -> None:
-    """Add a note if a bundle rebuilds layers whose stored forms differ from those of the registry's image."""
+    """Add a note if a bundle rebuilds layers in other stored forms than the registry's image has."""
     from dibundle.sources.registry import artifacts
 
     targets = [image for images in manifest.about.targets for image in images] if manifest.about else []

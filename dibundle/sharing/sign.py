@@ -22,7 +22,7 @@ from dibundle.sources.opening import open_sources
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignOptions:
-    """Options of sign: either ``key`` or ``signature``.
+    """Options of sign. Either ``key`` or ``signature`` must be given.
 
     ``key``: file of a private key, or of a public key if an agent holds the private key. ``signature``: file with an
     existing signature by ssh-keygen. ``detach``: write the signature to a separate file, and leave the bundle
@@ -53,7 +53,7 @@ def sign(bundle: str, options: SignOptions, access: Access, context: Context) ->
     """
     if (options.key is None) == (options.signature is None):
         raise UsageError(messages.SIGN_KEY_OR_SIGNATURE, bundle=shell_words(bundle))
-    # no file is written beside the bundle, and the bundle is unchanged
+    # if this is true, the bundle is unchanged, and no file is written beside it
     aside = options.detach and options.output is not None
     if is_reference(bundle) and not aside:
         raise _in_registry(bundle, options)
@@ -70,7 +70,7 @@ def sign(bundle: str, options: SignOptions, access: Access, context: Context) ->
     if options.detach:
         opened.refuse_overwriting(destination.name, destination.identity)
     check_integrity(reader, context.progress)
-    context.end_phase()  # ssh-keygen may ask for a passphrase, which needs a new line
+    context.end_phase()  # ssh-keygen may ask for a passphrase, for which it needs a new line
     header = reader.header_bytes
     data = signing.sign(header, options.key) if options.key is not None else signing.read_file(options.signature or "")
     try:

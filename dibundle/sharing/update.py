@@ -54,14 +54,15 @@ from dibundle.sources.registry.opening import open_repository, platform_here
 from dibundle.sources.registry.reference import Reference
 
 _UNFIT: Final = (BaseMismatchError, BundleError, DigestError, NoRoomError, RegistryError, SignatureError, UsageError)
-"""Errors that mean that a bundle cannot be used; errors of local files are not among them."""
+"""Errors that mean that a bundle cannot be used. Errors of local files do not mean this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateOptions(RebuildOptions):
-    """Options of update. ``engine``: the engine that gets the image (None: a source's, else the first installed).
+    """Options of update.
 
-    ``expect``: the image must have one of these digests. ``max_size``: maximum bytes to fetch, and of each rebuilt
+    ``engine``: the engine that gets the image (None: a source's engine, else the first installed engine). ``expect``:
+    the image must have one of these digests. ``max_size``: maximum bytes to fetch, and maximum bytes of each rebuilt
     image.
     """
 
@@ -92,7 +93,7 @@ def plan_update(
     access: Access,
     context: Context,
 ) -> UpdatePlan | None:
-    """Return the plan of :func:`update`, without fetching bundles; None if the engine already has the image."""
+    """Return the plan of :func:`update` without fetching a bundle; None if the engine already has the image."""
     update = _Update(name, here, output, options, access, context, is_needed=False)
     return None if update.is_here else update.plan_what_is_there()
 
@@ -113,8 +114,8 @@ def update(
 ) -> UpdateResult:
     """Fetch an image from a registry into an engine, or into an ``output``.
 
-    Several chains of bundles may lead from the images ``here`` to the image: the chain with the fewest bytes is used.
-    If the image itself has fewer bytes, the image is fetched. The result must be exactly the image under this name. A
+    If several chains of bundles lead from the images ``here`` to the image, the chain with the fewest bytes is used. If
+    the image itself has fewer bytes, the image is fetched. The result must be exactly the image under this name. A
     bundle is skipped if it is missing or damaged, or differs from the listed bundle. With signers, unsigned bundles are
     skipped too, and the image itself is never fetched.
     """
@@ -178,7 +179,7 @@ class _Update:
     def plan(self, fetched: FetchedBundles) -> UpdatePlan:
         """Return the plan with the fewest bytes, without refused bundles.
 
-        If more bytes were fetched in vain than the image has, the plan uses no bundles.
+        If the useless bundles fetched so far have more bytes than the image, the plan uses no bundles.
         """
         if self._is_wrapped:
             return plan_wrapped(self._image, self._archives, labels.digests(self._labels.get(labels.NEEDS_LAYERS, "")))
@@ -246,7 +247,7 @@ class _Update:
         return self._result(plan, total, len(fetched.refused), self._signatures.signed_by(bundles or ()))
 
     def _require_names(self, bundles: Sequence[BundleReader] | None, names: Iterable[str]) -> None:
-        """Refuse names that the signer of the last bundle may not give to images."""
+        """Refuse a name if the signer of the last bundle is not allowed to give it to an image."""
         if bundles:
             self._signatures.require_names_of(bundles[-1], names)
 
@@ -279,7 +280,7 @@ class _Update:
 
     def _has_image(self) -> bool:
         """Return whether the engine already has the image under each of its names."""
-        # not for containerd, which may have the name although the image is incomplete
+        # do not ask containerd, which may have the name of an incomplete image
         if self._engine not in TRANSPORTS or not self._made.names:
             return False
         if self._is_wrapped:
@@ -295,12 +296,12 @@ class _Update:
     def _fetch(self, plan: UpdatePlan, fetched: FetchedBundles) -> list[BundleReader] | None:
         """Fetch the bundles of a plan; if one is unusable or has no trusted signature, refuse it and return None.
 
-        An unusable bundle must not end the update: otherwise, a deleted bundle, or a bundle of anyone with permission
+        An unusable bundle must not end the update. Otherwise, a deleted bundle, or a bundle of any user with permission
         to push, could block all other bundles.
         """
         check = self._signatures.required
         bundles = []
-        # limit for all manifests together: they are in memory, and the registry controls how many there are
+        # limit for all manifests together, because they are in memory, and the registry controls their number
         left = MAX_MANIFEST
         for step in plan.chain or ():
             try:
@@ -315,7 +316,7 @@ class _Update:
         return bundles
 
     def _require_as_listed(self, step: ChainStep, bundle: BundleReader) -> None:
-        """Raise :class:`RegistryError` if a bundle needs more than the registry lists for it, or rebuilds less.
+        """Raise :class:`RegistryError` if a bundle needs more, or rebuilds less, than the registry's list claims.
 
         The signature of such a bundle may be valid, but the signer meant it for another purpose.
         """
@@ -341,8 +342,8 @@ class _Update:
     ) -> PinnedImage | None:
         """Fetch or rebuild the image; if the bundles do not rebuild it, refuse one of them and return None.
 
-        It refuses the bundle that was read last or, if the base of that bundle has a wrong digest, the bundle before
-        it.
+        The refused bundle is the last one that was read. If the base of this bundle has a wrong digest, the bundle
+        before it is refused instead.
         """
         try:
             with self._context.within() as own:
@@ -406,9 +407,8 @@ def pin_fetched(
     """Return an image with its fetched layers, each checked against its diffID.
 
     ``without``: digests of layers that are left out, because archives in ``here`` have them. The registry's manifest is
-    kept if it lists exactly these layers in the form in which they are stored here. The reason is that an engine may
-    use a layer of its own if the manifest lists the digest of this layer. Raises ``ArchiveError`` if a layer is
-    missing.
+    kept if it lists exactly these layers in the form in which they are stored here. Otherwise, an engine might use a
+    layer of its own that has one of the manifest's digests. Raises ``ArchiveError`` if a layer is missing.
     """
     store = LayerStore(here)
     absent = [diff_id for blob, diff_id in zip(image.layers, image.diff_ids, strict=True) if blob.digest in without]

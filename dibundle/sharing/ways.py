@@ -18,7 +18,7 @@ from dibundle.sources.registry.images import RemoteImage
 from dibundle.sources.registry.listing import Delta, Listing
 
 MOST_IMAGES: Final = 64  # maximum images whose bundles are listed, beginning with the target
-MOST_STEPS: Final = 16  # maximum bundles of a chain: without a limit, the registry would control the amount of work
+MOST_STEPS: Final = 16  # maximum bundles of a chain; without this limit, the registry would control the amount of work
 MOST_DELTAS: Final = 1024
 
 
@@ -146,13 +146,13 @@ def cheapest(
 
 
 def _collect(target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes], Sequence[Delta]]) -> list[ChainStep]:
-    """Collect the bundles that rebuild the target, the bundles that rebuild their bases, and so on."""
+    """Collect the bundles that rebuild the target, then those that rebuild the bases of these bundles, and so on."""
     asked = {target}
     waiting = deque((target,))
     steps: list[ChainStep] = []
     while waiting:
         image = waiting.popleft()
-        # bundles that can be applied at once come first, so that a long list cannot hide them
+        # bundles that can be applied immediately come first, so that a long list cannot hide them
         for delta in sorted(deltas_to(image), key=lambda delta: not delta.told.needs <= here):
             if len(steps) == MOST_DELTAS:
                 return steps

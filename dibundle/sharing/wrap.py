@@ -1,6 +1,7 @@
-"""Bundles as images: the bundle is in a layer on top of the base's layers (linked), or in the only layer (unlinked).
+"""Bundles as images.
 
-A registry stores the base's layers only once, because both images have the same blobs. A pull of a linked image fetches
+In a linked image, the bundle is in a layer above the base's layers; in an unlinked image, it is in the only layer. A
+registry stores the base's layers only once, because both images have the same blobs. A pull of a linked image fetches
 the base and the bundle.
 """
 
@@ -32,7 +33,7 @@ from dibundle.sources.wrapped import FILE, config_of
 
 PLATFORM: Final = "linux/amd64"
 MAX_COMPARED: Final = 1 << 24
-"""Maximum layers, and maximum wanted objects, in all images together: at these limits, the search takes seconds."""
+"""Maximum layers of all images together, and maximum wanted objects. A search with so many takes seconds."""
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 _INHERITED: Final = ("architecture", "os", "variant", "os.version", "os.features")
 
@@ -71,7 +72,7 @@ def wrap(
     access: Access,
     context: Context,
 ) -> tuple[str, ...]:
-    """Write the image of a bundle as an archive, linked to the image in ``bases``; without bases, unlinked.
+    """Write the image of a bundle as an archive. With ``bases``, the image is linked to its base image.
 
     Returns the names of the image. The same arguments give the same image. Raises :class:`BaseMismatchError` if no
     image in ``bases`` is the base of the bundle.
@@ -133,7 +134,7 @@ def wrapped_image(
     context: Context,
     platform: str | None = None,
 ) -> Wrapped:
-    """Return the image of a bundle, linked to its base image in ``bases``; without bases, unlinked.
+    """Return the image of a bundle. With ``bases``, the image is linked to its base image.
 
     The same arguments give the same image. Raises :class:`BaseMismatchError` if no image in ``bases`` is the base of
     the bundle.
@@ -199,7 +200,7 @@ def _base(manifest: Manifest, bases: Sequence[Archive], context: Context) -> tup
     wanted = [{manifest.objects[number].digest, forms_of.get(number)} for number in manifest.needed()]
     left = MAX_COMPARED
     for images in map(read_images, bases):
-        # if images differ only in their names, compare them only once
+        # compare images only once if they differ only in their names
         for image in {(id(image.config), *map(id, image.layers)): image for image in images.images}.values():
             left -= len(image.diff_ids) + len(wanted)
             if left < 0:

@@ -1,4 +1,4 @@
-"""Apply a wrapped bundle from a registry: such an image only transports the bundle, and is not meant to run."""
+"""Apply a wrapped bundle from a registry. A wrapped image only transports the bundle, and is not meant to run."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class AppliedParcel(NamedTuple):
 def made_by(told: Mapping[str, str], reference: Reference, engine: str) -> AboutImage:
     """Return the target image in a wrapped bundle's labels; if the labels do not have exactly one ID, the ID is empty.
 
-    The image gets the same name as from :class:`Parcel`. If the name in the labels is in the repository of
-    ``reference``, that name is used; otherwise, the name is ``reference``.
+    The image's name is the name in the labels if it is in the repository of ``reference``, otherwise ``reference``
+    itself. :class:`Parcel` chooses the same name.
     """
     made = labels.digests(told.get(labels.MAKES_IDS, ""))
     name = told.get(labels.MAKES, "")
@@ -77,8 +77,8 @@ class Parcel:
     ) -> AppliedParcel:
         """Rebuild the bundle's image; load the image into an engine, or write it to ``output`` as a new archive.
 
-        If ``bases`` lack objects of the bundle, the other layers of the wrapped image are fetched too, even if its
-        labels list no such objects.
+        If ``bases`` lack objects of the bundle, the other layers of the wrapped image are fetched too, no matter what
+        its labels list.
         """
         if self._check:
             last = self._image.layers[-1]

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Options for opening sources: ``signers`` must have signed every bundle (None: the signers in the policy).
+    """Options for opening sources.
 
-    ``platform`` (``os/architecture``) selects an image if an engine or a registry has it for several platforms.
-    ``checks_signatures``: False means that signatures are not checked, even if the machine's policy requires it. This
-    is for code that signs bundles, or that has itself created the bundles. The policy for registries always applies.
+    ``signers``: every bundle must be signed by one of them (None: the policy's signers). ``platform``
+    (``os/architecture``) selects an image if an engine or a registry has it for several platforms.
+    ``checks_signatures``: False means that signatures are not checked, even if the machine's policy requires this. This
+    is for code that signs or has created the bundles. The policy for registries always applies.
     """
 
     signers: Signers | None = None
@@ -35,7 +36,7 @@ class Access:
     registries: RegistrySettings = field(default_factory=RegistrySettings)
 
     def __post_init__(self) -> None:
-        """Refuse signers of a wrong type: it is an easy mistake to pass the name of a file with signers."""
+        """Refuse signers of a wrong type, because callers easily pass the name of a file with signers."""
         if self.signers is None:
             return
         from dibundle.format.signing import Signers
@@ -84,11 +85,11 @@ class _Demand(NamedTuple):
 
 
 class SignatureCheck:
-    """A check of bundles' signatures; after a signature is accepted for a header, no other signature is checked for it.
+    """A check of bundles' signatures.
 
-    The signature covers the header, which determines the whole bundle except its signature. So a trusted header stays
-    trusted, even if a copy of the bundle has a different signature. Without this rule, an attacker could vary the
-    signature, and make ssh-keygen run for each copy.
+    When a signature for a header is accepted, no further signature for it is checked. The signature covers the header,
+    which determines everything in the bundle except the signature. So a trusted header stays trusted, even if a copy of
+    the bundle has another signature. Without this rule, copies with different signatures would each start ssh-keygen.
     """
 
     def __init__(
@@ -100,17 +101,17 @@ class SignatureCheck:
         self._signed: dict[bytes, str] = {}  # by header
         self._refused: dict[tuple[bytes, bytes], SignatureError] = {}  # by header and signature
         self._signatures: dict[bytes, bytes] = {}  # accepted signatures, by header
-        # pairs of a header and identities: one of the identities signed the header
+        # (header, identities) pairs where one of the identities signed the header
         self._may_make: set[tuple[bytes, tuple[str, ...]]] = set()
 
     @property
     def required(self) -> CheckSignature | None:
-        """The check of a bundle's header and signature, before any other byte is read; None if none is required."""
+        """The check of a bundle's header and signature, before any other byte is read; None if no check is required."""
         return self._check if self._demands else None
 
     @property
     def needs_embedded(self) -> bool:
-        """Whether only a signature in the bundle itself counts, because no detached signature is given."""
+        """Whether the signature must be in the bundle itself, because no detached signature is given."""
         return bool(self._demands) and not any(demand.signers.signatures for demand in self._demands)
 
     @property
@@ -129,7 +130,7 @@ class SignatureCheck:
             key = header, sha256(found)
             try:
                 if key in self._refused:
-                    # raise copies of an error, because each copy gets the context of the place where it is raised
+                    # raise a copy of the error, because an error gets the context of the place where it is raised
                     raise copy(self._refused[key])
                 signed = [demand.check(header, found) for demand in self._demands]
             except SignatureError as error:

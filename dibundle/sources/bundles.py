@@ -1,4 +1,4 @@
-"""Bundles as streams: heads are read and checked; a signature is checked before anything after it is read."""
+"""Bundles as streams: heads are read and checked. A signature is checked before anything after it is read."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def read_signature_beside(bundle: str) -> SignatureBeside | None:
 
 
 class Rereadable(Readable, Protocol):
-    """A stream that takes back data."""
+    """A stream into which data can be put back."""
 
     def give_back(self, data: bytes) -> None:
         """Put back the last bytes that were read."""
@@ -99,7 +99,8 @@ class _Recorded:
 
     def __init__(self, stream: Readable) -> None:
         self._stream = stream
-        self.data = bytearray()  # bytes would be copied at each read, and data may come a byte at a time
+        # a bytearray, because bytes would be copied at each read, and data may arrive byte by byte
+        self.data = bytearray()
 
     def read(self, size: int, /) -> bytes:
         """Return up to ``size`` bytes; an empty result at the end."""
@@ -213,7 +214,7 @@ def check_integrity(bundle: BundleReader, progress: Progress | None = None) -> N
 
 
 class WholeBundle(NamedTuple):
-    """A complete, undamaged bundle: its bytes, SHA-256 and manifest."""
+    """A complete bundle without damage: its bytes, SHA-256 and manifest."""
 
     content: ReadAt
     digest: bytes
@@ -232,7 +233,7 @@ def read_whole(stream: Readable, context: Context, check: CheckSignature | None,
     spool = context.spool()
     reader = BundleReader(_Copied(stream, spool), None, check, name)
     context.check_room(reader.size - spool.size)
-    check_integrity(reader)  # read to the end of the bundle, and no further
+    check_integrity(reader)  # read exactly to the end of the bundle
     content_digest = digest.sha256_of(copy_chunks(spool, 0, spool.size))
     return WholeBundle(content=spool, digest=content_digest, manifest=reader.manifest, is_signed=bool(reader.signature))
 

@@ -34,7 +34,7 @@ def is_named_so(name: str) -> bool:
 def firsts(names: Sequence[str]) -> list[str]:
     """Replace all parts of a bundle in ``names`` by its first part; users may give the parts in any order.
 
-    Names alone do not show that a file is a part: base.002 is not a part of a bundle just because base.001 exists.
+    A name alone does not show that a file is a part: even if base.001 exists, base.002 may be something else.
     """
     kept: list[str] = []
     for name in names:
@@ -48,7 +48,7 @@ def firsts(names: Sequence[str]) -> list[str]:
 
 
 def _head(name: str) -> bytes:
-    """Return the first bytes of a regular file; read no bytes of other files, which may be readable only once."""
+    """Return the first bytes of a regular file. Other files are not read, because they may be readable only once."""
     try:
         if not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 - any name that the system accepts
             return b""
@@ -59,7 +59,10 @@ def _head(name: str) -> bytes:
 
 
 def _begins_as_source(head: bytes) -> bool:
-    """Return whether a file is a bundle or a tar archive, by its first block; a later part of a bundle is neither."""
+    """Return whether a file is a bundle or a tar archive, by its first block.
+
+    A later part of a bundle is neither of them.
+    """
     return is_bundle(head) or head[257:262] == b"ustar"
 
 
@@ -71,7 +74,7 @@ def open_other(name: str, head: bytes, open_it: Callable[[], Archive], *, wanted
     """
     try:
         archive = open_it()
-        # a file of zeros, for example from a bad disk, would be a tar without entries
+        # refuse a file of zeros, for example from a bad disk: it would be a tar without entries
         if wanted and not archive.index.entries:
             raise NoArchiveError(messages.ARCHIVE_NO_ENTRIES, name=name)
     except ArchiveError as error:

@@ -31,7 +31,7 @@ ENGINES = {
 
 
 class LoadError(DibError):
-    """The engine refused the image, or reports success but does not have the image."""
+    """The engine refused the image, or reported success without having the image."""
 
     def __init__(self, message: Message, /, *, exit_code: int, **values: object) -> None:
         super().__init__(message, **values)
@@ -47,7 +47,7 @@ _SAVE: Final = {
 _CONFIG_STORES: Final = ("overlay2", "vfs", "btrfs", "zfs", "fuse-overlayfs", "aufs", "devicemapper")
 """Drivers of docker's own store: this store identifies an image by its config."""
 _SILENT: Final = (b"Cannot connect to", b"permission denied", b"failed to connect")
-_ASIDE: Final = re.compile(r"time=|See '")  # beginnings of log lines, and of hints that say where to read more
+_ASIDE: Final = re.compile(r"time=|See '")  # beginnings of log lines, and of hints about where to read more
 _PATIENCE: Final = 10  # maximum seconds for an engine to report whether it works
 _AT_ONCE: Final = 256  # maximum images per query of an engine, because command lines have a limited length
 _DIGITS: Final = 19  # maximum digits of a size in bytes
@@ -73,7 +73,7 @@ def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
 
 
 def engine_in_use(arguments: Sequence[str]) -> str:
-    """Return the engine that a command line names, by --engine or by an image's name, else an installed engine."""
+    """Return the engine that a command line names, by --engine or in an image's name, else an installed engine."""
     words = [word for argument in arguments for word in argument.split("=", 1)]
     for option, engine in pairwise(words):
         if option == "--engine" and engine in ENGINES:
@@ -109,7 +109,7 @@ def require_layers(engine: str, chains: Iterable[tuple[bytes, ...]], base: str, 
     Raises :class:`FileError` if the engine does not answer.
 
     ``chains`` are diffIDs, the lowest layer's first. ``base``: the name, in messages, of an image with the layers.
-    ``file``: the file with this image, if any. ctr cannot list layers, but its loader detects missing layers.
+    ``file``: the file with this image, if any. The tool ctr cannot list layers, but its loader detects missing layers.
     """
     wanted = {[*chain_ids(chain)][-1] for chain in {*chains} if chain}
     if engine != "ctr" and not wanted <= {found for layers in _layers(engine) for found in chain_ids(layers)}:
@@ -123,7 +123,7 @@ def require_layers(engine: str, chains: Iterable[tuple[bytes, ...]], base: str, 
 
 
 def layers_present(engine: str, diff_ids: Sequence[bytes], digests: Sequence[bytes]) -> int:
-    """Return how many of an image's lowest layers an engine has, by its own report.
+    """Return how many of an image's lowest layers an engine reports.
 
     docker and podman report ``diff_ids`` of images. ctr reports the ``digests`` under which it stores layers.
     """
@@ -174,7 +174,7 @@ def _layers(engine: str) -> list[list[bytes]]:
 
 
 def _is_podman_alone() -> bool:
-    """Return whether podman works, and docker has a client here but no daemon that answers."""
+    """Return whether podman works while docker's client finds no daemon that answers."""
     for command, wanted in ((("docker", "info"), False), (("podman", "info"), True)):
         try:
             told = subprocess.run(
@@ -195,11 +195,11 @@ def require_engine(name: str | None) -> None:
 
 
 class _Tail:
-    """The end of a program's output, read while it runs: a program stops if its pipe is full."""
+    """The end of a program's output, read while it runs, because a program stops if its pipe is full."""
 
     def __init__(self, pipe: IO[bytes] | None) -> None:
         assert pipe
-        self._fd = os.dup(pipe.fileno())  # a descriptor: a file object could not be closed while the thread reads it
+        self._fd = os.dup(pipe.fileno())  # not a file object: it could not be closed while the thread reads it
         pipe.close()
         self._text = b""
         self._reader = threading.Thread(target=self._drain, daemon=True)
@@ -217,7 +217,7 @@ class _Tail:
 
 
 class Loader:
-    """A running loader: a context manager that ends the loader if its input fails, so that nothing is loaded."""
+    """A running loader. This context manager ends the loader if its input fails, so that nothing is loaded."""
 
     def __init__(self, engine: str) -> None:
         self._load, _ = ENGINES[engine]
@@ -274,7 +274,7 @@ class Loader:
     def check_whole(self, names: Iterable[str]) -> None:
         """Check that the engine has all blobs of an image, if the engine stores blobs and the archive left some out.
 
-        If blobs are missing, the engine stores the layers in another form, and :class:`LoadError` is raised.
+        Raises :class:`LoadError` if blobs are missing: the engine stores the layers in another form.
         """
         for name in names:
             if self._engine == "docker":  # docker does not list incomplete images
@@ -289,7 +289,7 @@ class Loader:
                     for row in rows[1:]
                 )
             else:
-                is_whole = True  # no check: podman identifies layers by their content
+                is_whole = True  # no check is needed, because podman identifies layers by their content
             if not is_whole:
                 raise LoadError(messages.ENGINE_LAYERS_IN_OTHER_FORM, engine=self._engine, name=name, exit_code=6)
 
@@ -361,7 +361,7 @@ class Loader:
 
 
 def saved_layers(transport: str, reference: str) -> tuple[bytes, list[bytes]]:
-    """Return the ID and the diffIDs of an image that an engine would save; raise the errors of :func:`save`."""
+    """Return the ID and the diffIDs of the image that an engine would save; raise the errors of :func:`save`."""
     _require_image(transport, reference)
     found = next(iter(_inspect(_SAVE[transport][0], reference)), None)
     return sha256_of(_id(found)) or b"", list(filter(None, _layers_of(found)))

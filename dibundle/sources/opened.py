@@ -40,8 +40,8 @@ class OpenedSources:
     ``placed`` has the archives by their places among the sources, because archives are not opened in the order of the
     sources. ``engines``: images that engines have not saved yet. ``wrapped``: the archives that contained bundles.
     ``within``: the streams of these bundles, by ``id``. ``identities`` maps the identities of files to their names.
-    ``bundle_sizes``: sizes of known streams, by ``id``. They are not by name, because several sources may have the same
-    name: bundles in the same archive, or stdin and a file called "stdin". ``spare_streams``: bundles among candidates
+    ``bundle_sizes``: sizes of known streams, by ``id``. The name is not the key, because several sources may have the
+    same name: bundles in one archive, or stdin and a file called "stdin". ``spare_streams``: bundles among candidates
     for a base, by ``id``; ``spare`` has these bundles after they are read.
     """
 
@@ -63,7 +63,7 @@ class OpenedSources:
 
     @property
     def archives(self) -> list[Archive]:
-        """The archives, in the order of the sources: the order decides which archive is base, and which is target."""
+        """The archives, in the order of the sources, which decides which archive is base, and which is target."""
         return [self.placed[place] for place in sorted(self.placed)]
 
     @property
@@ -97,7 +97,7 @@ class OpenedSources:
         self.bundles.append((name, stream))
 
     def refuse_overwriting(self, name: str, identity: tuple[int, int] | None) -> None:
-        """Raise :class:`UsageError` if the output called ``name`` is one of the inputs, under any name."""
+        """Raise :class:`UsageError` if the output called ``name`` is the same file as an input, under any name."""
         if identity in self.identities:
             raise UsageError(messages.OUTPUT_IS_INPUT, name=name, source=self.identities[identity])
 
@@ -124,7 +124,7 @@ class OpenedSources:
         return found
 
     def _different_bundles(self) -> Iterator[tuple[str, Rereadable]]:
-        """Yield the bundles; of those with the same header, yield only one: the header determines everything after it.
+        """Yield the bundles. Of bundles with the same header, yield only one, because the header determines the rest.
 
         Archives may contain any number of bundles. Raises :class:`BundleError` if all manifests together exceed the
         limit for a single manifest.
@@ -137,7 +137,7 @@ class OpenedSources:
                 continue
             seen.add(head)
             if id(stream) in self.within:
-                with suppress(BundleError):  # errors in the header are reported later, when the bundle is read
+                with suppress(BundleError):  # errors in the header are reported when the bundle is read
                     left -= Header.decode(head).size
                 if left < 0:
                     raise BundleError(messages.LIMIT_WRAPPED_MANIFESTS, name=name, max_manifest=MAX_MANIFEST >> 20)
@@ -150,7 +150,7 @@ class OpenedSources:
         return self.read_bundles()[0]
 
     def bundle_stream(self) -> Readable:
-        """Return the only bundle as a stream; only its signature was read and checked."""
+        """Return the only bundle as a stream; so far, only its signature was read and checked."""
         if len(self.bundles) > 1:
             raise UsageError(messages.SOURCE_SEVERAL_BUNDLES, bundles_count=len(self.bundles))
         if not self.bundles:

@@ -41,8 +41,10 @@ from dibundle.sources.opened import Layers, OpenedSources, UnsavedImage
 from dibundle.sources.wrapped import find
 
 _CHUNK: Final = 1 << 20
-MAX_COPIES: Final = 128  # maximum wrapped bundles in an archive, including equal bundles: each bundle is unpacked
-MAX_WRAPPED: Final = 16  # maximum different bundles in an archive: the limits of dib.md, 10.1, apply to each of them
+# maximum wrapped bundles in an archive; equal bundles count too, because each bundle is unpacked
+MAX_COPIES: Final = 128
+# maximum different bundles in an archive, because the limits of dib.md, 10.1, apply to each of them
+MAX_WRAPPED: Final = 16
 
 _BESIDE: Final = 64 << 10  # approximate bytes of documents and headers that an engine saves in addition to layers
 Source = str | os.PathLike[str] | Readable
@@ -56,7 +58,7 @@ def several(sources: Source | Iterable[Source] | None) -> list[Source]:
     """Return a list of sources for a single source, several sources or None."""
     if sources is None:
         return []
-    # test for a single source before iterating: a file is iterable too, by lines
+    # test for a single source before iterating, because a file is iterable too
     is_one = isinstance(sources, str | bytes | os.PathLike) or hasattr(sources, "read")
     return [cast("Source", sources)] if is_one else list(cast("Iterable[Source]", sources))
 
@@ -75,11 +77,11 @@ def open_sources(
     ``candidates`` are archives that may serve as a base, or bundles that rebuild a base; missing candidates are
     skipped. ``only_claims``: engines only list their layers, and save nothing.
 
-    Engines save images only in :meth:`OpenedSources.read_bundles`: then it is known which layers the bundles read. With
+    Engines save images only in :meth:`OpenedSources.read_bundles`, when the layers that bundles read are known. With
     signers, every bundle is checked. Bundles in files or streams are checked before bundles in a registry. Compressed
-    archives are unpacked only after these checks. If none of these sources is a bundle, one of the archives contains
-    the bundle. Until the signature of that bundle is checked as well, archives are unpacked to at most ``RATIO`` times
-    their size. ``bundle_first``: the first source must be a bundle, or an image that contains one.
+    archives are unpacked only after these checks. If no source is a bundle, an archive must contain the bundle. Until
+    the signature of that bundle is checked, archives are unpacked to at most ``RATIO`` times their size.
+    ``bundle_first``: the first source must be a bundle, or an image that contains one.
 
     Raises :class:`FileError` and :class:`ArchiveError`. Raises :class:`BundleError` if a source should be a bundle, but
     is not.
@@ -92,7 +94,7 @@ def open_sources(
     if not opened.check:
         opening.open_waiting()
     opening.fetch()
-    # search archives for bundles only if no bundle is given: else the author of a base could choose the rebuilt image
+    # search archives only if no bundle is given; otherwise, the author of a base could choose the rebuilt image
     if not opened.has_bundle:
         opening.searched = 1 if bundle_first else len(sources)
     searched: set[int] = set()
@@ -177,7 +179,7 @@ class _Opening:
         self._context = context
         self._bundle_wanted = bundle_wanted
         self.only_claims = False
-        self.searched = 0  # this many sources, from the first on, are searched for bundles
+        self.searched = 0  # number of sources, from the first on, that are searched for bundles
         self._empty: list[tuple[int, str, int]] = []
         self._waiting: list[_Other] = []
 
@@ -206,7 +208,7 @@ class _Opening:
             self._pass_over(place, error)
 
     def _pass_over(self, place: int, error: DibError) -> None:
-        """Raise an error, unless the error means that a candidate is missing."""
+        """Raise ``error`` unless it means that a candidate is missing."""
         is_absent = isinstance(error, AbsentError) or error.code == messages.REGISTRY_NOT_FOUND.code
         if not is_absent or place < self._first_candidate:
             raise error
@@ -280,7 +282,7 @@ class _Opening:
         sizes = None if layers is None else set(layers.values())
         spool = save(*engine, self._context, platform=self._access.platform, sizes=sizes)
         archive = self._archive(spool.start(), name)
-        # docker does not report missing layers; an image may lack some platforms, but not all
+        # docker does not report missing layers; at least one platform of an image must be complete
         if not any(image.config and all(image.layers) for image in read_images(archive).images):
             raise FileError(messages.ENGINE_SAVED_WITHOUT_LAYERS, engine_=engine[1])
         return archive
@@ -312,8 +314,8 @@ class _Opening:
         """Open the archives among files; with signers, find the bundles in them.
 
         If a signature is required, a file that may contain a bundle is unpacked only to a limited ratio of its size,
-        until a bundle is accepted. If a file exceeds the ratio, it is used as a base, unless its name or place requires
-        a bundle.
+        until a bundle is accepted. A file that exceeds the ratio is used as a base, unless its name or place requires a
+        bundle.
         """
         refused: list[tuple[_Other, RatioError]] = []
         for other in self._waiting:
@@ -341,7 +343,7 @@ class _Opening:
             self.find_wrapped([other.place])
 
     def find_wrapped(self, places: Iterable[int]) -> None:
-        """Take the bundles out of the only archive that has wrapped bundles; its layers may still serve as a base."""
+        """Take the bundles from the only archive that has wrapped bundles; its layers may still serve as a base."""
         for place in sorted(places):
             archive = self.opened.placed[place]
             if place >= self.searched:

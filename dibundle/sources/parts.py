@@ -27,7 +27,7 @@ class PartsWriter:
     def __init__(self, name: str, size: int) -> None:
         self.name = name
         self.written = 0
-        # the whole output has no identity, because each part has a separate identity
+        # the output as a whole has no identity, but each part has one
         self.identity: tuple[int, int] | None = None
         self.count = 0
         self._size = size
@@ -90,7 +90,7 @@ class PartsReader:
         assert found
         self._stem = found[1]
         self.names = [first]
-        # only regular files are parts: opening a pipe that has the name of a part would wait forever
+        # only regular files are parts, because opening a pipe with the name of a part would wait forever
         while len(self.names) < MOST and os.path.isfile(name := part_name(self._stem, len(self.names) + 1)):  # noqa: PTH113
             self.names.append(name)
         self._files = [context.enter(open(name, "rb", buffering=0)) for name in self.names]  # noqa: PTH123, SIM115
@@ -142,7 +142,7 @@ class PartsReader:
         return part_name(self._stem, len(self.names) + 1)
 
     def left_over(self, size: int) -> str | None:
-        """If a bundle of ``size`` bytes ends where a part ends, return the name of the next part: it is surplus."""
+        """If a bundle of ``size`` bytes ends with a part, return the name of the next part, which is surplus."""
         at = 0
         for name, part_size in zip(self.names, self.sizes, strict=True):
             if at == size:
@@ -151,7 +151,7 @@ class PartsReader:
         return None
 
     def excess(self, size: int) -> str:
-        """Return the likely reason for surplus bytes, for a bundle that should have ``size`` bytes."""
+        """Return the likely reason why a bundle has more bytes than its ``size``."""
         first = self.names[0]
         longer = [name for name, part in zip(self.names[1:-1], self.sizes[1:], strict=False) if part > self.sizes[0]]
         name = longer[0] if longer else self.where(size - 1, size)

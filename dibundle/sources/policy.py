@@ -71,9 +71,9 @@ class Policy(NamedTuple):
         )
 
     def identities_for(self, names: Iterable[str]) -> dict[tuple[str, ...], str]:
-        """Return the required signers for images with these names: sets of identities, each with a name that needs it.
+        """Return the required signers for images with these names: sets of identities, each with one of these names.
 
-        If several patterns match a name, the longest pattern counts. "" stands for an image without a name.
+        If several patterns match a name, the longest pattern decides. "" stands for an image without a name.
         """
         found: dict[tuple[str, ...], str] = {}
         for name in names if self.identities else ():
@@ -109,14 +109,14 @@ class Policy(NamedTuple):
 def read_policy() -> Policy:
     """Return the policy of this machine.
 
-    Raises :class:`FileError` for a policy that cannot be read or parsed, because an unknown policy cannot be followed.
-    Also raises it for a policy that users other than root and the current user can change.
+    Raises :class:`FileError` if the policy cannot be read or parsed, because dib cannot obey an unknown policy. The
+    same error is raised if users other than root and the current user can change the policy.
     """
     try:
         fd = os.open(PATH, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        # a missing file does not mean that there is no policy: a dangling link in the path may lead to a disk that is
-        # not mounted yet
+        # a missing file is no proof that no policy exists: a link in the path may lead to a disk that is not mounted
+        # yet
         places = (Path(PATH), *Path(PATH).parents)
         leads_nowhere = any(place.is_symlink() and not place.exists() for place in places)
         if isinstance(error, FileNotFoundError) and not leads_nowhere:
@@ -126,7 +126,8 @@ def read_policy() -> Policy:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise _unreadable("it is no regular file")
         require_safe(PATH)
-        data = os.read(fd, _MAX_SIZE + 1)  # one read suffices: a regular file returns everything that is requested
+        # one read suffices, because a regular file returns everything that is requested
+        data = os.read(fd, _MAX_SIZE + 1)
     except OSError as error:
         raise _unreadable(error.strerror) from error
     finally:
@@ -142,7 +143,7 @@ def require_safe(name: str) -> None:
         for place, status in walk(name):
             if status.st_uid not in (0, os.geteuid()):
                 raise FileError(messages.POLICY_OWNER, place=place, owner=status.st_uid, quoted=shell_words(str(place)))
-            # in a sticky folder like /tmp, the content is safe
+            # in a sticky folder such as /tmp, the content is safe
             is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
             is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode)
             if is_open and not is_sticky:
@@ -155,7 +156,7 @@ def require_safe(name: str) -> None:
 
 
 def walk(name: str) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield each folder and link on the path to a file, then the file itself, each with its status.
+    """Yield each folder and link on the path to a file, and then the file; each comes with its status.
 
     Raises :class:`OSError` for an endless chain of links.
     """
@@ -314,7 +315,7 @@ def _canonical(repository: str) -> list[str]:
 
 
 def _repositories(name: str) -> list[str]:
-    """Return the repositories of an image's name, in these spellings; "" stands for an image without a name."""
+    """Return the repository of an image's name in the compared spellings; "" stands for an image without a name."""
     path = name.partition("@")[0]
     return _canonical(path.rpartition(":")[0] if ":" in path.rpartition("/")[2] else path)
 

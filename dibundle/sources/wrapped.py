@@ -23,13 +23,13 @@ from dibundle.sources import messages
 from dibundle.sources.bundles import Pieces
 
 FILE: Final = "bundle.dib"
-_HEAD: Final = 64 << 10  # first bytes of a layer, within which the bundle must begin
+_HEAD: Final = 64 << 10  # the bundle must begin within this many first bytes of a layer
 _CONFIGS: Final = 16 << 20  # maximum bytes of a config whose labels are read
 _FIRST_MEMBERS: Final = 16
 
 
 def find(archive: Archive, context: Context) -> Iterator[tuple[str, ReadAt]]:
-    """Yield the name and bytes of each bundle in an archive of wrapped images, which have a label."""
+    """Yield the name and bytes of each bundle in an archive; wrapped images are recognised by a label."""
     try:
         images = read_images(archive)
     except ArchiveError:
@@ -37,7 +37,7 @@ def find(archive: Archive, context: Context) -> Iterator[tuple[str, ReadAt]]:
     members = Members(archive)
     seen: set[int | None] = set()
     left = _CONFIGS
-    known: dict[int, bool] = {}  # by the config's place, because many images may share a config
+    known: dict[int, bool] = {}  # the key is the config's place, because many images may share a config
     for image in images.images:
         place = image.config.member.header if image.config else -1
         if place not in known:
@@ -73,7 +73,7 @@ def _unpack(images: ImageArchive, image: Image, context: Context) -> ReadAt:
     layer = layer or images.stored(top)
     entries = scan(layer, MAX_MADE_ENTRIES, MADE_NAMES).entries
     found = [entry for entry in entries if entry.is_file and normalise(entry.path) == FILE.encode()]
-    if len(found) != 1:  # refuse a second file: of several files, an engine would unpack the last, not the first
+    if len(found) != 1:  # refuse a second file, because an engine would unpack the last file, not the first
         raise ArchiveError(messages.WRAPPED_NO_BUNDLE, name=name, file=FILE)
     return Slice(layer, found[0].content, found[0].size)
 
@@ -126,7 +126,7 @@ def _inflated(images: ImageArchive, blob: Blob, context: Context) -> ReadAt:
     archive = images.archive
     try:
         for piece in pieces:
-            archive.budget -= len(piece)  # one budget for all bundles in the archive
+            archive.budget -= len(piece)  # all bundles in the archive share one budget
             if archive.budget < 0:
                 raise compression.RatioError(file_messages.COMPRESSION_OUTPUT_LIMIT, ratio=compression.RATIO)
             spool.write(piece)

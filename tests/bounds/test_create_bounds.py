@@ -149,7 +149,7 @@ FIELDS = (0, 1, 8, 11, 64, 80, 0x1000, 1 << 31, (1 << 38) - 1, 1 << 39, 1 << 63,
 @given(st.integers(0, 1 << 30))
 @settings(max_examples=150, deadline=None)
 def test_section_tables_that_lie_make_no_payload_or_one_that_is_right(seed: int) -> None:
-    """Wrong fields in the section table, or a wrong place of the table, only make bundles larger."""
+    """Wrong fields in a section table, or a table at a wrong place, only make bundles larger."""
     chance = random.Random(seed)
     files = []
     for data in programs.versions(chance.choice([programs.X86_64, programs.AARCH64, programs.RISCV]), 20, 30, seed):
@@ -187,7 +187,10 @@ def test_many_layers_without_entries(tmp_path: Path) -> None:
 
 
 def test_members_of_gzip_layers_by_encoders_in_turn() -> None:
-    """If the members of a layer have different encoders, all encoders are tried again for only some members."""
+    """Members of a layer may have different encoders.
+
+    Only a limited number of members cause another trial of all encoders.
+    """
     chance = random.Random(1)
     words = [bytes(chance.choices(b"abcdefgh", k=5)) for _ in range(60)]
     stored = bytearray()
@@ -272,7 +275,7 @@ def test_long_names_are_not_held(tmp_path: Path) -> None:
 def test_what_readers_refuse_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Create writes no bundle that readers refuse.
 
-    There are two cases. In one, each header changes a different set of fields. In the other, 65 MiB of headers precede
+    In the first case, each header changes a different set of fields. In the second case, 65 MiB of headers come before
     one entry.
     """
     monkeypatch.setattr("dibundle.format.program_writer.MAX_SHAPES", 3)
@@ -299,7 +302,7 @@ def test_what_readers_refuse_is_not_written(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_zstd_frame_takes_time_as_its_blocks() -> None:
-    """If no encoder wrote the blocks of a frame, the search takes time in proportion to the blocks.
+    """If no encoder wrote the blocks of a frame, the search takes linear time.
 
     All of klauspost's encoders may have written the frame's header.
     """
@@ -314,4 +317,4 @@ def test_a_zstd_frame_takes_time_as_its_blocks() -> None:
     start = time.process_time()
     taken = bytearray()
     FrameSearch().find(frame, find_blocks(frame, 0, count), 0, taken.extend)
-    assert time.process_time() - start < 10  # takes 1 s; took 45 s before the fix, in quadratic time
+    assert time.process_time() - start < 10  # takes 1 s; took 45 s before the fix, when the time was quadratic

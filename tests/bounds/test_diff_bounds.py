@@ -44,7 +44,7 @@ class OldLayer:
 
 
 def from_the_bottom(layers: list[OldLayer]) -> dict[bytes, tuple[int, object]]:
-    """Return the tree of an image by definition: layer after layer; each layer hides entries of the layers below it."""
+    """Return the tree of an image as it is defined: layer after layer, each hiding entries of the layers below it."""
     tree: dict[bytes, tuple[int, object]] = {}
     for layer in layers:
         gone: list[bytes] = []
@@ -132,7 +132,7 @@ def test_whiteouts_cost_what_they_hide():
 
 
 def test_a_schema_whose_pages_all_name_the_same_child_takes_no_time(tmp_path):
-    """A layer of a few hundred bytes takes no time, even if its schema has millions of tables for SQLite."""
+    """A layer of a few hundred bytes takes no time, although SQLite would find millions of tables in its schema."""
     pages = database(interior(2), interior(3), interior(4), schema(5))
     layer = written.block("var/lib/rpm/rpmdb.sqlite", size=len(pages)) + pages
     for name in ("old", "new"):
@@ -160,7 +160,7 @@ def with_settings(path, settings):
 
 
 def test_the_name_of_an_object_counts_for_each_of_its_members(tmp_path, monkeypatch):
-    """The limit counts an object's name for each of its members: a name of 3 MB with 200 members took two gigabytes."""
+    """An object's name counts once for each of its members: a name of 3 MB with 200 members took two gigabytes."""
     old = with_settings(tmp_path / "old.tar", {})
     new = with_settings(tmp_path / "new.tar", {"k" * 3_000_000: dict.fromkeys(map(str, range(200)), 0)})
     taken = dib("diff", old, new)
@@ -169,7 +169,8 @@ def test_the_name_of_an_object_counts_for_each_of_its_members(tmp_path, monkeypa
     assert taken.memory < 200 * MIB
     monkeypatch.setattr(image_diff, "_MAX_SETTINGS", 20)
     small = [{"k": {"a": 12345, "b": 12345}, "ab": 12}, {"k": {"a": 12345, "b": 12345}, "ab": 123}]
-    for number, settings in enumerate(small):  # 20 characters of keys and values, then 21
+    # keys and values have 20 characters in the first case, and 21 in the second
+    for number, settings in enumerate(small):
         new = with_settings(tmp_path / "new.tar", settings)
         with Context() as context:
             if number == 0:

@@ -1,4 +1,4 @@
-"""Costs that few bytes can cause in ``dib inspect``: without a rebuild, costs stay within spec/dib.md, 10.1."""
+"""Costs that few bytes can cause in ``dib inspect``: even without a rebuild, they stay within spec/dib.md, 10.1."""
 
 from __future__ import annotations
 
@@ -96,7 +96,8 @@ def test_sources_of_text_frames_count_before_one_is_decoded():
 def test_each_text_frame_counts_before_one_is_decoded(monkeypatch):
     """Each text frame counts towards the limit before any frame is decoded.
 
-    There are two cases: many frames of one byte, which each fill tables; and fewer, larger frames of a slow codec.
+    In the first case, many frames of one byte each fill tables. In the second case, fewer and larger frames have a slow
+    codec.
     """
     monkeypatch.setattr(operations.decoders, "decode", lambda codec, stored, source, size, *_: bytes(size))
 
@@ -232,7 +233,7 @@ def long_names(count: int, name: bytes) -> written.Bundle:
 
 @pytest.mark.parametrize(("count", "name", "shown"), [(6_000, b"\x01", "\\x01"), (15_000, b"d/", "d/")])
 def test_a_long_text_of_names_takes_little(tmp_path, count, name, shown):
-    """Listings stay within the bound with 24 MB of names of control characters, or 60 MB of other names."""
+    """Listings stay within the bound even with 24 MB of names of control characters, or 60 MB of other names."""
     path = tmp_path / "names.dib"
     times = 4000 // len(name)
     path.write_bytes(long_names(count, name * times).encode())
@@ -244,7 +245,10 @@ def test_a_long_text_of_names_takes_little(tmp_path, count, name, shown):
 
 
 def repeated(count: int, name: bytes) -> written.Bundle:
-    """Return a bundle with ``count`` listed lines of few bytes; each line's path is the long name of its layer."""
+    """Return a bundle whose listing has ``count`` lines.
+
+    Each line stands for few bytes, but has the long name of a layer.
+    """
     program = Program()
     content = name + b"\0"
     program.do("add").edit("size", "raw:typeflag", size=len(content)).text(1).put(stream=0)
@@ -348,7 +352,7 @@ def test_a_long_path_that_is_kept_is_not_deleted(tmp_path):
 
 
 def test_headers_far_apart_are_read_alone(tmp_path):
-    """If every operation seeks to the other end of the base, the base is not read ahead for each operation."""
+    """If every operation seeks to the other end of the base, no operation reads ahead in the base."""
     gap = 300 << 10
     record = entry(bytes(gap - 512), "x")
     item = base_of(tmp_path / "base.tar", 2 * record + bytes(1024))

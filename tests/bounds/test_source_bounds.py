@@ -112,9 +112,9 @@ def test_what_was_peeked_at_is_read_again():
 
 
 def test_a_chain_compares_what_others_build_on_alone():
-    """A chain compares only the segments that other bundles need.
+    """Only the segments that other bundles need are compared.
 
-    Before the fix, for each bundle, the sets of all other bundles' segments were built again.
+    Before the fix, each bundle caused the sets of all other bundles' segments to be built again.
     """
     count, segments = 6, 1 << 14
     readers = []

@@ -121,8 +121,8 @@ def search_closing(manifest, context, targets):
 def test_a_check_reads_the_base_once_for_all_targets(tmp_path):
     """A check reads the base once for all targets.
 
-    Before the fix, there was a search for each of a thousand targets. It searched the base for the objects of the
-    target and of all earlier targets.
+    Before the fix, each of a thousand targets caused a search in the base, for the objects of this target and of all
+    earlier targets.
     """
     count, seeks = 500, 8000
     program = Program()
@@ -140,10 +140,7 @@ def test_a_check_reads_the_base_once_for_all_targets(tmp_path):
 
 
 def test_a_check_of_a_thousand_targets_that_build_on_each_other_takes_no_minute(tmp_path):
-    """A check of a thousand targets that build on each other takes less than a minute.
-
-    Before the fix, the kept objects were computed again for each target, with a loop over all targets and objects.
-    """
+    """Before the fix, each target caused a loop over all targets and objects, to compute the kept objects again."""
     count, many = 1024, 8192
     links = [(3, 1, sha256(b"%d" % number_of), (min(number_of, count - 1), 0)) for number_of in range(many)]
     targets = []
@@ -221,10 +218,7 @@ def asking(path, count, base_images, **given):
 
 
 def test_what_is_missing_is_said_with_few_names_and_worked_out_once(tmp_path):
-    """The error lists few names of missing images, and is computed once.
-
-    Before the fix, each target had an error with the names of all images. This took five gigabytes.
-    """
+    """Before the fix, each target had an error with the names of all images. This took five gigabytes."""
     base = bare_archive(tmp_path / "base.tar", [("c", b"{}")], [{"Config": "c", "Layers": []}])
     bundle = asking(tmp_path / "a.dib", 60, [[[], bytes(32), b""]] * 65_536)
     taken = dib("apply", "--check", bundle, base, "-o", f"{tmp_path}/out/")
@@ -235,10 +229,7 @@ def test_what_is_missing_is_said_with_few_names_and_worked_out_once(tmp_path):
 
 
 def test_what_is_here_is_said_with_few_names(tmp_path):
-    """The output lists few names of present images.
-
-    Before the fix, each target had a line with the names of all images. This took four gigabytes.
-    """
+    """Before the fix, each target had a line with the names of all images. This took four gigabytes."""
     base = bare_archive(tmp_path / "base.tar", [("c", b"{}")], [{"Config": "c", "Layers": []}])
     config = [(2, 2, sha256(b"{}"))]
     names = [[[f"{number:04}" + "n" * 4092], sha256(b"{}"), b""] for number in range(1000)]
@@ -273,10 +264,7 @@ def test_sums_are_those_of_the_members():
 
 
 def test_a_check_does_not_add_up_all_objects_for_each_target(tmp_path):
-    """The sizes of all objects are not summed for each target.
-
-    Before the fix, a thousand targets after a target with 65,536 compressed objects took half a minute.
-    """
+    """Before the fix, a thousand targets after a target with 65,536 compressed objects took half a minute."""
     count, many = 1024, 32_768
     digests = [sha256(b"o%d" % row) for row in range(many)]
     names = [f"l{row}" for row in range(many - 1)]
@@ -322,7 +310,7 @@ def test_images_of_many_archives_are_not_held_at_once(tmp_path, monkeypatch):
 def test_of_an_image_that_was_built_anew_it_is_said_which_one_is_here(tmp_path):
     """If the base image was rebuilt from source under the same name, the error names the image that is present.
 
-    Names and digests are compared across archives. If the digest of an image is present, the image was not rebuilt.
+    The name may be in one archive, and the digest in another. If the digest is present, the image was not rebuilt.
     """
     first = bare_archive(tmp_path / "a.tar", [("c", b"{}")], [{"Config": "c", "RepoTags": ["app:1", "db:1"]}])
     second = bare_archive(tmp_path / "b.tar", [("c", b"{ }")], [{"Config": "c", "RepoTags": ["app:1", "web:1"]}])
@@ -342,7 +330,7 @@ def test_of_an_image_that_was_built_anew_it_is_said_which_one_is_here(tmp_path):
 
 
 def test_the_base_of_a_linked_image_is_looked_for_once_for_equal_images(tmp_path):
-    """Before the fix, fifty thousand images of one config, with as many diffIDs, took a minute."""
+    """Before the fix, fifty thousand images that share a config with fifty thousand diffIDs took a minute."""
     count = 20_000
     config = json.dumps({"rootfs": {"diff_ids": [f"sha256:{row:064x}" for row in range(count)]}}).encode()
     blob = f"blobs/sha256/{sha256(bytes(512)).hex()}"
@@ -369,7 +357,7 @@ def test_images_whose_layers_are_looked_at_for_a_linked_one_are_bounded(tmp_path
 
 
 def test_chains_are_not_compared_with_each_image_that_was_given(tmp_path):
-    """Chains are not compared with each given image. Before the fix, 4,000 images and 20,000 chains took minutes."""
+    """Before the fix, 4,000 images and 20,000 chains took minutes."""
     count = 2000
     items = [
         (str(row), json.dumps({"rootfs": {"diff_ids": [f"sha256:{row:064x}", f"sha256:{7:064x}"]}}).encode())
@@ -396,9 +384,9 @@ def test_the_images_without_which_something_is_written_are_named_up_to_a_few():
 
 
 def test_archives_on_the_way_are_not_compared_with_each_other(tmp_path):
-    """Intermediate archives are not compared with each other.
+    """Intermediate archives are not compared with one another.
 
-    Before the fix, if space was needed, all objects of the next bundle were searched in all pairs of 200 archives.
+    Before the fix, a lack of space caused a search for all objects of the next bundle in all pairs of 200 archives.
     """
     targets, frames = [], []
     for number_of in range(200):
@@ -432,7 +420,7 @@ def test_documents_that_many_lead_to_are_counted_for_all_targets_of_a_bundle(mon
     archive = MemoryBytes(docker_save([image], "c8d"))
     pool = profile.Pool()
     read = 0
-    for _ in range(50):  # the first reading does not count, because the archive's size limits it
+    for _ in range(50):  # read once before the measurement, because the archive's size limits the first reading
         judge = profile.Judge(archive, pool=pool)
         judge.images()
         read += profile.MAX_DOCUMENTS - judge._left
@@ -451,7 +439,7 @@ def _read_again(judge: profile.Judge, times: int) -> None:
 
 
 def test_objects_that_overlap_in_a_target_are_not_hashed(tmp_path, monkeypatch):
-    """Objects in targets are not hashed to find out why an output is wrong.
+    """If an output is wrong, objects in targets are not hashed to find the cause.
 
     If all objects of a target lie in targets whose digests are correct, only the bundle can be the cause.
     """

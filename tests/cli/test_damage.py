@@ -147,7 +147,7 @@ def test_flipped_bits_in_what_the_bundle_uses_of_the_base(
 
 @pytest.mark.fuzz
 def test_flipped_bits_anywhere_in_the_base(pair: Pair, runs: ManyRuns, tmp_path: Path) -> None:
-    """If the bundle uses the flipped bit, the base is refused; otherwise the result is right."""
+    """If the bundle uses the byte with the flipped bit, the base is refused; otherwise, the result is right."""
     whole = pair.base.read_bytes()
     for number in range(40):
         place = number * len(whole) // 40 + 13 * number
@@ -207,6 +207,6 @@ def test_a_base_replaced_by_name_while_it_is_read(large: Pair, tmp_path: Path) -
 
 
 def _is_unfinished(written: bytes, pair: Pair) -> None:
-    """Return whether the output from a damaged base stops before the files that make an archive loadable."""
+    """Return whether the output from a damaged base ends before the files that make an archive loadable."""
     tail = pair.target.read_bytes().index(b"index.json")
     assert len(written) <= tail

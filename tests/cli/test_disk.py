@@ -28,7 +28,7 @@ from tests.content import noise
 from tests.program import dib, succeed
 from tests.test_wrap import lying
 
-BIG = 64 << 20  # bytes of zeros, or of content after an honest header
+BIG = 64 << 20  # number of bytes: zeros, or content after an honest header
 PACK = {
     "gzip": lambda data: gzip.compress(data, 9, mtime=0),
     "bzip2": lambda data: bz2.compress(data, 9),
@@ -140,7 +140,7 @@ def test_an_unsigned_bundle_is_refused_before_a_base_is_unpacked(signed, tmp_pat
 @pytest.mark.parametrize("kind", PACK)
 @pytest.mark.slow
 def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Path) -> None:
-    """After a bundle is verified, a base of zeros is accepted: an honest layer of zeros can far exceed the ratio."""
+    """After a bundle is verified, a base of zeros is accepted. An honest layer of zeros can far exceed the ratio."""
     _, allowed = signed
     old, new, bundle = tmp_path / "old.tar", tmp_path / "new.tar", tmp_path / "update.dib"
     for path, text in ((old, b"1"), (new, b"2")):
@@ -154,7 +154,7 @@ def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Pat
     succeed("apply", packed, bundle, "-o", out, "--allowed-signers", allowed)
     assert out.read_bytes() == new.read_bytes()
     assert b"".join(dibundle.apply([packed, bundle], access=trusting(allowed))) == new.read_bytes()
-    # this also holds for a compressed, wrapped bundle: it is found within the ratio, and then the base is unpacked
+    # a compressed, wrapped bundle is also found within the ratio, and then the base is unpacked
     succeed("wrap", "-q", "--unlinked", bundle, "--tag", "app:d", "-o", tmp_path / "wrapped.tar")
     wrapped = tmp_path / "wrapped.tar.gz"
     wrapped.write_bytes(gzip.compress((tmp_path / "wrapped.tar").read_bytes()))
@@ -288,9 +288,9 @@ def test_every_command_that_makes_targets_takes_a_limit(command: str, pair: pair
 
 
 def test_a_layer_is_unpacked_to_what_is_allowed_at_most(tmp_path: Path) -> None:
-    """A layer is unpacked to the allowed size at most.
+    """A layer is unpacked at most to the allowed size.
 
-    This matters for merging: layers of a chain's images may unpack to at most sixteen times their stored size.
+    When a chain is merged, its images' layers may unpack to at most sixteen times their stored size.
     """
     from dibundle.creating.compose.recompressed import unpack_layer
     from dibundle.files.readat import MemoryBytes, Spool

@@ -75,7 +75,7 @@ def test_no_room_for_temporary_files_is_told_before_the_first_byte(
 ) -> None:
     """A lack of space for temporary files is reported before the first byte.
 
-    The base is compressed with gzip as a whole, so it has no random access and must be spooled.
+    The whole base is compressed with gzip, so it has no random access and must be written to a temporary file.
     """
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(pair.base.read_bytes(), 1))
     for ended in (
@@ -209,7 +209,8 @@ SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (s
 
 
 def test_ctrl_c_while_dib_starts(tmp_path: Path) -> None:
-    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")  # behaves as if the signal came during this import
+    # this has the effect of a signal during this import
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
     ended = dib("doctor", env={"PYTHONPATH": str(tmp_path)})
     assert (ended.code, ended.out, ended.err) == (130, b"", "")
 
@@ -334,7 +335,7 @@ def test_a_hangup_that_is_ignored_stays_so(pair: Pair, tmp_path: Path) -> None:
     assert (tmp_path / "b.tar").read_bytes() == pair.target.read_bytes()
 
 
-# A few tries of all other faults of the system; tests/faults.py describes the long run
+# A few tries of all other system faults; tests/faults.py describes the long run
 
 
 @pytest.mark.slow
@@ -359,7 +360,7 @@ def test_a_symlink_is_followed(pair: Pair, tmp_path: Path) -> None:
 
 
 def test_a_link_of_another_user_in_a_shared_folder_is_not_followed(pair: Pair, tmp_path: Path) -> None:
-    """In a shared folder, another user's link is not followed; the system itself would not follow it either."""
+    """Like the system itself, dib does not follow another user's link in a shared folder."""
     needs.root()
     shared, own = tmp_path / "shared", tmp_path / "own.tar"
     shared.mkdir()

@@ -17,7 +17,7 @@ from tests.program import Ended, dib, succeed
 from tests.sources.server import serve
 
 MARK = "HOSTILE"
-NAMES = [  # each run tests several uses of each name, because a run takes a while
+NAMES = [  # each run tests several uses of a name, because a run takes a while
     "; rm -rf ~ $(id) `id` | sh > /etc/passwd && id",
     "a'b\"c'\"'; id; \"\\",
     "\x1b[31mred\x1b]0;title\x07 \u202egnp.tset a\nb \u0085 *",

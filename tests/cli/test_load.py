@@ -128,7 +128,7 @@ def _load(program: str, script: str, pair: Pair, folder: Path, *options: str) ->
 
 
 def test_a_bundle_that_lies_about_its_image_is_not_loaded(pair: Pair, tmp_path: Path) -> None:
-    """If a bundle claims a wrong image ID, the image is not loaded: users compare the printed ID with the known ID."""
+    """If a bundle claims a wrong image ID, the image is not loaded. Users compare the printed ID with the known ID."""
     data = pair.bundle.read_bytes()
     stored, size = (int.from_bytes(data[at : at + 8], "little") for at in (16, 24))
     at = 72 + int.from_bytes(data[64:68], "little")
@@ -264,10 +264,7 @@ def test_odd_answers_of_an_engine_are_none(answer: str, options: list[str], pair
 
 
 def test_an_engine_that_says_much_as_it_saves(pair: Pair, tmp_path: Path) -> None:
-    """An engine that writes much to stderr during a save does not block.
-
-    Before the fix, the engine's messages filled the pipe, and both processes waited for each other.
-    """
+    """Before the fix, the engine's messages filled the pipe, and both processes waited for each other."""
     said = "head -c 300000 /dev/zero | tr '\\0' x >&2"
     (tmp_path / "docker").write_text(
         f'#!/bin/sh\ntest "$1" = save || exec echo {"9" * 6000}\n{said}\ncat {pair.base}\n'

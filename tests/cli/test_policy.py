@@ -149,7 +149,7 @@ def test_a_signature_may_be_required_of_lists_that_others_name(world: World, wri
 
 
 def images(name: str) -> tuple[bytes, bytes]:
-    """Return an old and a new archive of an image; the new image has this name or, if it is empty, no name."""
+    """Return an old and a new archive of an image; the new image has this name, or no name if ``name`` is empty."""
     layers = [build_layer([file("data", text(1, 9000))])]
     more = [*layers, build_layer([file("version", text(2, 3000))])]
     names = [name] if name else []
@@ -207,8 +207,7 @@ def test_load_judges_the_names_that_the_archive_has(
 ) -> None:
     """Load checks the names in the archive.
 
-    A signer who is trusted for some names could declare one of these names in the bundle, but use a different name in
-    the archive.
+    A signer who is trusted for some names could declare one of them in the bundle, but use another name in the archive.
     """
     from dibundle.applying import loading
     from dibundle.format.manifest import Manifest
@@ -271,10 +270,9 @@ def test_load_judges_the_name_that_it_gives(
 def test_load_judges_the_names_of_both_documents(
     options: tuple[str, ...], world: World, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Load checks the names in both documents.
+    """Engines take names from index.json or from manifest.json.
 
-    Engines take names from index.json or from manifest.json. Before the fix, a thin archive was checked only by
-    manifest.json.
+    Before the fix, a thin archive was checked only by manifest.json.
     """
     from dibundle.applying import loading
 
@@ -514,9 +512,9 @@ def test_a_way_over_a_link_that_others_can_turn_is_refused(world: World, write: 
     succeed("verify", world.bundle("release"))
     (tmp_path / "shared").chmod(0o777)
     refused(dib("verify", world.bundle("release")), 3, f"other users can write to {tmp_path}/shared")
-    (tmp_path / "shared").chmod(0o1777)  # in a sticky folder, users cannot replace a link of root,
+    (tmp_path / "shared").chmod(0o1777)  # in a sticky folder, users cannot replace a link that root owns
     succeed("verify", world.bundle("release"))
-    # but a user can replace a link of their own
+    # a user can replace their own link, even in a sticky folder
     os.chown(tmp_path / "shared" / "now", 65534, 65534, follow_symlinks=False)
     refused(dib("verify", world.bundle("release")), 3, f"{tmp_path}/shared/now")
 

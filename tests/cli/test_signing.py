@@ -383,10 +383,7 @@ def test_a_signature_is_checked_before_anything_else_is_read(keys: Keys, made, s
 def test_what_changes_after_it_was_checked_is_checked_again(
     command: tuple[str, ...], keys: Keys, signed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bundle that changes after its check is checked again.
-
-    While dib runs, a user who can write to the archive replaces the signed bundle by an unsigned bundle.
-    """
+    """While dib runs, a user who can write to the archive replaces the signed bundle by an unsigned bundle."""
     archive = tmp_path / "wrapped.tar"
     succeed("wrap", "-q", signed, "--unlinked", "--tag", "app:1", "-o", archive)
     data = bytearray(archive.read_bytes())
@@ -430,7 +427,7 @@ def test_says_what_is_missing(keys: Keys, made, signed: Path, tmp_path: Path) ->
     ended = refused(made, signed, "--identity", WHO, code=2)
     assert "--allowed-signers" in ended.err
     assert dib("apply", made.base, signed, "--require-signature").code == 2
-    for option in ("--identity", "--revoked", "--verify-time"):  # as from an unset variable in a script
+    for option in ("--identity", "--revoked", "--verify-time"):  # an empty value, as from an unset variable in a script
         refused(made, signed, option, "", code=2)
     refused(made, signed, "--allowed-signers", tmp_path / "none", code=3)
     ended = dib("apply", made.base, signed, env={"DIB_ALLOWED_SIGNERS": ""})

@@ -127,7 +127,7 @@ def commands(world: World, way: str, signed: str) -> dict[str, list[object]]:
         "push": ["push", bundle, f"docker://{world.registry.host}/other:{signed}"],
     }
     if "wrapped" in way or way == "compressed":
-        del found["merge"]  # if a bundle is given as a file, archives are not searched for bundles
+        del found["merge"]  # archives are not searched for bundles if a bundle is given as a file
     if "registry" in way:
         found["pull"] = ["pull", bundle, "-o", out]
     return found

@@ -13,7 +13,10 @@ MIXTURE = TEXT[:700_000] + NOISE + ZEROS + NUMBERS + TEXT[200_000:] + NOISE[:70_
 CONTENTS = {"empty": b"", "Z": ZEROS, "R": NOISE, "T": TEXT, "N": NUMBERS, "M": MIXTURE}
 
 SHORT = TEXT[:150_000] + NOISE[:50_000] + NUMBERS[:120_000] + ZEROS[:70_000] + TEXT[400_000:550_000] + TEXT[:20_000]
-"""Half a megabyte of content: several windows, chunks and blocks of every family; more than klauspost's history."""
+"""Half a megabyte of content.
+
+It is larger than several windows, chunks or blocks of any family, and than klauspost's history.
+"""
 
 SLIDING = TEXT[:70_000] + NOISE[:30_000] + NUMBERS[:70_000] + ZEROS[:20_000] + TEXT[350_000:380_000]
 """Less content, for encoders with a window of 32 KiB and blocks of at most 32,767 tokens."""

@@ -165,7 +165,7 @@ def test_a_first_block_that_was_flushed_is_seen(first):
 
 
 def test_a_beginning_that_another_level_gives_too():
-    """If several levels give the same first blocks, which have no matches, later blocks decide the level."""
+    """The first blocks have no matches, so several levels give the same bytes; later blocks decide the level."""
     skewed = NOISE[:150_000].translate(bytes(range(64)) * 4)
     for key in ((KLAUSPOST_17, BETTER, 8), (KLAUSPOST_17, BETTER, 0), (KLAUSPOST_20, BEST, 0)):
         recipe = found(encode(*key, skewed + TEXT[:300_000]))
@@ -176,7 +176,7 @@ def test_a_beginning_that_another_level_gives_too():
 def test_blocks_that_differ_are_given():
     """A recipe stores differing blocks as edits.
 
-    The frame represents an unknown version of the encoder: one block is replaced by a block of another level.
+    One block of the frame is replaced by a block of another level, as if an unknown version had written it.
     """
     one, other = (encode(KLAUSPOST_17, level, 0, MIXTURE) for level in (BETTER, BEST))
     places, others = (find_blocks(MemoryBytes(frame), 0, 100).blocks for frame in (one, other))

@@ -112,7 +112,7 @@ def test_pinned_takes_every_kind_of_buffer(kind: str, data: bytes) -> None:
 
 @pytest.mark.parametrize("empty", [b"", bytearray(), memoryview(bytearray()), array("q")])
 def test_an_empty_buffer_has_an_address(empty) -> None:
-    """An empty buffer has an address, because C must not add anything to a null pointer, not even 0."""
+    """An empty buffer has an address, because in C, even adding 0 to a null pointer is undefined."""
     pinned = Pinned(empty)
     assert pinned.size == 0
     assert pinned._as_parameter_
@@ -135,9 +135,9 @@ def test_no_code_asks_for_an_address_alone() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_anchors_of_3_mb_in_any_kind_of_buffer(kind: str) -> None:
-    """Anchors are found in 3 MB in any kind of buffer.
+    """Anchors are found in buffers of 3 MB, of any kind.
 
-    If a copy is freed too early, this test fails: such a large buffer is returned to the system at once.
+    If a copy is freed too early, this test fails, because such a large buffer is returned to the system immediately.
     """
     data = random.Random(3).randbytes(3 << 20)
     assert list(anchors.find(KINDS[kind](data), KINDS[kind](data), stride=64)) == [0, 0, len(data)]

@@ -1,4 +1,4 @@
-"""The search for covers: it finds similar content at any offset, in a time that grows linearly with the contents."""
+"""The search for covers: it finds similar content at any offset, and its time is linear in the size of the contents."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_few_bytes(source, target, times):
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_functions_in_another_order_are_found(quick):
-    """For shuffled pieces of 200 bytes with one changed byte in thirty, covers miss at most a tenth of the target."""
+    """Covers miss at most a tenth of a target with shuffled pieces of 200 bytes and one changed byte in thirty."""
     chance = random.Random(1)
     source = code_like(256 << 10)
     pieces = [bytearray(source[at : at + 200]) for at in range(0, len(source), 200)]

@@ -87,7 +87,7 @@ def test_what_is_shared_is_let_go_though_the_pool_is_busy():
     """Shared work is freed even if the pool is busy.
 
     Before the fix, work that no worker had begun stayed in the pool's queue with all its tables, and static-binary took
-    1,370 MiB instead of 590.
+    1,370 MiB instead of 590 MiB.
     """
     with ThreadPoolExecutor(1) as pool:
         crew = pieces.Crew(pool, 1)

@@ -142,7 +142,7 @@ def tables(draw):
 
 @st.composite
 def derived(draw):
-    """Draw frames, indexes of frames, words and relocations, similar to a linker's output, at any addresses."""
+    """Draw frames, indexes of frames, words and relocations at any addresses, as a linker might write them."""
     rng = random.Random(draw(st.integers(0, 1 << 30)))
     data, parts = bytearray(), []
     address = rng.choice([0x1000, (1 << 31) - 9000, (1 << 32) - 50, 1 << 40])
@@ -344,9 +344,9 @@ def test_pointers_overwritten_by_other_data_tell_of_no_move():
 
 @pytest.mark.parametrize("mode", [relink.X86, relink.X86_FIXED, relink.POINTERS])
 def test_steps_that_crowd_are_found(mode):
-    """Steps that share a bucket are found.
+    """Because of a single distant step, all other steps share one bucket.
 
-    A single distant step puts all other steps into one bucket. The last step and gaps between steps are tested, too.
+    The last step and gaps between steps are tested, too.
     """
     chance = random.Random(mode)
     data = bytearray()

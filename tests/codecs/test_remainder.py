@@ -1,4 +1,4 @@
-"""Covers of the whole content, from a search in the remainder without long equal stretches."""
+"""Covers of the whole content, found by a search in the remainder, which lacks the long equal stretches."""
 
 from array import array
 

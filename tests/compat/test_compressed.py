@@ -116,10 +116,9 @@ def test_between_forms(old: str, new: str, saves: Path, tmp_path: Path, raw_size
 
 
 def test_layers_that_stay_are_made_of_their_content(saves: Path, tmp_path: Path) -> None:
-    """Unchanged layers are rebuilt from their content.
+    """The base from containerd's store has the blobs of all layers except one.
 
-    The base from containerd's store holds the blobs of all layers except one. podman's base holds only the contents of
-    the layers.
+    podman's base has only the layers' contents.
     """
     bundle = tmp_path / "out.dib"
     succeed("create", saves / "old-gzip.tar", saves / "next-gzip.tar", bundle)
@@ -131,10 +130,7 @@ def test_layers_that_stay_are_made_of_their_content(saves: Path, tmp_path: Path)
 
 
 def test_the_image_id_is_the_originals(saves: Path, tmp_path: Path) -> None:
-    """The image ID is the original's.
-
-    In containerd's store, the ID is the digest of a manifest, which lists the digests of compressed layers.
-    """
+    """In containerd's store, the ID is the digest of a manifest, which has the digests of compressed layers."""
     succeed("create", saves / "old-raw.tar", saves / "new-gzip.tar", tmp_path / "out.dib")
     succeed("apply", saves / "old-raw.tar", tmp_path / "out.dib", "-o", tmp_path / "applied.tar")
     states = []

@@ -46,7 +46,7 @@ def compressed_pair(built_containerd: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def wanted(docker_pair: Path, compressed_pair: Path) -> Callable[[Kind, Path], State]:
-    """Return a function that gives the state of an empty engine after a direct load of a folder's b.tar."""
+    """Return a function that loads a folder's b.tar directly into an empty engine, and returns the engine's state."""
     known: dict[tuple[Kind, Path], State] = {}
 
     def state(kind: Kind, folder: Path) -> State:

@@ -168,7 +168,7 @@ def test_engines_load_canonical_and_thin_archives(folder: Path, tmp_path: Path, 
 
 
 def _whole_base(old: Path, tmp_path: Path) -> Path:
-    """Return a bundle whose target is its own base: apply can then write the base in a form for all engines."""
+    """Return a bundle whose target is also its base, so that apply can write the base in a form for all engines."""
     bundle = tmp_path / "base.dib"
     if not bundle.exists():
         succeed("create", old, old, bundle)
@@ -212,9 +212,9 @@ def test_a_folder_that_is_there_already(folder: Path, tmp_path: Path):
 
 
 def test_a_folder_leaves_what_is_beside_it_alone(folder: Path, tmp_path: Path):
-    """Apply into a folder does not change files beside the folder.
+    """Applying into a folder does not change files beside the folder.
 
-    A folder that has the likely name of a temporary folder is unchanged, and a failed run leaves no folder.
+    A folder with a name that dib might use for a temporary folder stays unchanged, and a failed run leaves no folder.
     """
     other = tmp_path / "layout.part"
     other.mkdir()
@@ -229,7 +229,7 @@ def test_a_folder_leaves_what_is_beside_it_alone(folder: Path, tmp_path: Path):
 
 
 def _drop_layers(engine: engines.Engine, namespace: str) -> None:
-    """Delete the layers from containerd's store, like discard_unpacked_layers after unpacking."""
+    """Delete the layers from containerd's store, as its option discard_unpacked_layers does after unpacking."""
     command = ["ctr", "-a", engine.env["CONTAINERD_ADDRESS"], "-n", namespace, "content"]
     rows = [row.split() for row in engine.run(*command, "ls").decode().splitlines()[1:]]
     for digest, size, *_ in rows:

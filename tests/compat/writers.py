@@ -105,7 +105,10 @@ def _skopeo(source: str, out: Path, *options: str) -> None:
 
 
 def built_by_buildx(kind: str, *options: str) -> Writer:
-    """Return a writer by dockerd's BuildKit. Each build starts a new engine: BuildKit keeps a layer's first form."""
+    """Return a writer that uses dockerd's BuildKit.
+
+    Each build starts a new engine, because BuildKit keeps a layer's first form.
+    """
 
     def write(source: Source, out: Path) -> None:
         source.layers()
@@ -263,4 +266,4 @@ ZSTD: dict[str, Writer] = {
         )
     },
 }
-"""Writers of zstd layers: they use klauspost/compress, except the last writers, which use libzstd."""
+"""Writers of zstd layers; the last ones use libzstd, all others use klauspost/compress."""

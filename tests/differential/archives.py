@@ -437,7 +437,7 @@ def link_by_mode(made: Draft) -> None:
 
 @mechanism
 def pax_length_swallows(made: Draft) -> None:
-    """A length with leading zeros, which is longer for programs that read all digits."""
+    """A length has leading zeros; programs that read all of its digits find a longer length."""
     hidden = _hidden(made)
     record = b"00000003000 uname=xxxxxxxxxxx\n"
     made.members.append(Raw("outer", hidden, before=Raw("pax", record + bytes(3000 - len(record)), b"x").blocks()))
@@ -455,7 +455,7 @@ def _compressed_for_others(made: Draft, head: bytes, body: bytes) -> None:
 
 @mechanism
 def a_pax_header_begins_a_frame_of_zstd(made: Draft) -> None:
-    """zstd reads an empty frame, a frame that skips up to the other archive's frame, and a skip of the rest."""
+    """For zstd, these are an empty frame, a skippable frame, the other archive's frame, and a skippable rest."""
     packed = zstandard.compress(_other_archive(made))
     rest = sum(len(member.blocks()) for member in made.members) + len(made.end) + -(len(packed) + 8) % BLOCK
     head = bytes.fromhex("28b52ffd2000010000") + b"\x50\x2a\x4d\x18" + (3 * BLOCK - 17).to_bytes(4, "little")
@@ -712,7 +712,7 @@ def config_padded_beyond_the_limit(made: Draft) -> None:
 
 @mechanism
 def config_is_another(made: Draft) -> None:
-    """The name of the member is GOOD's digest, but the member holds EVIL's config."""
+    """A member with GOOD's digest as its name holds EVIL's config."""
     made.put(replace(made.get(_config_name(made)), data=made.evil.config_bytes()))
 
 
@@ -825,7 +825,7 @@ AMD64 = {"architecture": "amd64", "os": "linux"}
 def _absent(
     platform: dict[str, str] | None, good: dict[str, str] | None = AMD64, *, apart: bool = False, comes: bool = False
 ) -> Mechanism:
-    """Lead to GOOD, which has a platform, and to EVIL, which is absent, or present under different names.
+    """Lead to GOOD, which has a platform, and to EVIL, which is absent, or is present under other names.
 
     ``apart``: EVIL has a separate index.
     """
@@ -1152,7 +1152,7 @@ def lower_case_keys(made: Draft) -> None:
 
 @mechanism
 def another_platform_is_absent(made: Draft) -> None:
-    """docker saves such an archive if it has only one platform of an image; a hostile archive can be the same."""
+    """docker saves such an archive if it has only one platform of an image, but a hostile archive may look the same."""
     if made.has("manifest.json"):
         raise NotApplicable
     _absent({"architecture": "s390x", "os": "linux"})(made)

@@ -24,7 +24,10 @@ from tests.differential.archives import Case
 from tests.differential.loaders import Loader, Taken, environment
 
 NAMED = docker_save([TestImage([build_layer([])], ["example.com/app:old"])])
-"""A base without common content; it is needed because an expected image may have names only in its repository."""
+"""A base without common content.
+
+It is needed because an expected image may have only names in the base's repository.
+"""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ NAMESPACE = {"containerd": "moby", "ctr": "test"}
 
 @dataclass(frozen=True)
 class Taken:
-    """Result of a load: exit code, output, and the config digests of all images in the engine."""
+    """Result of a load: exit code, output, and the config digests of all images that are then in the engine."""
 
     code: int
     text: str
@@ -29,7 +29,10 @@ class Taken:
 
 
 class Loader:
-    """An engine, emptied after each archive. ``name`` is for logs, ``engine`` for ``dib load --engine``."""
+    """An engine, emptied after each archive.
+
+    ``name`` is used in logs; ``engine`` is the value of ``dib load --engine``.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -38,14 +41,14 @@ class Loader:
         self._is_prepared = False
 
     def take(self, archive: bytes, before: bytes | None = None) -> Taken:
-        """Load an archive with the engine's own program, if necessary after the archive ``before``."""
+        """Load an archive with the engine's own program; if ``before`` is given, load that archive first."""
         if before is not None:
             self.prepare(before)
         done = subprocess.run(self.engine.load_command, input=archive, env=self.env, capture_output=True, check=False)
         return self.found(done.returncode, (done.stdout + done.stderr).decode(errors="replace"))
 
     def prepare(self, archive: bytes) -> None:
-        """Load an archive whose images are ignored; after this, only images under the name of GOOD count."""
+        """Load an archive whose images are to be ignored: afterwards, only images under the name of GOOD count."""
         subprocess.run(self.engine.load_command, input=archive, env=self.env, capture_output=True, check=False)
         self._is_prepared = True
 
@@ -67,7 +70,10 @@ class Loader:
         return self.engine.images()
 
     def _configs(self, image: str) -> set[str]:
-        """Return the configs with which an image may run; for an index, the configs of all its existing manifests."""
+        """Return the configs with which an image may run.
+
+        For an index, these are the configs of all existing manifests.
+        """
         if self.name not in NAMESPACE:
             return {image.removeprefix("sha256:")}
         done = subprocess.run(

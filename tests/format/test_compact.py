@@ -89,10 +89,7 @@ def drawn_steps(drawn: random.Random, objects: list[Object]) -> list[Copy | byte
 @pytest.mark.parametrize("memory", [0, 150_000, 32 << 20])
 @pytest.mark.parametrize("write", [777, 65_536, 3_000_000])
 def test_every_range_reads_as_it_was_made(memory: int, write: int):
-    """Every range of a target reads as written.
-
-    There are three targets. Each uses an archive, an object that is deleted afterwards, and the previous target.
-    """
+    """Each of three targets uses an archive, an object that is deleted afterwards, and the previous target."""
     drawn = random.Random(f"{memory}/{write}")
     archive = MemoryBytes(noise(1, 2_000_000))
     gone = text(2, 700_000)
@@ -135,10 +132,7 @@ def test_the_rest_is_compressed_in_memory_and_then_in_a_file():
 
 
 def test_places_far_apart_are_read_within_the_bounds():
-    """Distant places are read within the time bounds.
-
-    A range of two bytes may lie in two blocks, which are both decompressed. The limit for both is 30 us.
-    """
+    """A range of two bytes may lie in two blocks; decompressing both takes at most 30 us."""
     with Context() as context:
         target, made = make(context, [text(1, 12 << 20)], [], [], memory=1 << 20)
         ends = range(8192, len(made), 8192)

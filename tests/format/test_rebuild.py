@@ -58,7 +58,7 @@ def test_payloads_count_while_they_wait(monkeypatch: pytest.MonkeyPatch, stored:
 
 
 def test_large_frames_of_codec_6_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Large frames of codec 6 are decoded one at a time, because decoding takes far more memory than their size."""
+    """Large frames of codec 6 are decoded one at a time. Decoding such a frame takes far more memory than its size."""
     running, together = 0, []
 
     def slow(*_: object) -> bytes:
@@ -83,7 +83,10 @@ def test_large_frames_of_codec_6_are_decoded_one_at_a_time(monkeypatch: pytest.M
 
 
 def test_none_is_read_behind_one_that_cannot_be_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a frame that cannot be decoded, no frame is read: the error of each frame would keep its payload."""
+    """After a frame that cannot be decoded, no frame is read.
+
+    Otherwise, the error of each frame would keep its payload.
+    """
 
     def bad(*_: object) -> bytes:
         raise BundleError(rebuild.messages.PROGRAM_FRAME_MISSING)

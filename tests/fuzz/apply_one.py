@@ -3,7 +3,7 @@
 With the target ``:inspect``, the bundle's first target is listed instead, like ``dib inspect --list --json``.
 
 The exit code is 0, or the exit code of the error. The process may take at most SECONDS of CPU. It prints its own peak
-memory in KiB, from Linux, because the figure of wait4 includes the process that started it.
+memory in KiB as Linux reports it, because the figure of wait4 includes the parent process.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main(limit: str, bundle: str, base: str, target: str | None = None) -> int:
     """Apply or list the bundle; keep no output."""
     resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit)))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    reuse_memory()  # print the error as the command does
+    reuse_memory()  # as the command itself does
     try:
         with Path(bundle).open("rb") as file, open_archive(base) as archive, Context() as context:
             if target == LISTED:

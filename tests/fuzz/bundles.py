@@ -128,7 +128,7 @@ class Open:
         return new
 
     def with_output(self, target: int, out: bytes) -> Open:
-        """Return the same bundle, with the digests of this output."""
+        """Return this bundle with the digests of ``out``."""
         new = Open(dict(self.sections), list(self.frames))
         values = _unpacked(new.sections[TARGETS])
         value = values[target]

@@ -1,7 +1,7 @@
-"""The stored corpora: for each target, corpus/ has a tar of similar inputs, which is compressed as a whole.
+"""The stored corpora. For each target, corpus/ has a tar of its inputs, which is compressed as a whole.
 
-``python -m tests.fuzz.corpus TARGET FOLDER`` writes the corpus of a target from the files of a folder, for instance the
-result of ``-merge=1``; seeds are left out.
+``python -m tests.fuzz.corpus TARGET FOLDER`` stores the files of a folder as the corpus of a target, without the seeds;
+the folder may be the result of ``-merge=1``.
 """
 
 from __future__ import annotations

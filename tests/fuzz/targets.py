@@ -65,7 +65,7 @@ from tests.images.contents import contents
 VECTORS = Path(__file__).parents[2] / "spec" / "vectors"
 LARGEST = 1 << 17  # maximum bytes of a codec's output, because larger outputs are slow; the vectors have larger outputs
 ASKED_LARGEST = 1 << 11  # maximum output for which the reference decoder also runs
-ASKED_SHARE = 8  # of this many inputs, the reference decoder gets one, because it takes a hundred times as long
+ASKED_SHARE = 8  # the reference decoder gets one of this many inputs, because it takes a hundred times as long
 SEEDS_LARGEST = 30_000
 FRAMES_LARGEST = 1 << 20  # maximum bytes of all frames of a bundle
 KNOWN_SECTIONS = range(1, 8)
@@ -147,7 +147,7 @@ def _opened(data: bytes, name: str = "fuzz") -> Archive:
 
 
 class Unchecked(VerifiedOutput):
-    """Output without checks of digests, so that a bundle is decoded to its end with any output."""
+    """An output that checks no digests, so that a bundle is always decoded to its end."""
 
     def _check(self, *_: object) -> None:
         pass
@@ -222,7 +222,7 @@ def listings(data: bytes) -> object:
 
 @target
 def manifest(data: bytes) -> object:
-    """A manifest by itself: an accepted manifest has only one byte form."""
+    """A manifest without a bundle: an accepted manifest has exactly one encoding."""
     try:
         read = Manifest.decode(data, decoders.KNOWN, reencoders.KNOWN)
     except DibError:
@@ -243,7 +243,7 @@ def head(data: bytes) -> object:
 
 @target
 def columns(data: bytes) -> object:
-    """Numbers in columns and in payloads: the reader of single numbers and the C function give the same result."""
+    """Numbers in columns and in payloads: reading number by number gives the same result as the C function."""
 
     def read() -> list[int]:
         column = Column(data)
@@ -328,7 +328,7 @@ def sparse_difference(data: bytes) -> object:
 
 @target
 def modelled(data: bytes) -> object:
-    """The modelled difference; before it, up to eight covers of two bytes each."""
+    """A modelled difference, after up to eight covers of two bytes each."""
     size, source, payload = _parted(data)
     rows = array("q")
     covered = 0
@@ -420,7 +420,7 @@ def bodies(data: bytes) -> object:
         return None
     if reader.used != len(data) - len(other.unused_data):
         raise BrokenError(f"{reader.used} bytes used, zlib {len(data) - len(other.unused_data)}")
-    if not chosen(data):  # running all encoders takes a hundred times as long
+    if not chosen(data):  # with all encoders, an input takes a hundred times as long
         return None
     told = search.find([data], lambda piece: None)
     if told.recipe is not None:
@@ -452,7 +452,7 @@ def encoded(data: bytes) -> object:
 
 @target
 def side_by_side(data: bytes) -> object:
-    """Any content in pieces: joined, they are the body of one encoder."""
+    """Any content in pieces: the joined pieces are the body that one encoder gives."""
     if len(data) < 4:
         return None
     level = 4 + data[0] % 6

@@ -11,7 +11,7 @@ from dibundle.images.model import Blob, ImageArchive
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """One content: ``source`` is the stored form, ``size`` the uncompressed size (None if unknown before inflating).
+    """A content. ``source``: the stored form; ``size``: the uncompressed size (None if it is unknown before inflating).
 
     ``claimed`` is the sha256 that the archive claims for the uncompressed bytes: a layer's diffID, else the blob's
     digest.

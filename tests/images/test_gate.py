@@ -1,4 +1,4 @@
-"""A loader's input that ends early contains no loadable image, and does not end like an archive."""
+"""If a loader's input ends early, it contains no loadable image, and does not end like an archive."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_what_is_no_plain_file_waits(kind: bytes) -> None:
 
 
 def _ends_inside(archive: bytes, size: int) -> bool:
-    """Return whether a cut is inside a header or a content, where every reader expects more bytes."""
+    """Return whether a cut is inside a header or a member's content, so that every reader expects more bytes."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         for item in tar:
             if item.offset < size < item.offset_data or item.offset_data <= size < item.offset_data + item.size:

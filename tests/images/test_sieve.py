@@ -1,4 +1,4 @@
-"""How much of a tar from a pipe the temporary file keeps."""
+"""The parts of a tar from a pipe that the temporary file keeps."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def index_of(data: bytes) -> TarIndex:
 
 
 def check_shape(data: bytes, index: TarIndex) -> None:
-    """Check the index of any bytes: no gaps, nothing outside of the bytes, and plain entries as promised."""
+    """Check the index of any bytes: no gaps, nothing outside of the bytes, and plain entries that are really plain."""
     assert index.size == len(data)
     ends = [0, *(entry.end for entry in index.entries)]
     assert [entry.start for entry in index.entries] == ends[:-1]
@@ -77,7 +77,7 @@ def check_shape(data: bytes, index: TarIndex) -> None:
 
 
 def walks(data: bytes, entry) -> bool:
-    """Walk from ``start`` with only the size fields of the blocks; a decoder walks in the same way."""
+    """Walk from ``start`` by the blocks' size fields alone, as a decoder does."""
     at, last, size = entry.start, -1, 0
     while at < entry.end:
         found = record_size(data[at : at + 512].ljust(512, b"\0"))
@@ -247,7 +247,7 @@ def test_where_reading_stops(rest, problem):
     index = index_of(SOUND + rest)
     assert index.entries[0].path == b"first"
     if rest[156:157] == b"x" and problem != "the archive is cut short in an extension header":
-        dangling = index.entries[1]  # extension records that no header follows
+        dangling = index.entries[1]  # extension records without a header after them
         assert (dangling.start, dangling.type, dangling.end) == (1024, ord("x"), 2048)
         assert (len(index.entries), index.entries_end) == (2, 2048)
     else:

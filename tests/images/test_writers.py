@@ -52,10 +52,9 @@ LAYER = packed([("file", noise(1, 5000))])
 
 
 def test_names_within_a_nested_index_are_none():
-    """Names within a nested index are ignored.
+    """Engines take names only from index.json.
 
-    Engines take names only from index.json. Before the fix, a written manifest.json also had the names in nested
-    indexes.
+    Before the fix, a written manifest.json also had the names in nested indexes.
     """
     config = config_of(LAYER)
     layers = [descriptor("layer.v1.tar", LAYER)]

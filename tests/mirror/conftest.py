@@ -72,7 +72,7 @@ class Client:
         return self.get(f"blobs/{wanted}", **headers)
 
     def pull(self, tag: str) -> dict[str, bytes]:
-        """Return config and layers of an image by digest, as received; assert each digest."""
+        """Return the received config and layers of an image, by digest; assert each digest."""
         self.pulls += 1
         manifest = self.manifest(tag)
         assert manifest.status == 200, manifest.body

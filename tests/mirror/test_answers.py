@@ -104,7 +104,7 @@ SAME = (
     ("GET", "/v2/absent/app/manifests/v1", ""),
     ("GET", "/v2/absent/app/blobs/CONFIG", ""),
 )
-OTHER = (  # with docker-registry's status, and the status of a mirror that has the blob
+OTHER = (  # the status from docker-registry, and the status from a mirror that has the blob
     ("GET", "/v2", "", 301, 200),
     ("GET", "/v2/_catalog", "", 200, 404),
     ("GET", "manifests/.bad", "", 404, 404),

@@ -145,7 +145,7 @@ def test_faults(stocked: Registry, tmp_path: Path) -> None:
         fault = chance.choice((*UPSTREAM, *BUNDLE, *OWN))
         is_plain = (
             fault in UPSTREAM
-        )  # the cache is empty, so all layers are fetched; otherwise, a run finds the content of earlier runs
+        )  # with an empty cache, all layers are fetched; otherwise, a run finds the content of earlier runs
         cache = tmp_path / (f"plain-{run}" if is_plain else f"cache-{run // 10}")
         stocked.hook = lambda request: False
         with process(stocked, cache) as (started, client):
@@ -178,7 +178,7 @@ def test_faults(stocked: Registry, tmp_path: Path) -> None:
         else:
             verdicts[fault, "right" if judge(answers, fault) else "as a plain pull ends"] += 1
         stocked.hook = lambda request: False
-        with process(stocked, cache) as (_, client):  # and all content that is left in the cache is right
+        with process(stocked, cache) as (_, client):  # all content that is left in the cache must be right
             for tag in ("v1", "v2", "v3"):
                 assert judge(pull(client, tag) or [], "nothing")
     print(*(f"{fault}: {verdict} {count}" for (fault, verdict), count in sorted(verdicts.items())), sep="\n")

@@ -192,8 +192,8 @@ def test_who_reads_nothing_goes(
 ) -> None:
     """The mirror closes connections of clients that do not read.
 
-    It closes these connections after some time, or earlier if new clients come. The test checks that the sockets are
-    really closed, not just removed from a list.
+    They are closed after some time, or earlier if new clients come. The test checks that the sockets are really closed,
+    not just removed from a list.
     """
     monkeypatch.setattr(door, "_MOST_CLIENTS", most)
     monkeypatch.setattr(door, "WAITING", 60.0 if most == 4 else 0.5)
@@ -277,7 +277,7 @@ def test_patience_after_sigterm_is_not_had_twice(
 def test_what_one_upstream_has_sent_another_does_not_open(
     options: MirrorOptions, access: Access, stocked: Registry
 ) -> None:
-    """The content of one upstream is not served for another upstream, no matter what the other answers to HEAD."""
+    """The content of one upstream is not served for another upstream, no matter what that upstream answers to HEAD."""
     protected(stocked, "Bearer good")
     with beside(options, access, lambda request: request.command == "HEAD" and request.answer(200)) as (mirror, evil):
         Client(mirror.client.port, headers={"Authorization": "Bearer good"}).pull("v1")
@@ -330,7 +330,7 @@ def test_downloads_are_those_of_their_upstream(options: MirrorOptions, access: A
 def test_makings_are_those_of_their_repository(options: MirrorOptions, access: Access, stocked: Registry) -> None:
     """Rebuilds belong to their repository.
 
-    A manifest that lists another repository's layer, and a config that never arrives, do not delay other clients.
+    If a manifest lists a layer of another repository, and its config never arrives, other clients are not delayed.
     """
     body = json.loads(stocked.manifests[REPOSITORY, "v1"][1])
     body["config"]["digest"] = digest(b"never")
@@ -382,7 +382,7 @@ def test_redirects_lead_to_no_address_of_the_link(
 def test_realms_lead_to_no_address_of_the_link(options: MirrorOptions, access: Access, stocked: Registry) -> None:
     """Realms do not lead to a link-local address.
 
-    This rule is for mirrors that log in themselves. A mirror without a login passes the challenge on to the client.
+    This concerns mirrors that log in themselves; a mirror without a login passes the challenge on to the client.
     """
     challenge = {"WWW-Authenticate": 'Bearer realm="http://169.254.169.254/token",service="x"'}
     for is_private in (True, False):
@@ -566,7 +566,7 @@ def test_errors_are_small(part: str, options: MirrorOptions, access: Access, sto
 def test_what_is_said_of_blobs_is_a_document(
     kind: str, options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An upstream's answer about a blob counts as a document, with any status."""
+    """Whatever its status, an upstream's answer that is not a blob counts as a document."""
     monkeypatch.setattr(server, "_MOST_LARGE", 0)
     name = f"{kind}:{hashlib.new(kind, b'x').hexdigest()}"
     with beside(options, access, lambda request: request.answer(300, b"e" * (4 << 20))) as (_, evil):
@@ -712,7 +712,7 @@ def test_a_part_that_is_too_short_is_cut_off(options: MirrorOptions, access: Acc
 def test_a_rest_that_is_not_that_of_the_blob_is_cut_off(
     end: bytes, mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the rest of a blob from upstream is wrong, the mirror does not pass on the end of the blob.
+    """If the rest of a blob from upstream is wrong, the mirror does not pass on the blob's end.
 
     If the disk is full, the rest of a blob comes directly from upstream.
     """
@@ -865,7 +865,7 @@ def test_bundles_are_checked_in_pieces(dib: Program, tmp_path: Path) -> None:
 
 
 def test_threads_share_memory() -> None:
-    """Threads share memory: otherwise, each of many threads would keep the maximum that it ever needed."""
+    """Threads share memory, so that each of many threads does not keep the maximum that it ever needed."""
     program = """
 import ctypes, threading
 from dibundle.codecs.native.library import share_memory
@@ -970,7 +970,7 @@ def test_many_requests_at_once_are_none(mirror: Running) -> None:
 
 
 def test_headers_are_small_and_of_ascii(mirror: Running) -> None:
-    """Headers must be small and of ASCII: otherwise, Python would use four bytes for each character of a header."""
+    """Headers must be small and consist of ASCII, because otherwise, Python could use four bytes for each character."""
     for count, value, status in (
         (2, b"a" * 7000, b" 200 "),
         (3, b"a" * 7000, b" 400 "),
@@ -1002,7 +1002,7 @@ def test_requests_behind_one_that_waits_are_not_parsed(
 def test_connections_that_do_not_greet_are_few(
     options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only few connections may stay without a TLS handshake.
+    """Only a few connections may wait without a TLS handshake.
 
     New connections replace the oldest connection, and ended connections are removed at once.
     """

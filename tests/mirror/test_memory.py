@@ -1,4 +1,4 @@
-"""A pull leaves no objects for the garbage collector: the collector counts objects, not bytes."""
+"""A pull leaves no objects for the garbage collector, because the collector counts objects, not bytes."""
 
 from __future__ import annotations
 

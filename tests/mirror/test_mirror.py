@@ -1,4 +1,4 @@
-"""Pulls through ``dib mirror`` get the same bytes as without it, even with faults; few bytes come from upstream."""
+"""Pulls through ``dib mirror`` get the same bytes as direct pulls, even with faults; few bytes come from upstream."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def broken(registry: Registry, fault: str) -> None:
         if fault == "another":
             other = registry.blobs[REPOSITORY, bundle(registry, "v3-v4")]
             return request.answer(200, (other + bytes(len(data)))[: len(data)])
-        time.sleep(4)  # longer than the time limit for a layer
+        time.sleep(4)  # sleep longer than the time limit for a layer
         return request.answer(200, data)
 
     registry.hook = hook
@@ -137,7 +137,7 @@ def test_with_signers_a_bundle_has_to_be_signed(
 
 
 def push_other_blobs(registry: Registry, files: Files, dib: Program, folder: Path) -> None:
-    """Push two images, and a bundle that rebuilds the second with raw layers; the registry's layers are not raw."""
+    """Push two images with compressed layers, and a bundle that rebuilds the second image with raw layers."""
     for number in (1, 2):
         put_image(registry, files.archive(number), f"v{number}")
     made = folder / "b.dib"

@@ -39,7 +39,7 @@ def bases(tmp_path: Path) -> Bases:
 
 def test_a_plan_ends_after_half_a_second(bases: Bases, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(*_: object) -> None:
-        end = time.thread_time() + 0.06  # as for a document of a megabyte
+        end = time.thread_time() + 0.06  # takes as long as parsing a document of a megabyte
         while time.thread_time() < end:
             pass
 
@@ -54,7 +54,7 @@ def test_a_plan_ends_after_half_a_second(bases: Bases, monkeypatch: pytest.Monke
 def test_blobs_that_nobody_pulled_as_images_are_no_bases(
     bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only an image that a client pulled, or a manifest in a store, is parsed; at most 1,024 names are looked up."""
+    """Only images that clients pulled, and manifests in a store, are parsed; at most 1,024 names are looked up."""
     parsed: list[bytes] = []
     monkeypatch.setattr(bases, "find", lambda place, base: parsed.append(base))
     for number in (10, 1999):

@@ -1,4 +1,4 @@
-"""Fair shares: no client takes all memory, files or cache; and no content of an upstream runs in a browser."""
+"""Fair shares: no client takes all memory, files or cache. Also, no content of an upstream runs in a browser."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def test_a_hashed_blob_waits_for_no_hash(mirror: Running, stocked: Registry, mon
 
 @pytest.mark.parametrize("claimed", [0, 1 << 49])
 def test_a_base_has_the_sizes_that_its_manifest_claims(claimed: int, tmp_path: Path) -> None:
-    """A base has the sizes that its manifest claims: the sizes limit the bytes that a bundle may write to the disk."""
+    """A base must have the sizes that its manifest claims. They limit how much a bundle may write to the disk."""
     place = UpstreamPlace("site.example", "a/b", "space")
     cache = Cache(tmp_path / "cache", 1 << 20)
 
@@ -349,7 +349,7 @@ def test_a_cache_has_no_folder_that_others_may_change(tmp_path: Path, part: str)
 
 
 def stalling(body: bytes, go: threading.Event) -> Hook:
-    """Return a hook that sends headers and the first byte of a blob, and the rest only at the end."""
+    """Return a hook that sends headers and the first byte of a blob, and then waits for ``go``."""
 
     def hook(request: Request) -> object:
         request.send_response(206 if "Range" in request.headers else 200)
@@ -367,9 +367,9 @@ def stalling(body: bytes, go: threading.Event) -> Hook:
 def test_clients_that_leave_keep_no_blob_of_others_waiting(
     options: MirrorOptions, access: Access, stocked: Registry
 ) -> None:
-    """A client that leaves does not delay a blob for other clients.
+    """Before the fix, after a client had left, a thread kept waiting for upstream.
 
-    Before the fix, a client that left occupied a thread that waited for upstream. Cached blobs need such threads, too.
+    Cached blobs need such threads, too.
     """
     body, go = os.urandom(1000), threading.Event()
     with beside(options, access, stalling(body, go)) as (mirror, evil):
@@ -413,7 +413,7 @@ def test_a_request_that_cannot_be_parsed_is_answered_as_data(mirror: Running) ->
 
 
 def test_a_client_that_takes_bytes_is_not_stuck(options: MirrorOptions, access: Access, stocked: Registry) -> None:
-    """A client that reads even a few bytes is not stuck: its unsent bytes decrease from one check to the next."""
+    """A client that reads only a few bytes is not stuck. Its unsent bytes decrease from one check to the next."""
     client = door.Client.__new__(door.Client)
     ours, theirs = socket.socketpair()
     client._line = Line(ours)

@@ -67,7 +67,7 @@ def layers(chance: random.Random) -> tuple[list[bytes], list[bytes]]:
     for _ in range(2):
         made = []
         for place in range(count):
-            same = chance.random() < 0.5  # the same entry on both sides, or a similar one
+            same = chance.random() < 0.5  # whether the entry is the same on both sides, or similar
             own = random.Random(seed + place) if same else chance
             made.append(entry(own, NAMES[place % len(NAMES)]))
         end = chance.choice((b"", bytes(1024), bytes(1024), b"junk"))

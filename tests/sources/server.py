@@ -22,7 +22,7 @@ _PATH = re.compile(r"/v2/(.+)/(manifests|blobs|referrers|tags)/(.*)")
 
 @dataclass
 class Registry:
-    """Stored content, received requests, and faults: if ``hook`` returns true, the hook has answered the request."""
+    """Stored content, received requests, and faults. If ``hook`` returns true, it has answered the request."""
 
     host: str = ""
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)

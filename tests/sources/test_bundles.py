@@ -57,7 +57,10 @@ def signed(bundle: bytes, signature: bytes) -> bytes:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Return a list of the headers that ssh-keygen gets; its stand-in accepts signatures that begin with ``GOOD``."""
+    """Return a list of the headers that ssh-keygen gets.
+
+    A stand-in for it accepts signatures that begin with ``GOOD``.
+    """
     found: list[bytes] = []
 
     def check(self: Signers, header: bytes, signature: bytes) -> str:
@@ -78,7 +81,7 @@ def opened(archive: Path, bundles: list[bytes]) -> tuple[str, ...]:
 
 
 def test_a_header_that_is_trusted_is_not_asked_about_again(asked: list[bytes], tmp_path: Path):
-    """Before the fix, each copy with other bytes in its signature started ssh-keygen, and 3,000 copies took 42 s."""
+    """Before the fix, each copy with a different signature started ssh-keygen, and 3,000 copies took 42 s."""
     copies = [signed(bundle_of(1), GOOD + b" " * number) for number in range(30)]
     assert opened(tmp_path / "many.tar", [*copies, signed(bundle_of(1), b"anything")]) == ("somebody",)
     assert len(asked) == 1
@@ -103,7 +106,7 @@ def test_different_bundles_in_an_archive_are_bounded(asked: list[bytes], tmp_pat
 
 
 def test_copies_of_a_bundle_in_an_archive_are_bounded(asked: list[bytes], tmp_path: Path):
-    """Before the fix, 1,500 copies took 54 s, because each copy is unpacked before it is found equal."""
+    """Before the fix, 1,500 copies took 54 s, because each copy was unpacked before it was found to be equal."""
     copies = [signed(bundle_of(1), GOOD + b" " * number) for number in range(MAX_COPIES + 1)]
     assert opened(tmp_path / "most.tar", copies[1:]) == ("somebody",)
     with pytest.raises(BundleError) as error:
@@ -112,7 +115,7 @@ def test_copies_of_a_bundle_in_an_archive_are_bounded(asked: list[bytes], tmp_pa
 
 
 def test_what_a_registry_sends_behind_a_bundle_is_not_kept(pair: Pair, tmp_path: Path) -> None:
-    """If a registry sends bytes after a bundle, they are not kept.
+    """If a registry sends more bytes after the end of a bundle, they are not kept.
 
     A descriptor may declare any size; the bundle's own head has the actual size.
     """

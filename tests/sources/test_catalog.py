@@ -110,7 +110,7 @@ def test_the_table(stocked: Registry, files: Files, dib: Program) -> None:
     assert ended.code == 0, ended.err
     head, *rows = ended.out.splitlines()
     assert head.split() == ["SIZE", "DATE", "NEEDS", "MAKES", "TAGS", "STATE", "DIGEST"]
-    assert len(rows) == 5  # the dated bundle is listed, and the bundle that it replaced under the tag
+    assert len(rows) == 5  # both are listed: the dated bundle, and the bundle that it replaced under the tag
     (dated,) = [row for row in rows if "2026-11-29" in row]
     old, new = (of_tag(stocked, tag)[7:19] for tag in ("v1", "v2"))
     assert f"  2026-11-29  example.com/app:v1 ({old})  example.com/app:v2 ({new})  v1-v2  ok " in dated
@@ -258,7 +258,7 @@ def test_a_registry_that_does_not_delete(stocked: Registry, dib: Program, status
     ],
 )  # fmt: skip
 def test_a_registry_that_fails(stocked: Registry, dib: Program, method: str, part: str, status: int, code: str) -> None:
-    """If a registry fails, no bundle counts as missing: a bundle is missing only if the registry reports this."""
+    """If a registry fails, no bundle counts as missing. A bundle is missing only if the registry reports this."""
     remove(stocked, "v4")
     before = dict(stocked.manifests)
     stocked.hook = lambda request: request.command == method and part in request.path and request.fail(status)
@@ -268,7 +268,7 @@ def test_a_registry_that_fails(stocked: Registry, dib: Program, method: str, par
 
 
 def test_what_another_place_does_not_have_is_not_gone(stocked: Registry, files: Files, dib: Program) -> None:
-    """Content does not count as missing if only the target of a redirect lacks it.
+    """Content that only the target of a redirect lacks does not count as missing.
 
     A cache or store to which the registry redirects may temporarily lack existing content.
     """
@@ -298,7 +298,7 @@ def test_lists_are_repaired_for_what_was_deleted_before_an_error(stocked: Regist
 def test_a_list_that_somebody_else_writes_too(stocked: Registry, dib: Program) -> None:
     """If a second client overwrites the list at the same time, the deleted entries are removed again.
 
-    The list that the other client writes still has the entry.
+    The list from the second client still has these entries.
     """
     key = (REPOSITORY, fallback(stocked, "v4"))
     old = stocked.manifests[key]

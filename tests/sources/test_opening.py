@@ -29,7 +29,7 @@ def test_different_bundles_in_an_archive_have_their_own_sizes(files: Files, tmp_
 def test_a_file_called_stdin_is_not_taken_for_it(files: Files, tmp_path: Path):
     """A file called stdin is not taken for standard input.
 
-    Before the fix, such a file made it possible to overwrite the real file at standard input.
+    Before the fix, with such a file, the real file at standard input could be overwritten.
     """
     (tmp_path / "stdin").write_bytes(files.archive(1).read_bytes())
     bundle = tmp_path / "1-2.dib"
@@ -43,7 +43,7 @@ def test_a_file_called_stdin_is_not_taken_for_it(files: Files, tmp_path: Path):
 
 
 def test_a_base_is_no_part_by_its_name(files: Files, dib: Program, tmp_path: Path):
-    """Before the fix, a file that the user did not name silently replaced the file that the user named."""
+    """Before the fix, a file that the user had not named silently replaced the file that the user had named."""
     base, out = tmp_path / "img.002", tmp_path / "out.tar"
     base.write_bytes(files.archive(1).read_bytes())
     for beside in (b"junk", files.bundle(2, 4).read_bytes()):
@@ -70,7 +70,7 @@ def test_every_named_source_and_every_part_is_an_input(files: Files, dib: Progra
 
 
 def test_a_pipe_is_no_part(files: Files, dib: Program, tmp_path: Path):
-    """A pipe is not a part. Before the fix, opening the pipe waited forever."""
+    """Before the fix, opening the pipe waited forever."""
     shutil.copy(files.bundle(1, 2), tmp_path / "u.dib.001")
     os.mkfifo(tmp_path / "u.dib.002")
     for name in ("u.dib.001", "u.dib.002"):

@@ -148,7 +148,7 @@ def test_addresses_of_this_machine_are_not_asked(
 
 @pytest.mark.parametrize("later", [False, True])
 def test_names_that_resolve_to_such_addresses(elsewhere, registry, monkeypatch, later: bool) -> None:
-    """Names that resolve to private addresses are refused, even if the address changes before the connection."""
+    """Names that resolve to private addresses are refused, even if they do so only when the connection is made."""
     resolve = socket.getaddrinfo
 
     def lying(host: object, *arguments: object, **options: object) -> object:
@@ -173,7 +173,7 @@ def test_what_else_its_own_name_leads_to_is_no_leave(
 ) -> None:
     """If a registry's own name also has a loopback address, dib does not connect to that address.
 
-    The connection to the registry is to a public address; its name also resolves to an address of this machine.
+    The registry itself is reached at a public address.
     """
     name, _, port = registry.host.partition(":")
     resolved["registry.example"] = [name, "127.0.0.9"]
@@ -259,9 +259,9 @@ def _drip_headers(request: Request) -> bool:
 
 
 def _drip_a_size_and_close(request: Request) -> bool:
-    """Send an endless size slowly, and close the connection, so that the client's pool releases its socket.
+    """Send an endless size slowly, and close the connection. So the client's pool releases its socket.
 
-    The time limit must still apply to the reads.
+    The time limit must apply to these reads, too.
     """
     request.close_connection = True
     try:
@@ -322,7 +322,7 @@ def test_addresses_that_do_not_answer_take_as_long_as_one(resolved: dict[str, li
 def test_a_connection_that_was_made_too_late_is_not_used(
     registry: Registry, resolved: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The time limit was reached before there was a connection to abort."""
+    """A connection that is made after the time limit is not used: at the limit, there was no connection to abort."""
     name, _, port = registry.host.partition(":")
     resolved["registry.example"] = [name]
     connect = socket.socket.connect
@@ -384,7 +384,7 @@ def test_a_registry_that_drips(registry: Registry) -> None:
 
 @pytest.mark.parametrize("hook", ["_drip_headers", "_continue", "_drip_a_size_and_close"])
 def test_headers_and_sizes_that_never_end(registry: Registry, hook: str) -> None:
-    """Endless headers and sizes end at a time limit, even if each byte arrives in time and no total limit is set."""
+    """Reading endless headers and sizes ends at a time limit, even if each byte arrives in time."""
     registry.hook = globals()[hook]
     quick = RegistrySettings(pause=0, timeout=0.5, tries=1, sleep=lambda seconds: None)
     begun = time.monotonic()
@@ -434,7 +434,7 @@ def test_the_options(registry: Registry, tmp_path: Path) -> None:
 
 
 def test_a_list_of_large_texts_takes_little_memory(registry: Registry) -> None:
-    """A single rare character makes Python use four bytes for each character of a text.
+    """In Python, a single rare character makes a text take four bytes for each character.
 
     The kept entries keep their order.
     """

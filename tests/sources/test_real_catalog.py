@@ -67,7 +67,7 @@ def test_what_is_deleted_is_collected(served: tuple[str, Path], files: Files) ->
     assert state(name) == {"v3-v4": None}
     have = ("--base", files.archive(3), "--dry-run", "--json")
     assert json.loads(succeed("update", f"{name}:v4", *have).out)["how"] == "bundles"
-    succeed("push", files.bundle(2, 3), f"{name}:v2-v3")  # adds an entry to the emptied list
+    succeed("push", files.bundle(2, 3), f"{name}:v2-v3")  # this adds an entry to the emptied list
     assert state(name) == {"v2-v3": None, "v3-v4": None}
 
 

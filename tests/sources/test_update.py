@@ -49,7 +49,7 @@ GRAPH = {
     b"v2": [delta(1, 10, "v1", "v2", "v1")],
     b"v3": [delta(2, 10, "v2", "v3", "v2")],
     b"v4": [delta(3, 10, "v3", "v4", "v3"), delta(4, 15, "v2", "v4", "v2"), delta(5, 26, "v1", "v4", "v1")],
-    b"v1": [delta(6, 1, "v4", "v1", "v4")],  # a cycle, which leads from v4 back to v1
+    b"v1": [delta(6, 1, "v4", "v1", "v4")],  # this makes a cycle, from v4 back to v1
 }
 
 
@@ -120,7 +120,7 @@ def test_an_image_goes_into_the_engine_that_the_old_one_is_in(stocked, files, di
 
 
 def test_a_base_in_a_registry_is_noted(stocked, files, dib, tmp_path):
-    """A base in a registry is reported, because its download is not included in the plan."""
+    """A base in a registry is reported, because the plan does not include its download."""
     told = "a base in a registry is downloaded first"
     for base, is_told in ((name(stocked, "v1"), True), (files.archive(1), False)):
         ended = dib("update", name(stocked, "v2"), "--base", base, "-o", tmp_path / "out.tar")
@@ -153,7 +153,7 @@ def test_what_is_absent_is_passed_over(stocked, files, dib, tmp_path, monkeypatc
     assert blobs(out) == blobs(files.archive(2))
     out.unlink()
     (tmp_path / "half.tar").write_bytes(files.archive(1).read_bytes()[:5000])
-    # an error other than an absent base
+    # this base has an error, but is not absent
     assert dib(*update, "--base", files.archive(1), "--base", tmp_path / "half.tar").code == 4
     assert not out.exists()
 
@@ -195,7 +195,7 @@ def test_a_plain_pull_where_nothing_leads(stocked, files, dib, tmp_path):
         ended = dib("update", name(stocked, "v4"), *have, "-o", tmp_path / "out.tar")
         assert ended.code == 0, ended.err
         assert "the image itself" in ended.err
-        # the registry's image is usable like any archive
+        # the registry's image can be used like any archive
         succeed("create", files.archive(1), tmp_path / "out.tar", tmp_path / "whole.dib")
 
 
@@ -283,10 +283,7 @@ def test_a_bundle_with_other_bytes(stocked, files, dib, tmp_path):
 
 
 def test_a_bundle_for_another_subject(stocked, files, dib, tmp_path):
-    """A bundle with a wrong subject is skipped.
-
-    The list of v4's referrers leads to a bundle that rebuilds v3; its labels claim v4.
-    """
+    """v4's list of referrers leads to a bundle that rebuilds v3, although the bundle's labels claim v4."""
     fallback = next(key for key in stocked.manifests if key[1].startswith("sha256-") and leads_to(stocked, key, "v4"))
     kind, body = stocked.manifests[fallback]
     index = json.loads(body)
@@ -305,7 +302,7 @@ def leads_to(registry: Registry, key: tuple[str, str], tag: str) -> bool:
 
 
 def test_a_bundle_of_another_image_is_refused_by_what_it_makes(stocked, files, dib, tmp_path):
-    """A bundle of a wrong image with consistent metadata is refused because of its output."""
+    """A bundle whose metadata is consistent, but that rebuilds a wrong image, is refused because of its output."""
     other = docker_save([TestImage([build_layer([file("evil", b"x")])], ["example.com/app:v4"])], "oci", "gzip")
     list_bundle(stocked, bundle_of(other, tmp_path, files.archive(1)))
     passed_over(dib, stocked, files, tmp_path, "")
@@ -372,10 +369,9 @@ def test_what_cannot_be_read_of_referrers_keeps_nobody_from_bundles(stocked, fil
 
 
 def test_damaged_copies_do_not_keep_anybody_from_a_bundle(stocked, files, dib, tmp_path, monkeypatch):
-    """Damaged copies do not prevent clients from using a sound bundle.
+    """The heads of the damaged copies are sound.
 
-    The heads of the copies are sound. So before the fix, each copy was applied, and after four copies, update did not
-    try any other bundle.
+    So before the fix, update applied four copies, and then tried no other bundle.
     """
     monkeypatch.setattr(fetching, "MAX_APPLIED", 1)
     data = files.bundle(2, 4).read_bytes()
@@ -386,7 +382,7 @@ def test_damaged_copies_do_not_keep_anybody_from_a_bundle(stocked, files, dib, t
     assert ended.code == 0, ended.err
     assert ended.err.count("which the registry lists: bundle is damaged") in range(
         2, 31
-    )  # the copies with smaller digests than the sound bundle
+    )  # keep only copies with smaller digests than the sound bundle
     assert "fetched, 1 bundle and " in ended.err
 
 
@@ -407,7 +403,7 @@ def test_a_manifest_that_many_entries_name_is_read_once(stocked, files, dib, tmp
 
 
 def test_so_many_manifests_are_asked_for_and_no_more(stocked, files, dib, tmp_path, monkeypatch):
-    """The number of requested manifests is limited, because absent manifests hardly count towards a limit of bytes."""
+    """The number of requested manifests is limited, because a limit of bytes hardly counts absent manifests."""
     monkeypatch.setattr(listing, "MAX_LOOKUPS", 5)
     fallback = (REPOSITORY, digest_of(stocked, "v4").replace(":", "-"))
     kind, index = stocked.manifests[fallback]
@@ -511,7 +507,7 @@ def test_a_tag_that_is_taken_from_another_bundle_is_told(stocked, files, dib):
 def test_push_says_where_other_blobs_are_rebuilt_than_the_registry_has(stocked, files, dib, tmp_path):
     """Push reports if a bundle rebuilds blobs that differ from those in the registry.
 
-    A mirror gives clients the blobs that a manifest names, and cannot use raw layers.
+    A mirror must give clients exactly the blobs in a manifest, so it cannot use raw layers.
     """
     (tmp_path / "raw.tar").write_bytes(docker_save([version(2)], "v25"))
     assert dib("create", files.archive(1), tmp_path / "raw.tar", tmp_path / "raw.dib").code == 0
@@ -572,7 +568,7 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
     engine = podman_with_v1(tmp_path, monkeypatch)
     stocked.asked.clear()
     dib("load", "containers-storage:app:1", linked)
-    assert len(stocked.log("GET", "/blobs/")) == 2  # bytes of the bundle only, because the base is in the engine
+    assert len(stocked.log("GET", "/blobs/")) == 2  # only the bundle is fetched, because the base is in the engine
     made = docker_save([version(2)], "v25")
     (engine / f"sha256%3A{hashlib.sha256(version(2).config_bytes()).hexdigest()}").write_bytes(made)
     ended = dib("update", linked, "--base", "containers-storage:app:1", "-n")
@@ -603,8 +599,8 @@ def test_layers_of_a_parcel_are_decompressed_within_a_ratio(stocked, files, dib,
 def test_layers_that_labels_do_not_tell_of_count_to_what_may_be_fetched(stocked, files, dib, tmp_path, monkeypatch):
     linked, out = name(stocked, "linked"), tmp_path / "out"
     assert dib("wrap", files.bundle(1, 2), "--linked", "--base", name(stocked, "v1"), "--push", linked).code == 0
-    monkeypatch.setattr(wrapped, "missing_objects", lambda *_: [0])  # as if labels were incomplete
-    limit = files.archive(2).stat().st_size + 1000  # limit that fits the target, but not a second fetch of blobs
+    monkeypatch.setattr(wrapped, "missing_objects", lambda *_: [0])  # has the same effect as incomplete labels
+    limit = files.archive(2).stat().st_size + 1000  # this limit allows the target, but not a second fetch of blobs
     stocked.asked.clear()
     update = ("update", linked, "--base", files.archive(1), "-o", out)
     ended = dib(*update, "--max-size", limit)
@@ -665,7 +661,7 @@ def test_a_signed_bundle_for_something_else_is_passed_over(
 ):
     """A signed bundle of a wrong image does not prevent clients from using the right bundle.
 
-    The other bundle is smaller, correctly signed, and listed with false labels.
+    The bundle of the wrong image is smaller, correctly signed, and listed with false labels.
     """
     if not is_compared:  # without the comparison, only its rebuilt image is wrong
         monkeypatch.setattr(module._Update, "_require_as_listed", lambda *given: None)
@@ -718,10 +714,7 @@ def say_signed(registry: Registry) -> None:
 
 
 def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib, tmp_path):
-    """Bundles without a trusted signature are skipped.
-
-    Even if a user with permission to push adds a smaller unsigned bundle, clients get the signed bundle.
-    """
+    """Clients get the signed bundle, even if a user with permission to push adds a smaller unsigned bundle."""
     allowed = signer(tmp_path)
     signed = tmp_path / "2-4.dib"
     signed.write_bytes(files.bundle(2, 4).read_bytes())
@@ -762,7 +755,7 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
 
 
 def give_another_config(registry: Registry, tag: str, bundle: str) -> None:
-    """Replace a tag's image by an unsigned image with a new config and the same layers, and list a bundle for it."""
+    """Replace a tag's image by an unsigned image with the same layers but a new config, and list a bundle for it."""
     kind, body = registry.manifests[REPOSITORY, tag]
     manifest = json.loads(body)
     config = json.loads(registry.blobs[REPOSITORY, manifest["config"]["digest"]])
@@ -816,7 +809,7 @@ def test_an_image_that_the_engine_has_is_not_fetched_again(stocked, files, dib, 
 
 
 def test_a_body_in_tiny_pieces_is_broken_off(stocked, files, dib, tmp_path):
-    """A body in tiny pieces is aborted: chunks of a byte took 10 us each, 77 s for 8 MB."""
+    """The transfer of a body in tiny pieces is aborted: each chunk of a byte took 10 us, so 8 MB took 77 s."""
     data = b" " * 300_000
 
     def chunked(request: Request) -> bool:
@@ -845,7 +838,7 @@ def makes_nothing(*given):
 def test_so_many_bundles_are_passed_over_and_no_more(stocked, files, tmp_path, monkeypatch, name_of, most):
     """The number of skipped bundles is limited.
 
-    Before the fix, for each skipped bundle, the whole chain was planned again, or all earlier bundles were applied.
+    Before the fix, each skipped bundle caused a new plan of the whole chain, or the application of all earlier bundles.
     """
     plans = []
     real = module.plan_way

@@ -52,7 +52,7 @@ def test_a_hundred_updates_from_a_bad_registry(is_demanded: bool, files: Files, 
             for pair in PAIRS:
                 assert dib("push", bundles[pair], f"docker://{registry.host}/{REPOSITORY}").code == 0
             break_registry(registry, bundles, faults)
-            old = chance.randrange(1, 4 if is_demanded else 5)  # a v4 file is not an engine with v4
+            old = chance.randrange(1, 4 if is_demanded else 5)  # a file with v4 does not count as an engine with v4
             out = tmp_path / "out.tar"
             trust = ("--allowed-signers", allowed) if is_demanded else ()
             name = f"docker://{registry.host}/{REPOSITORY}:v4"

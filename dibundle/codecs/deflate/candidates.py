@@ -7,9 +7,9 @@ from typing import Final, NamedTuple
 from dibundle.codecs.deflate import encoders
 from dibundle.codecs.deflate.encoders import Mark
 
-_LAZY: Final = 7  # from this level of pgzip on, a block has a fixed number of tokens
-_RSYNCABLE_BLOCKS: Final = 8  # maximum blocks within 128 KiB without pigz -R
-_TWO_MARKERS: Final = 2  # empty stored blocks at the end of a block of pigz -i
+_LAZY: Final = 7  # minimum level at which pgzip's blocks have a fixed number of tokens
+_RSYNCABLE_BLOCKS: Final = 8  # maximum blocks that pigz writes for 128 KiB without the option -R
+_TWO_MARKERS: Final = 2  # number of empty stored blocks at the end of a block of pigz -i
 
 
 class Candidate(NamedTuple):
@@ -56,7 +56,7 @@ CANDIDATES: Final[tuple[Candidate, ...]] = (
 
 
 def pigz_modes(marks: list[Mark], content: bytes) -> frozenset[int]:
-    """Return the modes in which pigz may have written these blocks, which have this content."""
+    """Return the modes in which pigz may have written the blocks ``marks`` of ``content``."""
     at_end = [mark for mark in marks if mark.content == encoders.PIGZ_BLOCK < len(content)]
     if at_end:
         stored = [mark for mark in at_end[:-1] if mark.type == encoders.STORED]
@@ -78,7 +78,7 @@ def may_begin(candidate: Candidate, marks: list[Mark], tokens: int) -> bool:
     if marks[0].type == encoders.STORED:
         return True  # a stored block does not show how many tokens the encoder had
     has_ended = len(marks) > 1
-    if encoders.is_pgzip(candidate.encoder):  # pgzip also ends a block where its parameter requires it
+    if encoders.is_pgzip(candidate.encoder):  # the parameter of pgzip also decides where a block ends
         if has_ended and marks[1].type == encoders.STORED:
             return True
         if candidate.level >= _LAZY:

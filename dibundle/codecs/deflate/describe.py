@@ -15,11 +15,11 @@ _LEVELS: Final = {2: "its smallest level", 4: "its fastest level"}  # level in t
 _NO_TIME_OF_GO: Final = (0x886E0900).to_bytes(4, "little")  # time in the header: the year 1, which means "no time"
 _PIGZ: Final = encoders.PIGZ_BLOCK
 _MOST_MARKS: Final = 512
-_STOPS: Final = (16_383, 32_767, 8_191)  # tokens at which zlib and its derivatives end a block
+_STOPS: Final = (16_383, 32_767, 8_191)  # numbers of tokens at which zlib and its derivatives end a block
 
 
 def describe(header: bytes, body: bytes) -> str | None:
-    """Return a phrase with a body's likely writer, by the first bytes; ``None`` if these are not a deflate stream.
+    """Return a phrase with a body's likely writer, from the body's first bytes; ``None`` if the bytes are not deflate.
 
     ``header``: the whole gzip header.
     """

@@ -38,15 +38,15 @@ CHUNK: Final = 65_535
 """How many bytes of content some encoders take at a time."""
 
 WINDOW: Final = 32 << 10
-"""How far back deflate may refer, in bytes of content."""
+"""Maximum distance of a match in deflate, in bytes of content."""
 
 DICTIONARY: Final = 16 << 10
-"""How far before its start a pgzip block may refer, in bytes of content."""
+"""Bytes of content before a pgzip block to which matches in the block may refer."""
 
 FRAME_LIMIT: Final = 1 << 30
 """The largest supported block of pgzip."""
 
-_SLICE: Final = 1 << 20  # bytes per call of an encoder; its output is about as large
+_SLICE: Final = 1 << 20  # bytes of content per call of an encoder
 _MARKS: Final = 1024  # marks per call
 _NO_MEMORY: Final = -2
 
@@ -168,7 +168,7 @@ class Encoder(_Handle):
     def __init__(self, encoder: int, level: int, parameter: int, *, tested: bool = True) -> None:
         """Create an encoder; with ``tested``, raise ``FileError`` if the encoder gives wrong bytes on this machine.
 
-        For pgzip, the parameter may be 0. In this case, call ``frame`` before there is more content than one block has.
+        For pgzip, the parameter may be 0. In this case, call ``frame`` before the content exceeds one block.
         """
         is_open = parameter == 0 and is_pgzip(encoder)
         check(encoder, level, FAMILIES[encoder].least if is_open else parameter)
@@ -246,7 +246,10 @@ class Joiner(_Handle):
 
 
 def take_bytes(function: _TakeFunction, handle: int, size: int) -> bytes:
-    """Return ``size`` bytes of a handle, with its C function; a size below 0 means that the previous call failed."""
+    """Take ``size`` bytes of output from a handle with the C ``function``.
+
+    If ``size`` is below 0, the previous call failed.
+    """
     if size == _NO_MEMORY:
         raise MemoryError
     if size < 0:
@@ -257,7 +260,7 @@ def take_bytes(function: _TakeFunction, handle: int, size: int) -> bytes:
 
 
 def take_marks(function: _TakeFunction, handle: int) -> list[Mark]:
-    """Return all marks of a handle, with its C function."""
+    """Take all marks from a handle with the C ``function``, and return them."""
     out = array("q", bytes(24 * _MARKS))
     marks: list[Mark] = []
     count = _MARKS
@@ -272,7 +275,7 @@ def take_marks(function: _TakeFunction, handle: int) -> list[Mark]:
 
 
 def pigz_hits(content: bytes) -> set[int]:
-    """Return the places in the first part of a content at which ``pigz -R`` ends blocks."""
+    """Return the places at which ``pigz -R`` ends blocks in the first part of some content."""
     found, value = set(), 0x7FF
     for place, byte in enumerate(content, 1):
         value = (value << 1 ^ byte) & 0xFFF
@@ -285,8 +288,8 @@ def encode_frame(encoder: int, level: int, dictionary: Buffer, block: Buffer, *,
     """Return a single encoded pgzip block, so that blocks can be encoded in parallel.
 
     ``dictionary``: the last 16 KiB of the previous block, empty for the first block. All blocks except the last have
-    the block size. If the content's size is a multiple of the block size, the last block is empty. The blocks in order
-    are the body.
+    the block size. If the content's size is a multiple of the block size, the last block is empty. All blocks, in
+    order, are the body.
     """
     prove(encoder, level)
     before, content = Pinned(dictionary), Pinned(block)

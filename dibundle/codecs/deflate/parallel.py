@@ -37,7 +37,7 @@ _PAUSE: Final = 32
 def open_parallel(
     encoder: int, level: int, parameter: int, size: int, pool: Executor
 ) -> BlockEncoder | PieceEncoder | None:
-    """Return an encoder that uses the threads of ``pool`` for ``size`` bytes of content; None if there is none."""
+    """Return an encoder for ``size`` bytes of content, with the threads of ``pool``; None if threads are of no use."""
     if is_pgzip(encoder) and parameter <= MAX_BLOCK:
         return BlockEncoder(encoder, level, parameter, pool)
     if encoder == GO and level in _GO_LEVELS and size >= _LEAST:
@@ -118,7 +118,7 @@ class PieceEncoder:
         return b"".join([self._join() for _ in range(len(self._running))])
 
     def _submit(self, after: int) -> None:
-        """Search the next piece; ``after``: how many bytes of content come after it (0: it is the last piece)."""
+        """Search the next piece; ``after``: bytes of content after the piece (0: this is the last piece)."""
         is_searched = not self._paused
         self._paused = max(0, self._paused - 1)
         search = partial(

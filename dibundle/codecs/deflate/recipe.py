@@ -1,6 +1,6 @@
-"""Recipes for bodies: an encoder, and the bits in which the body differs from the encoder's output.
+"""Recipes for bodies: a recipe names an encoder, and has the bits in which the body differs from the encoder's output.
 
-``find`` decodes a body, and every candidate encodes the content in parallel; ``rebuild`` is the reverse. Both work on
+``find`` decodes a body, and all candidates encode the content in parallel. ``rebuild`` does the reverse. Both work on
 streams. A difference costs about as many bytes as the blocks around it. The reason is that after a difference, the body
 and the encoder's output are compared again only where both start a block at the same content.
 """
@@ -79,8 +79,8 @@ def copy_bits(out: bytearray, out_bit: int, source: Buffer, bit: int, count: int
 def rebuild(recipe: Recipe, content: Iterable[Buffer], size: int | None = None) -> Iterator[bytes]:
     """Yield the body that a recipe gives for content; the content comes in pieces of any size.
 
-    Raises ``BundleError`` at the call if the recipe is invalid, and during the iteration if the recipe does not fit the
-    content. Raises ``FileError`` if the encoder does not work on this machine.
+    For an invalid recipe, the call raises ``BundleError``. For a recipe that does not fit the content, the iteration
+    raises ``BundleError``. Raises ``FileError`` if the encoder does not work on this machine.
     """
     rebuilder = Rebuilder(recipe, size)
     return chain(chain.from_iterable(map(rebuilder.write, content)), rebuilder.finish())

@@ -20,9 +20,9 @@ _HELD: Final = 1 << 20  # if no block has ended within this many bytes of conten
 _BODY_SLICE: Final = 64 << 10  # bytes of the body per step: this limits how many blocks are found in one step
 # maximum bytes of the body that wait for candidates; each block counts as at least 512 bytes
 _WAITING: Final = 32 << 20
-_FREE: Final = 64 << 10  # maximum literal bytes for any candidate's recipe: this number,
-_SHARE: Final = 10  # plus one per this many bytes of the body,
-_MOST: Final = 8 << 20  # up to this maximum, because literals are held in memory
+_FREE: Final = 64 << 10  # literal bytes that any recipe may have
+_SHARE: Final = 10  # for each of this many bytes of the body, a recipe may have one more literal byte
+_MOST: Final = 8 << 20  # maximum literal bytes of a recipe, because literals are held in memory
 # extra literal bytes that a lost run may take until its encoder and the body start a block at the same content again
 _SEEKING: Final = 256 << 10
 # after this many bytes of content, candidates that differ only in a parameter count as one candidate
@@ -30,7 +30,7 @@ _TWINS: Final = 8 << 20
 _NEAR: Final = 64  # minimum bits of a copy: a shorter copy costs more than it saves
 
 
-# block size for a pgzip body with a single block: any size that is at least the content's size works
+# block size for a pgzip body with a single block: any size works that is not below the content's size
 _GUESSED_FRAME: Final = 1 << 20
 
 
@@ -61,8 +61,8 @@ def find(body: Iterable[bytes], take: Callable[[bytes], object], candidates: Ite
 def probe(first: bytes, candidates: Iterable[Candidate] = CANDIDATES) -> list[Candidate]:
     """Return the candidates whose output equals the first bytes of a body.
 
-    For most bodies, a megabyte leaves at most one candidate. The result also includes candidates that still have no
-    output when the bytes end. If the body is damaged, the result is empty.
+    For most bodies, a megabyte leaves at most one candidate. The result includes candidates that have no output yet
+    when the bytes end. If the body is damaged, the result is empty.
     """
     search = Search(candidates)
     try:
@@ -142,7 +142,7 @@ class Search:
             self._judge()
 
     def likely(self, content: int) -> Recipe | None:
-        """Return the recipe of the first candidate without a difference so far, for ``content`` bytes of content."""
+        """Return the recipe of the first candidate without a difference so far; the content has ``content`` bytes."""
         self._start()
         recipes = (run.recipe(content) for run in self._runs if run.difference is None)
         return next((recipe for recipe in recipes if recipe is not None), None)
@@ -215,7 +215,7 @@ class Search:
 
 
 class _Real:
-    """The body to reproduce: those of its bits and marks that some run still needs."""
+    """The body to reproduce; only the bits and marks that some run still needs are kept."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -229,7 +229,7 @@ class _Real:
     def add(self, marks: list[Mark]) -> int:
         """Add the latest marks; return pgzip's block size if the marks show it, else 0.
 
-        An empty stored block, followed by a block that is not the last, shows the size: pgzip's first block ends there.
+        pgzip's first block ends at an empty stored block, if the block after that is not the last. This shows the size.
         """
         block_size = 0
         for mark in marks:
@@ -242,7 +242,7 @@ class _Real:
         return block_size if encoders.DICTIONARY < block_size <= encoders.FRAME_LIMIT else 0
 
     def is_too_much(self) -> bool:
-        """Return whether more data waits than useful blocks can have: a body may have endless empty blocks."""
+        """Return whether more data waits than useful blocks can have, because a body may have endless empty blocks."""
         return len(self.data) > _WAITING or len(self.marks) > _WAITING // 512
 
     def forget(self, bit: int | None) -> None:
@@ -354,7 +354,7 @@ class _Run:
             self.difference = self.real_bit
 
     def _find_way(self, real: _Real) -> bool:
-        """Continue at the next place in the content where both sides start a block; return whether there is one."""
+        """Continue at the next place in the content where both sides start a block; return whether it exists."""
         ours = _last_of_each([mark for mark in self._marks if mark.bit > self._bit], self._ended)
         theirs = _last_of_each([mark for mark in real.marks if mark.bit > self.real_bit], real.ended)
         content = min(ours.keys() & theirs.keys(), default=None)
@@ -393,7 +393,10 @@ class _Run:
 
 
 def _last_of_each(marks: list[Mark], complete: bool) -> dict[int, Mark]:
-    """Return the last block that starts at each place in the content; include the last place only if ``complete``."""
+    """Map each place in the content to the last block that starts there.
+
+    Include the last place only if ``complete``.
+    """
     last = {mark.content: mark for mark in marks}
     if marks and not complete:
         del last[marks[-1].content]
@@ -401,7 +404,7 @@ def _last_of_each(marks: list[Mark], complete: bool) -> dict[int, Mark]:
 
 
 def _behind_header(bit: int) -> int:
-    """Return the bit at which a stored block's content starts, at a byte boundary; its header starts at ``bit``."""
+    """Return the bit at which a stored block's content starts: at a byte boundary after the header at ``bit``."""
     return (bit + 3 + 7) // 8 * 8 + 32
 
 

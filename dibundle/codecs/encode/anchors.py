@@ -1,4 +1,4 @@
-"""Anchors: long equal stretches of two contents, which sampling finds in a tenth of the time of a full search.
+"""Anchors: long equal stretches of two contents. Sampling finds them in a tenth of the time of a full search.
 
 The table indexes a sample of the source's places by the 32 bytes there (``native/anchors.c``).
 """
@@ -38,7 +38,7 @@ def find(source: Buffer, target: Buffer, *, stride: int, piece: int = PIECE) -> 
 
 
 def joined(found: list[array[int]]) -> array[int]:
-    """Return the rows of all pieces in order; if a stretch was cut between two pieces, rejoin it."""
+    """Return the rows of all pieces in order; join stretches that were cut between two pieces."""
     rows = array("q")
     for piece in found:
         rows.extend(piece)

@@ -21,19 +21,18 @@ PROFILES = ("full", "core")
 _ZSTD_LEVELS = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15, 6: 19, 7: 19, 8: 19, 9: 19}
 WITH_SOURCE = frozenset((decoders.ZSTD_PREFIX, decoders.VCDIFF, decoders.COVER, decoders.RELINK, decoders.UNPACK))
 RELINK_LEVEL = 4  # minimum level at which native code is relinked
-# minimum level at which LZMA2 is tried for content without a source; such content is the literals of a cover payload
+# minimum level at which content without a source is also tried as LZMA2, in the literals of a cover payload
 LZMA_LEVEL = 5
 UNPACK_LEVEL = 2  # minimum level at which embedded streams are unpacked
 PROGRAM_SHARE = 0.25  # if at least this share of a program is compressed data, relinking is not tried
 _ELF = b"\x7fELF"
 LITTLE = 64 << 20  # if at most this many bytes are patched, slow methods are used
 SMALL = 1 << 20  # if a target has at most this many bytes, the default level tries more than one codec
-# maximum bytes of source for which zstd is tried at the levels SLOW_ZSTD: there, zstd takes a second for 16 MB
+# maximum bytes of source for which zstd is tried at the levels SLOW_ZSTD, because zstd takes a second for 16 MB
 SMALL_SOURCE = 4 << 20
-# for three larger frames of node-app, the trials took 3.3 s of 31 s, and saved 111 bytes of 3.5 MB
+# levels with SMALL_SOURCE: trials on three larger frames of node-app took 3.3 s of 31 s, and saved 111 bytes of 3.5 MB
 SLOW_ZSTD = range(4, 7)
-# zstd's level if LZMA2 is tried next: for 32 MB of files, LZMA2 takes as long as zstd's level 19, and its result has
-# 0.91 times the size
+# zstd's level if LZMA2 is tried too: for 32 MB of files, LZMA2 takes as long as level 19, and gives 9 % fewer bytes
 QUICK_ZSTD = 3
 
 
@@ -41,8 +40,8 @@ QUICK_ZSTD = 3
 class Effort:
     """The effort of encoding (``level`` 1 to 9), and the allowed codecs.
 
-    ``codecs``: "full" (all), "core" (the codecs of the core profile), or "zstd" (only zstd). ``recompress``: payloads
-    may need an encoder of deflate streams. ``thorough``: also try slow methods, because few bytes change.
+    ``codecs``: "full" (all codecs), "core" (only those of the core profile), or "zstd" (only zstd). ``recompress``:
+    payloads may need an encoder of deflate streams. ``thorough``: also try slow methods, because few bytes change.
     """
 
     level: int = DEFAULT_LEVEL
@@ -88,7 +87,7 @@ def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None
             continue
         if _makes(tried, source, target):
             best = tried
-        # encode again, because other codecs may have been skipped in favour of this codec
+        # encode again with only zstd, because other codecs may have been skipped in favour of the faulty codec
         elif effort.codecs != "zstd":
             return encode(target, source, replace(effort, codecs="zstd"))
     return best
@@ -170,7 +169,7 @@ def _is_program(data: bytes) -> bool:
 
 
 def _unpacked(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None) -> Encoded | None:
-    """If the target has embedded streams, return an encoding that patches the content of these streams."""
+    """If the target has embedded streams, return an encoding that patches the streams' content."""
     from dibundle.codecs import embedded, recompression
     from dibundle.codecs.encode import embedded_streams
 

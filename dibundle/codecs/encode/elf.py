@@ -1,7 +1,7 @@
 """Facts about native code for relinking, read from the section headers of ELF files (creation only).
 
-A source may be several files one after another, or a stretch from the middle of a file. Errors in this module can make
-a bundle larger, but never wrong.
+A source may be several files one after another, or a stretch from the middle of a file. An error in this module can
+make a bundle larger, but cannot make it wrong.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ GO_TABLES: Final = (b".gopclntab", b".data.rel.ro.gopclntab")
 _GO_MAGIC: Final = (b"\xf0\xff\xff\xff", b"\xf1\xff\xff\xff")  # Go 1.18, and Go 1.20 and later
 _GO_HEAD: Final = 72
 _NEAR: Final = 1 << 26
-_LEAST_STRETCH: Final = 1 << 20  # if a stretch of a program is shorter, a guess is not worth its time
+_LEAST_STRETCH: Final = 1 << 20  # minimum bytes of a stretch of a program for which a guess is worth its time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ def programs(data: bytes) -> list[Program]:
 
 
 def guess(data: bytes) -> Program | None:
-    """Return ``data`` as one section of code if it looks like a stretch of a large program, without its headers.
+    """If ``data`` looks like a stretch from the middle of a large program, return it as one section of code.
 
     The check reads 64 samples of 4 KiB: code has many calls, and most of them lead to near addresses. In 4 KiB, real
     code for aarch64 has 42 to 158 calls that lead to an address within the file. Random bytes have 16 calls, and few of
@@ -156,7 +156,7 @@ _FORMS: Final = {
 
 def _programs(data: bytes) -> Iterator[Program]:
     found = _MAGIC.search(data)
-    # number of sections still to read, limited because many headers may point to one table
+    # number of sections that may still be read: many headers may point to one table
     left = len(data) // _ROW + _MAX_SECTIONS
     while found and left >= 0:
         at, form = found.start(), _FORMS[data[found.start() + 4]]
@@ -217,7 +217,7 @@ def _program(data: bytes, at: int, form: _Form) -> Program | None:
 
 
 def _go_parts(data: bytes, section: ElfSection) -> Iterator[tuple[bytes, int]]:
-    """Yield the tables within Go's table of functions; the header of the table of functions lists them."""
+    """Yield the tables that the header of Go's table of functions lists."""
     if section.length < _GO_HEAD or data[section.start : section.start + 4] not in _GO_MAGIC:
         return
     for number, place in enumerate(struct.unpack_from("<QQQQQ", data, section.start + 32)):
@@ -247,7 +247,7 @@ class _Row(NamedTuple):
 
 
 def _apart(rows: list[_Row]) -> list[_Row]:
-    """Return rows by address, without rows that overlap an earlier row in memory or in the file."""
+    """Return the rows in order of address; leave out rows that overlap an earlier row in memory or in the file."""
     found: list[_Row] = []
     end = 0
     for row in sorted((row for row in rows if row.stored), key=lambda row: (row.offset, row.address)):

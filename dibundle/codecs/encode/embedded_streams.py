@@ -17,13 +17,13 @@ from dibundle.codecs.deflate.recipe import Recipe
 from dibundle.codecs.excess import OF_FRAME
 from dibundle.codecs.recompression import Body, Part, Plain
 
-# maximum bytes of an unpacked source, and of a target, because a search needs six times as much memory
+# maximum bytes of an unpacked source, and of an unpacked target: a search needs six times as much memory
 SOURCE: Final = 64 << 20
 TARGET: Final = 48 << 20
 LEAST: Final = 64  # minimum bytes of a stream; also the minimum bytes of its content
-LOST: Final = 24  # after this many consecutive streams that no encoder gives, the file's encoder counts as unknown
-WORK: Final = 64  # maximum bytes to inflate for each byte of a file,
-# plus this number; without a limit, streams that begin within other streams would take too long
+LOST: Final = 24  # if no encoder gives this many consecutive streams, the file's encoder counts as unknown
+WORK: Final = 64  # bytes that may be inflated for each byte of a file
+# bytes that may be inflated in addition; without a limit, streams that begin within other streams would take too long
 WORK_FLOOR: Final = 64 << 20
 _TRIED: Final = 64 << 10  # bytes of content per step when encoders are compared
 
@@ -112,7 +112,10 @@ def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1
 
 
 class _Places:
-    """A search for possible headers, separately for each magic: one expression for both takes three times as long."""
+    """A search for possible headers.
+
+    Each magic is searched separately: one expression for both takes three times as long.
+    """
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -151,7 +154,7 @@ def _made(data: bytes, trust: int) -> Iterator[tuple[EmbeddedStream, Made | None
     """Yield each member with the encoder that wrote it, if the encoder is known."""
     last: Made | None = None
     lost = 0
-    # budget for failed trials: as much work as the recompression of all streams may take
+    # budget for failed trials: the same amount of work that recompressing all streams may take
     left = embedded.COST * len(data) + embedded.COST_FLOOR
     for number, member in enumerate(members(data)):
         if last and not lost and number % trust:
@@ -176,7 +179,7 @@ def _made(data: bytes, trust: int) -> Iterator[tuple[EmbeddedStream, Made | None
 
 
 def _makes(made: Made, content: bytes, stream: memoryview) -> tuple[bool, int]:
-    """Return whether an encoder gives exactly this stream for the content, and how many bytes the comparison took."""
+    """Return whether an encoder gives exactly this stream for the content, and how many bytes were compared."""
     encoder = Encoder(*made, tested=False)
     at = 0
     for start in range(0, len(content), _TRIED):

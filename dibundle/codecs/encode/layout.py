@@ -1,4 +1,4 @@
-"""Inputs of the relink codec: the places of code and data in source and target, and a first map of moved code.
+"""Inputs of the relink codec: where code and data are in source and target, and a first map of moved code.
 
 This module is only for creation. The first map takes little time: if all addresses are masked, long stretches of moved
 code are equal byte for byte. So sampled anchors find moved code in a tenth of the time of a full search.
@@ -19,12 +19,12 @@ from dibundle.codecs.relink import AddressStep, Region
 
 FIRST_LEAST: Final = 64  # minimum bytes of an equal stretch in the first map
 STRIDE: Final = 4  # distance of samples in the first pass; a distance of 16 makes bundles of programs 0.7 % larger
-GAIN: Final = 3  # an address step is worth its bytes if it has a lead of this many votes
+GAIN: Final = 3  # an address step is worth its bytes if it gets this many votes more than the steps so far
 _CODE: Final = (relink.X86, relink.X86_FIXED, relink.ARM, relink.RISCV, relink.THUMB)
 _CODES: Final = {elf.X86_64: relink.X86, elf.AARCH64: relink.ARM, elf.RISCV: relink.RISCV, elf.ARM: relink.THUMB}
-_SPACE: Final = 1 << 40  # size of the address space of each program;
-_UNLOADED: Final = 1 << 39  # offset in this space for the names of symbols, because these names have no address;
-_SYMBOLS: Final = 1 << 38  # distance from the names to the symbols
+_SPACE: Final = 1 << 40  # size of the address space of each program
+_UNLOADED: Final = 1 << 39  # offset of the names of symbols in this space, because the names have no address
+_SYMBOLS: Final = 1 << 38  # distance from the names of symbols to the symbols
 _RECORDS: Final = 1 << 16
 
 
@@ -32,8 +32,8 @@ _RECORDS: Final = 1 << 16
 class RelinkPlan:
     """Regions of the source, sections of the target, fixed steps, and the first map in the form of ``steps_of``.
 
-    ``records`` and ``target_records``: offsets of stack frame records, about one for every 64 KiB. Covers do not change
-    steps at ``exact`` addresses.
+    ``records`` and ``target_records``: offsets of stack frame records, about one for every 64 KiB. ``exact``: addresses
+    of steps that covers do not change.
     """
 
     regions: list[Region]
@@ -68,7 +68,7 @@ class RelinkPlan:
         )
 
     def _outside(self, inside: list[tuple[int, int]]) -> list[AddressStep]:
-        """Return the first map's steps outside of the range ``inside``: covers will show the moves within this range.
+        """Return the first map's steps outside of the range ``inside``; within this range, covers will show the moves.
 
         The bounds of the range become steps.
         """
@@ -162,7 +162,7 @@ def _cut(regions: Iterable[Region], window: range, records: list[int]) -> list[R
 
 
 def _whole(regions: Iterable[Region], window: range) -> set[int]:
-    """Return the modes that still work if a window has only a part of ``regions``."""
+    """Return the modes that still work although the window cuts off a part of ``regions``."""
     lost = {r.mode for r in regions if r.start < window.start or r.start + r.length > window.stop}
     modes = set(range(relink.GO + 1))
     if lost:
@@ -173,12 +173,12 @@ def _whole(regions: Iterable[Region], window: range) -> set[int]:
 
 
 def _without(region: Region) -> Region:
-    """Return a region of the source with the mode for regions without a counterpart in the target."""
+    """Return a region of the source as a region that has no counterpart in the target."""
     return region._replace(mode=relink.POINTERS if region.mode == relink.RELOCATIONS else relink.RAW)
 
 
 def _records(data: bytes, regions: Iterable[Region]) -> list[int]:
-    """Return offsets of records of frames, one about every 64 KiB."""
+    """Return the offsets of some stack frame records, about one for every 64 KiB."""
     found = []
     for region in regions:
         if region.mode != relink.FRAMES:
@@ -268,8 +268,9 @@ def _mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tu
     """Return a section's mode, and the base of the addresses that the section stores; ``text``: the address of code."""
     if section.code:
         mode = _CODES[program.machine]
-        # Go's code at fixed addresses has few absolute addresses. Without this mode, the bundles of five Go programs
-        # were 0.1 to 26 % smaller, but the bundles of two programs in C and Haskell were 4 and 7 % larger.
+        # Go's code at fixed addresses has few absolute addresses.
+        # Without this mode, bundles of five Go programs were 0.1 to 26 % smaller.
+        # Bundles of two programs in C and Haskell were 4 and 7 % larger.
         is_fixed = mode == relink.X86 and program.fixed and not program.parts
         return relink.X86_FIXED if is_fixed else mode, 0
     if section.name in elf.GO_TABLES:
@@ -297,7 +298,7 @@ def _sections(program: elf.Program, space: int) -> list[Region]:
 
 
 def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[AddressStep]:
-    """Return a step for each section; if the next section does not follow directly, also return a step for the hole."""
+    """Return a step for each section, and a step for each hole after a section."""
     steps: list[AddressStep] = []
     end = None
     for section in program.sections:
@@ -323,7 +324,7 @@ def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[Ad
 def _from_pieces(fixed: list[AddressStep], told: array[int], exact: Container[int]) -> list[AddressStep]:
     """Return ``fixed`` with new shifts.
 
-    A step gets the shift of the first piece of ``told`` between it and the next step.
+    Each step gets the shift of the first piece of ``told`` that lies between this step and the next step.
 
     ``told``: pieces of covers as steps, by address. Steps at ``exact`` addresses stay unchanged.
     """

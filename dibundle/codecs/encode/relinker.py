@@ -1,9 +1,9 @@
 """Creation of relink payloads: the source is relinked by the moves that are known so far, and then searched.
 
-The first map takes little time. With this map, a search finds covers. The covers give a better map, with which a second
-search finds more. On static-binary at the default level with HDiffPatch's search, one search takes 11.0 s of CPU, and
-the covers' streams have 3,507,104 bytes. Two searches take 12.0 s, and the streams have 3,312,000 bytes. A third search
-saves 1.3 % more.
+The first map takes little time. With this map, a search finds covers. The covers give a better map. With the better
+map, a second search finds more. On static-binary at the default level with HDiffPatch's search, one search takes 11.0 s
+of CPU, and the covers' streams have 3,507,104 bytes. Two searches take 12.0 s, and the streams have 3,312,000 bytes. A
+third search saves 1.3 % more.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ def encode(
     thorough: bool = False,
     plan: layout.RelinkPlan | None = None,
 ) -> bytes | None:
-    """Return a payload from which :func:`relink.decode` rebuilds ``target``, with ``source``.
+    """Return a payload; :func:`relink.decode` rebuilds ``target`` from it and ``source``.
 
-    ``plan``: for stretches of larger files, :func:`layout.plan` of the whole files, cut by ``window``. Without a
-    ``plan``, the two contents give the plan. Returns ``None`` if the source has no native code that moved.
+    ``plan``: for stretches of larger files, the result of :func:`layout.plan` for the whole files, cut by ``window``.
+    Without ``plan``, a plan is made from the two contents. Returns ``None`` if the source has no native code that
+    moved.
     """
     plan = plan or layout.plan(source, target)
     if plan is None or max(len(plan.regions), len(plan.sections)) > relink.most_regions(len(source)):
@@ -44,7 +45,7 @@ def encode(
 def relinked(
     source: bytes, target: bytes, plan: layout.RelinkPlan, found: covers.Covers
 ) -> tuple[relink.RelinkHeader, bytearray]:
-    """Return the payload's header for the covers ``found``, and the source that is relinked by this header."""
+    """Return the payload's header for the covers ``found``, and the source after relinking with this header."""
     rows = cover.flat(found)
     modes = {region.mode for region in plan.regions}
     machine = cover.X86_CODE if modes & {relink.X86, relink.X86_FIXED} else cover.NO_CODE

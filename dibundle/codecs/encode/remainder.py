@@ -1,4 +1,4 @@
-"""The parts of two contents that are still searched after long equal stretches were found (creation only).
+"""The parts of two contents that are left to search after long equal stretches were found (creation only).
 
 The time of a full search grows with each byte. In two versions of a program or a library, most bytes lie in equal
 stretches of at least half a kilobyte. Anchors find these stretches in a tenth of the time. The middles of the stretches
@@ -20,16 +20,17 @@ from typing import Final
 
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, rows_from
 
-LONG: Final = 2048  # minimum bytes of a stretch that is left out of the search,
-SHORT: Final = 512  # the same minimum, if a better search is made afterwards
+LONG: Final = 2048  # minimum bytes of a stretch that is left out of the search
+SHORT: Final = 512  # minimum bytes of a stretch that is left out if a better search is made afterwards
 # bytes at each end of a stretch that are still searched, to find covers that reach into the stretch
 MARGIN: Final = 128
 
 
 class Remainder:
-    """Two contents without the middles of nearly equal stretches; ``rows``: source, target and length of each stretch.
+    """Two contents without the middles of nearly equal stretches.
 
-    Rows of at least ``long`` bytes count. ``source`` and ``target`` are the remaining contents.
+    ``rows`` has source, target and length of each stretch. Stretches of fewer than ``long`` bytes are not cut.
+    ``source`` and ``target`` are the remaining contents.
     """
 
     def __init__(self, source: Buffer, target: bytes, rows: array[int], long: int = LONG) -> None:
@@ -58,7 +59,7 @@ class Remainder:
 
 
 class _Rest:
-    """A content without some stretches, which may overlap and are in order.
+    """A content without some stretches. The stretches are in order, and may overlap.
 
     ``starts``: the offset of each remaining stretch in the whole. ``places``: the offset of each in the rest; the last
     number is the end of the rest.

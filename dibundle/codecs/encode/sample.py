@@ -1,8 +1,8 @@
 """Estimate of a frame's size, from a sample of its target (creation only).
 
 The slow parts of encoding are the full search and the models. They run only on slices of the target, and on the parts
-of the source that the fast search finds for the slices. Level 1 encodes the whole target, and so shows which share of
-the whole the slices have.
+of the source that the fast search finds for the slices. In addition, the whole target is encoded at level 1, which
+shows the slices' share of the whole.
 """
 
 from __future__ import annotations
@@ -17,21 +17,20 @@ from dibundle.codecs.native.library import Buffer
 
 SMALL = 512 << 10  # maximum bytes of a target that is encoded as a whole instead of sampled
 LEAST = 256 << 10  # minimum bytes of a sample
-SHARE = 32  # a sample also has at least one byte in this many of the target,
-# and so many bytes that its patch at level 1 has this size, because small patches are mostly headers
+SHARE = 32  # a sample has at least the target's size divided by this number
+# minimum bytes of a sample's patch at level 1, because small patches are mostly headers
 LEAST_PATCH = 24 << 10
 SLICES = 96  # number of places of the sample, evenly spaced
 # an unpacked target of at most this many bytes is not sampled, because often only the beginning of the target is new
 WHOLE = 2 << 20
-# from this size on, a relinked target is searched only once: without a second search, the estimate takes a third less
-# time, and is 3 % higher
+# minimum bytes of a relinked target to search only once: this takes a third less time, and the estimate is 3 % higher
 LARGE = 24 << 20
-TRUST = 8  # of this many streams, only one is compared with an encoder's output
+TRUST = 8  # one of this many streams is compared with an encoder's output
 MARGIN = 2048  # bytes of the source around each match that the fast search finds for a slice
 
 
 def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.RelinkPlan | None = None) -> int:
-    """Return roughly how many bytes :func:`choose.encode` would need, in about a fifth of its time."""
+    """Estimate the size of the result of :func:`choose.encode` in bytes; this takes about a fifth of the time."""
     if len(target) <= SMALL:
         return choose.least(target, source, effort, plan)
     if effort.codecs == "full" and effort.level >= choose.UNPACK_LEVEL and effort.recompress:
@@ -51,7 +50,7 @@ def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.Relin
 
 
 def _scaled(source: Buffer, target: bytes, known: covers.Covers | None, effort: choose.Effort) -> int:
-    """Scale a sample's size by the ratio of quick patches; their covers are ``known`` or from the fast search."""
+    """Scale a sample's size by the ratio of quick patches, whose covers are ``known`` or come from the fast search."""
     whole = known or covers.find_fast(source, target)
     whole_quick = len(cover.encode(source, target, whole, effort=1))
     length = max(LEAST, len(target) // SHARE, len(target) * LEAST_PATCH // whole_quick) // SLICES
@@ -113,7 +112,7 @@ def _near(
 ) -> Iterator[tuple[int, int]]:
     for start in starts:
         end = start + length
-        # also the proportional place, because the fast search may have missed it
+        # add the proportional place, because the fast search may have missed it
         at = start * source_size // target_size
         yield max(0, at - MARGIN), min(source_size, at + length + MARGIN)
         for source, _, covered in _within(found, start, end):

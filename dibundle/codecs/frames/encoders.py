@@ -38,9 +38,12 @@ FAMILIES: Final[dict[int, Family]] = {
         name="klauspost/compress zstd from 1.20.3", levels=(FASTEST, DEFAULT, BETTER, BEST), most=MOST_FIRST
     ),
 }
-"""Every encoder by number. The parameter is the size of the first block if that block is not full, else 0."""
+"""Every encoder by number.
 
-_SLICE: Final = 1 << 20  # bytes per call of an encoder; its output is about as large
+The parameter is the size of the first block if the first block is not full; otherwise it is 0.
+"""
+
+_SLICE: Final = 1 << 20  # bytes of content per call of an encoder
 _MARKS: Final = 1024  # marks per call
 
 
@@ -99,7 +102,10 @@ def prove(encoder: int, level: int) -> None:
 
 
 def _frames(encoder: int, level: int) -> str:
-    """Return the first 16 digits of the SHA-256 of sample frames: some have several blocks, some have one block."""
+    """Return the first 16 digits of the SHA-256 of sample frames.
+
+    Some frames have several blocks, others have one block.
+    """
     trial = FrameEncoder(encoder, level, tested=False)
     found = hashlib.sha256()
     numbers = b"".join(b"%d;%d\n" % (i * i % 9973, i // 7) for i in range(30_000))

@@ -42,7 +42,7 @@ class Release(NamedTuple):
 
 
 RELEASES: Final[dict[int, Release]] = {LIBZSTD_157: Release((1, 5, 7), "zstandard>=0.24,<0.26")}
-"""Versions, by their first encoder number; the next encoder number is for the levels from 16 on."""
+"""Versions, by their first encoder number. The second encoder number of a version is for the levels from 16 on."""
 
 _LOW: Final = tuple(range(1, 16))
 _HIGH: Final = tuple(range(1, 5))
@@ -69,17 +69,17 @@ def library_level(encoder: int, level: int) -> int:
 
 
 def start_cost(encoder: int, level: int) -> int:
-    """Return the extra cost of a body, in addition to the cost of its content and the cost that every body has."""
+    """Return the extra cost of a body. It is added to the cost of the content, and to the cost that every body has."""
     return _LARGE if library_level(encoder, level) >= _LARGE_LEVEL else _SMALL
 
 
 def here() -> int | None:
-    """Return the first encoder number of the installed version; ``None``: no encoder has this version."""
+    """Return the first encoder number of the installed version; ``None`` if no encoder has this version."""
     return next((first for first, release in RELEASES.items() if release.version == zstandard.ZSTD_VERSION), None)
 
 
 def first_number(encoder: int) -> int:
-    """Return the encoder of the same version with the levels up to 15."""
+    """Return the first encoder number of the same version; this encoder is for the levels up to 15."""
     return encoder if encoder in RELEASES else encoder - 1
 
 
@@ -209,7 +209,7 @@ def prove(encoder: int, level: int) -> None:
 
 
 def _frames(encoder: int, level: int) -> str:
-    """Return the first 16 digits of the SHA-256 of sample frames: one has an unknown size, and one is made in jobs."""
+    """Return the first 16 digits of the SHA-256 of sample frames, one of unknown size, and one that is made in jobs."""
     found = hashlib.sha256()
     for parameter in (CHECKSUM, CHECKSUM | SIZED | JOBS):
         content = sample() * 4  # large enough for jobs

@@ -23,22 +23,23 @@ from dibundle.codecs.frames.layout import MOST_BLOCK, Bytes, Layout
 from dibundle.codecs.frames.libzstd import LibraryEncoder
 from dibundle.errors import ArchiveError
 
-_SLICE: Final = 32 << 10  # bytes of the frame per step; their content may take the encoders several steps
+_SLICE: Final = 32 << 10  # bytes of the frame per step; encoding their content may take several steps
 _PIECE: Final = 1 << 20  # bytes of content per step of the encoders
-_FREE: Final = 64 << 10  # maximum literal bytes for any candidate's recipe: this number,
-_SHARE: Final = 10  # plus one per this many bytes of the frame,
-_MOST: Final = 8 << 20  # up to this maximum, because literals are held in memory
+_FREE: Final = 64 << 10  # literal bytes that any recipe may have
+_SHARE: Final = 10  # for each of this many bytes of the frame, a recipe may have one more literal byte
+_MOST: Final = 8 << 20  # maximum literal bytes of a recipe, because literals are held in memory
 _WINDOW: Final = 128 << 20  # the largest supported window of a frame
 _UNDECIDED: Final = 2048  # after this many frames, only the likeliest candidate is used
-_PROBED: Final = 8  # maximum blocks that are searched for a block that distinguishes encoders:
-_TELLING: Final = 4 << 10  # a coded block of at least this many bytes
+_PROBED: Final = 8  # maximum blocks that are searched for a block that distinguishes encoders
+_TELLING: Final = 4 << 10  # minimum bytes of a coded block that distinguishes encoders
 _CODED: Final = 2
 _BETTER: Final = 1.03  # libzstd's slow levels hardly ever give more than this many times the bytes of the other levels
-_UNTOLD: Final = 4  # if a frame rules out none of libzstd's candidates, only this many are tried,
-_SMALL: Final = 256 << 10  # unless the frame has at most this many bytes
+_UNTOLD: Final = 4  # number of libzstd's candidates that are tried if the frame rules out none of them
+_SMALL: Final = 256 << 10  # maximum bytes of a frame for which all candidates are tried
 _JOB_BEGUN: Final = 1 << 20
-_LIBRARY_GUESSED: Final = 18 << 20  # bytes of content for a guess of libzstd: a job of level 9 has 16 MiB
-_HOPELESS: Final = 4  # if no block is equal, a candidate is dropped after this many blocks
+# bytes of content that are compared to recognise libzstd: a job of level 9 has 16 MiB
+_LIBRARY_GUESSED: Final = 18 << 20
+_HOPELESS: Final = 4  # a candidate is dropped after this many blocks if none of them is equal
 
 
 class _Probe(NamedTuple):
@@ -94,7 +95,7 @@ class FrameSearch:
             for run in runs:
                 run.finish(stored)
             done += _judged(runs)
-            # also try the other candidates, because frames of different encoders may begin with the same bytes
+            # try the other candidates too, because frames of different encoders may begin with the same bytes
             if any(run.literal_bytes == 0 for run in done):
                 break
         if not done:
@@ -111,7 +112,7 @@ class FrameSearch:
     def likely(self, stored: Bytes, layout: Layout, start: int, most: int) -> Recipe | None:
         """Return the likely recipe of a frame: its candidate has no difference in ``most`` bytes of content.
 
-        For libzstd, more content is compared, because its jobs are long; its slow levels are not tried.
+        For libzstd, more content is compared, because its jobs are long. The slow levels of libzstd are not tried.
         """
         pieces = _pieces(layout, start)
         for candidates, first in self._batches(stored, layout, start, is_quick=True):
@@ -141,8 +142,8 @@ class FrameSearch:
     ) -> Iterator[tuple[list[FrameCandidate], int]]:
         """Yield candidates to run in parallel, and the first block's size; each candidate of libzstd runs alone.
 
-        The load of the machine decides when the blocks of a job arrive. So the order in which they arrive must not
-        change the result of the search.
+        The load of the machine decides in which order the blocks of a job arrive. So this order must not change the
+        result of the search.
         """
         first = _first_block(stored, layout, start)
         candidates = [one for one in self._left if one.may_be(layout.head, first)]
@@ -237,7 +238,7 @@ def _is_small(layout: Layout, start: int) -> bool:
 
 
 def _judged(runs: list[_Run]) -> list[_Run]:
-    """Return the runs to continue: those that are not hopeless, and have no difference where another run matched."""
+    """Return the runs that are not hopeless; also drop runs that differ at a place where another run matched."""
     passed = max((run.blocks for run in runs if run.difference is None), default=-1)
     return [run for run in runs if run.difference is None or (run.difference >= passed and not run.is_hopeless())]
 
@@ -329,7 +330,7 @@ class _Run:
         self._real, self._next = pieces, 0
         self._most = min(_FREE + (layout.end - pieces[0][0]) // _SHARE, _MOST)
         self._data = bytearray()
-        self._start = 0  # byte of the encoder's output at which _data starts
+        self._start = 0  # offset in the encoder's output at which _data starts
         self._marks: deque[int] = deque()
         self._edits: list[_Edit] = []
         self._copied = 0  # bytes since the last edit

@@ -1,5 +1,5 @@
-/* Conversion of operands of code in literals to absolute values, so that all calls of a function are equal, and back
- * (codecs/relink.py, spec/relink.md). */
+/* Conversion of operands of code in literals: to absolute values, so that all calls of a function are equal, and back
+ * to relative values (codecs/relink.py, spec/relink.md). */
 #include "bytes.h"
 
 enum { NO_CODE, X86_CODE, ARM_CODE };
@@ -20,8 +20,8 @@ static inline int has_operand(uint32_t before, uint32_t byte)
     }
 }
 
-/* Convert the operand that ends at `place`. Values that lead into a target of `size` bytes are swapped with other
- * values, so that the conversion can be undone. */
+/* Convert the operand that ends at `place`. Values that lead into a target of `size` bytes become absolute. Other
+ * values are moved to make place for them, so that the conversion can be undone. */
 static inline uint32_t turned(uint32_t word, uint32_t place, uint32_t size, int back)
 {
     if (back)

@@ -13,12 +13,13 @@ FLAGS: Final = (
     "-fPIC",
     "-fvisibility=hidden",
     "-DNDEBUG",
-    "-ffp-contract=off",  # encoders compare sums of doubles exactly like the programs that they reproduce
+    # the encoders' comparisons of sums of doubles must give the same results as in the programs that they reproduce
+    "-ffp-contract=off",
 )
 
 
 def header(folder: Path = FOLDER) -> int:
-    """Return a number that identifies dib.h: a library that was built with a different dib.h must not be called."""
+    """Return a number that identifies dib.h. A library that was built with a different dib.h must not be called."""
     return int.from_bytes(hashlib.sha256((folder / "dib.h").read_bytes()).digest()[:7], "big")
 
 

@@ -74,7 +74,7 @@ def _system_compilers() -> list[list[str]]:
 
 
 def _works(command: list[str]) -> bool:
-    """Return whether a compiler works and finds the C library's headers: Debian's package of gcc lacks the headers."""
+    """Return whether a compiler works and finds the C library's headers, which Debian's package of gcc lacks."""
     program = '#include <stdint.h>\n#include <string.h>\nint dib(void) { return (int)strlen(""); }\n'
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "dib.c")

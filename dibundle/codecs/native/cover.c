@@ -22,8 +22,7 @@ int64_t dib_cover_split(const uint8_t *source, const uint8_t *target, int64_t ta
 }
 
 /* Undo dib_cover_split in place: the difference, which has `covered` bytes, lies at the end of `target`. Covers are in
- * order, and literals are before the cover that follows them. So no byte of the difference is overwritten before it
- * is
+ * order, and each run of literals comes before its cover. So no byte of the difference is overwritten before it is
  * used. */
 int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int64_t count, int64_t covered,
                        const uint8_t *literals, uint8_t *target, int64_t target_size)
@@ -53,8 +52,8 @@ int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int64_t cou
     return 0;
 }
 
-/* Copy up to `width` bytes of `source` before and after each run of literals, while `out` has space; return the size.
- * */
+/* Copy up to `width` bytes of `source` before and after each run of literals, while `out` has space; return the
+ * size. */
 int64_t dib_cover_context(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
                           int64_t width, uint8_t *out, int64_t room)
 {
@@ -93,10 +92,9 @@ int64_t dib_cover_fits(const int64_t *sources, const int64_t *targets, const int
     return 1;
 }
 
-/* Write the columns that place the covers: how many bytes of the target are between two covers, and how far the source
- * jumps in addition. A distance d is written as 2d or, if it is negative, as -2d - 1. Each column has space for
- * `count`
- * numbers. */
+/* Write the columns that place the covers: the number of bytes between two covers in the target, and how much further
+ * the place in the source moves. A distance d is written as 2d or, if it is negative, as -2d - 1. Each column has space
+ * for `count` numbers. */
 void dib_cover_columns(const cover_t *covers, int64_t count, int64_t *gaps, int64_t *turns)
 {
     int64_t source_end = 0, target_end = 0;
@@ -136,13 +134,13 @@ int64_t dib_cover_place(const int64_t *gaps, const int64_t *lengths, const int64
  * last offset in the rest is the end of the rest. */
 typedef struct { const int64_t *starts, *places; int64_t count, at; } rest_t;
 
-/* For a byte of the rest, return its offset in the whole; `*room`: how many bytes there are from this byte to the end
- * of its piece. */
+/* For a byte of the rest, return its offset in the whole. `*room` receives the number of bytes from this byte to the
+ * end of its piece. */
 static int64_t place_in_whole(rest_t *r, int64_t at, int64_t *room)
 {
     if (at < r->places[r->at] || at >= r->places[r->at + 1]) {
         int64_t low = 0, high = r->count - 1;
-        while (low < high) { /* the last piece that begins at or before the byte */
+        while (low < high) { /* find the last piece that begins at or before the byte */
             int64_t middle = (low + high + 1) / 2;
             if (r->places[middle] <= at)
                 low = middle;

@@ -1,16 +1,17 @@
-/* Fields of programs that can be computed from other fields: their expected values are subtracted, so that the fields
- * become small. Later, the values are added back (codecs/relink.py, spec/relink.md), which restores any program. */
+/* Fields of programs that can be computed from other fields. The expected value is subtracted from each field, so that
+ * the field becomes small. Adding the values back restores any program (codecs/relink.py, spec/relink.md). */
 #include "program.h"
 
 
-typedef struct { uint32_t code, frame; } row_t; /* a row of an index: the start of a function, and the place of its
-record */
+/* a row of an index: the start of a function, and the place of its record */
+typedef struct { uint32_t code, frame; } row_t;
 
 typedef struct {
     uint8_t *data;
     const region_t *parts;
     const region_t **by_address;
-    uint8_t *indexed; /* whether an index of these frames was already processed: each index is walked once */
+    /* whether an index of these frames was already processed, because each index is walked only once */
+    uint8_t *indexed;
     int64_t count;
     int put_back;
 } derive_t;
@@ -28,7 +29,7 @@ static int by_code(const void *left, const void *right)
     return x != y ? (x < y ? -1 : 1) : a->frame < b->frame ? -1 : a->frame > b->frame;
 }
 
-/* The part with the highest address that does not exceed the given address; if several are equal, the last of them.
+/* The part with the highest address that does not exceed the given address; of parts with equal addresses, the last.
  * NULL if there is no such part. */
 static const region_t *part_at(const derive_t *d, uint64_t address)
 {
@@ -49,7 +50,8 @@ static inline void turn_word(const derive_t *d, uint8_t *at, uint32_t expected)
     write_word(at, d->put_back ? source_word(at) + expected : source_word(at) - expected);
 }
 
-/* Exchange the range of words from `expected` on with the range from NEAR on, unless the ranges overlap. */
+/* Map the words from `expected` on to the words from NEAR on, and vice versa; if the two ranges overlap, change
+ * nothing. */
 static inline uint32_t exchanged(uint32_t word, uint32_t expected)
 {
     if (expected - NEAR + NEAR_MOST < 2 * NEAR_MOST)
@@ -132,7 +134,8 @@ static void derive_relocations(const derive_t *d, const region_t *part)
 /* Subtract derived values from the fields in the `parts` of `data`, or add them back. */
 int64_t dib_derive(uint8_t *data, const region_t *parts, int64_t count, int64_t put_back)
 {
-    static const int modes[3] = {RELOCATIONS, INDEX, FRAMES}; /* the order of subtracting; adding back reverses it */
+    /* the order in which values are subtracted; they are added back in reverse order */
+    static const int modes[3] = {RELOCATIONS, INDEX, FRAMES};
     derive_t d = {.data = data, .parts = parts, .count = count, .put_back = put_back != 0};
     d.by_address = malloc((size_t)count * sizeof *d.by_address + 1);
     d.indexed = calloc((size_t)count + 1, 1);

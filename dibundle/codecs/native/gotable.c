@@ -3,9 +3,10 @@
 
 #define HEAD 72
 #define RECORD 44 /* fixed bytes of a function's record, without its lists */
-#define MOST 8    /* maximum list entries to read: records then never overlap, so each word takes one search */
+/* maximum list entries to read; with this limit, records never overlap, so each word takes one search */
+#define MOST 8
 
-typedef struct { uint64_t at; uint32_t shift; } zero_t; /* the base of offsets, and the shift of this base */
+typedef struct { uint64_t at; uint32_t shift; } zero_t; /* the address from which offsets count, and its shift */
 
 static zero_t zero_at(const walk_t *w, const int action, uint64_t at)
 {

@@ -136,8 +136,8 @@ _UNFILLED.argtypes = [ctypes.c_char_p, ctypes.c_ssize_t]
 def unfilled(size: int) -> bytearray:
     """Return uninitialised memory; the caller writes every byte before any is read.
 
-    ``bytearray(size)`` would write zeros, and would block all other threads meanwhile. This took a sixth of the time to
-    apply node-app. Large pages saved 6 % more.
+    ``bytearray(size)`` would write zeros, and would block all other threads meanwhile. For node-app, writing zeros took
+    a sixth of the time of an apply. Large pages saved 6 % more.
     """
     made: bytearray = _UNFILLED(None, size)
     if size >= _LARGE:
@@ -146,7 +146,7 @@ def unfilled(size: int) -> bytearray:
 
 
 def apart(data: bytes | bytearray | memoryview) -> memoryview:
-    """Return a copy in separate pages, which can be returned to the system: in the heap, long-lived data leaves holes.
+    """Return a copy in separate pages, which can be returned to the system. In the heap, long-lived data leaves holes.
 
     When frames of growing sizes were kept, the heap had 450 MiB of holes. When only small frames were kept, it had 300
     MiB.
@@ -167,7 +167,7 @@ def reuse_memory() -> None:
 
 
 def share_memory() -> None:
-    """Make glibc give all threads memory from two arenas: with more arenas, each thread keeps its peak memory.
+    """Make glibc take the memory of all threads from two arenas. With more arenas, each thread keeps its peak memory.
 
     Call this at the start of a process that belongs to dib alone. Sixteen threads that had each read a bundle kept 700
     MB. Blocks of at least 1 MiB are returned to the system: otherwise, parsed lists of bundles left holes of 900 MB.
@@ -209,7 +209,7 @@ class _PyBuffer(ctypes.Structure):
 
 
 def _address(view: memoryview) -> int:
-    """Return the address of a read-only view's bytes: ctypes cannot do this.
+    """Return the address of a read-only view's bytes, which ctypes cannot get.
 
     The address is valid while the view lives.
     """
@@ -257,7 +257,7 @@ class Pinned:
 
 
 def rows_from(room: int, call: Callable[[Pinned, int], int]) -> array[int]:
-    """Return the rows of three numbers that ``call`` writes into space for ``room`` rows; ``call`` returns their count.
+    """Return rows of three numbers: ``call`` writes them into space for ``room`` rows, and returns the number of rows.
 
     If ``call`` has more than ``room`` rows, it is called again with enough space.
     """

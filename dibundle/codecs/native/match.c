@@ -1,41 +1,44 @@
 /* The search for covers: stretches of a target that resemble stretches of a source (codecs/encode/covers.py).
  *
- * The search walks through the target, like bsdiff. It follows one cover until another stretch of the source resembles
- * the next bytes so much more that a new cover is worth its bytes. Then it extends the old cover forwards and the new
- * cover backwards, while enough bytes are equal. It finds stretches by a table of the source's places, with the
- * eight bytes at each place as the key. A match near the place to which the followed cover leads is preferred: such a
- * match costs fewer bytes, so it may be shorter. */
+ * The search walks through the target, like bsdiff. It follows one cover until a new cover is worth its bytes, because
+ * another stretch of the source resembles the next bytes much more. Then it extends the old cover forwards and the new
+ * cover backwards, while enough bytes are equal. It finds stretches by a table of the source's places, with the eight
+ * bytes at each place as the key. A match near the place to which the followed cover leads may be shorter, because it
+ * costs fewer bytes. */
 #include "bytes.h"
 
 #define MOST_SOURCE ((int64_t)1 << 30)
-#define KEY 8          /* bytes that are hashed, and the minimum at the beginning of a new cover */
-#define FOLLOWED 32    /* if a cover continues with at least this many equal bytes, it is followed without a search */
+#define KEY 8          /* bytes that are hashed; a new cover begins with at least this many equal bytes */
+#define FOLLOWED 32    /* minimum equal bytes with which a cover is followed without a search */
 #define LONGEST 1024   /* maximum bytes that are compared; later bytes are compared when they are reached */
-#define FAR_KEY 13     /* minimum bytes of a distant stretch; a table entry has a few bits of the hash of the last
-five bytes */
-#define LOST 1024       /* an extension ends when its value is this much below its best value */
-#define BACK 4096      /* maximum backward extension, so that hostile contents cannot repeat the same work */
+/* minimum bytes of a distant stretch; a table entry has a few bits of the hash of the last five bytes */
+#define FAR_KEY 13
+#define LOST 1024       /* an extension ends when its value is lower than its best value by this amount */
+/* maximum bytes of a backward extension; without it, hostile contents could make this repeat the same work */
+#define BACK 4096
 #define FAVOUR 9       /* weight of an equal byte: 9 / 4 of the weight of an unequal byte */
 #define UNEQUAL 4
 
 typedef struct { int64_t near, far; } limits_t;
-static const limits_t reach = {1024, 65536};    /* classes of distance: bytes from the place that the last cover leads to; */
-static const int64_t least[3] = {KEY, FAR_KEY, 14}; /* for each class: minimum equal bytes at the beginning, */
-static const int64_t more[3] = {4, 5, 6};    /* by how many equal bytes a match must exceed the followed cover, */
-static const int64_t cost[3] = {0, 2, 4};    /* by how many bytes a nearer stretch may be shorter, */
-static const int64_t worth[3] = {15, 22, 30}; /* and the minimum worth of the complete cover */
+/* limits of the classes of distance: bytes from the place to which the last cover leads */
+static const limits_t reach = {1024, 65536};
+/* for each class of distance: minimum equal bytes at the beginning of a match */
+static const int64_t least[3] = {KEY, FAR_KEY, 14};
+/* for each class: a match needs this many more equal bytes than the followed cover */
+static const int64_t more[3] = {4, 5, 6};
+static const int64_t cost[3] = {0, 2, 4};    /* for each class: a nearer stretch may be shorter by this many bytes */
+static const int64_t worth[3] = {15, 22, 30}; /* for each class: minimum worth of the complete cover */
 
-typedef struct { int64_t at, place, length; } match_t; /* equal bytes, from `at` in the target and from `place` in the
-source */
+/* equal bytes, from `at` in the target and from `place` in the source */
+typedef struct { int64_t at, place, length; } match_t;
 
 typedef struct {
     const uint8_t *source, *target;
     int64_t source_size, target_size;
-    uint32_t *bucket, *places; /* for each hash, its first place; places ascend, and have bits of a second hash below
-    them */
+    /* for each hash, its first place; places ascend, and their low bits are bits of a second hash */
+    uint32_t *bucket, *places;
     int down, bits;
-    int64_t around;            /* if there are many places, how many are compared on each side of the last cover's place
-    */
+    int64_t around;            /* maximum number of places that are compared on each side of the last cover's place */
     int quick;
 } search_t;
 
@@ -72,7 +75,7 @@ static inline int64_t unequal_bytes(const uint8_t *a, const uint8_t *b, int64_t 
     return count;
 }
 
-/* How many hash bits index the buckets of a source's table: there is one bucket for about four places. */
+/* The number of hash bits that index the buckets of a source's table, with about four places for each bucket. */
 static int bucket_bits(int64_t source_size)
 {
     int bits = 12;
@@ -100,10 +103,9 @@ int64_t dib_match_words(int64_t source_size)
     return source_size < KEY ? 0 : ((int64_t)1 << bucket_bits(source_size)) + 1 + source_size;
 }
 
-/* Build a part of the table of a source's places, which searches share. Step 0 counts the places of a share of the
- * buckets, step 1 adds up the counts, and step 2 fills in the share's places. Each step must run for all shares, in
- * any
- * order, before the next step. */
+/* Build a part of the table of a source's places; all searches share this table. Step 0 counts the places of a share of
+ * the buckets, step 1 adds up the counts, and step 2 fills in the share's places. Each step must run for all shares, in
+ * any order, before the next step. */
 int64_t dib_match_table(const uint8_t *source, int64_t source_size, uint32_t *table, int64_t step, int64_t shares, int64_t share)
 {
     search_t w = {.source = source, .source_size = source_size};
@@ -191,8 +193,8 @@ static int64_t extend(const uint8_t *a, const uint8_t *b, int64_t most, const in
     return length;
 }
 
-/* How many of the first `n` bytes at `t` the earlier cover `a` gets; `b` gets the others. If several numbers are
- * equally good, the smallest is used. */
+/* Divide the first `n` bytes at `t` between the earlier cover `a` and the cover `b`: return how many bytes `a` gets. Of
+ * equally good numbers, use the smallest. */
 static int64_t split(const uint8_t *a, const uint8_t *b, const uint8_t *t, int64_t n)
 {
     int64_t value = 0, best = 0, length = 0;
@@ -204,7 +206,7 @@ static int64_t split(const uint8_t *a, const uint8_t *b, const uint8_t *t, int64
     return length;
 }
 
-/* Whether a cover of `n` bytes saves more than it costs, at this distance from the last cover. */
+/* Whether a cover of `n` bytes at this distance from the last cover saves more than it costs. */
 static int is_worth(const uint8_t *a, const uint8_t *b, int64_t n, int64_t distance)
 {
     int64_t value = 0;
@@ -213,7 +215,7 @@ static int is_worth(const uint8_t *a, const uint8_t *b, int64_t n, int64_t dista
     return value >= worth[distance_class(distance)] * (FAVOUR - UNEQUAL);
 }
 
-/* For how many bytes, from an offset on, the followed cover is good enough, so that no search is needed. */
+/* The number of bytes, from an offset on, for which the followed cover is so good that no search is needed. */
 static inline int64_t followed(const search_t *w, int64_t own, int64_t here, int64_t at)
 {
     if (own >= FOLLOWED)
@@ -228,8 +230,8 @@ static inline int is_equal(const search_t *w, int64_t here, int64_t at)
     return here >= 0 && here < w->source_size && w->source[here] == w->target[at];
 }
 
-/* Follow the cover that maps `at` in the target to `at + moved` in the source, until another cover is better, or to the
- * target's end. */
+/* Follow the cover that maps `at` in the target to `at + moved` in the source, until another cover is better or the
+ * target ends. */
 static match_t next_match(const search_t *w, int64_t at, int64_t moved)
 {
     int64_t equal = 0, counted = at; /* equal bytes of the followed cover from `at` to `counted` */
@@ -265,9 +267,8 @@ static match_t next_match(const search_t *w, int64_t at, int64_t moved)
 }
 
 /* Find covers of a piece of the target, without overlaps and in the order of the target; return their number. The table
- * is from dib_match_table. `place`: the likely place of the piece in the source. A quick search follows a cover
- * through more
- * unequal bytes, and compares fewer places. */
+ * is from dib_match_table. `place`: the likely place of the piece in the source. A quick search follows a cover through
+ * more unequal bytes, and compares fewer places. */
 int64_t dib_match(const uint8_t *source, int64_t source_size, uint32_t *table, const uint8_t *target, int64_t target_size,
                   int64_t place, int64_t quick, cover_t *out, int64_t room)
 {

@@ -1,21 +1,24 @@
-/* The modelled difference: groups of changed bytes, each bit coded with counters in the source's context
- * (codecs/model.py, spec/cover.md). */
+/* The modelled difference: groups of changed bytes. Each bit is coded with counters; the source around the group
+ * selects the counters (codecs/model.py, spec/cover.md). */
 #include "model.h"
 
 #include "bytes.h"
 
-#define SPAN 32          /* after this many unchanged bytes, one bit represents this many further unchanged bytes */
+/* after this many unchanged bytes, one bit can represent the same number of further unchanged bytes */
+#define SPAN 32
 #define GROUP 4          /* maximum bytes of a group */
 #define GUESSES 5
-#define RARE (64 << 4) /* a counter below this means: less than 1 in 64; with 128, rebuild-noop is 13 % larger */
-#define RARE_QUICKLY (256 << 4) /* saves 8 % of the time; gives 0.8 % more bytes here, but up to 40 % more for some
-contents */
+/* a counter below this value stands for less than 1 in 64; with 128, rebuild-noop is 13 % larger */
+#define RARE (64 << 4)
+/* saves 8 % of the time; gives 0.8 % more bytes here, but up to 40 % more for some contents */
+#define RARE_QUICKLY (256 << 4)
 #define QUICK 32 /* added to the bits parameter */
 #define KNOWN 65536      /* entries of the tables of earlier changes */
 #define FLAG_INPUTS 3
 #define GUESS_INPUTS 2
 #define VALUE_INPUTS 4
-#define WEIGHT_LIMIT ((1 << 18) - 1) /* the sum of four products with numbers below 2048 stays below 2^31 */
+/* with this limit, the sum of four products with numbers below 2048 stays below 2^31 */
+#define WEIGHT_LIMIT ((1 << 18) - 1)
 
 static uint16_t squash_table[4096]; /* for x from -2048 on: 65536 / (1 + e^(-x / 256)) */
 static int16_t stretch_table[4096]; /* the inverse, for probabilities in 4096ths */
@@ -46,9 +49,10 @@ typedef struct {
     uint32_t range, code;
     uint8_t *out;
     const uint8_t *in;
-    int64_t at, size;       /* offset in the buffer; an encoder counts beyond the end of the buffer, so the caller
-    learns the size */
-    int64_t held;           /* how many bytes a carry may still change: a byte, and the 255s after it */
+    /* offset in the buffer; an encoder also counts bytes beyond the end of the buffer, so that the caller learns the
+     * required size */
+    int64_t at, size;
+    int64_t held;           /* number of bytes that a carry may still change: a byte, and the bytes 255 after it */
     uint8_t first;          /* the first of these bytes */
 } coder_t;
 
@@ -103,8 +107,8 @@ static inline int code_bit(coder_t *c, const int decoding, int bit, uint32_t cha
     return bit;
 }
 
-/* A counter has 12 bits of probability, then 4 bits that count the bits so far, up to 15. The step of the probability
- * does not change these 4 bits. */
+/* A counter has 12 bits of probability, then 4 bits that count the bits so far, up to 15. Updating the probability does
+ * not change these 4 bits. */
 static inline void count_bit(uint16_t *counter, int bit)
 {
     int32_t v = *counter, n = v & 15;
@@ -157,12 +161,12 @@ static inline uint32_t bytes_plus(uint32_t a, uint32_t b)
 typedef struct { uint32_t word, group; } change_t; /* the last change of a word of the source */
 
 typedef struct {
-    uint16_t *flags, *guesses, *values; /* FLAG_INPUTS, GUESS_INPUTS and VALUE_INPUTS tables, each with 1 << bits
-    counters */
+    /* FLAG_INPUTS, GUESS_INPUTS and VALUE_INPUTS tables, each with 1 << bits counters */
+    uint16_t *flags, *guesses, *values;
     int32_t flag_weights[32][FLAG_INPUTS], guess_weights[1024][GUESS_INPUTS], value_weights[1024][VALUE_INPUTS];
     uint16_t spans[256];
     change_t words[KNOWN];
-    uint32_t near_shift[KNOWN], far_shift[KNOWN]; /* the last shift of addresses: by address, by page; */
+    uint32_t near_shift[KNOWN], far_shift[KNOWN]; /* the last shift of addresses, by address and by page */
     uint32_t word_shift[KNOWN];                   /* the last increase of words, by their upper half */
     int bits, rare;
     uint16_t *counters; /* the allocated block with all counters */
@@ -182,8 +186,8 @@ static model_t *model_new(int parameter)
     m->bits = bits;
     m->rare = parameter & QUICK ? RARE_QUICKLY : RARE;
     m->counters = counters;
-    counters += (64 - ((uintptr_t)counters & 63)) / sizeof *counters; /* aligned, so that a line of 16 counters is in
-    one cache line */
+    /* align the counters, so that each line of 16 counters is in one cache line */
+    counters += (64 - ((uintptr_t)counters & 63)) / sizeof *counters;
     m->flags = counters;
     m->guesses = m->flags + n * FLAG_INPUTS;
     m->values = m->guesses + n * GUESS_INPUTS;
@@ -210,7 +214,7 @@ static void model_free(model_t *m)
 
 /* The context of the place in the source where a group begins. */
 typedef struct {
-    uint32_t word;       /* the four bytes from this place on, 0 beyond the end, */
+    uint32_t word;       /* the four bytes from this place on; 0 beyond the end */
     uint32_t p1, p2, p3; /* the three bytes before this place */
 } place_t;
 
@@ -296,7 +300,7 @@ static inline uint16_t *line_of(model_t *m, int input, uint32_t context)
     return m->values + ((size_t)input << m->bits) + (context * 0x9E3779B1u >> (36 - m->bits) << 4);
 }
 
-/* Prefetch the lines of a group's first byte early, in case no guess is right. */
+/* Prefetch the counters of a group's first byte, which are needed if no guess is right. */
 static inline void prefetch_bytes(model_t *m, const place_t *p, uint32_t near_guess, uint32_t last)
 {
     __builtin_prefetch(line_of(m, 0, hash(0)));

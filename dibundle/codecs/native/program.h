@@ -6,8 +6,8 @@
 
 enum { RAW, X86, ARM, POINTERS, INDEX, FRAMES, TABLES, X86_FIXED, TABLES_FIXED, RELOCATIONS, SYMBOLS, RISCV, THUMB, WORDS, GO };
 
-#define NEAR 0x80000000u /* a word from this value on is the distance of a field from its expected value, */
-#define NEAR_MOST 8192u  /* and distances are less than this */
+#define NEAR 0x80000000u /* a word from this value on is the distance of a field from its expected value */
+#define NEAR_MOST 8192u  /* upper limit of the distances of fields from their expected values */
 
 static inline int is_near(uint32_t word)
 {

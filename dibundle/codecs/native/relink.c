@@ -1,4 +1,4 @@
-/* Addresses in native code: they are found, masked, and recomputed (codecs/relink.py, codecs/encode/layout.py). */
+/* Finding, masking and recomputing of addresses in native code (codecs/relink.py, codecs/encode/layout.py). */
 #include "walk.h"
 
 #define MAX_STEPS (1 << 21)
@@ -115,7 +115,7 @@ static inline void walk_x86(walk_t *w, const int action, const int fixed)
     }
 }
 
-/* Code for aarch64: branches, literals, and pages with offsets that are added to them. */
+/* Process code for aarch64: branches, literals, and pages, to which other instructions add offsets. */
 static inline void walk_arm(walk_t *w, const int action)
 {
     struct { int64_t at; uint64_t page, fresh; int open, moved; } reg[32];
@@ -252,7 +252,7 @@ static inline void walk_tables(walk_t *w, const int action, const uint8_t *bits,
     }
 }
 
-/* Records of frames; RELINK gets them after derive.c has changed them, and skips near values. */
+/* Process records of frames. RELINK gets them after derive.c has changed them, and skips near values. */
 static inline void walk_frames(walk_t *w, const int action)
 {
     for (int64_t i = 0, size; (size = record_size(w->data + i, w->size - i)) != 0; i += size) {
@@ -269,8 +269,8 @@ static inline void walk_frames(walk_t *w, const int action)
     }
 }
 
-/* Relocations; RELINK gets them after derive.c has changed them: then the first of their three longs is not an
- * address. */
+/* Process relocations. RELINK gets them after derive.c has changed them, so that the first of their three longs is no
+ * longer an address. */
 static inline void walk_relocations(walk_t *w, const int action)
 {
     if (action != RELINK)
@@ -280,7 +280,7 @@ static inline void walk_relocations(walk_t *w, const int action)
             pointer(w, action, i);
 }
 
-/* Tables of symbols: each symbol has the place of its name, and its address. */
+/* Process tables of symbols; each symbol has the place of its name, and its address. */
 static inline void walk_symbols(walk_t *w, const int action)
 {
     uint64_t names = w->base, moved = action == RELINK ? (uint64_t)look(w->map, names)->shift : 0;
@@ -380,9 +380,8 @@ static int by_shift(const void *left, const void *right)
     return a->shift < b->shift ? -1 : a->shift > b->shift;
 }
 
-/* Sort votes by address, then by shift. The first passes sort by 16 bits of the address at a time, the lowest bits
- * first, and skip bits that are equal in all votes. Then the votes of each address are sorted. With qsort alone,
- * sorting
+/* Sort votes by address, then by shift. The first passes each sort by 16 bits of the address, the lowest bits first.
+ * Bits that are equal in all votes are skipped. Then the votes of each address are sorted. With qsort alone, sorting
  * took half of the time that comparing votes takes. */
 static int sort_votes(vote_t *votes, int64_t count)
 {
@@ -429,12 +428,12 @@ typedef struct {
     const region_t *regions, *sections;
     int64_t count, region_count, section_count, least;
     int64_t next, first;                /* the next cover, and the first section that ends after the cover's target */
-    int64_t source, target, left, r, c; /* the rest of the current cover, and the candidates for its next piece */
+    /* the rest of the current cover, and the candidates for the next piece of the cover */
+    int64_t source, target, left, r, c;
 } cutter_t;
 
 /* Cut the covers of at least `least` bytes at the bounds of regions and sections. Fill `piece` with the next piece of
- * at
- * least `least` bytes that lies within one region and one section; return whether there is such a piece. */
+ * at least `least` bytes that lies within one region and one section; return whether there is such a piece. */
 static int next_cut(cutter_t *w, cut_t *piece)
 {
     for (;;) {
@@ -500,8 +499,8 @@ static void put_step(step_t *out, int64_t *size, int64_t room, uint64_t at, int6
 }
 
 /* Compare the operands in pieces of covers with their counterparts in the target. The pieces have at least `least`
- * bytes. The counterparts show how the operands' addresses moved. If at least `gain` more operands agree on a new
- * shift than on the shift of the steps, the new shift becomes a step in `out`. Return the number of steps. */
+ * bytes. The counterparts show how the operands' addresses moved. If at least `gain` more operands agree on a new shift
+ * than on the shift of the steps, the new shift becomes a step in `out`. Return the number of steps. */
 int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cover_t *covers, int64_t count,
                          const region_t *regions, int64_t region_count, const region_t *sections, int64_t section_count,
                          int64_t least, const step_t *steps, int64_t step_count, int64_t gain, step_t *out, int64_t room)
@@ -512,7 +511,7 @@ int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cov
     cut_t piece;
     int64_t size = 0;
     uint64_t until = 0, last = 0, end = 0;
-    const step_t *under = NULL; /* the step that contains a run of addresses whose shift is not the step's */
+    const step_t *under = NULL; /* the step that contains a run of addresses with a different shift */
     if (step_count == 0)
         return 0;
     if (!map_open(&map, steps, step_count))

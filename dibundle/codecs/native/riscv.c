@@ -1,4 +1,4 @@
-/* Code for RISC-V: jumps, and pages with offsets that are added to them (spec/relink.md). */
+/* Code for RISC-V: jumps, and pages, to which other instructions add offsets (spec/relink.md). */
 #include "walk.h"
 
 /* `n` bits of an instruction, from bit `a` on. */
@@ -36,7 +36,7 @@ static inline int64_t page_of(uint32_t op)
 
 typedef struct { int64_t at; uint64_t page, fresh; int open, moved; } page_t; /* the content of a register */
 
-/* An instruction that adds an offset to a page. */
+/* Process an instruction that adds an offset to a page. */
 static void add_low(walk_t *w, const int action, int64_t i, uint32_t op, int store, page_t *r)
 {
     int64_t low = low_of(op, store);

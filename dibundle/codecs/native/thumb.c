@@ -1,4 +1,5 @@
-/* Code for 32-bit ARM in Thumb: calls, and distances in literal pools, relative to an ADD (spec/relink.md). */
+/* Code for 32-bit ARM in Thumb: calls, and distances in literal pools, which are relative to an ADD
+ * (spec/relink.md). */
 #include "walk.h"
 
 static inline uint32_t half(const uint8_t *s)

@@ -1,4 +1,4 @@
-/* Walking through native code: the operands and actions that all machines share (spec/relink.md). */
+/* Walking through native code: operands and actions that are the same for all machines (spec/relink.md). */
 #ifndef DIB_WALK_H
 #define DIB_WALK_H
 
@@ -16,7 +16,8 @@ typedef struct {
     const step_t *steps;
     int64_t count;
     uint32_t *bucket; /* BUCKETS + 1 numbers: the last step at or before the start of each bucket */
-    uint64_t *sample; /* address of every SAMPLE-th step, because a distant step puts all others into one bucket */
+    /* address of every SAMPLE-th step, for the case that a distant step puts all other steps into one bucket */
+    uint64_t *sample;
     int down;
 } map_t;
 
@@ -54,7 +55,7 @@ static inline const step_t *look(const map_t *m, uint64_t address)
     return found;
 }
 
-/* The places to which code points in the regions of jump tables: one bit for every four bytes. */
+/* The places in the regions of jump tables to which code points: one bit for every four bytes. */
 typedef struct { uint64_t address, size; uint8_t *bits; } marks_t;
 
 typedef struct {

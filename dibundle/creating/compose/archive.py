@@ -18,7 +18,7 @@ from dibundle.format.tables import Segment
 from dibundle.images.tar.entries import Entry, TarIndex
 
 TEXT_CONTENT = 256 << 10  # maximum size of members (configs, manifests) that are stored with the text
-# minimum size of members with a separate digest, so that damage is found early and reported with the member's name
+# minimum size of a member with a separate digest, which reveals damage early and gives the member's name
 OWN_DIGEST = 64 << 10
 TAIL_MARKS = (b"index.json", b"manifest.json")
 LONGEST_TAIL = 16 << 20
@@ -93,7 +93,7 @@ class ArchiveComposer:
         self._bytes(end, self._source.size - end)
 
     def tail(self) -> int:
-        """Return the offset from which output is withheld until everything is verified."""
+        """Return the offset from which on output is withheld until everything is verified."""
         entries = self._index.entries
         size = self._source.size
         marked = [entry.start for entry in entries if entry.path.removeprefix(b"./") in TAIL_MARKS]

@@ -12,24 +12,24 @@ from dibundle.format.plan import kept_size
 from dibundle.format.steps import Copy
 from dibundle.format.tables import Range
 
-# Content needs a separate stream if it is read in a different order, or decoded from a different kind of source.
+# Content that is read in a different order, or decoded from a different kind of source, needs a separate stream.
 PATCH_STREAM = 1  # small changed files, many in a unit
 ADD_STREAM = 2  # content without a source
 LARGE_STREAM = 3  # large changed files, in windows
 DOCUMENT_STREAM = 4  # configs, manifests and similar documents
 
-LONG_TEXT = 1024  # minimum bytes of text that is read again when its frame is encoded, instead of being held until then
+LONG_TEXT = 1024  # minimum bytes of a text that is not held in memory, but read again when its frame is encoded
 UNIT = 4 << 20  # bytes of target in a unit of small files (engines.md)
 UNIT_SOURCE = 16 << 20
 TEXT_UNIT = 1 << 20
 ADD_UNIT = 8 << 20
 LARGE = 2 << 20  # minimum size of a changed file with frames of its own
 WINDOW = 64 << 20  # bytes of target in one frame of a large file: with 32 MiB, static-binary would be 4 % larger
-# the same at level 1: for node-app, windows of 64 MiB would take 3 % more time, and save 1.4 % of the bytes
+# WINDOW at level 1: for node-app, windows of 64 MiB would take 3 % more time, and save 1.4 % of the bytes
 FASTEST_WINDOW = 32 << 20
 # maximum total bytes of an old and a new file that are in memory together to plan their relinking
 LARGEST_PLAN = 384 << 20
-WINDOW_MARGIN = 4 << 20  # bytes that a window's source has on either side of the proportional place
+WINDOW_MARGIN = 4 << 20  # bytes of a window's source before and after the proportional place
 
 Reader = Callable[[], bytes]
 
@@ -153,7 +153,10 @@ class FramePlanner:
         return places
 
     def keep(self, places: list[tuple[int, int, int]]) -> bool:
-        """Return whether the frames at ``places`` may be kept for repeats; count kept frames against the limit."""
+        """Return whether the frames at ``places`` may be kept for repeats.
+
+        If they may, count them against the limit.
+        """
         frames = {frame for frame, _, _ in places} - self._kept
         size = sum(kept_size(max(self.drafts[frame - self._first].size, ADD_UNIT)) for frame in frames)
         if self._kept_size + size > MAX_LIVE:
@@ -163,7 +166,7 @@ class FramePlanner:
         return True
 
     def _room(self, stream: int, size: int, old: int, unit: int, unit_old: int) -> FrameDraft:
-        """Return the open frame of ``stream``, or a new one if ``size`` more bytes would be too much."""
+        """Return the open frame of ``stream``; if ``size`` more bytes would be too much for it, return a new frame."""
         draft = self._open.get(stream)
         if draft is None or (draft.size and (draft.size + size > unit or draft.old_size + old > max(unit_old, old))):
             draft = self._new(stream)
@@ -190,7 +193,7 @@ def _part(read: Callable[[int, int], bytes], start: int, length: int) -> Reader:
 
 
 def _window(old: Copy, start: int, end: int, size: int, most: int) -> Range:
-    """Return the range of ``old`` that likely gives the bytes ``start..end`` of a new version of ``size`` bytes."""
+    """Return the likely source, in ``old``, of the bytes ``start..end`` of a new version of ``size`` bytes."""
     if size <= most and old.length <= 2 * most:
         return Range(*old)
     slack = WINDOW_MARGIN + abs(size - old.length) // 2

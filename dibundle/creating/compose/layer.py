@@ -1,4 +1,4 @@
-"""Operations for the entries of a tar: content in the base is kept, changed content is patched, the rest is added."""
+"""Operations for the entries of a tar: keep content that the base has, patch changed content, and add other content."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dibundle.format.records import BLOCK, padded
 from dibundle.format.steps import REGISTER_RECORD, Copy
 from dibundle.images.tar.entries import Entry
 
-LONGEST_ZEROS = 1 << 20  # bytes per read: a longer end of a tar is checked in pieces
+LONGEST_ZEROS = 1 << 20  # maximum bytes per read, because the end of a tar is checked in pieces
 REPEAT_FROM = 64  # minimum bytes of content whose second copy becomes a repeat
 
 
@@ -91,7 +91,7 @@ class LayerComposer:
         self._counts = counts
         self._windows = [Window(layer.source) for layer in base.layers]
         self._opaque: list[tuple[int, int]] | None = (
-            None  # for each base layer without entries: the size of its tail, and its number
+            None  # (size of the tail, number) of each base layer without entries
         )
         self._sent: dict[Mark, list[tuple[int, int, int]]] = {}
         self._keep: Copy | None = None
@@ -107,7 +107,7 @@ class LayerComposer:
         self._tail(layer)
 
     def _tail(self, layer: Layer) -> None:
-        """Write the bytes after the last entry: zeros, or unparsable bytes as a patch of the base's bytes."""
+        """Write the bytes after the last entry: zeros as zeros, unparsable bytes as a patch of the base's bytes."""
         start, end = layer.index.entries_end, layer.source.size
         if end - start <= LONGEST_ZEROS and not self._target.read_at(start, end - start).strip(b"\0"):
             self._zero(end - start)
@@ -126,7 +126,7 @@ class LayerComposer:
         self._frames.patch(stream, self._reader(start), end - start, source)
 
     def _counterpart(self, layer: Layer) -> int | None:
-        """Return the base layer for a tail: the layer of the matching entries, else the layer of the nearest size."""
+        """Return the base layer for a tail: the layer of the matching entries, else the layer with the nearest size."""
         layers, expected, size = self._base.layers, self._matcher.expected_layer, layer.source.size
         if layer.index.entries and expected < len(layers) and _tail_size(layers[expected]):
             return expected
@@ -160,8 +160,8 @@ class LayerComposer:
     def _keep_or_edit(self, entry: Entry, match: Match, old: Entry) -> bool:
         """If an entry has the base's content and a single header, write it; return whether it was written.
 
-        Nearly all entries have both. This writes the same as :meth:`_keep_whole` and :meth:`_main`, in a third of the
-        time.
+        Nearly all entries are like this. This method writes the same operations as :meth:`_keep_whole` and
+        :meth:`_main`, in a third of the time.
         """
         start, size, layer = entry.start, entry.size, match.place.layer
         if not (entry.plain and old.plain and size == old.size and start == entry.header and old.start == old.header):
@@ -184,7 +184,7 @@ class LayerComposer:
         return True
 
     def _keep_whole(self, entry: Entry, match: Match, old: Entry) -> bool:
-        """Keep an entry if all of its bytes equal the base's."""
+        """Keep an entry if all of its bytes are equal to the base's bytes."""
         if entry.end - entry.start != old.end - old.start or entry.content - entry.start != old.content - old.start:
             return False
         window = self._windows[match.place.layer]
@@ -366,7 +366,10 @@ class LayerComposer:
         return lambda start, length: source.read_at(offset + start, length)
 
     def _raw_entry(self, entry: Entry, match: Match | None, old: Entry | None) -> None:
-        """Write an entry that no record describes: its headers unchanged, its content from the base if possible."""
+        """Write an entry that no record describes.
+
+        The headers stay unchanged; the content is from the base if possible.
+        """
         self._counts.raw_entries += 1
         head = entry.content - entry.start
         self._writer.raw(head, TEXT_STREAM)

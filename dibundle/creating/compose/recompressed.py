@@ -19,13 +19,13 @@ from dibundle.errors import ArchiveError
 from dibundle.files.readat import ReadAt, Slice, Spool, copy_chunks
 from dibundle.format.records import padded
 
-MEMBERS: Final = 1 << 14  # maximum members of a layer; a recipe has two parts for each
+MEMBERS: Final = 1 << 14  # maximum members of a layer; a recipe has two parts for each member
 MOST_ANEW: Final = 64  # maximum members for which all encoders are tried again: each of these members takes 10 ms
 PLAIN: Final = 1 << 20  # maximum bytes of a layer outside of bodies
 COST: Final = 16  # maximum recompression cost for each byte of the layer in the archive (spec/dib.md, 4.6)
 
 _TRAILER: Final = 8
-_GUESSED: Final = 3 << 20  # bytes used to guess an encoder: pgzip's versions differ within 2.1 MB
+_GUESSED: Final = 3 << 20  # bytes used to guess an encoder: within 2.1 MB, the output of pgzip's versions differs
 _PROBED: Final = 64 << 10  # bytes of each further member on which the remaining encoders are tried
 _LOOKED_AT: Final = 2 << 20  # bytes of a layer that are read to describe its writer
 _HEADER: Final = 1 << 16  # maximum bytes of a header
@@ -33,7 +33,7 @@ _HEADER: Final = 1 << 16  # maximum bytes of a header
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecompressedLayer:
-    """A layer whose stored bytes are recompressed from its content by its parts."""
+    """A layer whose stored bytes can be recompressed from its content; ``parts`` is the recipe."""
 
     layer: Layer
     parts: tuple[Part, ...]
@@ -41,7 +41,7 @@ class RecompressedLayer:
 
 
 class CarriedLayer(NamedTuple):
-    """A compressed layer that a bundle stores unchanged: its digest, its size, and its likely writer.
+    """A compressed layer that a bundle stores unchanged: digest, size and likely writer of the layer.
 
     ``content_size``: size of the layer's content, if the head or the end of the layer declares this size.
     """
@@ -143,8 +143,8 @@ def _body(
     If no encoder gives the body, or if its cost exceeds the limit, the returned body is ``None``.
 
     ``candidates`` are the candidates that remain after the previous members. For a small member, only the first of them
-    is tried. If no remaining candidate gives the beginning, all ``CANDIDATES`` are tried. They are not all tried for
-    each member: estargz has a member for each file, so this would take minutes.
+    is tried. If no remaining candidate gives the beginning, all ``CANDIDATES`` are tried. Trying all of them for every
+    member would take minutes, because estargz has a member for each file.
     """
     is_anew = False
     if len(candidates) < len(CANDIDATES):
@@ -198,7 +198,7 @@ def _small_body(
 
 
 def most_cost(stored: ReadAt) -> int:
-    """Return the maximum cost of recompressing a layer; for the smallest layers, this includes header and padding."""
+    """Return the maximum cost of recompressing a layer. The layer's header and padding in the archive count as well."""
     return COST * (512 + padded(stored.size))
 
 

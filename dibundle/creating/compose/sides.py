@@ -30,7 +30,7 @@ class Reading:
 
     ``inventory``: only these layers of the base may be used. ``recompress``: compressed layers are unpacked.
     ``most_unpacked``: maximum bytes of temporary files for the unpacked layers of targets. ``shared``: later targets
-    build on earlier targets, so any gzip or zstd must be able to decompress the layers of earlier targets.
+    build on earlier targets, so every gzip and zstd must be able to decompress the layers of earlier targets.
     """
 
     executor: Executor
@@ -64,11 +64,11 @@ class TargetSide:
 
 @dataclass(slots=True, kw_only=True)
 class BaseSide:
-    """The content to build on: the bases (``own``: their layers) and, for each target, also the earlier targets.
+    """The content to build on: the bases (``own``: their layers) and, for any target, also the earlier targets.
 
     ``known`` maps the digest of content that can be referenced as a whole to (kind, source). It contains only layers
-    and the stored forms of compressed layers, because every archive of an image has the layers. Archives of different
-    forms have different manifests. Their configs may also differ: skopeo rewrites configs when it writes an OCI layout.
+    (uncompressed, or as stored), because every archive of an image has the layers. Archives of different forms have
+    different manifests. Their configs may also differ: skopeo rewrites configs when it writes an OCI layout.
     """
 
     images: tuple[ImageArchive, ...]
@@ -255,7 +255,10 @@ def _note_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:
 
 
 def _by_image(archives: Sequence[ImageArchive], blobs: list[StoredBlob]) -> list[list[Layer]]:
-    """Return the layers of each image, the topmost last, and then layers without an image; each content occurs once."""
+    """Return the layers of each image, the topmost last, and then the layers without an image.
+
+    Each content occurs once.
+    """
     by_place = {id(blob.blob): blob for blob in blobs}
     seen: set[bytes] = set()
     images = [[blob for blob in image.layers if blob] for archive in archives for image in archive.images]

@@ -1,4 +1,4 @@
-"""A target's program: known layers by reference, other layers entry by entry, all other bytes unchanged."""
+"""A target's program: references to known layers, operations for each entry of other layers, and all other bytes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def compose_all(
 
 
 def _places(base: BaseSide, side: TargetSide, number: int) -> dict[bytes, PlaceInTarget]:
-    """Return the places of those layers of a target that no base or earlier target has; later targets use them."""
+    """Return the places of a target's new layers, which no base or earlier target has; later targets use them."""
     found = {}
     for stored in side.blobs:
         member = stored.blob.member
@@ -107,7 +107,7 @@ def _drop_costly_sources(composed: Sequence[ComposedTarget]) -> None:
 def _compose(
     base: BaseSide, side: TargetSide, first: int, objects: ObjectTable, counts: Counts, window: int
 ) -> ComposedTarget:
-    """Write a target's program: known layers by reference, other layers entry by entry, all other bytes unchanged."""
+    """Write a target's program: references to known layers, operations for the entries of others, all other bytes."""
     program, before = ProgramWriter(), len(counts.names)
     objects.used.clear()
     text_sources: list[Range] = []

@@ -27,7 +27,7 @@ class Place(NamedTuple):
 _Key = TypeVar("_Key")
 
 Mark = bytes | Place
-"""A key that only equal contents share: their sha256, or the place of the base's file to which they are equal."""
+"""A key that only equal contents share: their sha256, or the place of a base file with the same content."""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class Layer:
 
     @property
     def index(self) -> TarIndex:
-        """The entries; they are read on first use, because the entries of a target's known layers are never needed."""
+        """The entries. They are read on first use, because entries of known layers are never needed."""
         if self._index is None:
             self._index = scan(self.source)
         return self._index
@@ -63,7 +63,7 @@ class Layer:
         return self.marks[number] if self.marks else None
 
 
-FEW_PLACES = 8  # up to this number of places, a membership test compares all places
+FEW_PLACES = 8  # up to this number of places, a membership test compares the places one by one
 
 
 class Places(Sequence[Place]):
@@ -138,10 +138,10 @@ def is_file(entry: Entry) -> bool:
 
 
 def mark_contents(index: BaseIndex, targets: Sequence[Layer], executor: Executor) -> None:
-    """Mark the files of ``targets`` with content that also occurs in the base, or in another file of the targets.
+    """Mark those files of ``targets`` whose content also occurs in the base, or in another file of the targets.
 
-    Most files are equal to the base's file at the same path: for these files, one comparison suffices. Other files are
-    hashed if their size occurs twice.
+    Most files are equal to the base's file at the same path, so one comparison suffices. Other files are hashed if
+    their size occurs twice.
     """
     pairings = [executor.submit(_pair, index, layer) for layer in targets]
     for layer, pairing in zip(targets, pairings, strict=True):
@@ -168,7 +168,8 @@ def _files(layer: Layer) -> Iterator[tuple[Entry, Mark | None]]:
 def _pair(index: BaseIndex, layer: Layer) -> list[Mark | None]:
     """Return a mark for each entry.
 
-    If it equals the only base file of the same path and size, that file is the mark, else None.
+    If exactly one base file has the entry's path and size, and also its content, this file is the mark. Otherwise, the
+    mark is None.
     """
     windows: dict[int, Window] = {}
     window = Window(layer.source)
@@ -201,7 +202,10 @@ def _equal(old: Window, old_entry: Entry, new: Window, entry: Entry, chunk: int 
 
 
 def _hash(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
-    """Hash the unmarked files of ``layer`` whose size is in ``sizes``: files of other sizes equal no other file."""
+    """Hash the unmarked files of ``layer`` whose size is in ``sizes``.
+
+    Files of other sizes are equal to no other file.
+    """
     window = Window(layer.source)
 
     def hashed(entry: Entry) -> bytes:
@@ -225,7 +229,7 @@ class BaseIndex:
 
     def __init__(self) -> None:
         self.layers: list[Layer] = []
-        self.images: list[int] = []  # for each layer, the index of its image
+        self.images: list[int] = []  # the index of each layer's image
         self._by_path: dict[bytes, Place | Places] = {}
         self._by_content: dict[Mark, Place | Places] = {}  # without marks of contents that occur only once
         self._names: dict[bytes, tuple[bytes, ...]] = {}
@@ -241,7 +245,7 @@ class BaseIndex:
             self.images.append(image)
 
     def learn(self, number: int, layer: Layer) -> None:
-        """Index the marks of layer ``number``, then drop the marks: those of a base layer are not needed again."""
+        """Index the marks of layer ``number``, then drop them, because marks of a base layer are not needed again."""
         for entry, mark in enumerate(layer.marks):
             if isinstance(mark, Place):
                 self._by_content.setdefault(mark, mark)
@@ -262,7 +266,7 @@ class BaseIndex:
         return self.layers[place.layer].index.entries[place.entry]
 
     def paths(self) -> Iterable[bytes]:
-        """Return every path of the base, cleaned."""
+        """Return all cleaned paths of the base."""
         return self._by_path.keys()
 
     def names_of(self, path: bytes) -> tuple[bytes, ...]:

@@ -19,7 +19,7 @@ from dibundle.images.tar.entries import scan
 FEW = 3  # up to this number of bases, all are read, because a choice would save little
 WORTH = 0.005  # a further base must promise at least this share of the targets' bytes
 _SAMPLE = 512  # bytes in the middle and at the end of a file, which represent the whole content
-_ALIKE = 64  # maximum base files at the same path (ignoring versions) that a target's file is compared with
+_ALIKE = 64  # maximum number of base files at the same path (without versions) with which a target's file is compared
 _LARGEST = 48  # how many files of a target are compared closely, by their beginnings
 _BEGINNING = 256 << 10
 
@@ -51,9 +51,9 @@ def pick(
 ) -> list[int]:
     """Return the indexes of the promising bases; if there are only few bases, return all indexes.
 
-    At least one base is chosen. Each further base must promise enough bytes that the chosen bases do not have.
-    Compressed layers are inflated into the temporary file that ``spool`` returns, one archive at a time. Layers of an
-    archive that a bundle rebuilt are inflated to at most ``most_unpacked`` bytes.
+    At least one base is chosen. A further base is chosen only if it promises enough bytes that the bases chosen so far
+    do not have. Compressed layers are inflated into the temporary file that ``spool`` returns, one archive at a time.
+    Layers of an archive that a bundle rebuilt are inflated to at most ``most_unpacked`` bytes.
     """
     if len(bases) <= FEW:
         return list(range(len(bases)))
@@ -66,7 +66,10 @@ def pick(
 
 
 def _cover(worths: list[list[float]], wanted: list[_Content]) -> list[int]:
-    """Choose the base that promises most bytes; then repeatedly choose the base that adds most to the chosen bases."""
+    """Choose the base that promises most bytes.
+
+    Then, repeatedly choose the base that adds most bytes to these bases.
+    """
     total = sum(content.size for content in wanted)
     best = [0.0] * len(worths[0])
     taken: list[int] = []
@@ -81,7 +84,7 @@ def _cover(worths: list[list[float]], wanted: list[_Content]) -> list[int]:
 
 
 class _Judge:
-    """Estimator of the bytes of a target that a base is likely to save."""
+    """Estimator of how many bytes of a target a base is likely to save."""
 
     def __init__(self, contents: list[_Content]) -> None:
         self._claims = {claim for content in contents for claim in content.claims}
@@ -101,7 +104,7 @@ class _Judge:
 
 
 def _likeness(file: _File, other: _File) -> float:
-    """Return the estimated share (0 to 1) of a file that another file with a similar name supplies."""
+    """Estimate which share (0 to 1) of a file can be taken from another file with a similar name."""
     if (file.size, file.sample) == (other.size, other.sample):
         return 1.0
     size = min(file.size, other.size) / max(file.size, other.size)
@@ -122,9 +125,10 @@ def _contents(
     closely: frozenset[bytes],
     most_unpacked: int | None,
 ) -> list[_Content]:
-    """Return the layers of archives; if the claim of a layer is in ``whole``, return the layer without its files.
+    """Return the layers of archives.
 
-    Files at a path in ``closely`` get a sketch; if ``closely`` is empty, the largest files get a sketch.
+    If a layer's claimed digest is in ``whole``, the layer is returned without its files. Files at a path in ``closely``
+    get a sketch; if ``closely`` is empty, the largest files get a sketch.
     """
     found = []
     for images in archives:
@@ -159,7 +163,7 @@ def _open(
 
 
 def _stored(images: ImageArchive, blob: Blob) -> StoredBlob:
-    """Return a layer in the form of :func:`inflate_all`, but without a digest, which is not needed here."""
+    """Return a layer in the form of :func:`inflate_all`, but without the digest, which is not needed here."""
     source = Slice(images.archive.bytes, blob.member.content, blob.member.size)
     return StoredBlob(blob, source, b"", None if blob.compression else Layer(b"", source))
 

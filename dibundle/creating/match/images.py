@@ -19,8 +19,9 @@ from dibundle.images.model import Blob, ImageArchive
 
 Advance = Callable[[int], None]
 
-FREE_CONTENT: Final = 1 << 30  # maximum bytes of content of a compressed layer: this number,
-MOST_RATIO: Final = 64  # plus this many for each stored byte: in real layers, a stored byte gives 2 to 10
+FREE_CONTENT: Final = 1 << 30  # bytes of content that any compressed layer may have
+# further bytes of content for each stored byte; in real layers, a stored byte gives 2 to 10 bytes
+MOST_RATIO: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def read_blobs(images: ImageArchive, executor: Executor, advance: Advance) -> It
 
 
 def read_size(archives: Iterable[ImageArchive]) -> int:
-    """Return how many bytes of archives :func:`read_blobs` reads."""
+    """Return how many bytes :func:`read_blobs` reads from archives."""
     return sum(blob.member.size for images in archives for blob in images.blobs)
 
 

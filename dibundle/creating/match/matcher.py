@@ -32,7 +32,7 @@ class Matcher:
     4. the same path except for versions and hashes
     5. the same name except for versions and hashes
 
-    For 3 to 5, the target must not have the path of the base file.
+    Rules 3 to 5 use only base files whose path does not exist in the target.
     """
 
     def __init__(self, base: BaseIndex, targets: Iterable[Layer], kept: Collection[bytes]) -> None:
@@ -47,7 +47,7 @@ class Matcher:
         self._expected = Place(self._likeness.index(max(self._likeness)) if self._likeness else 0, 0)
 
     def _like_images(self, targets: Iterable[Layer]) -> list[int]:
-        """Return, for each base layer, how many files its image shares with the targets, by path and size."""
+        """For each base layer, return how many files its image shares with the targets; path and size are compared."""
         shared = [0] * (self._base.images[-1] + 1 if self._base.images else 0)
         if len(shared) > 1:
             for layer in targets:
@@ -125,7 +125,7 @@ class Matcher:
         return next(iter(self._sketches.nearest(_beginning(layer, entry))), None)
 
     def _nearest(self, places: Sequence[Place]) -> Place:
-        """Return the expected place, else one in its layer, else one in the topmost layer of the most similar image."""
+        """Return the expected place, else a place in its layer, else a place in the most similar image's top layer."""
         if self._expected in places:
             return self._expected
         if isinstance(places, Places):
@@ -135,14 +135,15 @@ class Matcher:
 
     def _topmost(self, places: Places) -> Place:
         """Return the first entry in the layer of the most similar image; cached, because there may be many layers."""
-        key = id(places), len(places.first)  # the id can be a key of the cache, because places live as long as the base
+        # the id can be a key of the cache, because places exist as long as the base
+        key = id(places), len(places.first)
         if key not in self._tops:
             top = max(places.first, key=lambda layer: (self._likeness[layer], layer))
             self._tops[key] = places.first[top]
         return self._tops[key]
 
     def _most_alike(self, entry: Entry, places: list[Place]) -> Place:
-        """Return the place with the longest common beginning of the path; of several, the one with the nearest size."""
+        """Return the place whose path has the longest common beginning; among equals, choose the nearest size."""
 
         def likeness(place: Place) -> tuple[int, int]:
             other = self._base.entry(place)

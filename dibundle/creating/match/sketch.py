@@ -21,7 +21,7 @@ _FEATURE = 20  # bytes after a mark that a feature covers
 SKETCH = 24  # numbers in a sketch
 LARGEST = 1 << 20  # maximum bytes of a file that are read, from its beginning
 SMALLEST = 256  # minimum bytes of a file for a sketch
-CROWD = 32  # maximum files with the same feature: a more frequent feature does not distinguish files
+CROWD = 32  # maximum number of files with the same feature; a more frequent feature is ignored
 ALIKE = 3  # minimum shared numbers of two similar files
 
 
@@ -43,7 +43,7 @@ class SketchIndex(Generic[Key]):
             self._files.setdefault(number, []).append(key)
 
     def nearest(self, data: bytes) -> Iterable[Key]:
-        """Return the files that have most in common with ``data``, the best first; none if no file is similar."""
+        """Return the files that have most in common with ``data``, the best first; the result may be empty."""
         votes: Counter[Key] = Counter()
         for number in sketch(data):
             files = self._files.get(number, ())

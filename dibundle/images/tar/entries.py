@@ -1,4 +1,4 @@
-"""An index of a tar: the places of each entry's headers and content, and the fields of the headers.
+"""An index of a tar: the places of each entry's headers and content, and the headers' fields.
 
 Reading follows Go's archive/tar, because the programs that load images are written in Go. This is only an index, so
 unusual content raises no error here. Data that cannot be read as an entry is part of the tail, which is plain bytes.
@@ -26,7 +26,7 @@ UNNAMED_FOLDER: Final = UNNAMED + b"/"
 """Replacements for names that are not kept: one for files and one for folders; compare them with ``is``."""
 
 _FREE_RECORDS: Final = 65_536
-# a tar needs this many bytes for each further PAX record: an honest record and its entry take at least 50 bytes
+# bytes of a tar for each further PAX record; an honest record and its entry take at least 50 bytes
 _RECORD: Final = 32
 _ZEROS: Final = bytes(BLOCK)
 _WINDOW: Final = 256 << 10
@@ -40,10 +40,10 @@ class Entry(NamedTuple):
     """One logical entry; all offsets are absolute, and names are bytes as found.
 
     ``head`` is the number of bytes from the main header to the content. ``cut`` is the number of missing bytes of
-    padding. Both are the same for nearly all entries, so an index of 300,000 entries stores few numbers for them.
-    ``plain``: a walk by blocks gives the same entry. Such a walk begins at ``start``. After each header, it skips the
-    content; the header's size field gives the size unambiguously, and the size is rounded up to 512. It ends exactly at
-    ``end``, and its last header is the main header.
+    padding. Nearly all entries have the same ``head`` and ``cut``, so an index of 300,000 entries stores few different
+    numbers. ``plain``: a walk by blocks gives the same entry. Such a walk begins at ``start``. After each header, it
+    skips the content; the header's size field gives the size unambiguously, and the size is rounded up to 512. It ends
+    exactly at ``end``, and its last header is the main header.
     """
 
     start: int
@@ -87,9 +87,9 @@ class TarIndex(NamedTuple):
 
 
 def most_names(size: int) -> int:
-    """Return how many bytes of names are kept at most, for a tar of ``size`` bytes that the user gave.
+    """Return the maximum bytes of names to keep, for a tar of ``size`` bytes that the user gave.
 
-    All names of real images are kept: their layers have fifty bytes for each byte of a name.
+    All names of real images are kept, because their layers have fifty bytes for each byte of a name.
     """
     return (32 << 20) + size // 16
 
@@ -145,7 +145,7 @@ def scan_all(sources: Iterable[ReadAt], most: int, names: int) -> list[TarIndex]
 
 
 def _within(entry: Entry, left: int, longest: int) -> Entry:
-    """Return an entry; drop each name that has more than ``longest`` bytes, or more than the ``left`` bytes."""
+    """Return an entry; drop each name of more than ``longest`` bytes, or of more than ``left`` bytes."""
     path, link = entry.path, entry.link
     if len(path) > min(longest, left):
         path = UNNAMED_FOLDER if path.endswith(b"/") else UNNAMED
@@ -166,7 +166,7 @@ def arriving(source: ReadAt) -> Iterator[Entry]:
 
 
 class _StopReading(Exception):  # noqa: N818 - it marks the end of an index, and never leaves this module
-    """The data that follows cannot be read as an entry."""
+    """The next data cannot be read as an entry."""
 
     def __init__(self, offset: int, what: str) -> None:
         super().__init__(what)
@@ -237,7 +237,7 @@ class _Extensions:
 def _entries(headers: _Headers) -> Iterator[Entry]:
     """Yield entries until an end-of-archive block or the end of the source.
 
-    Extension records without a following header become a separate entry, with the type of the last record.
+    If no header comes after extension records, the records become a separate entry with the type of the last record.
     """
     offset = start = 0
     extensions: _Extensions | None = None
@@ -334,7 +334,7 @@ def _entry(
     if content + size > headers.size:
         raise _CutShort(header, "the archive is cut short in an entry")
     if header == start:
-        header = start  # so that both names are the same object
+        header = start  # reuse the object, so that the name is stored once
     plain = plain and size == field_size and head == BLOCK and not cut
     return Entry(start, header, head, size, cut, path, link, kind, plain)
 
@@ -343,7 +343,7 @@ def _with_prefix(block: bytes, path: bytes) -> bytes:
     """Return ``path`` with the content of the header's prefix field before it."""
     magic = block[257:265]
     if magic == b"ustar\x0000":
-        # other writers have the prefix in this field, but star stores times in its last 24 bytes
+        # in this field, star stores times in the last 24 bytes; other writers use all of it for the prefix
         star = block[508:512] == b"tar\0"
         return block[345 : 476 if star else 500].split(b"\0", 1)[0] + b"/" + path
     if magic == b"ustar  \0" and (_number(block[345:357]) is None or _number(block[357:369]) is None):
@@ -367,7 +367,7 @@ def _after_sparse_map(headers: _Headers, offset: int, more: int) -> int:
 def _checksum_fits(block: bytes) -> bool:
     """Check a header's checksum: the sum of the header's bytes, with spaces in place of the checksum field."""
     whole = _whole_sum(block[148:156])
-    # the low half of Adler-32 is the sum of the bytes plus one, modulo 65521; it is far faster than sum()
+    # the low half of Adler-32 is the sum of the bytes plus one, modulo 65521; Adler-32 is far faster than sum()
     total = ((zlib.adler32(block) & 0xFFFF) - 1) % _SUM_MODULUS
     if whole is None or total == whole:
         return whole is not None
@@ -384,7 +384,7 @@ def _whole_sum(field: bytes) -> int | None:
 
 @lru_cache(maxsize=8192)
 def _size(field: bytes) -> tuple[int, bool]:
-    """Return a size (-1 if it cannot be read), and whether all programs read the same size."""
+    """Return a size (-1 if it cannot be read), and whether all programs agree on this size."""
     size = _number(field)
     return -1 if size is None else size, _is_one_number(field)
 
@@ -406,7 +406,7 @@ def _number(field: bytes) -> int | None:
 
 
 def _is_one_number(field: bytes) -> bool:
-    """Return whether a field has nothing after its number: Go reads up to a NUL, but others stop after the digits."""
+    """Return whether a field has nothing after its number. Go reads up to a NUL, but others stop after the digits."""
     return bool(field[0] & 0x80) or b"\0" not in field.strip(b" \0")
 
 
@@ -430,7 +430,7 @@ def _pax_records(content: bytes) -> tuple[dict[bytes, bytes], int]:
 
 
 def _decimal(text: bytes | None, otherwise: int) -> int:
-    """Read a PAX number that overrides ``otherwise``; -1 if it cannot be read."""
+    """Return a PAX number, or ``otherwise`` if there is no such record; -1 if the number cannot be read."""
     if not text:
         return otherwise
     digits = text[1:] if text[:1] in (b"-", b"+") else text
@@ -441,5 +441,5 @@ def _decimal(text: bytes | None, otherwise: int) -> int:
 
 
 def _text(content: bytes) -> bytes:
-    """Return a GNU long name without the bytes from its NUL on."""
+    """Return a GNU long name up to its NUL."""
     return content.split(b"\0", 1)[0]

@@ -32,7 +32,7 @@ _MAGICS: Final = (b"ustar\x0000", b"ustar  \0")
 _BIG: Final = 1 << 33  # maximum size: larger sizes do not fit into the octal digits
 _PAX_HEADER: Final = b"x"[0]
 _PERMISSIONS: Final = 0o7777
-# file types in a mode, in addition to permissions: some programs use these types instead of the type flag
+# file types in the mode field: some programs use this type instead of the type flag
 _MODE_TYPES: Final = {
     FILE: (0, stat.S_IFREG),
     FOLDER: (0, stat.S_IFDIR),
@@ -121,10 +121,10 @@ def _header(block: bytes, at: int) -> tuple[int, int]:
 
 
 def _refuse_other_names(block: bytes, kind: int, at: int) -> None:
-    """Refuse odd names of PAX headers, and a first name that engines would mistake for compressed data."""
+    """Refuse odd names of PAX headers. Also refuse a first name that engines would mistake for compressed data."""
     if kind == _PAX_HEADER and not (_PAX_NAME.fullmatch(block[:100]) and _PAX_NAME.fullmatch(block[345:500])):
         raise ArchiveError(messages.TAR_PAX_NAME, at=at)
-    if not at and block.startswith(b"BZh"):  # engines detect this compression by only these three bytes
+    if not at and block.startswith(b"BZh"):  # engines recognise bzip2 by only these three bytes
         raise ArchiveError(messages.TAR_NAME, name=block[:40])
 
 
@@ -144,7 +144,7 @@ def _octal(field: bytes, at: int) -> int:
 
 
 def _pax_size(content: bytes, at: int) -> int:
-    """Return the size in a PAX header, or 0 if it has none; all other keys must be times or owners."""
+    """Return the size in a PAX header, or 0 if it has no size; all other keys must be times or owners."""
     size, where, seen = 0, 0, set()
     while where < len(content):
         found = _PAX.match(content, where)

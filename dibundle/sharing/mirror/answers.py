@@ -34,7 +34,7 @@ async def aside(
     """Run a blocking function in a thread of ``pool``.
 
     If the client leaves before the function returns, ``release`` gets the result. Raises :class:`BusyError` if too many
-    tasks wait for the pool, unless the answer ``is_begun``.
+    tasks wait for the pool, but not if the answer has begun (``is_begun``).
     """
     work = [partial(function, *arguments)]
 
@@ -50,11 +50,11 @@ async def aside(
     try:
         return await asyncio.wrap_future(running)
     except asyncio.CancelledError:
-        work.clear()  # drop references, because the pool keeps work that has not begun, and a request may take 40 kB
+        work.clear()  # drop references: the pool keeps work that has not begun, and a request may take 40 kB
         running.add_done_callback(left)
         raise
     finally:
-        # otherwise, an error in the result would keep this frame and all its objects until the next garbage collection
+        # without this, an error in the result would keep this frame and its objects until a garbage collection
         del running
 
 
@@ -82,9 +82,9 @@ def error_answer(status: int, code: str, message: str) -> web.Response:
 
 
 def content_type(given: str) -> str:
-    """Return a document's media type.
+    """Return a media type for an answer.
 
-    Replace any other type by the type of plain bytes, which browsers neither show nor run.
+    An unknown type is replaced by the type of plain bytes, which browsers neither show nor run.
     """
     return given if _MEDIA_TYPE.fullmatch(given) else "application/octet-stream"
 
@@ -95,7 +95,7 @@ async def protect(_: web.Request, response: web.StreamResponse) -> None:
 
 
 def passed(request: web.Request, place: UpstreamPlace, found: Document) -> web.Response:
-    """Return upstream's answer; its links lead to the mirror's paths."""
+    """Return upstream's answer, with links that lead to the mirror's paths."""
     names = (*_PASSED_ON, _CHALLENGE) if found.status == 401 else _PASSED_ON
     given = {key: value for key in (*names, "Link") if 0 < len(value := found.headers.get(key, "")) <= _LONGEST}
     link, own = given.pop("Link", ""), f"/v2/{place.repository}/"
@@ -119,6 +119,6 @@ async def send(request: web.Request, answer: web.Response) -> None:
 
 
 def hang_up(request: web.Request) -> None:
-    """End the connection of a request at once, even if a part of the answer is not sent yet."""
+    """End the connection of a request immediately, even if a part of the answer is not sent yet."""
     if request.transport is not None:
         request.transport.abort()

@@ -39,7 +39,7 @@ class ImageManifest(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes of the layers; each distinct layer counts once."""
+        """Bytes of the layers; a layer that occurs several times counts once."""
         return sum(dict(self.layers).values())
 
 
@@ -79,7 +79,7 @@ class OpenImage(NamedTuple):
 
 
 class Documents:
-    """Cache of parsed manifests and configs, by digest; for each registry, only one document is parsed at a time."""
+    """Cache of parsed manifests and configs, by digest; only one document of each registry is parsed at a time."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, Known] = OrderedDict()
@@ -121,7 +121,7 @@ def _media_type(value: object) -> str | None:
     """Return the media type of a manifest; None for other documents. In OCI manifests, the field is optional."""
     kinds = {"manifests": OCI_INDEX, "layers": OCI_MANIFEST}
     found = [kind for key, kind in kinds.items() if isinstance(get(value, key), list)]
-    if len(found) == 2:  # with both keys, the type is ambiguous: only upstream's media type would show it
+    if len(found) == 2:  # with both keys, the type is ambiguous; only the media type that upstream sent would show it
         return None
     told = get_text(value, "mediaType") or (found[0] if found else "")
     return told if _TYPE.fullmatch(told) else None
@@ -148,8 +148,8 @@ class Bases:
     """Search for base images in the cache and in stores.
 
     Layers in stores of other programs are not hashed when they are read, but rebuilt layers are hashed. A bundle could
-    disclose any content of its base. So a registry's images have only bases from the same registry, or from stores that
-    are assigned to this registry.
+    disclose any content of its base. So the bases of a registry's images are from the same registry, or from stores
+    that are assigned to it.
     """
 
     def __init__(self, cache: Cache, documents: Documents, stores: Collection[tuple[str, Path]]) -> None:
@@ -161,7 +161,7 @@ class Bases:
         if known is None or known.named is None:
             return None
         config = known.named.config
-        sizes = dict(known.named.layers)  # limited: any user with permission to push chooses these sizes
+        sizes = dict(known.named.layers)  # limited, because any user with permission to push can choose these sizes
         if not all(self._size(place, digest) == size for digest, size in sizes.items()):
             return None
         if self._size(place, manifest) is None or self._size(place, config) is None:

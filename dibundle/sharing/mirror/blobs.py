@@ -24,7 +24,7 @@ from dibundle.sources.registry.transport import ConnectionFailure
 
 _PIECE: Final = 128 << 10  # bytes of a piece: each of a thousand clients may leave an unread piece in memory
 _READERS: Final = 16  # number of threads per upstream that open and read files of the cache
-# number of separate threads per upstream for hashing files of the cache, so that no read waits for hashing
+# number of threads per upstream that only hash files of the cache, so that no read waits for hashing
 _HASHERS: Final = 4
 _UNREAD: Final = 300.0  # maximum seconds during which a client receives no byte
 
@@ -69,7 +69,7 @@ class BlobServer:
         return await aside(self._upstreams.threads[place.host], self._upstreams.refusal, place, "blobs", digest)
 
     async def _here(self, request: web.Request, place: UpstreamPlace, digest: bytes) -> web.StreamResponse | None:
-        """Answer with a blob from the cache or from a running download; return None if there is neither."""
+        """Answer with a blob from the cache or from a running download; return None if the blob is in neither."""
         key = place.key(digest)
         running = self._downloads.running(key)
         try:
@@ -83,7 +83,7 @@ class BlobServer:
         finally:
             if running:
                 running.leave()
-        self._cache.pin([key])  # pinned: an open file takes space even after it is deleted
+        self._cache.pin([key])  # pin the blob, because an open file takes space even after it is deleted
         try:
             pool = self._files[place.host]
             if not (self._cache.is_hashed(key) or await self._checked(self._hashers[place.host], key)):
@@ -96,7 +96,7 @@ class BlobServer:
     async def _checked(self, pool: Threads, key: Key) -> bool:
         """Return whether a cached blob has its digest.
 
-        A single thread checks this for all requests, even if some requests end.
+        One thread checks this for all requests for the blob, even if some requests end.
         """
         check = self._checks.get(key)
         if check is None:
@@ -107,7 +107,7 @@ class BlobServer:
     async def _from_upstream(
         self, request: web.Request, place: UpstreamPlace, digest: bytes
     ) -> web.StreamResponse | None:
-        """Answer with upstream's blob; return None if another request has already begun to fetch it."""
+        """Answer with upstream's blob; return None if another request has already started to fetch it."""
         if not _is_plain(request):
             return await self.direct(request, place, text(digest))
         try:
@@ -130,7 +130,10 @@ class BlobServer:
             began.leave()
 
     async def _cached(self, request: web.Request, pool: Threads, key: Key, fd: int) -> web.StreamResponse:
-        """Send a cached blob, or a part; ``fd`` is still the hashed file if the file's name is deleted or replaced."""
+        """Send a cached blob or a part of it.
+
+        ``fd`` stays the hashed file even if the file's name is deleted or replaced.
+        """
         try:
             size = os.fstat(fd).st_size
             part = _range(request, size)
@@ -239,7 +242,7 @@ class BlobServer:
             with taking(request):
                 async with asyncio.timeout(_UNREAD):
                     await response.write_eof()
-        # end the connection after any error: the client would mistake an error answer for a part of the body
+        # end the connection after any error, because the client would mistake an error answer for a part of the body
         except Exception:
             hang_up(request)
         finally:

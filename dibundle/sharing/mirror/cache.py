@@ -1,8 +1,8 @@
 """A cache of blobs by digest, in a folder of limited size: the least recently used blob is deleted first.
 
-Each blob is in the space of its registry, and is used for no other registry. While a blob is written to a temporary
-file, it is hashed. Then the file is renamed to the digest. A blob is hashed again if its file has changed. If another
-process wrote a blob, the blob is also hashed before its first use.
+Each blob is in the space of its registry. No other registry uses it. While a blob is written to a temporary file, it is
+hashed. Then the file is renamed to the digest. A blob is hashed again if its file has changed. If another process wrote
+a blob, the blob is also hashed before its first use.
 """
 
 from __future__ import annotations
@@ -141,10 +141,10 @@ class Cache:
         self._images: dict[str, int] = {}  # upper bound for the number of remembered images, by registry
         self._hashing = Turns()
         self._total = self._number = 0
-        self._evictable = 0  # bytes of listed blobs that are not pinned
+        self._evictable = 0  # bytes of those listed blobs that are not pinned
         try:
             for above in (*reversed(folder.absolute().parents), folder):
-                # parents=True would apply the umask, so that others might be able to write
+                # with parents=True, the umask would apply, so that others might be able to write
                 above.mkdir(mode=0o700, exist_ok=True)
             for part in ("blobs", "images", "tmp"):
                 (folder / part).mkdir(mode=0o700, exist_ok=True)
@@ -252,7 +252,7 @@ class Cache:
             return True
 
     def read(self, key: Key, most: int) -> bytes | None:
-        """Return the bytes of a blob; None if it is missing, or too large (over ``most`` bytes) and so not hashed."""
+        """Return the bytes of a blob; None if it is missing, or if it has over ``most`` bytes and so is not hashed."""
         fd = self.open(key) if self._sizes.get(key, 0) <= most else None
         if fd is None:
             return None
@@ -290,7 +290,7 @@ class Cache:
     def _reserve(self, size: int) -> None:
         """Count bytes of files that are being written, and delete blobs if necessary.
 
-        If it would not suffice to delete all unused blobs, this deletes no blob, and raises :class:`CacheFullError`.
+        If deleting all unused blobs would not suffice, no blob is deleted, and :class:`CacheFullError` is raised.
         """
         with self._lock:
             if size > 0 and self._total + size - self._evictable > self.most:
@@ -364,7 +364,7 @@ class Cache:
             self.unpin(keys)
 
     def pin(self, keys: Collection[Key]) -> None:
-        """Keep blobs until :meth:`unpin`, because an open file takes space even after it is deleted."""
+        """Keep blobs in the cache until :meth:`unpin`, because an open file takes space even after it is deleted."""
         with self._lock:
             for key in keys:
                 if key not in self._pinned and key in self._sizes:
@@ -424,7 +424,7 @@ def _require_own(path: Path) -> None:
 def _require_safe(status: os.stat_result, place: Path) -> None:
     """Refuse the cache if other users can change a folder or link in its path."""
     is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode)
-    is_sticky = status.st_mode & stat.S_ISVTX  # in a sticky folder, like /tmp, the content is safe
+    is_sticky = status.st_mode & stat.S_ISVTX  # in a sticky folder such as /tmp, the content is safe
     if status.st_uid not in (0, os.geteuid()) or (is_open and not is_sticky):
         raise FileError(messages.MIRROR_CACHE_FOREIGN, folder=place)
 

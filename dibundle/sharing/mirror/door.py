@@ -1,4 +1,4 @@
-"""Connections of clients, with limits of their number, their idle time and the size of requests."""
+"""Connections of clients, with limits for their number, their idle time and the size of their requests."""
 
 from __future__ import annotations
 
@@ -26,14 +26,18 @@ _MOST_HEADERS: Final = 48  # maximum headers of a request: engines send ten
 _MOST_HEAD: Final = 16 << 10
 _UNSENT: Final = 64 << 10  # if a client has this many unsent bytes, writing to the client waits
 _PARSED: Final = 4 << 10  # bytes of a request that are parsed in one step
-# only ASCII: in a string with other characters, each character takes up to four bytes
+# replaces non-ASCII bytes: in a string with other characters, each character takes up to four bytes
 _ASCII: Final = bytes(range(128)) + bytes(128)
 _FILES_OF_CLIENT: Final = 4  # maximum open files for one client
-_OTHER_FILES: Final = 1024  # open files for downloads without clients, idle connections to upstreams, and rebuilding
+# open files for everything else: downloads without clients, idle connections to upstreams, rebuilding
+_OTHER_FILES: Final = 1024
 _AT_ONCE: Final = 64  # maximum clients in the TLS handshake
 
 DATA: Final = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
-"""Headers that make browsers treat an answer as data: else an upstream's page would run in the mirror's origin."""
+"""Headers that make browsers treat an answer as data.
+
+Otherwise, an upstream's page would run in the mirror's origin.
+"""
 # discards reports of malformed requests, because a client may send any number of them
 _SILENT: Final = logging.getLogger("dibundle.mirror")
 _SILENT.addHandler(logging.NullHandler())
@@ -41,7 +45,7 @@ _SILENT.propagate = False
 
 
 def raise_limit_of_files() -> None:
-    """Raise the system's limit of open files to the number that all clients need: systemd's default is 1,024."""
+    """Raise the system's limit of open files to the number that all clients need; systemd's default is 1,024."""
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_CLIENTS * _FILES_OF_CLIENT + _OTHER_FILES
     if now < wanted:
@@ -68,7 +72,7 @@ class Client(web.RequestHandler):
         self.stuck: float | None = None  # time since which the client has taken no byte of a blob
         self.unsent = 0  # bytes that the client has not taken yet
         self._parsed = 0  # bytes of the current request
-        # kept here: aiohttp drops its own reference before the connection has ended
+        # kept here, because aiohttp drops its own reference before the connection has ended
         self._line: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -85,7 +89,7 @@ class Client(web.RequestHandler):
         All parsed bytes take memory until the answer is sent.
         """
         for at in range(0, len(data), _PARSED) if data else (0,):
-            # these bytes are a body, which is never read, or a second request before the first answer
+            # these bytes are either a body, which is never read, or a second request before the first answer
             if self._messages:
                 self.close()
                 return
@@ -141,13 +145,16 @@ def taking(request: web.Request) -> Iterator[None]:
 
 
 class _Greeting(asyncio.sslproto.SSLProtocol):
-    """TLS of a client; the door tracks it during the handshake: asyncio's server reports a client only later."""
+    """TLS of a client.
+
+    The door tracks it during the handshake, because asyncio's server reports a client only later.
+    """
 
     max_size = 16 << 10  # bytes of the read buffer of each client: asyncio's default is 256 KiB
 
     def __init__(self, door: Door, client: Client, tls: ssl.SSLContext) -> None:
         loop = asyncio.get_running_loop()
-        nobody: Any = None  # None, because a future waits for the connection only on the client's side of TLS
+        nobody: Any = None  # None, because only the client's side of TLS has a future that waits for the connection
         super().__init__(loop, client, tls, nobody, server_side=True, ssl_handshake_timeout=_GREETING)
         self._door, self._client = door, client
 
@@ -174,7 +181,8 @@ class Door:
         self._most = min(_MOST_CLIENTS, max(files - _OTHER_FILES, files // 4) // _FILES_OF_CLIENT)
         self._greeting: dict[Client, asyncio.Transport] = {}  # clients in the TLS handshake, the oldest first
         self._clients: set[Client] = set()
-        self._waiting: dict[Client, float] = {}  # idle clients, and since when each is idle; the longest idle first
+        # for each idle client, the time since which it is idle; the longest idle client first
+        self._waiting: dict[Client, float] = {}
 
     def protocol(self, server: web.Server, tls: ssl.SSLContext | None) -> asyncio.BaseProtocol:
         """Return the protocol object for a new client."""
@@ -188,9 +196,10 @@ class Door:
             self._greeting.pop(next(iter(self._greeting))).abort()
 
     def come(self, client: Client) -> None:
-        """Register a client; if there are too many, end a client that reads nothing, else the longest idle client.
+        """Register a client.
 
-        The longest idle client may be the new client.
+        If there are too many clients, end a client that reads nothing, else the longest idle client. The longest idle
+        client may be the new client.
         """
         self._greeting.pop(client, None)
         self._clients.add(client)
@@ -220,7 +229,7 @@ class Door:
             client.close()
         try:
             return await handler(request)
-        finally:  # aiohttp sends documents after this point, so a client that does not read a document counts as idle
+        finally:  # documents are sent after this point, so a client that does not read a document counts as idle
             if client in self._clients:
                 self._waiting[client] = time.monotonic()
 

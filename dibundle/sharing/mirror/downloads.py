@@ -1,4 +1,4 @@
-"""Downloads of blobs from upstream: one download for all clients that request a blob; it also fills the cache."""
+"""Downloads of blobs from upstream. All clients that request a blob share one download, which also fills the cache."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from dibundle.sources.registry.transport import ConnectionFailure
 _PIECE: Final = 128 << 10
 WITHHELD: Final = 64 << 10  # bytes at the end of a blob that are sent only if the whole blob has its digest
 _TRIES: Final = 3  # maximum attempts to continue a blob after the connection breaks
-_MEASURED: Final = 64 << 10  # the speed of an upstream is measured with blobs of at least this many bytes
+_MEASURED: Final = 64 << 10  # minimum bytes of a blob with which the speed of an upstream is measured
 _PUMPS: Final = 64  # maximum downloads from an upstream at once
 HASHES: Final = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
-_ALONE: Final = 16 << 20  # without clients, a download continues only if at most this many bytes remain
+_ALONE: Final = 16 << 20  # a download that no client reads continues only if at most this many bytes are missing
 
 
 class Bell:
@@ -45,7 +45,7 @@ class Bell:
                 loop.call_soon_threadsafe(event.set)
 
     async def wait(self, is_over: Callable[[], bool], seconds: float | None = None) -> bool:
-        """Wait until ``is_over``, which is called at each change, returns true. After ``seconds``, return False."""
+        """Wait until ``is_over`` returns true; it is called at each change. Return False after ``seconds``."""
         loop = asyncio.get_running_loop()
         end = None if seconds is None else loop.time() + seconds
         while True:
@@ -71,7 +71,7 @@ class Download:
         self.begun = time.monotonic()
         self.seconds = 0.0
         self._blob = blob
-        self._readers = 1  # how many users the file has: at first, only the writer
+        self._readers = 1  # number of users of the file; at first, only the writer
         self._is_given_up = False
         self.bell = Bell()
         self.received = 0
@@ -80,7 +80,7 @@ class Download:
 
     @property
     def available(self) -> int:
-        """How many bytes may already be sent."""
+        """The number of bytes that may already be sent."""
         if self.is_done and not self.error:
             return self.size
         return max(0, min(self.received, self.size - WITHHELD))
@@ -102,7 +102,7 @@ class Download:
             self._blob.close()
 
     def give_up_alone(self) -> bool:
-        """Return whether to end the download: it has no readers, and more than ``_ALONE`` bytes are missing."""
+        """Return whether the download should end: it has no readers, and more than ``_ALONE`` bytes are missing."""
         with self.bell.changed:
             self._is_given_up = self._readers == 1 and self.size - self.received > _ALONE
         return self._is_given_up
@@ -184,7 +184,8 @@ class Downloads:
                 is_there = key in self._running
                 if is_there or self._cache.has(key):
                     return None
-                if self._busy[place.host] == _PUMPS:  # waiting here would block a thread that manifests need
+                # do not wait here, because requests for manifests need this thread
+                if self._busy[place.host] == _PUMPS:
                     raise CacheFullError
                 self._busy[place.host] += 1
             began: Future[Download | Document] = Future()
@@ -235,7 +236,7 @@ class Downloads:
             download.seconds = time.monotonic() - download.begun
             self._measure(download, place.host)
         except Exception as error:
-            # with its traceback, the error would keep this frame, the download and a piece
+            # drop the traceback, because it would keep this frame, the download and a piece
             download.error = error.with_traceback(None)
         finally:
             download.is_done = True

@@ -32,14 +32,15 @@ from dibundle.sources.access import Access
 from dibundle.sources.registry.transport import ConnectionFailure
 
 MAKERS: Final = 2  # maximum images that are rebuilt at once, because each may take 200 MB
-# several planner threads per upstream, so that an image does not wait while other images are rebuilt
+# planner threads per upstream: several, so that an image does not wait while other images are rebuilt
 PLANNERS: Final = 16
-OF_ONE: Final = 2  # maximum planners of a repository, so that users who push to it cannot block other repositories
+# maximum planners that work for one repository, so that users who push to it cannot block other repositories
+OF_ONE: Final = 2
 MOST: Final = 256  # maximum images of an upstream that are planned or wait for a planner
 MOST_OF_ONE: Final = 32  # maximum images of one repository that wait for a planner
 PATIENCE: Final = 10.0  # maximum seconds that an image waits for a slot: a hostile bundle may take a minute
 SOON: Final = 2.0  # maximum seconds that a layer waits for the planner to begin
-MIN_MEASURED: Final = 1 << 20  # the speed of rebuilding is measured with at least this many bytes of layers
+MIN_MEASURED: Final = 1 << 20  # minimum bytes of layers with which the speed of rebuilding is measured
 SPEED: Final = 25e6  # assumed speed of rebuilding before the first measurement: bytes of compressed layers per second
 FAST: Final = 100e6  # assumed speed of upstream before the first measurement: bytes per second
 _SLACK: Final = 64 << 20  # bytes of an archive in addition to its layers
@@ -51,8 +52,8 @@ Report = Callable[["Making"], object]
 class Making:
     """An image that a client has begun to pull, and how the mirror gets its layers.
 
-    ``way``: "delta", "image", or "cached" if all layers are in the cache; None until this is decided. ``reason``: why
-    there is no delta. ``fetched``: bytes of bundles. ``saved``: bytes of the rebuilt layers minus ``fetched``.
+    ``way``: "delta", "image", or "cached" if all layers are in the cache; None until this is decided. ``reason``: the
+    reason for using no delta. ``fetched``: bytes of bundles. ``saved``: bytes of the rebuilt layers minus ``fetched``.
     """
 
     place: UpstreamPlace
@@ -116,7 +117,7 @@ class Maker:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def begin(self, place: UpstreamPlace, manifest: bytes, named: ImageManifest) -> None:
-        """Let a thread search for a delta to an image and, if there is a delta, rebuild the image's layers."""
+        """Let a thread search for a delta to an image. If a delta is found, the thread rebuilds the image's layers."""
         making = Making(place, manifest, frozenset(digest for digest, _ in named.layers))
         run = partial(self._run, making, named)
         with self._lock:
@@ -196,7 +197,7 @@ class Maker:
         place = making.place
         if sum(missing.values()) > self._cache.most:
             raise NoWayError("the layers do not fit into the cache")
-        self._require_worth(making, 0, missing, 0)  # before the first request to upstream
+        self._require_worth(making, 0, missing, 0)  # check this before the first request to upstream
         with Context(str(self._cache.folder / "tmp")) as context:
             repository = context.enter(self._upstreams.repository(place, self._require_time(making)))
             signatures = self._access.signature_check(context.tmp, names=(place.name,))
@@ -252,7 +253,7 @@ class Maker:
     def _turn(self, making: Making) -> Iterator[None]:
         """Wait for a slot to rebuild, and hold the slot; the number of slots limits memory.
 
-        A repository has at most one slot at a time. If there are several registries, no registry ever has all slots.
+        Each repository has at most one slot at a time. With several registries, no registry ever has all slots.
         """
         place, end = making.place, time.monotonic() + PATIENCE
         with self._lock:
@@ -266,7 +267,7 @@ class Maker:
             yield
 
     def _require_worth(self, making: Making, size: int, missing: dict[bytes, int], received: int) -> None:
-        """Raise an error unless ``size`` bytes of bundles plus ``received`` bytes are less than the layers' bytes.
+        """Raise an error unless the sum of ``size`` (bytes of bundles) and ``received`` is below the layers' bytes.
 
         If the option ``prefer`` is "speed", also raise an error if fetching the layers is faster.
         """
@@ -276,12 +277,12 @@ class Maker:
         speed = self._downloads.speed(making.place) or FAST
         own = self._speeds.get(making.place.host, SPEED)
         if self._options.prefer == "speed" and size / speed + whole / own >= whole / speed:
-            # forget slow rebuilds over time: a single slow rebuild must not prevent all later rebuilds
+            # forget slow rebuilds over time, because a single slow rebuild must not prevent all later rebuilds
             self._speeds[making.place.host] = own + (SPEED - own) / 16
             raise NoWayError("fetching the layers is faster")
 
     def _fetch(self, found: Way, fetched: FetchedBundles) -> list[Spool]:
-        """Fetch the bundles of a chain; the cache counts a bundle's bytes from its arrival until it is dropped."""
+        """Fetch the bundles of a chain; in the cache, a bundle's bytes count from its arrival until it is dropped."""
         spools, left = [], MAX_MANIFEST
         for step in found.chain:
             try:
@@ -298,7 +299,7 @@ class Maker:
     ) -> None:
         """Rebuild the missing layers of an image in a separate process, and put the layers into the cache."""
         place, tmp = making.place, self._cache.folder / "tmp"
-        # the sizes are only claims, so the cache does not keep more bytes than these sizes
+        # these sizes are only claims, so the cache accepts no more bytes than claimed
         wanted = min(sum(missing.values()), self._cache.most)
         others = dict(layer for base in found.bases for layer in base.named.layers)
         others |= {digest: self._cache.size_of(place.key(digest)) or 0 for digest, _ in named.layers}
@@ -319,7 +320,7 @@ class Maker:
                 names=(place.name,),
                 signers=self._access.signers,
                 checks_signatures=self._access.checks_signatures,
-                tmp=own,  # deleted with all files that a killed process leaves in it
+                tmp=own,  # this folder is deleted, with all files that a killed process leaves in it
             )
             try:
                 with closing(run(job, partial(self._require_time, making), taken)) as layers:

@@ -40,7 +40,7 @@ HERE: Final = Listen("127.0.0.1", 5055)
 
 
 Prefer = Literal["speed", "bytes"]
-"""When to use a delta: only if it is faster than fetching the layers, or whenever it needs fewer bytes."""
+"""With "speed", use a delta only if it is faster than fetching the layers; with "bytes", if it has fewer bytes."""
 
 
 Key = tuple[str, bytes]
@@ -50,8 +50,8 @@ Key = tuple[str, bytes]
 class UpstreamPlace(NamedTuple):
     """A repository of an upstream registry, with the credentials of a client.
 
-    ``space``: the part of the cache that only this registry uses. Content that the mirror fetched with its own logins
-    has a separate space. ``prefix``: the part of the mirror's paths before the repository's name.
+    ``space``: the part of the cache that only this registry uses. Content that the mirror fetches with its own logins
+    is in a separate space. ``prefix``: the part of the mirror's paths before the repository's name.
     """
 
     host: str
@@ -74,7 +74,7 @@ class UpstreamPlace(NamedTuple):
 class MirrorOptions:
     """Options of a mirror.
 
-    - ``upstreams``: hosts by their names in this mirror
+    - ``upstreams``: the hosts, by their names in this mirror
     - ``cache_size``: bytes
     - ``make_timeout``: maximum seconds for rebuilding a layer; after this time, the layer is fetched
     - ``is_private``: the mirror uses its own credentials; every client of the mirror can read all content that these
@@ -133,7 +133,7 @@ def parse_upstreams(given: Iterable[str]) -> dict[str, str]:
 
 
 def parse_stores(given: Iterable[str], upstreams: Mapping[str, str]) -> tuple[tuple[str, Path], ...]:
-    """Parse stores, each ``[NAME=]DIR``, and return the folders, each with the host whose images may use it as a base.
+    """Parse stores (``[NAME=]DIR``); return the folders, each with the host whose images may use it as a base.
 
     With several upstreams, NAME is required: otherwise, an upstream could disclose a store's content to its own
     clients.

@@ -1,4 +1,4 @@
-"""Plans of the mirror: the smallest chain of bundles from local images that a client may read."""
+"""Plans of the mirror: the smallest chain of bundles that starts at local images which a client may read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dibundle.sharing.ways import MOST_IMAGES, ChainStep, cheapest
 from dibundle.sources.registry.listing import Delta
 
 MAX_BASES: Final = 8  # maximum images to open as bases
-# maximum number of chains to try: if the client is not allowed to read the bases of one chain, the next is tried
+# maximum number of chains to try; a chain fails if the client is not allowed to read its bases
 MAX_CHAINS: Final = 8
 MAX_SECONDS: Final = 0.5  # maximum CPU time for the plans of an image, because planning slows down all clients
 MAX_WAITING: Final = 5.0  # maximum seconds to wait for the plans of other images
@@ -30,7 +30,7 @@ class NoWayError(Exception):
 
 
 class Goal:
-    """The requested image, and the local images on which bundles can build; the image's plans find these images.
+    """The requested image, and the local images on which bundles can build, which are found while planning.
 
     ``only_signed``: bundles must be listed as signed. ``seconds``: CPU time of the image's plans.
     """
@@ -68,16 +68,19 @@ class Way(NamedTuple):
 
 
 class Planner:
-    """Planner of chains. It computes one plan at a time, so that clients do not wait for Python. Thread-safe."""
+    """Planner of chains. It computes only one plan at a time, because the lock of Python would make clients wait.
+
+    Thread-safe.
+    """
 
     def __init__(self, bases: Bases, upstreams: Upstreams) -> None:
         self._bases, self._upstreams = bases, upstreams
         self._computing = threading.Lock()
 
     def way(self, goal: Goal, fetched: FetchedBundles, require_time: Callable[[], object]) -> Way:
-        """Return the chain with the fewest bytes from local images that the client may read.
+        """Return the chain with the fewest bytes that starts at local images which the client may read.
 
-        The first call for a goal looks up the images; after a refused bundle, a call looks up further images.
+        The first call for a goal looks up local images; calls after a refused bundle look up further images.
         ``require_time`` raises an error when the time is over. Raises :class:`NoWayError` if there is no chain.
         """
         if fetched.has_failed:
@@ -132,7 +135,7 @@ class Planner:
     ) -> None:
         """Add complete images: the images in the cache, and the images in stores that are listed as bases of bundles.
 
-        To look up an image, a document of a megabyte may have to be parsed.
+        Looking up an image may require parsing a document of a megabyte.
         """
 
         def add(manifest: bytes) -> None:
@@ -155,7 +158,7 @@ class Planner:
 
 
 class _Turn:
-    """The right to compute a plan, which one thread has at a time, and which the thread can give up for a while."""
+    """The right to compute a plan. One thread has it at a time, and can give it up for a while."""
 
     def __init__(self, lock: threading.Lock) -> None:
         self._lock = lock
@@ -186,7 +189,7 @@ class _Turn:
 
 
 def _covering(chain: Sequence[ChainStep], images: Iterable[LocalImage]) -> list[LocalImage]:
-    """Return a few images that together have all layers that a chain needs."""
+    """Return a small set of images that have, together, all layers that a chain needs."""
     needed = {digest for step in chain for digest in step.delta.told.needs}
     having = [(needed.intersection(image.digests), image) for image in images]
     found: list[LocalImage] = []

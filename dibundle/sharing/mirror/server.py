@@ -59,7 +59,7 @@ class Mirror:
         self.cache = Cache(options.cache, options.cache_size)
         self.metrics = Metrics()
         self._large = 0
-        self._next_fault = 0.0  # the next error of the loop may be logged from this time on
+        self._next_fault = 0.0  # no error of the loop is logged before this time
         self._upstreams = Upstreams(options, access)
         self._downloads = Downloads(options, self._upstreams, self.cache)
         self._documents = Documents()
@@ -87,7 +87,7 @@ class Mirror:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse requests from web pages, and requests to a local mirror under other host names.
+        """Refuse requests from web pages. On a local mirror, also refuse requests for other host names.
 
         A web page can make its own host name resolve to this machine.
 
@@ -148,7 +148,7 @@ class Mirror:
         digest = sha256_of(item)
         if kind == "blobs" and digest:
             return await self._blobs.answer(request, place, digest)
-        # the cache has only digests of SHA-256
+        # the cache has only SHA-256 digests
         if kind == "blobs" and is_digest(item) and item.partition(":")[0] in HASHES:
             return await self._blobs.direct(request, place, item)
         if kind == "manifests" and (is_digest(item) or TAG.fullmatch(item)):
@@ -161,7 +161,10 @@ class Mirror:
         return await aside(self._upstreams.threads[place.host], answer, request, place, path)
 
     async def _sent(self, request: web.Request, answer: web.Response) -> web.Response:
-        """Send a large document; refuse it if ``_MOST_LARGE`` others are being sent: clients may read slowly."""
+        """Send a large document.
+
+        Refuse it if ``_MOST_LARGE`` others are being sent, because clients may read slowly.
+        """
         if self._large == _MOST_LARGE:
             return error_answer(503, "TOOMANYREQUESTS", "too many large documents are being sent")
         self._large += 1
@@ -176,7 +179,7 @@ class Mirror:
     def _manifest(self, request: web.Request, place: UpstreamPlace, path: str) -> web.Response:
         """Answer with a manifest, and begin to rebuild its layers.
 
-        Manifests that are requested by digest may be cached.
+        A manifest may be cached if it is requested by digest.
         """
         digest = sha256_of(path.partition("/")[2])
         if digest and self.cache.has(place.key(digest)):
@@ -305,10 +308,10 @@ def _tls(certificate: tuple[str, str] | None) -> ssl.SSLContext | None:
 
 
 def _is_of_a_page(headers: Mapping[str, str]) -> bool:
-    """Return whether a web page makes this request. Browsers state this only to servers on loopback or with TLS.
+    """Return whether a web page makes this request.
 
-    In some browsers, a page can change the User-Agent. But no page can remove Accept-Language, and engines do not send
-    Accept-Language.
+    Browsers send a header about this only to servers on loopback or with TLS. In some browsers, a page can change the
+    User-Agent. But no page can remove Accept-Language, and engines do not send Accept-Language.
     """
     site = headers.get("Sec-Fetch-Site", "")
     is_browser = headers.get("User-Agent", "").startswith("Mozilla/") or "Accept-Language" in headers

@@ -29,8 +29,9 @@ _LONGEST_LENGTH: Final = 18  # maximum digits of a Content-Length
 # control characters except tab, which aiohttp refuses to send
 _CONTROLS: Final = frozenset(map(chr, (*range(9), *range(10, 32), 127)))
 Kind = Literal["manifests", "blobs"]
-MOST_WAITING: Final = 256  # maximum waiting tasks for an upstream's threads: a quarter of the maximum number of clients
-# bytes of a blob that are passed on in one step: each of a thousand clients may hold this many in memory
+# maximum tasks that wait for an upstream's threads: a quarter of the maximum number of clients
+MOST_WAITING: Final = 256
+# bytes of a blob that are passed on in one step; each of a thousand clients may keep a piece of this size in memory
 PASSED: Final = 64 << 10
 _T = TypeVar("_T")
 
@@ -75,7 +76,7 @@ class Streamed:
     def document(self) -> Document:
         """Read the body of a document; raise :class:`ConnectionFailure` if the body is too long for a document.
 
-        For an error, read only the beginning, which is enough to identify it.
+        Of an error, read only the beginning, which identifies the error.
         """
         body = bytearray()
         try:
@@ -91,7 +92,7 @@ class Streamed:
 
 
 def _grant(place: UpstreamPlace, kind: Kind, digest: bytes) -> bytes:
-    """Return the key of a grant; it is a hash, because the credentials in a grant may be long."""
+    """Return the key of a grant. The key is a hash, because the credentials in a grant may be long."""
     return sha256(repr((place, kind, digest)).encode())
 
 
@@ -107,7 +108,7 @@ class BusyError(Exception):
 
 
 class Threads(ThreadPoolExecutor):
-    """A thread pool with at most ``MOST_WAITING`` waiting tasks, including tasks of clients that have left."""
+    """A thread pool with at most ``MOST_WAITING`` waiting tasks; tasks of clients that have left also count."""
 
     def submit(self, function: Callable[..., _T], /, *arguments: Any, **named: Any) -> Future[_T]:  # noqa: ANN401
         """Let a thread call a function; raise :class:`BusyError` if too many tasks wait."""
@@ -116,7 +117,7 @@ class Threads(ThreadPoolExecutor):
         return super().submit(function, *arguments, **named)
 
     def resume(self, function: Callable[..., _T], /, *arguments: Any) -> Future[_T]:  # noqa: ANN401
-        """Let a thread call a function that belongs to a running answer, even if too many tasks wait."""
+        """Let a thread call a function for an answer that has begun, even if too many tasks wait."""
         return super().submit(function, *arguments)
 
 
@@ -129,7 +130,8 @@ class Upstreams:
     """The upstream registries of a mirror, and a cache of permissions: which content clients may read. Thread-safe."""
 
     def __init__(self, options: MirrorOptions, access: Access) -> None:
-        "127.0.0.1".encode("idna")  # load Python's codec for host names now, because loading takes as long as a request
+        # load Python's codec for host names before the first request, because loading it takes as long as a request
+        "127.0.0.1".encode("idna")
         self._is_private = options.is_private
         self.threads = threads(options, _ASKING, "ask")
         self.passing = threads(options, _PASSING, "pass")
@@ -178,7 +180,7 @@ class Upstreams:
                 body = self._counted(transport.pieces(response, most)) if method == "GET" else iter(())
                 answer = Streamed(response.status, response.headers, body, transport.break_off)
                 yield answer
-            # a transport with a max_time is not reused: its time counts from the first connection
+            # a transport with a max_time is not reused, because its time counts from the first connection
             is_sound = self._settings.max_time is None and not answer.is_ended
         finally:
             if is_sound:
@@ -220,9 +222,9 @@ class Upstreams:
                 self._grants.popitem(last=False)
 
     def refusal(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> Document | None:
-        """Return upstream's answer if the client is not allowed to read content of the mirror.
+        """Check whether upstream lets the client read content of the mirror; if not, return upstream's answer.
 
-        If it is allowed, return None.
+        Returns None if the client may read the content.
         """
         if self._is_private:
             return None

@@ -1,8 +1,8 @@
 """Processes that rebuild layers, so that the time, memory and faults of a hostile bundle end with the process.
 
 The mirror writes a :class:`Job` to the process, and the process inherits open files. The process writes lines of JSON.
-While its temporary files grow, lines report their bytes. Each layer has a line, followed by the layer's bytes. The last
-line is the result. If the mirror ends, the process ends too.
+Some lines report the size of its growing temporary files. Before the bytes of each layer, there is a line about the
+layer. The last line is the result. If the mirror ends, the process ends too.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from dibundle.sharing.mirror.bases import OpenFile, OpenImage
 
 MAX_MEMORY: Final = 3 << 29
-"""Maximum bytes of memory of a process: the maximum for a bundle (spec/dib.md, 10.1), plus unused memory."""
+"""Maximum bytes of memory of a process: the maximum for a bundle (spec/dib.md, 10.1), plus a reserve."""
 _PIECE: Final = 1 << 20
 _LINE: Final = 1 << 16  # maximum bytes of a line
 _LOOK: Final = 0.02  # seconds between two checks of the temporary files
-_STEP: Final = 1 << 20  # minimum change of temporary files, in bytes, that is reported
+_STEP: Final = 1 << 20  # a change in the size of temporary files is reported only if it has at least this many bytes
 _START: Final = "import sys; sys.path[:] = sys.argv[1:]; from dibundle.sharing.mirror.worker import main; main()"
 
 
@@ -71,11 +71,12 @@ class RebuiltLayer(NamedTuple):
 
 
 def run(job: Job, left: Callable[[], float], taken: Callable[[int], object]) -> Generator[RebuiltLayer, None, None]:
-    """Run a job in a separate process, and yield the layers; read each layer to its end before the next.
+    """Run a job in a separate process, and yield the layers.
 
-    ``left`` returns the remaining seconds, and raises an error if no time remains. ``taken`` gets the number of bytes
-    by which the temporary files have grown. If ``left`` or ``taken`` raises an error, or the iterator is closed, the
-    process is killed. Raises :class:`JobFailedError`.
+    The caller must read each layer to its end before the next. ``left`` returns the remaining seconds, and raises an
+    error if no time remains. ``taken`` is called with the number of bytes by which the temporary files have grown. If
+    ``left`` or ``taken`` raises an error, or the iterator is closed, the process is killed. Raises
+    :class:`JobFailedError`.
     """
     fds = [file.fd for file in job.bundles] + [file.fd for base in job.bases for file in base.files.values()]
     command = [sys.executable, "-I", "-c", _START, *sys.path]
@@ -176,7 +177,7 @@ class _Writer:
 
 
 def main() -> None:
-    """Run the job from standard input, then end the process at once, even if threads still decode."""
+    """Run the job from standard input, then end the process immediately, even if threads are still decoding."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     most = resource.getrlimit(resource.RLIMIT_DATA)[1]
     most = MAX_MEMORY if most == resource.RLIM_INFINITY else min(MAX_MEMORY, most)

@@ -1,1 +1,1 @@
-"""Registries: the OCI distribution API over urllib3, with images and bundles. The only importer of urllib3."""
+"""Registries: the OCI distribution API over urllib3, with images and bundles. Only this package imports urllib3."""

@@ -33,8 +33,8 @@ def push(
 ) -> tuple[RemoteManifest, bool]:
     """Push a bundle with SHA-256 ``whole``, under a tag or only its digest.
 
-    Returns the artifact's manifest, and whether the bundle's bytes were sent: they are not sent if the repository has
-    them.
+    Returns the artifact's manifest, and whether the bundle's bytes were sent. Bytes that the repository already has are
+    not sent.
     """
     value: dict[str, object] = {
         "schemaVersion": 2,
@@ -67,7 +67,7 @@ def bundle_of(repository: Repository, manifest: RemoteManifest) -> RemoteBlob | 
 
 
 def find_image(repository: Repository, wanted: str, told: Sequence[AboutImage]) -> RemoteImage | None:
-    """Return the image under a tag or digest if a bundle describes this image; else None."""
+    """Return the image under a tag or digest; None if it is not the image that the bundle describes."""
     found = repository.find(wanted)
     if found is None or bundle_of(repository, found):
         return None
@@ -81,7 +81,7 @@ def find_image(repository: Repository, wanted: str, told: Sequence[AboutImage]) 
 def find_by_names(repository: Repository, told: Sequence[AboutImage]) -> list[RemoteManifest]:
     """Return the manifests of the images that a bundle names, if the repository has these images under the same tags.
 
-    The manifests come without their parsed JSON, which would take gigabytes for many large manifests.
+    The manifests are returned without their parsed JSON, because it would take gigabytes for many large manifests.
     """
     tags = {name.rpartition(":")[2]: None for image in told for name in image.names if ":" in name.rpartition("/")[2]}
     there = (find_image(repository, tag, told) for tag in list(tags)[:16] if TAG.fullmatch(tag))

@@ -1,4 +1,4 @@
-"""All bundles of a repository: bundles with a tag, and bundles to which images lead, including missing bundles."""
+"""All bundles of a repository: bundles with a tag, and bundles that refer to images, even if they are missing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ Missing = Literal["manifest", "bundle", "image"]
 class FoundBundle(NamedTuple):
     """A bundle in a repository: its manifest's digest and fields; ``blob`` is None if the manifest is missing.
 
-    ``subject``: the digest of the image that the manifest refers to. ``lists``: the images whose lists name the bundle.
+    ``subject``: the digest of the image that the manifest refers to. ``lists``: the images whose lists of referrers
+    have the bundle.
     """
 
     digest: bytes
@@ -61,7 +62,7 @@ class Catalog(NamedTuple):
 
 
 def describe(repository: Repository, manifest: RemoteManifest) -> FoundBundle | None:
-    """Return a manifest's unchecked description of a bundle; None if the manifest does not belong to a bundle."""
+    """Return the unchecked description of a bundle in a manifest; None if the manifest does not belong to a bundle."""
     blob = artifacts.bundle_of(repository, manifest)
     if blob is None:
         return None
@@ -93,7 +94,7 @@ class _Search:
 
     def __init__(self, repository: Repository, progress: Progress) -> None:
         self._repository, self._progress = repository, progress
-        self._found: dict[bytes, FoundBundle | None] = {}  # None for manifests that are not a bundle's
+        self._found: dict[bytes, FoundBundle | None] = {}  # None for manifests that belong to no bundle
         self._tags: dict[bytes, list[str]] = {}
         self._lists: dict[bytes, set[bytes]] = {}
         self._entries = 0
@@ -105,7 +106,7 @@ class _Search:
         self._is_complete = True
 
     def run(self) -> Catalog:
-        """Read every tag and the referrers of every image, then find missing parts of the bundles."""
+        """Read every tag and the referrers of every image; then find which parts of the bundles are missing."""
         self._progress.phase("listing", 0)
         tags, self._is_complete = self._repository.tags(MAX_TAGS)
         for tag in tags:
@@ -128,7 +129,7 @@ class _Search:
 
     @contextmanager
     def _passing_over(self, what: str) -> Iterator[None]:
-        """Record content that cannot be read, and continue; let errors of the registry itself pass."""
+        """If content cannot be read, record this and continue. Errors of the registry itself are raised."""
         try:
             yield
         except RegistryError as error:

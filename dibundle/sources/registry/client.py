@@ -36,7 +36,7 @@ DOCKER_INDEX: Final = "application/vnd.docker.distribution.manifest.list.v2+json
 MANIFESTS: Final = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
 _T = TypeVar("_T")
 CHUNK: Final = 8 << 20  # bytes of an upload that are sent in one request
-_PROGRESS: Final = 1 << 20  # after this many bytes, broken connections are counted from 0 again
+_PROGRESS: Final = 1 << 20  # after this many received bytes, the count of broken connections starts again at 0
 _PAGES: Final = 16  # maximum pages of a list of referrers or tags
 _TAGS_IN_PAGE: Final = 1000  # number of tags to request; a registry may return fewer
 _MOST_LISTED: Final = 16 << 20  # maximum bytes of memory of all referrers
@@ -92,7 +92,7 @@ class Repository:
         return self._transport.received
 
     def manifest(self, wanted: str) -> RemoteManifest:
-        """Return the manifest of a tag or digest; if it is missing or its digest is wrong, raise ``RegistryError``."""
+        """Return the manifest of a tag or digest; raise ``RegistryError`` if it is missing, or its digest is wrong."""
         found = self.find(wanted)
         if found is None:
             raise self._transport.failed(messages.REGISTRY_NOT_FOUND, wanted=wanted)
@@ -107,7 +107,7 @@ class Repository:
         """Return an unparsed manifest with a checked digest; None if the registry reports that it is missing."""
         url = self._transport.url(f"manifests/{wanted}")
         answer = self._transport.request("GET", url, headers={"Accept": ", ".join(MANIFESTS)})
-        if answer.status == 404 and answer.url == url:  # behind a redirect, content may be missing for a while
+        if answer.status == 404 and answer.url == url:  # content behind a redirect may be temporarily missing
             return None
         self._expect(answer, 200)
         found = digest.text(digest.sha256(answer.body))
@@ -117,7 +117,7 @@ class Repository:
         return answer
 
     def blob(self, wanted: bytes, size: int) -> Iterator[bytes]:
-        """Yield a blob of ``size`` bytes; if a connection breaks, continue at the same byte.
+        """Yield a blob of ``size`` bytes. If a connection breaks, continue at the next byte.
 
         The digest is verified at the end of the iteration, not before.
         """
@@ -128,7 +128,7 @@ class Repository:
         def drop(count: int) -> None:
             nonlocal dropped
             dropped += count
-            # limited: a registry that ignores ranges could send the whole blob again for each megabyte of it
+            # limited, because a registry that ignores ranges could send the whole blob again for each megabyte
             if dropped > size:
                 raise self._transport.failed(messages.REGISTRY_RANGE, at=at)
 
@@ -168,7 +168,7 @@ class Repository:
         return answer.status == 200
 
     def upload(self, wanted: bytes, content: bytes | ReadAt, source: str | None = None) -> bool:
-        """Upload a blob, or mount it from ``source`` (another repository of the registry), unless it exists.
+        """If a blob does not exist, upload it, or mount it from ``source`` (another repository of the registry).
 
         Returns whether the blob's bytes were sent.
         """
@@ -212,10 +212,11 @@ class Repository:
             self._expect(answer, 202)
 
     def is_gone(self, kind: Literal["manifests", "blobs"], wanted: bytes) -> bool:
-        """Return whether the registry reports that it has no such manifest or blob; any other failure is an error."""
+        """Return whether the registry reports that a manifest or blob does not exist; any other failure is an error."""
         url = self._transport.url(f"{kind}/{digest.text(wanted)}")
         answer = self._transport.request("HEAD", url, headers={"Accept": ", ".join(MANIFESTS)})
-        is_absent = answer.status == 404 and answer.url == url  # behind a redirect, content may be missing for a while
+        # content behind a redirect may be temporarily missing
+        is_absent = answer.status == 404 and answer.url == url
         if not is_absent:
             self._expect(answer, 200)
         return is_absent
@@ -253,7 +254,7 @@ class Repository:
         return self._change_tagged(own, without, ())
 
     def _change_tagged(self, subject: str, without: Collection[str], more: Sequence[dict[str, object]]) -> bool:
-        """Remove and add entries of the tag that replaces the referrers API; return whether the tag was written."""
+        """Remove and add entries in the tag that replaces the referrers API; return whether the tag was written."""
         added = {item["digest"] for item in more}
         # check that the list has our entry, because a concurrent writer may overwrite the list
         for written in range(4):
@@ -272,7 +273,7 @@ class Repository:
         raise self._transport.failed(messages.REGISTRY_REFERRERS_LOST)
 
     def referrers(self, subject: bytes, artifact_type: str, *, received: int) -> list[object]:
-        """Return the descriptors of a manifest's referrers; if the registry can filter, only those of one type.
+        """Return the descriptors of a manifest's referrers. If the registry can filter, it returns only one type.
 
         When :attr:`received` exceeds the argument ``received``, no further page is requested.
         """
@@ -325,7 +326,7 @@ class Repository:
     def _from(self, url: str, at: int, drop: Callable[[int], None]) -> Iterator[bytes]:
         """Yield the bytes of a blob from ``at`` on, until the blob or the connection ends.
 
-        If the registry ignores the range, ``drop`` gets the number of bytes that it sends before ``at``.
+        If the registry ignores the range, ``drop`` is called with the number of bytes that it sends before ``at``.
         """
         with self._transport.stream(url, {"Range": f"bytes={at}-"} if at else {}) as response:
             skip = at
@@ -376,7 +377,7 @@ class Repository:
         self._expect(answer, 201)
 
     def _try(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> Answer:
-        """Send a request only once: the effect of a second copy of a chunk depends on the registry."""
+        """Send a request only once, because registries treat a second copy of a chunk in different ways."""
         try:
             answer = self._transport.request(
                 method, url, body=body, headers={"Content-Type": "application/octet-stream", **headers}, tries=1
@@ -423,7 +424,7 @@ class Repository:
         return self._transport.failed(message, **values)
 
 
-_PARSING: Final = threading.Semaphore(2)  # two at a time: a document of 4 MiB may take 100 MB while it is parsed
+_PARSING: Final = threading.Semaphore(2)  # two at a time, because parsing a document of 4 MiB may take 100 MB
 
 
 def _refuse(text: str) -> Never:

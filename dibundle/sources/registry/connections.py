@@ -1,4 +1,4 @@
-"""Connections to registries: they are made only to allowed addresses, and are ended if they take too long."""
+"""Connections to registries, which are made only to allowed addresses, and are ended if they take too long."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LOOKS: Final = 0.5  # maximum seconds between two checks of watched connections
 
 
 class CheckPlace(Protocol):
-    """A check that may refuse a host before a byte is sent, by the kinds of its addresses or of the connected one."""
+    """A check of the kinds of a host's addresses, or of the connected address. It may refuse the host."""
 
     def __call__(self, host: str, addresses: set[str], /, *, is_reached: bool) -> None:
         """Raise ``RegistryError`` if addresses of these kinds are not allowed for the host."""
@@ -40,12 +40,12 @@ def pool_classes(
 
     def connected(connection: urllib3.connection.HTTPConnection) -> socket.socket:
         sockets[connection] = None
-        # if the host cannot be resolved, there is no check: connecting fails anyway
+        # a host that cannot be resolved is not checked, because connecting fails anyway
         with suppress(OSError, ValueError):
             check(connection.host, kinds(connection.host), is_reached=False)
         made = _connect(connection)
         try:
-            # check again, because the name may now resolve to a different address than in the first check
+            # check again, because the name may resolve to a different address now
             peer = str(made.getpeername()[0])
             found = kind(peer) or ("loopback" if peer == str(made.getsockname()[0]) else None)
             check(connection.host, {found} if found else set(), is_reached=True)
@@ -57,7 +57,7 @@ def pool_classes(
     def answered(
         connection: urllib3.connection.HTTPConnection, answer: Callable[[], urllib3.HTTPResponse]
     ) -> urllib3.HTTPResponse:
-        """Wait for status and headers, within a total time: otherwise, a slow registry could delay this forever."""
+        """Wait for status and headers within a total time; without it, a slow registry could delay this forever."""
         # kept here, because `sock` becomes None when the registry closes the connection
         sockets[connection] = connection.sock
         with watchdog.watch(connection):
@@ -131,7 +131,10 @@ class _Response(http.client.HTTPResponse):
 
 
 def _connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
-    """Connect to the first address that answers; all addresses share the time that urllib3 would allow for each."""
+    """Connect to the first address that answers.
+
+    All addresses share the time that urllib3 allows for a single address.
+    """
     seconds = connection.timeout
     end = time.monotonic() + (seconds if isinstance(seconds, int | float) else CONNECTING)
     try:
@@ -163,7 +166,7 @@ def _connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
 class Watchdog:
     """A watchdog that ends connections that take longer than ``seconds``, even if bytes trickle in.
 
-    One thread watches for all instances: a timer for each read would take longer than many reads.
+    One thread watches for all instances, because setting a timer for each read would take longer than many reads.
     """
 
     _all: ClassVar[weakref.WeakSet[Watchdog]] = weakref.WeakSet()
@@ -224,5 +227,5 @@ def shut(connection: urllib3.connection.HTTPConnection, sockets: Sockets) -> Non
     """End all waits for a connection."""
     held = sockets.get(connection) or connection.sock
     if held is not None:
-        with suppress(OSError):  # the original socket, which bypasses the closing messages of TLS
+        with suppress(OSError):  # shut down the original socket, which bypasses the closing messages of TLS
             socket.socket.shutdown(held, socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""Referrers of an image: their descriptors, reduced to limit memory, and the tag that lists them."""
+"""Referrers of an image: their descriptors, which are reduced to limit memory, and the tag that lists them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ _ENTRY: Final = 2048  # bytes of memory for a descriptor without its texts
 def entries(value: object) -> list[tuple[object, int]]:
     """Return the reduced descriptors of a list, and the bytes of memory of their texts; drop large descriptors.
 
-    This is needed, because a page may take a hundred times its size in memory, and some texts take four bytes for each
-    character.
+    Without this, a page could take a hundred times its size in memory; some texts take four bytes for each character.
     """
     found = []
     for item in map(reduced, document.get_list(value, "manifests")[:MAX_REFERRERS]):

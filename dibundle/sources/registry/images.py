@@ -104,7 +104,7 @@ def fetch(
 def push(
     repository: Repository, manifest: bytes, blobs: dict[bytes, writers.Content], tag: str, source: str | None
 ) -> list[RemoteBlob]:
-    """Push an image; return the sent blobs: neither the repository nor ``source`` had them."""
+    """Push an image; return the blobs that were sent, because neither the repository nor ``source`` had them."""
     own = digest.sha256(manifest)
     sent = [
         RemoteBlob(name, writers.size_of(content))
@@ -116,7 +116,7 @@ def push(
 
 
 def matches(value: object, platform: str) -> bool:
-    """Return whether a descriptor's platform is ``os/architecture``; the variant counts only if it is requested."""
+    """Return whether a descriptor has a platform, ``os/architecture``; a variant is compared only if requested."""
     found = [get_text(value, key) or "" for key in ("os", "architecture", "variant")]
     asked = platform.split("/")
     return found[: len(asked)] == asked

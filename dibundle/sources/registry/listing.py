@@ -19,7 +19,7 @@ from dibundle.sources.registry.descriptors import MAX_TEXT, reduced
 MAX_BYTES: Final = 16 << 20
 """Maximum bytes of lists and manifests that are read to find a chain; the last answer may exceed this limit."""
 RESERVE: Final = 4 << 20
-"""Extra bytes that are only for the manifests of selected bundles, so that lists cannot use all bytes."""
+"""Additional bytes for the manifests of selected bundles; lists cannot use them."""
 MAX_LOOKUPS: Final = 1024
 """Maximum manifests that are requested because a list does not describe them sufficiently."""
 MAX_DIGESTS: Final = 65_536
@@ -54,7 +54,8 @@ class Delta:
 class Listing:
     """The lists of a repository. Each list and each manifest is read once.
 
-    Anyone with permission to push can write lists. So unreadable entries go to ``pass_over``, and the total is limited.
+    Anyone with permission to push can write lists. So unreadable entries are reported to ``pass_over``, and the total
+    is limited.
     """
 
     def __init__(self, repository: Repository, pass_over: Callable[[str], object], *, most: int = MAX_BYTES) -> None:
@@ -90,8 +91,8 @@ class Listing:
     def deltas_to(self, image: bytes) -> list[Delta]:
         """Return the listed bundles that claim to rebuild the image with this manifest, the smallest first.
 
-        Bundles are ordered by size and digest, not in the registry's order. So of two equally good bundles, the same
-        bundle is always chosen. If the tag of a bundle was moved to another bundle, the first bundle is still listed.
+        Bundles are sorted by size and digest, so that the choice between equally good bundles does not depend on the
+        registry's order. A bundle that lost its tag to another bundle is still listed.
         """
         if image not in self._deltas:
             found = filter(None, map(self._delta, self._readable(image)))
@@ -123,7 +124,7 @@ class Listing:
     def referrers(self, image: bytes) -> Iterator[object]:
         """Yield descriptors of bundles that refer to an image, with the annotations of their manifests.
 
-        Some registries list no annotations, and no type except the config's type.
+        In the lists of some registries, there are no annotations, and the type is always the config's type.
         """
         if not self.has_room:
             return
@@ -137,7 +138,10 @@ class Listing:
                     yield described
 
     def _described(self, wanted: bytes) -> object | None:
-        """Return a bundle's descriptor from its manifest: the registry's list does not show that it is a bundle."""
+        """Return a bundle's descriptor, made from its manifest.
+
+        The registry's list does not show that it is a bundle.
+        """
         if wanted not in self._manifests and self._lookups_left and self.has_room:
             self._lookups_left -= 1
             found: RemoteManifest | None = None

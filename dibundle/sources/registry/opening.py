@@ -57,7 +57,7 @@ def open_reference(
     """Fetch the bundle or image of a name into a temporary file; return the file, and whether its content is a bundle.
 
     ``only_bundle``: for a wrapped bundle, fetch only the layer with the bundle, because the base is local. ``check``
-    gets the header and the signature of a bundle before more of the bundle is fetched.
+    gets a bundle's header and signature before the rest of the bundle is fetched.
     """
     reference = Reference.parse(name)
     repository = open_repository(reference, access, context)

@@ -1,4 +1,4 @@
-"""Places to which a registry may redirect: to this machine or its network link only if the registry itself is there."""
+"""Places to which a registry may redirect. This machine and its network link are only for registries there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 def kind(text: str) -> str | None:
-    """Return an address's kind if only registries with an address of this kind may name it; else None."""
+    """Return the kind of an address if only registries with the same kind of address may name it; else None."""
     address = _embedded(ipaddress.ip_address(text.partition("%")[0]))
     if address.is_loopback or address.is_unspecified or (address.version == 4 and address in _THIS):
         return "loopback"
@@ -38,7 +38,7 @@ def _embedded(address: Address) -> Address:
         return address
     if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    if int(address) >> 32 == 0 and int(address) > 1:  # IPv4-compatible addresses, which have long been obsolete
+    if int(address) >> 32 == 0 and int(address) > 1:  # IPv4-compatible addresses, which are obsolete
         return ipaddress.IPv4Address(int(address))
     return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else address)
 

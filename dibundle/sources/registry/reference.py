@@ -25,7 +25,7 @@ def image_name(text: str) -> str:
     For other text, raise :class:`UsageError`.
     """
     first, slash, rest = text.partition("/")
-    # engines recognise a host in the first part of a name by the same rule
+    # engines use the same rule to recognise a host in the first part of a name
     has_host = bool(slash) and (any(c in first for c in ".:") or first == "localhost" or first != first.lower())
     name, colon, tag = (rest if has_host else text).partition(":")
     if (
@@ -40,7 +40,7 @@ def image_name(text: str) -> str:
 
 
 class Reference(NamedTuple):
-    """A name in a registry; without tag and digest, the tag is ``latest`` if a tag is needed."""
+    """A name in a registry. If it has neither tag nor digest, but a tag is needed, the tag is ``latest``."""
 
     host: str
     repository: str
@@ -96,7 +96,7 @@ def is_loopback(host: str) -> bool:
         return True
     import ipaddress  # imported here, because it takes longer to load than the rest of this module
 
-    for address in (host, name):  # the second form is wrong for "::1", whose end is not a port
+    for address in (host, name):  # try both forms: in "::1", the end is not a port
         with suppress(ValueError):
             return ipaddress.ip_address(address.strip("[]")).is_loopback
     return False

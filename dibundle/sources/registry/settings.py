@@ -11,7 +11,8 @@ from typing import Final
 from dibundle.errors import UsageError
 from dibundle.sources import messages
 
-MAX_SECONDS: Final = 10**8  # maximum seconds, about three years: the system's timers do not accept every number
+# maximum seconds (about three years), because the system's timers do not accept every number
+MAX_SECONDS: Final = 10**8
 MIN_RATE: Final = 1000  # bytes a second; only a deliberately slow sender is slower
 
 
@@ -35,7 +36,7 @@ class RegistrySettings:
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse times that turn a limit off (NaN, because comparisons with it are false), or that no timer accepts."""
+        """Refuse times that no timer accepts, and NaN: comparisons with NaN are false, which would turn a limit off."""
         for name, seconds in (("max_time", self.max_time), ("timeout", self.timeout)):
             if seconds is not None and not 0 < seconds <= MAX_SECONDS:
                 raise UsageError(messages.REGISTRY_SECONDS, name=name, seconds=seconds, max_seconds=MAX_SECONDS)

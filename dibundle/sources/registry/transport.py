@@ -1,7 +1,7 @@
 """HTTP to one repository of a registry: with logins, with retries if these help, and with limits.
 
 Credentials go only to the registry itself and to the token server that it names: over TLS, or without TLS if the
-registry itself is contacted without TLS. They are never sent to another host after a redirect. Redirects from https to
+registry itself is contacted without TLS. After a redirect to another host, they are not sent. Redirects from https to
 http are not followed. If a remote registry names an address of this machine or its network link (metadata of clouds),
 nothing is sent to that address. Uploads go only to the registry.
 """
@@ -30,7 +30,7 @@ from dibundle.sources.registry.settings import RegistrySettings
 
 try:
     import urllib3
-except ModuleNotFoundError as missing:  # an optional dependency, because most people move bundles as files
+except ModuleNotFoundError as missing:  # urllib3 is optional, because most people move bundles as files
     raise RegistryError(messages.REGISTRY_NO_URLLIB3, hint=install_hint("urllib3")) from missing
 
 from dibundle.sources.registry.connections import (  # imported here, because this module needs urllib3 as well
@@ -47,7 +47,7 @@ SMALL: Final = 4 << 20  # maximum bytes of a manifest or another document
 _MOST_REASON: Final = 64 << 10  # maximum bytes of an error answer
 FREE_PIECES: Final = 4096
 PIECE: Final = 256
-"""How many pieces of a body may have any size, and the minimum average bytes of all later pieces.
+"""Number of pieces of a body that may have any size; also the minimum average bytes of all later pieces.
 
 Each piece takes 10 us.
 """
@@ -60,7 +60,7 @@ _LONGEST_CHALLENGE: Final = 8192
 _MOST_TOLD: Final = (
     128 << 10
 )  # maximum bytes of an answer with a token or a reason: parsed, it may take 30 times as much memory
-_HOSTS: Final = 2  # maximum hosts with open connections: the registry, and the last host that it names
+_HOSTS: Final = 2  # maximum hosts with open connections: the registry, and the last host that the registry named
 READ: Final = 256 << 10  # bytes of a body that are read in one step
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
 
@@ -121,7 +121,7 @@ class Transport:
             self._timer.start()
 
     def close(self) -> None:
-        """Close the connections, including connections whose body nobody reads to its end."""
+        """Close all connections, even if the body of an answer was not read to its end."""
         if self._timer:
             self._timer.cancel()
         self._watchdog.close()
@@ -138,7 +138,7 @@ class Transport:
             shut(connection, self._sockets)
 
     def _patience(self) -> urllib3.Timeout:
-        """Return how long a request may wait; raise :class:`RegistryError` if the time limit is reached."""
+        """Return for how long a request may wait; raise :class:`RegistryError` if the time limit is reached."""
         left = self.settings.timeout
         if self._end is not None:
             left = min(left, self._end - time.monotonic())
@@ -182,8 +182,8 @@ class Transport:
 
         A name may have several addresses, and its addresses may change. So only the address at which the registry was
         first reached counts. Afterwards, even the registry's own name must not lead to a different kind of address. If
-        the time limit is reached, this also raises :class:`RegistryError`, because a connection that did not exist at
-        that time was not ended.
+        the time limit is reached, this also raises :class:`RegistryError`: connections that did not exist at that time
+        were not ended.
         """
         self._patience()
         is_own = host.strip("[]").lower() == (urlsplit(self._base).hostname or "")
@@ -239,7 +239,7 @@ class Transport:
             yield response
 
     def pause(self, number: int, asked: str = "") -> None:
-        """Wait before the next try, up to a limit: twice as long each time, or as long as the registry ``asked``."""
+        """Wait before the next try: each time twice as long, or as long as the registry ``asked``, up to a limit."""
         seconds = float(asked) if asked.isascii() and asked.isdigit() else self.settings.pause * 2**number
         if self._end is not None:
             seconds = min(seconds, max(0.0, self._end - time.monotonic()))
@@ -325,7 +325,7 @@ class Transport:
             body.clear()  # free the references, because a kept error keeps this frame
 
     def _log_in(self, challenge: str) -> None:
-        """Answer a challenge: find a login, and fetch a token, with or without the login."""
+        """Answer a challenge: find a login, and fetch a token with the login, or without a login if none is found."""
         kind, _, rest = challenge[:_LONGEST_CHALLENGE].partition(" ")
         parameters = dict(_PARAMETER.findall(rest))
         login = find(self.settings.logins, self.host, self._repository)

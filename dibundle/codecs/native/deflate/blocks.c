@@ -27,8 +27,8 @@ static void add_runs(header_t *h, const uint8_t *lengths, int n)
     }
 }
 
-/* Lay out the header for the first `literals` and `distances` of a code. Go's runs may span both alphabets; the runs of
- * all other encoders do not. */
+/* Lay out the header for the first `literals` and `distances` of a code. In Go, a run may span both alphabets; in all
+ * other encoders, it cannot. */
 void make_header(header_t *h, const code_t *code, int literals, int distances, int one_run, lengths_of *build)
 {
     uint32_t counts[19] = {0};

@@ -1,8 +1,9 @@
 /* Shared parts of this folder: bits, tokens, codes, blocks, and the common state of encoders.
  *
  * The encoders write deflate, bit for bit like well-known writers of gzip layers. spec/deflate.md has every rule, with
- * the same names. The sizes of an encoder's input pieces do not change its output. C99 with only the standard library,
- * and no state outside the handles. Offsets and sizes are in bytes unless they are called bits. */
+ * the same names. The sizes of an encoder's input pieces do not change its output. The code is C99, uses only the
+ * standard library, and has no state outside of the handles. Offsets and sizes are in bytes unless they are called
+ * bits. */
 #ifndef DIB_DEFLATE_H
 #define DIB_DEFLATE_H
 
@@ -84,20 +85,20 @@ static inline int32_t same_bytes(const uint8_t *a, const uint8_t *b, int32_t mos
 }
 
 typedef struct {
-    int64_t *items; /* the bit of the block's header, the content before the block, 2 * type + (1 if it is the last
-    block) */
+    /* the bit of the block's header, the content before the block, 2 * type + (1 if it is the last block) */
+    int64_t *items;
     int64_t count, room;
 } marks_t;
 
 /* An encoder's output: whole bytes, ready for the caller, then up to 7 bits. */
 typedef struct {
     uint8_t *data;
-    int64_t size, room, budget; /* budget: the limit of writing until the next call of sink_grow */
+    int64_t size, room, budget; /* budget: maximum `size` until the next call of sink_grow */
     uint64_t bits;
     int count;
     int64_t taken;   /* bytes that the caller has taken */
     int64_t content; /* content before the current block */
-    int failed;      /* whether memory ran out: then later output is invalid */
+    int failed;      /* whether memory ran out; if so, later output is invalid */
     marks_t marks;
 } sink_t;
 
@@ -126,7 +127,8 @@ static inline int log2_of(uint32_t n)
     return 31 - __builtin_clz(n);
 }
 
-/* For a length minus 3: the symbol's number minus 257, and its extra bits (RFC 1951, 3.2.5). */
+/* Return the number of a length's symbol minus 257, and the number of extra bits (RFC 1951, 3.2.5); `n` is the length
+ * minus 3. */
 static inline int length_symbol(uint32_t n, int *extra)
 {
     if (n < 8 || n == LONGEST - 3) {
@@ -137,7 +139,7 @@ static inline int length_symbol(uint32_t n, int *extra)
     return 4 * *extra + (int)(n >> *extra);
 }
 
-/* For a distance minus 1: the symbol's number, and its extra bits. */
+/* Return the number of a distance's symbol, and the number of extra bits; `n` is the distance minus 1. */
 static inline int distance_symbol(uint32_t n, int *extra)
 {
     if (n < 4) {
@@ -188,7 +190,7 @@ typedef struct {
     uint32_t weight[2 * LITERALS + 1];
     int parent[2 * LITERALS + 1];
     int depth[2 * LITERALS + 1];
-    int heap[LITERALS + 2], size; /* from 1 on */
+    int heap[LITERALS + 2], size; /* indexed from 1 on */
 } tree_t;
 
 static inline int lighter(const tree_t *t, int a, int b)
@@ -200,7 +202,7 @@ typedef struct {
     uint16_t items[320]; /* symbol | extra bits << 8 */
     int count, literals, distances, listed;
     uint8_t lengths[19];
-    int64_t bits; /* without the first three bits of the block */
+    int64_t bits; /* size in bits, without the first three bits of the block */
 } header_t;
 
 static inline int run_extra(int symbol)
@@ -208,7 +210,7 @@ static inline int run_extra(int symbol)
     return symbol == 16 ? 2 : symbol == 17 ? 3 : symbol == 18 ? 7 : 0;
 }
 
-/* The fields with which every encoder begins. */
+/* The first fields of every encoder. */
 typedef struct encoder {
     sink_t sink;
     void *more; /* further state, freed with the encoder */

@@ -6,8 +6,7 @@ static int is_framed(int64_t encoder)
     return (encoder >= PGZIP_0 && encoder <= PGZIP_3) || encoder == PGZIP_2;
 }
 
-/* pgzip's levels with each version of its compressor; if a level has the same output in two versions, it is listed
- * once. */
+/* pgzip's levels with each version of its compressor; a level with the same output in two versions is listed once. */
 static int has_level(int64_t encoder, int64_t level)
 {
     switch (encoder) {
@@ -21,9 +20,8 @@ static int has_level(int64_t encoder, int64_t level)
     }
 }
 
-/* `parameter` is pgzip's block size (0: not known yet), zlib's memLevel (8 or 9), or 0 for all others. NULL: the
- * encoder
- * is unknown, or there is no memory. */
+/* `parameter` is pgzip's block size (0: not known yet), zlib's memLevel (8 or 9), or 0 for all others. Return NULL if
+ * the encoder is unknown, or there is no memory. */
 static encoder_t *new_encoder(int64_t encoder, int64_t level, int64_t parameter)
 {
     encoder_t *e = NULL;
@@ -67,8 +65,8 @@ int64_t dib_deflate_free(void *handle)
     return 0;
 }
 
-/* Take `n` bytes of content; with `finish`, these are the last bytes. Return how many bytes of the body can be taken.
- * */
+/* Take `n` bytes of content; with `finish`, these are the last bytes. Return how many bytes of the body can be
+ * taken. */
 int64_t dib_deflate_write(void *handle, const uint8_t *content, int64_t n, int64_t finish)
 {
     encoder_t *e = handle;

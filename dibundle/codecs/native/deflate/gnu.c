@@ -4,9 +4,8 @@
 #define MOST 32767 /* tokens of a block */
 #define LOOK 4096  /* after every LOOK tokens, levels 3 to 9 check whether the block should end */
 
-/* Return whether the block ends; called after every LOOK tokens, and at MOST. A block ends before it is full if few
- * tokens are matches and its size is less than half of the content, because the following content may differ in kind.
- * */
+/* Return whether the block ends; called after every LOOK tokens, and at MOST. A block ends early if few of its tokens
+ * are matches, but its size is still below half of the content's size: the next content may be of another kind. */
 static int gnu_ends(zlib_t *z)
 {
     int ends = z->count == MOST;

@@ -8,7 +8,7 @@ static const go_level_t GO_LEVELS[10] = {
     {16, 32, 32, 0}, {16, 128, 128, 0}, {32, 128, 256, 0}, {128, 258, 1024, 0}, {258, 258, 4096, 0},
 };
 
-/* Compute the lengths of both alphabets and the header, with one end of block; return the number of distances. */
+/* Compute the lengths of both alphabets and the header; one end of block is counted. Return the number of distances. */
 void go_code(counts_t *counts, code_t *code, header_t *header)
 {
     int literals = LITERALS, distances = DISTANCES;
@@ -103,14 +103,14 @@ static inline void go_token(go_chain_t *g, uint32_t token, int32_t index, int he
         go_end_block(g, index);
 }
 
-/* The length of the longest match at `index`, from `candidate` on; 3 if no match has 5 bytes, or 4 bytes at a distance
- * up to 4096. */
+/* The length of the longest match at `index`; candidates are tried from `candidate` on. A match of 4 bytes counts only
+ * at a distance up to 4096; 3 means no match. */
 static int32_t go_longest(const go_chain_t *g, int32_t candidate, int32_t ahead, int32_t *distance)
 {
     const uint8_t *here = g->window + g->index;
     int32_t most = least(ahead, LONGEST), nice = least(g->level.nice, most), best = 3, lowest = g->index - WINDOW;
-    uint32_t wanted = load32(here); /* a match that is longer than the best must match these 4 bytes, and few candidates
-    do */
+    /* few candidates have these 4 bytes, which any match longer than the best must have */
+    uint32_t wanted = load32(here);
     for (int tries = g->level.chain; tries > 0; tries--) {
         const uint8_t *there = g->window + candidate;
         if (load32(there + best - 3) == wanted) {
@@ -218,7 +218,7 @@ void go_slide(go_chain_t *g)
     g->offset += WINDOW;
     if (g->offset <= 1 << 24)
         return;
-    int32_t delta = g->offset - 1; /* this keeps entries small; lower entries are out of reach */
+    int32_t delta = g->offset - 1; /* subtract this, so that entries stay small; lower entries are out of reach */
     g->offset -= delta;
     g->chain -= delta;
     for (int i = 0; i < 1 << 17; i++)

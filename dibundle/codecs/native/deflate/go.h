@@ -8,8 +8,8 @@
 #define HELD 0x40000000u /* flag of a found token: the encoder's state after it depends on earlier tokens */
 
 typedef struct {
-    int lazy, nice, chain, most_inserted; /* lazy 0: matches are taken at once, and only short matches are fully
-    inserted */
+    /* lazy 0: matches are taken at once, and only short matches are fully inserted */
+    int lazy, nice, chain, most_inserted;
 } go_level_t;
 
 typedef struct {

@@ -1,12 +1,10 @@
 /* Go's levels 4 to 9 in pieces, so that several threads can search for matches; the body does not change.
  *
  * The match at a position depends on the 32 KiB before it, on the content after it, and on whether a match from one
- * byte earlier is pending. After a match, or after a literal without a match, no match is pending. So each piece is
- * searched from its start as if no match were pending. The search of the earlier pieces also continues into this
- * piece,
- * up to the first position that both searches reach with no match pending. From this position on, both searches would
- * find
- * the same matches, so the piece is joined there. */
+ * byte earlier is pending. No match is pending after a match, or after a literal at a position without a match. So each
+ * piece is searched from its start as if no match were pending. The search of the earlier pieces also continues into
+ * this piece, up to the first position that both searches reach with no match pending. From this position on, both
+ * searches would find the same matches, so the piece is joined there. */
 #include "go.h"
 
 typedef struct {
@@ -77,10 +75,8 @@ static int piece_search(piece_t *piece, int64_t limit)
 }
 
 /* Create a piece that starts at `start`, a multiple of 32 KiB. It gets `n` bytes of content: `before` bytes before the
- * piece (64 KiB, or all content before it), the piece, and `after` bytes after it. `is_last`: the content ends with
- * the
- * piece, and `after` is 0. If the piece is not the last, `n` and `after` are multiples of 32 KiB. `is_searched`:
- * search
+ * piece (64 KiB, or all content before it), the piece, and `after` bytes after it. `is_last`: the content ends with the
+ * piece, and `after` is 0. If the piece is not the last, `n` and `after` are multiples of 32 KiB. `is_searched`: search
  * the piece now. Return 0 if there is no memory, or if a size is not allowed. */
 int64_t dib_deflate_piece(int64_t level, int64_t start, const uint8_t *content, int64_t n, int64_t before, int64_t after,
                           int64_t is_last, int64_t is_searched)
@@ -131,8 +127,8 @@ int64_t dib_deflate_piece_free(void *piece)
 typedef struct {
     encoder_t base;
     piece_t *current;  /* the piece whose search is joined */
-    int64_t at;        /* how much content is joined, */
-    int is_held;       /* and whether a match is pending there */
+    int64_t at;        /* bytes of content that are joined */
+    int is_held;       /* whether a match is pending at the end of the joined content */
     int64_t block_start, count;
     uint32_t tokens[BLOCK_TOKENS];
 } joiner_t;
@@ -231,7 +227,7 @@ static void joiner_keep(joiner_t *j, piece_t *next)
     piece_free(next);
 }
 
-/* Join a piece, which must follow the previous piece, and free it; return how many bytes of the body can be taken.
+/* Join the next piece to the pieces joined so far, and free it; return how many bytes of the body can be taken.
  * `*is_met`: whether the piece's own search was used. */
 int64_t dib_deflate_join(void *handle, void *taken, int64_t *is_met)
 {

@@ -34,7 +34,7 @@ void fixed_code(code_t *code)
     memset(code->distance, 5, 32);
 }
 
-/* Canonical codes (RFC 1951, 3.2.2) as bits << 8 | length; the bits are in the order of the output. */
+/* Compute the canonical codes (RFC 1951, 3.2.2) as bits << 8 | length, with the bits in the order of the output. */
 void assign_codes(const uint8_t *lengths, int n, uint32_t *codes)
 {
     uint32_t counts[16] = {0}, next[16], code = 0;
@@ -65,9 +65,9 @@ static int by_count(const void *a, const void *b)
 
 /* Package-merge as in Go: if a leaf and a package have the same weight, the package comes first.
  *
- * Row r holds the leaves merged with the packages of row r-1. The first 2n-2 items of the highest row are selected. In
- * each lower row, twice as many items are selected as packages were selected in the row above. A leaf's length is the
- * number of rows in which the leaf is selected. */
+ * Row r holds the leaves merged with the packages of row r-1. The first 2n-2 items of the highest row are selected.
+ * Each package that is selected in a row selects two items in the next lower row. A leaf's length is the number of rows
+ * in which the leaf is selected. */
 void merged_lengths(const uint32_t *counts, int n, int limit, uint8_t *lengths)
 {
     leaf_t leaves[288];
@@ -125,8 +125,8 @@ static void sift(tree_t *t, int at)
     t->heap[at] = node;
 }
 
-/* Lengths from a tree, as in zlib and gzip. If an alphabet has fewer than two symbols, symbols of weight 1 are added.
- * */
+/* Lengths from a tree, as in zlib and gzip. If an alphabet has fewer than two symbols, symbols of weight 1 are
+ * added. */
 void tree_lengths(const uint32_t *counts, int n, int limit, uint8_t *lengths)
 {
     tree_t t;

@@ -5,13 +5,14 @@
  * 16-31 its value. */
 #define IS_LITERAL 0x1000u
 #define IS_END 0x2000u
-#define IS_LINK 0x4000u /* the value is the start of a second table; bits 0-5 have the bits of this table's index */
+/* the value is the start of a second table; bits 0-5 are the number of bits of the index of this table */
+#define IS_LINK 0x4000u
 #define IS_BAD 0x8000u
 
 #define LITERAL_BITS 11
 #define DISTANCE_BITS 8
-/* In a complete code, at most 144 prefixes of 11 bits continue, and at most 16 prefixes of 8 bits: each of these has at
- * least two codes. */
+/* In a complete code, at most 144 prefixes of 11 bits, and at most 16 prefixes of 8 bits, begin longer codes: each such
+ * prefix begins at least two codes. */
 #define LITERAL_ENTRIES ((1 << 11) + 144 * 16)
 #define DISTANCE_ENTRIES ((1 << 8) + 16 * 128)
 
@@ -21,7 +22,7 @@ typedef struct {
     uint64_t bits;
     int count;        /* available bits */
     int64_t consumed; /* bytes moved into bits */
-    int state, last, is_fixed; /* is_fixed: the tables are for the fixed codes */
+    int state, last, is_fixed; /* is_fixed: whether the tables are for the fixed codes */
     int32_t left;              /* how many bytes of a stored block or a match are left */
     int32_t distance;          /* of the match */
     int literals, distances, listed, known; /* the header in progress */
@@ -29,8 +30,8 @@ typedef struct {
     int64_t matched;                        /* in the first block: the bytes of matches minus the number of matches */
     int64_t first;                          /* the first block's tokens, set when the second block starts */
     int blocks;                             /* how many blocks have begun; 2 means two or more */
-    int32_t kept;                           /* how many bytes of the window are valid; the window ends with the latest
-    byte */
+    /* how many bytes of the window are valid; the window ends with the latest byte */
+    int32_t kept;
     marks_t marks;
     uint8_t listing[19], lengths[320];
     uint32_t literal[LITERAL_ENTRIES], distance_table[DISTANCE_ENTRIES], listing_table[128];
@@ -65,9 +66,8 @@ static uint32_t plain_entry(int symbol)
     return (uint32_t)symbol << 16;
 }
 
-/* Fill a table whose index is the next `first` bits; 0 if zlib refuses the lengths. zlib accepts a complete code.
- * Unless
- * `strict`, it also accepts a code without symbols, and a code with a single symbol of length 1. */
+/* Fill a table whose index is the next `first` bits; 0 if zlib refuses the lengths. A complete code is accepted. Unless
+ * `strict`, a code without symbols, and a code with a single symbol of length 1, are accepted too. */
 static int fill_table(const uint8_t *lengths, int n, int first, int strict, uint32_t *table, uint32_t (*entry_of)(int))
 {
     int counts[16] = {0}, longest = 0, left = 1;
@@ -193,8 +193,8 @@ static int inflate_fast(inflate_t *f, flow_t *flow)
         in += (63 - count) >> 3;
         count |= 56;
         uint32_t entry = lookup(f->literal, bits, LITERAL_BITS);
-        if (entry & IS_LITERAL) { /* there are enough bits for a second literal, but maybe too few for a match (48 bits)
-        */
+        /* there are enough bits for a second literal, but maybe too few for a match (48 bits) */
+        if (entry & IS_LITERAL) {
             bits >>= entry & 63;
             count -= (int)(entry & 63);
             *out++ = (uint8_t)(entry >> 16);
@@ -461,11 +461,10 @@ int64_t dib_inflate_free(void *handle)
 }
 
 /* Decode `n` bytes of a body into `out`; return the number of bytes of content.
- * *
+ *
  * `told` receives four numbers: how many bytes of `in` were read; 1 if the stream has ended; the bytes of the whole
  * body; and the tokens of the first block so far (if the block is stored, its bytes). The first number includes bytes
- * after the end of the stream. The third number does not include them. Call again with the rest of the input. If
- * `out`
+ * after the end of the stream. The third number does not include them. Call again with the rest of the input. If `out`
  * was filled, call again without input. */
 int64_t dib_inflate_run(void *handle, const uint8_t *in, int64_t n, uint8_t *out, int64_t room, int64_t *told)
 {

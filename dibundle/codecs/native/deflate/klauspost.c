@@ -21,8 +21,8 @@ static int32_t rebased(const klauspost_t *k, int32_t entry)
     return entry <= k->offset + k->history_size - WINDOW ? 0 : entry - k->offset + WINDOW;
 }
 
-/* Keep entries below 2^31. Entries out of reach become 0. If the newer entry of a pair is out of reach, both become 0.
- * */
+/* Keep entries below 2^31. Entries out of reach become 0. If the newer entry of a pair is out of reach, both entries
+ * become 0. */
 static void klauspost_rebase(klauspost_t *k)
 {
     for (int i = 0; i < 1 << 15; i++) {
@@ -49,7 +49,7 @@ static int32_t klauspost_append(klauspost_t *k, const uint8_t *content, int32_t 
 
 typedef struct {
     int32_t at, from, length; /* length: how many bytes were compared; 0: only 4 so far */
-    int32_t next;             /* the first position not yet looked up */
+    int32_t next;             /* the first position that was not looked up yet */
 } found_t;
 
 /* The length of a match of at least 4 bytes; the length is at most 258, and the match ends in the chunk. */
@@ -241,7 +241,7 @@ static void klauspost_match1(klauspost_t *k, int32_t s)
     int32_t emitted = s, limit = k->history_size - 11, next, from;
     uint64_t bytes = load64(history + s);
     for (;;) {
-        for (;;) { /* pairs of positions, with growing distances */
+        for (;;) { /* look up pairs of positions; the steps between pairs grow */
             uint32_t hash = five_hash(bytes);
             next = s + 2 + ((s - emitted) >> 5);
             if (next > limit)
@@ -351,7 +351,7 @@ static float entropy(uint32_t count, float share)
     return (bits < 1 ? 1 : bits > 15 ? 15 : bits) * n;
 }
 
-/* The estimated bits of tokens with a code for these tokens; `n` includes the end of the block, if it has one. */
+/* Estimate the bits of `n` tokens with a code for these tokens; an end of block counts as a token. */
 static int64_t estimated_bits(const counts_t *counts, int64_t n)
 {
     float bits = 0, share = 1.0f / (float)n;
@@ -402,8 +402,8 @@ static void klauspost_fixed_block(klauspost_t *k)
     put_end(&k->base.sink, &fixed);
 }
 
-/* Write tokens in a new block or in the open block. The block stays open, unless `sync`. Without `raw`, no block is
- * stored. */
+/* Write tokens in a new block or in the open block. With `sync`, the block is closed; otherwise, it stays open. Without
+ * `raw`, no block is stored. */
 void klauspost_tokens(klauspost_t *k, const uint8_t *raw, int64_t size, int sync)
 {
     counts_t counts;
@@ -469,7 +469,7 @@ void klauspost_tokens(klauspost_t *k, const uint8_t *raw, int64_t size, int sync
         klauspost_close(k);
 }
 
-/* Whether all literals are similarly frequent, so that a code is not worth its header. */
+/* Whether all literals have similar frequencies, so that a code is not worth its header. */
 static int is_flat(const uint32_t *counts, int64_t n)
 {
     double average = (double)n / 256, sum = 0;

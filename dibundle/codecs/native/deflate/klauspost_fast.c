@@ -21,7 +21,7 @@ void klauspost_match2(klauspost_t *k, int32_t s)
     uint64_t bytes = load64(history + s);
     for (;;) {
         next = s;
-        for (;;) { /* pairs of positions, with growing distances */
+        for (;;) { /* look up pairs of positions; the steps between pairs grow */
             int32_t *entry = single(k, bytes);
             s = next;
             next = s + 2 + ((s - emitted) >> 5);
@@ -166,8 +166,8 @@ static inline void both_insert(klauspost_t *k, uint64_t bytes, int32_t position)
     k->far[far_hash(bytes)][0] = position + k->offset;
 }
 
-/* Level 4: a candidate with the same seven bytes, else with the same four bytes. In the second case, if the next
- * position has a longer match by seven bytes, that match is taken. */
+/* Level 4: a candidate with the same seven bytes, else a candidate with the same four bytes. In the second case, a
+ * longer match of seven bytes at the next position is preferred. */
 void klauspost_match4(klauspost_t *k, int32_t s)
 {
     const uint8_t *history = k->history;
@@ -190,7 +190,8 @@ void klauspost_match4(klauspost_t *k, int32_t s)
             if (reaches(k, near, s, (uint32_t)bytes)) {
                 far = k->far[far_hash(next_bytes)][0] - k->offset;
                 if (reaches(k, far, next, (uint32_t)next_bytes)) {
-                    /* from 1.18.0 on, candidates are compared at their distance from the start of the history */
+                    /* from 1.18.0 on, candidates are compared at the wrong place: their distance from the start of the
+                     * history */
                     int32_t other = k->misplaced ? next - far : far;
                     int32_t length = full_length(k, s + 4, near + 4);
                     if (full_length(k, next + 4, other + 4) > length) {

@@ -42,7 +42,7 @@ static inline void lazy_insert(lazy_t *z, int32_t position)
     *head = position + z->offset;
 }
 
-/* Insert the current position, but only if a search may follow. */
+/* Look up and insert the current position, unless it is too near to the end. */
 static inline void lazy_look_up(lazy_t *z)
 {
     if (z->at < z->inserted) {
@@ -76,12 +76,12 @@ static inline int32_t gain(const lazy_t *z, int32_t length, int32_t distance)
 {
     int length_bits, distance_bits;
     length_symbol((uint32_t)length - 3, &length_bits);
-    distance_symbol(distance == WINDOW ? 128 : (uint32_t)distance, &distance_bits); /* distance, not distance - 1:
-    upstream does the same */
+    /* distance, not distance - 1: upstream does the same */
+    distance_symbol(distance == WINDOW ? 128 : (uint32_t)distance, &distance_bits);
     return z->costs[z->at + length] - z->costs[z->at] - distance_bits - length_bits - (z->version ? 3 : 6);
 }
 
-/* The longest match at the position, of more than 3 bytes; at level 9, a match that saves more than the previous
+/* Find the longest match of more than 3 bytes at the position; at level 9, the match must save more than the previous
  * match. */
 static void lazy_search(lazy_t *z, int32_t from, int32_t ahead)
 {
@@ -110,7 +110,7 @@ static void lazy_search(lazy_t *z, int32_t from, int32_t ahead)
     }
 }
 
-/* Up to 1.15: take a longer match; it is found by the bytes that begin two bytes before this match's end. */
+/* Up to 1.15: take a longer match. It is looked up by the bytes that begin two bytes before this match's end. */
 static void lazy_take_aligned(lazy_t *z, int32_t *length, int32_t *distance, int32_t ahead, int32_t lowest)
 {
     int32_t s = z->at - 1;
@@ -126,7 +126,7 @@ static void lazy_take_aligned(lazy_t *z, int32_t *length, int32_t *distance, int
     }
 }
 
-/* After 1.15: take a match that is longer from the third byte on; the first two bytes may become literals. */
+/* After 1.15: take a longer match that begins at the third byte; the first two bytes may become literals. */
 static void lazy_take_later(klauspost_t *k, int32_t *length, int32_t *distance, int32_t ahead, int32_t lowest)
 {
     lazy_t *z = k->lazy;
@@ -155,7 +155,7 @@ static void lazy_take_later(klauspost_t *k, int32_t *length, int32_t *distance, 
     }
 }
 
-/* Level 9 compares matches by their cost in a code for the following bytes. */
+/* Level 9 compares matches by their cost; the costs are from a code for the bytes that come next. */
 static void lazy_weigh(lazy_t *z)
 {
     uint32_t counts[256] = {0};
@@ -273,7 +273,8 @@ static void lazy_fill(klauspost_t *k, const uint8_t *content, int64_t n)
     }
 }
 
-/* Reset the state and index the dictionary; up to 1.18.0, the first block appears to begin with the dictionary. */
+/* Reset the state and index the dictionary; up to 1.18.0, the first block is treated as if it began with the
+ * dictionary. */
 void lazy_restart(klauspost_t *k, const uint8_t *dictionary, int32_t n)
 {
     lazy_t *z = k->lazy;

@@ -5,7 +5,9 @@
 
 #define HIT 0x7ff /* the value of the hash (12 bits) that ends a piece */
 #define MOST_HELD (4 << 20)
-#define RARE 64 /* at most one hit for this many bytes (plus FREE bytes), because a hit takes as long as 300 bytes */
+/* at most one hit for this many bytes of content (FREE bytes are added to the content), because a hit takes as long as
+ * 300 bytes */
+#define RARE 64
 #define FREE 4096
 
 enum { THREADS = 0, INDEPENDENT = 1, RSYNCABLE = 2, ONE_THREAD = 3 };
@@ -67,12 +69,13 @@ static void pigz_finish(zlib_t *z)
     zlib_write(&z->base, NULL, 0, 1);
 }
 
-/* Compress the held block up to the last hit. If there is no hit, or no more content in pigz's buffers, compress all of
- * the block. */
+/* Compress the held block up to the last hit. If there is no hit, or if pigz's buffers have no more content, compress
+ * the whole block. */
 static void pigz_block(zlib_t *z, int ended)
 {
     pigz_t *p = z->base.more;
-    int64_t buffer_end = p->block_size - p->job % p->block_size; /* offset of the end of pigz' buffer from the block's start */
+    /* where pigz's buffer ends, relative to the block's start */
+    int64_t buffer_end = p->block_size - p->job % p->block_size;
     int64_t most = p->fill < p->block_size ? p->fill : p->block_size, end = most, at = 0, used = 0;
     while (used < p->count && p->hits[used] <= most)
         used++;

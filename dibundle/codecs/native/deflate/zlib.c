@@ -17,7 +17,7 @@ int32_t zlib_insert(zlib_t *z, int32_t at)
     return before;
 }
 
-/* The longest match, from `candidate` on, that is longer than `best`. */
+/* The longest match that is longer than `best`; candidates are tried from `candidate` on. */
 static int32_t zlib_longest(zlib_t *z, int32_t candidate, int32_t best)
 {
     const uint8_t *here = z->window + z->at;
@@ -102,7 +102,8 @@ static void zlib_slide(zlib_t *z)
         z->previous[i] = (uint16_t)(z->previous[i] >= WINDOW ? z->previous[i] - WINDOW : 0);
 }
 
-/* Prepare steps at the end of the input, when less than AHEAD is left. In gzip's window, this happens only once. */
+/* Prepare steps at the end of the input, when fewer than AHEAD bytes are left. In gzip's window, this happens only
+ * once. */
 void zlib_starve(zlib_t *z)
 {
     if (z->at >= WINDOW + FARTHEST && !z->behind)

@@ -8,7 +8,7 @@
 #define FARTHEST (WINDOW - AHEAD)
 
 typedef struct {
-    int good, lazy, nice, chain; /* levels 1 to 3: lazy is the longest match whose inside is indexed */
+    int good, lazy, nice, chain; /* levels 1 to 3: the positions inside a match are indexed up to the length `lazy` */
 } zlib_level_t;
 
 typedef struct zlib {
@@ -18,9 +18,11 @@ typedef struct zlib {
     int shift;
     uint32_t mask;
     int32_t at, ahead, block_start; /* positions; block_start is below 0 if it is before the window */
-    int32_t behind;                 /* how many bytes after the content searches read: 0, except at gzip's end */
+    /* number of bytes after the content that searches read: 0, except at the end in gzip */
+    int32_t behind;
     int32_t length, from;           /* the match at the previous position; length 2: there is no match */
-    int32_t insert;                 /* for pigz: how many positions before `at` are indexed when more bytes follow */
+    /* for pigz: number of positions before `at` that are indexed as soon as more bytes arrive */
+    int32_t insert;
     int pending;                    /* whether the literal at the previous position is pending */
     int64_t origin;                 /* content before window[0] */
     int64_t count, stop;            /* tokens of the block; at `stop` tokens, it ends if ends() allows this */

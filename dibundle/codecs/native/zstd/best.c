@@ -64,7 +64,7 @@ static int32_t literal_cost(const uint8_t *content, int32_t n)
     return cost < 1024 ? 1024 : cost;
 }
 
-/* The cost of a match with the default tables, minus the cost of its bytes as literals. */
+/* Set the cost of a match with the default tables, minus the cost of its bytes as literals. */
 static void set_cost(const search_t *x, match_t *m)
 {
     const states_t *offsets = &x->e->defaults[1], *lengths = &x->e->defaults[2];
@@ -78,7 +78,7 @@ static void set_cost(const search_t *x, match_t *m)
     }
 }
 
-/* Take the match at `at` from `from` if it is better than the best so far. */
+/* If the match of `at` with `from` is better than the best match so far, take it. */
 static void improve(search_t *x, int32_t from, int32_t at, uint32_t first, int32_t repeat)
 {
     match_t *m = &x->best;
@@ -217,8 +217,7 @@ void find_best(encoder_t *e, int32_t s, int32_t end)
 
 #define UNLIKELY_BEFORE 25000
 
-/* Take the match at `at` from `from`, unless the best match so far is better; the match is not yet extended
- * backwards. */
+/* Take the match of `at` with `from`, unless the best match so far is better. It is not extended backwards yet. */
 static void compare(search_t *x, int32_t from, int32_t at, uint32_t first, int32_t repeat)
 {
     const uint8_t *h = x->e->history;

@@ -26,7 +26,7 @@ int length_code(uint32_t n)
     return n < 32 ? (int)n : n < 64 ? CODES[(n - 32) >> 1] : n < 96 ? 40 + (n >= 80) : n < 128 ? 42 : (int)highest(n) + 36;
 }
 
-/* The predefined tables, which are not written (RFC 8878, 3.1.1.3.2.2). */
+/* Build the predefined tables, which blocks use without writing them (RFC 8878, 3.1.1.3.2.2). */
 int make_defaults(states_t *defaults)
 {
     static const int8_t LITERAL_SHARES[36] = {4, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1,  2,  2,
@@ -64,7 +64,7 @@ static uint8_t *put_raw(uint8_t *out, const uint8_t *content, int32_t n, int las
     return out + n;
 }
 
-/* The size of the header of raw literals or of one repeated byte; the next function is for coded literals. */
+/* The size of the header of raw literals, or of a single repeated byte; the next function is for coded literals. */
 static int plain_head(int32_t n)
 {
     return n < 16 ? 1 : n < 2048 ? 2 : 3; /* for 16 to 31, the encoder writes two bytes, although one would suffice */
@@ -177,7 +177,8 @@ static int choose(alphabet_t *a, const states_t *preset, int symbols, uint32_t t
     uint32_t by_preset = state_cost(preset, a->counts, symbols), by_before = state_cost(before, a->counts, symbols);
     cost += (cost + 2 * 8 * 16) >> 4;
     uint32_t beside_before = cost;
-    if (weighs_heads) { /* first states count too; against the previous table, new shares have their real size */
+    /* first states count too, and the comparison with the previous table uses the real size of new shares */
+    if (weighs_heads) {
         if (by_before != 0xFFFFFFFFu) {
             uint8_t shares[SYMBOLS * 2 + 8];
             beside_before = state_cost(own, a->counts, symbols) + (uint32_t)(put_shares(own, shares) - shares) * 8;

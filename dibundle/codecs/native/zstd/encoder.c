@@ -75,15 +75,16 @@ static uint64_t hash_end(const encoder_t *e)
     return h ^ h >> 32;
 }
 
-static void table_logs(int level, int logs[4]) /* for entries, more entries, pairs, more pairs; 0: no such table */
+/* logarithms of the sizes of the tables `entries`, `more_entries`, pairs and more pairs; 0: no such table */
+static void table_logs(int level, int logs[4])
 {
     static const uint8_t LOGS[5][4] = {{0, 0, 0, 0}, {15, 0, 0, 0}, {15, 17, 0, 0}, {13, 0, 19, 0}, {0, 0, 22, 18}};
     for (int i = 0; i < 4; i++)
         logs[i] = LOGS[level][i];
 }
 
-/* Initialise the state of a frame, except the history and the tables: nothing in them is within reach. `first`: if the
- * writer flushed before the first block was full, the size of this block; else 0. */
+/* Initialise the state of a frame, but not the history and the tables, because nothing in them is within reach.
+ * `first`: if the writer flushed before the first block was full, the size of this block; else 0. */
 static void start_frame(encoder_t *e, int32_t first)
 {
     e->origin += e->window + e->size;
@@ -203,8 +204,8 @@ static void put_bytes_of(encoder_t *e, uint64_t value, int bytes)
         e->out[e->out_size++] = (uint8_t)(value >> 8 * i);
 }
 
-/* Write the header of a frame (RFC 8878, 3.1.1.1); `content`: the size of the content, or -1 for a header without it.
- * */
+/* Write the header of a frame (RFC 8878, 3.1.1.1); `content`: the size of the content, or -1 for a header without
+ * it. */
 static void put_frame_head(encoder_t *e, int64_t content)
 {
     int single = content > 1024, format = content < 256 ? 0 : content < 65536 + 256 ? 1 : 2;
@@ -263,8 +264,8 @@ static void end_block(encoder_t *e, int last)
     e->wanted = e->block;
 }
 
-/* Take `n` bytes of content; with `finish`, these are the last bytes of the frame. Return how many bytes can be taken.
- * */
+/* Take `n` bytes of content; with `finish`, these are the last bytes of the frame. Return how many bytes can be
+ * taken. */
 int64_t dib_zstd_write(void *handle, const uint8_t *content, int64_t n, int64_t finish)
 {
     encoder_t *e = handle;
@@ -305,7 +306,7 @@ int64_t dib_zstd_write(void *handle, const uint8_t *content, int64_t n, int64_t 
     return e->failed ? e->failed : e->out_size;
 }
 
-/* Begin a further frame, as a reused encoder would; the previous frame must be finished and taken. */
+/* Begin a further frame in the same way as a reused encoder; the previous frame must be finished and taken. */
 int64_t dib_zstd_reset(void *handle, int64_t first)
 {
     encoder_t *e = handle;

@@ -1,4 +1,5 @@
-/* Literals in a Huffman code (RFC 8878, 4.2); the code is chosen as in klauspost/compress, huff0 (NOTICE). */
+/* Literals in a Huffman code (RFC 8878, 4.2). The rules for choosing the code are those of klauspost/compress, huff0
+ * (NOTICE). */
 #include "zstd.h"
 
 #define MOST_BITS 11
@@ -81,7 +82,8 @@ static int make_code(huffman_t *code, const uint32_t *counts, int symbols, int32
         log = least;
     log = log < 5 ? 5 : log > MOST_BITS ? MOST_BITS : log;
 
-    for (int i = 0; i < symbols; i++) { /* sorted, the most frequent first; equal counts by symbol number */
+    /* sort by frequency, the most frequent symbol first, then by the symbol's number */
+    for (int i = 0; i < symbols; i++) {
         if (counts[i] == 0)
             continue;
         int at = leaves++;
@@ -159,7 +161,8 @@ static int put_weights(const uint8_t *weights, int n, uint8_t *out)
         return 0;
     bits_t b = {put_shares(&t, out), 0, 0};
     uint32_t state[2];
-    int at = n - 1, turn = (n & 1) ^ 1; /* states alternate; if n is odd, the last weight is the first state's */
+    /* two states alternate; if n is odd, the last weight belongs to the first state */
+    int at = n - 1, turn = (n & 1) ^ 1;
     state[turn] = first_state(&t, weights[at--]);
     state[turn ^ 1] = first_state(&t, weights[at--]);
     for (; at >= 0; at--, turn ^= 1)

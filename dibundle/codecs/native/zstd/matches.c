@@ -21,7 +21,7 @@ static int32_t add_repeated(encoder_t *e, int32_t emitted, int32_t s, int32_t at
     return after;
 }
 
-/* Take a match of `length` bytes at `s` from `t`: extend it backwards, and add it; return its end. */
+/* Take a match of `length` bytes at `s` with those at `t`: extend it backwards and add it; return its end. */
 static int32_t add_match(encoder_t *e, int32_t emitted, int32_t s, int32_t t, int32_t length)
 {
     const uint8_t *h = e->history;
@@ -35,7 +35,7 @@ static int32_t add_match(encoder_t *e, int32_t emitted, int32_t s, int32_t t, in
     return s + length;
 }
 
-/* `alone`: this block is the whole content. In such a block, matches may repeat an offset at more places. */
+/* `alone`: this block is the whole content. In such a block, repeated offsets are tried at more places. */
 void find_fastest(encoder_t *e, int32_t s, int32_t end, int alone)
 {
     enum { LOG = 15 };
@@ -180,7 +180,7 @@ void find_default(encoder_t *e, int32_t s, int32_t end, int alone)
     add_rest(e, emitted, end);
 }
 
-/* Enter every second position, from `at` to before s - 1, into the tables of the level "better". */
+/* Enter every second position from `at` on, but below s - 1, into the tables of the level "better". */
 static void enter_better(encoder_t *e, int32_t at, int32_t s)
 {
     for (; at < s - 1; at += 2) {
@@ -246,7 +246,7 @@ void find_better(encoder_t *e, int32_t s, int32_t end)
                 *one = (pair_t){s + 1 + origin, pair.at};
                 for (int i = 0; i < 2; i++) {
                     from = (i ? pair.before : pair.at) - origin;
-                    /* the window counts from s, not from s + 1 */
+                    /* as in the original, the window is measured from s, not from s + 1 */
                     if (!reaches(e, s, from, after))
                         continue;
                     int32_t length = 8 + same_bytes(h + s + 9, h + from + 8, end - s - 9);
@@ -263,8 +263,8 @@ void find_better(encoder_t *e, int32_t s, int32_t end)
         }
         if (t < 0)
             break;
-        if (s + matched < limit) { /* the bytes after the match may lead to a longer match, which covers most of this
-        match */
+        /* the bytes after the match may lead to a longer match, which covers most of this match */
+        if (s + matched < limit) {
             pair_t pair = longs[hash8(load64(h + s + matched), LONG)];
             int32_t at = s + 3;
             uint32_t v = load32(h + at);

@@ -1,8 +1,8 @@
 /* Shared parts of this folder: loads, bits, codes, sequences, and the state of an encoder.
  *
  * The encoder writes Zstandard frames, byte for byte like klauspost/compress. spec/zstd.md has every rule, with the
- * same names. C99 with only the standard library, and no state outside the handles. Offsets and sizes are in bytes
- * unless they are called bits. */
+ * same names. The code is C99, uses only the standard library, and has no state outside of the handles. Offsets and
+ * sizes are in bytes unless they are called bits. */
 #ifndef DIB_ZSTD_H
 #define DIB_ZSTD_H
 
@@ -17,7 +17,7 @@ enum { FASTEST = 1, DEFAULT = 2, BETTER = 3, BEST = 4 };
 #define LONGEST 131074 /* the longest match */
 #define SHORTEST 3     /* the base of match lengths */
 #define SYMBOLS 53     /* the size of the largest alphabet of sequences: the codes of match lengths */
-#define SLACK 16       /* how many bytes after the content may be loaded */
+#define SLACK 16       /* number of bytes after the content that may be loaded */
 
 /* Maximum output of one block: literals (a code has at most 11 bits), then up to BLOCK / 4 sequences of less than 12
  * bytes each. */
@@ -82,7 +82,7 @@ static inline uint8_t *put_end(bits_t *b)
     return b->at;
 }
 
-/* Shares of symbols in a table, and the transitions of states: FSE encodes with these. */
+/* The shares of symbols in a table, and the transitions of states, with which FSE encodes. */
 typedef struct {
     int symbols; /* one more than the highest symbol that occurs; 0: unusable */
     int log;
@@ -109,7 +109,7 @@ static inline uint32_t first_state(const states_t *t, int symbol)
     return t->next[(rest >> count) + t->first[symbol]];
 }
 
-/* Write the bits that a state loses by a symbol, and go to the next state. */
+/* Encode a symbol: write the low bits of the state, and go to the next state. */
 static inline void put_state(bits_t *b, const states_t *t, uint32_t *state, int symbol)
 {
     if (t->run)
@@ -163,14 +163,14 @@ typedef struct encoder {
     /* the history; positions count from its first byte; in tables, `origin` is added */
     uint8_t *history;
     int32_t size, room, origin;
-    int32_t filled; /* bytes of content after the history: the next block, */
-    int32_t wanted; /* and its size once it is full */
+    int32_t filled; /* bytes of the next block so far; they come after the history */
+    int32_t wanted; /* size of the next block when it is full */
     int started, finished, failed;
     uint64_t hash[4]; /* XXH64 of the content */
     uint8_t hash_rest[32];
     int64_t content;
-    /* tables of matches: "fastest" and "default" have entries, "better" has entries and pairs, "best" has pairs twice
-     * */
+    /* tables of matches: "fastest" and "default" have entries, "better" has entries and pairs, "best" has pairs
+     * twice */
     entry_t *entries, *more_entries;
     pair_t *pairs, *more_pairs;
     /* the block: the matcher's results */
