@@ -202,7 +202,7 @@ PROFILE_NO_IMAGE: Final = Message("profile.no_image", "{where} does not lead to 
 PROFILE_NOT_REGULAR: Final = Message(
     "profile.not_regular", "its documents refer to {name!r}, but it has no regular file of that name"
 )
-PROFILE_PARENT: Final = Message("profile.parent", "manifest.json names a parent that is not in it")
+PROFILE_PARENT: Final = Message("profile.parent", "manifest.json names a parent that is not another image in it")
 PROFILE_PLATFORM: Final = Message(
     "profile.platform", "the descriptor of {where} is for {platform}, its config for {platform_2}"
 )

@@ -78,7 +78,6 @@ class Judge:
         self._left = MAX_DOCUMENTS
         self._pool = pool or Pool()
         self._read: set[str] = set()
-        self._attestations = 0
         self._known = known or {}
         self._unhashed: list[tuple[list[str], StrictConfig, str, tuple[str | None, ...]]] = []
         self._members: dict[str, PlainMember] = {}
@@ -227,13 +226,14 @@ class Judge:
             for diff_id, source in entry.sources.items():
                 if diff_id not in config.diff_ids or source.media_type not in strict.LAYER_TYPES or source.annotations:
                     raise ArchiveError(messages.PROFILE_LAYER_SOURCES, where=where)
-                name = entry.layers[config.diff_ids.index(diff_id)]
-                is_same = not self._is_hashed(name) or source.digest == self._digest(name)
-                if not is_same or source.size != self._file(name).size:
-                    raise ArchiveError(messages.PROFILE_LAYER_SOURCE, where=where, name=name)
+                for name in (name for name, of in zip(entry.layers, config.diff_ids, strict=True) if of == diff_id):
+                    is_same = not self._is_hashed(name) or source.digest == self._digest(name)
+                    if not is_same or source.size != self._file(name).size:
+                        raise ArchiveError(messages.PROFILE_LAYER_SOURCE, where=where, name=name)
             found.append(ArchiveImage(where, self._digest(entry.config), None, entry.names))
-        for entry in entries:
-            if entry.parent and entry.parent not in {image.config for image in found}:
+        configs = {image.config for image in found}
+        for entry, image in zip(entries, found, strict=True):
+            if entry.parent and entry.parent not in configs - {image.config}:
                 raise ArchiveError(messages.PROFILE_PARENT)
         return found
 
@@ -273,12 +273,13 @@ class Judge:
             if depth == MAX_DEPTH:
                 raise ArchiveError(messages.JSON_INDEX_NESTED, where=where)
             document = IndexDocument(self._document(name), name, descriptor.media_type)
-            images, attestations = len(found), self._attestations
+            images, is_attested = len(found), False
             for number, below in enumerate(document.manifests):
                 before = len(found)
                 self._follow(below, f"{name}: manifests[{number}]", depth + 1, names, found)
-                if len(found) > before and self._attestations > attestations:
+                if len(found) > before and is_attested:
                     raise ArchiveError(messages.PROFILE_ATTESTATION_ORDER, where=f"{name}: manifests[{number}]")
+                is_attested = len(found) == before
             if len(found) == images:
                 raise ArchiveError(messages.PROFILE_NO_IMAGE, where=name)
             return
@@ -313,7 +314,7 @@ class Judge:
 
     def _check_attestation(self, descriptor: Descriptor, manifest: ManifestDocument, where: str, depth: int) -> None:
         """Refuse an attestation that could be mistaken for an image."""
-        if not depth or descriptor.platform != "unknown/unknown":
+        if depth != 1 or descriptor.platform != "unknown/unknown":
             raise ArchiveError(messages.PROFILE_ATTESTATION_AS_IMAGE, where=where)
         if not manifest.layers or any(layer.media_type != strict.IN_TOTO for layer in manifest.layers):
             raise ArchiveError(messages.PROFILE_ATTESTATION_LAYERS, where=where)
@@ -321,7 +322,6 @@ class Judge:
         if StrictConfig(self._document(config_name), config_name).platform != "unknown/unknown":
             # docker selects a manifest by its platform
             raise ArchiveError(messages.PROFILE_ATTESTATION_AS_IMAGE, where=where)
-        self._attestations += 1
 
 
 def canonical_name(name: str) -> str:

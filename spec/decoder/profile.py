@@ -297,11 +297,13 @@ class Images:
                 found = described(source)
                 fits(not found["annotations"], "P24")
                 fits(hex_of(diff_id) in diff_ids and found["mediaType"] in LAYERS, "P15")
-                data = self.file(names[diff_ids.index(hex_of(diff_id))])
-                fits((found["size"], hex_of(found["digest"])) == (len(data), sha256(data).hex()), "P15")
+                for data in (self.file(name) for name, of in zip(names, diff_ids) if of == hex_of(diff_id)):  # noqa: B905
+                    fits((found["size"], hex_of(found["digest"])) == (len(data), sha256(data).hex()), "P15")
             for name in listed(entry.get(keys[1]), True):
                 self.name(worded(name), config)
-            parents += [] if entry.get("Parent") is None else [hex_of(entry["Parent"])]
+            if entry.get("Parent") is not None:
+                parents.append(hex_of(entry["Parent"]))
+                fits(parents[-1] != config, "P15")
             self.found.append((config, ""))
         fits(set(parents) <= {config for config, _ in self.found}, "P15")
 
@@ -325,7 +327,6 @@ class Images:
     def layout(self) -> list[tuple[str, str]]:
         """Read index.json."""
         found: list[tuple[str, str]] = []
-        self.attestations = 0
         for value in listed(self.head(self.file("index.json"), {"manifests"}, INDEXES, None).get("manifests")):
             descriptor = described(value)
             notes = descriptor["annotations"]
@@ -351,10 +352,11 @@ class Images:
         if media_type in INDEXES:
             fits(depth < 2, "P16")
             below = listed(self.head(content, {"manifests"}, INDEXES, media_type).get("manifests"))
-            images, before = [], self.attestations
+            images, attested = [], False
             for value in below:
                 found = self.follow(described(value), depth + 1)
-                fits(not found or self.attestations == before, "P19")
+                fits(not found or not attested, "P19")
+                attested = not found
                 images += found
             fits(images, "P16")
             return images
@@ -364,10 +366,9 @@ class Images:
         fits(config["mediaType"] in CONFIGS, "P17")
         unknown = descriptor.get("platform") == ["unknown", "unknown"]
         if unknown or "vnd.docker.reference.type" in descriptor["annotations"]:
-            fits(unknown and depth and layers, "P19")
+            fits(unknown and depth == 1 and layers, "P19")
             fits(all(layer["mediaType"] == "application/vnd.in-toto+json" for layer in layers), "P19")
             fits(self.config(self.blob(config))[1] == ["unknown", "unknown"], "P19")
-            self.attestations += 1
             return []
         diff_ids, machine = self.config(self.blob(config))
         for layer in layers:

@@ -232,6 +232,8 @@ for _name, _text in (
     ("a-key-twice-inside", b',"config":{"Env":[],"Env":[]}}'),
     ("a-comment", b"/**/}"),
     ("a-zero-in-front", b',"created":01}'),
+    ("the-second-half-of-a-pair", b',"author":"\\udc00"}'),
+    ("the-first-half-of-a-pair-and-another-escape", b',"author":"\\ud800\\u0041"}'),
 ):
     not_config(f"config-with-{_name}", ID[:-1] + _text, "P8")
 not_config("config-with-nul-behind", ID + b"\0", "P8")
@@ -505,6 +507,12 @@ taken(
     "P19",
 )
 refused("attestation-without-layers", attested(changed(NOTE, layers=[]), NOTE_ID), "P19")
+_FOREIGN = member(f"blobs/sha256/{sha256(b'{}').hex()}", b"other")
+taken("attestation-with-a-layer-of-other-bytes", attested(NOTE, NOTE_ID)[: -len(END)] + _FOREIGN + END, "P19")
+_EMPTY = changed(NOTE_ID, variant="")
+taken("attestation-of-an-empty-variant", attested(changed(NOTE, config=blob(_EMPTY, "config.v1+json")), _EMPTY), "P19")
+_INNER = index(FOR_AMD, OF_NOTE)
+refused("attestation-two-indexes-below", nested(blob(_INNER, "index.v1+json"), more=(_INNER, NOTE, NOTE_ID)), "P19")
 _OF_TAR = {**json.loads(NOTE)["layers"][0], "mediaType": f"{OCI}layer.v1.tar"}
 refused(
     "attestation-with-another-layer",
@@ -560,6 +568,7 @@ for _name, _layer in (("another-magic", b"BZ"), ("half-a-magic", b"\xfd7zXZ"), (
     )
 refused("layer-in-gzip-that-is-cut", of_config(ID, GZIPPED[:-9]), "P21")
 refused("layer-in-gzip-with-a-wrong-checksum", of_config(ID, GZIPPED[:-8] + bytes(4) + GZIPPED[-4:]), "P21")
+refused("layer-in-gzip-with-a-wrong-length", of_config(ID, GZIPPED[:-4] + bytes(4)), "P21")
 refused("layer-in-zstd-that-is-cut", of_config(ID, ZSTD[:-1]), "P21")
 _TWO = gzipped(deflated(OWN[:512], 6, 6, 8), OWN[:512]) + gzipped(deflated(OWN[512:], 6, 6, 8), OWN[512:])
 taken("layer-in-two-gzip-members", of_config(ID, _TWO), "P21")
@@ -661,3 +670,17 @@ _ODD = _TWO + b"junk"
 refused(
     "by-target-in-an-expected-archive", _ODD, "P1", arguments=[*BY_TARGET, "--expect", f"sha256:{sha256(_ODD).hex()}"]
 )
+
+# --- one diffID twice, a parent that is the image itself --------------------------------------------------------------
+
+_SAME = config(OWN, OWN)
+_STORED_TWICE = {
+    **ENTRY,
+    "Layers": ["l", "m"],
+    "LayerSources": {f"sha256:{sha256(OWN).hex()}": blob(OWN, "layer.v1.tar")},
+}
+taken("layer-twice-with-a-source", docker(_STORED_TWICE, c=_SAME, m=OWN) + END, "P15", expect=sha256(_SAME))
+refused(
+    "layer-twice-with-the-source-of-one", docker(_STORED_TWICE, c=_SAME, m=GZIPPED) + END, "P15", expect=sha256(_SAME)
+)
+refused("parent-that-is-the-image-itself", docker({**ENTRY, "Parent": f"sha256:{sha256(ID).hex()}"}) + END, "P15")

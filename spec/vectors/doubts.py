@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from bundles import Bundle, Program, Target, block, msgpack, number, numbers, record, sha256, signed, zframe
+import lzma
+
+from bundles import Bundle, Frame, Program, Target, block, msgpack, number, numbers, record, sha256, signed, zframe
+from edges import pair
 from encoding import A, D, E, F, Piece, a, bodies
 from faults import EITHER, MIB, bad, column, frame, in_base, more, of_one_block
 from good import (
@@ -15,12 +18,15 @@ from good import (
     LAYER,
     PACKED_CONTENT,
     RECORDS,
+    SECOND,
     G,
     L,
     archive,
     config,
     cover,
     deflated,
+    drawn,
+    form,
     good,
     gzipped,
     having,
@@ -33,7 +39,7 @@ from good import (
 from limits import instead, through
 from payloads import relinked, unpacked
 from relinking import FAR, START, Source, differences, le, relinking_by, relinks
-from targets import OWN, chained, image, two, whole, with_segment
+from targets import OWN, chained, image, one_is_an_image, two, whole, with_segment
 
 # --- encoders ---------------------------------------------------------------------------------------------------------
 
@@ -591,3 +597,184 @@ def packing_excess_of_two_targets() -> Bundle:
 bad("packing-excess-of-two-targets-too-large", "packing-excess-of-two-targets", "M70", released=100)(
     instead(lambda: of_packings(1))
 )
+
+
+# --- names that are digests -------------------------------------------------------------------------------------------
+
+_ID = f"sha256:{sha256(config(OWN)).hex()}"
+
+
+def _called(*names: str) -> Bundle:
+    """Have the image of the first target called so; the second has the ID."""
+    bundle = one_is_an_image()
+    images = [[[[*names], sha256(b"1"), b""]], [[["two"], sha256(config(OWN)), sha256(OWN)]]]
+    bundle.more = {2: msgpack([[], images, []])}
+    return bundle
+
+
+@good("about.targets", "images.names", target=1, name=_ID)
+def target_by_an_id_that_another_image_is_called() -> Bundle:
+    return _called(_ID)
+
+
+for _name, _what in (
+    ("a" * 64, "without-its-algorithm"),
+    ("SHA256:" + "A" * 64, "in-capitals"),
+    ("sha256:" + "a" * 64, ""),
+):
+    bad(
+        f"target-by-a-name-that-is-a-digest-{_what}".rstrip("-"),
+        "first-of-two-targets",
+        "M123",
+        code=2,
+        arguments=["--target", _name],
+    )(instead(lambda name=_name: _called(name)))
+
+
+@bad(
+    "target-of-another-digest",
+    "target-by-the-id-of-its-image",
+    "S6",
+    code=(5, 6, 7, 8),
+    arguments=["--target", f"sha256:{'5' * 64}"],
+)
+@instead
+def _other_digest() -> Bundle:
+    """Have a target whose digest, which chooses it, is not that of its bytes; those of its segments are."""
+    bundle = one_is_an_image()
+    out = bundle.targets[1].out
+    bundle.targets[1] = with_segment(out, OWN, whole(out), 1)
+    bundle.targets[1].digest = bytes.fromhex("5" * 64)
+    return bundle
+
+
+# --- blocks of zstd ---------------------------------------------------------------------------------------------------
+
+
+def _block(data: bytes, size: int) -> Bundle:
+    """Return a bundle with a zstd frame with a window of 1 KiB and one compressed block, of ``size`` bytes ``z``."""
+    head = b"\x28\xb5\x2f\xfd\x80\0" + size.to_bytes(4, "little")
+    return drawn(Frame(head + (len(data) << 3 | 5).to_bytes(3, "little") + data, size, codec=1), b"z" * size)
+
+
+def _of_literals(size: int, *, is_stored: bool) -> bytes:
+    """Return a block of literals ``z`` alone."""
+    head = (size << 4 | (4 if is_stored else 5)).to_bytes(2, "little")
+    return head + b"z" * (size if is_stored else 1) + b"\0"
+
+
+@pair(
+    "zstd-compressed-block-of-its-maximum", "zstd-raw-blocks", "codec.1", "M8", beyond="zstd-compressed-block-too-large"
+)
+def _compressed_block(over: int) -> Bundle:
+    return _block(_of_literals(1021 + over, is_stored=True), 1021 + over)
+
+
+@pair("zstd-block-of-the-most-content", "zstd-raw-blocks", "codec.1", "M8", beyond="zstd-block-of-too-much-content")
+def _content_of_block(over: int) -> Bundle:
+    return _block(_of_literals(1024 + over, is_stored=False), 1024 + over)
+
+
+for _bit in (1, 2):
+    bad(f"zstd-sequences-with-reserved-bit-{_bit}", "zstd-prefix-of-8-bytes", "codec.2", "M8")(
+        instead(
+            lambda bit=_bit: through(
+                2, _referring(b"xyz", 0, 7, 8).replace(b"\1\x54", bytes((1, 0x54 | bit))), CODE[:8], CODE[:7] + b"xyz"
+            )
+        )
+    )
+
+# --- LZMA2 ------------------------------------------------------------------------------------------------------------
+
+_FIRST, _NEXT = b"z" * 701, noise("lzma2", 20) * 30  # the first ends between two positions of literals
+
+
+def _chunk(data: bytes, control: int = 0xE0, *, properties: bool = True, size: int | None = None) -> bytes:
+    """Return a chunk of LZMA2 that resets what ``control`` says, and has that many bytes."""
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 4096, "lc": 0, "lp": 2, "pb": 1}]
+    made = lzma.compress(data, lzma.FORMAT_RAW, filters=filters)
+    assert (made[0], made[-1], int.from_bytes(made[3:5]) + 8) == (0xE0, 0, len(made))
+    length = (len(data) if size is None else size) - 1
+    return bytes((control,)) + length.to_bytes(2) + made[3:5] + made[5 if properties else 6 : -1]
+
+
+def _uncompressed(data: bytes, control: int) -> bytes:
+    return bytes((control,)) + (len(data) - 1).to_bytes(2) + data
+
+
+def _of_lzma2(*chunks: bytes, out: bytes) -> Bundle:
+    """Return a bundle with literals in these chunks, and their end."""
+    payload = cover([], b"", out, packers={4: (2, b"".join(chunks) + b"\0")})
+    return drawn(Frame(payload, len(out), codec=4), out)
+
+
+@good("packer.LZMA2", "M101")
+def lzma2_with_two_dictionaries() -> Bundle:
+    """Count positions from the second reset of the dictionary on."""
+    return _of_lzma2(_chunk(_FIRST), _chunk(_NEXT), _uncompressed(b"end", 1), out=_FIRST + _NEXT + b"end")
+
+
+@good("packer.LZMA2", "M101")
+def lzma2_with_properties_that_go_on() -> Bundle:
+    """Reset the state alone, and the state and the properties; and no dictionary."""
+    first = _FIRST[:700]
+    chunks = [_chunk(first), _chunk(_NEXT, 0xA0, properties=False), _uncompressed(b"end!", 2), _chunk(_NEXT, 0xC0)]
+    return _of_lzma2(*chunks, out=first + _NEXT + b"end!" + _NEXT)
+
+
+for _name, _chunks, _out in (
+    ("without-properties", (_uncompressed(b"four", 1), _chunk(_NEXT, 0xA0, properties=False)), b"four" + _NEXT),
+    ("without-a-dictionary", (_chunk(_NEXT, 0xC0),), _NEXT),
+    ("uncompressed-without-a-dictionary", (_uncompressed(b"four", 2),), b"four"),
+    ("with-a-match-beyond-its-chunk", (_chunk(b"z" * 300, size=299),), b"z" * 299),
+    ("with-an-unknown-control", (_uncompressed(b"four", 3),), b"four"),
+):
+    bad(f"cover-lzma2-{_name}", "lzma2-with-two-dictionaries", "packer.LZMA2", "M101")(
+        instead(lambda chunks=_chunks, out=_out: _of_lzma2(*chunks, out=out))
+    )
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+@pair("live-until-its-last-repeat", "repeat", "M129", beyond="live-until-its-last-repeat-a-byte-too-much")
+def _live_until(over: int) -> Bundle:
+    """Use up a frame of 48 MiB, draw a byte of two others, then the rest of them, and repeat the first."""
+    sizes = [48 * MIB, 48 * MIB, 48 * MIB + over]
+    program = Program().do("raw", raw=sizes[0], stream=1)
+    for stream in (2, 3):
+        program.do("raw", raw=1, stream=stream)
+    for stream in (2, 3):
+        program.do("raw", raw=sizes[stream - 1] - 1, stream=stream)
+    program.do("repeat", repeat_frame=0, repeat_offset=0, repeat=1)
+    frames = [Frame(zframe(bytes(size)), size, stream, codec=1) for stream, size in enumerate(sizes, 1)]
+    bundle = one(bytes(sum(sizes) + 1), program, *frames)
+    bundle.target.tail = sum(sizes)
+    return bundle
+
+
+def _of_forms(over: int) -> Bundle:
+    """Return a bundle of eight objects; the form of each has three bodies and as many empty plain parts as fit."""
+    tables, made, program, left = [], [], Program(), 64 * MIB
+    empty = deflated(b"", 1, 1)
+    for at in range(8):
+        content = (PACKED_CONTENT, SECOND)[at // 4]
+        made.append(bytes((at,)) + deflated(content, 1, 1) + empty * 2)
+        left -= 1024 + 3 * 2048 + len(content) - 16 * len(made[at])
+        parts = 65536 if at < 7 else left // 128 + over
+        left -= 128 * parts
+        table = packing(1, *[(size, 17, 0, []) for size in (len(content), 0, 0)], *[0] * (parts - 4)) + bytes((at,))
+        tables.append(form(table, object_=at, size=len(content), digest=sha256(content)))
+        if at:
+            program.do("seek", seek_object=at, seek_offset=0)
+        program.do("keep", keep=len(made[at]))
+    bundle = one(b"".join(made), program, objects=[(3, len(data), sha256(data)) for data in made])
+    bundle.more = {6: msgpack(tables)}
+    return bundle
+
+
+@good("section.forms", "M40", base="raw", optional=True)
+def forms_that_share_their_excess() -> Bundle:
+    return _of_forms(0)
+
+
+bad("forms-that-exceed-what-they-share", "forms-that-share-their-excess", "M40", code=6)(instead(lambda: _of_forms(1)))

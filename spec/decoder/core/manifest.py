@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections import Counter
@@ -335,10 +336,11 @@ def read_images(pack: Msgpack, left: Left) -> set[str]:
         pack.array(3)
         count = pack.array(most=left.names)
         left.names -= count
-        names |= {left.read(pack) for _ in range(count)}
+        read = [left.read(pack) for _ in range(count)]
+        names |= {name for name in read if not re.fullmatch("(?:sha256:)?[0-9a-f]{64}", name, re.ASCII | re.IGNORECASE)}
         image_id = pack.bin()
         need(len(image_id) in {0, 32}, "an image id of another length")
-        names.add(f"sha256:{image_id.hex()}")
+        names |= {f"sha256:{image_id.hex()}"} if image_id else set()
         diff_ids = pack.bin()
         left.diff_ids -= len(diff_ids) // 32
         need(len(diff_ids) % 32 == 0 and left.diff_ids >= 0, "diffIDs of another length, or too many")

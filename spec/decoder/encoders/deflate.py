@@ -161,10 +161,9 @@ def treed_lengths(counts: Sequence[int], limit: int) -> list[int]:
     weights = {symbol: count for symbol, count in enumerate(counts) if count}
     highest = max(weights, default=-1)
     while len(weights) < 2:
-        symbol = highest = highest + 1 if highest < 2 else highest
-        if symbol in weights:
-            symbol = 0
-        weights[symbol] = 1
+        if highest < 2:
+            highest += 1
+        weights[0 if highest in weights else highest] = 1
     heap = Heap(weights)
     places = heap.places
     for place in range((len(places) - 1) // 2, 0, -1):

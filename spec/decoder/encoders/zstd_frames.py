@@ -69,7 +69,13 @@ class FrameWriter:
             literals += self.content[at : at + one.literals]
             at += one.literals + one.length + 3
         literals += self.content[at:end]
-        if not self.older and len(found) == 1 and len(literals) <= 1 and found[0][::2] == (len(literals), 4):
+        if (
+            not self.older
+            and len(found) == 1
+            and len(literals) <= 1
+            and found[0].literals == len(literals)
+            and found[0].offset == 4
+        ):
             return block_head(1, end - start, last) + data[:1]
         if len(data) - len(literals) - (len(data) >> (5 if self.older else 6)) < 16:
             return self.put_bytes(data, last)

@@ -32,7 +32,8 @@ class Huffman:
 
     def has_all(self, counts: list[int]) -> bool:
         """Check whether all literals have a code."""
-        return all(not count or self.lengths[one : one + 1] > [0] for one, count in enumerate(counts))
+        coded = {one for one, length in enumerate(self.lengths) if length}
+        return all(one in coded for one, count in enumerate(counts) if count)
 
     def size(self, counts: list[int]) -> int:
         """Estimate the bytes of literals."""
