@@ -50,8 +50,10 @@ def image(name: str) -> bytes:
 def inspect(name: str, form: str) -> str:
     """Return an engine's description of an image."""
     entry, config, _ = parts(image(name))
-    told = {"Id": Path(entry["Config"]).name.removesuffix(".json"), "RootFS": {"Layers": config["rootfs"]["diff_ids"]}}
-    return "1000000" if form else json.dumps([told])
+    if form == "{{.Size}}":
+        return "1000000"
+    layers = json.dumps(config["rootfs"]["diff_ids"], separators=(",", ":"))
+    return f"{Path(entry['Config']).name.removesuffix('.json')} {layers} null"
 
 
 def manifest_digest(data: bytes) -> str:

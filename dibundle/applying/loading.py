@@ -7,6 +7,7 @@ target's own bytes. Everything from the first document on is withheld until the 
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Final
 from dibundle.applying import messages
 from dibundle.applying.base import find_base
 from dibundle.applying.chain import follow
-from dibundle.applying.expected import UnexpectedError, named_digest, verified_digests
+from dibundle.applying.expected import Expectation, UnexpectedError, named_digest, verified_digests
 from dibundle.applying.gate import Gate
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
@@ -39,7 +40,15 @@ from dibundle.images.pinned import PinnedImage
 from dibundle.images.profile import Judge, canonical_name
 from dibundle.images.reader import read_images
 from dibundle.sources.access import Access, SignatureCheck
-from dibundle.sources.engines import Loader, LoadError, default_engine, layers_present, require_engine, require_layers
+from dibundle.sources.engines import (
+    LAYERS_ABSENT,
+    LoadError,
+    default_engine,
+    layers_present,
+    require_engine,
+    require_layers,
+)
+from dibundle.sources.loader import Loader
 from dibundle.sources.names import path_of
 from dibundle.sources.opening import Source, open_sources
 
@@ -144,9 +153,14 @@ class Loading:
         manifest = self.bundle.manifest
         number = choose_target(manifest, self.options)
         self.require_thin()
-        if self._is_expected(number):
-            return self._load_expected(number), True
         images = self._told()
+        if self._is_expected(number):
+            return self._load_expected(
+                number, self.options.expectation.without_archive(manifest.targets[number].digest)
+            ), True
+        if self.engine == "ctr" and images and not any(image.names for image in images):
+            # the target's own bytes give no name, and containerd keeps no image without one
+            return self._load_expected(number, Expectation(frozenset(image.id for image in images))), False
         if not images:
             self.context.progress.note(f"the bundle does not list its images, so {self.engine} is not asked for any")
         with Loader(self.engine) as loader:
@@ -239,6 +253,9 @@ class Loading:
                 self._check_claims([(image.names, image.config_digest) for image in found if image.config])
         else:
             self._check_claims([(image.names, image.config) for image in images])
+            if self.engine == "ctr" and not all(image.names for image in images):
+                (first, *_) = (image for image in images if not image.names)
+                raise LoadError(messages.LOAD_WITHOUT_NAME, engine=self.engine, id=first.config.hex(), exit_code=6)
 
     def _told(self) -> tuple[AboutImage, ...]:
         """Return the target's images from the bundle's description."""
@@ -260,11 +277,11 @@ class Loading:
                 found = digest.text(min(others or configs, default=b""))
                 raise UnexpectedError(messages.LOAD_CLAIMED_IMAGE, id=digest.text(image.id), found=found)
 
-    def _load_expected(self, number: int) -> list[AboutImage]:
+    def _load_expected(self, number: int, expected: Expectation) -> list[AboutImage]:
+        """Load only the expected images, in an archive that is written for them."""
         target = self.bundle.manifest.targets[number]
         with self.context.within() as own:
             archive, holes = rebuild_images(self.bases, self.bundle, self.options, own, without=self.without)
-            expected = self.options.expectation.without_archive(target.digest)
             found = pin(archive, expected, self.bases, holes, target, self.without)
             if self.repositories is not None:
                 found = [
@@ -325,13 +342,27 @@ def hand_over(
     require_names(name for _, names in images for name in (names or ("",)))
     for image, _ in images:
         require_left_out(image, engine)
-    with Loader(engine) as loader:
-        writers.write(pinned.layout(images), "docker-archive", loader.write)
-        loader.finish()
-        for image, names in images:
-            loader.check_digests(names, image.ids)
-            if any(layer.content is None for layer in image.layers):
-                loader.check_whole(names)
+    # first under names of their own: a name that leads to another image now must not lead to one that cannot be used
+    token = secrets.token_hex(8)
+    given = [
+        (image, (f"localhost/dib:loading-{token}-{number}",) if names and engine != "podman" else names)
+        for number, (image, names) in enumerate(images)
+    ]
+    renamed = [(names, own[0]) for (_, names), (_, own) in zip(images, given, strict=True) if own != names]
+    loader = Loader(engine)
+    try:
+        with loader:
+            writers.write(pinned.layout(given), "docker-archive", loader.write)
+            loader.finish()
+            for image, names in given:
+                loader.check_digests(names, image.ids)
+                if any(layer.content is None for layer in image.layers):
+                    loader.check_whole(names)
+            for names, own in renamed:
+                loader.name(names, own)
+    finally:
+        for _, own in renamed:
+            loader.forget(own)
     return [AboutImage(names=names, id=image.id, diff_ids=image.diff_ids) for image, names in images]
 
 
@@ -343,7 +374,11 @@ def require_left_out(image: PinnedImage, engine: str) -> None:
     present = layers_present(engine, image.diff_ids, [layer.digest for layer in image.layers])
     if absent[-1] >= present:
         raise LoadError(
-            messages.ENGINE_LAYER_ABSENT, engine=engine, absent=absent[-1], id=digest.text(image.id), exit_code=6
+            messages.ENGINE_LAYER_ABSENT,
+            engine=engine,
+            absent=absent[-1],
+            id=digest.text(image.id),
+            exit_code=LAYERS_ABSENT,
         )
 
 

@@ -87,6 +87,11 @@ LOAD_NAMES_UNCLEAR: Final = Message(
     "the policy limits who may sign which image, but engines could find different images: {reason}",
     hint="load one image only: --expect ID",
 )
+LOAD_WITHOUT_NAME: Final = Message(
+    "load.without_name",
+    "the image has no name, and {engine} keeps no image without one",
+    hint="give it a name of its own: dib load --expect sha256:{id} ...",
+)
 LOAD_THIN_WITHOUT_NAME: Final = Message(
     "load.thin_without_name",
     "the image has no name, so {engine} cannot report whether it has all layers",

@@ -76,7 +76,8 @@ class Failure:
 
     def _words(self) -> dict[str, str]:
         words = WORDS
-        with contextlib.suppress(ModuleNotFoundError):  # imported here: the error may be that a module is missing
+        # imported here: the error may be that a module is missing, or that there is no memory for one
+        with contextlib.suppress(ModuleNotFoundError, MemoryError):
             from dibundle.sources.engines import engine_in_use, words_for
 
             words = words_for(engine_in_use(self._arguments))

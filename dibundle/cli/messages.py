@@ -89,7 +89,7 @@ SIGNATURE_NO_SIGNERS: Final = Message(
     hint=("give --allowed-signers FILE (see ALLOWED SIGNERS in ssh-keygen(1)), or set DIB_ALLOWED_SIGNERS"),
 )
 SYSTEM_NO_MEMORY: Final = Message(
-    "system.no_memory", "not enough memory", hint="use fewer workers (--workers 1) or a machine with more memory"
+    "system.no_memory", "not enough memory", hint="use a machine with more memory, or (create) --workers 1"
 )
 SYSTEM_NO_MODULE: Final = Message("system.no_module", "{python} lacks the module {module}", hint="{action}")
 SYSTEM_NO_OWN_MODULE: Final = Message(

@@ -113,6 +113,7 @@ the slow level's result is not used in the end. Without the slow level, encoding
 packages and three pairs of the corpus, the sizes are exactly the same.
 """
 _ZSTD_LEVELS: Final = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15}
+_COVER: Final = 160  # bytes of memory for a cover while a payload is decoded, at most
 _NAMES: Final = ("gap", "length", "seek", "difference", "literal")
 
 
@@ -218,6 +219,14 @@ def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
     128 MiB for the packers' windows or tables.
     """
     return parse(payload, memoryview(source).nbytes, target_size).apply(source)
+
+
+def table_size(payload: Buffer) -> int:
+    """Estimate the bytes of memory for the covers of a payload; 0 if it is cut."""
+    try:
+        return _COVER * Numbers(payload).number()
+    except BundleError:  # decoding says why
+        return 0
 
 
 def parse(payload: Buffer, source_size: int, target_size: int) -> Parsed:

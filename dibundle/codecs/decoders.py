@@ -50,6 +50,19 @@ def decode(
     return data
 
 
+def table_size(codec: int, payload: Buffer) -> int:
+    """Estimate the bytes of memory that decoding takes in addition to source, payload and result."""
+    if codec == RELINK:
+        from dibundle.codecs import relink
+
+        return relink.table_size(payload)
+    if codec == COVER:
+        from dibundle.codecs import cover
+
+        return cover.table_size(payload)
+    return len(payload) if codec == VCDIFF else 0
+
+
 def _stored(payload: Buffer, source: bytes | bytearray, size: int) -> Buffer:
     return payload
 

@@ -11,6 +11,7 @@ fixed steps.
 
 from __future__ import annotations
 
+import threading
 from array import array
 from collections.abc import Container, Sequence
 from itertools import chain
@@ -31,6 +32,8 @@ FIXED_BYTES: Final = 16  # for each of this many bytes, a source may have one mo
 MAX_STEPS: Final = 1 << 21
 MAX_TABLES: Final = 16
 MAX_ADDRESS: Final = 1 << 61
+_STEP: Final = 72  # bytes of memory for a fixed step while a payload is decoded, at most
+_CUTTING: Final = threading.Lock()  # cutting covers may take 128 MiB, and has no result that another frame waits for
 
 RAW, X86, ARM, POINTERS, INDEX, FRAMES, TABLES, X86_FIXED, TABLES_FIXED, RELOCATIONS, SYMBOLS = range(11)
 RISCV, THUMB, WORDS, GO = range(11, 15)
@@ -180,6 +183,19 @@ def _put_regions(regions: Sequence[Region]) -> bytearray:
     return out
 
 
+def table_size(payload: Buffer) -> int:
+    """Estimate the bytes of memory for the covers and fixed steps of a payload; 0 if it is cut."""
+    reader = Numbers(payload)
+    try:
+        reader.take(2)
+        _, _, _, steps = (reader.number() for _ in range(4))
+        lengths = [(reader.byte(), reader.number(), reader.number())[1] for _ in range(5)]
+        reader.take(sum(lengths))
+        return _STEP * steps + cover.table_size(memoryview(payload)[reader.at :])
+    except BundleError:  # decoding says why
+        return 0
+
+
 def _read(payload: Buffer, source_size: int, target_size: int) -> tuple[RelinkHeader, memoryview]:
     """Return the header, with checked bounds, and the cover payload after it."""
     view = memoryview(payload)  # do not copy the cover payload, which is most of the payload
@@ -282,11 +298,12 @@ def steps_of(rows: array[int], header: RelinkHeader) -> array[int]:
     room = len(header.fixed) + len(rows) // 3 + len(header.regions) + len(header.sections)
     while True:
         out = array("q", bytes(24 * room))
-        size = LIBRARY.dib_relink_steps(
-            *(Pinned(rows), len(rows) // 3, Pinned(regions), len(header.regions)),
-            *(Pinned(sections), len(header.sections), header.least, Pinned(fixed), len(header.fixed)),
-            *(Pinned(out), room),
-        )
+        with _CUTTING:
+            size = LIBRARY.dib_relink_steps(
+                *(Pinned(rows), len(rows) // 3, Pinned(regions), len(header.regions)),
+                *(Pinned(sections), len(header.sections), header.least, Pinned(fixed), len(header.fixed)),
+                *(Pinned(out), room),
+            )
         if size == -2:
             raise MemoryError("no memory for the map of what moved")
         if size < 0:

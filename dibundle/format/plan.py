@@ -21,8 +21,9 @@ from dibundle.format.records import BLOCK, RAW_SHIFT
 from dibundle.format.steps import Begin, Copy, Data, End, Head, ProgramStep, Repeat, Text
 from dibundle.format.tables import Frame, FrameTable, Range
 
-# maximum steps to keep, because a step takes up to 1 kB. With more steps, the program is walked twice (8 us per step).
-MAX_KEPT_STEPS = 1 << 16
+# maximum bytes of steps to keep: beyond this number, the program is walked twice (8 us per step)
+MAX_KEPT = 16 << 20
+_STEP, _BLOCK, _VALUE = 200, 600, 100  # bytes of memory for a step, for its header block and for each of its fields
 
 
 @dataclass(slots=True)
@@ -38,12 +39,16 @@ class RebuildPlan:
     # frame -> index of the last repeat step that needs the frame
     last_use: dict[int, int] = field(default_factory=dict)
     steps: list[ProgramStep] | None = field(default_factory=list)
+    _kept: int = 0
 
     def keep(self, step: ProgramStep) -> None:
         """Keep a step of the program; drop all steps if there are too many."""
         if self.steps is not None:
             self.steps.append(step)
-            if len(self.steps) > MAX_KEPT_STEPS:
+            self._kept += _STEP
+            if isinstance(step, Head):
+                self._kept += _VALUE * len(step.values) + (_BLOCK if step.reference else 0)
+            if self._kept > MAX_KEPT:
                 self.steps = None
 
     def source_ranges(self, index: int, frame: Frame) -> Iterator[Range]:

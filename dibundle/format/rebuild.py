@@ -38,6 +38,7 @@ OVERHEAD = 4096  # bytes of memory for any frame, in addition to its content
 MOST = 96 << 20
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # number of threads for the blocks of pgzip
+MANY = 32 << 20  # bytes of covers and steps from which on nothing is decoded beside a frame
 LARGE = 256 << 10  # from this size on, a frame of codec 6 may need 300 MiB: no other frame is decoded beside it
 # number of threads; more threads help little, because decoding never waits for input, and memory limits how much is
 # decoded ahead
@@ -170,9 +171,8 @@ class _FrameFeed:
 
     def _decode(self, index: int, frame: Frame, stored: bytes) -> Decoded:
         reencoders = self._reader.manifest.reencoders
-        is_large = frame.codec == decoders.UNPACK and frame.size + frame.source_size >= LARGE
         try:
-            with self._memory.use(alone=is_large):
+            with self._memory.use(alone=_is_large(frame, stored)):
                 source = self._source(index, frame)
                 return decoders.decode(frame.codec, stored, source, frame.size, reencoders, self._excess)
         except BaseException:  # stop decoding, because the error keeps the payload in memory
@@ -192,6 +192,13 @@ class _FrameFeed:
                 self._base.read_into(item.object, item.offset, rest[: item.length])
             rest = rest[item.length :]
         return source
+
+
+def _is_large(frame: Frame, stored: bytes) -> bool:
+    """Return whether decoding a frame may take so much memory that nothing is decoded beside it."""
+    if frame.codec == decoders.UNPACK:
+        return frame.size + frame.source_size >= LARGE
+    return decoders.table_size(frame.codec, stored) >= MANY
 
 
 class _Memory:

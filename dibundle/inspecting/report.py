@@ -65,13 +65,13 @@ def report(
     def reader() -> BundleReader:
         return read_bundle(Stream(whole), opened.bundles[0][0], whole.size, opened.check)
 
+    changes, note = None, _WITHOUT_BASE
+    if bases:  # first, because the lines would take memory beside a rebuild
+        base = opened.archives[-len(bases)]  # skip the image that contains the bundle, which is listed before the base
+        changes, note = _changes(opened, reader(), base, options, context)
     first = reader()
     number = choose_target(first.manifest, options)
     lines = lines_with_base(first, number, opened.archives, context, given=bool(bases))
-    changes, note = None, _WITHOUT_BASE
-    if bases:
-        base = opened.archives[-len(bases)]  # skip the image that contains the bundle, which is listed before the base
-        changes, note = _changes(opened, reader(), base, options, context)
     signed_by = opened.signatures.signed_by([first])
     name = opened.bundles[0][0] if not isinstance(bundle, str) or bundle == "-" else bundle
     hashed = hashlib.sha256()

@@ -44,7 +44,7 @@ from dibundle.sharing.ways import ChainStep, UpdatePlan, plan_way, plan_wrapped
 from dibundle.sharing.wrapped import Parcel, made_by
 from dibundle.sources import messages as registry_messages
 from dibundle.sources.access import Access
-from dibundle.sources.engines import TRANSPORTS, default_engine, image_id, require_engine
+from dibundle.sources.engines import LAYERS_ABSENT, TRANSPORTS, LoadError, default_engine, has_listed, require_engine
 from dibundle.sources.names import is_reference
 from dibundle.sources.opened import OpenedSources
 from dibundle.sources.opening import Source, open_present
@@ -228,23 +228,39 @@ class _Update:
         if self._is_wrapped:
             return self._apply_wrapped()
         fetched = self._none_fetched()
-        image: PinnedImage | None = None
-        while image is None:
+        before = 0  # bytes of layers that were fetched for an image that the engine could not complete
+        while True:
+            plan, bundles, image = self._obtain(fetched)
+            try:
+                self._deliver(image, bundles)
+                break
+            except LoadError as error:
+                if error.exit_code != LAYERS_ABSENT or plan.chain is not None or not plan.without:
+                    raise
+                self._context.progress.note(f"{error.message}: all layers are fetched")
+                before, self._is_thin = plan.size, False
+        total = plan.size + fetched.in_vain(plan) + before
+        return self._result(plan, total, len(fetched.refused), self._signatures.signed_by(bundles))
+
+    def _obtain(self, fetched: FetchedBundles) -> tuple[UpdatePlan, list[BundleReader], PinnedImage]:
+        """Fetch or rebuild the image by the best plan whose bundles can be used."""
+        while True:
             plan = self.plan(fetched)
             fetched.keep(plan)
             self._require_size(plan.size + fetched.in_vain(plan))
             self._context.progress.phase("fetching", plan.size)
             bundles = self._fetch(plan, fetched)
-            if bundles is not None:
-                image = self._pin_or_refuse(plan, bundles, fetched)
+            if bundles is not None and (image := self._pin_or_refuse(plan, bundles, fetched)):
+                return plan, bundles, image
+
+    def _deliver(self, image: PinnedImage, bundles: Sequence[BundleReader]) -> None:
+        """Load the image into the engine, or write it."""
         if self._output is None:
             hand_over([(image, self._made.names)], self._engine, partial(self._require_names, bundles))
-        else:
-            with self._output:
-                layout = pinned.layout([(image, self._made.names)])
-                writers.write(layout, "docker-archive", self._output.write)
-        total = plan.size + fetched.in_vain(plan)
-        return self._result(plan, total, len(fetched.refused), self._signatures.signed_by(bundles or ()))
+            return
+        with self._output:
+            layout = pinned.layout([(image, self._made.names)])
+            writers.write(layout, "docker-archive", self._output.write)
 
     def _require_names(self, bundles: Sequence[BundleReader] | None, names: Iterable[str]) -> None:
         """Refuse a name if the signer of the last bundle is not allowed to give it to an image."""
@@ -289,9 +305,9 @@ class _Update:
             self._made = made_by(self._labels, self._repository.reference, self._engine)
             own = self._made.id
             is_expected = bool(own) and (not self._options.expect or own in self._options.expect)
-            return is_expected and all(image_id(self._engine, name) == digest.text(own) for name in self._made.names)
+            return is_expected and all(has_listed(self._engine, name, {digest.text(own)}) for name in self._made.names)
         ids = {digest.text(item) for item in (self._image.id, self._image.manifest.digest)}
-        return all(image_id(self._engine, name) in ids for name in self._made.names)
+        return all(has_listed(self._engine, name, ids) for name in self._made.names)
 
     def _fetch(self, plan: UpdatePlan, fetched: FetchedBundles) -> list[BundleReader] | None:
         """Fetch the bundles of a plan; if one is unusable or has no trusted signature, refuse it and return None.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
+from dibundle.applying.rewrite import loaded
 from dibundle.errors import SignatureError
 from dibundle.images.archive import Archive
 from dibundle.images.reader import read_images
@@ -78,8 +79,7 @@ def plan_way(
     here = _here(archives)
     chain = None if only_image else cheapest(image.manifest.digest, here, deltas_to)
     size = sum(step.delta.told.size for step in chain) if chain else None
-    layers = zip(image.layers, image.diff_ids, strict=True)
-    without = frozenset(blob.digest for blob, diff_id in layers if thin and {blob.digest, diff_id} & here)
+    without = _lowest_here(image, archives) if thin else frozenset()
     missing = {blob.digest: blob.size for blob in image.layers if blob.digest not in without}
     pull = sum(missing.values()) + len(image.config)
     if only_bundles and chain is None:
@@ -97,6 +97,17 @@ def plan_wrapped(image: RemoteImage, archives: Sequence[Archive], needs: Collect
     without = frozenset(blob.digest for blob in image.layers) - {blob.digest for blob in wanted}
     size = sum({blob.digest: blob.size for blob in wanted}.values()) + len(image.config)
     return UpdatePlan(chain=None, chain_size=None, pull_size=size, without=without, is_wrapped=True)
+
+
+def _lowest_here(image: RemoteImage, archives: Sequence[Archive]) -> frozenset[bytes]:
+    """Return the digests of those lowest layers of an image that an image in ``archives`` has too.
+
+    Engines share only lowest layers. A layer that also occurs higher up is not among them: a manifest gives it once.
+    """
+    shared = len(loaded(archives).shared(image.diff_ids))
+    layers = [*zip(image.layers, image.diff_ids, strict=True)]
+    above = {item for blob, diff_id in layers[shared:] for item in (blob.digest, diff_id)}
+    return frozenset(blob.digest for blob, diff_id in layers[:shared] if above.isdisjoint((blob.digest, diff_id)))
 
 
 def _here(archives: Sequence[Archive]) -> frozenset[bytes]:

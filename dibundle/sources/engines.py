@@ -1,4 +1,4 @@
-"""Container engines as programs: they save an image, load an archive, and list their images."""
+"""Container engines as programs: they save an image, and list their images."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ import subprocess
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise, takewhile
-from types import TracebackType
-from typing import IO, Final, Self
+from typing import IO, Final, NamedTuple
 
 from dibundle.errors import WORDS, AbsentError, DibError, FileError, Message, UsageError, shell_words
 from dibundle.files.context import Context
-from dibundle.files.destination import write_all
 from dibundle.files.readat import Spool
-from dibundle.format.values import AboutImage
-from dibundle.images.document import get, get_list, get_text, sha256_of
+from dibundle.images.document import sha256_of
 from dibundle.images.model import chain_ids
 from dibundle.images.tar.sieve import sieve
 from dibundle.sources import messages
@@ -38,14 +35,13 @@ class LoadError(DibError):
         self.exit_code = exit_code
 
 
+LAYERS_ABSENT: Final = 6  # exit code: the engine lacks layers that are left out
 TRANSPORTS: Final = {"docker": "docker-daemon:", "podman": "containers-storage:"}
 """Prefixes of names of images in an engine's store."""
 _SAVE: Final = {
     "docker-daemon": ("docker", "image", "inspect", "--format", "{{.Size}}"),
     "containers-storage": ("podman", "image", "inspect", "--format", "{{.Size}}"),
 }
-_CONFIG_STORES: Final = ("overlay2", "vfs", "btrfs", "zfs", "fuse-overlayfs", "aufs", "devicemapper")
-"""Drivers of docker's own store: this store identifies an image by its config."""
 _SILENT: Final = (b"Cannot connect to", b"permission denied", b"failed to connect")
 _ASIDE: Final = re.compile(r"time=|See '")  # beginnings of log lines, and of hints about where to read more
 _PATIENCE: Final = 10  # maximum seconds for an engine to report whether it works
@@ -53,6 +49,9 @@ _AT_ONCE: Final = 256  # maximum images per query of an engine, because command 
 _DIGITS: Final = 19  # maximum digits of a size in bytes
 _ID: Final = re.compile(r"(?:sha256:)?[0-9a-f]{1,64}")
 _MAX_ANSWER: Final = 16 << 20  # maximum bytes of an answer
+_DESCRIPTION: Final = (
+    "{{.Id}} {{json .RootFS.Layers}} {{with .GraphDriver}}{{json .Name}}{{else}}null{{end}}"  # for docker and podman
+)
 
 
 def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
@@ -112,13 +111,15 @@ def require_layers(engine: str, chains: Iterable[tuple[bytes, ...]], base: str, 
     ``file``: the file with this image, if any. The tool ctr cannot list layers, but its loader detects missing layers.
     """
     wanted = {[*chain_ids(chain)][-1] for chain in {*chains} if chain}
-    if engine != "ctr" and not wanted <= {found for layers in _layers(engine) for found in chain_ids(layers)}:
+    if engine != "ctr" and not wanted <= {
+        found for image in every_image(engine) for found in chain_ids(image.diff_ids)
+    }:
         raise LoadError(
             messages.ENGINE_THIN_LAYERS_OF_FILE if file else messages.ENGINE_THIN_LAYERS,
             engine=engine,
             base=base,
             file=file and shell_words(file),
-            exit_code=6,
+            exit_code=LAYERS_ABSENT,
         )
 
 
@@ -128,52 +129,71 @@ def layers_present(engine: str, diff_ids: Sequence[bytes], digests: Sequence[byt
     docker and podman report ``diff_ids`` of images. ctr reports the ``digests`` under which it stores layers.
     """
     if engine == "ctr":
-        listed = _run(("ctr", "content", "ls", "--quiet"))
+        listed = run(("ctr", "content", "ls", "--quiet"))
         if listed.returncode:
             raise no_answer(engine, listed.stderr)
         there = set(listed.stdout.decode(errors="replace").split())
         return sum(1 for _ in takewhile(lambda item: f"sha256:{item.hex()}" in there, digests))
-    same = (takewhile(lambda pair: pair[0] == pair[1], zip(diff_ids, has, strict=False)) for has in _layers(engine))
+    chains = (image.diff_ids for image in every_image(engine))
+    same = (takewhile(lambda pair: pair[0] == pair[1], zip(diff_ids, has, strict=False)) for has in chains)
     return max((sum(1 for _ in pairs) for pairs in same), default=0)
+
+
+class EngineImage(NamedTuple):
+    """An image in docker or podman: its ID as shown, its diffIDs (the lowest first), and the driver of its store."""
+
+    id: str
+    diff_ids: list[bytes]
+    driver: str
 
 
 def image_id(engine: str, name: str) -> str | None:
     """Return the ID that docker or podman shows for a name, as ``sha256:...``; None if it has no such image."""
-    return next((_id(image) for image in _inspect(engine, name)), None)
+    return next((image.id for image in described(engine, name)), None)
 
 
-def _inspect(engine: str, *names: str) -> list[object]:
-    """Return the document of docker or podman about each of the images that the engine has."""
-    found = _run((*ENGINES[engine][1], "--", *names))
-    try:
-        told = json.loads(found.stdout)
-    except (ValueError, RecursionError):
-        return []
-    return told if isinstance(told, list) else []
+def has_listed(engine: str, name: str, ids: Collection[str]) -> bool:
+    """Return whether docker or podman lists an image with one of the IDs under a name; docker hides incomplete images.
+
+    A name alone is not enough: docker's containerd store has names of images whose layers it lacks.
+    """
+    return image_id(engine, name) in ids and (engine != "docker" or is_listed(name))
 
 
-def _id(image: object) -> str | None:
-    found = get_text(image, "Id")
-    return None if found is None else "sha256:" + found.removeprefix("sha256:")
+def is_listed(name: str) -> bool:
+    """Return whether docker lists an image under a name."""
+    known = name.removeprefix("docker.io/").removeprefix("library/")  # docker lists names without these
+    listed = run(("docker", "image", "ls", "--quiet", "--", known))
+    if listed.returncode:
+        raise no_answer("docker", listed.stderr)
+    return bool(listed.stdout.split())
 
 
-def _layers_of(image: object) -> list[bytes]:
-    """Return the digests of an inspected image's layers, the lowest first; other values become empty."""
-    found = (item for item in get_list(get(image, "RootFS"), "Layers") if isinstance(item, str))
-    return [sha256_of(f"sha256:{item.removeprefix('sha256:')}") or b"" for item in found]
+def described(engine: str, *names: str) -> list[EngineImage]:
+    """Return the images with these names or IDs that docker or podman has, without the rest of their configs."""
+    found = []
+    for line in run((*ENGINES[engine][1], "--format", _DESCRIPTION, "--", *names)).stdout.splitlines():
+        try:
+            shown, listed, driver = (item.decode() for item in line.split(b" ", 2))
+            layers = json.loads(listed)
+            diff_ids = [sha256_of(f"sha256:{item.removeprefix('sha256:')}") or b"" for item in layers or ()]
+            found.append(EngineImage("sha256:" + shown.removeprefix("sha256:"), diff_ids, driver.strip('"')))
+        except (ValueError, TypeError, AttributeError, RecursionError):  # not an answer to this question
+            continue
+    return found
 
 
-def _layers(engine: str) -> list[list[bytes]]:
-    """Return the digests of the layers of every image that an engine has, the lowest first."""
-    listed = _run((engine, "image", "ls", "--quiet", "--no-trunc"))
+def every_image(engine: str) -> list[EngineImage]:
+    """Return every image that docker or podman lists."""
+    listed = run((engine, "image", "ls", "--quiet", "--no-trunc"))
     if listed.returncode:
         raise no_answer(engine, listed.stderr)
     ids = sorted(item for item in set(listed.stdout.decode(errors="replace").split()) if _ID.fullmatch(item))
     batches = (ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE))
-    return [_layers_of(image) for batch in batches for image in _inspect(engine, *batch)]
+    return [image for batch in batches for image in described(engine, *batch)]
 
 
-def _is_podman_alone() -> bool:
+def is_podman_alone() -> bool:
     """Return whether podman works while docker's client finds no daemon that answers."""
     for command, wanted in ((("docker", "info"), False), (("podman", "info"), True)):
         try:
@@ -194,7 +214,7 @@ def require_engine(name: str | None) -> None:
         raise UsageError(messages.ENGINE_UNKNOWN, name=name)
 
 
-class _Tail:
+class Tail:
     """The end of a program's output, read while it runs, because a program stops if its pipe is full."""
 
     def __init__(self, pipe: IO[bytes] | None) -> None:
@@ -216,155 +236,11 @@ class _Tail:
         return self._text
 
 
-class Loader:
-    """A running loader. This context manager ends the loader if its input fails, so that nothing is loaded."""
-
-    def __init__(self, engine: str) -> None:
-        self._load, _ = ENGINES[engine]
-        self._engine = engine
-
-    def __enter__(self) -> Self:
-        try:
-            self._process = subprocess.Popen(
-                self._load, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-            )
-        except OSError as error:
-            raise FileError(messages.PROGRAM_CANNOT_RUN_2, load_=self._load[0], reason=error.strerror) from error
-        self._said = _Tail(self._process.stdout)
-        return self
-
-    def write(self, piece: bytes | bytearray | memoryview) -> None:
-        """Pass bytes to the loader; raise :class:`LoadError` if it has stopped reading."""
-        assert self._process.stdin
-        try:
-            write_all(self._process.stdin.fileno(), piece)
-        except BrokenPipeError:
-            code = self._process.wait() or 1
-            self._fail(code)
-
-    def finish(self) -> None:
-        """Close the pipe and wait; :class:`LoadError` carries the loader's exit code."""
-        assert self._process.stdin
-        self._process.stdin.close()
-        code = self._process.wait()
-        if code:
-            self._fail(code)
-
-    def check_digests(self, names: Sequence[str], ids: Collection[bytes]) -> None:
-        """Query the engine for each name of an image; raise :class:`LoadError` if the image has none of the digests.
-
-        The store determines which of the ``ids`` the image has: the digest of the config or of the manifest. Without
-        names, the ids are queried.
-        """
-        wanted = {f"sha256:{item.hex()}" for item in ids}
-        if self._engine == "ctr":
-            told = [row.split() for row in self._ask("ctr", "images", "ls").splitlines()[1:]]
-            there = {row[0]: row[2] for row in told if len(row) > 2}
-            for name in names:
-                found = next((there[item] for item in there if item == name or item.endswith("/" + name)), "nothing")
-                self._require(name, found, wanted)
-            if not names and not wanted & set(there.values()):
-                self._require("no name", "nothing", wanted)
-            return
-        for name in names:
-            self._require(name, image_id(self._engine, name) or "nothing", wanted)
-        if not names and not any(image_id(self._engine, item) in wanted for item in sorted(wanted)):
-            self._require("no name", "nothing", wanted)
-
-    def check_whole(self, names: Iterable[str]) -> None:
-        """Check that the engine has all blobs of an image, if the engine stores blobs and the archive left some out.
-
-        Raises :class:`LoadError` if blobs are missing: the engine stores the layers in another form.
-        """
-        for name in names:
-            if self._engine == "docker":  # docker does not list incomplete images
-                known = name.removeprefix("docker.io/").removeprefix("library/")  # docker lists names without these
-                is_whole = bool(self._ask("docker", "image", "ls", "--quiet", "--", known).split())
-            elif self._engine == "ctr":
-                rows = self._ask("ctr", "images", "check").splitlines()
-                is_whole = not any(
-                    "incomplete" in row
-                    and not row.rstrip().endswith("true")  # containerd may drop unpacked blobs
-                    and (row.split()[0] == name or row.split()[0].endswith("/" + name))
-                    for row in rows[1:]
-                )
-            else:
-                is_whole = True  # no check is needed, because podman identifies layers by their content
-            if not is_whole:
-                raise LoadError(messages.ENGINE_LAYERS_IN_OTHER_FORM, engine=self._engine, name=name, exit_code=6)
-
-    def _require(self, name: str, found: str, wanted: Collection[str]) -> None:
-        if found not in wanted:
-            raise LoadError(
-                messages.ENGINE_OTHER_DIGEST,
-                engine=self._engine,
-                found=found,
-                name=name,
-                wanted=" or ".join(sorted(wanted)),
-                exit_code=3,
-            )
-
-    def _ask(self, *command: str) -> str:
-        found = _run(command)
-        if found.returncode:
-            raise no_answer(self._engine, found.stderr)
-        return found.stdout.decode(errors="replace")
-
-    def check(self, image: AboutImage) -> None:
-        """Query the engine for an image; raise :class:`LoadError` if the engine has no image or a different image."""
-        name = image.names[0] if image.names and "\0" not in image.names[0] else f"sha256:{image.id.hex()}"
-        if self._engine == "ctr":
-            self._check_ctr(image)
-            return
-        found = next(iter(_inspect(self._engine, name)), None)
-        told = _id(found)
-        if told is None:
-            raise LoadError(messages.ENGINE_NOT_THERE, engine=self._engine, name=name, exit_code=3)
-        # docker's containerd store identifies an image by its manifest or index, so the layers are compared.
-        is_config = self._engine == "podman" or get_text(get(found, "GraphDriver"), "Name") in _CONFIG_STORES
-        has_layers = _layers_of(found) == [*image.diff_ids]
-        if told != f"sha256:{image.id.hex()}" and (is_config or not has_layers):
-            raise LoadError(messages.ENGINE_OTHER_IMAGE, engine=self._engine, name=name, told=told[7:], exit_code=3)
-
-    def _check_ctr(self, image: AboutImage) -> None:
-        found = _run(("ctr", "images", "ls", "-q"))
-        names = set(found.stdout.decode(errors="replace").split())
-        wanted = [name for name in image.names if not any(item == name or item.endswith("/" + name) for item in names)]
-        if found.returncode or (image.names and len(wanted) == len(image.names)):
-            raise LoadError(messages.ENGINE_NOT_THERE_IN_CTR, wanted=", ".join(wanted), exit_code=3)
-
-    def _fail(self, code: int) -> None:
-        text = self._said.end().decode(errors="replace").strip().splitlines()
-        last = text[-1] if text else "no message"
-        message = messages.ENGINE_LOAD_FAILED
-        if self._engine == "docker" and last.endswith("/blobs/json: no such file or directory"):
-            message = messages.ENGINE_NO_OCI_ARCHIVE
-        elif self._engine == "docker" and _is_podman_alone():
-            message = messages.ENGINE_PODMAN_WORKS
-        raise LoadError(message, engine=self._engine, last=last, exit_code=code if 0 < code < 126 else 3)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._process.stdin
-        if self._process.poll() is None:
-            # The input ends in the middle of an entry, so that every loader refuses the incomplete input.
-            self._process.stdin.close()
-            try:
-                self._process.wait(60)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        elif not self._process.stdin.closed:
-            self._process.stdin.close()
-        self._said.end()
-
-
 def saved_layers(transport: str, reference: str) -> tuple[bytes, list[bytes]]:
     """Return the ID and the diffIDs of the image that an engine would save; raise the errors of :func:`save`."""
     _require_image(transport, reference)
-    found = next(iter(_inspect(_SAVE[transport][0], reference)), None)
-    return sha256_of(_id(found)) or b"", list(filter(None, _layers_of(found)))
+    image = next(iter(described(_SAVE[transport][0], reference)), EngineImage("", [], ""))
+    return sha256_of(image.id) or b"", list(filter(None, image.diff_ids))
 
 
 def save(
@@ -387,7 +263,7 @@ def save(
     command = [client, "save", *chosen, *(["--multi-image-archive"] if client == "podman" else []), "--", reference]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as saving:
         assert saving.stdout
-        said = _Tail(saving.stderr)
+        said = Tail(saving.stderr)
         try:
             if sizes is None:
                 while piece := saving.stdout.read(1 << 20):
@@ -411,7 +287,7 @@ def _require_image(transport: str, reference: str) -> int:
         raise UsageError(messages.ENGINE_NO_NAME, transport_=transport)
     if shutil.which(client) is None:
         raise AbsentError(messages.ENGINE_CLIENT_MISSING, transport_=transport, reference=reference, client=client)
-    answer = _run((*inspect, "--", reference))
+    answer = run((*inspect, "--", reference))
     if answer.returncode and any(sign in answer.stderr for sign in _SILENT):
         raise no_answer(client, answer.stderr)
     if answer.returncode:
@@ -422,14 +298,14 @@ def _require_image(transport: str, reference: str) -> int:
     return int(size) if size.isdigit() and len(size) < _DIGITS else 0
 
 
-def _run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
+def run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
     """Run an engine's client; raise :class:`FileError` if it cannot be run, or its answer exceeds 16 MiB."""
     try:
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as asking:
             assert asking.stdout
-            errors = _Tail(asking.stderr)
+            errors = Tail(asking.stderr)
             answer = asking.stdout.read(_MAX_ANSWER + 1)
             if len(answer) > _MAX_ANSWER:
                 asking.kill()

@@ -223,6 +223,9 @@ REGISTRY_LAYERS_NOT_OF_CONFIG: Final = Message(
     "registry.layers_not_of_config",
     ("{host}/{repository} has a manifest whose layers are not those of its config (is it a bundle?)"),
 )
+REGISTRY_MANY_LAYERS: Final = Message(
+    "registry.many_layers", "{host}/{repository} has an image of {layers_count} layers, at most {max_list}"
+)
 REGISTRY_LISTED_BUNDLE: Final = Message(
     "registry.listed_bundle",
     ("{host}/{repository} lists a bundle for another image, or with wrong metadata"),

@@ -18,13 +18,13 @@ def is_reference(name: str) -> bool:
 def engine_of(name: str) -> tuple[str, str] | None:
     """Return the transport and the reference of an image that an engine has to save; None for any other name."""
     transport, colon, reference = name.partition(":")
-    return (transport, reference) if colon and transport in _ENGINES and not Path(name).exists() else None
+    return (transport, reference) if colon and transport in _ENGINES else None
 
 
 def path_of(name: str) -> str:
     """Return the path for a name. For ``oci:FOLDER:TAG``, this is the folder, because all images in it are used."""
     transport, colon, rest = name.partition(":")
-    if not colon or transport not in _FILES or Path(name).exists():
+    if not colon or transport not in _FILES:
         return name
     if Path(rest).exists():
         return rest

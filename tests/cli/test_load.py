@@ -16,7 +16,8 @@ import zstandard
 
 import dibundle
 from dibundle.applying import loading
-from dibundle.sources.engines import Loader, LoadError, _Tail
+from dibundle.sources.engines import LoadError, Tail
+from dibundle.sources.loader import Loader
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise
 from tests.differential.check import written_for
@@ -62,8 +63,8 @@ def test_what_a_loader_said_is_waited_for(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "docker").write_text("#!/bin/sh\necho no daemon\nexit 1\n")
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    drain = _Tail._drain
-    monkeypatch.setattr(_Tail, "_drain", lambda tail: (time.sleep(0.2), drain(tail)))
+    drain = Tail._drain
+    monkeypatch.setattr(Tail, "_drain", lambda tail: (time.sleep(0.2), drain(tail)))
     with Loader("docker") as loader, pytest.raises(LoadError, match="no daemon"):
         loader.write(bytes(1 << 24))
 
@@ -176,7 +177,7 @@ def test_a_thin_image_without_a_name_cannot_be_asked_for(tmp_path: Path) -> None
         (tmp_path / f"{number}.tar").write_bytes(docker_save([image], "v25"))
     succeed("create", tmp_path / "1.tar", tmp_path / "2.tar", tmp_path / "x.dib")
     diff_id = hashlib.sha256(layers[0]).hexdigest()
-    answer = f'[{{"RootFS": {{"Layers": ["sha256:{diff_id}"]}}}}]'
+    answer = f'sha256:00 ["sha256:{diff_id}"] null'
     (tmp_path / "docker").write_text(f"#!/bin/sh\ntest \"$2\" = ls && echo sha256:00 || echo '{answer}'\n")
     (tmp_path / "docker").chmod(0o755)
     sources = (tmp_path / "1.tar", tmp_path / "x.dib")
@@ -205,8 +206,8 @@ def test_large_layers_are_judged_by_their_headers(style: str, tmp_path: Path) ->
     (tmp_path / "1.tar").write_bytes(docker_save([TestImage(layers[:1], ["example.com/app:1"])], style))
     (tmp_path / "2.tar").write_bytes(docker_save([image], style))
     succeed("create", "-1", tmp_path / "1.tar", tmp_path / "2.tar", tmp_path / "x.dib")
-    told = [{"Id": hashlib.sha256(image.config_bytes()).hexdigest(), "GraphDriver": {"Name": "vfs"}}]
-    script = f"#!/bin/sh\ntest $1 = load && exec cat > {tmp_path}/got\necho '{json.dumps(told)}'\n"
+    told = f'{hashlib.sha256(image.config_bytes()).hexdigest()} null "vfs"'
+    script = f"#!/bin/sh\ntest $1 = load && exec cat > {tmp_path}/got\necho '{told}'\n"
     (tmp_path / "docker").write_text(script)
     (tmp_path / "docker").chmod(0o755)
     sources = (tmp_path / "1.tar", tmp_path / "x.dib")
@@ -226,10 +227,10 @@ def test_whether_layers_can_be_left_out_is_known_before_an_engine_saves(has_name
     script = f"""#!/bin/sh
 echo "$*" >> {tmp_path}/asked
 case "$*" in
-    *ls*) echo sha256:00 ;;
-    *--format*) echo 1000000 ;;
-    *sha256:00*) echo '[{{"RootFS": {{"Layers": {'["sha256:11"]' if has_name else diff_ids}}}}}]' ;;
-    *) echo '[{{"Id": "sha256:{"1" * 64}", "RootFS": {{"Layers": {diff_ids}}}}}]' ;;
+    *" ls "*) echo sha256:00 ;;
+    *Size*) echo 1000000 ;;
+    *sha256:00*) echo 'sha256:00 {'["sha256:11"]' if has_name else diff_ids} null' ;;
+    *) echo 'sha256:{"1" * 64} {diff_ids} null' ;;
 esac
 """
     (tmp_path / "docker").write_text(script)
@@ -245,7 +246,7 @@ ODD = {
     "no UTF-8": "printf '\\377'",
     "deep": "head -c 200000 /dev/zero | tr '\\0' '['",
     "a number": "echo 1",
-    "other layers": """echo '[{"Id": 1, "RootFS": {"Layers": [1]}}, 2, {"RootFS": 3}]'""",
+    "other layers": """printf '%s\\n' '1 [1] null' '2 3 4' '5 null' '' '6 {} "vfs"'""",
 }
 
 

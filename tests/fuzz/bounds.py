@@ -40,7 +40,7 @@ MOST_MEMORY: Final = 832 * MIB
 MEMORY_PER_MANIFEST_BYTE: Final = 8
 SECONDS: Final = 10.0
 NANOSECONDS: Final = 400.0  # nanoseconds per byte of a bundle,
-NANOSECONDS_MADE: Final = 2000.0  # and per byte of its targets
+NANOSECONDS_MADE: Final = 3000.0  # and per byte of its targets
 """The limits of 10.1, on a core of about 2.5 GHz: nanoseconds for each byte of the bundle and of its targets."""
 
 LARGEST_TARGET: Final = 64 * MIB  # limit of generated sizes, so that a run has many bundles

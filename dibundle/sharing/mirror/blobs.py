@@ -14,7 +14,7 @@ from aiohttp import web
 from dibundle.files.digest import text
 from dibundle.sharing.mirror.answers import aside, blob_headers, hang_up, passed
 from dibundle.sharing.mirror.cache import Cache, CacheFullError
-from dibundle.sharing.mirror.door import taking
+from dibundle.sharing.mirror.door import note_piece
 from dibundle.sharing.mirror.downloads import HASHES, WITHHELD, Download, Downloads, require_blob
 from dibundle.sharing.mirror.making import Maker
 from dibundle.sharing.mirror.metrics import Metrics
@@ -234,14 +234,13 @@ class BlobServer:
                     sent += len(piece)
                     if response.content_length is not None and sent > response.content_length:
                         raise ConnectionFailure("too long")
-                    with taking(request):
-                        async with asyncio.timeout(_UNREAD):
-                            await response.write(piece)
+                    async with asyncio.timeout(_UNREAD):
+                        await response.write(piece)
+                    note_piece(request)
                 if response.content_length not in (None, sent):
                     raise ConnectionFailure("too short")
-            with taking(request):
-                async with asyncio.timeout(_UNREAD):
-                    await response.write_eof()
+            async with asyncio.timeout(_UNREAD):
+                await response.write_eof()
         # end the connection after any error, because the client would mistake an error answer for a part of the body
         except Exception:
             hang_up(request)

@@ -11,8 +11,7 @@ import ssl
 import struct
 import termios
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, Final
 
 from aiohttp import web
@@ -69,7 +68,7 @@ class Client(web.RequestHandler):
             lingering_time=0,
         )
         self._door = door
-        self.stuck: float | None = None  # time since which the client has taken no byte of a blob
+        self.stuck: float | None = None  # time since which the client of a request has taken no byte
         self.unsent = 0  # bytes that the client has not taken yet
         self._parsed = 0  # bytes of the current request
         # kept here, because aiohttp drops its own reference before the connection has ended
@@ -131,17 +130,11 @@ class Client(web.RequestHandler):
             self._line.abort()
 
 
-@contextmanager
-def taking(request: web.Request) -> Iterator[None]:
-    """While a piece of a blob is sent, record since when the client has taken no bytes."""
+def note_piece(request: web.Request) -> None:
+    """Note that a piece of a blob was passed on to a client: the client is not stuck now."""
     client = request.protocol
     if isinstance(client, Client):
         client.stuck = time.monotonic()
-    try:
-        yield
-    finally:
-        if isinstance(client, Client):
-            client.stuck = None
 
 
 class _Greeting(asyncio.sslproto.SSLProtocol):
@@ -208,7 +201,7 @@ class Door:
             self._send_away(self._stuck() or next(iter(self._waiting)))
 
     def _stuck(self) -> Client | None:
-        """Return a client that has taken no byte of a blob for ``WAITING`` seconds."""
+        """Return a client whose request is not answered, and that has taken no byte for ``WAITING`` seconds."""
         late = time.monotonic() - WAITING
         return next((client for client in self._clients if client.stuck is not None and client.stuck < late), None)
 
@@ -224,12 +217,15 @@ class Door:
         client = request.protocol
         assert isinstance(client, Client)
         self._waiting.pop(client, None)
+        client.stuck = time.monotonic()
         # bytes after this request would wait, or would be parsed wrongly
         if request.can_read_body or "Upgrade" in request.headers:
             client.close()
         try:
             return await handler(request)
-        finally:  # documents are sent after this point, so a client that does not read a document counts as idle
+        finally:
+            client.stuck = None
+            # documents are sent after this point, so a client that does not read a document counts as idle
             if client in self._clients:
                 self._waiting[client] = time.monotonic()
 

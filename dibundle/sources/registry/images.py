@@ -10,6 +10,7 @@ from dibundle.files import digest
 from dibundle.files.readat import Spool, check_room
 from dibundle.images import document, writers
 from dibundle.images.document import get, get_list, get_text, sha256_of
+from dibundle.images.strict import MAX_LIST
 from dibundle.sources import messages
 from dibundle.sources.registry.client import RemoteManifest, Repository
 
@@ -137,7 +138,10 @@ def digests_in(index: RemoteManifest) -> list[bytes]:
 
 def _image(repository: Repository, manifest: RemoteManifest, index: RemoteManifest | None) -> RemoteImage:
     config = blob_of(repository, get(manifest.value, "config"))
-    layers = tuple(blob_of(repository, item) for item in get_list(manifest.value, "layers"))
+    listed = get_list(manifest.value, "layers")
+    if len(listed) > MAX_LIST:
+        raise repository.failed(messages.REGISTRY_MANY_LAYERS, layers_count=len(listed), max_list=MAX_LIST)
+    layers = tuple(blob_of(repository, item) for item in listed)
     content = repository.small_blob(config.digest, config.size)
     try:
         value = document.parse(content, "config")
