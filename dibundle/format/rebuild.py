@@ -33,16 +33,13 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 AHEAD = 48 << 20  # maximum bytes of frames that are decoded in advance, with their sources and payloads
 OVERHEAD = 4096  # bytes of memory for any frame, in addition to its content
-# the same maximum, including the current frame: without this limit, a program of 90 MB sometimes took 218 MiB instead
-# of 187
+# the same maximum, including the current frame; without it, a program of 90 MB sometimes took 218 MiB, not 187
 MOST = 96 << 20
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # number of threads for the blocks of pgzip
 MANY = 32 << 20  # bytes of covers and steps from which on nothing is decoded beside a frame
 LARGE = 256 << 10  # from this size on, a frame of codec 6 may need 300 MiB: no other frame is decoded beside it
-# number of threads; more threads help little, because decoding never waits for input, and memory limits how much is
-# decoded ahead
-DECODERS = 2
+DECODERS = 2  # number of threads; more help little, because memory limits how much is decoded in advance
 LITTLE = 1 << 20  # maximum bytes of frames and sources to decode without a thread pool: importing it takes 7 ms
 
 
