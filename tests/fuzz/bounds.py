@@ -719,9 +719,20 @@ def frames_beside_kept_frames(chance: random.Random) -> Bundle:
     return _beside_kept_frames(chance, frames, source, chance.choice((1, 65536)))
 
 
-def _beside_kept_frames(chance: random.Random, frames: list[Frame], source: bytes, bodies: int) -> Bundle:
-    """Return a bundle of ``frames`` (their base is a layer of ``source``), in a recipe, beside all that may be kept."""
+def _beside_kept_frames(
+    chance: random.Random, frames: list[Frame], source: bytes, bodies: int, edits: int = 0
+) -> Bundle:
+    """Return a bundle of ``frames`` (their base is a layer of ``source``), in a recipe, beside all that may be kept.
+
+    Before that, ``edits`` header blocks get 15 texts of no bytes.
+    """
     drawn = Drawn()
+    if edits:
+        drawn.program.columns["shapes"] += number(sum(1 << bit | 1 << 16 + bit for bit in range(16) if bit != 4))
+        drawn.program.do("mode", count=edits)
+        drawn.program.columns["shape"] += bytes(edits)
+        drawn.program.columns["text"] += bytes(15 * edits)
+        drawn.made += 512 * edits
     held = [drawn.add(Frame(noise := chance.randbytes(16 * MIB), len(noise), 1))]
     held += [drawn.draw(16 * MIB) for _ in range(7)]
     each = MIB - 65536
@@ -750,6 +761,41 @@ def _beside_kept_frames(chance: random.Random, frames: list[Frame], source: byte
     made.reencoders, made.more = [17, 16 * 4 + 6], {IN_BASE: source}
     made.target.tail = max(start, drawn.made - 64 * MIB)
     return made
+
+
+@bundle_class
+def pieces_beside_kept_frames(chance: random.Random) -> Bundle:
+    """Frames of codec 5 with two million pieces each, and many edits, beside all kept frames."""
+    size = 16 * MIB
+    frames = [_of_two_million_pieces(size, chance.choice((255, 8))) for _ in range(2 * chance.choice((1, 2)))]
+    if chance.randrange(2):
+        frames.insert(0, Frame(frame_of(zeros(64 * MIB)), 64 * MIB, 1, codec=1))
+    edits = chance.choice((0, 4096, 65000))
+    return _beside_kept_frames(chance, frames, zeros(size + 18 * MIB), chance.choice((1, 65536)), edits)
+
+
+def _of_two_million_pieces(size: int, long: int) -> Frame:
+    """Return a frame whose source of ``size`` bytes has 4,096 regions, each of which ``long`` covers are cut at."""
+    regions = 4096
+    steps, count = min(MIB, 128 + size // 16), MIB
+    short = count - long
+    made = long * regions + short
+    rows = [
+        b"".join(numbers(0, 1, 0, 0) for _ in range(regions - 1)) + numbers(0, size - regions + 1, 0, 0),
+        *(numbers(0, made, 0, 0), b"\1" * steps, b"\2" * steps, b"\3" * steps),
+    ]
+    packed = [frame_of(row) for row in rows]
+    head = bytes((1, 0)) + number(1) + numbers(regions, 1, steps)
+    for row, data in zip(rows, packed, strict=True):
+        head += b"\1" + numbers(len(data), len(row))
+    seeks = numbers(2 * (regions - 1)) + bytes(short - 1)
+    seeks += numbers(2 * (regions - 1 + short) - 1) + numbers(2 * regions - 1) * (long - 1)
+    columns = [bytes(count), b"\1" * short + numbers(regions) * long, seeks, bytes(made)]
+    streams = {at: (1, len(frame_of(data)), len(data), frame_of(data)) for at, data in enumerate(columns)}
+    payload = head + b"".join(packed) + good.cover([], b"", b"", count=count, streams=streams)
+    frame = Frame(payload, made, 1, codec=5)
+    frame.spans = [(0, 0, size)]
+    return frame
 
 
 EDIT: Final = numbers(1 << 30, 1 << 30, 1824)  # far away, with 228 bytes of its own

@@ -301,6 +301,28 @@ def test_who_takes_nothing_of_a_blob_makes_way(
         assert eventually(lambda: reaches(mirror))
 
 
+def test_who_waits_for_a_blob_that_does_not_come_makes_way(
+    options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the fix, clients that waited for one stalled registry kept all others out."""
+    monkeypatch.setattr(door, "_MOST_CLIENTS", 4)
+    monkeypatch.setattr(door, "WAITING", 0.3)
+    over = threading.Event()
+
+    def stall(request: Request) -> None:
+        request.send_response(200)
+        request.send_header("Content-Length", "1000000")
+        request.end_headers()
+        over.wait(10)
+
+    with beside(options, access, stall) as (mirror, evil), ExitStack() as stack:
+        stack.callback(over.set)
+        for _ in range(4):
+            unread(evil.port, f"/v2/evil/{REPOSITORY}/blobs/{digest(b'x')}", stack)
+        time.sleep(1)
+        assert eventually(lambda: reaches(mirror))
+
+
 def reaches(mirror: Running) -> bool:
     try:
         return mirror.client.ask("/healthz").status == 200

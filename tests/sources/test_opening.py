@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from dibundle.files.context import Context
+from dibundle.sources import names
 from dibundle.sources.access import Access
 from dibundle.sources.opening import open_sources
 from tests.bounds.test_source_bounds import wrapped
@@ -76,3 +77,14 @@ def test_a_pipe_is_no_part(files: Files, dib: Program, tmp_path: Path):
     for name in ("u.dib.001", "u.dib.002"):
         ended = dib("inspect", tmp_path / name)
         assert ended.code == 0, ended.err
+
+
+def test_a_file_called_like_an_image_in_an_engine_is_not_that_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the fix, a file that came with a bundle could stand for the base, and give its names to another image."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docker-daemon:app:1").write_bytes(b"planted")
+    assert names.engine_of("docker-daemon:app:1") == ("docker-daemon", "app:1")
+    assert names.engine_of("./docker-daemon:app:1") is None
+    assert names.path_of("./docker-daemon:app:1") == "./docker-daemon:app:1"
