@@ -90,7 +90,7 @@ class Loader:
         """Give the image with the name ``source`` other names; raise :class:`LoadError` if the engine refuses."""
         for name in names:
             words = ("ctr", "images", "tag", "--force") if self._engine == "ctr" else (self._engine, "tag")
-            done = run((*words, source, whole_name(name, self._engine)))
+            done = run((*words, "--", source, whole_name(name, self._engine)))
             if done.returncode:
                 said = client_message(done.stderr)
                 raise LoadError(messages.ENGINE_LOAD_FAILED, engine=self._engine, last=said, exit_code=3)
@@ -98,7 +98,7 @@ class Loader:
     def forget(self, name: str) -> None:
         """Remove a name, if the engine has it; an image without another name goes with it."""
         with suppress(FileError):  # the client cannot be run, which another error says
-            run(("ctr", "images", "rm", name) if self._engine == "ctr" else (self._engine, "rmi", name))
+            run(("ctr", "images", "rm", "--", name) if self._engine == "ctr" else (self._engine, "rmi", "--", name))
 
     def check_whole(self, names: Iterable[str]) -> None:
         """Check that the engine has all blobs of an image, if the engine stores blobs and the archive left some out.
