@@ -184,7 +184,7 @@ _PLACES = {
     "delete_orphans": "sharing.functions",
     "list_bundles": "sharing.functions",
 }
-"""For each exported name that neither api.py nor errors.py defines: its module."""
+"""The module of each exported name that neither api.py nor errors.py defines."""
 
 
 def __getattr__(name: str) -> object:

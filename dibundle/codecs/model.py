@@ -50,7 +50,7 @@ def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int) -
 
 
 def decode(stream: Buffer, source: Buffer, rows: array[int], difference: memoryview, *, bits: int) -> None:
-    """Fill ``difference`` with the content of ``stream``; its length is the sum of the lengths in ``rows``.
+    """Fill ``difference`` with the content of ``stream``. Its length is the sum of the lengths in ``rows``.
 
     Raises ``BundleError`` if :func:`encode` could not have written the stream.
     """

@@ -26,7 +26,7 @@ class Trace:
         self._since = time.thread_time()
 
     def add(self, pieces: list[float] | None = None) -> None:
-        """Record the finished ``pieces``; without ``pieces``, record this thread's time since the last call."""
+        """Record the finished ``pieces``. Without ``pieces``, record this thread's time since the last call."""
         now = time.thread_time()
         self.steps.append(now - self._since if pieces is None else pieces)
         self._since = now
@@ -93,7 +93,7 @@ class _Work(Generic[Item, Result]):
 
 
 def share(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Return the function's results in the order of the items; idle workers help.
+    """Return the function's results in the order of the items. Idle workers help.
 
     This thread does every item that no other thread has begun. So threads of a pool never wait for each other.
     """

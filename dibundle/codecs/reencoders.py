@@ -36,10 +36,10 @@ class AnyEncoder(Protocol):
     """The interface of all encoders."""
 
     def write(self, content: Buffer) -> bytes:
-        """Take content; return the bytes that are complete."""
+        """Take content, and return the bytes that are complete."""
 
     def finish(self) -> bytes:
-        """Finish the content; return the remaining bytes."""
+        """Finish the content, and return the remaining bytes."""
 
 
 def is_frames(encoder: int) -> bool:
@@ -72,7 +72,7 @@ def start_cost(reencoder: int, before: int) -> int:
 
 
 def prove(encoder: int, level: int) -> None:
-    """Encode a sample and compare it with the known result; raise ``FileError`` if they differ."""
+    """Encode a sample and compare it with the known result. Raise ``FileError`` if they differ."""
     (libzstd if encoder in libzstd.FAMILIES else frames if is_frames(encoder) else deflate).prove(encoder, level)
 
 
@@ -96,9 +96,9 @@ def open_encoder(
     spare: AnyEncoder | None = None,
     pool: Executor | None = None,
 ) -> AnyEncoder:
-    """Return a tested encoder; ``spare`` is reused if it :func:`fits`. Some encoders use the threads of ``pool``.
+    """Return a tested encoder. ``spare`` is reused if it :func:`fits`. Some encoders use the threads of ``pool``.
 
-    ``size``: size of the content.
+    ``size`` is the size of the content.
     """
     if spare is not None and fits(spare, encoder, level, parameter):
         if isinstance(spare, libzstd.LibraryEncoder):

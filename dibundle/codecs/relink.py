@@ -44,13 +44,13 @@ HOLE, DATA, TABLE, CODE = range(4)
 """Kinds of steps: the content at the step's address."""
 
 LEAST: Final = 32
-"""Minimum length of covers that show moves: most shorter covers are accidental. Decoders accept any value."""
+"""The minimum length of covers that show moves: most shorter covers are accidental. Decoders accept any value."""
 
 
 def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
-    """Decode ``payload`` with ``source`` into ``target_size`` bytes; raise ``BundleError`` for a malformed payload.
+    """Decode ``payload`` with ``source`` into ``target_size`` bytes. Raise ``BundleError`` for a malformed payload.
 
-    A writable source is relinked in place; any other source is copied. In addition to the cover codec's memory, this
+    A writable source is relinked in place. Any other source is copied. In addition to the cover codec's memory, this
     needs up to 200 MB for a million covers.
     """
     header, inner = _read(payload, memoryview(source).nbytes, target_size)
@@ -68,7 +68,7 @@ def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
 class Region(NamedTuple):
     """``length`` bytes of the source or the target: they begin at offset ``start``, and are loaded at ``address``.
 
-    ``mode``: the kind of addresses in the region. Addresses stored in the region are relative to ``base``.
+    ``mode`` is the kind of addresses in the region. Addresses stored in the region are relative to ``base``.
     """
 
     start: int
@@ -79,7 +79,7 @@ class Region(NamedTuple):
 
 
 class AddressStep(NamedTuple):
-    """A step: addresses from ``at`` to the next step have moved by ``shift``; ``kind`` is the kind of content there."""
+    """A step: addresses from ``at`` to the next step have moved by ``shift``. ``kind`` is the kind of content there."""
 
     at: int
     shift: int
@@ -87,9 +87,9 @@ class AddressStep(NamedTuple):
 
 
 class RelinkHeader(NamedTuple):
-    """The header of a payload; covers of at least ``least`` bytes show moves.
+    """The header of a payload. Covers of at least ``least`` bytes show moves.
 
-    ``machine``: the literals are code of this machine, and their operands are absolute.
+    If ``machine`` is given, the literals are code of this machine, and their operands are absolute.
     """
 
     least: int
@@ -184,7 +184,7 @@ def _put_regions(regions: Sequence[Region]) -> bytearray:
 
 
 def table_size(payload: Buffer) -> int:
-    """Estimate the bytes of memory for the covers and fixed steps of a payload; 0 if it is cut."""
+    """Estimate the bytes of memory for the covers and fixed steps of a payload. Return 0 if the payload is cut."""
     reader = Numbers(payload)
     try:
         reader.take(2)

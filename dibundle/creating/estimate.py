@@ -35,11 +35,12 @@ _UNSURE = 1.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """The expected result of ``create``: ``size`` in bytes, ``seconds``; ``sampled``: number of sampled ``frames``.
+    """The expected result of ``create``.
 
-    On an idle machine, ``create`` takes ``seconds``. With the machine's current load, it takes ``most_seconds``.
-    ``exact``: all frames were encoded, so ``size`` differs from the bundle's size by at most a few bytes. ``carried``:
-    the compressed layers that would be stored unchanged.
+    ``size`` is in bytes. ``sampled`` is the number of ``frames`` that were sampled. On an idle machine, ``create``
+    takes ``seconds``. With the machine's current load, it takes ``most_seconds``. If ``exact`` is true, all frames were
+    encoded, so ``size`` differs from the bundle's size by at most a few bytes. ``carried`` has the compressed layers
+    that would be stored unchanged.
     """
 
     size: int
@@ -69,7 +70,7 @@ def estimate(
 ) -> Estimate:
     """Match everything as ``create`` does, then sample the content to encode.
 
-    All frames are encoded at level 1, which is little work. Then some frames are sampled at the actual level; the
+    All frames are encoded at level 1, which is little work. Then some frames are sampled at the actual level. The
     larger a frame is at level 1, the more likely it is chosen. The same inputs give the same estimate, except for the
     seconds.
     """
@@ -203,7 +204,7 @@ def _fill_in(guesses: Sequence[_Guess]) -> None:
 
 
 def _frame(number: int, guess: _Guess) -> Frame:
-    """Return a frame for the manifest; fields that do not change the manifest's size have arbitrary values."""
+    """Return a frame for the manifest. Fields that do not change the manifest's size have arbitrary values."""
     draft = guess.draft
     patched = bool(draft.old)
     return Frame(

@@ -40,7 +40,7 @@ class Prepared:
     def load(
         self, draft: FrameDraft, hex_digits: bytes, *, planned: bool = True
     ) -> tuple[bytes, bytes, choose.Effort, layout.RelinkPlan | None]:
-        """Return the arguments of :func:`choose.encode` for a frame; without ``planned``, leave out the relink plan."""
+        """Return the arguments of :func:`choose.encode` for a frame. Without ``planned``, leave out the relink plan."""
         plan = _relink_plan(draft, self.objects) if planned and choose.relinks(self.effort) else None
         return draft.read(), _read_source(draft, self.objects, hex_digits), self.effort, plan
 
@@ -62,7 +62,7 @@ def prepare(
     context: Context,
     most_unpacked: int | None = None,
 ) -> Prepared:
-    """Read and match everything, and write the programs; temporary files stay until ``context`` ends."""
+    """Read and match everything, and write the programs. Temporary files stay until ``context`` ends."""
     effort = options.effort()
     reading = Reading(
         executor=threads,

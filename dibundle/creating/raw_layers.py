@@ -36,7 +36,7 @@ def with_raw_layers(archive: Archive, context: Context) -> Archive:
 
 
 class _RawLayers:
-    """The layers of an archive; each layer is decompressed once, into a temporary file."""
+    """The layers of an archive. Each layer is decompressed once, into a temporary file."""
 
     def __init__(self, images: ImageArchive, context: Context) -> None:
         self._images, self._context = images, context

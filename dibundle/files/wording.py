@@ -1,4 +1,4 @@
-"""Text for display: sizes, counts, and names from archives; control characters for terminals are escaped."""
+"""Text for display: sizes, counts, and names from archives. Control characters for terminals are escaped."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _escape_one(character: str) -> str:
 
 
 class _Escapes(dict[int, str]):
-    """Replacements of characters by their codes; only a limited number is cached."""
+    """Replacements of characters by their codes. Only a limited number is cached."""
 
     def __missing__(self, code: int) -> str:
         escaped = _escape_one(chr(code))

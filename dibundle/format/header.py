@@ -32,7 +32,7 @@ class Header(NamedTuple):
 
     @classmethod
     def decode(cls, data: bytes) -> Header:
-        """Parse exactly 64 bytes; raise :class:`BundleError` for anything that version 1 does not allow."""
+        """Parse exactly 64 bytes. Raise :class:`BundleError` for anything that version 1 does not allow."""
         if len(data) < len(MAGIC) and MAGIC.startswith(data):
             raise BundleError(messages.HEADER_TRUNCATED, data_count=len(data), header_size=HEADER_SIZE)
         if data[:4] == MAGIC[:4] and data[:8] != MAGIC:

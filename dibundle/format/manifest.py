@@ -67,7 +67,7 @@ class Manifest:
 
     @classmethod
     def decode(cls, data: bytes, known_codecs: Iterable[int], known_reencoders: Iterable[int] = ()) -> Manifest:
-        """Parse and check a manifest; raise :class:`BundleError` for the first fault."""
+        """Parse and check a manifest. Raise :class:`BundleError` for the first fault."""
         sections = read_sections(data)
         missing = [
             number
@@ -137,7 +137,7 @@ class Manifest:
 
     @property
     def object_sizes(self) -> list[int]:
-        """The sizes of the objects in bytes; a single list for all targets, because there may be a thousand targets."""
+        """The sizes of the objects in bytes. All targets share the list, because there may be a thousand targets."""
         if not self._object_sizes:
             self._object_sizes.extend(item.size for item in self.objects)
         return self._object_sizes
@@ -154,7 +154,7 @@ class Manifest:
         return [number for number, item in enumerate(self.objects) if not item.place]
 
     def _check_ranges(self, table: FrameTable, first: int, end: int, text_size: int) -> None:
-        """Refuse a range that exceeds its object; the digest text has ``text_size`` bytes."""
+        """Refuse a range that exceeds its object. The digest text has ``text_size`` bytes."""
         sizes = self.object_sizes
         ranges, rows = table.ranges, range(table.firsts[first], table.firsts[end])
         for row in rows:

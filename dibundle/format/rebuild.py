@@ -50,7 +50,7 @@ class Base(BaseHeaders, Protocol):
     """The base objects of a bundle, by their index in its manifest."""
 
     def read_into(self, object_index: int, offset: int, view: memoryview) -> None:
-        """Fill ``view`` with bytes of an object; raise :class:`BaseMismatchError` if the object is too short."""
+        """Fill ``view`` with bytes of an object. Raise :class:`BaseMismatchError` if the object is too short."""
 
     def nearby(self, object_index: int, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes of an object, with read-ahead.
@@ -60,7 +60,7 @@ class Base(BaseHeaders, Protocol):
 
 
 class Follower(Protocol):
-    """Receiver of the origin of each piece of a target; it is called before the piece is yielded."""
+    """A receiver of the origin of each piece of a target. It is called before the piece is yielded."""
 
     def copied(self, step: Copy, offset: int, length: int) -> None:
         """Record that the next ``length`` bytes are part of a copy, and begin at ``offset`` in the copy."""
@@ -211,7 +211,7 @@ class _Memory:
 
     @contextmanager
     def use(self, *, alone: bool) -> Iterator[None]:
-        """Wait until no frame has the memory alone; with ``alone``, wait until no frame has it at all."""
+        """Wait until no frame has the memory alone. With ``alone``, wait until no frame has it at all."""
         with self._changed:
             while self._alone or (alone and self._users):
                 self._changed.wait()
@@ -238,7 +238,7 @@ def _need(frame: Frame) -> int:
 
 
 class _Streams:
-    """The decoded streams, each read in order; if repeats need a frame, it is kept until the last of these repeats."""
+    """The decoded streams, each read in order. If repeats need a frame, it is kept until the last of these repeats."""
 
     def __init__(self, feed: _FrameFeed, manifest: Manifest, plan: RebuildPlan) -> None:
         self._feed = feed
@@ -276,7 +276,7 @@ def rebuild(
     packings: RecompressionBudget | None = None,
     follower: Follower | None = None,
 ) -> Iterator[Decoded]:
-    """Yield the bytes of a target in pieces of any size; ``follower`` gets the origin of each piece.
+    """Yield the bytes of a target in pieces of any size. ``follower`` gets the origin of each piece.
 
     The caller checks the bytes against the digests of the target's segments. If the bundle is at fault, raises
     :class:`BundleError` or :class:`DigestError`. If the base is at fault, raises :class:`BaseMismatchError`.
@@ -336,7 +336,7 @@ def _pieces(
 
 
 def _followed(pieces: Iterable[Decoded], step: ProgramStep | None, follower: Follower) -> Iterator[Decoded]:
-    """Report the origin of each piece of a step, then yield the piece; ``step`` is None for recompressed bytes."""
+    """Report the origin of each piece of a step, then yield the piece. ``step`` is None for recompressed bytes."""
     made = 0
     for piece in pieces:
         if isinstance(step, Copy):
@@ -383,9 +383,9 @@ class _Rebuilder:
 
 
 class _Packing:
-    """Recompression of content, from the beginning to the end of a recipe; all recipes cost at most ``limit()``.
+    """Recompression of content, from the beginning to the end of a recipe. All recipes cost at most ``limit()``.
 
-    ``reencoders``: the re-encoders that the bundle lists.
+    ``reencoders`` are the re-encoders that the bundle lists.
     """
 
     def __init__(
@@ -413,7 +413,7 @@ class _Packing:
         yield from self._checked(self.packer.write(content))
 
     def end(self) -> Iterator[Decoded]:
-        """Yield the last compressed bytes; raise :class:`BundleError` if there are too few."""
+        """Yield the last compressed bytes. Raise :class:`BundleError` if there are too few."""
         assert self.packer
         yield from self._checked(self.packer.finish())
         if self._left:
@@ -429,7 +429,7 @@ class _Packing:
 
 
 class _Headers:
-    """Producer of header blocks; it remembers the last block of each register."""
+    """A producer of header blocks. It remembers the last block of each register."""
 
     def __init__(self, streams: _Streams) -> None:
         self._streams = streams

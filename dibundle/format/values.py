@@ -22,9 +22,10 @@ class PlaceInTarget(NamedTuple):
 
 
 class BaseObject(NamedTuple):
-    """Content that programs copy from: ``kind`` (layer, config, other), ``size`` in bytes, SHA-256 ``digest``.
+    """Content from which programs copy.
 
-    If the object has a ``place``, an earlier target of the bundle contains it; else the receiver must have the object.
+    It has a ``kind`` (layer, config, other), a ``size`` in bytes, and a SHA-256 ``digest``. If the object has a
+    ``place``, an earlier target of the bundle contains it. Otherwise, the receiver must have the object.
     """
 
     kind: int
@@ -34,10 +35,10 @@ class BaseObject(NamedTuple):
 
 
 class Target(NamedTuple):
-    """An archive to rebuild: ``size`` bytes with SHA-256 ``digest``; output from offset ``tail`` on is withheld.
+    """An archive to rebuild: ``size`` bytes with the SHA-256 ``digest``. Output from offset ``tail`` on is withheld.
 
-    ``columns``: the target's program. ``frames``: how many frames the target has; they follow the frames of earlier
-    targets.
+    ``columns`` are the target's program. ``frames`` is the number of the target's frames, which follow the frames of
+    earlier targets.
     """
 
     size: int
@@ -68,7 +69,7 @@ class AboutImage(NamedTuple):
 
 
 class About(NamedTuple):
-    """Images in the base and in the targets, and notes; these are used only in messages, never for decoding."""
+    """The images in the base and in the targets, and notes. They are used only in messages, never for decoding."""
 
     bases: tuple[AboutImage, ...]
     targets: tuple[tuple[AboutImage, ...], ...]

@@ -33,7 +33,7 @@ def pack(value: object) -> bytes:
 
 
 class Structure:
-    """A typed cursor over canonical msgpack; ``where`` is the name of this data in messages.
+    """A typed cursor over canonical msgpack. ``where`` is the name of this data in messages.
 
     Data is copied only when read.
     """
@@ -63,7 +63,7 @@ class Structure:
         return value
 
     def blob(self, what: str, *, maximum: int | None = None, exactly: int | None = None) -> bytes:
-        """Read a byte string; its length is at most ``maximum``, or equal to ``exactly``."""
+        """Read a byte string. Its length is at most ``maximum``, or equal to ``exactly``."""
         return bytes(self.view(what, maximum=maximum, exactly=exactly))
 
     def view(self, what: str, *, maximum: int | None = None, exactly: int | None = None) -> memoryview:
@@ -121,7 +121,7 @@ class Structure:
 
 
 class Column:
-    """A column of LEB128 numbers; it is read lazily, so it takes no more memory than its bytes."""
+    """A column of LEB128 numbers. It is read lazily, so it takes no more memory than its bytes."""
 
     __slots__ = ("data", "position", "what")
 
@@ -162,7 +162,7 @@ class Column:
         return (value >> 1) ^ -(value & 1)
 
     def all(self, count: int) -> array[int]:
-        """Return all numbers of the column, as eight bytes each; the column must have exactly ``count`` numbers."""
+        """Return all numbers of the column, as eight bytes each. The column must have exactly ``count`` numbers."""
         self.position = 0
         if count > len(self.data):
             raise BundleError(messages.MANIFEST_COLUMN_TRUNCATED, subject=self.what)

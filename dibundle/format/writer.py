@@ -17,7 +17,7 @@ MANIFEST_LEVEL = 19
 
 
 def write(manifest: Manifest, frames: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of a bundle; ``frames`` are the stored bytes of the manifest's frames, in the same order.
+    """Yield the bytes of a bundle. ``frames`` are the stored bytes of the manifest's frames, in the same order.
 
     If readers would refuse the manifest, this raises :class:`BundleError` before the first byte.
     """

@@ -1,6 +1,7 @@
-"""Archives of docker before 1.10: a file ``repositories``, and a folder for each layer; a json there names the parent.
+"""Archives of docker before 1.10: a file ``repositories``, and a folder for each layer.
 
-Such an image is identified by the name of its topmost layer. It has no config and no diffIDs.
+The file json in this folder names the layer's parent. Such an image is identified by the name of its topmost layer. It
+has no config and no diffIDs.
 """
 
 from __future__ import annotations

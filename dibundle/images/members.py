@@ -13,7 +13,7 @@ from dibundle.images.tar.entries import LONGEST_NAME, UNNAMED, UNNAMED_FOLDER, E
 
 MADE_DOCUMENTS: Final = 8 << 20
 MAX_DOCUMENTS: Final = 128 << 20
-"""Maximum bytes of all documents of an archive; if a bundle rebuilt the archive, the limit is lower.
+"""The maximum number of bytes of all documents of an archive. If a bundle rebuilt the archive, the limit is lower.
 
 A parsed document takes up to 44 times its size.
 """
@@ -40,7 +40,7 @@ class Members:
         return list(self._by_name)
 
     def find(self, name: bytes) -> Entry | None:
-        """Return the regular member with the name ``name``; follow links between members."""
+        """Return the regular member with the name ``name``. Follow links between members."""
         passed: list[bytes] = []
         found: Entry | None = None
         for _ in range(_HOPS):

@@ -18,13 +18,16 @@ from typing import Final
 from dibundle.images import sqlite
 
 SIZE_LIMIT: Final = 256 << 20
-"""Maximum bytes of a file: larger files are skipped. The database of a large installation has about 100 MB."""
+"""The maximum number of bytes of a file: larger files are skipped.
+
+The database of a large installation has about 100 MB.
+"""
 
 SMALL_LIMIT: Final = 4 << 20
-"""Maximum bytes of a file about a single package, because parsed JSON takes thirty times its size."""
+"""The maximum number of bytes of a file about a single package, because parsed JSON takes thirty times its size."""
 
 MOST: Final = 1 << 18
-"""Maximum packages to read from an image; a large image has some thousands."""
+"""The maximum number of packages to read from an image. A large image has some thousands."""
 
 _MOST_TEXT: Final = 16 << 20  # maximum bytes of the names and versions of all packages
 _HEAD: Final = 1 << 16  # bytes to read from a file of pip: name and version are at the beginning
@@ -32,7 +35,7 @@ _BLOB: Final = 1  # index of the column with a package's header in rpm's table P
 _ROW: Final = 16 << 20  # maximum bytes of a row of this table
 
 Inventory = Mapping[tuple[str, str], Collection[str]]
-"""The versions, by manager and name; npm may install several versions of the same package."""
+"""The versions, by manager and name. npm may install several versions of the same package."""
 
 _NAME, _VERSION, _RELEASE, _EPOCH = 1000, 1001, 1002, 1003
 _ENTRIES: Final = 4096  # maximum entries of a package's header; real headers have about a hundred
@@ -46,7 +49,7 @@ _FIELDS = re.compile(rb"^(Package|Version|Status|P|V)[ \t]*:(.*)$", re.MULTILINE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """A package that changed: its ``old`` and ``new`` version; None means that the package is not installed."""
+    """A package that changed: its ``old`` and ``new`` version. None means that the package is not installed."""
 
     manager: str
     name: str

@@ -16,7 +16,7 @@ from dibundle.images.oci_layout import OciLayout
 
 
 def read_images(archive: Archive) -> ImageArchive:
-    """Return the images of ``archive``; raise ``ArchiveError`` with the reason if it has no images."""
+    """Return the images of ``archive``. Raise ``ArchiveError`` with the reason if it has no images."""
     if archive.claims is not None:
         return archive.claims
     members = Members(archive)
@@ -47,7 +47,7 @@ def blobs_of(archive: Archive) -> ImageArchive:
 
 
 def _docker_drafts(claims: Claims) -> tuple[list[object] | None, list[ImageDraft]]:
-    """Read manifest.json; if it is not a Docker manifest, but there is an OCI layout, ignore manifest.json."""
+    """Read manifest.json. If it is not a Docker manifest, but there is an OCI layout, ignore manifest.json."""
     try:
         manifest = docker.read_manifest(claims.members)
         return manifest, docker.read_drafts(claims, manifest) if manifest else []

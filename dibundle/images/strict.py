@@ -35,7 +35,7 @@ LAYER_TYPES: Final = {
 """The compression of a layer, by its media type."""
 IN_TOTO: Final = "application/vnd.in-toto+json"
 MAX_LIST: Final = 4096
-"""Maximum images, manifests or layers in one list."""
+"""The maximum number of images, manifests or layers in one list."""
 
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
 _CONFIG_KEYS: Final = frozenset(
@@ -47,7 +47,7 @@ _PLATFORM_KEYS: Final = frozenset(("architecture", "os", "variant", "os.version"
 
 
 def parse(content: bytes, name: str) -> object:
-    """Return the value of a JSON object or array that fills ``content``; no object may repeat a key."""
+    """Return the value of a JSON object or array that fills ``content``. No object may repeat a key."""
     if content[:1] not in (b"{", b"["):
         raise ArchiveError(messages.JSON_START, name=name)
     try:
@@ -120,7 +120,7 @@ def read_text(value: object, where: str) -> str:
 
 
 def read_digest(value: object, where: str) -> bytes:
-    """Return the 32 bytes of a ``sha256:`` digest; refuse other algorithms."""
+    """Return the 32 bytes of a ``sha256:`` digest. Refuse other algorithms."""
     found = _DIGEST.fullmatch(read_text(value, where))
     if not found:
         raise ArchiveError(messages.JSON_DIGEST, where=where)
@@ -130,7 +130,7 @@ def read_digest(value: object, where: str) -> bytes:
 class Descriptor:
     """A descriptor of a blob in an index or a manifest: ``digest`` (32 bytes), ``size``, media type, platform, names.
 
-    ``is_plain``: it has neither a platform nor an artifact type.
+    ``is_plain`` is true if it has neither a platform nor an artifact type.
     """
 
     __slots__ = ("annotations", "digest", "is_plain", "media_type", "platform", "size")
@@ -155,7 +155,7 @@ class Descriptor:
 
     @property
     def is_attestation(self) -> bool:
-        """Whether the descriptor claims that its manifest is an attestation; only the manifest's content decides."""
+        """Whether the descriptor claims that its manifest is an attestation. Only the manifest's content decides."""
         return self.platform == "unknown/unknown" or "vnd.docker.reference.type" in self.annotations
 
 
@@ -167,7 +167,7 @@ def _texts(value: object, where: str) -> dict[str, str]:
 
 
 def read_platform(fields: dict[str, object], where: str) -> str:
-    """Return a platform as ``os/architecture[/variant]``; missing parts are empty."""
+    """Return a platform as ``os/architecture[/variant]``. Missing parts are empty."""
     given = {key: fields.get(key) for key in ("os", "architecture", "variant")}
     found = ["" if value is None else read_text(value, f"{where}.{key}") for key, value in given.items()]
     if any("/" in part for part in found):
@@ -197,7 +197,7 @@ class StrictConfig:
 class ManifestDocument:
     """An image manifest: descriptors of its config and its layers, the lowest layer first.
 
-    ``media_type``: from the manifest's descriptor; None without a descriptor. ``annotations``: the keys of all
+    ``media_type`` is from the manifest's descriptor, or None without a descriptor. ``annotations`` are the keys of all
     annotations.
     """
 

@@ -30,7 +30,10 @@ _REINSTALL = f"in a checkout of dib: {install_hint('--force-reinstall .')}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorCheck:
-    """A check: ``found`` is the result; ``means`` is what a failure means; ``vital``: create or apply needs it."""
+    """A check.
+
+    ``found`` is the result, and ``means`` is what a failure means. ``vital`` is true if create or apply needs it.
+    """
 
     name: str
     state: State
@@ -41,7 +44,7 @@ class DoctorCheck:
 
 
 def checks(tmp: str | None = None, signers: str | None = None) -> Iterator[DoctorCheck]:
-    """Yield all checks, vital checks first; ``signers``: the file that the environment variable names."""
+    """Yield all checks, vital checks first. ``signers`` is the file that the environment variable names."""
     yield DoctorCheck(name="python", state="ok", found=f"{platform.python_version()}, {platform.machine()}", vital=True)
     for name in ("zstandard", "msgpack"):
         yield _module(name, name, "nothing works", vital=True)
@@ -149,7 +152,7 @@ def _policy() -> Iterator[DoctorCheck]:
 
 
 def _list(name: str, file: str, by: str) -> DoctorCheck:
-    """Test a file of signers or of revoked keys; ``by`` is the setting that names the file."""
+    """Test a file of signers or of revoked keys. ``by`` is the setting that names the file."""
     try:
         if by == policy.PATH:
             policy.require_safe(file)

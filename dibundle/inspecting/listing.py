@@ -23,7 +23,7 @@ OF_IMAGES: Final = tuple(name for name in OPERATIONS if name not in ("keep", "co
 DEPTH: Final = 3
 _MAX_FOLDERS: Final = 128 << 20
 _FOLDER: Final = 256
-"""Each folder of a tree counts as this many bytes, plus the bytes of its path; the total is limited."""
+"""Each folder of a tree counts as this many bytes, plus the bytes of its path. The total is limited."""
 SORTS: Final[dict[str, Callable[[Line], Any]]] = {
     "path": lambda line: line.path or b"",
     "size": lambda line: -(line.size or 0),

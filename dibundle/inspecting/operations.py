@@ -22,9 +22,9 @@ from dibundle.inspecting.costs import Shares
 
 MAX_LINES: Final = 1 << 19
 MAX_TEXT: Final = 64 << 20
-"""Maximum decoded bytes of text and of its sources; bytes of slow codecs count several times."""
+"""The maximum number of decoded bytes of text and of its sources. Bytes of slow codecs count several times."""
 MAX_NAMES: Final = 96 << 20
-"""Maximum bytes of the paths and layer names on all lines, including repeated names.
+"""The maximum number of bytes of the paths and layer names on all lines, including repeated names.
 
 If layers have a digest as a name, this allows paths of 100 bytes on the maximum number of lines.
 """
@@ -70,7 +70,7 @@ class LayerLine:
 
 
 def _bounded(lines: Iterable[_T]) -> Iterator[_T]:
-    """Yield lines or operations; raise :class:`ListingError` if there are more than a listing may have."""
+    """Yield lines or operations. Raise :class:`ListingError` if there are more than a listing may have."""
     for number, line in enumerate(lines):
         if number == MAX_LINES:
             raise ListingError(messages.LIMIT_LINES, max_lines=MAX_LINES)
@@ -83,7 +83,7 @@ def _written(name: bytes | None) -> int:
 
 
 def _listed(lines: Iterable[Line]) -> list[Line]:
-    """Return lines; raise :class:`ListingError` if there are too many, or their names are too long in total."""
+    """Return lines. Raise :class:`ListingError` if there are too many, or their names are too long in total."""
     left = MAX_NAMES
     found = []
     for line in _bounded(lines):
@@ -122,7 +122,7 @@ def _frames_of(manifest: Manifest, number: int) -> range:
 
 
 def _text_frames(manifest: Manifest, frames: range) -> Collection[int] | None:
-    """Return the frames of the text stream; None if a frame needs a base.
+    """Return the frames of the text stream. Return None if a frame needs a base.
 
     Raises :class:`ListingError` if decoding them would take too long.
     """
@@ -148,12 +148,12 @@ def _work(size: int, codec: int) -> int:
 def listing(
     bundle: BundleReader, number: int = 0, base: BaseObjects | None = None, *, limited: bool = False
 ) -> list[Line]:
-    """Return the operations of a target for each path, in the archive's order, deletions last; this reads the frames.
+    """Return the operations of a target for each path, in the archive's order, deletions last. This reads the frames.
 
     Without a base, a run of entries with the same kind of change is one line, and the sizes of patched files are
-    unknown. With a base, every path has its own line; the objects that the target uses must be prepared in the base.
-    ``limited``: the user did not give the archive as a base. If such an archive has too many entries, it is not used as
-    a base.
+    unknown. With a base, every path has its own line. The objects that the target uses must be prepared in the base.
+    ``limited`` is true if the user did not give the archive as a base. If such an archive has too many entries, it is
+    not used as a base.
     """
     manifest = bundle.manifest
     target = manifest.targets[number]
@@ -171,7 +171,10 @@ def listing(
 
 
 def _with_runs(operations: Sequence[Operation], shares: Shares, patched: Sequence[bytes]) -> Iterator[Line]:
-    """Yield lines; between two named paths, one line is for kept entries, and one is for entries with new metadata."""
+    """Yield lines.
+
+    Between two named paths, one line is for kept entries, and one line is for entries with new metadata.
+    """
     names = iter(patched)
     runs = {"keep": 0, "mode": 0}
     layer = None
@@ -216,7 +219,10 @@ def _run_lines(runs: dict[str, int], layer: bytes | None) -> Iterator[Line]:
 
 
 def _indexes(manifest: Manifest, number: int, base: BaseObjects, *, limited: bool) -> dict[int, TarIndex] | None:
-    """Return indexes of the base layers that a target uses, by object; None if the layers have too many entries."""
+    """Return indexes of the base layers that a target uses, by object.
+
+    Return None if the layers have too many entries.
+    """
     used = objects_used(manifest, number)
     layers = [index for index, item in enumerate(manifest.objects) if item.kind == KIND_LAYER and index in used]
     if not limited:
@@ -239,7 +245,10 @@ def _every_path(indexes: dict[int, TarIndex], operations: Sequence[Operation], s
 
 
 class _BaseEntries:
-    """The entries of the base's layers, by the positions of their blocks; long paths are cut as in lines."""
+    """The entries of the base's layers, by the positions of their blocks.
+
+    Long paths are shortened as in the lines of a listing.
+    """
 
     def __init__(self, indexes: dict[int, TarIndex]) -> None:
         self._by_start: dict[tuple[int, int], Entry] = {}
@@ -252,7 +261,7 @@ class _BaseEntries:
                 self._by_header[number, entry.header] = entry
 
     def lines(self, operation: Operation, shares: Shares, layer: bytes | None) -> Iterator[Line]:
-        """Yield the lines of an operation; a kept range gives a line for each entry."""
+        """Yield the lines of an operation. A kept range gives a line for each entry."""
         if operation.kind == "keep" and operation.place:
             number, at = operation.place
             end = at + operation.count

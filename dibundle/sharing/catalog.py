@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 MAX_REFUSED: Final = 64
-"""Maximum bundles without a trusted signature before the checks stop, because each check runs ssh-keygen."""
+"""The number of bundles without a trusted signature after which the checks stop. Each check runs ssh-keygen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class StoredBundle:
 class BundleList:
     """The bundles of the repository ``name``, sorted by target and base images.
 
-    ``is_complete``: false if the repository has more entries than are read.
+    ``is_complete`` is false if the repository has more entries than are read.
     """
 
     name: str
@@ -93,7 +93,10 @@ def list_bundles(name: str, access: Access, context: Context) -> BundleList:
 
 
 def parse_repository(name: str, command: str) -> Reference:
-    """Parse the name of a repository, an argument of ``dib`` ``command``; refuse a tag or a digest."""
+    """Parse the name of a repository, and refuse a tag or a digest.
+
+    ``command`` is the command that has this argument.
+    """
     if not is_reference(name):
         raise UsageError(messages.REGISTRY_NOT_A_REPOSITORY, name=name)
     reference = Reference.parse(name)

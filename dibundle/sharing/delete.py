@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteResult:
-    """Bundles that were deleted or, with ``dry_run``, would be deleted; ``left``: bundles that are still listed.
+    """Bundles that were deleted or, with ``dry_run``, would be deleted. ``left`` are bundles that are still listed.
 
-    If ``missing`` of a deleted bundle is "manifest", only its entry in a list existed; this entry was removed.
+    If ``missing`` of a deleted bundle is "manifest", only its entry in a list existed. This entry was removed.
     """
 
     deleted: tuple[StoredBundle, ...]

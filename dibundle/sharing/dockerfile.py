@@ -66,9 +66,9 @@ class Build(NamedTuple):
 
 
 def wrapping(build: Build, old: str, new: str, *, linked: bool, base: str | None = None, platform: str | None) -> str:
-    """Return a Dockerfile that builds an image with a bundle from ``old`` to ``new``; see :mod:`sources.wrapped`.
+    """Return a Dockerfile that builds an image with a bundle from ``old`` to ``new`` (see :mod:`sources.wrapped`).
 
-    ``base``: the builder's name for the linked image, if ``old`` is not a name.
+    ``base`` is the builder's name for the linked image, if ``old`` is not a name.
     """
     below = _below(old, base) if linked else "scratch"
     where = f"--platform={_platform(platform)} " if linked and platform else ""
@@ -109,7 +109,7 @@ def _words(*words: str) -> str:
 
 
 def _is_reference(source: str) -> bool:
-    """Return whether a source is in a registry; raise :class:`UsageError` for an invalid reference to a registry."""
+    """Return whether a source is in a registry. Raise :class:`UsageError` for an invalid reference to a registry."""
     if not source.startswith(SCHEME):
         return False
     Reference.parse(source)
@@ -117,7 +117,7 @@ def _is_reference(source: str) -> bool:
 
 
 def _path(source: str) -> str:
-    """Return a path in the build context; refuse any other path."""
+    """Return a path in the build context. Refuse any other path."""
     if not _PLAIN.fullmatch(source) or source.startswith("/") or ".." in source.split("/"):
         raise UsageError(messages.DOCKERFILE_SOURCE, source=source)
     return source

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class PushResult:
     """A bundle in a registry: its ``name``, its ``digest`` as ``sha256:...``, its ``size`` in bytes.
 
-    ``sent``: whether the bundle was new to the registry. ``replaced``: the bundle that had the tag before.
-    ``refers_to``: the target image to which the bundle is attached.
+    ``sent`` is true if the bundle was new to the registry. ``replaced`` is the bundle that had the tag before.
+    ``refers_to`` is the target image to which the bundle is attached.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Sign a bundle with an SSH key; the signature is in the bundle itself, or in a file in the same folder."""
+"""Sign a bundle with an SSH key. The signature is in the bundle itself, or in a file in the same folder."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from dibundle.sources.opening import open_sources
 class SignOptions:
     """Options of sign. Either ``key`` or ``signature`` must be given.
 
-    ``key``: file of a private key, or of a public key if an agent holds the private key. ``signature``: file with an
-    existing signature by ssh-keygen. ``detach``: write the signature to a separate file, and leave the bundle
-    unchanged. ``output``: file to write. If it is None, the bundle is replaced or, with ``detach``, BUNDLE.sig is
-    written.
+    ``key`` is the file of a private key, or of a public key if an agent holds the private key. ``signature`` is the
+    file with an existing signature by ssh-keygen. With ``detach``, write the signature to a separate file, and leave
+    the bundle unchanged. ``output`` is the file to write. If it is None, the bundle is replaced or, with ``detach``,
+    BUNDLE.sig is written.
     """
 
     key: str | None = None

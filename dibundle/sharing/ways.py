@@ -35,8 +35,9 @@ class ChainStep:
 class UpdatePlan:
     """A plan of what to fetch: ``chain`` or, if ``chain`` is None, the image itself.
 
-    ``chain_size`` and ``pull_size``: bytes of the chain and of the image. ``without``: digests of layers that are not
-    fetched with the image. ``is_wrapped``: the image is a wrapped bundle, which must be applied.
+    ``chain_size`` and ``pull_size`` are the sizes of the chain and of the image in bytes. ``without`` are the digests
+    of layers that are not fetched with the image. ``is_wrapped`` is true if the image is a wrapped bundle, which must
+    be applied.
     """
 
     chain: tuple[ChainStep, ...] | None
@@ -92,7 +93,7 @@ def plan_way(
 
 
 def plan_wrapped(image: RemoteImage, archives: Sequence[Archive], needs: Collection[bytes]) -> UpdatePlan:
-    """Return the plan for a wrapped bundle; if ``archives`` have the layers in ``needs``, fetch only one layer."""
+    """Return the plan for a wrapped bundle. If ``archives`` have the layers in ``needs``, fetch only one layer."""
     wanted = image.layers[-1:] if archives and _here(archives).issuperset(needs) else image.layers
     without = frozenset(blob.digest for blob in image.layers) - {blob.digest for blob in wanted}
     size = sum({blob.digest: blob.size for blob in wanted}.values()) + len(image.config)
@@ -123,7 +124,7 @@ def _here(archives: Sequence[Archive]) -> frozenset[bytes]:
 def cheapest(
     target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes], Sequence[Delta]]
 ) -> tuple[ChainStep, ...] | None:
-    """Return the chain with the fewest bytes that rebuilds ``target``, in order; None if there is no chain.
+    """Return the chain with the fewest bytes that rebuilds ``target``, in order. Return None if there is no chain.
 
     ``deltas_to`` is called once for each image: first for the target, then for its bases and their bases, back to
     images whose bundles build on layers ``here``.

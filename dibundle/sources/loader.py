@@ -50,7 +50,7 @@ class Loader:
         return self
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
-        """Pass bytes to the loader; raise :class:`LoadError` if it has stopped reading."""
+        """Pass bytes to the loader. Raise :class:`LoadError` if it has stopped reading."""
         assert self._process.stdin
         try:
             write_all(self._process.stdin.fileno(), piece)
@@ -59,7 +59,7 @@ class Loader:
             self._fail(code)
 
     def finish(self) -> None:
-        """Close the pipe and wait; :class:`LoadError` carries the loader's exit code."""
+        """Close the pipe and wait. :class:`LoadError` carries the loader's exit code."""
         assert self._process.stdin
         self._process.stdin.close()
         code = self._process.wait()
@@ -67,7 +67,7 @@ class Loader:
             self._fail(code)
 
     def check_digests(self, names: Sequence[str], ids: Collection[bytes]) -> None:
-        """Query the engine for each name of an image; raise :class:`LoadError` if the image has none of the digests.
+        """Query the engine for each name of an image. Raise :class:`LoadError` if the image has none of the digests.
 
         The store determines which of the ``ids`` the image has: the digest of the config or of the manifest. Without
         names, the ids are queried.
@@ -87,7 +87,7 @@ class Loader:
             self._require("no name", "nothing", wanted)
 
     def name(self, names: Sequence[str], source: str) -> None:
-        """Give the image with the name ``source`` other names; raise :class:`LoadError` if the engine refuses."""
+        """Add names to the image with the name ``source``. Raise :class:`LoadError` if the engine refuses."""
         for name in names:
             words = ("ctr", "images", "tag", "--force") if self._engine == "ctr" else (self._engine, "tag")
             done = run((*words, source, whole_name(name, self._engine)))
@@ -96,7 +96,7 @@ class Loader:
                 raise LoadError(messages.ENGINE_LOAD_FAILED, engine=self._engine, last=said, exit_code=3)
 
     def forget(self, name: str) -> None:
-        """Remove a name, if the engine has it; an image without another name goes with it."""
+        """Remove a name, if the engine has it. An image without another name is removed too."""
         with suppress(FileError):  # the client cannot be run, which another error says
             run(("ctr", "images", "rm", name) if self._engine == "ctr" else (self._engine, "rmi", name))
 
@@ -137,7 +137,7 @@ class Loader:
         return found.stdout.decode(errors="replace")
 
     def check(self, image: AboutImage) -> None:
-        """Query the engine for an image; raise :class:`LoadError` if the engine has no image or a different image."""
+        """Query the engine for an image. Raise :class:`LoadError` if the engine has no image or a different image."""
         name = image.names[0] if image.names and "\0" not in image.names[0] else f"sha256:{image.id.hex()}"
         if self._engine == "ctr":
             self._check_ctr(image)

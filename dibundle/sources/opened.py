@@ -23,7 +23,7 @@ BeforeSaving = Callable[[Sequence[BundleReader], Sequence[Archive]], object]
 
 
 class UnsavedImage(NamedTuple):
-    """An image in an engine; some or all of its layers will be read.
+    """An image in an engine. Some or all of its layers will be read.
 
     ``save`` returns the image's archive with certain layers (None: all). ``claim`` returns a placeholder for the
     archive. If a candidate is missing, both return None.
@@ -38,11 +38,11 @@ class OpenedSources:
     """The content of sources: archives, and bundles as (name, stream).
 
     ``placed`` has the archives by their places among the sources, because archives are not opened in the order of the
-    sources. ``engines``: images that engines have not saved yet. ``wrapped``: the archives that contained bundles.
-    ``within``: the streams of these bundles, by ``id``. ``identities`` maps the identities of files to their names.
-    ``bundle_sizes``: sizes of known streams, by ``id``. The name is not the key, because several sources may have the
-    same name: bundles in one archive, or stdin and a file called "stdin". ``spare_streams``: bundles among candidates
-    for a base, by ``id``; ``spare`` has these bundles after they are read.
+    sources. ``engines`` are the images that engines have not saved yet. ``wrapped`` has the archives that contained
+    bundles. ``within`` has the streams of these bundles, by ``id``. ``identities`` maps the identities of files to
+    their names. ``bundle_sizes`` are the sizes of known streams, by ``id``. The name is not the key, because several
+    sources may have the same name: bundles in one archive, or stdin and a file called "stdin". ``spare_streams`` are
+    the bundles among candidates for a base, by ``id``. ``spare`` has these bundles after they are read.
     """
 
     signatures: SignatureCheck
@@ -58,7 +58,7 @@ class OpenedSources:
 
     @property
     def check(self) -> CheckSignature | None:
-        """The check that every bundle's header and signature passed; None if signatures are not checked."""
+        """The check that every bundle's header and signature passed. It is None if signatures are not checked."""
         return self.signatures.required
 
     @property
@@ -102,7 +102,7 @@ class OpenedSources:
             raise UsageError(messages.OUTPUT_IS_INPUT, name=name, source=self.identities[identity])
 
     def read_bundles(self, before_saving: BeforeSaving | None = None) -> list[BundleReader]:
-        """Return at least one bundle, after its head is read and checked; then let engines save the needed images.
+        """Return at least one bundle, after its head is read and checked. Then let engines save the needed images.
 
         Spare bundles are put into :attr:`spare`. ``before_saving`` is called before an engine saves.
         """
@@ -150,7 +150,7 @@ class OpenedSources:
         return self.read_bundles()[0]
 
     def bundle_stream(self) -> Readable:
-        """Return the only bundle as a stream; so far, only its signature was read and checked."""
+        """Return the only bundle as a stream. So far, only its signature was read and checked."""
         if len(self.bundles) > 1:
             raise UsageError(messages.SOURCE_SEVERAL_BUNDLES, bundles_count=len(self.bundles))
         if not self.bundles:

@@ -27,11 +27,12 @@ _KEYS: Final = ("allowed-signers", "identities", "insecure", "require-signature"
 
 
 class Policy(NamedTuple):
-    """A machine's requirements; without a file, there are no requirements.
+    """A machine's requirements. Without a file, there are no requirements.
 
-    ``allowed``, ``revoked``: absolute names of the files of signers and of revoked keys. ``identities``: required
-    signers of bundles, by the repositories of the rebuilt images; a pattern may end with ``*``. ``insecure``: the
-    registries that are contacted without TLS; None: the command line decides.
+    ``allowed`` and ``revoked`` are the absolute names of the files of signers and of revoked keys. ``identities`` maps
+    patterns of repositories to the signers who must sign bundles for images in these repositories. A pattern may end
+    with ``*``. ``insecure`` lists the registries that are contacted without TLS. If it is None, the command line
+    decides.
     """
 
     allowed: str | None = None
@@ -46,10 +47,10 @@ class Policy(NamedTuple):
         return tuple(filter(None, (self.allowed, self.revoked)))
 
     def signers(self, own: Signers | None, tmp: str | None) -> Signers | None:
-        """Return the required signers of bundles, combined with the command's ``own``; None if no signer is required.
+        """Return the required signers of bundles, combined with the command's ``own``.
 
-        Raises :class:`UsageError` if a signature is required and no signers are given. Raises :class:`FileError` for
-        lists of signers that are missing, or that other users can change.
+        Return None if no signer is required. Raises :class:`UsageError` if a signature is required and no signers are
+        given. Raises :class:`FileError` for lists of signers that are missing, or that other users can change.
         """
         allowed = self.allowed or (own.allowed if own else None)
         if allowed is None:
@@ -156,7 +157,7 @@ def require_safe(name: str) -> None:
 
 
 def walk(name: str) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield each folder and link on the path to a file, and then the file; each comes with its status.
+    """Yield each folder and link on the path to a file, and then the file. Each comes with its status.
 
     Raises :class:`OSError` for an endless chain of links.
     """
@@ -210,7 +211,7 @@ def _parse(data: bytes) -> Policy:
 
 
 class _Fields:
-    """The values of a policy, by key; a value of a wrong type is refused with its line number."""
+    """The values of a policy, by key. A value of a wrong type is refused with its line number."""
 
     def __init__(self, text: str, found: Mapping[str, object]) -> None:
         self._text = text
@@ -232,7 +233,7 @@ class _Fields:
         return value
 
     def flag(self, key: str) -> bool:
-        """Return true or false; an absent value is false."""
+        """Return true or false. An absent value is false."""
         value = self._found.get(key, False)
         if not isinstance(value, bool):
             raise self.wrong(key, f"true or false is wanted, not {_shown(value)}")
@@ -274,7 +275,7 @@ class _Fields:
 
 
 def _texts(value: object) -> list[str] | None:
-    """Return a list of texts; None for any other value."""
+    """Return a list of texts. Return None for any other value."""
     if not isinstance(value, list):
         return None
     return value if all(isinstance(item, str) for item in value) else None
@@ -315,7 +316,7 @@ def _canonical(repository: str) -> list[str]:
 
 
 def _repositories(name: str) -> list[str]:
-    """Return the repository of an image's name in the compared spellings; "" stands for an image without a name."""
+    """Return the repository of an image's name in the compared spellings. "" stands for an image without a name."""
     path = name.partition("@")[0]
     return _canonical(path.rpartition(":")[0] if ":" in path.rpartition("/")[2] else path)
 

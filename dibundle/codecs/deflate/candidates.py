@@ -73,7 +73,7 @@ def pigz_modes(marks: list[Mark], content: bytes) -> frozenset[int]:
 def may_begin(candidate: Candidate, marks: list[Mark], tokens: int) -> bool:
     """Return whether an encoder may write this first block if more content follows (spec/deflate.md, "Blocks").
 
-    ``tokens``: number of tokens in the block, or in the part decoded so far if there is no second mark.
+    ``tokens`` is the number of tokens in the block, or in the part decoded so far if there is no second mark.
     """
     if marks[0].type == encoders.STORED:
         return True  # a stored block does not show how many tokens the encoder had

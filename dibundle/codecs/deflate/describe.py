@@ -19,9 +19,9 @@ _STOPS: Final = (16_383, 32_767, 8_191)  # numbers of tokens at which zlib and i
 
 
 def describe(header: bytes, body: bytes) -> str | None:
-    """Return a phrase with a body's likely writer, from the body's first bytes; ``None`` if the bytes are not deflate.
+    """Return a phrase with a body's likely writer, from the body's first bytes.
 
-    ``header``: the whole gzip header.
+    Return None if the bytes are not deflate. ``header`` is the whole gzip header.
     """
     inflater = Inflater()
     marks: list[Mark] = []

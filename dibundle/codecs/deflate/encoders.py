@@ -1,6 +1,6 @@
-"""The encoders, by their numbers in recipes; each encoder is tested on this machine before its first use.
+"""The encoders, by their numbers in recipes. Each encoder is tested on this machine before its first use.
 
-``spec/deflate.md`` specifies the encoders to the byte; the loops are in ``native/deflate/``.
+``spec/deflate.md`` specifies the encoders to the byte. The loops are in ``native/deflate/``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CHUNK: Final = 65_535
 """How many bytes of content some encoders take at a time."""
 
 WINDOW: Final = 32 << 10
-"""Maximum distance of a match in deflate, in bytes of content."""
+"""The maximum distance of a match in deflate, in bytes of content."""
 
 DICTIONARY: Final = 16 << 10
 """Bytes of content before a pgzip block to which matches in the block may refer."""
@@ -93,8 +93,8 @@ FAMILIES: Final[dict[int, Family]] = {
 }
 """Every encoder by number.
 
-Parameters: for pgzip, the block size in bytes; for zlib, memLevel; for pigz, four times the block size in KiB, plus a
-mode.
+The parameter of pgzip is the block size in bytes. The parameter of zlib is memLevel. The parameter of pigz is four
+times the block size in KiB, plus a mode.
 """
 
 
@@ -147,7 +147,7 @@ def check(encoder: int, level: int, parameter: int, families: Mapping[int, Famil
 
 
 class _Handle:
-    """An encoder in C that gives the body; the encoder is freed with this object."""
+    """An encoder in C that gives the body. The encoder is freed with this object."""
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
@@ -166,7 +166,7 @@ class Encoder(_Handle):
     """An encoder of one body. The sizes of the pieces of content do not change the body."""
 
     def __init__(self, encoder: int, level: int, parameter: int, *, tested: bool = True) -> None:
-        """Create an encoder; with ``tested``, raise ``FileError`` if the encoder gives wrong bytes on this machine.
+        """Create an encoder. With ``tested``, raise ``FileError`` if the encoder gives wrong bytes on this machine.
 
         For pgzip, the parameter may be 0. In this case, call ``frame`` before the content exceeds one block.
         """
@@ -177,12 +177,12 @@ class Encoder(_Handle):
         super().__init__(LIBRARY.dib_deflate_new(encoder, level, parameter))
 
     def write(self, content: Buffer) -> bytes:
-        """Take content; return the new bytes of the body that later content cannot change."""
+        """Take content, and return the new bytes of the body that later content cannot change."""
         view = memoryview(content).cast("B")
         return b"".join(self._write(view[at : at + _SLICE], finish=False) for at in range(0, len(view), _SLICE))
 
     def finish(self) -> bytes:
-        """Finish the content; return the rest of the body. Do not write afterwards."""
+        """Finish the content, and return the rest of the body. Do not write afterwards."""
         return self._write(memoryview(b""), finish=True)
 
     def frame(self, block_size: int) -> bytes:
@@ -193,7 +193,7 @@ class Encoder(_Handle):
         return self._take(LIBRARY.dib_deflate_frame(self._handle, block_size))
 
     def marks(self) -> list[Mark]:
-        """Return the starts of the body's blocks; each is returned once."""
+        """Return the starts of the body's blocks. Each start is returned only once."""
         return take_marks(LIBRARY.dib_deflate_marks, self._handle)
 
     def _write(self, content: memoryview, *, finish: bool) -> bytes:
@@ -202,17 +202,17 @@ class Encoder(_Handle):
 
 
 class SearchedPiece:
-    """A piece of content for a Go encoder of level 4 to 9; if ``is_searched``, it has a separate search for matches."""
+    """A piece of content for a Go encoder of level 4 to 9. If ``is_searched``, it has a separate search for matches."""
 
     def __init__(
         self, level: int, start: int, content: Buffer, before: int, after: int, *, is_searched: bool = True
     ) -> None:
         """Search a piece.
 
-        ``start``: bytes of content before the piece, a multiple of ``WINDOW``. ``content`` is the piece, with
-        ``before`` bytes before it (two windows, or everything that precedes it) and ``after`` bytes after it. For the
-        last piece, ``after`` is 0. For all other pieces, the size of the piece and ``after`` are multiples of
-        ``WINDOW``.
+        ``start`` is the number of bytes of content before the piece, a multiple of ``WINDOW``. ``content`` is the
+        piece, with ``before`` bytes before it (two windows, or everything that precedes it) and ``after`` bytes after
+        it. For the last piece, ``after`` is 0. For all other pieces, the size of the piece and ``after`` are multiples
+        of ``WINDOW``.
         """
         self.is_searched = is_searched
         pinned = Pinned(content)
@@ -239,7 +239,7 @@ class Joiner(_Handle):
         super().__init__(LIBRARY.dib_deflate_joiner())
 
     def join(self, piece: SearchedPiece) -> tuple[bytes, bool]:
-        """Take the next piece; return the new bytes of the body, and whether the search of the piece was useful."""
+        """Take the next piece. Return the new bytes of the body, and whether the search of the piece was useful."""
         is_met = array("q", [0])
         body = self._take(LIBRARY.dib_deflate_join(self._handle, piece.release(), is_met.buffer_info()[0]))
         return body, bool(is_met[0])
@@ -287,9 +287,9 @@ def pigz_hits(content: bytes) -> set[int]:
 def encode_frame(encoder: int, level: int, dictionary: Buffer, block: Buffer, *, last: bool) -> bytes:
     """Return a single encoded pgzip block, so that blocks can be encoded in parallel.
 
-    ``dictionary``: the last 16 KiB of the previous block, empty for the first block. All blocks except the last have
-    the block size. If the content's size is a multiple of the block size, the last block is empty. All blocks, in
-    order, are the body.
+    ``dictionary`` is the last 16 KiB of the previous block. For the first block, it is empty. All blocks except the
+    last have the block size. If the content's size is a multiple of the block size, the last block is empty. All
+    blocks, in order, are the body.
     """
     prove(encoder, level)
     before, content = Pinned(dictionary), Pinned(block)
@@ -318,7 +318,7 @@ def sample() -> bytes:
 
 @cache
 def prove(encoder: int, level: int) -> None:
-    """Encode the sample; raise ``FileError`` if the result is wrong."""
+    """Encode the sample. Raise ``FileError`` if the result is wrong."""
     least = FAMILIES[encoder].least
     trial = Encoder(encoder, level, 70000 if least > DICTIONARY else least, tested=False)
     body = trial.write(sample()) + trial.finish()

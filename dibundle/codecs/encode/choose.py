@@ -40,8 +40,9 @@ QUICK_ZSTD = 3
 class Effort:
     """The effort of encoding (``level`` 1 to 9), and the allowed codecs.
 
-    ``codecs``: "full" (all codecs), "core" (only those of the core profile), or "zstd" (only zstd). ``recompress``:
-    payloads may need an encoder of deflate streams. ``thorough``: also try slow methods, because few bytes change.
+    ``codecs`` is "full" (all codecs), "core" (only those of the core profile), or "zstd" (only zstd). With
+    ``recompress``, payloads may need an encoder of deflate streams. With ``thorough``, also try slow methods, because
+    few bytes change.
     """
 
     level: int = DEFAULT_LEVEL
@@ -94,7 +95,7 @@ def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None
 
 
 def least(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None = None) -> int:
-    """Return the size of the payload of :func:`encode` in bytes; do not verify it by decoding."""
+    """Return the size of the payload of :func:`encode` in bytes. Do not verify it by decoding."""
     return min([len(target), *(len(tried.payload) for tried in _candidates(target, source, effort, plan))])
 
 

@@ -94,7 +94,7 @@ class Covers:
 
 
 def find(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
-    """Find the covers; for 10 MB of differing content, this takes about 0.5 s of CPU and 80 MB of memory.
+    """Find the covers. For 10 MB of differing content, this takes about 0.5 s of CPU and 80 MB of memory.
 
     Long stretches that are nearly equal are left out of the search. If they are searched too, node-app takes 8 % more
     bytes at level 9. The covers of a ``quick`` search give a map that guides a second search. The same inputs give the
@@ -111,7 +111,7 @@ def find(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
 
 
 def search(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
-    """Find the covers; search both contents completely."""
+    """Find the covers by searching both contents completely."""
     return Covers.of_rows(_searched(source, target, quick=quick))
 
 
@@ -142,7 +142,7 @@ def _searched(source: Buffer, target: bytes, *, quick: bool) -> array[int]:
 
 
 def find_fast(source: Buffer, target: bytes, *, stride: int = STRIDE) -> Covers:
-    """Return covers made of anchors; anchors on the same diagonal are joined if few bytes lie between them.
+    """Return covers made of anchors. Anchors on the same diagonal are joined if few bytes lie between them.
 
     For 160 MB of changed files of node-app, this takes a fifth of the time of :func:`find`, and patches are three
     quarters larger. For recompiled byte code that changed in place, this takes an eighth of the time, and patches have

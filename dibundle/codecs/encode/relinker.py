@@ -20,9 +20,9 @@ def encode(
     thorough: bool = False,
     plan: layout.RelinkPlan | None = None,
 ) -> bytes | None:
-    """Return a payload; :func:`relink.decode` rebuilds ``target`` from it and ``source``.
+    """Return a payload from which :func:`relink.decode` rebuilds ``target`` with ``source``.
 
-    ``plan``: for stretches of larger files, the result of :func:`layout.plan` for the whole files, cut by ``window``.
+    For stretches of larger files, ``plan`` is the result of :func:`layout.plan` for the whole files, cut by ``window``.
     Without ``plan``, a plan is made from the two contents. Returns ``None`` if the source has no native code that
     moved.
     """

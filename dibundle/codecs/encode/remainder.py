@@ -61,8 +61,8 @@ class Remainder:
 class _Rest:
     """A content without some stretches. The stretches are in order, and may overlap.
 
-    ``starts``: the offset of each remaining stretch in the whole. ``places``: the offset of each in the rest; the last
-    number is the end of the rest.
+    For each remaining stretch, ``starts`` has its offset in the whole, and ``places`` has its offset in the rest. The
+    last number of ``places`` is the end of the rest.
     """
 
     def __init__(self, without: Iterable[tuple[int, int]], size: int) -> None:

@@ -30,7 +30,7 @@ MARGIN = 2048  # bytes of the source around each match that the fast search find
 
 
 def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.RelinkPlan | None = None) -> int:
-    """Estimate the size of the result of :func:`choose.encode` in bytes; this takes about a fifth of the time."""
+    """Estimate the size of the result of :func:`choose.encode` in bytes. This takes about a fifth of the time."""
     if len(target) <= SMALL:
         return choose.least(target, source, effort, plan)
     if effort.codecs == "full" and effort.level >= choose.UNPACK_LEVEL and effort.recompress:
@@ -75,7 +75,7 @@ def _slow_size(target: bytes, source: bytes, effort: choose.Effort) -> int:
 
 
 def _clipped(found: covers.Covers, starts: list[int], length: int) -> covers.Covers:
-    """Return the covers for the joined slices of the target; the source is unchanged."""
+    """Return the covers for the joined slices of the target. The source is unchanged."""
     clipped = []
     for number, start in enumerate(starts):
         for source, target, covered in _within(found, start, start + length):

@@ -34,7 +34,7 @@ _SLOW_LEVEL: Final = 13  # minimum level of libzstd that takes 30 ms or more per
 
 
 class FrameCandidate(NamedTuple):
-    """An encoder to try; ``jobs``: libzstd with workers."""
+    """An encoder to try. ``jobs`` is true for libzstd with workers."""
 
     encoder: int
     level: int
@@ -80,7 +80,7 @@ class FrameCandidate(NamedTuple):
         )
 
     def open(self, head: FrameHead, first: int, spare: FrameWriter | None = None) -> FrameWriter:
-        """Return an encoder for a frame; a finished ``spare`` is reused if it fits."""
+        """Return an encoder for a frame. A finished ``spare`` is reused if it fits."""
         found = reencoders.open_encoder(self.encoder, self.level, self.parameter(head, first), head.content, spare)
         assert isinstance(found, FrameEncoder | LibraryEncoder)
         return found
@@ -126,7 +126,7 @@ SLOW_LIBRARY: Final = 4
 
 
 def by_speed(candidates: Iterable[FrameCandidate]) -> list[tuple[int, list[FrameCandidate]]]:
-    """Return groups of candidates, the fastest group first; libzstd's candidates are in separate groups."""
+    """Return groups of candidates. The fastest group comes first, and libzstd's candidates are in separate groups."""
 
     def group(one: FrameCandidate) -> int:
         if one.is_library:

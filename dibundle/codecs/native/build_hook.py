@@ -57,7 +57,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
             sys.path.remove(self.root)
 
     def _write_manual(self, build_data: dict[str, Any]) -> None:
-        """Put the manual pages into the wheel; rendering the pages needs the package's own dependencies."""
+        """Put the manual pages into the wheel. Rendering them needs the package's own dependencies."""
         pages = self._imported("dibundle.cli.man").pages
         folder = Path(self.directory) / "man"
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def _works(command: list[str]) -> bool:
 
 
 def _compile(build: ModuleType, library: Path) -> None:
-    """Compile the sources to ``library`` with the first compiler that works; never leave a half-written library."""
+    """Compile the sources to ``library`` with the first compiler that works. Never leave a half-written library."""
     commands = _system_compilers()
     if importlib.util.find_spec("ziglang"):
         # by default, zig optimises for this machine's processor, but a wheel must also run on other processors

@@ -112,7 +112,7 @@ LIBRARY: Final = cast(ctypes.CDLL, _LOADED)
 
 
 def fault() -> str | None:
-    """Return the reason why the library cannot be used; None if it can be used."""
+    """Return the reason why the library cannot be used. Return None if it can be used."""
     return _LOADED.reason if isinstance(_LOADED, _Missing) else None
 
 
@@ -134,7 +134,7 @@ _UNFILLED.argtypes = [ctypes.c_char_p, ctypes.c_ssize_t]
 
 
 def unfilled(size: int) -> bytearray:
-    """Return uninitialised memory; the caller writes every byte before any is read.
+    """Return uninitialised memory. The caller writes every byte before any is read.
 
     ``bytearray(size)`` would write zeros, and would block all other threads meanwhile. For node-app, writing zeros took
     a sixth of the time of an apply. Large pages saved 6 % more.
@@ -222,7 +222,7 @@ def _address(view: memoryview) -> int:
 
 
 class Pinned:
-    """A buffer as an argument of a C function; the function receives the address of the buffer's first byte.
+    """A buffer as an argument of a C function. The function receives the address of the buffer's first byte.
 
     During the call, ctypes holds a reference to this object, and this object holds the buffer. An address alone would
     not hold the buffer, and the buffer could be freed before C reads it. So no method returns the address.

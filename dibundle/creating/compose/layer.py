@@ -158,7 +158,7 @@ class LayerComposer:
         self._main(entry, new_records[-1], old_records[-1] if old_records else None, match, mark)
 
     def _keep_or_edit(self, entry: Entry, match: Match, old: Entry) -> bool:
-        """If an entry has the base's content and a single header, write it; return whether it was written.
+        """If an entry has the base's content and a single header, write it. Return whether it was written.
 
         Nearly all entries are like this. This method writes the same operations as :meth:`_keep_whole` and
         :meth:`_main`, in a third of the time.
@@ -200,7 +200,7 @@ class LayerComposer:
         return True
 
     def _keep_entry(self, layer: int, start: int, length: int) -> None:
-        """Keep ``length`` bytes of a base layer; adjacent ranges become one operation."""
+        """Keep ``length`` bytes of a base layer. Adjacent ranges become one operation."""
         index = self._object(layer)
         keep = self._keep
         if keep and keep.object == index and keep.offset + keep.length == start:
@@ -368,7 +368,7 @@ class LayerComposer:
     def _raw_entry(self, entry: Entry, match: Match | None, old: Entry | None) -> None:
         """Write an entry that no record describes.
 
-        The headers stay unchanged; the content is from the base if possible.
+        The headers stay unchanged. The content is from the base if possible.
         """
         self._counts.raw_entries += 1
         head = entry.content - entry.start

@@ -28,9 +28,10 @@ from dibundle.images.reader import read_images
 class Reading:
     """Resources and limits for reading: threads, and a context for temporary files.
 
-    ``inventory``: only these layers of the base may be used. ``recompress``: compressed layers are unpacked.
-    ``most_unpacked``: maximum bytes of temporary files for the unpacked layers of targets. ``shared``: later targets
-    build on earlier targets, so every gzip and zstd must be able to decompress the layers of earlier targets.
+    If ``inventory`` is given, only its layers of the base may be used. With ``recompress``, compressed layers are
+    unpacked. ``most_unpacked`` is the maximum size of the temporary files for the unpacked layers of targets. If
+    ``shared`` is true, later targets build on earlier targets, so every gzip and zstd must be able to decompress the
+    layers of earlier targets.
     """
 
     executor: Executor
@@ -50,8 +51,8 @@ class Reading:
 class TargetSide:
     """A target after reading: its images and blobs, its new layers, and compressed layers that can be recompressed.
 
-    ``carried``: compressed layers that cannot be recompressed. ``digest``: the digest of the whole archive, once it is
-    known.
+    ``carried`` are compressed layers that cannot be recompressed. ``digest`` is the digest of the whole archive, once
+    it is known.
     """
 
     images: ImageArchive
@@ -91,7 +92,10 @@ class BaseSide:
         return (has & self.known.keys()) | compressed
 
     def know(self, blobs: Iterable[StoredBlob], *, stored: bool) -> None:
-        """Add the layers among ``blobs`` to the known content; ``stored``: also add the stored compressed layers."""
+        """Add the layers among ``blobs`` to the known content.
+
+        With ``stored``, also add the stored compressed layers.
+        """
         for blob in blobs:
             if blob.layer:
                 self.known.setdefault(blob.layer.digest, (KIND_LAYER, blob.layer.source))
@@ -102,7 +106,7 @@ class BaseSide:
 def read_sides(
     bases: Sequence[Archive], targets: Sequence[Archive], reading: Reading
 ) -> tuple[BaseSide, list[TargetSide]]:
-    """Read all targets and bases once; if there are many bases, read only the promising bases.
+    """Read all targets and bases once. If there are many bases, read only the promising bases.
 
     Raises :class:`ArchiveError` if an input is not an image archive or is truncated.
     """
@@ -143,7 +147,7 @@ def _read_images(targets: Iterable[Archive]) -> Iterator[ImageArchive]:
 
 
 def _refuse_truncated(archive: Archive) -> None:
-    """Refuse a truncated archive, for example an incomplete download; accept any data after complete entries."""
+    """Refuse a truncated archive, for example an incomplete download. Accept any data after complete entries."""
     if archive.index.is_cut_short:
         raise ArchiveError(messages.ARCHIVE_TRUNCATED, name=archive.name, problem=archive.index.problem)
 

@@ -49,7 +49,7 @@ def pick(
     spool: Callable[[], Spool],
     most_unpacked: int | None = None,
 ) -> list[int]:
-    """Return the indexes of the promising bases; if there are only few bases, return all indexes.
+    """Return the indexes of the promising bases. If there are only few bases, return all indexes.
 
     At least one base is chosen. A further base is chosen only if it promises enough bytes that the bases chosen so far
     do not have. Compressed layers are inflated into the temporary file that ``spool`` returns, one archive at a time.
@@ -128,7 +128,7 @@ def _contents(
     """Return the layers of archives.
 
     If a layer's claimed digest is in ``whole``, the layer is returned without its files. Files at a path in ``closely``
-    get a sketch; if ``closely`` is empty, the largest files get a sketch.
+    get a sketch. If ``closely`` is empty, the largest files get a sketch.
     """
     found = []
     for images in archives:
@@ -154,7 +154,7 @@ def _claims(blob: Blob) -> frozenset[bytes]:
 def _open(
     images: ImageArchive, spool: Spool, whole: frozenset[bytes], most_unpacked: int | None
 ) -> list[tuple[frozenset[bytes], ReadAt | None]]:
-    """Return the claims and the content of each layer; content that is not available or not needed is None."""
+    """Return the claims and the content of each layer. Content that is not available or not needed is None."""
     layers = [blob for blob in images.blobs if blob.kind == "layer"]
     asked = [_stored(images, blob) for blob in layers if not _claims(blob) & whole]
     opened = inflate_all(images.archive, asked, lambda: spool, most_unpacked)

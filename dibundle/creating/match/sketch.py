@@ -43,7 +43,7 @@ class SketchIndex(Generic[Key]):
             self._files.setdefault(number, []).append(key)
 
     def nearest(self, data: bytes) -> Iterable[Key]:
-        """Return the files that have most in common with ``data``, the best first; the result may be empty."""
+        """Return the files that have most in common with ``data``, the best first. The result may be empty."""
         votes: Counter[Key] = Counter()
         for number in sketch(data):
             files = self._files.get(number, ())

@@ -44,7 +44,7 @@ _SILENT.propagate = False
 
 
 def raise_limit_of_files() -> None:
-    """Raise the system's limit of open files to the number that all clients need; systemd's default is 1,024."""
+    """Raise the system's limit of open files to the number that all clients need. systemd's default is 1,024."""
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_CLIENTS * _FILES_OF_CLIENT + _OTHER_FILES
     if now < wanted:
@@ -83,7 +83,7 @@ class Client(web.RequestHandler):
         self._door.come(self)
 
     def data_received(self, data: bytes) -> None:
-        """Parse a request of limited size; if more bytes follow before the answer, end the connection.
+        """Parse a request of limited size. If more bytes follow before the answer, end the connection.
 
         All parsed bytes take memory until the answer is sent.
         """
@@ -183,7 +183,7 @@ class Door:
         return client if tls is None else _Greeting(self, client, tls)
 
     def greet(self, client: Client, transport: asyncio.Transport) -> None:
-        """Register a TLS handshake; if there are too many, end the oldest handshake."""
+        """Register a TLS handshake. If there are too many, end the oldest handshake."""
         self._greeting[client] = transport
         if len(self._greeting) > _AT_ONCE:
             self._greeting.pop(next(iter(self._greeting))).abort()
@@ -213,7 +213,7 @@ class Door:
 
     @web.middleware
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer a request; during this time, the client does not count as idle."""
+        """Answer a request. During this time, the client does not count as idle."""
         client = request.protocol
         assert isinstance(client, Client)
         self._waiting.pop(client, None)

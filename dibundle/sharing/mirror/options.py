@@ -40,7 +40,10 @@ HERE: Final = Listen("127.0.0.1", 5055)
 
 
 Prefer = Literal["speed", "bytes"]
-"""With "speed", use a delta only if it is faster than fetching the layers; with "bytes", if it has fewer bytes."""
+"""With "speed", a delta is used only if it is faster than fetching the layers.
+
+With "bytes", it is used only if it is smaller.
+"""
 
 
 Key = tuple[str, bytes]
@@ -50,8 +53,8 @@ Key = tuple[str, bytes]
 class UpstreamPlace(NamedTuple):
     """A repository of an upstream registry, with the credentials of a client.
 
-    ``space``: the part of the cache that only this registry uses. Content that the mirror fetches with its own logins
-    is in a separate space. ``prefix``: the part of the mirror's paths before the repository's name.
+    ``space`` is the part of the cache that only this registry uses. Content that the mirror fetches with its own logins
+    is in a separate space. ``prefix`` is the part of the mirror's paths before the repository's name.
     """
 
     host: str
@@ -94,7 +97,7 @@ class MirrorOptions:
     certificate: tuple[str, str] | None = None
 
     def place(self, path: str, ns: str | None, authorization: str | None) -> UpstreamPlace | None:
-        """Return the repository of a path; None if it is not valid.
+        """Return the repository of a path. Return None if it is not valid.
 
         The upstream is the host ``ns`` or, without ``ns``, the name in the first part of the path.
         """
@@ -133,7 +136,7 @@ def parse_upstreams(given: Iterable[str]) -> dict[str, str]:
 
 
 def parse_stores(given: Iterable[str], upstreams: Mapping[str, str]) -> tuple[tuple[str, Path], ...]:
-    """Parse stores (``[NAME=]DIR``); return the folders, each with the host whose images may use it as a base.
+    """Parse stores (``[NAME=]DIR``). Return the folders, each with the host whose images may use it as a base.
 
     With several upstreams, NAME is required: otherwise, an upstream could disclose a store's content to its own
     clients.

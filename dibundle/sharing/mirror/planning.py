@@ -26,13 +26,13 @@ ASKING: Final = 8  # maximum concurrent requests to upstream about blobs of a ba
 
 
 class NoWayError(Exception):
-    """There is no delta; the text is the reason."""
+    """The error if there is no delta. Its text is the reason."""
 
 
 class Goal:
     """The requested image, and the local images on which bundles can build, which are found while planning.
 
-    ``only_signed``: bundles must be listed as signed. ``seconds``: CPU time of the image's plans.
+    With ``only_signed``, bundles must be listed as signed. ``seconds`` is the CPU time of the image's plans.
     """
 
     def __init__(self, place: UpstreamPlace, manifest: bytes, *, only_signed: bool) -> None:
@@ -80,7 +80,7 @@ class Planner:
     def way(self, goal: Goal, fetched: FetchedBundles, require_time: Callable[[], object]) -> Way:
         """Return the chain with the fewest bytes that starts at local images which the client may read.
 
-        The first call for a goal looks up local images; calls after a refused bundle look up further images.
+        The first call for a goal looks up local images. Calls after a refused bundle look up further images.
         ``require_time`` raises an error when the time is over. Raises :class:`NoWayError` if there is no chain.
         """
         if fetched.has_failed:

@@ -45,12 +45,12 @@ class Document(NamedTuple):
 
     @property
     def length(self) -> int | None:
-        """Declared size of the body in bytes, also for HEAD; None if the size is not known."""
+        """The declared size of the body in bytes, also for HEAD. It is None if the size is not known."""
         return _length(self.headers)
 
 
 class Streamed:
-    """An answer whose body is read piece by piece; any thread may call ``end``, which ends the connection."""
+    """An answer whose body is read piece by piece. Any thread may call ``end``, which ends the connection."""
 
     def __init__(
         self,
@@ -70,13 +70,13 @@ class Streamed:
 
     @property
     def length(self) -> int | None:
-        """Declared size of the body in bytes; None if the size is not known."""
+        """The declared size of the body in bytes. It is None if the size is not known."""
         return _length(self.headers)
 
     def document(self) -> Document:
-        """Read the body of a document; raise :class:`ConnectionFailure` if the body is too long for a document.
+        """Read the body of a document. Raise :class:`ConnectionFailure` if the body is too long for a document.
 
-        Of an error, read only the beginning, which identifies the error.
+        If the document is an error, read only the beginning, which identifies the error.
         """
         body = bytearray()
         try:
@@ -97,7 +97,7 @@ def _grant(place: UpstreamPlace, kind: Kind, digest: bytes) -> bytes:
 
 
 def _length(headers: Mapping[str, str]) -> int | None:
-    """Return the size of a body from its headers; None if the headers have no valid size."""
+    """Return the size of a body from its headers. Return None if the headers have no valid size."""
     found = headers.get("Content-Length", "")
     is_number = found.isascii() and found.isdigit() and len(found) <= _LONGEST_LENGTH
     return int(found) if is_number and "Transfer-Encoding" not in headers else None
@@ -108,10 +108,10 @@ class BusyError(Exception):
 
 
 class Threads(ThreadPoolExecutor):
-    """A thread pool with at most ``MOST_WAITING`` waiting tasks; tasks of clients that have left also count."""
+    """A thread pool with at most ``MOST_WAITING`` waiting tasks. Tasks of clients that have left also count."""
 
     def submit(self, function: Callable[..., _T], /, *arguments: Any, **named: Any) -> Future[_T]:  # noqa: ANN401
-        """Let a thread call a function; raise :class:`BusyError` if too many tasks wait."""
+        """Let a thread call a function. Raise :class:`BusyError` if too many tasks wait."""
         if self._work_queue.qsize() >= MOST_WAITING:
             raise BusyError
         return super().submit(function, *arguments, **named)
@@ -209,7 +209,7 @@ class Upstreams:
             yield piece
 
     def repository(self, place: UpstreamPlace, seconds: float) -> Repository:
-        """Return a repository to search for bundles, with the client's credentials; requests end after ``seconds``."""
+        """Return a repository to search for bundles, with the client's credentials. Requests end after ``seconds``."""
         own = None if self._is_private else place.authorization
         limited = replace(self._settings, max_time=min(seconds, self._settings.max_time or seconds))
         return Repository(Reference(place.host, place.repository), limited, authorization=own)
@@ -222,7 +222,7 @@ class Upstreams:
                 self._grants.popitem(last=False)
 
     def refusal(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> Document | None:
-        """Check whether upstream lets the client read content of the mirror; if not, return upstream's answer.
+        """Check whether upstream lets the client read content of the mirror. If not, return upstream's answer.
 
         Returns None if the client may read the content.
         """

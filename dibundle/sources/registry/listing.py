@@ -17,17 +17,20 @@ from dibundle.sources.registry.client import RemoteManifest, Repository
 from dibundle.sources.registry.descriptors import MAX_TEXT, reduced
 
 MAX_BYTES: Final = 16 << 20
-"""Maximum bytes of lists and manifests that are read to find a chain; the last answer may exceed this limit."""
+"""The maximum number of bytes of lists and manifests that are read to find a chain.
+
+The last answer may exceed this limit.
+"""
 RESERVE: Final = 4 << 20
-"""Additional bytes for the manifests of selected bundles; lists cannot use them."""
+"""The number of additional bytes for the manifests of selected bundles. Lists cannot use them."""
 MAX_LOOKUPS: Final = 1024
-"""Maximum manifests that are requested because a list does not describe them sufficiently."""
+"""The maximum number of manifests that are requested because a list does not describe them sufficiently."""
 MAX_DIGESTS: Final = 65_536
-"""Maximum digests of layers and images in the descriptions of all bundles."""
+"""The maximum number of digests of layers and images in the descriptions of all bundles."""
 # each bundle counts as at least this many digests, so that all lists together have at most 8,192 bundles
 _OF_ENTRY: Final = 8
 MAX_KEPT: Final = 16 << 20
-"""Maximum characters to keep of the manifests that were requested."""
+"""The maximum number of characters to keep of the manifests that were requested."""
 UNREADABLE: Final = frozenset(
     message.code
     for message in (
@@ -155,7 +158,10 @@ class Listing:
         return self._manifests.get(wanted)
 
     def _kept(self, manifest: RemoteManifest) -> object | None:
-        """Return a manifest's kept fields, like an entry of a list; None if it is not a bundle's, or is too large."""
+        """Return a manifest's kept fields, like an entry of a list.
+
+        Return None if the manifest does not belong to a bundle, or is too large.
+        """
         if get_text(manifest.value, "artifactType") != TYPE:
             return None
         said = get(manifest.value, "annotations")

@@ -47,7 +47,7 @@ SMALL: Final = 4 << 20  # maximum bytes of a manifest or another document
 _MOST_REASON: Final = 64 << 10  # maximum bytes of an error answer
 FREE_PIECES: Final = 4096
 PIECE: Final = 256
-"""Number of pieces of a body that may have any size; also the minimum average bytes of all later pieces.
+"""The number of pieces of a body that may have any size, and the minimum average size of all later pieces.
 
 Each piece takes 10 us.
 """
@@ -80,7 +80,7 @@ class UnansweredError(RegistryError):
 
 
 class Transport:
-    """A sender of requests to one repository; not for several threads at once."""
+    """A sender of requests to one repository. Only one thread at a time may use it."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Transport:
         authorization: str | None = None,
         logs_in: bool = True,
     ) -> None:
-        """Prepare; ``authorization`` is sent from the first request on.
+        """Prepare for requests. ``authorization`` is sent from the first request on.
 
         Without ``logs_in``, a refusal is an ordinary answer.
         """
@@ -130,7 +130,7 @@ class Transport:
         self._pool.clear()
 
     def break_off(self) -> None:
-        """End all waits for the registry; any thread may call this.
+        """End all waits for the registry. Any thread may call this.
 
         If the time limit is reached, the next check raises an error.
         """
@@ -138,7 +138,7 @@ class Transport:
             shut(connection, self._sockets)
 
     def _patience(self) -> urllib3.Timeout:
-        """Return for how long a request may wait; raise :class:`RegistryError` if the time limit is reached."""
+        """Return for how long a request may wait. Raise :class:`RegistryError` if the time limit is reached."""
         left = self.settings.timeout
         if self._end is not None:
             left = min(left, self._end - time.monotonic())
@@ -209,7 +209,7 @@ class Transport:
         body: bytes | None = None,
         tries: int | None = None,
     ) -> Answer:
-        """Send a request, and repeat it if the registry fails; return the answer, which may have any status.
+        """Send a request, and repeat it if the registry fails. Return the answer, which may have any status.
 
         Raises :class:`RegistryError` if the registry keeps failing, refuses the login, or answers with more than
         ``SMALL`` bytes.
@@ -234,7 +234,7 @@ class Transport:
     def stream(
         self, url: str, headers: Mapping[str, str], method: Literal["GET", "HEAD"] = "GET"
     ) -> Iterator[urllib3.BaseHTTPResponse]:
-        """Send one request, whose answer the caller reads; urllib3's errors pass through."""
+        """Send one request, whose answer the caller reads. urllib3's errors pass through."""
         with self._opened(method, url, headers, None) as (response, _):
             yield response
 
@@ -291,14 +291,14 @@ class Transport:
         raise self.failed(messages.REGISTRY_REDIRECTS, redirects=REDIRECTS)
 
     def follow(self, url: str, location: str) -> str:
-        """Return the target of a redirect from ``url``; raise :class:`RegistryError` for a forbidden target."""
+        """Return the target of a redirect from ``url``. Raise :class:`RegistryError` for a forbidden target."""
         target = follow(url, location)
         if target is None:
             raise self.failed(messages.REGISTRY_REDIRECT_LOCATION, location=location[:200])
         return target
 
     def upload_place(self, url: str, location: str) -> str:
-        """Return the URL for an upload from an answer to ``url``; the URL must be on the registry itself."""
+        """Return the URL for an upload from an answer to ``url``. The URL must be on the registry itself."""
         target = self.follow(url, location)
         if _origin(target) != _origin(self._base):
             raise self.failed(messages.REGISTRY_UPLOAD_HOST, location=location[:200])
@@ -361,7 +361,7 @@ class Transport:
         return token
 
     def _ask(self, method: str, url: str, headers: Mapping[str, str], body: str | None) -> Answer:
-        """Send a request to the token server; follow no redirect."""
+        """Send a request to the token server. Follow no redirect."""
         response = self._pool.request(
             *(method, url),
             headers=headers,
@@ -398,7 +398,7 @@ def brief(error: Exception) -> str:
 
 
 def _origin(url: str) -> tuple[str | None, str | None, int | None]:
-    """Return scheme, host and port, parsed in the same way as for connecting; all three are None for an invalid URL."""
+    """Return scheme, host and port, parsed in the same way as for connecting. All three are None for an invalid URL."""
     try:
         parts = urllib3.util.parse_url(url)
     except urllib3.exceptions.LocationParseError:
@@ -407,7 +407,10 @@ def _origin(url: str) -> tuple[str | None, str | None, int | None]:
 
 
 def _finish(response: urllib3.BaseHTTPResponse) -> None:
-    """Reuse a connection if its body was read; otherwise close it, because the rest of the body may never end."""
+    """Reuse a connection if its body was read.
+
+    Otherwise, close the connection, because the rest of the body may never end.
+    """
     if response.length_remaining == 0:
         response.drain_conn()
         response.release_conn()
