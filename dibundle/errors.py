@@ -1,4 +1,4 @@
-"""The errors that dib raises: each has a stable code, an exit code, a message and optionally a hint.
+"""The errors that dib raises. Each error has a stable code, an exit code, a message and optionally a hint.
 
 Texts are in one table per package, ``messages.py``. If a subclass needs more than a text, it is defined in the module
 that raises it. A message is lower case, has no full stop, and states the found and the wanted value. A hint is one
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Self
 
 
 def human(size: int) -> str:
-    """Return a size for display, in powers of 1000: 50 kB, 295 MB. Sizes below 10,000 bytes are exact."""
+    """Return a size for display in powers of 1000, such as 50 kB or 295 MB. Sizes below 10,000 bytes are exact."""
     if size < 10_000:
         return f"{size:,} bytes" if size != 1 else "1 byte"
     value = float(size)
@@ -48,11 +48,11 @@ WORDS: Final[Mapping[str, str]] = {
     "transport": "docker-daemon:",
     "give": "give docker-daemon:",
 }
-"""Fields that any hint can use: the name of this program, and the commands of the engine in use."""
+"""Fields that any hint can use. They are the name of this program, and the commands of the engine in use."""
 
 
 class Hint(NamedTuple):
-    """The next action: a text with the fields of :data:`WORDS` and of ``values``. A value may be a hint itself."""
+    """The next action, as a text with the fields of :data:`WORDS` and of ``values``. A value may be a hint itself."""
 
     text: str
     values: Mapping[str, object]
@@ -75,7 +75,7 @@ _SIZED: Final = re.compile(r"\{(\w+):size\}")
 
 
 class DibError(Exception):
-    """Anything that dib refuses or cannot do.
+    """The error for anything that dib refuses or cannot do.
 
     ``code`` is stable and identifies the text. ``exit_code`` is the process's exit code. ``advice`` is the hint as an
     object, which can be rendered with the names of other programs. ``sizes`` has, by field name, the exact bytes of the
@@ -133,7 +133,7 @@ class UsageError(DibError):
 
 
 class FileError(DibError):
-    """A file or the system refused: missing, unreadable, full, closed."""
+    """A file or the system refused. The file is missing or unreadable, for example, or the disk is full."""
 
     exit_code = 3
 
@@ -143,7 +143,7 @@ class NoRoomError(FileError):
 
 
 class AbsentError(FileError):
-    """A named source is missing: no such file, or an engine without that image."""
+    """A named source is missing. There is no such file, or the engine has no such image."""
 
 
 class ArchiveError(DibError):

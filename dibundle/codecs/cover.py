@@ -1,4 +1,4 @@
-"""The cover codec: matching stretches of the source, byte-wise differences, and literals between them (spec/cover.md).
+"""The cover codec (spec/cover.md). A payload has matching stretches of the source, byte-wise differences, and literals.
 
 A payload is the number of covers, the headers of five streams, then the streams. Three streams are columns of numbers:
 how many literal bytes precede each cover, the cover's length, and the cover's seek in the source. The other two streams
@@ -93,7 +93,7 @@ seconds:
 """
 
 SMALL_CONTEXT: Final = 512 << 10
-"""Below effort 7: maximum bytes of context for zstd's slow levels, which spend most of their time on the context.
+"""The maximum size of the context for zstd's slow levels below effort 7. They spend most of their time on the context.
 
 These are the bytes of the bundle and the seconds of CPU for the whole process, first for python-app, then for node-app:
 
@@ -223,7 +223,7 @@ def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
 
 
 def table_size(payload: Buffer) -> int:
-    """Estimate the bytes of memory for the covers of a payload. Return 0 if the payload is cut."""
+    """Estimate the memory in bytes for the covers of a payload. Return 0 if the payload is cut."""
     try:
         return _COVER * Numbers(payload).number()
     except BundleError:  # decoding says why

@@ -51,7 +51,7 @@ def decode(
 
 
 def table_size(codec: int, payload: Buffer) -> int:
-    """Estimate the bytes of memory that decoding takes in addition to source, payload and result."""
+    """Estimate the memory in bytes that decoding takes in addition to source, payload and result."""
     if codec == RELINK:
         from dibundle.codecs import relink
 

@@ -1,4 +1,4 @@
-"""The unpack codec: it inflates embedded streams in a frame before patching, and recompresses them afterwards.
+"""The unpack codec, which inflates embedded streams in a frame before patching, and recompresses them afterwards.
 
 If one line of a compressed changelog changes, most of the compressed bytes change. So if a known encoder gives the
 compressed bytes, the decompressed target is patched from the decompressed source (spec/unpack.md). A side in this form
@@ -43,7 +43,7 @@ Decode = Callable[[int, Buffer, bytes | bytearray, int], Buffer]
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """Deflate streams of a source: start, end and content size of each stream, and the content of all, joined."""
+    """The deflate streams of a source. Each has a start, an end and a content size. The contents are joined."""
 
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
@@ -157,7 +157,7 @@ def zip_start(data: bytes | bytearray, at: int) -> int | None:
 
 
 class _Entry(NamedTuple):
-    """An entry of a zip: where its local header and its stream begin."""
+    """An entry of a zip, with the offsets of its local header and its stream."""
 
     header: int
     start: int
@@ -173,7 +173,7 @@ def _zip_entries(data: bytes | bytearray, at: int) -> Iterator[_Entry]:
 
 
 class Inflated(NamedTuple):
-    """Result of inflating: the content (``None``: no stream, or too long), the stream's end, and the bytes of work."""
+    """The result of inflating: the content (None: no stream, or too long), the stream's end, and the bytes of work."""
 
     content: bytes | None
     end: int

@@ -1,4 +1,4 @@
-"""Excess: decoding work of frames and recipes beyond the amount that their sizes allow (spec/dib.md, 4.6)."""
+"""Excess is the decoding work of frames and recipes beyond the amount that their sizes allow (spec/dib.md, 4.6)."""
 
 from __future__ import annotations
 

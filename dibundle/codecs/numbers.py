@@ -1,4 +1,4 @@
-"""Numbers in payloads: groups of seven bits, the lowest group first (spec/cover.md)."""
+"""Numbers in payloads. They have groups of seven bits, the lowest group first (spec/cover.md)."""
 
 from __future__ import annotations
 

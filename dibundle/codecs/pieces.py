@@ -19,7 +19,10 @@ Result = TypeVar("Result")
 
 
 class Trace:
-    """Seconds of CPU for a frame: the steps of the frame's own worker, and the pieces that could be shared."""
+    """The seconds of CPU for a frame.
+
+    Each step of the frame's own worker has a time, and so has each piece that could be shared.
+    """
 
     def __init__(self) -> None:
         self.steps: list[float | list[float]] = []
@@ -33,7 +36,10 @@ class Trace:
 
 
 class Crew:
-    """The threads of a ``pool`` with ``workers`` threads: each encodes a frame, or helps with other threads' frames."""
+    """The threads of a ``pool`` with ``workers`` threads.
+
+    Each thread encodes a frame, or helps with other threads' frames.
+    """
 
     def __init__(self, pool: Executor, workers: int) -> None:
         self.pool = pool
@@ -73,7 +79,10 @@ def hands() -> int:
 
 
 class _Work(Generic[Item, Result]):
-    """A function and its items. Both are dropped when all items are done: the pool's queue may keep this object."""
+    """A function and its items.
+
+    Both are dropped when all items are done, because the pool's queue may keep this object.
+    """
 
     def __init__(self, function: Callable[[Item], Result], items: list[Item]) -> None:
         self.seconds = [0.0] * len(items)

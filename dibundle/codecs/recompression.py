@@ -1,8 +1,8 @@
-"""Recompression recipes: how to compress content to the original bytes, piece by piece (spec/dib.md, section 5.1).
+"""Recompression recipes. They describe how to compress content to the original bytes (spec/dib.md, section 5.1).
 
 A recompression recipe is a list of parts. The bytes of a *plain* part are in the recipe itself. A *body* is a deflate
-stream or a zstd frame: an encoder gives the body for a stretch of content, with a :class:`Recipe`. A gzip layer is a
-plain header, a body and a plain trailer. A jar has hundreds of plain parts and bodies.
+stream or a zstd frame. An encoder and a :class:`Recipe` give the body for a stretch of content. A gzip layer is a plain
+header, a body and a plain trailer. A jar has hundreds of plain parts and bodies.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""All re-encoders: they reproduce the deflate bodies and zstd frames of well-known programs, byte for byte."""
+"""All re-encoders. They reproduce the deflate bodies and zstd frames of well-known programs, byte for byte."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAMILIES: Final = {**deflate.FAMILIES, **frames.FAMILIES, **libzstd.FAMILIES}
 """Every encoder by number."""
 
 KNOWN: Final = frozenset(encoder << 4 | level for encoder, family in FAMILIES.items() for level in family.levels)
-"""The re-encoders, by their numbers in section 1: 16 times the encoder's number, plus the level."""
+"""The re-encoders by their number in section 1, which is 16 times the encoder's number, plus the level."""
 
 _SLOW_LEVEL: Final = 7
 # factor of time for levels from SLOW_LEVEL on: for layers, level 9 takes 3 to 4 times as long as level 6
@@ -28,7 +28,7 @@ _LAZIEST_LEVEL: Final = 9
 # factor of time for LAZIEST_LEVEL: in random content of two letters, each byte needs 1,024 comparisons (5 to 6 us)
 _LAZIEST: Final = 8
 _FRAMES_START: Final = 8192
-"""Cost of a new encoder: zstd's level 4 has tables of 34 MB, and zeroing them in huge pages takes 5.5 ms."""
+"""The cost of a new encoder. zstd's level 4 has tables of 34 MB, and zeroing them in huge pages takes 5.5 ms."""
 _SLOW_BEST: Final = 2  # factor of time for zstd's best level: 20 MB/s, compared with 40 MB/s for deflate's level 6
 
 

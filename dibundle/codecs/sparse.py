@@ -1,4 +1,4 @@
-"""Sparse differences: bytes that are mostly zero, stored as lengths of runs and the nonzero bytes.
+"""Sparse differences. Their bytes are mostly zero, so the lengths of runs and the nonzero bytes are stored.
 
 Each of the three streams of a sparse payload is packed separately (spec/cover.md). Compared with a general compressor
 for the whole difference, the result is smaller and takes a tenth of the time.

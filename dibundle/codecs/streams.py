@@ -1,4 +1,4 @@
-"""Packed streams: stored bytes, a zstd frame or raw LZMA2, whichever is smallest (see spec/cover.md)."""
+"""Packed streams. A stream is stored bytes, a zstd frame or raw LZMA2, whichever is smallest (see spec/cover.md)."""
 
 from __future__ import annotations
 

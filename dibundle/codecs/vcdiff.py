@@ -1,4 +1,4 @@
-"""VCDIFF (RFC 3284) as xdelta3 reads and writes it: default code table, no secondary compression.
+"""VCDIFF (RFC 3284) as xdelta3 reads and writes it, with the default code table and without secondary compression.
 
 See spec/vcdiff.md for the subset. The decoder supports windows whose source segment is in the source, or in the part of
 the target that is decoded so far. It also supports xdelta3's Adler-32 of each window, and xdelta3's application header.
@@ -221,7 +221,7 @@ def _window(source: bytes, target: bytes, covers: list[tuple[int, int, int]]) ->
 
 
 def _encode_window(segment: memoryview, target: bytes, rows: array[int]) -> tuple[Buffer, Buffer, Buffer]:
-    """Return the three sections of one window: data, instructions and addresses."""
+    """Return the three sections of one window, which are data, instructions and addresses."""
     room = 2 * len(target) + 64
     sections = (bytearray(room), bytearray(room), bytearray(room))
     sizes = array("q", [0, 0, 0])
@@ -237,7 +237,7 @@ def _encode_window(segment: memoryview, target: bytes, rows: array[int]) -> tupl
 
 
 def _number(value: int) -> bytes:
-    """Return ``value`` as an RFC 3284 integer: groups of seven bits, the highest first."""
+    """Return ``value`` as an RFC 3284 integer, which has groups of seven bits, the highest group first."""
     out = [value & 127]
     while value := value >> 7:
         out.append(value & 127 | 128)

@@ -1,4 +1,4 @@
-"""Strict zstd frames: the declared size is checked before memory is allocated, and nothing may follow the frame.
+"""Strict zstd frames. The declared size is checked before memory is allocated, and nothing may follow the frame.
 
 A *prefix* is content that both sides have. It is used as a raw dictionary, as in ``zstd --patch-from``.
 """
@@ -54,7 +54,7 @@ class Blocks:
 
 
 def _fast_search(level: int, reach: int) -> dict[str, int]:
-    """For the fast levels, return parameters with larger tables: zstd's own tables would lose most of a prefix.
+    """Return parameters with larger tables for the fast levels. zstd's own tables would lose most of a prefix.
 
     For 128 MB of changed files (python-app), these are the bytes and the seconds of CPU:
 

@@ -56,7 +56,7 @@ class Estimate:
 
 @dataclass(slots=True)
 class _Guess:
-    """Values for a frame: size at level 1, cost in seconds of CPU, and size estimated from a sample."""
+    """The values for a frame: its size at level 1, its cost in seconds of CPU, and its size estimated from a sample."""
 
     draft: FrameDraft
     hex_digits: bytes
@@ -158,7 +158,10 @@ def _share(guess: _Guess) -> float:
 
 
 def _chosen(guesses: Sequence[_Guess]) -> list[_Guess]:
-    """Return the frames to sample: all frames if this takes little time, otherwise some frames of each stream."""
+    """Return the frames to sample.
+
+    These are all frames if this takes little time, or else some frames of each stream.
+    """
     total = sum(guess.cost for guess in guesses)
     share = max(SHARE, LOOKS / total) / LOOK
     chosen = [guess for group in _groups(guesses) for guess in _sample(group, share)]

@@ -1,4 +1,4 @@
-"""Inventories: lists with the diffIDs of a receiver's layers, which are small enough for a message."""
+"""Inventories, which are lists with the diffIDs of a receiver's layers. They are small enough for a message."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def list_of(archives: Sequence[Archive]) -> str:
 
 
 def read_given(file: str | os.PathLike[str] | None) -> frozenset[bytes] | None:
-    """Return the diffIDs in a list. Without a list, return None: the sender may then build on everything."""
+    """Return the diffIDs in a list. Without a list, return None. The sender may then build on everything."""
     return None if file is None else read_list(os.fspath(file))
 
 

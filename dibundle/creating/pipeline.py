@@ -1,4 +1,4 @@
-"""Creating a bundle: read both sides, match, compose the programs, encode the frames, write the file."""
+"""The creation of a bundle: read both sides, match, compose the programs, encode the frames, and write the file."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ def create(
     *,
     executor: Executor | None = None,
 ) -> CreateResult:
-    """Write a bundle that rebuilds ``targets`` from the images in ``bases`` (none: a bundle that needs no base).
+    """Write a bundle that rebuilds ``targets`` from the images in ``bases``.
 
-    Each target may build on earlier targets. If an ``executor`` is given, it encodes the frames. The executor gets the
-    function :func:`choose.encode` and bytes, so it may use processes, or machines with the same libraries. At most
-    ``workers`` frames are submitted at a time. Raises :class:`ArchiveError` if an input is not an image archive, and
-    :class:`FileError` if the system refuses an operation.
+    Without ``bases``, the bundle needs no base. Each target may build on earlier targets. If an ``executor`` is given,
+    it encodes the frames. The executor gets the function :func:`choose.encode` and bytes, so it may use processes, or
+    machines with the same libraries. At most ``workers`` frames are submitted at a time. Raises :class:`ArchiveError`
+    if an input is not an image archive, and :class:`FileError` if the system refuses an operation.
     """
     opened_bases, opened_targets = open_both(bases, targets, context, access, output, raw_layers=options.raw_layers)
     refuse_other(output)
@@ -132,7 +132,7 @@ def open_both(
 
 
 def refuse_other(output: Output) -> None:
-    """Refuse to overwrite a file that is not a bundle: otherwise ``dib create *.tar`` would overwrite an archive."""
+    """Refuse to overwrite a file that is not a bundle. Otherwise ``dib create *.tar`` would overwrite an archive."""
     if not isinstance(output, Destination) or output.identity is None or output.descriptor is not None:
         return
     if Path(output.name).is_file():

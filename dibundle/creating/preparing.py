@@ -1,4 +1,7 @@
-"""Preparation of a bundle, up to the encoding of frames: read and match both sides, and write the programs."""
+"""The preparation of a bundle up to the encoding of frames.
+
+Both sides are read and matched, and the programs are written.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from dibundle.images.archive import Archive
 
 @dataclass(slots=True, kw_only=True)
 class Prepared:
-    """A bundle before its frames are encoded: everything is matched, and the programs are written."""
+    """A bundle before its frames are encoded. Everything is matched, and the programs are written."""
 
     base: BaseSide
     composed: list[ComposedTarget]
@@ -45,7 +48,7 @@ class Prepared:
         return draft.read(), _read_source(draft, self.objects, hex_digits), self.effort, plan
 
     def plan_ahead(self, draft: FrameDraft) -> None:
-        """Make the relink plan for the whole file to which a frame belongs: :meth:`load` needs this plan."""
+        """Make the relink plan for the whole file to which a frame belongs. :meth:`load` needs this plan."""
         if draft.whole and choose.relinks(self.effort):
             draft.whole.prepare(self.objects.read)
 

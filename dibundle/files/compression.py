@@ -53,7 +53,7 @@ def sniff(head: bytes) -> str | None:
 
 
 class RatioError(ArchiveError):
-    """The data decompresses to more bytes than allowed without a trusted signature."""
+    """The error for data that decompresses to more bytes than allowed without a trusted signature."""
 
 
 class Decompressor:

@@ -1,4 +1,4 @@
-"""Outputs: files that appear complete or not at all, and pipes, devices and open streams that are written directly."""
+"""Outputs. Files appear complete or not at all, and pipes, devices and open streams are written directly."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _start_writing(fd: int, offset: int, length: int) -> None:
 
 
 class Output(Protocol):
-    """An output for a result: a context manager that finishes the output on success, and removes it after a failure.
+    """An output for a result. This context manager finishes the output on success, and removes it after a failure.
 
     ``identity`` is the device and inode of the file that would be overwritten. ``written`` is the number of written
     bytes.
@@ -74,7 +74,7 @@ class Output(Protocol):
 
 
 class Destination:
-    """An output to a path: a context manager that finishes the output on success, and removes it after a failure.
+    """An output to a path. This context manager finishes the output on success, and removes it after a failure.
 
     A regular file is created exclusively in the folder of the resolved path, under an unpredictable name. Then it is
     synced and renamed. A symbolic link is resolved once. For ``-``, ``/dev/stdout`` and similar names, the output goes

@@ -1,4 +1,4 @@
-"""Progress of work: phases with a number of bytes to do."""
+"""The progress of work, in phases with a number of bytes to do."""
 
 from __future__ import annotations
 

@@ -217,7 +217,10 @@ class Spool:
         return self._size
 
     def taken_in(self, directory: str) -> int:
-        """Return how many bytes of disk space the spool takes in ``directory``. Skipped bytes take no space."""
+        """Return the number of bytes of disk space that the spool takes in ``directory``.
+
+        Skipped bytes take no space.
+        """
         return self._written if self._open and self.directory == directory else 0
 
     def fileno(self) -> int:
@@ -310,7 +313,7 @@ def room(directory: str | None) -> tuple[str, int]:
 
 
 def taken(directory: str | None) -> int:
-    """Return how many bytes this process's spools in ``directory`` (None: the default) take."""
+    """Return the size of this process's spools in ``directory`` (None: the default)."""
     place = directory or default_spool_dir()
     with _LOCK:
         return sum(spool.taken_in(place) for spool in _OPEN)

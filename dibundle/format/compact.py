@@ -40,15 +40,16 @@ _OWN: Final = -1  # marks a stretch that lies in no archive
 
 
 def is_possible(manifest: Manifest) -> bool:
-    """Return whether compact storage works for a bundle: the bundle has one target, and rebuilds no compressed layers.
+    """Return whether compact storage works for a bundle.
 
-    Of a compressed layer, all bytes would have to be stored.
+    The bundle must have one target, and rebuild no compressed layers. A compressed layer would have to be stored as a
+    whole.
     """
     return len(manifest.targets) == 1 and OP_BEGIN not in manifest.targets[0].columns.ops.data
 
 
 def kept_size(manifest: Manifest) -> int:
-    """Estimate the size of the temporary file for a bundle's only target: the file stores only bytes of frames."""
+    """Estimate the size of the temporary file for a bundle's only target. The file stores only bytes of frames."""
     return max(0, int(_RATIO * min(manifest.targets[0].size, sum(FrameTable.of(manifest.frames).sizes))) - MEMORY)
 
 
@@ -60,7 +61,7 @@ class Objects(Protocol):
 
 
 class CompactTarget:
-    """A target's bytes: a sink and a follower during the rebuild, and a source afterwards."""
+    """A target's bytes. This object is a sink and a follower during the rebuild, and a source afterwards."""
 
     def __init__(self, manifest: Manifest, stable: Sequence[ReadAt], context: Context, memory: int = MEMORY) -> None:
         """Prepare an empty target.
@@ -88,17 +89,17 @@ class CompactTarget:
 
     @property
     def size(self) -> int:
-        """Number of bytes so far."""
+        """The number of bytes so far."""
         return self._written
 
     @property
     def file_size(self) -> int:
-        """Number of bytes in the temporary file."""
+        """The number of bytes in the temporary file."""
         return self._file.size
 
     @property
     def memory_left(self) -> int:
-        """Unused bytes of the memory limit."""
+        """The unused part of the memory limit in bytes."""
         return self._most_memory - len(self._memory)
 
     def begin(self, base: Objects) -> None:
@@ -119,7 +120,10 @@ class CompactTarget:
             self._stay(source, at, length)
 
     def places(self, offset: int, length: int) -> Iterator[tuple[ReadAt | None, int, int]]:
-        """Yield archive, offset and length of each stretch of a range. For bytes stored here, the archive is None."""
+        """Yield the archive, offset and length of each stretch of a range.
+
+        For bytes stored here, the archive is None.
+        """
         number = bisect_right(self._starts, offset) - 1
         while length:
             end = self._starts[number + 1] if number + 1 < len(self._starts) else self._written

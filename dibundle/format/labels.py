@@ -1,6 +1,6 @@
 """Labels of an image or annotations of an artifact that describe a bundle's bases and targets.
 
-Labels are hints: no check relies on them.
+Labels are hints. No check relies on them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 class Told(NamedTuple):
-    """Contents of the labels: the bundle's size in bytes, digests of contents in base and targets, and image IDs."""
+    """The contents of the labels: the bundle's size in bytes, digests of contents in base and targets, image IDs."""
 
     size: int
     needs: frozenset[bytes]

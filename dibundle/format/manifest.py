@@ -1,7 +1,7 @@
-"""The manifest: everything in a bundle except header, signature and the frames' bytes, as immutable values.
+"""The manifest as immutable values. It has everything in a bundle except header, signature and the frames' bytes.
 
-For every valid manifest, ``Manifest.decode`` is the inverse of ``Manifest.encode``: each manifest has exactly one
-encoding.
+For every valid manifest, ``Manifest.decode`` is the inverse of ``Manifest.encode``, because each manifest has exactly
+one encoding.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class Manifest:
         return "full" if is_full else "core"
 
     def needed(self) -> list[int]:
-        """Return the numbers of the objects that no target of this bundle holds: the receiver must have them."""
+        """Return the numbers of the objects that no target of this bundle holds. The receiver must have them."""
         return [number for number, item in enumerate(self.objects) if not item.place]
 
     def _check_ranges(self, table: FrameTable, first: int, end: int, text_size: int) -> None:

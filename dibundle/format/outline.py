@@ -1,4 +1,4 @@
-"""A program in readable form: one operation for each path or run. The only decoded stream is the text stream."""
+"""A program in readable form, with one operation for each path or run. Only the text stream is decoded."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ UNKNOWN = 1 << 62  # without a base, this stands for the content size of a base 
 
 @dataclass(slots=True)  # not frozen, because this would take 1 s for the maximum number of operations
 class Operation:
-    """An operation: its kind, the number of entries (for keep: bytes), and the path and size if known.
+    """An operation, with its kind, the number of its entries (for keep: bytes), and its path and size if known.
 
     ``place`` is the object and offset in the base at which the operation begins. ``old_size`` is the size of the
     patched content. Without a base, both are unknown. ``stream`` is the stream of the content. It is None if there is
@@ -62,11 +62,14 @@ class Operation:
 
 
 class ListingError(BundleError):
-    """A listing would take too much time or memory. Applying needs no listing, so the bundle can still be applied."""
+    """The error for a listing that would take too much time or memory.
+
+    Applying needs no listing, so it is still possible.
+    """
 
 
 class _Outline:
-    """Reader of a program's columns in the order of :func:`dibundle.format.program.walk`, with or without a base."""
+    """A reader of a program's columns in the order of :func:`dibundle.format.program.walk`, with or without a base."""
 
     def __init__(self, columns: Columns, text: bytes | None, base: BaseHeaders | None, object_sizes: list[int]) -> None:
         self.columns = columns.rewound()

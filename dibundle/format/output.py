@@ -1,4 +1,4 @@
-"""Verified output of a target: every byte is hashed, and the tail is withheld until everything is verified."""
+"""Verified output of a target. Every byte is hashed, and the tail is withheld until everything is verified."""
 
 from __future__ import annotations
 

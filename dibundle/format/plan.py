@@ -28,7 +28,7 @@ _STEP, _BLOCK, _VALUE = 200, 600, 100  # bytes of memory for a step, for its hea
 
 @dataclass(slots=True)
 class RebuildPlan:
-    """Sources of implied frames, and the last use of each kept frame.
+    """The sources of implied frames, and the last use of each kept frame.
 
     ``steps`` are the steps of the program. If there are too many steps to keep, ``steps`` is None, and the rebuild
     walks the program again.
@@ -61,7 +61,7 @@ class RebuildPlan:
             yield Range(flat[position + 1] >> 32, flat[position], flat[position + 1] & 0xFFFFFFFF)
 
     def source_size(self, index: int) -> int:
-        """Return the source size of an implied frame, in bytes: the sum over its pieces."""
+        """Return the source size of an implied frame in bytes, which is the sum over its pieces."""
         return sum(item & 0xFFFFFFFF for item in self.sources.get(index, array("Q"))[1::2])
 
 
@@ -75,7 +75,10 @@ class RecompressionBudget:
         self.excess = Excess()
 
     def limit(self, target_size: int) -> int:
-        """Return how many bytes of content may be recompressed for the next target. Bytes at slow levels count more."""
+        """Return the number of bytes of content that may be recompressed for the next target.
+
+        Bytes at slow levels count more.
+        """
         return PACKING_COST * target_size + self.excess.left
 
     def spend(self, cost: int, target_size: int) -> None:
@@ -164,7 +167,7 @@ class _Streams:
 
 
 def kept_size(size: int) -> int:
-    """Return the memory of a kept frame of ``size`` bytes: whole pages."""
+    """Return the memory of a kept frame of ``size`` bytes, in whole pages."""
     return -(-size // KEPT_UNIT) * KEPT_UNIT
 
 
@@ -211,7 +214,7 @@ def make_plan(
 
 
 class _Sizes:
-    """Running totals of a program: output, and content that is recompressed into output."""
+    """The running totals of a program, for its output, and for content that is recompressed into output."""
 
     def __init__(self, target_size: int, limit: int) -> None:
         self._target_size = target_size

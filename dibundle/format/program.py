@@ -1,4 +1,4 @@
-"""Programs: the instructions that rebuild a target, byte after byte, from base objects and decoded streams.
+"""Programs. They are instructions that rebuild a target, byte after byte, from base objects and decoded streams.
 
 A program is a set of columns. :func:`walk` reads each column once, from beginning to end, and yields steps. A walk
 needs the header blocks of the base objects, because a program states the length of a run in records, not bytes. A walk
@@ -52,14 +52,14 @@ NO_SOURCE = Copy(0, 0, 0)
 
 
 class BaseHeaders(Protocol):
-    """Source of the header blocks of base objects for :func:`walk`."""
+    """The source of the header blocks of base objects for :func:`walk`."""
 
     def header(self, object_index: int, offset: int) -> bytes:
         """Return the 512 bytes at ``offset``. Raise :class:`BaseMismatchError` if the object is too short."""
 
 
 class Cursor:
-    """State of a walk: the place in the base, and the registers' content sizes."""
+    """The state of a walk, with the place in the base, and the registers' content sizes."""
 
     def __init__(self, columns: Columns, base: BaseHeaders | None, object_sizes: list[int]) -> None:
         self.columns = columns

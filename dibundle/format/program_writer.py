@@ -1,4 +1,4 @@
-"""Writer of programs: it writes operations as columns, and header blocks as edits of other header blocks."""
+"""The writer of programs, which writes operations as columns, and header blocks as edits of other header blocks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ProgramWriter:
 
     @property
     def operations(self) -> int:
-        """Number of operations so far."""
+        """The number of operations so far."""
         return len(self._columns["ops"].data)
 
     def find_edit(self, reference: bytes, block: bytes) -> records.HeaderEdit | None:

@@ -1,4 +1,4 @@
-"""Reader of bundles: it reads head and frames in one pass, and hashes each frame before the frame is decoded."""
+"""The reader of bundles. It reads head and frames in one pass, and hashes each frame before the frame is decoded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Readable(Protocol):
-    """A byte stream: file, pipe or socket."""
+    """A byte stream, such as a file, pipe or socket."""
 
     def read(self, size: int, /) -> bytes:
         """Return up to ``size`` bytes. At the end, return no bytes."""
@@ -76,7 +76,10 @@ class BundleReader:
         return frame, stored
 
     def skip(self) -> Frame:
-        """Skip the next frame and return it. Check its stored bytes, but do not keep them: they may have 80 MiB."""
+        """Skip the next frame and return it.
+
+        Check its stored bytes, but do not keep them, because they may have 80 MiB.
+        """
         frame, begun = self._next(), self._at
         found = digest.sha256_of(self._chunks(frame.stored))
         if self._at - begun != frame.stored:

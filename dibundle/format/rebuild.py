@@ -1,4 +1,4 @@
-"""The rebuild of a target: a second walk, which reads the base, decodes frames and yields the target's bytes."""
+"""The rebuild of a target, which is a second walk. It reads the base, decodes frames and yields the target's bytes."""
 
 from __future__ import annotations
 
@@ -53,10 +53,7 @@ class Base(BaseHeaders, Protocol):
         """Fill ``view`` with bytes of an object. Raise :class:`BaseMismatchError` if the object is too short."""
 
     def nearby(self, object_index: int, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes of an object, with read-ahead.
-
-        Only one thread calls this, usually in order.
-        """
+        """Return exactly ``length`` bytes of an object, with read-ahead. Only one thread calls this."""
 
 
 class Follower(Protocol):
@@ -70,7 +67,7 @@ class Follower(Protocol):
 
 
 class _FrameFeed:
-    """A reader and decoder of frames: one thread reads frames in file order, other threads decode them.
+    """A reader and decoder of frames. One thread reads frames in file order, and other threads decode them.
 
     Until :meth:`read_ahead` is called, each frame is read when it is needed. Afterwards, frames are read before they
     are needed. The frames that are decoded in advance, with their sources and payloads, take at most ``AHEAD`` bytes.
@@ -125,7 +122,7 @@ class _FrameFeed:
         return index, data
 
     def _take(self) -> tuple[int, Callable[[], Decoded]] | BaseException:
-        """Wait for the next frame, at most 0.2 s at a time: a signal just before a wait does not end the wait."""
+        """Wait for the next frame, at most 0.2 s at a time. A signal just before a wait does not end the wait."""
         while True:
             try:
                 return self._decoding.get(timeout=0.2)
@@ -139,7 +136,7 @@ class _FrameFeed:
             self._room.notify()
 
     def close(self) -> None:
-        """Stop decoding. A thread that waits for a pipe is not joined: it ends with the process."""
+        """Stop decoding. A thread that waits for a pipe is not joined, and ends with the process."""
         with self._room:
             self._closed = True
             self._room.notify()
@@ -202,7 +199,7 @@ def _is_large(frame: Frame, stored: bytes) -> bool:
 
 
 class _Memory:
-    """The memory for decoding: frames share it, but a large frame has it alone."""
+    """The memory for decoding. Frames share it, but a large frame has it alone."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -211,7 +208,7 @@ class _Memory:
 
     @contextmanager
     def use(self, *, alone: bool) -> Iterator[None]:
-        """Wait until no frame has the memory alone. With ``alone``, wait until no frame has it at all."""
+        """Wait until no frame has the memory alone. With ``alone``, wait until no frame has any of it."""
         with self._changed:
             while self._alone or (alone and self._users):
                 self._changed.wait()
@@ -233,12 +230,15 @@ def _pool(threads: int) -> Executor:
 
 
 def _need(frame: Frame) -> int:
-    """Estimate how many bytes of memory a frame, its payload and its source take until the frame is used."""
+    """Estimate the memory in bytes that a frame, its payload and its source take until the frame is used."""
     return frame.size + frame.source_size + frame.stored + OVERHEAD
 
 
 class _Streams:
-    """The decoded streams, each read in order. If repeats need a frame, it is kept until the last of these repeats."""
+    """The decoded streams.
+
+    Each is read in order. If repeats need a frame, it is kept until the last of these repeats.
+    """
 
     def __init__(self, feed: _FrameFeed, manifest: Manifest, plan: RebuildPlan) -> None:
         self._feed = feed
@@ -349,7 +349,7 @@ def _followed(pieces: Iterable[Decoded], step: ProgramStep | None, follower: Fol
 
 
 class _Rebuilder:
-    """Producer of the bytes of each step."""
+    """The producer of the bytes of each step."""
 
     def __init__(self, base: Base, plan: RebuildPlan, streams: _Streams) -> None:
         self._base = base

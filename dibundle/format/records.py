@@ -1,8 +1,9 @@
-"""Tar header blocks as edits of other header blocks: an edit has the changed fields, but the checksum is computed.
+"""Tar header blocks as edits of other header blocks. An edit has the changed fields, but the checksum is computed.
 
 A *record* is a 512-byte header block and its content. The size field has the length of the content, which is rounded up
 to 512 bytes in the archive. PAX and GNU extension headers are records too. A number is written in the style of the
-reference block: its leading spaces, its digits, and the bytes after the digits. So no tar dialect needs separate code.
+reference block, which includes leading spaces, digits, and the bytes after the digits. So no tar dialect needs separate
+code.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ EMPTY = bytes(BLOCK)
 
 
 class Field(NamedTuple):
-    """A field of a header block: its bit in a shape, its place, and whether it can be edited as a number."""
+    """A field of a header block, with its bit in a shape, its place, and whether it can be edited as a number."""
 
     name: str
     start: int
@@ -54,7 +55,7 @@ TEXT_MASK = (1 << len(FIELDS)) - 1 - NUMERIC_MASK
 def valid_shape(shape: int) -> bool:
     """Return whether version 1 allows a shape.
 
-    Text fields must be raw, the size must not be raw, other numbers may be raw.
+    Text fields must be raw, the size must not be raw, and other numbers may be raw.
     """
     changed, raw = shape & (1 << RAW_SHIFT) - 1, shape >> RAW_SHIFT
     return (
@@ -67,7 +68,10 @@ _DIGITS = re.compile(rb"[0-7]+")
 
 
 class Style(NamedTuple):
-    """Style of a numeric field: digits, padded to ``width`` with spaces (if ``spaces``) or zeros, then ``tail``."""
+    """The style of a numeric field.
+
+    Digits are padded to ``width`` with spaces (if ``spaces``) or zeros. Then ``tail`` follows.
+    """
 
     spaces: bool
     width: int
@@ -141,7 +145,10 @@ def checksum_field(block: bytearray, reference: bytes) -> bytes | None:
 
 
 class HeaderEdit(NamedTuple):
-    """Difference between two header blocks: a shape, and a value (int or raw bytes) for each field in it."""
+    """The difference between two header blocks.
+
+    It has a shape, and a value (int or raw bytes) for each field in the shape.
+    """
 
     shape: int
     values: tuple[int | bytes, ...]
@@ -151,7 +158,7 @@ UNCHANGED = HeaderEdit(0, ())
 
 
 def apply_edit(reference: bytes, shape: int, values: Sequence[int | bytes]) -> bytes | None:
-    """Apply an edit to ``reference`` and return the block, 512 bytes. Return None if a number cannot be written."""
+    """Apply an edit to ``reference`` and return the block of 512 bytes. Return None if a number cannot be written."""
     if not shape:
         return reference
     block = bytearray(reference)

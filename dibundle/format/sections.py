@@ -134,7 +134,7 @@ def _read_places(
 
 
 def read_forms(data: memoryview, objects: tuple[BaseObject, ...]) -> tuple[RecompressedObject, ...]:
-    """Read section 6: recipes to recompress stored blobs from their content."""
+    """Read section 6, which has the recipes to recompress stored blobs from their content."""
     reader = Structure(data, "section 6")
     forms: list[RecompressedObject] = []
     alike: Counter[bytes] = Counter()

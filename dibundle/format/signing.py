@@ -1,7 +1,8 @@
-"""Signatures over a bundle's header, created and checked by OpenSSH: format SSHSIG, namespace ``dib``.
+"""Signatures over a bundle's header. OpenSSH creates and checks them, in the format SSHSIG and the namespace ``dib``.
 
-This module itself contains no cryptography. ``ssh-keygen -Y`` signs and verifies, with any key that it can use: files,
-agents, security keys. The signed data is the 64-byte header, which determines the rest of the bundle.
+This module itself contains no cryptography. ``ssh-keygen -Y`` signs and verifies, with any key that it can use. Keys
+may be in files, agents or security keys. The signed data is the 64-byte header, which determines the rest of the
+bundle.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ ReadFunction = Callable[[int], bytes]
 
 
 class Signature(NamedTuple):
-    """An SSHSIG signature: its bytes without the armor, and the public key that it names."""
+    """An SSHSIG signature, with its bytes without the armor, and the public key that it names."""
 
     blob: bytes
     key: bytes
@@ -81,7 +82,7 @@ class Signature(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """The key as ``ssh-keygen -l`` shows it: ``SHA256:...``."""
+        """The key in the form ``SHA256:...``, as ``ssh-keygen -l`` shows it."""
         return "SHA256:" + base64.b64encode(hashlib.sha256(self.key).digest()).decode().rstrip("=")
 
 
@@ -95,7 +96,7 @@ def _string(data: bytes) -> tuple[bytes, bytes]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signers:
-    """Trusted signers in OpenSSH's formats: the file name of an allowed_signers file, and that of a KRL or key list.
+    """Trusted signers in OpenSSH's formats. They are in an allowed_signers file. A KRL or key list has revoked keys.
 
     ``identity`` is the required signer (None: anyone in the file). ``signatures`` are detached signatures to check
     instead of the bundle's embedded signature. Pass the contents of the signature files as bytes, not the file names.
@@ -311,7 +312,7 @@ def _require_valid(run: subprocess.CompletedProcess[bytes], by: str) -> None:
 
 
 def require_readable(name: str) -> None:
-    """Raise :class:`FileError` if a file cannot be read: ssh-keygen's own error would be less clear."""
+    """Raise :class:`FileError` if a file cannot be read. ssh-keygen's own error would be less clear."""
     try:
         os.close(os.open(name, os.O_RDONLY | os.O_CLOEXEC))
     except (OSError, ValueError) as error:

@@ -53,7 +53,7 @@ COLUMN_NAMES = tuple(Columns.__annotations__)
 
 
 class Text(NamedTuple):
-    """A raw field, not yet read: ``length`` bytes of stream 0."""
+    """A raw field that is not read yet. It has ``length`` bytes of stream 0."""
 
     length: int
 
@@ -67,7 +67,7 @@ class Copy(NamedTuple):
 
 
 class Head(NamedTuple):
-    """A header block: an edit of ``reference`` (None: of the last block in ``register``).
+    """A header block, as an edit of ``reference`` (None: of the last block in ``register``).
 
     Raw fields are :class:`Text`.
     """

@@ -141,7 +141,7 @@ class Sums:
 
 
 class Order:
-    """The order of targets: if the ``missing`` objects are in no base, some targets must be rebuilt before others.
+    """The order of targets. If the ``missing`` objects are in no base, some targets must be rebuilt before others.
 
     A missing object is read from its place in an earlier target. An object without such a place is lacking.
     """
@@ -182,7 +182,7 @@ class Order:
 
 
 def _placed(manifest: Manifest, among: int) -> dict[int, int]:
-    """For each target, return the objects of ``among`` that lie in it, as bits."""
+    """Return the objects of ``among`` that lie in each target, as bits."""
     found: dict[int, list[int]] = {}
     for number in members(among):
         if place := manifest.objects[number].place:

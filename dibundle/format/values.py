@@ -10,7 +10,7 @@ from dibundle.format.tables import Segment, SegmentTable
 
 
 class PlaceInTarget(NamedTuple):
-    """Place of an object in a target of the same bundle: ``length`` bytes from ``offset`` on.
+    """The place of an object in a target of the same bundle. It has ``length`` bytes from ``offset`` on.
 
     If ``is_compressed``, these bytes are gzip or zstd, and the object is their content.
     """
@@ -56,12 +56,12 @@ class Target(NamedTuple):
         return b"".join(segment.digest for segment in self.segments if segment.digest)
 
     def digest_text(self) -> bytes:
-        """Return the segments' digests as concatenated hex digits: a source for names and JSON."""
+        """Return the segments' digests as concatenated hex digits. They are a source for names and JSON."""
         return self.own_digests().hex().encode()
 
 
 class AboutImage(NamedTuple):
-    """Description of an image: its names, its ID (SHA-256 of the config) and its layers' diffIDs."""
+    """The description of an image: its names, its ID (the SHA-256 of the config) and its layers' diffIDs."""
 
     names: tuple[str, ...]
     id: bytes
@@ -77,7 +77,10 @@ class About(NamedTuple):
 
 
 class Names(NamedTuple):
-    """Paths that are needed only for listings: the patched paths (in order) and the deleted paths of each target."""
+    """Paths that are needed only for listings.
+
+    They are the patched paths (in order) and the deleted paths of each target.
+    """
 
     patched: tuple[Sequence[bytes], ...]
     deleted: tuple[Sequence[bytes], ...]

@@ -1,4 +1,4 @@
-"""Encoding of values: strict msgpack for structure, LEB128 columns for long runs of numbers.
+"""The encoding of values. Structure is strict msgpack, and long runs of numbers are LEB128 columns.
 
 Every value has exactly one byte form. The reader, not the data, decides which type comes next. So hostile bytes cannot
 create values that the reader did not request.
@@ -101,7 +101,7 @@ class Structure:
         return self._data[self._at - size : self._at]
 
     def _number(self, form: _Form, what: str) -> int:
-        """Read a number in its shortest form: an integer, or the length of another type."""
+        """Read a number in its shortest form. It is an integer, or the length of another type."""
         low, high, widths = form
         if self._at >= len(self._data):
             raise self._fail(what)
@@ -174,7 +174,7 @@ class Column:
         return values
 
     def count(self) -> int:
-        """Return how many numbers the column has, without reading them."""
+        """Return the number of numbers in the column, without reading them."""
         return len(self.data.translate(None, _MORE))
 
     def rewound(self) -> Column:
@@ -188,7 +188,7 @@ class Column:
 
 
 class ColumnWriter:
-    """Writer of a column of numbers."""
+    """A writer of a column of numbers."""
 
     __slots__ = ("data",)
 

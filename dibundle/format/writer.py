@@ -1,4 +1,4 @@
-"""Writer of bundles: a header, an empty signature area, a manifest, and frames."""
+"""The writer of bundles. It writes a header, an empty signature area, a manifest, and frames."""
 
 from __future__ import annotations
 

@@ -88,9 +88,10 @@ class Archive:
 
 
 def open_archive(path: str | os.PathLike[str], *, spool_dir: str | None = None, ratio: int | None = None) -> Archive:
-    """Open the archive at ``path``. Raise ``FileError`` if the system refuses it, ``ArchiveError`` if it is not a tar.
+    """Open the archive at ``path``.
 
-    ``ratio`` limits the decompressed size as in :func:`compression.decompress_iter`.
+    Raise ``FileError`` if the system refuses it, and ``ArchiveError`` if it is not a tar. ``ratio`` limits the
+    decompressed size as in :func:`compression.decompress_iter`.
     """
     name = os.fspath(path)
     try:
@@ -237,7 +238,7 @@ def _refuse_other_formats(name: str, head: bytes, packed: str | None) -> None:
 
 
 def _is_empty_tar(source: ReadAt) -> bool:
-    """Return whether this is a tar without entries: such a tar has only zero blocks."""
+    """Return whether this is a tar without entries. Such a tar has only zero blocks."""
     return source.size >= 1024 and not _head(source).strip(b"\0")
 
 

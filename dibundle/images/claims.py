@@ -1,4 +1,7 @@
-"""Claims of manifests about an archive's members: collected while manifests are read, then turned into blobs."""
+"""Claims of manifests about an archive's members.
+
+They are collected while manifests are read, and then turned into blobs.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,16 @@ MAX_REFERENCES: Final = 1 << 18
 An image without layers or names counts as 1.
 """
 MAX_NAMES_SIZE: Final = 16 << 20
-"""Maximum bytes of all image names of an archive: a nested index gives each of its names to all images below it."""
+"""The maximum number of bytes of all image names of an archive.
+
+A nested index gives each of its names to all images below it.
+"""
 _LONGEST: Final = 256  # maximum characters of each part of a platform
 _BLOB_NAME: Final = re.compile(rb"blobs/sha256/([0-9a-f]{64})")
 
 
 class ImageDraft(NamedTuple):
-    """An image whose parts are members, not blobs yet."""
+    """An image whose parts are members that are not blobs yet."""
 
     names: tuple[str, ...]
     config: Entry | None

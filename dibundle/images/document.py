@@ -1,4 +1,4 @@
-"""JSON from an untrusted archive: parsing has limits, and the getters accept any value."""
+"""JSON from an untrusted archive. Parsing has limits, and the getters accept any value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DIGEST: Final = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,128}")
 
 
 MAX_VALUES: Final = 1 << 17
-"""The maximum number of values in a document of a registry: an empty object takes 30 times its size in memory."""
+"""The maximum number of values in a document of a registry. An empty object takes 30 times its size in memory."""
 
 
 def has_many_values(content: bytes) -> bool:
@@ -59,7 +59,7 @@ def get_text(value: object, key: str) -> str | None:
 
 
 def texts(value: object) -> dict[str, str]:
-    """Return the members of an object that are texts: labels, annotations."""
+    """Return the members of an object that are texts, such as labels and annotations."""
     return {key: item for key, item in value.items() if isinstance(item, str)} if isinstance(value, dict) else {}
 
 

@@ -23,7 +23,7 @@ _LAYER: Final = re.compile(rb"([0-9a-f]{64})/layer\.tar")
 
 
 def read_drafts(claims: Claims) -> list[ImageDraft]:
-    """Return the images of such an archive, images with names first.
+    """Return the images of such an archive. Images with names come first.
 
     For any other kind of archive, return no images.
     """

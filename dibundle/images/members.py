@@ -1,4 +1,4 @@
-"""The outer members of an archive by name, looked up as loaders do."""
+"""The outer members of an archive by name. They are looked up as loaders do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _LINKS: Final = b"12"
 
 
 class Members:
-    """Members by normalised name. Of several members with the same name, the last counts, as if all were unpacked."""
+    """Members by normalised name.
+
+    If several members have the same name, the last one counts, as if all were unpacked.
+    """
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive

@@ -44,9 +44,9 @@ class Image(NamedTuple):
 
 
 class ImageArchive(NamedTuple):
-    """An archive's images, and its blobs in the archive's order: every regular outer member is a blob.
+    """An archive's images, and its blobs in the archive's order. Every regular outer member is a blob.
 
-    ``producer`` is a guess, for display.
+    ``producer`` is a guess that is only displayed.
     """
 
     archive: Archive

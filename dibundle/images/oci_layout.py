@@ -54,7 +54,7 @@ class OciLayout:
 
     @property
     def drafts(self) -> list[ImageDraft]:
-        """The images found, in order."""
+        """The images that were found, in order."""
         return [
             ImageDraft(
                 tuple(self._names[key]),

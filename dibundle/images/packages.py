@@ -18,13 +18,13 @@ from typing import Final
 from dibundle.images import sqlite
 
 SIZE_LIMIT: Final = 256 << 20
-"""The maximum number of bytes of a file: larger files are skipped.
+"""The maximum size of a file in bytes. Larger files are skipped.
 
 The database of a large installation has about 100 MB.
 """
 
 SMALL_LIMIT: Final = 4 << 20
-"""The maximum number of bytes of a file about a single package, because parsed JSON takes thirty times its size."""
+"""The maximum size of a file about a single package, in bytes. Parsed JSON takes thirty times its size."""
 
 MOST: Final = 1 << 18
 """The maximum number of packages to read from an image. A large image has some thousands."""

@@ -1,4 +1,4 @@
-"""Images whose digests a receiver knows: they are taken from a possibly hostile archive, and written to a new archive.
+"""Images whose digests a receiver knows. They are taken from a possibly hostile archive, and written to a new archive.
 
 Loaders may find different images in a hostile archive, so no loader gets the archive itself. Loaders get a new archive,
 which this module writes. It has only the config with the expected digest, and the layers of this config. Each layer is
@@ -56,12 +56,15 @@ class PinnedImage:
 
     @property
     def ids(self) -> frozenset[bytes]:
-        """The image's IDs in engines: some engines use the digest of the config, others the digest of the manifest."""
+        """The image's IDs in engines.
+
+        Some engines use the digest of the config, and others use the digest of the manifest.
+        """
         return frozenset((self.id, digest.sha256(self.manifest)))
 
     @property
     def diff_ids(self) -> tuple[bytes, ...]:
-        """The digests of the content of its layers, the lowest first."""
+        """The digests of the content of the image's layers. The lowest layer comes first."""
         return tuple(layer.diff_id for layer in self.layers)
 
 
@@ -75,7 +78,7 @@ class Pins:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A layer as an archive stores it: its compression, the digest of the stored bytes, and these bytes."""
+    """A layer as an archive stores it, with its compression, the digest of the stored bytes, and the stored bytes."""
 
     compression: str | None
     digest: bytes
@@ -83,11 +86,11 @@ class Stored:
 
 
 EXCESS_OF_BUNDLES: Final = 64 << 20
-"""For archives that contain bundles: maximum bytes by which layers may exceed ``RATIO`` times their sizes."""
+"""The number of bytes by which layers may exceed ``RATIO`` times their sizes, in archives that contain bundles."""
 
 
 class LayerStore:
-    """The layers of archives: found by the archives' claims, but accepted only by their digests."""
+    """The layers of archives. They are found by the archives' claims, but are accepted only by their digests."""
 
     def __init__(self, archives: Iterable[ImageArchive], holes: Collection[int] = ()) -> None:
         self._candidates: dict[bytes, list[tuple[ImageArchive, Blob]]] = {}

@@ -20,7 +20,7 @@ from dibundle.images.strict import Descriptor, DockerEntry, IndexDocument, Manif
 from dibundle.images.tar.plain import FILE, FOLDER, HARD_LINK, LINK, PlainMember, members
 
 MAX_DOCUMENT: Final = 4 << 20
-"""The maximum number of bytes of a document: a parsed document takes up to thirty times as much memory."""
+"""The maximum size of a document in bytes. A parsed document takes up to thirty times as much memory."""
 MAX_DOCUMENTS: Final = 64 << 20
 """The maximum number of bytes of all documents.
 
@@ -31,7 +31,7 @@ MAX_DEPTH: Final = 2
 MAX_EXPANSION: Final = 1100
 """The maximum number of content bytes per byte of a compressed layer. gzip reaches 1,032."""
 MAX_EXCESS: Final = 4 << 30
-"""Maximum bytes by which an archive's layers may exceed ``MAX_EXPANSION``: zstd compresses zeros 30,000-fold."""
+"""The maximum bytes of all layers above ``MAX_EXPANSION`` times their sizes. zstd compresses zeros 30,000-fold."""
 _ANY: Final = "any"
 
 _DOCUMENTS: Final = frozenset(("manifest.json", "index.json", "oci-layout", "repositories", "blobs", "blobs/sha256"))
@@ -46,10 +46,10 @@ _LEGACY: Final = re.compile(r"(?:repositories|[^/]+/(?:json|layer\.tar|VERSION))
 
 @dataclass(frozen=True, slots=True)
 class ArchiveImage:
-    """An image to which a document leads: the config's digest and, if there is a manifest, the manifest's digest.
+    """An image to which a document leads.
 
-    ``has_instructions`` is true if, apart from digests and sizes, the manifest has content that may change what
-    programs do.
+    It has the config's digest and, if there is a manifest, the manifest's digest. ``has_instructions`` is true if,
+    apart from digests and sizes, the manifest has content that may change what programs do.
     """
 
     where: str
@@ -60,7 +60,7 @@ class ArchiveImage:
 
 
 class Judge:
-    """A check of an archive: first its documents, then the layers.
+    """A check of an archive. The documents are checked first, then the layers.
 
     ``known`` has the SHA-256 of ranges (start, length) that are already checked. Without ``hashed``, only the documents
     are checked, and layers may be missing. All targets of a bundle share ``pool``.
@@ -336,7 +336,7 @@ def names_of(descriptor: Descriptor) -> tuple[str, ...]:
     """Return the names that engines may give the image of a descriptor in index.json.
 
     Engines use the first annotation that exists. Some engines know only the second annotation. The second annotation is
-    usually the tag of the name in the first.
+    usually the tag of the name in the first annotation.
     """
     keys = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
     first, second = (descriptor.annotations.get(key, "") for key in keys)
@@ -345,7 +345,7 @@ def names_of(descriptor: Descriptor) -> tuple[str, ...]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Return whether engines may confuse two platforms: os and architecture are equal or missing."""
+    """Return whether engines may confuse two platforms, because os and architecture are equal or missing."""
     first, second = one.split("/")[:2], other.split("/")[:2]
     return not (all(first) and all(second) and len(first) == len(second) == 2) or first == second
 
@@ -374,7 +374,10 @@ class Pool:
 def expanded(
     kind: str, chunks: Iterator[bytes], size: int, pool: Pool, expansion: int = MAX_EXPANSION
 ) -> Iterator[bytes]:
-    """Yield the content of a compressed layer of ``size`` bytes. Raise ``ArchiveError`` for too much content."""
+    """Yield the content of a compressed layer of ``size`` bytes.
+
+    Raise ``ArchiveError`` if there is too much content.
+    """
     limit = size * expansion
     for piece in compression.decompress_iter(kind, chunks):
         limit -= len(piece)

@@ -1,4 +1,4 @@
-"""Reading the images of an archive, from Docker's manifest.json and from an OCI layout's index.json.
+"""The images of an archive, read from Docker's manifest.json and from an OCI layout's index.json.
 
 If both exist, the images are those in manifest.json, as in loaders. The documents below index.json then only add kinds
 and claimed digests of blobs. If neither exists, the archive may be from docker before 1.10.
@@ -39,7 +39,7 @@ def read_images(archive: Archive) -> ImageArchive:
 
 
 def blobs_of(archive: Archive) -> ImageArchive:
-    """Return only the blobs of :func:`read_images`: the images of many archives would take too much memory.
+    """Return only the blobs of :func:`read_images`. The images of many archives would take too much memory.
 
     The blobs are cached, because each bundle of a chain searches all archives that earlier bundles rebuilt.
     """

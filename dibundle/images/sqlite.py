@@ -1,7 +1,8 @@
-"""The rows of a table in an SQLite database, read without parsing SQL, in a time linear in the size of the database.
+"""The rows of a table in an SQLite database.
 
-SQLite itself may take unlimited time in two cases: all pages of a schema refer to the same child, or rows share a long
-chain of pages. The format: https://www.sqlite.org/fileformat2.html
+They are read without parsing SQL, in a time linear in the database's size. SQLite itself may take unlimited time in two
+cases: all pages of a schema refer to the same child, or rows share a long chain of pages. The format is described at
+https://www.sqlite.org/fileformat2.html
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ MAX_ROWS: Final = 1 << 18
 
 
 class DamagedDatabaseError(Exception):
-    """A database cannot be read completely."""
+    """The error for a database that cannot be read completely."""
 
 
 def blobs(content: bytes, table: str, column: int, longest: int) -> Iterator[bytes]:

@@ -128,9 +128,10 @@ def read_digest(value: object, where: str) -> bytes:
 
 
 class Descriptor:
-    """A descriptor of a blob in an index or a manifest: ``digest`` (32 bytes), ``size``, media type, platform, names.
+    """A descriptor of a blob in an index or a manifest. It has a ``digest`` (32 bytes), a ``size``, and other fields.
 
-    ``is_plain`` is true if it has neither a platform nor an artifact type.
+    The other fields are a media type, a platform and names. ``is_plain`` is true if the descriptor has neither a
+    platform nor an artifact type.
     """
 
     __slots__ = ("annotations", "digest", "is_plain", "media_type", "platform", "size")
@@ -176,7 +177,7 @@ def read_platform(fields: dict[str, object], where: str) -> str:
 
 
 class StrictConfig:
-    """An image's config: ``diff_ids`` (32 bytes each), the lowest layer first, and ``platform``."""
+    """An image's config. ``diff_ids`` (32 bytes each) begin with the lowest layer."""
 
     __slots__ = ("diff_ids", "platform")
 
@@ -195,7 +196,7 @@ class StrictConfig:
 
 
 class ManifestDocument:
-    """An image manifest: descriptors of its config and its layers, the lowest layer first.
+    """An image manifest, with the descriptors of its config and of its layers, the lowest layer first.
 
     ``media_type`` is from the manifest's descriptor, or None without a descriptor. ``annotations`` are the keys of all
     annotations.
@@ -249,7 +250,10 @@ def _head(fields: dict[str, object], name: str, media_type: str | None, types: C
 
 
 class DockerEntry:
-    """An image in docker's manifest.json: the names of its config and layers in the archive, its tags, its parent."""
+    """An image in docker's manifest.json.
+
+    It has the names of its config and layers in the archive, tags, and a parent.
+    """
 
     __slots__ = ("config", "layers", "names", "parent", "sources")
 
@@ -279,7 +283,7 @@ class DockerEntry:
 
 
 def docker_entries(content: bytes, name: str) -> list[DockerEntry]:
-    """Return the images of a manifest.json, at least one."""
+    """Return the images of a manifest.json. There is at least one image."""
     listed = read_list(parse(content, name), name)
     if not listed:
         raise ArchiveError(messages.JSON_NO_IMAGE, name=name)

@@ -1,4 +1,4 @@
-"""Archives in canonical forms: the images and their digests stay the same, in a form that loaders expect.
+"""Archives in canonical forms. The images and their digests stay the same, and loaders expect these forms.
 
 All forms have the blobs of an OCI layout. If an archive has OCI documents (index.json and manifests), they are kept
 unchanged. If it has none, manifests are made from configs and layers.
@@ -33,7 +33,7 @@ _SUFFIX: Final = {None: "", "gzip": "+gzip", "zstd": "+zstd"}
 
 
 class ImageParts(NamedTuple):
-    """An OCI layout: blobs by digest, index.json, and the manifest.json that docker reads."""
+    """An OCI layout, with the blobs by digest, index.json, and the manifest.json that docker reads."""
 
     blobs: dict[bytes, Content]
     index_json: bytes
@@ -95,7 +95,7 @@ def _renamed(index: bytes, names: tuple[str, ...]) -> bytes:
 
 
 def write(parts: ImageParts, form: ArchiveForm, sink: Callable[[bytes], object], *, check: bool = False) -> None:
-    """Write an archive in a form, reproducibly: blobs in the order of their digests, then the documents.
+    """Write an archive in a form, reproducibly. The blobs come in the order of their digests, and then the documents.
 
     With ``check``, the digests are only claims, so the end of each blob is withheld until its digest is verified.
     Raises ``ArchiveError`` if a digest differs.
@@ -122,7 +122,7 @@ def header(name: str, size: int) -> bytes:
 
 
 def documents(index: bytes, manifest: bytes) -> bytes:
-    """Return the end of an archive whose blobs are already written: the documents that lead to the blobs."""
+    """Return the end of an archive whose blobs are already written. It has the documents that lead to the blobs."""
     made: list[bytes] = []
     write(ImageParts({}, index, manifest), "docker-archive", made.append)
     return b"".join(made)
@@ -159,7 +159,7 @@ def _checked(name: str, content: Content) -> Iterator[bytes]:
 
 
 def size_of(content: Content) -> int:
-    """Return the number of bytes of a file."""
+    """Return the size of a file in bytes."""
     return len(content) if isinstance(content, bytes) else content.size
 
 

@@ -52,7 +52,7 @@ class Bundle:
 
     @property
     def size(self) -> int:
-        """The number of bytes of the bundle."""
+        """The size of the bundle in bytes."""
         return self._reader.size
 
     @property
@@ -70,7 +70,7 @@ class Bundle:
         return made_targets(self._reader.manifest)
 
     def operations(self, base: Source | None = None, *, target: str | None = None) -> list[Line]:
-        """Return the operations on a target's paths, like ``dib inspect --list``. Call this at most once.
+        """Return the operations on a target's paths, as ``dib inspect --list`` does. Call this method at most once.
 
         With ``base``, every path is listed, with its sizes.
         """

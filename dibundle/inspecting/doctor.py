@@ -1,4 +1,4 @@
-"""Checks of this machine: libraries, encoders, engines and tools, free space for temporary files."""
+"""Checks of this machine: libraries, encoders, engines, tools, and free space for temporary files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class DoctorCheck:
 
 
 def checks(tmp: str | None = None, signers: str | None = None) -> Iterator[DoctorCheck]:
-    """Yield all checks, vital checks first. ``signers`` is the file that the environment variable names."""
+    """Yield all checks. Vital checks come first. ``signers`` is the file that the environment variable names."""
     yield DoctorCheck(name="python", state="ok", found=f"{platform.python_version()}, {platform.machine()}", vital=True)
     for name in ("zstandard", "msgpack"):
         yield _module(name, name, "nothing works", vital=True)
@@ -102,7 +102,10 @@ def _encoders() -> DoctorCheck:
 
 
 def _libzstd() -> DoctorCheck:
-    """Test the library that recompresses layers of the zstd program: only a few versions can do this."""
+    """Test libzstd, which recompresses layers that the program zstd wrote.
+
+    Only a few versions of libzstd can do this.
+    """
     found = ".".join(map(str, zstandard.ZSTD_VERSION))
     wanted = ", ".join(release.name for release in libzstd.RELEASES.values())
     means = f"bundles of layers by zstd {wanted} cannot be applied, nor does create make these again"

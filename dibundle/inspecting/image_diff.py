@@ -1,4 +1,4 @@
-"""Changes between two images, path by path, without a bundle: their file trees and configs are compared."""
+"""Changes between two images, path by path, without a bundle. Their file trees and configs are compared."""
 
 from __future__ import annotations
 
@@ -99,13 +99,13 @@ Tree = Mapping[bytes, _Node]
 
 
 def diff(old: Source, new: Source, access: Access, context: Context) -> Changes:
-    """Compare the first images of two archives, like :func:`compare`."""
+    """Compare the first images of two archives as :func:`compare` does."""
     opened = open_archives([old, new], access, context)
     return compare(opened.archives[0], opened.archives[1], context)
 
 
 def compare(old: Archive, new: Archive, context: Context, most: int | None = None) -> Changes:
-    """Compare the first images of two archives: layers are read, but nothing is encoded.
+    """Compare the first images of two archives. Layers are read, but nothing is encoded.
 
     If ``most`` is given, it is the maximum number of bytes to decompress from archives that bundles rebuilt.
 
@@ -169,7 +169,7 @@ def _read_entries(archive: Archive, layers: Collection[Layer]) -> None:
 
 
 def _tree(layers: Sequence[Layer]) -> Tree:
-    """Return the tree of an image, by path: upper layers hide the paths that they replace or white out.
+    """Return the tree of an image, by path. Upper layers hide the paths that they replace or white out.
 
     Layers are read from the top down, because hidden paths stay hidden. If a layer occurs twice, only its upper place
     counts.

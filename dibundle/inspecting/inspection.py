@@ -1,4 +1,4 @@
-"""Inspection of a bundle: its base and targets, its signer, and the operation on each path."""
+"""The inspection of a bundle: its base and targets, its signer, and the operation on each path."""
 
 from __future__ import annotations
 

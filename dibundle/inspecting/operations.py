@@ -30,7 +30,7 @@ If layers have a digest as a name, this allows paths of 100 bytes on the maximum
 """
 _PLAIN: Final = bytes(set(range(0x20, 0x7F)) - set(b'"&<>\\'))
 _ESCAPED: Final = 4
-"""Weight of a byte outside of ``_PLAIN``: --json or a page may write such a byte as 7 bytes.
+"""The weight of a byte outside of ``_PLAIN``. --json or a page may write such a byte as 7 bytes.
 
 Escaping such a byte takes 70 ns, so all lines take less than 2 s.
 """
@@ -40,11 +40,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A line of a listing: ``count`` entries with the same kind of change, or a single path with its sizes in bytes.
+    """A line of a listing.
 
-    ``stored`` is its approximate size in the bundle: its share of the frames that hold it. ``layer`` is the name of the
-    outer member that has the path. If a path has more than 4,096 bytes, it is cut, and ends with dots. ``target`` is
-    the target of a symbolic link, and ``old_target`` its old target, if known.
+    It stands for ``count`` entries with the same kind of change, or for a single path with its sizes in bytes.
+    ``stored`` is the approximate size in the bundle, which is the line's share of the frames that hold its content.
+    ``layer`` is the name of the outer member that has the path. A path of more than 4,096 bytes is shortened, and ends
+    with dots. ``target`` is the target of a symbolic link, and ``old_target`` its old target, if known.
     """
 
     operation: str
@@ -60,7 +61,7 @@ class Line:
 
 @dataclass(slots=True, kw_only=True)
 class LayerLine:
-    """A member of the archive as a whole: its entries by operation, and its bytes."""
+    """A member of the archive as a whole, with the numbers of its entries by operation, and its sizes in bytes."""
 
     path: bytes
     size: int | None
@@ -148,12 +149,12 @@ def _work(size: int, codec: int) -> int:
 def listing(
     bundle: BundleReader, number: int = 0, base: BaseObjects | None = None, *, limited: bool = False
 ) -> list[Line]:
-    """Return the operations of a target for each path, in the archive's order, deletions last. This reads the frames.
+    """Return the operations of a target for each path, in the archive's order.
 
-    Without a base, a run of entries with the same kind of change is one line, and the sizes of patched files are
-    unknown. With a base, every path has its own line. The objects that the target uses must be prepared in the base.
-    ``limited`` is true if the user did not give the archive as a base. If such an archive has too many entries, it is
-    not used as a base.
+    Deletions come last. This function reads the frames. Without a base, a run of entries with the same kind of change
+    is one line, and the sizes of patched files are unknown. With a base, every path has its own line. The objects that
+    the target uses must be prepared in the base. ``limited`` is true if the user did not give the archive as a base. If
+    such an archive has too many entries, it is not used as a base.
     """
     manifest = bundle.manifest
     target = manifest.targets[number]
@@ -299,7 +300,7 @@ def layers_of(lines: Iterable[Line]) -> list[LayerLine]:
 
 
 def stored_by_kind(manifest: Manifest) -> list[tuple[str, int, int]]:
-    """For each kind of frame, return (kind, bytes stored, bytes decoded), the largest first."""
+    """Return (kind, bytes stored, bytes decoded) for each kind of frame. The largest kind comes first."""
     totals: dict[str, list[int]] = {}
     table = FrameTable.of(manifest.frames)
     for stream, codec, stored, size in zip(table.streams, table.codecs, table.stored, table.sizes, strict=True):

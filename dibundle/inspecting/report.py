@@ -1,4 +1,7 @@
-"""The report on a bundle: a page of HTML with a map of the bundle's bytes, its paths, and changes between images."""
+"""The report on a bundle.
+
+It is a page of HTML with a map of the bundle's bytes, its paths, and changes between images.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ _WITHOUT_BASE: Final = "Give --base to see this: the image that the bundle makes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportResult:
-    """A page: its size in bytes, its digest, the number of paths on it, and whether the images were compared."""
+    """A page, with its size in bytes, its digest, the number of paths on it, and whether the images were compared."""
 
     size: int
     sha256: str

@@ -36,7 +36,7 @@ _SECRET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Build(NamedTuple):
-    """Common parts of both Dockerfiles: dib's image, the options for dib and, for BuildKit, the secret with logins."""
+    """The common parts of both Dockerfiles: dib's image, dib's options and, for BuildKit, the secret with logins."""
 
     image: str = IMAGE
     options: Sequence[str] = ()
@@ -87,7 +87,10 @@ def wrapping(build: Build, old: str, new: str, *, linked: bool, base: str | None
 
 
 def applying(build: Build, sources: Sequence[str]) -> str:
-    """Return the Dockerfile that rebuilds an archive: to a file (BuildKit), or to stdout (any builder)."""
+    """Return the Dockerfile that rebuilds an archive.
+
+    It writes to a file (with BuildKit), or to stdout (with any builder).
+    """
     built = f"{_SPACE}/{_ARCHIVE}"
     lines = [
         f"# Rebuilds an image archive, byte for byte. With BuildKit it is {_ARCHIVE} in this folder:",

@@ -24,9 +24,9 @@ from dibundle.sources.registry.images import RemoteBlob
 from dibundle.sources.registry.listing import Listing
 
 MAX_REFUSED: Final = 64
-"""After this many skipped bundles, the search stops: a registry may list a thousand useless bundles."""
+"""The number of skipped bundles after which the search stops. A registry may list a thousand useless bundles."""
 MAX_APPLIED: Final = 4
-"""After this many applied chains that do not rebuild the image, the search stops."""
+"""The number of applied chains that did not rebuild the image after which the search stops."""
 
 
 class FetchedBundles:
@@ -68,12 +68,12 @@ class FetchedBundles:
         return len(self.refused) >= MAX_REFUSED or self.applied >= MAX_APPLIED
 
     def in_vain(self, plan: UpdatePlan) -> int:
-        """Return how many bytes were fetched for bundles that the plan does not use."""
+        """Return the number of bytes that were fetched for bundles that the plan does not use."""
         used = {step.delta.manifest for step in plan.chain or ()}
         return self.received - sum(spool.size for name, (spool, _) in self._here.items() if name in used)
 
     def keep(self, plan: UpdatePlan) -> None:
-        """Drop bundles that the plan does not use: an update keeps only one chain."""
+        """Drop bundles that the plan does not use. An update keeps only one chain."""
         for name in self._here.keys() - {step.delta.manifest for step in plan.chain or ()}:
             self._give_up(name)
 
@@ -120,7 +120,10 @@ class FetchedBundles:
         return spool
 
     def listed(self, step: ChainStep) -> RemoteBlob:
-        """Return a step's bundle as listed. Raise :class:`RegistryError` if it differs, or if lists are too long."""
+        """Return a step's bundle as listed.
+
+        Raise :class:`RegistryError` if the bundle differs from the list, or if lists are too long.
+        """
         if not self.listing.has_room_for_bundles:
             raise self._repository.failed(messages.REGISTRY_LISTED_TOO_MUCH)
         manifest = self._repository.manifest("sha256:" + step.delta.manifest.hex())

@@ -38,7 +38,7 @@ class SignOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignResult:
-    """The written file, the fingerprint of the key, and whether an older signature was replaced."""
+    """The result of sign: the written file, the key's fingerprint, and whether an older signature was replaced."""
 
     output: str
     key: str
@@ -96,7 +96,10 @@ def _in_registry(bundle: str, options: SignOptions) -> UsageError:
 
 
 def _default(bundle: str, name: str, *, detach: bool) -> str:
-    """Return the default output: a file beside the bundle if the signature is detached, else the bundle itself."""
+    """Return the default output.
+
+    It is a file beside the bundle if the signature is detached, or else the bundle itself.
+    """
     if bundle == "-" or not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 - any name that the system accepts
         raise UsageError(messages.SIGN_NO_PLACE, name=name)
     if not detach:

@@ -1,4 +1,4 @@
-"""Update to an image in a registry: fetch the image, or bundles that rebuild it from local images."""
+"""The update to an image in a registry, which fetches the image, or bundles that rebuild it from local images."""
 
 from __future__ import annotations
 
@@ -114,10 +114,10 @@ def update(
 ) -> UpdateResult:
     """Fetch an image from a registry into an engine, or into an ``output``.
 
-    If several chains of bundles lead from the images ``here`` to the image, the chain with the fewest bytes is used. If
-    the image itself has fewer bytes, the image is fetched. The result must be exactly the image under this name. A
-    bundle is skipped if it is missing or damaged, or differs from the listed bundle. With signers, unsigned bundles are
-    skipped too, and the image itself is never fetched.
+    If several chains of bundles lead from the images ``here`` to the image, the smallest chain is used. If the image
+    itself is smaller, the image is fetched. The result must be exactly the image under this name. A bundle is skipped
+    if it is missing or damaged, or differs from the listed bundle. With signers, unsigned bundles are skipped too, and
+    the image itself is never fetched.
     """
     return _Update(name, here, output, options, access, context).run()
 
@@ -177,7 +177,7 @@ class _Update:
         self._archives = opened.archives
 
     def plan(self, fetched: FetchedBundles) -> UpdatePlan:
-        """Return the plan with the fewest bytes, without refused bundles.
+        """Return the plan that fetches the fewest bytes, without refused bundles.
 
         If the useless bundles fetched so far have more bytes than the image, the plan uses no bundles.
         """
@@ -332,7 +332,7 @@ class _Update:
         return bundles
 
     def _require_as_listed(self, step: ChainStep, bundle: BundleReader) -> None:
-        """Raise :class:`RegistryError` if a bundle needs more, or rebuilds less, than the registry's list claims.
+        """Raise :class:`RegistryError` if a bundle needs more than the registry's list claims, or rebuilds less.
 
         The signature of such a bundle may be valid, but the signer meant it for another purpose.
         """

@@ -59,7 +59,7 @@ class WrapOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushedWrap:
-    """A pushed wrapped image: its reference, the number of blobs sent, the number of all blobs, and bytes sent."""
+    """A pushed wrapped image: its reference, the number of blobs sent, the number of all blobs, and the bytes sent."""
 
     reference: Reference
     sent: int
@@ -215,7 +215,7 @@ def _base(manifest: Manifest, bases: Sequence[Archive], context: Context) -> tup
 
 
 def _inherited(images: ImageArchive, image: Image) -> dict[str, object]:
-    """Return the part of the base's config that a linked image inherits: the platform."""
+    """Return the platform, which is the part of the base's config that a linked image inherits."""
     config = config_of(Members(images.archive), image)
     found = {key: document.get(config, key) for key in _INHERITED}
     return {key: value for key, value in found.items() if value}

@@ -45,8 +45,8 @@ class AppliedParcel(NamedTuple):
 def made_by(told: Mapping[str, str], reference: Reference, engine: str) -> AboutImage:
     """Return the target image in a wrapped bundle's labels. If the labels do not have exactly one ID, the ID is empty.
 
-    The image's name is the name in the labels if it is in the repository of ``reference``, otherwise ``reference``
-    itself. :class:`Parcel` chooses the same name.
+    The image's name is the name in the labels if that name is in the repository of ``reference``. Otherwise, it is
+    ``reference`` itself. :class:`Parcel` chooses the same name.
     """
     made = labels.digests(told.get(labels.MAKES_IDS, ""))
     name = told.get(labels.MAKES, "")

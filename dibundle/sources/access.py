@@ -36,7 +36,7 @@ class Access:
     registries: RegistrySettings = field(default_factory=RegistrySettings)
 
     def __post_init__(self) -> None:
-        """Refuse signers of a wrong type, because callers easily pass the name of a file with signers."""
+        """Refuse signers of a wrong type. Callers easily pass the name of a file with signers."""
         if self.signers is None:
             return
         from dibundle.format.signing import Signers

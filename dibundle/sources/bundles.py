@@ -1,4 +1,4 @@
-"""Bundles as streams: heads are read and checked. A signature is checked before anything after it is read."""
+"""Bundles as streams. Heads are read and checked, and a signature is checked before anything after it is read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CheckSignature = Callable[[bytes, bytes], CheckManifest | None]
 
 
 class SignatureBeside(NamedTuple):
-    """A detached signature in a file in the folder of its bundle: the file's name and content."""
+    """A detached signature in a file in the folder of its bundle, with the file's name and content."""
 
     name: str
     data: bytes
@@ -214,7 +214,7 @@ def check_integrity(bundle: BundleReader, progress: Progress | None = None) -> N
 
 
 class WholeBundle(NamedTuple):
-    """A complete bundle without damage: its bytes, SHA-256 and manifest."""
+    """A complete bundle without damage, with its bytes, SHA-256 and manifest."""
 
     content: ReadAt
     digest: bytes

@@ -1,4 +1,4 @@
-"""Detection of a file's kind by its first bytes: a bundle, an image archive, or neither."""
+"""Detection of a file's kind by its first bytes. It is a bundle, an image archive, or neither."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def is_named_so(name: str) -> bool:
 def firsts(names: Sequence[str]) -> list[str]:
     """Replace all parts of a bundle in ``names`` by its first part. Users may give the parts in any order.
 
-    A name alone does not show that a file is a part: even if base.001 exists, base.002 may be something else.
+    A name alone does not show that a file is a part. Even if base.001 exists, base.002 may be something else.
     """
     kept: list[str] = []
     for name in names:

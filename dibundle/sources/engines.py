@@ -1,4 +1,4 @@
-"""Container engines as programs: they save an image, and list their images."""
+"""Container engines as programs, which save an image and list their images."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _DESCRIPTION: Final = (
 
 
 def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
-    """Return the engine of the first source that is in an engine, else the first engine whose client is installed.
+    """Return the engine of the first source that is in an engine, or else the first engine whose client is installed.
 
     If there is no such engine, raises :class:`UsageError` or, if ``needed`` is False, returns docker.
     """
@@ -72,7 +72,7 @@ def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
 
 
 def engine_in_use(arguments: Sequence[str]) -> str:
-    """Return the engine that a command line names, by --engine or in an image's name, else an installed engine."""
+    """Return the engine that --engine or an image's name on the command line names, or else an installed engine."""
     words = [word for argument in arguments for word in argument.split("=", 1)]
     for option, engine in pairwise(words):
         if option == "--engine" and engine in ENGINES:
@@ -107,7 +107,7 @@ def require_layers(engine: str, chains: Iterable[tuple[bytes, ...]], base: str, 
 
     Raises :class:`FileError` if the engine does not answer.
 
-    ``chains`` are diffIDs, the lowest layer's first. ``base`` is the name that messages use for an image with the
+    ``chains`` are diffIDs. The lowest layer comes first. ``base`` is the name that messages use for an image with the
     layers. ``file`` is the file with this image, if any. The tool ctr cannot list layers, but its loader detects
     missing layers.
     """
@@ -141,7 +141,7 @@ def layers_present(engine: str, diff_ids: Sequence[bytes], digests: Sequence[byt
 
 
 class EngineImage(NamedTuple):
-    """An image in docker or podman: its ID as shown, its diffIDs (the lowest first), and the driver of its store."""
+    """An image in docker or podman: its displayed ID, its diffIDs (the lowest first), and its store's driver."""
 
     id: str
     diff_ids: list[bytes]
@@ -156,7 +156,7 @@ def image_id(engine: str, name: str) -> str | None:
 def has_listed(engine: str, name: str, ids: Collection[str]) -> bool:
     """Return whether docker or podman lists an image with one of the IDs under a name. docker hides incomplete images.
 
-    A name alone is not enough: docker's containerd store has names of images whose layers it lacks.
+    A name alone is not enough, because docker's containerd store has names of images whose layers it lacks.
     """
     return image_id(engine, name) in ids and (engine != "docker" or is_listed(name))
 

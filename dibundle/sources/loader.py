@@ -1,4 +1,7 @@
-"""The loader of a container engine: the program that reads an archive, and checks of what the engine has afterwards."""
+"""The loader of a container engine.
+
+This is the program that reads an archive. Afterwards, the engine's images are checked.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ from dibundle.sources.engines import (
 )
 
 _CONFIG_STORES: Final = ("overlay2", "vfs", "btrfs", "zfs", "fuse-overlayfs", "aufs", "devicemapper")
-"""Drivers of docker's own store: this store identifies an image by its config."""
+"""Drivers of docker's own store, which identifies an image by its config."""
 
 
 class Loader:
@@ -103,7 +106,7 @@ class Loader:
     def check_whole(self, names: Iterable[str]) -> None:
         """Check that the engine has all blobs of an image, if the engine stores blobs and the archive left some out.
 
-        Raises :class:`LoadError` if blobs are missing: the engine stores the layers in another form.
+        Raises :class:`LoadError` if blobs are missing, because the engine stores the layers in another form.
         """
         for name in names:
             if self._engine == "docker":

@@ -63,7 +63,10 @@ class OpenedSources:
 
     @property
     def archives(self) -> list[Archive]:
-        """The archives, in the order of the sources, which decides which archive is base, and which is target."""
+        """The archives, in the order of the sources.
+
+        This order decides which archive is the base, and which is the target.
+        """
         return [self.placed[place] for place in sorted(self.placed)]
 
     @property
@@ -124,8 +127,9 @@ class OpenedSources:
         return found
 
     def _different_bundles(self) -> Iterator[tuple[str, Rereadable]]:
-        """Yield the bundles. Of bundles with the same header, yield only one, because the header determines the rest.
+        """Yield the bundles.
 
+        If several bundles have the same header, yield only one of them, because the header determines the rest.
         Archives may contain any number of bundles. Raises :class:`BundleError` if all manifests together exceed the
         limit for a single manifest.
         """
@@ -144,7 +148,7 @@ class OpenedSources:
             yield name, stream
 
     def read_bundle(self) -> BundleReader:
-        """Return the only bundle, like :meth:`read_bundles`."""
+        """Return the only bundle as :meth:`read_bundles` does."""
         if len(self.bundles) > 1:
             raise UsageError(messages.SOURCE_SEVERAL_BUNDLES, bundles_count=len(self.bundles))
         return self.read_bundles()[0]

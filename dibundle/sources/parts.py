@@ -1,4 +1,4 @@
-"""Bundles in numbered parts, for media without large files: ``out.dib.001``, ``out.dib.002``, ...
+"""Bundles in numbered parts (``out.dib.001``, ``out.dib.002``, ...), for media that cannot hold large files.
 
 The parts together have exactly the bundle's bytes, in order. So ``cat`` can join them.
 """
@@ -142,7 +142,10 @@ class PartsReader:
         return part_name(self._stem, len(self.names) + 1)
 
     def left_over(self, size: int) -> str | None:
-        """If a bundle of ``size`` bytes ends with a part, return the name of the next part, which is surplus."""
+        """Return the name of the first part that a bundle of ``size`` bytes does not need.
+
+        Return None if the size ends within a part.
+        """
         at = 0
         for name, part_size in zip(self.names, self.sizes, strict=True):
             if at == size:

@@ -1,4 +1,4 @@
-"""The policy of this machine: requirements for bundles and registries that no command line or environment can change.
+"""The policy of this machine. No command line or environment can change its requirements for bundles and registries.
 
 The policy is in the file ``/etc/dib/policy.toml``, which root owns. No option, variable or home folder changes this
 path.
@@ -72,9 +72,10 @@ class Policy(NamedTuple):
         )
 
     def identities_for(self, names: Iterable[str]) -> dict[tuple[str, ...], str]:
-        """Return the required signers for images with these names: sets of identities, each with one of these names.
+        """Return the required signers for images with these names.
 
-        If several patterns match a name, the longest pattern decides. "" stands for an image without a name.
+        Each set of identities has a name to which it applies. If several patterns match a name, the longest pattern
+        decides. "" stands for an image without a name.
         """
         found: dict[tuple[str, ...], str] = {}
         for name in names if self.identities else ():
@@ -296,7 +297,7 @@ _REPOSITORY: Final = re.compile(r"[^/A-Z]+(?:/[^/A-Z]+)*(?:/?\*)?")
 
 
 def _canonical(repository: str) -> list[str]:
-    """Return a repository, or a prefix with ``*`` at its end, in the spellings that are compared.
+    """Return the compared spellings of a repository, or of a prefix with ``*`` at its end.
 
     If a name has no host, some engines use docker.io, and others use localhost. So both are returned. In docker.io,
     ``app`` is ``library/app``.

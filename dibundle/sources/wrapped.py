@@ -1,4 +1,4 @@
-"""Bundles in images of ``dib wrap``: found by a label, in the last layer (spec/transports.md)."""
+"""Bundles in images of ``dib wrap``. A label shows the bundle, which is in the last layer (spec/transports.md)."""
 
 from __future__ import annotations
 

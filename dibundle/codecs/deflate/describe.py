@@ -1,4 +1,7 @@
-"""Likely writers of a gzip layer that dib cannot recompress, by the layer's header and the layout of its blocks."""
+"""The likely writers of a gzip layer that dib cannot recompress.
+
+The layer's header and the layout of its blocks show them.
+"""
 
 from __future__ import annotations
 

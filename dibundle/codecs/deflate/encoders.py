@@ -28,20 +28,20 @@ PGZIP_2: Final = 8
 PIGZ: Final = 9
 
 PIGZ_BLOCK: Final = 128 << 10
-"""How many bytes pigz takes at a time by default."""
+"""The number of bytes that pigz takes at a time by default."""
 
 STORED: Final = 0
 FIXED: Final = 1
 DYNAMIC: Final = 2
 
 CHUNK: Final = 65_535
-"""How many bytes of content some encoders take at a time."""
+"""The number of bytes of content that some encoders take at a time."""
 
 WINDOW: Final = 32 << 10
 """The maximum distance of a match in deflate, in bytes of content."""
 
 DICTIONARY: Final = 16 << 10
-"""Bytes of content before a pgzip block to which matches in the block may refer."""
+"""The number of bytes of content before a pgzip block to which matches in the block may refer."""
 
 FRAME_LIMIT: Final = 1 << 30
 """The largest supported block of pgzip."""
@@ -52,7 +52,7 @@ _NO_MEMORY: Final = -2
 
 
 class Family(NamedTuple):
-    """An encoder: its levels, and the range ``least`` to ``most`` of its parameter (0 and 0: no parameter)."""
+    """An encoder, with its levels. Its parameter is from ``least`` to ``most``, or absent if both are 0."""
 
     name: str
     levels: tuple[int, ...]
@@ -99,11 +99,11 @@ times the block size in KiB, plus a mode.
 
 
 KNOWN: Final = frozenset(encoder << 4 | level for encoder, family in FAMILIES.items() for level in family.levels)
-"""The re-encoders by their number in section 1: 16 times the encoder's number, plus the level."""
+"""The re-encoders by their number in section 1, which is 16 times the encoder's number, plus the level."""
 
 
 class PigzMode(IntEnum):
-    """The mode in which pigz cuts content: the lowest bits of its parameter."""
+    """The mode in which pigz cuts content, which is in the lowest bits of pigz's parameter."""
 
     THREADS = 0
     INDEPENDENT = 1
@@ -112,7 +112,10 @@ class PigzMode(IntEnum):
 
 
 class Mark(NamedTuple):
-    """Start of a block: its bit in the body, bytes of content before it, its type, and whether it is the last block."""
+    """The start of a block.
+
+    It has a bit in the body, a size of the content before it, and a type, and may be the last block.
+    """
 
     bit: int
     content: int
@@ -309,7 +312,7 @@ def encode_frame(encoder: int, level: int, dictionary: Buffer, block: Buffer, *,
 
 @cache
 def sample() -> bytes:
-    """Return 171 KB that exercise all rules of the encoders: similar lines, a run, noise and a repeat."""
+    """Return 171 KB that exercise all rules of the encoders. They have similar lines, a run, noise and a repeat."""
     words = [hashlib.sha256(b"%d" % number).hexdigest().encode() for number in range(211)]
     lines = b"".join(b"%d:%s%s\n" % (i, words[i * i % 211][: i % 29], words[i * 7 % 97][i % 61 :]) for i in range(2600))
     noise = b"".join(hashlib.sha256(b"%d" % i).digest() for i in range(256))
@@ -411,5 +414,5 @@ _PROOFS: Final[dict[int, dict[int, str]]] = {
 }
 """The first 16 digits of the SHA-256 of the encoded sample.
 
-Parameters: pgzip with blocks of 70,000 bytes, zlib with memLevel 8, pigz with blocks of 32 KiB.
+pgzip has blocks of 70,000 bytes, zlib has memLevel 8, and pigz has blocks of 32 KiB.
 """

@@ -1,4 +1,4 @@
-"""Encoders that run on several threads: the threads share the blocks of pgzip, or the pieces of Go's levels 4 to 9."""
+"""Encoders that run on several threads. The threads share the blocks of pgzip, or the pieces of Go's levels 4 to 9."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
 MAX_BLOCK: Final = 4 << 20
-"""The maximum size of pgzip blocks that are encoded in parallel: larger blocks are not held in memory."""
+"""The maximum size of pgzip blocks that are encoded in parallel. Larger blocks are not held in memory."""
 
 _AHEAD: Final = 4  # maximum number of blocks or pieces that run or wait
 # bytes of content in a piece: a piece takes at most 3 MiB of memory, and its start takes only 4 % of its time

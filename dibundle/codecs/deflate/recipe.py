@@ -1,4 +1,4 @@
-"""Recipes for bodies: a recipe names an encoder, and has the bits in which the body differs from the encoder's output.
+"""Recipes for bodies. A recipe names an encoder, and has the bits in which the body differs from the encoder's output.
 
 ``find`` decodes a body, and all candidates encode the content in parallel. ``rebuild`` does the reverse. Both work on
 streams. A difference costs about as many bytes as the blocks around it. The reason is that after a difference, the body
@@ -37,7 +37,10 @@ class RecipeEdit(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """A body: the encoder's output, changed by these edits in order. Everything after the last edit is copied."""
+    """A recipe for a body.
+
+    The encoder's output is changed by these edits in order, and is copied after the last edit.
+    """
 
     encoder: int
     level: int

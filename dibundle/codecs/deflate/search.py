@@ -1,4 +1,7 @@
-"""The search for the encoder of a body: all candidates encode the content. Their output is compared with the body."""
+"""The search for the encoder of a body.
+
+All candidates encode the content, and their output is compared with the body.
+"""
 
 from __future__ import annotations
 
@@ -407,7 +410,7 @@ def _last_of_each(marks: list[Mark], complete: bool) -> dict[int, Mark]:
 
 
 def _behind_header(bit: int) -> int:
-    """Return the bit at which a stored block's content starts: at a byte boundary after the header at ``bit``."""
+    """Return the bit at which a stored block's content starts. It is at a byte boundary after the header at ``bit``."""
     return (bit + 3 + 7) // 8 * 8 + 32
 
 

@@ -1,4 +1,4 @@
-"""Anchors: long equal stretches of two contents. Sampling finds them in a tenth of the time of a full search.
+"""Anchors are long equal stretches of two contents. Sampling finds them in a tenth of the time of a full search.
 
 The table indexes a sample of the source's places by the 32 bytes there (``native/anchors.c``).
 """

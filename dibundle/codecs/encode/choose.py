@@ -1,4 +1,4 @@
-"""The choice of a codec for a frame: the codecs that are likely to win are tried, and the smallest result is used."""
+"""The choice of a codec for a frame. The codecs that are likely to win are tried, and the smallest result is used."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _alone(target: bytes, effort: Effort) -> Iterator[Encoded]:
 
 
 def _is_program(data: bytes) -> bool:
-    """Return whether ``data`` is exactly one program: a frame of several files may also begin with a program."""
+    """Return whether ``data`` is exactly one program. A frame of several files may also begin with a program."""
     from dibundle.codecs.encode import elf
 
     found = elf.programs(data) if data.startswith(_ELF) else []

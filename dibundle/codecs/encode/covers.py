@@ -1,4 +1,4 @@
-"""Covers: stretches of a target that resemble stretches of a source (creation only; ``native/match.c``).
+"""Covers are stretches of a target that resemble stretches of a source (creation only, see ``native/match.c``).
 
 A cover is approximate: most of its bytes are equal on both sides, and the other bytes differ at the same places.
 """
@@ -19,7 +19,7 @@ from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
 # if the part of a target without anchors is at most this share of the target, that part is not searched
 IN_PLACE: Final = 1 / 2048
 STRIDE: Final = 16
-"""Distance between two places of the source in the table.
+"""The distance between two places of the source in the table.
 
 At level 2, these are the seconds of CPU for anchors and the bytes of the bundle, first for 160 MB of changed files of
 node-app, then for static-binary:

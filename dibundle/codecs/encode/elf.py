@@ -38,7 +38,7 @@ _LEAST_STRETCH: Final = 1 << 20  # minimum bytes of a stretch of a program for w
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElfSection:
-    """A loaded section: ``start`` is its offset in the data. ``stored`` is true if the data contains its bytes."""
+    """A loaded section. ``start`` is its offset in the data. ``stored`` is true if the data contains its bytes."""
 
     name: bytes
     start: int
@@ -52,7 +52,7 @@ class ElfSection:
 
 
 class Symbols(NamedTuple):
-    """Start and length of a table of symbols, and of the table with their names."""
+    """The start and the length of a table of symbols, and of the table with their names."""
 
     start: int
     length: int
@@ -62,7 +62,7 @@ class Symbols(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """An ELF file within the data: its start and end, and its sections by address.
+    """An ELF file within the data, with its start, its end, and its sections by address.
 
     ``fixed`` is true if the file is not relocatable. ``symbols`` is the unloaded table of symbols, if there is one.
     ``parts`` are the names and addresses of tables within sections.

@@ -1,4 +1,4 @@
-"""Embedded deflate streams and the encoders that made them (creation only): gzip members and entries of zips.
+"""Embedded deflate streams, in gzip members and entries of zips, and the encoders that made them (creation only).
 
 They are found by their magic bytes, at any place: in .gz files, jars and wheels, and in tars or programs that contain
 such files.
@@ -35,11 +35,11 @@ _LIKELY_GZIP: Final = (
     *((encoders.GO, 9, 0), (encoders.KLAUSPOST, 6, 0), (encoders.GNU, 8, 0)),
 )
 Made = tuple[int, int, int]
-"""Encoder, level and parameter."""
+"""An encoder, a level and a parameter."""
 
 
 class EmbeddedStream(NamedTuple):
-    """A deflate stream: its start, its size in bytes, its content, and whether it is in a zip."""
+    """A deflate stream, with its start, its size in bytes, its content, and whether it is in a zip."""
 
     start: int
     length: int

@@ -1,6 +1,6 @@
-"""Inputs of the relink codec: where code and data are in source and target, and a first map of moved code.
+"""Inputs of the relink codec: the places of code and data in source and target, and a first map of moved code.
 
-This module is only for creation. The first map takes little time: if all addresses are masked, long stretches of moved
+This module is only for creation. The first map takes little time. If all addresses are masked, long stretches of moved
 code are equal byte for byte. So sampled anchors find moved code in a tenth of the time of a full search.
 """
 
@@ -196,7 +196,7 @@ def _records(data: bytes, regions: Iterable[Region]) -> list[int]:
 
 
 def fixed_steps(made: RelinkPlan, source: bytes, target: bytes, rows: array[int]) -> list[AddressStep]:
-    """Return the fixed steps for the covers in ``rows``: operands within covers show moves that the covers miss."""
+    """Return the fixed steps for the covers in ``rows``. Operands within covers show moves that the covers miss."""
     told = relink.pieces_of(rows, made.regions, made.sections, relink.LEAST)
     fixed = _from_pieces(made.fixed, told, made.exact)
     steps = relink.steps_of(rows, relink.RelinkHeader(relink.LEAST, made.regions, made.sections, fixed))
@@ -292,7 +292,7 @@ def _mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tu
 
 
 def _sections(program: elf.Program, space: int) -> list[Region]:
-    """Return the sections of the target: the place of each section, and the modes of sections with derived fields."""
+    """Return the places of the target's sections, and the modes of sections with derived fields."""
     return [
         region if region.mode in relink.DERIVED else region._replace(mode=relink.RAW)
         for region in _regions(program, space, 0)

@@ -44,9 +44,10 @@ class Remainder:
         self.source, self.target = self._old.of(source), self._new.of(target)
 
     def whole(self, rows: array[int]) -> array[int]:
-        """Return covers of the whole contents: the covers of the rest (``rows``), and the middles that were left out.
+        """Return covers of the whole contents.
 
-        Both ``rows`` and the result have the source, target and length of each cover in one array.
+        They are the covers of the rest (``rows``), and the middles that were left out. Both ``rows`` and the result
+        have the source, target and length of each cover in one array.
         """
         room = len(rows) // 3 + len(self._middles) // 3 + len(self._old.starts) + len(self._new.starts)
         given = (

@@ -1,8 +1,8 @@
-"""Estimate of a frame's size, from a sample of its target (creation only).
+"""An estimate of a frame's size, from a sample of its target (creation only).
 
-The slow parts of encoding are the full search and the models. They run only on slices of the target, and on the parts
-of the source that the fast search finds for the slices. In addition, the whole target is encoded at level 1, which
-shows the slices' share of the whole.
+The slow parts of encoding are the full search and the models. The estimate runs them only on slices of the target, and
+on the parts of the source that the fast search finds for the slices. In addition, the whole target is encoded at level
+1, which shows which share of the whole the slices have.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.Relin
 
 
 def _scaled(source: Buffer, target: bytes, known: covers.Covers | None, effort: choose.Effort) -> int:
-    """Scale a sample's size by the ratio of quick patches, whose covers are ``known`` or come from the fast search."""
+    """Scale a sample's size by the ratio between quick patches of the whole and of the sample.
+
+    Their covers are ``known`` or come from the fast search.
+    """
     whole = known or covers.find_fast(source, target)
     whole_quick = len(cover.encode(source, target, whole, effort=1))
     length = max(LEAST, len(target) // SHARE, len(target) * LEAST_PATCH // whole_quick) // SLICES

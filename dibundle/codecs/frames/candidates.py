@@ -1,4 +1,4 @@
-"""The encoders that are tried on a zstd frame, and checks whether they may have written its head and first blocks."""
+"""The encoders that are tried on a zstd frame. Checks of the frame's head and first blocks rule out encoders."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class FrameCandidate(NamedTuple):
 
     @property
     def is_library(self) -> bool:
-        """Whether it is libzstd."""
+        """Whether the candidate is libzstd."""
         return self.encoder in libzstd.FAMILIES
 
     @property
@@ -118,7 +118,10 @@ CANDIDATES: Final = (
     ),
     *_of_the_library(),
 )
-"""All candidates, the likeliest first: if several candidates give the frame, the first of these is used."""
+"""All candidates.
+
+The likeliest candidate comes first. If several candidates give the frame, the first of these is used.
+"""
 
 _BY_SPEED: Final = {FASTEST: 0, DEFAULT: 0, BETTER: 1, BEST: 2}
 LIBRARY: Final = 3

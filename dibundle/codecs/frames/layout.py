@@ -27,7 +27,7 @@ class Bytes(Protocol):
 
 
 class FrameHead(NamedTuple):
-    """The head of a frame: its size in bytes, its window, and the size of the content if it is declared."""
+    """The head of a frame, with its size in bytes, its window, and the size of the content if it is declared."""
 
     size: int
     window: int
@@ -37,7 +37,7 @@ class FrameHead(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """A frame: its head, the start of each block, and its end. Offsets are in the file."""
+    """A frame, with its head, the start of each block, and its end. Offsets are in the file."""
 
     head: FrameHead
     blocks: list[int]

@@ -1,4 +1,7 @@
-"""The search for a zstd frame's encoder: all candidates encode the content. Their output is compared with the frame."""
+"""The search for a zstd frame's encoder.
+
+All candidates encode the content, and their output is compared with the frame.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,7 @@ class FrameSearch:
 
     @property
     def candidates(self) -> list[FrameCandidate]:
-        """The candidates that are left: they gave all frames so far."""
+        """The candidates that are left, because they gave all frames so far."""
         return self._left
 
     def find(self, stored: Bytes, layout: Layout, start: int, take: Callable[[bytes], object]) -> Recipe | None:
@@ -110,7 +113,7 @@ class FrameSearch:
         return best.recipe()
 
     def likely(self, stored: Bytes, layout: Layout, start: int, most: int) -> Recipe | None:
-        """Return the likely recipe of a frame: its candidate has no difference in ``most`` bytes of content.
+        """Return the likely recipe of a frame. Its candidate has no difference in ``most`` bytes of content.
 
         For libzstd, more content is compared, because its jobs are long. The slow levels of libzstd are not tried.
         """
@@ -299,7 +302,7 @@ def _content(stored: Bytes, layout: Layout, start: int) -> Iterator[bytes]:
 
 
 def _pieces(layout: Layout, start: int) -> list[tuple[int, int]]:
-    """Return the range of each piece of a frame: its head, its blocks and its end."""
+    """Return the range of each piece of a frame. The pieces are its head, its blocks and its end."""
     return list(pairwise([start, *layout.blocks, layout.end]))
 
 

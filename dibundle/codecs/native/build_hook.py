@@ -1,4 +1,4 @@
-"""The build hook: it compiles the C files here into one shared library when the package is built or installed.
+"""The build hook, which compiles the C files here into one shared library when the package is built or installed.
 
 It runs inside hatchling, for wheels and for editable installs. It uses the machine's compiler, or zig from PyPI if no
 compiler works.
@@ -26,7 +26,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     """A build hook that compiles the C files and puts the library into the wheel."""
 
     def dependencies(self) -> list[str]:
-        """Return further dependencies of the build: a compiler from PyPI, if the machine has no compiler."""
+        """Return further dependencies of the build. If the machine has no compiler, this is a compiler from PyPI."""
         return [] if any(map(_works, _system_compilers())) else ["ziglang"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:

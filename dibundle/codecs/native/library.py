@@ -1,4 +1,4 @@
-"""The shared library of the C files beside this one, through ctypes.
+"""The shared library of the C files in this folder, which is called through ctypes.
 
 Importing this module works without the library, so that ``dib doctor`` can report a missing library. Each call of a
 library function then raises ``FileError``.
@@ -169,8 +169,9 @@ def reuse_memory() -> None:
 def share_memory() -> None:
     """Make glibc take the memory of all threads from two arenas. With more arenas, each thread keeps its peak memory.
 
-    Call this at the start of a process that belongs to dib alone. Sixteen threads that had each read a bundle kept 700
-    MB. Blocks of at least 1 MiB are returned to the system: otherwise, parsed lists of bundles left holes of 900 MB.
+    Call this at the start of a process that belongs to dib alone. Before, sixteen threads kept 700 MB after each of
+    them had read a bundle. Blocks of at least 1 MiB are returned to the system. Otherwise, parsed lists of bundles left
+    holes of 900 MB.
     """
     _set_malloc((_ARENA_MAX, 2), (_MMAP_THRESHOLD, 1 << 20))
 
@@ -257,7 +258,7 @@ class Pinned:
 
 
 def rows_from(room: int, call: Callable[[Pinned, int], int]) -> array[int]:
-    """Return rows of three numbers: ``call`` writes them into space for ``room`` rows, and returns the number of rows.
+    """Return rows of three numbers. ``call`` writes them into space for ``room`` rows, and returns the number of rows.
 
     If ``call`` has more than ``room`` rows, it is called again with enough space.
     """

@@ -1,4 +1,4 @@
-"""Operations for a whole archive: headers of members, and the cheapest form for each member's content."""
+"""Operations for a whole archive. They have the headers of members, and the cheapest form for each member's content."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ class OuterMember:
 
 
 class Segments:
-    """The target's digests under construction: one for each larger member, and one for all other bytes."""
+    """The target's digests under construction.
+
+    Each larger member has a digest, and all other bytes have a common digest.
+    """
 
     def __init__(self, source: ReadAt) -> None:
         self.source = source
@@ -67,7 +70,7 @@ class Segments:
 
 
 class ArchiveComposer:
-    """Writer of the operations of an outer archive."""
+    """A writer of the operations of an outer archive."""
 
     def __init__(self, source: ReadAt, index: TarIndex, writer: ProgramWriter, frames: FramePlanner) -> None:
         self._source = source
@@ -126,7 +129,10 @@ class ArchiveComposer:
             self._frames.text_at(lambda offset, size: self._source.read_at(start + offset, size), length, stream)
 
     def _bytes(self, start: int, length: int) -> None:
-        """Write a range of the archive unchanged: as zeros, as text if it is short, else as added content."""
+        """Write a range of the archive.
+
+        Zeros are written as zeros, a short range as text, and any other range as added content.
+        """
         if not length:
             return
         if length > TEXT_CONTENT:

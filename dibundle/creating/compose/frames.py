@@ -1,4 +1,4 @@
-"""Frames under construction: pieces that operations read from streams, in reading order, cut into frames."""
+"""Frames under construction. The pieces that operations read from streams are cut into frames, in reading order."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ class LargeFile:
 
 @dataclass(slots=True)
 class FrameDraft:
-    """A frame before it is encoded: ``pieces`` read the target's bytes. ``old`` is the source, in order.
+    """A frame before it is encoded. ``pieces`` read the target's bytes, and ``old`` is the source, in order.
 
-    For a frame of a large file, ``whole`` is the file, and ``window`` the range in the file.
+    For a frame of a large file, ``whole`` is the file, and ``window`` is the range in the file.
     """
 
     index: int

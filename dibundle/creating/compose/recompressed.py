@@ -1,4 +1,4 @@
-"""gzip layers of a target: their content, and how to recompress it to the same bytes (creation only)."""
+"""The gzip layers of a target, with their content, and how to recompress it to the same bytes (creation only)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class RecompressedLayer:
 
 
 class CarriedLayer(NamedTuple):
-    """A compressed layer that a bundle stores unchanged: digest, size and likely writer of the layer.
+    """A compressed layer that a bundle stores unchanged, with its digest, size and likely writer.
 
     ``content_size`` is the size of the layer's content, if the head or the end of the layer declares this size.
     """

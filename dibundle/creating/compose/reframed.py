@@ -1,4 +1,4 @@
-"""zstd layers of a target: their content, and how to recompress it to the same frames (creation only)."""
+"""The zstd layers of a target, with their content, and how to recompress it to the same frames (creation only)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LITERALS: Final = 8 << 20  # maximum bytes of all edits
 
 
 class _Stopped(Exception):  # noqa: N818 - it is not an error
-    """A layer has more content than allowed."""
+    """The error for a layer that has more content than allowed."""
 
 
 def unpack_frames(stored: ReadAt, spool: Spool, most: int | None = None) -> RecompressedLayer | None:

@@ -1,4 +1,4 @@
-"""Both sides of a bundle during creation: blobs with digests, indexed layers, and the base for matching."""
+"""Both sides of a bundle during creation, with the digests of blobs, indexed layers, and the base for matching."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dibundle.images.reader import read_images
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Resources and limits for reading: threads, and a context for temporary files.
+    """Resources and limits for reading, with threads, and a context for temporary files.
 
     If ``inventory`` is given, only its layers of the base may be used. With ``recompress``, compressed layers are
     unpacked. ``most_unpacked`` is the maximum size of the temporary files for the unpacked layers of targets. If
@@ -49,7 +49,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSide:
-    """A target after reading: its images and blobs, its new layers, and compressed layers that can be recompressed.
+    """A target after reading. It has images, blobs and new layers, and compressed layers that can be recompressed.
 
     ``carried`` are compressed layers that cannot be recompressed. ``digest`` is the digest of the whole archive, once
     it is known.
@@ -65,7 +65,7 @@ class TargetSide:
 
 @dataclass(slots=True, kw_only=True)
 class BaseSide:
-    """The content to build on: the bases (``own``: their layers) and, for any target, also the earlier targets.
+    """The content to build on. This is the bases (``own``: their layers) and, for any target, also the earlier targets.
 
     ``known`` maps the digest of content that can be referenced as a whole to (kind, source). It contains only layers
     (uncompressed, or as stored), because every archive of an image has the layers. Archives of different forms have
@@ -139,7 +139,10 @@ def read_sides(
 
 
 def _read_images(targets: Iterable[Archive]) -> Iterator[ImageArchive]:
-    """Yield targets without the images that exceed a bundle's limit: the targets of a chain may exceed it by far."""
+    """Yield targets without the images that exceed a bundle's limit.
+
+    The targets of a chain may exceed the limit by far.
+    """
     left = MAX_IMAGES
     for found in map(read_images, targets):
         yield found._replace(images=found.images[:left])
@@ -249,7 +252,7 @@ def _is_damaged(blob: StoredBlob, found: RecompressedLayer) -> bool:
 
 
 def _note_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:
-    """Report layers that do not match the claims of their archive: receivers cannot use bundles on such a base."""
+    """Report layers that do not match the claims of their archive. Receivers cannot use bundles on such a base."""
     for stored in blobs:
         claimed = stored.blob.digest if stored.blob.compression else stored.blob.diff_id or stored.blob.digest
         if stored.blob.kind == "layer" and claimed and claimed != stored.digest:

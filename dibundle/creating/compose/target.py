@@ -1,4 +1,7 @@
-"""A target's program: references to known layers, operations for each entry of other layers, and all other bytes."""
+"""A target's program.
+
+It has references to known layers, operations for each entry of other layers, and all other bytes.
+"""
 
 from __future__ import annotations
 
@@ -107,7 +110,10 @@ def _drop_costly_sources(composed: Sequence[ComposedTarget]) -> None:
 def _compose(
     base: BaseSide, side: TargetSide, first: int, objects: ObjectTable, counts: Counts, window: int
 ) -> ComposedTarget:
-    """Write a target's program: references to known layers, operations for the entries of others, all other bytes."""
+    """Write a target's program.
+
+    It has references to known layers, operations for the entries of other layers, and all other bytes.
+    """
     program, before = ProgramWriter(), len(counts.names)
     objects.used.clear()
     text_sources: list[Range] = []

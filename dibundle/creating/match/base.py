@@ -1,4 +1,4 @@
-"""The base for matching: every entry of every layer, indexed by path, by content and by name without versions."""
+"""The base for matching. Every entry of every layer is indexed by path, by content and by name without versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REGULAR = (0x30, 0x00, 0x37)
 
 
 class Place(NamedTuple):
-    """An entry of a layer: the index of the layer, and the index of the entry."""
+    """The place of an entry: the index of its layer, and the index of the entry."""
 
     layer: int
     entry: int
@@ -27,12 +27,12 @@ class Place(NamedTuple):
 _Key = TypeVar("_Key")
 
 Mark = bytes | Place
-"""A key that only equal contents share: their sha256, or the place of a base file with the same content."""
+"""A key that only equal contents share. It is their sha256, or the place of a base file with the same content."""
 
 
 @dataclass(slots=True)
 class Layer:
-    """A layer's uncompressed content: ``digest`` is its sha256, the diffID.
+    """A layer's uncompressed content. ``digest`` is its sha256, the diffID.
 
     ``marks`` has the mark of each entry's content, computed when needed. It is None if no other content can be equal.
     """

@@ -26,7 +26,10 @@ _BEGINNING = 256 << 10
 
 @dataclass(slots=True)
 class _File:
-    """A file for the comparison: path without versions, size in bytes, a sample and, for large files, a sketch."""
+    """A file for the comparison.
+
+    It has a path without versions, a size in bytes, a sample and, if it is large, a sketch.
+    """
 
     path: bytes
     size: int
@@ -84,7 +87,7 @@ def _cover(worths: list[list[float]], wanted: list[_Content]) -> list[int]:
 
 
 class _Judge:
-    """Estimator of how many bytes of a target a base is likely to save."""
+    """An estimator of the number of bytes of a target that a base is likely to save."""
 
     def __init__(self, contents: list[_Content]) -> None:
         self._claims = {claim for content in contents for claim in content.claims}
@@ -94,7 +97,7 @@ class _Judge:
                 self._files.setdefault(file.path, []).append(file)
 
     def worth(self, wanted: _Content) -> list[float]:
-        """Return how many bytes are likely saved for each file of a layer, and for the layer as a whole."""
+        """Return the number of bytes that are likely saved for each file of a layer, and for the layer as a whole."""
         if wanted.claims & self._claims:
             return [float(file.size) for file in wanted.files] + [float(wanted.size)]
         return [file.size * self._likeness(file) for file in wanted.files] + [0.0]

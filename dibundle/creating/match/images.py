@@ -1,4 +1,4 @@
-"""The contents of image archives, with computed digests instead of claimed digests: the input of creation."""
+"""The contents of image archives, with computed digests instead of claimed digests. They are the input of creation."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def read_blobs(images: ImageArchive, executor: Executor, advance: Advance) -> It
 
 
 def read_size(archives: Iterable[ImageArchive]) -> int:
-    """Return how many bytes :func:`read_blobs` reads from archives."""
+    """Return the number of bytes that :func:`read_blobs` reads from archives."""
     return sum(blob.member.size for images in archives for blob in images.blobs)
 
 

@@ -22,9 +22,9 @@ class Match(NamedTuple):
 
 
 class Matcher:
-    """Chooser of base entries for the entries of target layers.
+    """A chooser of base entries for the entries of target layers.
 
-    The order of preference:
+    This is the order of preference:
 
     1. the same content: at the same path, else at the next entry, else anywhere
     2. the same path
@@ -50,7 +50,10 @@ class Matcher:
         self._expected = Place(self._likeness.index(max(self._likeness)) if self._likeness else 0, 0)
 
     def _like_images(self, targets: Iterable[Layer]) -> list[int]:
-        """For each base layer, return how many files its image shares with the targets. Path and size are compared."""
+        """Return the number of files that each base layer's image shares with the targets.
+
+        Path and size are compared.
+        """
         shared = [0] * (self._base.images[-1] + 1 if self._base.images else 0)
         if len(shared) > 1:
             for layer in targets:
@@ -131,7 +134,10 @@ class Matcher:
         return next(iter(self._sketches.nearest(_beginning(layer, entry))), None)
 
     def _nearest(self, places: Sequence[Place]) -> Place:
-        """Return the expected place, else a place in its layer, else a place in the most similar image's top layer."""
+        """Return the expected place.
+
+        If it is absent, return a place in its layer or in the most similar image's top layer.
+        """
         if self._expected in places:
             return self._expected
         if isinstance(places, Places):

@@ -1,4 +1,4 @@
-"""An index of a tar: the places of each entry's headers and content, and the headers' fields.
+"""An index of a tar, with the places of each entry's headers and content, and with the headers' fields.
 
 Reading follows Go's archive/tar, because the programs that load images are written in Go. This is only an index, so
 unusual content raises no error here. Data that cannot be read as an entry is part of the tail, which is plain bytes.
@@ -87,7 +87,7 @@ class TarIndex(NamedTuple):
 
 
 def most_names(size: int) -> int:
-    """Return the maximum bytes of names to keep, for a tar of ``size`` bytes that the user gave.
+    """Return the maximum number of bytes of names to keep for a tar of ``size`` bytes that the user gave.
 
     All names of real images are kept, because their layers have fifty bytes for each byte of a name.
     """
@@ -95,7 +95,7 @@ def most_names(size: int) -> int:
 
 
 def scan(source: ReadAt, most: int | None = None, names: int | None = None) -> TarIndex:
-    """Index the entries of ``source``, at most ``most`` if given. Raise only errors from reading ``source``.
+    """Index the entries of ``source``, or only the first ``most`` entries. Raise only errors from reading ``source``.
 
     ``names`` is the maximum number of bytes of names and links to keep for all entries. A name above
     :data:`LONGEST_NAME` is not kept. Without ``names``, the maximum is :func:`most_names`, and names may have any
@@ -158,16 +158,17 @@ def _within(entry: Entry, left: int, longest: int) -> Entry:
 
 
 def arriving(source: ReadAt) -> Iterator[Entry]:
-    """Yield the entries of a tar that is still arriving, each as soon as its headers are complete. Raise no errors.
+    """Yield the entries of a tar that is still arriving.
 
-    ``source`` may report more than its real size. At its end, it may return fewer bytes than requested.
+    Yield each entry as soon as its headers are complete. Raise no errors. ``source`` may report more than its real
+    size. At its end, it may return fewer bytes than requested.
     """
     with suppress(_StopReading):
         yield from _entries(_Headers(source))
 
 
 class _StopReading(Exception):  # noqa: N818 - it marks the end of an index, and never leaves this module
-    """The next data cannot be read as an entry."""
+    """The exception for data that cannot be read as an entry."""
 
     def __init__(self, offset: int, what: str) -> None:
         super().__init__(what)
@@ -175,7 +176,7 @@ class _StopReading(Exception):  # noqa: N818 - it marks the end of an index, and
 
 
 class _CutShort(_StopReading):
-    """The archive ends within an entry."""
+    """The exception for an archive that ends within an entry."""
 
 
 class _Headers:
@@ -189,7 +190,7 @@ class _Headers:
         self._records = _FREE_RECORDS + source.size // _RECORD  # maximum PAX records that are read
 
     def spend(self, records: int, offset: int) -> None:
-        """Count records of PAX headers, up to a limit: small records take twenty times as long as everything else."""
+        """Count records of PAX headers, up to a limit. Small records take twenty times as long as everything else."""
         self._records -= records
         if self._records < 0:
             raise _StopReading(offset, "more records in PAX headers than are read")
@@ -366,7 +367,7 @@ def _after_sparse_map(headers: _Headers, offset: int, more: int) -> int:
 
 
 def _checksum_fits(block: bytes) -> bool:
-    """Check a header's checksum: the sum of the header's bytes, with spaces in place of the checksum field."""
+    """Check a header's checksum, which is the sum of the header's bytes, with spaces in place of the checksum field."""
     whole = _whole_sum(block[148:156])
     # the low half of Adler-32 is the sum of the bytes plus one, modulo 65521; Adler-32 is far faster than sum()
     total = ((zlib.adler32(block) & 0xFFFF) - 1) % _SUM_MODULUS
@@ -392,7 +393,10 @@ def _size(field: bytes) -> tuple[int, bool]:
 
 @lru_cache(maxsize=8192)
 def _number(field: bytes) -> int | None:
-    """Read a numeric field: octal, or base-256 in two's complement (an empty field: 0, an invalid field: None)."""
+    """Read a numeric field, which is octal, or base-256 in two's complement.
+
+    Return 0 for an empty field, and None for an invalid field.
+    """
     if field[0] & 0x80:
         value = int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
         if field[0] & 0x40:

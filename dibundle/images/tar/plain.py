@@ -1,7 +1,8 @@
-"""Tars that all programs read in the same way: ustar or GNU headers in one form, plain names, files, folders and links.
+"""Tars that all programs read in the same way.
 
-If different programs could read a tar differently, ``ArchiveError`` is raised: for GNU long names, for sparse files,
-for PAX records that rename, for headers with a wrong checksum, and for bytes after the end.
+They have ustar or GNU headers in one form, and plain names, files, folders and links. If different programs could read
+a tar differently, ``ArchiveError`` is raised. This is so for GNU long names, for sparse files, for PAX records that
+rename, for headers with a wrong checksum, and for bytes after the end.
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ _MODE_TYPES: Final = {
 
 
 class PlainMember(NamedTuple):
-    """A member: its cleaned ``name``, ``kind`` (a type flag), the place of its content, and the target of a link."""
+    """A member.
+
+    ``name`` is its cleaned name, and ``kind`` is its type flag. The content has a place, and a link has a target.
+    """
 
     name: str
     kind: int

@@ -1,4 +1,4 @@
-"""Storage of a tar from a pipe: only the needed parts are stored, and the rest of the temporary file is holes."""
+"""Storage of a tar from a pipe. Only the needed parts are stored, and the rest of the temporary file is holes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dibundle.files.readat import Spool
 from dibundle.images.tar.entries import arriving
 
 SMALL: Final = 64 << 10
-"""Entries of at most this size are always kept: configs, manifests, indexes."""
+"""Entries of at most this size, such as configs, manifests and indexes, are always kept."""
 
 _PIECE: Final = 1 << 20
 _MAGIC: Final = 16
@@ -53,7 +53,7 @@ class _Pipe:
         return len(piece)
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Return ``length`` bytes from ``offset`` on, fewer at the end."""
+        """Return ``length`` bytes from ``offset`` on. At the end, return fewer bytes."""
         while self._spool.size < offset + length and self.more(min(_PIECE, offset + length - self._spool.size)):
             pass
         there = min(length, self._spool.size - offset)

@@ -35,7 +35,7 @@ _MAX_KNOWN: Final = 4096  # maximum documents in memory; if there are more, the 
 
 
 class ImageManifest(NamedTuple):
-    """Contents of an image's manifest: digest of the config, and digests of the layers with their sizes in bytes."""
+    """The contents of an image's manifest: the config's digest, and the layers' digests with their sizes in bytes."""
 
     config: bytes
     layers: tuple[tuple[bytes, int], ...]
@@ -47,7 +47,7 @@ class ImageManifest(NamedTuple):
 
 
 class Known(NamedTuple):
-    """Contents of a document: a manifest's media type, the contents of an image's manifest, a config's diffIDs."""
+    """The contents of a document: its media type, and the contents of an image's manifest or a config's diffIDs."""
 
     media_type: str | None
     named: ImageManifest | None
@@ -55,7 +55,7 @@ class Known(NamedTuple):
 
 
 class LocalImage(NamedTuple):
-    """A complete local image: its stored layers, and the diffIDs of their contents."""
+    """A complete local image, with its stored layers, and the diffIDs of their contents."""
 
     manifest: bytes
     named: ImageManifest
@@ -68,14 +68,14 @@ class LocalImage(NamedTuple):
 
 
 class OpenFile(NamedTuple):
-    """A file that the process inherits: its descriptor, and its name in errors."""
+    """A file that the process inherits, with its descriptor, and its name in errors."""
 
     fd: int
     name: str
 
 
 class OpenImage(NamedTuple):
-    """A base: the image, and the files of its blobs by their digests."""
+    """A base image, with the files of its blobs by their digests."""
 
     image: LocalImage
     files: dict[bytes, OpenFile]
@@ -151,7 +151,7 @@ def _named(value: object) -> ImageManifest | None:
 
 
 class Bases:
-    """Search for base images in the cache and in stores.
+    """A search for base images in the cache and in stores.
 
     Layers in stores of other programs are not hashed when they are read, but rebuilt layers are hashed. A bundle could
     disclose any content of its base. So the bases of a registry's images are from the same registry, or from stores
@@ -178,7 +178,7 @@ class Bases:
         return LocalImage(manifest, known.named, in_config.diff_ids)
 
     def cached(self, place: UpstreamPlace) -> Sequence[bytes]:
-        """Return the manifests of a registry's images in the cache, latest first."""
+        """Return the manifests of a registry's images in the cache. The latest manifest comes first."""
         return self._cache.images(place.space)
 
     def has_in_store(self, place: UpstreamPlace, digest: bytes) -> bool:
@@ -233,7 +233,7 @@ class Bases:
 
 
 def archive_of(image: LocalImage, contents: Mapping[bytes, ReadAt]) -> Archive:
-    """Return an image as an archive, like a ``docker://`` source. ``contents`` are the image's blobs by digest."""
+    """Return an image as an archive, as for a ``docker://`` source. ``contents`` are the image's blobs by digest."""
     joined = Joined()
     for digest in sorted(contents):
         content = contents[digest]

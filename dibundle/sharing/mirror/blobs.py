@@ -30,7 +30,7 @@ _UNREAD: Final = 300.0  # maximum seconds during which a client receives no byte
 
 
 class BlobServer:
-    """Server of blobs: rebuilt and cached blobs from the cache, all other blobs from upstream."""
+    """A server of blobs. Rebuilt and cached blobs come from the cache, and all other blobs come from upstream."""
 
     def __init__(
         self,

@@ -42,7 +42,7 @@ class _State(NamedTuple):
 
 
 def _taken(size: int) -> int:
-    """Return the bytes that count for a file in the cache."""
+    """Return the number of bytes that a file counts in the cache."""
     return max(size, _BLOCK)
 
 
@@ -51,7 +51,7 @@ class CacheFullError(Exception):
 
 
 class Turns:
-    """Locks by blob: one thread at a time works on a blob, and other threads wait."""
+    """Locks by blob. One thread at a time works on a blob, and other threads wait."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -74,7 +74,7 @@ class Turns:
 
 
 class NewBlob:
-    """A new blob of the cache: written in order, then kept under its digest, or dropped."""
+    """A new blob of the cache. It is written in order, and is then kept under its digest, or dropped."""
 
     def __init__(self, cache: Cache, fd: int, path: Path) -> None:
         self._cache, self._path = cache, path
@@ -126,7 +126,7 @@ class NewBlob:
 
 
 class Cache:
-    """The cache of one process, which locks the cache's folder. Thread-safe."""
+    """The thread-safe cache of one process, which locks the cache's folder."""
 
     def __init__(self, folder: Path, most: int) -> None:
         """Open or create a cache of at most ``most`` bytes. Raise :class:`FileError` if another process uses it.
@@ -172,7 +172,7 @@ class Cache:
 
     @property
     def size(self) -> int:
-        """Bytes of all blobs, including those that are being written, and of bundles."""
+        """The total size of all blobs, including those that are being written, and of bundles."""
         return self._total
 
     def _load(self) -> None:
@@ -395,7 +395,7 @@ class Cache:
                 self._images[key[0]] = len(self.images(key[0]))
 
     def images(self, space: str) -> list[bytes]:
-        """Return the manifests of remembered images, latest first. Forget images that the cache has deleted."""
+        """Return the manifests of remembered images, the latest first. Forget images that the cache has deleted."""
         found = []
         for path in (self.folder / "images" / space).glob("*"):
             with suppress(ValueError, OSError):

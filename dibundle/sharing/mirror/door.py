@@ -131,14 +131,14 @@ class Client(web.RequestHandler):
 
 
 def note_piece(request: web.Request) -> None:
-    """Note that a piece of a blob was passed on to a client: the client is not stuck now."""
+    """Note that a piece of a blob was passed on to a client, so that the client does not count as stuck."""
     client = request.protocol
     if isinstance(client, Client):
         client.stuck = time.monotonic()
 
 
 class _Greeting(asyncio.sslproto.SSLProtocol):
-    """TLS of a client.
+    """The TLS connection of a client.
 
     The door tracks it during the handshake, because asyncio's server reports a client only later.
     """
@@ -164,7 +164,7 @@ class _Greeting(asyncio.sslproto.SSLProtocol):
 
 
 class Door:
-    """Tracker of clients.
+    """A tracker of clients.
 
     It ends idle connections after ``WAITING`` seconds, or at once if there are too many clients.
     """
@@ -191,8 +191,8 @@ class Door:
     def come(self, client: Client) -> None:
         """Register a client.
 
-        If there are too many clients, end a client that reads nothing, else the longest idle client. The longest idle
-        client may be the new client.
+        If there are too many clients, end a client that reads nothing. If there is no such client, end the longest idle
+        client, which may be the new client.
         """
         self._greeting.pop(client, None)
         self._clients.add(client)

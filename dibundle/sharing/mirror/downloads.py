@@ -102,7 +102,7 @@ class Download:
             self._blob.close()
 
     def give_up_alone(self) -> bool:
-        """Return whether the download should end: it has no readers, and more than ``_ALONE`` bytes are missing."""
+        """Return whether the download should end. It has no readers, and more than ``_ALONE`` bytes are missing."""
         with self.bell.changed:
             self._is_given_up = self._readers == 1 and self.size - self.received > _ALONE
         return self._is_given_up
@@ -157,7 +157,7 @@ class Downloads:
         self._busy: Counter[str] = Counter()  # how many threads download from each upstream
 
     def close(self) -> None:
-        """End: start no more downloads."""
+        """Start no more downloads."""
         for pool in self._pumps.values():
             pool.shutdown(wait=False, cancel_futures=True)
 

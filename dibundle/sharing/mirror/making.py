@@ -72,7 +72,7 @@ class Making:
 
     @property
     def name(self) -> tuple[str, bytes]:
-        """Key of the image among the images of its upstream."""
+        """The key of the image among the images of its upstream."""
         return self.place.repository, self.manifest
 
 
@@ -116,7 +116,7 @@ class Maker:
         self._speeds: dict[str, float] = {}  # speed of rebuilding, in bytes per second, by upstream
 
     def close(self) -> None:
-        """Stop: begin no more images."""
+        """Begin no more images."""
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -274,7 +274,7 @@ class Maker:
             yield
 
     def _require_worth(self, making: Making, size: int, missing: dict[bytes, int], received: int) -> None:
-        """Raise an error unless the sum of ``size`` (bytes of bundles) and ``received`` is below the layers' bytes.
+        """Raise an error unless the sum of ``size`` (of bundles, in bytes) and ``received`` is below the layers' size.
 
         If the option ``prefer`` is "speed", also raise an error if fetching the layers is faster.
         """

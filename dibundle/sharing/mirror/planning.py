@@ -1,4 +1,4 @@
-"""Plans of the mirror: the smallest chain of bundles that starts at local images which a client may read."""
+"""Plans of the mirror. A plan is the smallest chain of bundles that starts at local images which a client may read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class NoWayError(Exception):
 
 
 class Goal:
-    """The requested image, and the local images on which bundles can build, which are found while planning.
+    """The requested image, and the local images on which bundles can build. These images are found while planning.
 
     With ``only_signed``, bundles must be listed as signed. ``seconds`` is the CPU time of the image's plans.
     """
@@ -43,7 +43,7 @@ class Goal:
 
     @property
     def digests(self) -> frozenset[bytes]:
-        """Digests of all layers, collected once: there may be a hundred thousand."""
+        """The digests of all layers. They are collected once, because there may be a hundred thousand."""
         if self._digests is None:
             self._digests = frozenset().union(*(image.digests for image in self.images.values()))
         return self._digests
@@ -63,14 +63,14 @@ class Way(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes of the bundles."""
+        """The total size of the bundles in bytes."""
         return sum(step.delta.told.size for step in self.chain)
 
 
 class Planner:
-    """Planner of chains. It computes only one plan at a time, because the lock of Python would make clients wait.
+    """A thread-safe planner of chains.
 
-    Thread-safe.
+    It computes only one plan at a time, because Python's lock would make clients wait.
     """
 
     def __init__(self, bases: Bases, upstreams: Upstreams) -> None:
@@ -78,7 +78,7 @@ class Planner:
         self._computing = threading.Lock()
 
     def way(self, goal: Goal, fetched: FetchedBundles, require_time: Callable[[], object]) -> Way:
-        """Return the chain with the fewest bytes that starts at local images which the client may read.
+        """Return the smallest chain that starts at local images which the client may read.
 
         The first call for a goal looks up local images. Calls after a refused bundle look up further images.
         ``require_time`` raises an error when the time is over. Raises :class:`NoWayError` if there is no chain.

@@ -1,4 +1,4 @@
-"""Server of a mirror: the pull part of the distribution API, over HTTP/1.1."""
+"""The server of a mirror. It implements the pull part of the distribution API over HTTP/1.1."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ class Mirror:
     # ---- metrics and log
 
     def fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Log an error of the loop, at most one in ten seconds: asyncio may report thousands of errors a second."""
+        """Log an error of the loop, but at most one in ten seconds. asyncio may report thousands of errors a second."""
         if loop.time() >= self._next_fault:
             self._next_fault = loop.time() + _FAULTS
             error = context.get("exception")

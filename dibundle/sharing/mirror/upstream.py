@@ -64,7 +64,7 @@ class Streamed:
         self.is_ended = False
 
     def end(self) -> None:
-        """End the connection: a thread that waits for the body gets an error, and the connection is never reused."""
+        """End the connection. A thread that waits for the body gets an error, and the connection is never reused."""
         self.is_ended = True
         self._end()
 
@@ -104,7 +104,7 @@ def _length(headers: Mapping[str, str]) -> int | None:
 
 
 class BusyError(Exception):
-    """Too many tasks wait for the threads of an upstream."""
+    """The error if too many tasks wait for the threads of an upstream."""
 
 
 class Threads(ThreadPoolExecutor):
@@ -127,7 +127,7 @@ def threads(options: MirrorOptions, number: int, name: str) -> dict[str, Threads
 
 
 class Upstreams:
-    """The upstream registries of a mirror, and a cache of permissions: which content clients may read. Thread-safe."""
+    """The upstream registries of a mirror, and a cache of permissions: which content clients may read. """
 
     def __init__(self, options: MirrorOptions, access: Access) -> None:
         # load Python's codec for host names before the first request, because loading it takes as long as a request

@@ -35,7 +35,7 @@ _START: Final = "import sys; sys.path[:] = sys.argv[1:]; from dibundle.sharing.m
 
 
 class Job(NamedTuple):
-    """A task: rebuild layers of the image with ID ``image``, from bases and a chain of bundles.
+    """The task to rebuild layers of the image with the ID ``image`` from bases and a chain of bundles.
 
     ``wanted`` are the sizes of the layers in bytes, by their digests. ``max_size`` is the maximum size of a target in
     bytes. ``names`` are the image's names, for which signers may be required. ``tmp`` is the folder of temporary files.
@@ -65,7 +65,7 @@ class JobFailedError(Exception):
 
 
 class RebuiltLayer(NamedTuple):
-    """A rebuilt layer: the digest that the process claims, and the bytes."""
+    """A rebuilt layer, with the digest that the process claims, and the bytes."""
 
     digest: bytes
     pieces: Iterator[bytes]
@@ -157,7 +157,7 @@ class _Reader:
 
 
 class _Writer:
-    """Writer of lines and layers to the mirror, for two threads."""
+    """A writer of lines and layers to the mirror. Two threads may use it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -205,7 +205,7 @@ def _end_with_mirror() -> None:
 
 
 def _tell_taken(writer: _Writer, folder: str) -> None:
-    """Report the bytes of temporary files after each large change."""
+    """Report the size of the temporary files after each large change."""
     from dibundle.files.readat import taken
 
     told = 0

@@ -31,7 +31,7 @@ def push(
     annotations: Mapping[str, str],
     subject: RemoteManifest | None,
 ) -> tuple[RemoteManifest, bool]:
-    """Push a bundle with SHA-256 ``whole``, under a tag or only its digest.
+    """Push a bundle whose SHA-256 is ``whole``, under a tag or only under its digest.
 
     Returns the artifact's manifest, and whether the bundle's bytes were sent. Bytes that the repository already has are
     not sent.

@@ -1,4 +1,4 @@
-"""All bundles of a repository: bundles with a tag, and bundles that refer to images, even if they are missing."""
+"""All bundles of a repository. They have a tag, or refer to images, even to missing images."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _MAX_BASES: Final = 16
 _CREATED: Final = "org.opencontainers.image.created"
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 Missing = Literal["manifest", "bundle", "image"]
-"""The missing part: a manifest that is still listed, the bundle itself, or the image to which it refers."""
+"""The missing part, which is a manifest that is still listed, the bundle itself, or the image to which it refers."""
 
 
 class FoundBundle(NamedTuple):
-    """A bundle in a repository: its manifest's digest and fields. ``blob`` is None if the manifest is missing.
+    """A bundle in a repository, with its manifest's digest and fields. ``blob`` is None if the manifest is missing.
 
     ``subject`` is the digest of the image that the manifest refers to. ``lists`` are the images whose lists of
     referrers have the bundle.

@@ -88,7 +88,7 @@ class Repository:
 
     @property
     def received(self) -> int:
-        """Bytes of documents in the registry's answers so far."""
+        """The total size of the documents in the registry's answers so far, in bytes."""
         return self._transport.received
 
     def manifest(self, wanted: str) -> RemoteManifest:
@@ -222,7 +222,7 @@ class Repository:
         return is_absent
 
     def tags(self, most: int) -> tuple[list[str], bool]:
-        """Return at most ``most`` tags of the repository, sorted, and whether these are all tags."""
+        """Return at most ``most`` tags, sorted. The second value is true if the repository has no other tags."""
         found: set[str] = set()
         for number, answer in enumerate(self._pages(f"tags/list?n={_TAGS_IN_PAGE}"), 1):
             if answer.status == 404:

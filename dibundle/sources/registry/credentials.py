@@ -1,4 +1,4 @@
-"""Logins for a registry: from files of docker login and podman login, and from helpers that these files name."""
+"""Logins for a registry, from files of docker login and podman login, and from helpers that these files name."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _in_file(path: Path, host: str, repository: str) -> Login | None:
 
 
 def _keys(host: str, repository: str) -> Iterator[str]:
-    """Yield the keys that podman and docker may use for a repository, the most specific key first."""
+    """Yield the keys that podman and docker may use for a repository. The most specific key comes first."""
     parts = [host, *repository.split("/")]
     for length in range(len(parts), 0, -1):
         yield "/".join(parts[:length])

@@ -16,7 +16,7 @@ _ENTRY: Final = 2048  # bytes of memory for a descriptor without its texts
 
 
 def entries(value: object) -> list[tuple[object, int]]:
-    """Return the reduced descriptors of a list, and the bytes of memory of their texts. Drop large descriptors.
+    """Return the reduced descriptors of a list, and the size of their texts in memory. Drop large descriptors.
 
     Without this, a page could take a hundred times its size in memory. Some texts take four bytes for each character.
     """

@@ -1,4 +1,4 @@
-"""Images in a registry: find an image for a platform, fetch it as an OCI layout in a tar, push an image."""
+"""Images in a registry. An image can be found for a platform, fetched as an OCI layout in a tar, and pushed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RemoteBlob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteImage:
-    """An image in a registry: its manifest, the index that led to the manifest, its config.
+    """An image in a registry, with its manifest, the index that led to the manifest, and its config.
 
     Its layers are not fetched yet.
     """
@@ -40,7 +40,7 @@ class RemoteImage:
 
     @property
     def id(self) -> bytes:
-        """The image ID: the digest of the config."""
+        """The image ID, which is the digest of the config."""
         return digest.sha256(self.config)
 
     @property
@@ -119,7 +119,7 @@ def push(
 def matches(value: object, platform: str) -> bool:
     """Return whether a descriptor is for the platform ``os/architecture``.
 
-    Its variant is compared only if requested.
+    The descriptor's variant is compared only if a variant is requested.
     """
     found = [get_text(value, key) or "" for key in ("os", "architecture", "variant")]
     asked = platform.split("/")

@@ -47,7 +47,7 @@ UNREADABLE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """A listed bundle: its manifest's digest, the contents that it claims to need and to rebuild, its base images."""
+    """A listed bundle: its manifest's digest, the contents that it claims to need and rebuild, and its base images."""
 
     manifest: bytes
     told: labels.Told
@@ -92,10 +92,10 @@ class Listing:
         return self._repository.received <= self._most + RESERVE
 
     def deltas_to(self, image: bytes) -> list[Delta]:
-        """Return the listed bundles that claim to rebuild the image with this manifest, the smallest first.
+        """Return the listed bundles that claim to rebuild the image with this manifest.
 
-        Bundles are sorted by size and digest, so that the choice between equally good bundles does not depend on the
-        registry's order. A bundle that lost its tag to another bundle is still listed.
+        The smallest bundle comes first. Bundles are sorted by size and digest, so that the choice between equally good
+        bundles does not depend on the registry's order. A bundle that lost its tag to another bundle is still listed.
         """
         if image not in self._deltas:
             found = filter(None, map(self._delta, self._readable(image)))

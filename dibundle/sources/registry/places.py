@@ -1,4 +1,4 @@
-"""Places to which a registry may redirect. This machine and its network link are only for registries there."""
+"""Places to which a registry may redirect. Only a registry on this machine or its network link may redirect there."""
 
 from __future__ import annotations
 

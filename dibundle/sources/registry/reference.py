@@ -20,7 +20,7 @@ _LONGEST: Final = 255  # maximum characters of host and repository, as in engine
 
 
 def image_name(text: str) -> str:
-    """Return an image name for engines, ``[HOST/]NAME[:TAG]``, with its tag.
+    """Return an image name for engines (``[HOST/]NAME[:TAG]``) with its tag.
 
     For other text, raise :class:`UsageError`.
     """

@@ -1,9 +1,9 @@
-"""HTTP to one repository of a registry: with logins, with retries if these help, and with limits.
+"""HTTP to one repository of a registry, with logins, with limits, and with retries if retries help.
 
-Credentials go only to the registry itself and to the token server that it names: over TLS, or without TLS if the
-registry itself is contacted without TLS. After a redirect to another host, they are not sent. Redirects from https to
-http are not followed. If a remote registry names an address of this machine or its network link (metadata of clouds),
-nothing is sent to that address. Uploads go only to the registry.
+Credentials go only to the registry itself and to the token server that it names. They are sent over TLS, or without TLS
+if the registry itself is contacted without TLS. After a redirect to another host, they are not sent. Redirects from
+https to http are not followed. If a remote registry names an address of this machine or its network link (metadata of
+clouds), nothing is sent to that address. Uploads go only to the registry.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Answer:
 
 
 class UnansweredError(RegistryError):
-    """The registry keeps failing, or cannot be reached."""
+    """The error if the registry keeps failing, or cannot be reached."""
 
 
 class Transport:
@@ -170,7 +170,7 @@ class Transport:
             raise ConnectionFailure("the connection ended")
 
     def _read(self, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
-        """Read the available part of a body within a total time: bytes may trickle in without end."""
+        """Read the available part of a body within a total time. Bytes may trickle in without end."""
         connection = response.connection
         if not isinstance(connection, urllib3.connection.HTTPConnection):
             return response.read1(most, decode_content=False)
@@ -182,8 +182,8 @@ class Transport:
 
         A name may have several addresses, and its addresses may change. So only the address at which the registry was
         first reached counts. Afterwards, even the registry's own name must not lead to a different kind of address. If
-        the time limit is reached, this also raises :class:`RegistryError`: connections that did not exist at that time
-        were not ended.
+        the time limit is reached, this also raises :class:`RegistryError`, because connections that did not exist at
+        that time were not ended.
         """
         self._patience()
         is_own = host.strip("[]").lower() == (urlsplit(self._base).hostname or "")
@@ -239,7 +239,10 @@ class Transport:
             yield response
 
     def pause(self, number: int, asked: str = "") -> None:
-        """Wait before the next try: each time twice as long, or as long as the registry ``asked``, up to a limit."""
+        """Wait before the next try.
+
+        Each wait is twice as long as the last, or as long as the registry ``asked``, up to a limit.
+        """
         seconds = float(asked) if asked.isascii() and asked.isdigit() else self.settings.pause * 2**number
         if self._end is not None:
             seconds = min(seconds, max(0.0, self._end - time.monotonic()))
@@ -325,7 +328,10 @@ class Transport:
             body.clear()  # free the references, because a kept error keeps this frame
 
     def _log_in(self, challenge: str) -> None:
-        """Answer a challenge: find a login, and fetch a token with the login, or without a login if none is found."""
+        """Answer a challenge.
+
+        Find a login and fetch a token with it. If no login is found, fetch the token without a login.
+        """
         kind, _, rest = challenge[:_LONGEST_CHALLENGE].partition(" ")
         parameters = dict(_PARAMETER.findall(rest))
         login = find(self.settings.logins, self.host, self._repository)
@@ -398,7 +404,10 @@ def brief(error: Exception) -> str:
 
 
 def _origin(url: str) -> tuple[str | None, str | None, int | None]:
-    """Return scheme, host and port, parsed in the same way as for connecting. All three are None for an invalid URL."""
+    """Return the scheme, host and port, parsed in the same way as for connecting.
+
+    All three are None for an invalid URL.
+    """
     try:
         parts = urllib3.util.parse_url(url)
     except urllib3.exceptions.LocationParseError:
