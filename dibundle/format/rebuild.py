@@ -235,10 +235,7 @@ def _need(frame: Frame) -> int:
 
 
 class _Streams:
-    """The decoded streams.
-
-    Each is read in order. If repeats need a frame, it is kept until the last of these repeats.
-    """
+    """The decoded streams, which are read in order. A frame is kept until the last repeat that needs it."""
 
     def __init__(self, feed: _FrameFeed, manifest: Manifest, plan: RebuildPlan) -> None:
         self._feed = feed

@@ -1,4 +1,4 @@
-"""Faults of the system during a command: full disks, closed pipes, signals, unusual outputs.
+"""Faults of the system during a command: full disks, closed pipes, signals, and unusual outputs.
 
 OUT is never incomplete.
 """
@@ -199,7 +199,7 @@ def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Pat
 
 @pytest.fixture(autouse=True)
 def hangups() -> Iterator[None]:
-    """Start commands with the default action for SIGHUP, like a shell, even if the tests run under nohup."""
+    """Start commands with the default action for SIGHUP, as a shell does, even if the tests run under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)

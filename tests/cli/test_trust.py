@@ -1,4 +1,4 @@
-"""Required signatures: every command that reads bundles, with every kind of source and every signer.
+"""Required signatures, for every command that reads bundles, with every kind of source and every signer.
 
 Only ``dib sign`` accepts unsigned bundles, because it signs them.
 """

@@ -1,4 +1,4 @@
-"""Fair shares: no client takes all memory, files or cache. Also, no content of an upstream runs in a browser."""
+"""Fair shares. No client takes all memory, files or cache. Also, no content of an upstream runs in a browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types of sources, recognized by content: bundles in archives, parts, and files with misleading names."""
+"""Types of sources, recognized by content. There are bundles in archives, parts, and files with misleading names."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def threads(options: MirrorOptions, number: int, name: str) -> dict[str, Threads
 
 
 class Upstreams:
-    """The upstream registries of a mirror, and a cache of permissions: which content clients may read. """
+    """The upstream registries of a mirror, and a thread-safe cache of the content that clients may read."""
 
     def __init__(self, options: MirrorOptions, access: Access) -> None:
         # load Python's codec for host names before the first request, because loading it takes as long as a request
