@@ -254,7 +254,6 @@ def test_of_many_bases_the_best_is_picked(tmp_path: Path):
 
 
 def test_about_is_not_needed_to_apply_one_of_several(release: Path, tmp_path: Path):
-    """The library can apply one of several targets even if the bundle does not describe its images."""
     bundle = BundleReader(io.BytesIO((release / "release.dib").read_bytes()))
     out = io.BytesIO()
     opened = [open_archive(path) for path in old(release)]

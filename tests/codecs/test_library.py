@@ -190,7 +190,6 @@ def _work() -> list[object]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_function_with_every_kind_of_buffer(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every function gives the same result for any kind of input buffer."""
     expected = _work()
     pin = Pinned.__init__
 

@@ -849,7 +849,6 @@ def test_bundles_for_which_there_is_no_space_are_given_up(
 
 
 def test_bundles_are_checked_in_pieces(dib: Program, tmp_path: Path) -> None:
-    """Bundles are checked in pieces, even if their frames are large."""
     for name, content in (("a", b"old"), ("b", random.Random(1).randbytes(12 << 20))):
         image = TestImage([build_layer([file("x", content)])], ["e.com/a:1"])
         (tmp_path / name).write_bytes(docker_save([image], "oci", None))
