@@ -81,9 +81,9 @@ def create(
     (fast) to 9 (small). The ``profile`` "core" is for simple readers. ``inventory`` is a file with the result of
     :func:`inventory`. With ``raw_layers``, the bundle rebuilds the same images with raw layers.
 
-    The result does not depend on ``workers`` (threads; 0: one per core) or on ``executor``. An executor (of
-    concurrent.futures) gets ``workers`` frames at a time, each as a function and bytes. Its machines need the same
-    versions of dib and zstandard. A ``ProcessPoolExecutor`` needs spawn or forkserver, and ``__name__ == "__main__"``.
+    The result does not depend on the number of ``workers`` (threads, 0: one per core), or on the ``executor`` (of
+    concurrent.futures). The executor gets ``workers`` frames at a time, each as a function and bytes. Its machines need
+    the same dib and zstandard. A process pool needs spawn or forkserver, and ``if __name__ == "__main__":``.
 
     Raises ``ArchiveError`` if an input is not an image archive, ``UsageError`` for an unknown level or number of
     workers, ``FileError`` if the system fails or a stream would block. The caller's own exceptions pass through.

@@ -185,7 +185,7 @@ class RegistryError(DibError):
 def shell_words(*names: str) -> str:
     """Return file names quoted for a shell, for hints that people paste.
 
-    A shell's command cannot take such a name as an option.
+    Commands do not take such a name for an option.
     """
     return shlex.join(f"./{name}" if name.startswith("-") and name != "-" else name for name in names)
 

@@ -1,7 +1,7 @@
 """Small image archives in memory, in the formats of real programs. The same arguments give the same bytes.
 
-image = TestImage(layers=[build_layer([file("etc/os-release", b"...")])], names=["app:1"])
-archive = docker_save([image], style="v25")
+image = TestImage(layers=[build_layer([file("etc/os-release", b"...")])], names=["app:1"]) archive =
+docker_save([image], style="v25")
 """
 
 from __future__ import annotations

@@ -28,8 +28,7 @@ class FoundBase(BaseObjects):
     """The base of the ``wanted`` targets of a bundle.
 
     ``order`` lists the targets that must be rebuilt to get the ``wanted`` targets, in order. ``kept`` lists the targets
-    in
-    ``order`` from which later targets read objects. ``spooled`` is the size of the temporary files for each object.
+    in ``order`` from which later targets read objects. ``spooled`` is the size of the temporary files for each object.
     ``spooled_of_made`` is the size of the temporary files for all objects that come from bundles.
     """
 

@@ -145,8 +145,7 @@ class BaseObjects:
     """The base objects of a bundle, by index, from the archives that were added.
 
     Claims of archives are trusted here, because every byte of output is verified later. If no claim fits, stored blobs
-    of
-    the right size are hashed, and so are the contents of layers. With ``believe``, no blob is hashed.
+    of the right size are hashed, and so are the contents of layers. With ``believe``, no blob is hashed.
     """
 
     def __init__(
@@ -168,7 +167,7 @@ class BaseObjects:
         self._others: dict[int, list[_Candidate]] = {}
         self._made: dict[int, _Candidate] = {}
         self._placed: dict[int, ReadAt] = {}  # compressed objects in rebuilt targets
-        self._lying: dict[int, list[int]] = {}  # for each target: the objects that lie in it
+        self._lying: dict[int, list[int]] = {}  # the objects that lie in each target
         self._of_targets: set[int] = set()  # indexes of objects in rebuilt targets
         for index, item in enumerate(wanted):
             if item.place:
@@ -176,7 +175,7 @@ class BaseObjects:
         self._made_size = 0
         self._floor = [MADE_FLOOR]
         self._wanted = wanted
-        self.serving: set[int] = set()  # after add(): numbers of the archives whose claims were used
+        self.serving: set[int] = set()  # numbers of the archives whose claims add() has used
 
     def add(self, archives: Sequence[ImageArchive], needed: Collection[int]) -> None:
         """Search ``archives`` for the ``needed`` objects that are still missing."""

@@ -146,7 +146,7 @@ class _Claims:
         sizes = [item.size for bundle in bundles for item in bundle.manifest.objects]
         self._digests = FoundDigests(max(sizes, default=0))
         self._seen: dict[int, Archive] = {}
-        self._missing: dict[int, list[int]] = {}  # by the id of the bundle
+        self._missing: dict[int, list[int]] = {}  # the keys are the ids of the bundles
 
     def look(self, bundles: Sequence[BundleReader], archives: Sequence[Archive]) -> None:
         """Update the missing objects of ``bundles``. The ``archives`` may have changed since the last call."""

@@ -50,8 +50,7 @@ class CheckResult(NamedTuple):
     """The result of a check: the targets, the ``needed`` images, and the names of the needed images that are present.
 
     ``temporary`` is the size of the temporary files for all targets. ``memory`` (bytes) and ``seconds`` are estimates
-    for
-    applying the bundle on a current machine with two cores.
+    for applying the bundle on a current machine with two cores.
     """
 
     targets: tuple[CheckedTarget, ...]
@@ -81,8 +80,7 @@ def check(
     """Check whether the bundles among ``sources`` can be applied here as :func:`applying.pipeline.apply` would.
 
     Engines only list their layers, and no image is exported. Raises :class:`FileError` if there is too little free
-    space
-    for temporary files or the output. Errors of single targets are in the result.
+    space for temporary files or the output. Errors of single targets are in the result.
     """
     require_one_image(output, options)
     opened = open_sources(sources, access, context, candidates=candidates, only_claims=True)

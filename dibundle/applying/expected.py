@@ -129,7 +129,7 @@ class Judgement:
             raise UnexpectedError(messages.EXPECT_AMBIGUOUS, reason="it is a JSON document, and no archive")
 
     def _judge_images(self, expectation: Expectation, target: Target, content: ReadAt) -> None:
-        # imported here: the import takes milliseconds, and few calls of apply need it
+        # this is imported here, because the import takes milliseconds, and few calls of apply need it
         from dibundle.images.profile import Judge, Pool
 
         self._pool = self._pool or Pool()

@@ -64,8 +64,7 @@ class LoadOptions(RebuildOptions):
     """The options of a load.
 
     ``engine`` is docker, podman or ctr. None means a source's engine, or else the first installed engine. ``thin``
-    leaves
-    out the layers of the base, which the engine must already have.
+    leaves out the layers of the base, which the engine must already have.
     """
 
     engine: str | None = None

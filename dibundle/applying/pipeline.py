@@ -95,7 +95,7 @@ def apply(
     if isinstance(output, Destination):
         opened.refuse_overwriting(output.name, output.identity)
     bundles = opened.read_bundles()
-    # no target and no expectation here: both apply only to the last bundle, and these bundles rebuild its base
+    # target and expectation are not passed on: they apply only to the last bundle, and these bundles rebuild its base
     limits = RebuildOptions(max_size=options.max_size)
     archives, bundle = follow(opened.archives, bundles, limits, context, spare=opened.spare)
     manifest = bundle.manifest

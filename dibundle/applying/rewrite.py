@@ -41,8 +41,7 @@ class Loaded(NamedTuple):
     """The images that a receiver has loaded. These are the images that the given archives claim to hold.
 
     ``names`` are the names of the images. ``chain_ids`` has, for each image, the chain IDs of its lowest layer, its
-    lowest
-    two layers, and so on. ``diff_ids`` maps the digest of each stored form of a layer to the layer's diffID.
+    lowest two layers, and so on. ``diff_ids`` maps the digest of each stored form of a layer to the layer's diffID.
     """
 
     names: tuple[str, ...]

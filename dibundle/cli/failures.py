@@ -76,7 +76,7 @@ class Failure:
 
     def _words(self) -> dict[str, str]:
         words = WORDS
-        # imported here: the error may be that a module is missing, or that there is no memory for one
+        # these are imported here, because the error may be a missing module, or a lack of memory for a module
         with contextlib.suppress(ModuleNotFoundError, MemoryError):
             from dibundle.sources.engines import engine_in_use, words_for
 

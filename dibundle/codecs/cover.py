@@ -93,9 +93,10 @@ seconds:
 """
 
 SMALL_CONTEXT: Final = 512 << 10
-"""The maximum size of the context for zstd's slow levels below effort 7. They spend most of their time on the context.
+"""The maximum size of the context for zstd's slow levels below effort 7.
 
-These are the bytes of the bundle and the seconds of CPU for the whole process, first for python-app, then for node-app:
+These levels spend most of their time on the context. These are the bytes of the bundle and the seconds of CPU for the
+whole process, first for python-app, then for node-app:
 
 - level 19 always: 7,679,213 and 26.3; 3,466,557 and 43.4
 - level 19 up to 1 MiB: 7,686,583 and 23.1; 3,513,408 and 31.2
@@ -130,9 +131,9 @@ def encode(
     """Return a payload from which :func:`decode` rebuilds ``target`` with ``source``. ``covers`` match the two sides.
 
     ``effort`` is 1 (fast) to 9 (small), and sets zstd's level. From effort 3 on, differences are modelled. From effort
-    5 on, LZMA2 is tried. With ``thorough``, also try slow methods, because few bytes change. If ``machine`` is given
-    and the literals are code of this machine, their operands are made absolute. If there are more than ``MAX_COVERS``
-    covers, only the longest are used. Raises ``ValueError`` if covers do not fit the two sides or are out of order.
+    5 on, LZMA2 is tried. With ``thorough``, also try slow methods, because few bytes change. If the literals are code
+    of ``machine``, their operands are made absolute. If there are more than ``MAX_COVERS`` covers, only the longest are
+    used. Raises ``ValueError`` if covers do not fit the two sides or are out of order.
     """
     covers.check(len(source), len(target))
     rows = flat(covers if len(covers) <= MAX_COVERS else covers.longest(MAX_COVERS))
@@ -182,7 +183,7 @@ class Parsed(NamedTuple):
     def apply(self, source: Buffer, *, machine: int = NO_CODE) -> bytearray:
         """Return the target. ``source`` must have the size that the payload was parsed for.
 
-        If ``machine`` is given, the literals are code of this machine, and their operands are made relative again.
+        If the literals are code of ``machine``, their operands are made relative again.
 
         The difference is unpacked into the end of the target, and joined in place. So the difference needs no
         additional memory.

@@ -76,7 +76,7 @@ def _zstd_prefix(payload: Buffer, source: bytes | bytearray, size: int) -> bytes
 
 
 def _vcdiff(payload: Buffer, source: bytes | bytearray, size: int) -> bytearray:
-    from dibundle.codecs import vcdiff  # imported only if a bundle uses the codec: start-up must be fast
+    from dibundle.codecs import vcdiff  # imported only if a bundle uses the codec, because start-up must be fast
 
     return vcdiff.decode(_inner(payload, size), source, size)
 
@@ -125,5 +125,5 @@ _DECODERS: dict[int, Callable[[Buffer, bytes | bytearray, int], Buffer]] = {
     RELINK: _relink,
 }
 KNOWN = frozenset((*_DECODERS, UNPACK))
-# no VCDIFF: it takes the most memory, and the cover codec makes smaller patches
+# VCDIFF is not used, because it takes the most memory, and the cover codec makes smaller patches
 _INNER = frozenset(_DECODERS) - {VCDIFF}

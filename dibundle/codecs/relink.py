@@ -90,7 +90,7 @@ class AddressStep(NamedTuple):
 class RelinkHeader(NamedTuple):
     """The header of a payload. Covers of at least ``least`` bytes show moves.
 
-    If ``machine`` is given, the literals are code of this machine, and their operands are absolute.
+    If the literals are code of ``machine``, their operands are absolute.
     """
 
     least: int

@@ -133,7 +133,7 @@ class Decompressor:
     def _next_stream(self) -> bool:
         """Open the next stream of the input, if it has begun."""
         if self._streams and not self._is_exact:
-            while self._at < len(self._input):  # in slices, so that long padding costs little
+            while self._at < len(self._input):  # skip padding in slices, so that long padding costs little
                 piece = self._input[self._at : self._at + _SLICE]
                 rest = piece.lstrip(b"\0")
                 self._at += len(piece) - len(rest)

@@ -34,7 +34,7 @@ class RebuildPlan:
     walks the program again.
     """
 
-    # for each frame and range: offset, object << 32 | length
+    # offset and object << 32 | length for each frame and range
     sources: dict[int, array[int]] = field(default_factory=dict)
     # frame -> index of the last repeat step that needs the frame
     last_use: dict[int, int] = field(default_factory=dict)

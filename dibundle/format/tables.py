@@ -115,7 +115,7 @@ class RangeTable(Table[Range]):
 
 
 class FrameTable(Table[Frame]):
-    """Frames.
+    """The frames of a manifest, which are stored in columns.
 
     ``firsts`` has the index of each frame's first explicit range, followed by the number of all ranges.
     """
@@ -199,7 +199,7 @@ class FrameTable(Table[Frame]):
 
 
 class SegmentTable(Table[Segment]):
-    """Segments.
+    """The segments of a target, which are stored in columns.
 
     ``kinds`` has a 1 for each segment that has a separate digest. ``digests`` has these digests, in order.
     """

@@ -55,7 +55,7 @@ class Archive:
     carries: bool = False  # whether this archive contained a bundle
     # blobs without images, cached when they are first requested
     blobs: ImageArchive | None = field(default=None, repr=False)
-    # for a placeholder: everything that is known about the archive
+    # everything that is known about the archive of a placeholder
     claims: ImageArchive | None = field(default=None, repr=False)
     budget: int = 0  # bytes that may still be decompressed for the bundles in this archive
 

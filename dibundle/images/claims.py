@@ -67,7 +67,7 @@ class Claims:
     """The claims about members so far. If two manifests disagree, the first manifest decides."""
 
     members: Members
-    _known: dict[int, _Claim] = field(default_factory=dict)  # by the offset of the member's header
+    _known: dict[int, _Claim] = field(default_factory=dict)  # the keys are the offsets of the members' headers
     _configs: dict[int, Config] = field(default_factory=dict)
     _references: int = 0
     _names_size: int = 0

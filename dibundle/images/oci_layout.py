@@ -34,8 +34,8 @@ class OciLayout:
 
     claims: Claims
     found: bool = False
-    _drafts: dict[int, ImageDraft] = field(default_factory=dict)  # by the offset of the manifest's header
-    # names, by the offset of the manifest's header; the dict is an ordered set
+    _drafts: dict[int, ImageDraft] = field(default_factory=dict)  # the keys are the offsets of the manifests' headers
+    # names, by the offset of the manifest's header; the inner dict is an ordered set
     _names: dict[int, dict[str, None]] = field(default_factory=dict)
     _read: set[int] = field(default_factory=set)
 

@@ -27,7 +27,7 @@ _TYPES: Final = {None: writers.OCI_LAYER, "gzip": f"{writers.OCI_LAYER}+gzip", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedLayer:
-    """A layer.
+    """A layer of a :class:`PinnedImage`.
 
     ``diff_id`` is the digest of its content. ``digest`` and ``size`` are those of the stored form. ``content`` is None
     if it is left out.

@@ -30,7 +30,7 @@ _REINSTALL = f"in a checkout of dib: {install_hint('--force-reinstall .')}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorCheck:
-    """A check.
+    """The result of a check of this machine.
 
     ``found`` is the result, and ``means`` is what a failure means. ``vital`` is true if create or apply needs it.
     """

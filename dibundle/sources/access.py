@@ -99,7 +99,7 @@ class SignatureCheck:
         self._machine = machine
         self._names = names
         self._signed: dict[bytes, str] = {}  # by header
-        self._refused: dict[tuple[bytes, bytes], SignatureError] = {}  # by header and signature
+        self._refused: dict[tuple[bytes, bytes], SignatureError] = {}  # the keys are headers with signatures
         self._signatures: dict[bytes, bytes] = {}  # accepted signatures, by header
         # (header, identities) pairs where one of the identities signed the header
         self._may_make: set[tuple[bytes, tuple[str, ...]]] = set()

@@ -220,7 +220,7 @@ class Tail:
 
     def __init__(self, pipe: IO[bytes] | None) -> None:
         assert pipe
-        self._fd = os.dup(pipe.fileno())  # not a file object: it could not be closed while the thread reads it
+        self._fd = os.dup(pipe.fileno())  # not a file object, which could not be closed while the thread reads it
         pipe.close()
         self._text = b""
         self._reader = threading.Thread(target=self._drain, daemon=True)

@@ -33,7 +33,7 @@ def find(archive: Archive, context: Context) -> Iterator[tuple[str, ReadAt]]:
     try:
         images = read_images(archive)
     except ArchiveError:
-        return  # ignored: the caller that needs an image raises a better error
+        return  # the error is ignored, because the caller that needs an image raises a better error
     members = Members(archive)
     seen: set[int | None] = set()
     left = _CONFIGS

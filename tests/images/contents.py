@@ -11,7 +11,7 @@ from dibundle.images.model import Blob, ImageArchive
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A content.
+    """A content that a base can serve.
 
     ``source`` is the stored form. ``size`` is the uncompressed size (None if it is unknown before inflating).
     ``claimed`` is the sha256 that the archive claims for the uncompressed bytes: a layer's diffID, else the blob's

@@ -60,9 +60,9 @@ class Unpacked(NamedTuple):
 def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1) -> Unpacked | None:
     """Return both sides unpacked. Return None if no stream in ``target`` can be recompressed to the same bytes.
 
-    Such streams must have at least the share ``least_share`` of the target's bytes. Of each ``trust`` streams, only one
-    is compared with the encoder's output, and the same encoder is assumed for the others. This is enough for estimates,
-    but not for encoding.
+    Such streams must have at least the share ``least_share`` of the target's bytes. In each group of ``trust`` streams,
+    only one is compared with the encoder's output, and the same encoder is assumed for the others. This is enough for
+    estimates, but not for encoding.
     """
     if len(source) > SOURCE:
         return None

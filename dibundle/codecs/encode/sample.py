@@ -52,7 +52,7 @@ def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.Relin
 def _scaled(source: Buffer, target: bytes, known: covers.Covers | None, effort: choose.Effort) -> int:
     """Scale a sample's size by the ratio between quick patches of the whole and of the sample.
 
-    Their covers are ``known`` or come from the fast search.
+    The covers are ``known``, or come from the fast search.
     """
     whole = known or covers.find_fast(source, target)
     whole_quick = len(cover.encode(source, target, whole, effort=1))

@@ -44,7 +44,7 @@ _MODE_TYPES: Final = {
 
 
 class PlainMember(NamedTuple):
-    """A member.
+    """A member of a tar.
 
     ``name`` is its cleaned name, and ``kind`` is its type flag. The content has a place, and a link has a target.
     """

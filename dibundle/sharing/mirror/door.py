@@ -174,7 +174,7 @@ class Door:
         self._most = min(_MOST_CLIENTS, max(files - _OTHER_FILES, files // 4) // _FILES_OF_CLIENT)
         self._greeting: dict[Client, asyncio.Transport] = {}  # clients in the TLS handshake, the oldest first
         self._clients: set[Client] = set()
-        # for each idle client, the time since which it is idle; the longest idle client first
+        # the time since which each idle client is idle; the longest idle client comes first
         self._waiting: dict[Client, float] = {}
 
     def protocol(self, server: web.Server, tls: ssl.SSLContext | None) -> asyncio.BaseProtocol:

@@ -318,7 +318,7 @@ class Transport:
                 body += piece
                 self.received += len(piece)
                 if response.status in _AGAIN and len(body) > _MOST_REASON:
-                    break  # ignored: the request will be repeated
+                    break  # the error is ignored, because the request will be repeated
                 if len(body) > SMALL:
                     raise self.failed(messages.REGISTRY_ANSWER_SIZE, small=SMALL)
                 if time.monotonic() > end:
