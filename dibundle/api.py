@@ -284,7 +284,7 @@ def diff(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> Changes:
-    """Return the changes from the image in ``old`` to the image in ``new``: paths, packages, and the config."""
+    """Return the changes of paths, packages and the config from the image in ``old`` to the image in ``new``."""
     with Context(tmp, progress) as context:
         return image_diff.diff(old, new, access or Access(), context)
 

@@ -1,4 +1,4 @@
-"""The base objects of a bundle: they are found in archives by digest, and can be read at any offset."""
+"""The base objects of a bundle. They are found in archives by digest, and can be read at any offset."""
 
 from __future__ import annotations
 

@@ -304,7 +304,7 @@ def _make(
 
 
 def _spared(manifest: Manifest) -> int:
-    """Estimate how many bytes compact storage saves for the first target of a bundle."""
+    """Estimate the number of bytes that compact storage saves for the first target of a bundle."""
     from dibundle.format.compact import is_possible, kept_size
 
     return manifest.targets[0].size - kept_size(manifest) if is_possible(manifest) else 0

@@ -1,4 +1,4 @@
-"""The receiver's expectation of a target: the whole output is checked before any byte of the output is released.
+"""The receiver's expectation of a target. The whole output is checked before any byte of it is released.
 
 The header commits to the bundle's description of its images (section 2 of the manifest), but nothing checks that
 description. So the description is never a reason to accept a target.

@@ -1,4 +1,4 @@
-"""The verification of a bundle: its integrity is checked, or its targets are rebuilt without output."""
+"""The verification of a bundle. Its integrity is checked, or its targets are rebuilt without output."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class Console:
             self.say("signed by " + ", ".join(map(wording.escape, signed_by)))
 
     def answer(self, schema: str, document: Document, lines: Iterable[str]) -> None:
-        """Print the answer on stdout: ``lines`` as text, or the document."""
+        """Print the answer on stdout, either ``lines`` as text or the document."""
         self.result(schema, document)
         self.print_lines(lines)
 

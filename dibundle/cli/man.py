@@ -15,7 +15,7 @@ from dibundle.cli.main import main
 
 
 def pages() -> dict[str, str]:
-    """Return the manual pages by file name: dib.1, dib-create.1 and so on."""
+    """Return the manual pages by file name, such as dib.1 and dib-create.1."""
     return {
         f"{context.command_path.replace(' ', '-')}.1": "\n".join(_page(context)) + "\n" for context in every_command()
     }

@@ -73,7 +73,7 @@ _CURRENT: ContextVar[tuple[Crew, Trace] | None] = ContextVar("crew", default=Non
 
 
 def hands() -> int:
-    """Return how many workers, including this worker, could do pieces now."""
+    """Return the number of workers, including this worker, that could do pieces now."""
     current = _CURRENT.get()
     return 1 + current[0].idle if current else 1
 

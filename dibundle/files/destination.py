@@ -80,7 +80,7 @@ class Destination:
     synced and renamed. A symbolic link is resolved once. For ``-``, ``/dev/stdout`` and similar names, the output goes
     directly to the open descriptor. Pipes and devices are also written directly. Terminals are refused. ``identity`` is
     the device and inode of the file that would be overwritten, so that callers can refuse to overwrite their inputs.
-    ``descriptor`` is the number of an open descriptor, else None.
+    ``descriptor`` is the number of an open descriptor, or else None.
     """
 
     def __init__(self, path: str, *, is_derived: bool = False) -> None:
@@ -147,7 +147,7 @@ class Destination:
         return self
 
     def check_room(self, size: int, temporary: int = 0, place: str = ".") -> None:
-        """Check free space for this file, like :func:`check_room`. Do nothing for pipes and devices."""
+        """Check free space for this file as :func:`check_room` does. Do nothing for pipes and devices."""
         if not self._special:
             check_room(self.name, os.path.dirname(self._final), size, temporary, place)  # noqa: PTH120
 

@@ -294,7 +294,7 @@ def copy_chunks(source: ReadAt, offset: int, length: int, chunk: int = 1 << 20) 
 
 
 def default_spool_dir() -> str:
-    """Return the default folder for temporary files: $TMPDIR, else /var/tmp.
+    """Return the default folder for temporary files, which is $TMPDIR or else /var/tmp.
 
     Unlike /tmp, /var/tmp is seldom in memory.
     """

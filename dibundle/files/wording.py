@@ -22,7 +22,7 @@ def escape(text: str | bytes) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Return a message in a form that is safe on a terminal, like :func:`escape`, but keep single backslashes.
+    r"""Return a message in a form that is safe on a terminal, as :func:`escape` does, but keep single backslashes.
 
     Use this function for text that is already partly escaped, and for hints, because people paste hints.
     """

@@ -50,7 +50,7 @@ class Manifest:
     _object_sizes: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def encode(self) -> bytes:
-        """Return the manifest's bytes, not yet compressed."""
+        """Return the manifest's bytes before compression."""
         sections = {
             c.SECTION_REQUIRES: pack([list(self.codecs), [], list(self.reencoders)]),
             c.SECTION_OBJECTS: encode_objects(self.objects),
@@ -144,7 +144,7 @@ class Manifest:
 
     @property
     def profile(self) -> str:
-        """The profile: "core" for bundles that any reader of the format can apply, else "full"."""
+        """The profile. It is "core" for bundles that any reader of the format can apply, or else "full"."""
         packs = any(c.OP_BEGIN in target.columns.ops.data for target in self.targets)
         is_full = packs or self.reencoders or max(self.codecs, default=0) > c.LAST_CORE_CODEC
         return "full" if is_full else "core"

@@ -19,7 +19,7 @@ from dibundle.format.wire import Column, ColumnWriter, Structure, pack
 
 
 def read_sections(data: bytes) -> dict[int, memoryview]:
-    """Return the sections of a manifest by id, not parsed."""
+    """Return the unparsed sections of a manifest by id."""
     reader = Structure(data, "the manifest")
     sections: dict[int, memoryview] = {}
     last = 0

@@ -67,7 +67,7 @@ class Structure:
         return bytes(self.view(what, maximum=maximum, exactly=exactly))
 
     def view(self, what: str, *, maximum: int | None = None, exactly: int | None = None) -> memoryview:
-        """Read a byte string like :meth:`blob`, but without a copy."""
+        """Read a byte string as :meth:`blob` does, but without a copy."""
         size = self._number(_BIN, what)
         if maximum is not None and size > maximum:
             raise self._fail(what)

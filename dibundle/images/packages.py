@@ -112,7 +112,7 @@ def _reader(path: bytes) -> tuple[str, _Parse] | None:
 
 
 def _is_npm_package(folder: bytes) -> bool:
-    """Return whether this is a package's own folder: node_modules/NAME or node_modules/@SCOPE/NAME, not deeper."""
+    """Return whether this is a package's own folder, which is node_modules/NAME or node_modules/@SCOPE/NAME."""
     parts = folder.split(b"/")
     scoped = len(parts) > 2 and parts[-2].startswith(b"@")
     return len(parts) > 1 and parts[-3 if scoped else -2] == b"node_modules"

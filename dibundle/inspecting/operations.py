@@ -79,7 +79,7 @@ def _bounded(lines: Iterable[_T]) -> Iterator[_T]:
 
 
 def _written(name: bytes | None) -> int:
-    """Estimate how many bytes a name takes when it is displayed."""
+    """Estimate the number of bytes that a name takes when it is displayed."""
     return len(name) + (_ESCAPED - 1) * len(name.translate(None, _PLAIN)) if name else 0
 
 

@@ -206,7 +206,7 @@ class _Update:
         return FetchedBundles(self._repository, self._signatures.required, self._context)
 
     def plan_what_is_there(self) -> UpdatePlan:
-        """Return the plan with the fewest bytes that uses only bundles that the registry still has."""
+        """Return the plan that fetches the fewest bytes, using only bundles that the registry still has."""
         fetched = self._none_fetched()
         while True:
             plan = self.plan(fetched)

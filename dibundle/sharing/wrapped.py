@@ -35,7 +35,7 @@ from dibundle.sources.wrapped import find, find_in_layer
 
 
 class AppliedParcel(NamedTuple):
-    """The rebuilt image, the bundle, and how many bytes were fetched."""
+    """The rebuilt image, the bundle, and the number of fetched bytes."""
 
     image: AboutImage
     bundle: BundleReader

@@ -125,7 +125,7 @@ def require_layers(engine: str, chains: Iterable[tuple[bytes, ...]], base: str, 
 
 
 def layers_present(engine: str, diff_ids: Sequence[bytes], digests: Sequence[bytes]) -> int:
-    """Return how many of an image's lowest layers an engine reports.
+    """Return the number of an image's lowest layers that an engine reports.
 
     docker and podman report ``diff_ids`` of images. ctr reports the ``digests`` under which it stores layers.
     """
@@ -322,7 +322,10 @@ def run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
 
 
 def _why_unsaved(text: bytes) -> Message:
-    """Return the likely cause: containerd has dropped unpacked layers, or the client is too old for an option."""
+    """Return the likely cause.
+
+    Either containerd has dropped unpacked layers, or the client is too old for an option.
+    """
     if b"not found" in text and b"content digest" in text:
         return messages.ENGINE_SAVE_DISCARDED
     if b"unknown flag: --platform" in text:

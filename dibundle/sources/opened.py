@@ -35,7 +35,7 @@ class UnsavedImage(NamedTuple):
 
 @dataclass(slots=True)
 class OpenedSources:
-    """The content of sources: archives, and bundles as (name, stream).
+    """The content of sources: archives, and bundles as tuples (name, stream).
 
     ``placed`` has the archives by their places among the sources, because archives are not opened in the order of the
     sources. ``engines`` are the images that engines have not saved yet. ``wrapped`` has the archives that contained

@@ -300,7 +300,7 @@ class _Run:
         self._marks += self._encoder.marks()
 
     def compare(self, real: _Real) -> None:
-        """Compare as far as both sides have data."""
+        """Compare the data that both sides have so far."""
         while not self._lost or self._find_way(real):
             count = min(self._end - self._bit, real.limit - self.real_bit)
             if count <= 0:

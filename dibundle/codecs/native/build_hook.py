@@ -49,7 +49,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
             shutil.rmtree(Path(self.directory) / "man")
 
     def _imported(self, name: str) -> ModuleType:
-        """Import a module of the source tree, not of the installed package."""
+        """Import a module from the source tree instead of the installed package."""
         sys.path.insert(0, self.root)
         try:
             return importlib.import_module(name)

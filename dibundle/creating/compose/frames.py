@@ -109,7 +109,7 @@ class FramePlanner:
             self._append(draft, lambda: data, len(data))
 
     def text_at(self, read: Callable[[int, int], bytes], size: int, stream: int = TEXT_STREAM) -> None:
-        """Add ``size`` bytes like :meth:`text`, without holding them until the frame is encoded."""
+        """Add ``size`` bytes as :meth:`text` does, without holding them until the frame is encoded."""
         for start in range(0, size, TEXT_UNIT):
             part = min(TEXT_UNIT, size - start)
             draft = self._room(stream, part, 0, TEXT_UNIT, 0)

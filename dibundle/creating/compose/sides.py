@@ -65,11 +65,12 @@ class TargetSide:
 
 @dataclass(slots=True, kw_only=True)
 class BaseSide:
-    """The content to build on. This is the bases (``own``: their layers) and, for any target, also the earlier targets.
+    """The content to build on.
 
-    ``known`` maps the digest of content that can be referenced as a whole to (kind, source). It contains only layers
-    (uncompressed, or as stored), because every archive of an image has the layers. Archives of different forms have
-    different manifests. Their configs may also differ: skopeo rewrites configs when it writes an OCI layout.
+    It is the bases and, for any target, also the earlier targets. ``own`` are the layers of the bases. ``known`` maps
+    the digest of content that can be referenced as a whole to (kind, source). It contains only layers (uncompressed, or
+    as stored), because every archive of an image has the layers. Archives of different forms have different manifests.
+    Their configs may also differ: skopeo rewrites configs when it writes an OCI layout.
     """
 
     images: tuple[ImageArchive, ...]

@@ -1,4 +1,4 @@
-"""Local images that can be bases of bundles: in the cache, and in folders of blobs that engines keep."""
+"""Local images that can be bases of bundles. They are in the cache, and in folders of blobs that engines keep."""
 
 from __future__ import annotations
 

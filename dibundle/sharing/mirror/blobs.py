@@ -1,4 +1,4 @@
-"""Blobs for clients: from the cache, from a running download, or from upstream without caching."""
+"""Blobs for clients. They come from the cache, from a running download, or from upstream without caching."""
 
 from __future__ import annotations
 

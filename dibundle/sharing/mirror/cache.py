@@ -1,4 +1,4 @@
-"""A cache of blobs by digest, in a folder of limited size: the least recently used blob is deleted first.
+"""A cache of blobs by digest, in a folder of limited size. The least recently used blob is deleted first.
 
 Each blob is in the space of its registry. No other registry uses it. While a blob is written to a temporary file, it is
 hashed. Then the file is renamed to the digest. A blob is hashed again if its file has changed. If another process wrote

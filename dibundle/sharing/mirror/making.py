@@ -169,7 +169,7 @@ class Maker:
         await making.bell.wait(lambda: making.is_done, max(0.0, left))
 
     def _require_time(self, making: Making) -> float:
-        """Return how many seconds are left. Raise an error if no time is left."""
+        """Return the number of seconds that are left. Raise an error if no time is left."""
         left = making.begun + self._options.make_timeout - time.monotonic()
         if left <= 0:
             raise NoWayError("it takes too long")

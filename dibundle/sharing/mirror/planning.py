@@ -133,7 +133,7 @@ class Planner:
     def _find_images(
         self, goal: Goal, deltas_to: Callable[[bytes], Sequence[Delta]], check: Callable[[], object]
     ) -> None:
-        """Add complete images: the images in the cache, and the images in stores that are listed as bases of bundles.
+        """Add complete images. They are in the cache, or are in stores and listed as bases of bundles.
 
         Looking up an image may require parsing a document of a megabyte.
         """

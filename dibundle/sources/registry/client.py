@@ -1,4 +1,4 @@
-"""A repository of a registry: its tags, its referrers, and its manifests and blobs, checked against their digests."""
+"""A repository of a registry, with its tags, referrers, and verified manifests and blobs."""
 
 from __future__ import annotations
 
