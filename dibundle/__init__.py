@@ -6,7 +6,7 @@
 >>> with open("again.tar", "wb") as file:                       # doctest: +SKIP
 ...     file.writelines(dibundle.apply(["old.tar", "update.dib"]))
 
-This module is the public interface; everything else may change. No function prints anything or handles signals. Every
+This module is the public interface. Everything else may change. No function prints anything or handles signals. Every
 function can be called from several threads at once. These functions read no environment variables except those for the
 folder of temporary files. A source is a path, an open binary file, or a name as on the command line
 (``docker-daemon:app:1``, ``docker://HOST/app:1``; ``-`` is stdin). Each error is a :class:`DibError` with a ``code``,
@@ -184,7 +184,7 @@ _PLACES = {
     "delete_orphans": "sharing.functions",
     "list_bundles": "sharing.functions",
 }
-"""For each exported name that neither api.py nor errors.py defines: its module."""
+"""The module of each exported name that neither api.py nor errors.py defines."""
 
 
 def __getattr__(name: str) -> object:

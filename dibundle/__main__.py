@@ -1,4 +1,4 @@
-"""Entry point of ``dib`` and ``python -m dibundle``. Ctrl-C during imports ends the process without a traceback."""
+"""The entry point of ``dib`` and ``python -m dibundle``. Ctrl-C during imports ends the process without a traceback."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ def main() -> None:
 
 
 def _tell_version() -> None:
-    """Print the version and exit; do not import the modules of the commands, because that is slow."""
+    """Print the version and exit. The modules of the commands are not imported, because importing them is slow."""
     from dibundle import __version__
 
     try:

@@ -1,7 +1,7 @@
-"""The public functions that ``dibundle`` exports: one for each use case, with keyword arguments as options.
+"""The public functions that ``dibundle`` exports. Each function is a use case, and its options are keyword arguments.
 
-``access`` sets how sources are reached, and adds required signers to the policy. ``progress`` gets phases and bytes
-done. ``tmp`` is the folder of temporary files. Errors of dib are subclasses of :class:`DibError`.
+``access`` sets how sources are reached, and adds required signers to the policy. ``progress`` is notified of phases and
+of the bytes done. ``tmp`` is the folder of temporary files. Errors of dib are subclasses of :class:`DibError`.
 """
 
 from __future__ import annotations
@@ -75,15 +75,15 @@ def create(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CreateResult:
-    """Create the bundle ``out``, which rebuilds ``target`` from ``base`` (None: from nothing); return the result.
+    """Create the bundle ``out``, which rebuilds ``target`` from ``base``, and return the result.
 
-    A file ``out`` appears complete or not at all. ``level`` is 1 (fast) to 9 (small). ``profile``: "core" for simple
-    readers. ``inventory``: a file with an :func:`inventory`. ``raw_layers``: rebuild the same images with raw layers.
+    If ``base`` is None, nothing is needed to apply it. A file ``out`` appears complete or not at all. ``level`` is 1
+    (fast) to 9 (small). The ``profile`` "core" is for simple readers. ``inventory`` is a file with the result of
+    :func:`inventory`. With ``raw_layers``, the bundle rebuilds the same images with raw layers.
 
-    The result does not depend on ``workers``, the number of threads (0: one per core), or on ``executor``. An executor
-    (of concurrent.futures) gets ``workers`` frames at a time, each as a function and bytes. Its machines need the same
-    versions of dib and zstandard. A ``ProcessPoolExecutor`` needs spawn or forkserver, and ``if __name__ ==
-    "__main__":``.
+    The result does not depend on the number of ``workers`` (threads, 0: one per core), or on the ``executor`` (of
+    concurrent.futures). The executor gets ``workers`` frames at a time, each as a function and bytes. Its machines need
+    the same dib and zstandard. A process pool needs spawn or forkserver, and ``if __name__ == "__main__":``.
 
     Raises ``ArchiveError`` if an input is not an image archive, ``UsageError`` for an unknown level or number of
     workers, ``FileError`` if the system fails or a stream would block. The caller's own exceptions pass through.
@@ -129,12 +129,12 @@ def apply(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> Iterator[bytes]:
-    """Rebuild an archive and yield it, byte for byte; ``sources`` has the bundles and the archives that they build on.
+    """Rebuild an archive from the bundles and archives in ``sources``, and yield its exact bytes.
 
     Bundles are recognised by their content. Several bundles are applied as a chain. For a bundle in parts, name any
-    part. ``bases``: archives, and bundles that rebuild an archive; missing files are skipped. ``target`` names one of
-    several targets of a bundle. ``expect`` has image IDs or digests as ``sha256:...``: no other archive is yielded. The
-    last bytes come only after all other bytes are verified, so an incomplete archive never looks complete.
+    part. ``bases`` are archives, and bundles that rebuild an archive. Missing files are skipped. ``target`` chooses a
+    target if there are several. If ``expect`` has image IDs or digests (``sha256:...``), no other archive is yielded.
+    The last bytes come only after all others are verified, so an incomplete archive never looks complete.
 
     Nothing is opened before the first byte is requested. After that, ``BaseMismatchError`` is raised for a wrong base,
     and ``BundleError`` or ``DigestError`` for a malformed or damaged bundle. ``SignatureError`` is raised if a bundle
@@ -170,10 +170,10 @@ def apply_to(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> ApplyResult:
-    """Rebuild targets and write them to ``out``, which appears complete or not at all; otherwise like :func:`apply`.
+    """Rebuild targets as :func:`apply` does, and write them to ``out``, which appears complete or not at all.
 
     ``out`` may be a folder, which gets a file for each target. With ``form``, the output is not the exact target, but
-    "docker-archive", "oci-archive", or "oci" (a layout in the folder ``out``). ``thin``: leave out the base's layers.
+    "docker-archive", "oci-archive", or "oci" (a layout in the folder ``out``). ``thin`` leaves out the base's layers.
     """
     if form not in (None, *get_args(OutputFormat)):
         raise UsageError(messages.OPTION_FORM, name=form)
@@ -197,9 +197,9 @@ def check(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CheckResult:
-    """Check whether the bundle in ``sources`` can be applied to the archives there; read only heads and metadata.
+    """Check whether the bundle in ``sources`` can be applied to the archives there. Read only heads and metadata.
 
-    A target's failure is in the result, as its ``error``. Other errors are raised as in :func:`apply`.
+    If a target cannot be rebuilt, the result has its ``error``. Other errors are raised as in :func:`apply`.
     """
     options = ApplyOptions(target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
@@ -220,9 +220,9 @@ def load(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> LoadResult:
-    """Load the targets of bundles into docker, podman or ctr, and check the result; otherwise like :func:`apply`.
+    """Rebuild targets as :func:`apply` does, load them into docker, podman or ctr, and check the result.
 
-    ``engine``: None means a source's engine, or the first installed engine. ``thin``: leave out the layers of the base,
+    If ``engine`` is None, it is a source's engine or the first installed engine. ``thin`` leaves out the base's layers,
     which the engine must have. Raises ``LoadError`` unless the engine has the image afterwards.
     """
     options = LoadOptions(engine=engine, thin=thin, target=target, expect=parse_all(expect), max_size=limit(max_size))
@@ -240,7 +240,7 @@ def verify(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> VerifyResult:
-    """Check every byte of a bundle against its header; with ``base``, also rebuild the target and check it."""
+    """Check every byte of a bundle against its header. With ``base``, also rebuild the target and check it."""
     options = RebuildOptions(expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
         return verifying.verify(bundle, several(base), options, access or Access(), context)
@@ -256,7 +256,7 @@ def merge(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CreateResult:
-    """Write one bundle that replaces a chain of bundles: it builds on the base of the chain's first bundle."""
+    """Write one bundle that replaces a chain of bundles. It builds on the base of the chain's first bundle."""
     options = CreateOptions(level=level)
     with Context(tmp, progress) as context:
         return merging.merge(
@@ -271,7 +271,7 @@ def inventory(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> str:
-    """Return an inventory of the layers in archives, as JSON; :func:`create` reads it from a file."""
+    """Return an inventory of the layers in archives, as JSON. :func:`create` can read it from a file."""
     with Context(tmp, progress) as context:
         return inventories.inventory(several(sources), access or Access(), context)
 
@@ -284,7 +284,7 @@ def diff(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> Changes:
-    """Return the changes from the image in ``old`` to the image in ``new``: paths, packages, and the config."""
+    """Return the changes of paths, packages and the config from the image in ``old`` to the image in ``new``."""
     with Context(tmp, progress) as context:
         return image_diff.diff(old, new, access or Access(), context)
 
@@ -300,7 +300,7 @@ def report(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> ReportResult:
-    """Write a page of HTML about a bundle; with ``base``, the page also shows the changes between the images."""
+    """Write a page of HTML about a bundle. With ``base``, the page also shows the changes between the images."""
     options = RebuildOptions(target=target, max_size=limit(max_size))
     with Context(tmp, progress) as context:
         return reporting.report(bundle, several(base), output_to(out), options, access or Access(), context)
@@ -317,7 +317,7 @@ def sign(
 ) -> SignResult:
     """Sign a bundle with an SSH key, or insert a ``signature`` that ssh-keygen made elsewhere.
 
-    ``detach``: leave the bundle unchanged, and write the signature to BUNDLE.sig. ``out``: another output file.
+    The result is written to ``out``. With ``detach``, the bundle is unchanged, and BUNDLE.sig gets the signature.
     """
     options = SignOptions(
         key=None if key is None else os.fspath(key),
@@ -414,7 +414,7 @@ def update(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> UpdateResult:
-    """Fetch an image from a registry: as bundles that build on the local images ``here``, or in full.
+    """Fetch an image from a registry, either in full or as bundles that build on the local images in ``here``.
 
     The image is loaded into an ``engine``, or written to ``out``. With required signers, only bundles are fetched.
     """
@@ -434,7 +434,7 @@ def plan_update(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> UpdatePlan:
-    """Return the plan of :func:`update` for an output file, without fetching a bundle."""
+    """Return the plan of :func:`update` for an output file. No bundle is fetched."""
     from dibundle.sharing import update as updating  # needs urllib3
 
     with Context(tmp, progress) as context:
@@ -442,9 +442,9 @@ def plan_update(
 
 
 def open_bundle(source: Source, *, access: Access | None = None, tmp: str | None = None) -> Bundle:
-    """Open a bundle for inspection; if it is not a bundle, or lacks a required signature, raise :class:`DibError`.
+    """Open a bundle for inspection. For a bundle in parts, name any part.
 
-    :class:`DibError` is also raised if the head is damaged, or a named file is truncated. Everything after the head is
-    checked when the bundle is applied. For a bundle in parts, name any part.
+    Raises :class:`DibError` if the file is not a bundle, lacks a required signature, has a damaged head or is
+    truncated. Everything after the head is checked when the bundle is applied.
     """
     return Bundle(source, access or Access(), tmp)

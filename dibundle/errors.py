@@ -1,4 +1,4 @@
-"""The errors that dib raises: each has a stable code, an exit code, a message and optionally a hint.
+"""The errors that dib raises. Each error has a stable code, an exit code, a message and optionally a hint.
 
 Texts are in one table per package, ``messages.py``. If a subclass needs more than a text, it is defined in the module
 that raises it. A message is lower case, has no full stop, and states the found and the wanted value. A hint is one
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Self
 
 
 def human(size: int) -> str:
-    """Return a size for display, in powers of 1000: 50 kB, 295 MB; sizes below 10,000 bytes are exact."""
+    """Return a size for display in powers of 1000, such as 50 kB or 295 MB. Sizes below 10,000 bytes are exact."""
     if size < 10_000:
         return f"{size:,} bytes" if size != 1 else "1 byte"
     value = float(size)
@@ -48,11 +48,11 @@ WORDS: Final[Mapping[str, str]] = {
     "transport": "docker-daemon:",
     "give": "give docker-daemon:",
 }
-"""Fields that any hint can use: the name of this program, and the commands of the engine in use."""
+"""Fields that any hint can use. They are the name of this program, and the commands of the engine in use."""
 
 
 class Hint(NamedTuple):
-    """The next action: a text with the fields of :data:`WORDS` and of ``values``; a value may be a hint itself."""
+    """The next action, as a text with the fields of :data:`WORDS` and of ``values``. A value may be a hint itself."""
 
     text: str
     values: Mapping[str, object]
@@ -75,7 +75,7 @@ _SIZED: Final = re.compile(r"\{(\w+):size\}")
 
 
 class DibError(Exception):
-    """Anything that dib refuses or cannot do.
+    """The error for anything that dib refuses or cannot do.
 
     ``code`` is stable and identifies the text. ``exit_code`` is the process's exit code. ``advice`` is the hint as an
     object, which can be rendered with the names of other programs. ``sizes`` has, by field name, the exact bytes of the
@@ -85,7 +85,7 @@ class DibError(Exception):
     exit_code = 1
 
     def __init__(self, message: Message, /, *, hint: object = _FROM_TABLE, **values: object) -> None:
-        """Create an error; ``hint`` is a :class:`Hint`, a text or None, and replaces the message's own hint."""
+        """Create an error. ``hint`` is a :class:`Hint`, a text or None, and replaces the message's own hint."""
         self.code = message.code
         self.message = message.text.format(**{name: _Bytes(v) if type(v) is int else v for name, v in values.items()})
         self.sizes = {name: value for name in _SIZED.findall(message.text) if isinstance(value := values[name], int)}
@@ -103,13 +103,13 @@ class DibError(Exception):
         return self.advice.render() if self.advice else None
 
     def within(self, where: str) -> Self:
-        """Put the name of a file or bundle before the message; return this error."""
+        """Put the name of a file or bundle before the message. Return this error."""
         self.message = f"{where}: {self.message}"
         self.args = (self.message,)
         return self
 
     def because(self, reason: str) -> Self:
-        """Add the reason after the message; return this error."""
+        """Add the reason after the message. Return this error."""
         self.message = f"{self.message} ({reason})"
         self.args = (self.message,)
         return self
@@ -133,7 +133,7 @@ class UsageError(DibError):
 
 
 class FileError(DibError):
-    """A file or the system refused: missing, unreadable, full, closed."""
+    """A file or the system refused. The file is missing or unreadable, for example, or the disk is full."""
 
     exit_code = 3
 
@@ -143,7 +143,7 @@ class NoRoomError(FileError):
 
 
 class AbsentError(FileError):
-    """A named source is missing: no such file, or an engine without that image."""
+    """A named source is missing. There is no such file, or the engine has no such image."""
 
 
 class ArchiveError(DibError):
@@ -183,15 +183,19 @@ class RegistryError(DibError):
 
 
 def shell_words(*names: str) -> str:
-    """Return file names quoted for a shell, for hints that people paste; no name can be read as an option."""
+    """Return file names quoted for a shell, for hints that people paste.
+
+    Commands do not take such a name for an option.
+    """
     return shlex.join(f"./{name}" if name.startswith("-") and name != "-" else name for name in names)
 
 
 def save_command(name: str) -> Hint:
-    """Return the engine's command that saves an image, for a hint; for any name, the command is safe to paste.
+    """Return the engine's command that saves an image, for a hint. For any name, the command is safe to paste.
 
     Names come from bundles, archives and registries, and people paste hints. A name with special characters is quoted
-    for a shell; otherwise, the whole command is in double quotes. A name that begins like an option comes after ``--``.
+    for a shell. For any other name, the whole command is in double quotes. A name that begins like an option comes
+    after ``--``.
     """
     quoted = shlex.join([*(["--"] if name.startswith("-") else []), name])
     text = "{save} base.tar {name}"
@@ -199,7 +203,7 @@ def save_command(name: str) -> Hint:
 
 
 def install_hint(arguments: str) -> str:
-    """Return the hint that installs with pip; ``arguments`` are those of ``pip install``.
+    """Return a hint with a command that runs ``pip install`` with these arguments.
 
     If the system manages this Python, pip refuses to install packages. In this case, the hint creates a venv that can
     use the installed packages.

@@ -1,7 +1,7 @@
-"""Small image archives in memory, in the formats of real programs; the same arguments give the same bytes.
+"""Small image archives in memory, in the formats of real programs. The same arguments give the same bytes.
 
-image = TestImage(layers=[build_layer([file("etc/os-release", b"...")])], names=["app:1"])
-archive = docker_save([image], style="v25")
+image = TestImage(layers=[build_layer([file("etc/os-release", b"...")])], names=["app:1"]) archive =
+docker_save([image], style="v25")
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import zstandard
 
 Style = Literal["classic", "v25", "podman", "oci", "c8d"]
 LayerCompression = Literal["gzip", "zstd"] | None | Callable[[bytes], bytes]
-"""Stored form of layers; a function compresses them to gzip data."""
+"""The stored form of layers. A function compresses them to gzip data."""
 
 STYLES: tuple[Style, ...] = ("classic", "v25", "podman", "oci", "c8d")
 CREATED = 1_700_000_000
@@ -29,7 +29,7 @@ _MEDIA_SUFFIX = {None: "", "gzip": "+gzip", "zstd": "+zstd"}
 
 @dataclass(frozen=True)
 class TarItem:
-    """One entry of a tar to build; ``kind`` is tarfile's type byte."""
+    """One entry of a tar to build. ``kind`` is tarfile's type byte."""
 
     path: str
     data: bytes = b""
@@ -43,7 +43,7 @@ class TarItem:
 
 @dataclass(frozen=True)
 class TestImage:
-    """An image to build: uncompressed layers, tags, and additions to its config."""
+    """An image to build, with uncompressed layers, tags, and additions to its config."""
 
     __test__ = False  # without this, pytest would collect the class because of its name
 
@@ -95,8 +95,9 @@ def build_layer(items: Iterable[TarItem], *, tar_format: int = tarfile.PAX_FORMA
 def docker_save(images: list[TestImage], style: Style = "v25", layer_compression: LayerCompression = None) -> bytes:
     """Return an image archive in the format of ``style``.
 
-    ``classic`` is the format of docker before 25, ``v25`` of docker from 25 on, and ``c8d`` of docker with containerd's
-    image store. ``podman`` is a docker-archive of podman or skopeo. ``oci`` is an OCI layout in a tar.
+    ``classic`` is the format of docker before 25, ``v25`` is that of docker from 25 on, and ``c8d`` is that of docker
+    with containerd's image store. ``podman`` is a docker-archive of podman or skopeo. ``oci`` is an OCI layout in a
+    tar.
     """
     write = {"classic": _classic, "v25": _v25, "podman": _podman, "oci": _oci, "c8d": _c8d}[style]
     return build_layer(write(images, layer_compression), tar_format=tarfile.USTAR_FORMAT)
@@ -153,7 +154,7 @@ def _classic(images: list[TestImage], packing: LayerCompression) -> list[TarItem
 
 
 def _podman(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
-    """Return layers at the top level, named by diffID; the legacy folders have symlinks to them."""
+    """Return layers at the top level, named by diffID. The legacy folders have symlinks to these layers."""
     items: dict[str, TarItem] = {}
     manifest = []
     for image in images:
@@ -203,7 +204,7 @@ def docker_save_part(image: TestImage) -> bytes:
 
 
 def _c8d(images: list[TestImage], packing: LayerCompression, *, part: bool = False) -> list[TarItem]:
-    """Return blobs like :func:`_v25`.
+    """Return blobs as :func:`_v25` does.
 
     In addition, each image has an index with an attestation and a missing platform.
     """

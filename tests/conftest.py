@@ -1,4 +1,4 @@
-"""Fixtures for all tests, and the effect of DIB_REQUIRE=1: a test that would be skipped fails."""
+"""Fixtures for all tests. With DIB_REQUIRE=1, a test that would be skipped fails."""
 
 from __future__ import annotations
 
@@ -59,7 +59,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def built_containerd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same files, by a Docker with the containerd store: compressed layers, and an index for each image."""
+    """The same files from a Docker with the containerd store.
+
+    They have compressed layers, and an index for each image.
+    """
     folder = tmp_path_factory.mktemp("built-containerd")
     with engines.docker("containerd") as docker:
         images.build(docker, folder)
@@ -70,5 +73,5 @@ def built_containerd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> pairs.Pair:
-    """A pair of generated archives of about 3 MB with its bundles; tests do not change its files."""
+    """A pair of generated archives of about 3 MB with its bundles. Tests do not change its files."""
     return pairs.make(tmp_path_factory.mktemp("pair"), megabytes=3)

@@ -1,4 +1,4 @@
-"""File contents like those in images: text, machine code and noise, and edited versions of them.
+"""File contents like those in images. They are text, machine code and noise, and edited versions of these.
 
 The seed determines every byte.
 """
@@ -30,7 +30,7 @@ def code(seed: int, size: int) -> bytes:
 
 
 def edited(data: bytes, seed: int, edits: int = 8) -> bytes:
-    """Return a later version of a text: some lines are inserted, some removed, most unchanged."""
+    """Return a later version of a text. Some lines are inserted, some are removed, and most are unchanged."""
     chance = random.Random(seed)
     pieces, at = [], 0
     for place in sorted(chance.randrange(len(data)) for _ in range(edits)):
@@ -40,7 +40,7 @@ def edited(data: bytes, seed: int, edits: int = 8) -> bytes:
 
 
 def relinked(data: bytes, seed: int) -> bytes:
-    """Return a later version of machine code: a function is inserted, and an address on every page changes."""
+    """Return a later version of machine code. A function is inserted, and an address on every page changes."""
     chance = random.Random(seed)
     changed = bytearray(data)
     for page in range(0, len(changed) - 64, _PAGE // 8):

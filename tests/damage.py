@@ -1,9 +1,9 @@
-"""Truncated bundles and bundles with flipped bits: apply each with ``dib apply``, and check the result.
+"""Apply truncated bundles and bundles with flipped bits with ``dib apply``, and check the results.
 
     python -m tests.damage            a pair of 3 MB, some cases of each kind
     python -m tests.damage --full     a pair of 20 MB, 100 random cuts and 500 flips for each bundle, and loaders
 
-Prints a table; the exit code is 1 if a check failed.
+Prints a table. The exit code is 1 if a check failed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ REFUSED = (5, 7)
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a bundle by its name: bytes ``start`` to ``end``."""
+    """A named part of a bundle. It has the bytes from ``start`` to ``end``."""
 
     name: str
     start: int
@@ -41,7 +41,10 @@ class Region:
 
 @dataclass(frozen=True)
 class Damage:
-    """A damage to a bundle's part ``region``: a cut before ``place``, or a flip of ``bit`` in the byte at ``place``."""
+    """A damage to the part ``region`` of a bundle.
+
+    It is a cut before ``place``, or a flip of ``bit`` in the byte at ``place``.
+    """
 
     kind: Literal["cut", "flip"]
     region: str
@@ -81,7 +84,10 @@ def regions(bundle: bytes) -> list[Region]:
 
 
 def cuts(bundle: bytes, count: int, seed: int) -> Iterator[Damage]:
-    """Yield a cut at every boundary, one byte before it and one byte after it; then ``count`` cuts at random places."""
+    """Yield a cut at every boundary, one byte before it and one byte after it.
+
+    Then yield ``count`` cuts at random places.
+    """
     parts = regions(bundle)
     places = {place for part in parts for place in (part.start - 1, part.start, part.start + 1)} | {len(bundle) - 1}
     chance = random.Random(seed)
@@ -107,7 +113,7 @@ def _region_at(parts: list[Region], place: int) -> str:
 
 
 class Trials:
-    """A runner of damaged bundles of one pair, with files in ``work``; each method returns a failed check, or None."""
+    """A runner of damaged bundles of one pair, with files in ``work``. Each method returns a failed check, or None."""
 
     def __init__(self, pair: pairs.Pair, work: Path, runs: ManyRuns) -> None:
         self._pair, self._runs = pair, runs
@@ -120,7 +126,7 @@ class Trials:
         self.codes: Counter[tuple[str, str, int]] = Counter()
 
     def to_stdout(self, bundle: bytes, damage: Damage, *, from_stdin: bool = False) -> str | None:
-        """Apply to a stream: dib refuses the bundle, and the output is a proper prefix of b.tar."""
+        """Apply to a stream. dib must refuse the bundle, and the output must be a proper prefix of b.tar."""
         self._damaged.write_bytes(damage.of(bundle))
         source = ("-",) if from_stdin else (self._damaged,)
         ended = self._runs.run("apply", self._pair.base, *source, stdin=self._damaged if from_stdin else None)
@@ -134,7 +140,7 @@ class Trials:
         return None
 
     def to_file(self, bundle: bytes, damage: Damage) -> str | None:
-        """Apply to a file: dib refuses the bundle, and no file is left."""
+        """Apply to a file. dib must refuse the bundle, and no file may be left."""
         self._damaged.write_bytes(damage.of(bundle))
         ended = self._runs.run("apply", self._pair.base, self._damaged, "-o", self._folder / "b.tar")
         left = sorted(path.name for path in self._folder.iterdir())
@@ -143,7 +149,7 @@ class Trials:
         return f"{damage}: left {left}" if left else None
 
     def to_loader(self, bundle: bytes, damage: Damage, engine: engines.Engine) -> str | None:
-        """Apply into a loader: nothing is loaded."""
+        """Apply into a loader. Nothing may be loaded."""
         self._damaged.write_bytes(damage.of(bundle))
         code, loaded = self.pipe(engine, "apply", self._pair.base, self._damaged)
         if code not in (*REFUSED, 141):
@@ -153,7 +159,7 @@ class Trials:
         return None
 
     def pipe(self, engine: engines.Engine, *arguments: str | Path) -> tuple[int, engines.Loaded]:
-        """Run ``dib ... | loader``; return dib's exit code and the loader's result."""
+        """Run ``dib ... | loader``. Return dib's exit code and the loader's result."""
         self._runs.begin(*arguments, stdout=self._pipe)
         with self._pipe.open("rb") as stream:
             loaded = engine.try_load(stream)

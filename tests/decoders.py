@@ -1,4 +1,4 @@
-"""Decoders compared on mutated vectors: all decoders must give the same bytes, or all must refuse.
+"""A comparison of decoders on mutated vectors. All decoders must give the same bytes, or all must refuse.
 
     python -m tests.decoders COUNT SEED [COMMAND...]
 
@@ -41,7 +41,7 @@ Ended = tuple[int, bytes]
 
 
 def by_dib(bases: list[Path], bundle: bytes, name: str | None, *, is_checked: bool = True) -> Ended:
-    """Return dib's exit code and output for a bundle; unless ``is_checked``, no digest is checked."""
+    """Return dib's exit code and output for a bundle. Unless ``is_checked`` is true, no digest is checked."""
     before, out = rebuilding.VerifiedOutput, io.BytesIO()
     if not is_checked:
         rebuilding.VerifiedOutput = targets.Unchecked  # type: ignore[misc]
@@ -58,7 +58,7 @@ def by_dib(bases: list[Path], bundle: bytes, name: str | None, *, is_checked: bo
 
 
 def by_reference(bases: list[Path], bundle: Path, name: str | None, out: Path) -> Ended:
-    """Return the reference decoder's exit code and output for a bundle; run it in its own process."""
+    """Return the reference decoder's exit code and output for a bundle. The decoder runs in its own process."""
     command = decoder().decode.__globals__
     child = os.fork()
     if not child:

@@ -1,4 +1,4 @@
-"""Real container engines for tests: each starts empty, with its own store and sockets, and is removed at the end.
+"""Real container engines for tests. Each starts empty, with its own store and sockets, and is removed at the end.
 
 with docker("classic") as engine:
     engine.load(archive)
@@ -39,14 +39,17 @@ ENGINES_OWN = {".", ".dockerenv", "dev", "dev/console", "dev/pts", "dev/shm", "p
 
 @dataclass(frozen=True)
 class Loaded:
-    """Result of a loader: exit code and all its output."""
+    """The result of a loader: its exit code and all its output."""
 
     code: int
     text: str
 
 
 class Engine:
-    """Interface of all engines. ``env``: environment for its programs; ``dib_name``: value of ``dib load --engine``."""
+    """The interface of all engines.
+
+    ``env`` is the environment of its programs, and ``dib_name`` is for ``dib load --engine``.
+    """
 
     kind: Kind
     dib_name: str
@@ -56,7 +59,7 @@ class Engine:
         self.env = {**os.environ, **env}
 
     def run(self, *command: str | Path, stdin: IO[bytes] | int = subprocess.DEVNULL) -> bytes:
-        """Run a program against this engine; return its output, or raise an error with its error output."""
+        """Run a program against this engine. Return its output, or raise an error with its error output."""
         done = subprocess.run(list(map(str, command)), stdin=stdin, env=self.env, capture_output=True, check=False)
         if done.returncode:
             words = " ".join(map(str, command))
@@ -84,7 +87,7 @@ class Engine:
         raise NotImplementedError
 
     def export(self, reference: str) -> dict[str, tuple[Any, ...]]:
-        """Return the files of an image's container, by path, with the commands ``create`` and ``export``."""
+        """Return the files of an image's container, by path. The commands ``create`` and ``export`` are used."""
         raise NotImplementedError
 
 
@@ -184,7 +187,7 @@ class Ctr(Engine):
 
 
 class Cri:
-    """containerd with the interface of a Kubernetes node: images are pulled through the CRI, with gRPC over curl."""
+    """containerd with the interface of a Kubernetes node. Images are pulled through the CRI, with gRPC over curl."""
 
     def __init__(self, address: str, folder: Path) -> None:
         self._address = address
@@ -208,7 +211,7 @@ class Cri:
 
 @contextlib.contextmanager
 def cri(hosts: Path) -> Iterator[Cri]:
-    """Start containerd with its CRI; ``hosts`` is the folder of its mirror configuration."""
+    """Start containerd with its CRI. ``hosts`` is the folder of its mirror configuration."""
     needs.root()
     needs.programs("containerd", "ctr", "curl")
     plugin = 'plugins."io.containerd.grpc.v1.cri"'
@@ -222,7 +225,7 @@ def cri(hosts: Path) -> Iterator[Cri]:
 
 @contextlib.contextmanager
 def engine(kind: Kind) -> Iterator[Engine]:
-    """Start an empty engine; afterwards, remove its processes, mounts and files."""
+    """Start an empty engine. Afterwards, remove its processes, mounts and files."""
     start = {"classic": _classic, "containerd": _containerd_store, "podman": _podman, "ctr": _ctr}[kind]
     with start() as started:
         yield started
@@ -370,7 +373,10 @@ def _answers(command: list[str], env: dict[str, str]) -> bool:
 
 @contextlib.contextmanager
 def _folder() -> Iterator[Path]:
-    """Create a folder with a short path: a socket's path has at most 107 bytes. Afterwards, unmount and remove it."""
+    """Create a folder with a short path, because a socket's path has at most 107 bytes.
+
+    Afterwards, unmount and remove it.
+    """
     folder = Path(tempfile.mkdtemp(prefix="dib-engine-", dir="/tmp"))
     try:
         yield folder
@@ -383,7 +389,7 @@ def _folder() -> Iterator[Path]:
 
 
 def _read_export(command: list[str], env: dict[str, str]) -> dict[str, tuple[Any, ...]]:
-    """Run a program that writes a tar and return its entries by path: the header's fields and the content's hash."""
+    """Run a program that writes a tar. Return the header's fields and the content's hash of each entry, by path."""
     entries: dict[str, tuple[Any, ...]] = {}
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE) as process:
         assert process.stdout

@@ -1,4 +1,4 @@
-"""Hundreds of system faults during a command: ``python -m tests.faults [--times N] [KIND...]``.
+"""Hundreds of system faults during a command. Run ``python -m tests.faults [--times N] [KIND...]``.
 
 Each try runs the real command in its own process, on a pair of 3 MB, with one fault. A try survives if:
 
@@ -6,7 +6,7 @@ Each try runs the real command in its own process, on a pair of 3 MB, with one f
 - its output is the right output, or the beginning of it
 - no temporary files are left, and OUT is the whole result or unchanged
 
-Prints a table in Markdown; the exit code is 1 if a try did not survive.
+Prints a table in Markdown. The exit code is 1 if a try did not survive.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Prepare = Callable[[], object]
 
 
 class Rig:
-    """A pair, a working folder, and a runner of commands in child processes in which a fault is prepared."""
+    """A pair, a working folder, and a runner of commands in child processes with a prepared fault."""
 
     def __init__(self, work: Path, chance: random.Random) -> None:
         self.chance = chance
@@ -55,7 +55,7 @@ class Rig:
         self.calls = work / "calls"
 
     def begin(self) -> None:
-        """Create the folders again; in half of the tries, OUT already exists."""
+        """Create the folders again. In half of the tries, OUT already exists."""
         for folder in (self.out, self.tmp):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
@@ -64,7 +64,7 @@ class Rig:
             (self.out / "b").write_bytes(self.before)
 
     def start(self, arguments: Sequence[str | Path], prepare: Prepare, *, stdin: int = -1, stdout: int = -1) -> int:
-        """Fork a child that runs a command; return its process ID."""
+        """Fork a child that runs a command. Return its process ID."""
         child = os.fork()
         if child:
             return child
@@ -73,7 +73,7 @@ class Rig:
         os._exit(98)
 
     def wait(self, child: int) -> int:
-        """Return a child's exit code as a shell shows it; 124 if it does not end."""
+        """Return a child's exit code as a shell shows it. Return 124 if the child does not end."""
         end = time.monotonic() + PATIENCE
         while True:
             found, status = os.waitpid(child, os.WNOHANG)
@@ -86,7 +86,7 @@ class Rig:
             time.sleep(0.002)
 
     def fault(self, code: int, allowed: Sequence[int], result: bytes, *, killed: bool = False) -> str | None:
-        """Return the failed check, or None."""
+        """Return the check that failed, or None."""
         said = self._stderr.read_text(errors="replace")
         if code not in allowed:
             return f"exit code {code}: {said[-300:]}"
@@ -135,7 +135,7 @@ def _become(arguments: Sequence[str | Path], prepare: Prepare, stdin: int, stdou
 
 
 class Failing:
-    """A replacement of functions of ``os``: the n-th call fails, counted over all replaced functions."""
+    """A replacement of functions of ``os``. The n-th call fails, counted over all replaced functions."""
 
     def __init__(
         self, names: Sequence[str], number: int, wrong: Callable[..., object], told: Path | None = None
@@ -184,7 +184,7 @@ WRITES, READS = ("write", "ftruncate", "fsync", "replace"), ("read", "pread", "p
 def _each_call(
     rig: Rig, arguments: list[str | Path], names: Sequence[str], number: int, times: int
 ) -> list[str | None]:
-    """Let each call fail, one per run; if there are more than ``times`` calls, only a random sample of them fails."""
+    """Let each call fail, one per run. If there are more than ``times`` calls, only a random sample of them fails."""
     result = rig.whole if arguments[0] == "apply" else _created(rig)
     count = calls_of(rig, arguments, names)
     chosen = range(1, count + 1) if count <= times else sorted(rig.chance.sample(range(1, count + 1), times))

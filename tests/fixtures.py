@@ -1,4 +1,4 @@
-"""Archives of many writers: generated stand-ins, and third-party files, which are read where they are.
+"""Archives of many writers. They are generated stand-ins, and third-party files, which are read where they are.
 
 Tests of stand-ins run by default, so that the same cases are tested without third-party files. Tests of third-party
 files are marked ``slow``.
@@ -100,7 +100,10 @@ def _images(style: str, packing: str | None = None) -> bytes:
 
 
 def _tar(form: int) -> bytes:
-    """Return a tar with all features of a format: long names, links, devices, large numbers, odd times and owners."""
+    """Return a tar with all features of a format.
+
+    It has long names, links, devices, large numbers, odd times and owners.
+    """
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=form) as tar:
         for number, name in enumerate(("a", "folder/b", "folder/" + "n" * 80, "deep/" * 18 + "c", "mit-\u00e4")):

@@ -1,6 +1,6 @@
-"""Hundreds of runs of ``dib``: a process that has imported dib forks for every command.
+"""Hundreds of runs of ``dib``. A process that has imported dib forks for every command.
 
-Each command is the real command, with its own descriptors and exit code; only the start of Python is saved. As a
+Each command is the real command, with its own descriptors and exit code. Only the start of Python is saved. As a
 program, this module is the process that forks. It reads commands as lines of JSON, and answers each with an exit code.
 """
 
@@ -18,7 +18,7 @@ from tests.program import Ended, shell_code
 
 
 class ManyRuns:
-    """A runner of commands, one after the other; a context manager, with its own files in ``work``."""
+    """A runner of commands, one after the other. It is a context manager, with its own files in ``work``."""
 
     def __init__(self, work: Path) -> None:
         self._out, self._err = work / "stdout", work / "stderr"
@@ -59,7 +59,7 @@ class ManyRuns:
 
 
 def _serve() -> None:
-    """Answer commands until the input ends; return only in a child, with its command in ``sys.argv``."""
+    """Answer commands until the input ends. Return only in a child, with its command in ``sys.argv``."""
     for line in sys.stdin:
         command = json.loads(line)
         child = os.fork()

@@ -1,4 +1,4 @@
-"""Mutated bundles, and the result of ``apply`` for each: one half has changed bytes, the other half changed fields.
+"""Mutated bundles, and the result of ``apply`` for each. One half has changed bytes, and the other half changed fields.
 
     python -m tests.mutations                                    1,000 mutations of generated pairs
     python -m tests.mutations --count 10000                      10,000 of them
@@ -57,7 +57,7 @@ class Real:
 
 @dataclass
 class Ended:
-    """The result of one attempt: 0 (the file has the output), an exit code of dib, or ``WENT_WRONG``."""
+    """The result of one attempt, which is 0 (the file has the output), an exit code of dib, or ``WENT_WRONG``."""
 
     code: int
     seconds: float
@@ -86,7 +86,7 @@ class Trials:
         self.counts = Counts()
 
     def anywhere(self, real: Real, number: int) -> None:
-        """Change bytes of the file: dib refuses the bundle, or gives the whole target."""
+        """Change bytes of the file. dib must refuse the bundle, or give the whole target."""
         data = flipped(self._chance, real.bundle)
         ended = self._run(real, data)
         self._judge("anywhere", real, number, ended)
@@ -94,7 +94,7 @@ class Trials:
             self._fault(real, number, data, "another output was accepted")
 
     def meaning(self, real: Real, opened: Open, number: int) -> None:
-        """Change fields of the bundle: dib refuses the bundle, or gives the reference decoder's output."""
+        """Change fields of the bundle. dib must refuse the bundle, or give the reference decoder's output."""
         data = opened.mutated(self._chance, flipped).encode()
         if real.size <= SMALL:
             data = self._with_right_output(real, data)
@@ -141,7 +141,7 @@ class Trials:
         self.counts.faults.append(f"{real.name} {number}: {what}; see {kept}")
 
     def _run(self, real: Real, data: bytes, *, unchecked: bool = False) -> Ended:
-        """Apply in a child process and wait for its end; kill the process after 60 s."""
+        """Apply in a child process and wait for its end. Kill the process after 60 s."""
         started = time.monotonic()
         child = os.fork()
         if not child:

@@ -1,6 +1,7 @@
-"""Requirements that tests have: programs, root, mounts. If the machine lacks one, the test is skipped with a reason.
+"""Requirements of tests, such as programs, root and mounts.
 
-With DIB_REQUIRE=1 in the environment, every skip is a failure (see conftest.py), so that a missing program is noticed.
+If the machine lacks one, the test is skipped with a reason. With DIB_REQUIRE=1 in the environment, every skip is a
+failure (see conftest.py), so that a missing program is noticed.
 """
 
 from __future__ import annotations

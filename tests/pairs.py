@@ -1,7 +1,8 @@
-"""Generated pairs of image archives with their bundles, for tests that need no engine: ``make(folder, megabytes=3)``.
+"""Generated pairs of image archives with their bundles, for tests that need no engine.
 
-b.tar has changes of every kind, so that the bundles use every codec except those for programs and for compressed files.
-``make_programs(folder)`` and ``make_packed(folder)`` make pairs for these two codecs.
+Call ``make(folder, megabytes=3)``. b.tar has changes of every kind, so that the bundles use every codec except those
+for programs and for compressed files. ``make_programs(folder)`` and ``make_packed(folder)`` make pairs for these two
+codecs.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ PATCHED = text(2, 4096)  # content of a file that is different in the new versio
 
 @dataclass(frozen=True)
 class Pair:
-    """Two archives, and bundles that rebuild the second: by ``create``, with VCDIFF patches, and without a base."""
+    """Two archives, and bundles that rebuild the second archive.
+
+    They are by ``create``, with VCDIFF patches, and without a base.
+    """
 
     base: Path
     target: Path
@@ -97,7 +101,7 @@ def images(megabytes: int) -> tuple[TestImage, TestImage]:
 def _tree(
     unit: int, new_text: Callable[[bytes, int], bytes], new_code: Callable[[bytes, int], bytes], mtime: int
 ) -> list[TarItem]:
-    """Return the layer that changes; the newer version has the changes."""
+    """Return the layer that changes. The newer version has the changes."""
     texts = [text(100 + number, unit // 20) for number in range(10)]
     return [
         folder("srv/"),

@@ -1,8 +1,8 @@
-"""Faults planted in the decoder, one at a time, and the test that catches each: python -m tests.planted [NUMBER...].
+"""Faults planted in the decoder, one at a time, and the test that catches each.
 
-Each fault is put into a copy of the package. On this copy, the vectors, the fuzz corpora and the other tests run, in
-this order. The script prints a table in Markdown, such as the one in tests/planted.md. Its exit code is 1 if a fault
-was not caught.
+Run ``python -m tests.planted [NUMBER...]``. Each fault is put into a copy of the package. On this copy, the vectors,
+the fuzz corpora and the other tests run, in this order. The script prints a table in Markdown, such as the one in
+tests/planted.md. Its exit code is 1 if a fault was not caught.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ CATCHERS = (  # they run in this order; the first that fails has caught the faul
 class Fault(NamedTuple):
     """A check that is removed or weakened. The check is found by its error or expression, not by its line.
 
-    ``check``: the code of an error that the fault suppresses. Without ``check``, ``instead`` replaces an expression in
-    a function; white space of the expression does not matter.
+    ``check`` is the code of an error that the fault suppresses. Without ``check``, ``instead`` replaces an expression
+    in a function. White space in the expression does not matter.
     """
 
     what: str
@@ -192,7 +192,7 @@ FAULTS = (
 
 
 def planted(text: str, fault: Fault) -> str:
-    """Return a file's text with the fault in it; raise ``ValueError`` unless exactly one place is found."""
+    """Return a file's text with the fault in it. Raise ``ValueError`` unless exactly one place is found."""
     if fault.file.endswith(".c"):
         return _planted_in_c(text, fault)
     tree = ast.parse(text)
@@ -232,7 +232,7 @@ class _Change(ast.NodeTransformer):
 
 
 def _planted_in_c(text: str, fault: Fault) -> str:
-    """Return a C file's text with the fault in the function; white space in the expression does not matter."""
+    """Return a C file's text with the fault in the function. White space in the expression does not matter."""
     head = re.search(rf"^[A-Za-z][^\n;]*\b{fault.function}\([^;{{]*\)\s*\{{", text, re.MULTILINE)
     if not head:
         raise ValueError(f"{fault.what}: no function {fault.function} in {fault.file}")
@@ -264,7 +264,7 @@ def plant(folder: Path, fault: Fault) -> None:
 
 
 def caught(folder: Path) -> str | None:
-    """Return the first catcher that fails on a copy, and its failed test; None if no catcher fails."""
+    """Return the first catcher that fails on a copy, and its failed test. Return None if no catcher fails."""
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     for name, arguments in CATCHERS:
         command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", "-p", "no:randomly", *arguments]

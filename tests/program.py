@@ -1,4 +1,4 @@
-"""Runs of the ``dib`` command: in this process, or in a separate process with its own streams and signals."""
+"""Runs of the ``dib`` command, in this process, or in a separate process with its own streams and signals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOR_PYTHON = ("LANG", "LC_ALL", "TZ", "DIB_DEBUG")  # these variables take effec
 
 @dataclass(frozen=True)
 class Ended:
-    """A finished command: exit code (as a shell shows it), stdout, stderr."""
+    """A finished command, with its exit code (as a shell shows it), stdout and stderr."""
 
     code: int
     out: bytes
@@ -33,7 +33,7 @@ def dib(
     env: dict[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Ended:
-    """Run ``dib`` with these arguments to its end, in this process; ``stdin``: its input (None: nothing).
+    """Run ``dib`` with these arguments to its end, in this process. ``stdin`` is its input (None: nothing).
 
     Starting Python takes longer than most commands. If a test needs a separate process, use :func:`process`.
     """
@@ -147,7 +147,7 @@ def start(
 
 
 def shell_code(returncode: int) -> int:
-    """Return a process's exit code as a shell shows it: 128 + the number of the signal that ended it."""
+    """Return a process's exit code as a shell shows it. If a signal ended the process, this is 128 + its number."""
     return 128 - returncode if returncode < 0 else returncode
 
 

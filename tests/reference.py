@@ -29,7 +29,7 @@ def decoder() -> SimpleNamespace:
 
 
 def outcome(call: Callable[[], bytes]) -> bytes | None:
-    """Return the result of a call of the reference decoder; None if the decoder refuses."""
+    """Return the result of a call of the reference decoder. Return None if the decoder refuses."""
     try:
         return call()
     except decoder().Refused:
@@ -37,12 +37,12 @@ def outcome(call: Callable[[], bytes]) -> bytes | None:
 
 
 def frame(codec: int, payload: bytes, source: bytes, size: int) -> bytes | None:
-    """Decode a frame with the reference decoder; return None if the decoder refuses the frame."""
+    """Decode a frame with the reference decoder. Return None if the decoder refuses the frame."""
     return outcome(lambda: decode_frame(codec, payload, source, size))
 
 
 def decode_frame(codec: int, payload: bytes, source: bytes, size: int) -> bytes:
-    """Decode a frame with the reference decoder, as in a bundle that lists all re-encoders; errors are raised."""
+    """Decode a frame with the reference decoder, as in a bundle that lists all re-encoders. Errors are raised."""
     bundle = decoder().Bundle(b"", encoders=sorted(KNOWN))
     made: bytes = decoder().decode_frame(codec, payload, size, source, bundle)
     return made

@@ -1,4 +1,4 @@
-"""Create and apply in one process, on archives in memory: ``bundle_of`` and ``rebuilt``."""
+"""Create and apply in one process, on archives in memory, with ``bundle_of`` and ``rebuilt``."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def rebuilt(folder: Path, bases: Sequence[bytes], bundle: bytes) -> bytes:
 
 
 def check(folder: Path, bases: Sequence[bytes], target: bytes, options: CreateOptions = FAST) -> CreateResult:
-    """Assert the golden property; return the result of create."""
+    """Assert the golden property. Return the result of create."""
     bundle, result = bundle_of(folder, bases, target, options)
     assert rebuilt(folder, bases, bundle) == target
     assert result.size == len(bundle)

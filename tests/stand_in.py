@@ -1,4 +1,4 @@
-"""Stand-ins for engines, as programs: ``python stand_in.py docker load`` supports the commands in the pages of docs/.
+"""Stand-ins for engines, as programs. ``python stand_in.py docker load`` and so on support the commands in docs/.
 
 The images of a machine are the archives in MACHINE/engine. Each file has the name of one of its images.
 """
@@ -30,7 +30,7 @@ def parts(data: bytes) -> tuple[dict, dict, set[str]]:
 
 
 def load(data: bytes) -> None:
-    """Load an archive; it may lack layers that a loaded image has."""
+    """Load an archive. It may lack layers that a loaded image has."""
     entry, config, layers = parts(data)
     STORE.mkdir(exist_ok=True)
     for path in STORE.iterdir():
@@ -65,7 +65,7 @@ def manifest_digest(data: bytes) -> str:
 
 
 def option(arguments: list[str], *names: str) -> str:
-    """Remove an option with its value from the arguments; return the value, or ""."""
+    """Remove an option with its value from the arguments. Return the value, or ""."""
     for name in names:
         if name in arguments:
             at = arguments.index(name)

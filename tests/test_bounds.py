@@ -1,4 +1,4 @@
-"""Costs that few bytes can cause: memory and time stay within spec/dib.md, 10.1, for any bundle and any image."""
+"""Costs that few bytes can cause. Memory and time stay within spec/dib.md, 10.1, for any bundle and any image."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_release_of_1024_targets_and_300000_files_is_within_the_limits():
 
 
 def test_an_image_of_50_gb_and_five_million_files_is_within_the_limits():
-    """All files change: for each file, there is a seek, a patch, and nine bytes of other columns."""
+    """All files change. For each file, there is a seek, a patch, and nine bytes of other columns."""
     size, files = 50_000_000_000, 5_000_000
     frames = size // (4 << 20)
     whole = target(size, frames=frames, segments=1000, ops=bytes(2 * files))

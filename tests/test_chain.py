@@ -29,7 +29,7 @@ def release(number: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """v1.tar to v4.tar and the bundles between neighbours."""
+    """A folder with v1.tar to v4.tar, and bundles between neighbouring versions."""
     folder = tmp_path_factory.mktemp("versions")
     for number in range(1, 5):
         (folder / f"v{number}.tar").write_bytes(release(number))
@@ -153,7 +153,7 @@ def test_a_chain_with_the_bases_of_several_steps(shared: Path, bases: tuple[int,
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (0, 2, 1)])
 def test_a_layer_that_comes_again_does_not_turn_a_chain_around(tmp_path: Path, order: tuple[int, ...]):
-    """A repeated layer does not reverse a chain: if images share layers, their IDs in the bundles decide the order."""
+    """A repeated layer does not reverse a chain. If images share layers, their IDs in the bundles decide the order."""
     layers = [build_layer([file(f"{number}/data", noise(number, 30_000))]) for number in range(3)]
     images = [layers[:2], layers[1:2], layers[:2], [layers[0], layers[2]]]
     for number, image in enumerate(images):

@@ -1,4 +1,4 @@
-"""The text of the Dockerfiles that dib writes; tests/compat/test_dockerfile.py builds them."""
+"""The text of the Dockerfiles that dib writes. tests/compat/test_dockerfile.py builds them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIRST_WORDS = {"FROM", "USER", "WORKDIR", "ENV", "COPY", "RUN", "LABEL", "ENTRYP
 
 
 def lines(*arguments: str) -> list[str]:
-    """Return the instructions of a Dockerfile; assert that it has only known instructions."""
+    """Return the instructions of a Dockerfile. Assert that it has only known instructions."""
     text = succeed(*arguments).out.decode()
     assert text.startswith("# ")
     found = [line for line in text.splitlines() if line and not line.startswith("#")]

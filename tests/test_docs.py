@@ -1,6 +1,6 @@
 """The commands in docs/, run page by page, with stand-ins for engines, networks and other machines.
 
-A block's title is its place: ``far side`` means the other machine, and a file name means a file to save. A block
+A block's title is its place. ``far side`` means the other machine, and a file name means a file to save. A block
 without a title belongs to this machine.
 """
 
@@ -58,7 +58,7 @@ NOT_RUN = {
     "sudo install": "writes to /etc; tests/cli/test_policy.py tries such policies",
     "docker build": "needs an engine and a public image; tests/compat/test_dockerfile.py builds what dib writes",
 }
-"""Blocks that are not run, by their beginning, each with the reason."""
+"""Blocks that are not run, by their beginning. Each has a reason."""
 
 
 def read_ini(text: str) -> list[str]:
@@ -101,7 +101,7 @@ STAND_INS = {
 
 @dataclass
 class Machines:
-    """Two folders, each a machine with a container engine."""
+    """Two folders. Each is a machine with a container engine."""
 
     near: Path
     far: Path
@@ -154,7 +154,7 @@ def machines(tmp_path: Path) -> Iterator[Machines]:
 
 
 def blocks(page: str) -> list[tuple[str, str, str]]:
-    """Return kind, title and text of a page's blocks."""
+    """Return the kind, title and text of a page's blocks."""
     return BLOCK.findall((DOCS / page).read_text())
 
 
@@ -214,7 +214,7 @@ def test_a_page(page: str, machines: Machines):
 def forget(image: Path, machines: Machines) -> None:
     """Move an image so that the engine can save it, but does not count it as loaded.
 
-    So a later load of it is visible.
+    So if the image is loaded later, this is visible.
     """
     docker = machines.near / "bin" / "docker"
     kept = image.rename(machines.near / "kept.tar")

@@ -1,4 +1,4 @@
-"""A receiver's expectations are compared with the output; the bundle's claims have no influence."""
+"""A receiver's expectations are compared with the output. The bundle's claims have no influence."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def image_id(image: TestImage) -> bytes:
 
 
 def made(tmp_path: Path, target: bytes, *expected: bytes, bundle: bytes | None = None) -> bytes:
-    """Return the output of a bundle for ``target`` with these expectations; b"" on a refusal."""
+    """Return the output of a bundle for ``target`` with these expectations. If dib refuses the bundle, return b""."""
     base = docker_save([OLD])
     bundle = bundle or bundle_of(tmp_path, [base], target)[0]
     (tmp_path / "base.tar").write_bytes(base)
@@ -118,7 +118,7 @@ def test_a_digest_of_the_archive_that_is_only_declared_does_not_count(tmp_path: 
 
 
 def odd(change) -> bytes:
-    """Return an archive of OTHER that also has NEW's config; ``change`` modifies its list of outer members."""
+    """Return an archive of OTHER that also has NEW's config. ``change`` modifies its list of outer members."""
     layer, config = OTHER.layers[0], OTHER.config_bytes()
     items = [
         file("good.json", NEW.config_bytes()),

@@ -1,4 +1,4 @@
-"""zstd layers: bundles are created from their content, and rebuild their exact bytes."""
+"""zstd layers in archives. Bundles are created from the layers' content, and rebuild the layers' exact bytes."""
 
 import contextlib
 from pathlib import Path
@@ -34,7 +34,7 @@ def compressor(level, first=0, encoder=encoders.KLAUSPOST_17):
 
 
 def chunked(data):
-    """Compress each piece into a separate frame, followed by skippable frames, like zstd:chunked."""
+    """Compress each piece into a separate frame, followed by skippable frames, as zstd:chunked does."""
     cuts = [cut for cut in CUTS if cut < len(data)]
     write = compressor(encoders.DEFAULT)
     pieces = [data[at:end] for at, end in zip(cuts, [*cuts[1:], len(data)], strict=True)]
@@ -54,7 +54,7 @@ def libzstd(level, *, threads=0, sized=True, checksum=True):
 
 
 def other_settings(data):
-    """Compress with a window of 32 MiB: no encoder of dib has this window."""
+    """Compress with a window of 32 MiB, which no encoder of dib has."""
     return libzstd(20, sized=False)(data)
 
 
@@ -76,7 +76,7 @@ WRITERS = {
 
 
 def release(number):
-    """Return a version of an image; most content is the same in the next version."""
+    """Return a version of an image. Most content is the same in the next version."""
     files = [file(f"usr/lib/{k}", noise(k, 30_000) + text(100 * (k == number) + k, 30_000)) for k in range(8)]
     return TestImage([build_layer(files)], ["example.com/app:1"])
 

@@ -1,4 +1,7 @@
-"""The structure of the code: few packages, short modules, a correct map, unique type names, a code for every text."""
+"""The structure of the code.
+
+It has few packages, short modules, a correct map, unique type names, and a code for every text.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,7 @@ def test_no_two_public_types_share_a_name() -> None:
 
 
 def raises() -> Iterator[tuple[Path, ast.Call, str]]:
-    """Yield the calls that construct an error from a message: file, call and the message's constant."""
+    """Yield the file, the call and the message's constant for each call that constructs an error from a message."""
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and node.args:

@@ -1,4 +1,4 @@
-"""A short run of the mutations; mutations.py describes a long one."""
+"""A short run of the mutations. mutations.py describes a long run."""
 
 from __future__ import annotations
 

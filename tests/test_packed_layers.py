@@ -1,4 +1,4 @@
-"""Compressed layers: bundles are created from their content, and rebuild their exact bytes."""
+"""Compressed layers in archives. Bundles are created from the layers' content, and rebuild the layers' exact bytes."""
 
 import contextlib
 import dataclasses
@@ -154,7 +154,7 @@ def test_a_form_that_was_guessed_wrong_is_told(tmp_path: Path):
 
 
 def members(data):
-    """Compress into three gzip members, one of them empty, followed by zeros; estargz writes such members."""
+    """Compress into three gzip members, one of them empty, followed by zeros. estargz writes such members."""
     return b"".join(map(DOCKER, (data[:30_000], b"", data[30_000:]))) + bytes(700)
 
 
@@ -287,7 +287,7 @@ def packed(tmp_path_factory):
 
 
 def attempt(packed, manifest, frames):
-    """Apply a bundle of these parts with corrected digests; assert that the output is a prefix of the target."""
+    """Apply a bundle of these parts with corrected digests. Assert that the output is a prefix of the target."""
     folder, base, target, _, _ = packed
     data = b"".join(writer.write(manifest, [stored for _, stored in frames]))
     out = io.BytesIO()
@@ -356,7 +356,10 @@ def test_a_packing_of_an_absurd_size_is_refused(packed):
 
 
 def with_packing(packed, change):
-    """Return manifest and frames, with changed parts in the first recompression recipe; text frames keep their size."""
+    """Return the manifest and the frames, with changed parts in the first recompression recipe.
+
+    Text frames keep their size.
+    """
     manifest, frames = packed[3:]
     number = next(n for n, (frame, _) in enumerate(frames) if frame.stream == 0)
     frame, stored = frames[number]
@@ -429,7 +432,10 @@ def test_gzip_of_python_is_what_jib_writes(tmp_path: Path):
 
 
 def test_a_damaged_copy_of_a_layer_hides_no_whole_one(tmp_path: Path) -> None:
-    """A damaged copy of a layer does not hide a sound copy: create uses the second copy if the first is truncated."""
+    """A damaged copy of a layer does not hide a sound copy.
+
+    If the first copy is truncated, create uses the second copy.
+    """
     layer = build_layer([file("a", noise(1, 9000))])
     packed = gzip.compress(layer, mtime=0)
     members, entries = [], []

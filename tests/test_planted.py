@@ -1,4 +1,4 @@
-"""The faults of planted.py can be planted: the code of each fault is found at exactly one place."""
+"""The faults of planted.py can be planted. The code of each fault is found at exactly one place."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """a.tar and b.tar with layers in gzip, and out.dib."""
+    """A folder with a.tar and b.tar, which have gzip layers, and out.dib."""
     work = tmp_path_factory.mktemp("pair")
     for number, name in ((1, "a"), (2, "b")):
         layers = [
@@ -164,7 +164,7 @@ def test_a_damaged_pyz(pyz: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("number", [6, 8, 10])
 def test_an_older_python_is_told_what_to_do(pyz: Path, tmp_path: Path, number: int):
-    """In an older Python, dib.pyz prints advice; if this machine has no older Python, only main.py is tested."""
+    """In an older Python, dib.pyz prints advice. If this machine has no older Python, only main.py is tested."""
     older = shutil.which(f"python3.{number}")
     if older and subprocess.run([older, "-c", ""], capture_output=True, check=False).returncode == 0:
         done = run(pyz, tmp_path, "apply", "a", "b", python=older)

@@ -20,7 +20,7 @@ HEADER = bytes.fromhex("1f8b08000000000002ff")
 
 
 def unknown(data: bytes) -> bytes:
-    """Compress like no encoder of dib: with a flush every 50,000 bytes, and with a strategy that no tool uses."""
+    """Compress as no encoder of dib does. Flush every 50,000 bytes, and use a strategy that no tool uses."""
     encoder = zlib.compressobj(9, zlib.DEFLATED, -15, 5, zlib.Z_FILTERED)
     body = b"".join(
         encoder.compress(data[at : at + 50_000]) + encoder.flush(zlib.Z_FULL_FLUSH)
@@ -116,7 +116,7 @@ def test_a_layer_that_is_not_the_configs_is_refused(tmp_path: Path):
 def test_engines_load_the_same_image(tmp_path: Path, engine):
     """Engines load the same image.
 
-    Docker's classic store and podman identify the image by its config; containerd's store uses its manifest, which
+    Docker's classic store and podman identify the image by its config. containerd's store uses its manifest, which
     differs.
     """
     old, new, made = tmp_path / "old.tar", tmp_path / "new.tar", tmp_path / "made.tar"

@@ -22,7 +22,7 @@ README = Path(__file__).parents[1] / "README.md"
 ELSEWHERE = {
     "python3 -m venv": ".ci/run types it, in a fresh clone",
 }
-"""Blocks that this test does not run: the beginning of each block, and the test or file that covers the block."""
+"""Blocks that this test does not run. Each has its beginning, and the test or file that covers it."""
 
 STAND_INS = {
     "dib": f'exec {sys.executable} -m dibundle "$@"',
@@ -107,7 +107,10 @@ def test_every_command_and_option_that_is_named_is_there():
 
 
 def test_the_recorded_session_is_what_the_program_writes():
-    """The recorded session has the program's output. Figures and digests may differ: they depend on libraries."""
+    """The recorded session has the program's output.
+
+    Figures and digests may differ, because they depend on libraries.
+    """
     pictured = [html.unescape(re.sub("<[^>]*>", "", line)) for line in session.PICTURE.read_text().splitlines()]
     assert list(without_figures(pictured)) == list(without_figures(session.recorded()))
 

@@ -1,4 +1,4 @@
-"""Bundles with several targets, and with several bases: create uses only the helpful bases."""
+"""Bundles with several targets, and with several bases. create uses only the helpful bases."""
 
 from __future__ import annotations
 
@@ -226,7 +226,10 @@ def test_the_bundle_depends_on_nothing_but_its_inputs(release: Path, tmp_path: P
 
 
 def test_of_many_bases_the_best_is_picked(tmp_path: Path):
-    """Of many bases, create picks the best. With eight versions, a bundle is as small as with only the closest one."""
+    """Of many bases, create picks the best.
+
+    With eight versions, a bundle is as small as with only the closest version.
+    """
     rng = random.Random(3)
     data = code(1, 600_000)
     versions = []
@@ -251,7 +254,6 @@ def test_of_many_bases_the_best_is_picked(tmp_path: Path):
 
 
 def test_about_is_not_needed_to_apply_one_of_several(release: Path, tmp_path: Path):
-    """The library can apply one of several targets even if the bundle does not describe its images."""
     bundle = BundleReader(io.BytesIO((release / "release.dib").read_bytes()))
     out = io.BytesIO()
     opened = [open_archive(path) for path in old(release)]

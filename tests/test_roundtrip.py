@@ -1,4 +1,4 @@
-"""The golden property: apply rebuilds the target from base and bundle, byte for byte."""
+"""The golden property. apply rebuilds the target from base and bundle, byte for byte."""
 
 import gzip
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The supply chain of dib: builds give the same bytes each time, and all dependencies are pinned by hash."""
+"""The supply chain of dib. Builds give the same bytes each time, and all dependencies are pinned by hash."""
 
 from __future__ import annotations
 

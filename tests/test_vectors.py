@@ -1,4 +1,7 @@
-"""The vectors of the specification: coverage, reproducible generation, and agreement of both decoders."""
+"""The vectors of the specification.
+
+They cover the specification, can be generated again, and both decoders agree on them.
+"""
 
 from __future__ import annotations
 

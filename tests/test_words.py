@@ -1,4 +1,7 @@
-"""Text for people has short sentences and standard words: pages, help and errors (CONTRIBUTING.md, Words)."""
+"""Text for people has short sentences and standard words.
+
+This covers pages, help and errors (CONTRIBUTING.md, Words).
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ NOT = {
     r"be it": "whether",
     r"judges?|judged": "check",
 }
-"""Patterns of words to avoid; the message names the better word."""
+"""Patterns of words to avoid. The message names the better word."""
 
 
 def sentences(markdown: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Bundles as images: content of the images, and unwrapping from every form of such an image."""
+"""Bundles as images: the content of the images, and unwrapping from every form of such an image."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def documents(archive: Path) -> tuple[dict, dict, dict[str, str]]:
-    """Return manifest and config of an archive's only image, and the sha256 of every blob; check all digests."""
+    """Return the manifest and config of an archive's only image, and the sha256 of every blob. Check all digests."""
     with tarfile.open(archive) as tar:
         content = {item.name: tar.extractfile(item).read() for item in tar if item.isfile()}
     for name, data in content.items():

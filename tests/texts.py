@@ -1,4 +1,4 @@
-"""All texts of errors, in one table: ``python -m tests.texts`` writes tests/texts.txt."""
+"""All texts of errors, in one table. ``python -m tests.texts`` writes tests/texts.txt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TABLE = Path(__file__).with_name("texts.txt")
 
 
 def table() -> str:
-    """Return the table: code, text and hint."""
+    """Return the table, which has the code, text and hint of each error."""
     lines = ["Code, text and hint of every error, by code; python -m tests.texts writes this file.", ""]
     for _, _, message in every():
         lines.append(f"{message.code}: {message.text}")

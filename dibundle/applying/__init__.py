@@ -1,1 +1,1 @@
-"""Rebuilding images from bundles: find the base, follow chains, rebuild, verify, write or load."""
+"""Rebuilding images from bundles. The steps are: find the base, follow chains, rebuild, verify, and write or load."""

@@ -1,4 +1,4 @@
-"""The base of a bundle: the search for objects in archives, and the error that names the images of missing objects."""
+"""The search for a bundle's base objects in archives, and the error that names the images of missing objects."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ MAX_REFUSALS: Final = 8  # maximum number of errors to create: all given images 
 class FoundBase(BaseObjects):
     """The base of the ``wanted`` targets of a bundle.
 
-    ``order``: the targets that must be rebuilt to get the ``wanted`` targets, in order. ``kept``: those targets in
-    ``order`` from which later targets read objects. ``spooled``: bytes of temporary files for each object.
-    ``spooled_of_made``: bytes of temporary files for all objects that come from bundles.
+    ``order`` lists the targets that must be rebuilt to get the ``wanted`` targets, in order. ``kept`` lists the targets
+    in ``order`` from which later targets read objects. ``spooled`` is the size of the temporary files for each object.
+    ``spooled_of_made`` is the size of the temporary files for all objects that come from bundles.
     """
 
     wanted: frozenset[int] = frozenset()
@@ -50,7 +50,7 @@ class FoundBase(BaseObjects):
         self._refusals: dict[int, BaseMismatchError] = {}
 
     def search(self, bases: Sequence[Archive], targets: Collection[int]) -> None:
-        """Search for the objects that ``targets`` and all earlier targets use."""
+        """Search for the objects that ``targets``, and the targets before them, use."""
         self._here = bases
         every = members(_may_use(self._manifest, targets))
         self.add([blobs_of(archive) for archive in bases], every)
@@ -60,7 +60,7 @@ class FoundBase(BaseObjects):
         self.spooled_of_made = self.spool_size(every, of_made=True)
 
     def choose(self, targets: Collection[int]) -> None:
-        """Set the order in which ``targets`` are rebuilt; call :meth:`search` with these targets first.
+        """Set the order in which ``targets`` are rebuilt. Call :meth:`search` with these targets first.
 
         If objects are missing, raises :class:`BaseMismatchError`, which names them and a remedy.
         """
@@ -74,9 +74,9 @@ class FoundBase(BaseObjects):
         self.kept = tuple(members(self._order.kept(order)))
 
     def _refusal(self, lacking: int) -> BaseMismatchError:
-        """Return the error for a target that lacks objects; ``lacking`` has a bit for each missing object.
+        """Return the error for a target that lacks objects. ``lacking`` has a bit for each missing object.
 
-        Cache it: several targets may lack the same objects.
+        The error is cached, because several targets may lack the same objects.
         """
         if lacking not in self._refusals:
             if len(self._refusals) == MAX_REFUSALS:
@@ -95,7 +95,7 @@ def find_base(
 ) -> FoundBase:
     """Return the base objects for ``targets``.
 
-    ``believe``: trust the claims of archives, and read no content. If objects are missing, raises
+    With ``believe``, the claims of archives are trusted, and no content is read. If objects are missing, raises
     :class:`BaseMismatchError`, which names them and a remedy.
     """
     for number in targets:
@@ -108,7 +108,10 @@ def find_base(
 def search_base(
     manifest: Manifest, bases: Sequence[Archive], context: Context, targets: Collection[int], *, believe: bool
 ) -> FoundBase:
-    """Search for the objects of ``targets`` and earlier targets; :meth:`FoundBase.choose` reports missing objects."""
+    """Search for the objects of ``targets`` and earlier targets.
+
+    Missing objects are reported by :meth:`FoundBase.choose`.
+    """
     base = FoundBase(manifest, context, believe=believe)
     base.search(bases, targets)
     return base
@@ -152,7 +155,7 @@ def is_made_by(manifest: Manifest, missing: Collection[int]) -> bool:
 
 
 def _may_use(manifest: Manifest, targets: Collection[int]) -> int:
-    """Return the objects that ``targets`` and all earlier targets use, as bits; ignore malformed programs."""
+    """Return the objects that ``targets`` and all earlier targets use, as bits. Ignore malformed programs."""
     every = 0
     for number in range(max(targets) + 1):
         every |= uses(manifest, number, malformed=0)
@@ -170,7 +173,7 @@ def _wanted(item: BaseObject, form: RecompressedObject | None, budget: Recompres
 def _make(
     form: RecompressedObject, size: int, budget: RecompressionBudget, content: Iterable[bytes]
 ) -> Iterator[bytes | memoryview]:
-    """Recompress a layer of ``size`` bytes from its content; all layers share ``budget``."""
+    """Recompress a layer of ``size`` bytes from its content. All layers share ``budget``."""
     parts, plain = recompression.read(form.packing, most=budget.limit(size))
     budget.spend(recompression.cost(parts), size)
     if recompression.content_size(parts) != form.size:
@@ -195,7 +198,7 @@ def _name(image: AboutImage) -> str:
 
 
 def _lacking(manifest: Manifest, missing: Collection[int]) -> list[AboutImage]:
-    """Return the base images that hold the ``missing`` objects; if the bundle lists none, return all base images."""
+    """Return the base images that hold the ``missing`` objects. If the bundle lists none, return all base images."""
     bases = manifest.about.bases if manifest.about else ()
     contents = {form.object: form.digest for form in manifest.forms}
     digests = {contents.get(number, manifest.objects[number].digest) for number in missing}

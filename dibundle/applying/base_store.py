@@ -1,4 +1,4 @@
-"""Base objects of a bundle, from archives: found by digest, read at any offset, decompressed if necessary."""
+"""The base objects of a bundle. They are found in archives by digest, and can be read at any offset."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Each archive may give ``MADE_RATIO`` times its size. In addition, all archives t
 
 
 class Wanted(NamedTuple):
-    """A base object: its SHA-256 and size in bytes.
+    """A base object: its SHA-256 and its size in bytes.
 
     If no archive has the object, there are two other sources: ``make`` can recompress the object from the content of
     the object ``of``, or the object lies at ``place`` in a target of the same bundle.
@@ -44,11 +44,10 @@ class Wanted(NamedTuple):
 
 
 class _Budget:
-    """Bytes that may still be decompressed from an archive that a bundle rebuilt or contains.
+    """The number of bytes that may still be decompressed from an archive that a bundle rebuilt or contains.
 
-    The bundle controls such an archive, so the content of the archive is not trusted. ``floor`` is a list with one
-    number: the bytes that are left, in addition to the bytes that the ratio allows. All archives of a bundle share this
-    list.
+    The bundle controls such an archive, so the content of the archive is not trusted. In addition to the number that
+    the ratio allows, all archives of a bundle share the number of bytes in the list ``floor``, which has one item.
     """
 
     def __init__(self, size: int, floor: list[int]) -> None:
@@ -57,11 +56,11 @@ class _Budget:
 
     @property
     def is_spent(self) -> bool:
-        """Whether no bytes are left, also in the shared part."""
+        """Whether nothing is left of the budget, including the shared part."""
         return self._left <= 0 and self._floor[0] <= 0
 
     def spend(self, size: int) -> bool:
-        """Subtract decompressed bytes from the budget; return whether the budget was sufficient."""
+        """Subtract decompressed bytes from the budget. Return whether the budget was sufficient."""
         of_floor = min(max(0, size - self._left), size)
         self._left -= size - of_floor
         self._floor[0] -= of_floor
@@ -69,9 +68,10 @@ class _Budget:
 
 
 class _Candidate(NamedTuple):
-    """A blob of a base: its stored bytes and the archive's claims; ``budget`` is set if a bundle controls the archive.
+    """A blob of a base: its stored bytes, and the archive's claims about it.
 
-    ``number``: index of the archive in its call of :meth:`BaseObjects.add`.
+    ``budget`` is set if a bundle controls the archive. ``number`` is the archive's index in its call of
+    :meth:`BaseObjects.add`.
     """
 
     blob: Blob
@@ -80,7 +80,7 @@ class _Candidate(NamedTuple):
     budget: _Budget | None = None
 
     def content(self, most: int) -> Iterator[bytes]:
-        """Yield a compressed blob's content; raise ``ArchiveError`` if it exceeds ``most`` bytes or the budget."""
+        """Yield a compressed blob's content. Raise ``ArchiveError`` if it exceeds ``most`` bytes or the budget."""
         assert self.blob.compression
         chunks = copy_chunks(self.source, 0, self.source.size)
         made, paid = 0, LEAST_PIECE  # zstd blocks are always decoded whole
@@ -106,7 +106,7 @@ class _Candidate(NamedTuple):
 
 
 class FoundDigests:
-    """Cache of the SHA-256 of blobs, both stored and decompressed, so that nothing is hashed twice.
+    """A cache of the SHA-256 of blobs, both stored and decompressed, so that nothing is hashed twice.
 
     Content of more than ``most`` bytes is not hashed.
     """
@@ -128,7 +128,10 @@ class FoundDigests:
         return self._found[key] or b""
 
     def content(self, candidate: _Candidate) -> bytes | None:
-        """Return the digest of a compressed blob's content; None if the content cannot be read or is too large."""
+        """Return the digest of a compressed blob's content.
+
+        Return None if the content cannot be read or is too large.
+        """
         key = (id(candidate.blob), candidate.blob.member.content, True)
         if key not in self._found:
             try:
@@ -141,8 +144,8 @@ class FoundDigests:
 class BaseObjects:
     """The base objects of a bundle, by index, from the archives that were added.
 
-    Claims of archives are trusted here: every byte of output is verified later. If no claim fits, blobs are hashed:
-    stored blobs of the right size, and contents of layers. With ``believe``, no blob is hashed.
+    Claims of archives are trusted here, because every byte of output is verified later. If no claim fits, stored blobs
+    of the right size are hashed, and so are the contents of layers. With ``believe``, no blob is hashed.
     """
 
     def __init__(
@@ -164,7 +167,7 @@ class BaseObjects:
         self._others: dict[int, list[_Candidate]] = {}
         self._made: dict[int, _Candidate] = {}
         self._placed: dict[int, ReadAt] = {}  # compressed objects in rebuilt targets
-        self._lying: dict[int, list[int]] = {}  # for each target: the objects that lie in it
+        self._lying: dict[int, list[int]] = {}  # the objects that lie in each target
         self._of_targets: set[int] = set()  # indexes of objects in rebuilt targets
         for index, item in enumerate(wanted):
             if item.place:
@@ -172,7 +175,7 @@ class BaseObjects:
         self._made_size = 0
         self._floor = [MADE_FLOOR]
         self._wanted = wanted
-        self.serving: set[int] = set()  # after add(): numbers of the archives whose claims were used
+        self.serving: set[int] = set()  # numbers of the archives whose claims add() has used
 
     def add(self, archives: Sequence[ImageArchive], needed: Collection[int]) -> None:
         """Search ``archives`` for the ``needed`` objects that are still missing."""
@@ -191,7 +194,7 @@ class BaseObjects:
         self._resolve_forms(candidates, self.missing(needed))
 
     def take_from(self, number: int, made: ReadAt) -> None:
-        """Use the rebuilt target ``number`` as a source: it holds objects that no archive has."""
+        """Use the rebuilt target ``number`` as a source. It holds objects that no archive has."""
         for index in self.missing(self._lying.get(number, ())):
             place = self._wanted[index].place
             assert place
@@ -212,9 +215,9 @@ class BaseObjects:
         return [i for i in sorted(needed) if self._sources[i] is None and i not in waiting]
 
     def spool_size(self, needed: Iterable[int], *, of_made: bool = False) -> int:
-        """Return how many bytes of temporary files :meth:`prepare` writes.
+        """Return the number of bytes that :meth:`prepare` writes to temporary files.
 
-        ``of_made``: count only bytes that bundles cause.
+        With ``of_made``, count only the bytes that bundles cause.
         """
         return sum(self._wanted[index].size for index in needed if self._takes_spool(index, of_made=of_made))
 
@@ -226,13 +229,11 @@ class BaseObjects:
 
     @property
     def made_size(self) -> int:
-        """Bytes of temporary files that bundles have caused so far."""
+        """The size of the temporary files that bundles have caused so far."""
         return self._made_size
 
     def prepare(self, needed: Collection[int]) -> None:
-        """Decompress or recompress the ``needed`` objects that cannot be read directly.
-
-        Write them into temporary files.
+        """Decompress or recompress the ``needed`` objects that cannot be read directly, using temporary files.
 
         Raises :class:`BaseMismatchError` if an object cannot be prepared. If the disk has too little free space, raises
         :class:`FileError` before anything is written.
@@ -303,17 +304,17 @@ class BaseObjects:
         self._sources[index] = Slice(self._spool, start, wanted.size)
 
     def source(self, object_index: int) -> ReadAt:
-        """Return the content of an object; raise :class:`BaseMismatchError` if no archive has it."""
+        """Return the content of an object. Raise :class:`BaseMismatchError` if no archive has it."""
         source = self._sources[object_index]
         if source is None:
             raise BaseMismatchError(messages.BASE_LACKS, wanted=_name(self._wanted[object_index]))
         return source
 
     def verify(self, needed: Iterable[int]) -> None:
-        """Hash objects of archives; raise :class:`BaseMismatchError` for the first object with a wrong digest.
+        """Hash objects of archives. Raise :class:`BaseMismatchError` for the first object with a wrong digest.
 
-        Objects in targets are not hashed: the digests of targets are already verified. Also, these objects may overlap,
-        so hashing them could take almost unlimited time.
+        Objects in targets are not hashed, because the digests of targets are already verified. Also, these objects may
+        overlap, so hashing them could take almost unlimited time.
         """
         for index in sorted(set(needed) - self._of_targets):
             wanted = self._wanted[index]
@@ -383,7 +384,7 @@ class BaseObjects:
     def _resolve_forms(self, candidates: list[_Candidate], needed: list[int]) -> None:
         """Find contents from which missing objects can be recompressed.
 
-        Use claims and, in rebuilt targets, also hashes.
+        Claims are used and, for rebuilt targets, also hashes.
         """
         contents: dict[bytes, _Candidate] = {}
         for candidate in candidates:
@@ -405,7 +406,7 @@ class BaseObjects:
                 self.serving.add(found.number)
 
     def _resolve_by_hash(self, candidates: list[_Candidate], needed: list[int]) -> None:
-        """Find missing objects by hashing blobs, in case claims are absent or wrong."""
+        """Find missing objects by hashing blobs. Claims may be absent or wrong."""
         missing = {self._wanted[index].digest: index for index in needed}
         sizes = {self._wanted[index].size for index in missing.values()}
         contents = [self._wanted[index].size for index in missing.values() if not self._wanted[index].of]
@@ -426,7 +427,7 @@ class BaseObjects:
 
 
 def _content_of(part: ReadAt) -> Iterator[bytes]:
-    """Decompress bytes of a target; raise ``ArchiveError`` if the bytes are not gzip or zstd."""
+    """Decompress bytes of a target. Raise ``ArchiveError`` if the bytes are not gzip or zstd."""
     kind = compression.sniff(part.read_at(0, min(16, part.size)))
     if kind not in OF_BUNDLES:
         raise ArchiveError(messages.BASE_NOT_COMPRESSED)
@@ -434,7 +435,7 @@ def _content_of(part: ReadAt) -> Iterator[bytes]:
 
 
 def _blamed(error: FileError) -> DibError:
-    """Return a base mismatch if the base ends early, or ``error`` if the system cannot read the base."""
+    """Return a base mismatch if the base ends early. Return ``error`` if the system cannot read the base."""
     if isinstance(error.__cause__, OSError):
         return error
     return BaseMismatchError(messages.BASE_UNREADABLE, reason=error.message, hint=error.advice)

@@ -1,4 +1,4 @@
-"""Chains of bundles: each bundle rebuilds the base of the next bundle."""
+"""Chains of bundles, in which each bundle rebuilds the base of the next bundle."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dibundle.images.archive import MAX_MADE_ENTRIES, Archive, open_made, view_m
 from dibundle.images.reader import blobs_of
 
 MAX_MEMBERS: Final = 1 << 18
-"""Maximum number of members to read from all intermediate archives together."""
+"""The maximum number of members to read from all intermediate archives together."""
 
 
 def follow(
@@ -37,7 +37,7 @@ def follow(
     spare: Sequence[BundleReader] = (),
     only_claims: bool = False,
 ) -> tuple[list[Archive], BundleReader]:
-    """Apply all ``bundles`` except the last of their chain; return the resulting archives, and the last bundle.
+    """Apply all ``bundles`` except the last of their chain. Return the resulting archives, and the last bundle.
 
     The order of the bundles does not matter, and duplicates are ignored. If a bundle's base is in no archive and no
     other bundle rebuilds it, ``spare`` bundles are applied too. Intermediate targets are in temporary files of
@@ -75,7 +75,7 @@ def _next(
     links: Mapping[int, _Links],
     context: Context,
 ) -> BundleReader:
-    """Return the bundle to apply next: a ready bundle that other bundles build on."""
+    """Return the next bundle to apply. It is ready, and other bundles build on it."""
     ready = [bundle for bundle in waiting if claims.lets(bundle)]
     needed = _made_for(ready, waiting, links)
     first = _not_made_for(needed, waiting, links)
@@ -112,10 +112,10 @@ def _with_needed(
 def _with_room(
     here: list[Archive], waiting: Sequence[BundleReader], options: RebuildOptions, context: Context
 ) -> list[Archive]:
-    """Close intermediate archives if the next bundle would exceed ``--max-size``; return the archives that stay open.
+    """Close intermediate archives if the next bundle would exceed ``--max-size``. Return the archives that stay open.
 
-    An archive may be closed if no ``waiting`` bundle builds on it. The oldest are closed first, until the targets of
-    the next bundle fit.
+    An archive may be closed if no ``waiting`` bundle builds on it. The oldest archives are closed first, until the
+    targets of the next bundle fit.
     """
     next_size = sum(target.size for target in waiting[0].manifest.targets)
     made = [archive for archive in here if archive.is_made]
@@ -136,7 +136,7 @@ def _with_room(
 
 
 class _Claims:
-    """For each bundle, the objects that it needs and that no archive has.
+    """The objects that each bundle needs and that no archive has.
 
     An archive is read only once for each bundle.
     """
@@ -146,10 +146,10 @@ class _Claims:
         sizes = [item.size for bundle in bundles for item in bundle.manifest.objects]
         self._digests = FoundDigests(max(sizes, default=0))
         self._seen: dict[int, Archive] = {}
-        self._missing: dict[int, list[int]] = {}  # by the id of the bundle
+        self._missing: dict[int, list[int]] = {}  # the keys are the ids of the bundles
 
     def look(self, bundles: Sequence[BundleReader], archives: Sequence[Archive]) -> None:
-        """Update the missing objects of ``bundles``: ``archives`` may have changed since the last call."""
+        """Update the missing objects of ``bundles``. The ``archives`` may have changed since the last call."""
         if not self._seen.keys() <= set(map(id, archives)):
             self._seen, self._missing = {}, {}
         new = [archive for archive in archives if id(archive) not in self._seen]
@@ -160,11 +160,11 @@ class _Claims:
             self._missing[id(bundle)] = claimed_by_none(bundle.manifest, read, before, self._context)
 
     def serve(self, bundle: BundleReader, archives: Sequence[Archive]) -> bool:
-        """Return whether all targets of a bundle can be rebuilt from the contents of archives; ignore claims."""
+        """Return whether all targets of a bundle can be rebuilt from the contents of archives. Ignore claims."""
         return is_made_by(bundle.manifest, self.missing_contents(bundle.manifest, archives, self._context))
 
     def missing_contents(self, manifest: Manifest, archives: Sequence[Archive], context: Context) -> list[int]:
-        """Return the numbers of a bundle's objects that archives do not hold; stand-ins hold no objects."""
+        """Return the numbers of a bundle's objects that archives do not hold. Stand-ins hold no objects."""
         real = [archive for archive in archives if not archive.claims]
         self._digests.hold(map(blobs_of, real))
         return missing_objects(manifest, real, context, self._digests)
@@ -175,7 +175,7 @@ class _Claims:
 
 
 def _serves_any(manifest: Manifest, archives: Sequence[Archive], claims: _Claims, context: Context) -> bool:
-    """Return whether a target can be rebuilt; if the archives' claims do not suffice, look at their contents."""
+    """Return whether a target can be rebuilt. If the archives' claims do not suffice, look at their contents."""
     for missing in (missing_objects, claims.missing_contents):
         # if every target needs another target, no target can be rebuilt
         found = set(missing(manifest, archives, context))
@@ -189,7 +189,7 @@ def _all(manifest: Manifest) -> range:
 
 
 def _makes_for(bundle: BundleReader, other: BundleReader, links: Mapping[int, _Links]) -> bool:
-    """Return whether ``other`` builds on content that ``bundle`` adds; only metadata is compared.
+    """Return whether ``other`` builds on content that ``bundle`` adds. Only metadata is compared.
 
     If bundles rebuild base images of ``other``, compare image IDs. Otherwise compare layers, although several images
     may share layers.
@@ -215,10 +215,10 @@ def _not_made_for(
 
 
 class _Links(NamedTuple):
-    """Digests that link a bundle with other bundles. A bundle may have a million segments, but has few such digests.
+    """The digests that link a bundle with other bundles. A bundle with a million segments has few such digests.
 
-    ``makes``: digests of layers and other contents of the targets; ``needs``: digests of contents of the base.
-    ``images``: IDs of the targets' images; ``bases``: IDs of the base images.
+    ``makes`` has the digests of layers and other contents of the targets, and ``needs`` those of contents of the base.
+    ``images`` has the IDs of the targets' images, and ``bases`` the IDs of the base images.
     """
 
     makes: frozenset[bytes]
@@ -258,7 +258,7 @@ def _ids(images: Iterable[Iterable[AboutImage]]) -> frozenset[bytes]:
 
 
 def _made(manifest: Manifest) -> Iterator[bytes]:
-    """Yield the digests of the targets' contents that the manifest lists; it does not list all contents."""
+    """Yield the digests of the targets' contents that the manifest lists. The manifest does not list all contents."""
     for images in manifest.about.targets if manifest.about else ():
         for image in images:
             yield from image.diff_ids
@@ -266,7 +266,7 @@ def _made(manifest: Manifest) -> Iterator[bytes]:
 
 
 def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader]) -> list[Archive]:
-    """Return stand-ins for a bundle's targets; the first stand-in claims the content that ``waiting`` bundles need."""
+    """Return stand-ins for a bundle's targets. The first stand-in claims the content that ``waiting`` bundles need."""
     from dibundle.images.stand_in import stand_in
 
     manifest = bundle.manifest
@@ -283,7 +283,7 @@ def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader]) -> list[Ar
 def _make(
     bundle: BundleReader, archives: Sequence[Archive], options: RebuildOptions, context: Context
 ) -> list[Archive]:
-    """Apply an intermediate bundle; if possible, store its target in compact form to save temporary files."""
+    """Apply an intermediate bundle. If possible, store its target in compact form to save temporary files."""
     from dibundle.format.compact import MEMORY, CompactTarget, is_possible
 
     manifest = bundle.manifest
@@ -304,7 +304,7 @@ def _make(
 
 
 def _spared(manifest: Manifest) -> int:
-    """Estimate how many bytes compact storage saves for the first target of a bundle."""
+    """Estimate the number of bytes that compact storage saves for the first target of a bundle."""
     from dibundle.format.compact import is_possible, kept_size
 
     return manifest.targets[0].size - kept_size(manifest) if is_possible(manifest) else 0
@@ -319,7 +319,7 @@ def _entries_left(archives: Sequence[Archive]) -> int:
 def make_all(
     bundle: BundleReader, archives: Sequence[Archive], options: RebuildOptions, context: Context
 ) -> list[Archive]:
-    """Apply a bundle into temporary files, one for each target."""
+    """Apply a bundle and write its targets to temporary files, one for each target."""
     manifest = bundle.manifest
     spools = [context.spool() for _ in manifest.targets]
     sinks = {number: spools[number].write for number in _all(manifest)}
@@ -348,7 +348,7 @@ def _no_chain(ready: Sequence[BundleReader], *, apart: bool) -> UsageError:
 
 
 def _unfit(waiting: Sequence[BundleReader]) -> BaseMismatchError:
-    """Return the error for bundles whose base is missing: no archive has it, and no other bundle rebuilds it."""
+    """Return the error for bundles whose base is missing because no archive has it and no other bundle rebuilds it."""
     needs = [wording.some(base_names(bundle.manifest), " and ") or "another image" for bundle in waiting]
     told = "; ".join(
         f"{bundle.name or 'a bundle'} builds on {need}" for bundle, need in zip(waiting, needs, strict=True)

@@ -1,4 +1,4 @@
-"""Check whether targets can be rebuilt here, and how much space this takes; read only heads and metadata."""
+"""The check whether targets can be rebuilt here, and how much space this takes. It reads only heads and metadata."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _START: Final = 0.12
 _AT_ALL: Final = 60 << 20
 """The minimum time (seconds) and memory (bytes) that applying any bundle takes.
 
-The estimates differ from measurements on the five pairs of bench/ by:
+The estimates were compared with measurements on the five pairs of bench/. These are the differences:
 
 - memory: -14 to +52 % at levels 1, 6 and 9
 - seconds of CPU, while another program used the two cores: -47 to -1 % at level 6, -47 to +73 % at level 1
@@ -38,7 +38,7 @@ The estimates differ from measurements on the five pairs of bench/ by:
 
 
 class CheckedTarget(NamedTuple):
-    """A checked target: its name, how many bytes of temporary files it takes, and the error if it cannot be rebuilt."""
+    """A checked target: its name, the size of its temporary files, and the error if it cannot be rebuilt."""
 
     name: str
     target: MadeTarget
@@ -47,10 +47,10 @@ class CheckedTarget(NamedTuple):
 
 
 class CheckResult(NamedTuple):
-    """Result of a check: the targets, the ``needed`` images, and the names of the needed images that are present.
+    """The result of a check: the targets, the ``needed`` images, and the names of the needed images that are present.
 
-    ``temporary``: bytes of temporary files for all targets. ``memory`` (bytes) and ``seconds`` estimate applying on a
-    current machine with two cores.
+    ``temporary`` is the size of the temporary files for all targets. ``memory`` (bytes) and ``seconds`` are estimates
+    for applying the bundle on a current machine with two cores.
     """
 
     targets: tuple[CheckedTarget, ...]
@@ -79,8 +79,8 @@ def check(
 ) -> CheckResult:
     """Check whether the bundles among ``sources`` can be applied here as :func:`applying.pipeline.apply` would.
 
-    Engines only list their layers: no image is exported. Raises :class:`FileError` if there is too little free space
-    for temporary files or the output. Errors of single targets are in the result.
+    Engines only list their layers, and no image is exported. Raises :class:`FileError` if there is too little free
+    space for temporary files or the output. Errors of single targets are in the result.
     """
     require_one_image(output, options)
     opened = open_sources(sources, access, context, candidates=candidates, only_claims=True)
@@ -133,13 +133,13 @@ def check(
 
 
 def _memory(manifest: Manifest) -> int:
-    """Estimate the memory for applying a bundle, in bytes: the largest frame and its source are in memory together."""
+    """Estimate the memory for applying a bundle, in bytes. The largest frame and its source are in memory together."""
     largest = max((frame.size + frame.source_size for frame in manifest.frames), default=0)
     return _AT_ALL + largest * 7 // 5
 
 
 def _seconds(manifest: Manifest) -> float:
-    """Estimate the seconds for applying a bundle: writing and hashing all targets, patching, and decoding."""
+    """Estimate the seconds for applying a bundle: writing and hashing the targets, patching, and decoding."""
     targets = sum(target.size for target in manifest.targets)
     frames = sum(frame.size for frame in manifest.frames)
     modelled = sum(frame.stored for frame in manifest.frames if frame.codec == decoders.RELINK)
@@ -185,9 +185,9 @@ def _temporary(
 
 
 def _broken_encoder(manifests: Sequence[Manifest]) -> DibError | None:
-    """Return the error if layers cannot be recompressed here.
+    """Return the error if layers cannot be recompressed here, or None.
 
-    This is so if an encoder gives wrong bytes, or a library has a wrong version.
+    Layers cannot be recompressed if an encoder gives wrong bytes, or if a library has a wrong version.
     """
     try:
         for encoder in {number for manifest in manifests for number in manifest.reencoders}:

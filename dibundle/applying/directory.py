@@ -1,4 +1,4 @@
-"""Apply into a folder: write one file for each target of a bundle; if a target fails, leave no file."""
+"""Apply a bundle into a folder, with one file for each target. If a target fails, no file is left."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def apply_into(
     *,
     space: Space = NO_SPACE,
 ) -> list[Destination]:
-    """Write ``targets`` into ``folder``, and create it if it does not exist; return the written files.
+    """Write ``targets`` into ``folder`` and return the written files. Create the folder if it does not exist.
 
     :func:`file_names` gives the names. Existing files are never overwritten. After a failure, no file is left.
     """
@@ -62,7 +62,7 @@ def apply_into(
 
 
 def file_names(manifest: Manifest) -> list[str]:
-    """Return a file name for each target, from its image's name: ``registry/app:2`` gives ``registry_app_2.tar``."""
+    """Return a file name for each target. An image's name ``registry/app:2`` gives ``registry_app_2.tar``."""
     names: list[str] = []
     taken: set[str] = set()
     for number in range(len(manifest.targets)):
@@ -74,7 +74,7 @@ def file_names(manifest: Manifest) -> list[str]:
 
 
 def _make_folder(folder: str) -> bool:
-    """Create a folder; return False if it already exists."""
+    """Create a folder. Return False if it already exists."""
     try:
         os.mkdir(folder)  # noqa: PTH102 - the path may be any bytes that the system accepts
     except FileExistsError:

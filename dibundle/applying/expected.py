@@ -1,4 +1,4 @@
-"""The receiver's expectation of a target: the whole output is checked before any byte of the output is released.
+"""The receiver's expectation of a target. The whole output is checked before any byte of it is released.
 
 The header commits to the bundle's description of its images (section 2 of the manifest), but nothing checks that
 description. So the description is never a reason to accept a target.
@@ -26,14 +26,14 @@ _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
 class UnexpectedError(SignatureError):
-    """A bundle's target is not the expected target; the bundle's signature may still be valid."""
+    """The error for a target that is not the expected target. The bundle's signature may still be valid."""
 
 
 class Expectation(NamedTuple):
-    """Expected digests of a target: of configs, of manifests or of the archive itself.
+    """The expected digests of a target: of configs, of manifests or of the archive itself.
 
-    ``images``: the archive, or every image in it, must have one of these digests. If this set is empty, any image is
-    accepted. ``named``: at least one image must have this digest.
+    The archive, or every image in it, must have one of the digests in ``images``. If this set is empty, any image is
+    accepted. At least one image must have the digest ``named``.
     """
 
     images: frozenset[bytes] = frozenset()
@@ -44,11 +44,11 @@ class Expectation(NamedTuple):
 
     @property
     def wanted(self) -> frozenset[bytes]:
-        """Accepted digests of an image, if an archive with only that image is written."""
+        """The accepted digests of an image, if an archive with only that image is written."""
         return frozenset((self.named,)) if self.named else self.images
 
     def without_archive(self, archive: bytes) -> Expectation:
-        """Return the part of the expectation that the images must meet; ``archive`` is the archive's digest."""
+        """Return the part of the expectation that the images must meet. ``archive`` is the archive's digest."""
         return Expectation(
             frozenset() if archive in self.images else self.images, None if self.named == archive else self.named
         )
@@ -66,7 +66,7 @@ def parse(text: str) -> bytes:
 
 
 def parse_all(expect: Expected | None) -> frozenset[bytes]:
-    """Return the digests in one text or several; None gives an empty set."""
+    """Return the digests in one text or in several texts. None gives an empty set."""
     if expect is None:
         return frozenset()
     found = frozenset(map(parse, (expect,) if isinstance(expect, str) else expect))
@@ -76,7 +76,7 @@ def parse_all(expect: Expected | None) -> frozenset[bytes]:
 
 
 def named_digest(name: str | None) -> bytes | None:
-    """If a target's name is a digest (in any spelling that :func:`parse` accepts), return it; otherwise return None."""
+    """Return a target's name if it is a digest in any spelling that :func:`parse` accepts. Otherwise return None."""
     found = _DIGEST.fullmatch((name or "").lower())
     return bytes.fromhex(found[1]) if found else None
 
@@ -91,7 +91,7 @@ def refuse_claims(expected: frozenset[bytes], manifest: Manifest, target_index: 
 
 
 def verified_digests(target: Target) -> dict[tuple[int, int], bytes]:
-    """Return the digests that a rebuild verifies; each key is the start and length of a range in the target."""
+    """Return the digests that a rebuild verifies. Each key is the start and length of a range in the target."""
     found = {}
     at = 0
     for segment in target.segments:
@@ -102,7 +102,7 @@ def verified_digests(target: Target) -> dict[tuple[int, int], bytes]:
 
 
 class Judgement:
-    """Checks of a bundle's targets; all targets together have the limits of a single target."""
+    """The checks of a bundle's targets. All targets together have the limits of a single target."""
 
     def __init__(self, expectation: Expectation, tmp: str | None) -> None:
         self._expectation = expectation
@@ -113,11 +113,11 @@ class Judgement:
         return bool(self._expectation)
 
     def sink(self, target: Target, sink: Sink) -> ExpectationSink:
-        """Return a sink that keeps a target until the target is checked, and then passes the target on to ``sink``."""
+        """Return a sink that withholds a target until the target is checked, and then passes it on to ``sink``."""
         return ExpectationSink(self, target, sink, self._tmp)
 
     def judge(self, target: Target, content: ReadAt) -> None:
-        """Raise :class:`UnexpectedError` unless a target is expected, or all its images are expected.
+        """Raise :class:`UnexpectedError` unless the target, or every image in it, is expected.
 
         The caller has checked all digests of the target, including the digest of the whole archive.
         """
@@ -129,7 +129,7 @@ class Judgement:
             raise UnexpectedError(messages.EXPECT_AMBIGUOUS, reason="it is a JSON document, and no archive")
 
     def _judge_images(self, expectation: Expectation, target: Target, content: ReadAt) -> None:
-        # imported here: the import takes milliseconds, and few calls of apply need it
+        # this is imported here, because the import takes milliseconds, and few calls of apply need it
         from dibundle.images.profile import Judge, Pool
 
         self._pool = self._pool or Pool()
@@ -142,7 +142,7 @@ class Judgement:
 
 
 class ExpectationSink:
-    """A sink that keeps a target in a temporary file until the target is checked; :meth:`release` then passes it on.
+    """A sink that keeps a target in a temporary file until the target is checked. :meth:`release` then passes it on.
 
     The sink withholds all bytes. Withholding only the tail is not enough, because the bundle chooses where the tail
     begins.
@@ -159,9 +159,9 @@ class ExpectationSink:
         self._spool.write(piece)
 
     def release(self) -> Iterator[None]:
-        """Check the target, then pass the target on piece by piece.
+        """Check the target, then pass it on piece by piece.
 
-        Raises :class:`UnexpectedError` unless the target is expected, or all its images are expected.
+        Raises :class:`UnexpectedError` unless the target, or every image in it, is expected.
         """
         self._judgement.judge(self._target, self._spool)
         for piece in copy_chunks(self._spool, 0, self._spool.size):
@@ -189,14 +189,17 @@ def _compare(expectation: Expectation, images: Sequence[ArchiveImage]) -> None:
 
 
 def refuse_instructions(images: Iterable[ArchiveImage]) -> None:
-    """Raise ``ArchiveError`` for annotations that may change what programs do: no config's digest covers them."""
+    """Raise ``ArchiveError`` for annotations that may change what programs do.
+
+    No config's digest covers annotations.
+    """
     for image in images:
         if image.has_instructions:
             raise ArchiveError(messages.EXPECT_ANNOTATIONS, where=image.where)
 
 
 def refuse_others(expected: frozenset[bytes], found: Iterable[bytes]) -> None:
-    """Raise :class:`UnexpectedError` if an image in ``found`` is not an expected one."""
+    """Raise :class:`UnexpectedError` if an image in ``found`` is not an expected image."""
     wrong = sorted(set(found) - expected)
     if wrong:
         raise UnexpectedError(

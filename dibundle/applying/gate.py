@@ -1,4 +1,4 @@
-"""A gate between a target and a loader: until everything is verified, the loader gets nothing that it could load.
+"""A gate between a target and a loader. Until everything is verified, the loader gets nothing that it could load.
 
 Members that are only content (layers, configs, blobs) pass directly if all readers parse them in the same way. This
 ends at the first other member (manifest.json, index.json, repositories, or a member with an unusual header), or at the
@@ -22,7 +22,7 @@ _KEPT: Final = 8 << 20  # maximum size of members that are kept for checking the
 
 
 class Gate:
-    """A sink between a target and a loader; :meth:`open` passes on the withheld bytes."""
+    """A sink between a target and a loader. :meth:`open` passes on the withheld bytes."""
 
     def __init__(self, sink: Callable[[bytes | bytearray | memoryview], object], tmp: str | None = None) -> None:
         self._sink = sink
@@ -56,7 +56,7 @@ class Gate:
             self._last = min(self._last, self._left)
 
     def _read_header(self, view: memoryview) -> memoryview:
-        """Take a member's header. If the member is not plain content, withhold everything from here on."""
+        """Read a member's header. If the member is not plain content, withhold everything from here on."""
         count = min(len(view), BLOCK - len(self._head))
         self._head += view[:count]
         if len(self._head) < BLOCK:
@@ -90,7 +90,7 @@ class Gate:
         self._sink(piece)
 
     def finish(self) -> ReadAt:
-        """End the archive and return it; in the result, large members that have already passed are zeros."""
+        """End the archive and return it. In the result, large members that have already passed are zeros."""
         if not self._is_shut:
             self._is_shut = True
             self._spool.write(self._waiting)
@@ -108,7 +108,7 @@ class Gate:
 
 
 def _content_size(block: bytes) -> int | None:
-    """Return the size of a member that is only content; None for any other member."""
+    """Return the size of a member that is only content. Return None for any other member."""
     try:
         name, kind, size = read_header(block)
     except ArchiveError:

@@ -1,4 +1,4 @@
-"""Load a bundle's target into an engine; until everything is verified, the engine gets nothing that it could load.
+"""Loading of a bundle's target into an engine, which gets nothing that it could load until everything is verified.
 
 If an image is expected by digest, the engine gets an archive that this module writes. Otherwise the engine gets the
 target's own bytes. Everything from the first document on is withheld until the last byte is verified.
@@ -53,7 +53,7 @@ from dibundle.sources.names import path_of
 from dibundle.sources.opening import Source, open_sources
 
 MAX_NAMES: Final = 64
-"""Maximum number of names of an image, and maximum number of images to check: each check starts a process."""
+"""The maximum number of names of an image, and of images to check. Each check starts a process."""
 _REFERENCE: Final = re.compile(
     r"(?:[a-zA-Z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
 )
@@ -61,9 +61,10 @@ _REFERENCE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions(RebuildOptions):
-    """Options of a load. ``engine``: docker, podman or ctr; None: a source's engine, else the first installed engine.
+    """The options of a load.
 
-    ``thin``: leave out the layers of the base, which the engine must already have.
+    ``engine`` is docker, podman or ctr. None means a source's engine, or else the first installed engine. ``thin``
+    leaves out the layers of the base, which the engine must already have.
     """
 
     engine: str | None = None
@@ -72,10 +73,10 @@ class LoadOptions(RebuildOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadResult:
-    """Loaded images, one for each name, and the signers of the bundles.
+    """The loaded images, with one entry for each name, and the signers of the bundles.
 
-    ``is_checked``: the images were expected, and the engine got only these images. Otherwise, the images are from the
-    bundle's description, and the check was only that the engine has images with these names.
+    If ``is_checked`` is true, the images were expected, and the engine got only these images. Otherwise, the images are
+    from the bundle's description, and the check was only that the engine has images with these names.
     """
 
     engine: str
@@ -94,7 +95,7 @@ def load(
 ) -> LoadResult:
     """Load the target of the last bundle into an engine, and check that the engine has the target.
 
-    ``candidates`` are possible bases: archives, and bundles that rebuild an archive; missing files are skipped. Raises
+    ``candidates`` are possible bases: archives, and bundles that rebuild an archive. Missing files are skipped. Raises
     the errors of applying. Raises :class:`LoadError` if the engine refuses the archive, or has a different image
     afterwards.
     """
@@ -132,10 +133,10 @@ def load(
 class Loading:
     """A bundle to load into an engine.
 
-    ``given``: archives among the sources; ``bases``: the given archives and the intermediate targets of other bundles.
-    ``without``: images that the engine has; their layers are left out. ``repositories``: allowed repositories for the
-    names of an expected image, from :func:`repositories_of`. If a trusted signature covers the bundle, ``repositories``
-    is None, which allows all names. ``signatures`` check the names that the engine would get.
+    ``given`` are the archives among the sources. ``bases`` are these archives and the intermediate targets of other
+    bundles. ``without`` are images that the engine has, so their layers are left out. ``repositories`` are the allowed
+    repositories for the names of an expected image, from :func:`repositories_of`. If a trusted signature covers the
+    bundle, ``repositories`` is None, which allows all names. ``signatures`` check the names that the engine would get.
     """
 
     engine: str
@@ -149,7 +150,7 @@ class Loading:
     signatures: SignatureCheck
 
     def load(self) -> tuple[list[AboutImage], bool]:
-        """Load the target; return the images that were checked in the engine, and whether they were expected."""
+        """Load the target. Return the images that were checked in the engine, and whether they were expected."""
         manifest = self.bundle.manifest
         number = choose_target(manifest, self.options)
         self.require_thin()
@@ -179,7 +180,7 @@ class Loading:
     def require_thin(self, *, believe: bool = False) -> None:
         """Raise :class:`LoadError` if the engine lacks layers that are left out.
 
-        ``believe``: use only the base's claims.
+        With ``believe``, use only the base's claims.
         """
         if not self.without:
             return
@@ -196,7 +197,7 @@ class Loading:
             raise LoadError(messages.LOAD_THIN_WITHOUT_NAME, engine=self.engine, exit_code=6)
 
     def _is_expected(self, number: int) -> bool:
-        """Return whether an image is expected by its own digest; an expected digest of the archive does not count."""
+        """Return whether an image is expected by its own digest. An expected digest of the archive does not count."""
         target = self.bundle.manifest.targets[number]
         return bool(self.options.expectation.without_archive(target.digest))
 
@@ -215,7 +216,7 @@ class Loading:
         )
 
     def _pass_on(self, loader: Loader) -> None:
-        """Write the target's own bytes to a loader; warn if two readers may find different images in these bytes."""
+        """Write the target's own bytes to a loader. Warn if two readers may find different images in these bytes."""
         target = self.bundle.manifest.targets[choose_target(self.bundle.manifest, self.options)]
         with closing(Gate(loader.write, self.context.tmp)) as gate:
             withheld = Space(withheld=target.size)
@@ -224,12 +225,12 @@ class Loading:
             gate.open()
 
     def _judge_thin(self, images: ImageArchive) -> None:
-        """Check a target as :meth:`_judge` does; also check its images in the form that the engine gets."""
+        """Check a target as :meth:`_judge` does. Also check its images in the form that the engine gets."""
         self._judge(images.archive.bytes)
         self._check_claims([(image.names, image.config_digest) for image in images.images if image.config])
 
     def _judge(self, archive: ReadAt) -> None:
-        """Compare a target's images with the bundle's description; warn if two readers may find different images.
+        """Compare a target's images with the bundle's description. Warn if two readers may find different images.
 
         If a signature must cover the names, raise :class:`SignatureError` instead of the warning.
         """
@@ -265,7 +266,7 @@ class Loading:
     def _check_claims(self, there: Sequence[tuple[Collection[str], bytes]]) -> None:
         """Refuse a bundle if its description differs from its images, because users compare the printed IDs.
 
-        ``there``: names and config digest of each image.
+        ``there`` has the names and the config digest of each image.
         """
         self.signatures.require_names_of(self.bundle, (name for names, _ in there for name in (names or ("",))))
         owners = {canonical_name(name): config for names, config in there for name in names}
@@ -293,7 +294,7 @@ class Loading:
 
 
 def _one_by_one(images: Iterable[AboutImage]) -> list[AboutImage]:
-    """Return each image once for each name, or once if it has no name; at most ``MAX_NAMES`` in all."""
+    """Return each image once for each name, or once if it has no name. The result has at most ``MAX_NAMES`` items."""
     found: dict[tuple[tuple[str, ...], bytes], AboutImage] = {}
     for image in images:
         for number in range(max(1, len(image.names))):
@@ -303,7 +304,7 @@ def _one_by_one(images: Iterable[AboutImage]) -> list[AboutImage]:
 
 
 def _base_with(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]]) -> tuple[str, str | None]:
-    """Return a description of the image with the given layers, and the file with the image, if there is one."""
+    """Return a description of the image with the given layers, and the file with the image if there is one."""
     wanted = {[*chain_ids(chain)][-1] for chain in {*chains} if chain}
     for archive in archives:
         images = read_images(archive).images
@@ -318,7 +319,7 @@ def _base_with(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]])
 def _name_all(
     images: Sequence[tuple[PinnedImage, tuple[str, ...]]], engine: str
 ) -> list[tuple[PinnedImage, tuple[str, ...]]]:
-    """Return images with names; an image without a name gets a name if the engine needs it.
+    """Return images with names. An image without a name gets a name if the engine needs it.
 
     In containerd, images need names. The check that a thin image is complete needs a name, too.
     """
@@ -331,7 +332,7 @@ def _name_all(
 def hand_over(
     images: Sequence[tuple[PinnedImage, tuple[str, ...]]], engine: str, require_names: Callable[[Iterable[str]], object]
 ) -> list[AboutImage]:
-    """Write images into an archive, each with its names, and load it; check each image by its digests.
+    """Write images with their names into an archive and load it. Check each image by its digests.
 
     ``require_names`` gets all names for the engine ("" for an image without a name). It raises an error to refuse the
     names.
@@ -385,7 +386,7 @@ def require_left_out(image: PinnedImage, engine: str) -> None:
 def allowed_names(
     image: PinnedImage, names: Collection[str], allowed: Collection[str], engine: str, progress: Progress
 ) -> tuple[str, ...]:
-    """Return only the names that are in the base's repositories, because an image ID does not cover names."""
+    """Return only the names that are in the base's repositories. An image ID does not cover names."""
     fitting = [name for name in names if _REFERENCE.fullmatch(name) and repository_of(name, engine) in allowed]
     taken = list(dict.fromkeys(fitting))[:MAX_NAMES]
     others = [name for name in dict.fromkeys(names) if name not in taken[:MAX_NAMES]][: MAX_NAMES + 1]
@@ -405,5 +406,5 @@ def repositories_of(archives: Sequence[Archive], engine: str) -> frozenset[str]:
 
 
 def repository_of(name: str, engine: str = "docker") -> str:
-    """Return a reference without its tag; expand a short reference as an engine does."""
+    """Return a reference without its tag. A short reference is expanded as an engine does."""
     return writers.whole_name(name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name, engine)

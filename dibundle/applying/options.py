@@ -1,4 +1,4 @@
-"""Options of a rebuild: the target, its expected digests, and its maximum size."""
+"""The options of a rebuild: the target, its expected digests, and its maximum size."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ MAX_TARGET: Final = 1 << 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebuildOptions:
-    """Options of a rebuild. ``max_size``: maximum bytes of a target.
+    """The options of a rebuild. ``max_size`` is the maximum size of a target in bytes.
 
-    ``target``: the target to rebuild if the bundle has several: an image's name, an image ID or an archive's digest.
-    ``expect``: if not empty, the target, or each of its images, must have one of these digests.
+    If the bundle has several targets, ``target`` names one by an image's name, an image ID or an archive's digest. If
+    ``expect`` is not empty, the target, or each of its images, must have one of its digests.
     """
 
     target: str | None = None
@@ -24,10 +24,10 @@ class RebuildOptions:
 
     @property
     def expectation(self) -> Expectation:
-        """The expected digests; if ``target`` is a digest, it is one of them."""
+        """The expected digests. If ``target`` is a digest, it is included."""
         return Expectation(self.expect, named_digest(self.target))
 
 
 def limit(max_size: int | None) -> int:
-    """Return the maximum size of targets, in bytes; None gives the default."""
+    """Return the maximum size of targets in bytes. None gives the default."""
     return MAX_TARGET if max_size is None else max_size

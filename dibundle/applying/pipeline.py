@@ -1,4 +1,4 @@
-"""The apply pipeline: open the sources, follow the chain of bundles, and write the target of the last bundle."""
+"""The steps of applying: open the sources, follow the chain of bundles, and write the target of the last bundle."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from dibundle.images.writers import ArchiveForm
 
 OutputFormat = Literal["docker-archive", "oci-archive", "oci"]
-"""Formats other than the exact target: an archive as engines write it, or an OCI layout in a folder."""
+"""The formats other than the exact target: an archive as engines write it, or an OCI layout in a folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyOptions(RebuildOptions):
-    """Options of apply. ``form``: output format (None: the exact target).
+    """The options of apply. ``form`` is the output format, or None for the exact target.
 
-    ``thin``: leave out the layers of the base, which the receiver has loaded.
+    ``thin`` leaves out the layers of the base, which the receiver has loaded.
     """
 
     form: OutputFormat | None = None
@@ -50,7 +50,7 @@ class ApplyOptions(RebuildOptions):
 
 
 class Folder(NamedTuple):
-    """An output folder, for several archives or one OCI layout."""
+    """An output folder for several archives or for one OCI layout."""
 
     path: str
 
@@ -64,7 +64,7 @@ class Written(NamedTuple):
 
 
 class ApplyResult(NamedTuple):
-    """Written outputs, and the signers of the bundles."""
+    """The written outputs, and the signers of the bundles."""
 
     outputs: tuple[Written, ...]
     signed_by: tuple[str, ...]
@@ -79,11 +79,11 @@ def apply(
     *,
     candidates: Sequence[Source] = (),
 ) -> ApplyResult:
-    """Rebuild the target of the last bundle in ``sources``, from the archives in ``sources``, and write the target.
+    """Rebuild the target of the last bundle in ``sources`` from the archives in ``sources``, and write the target.
 
-    ``candidates``: possible bases: archives, and bundles that rebuild an archive; missing files are skipped.
+    ``candidates`` are possible bases: archives, and bundles that rebuild an archive. Missing files are skipped.
 
-    A folder gets one file for each target; with the form "oci", the folder becomes the layout of one target. Everything
+    A folder gets one file for each target. With the form "oci", the folder becomes the layout of one target. Everything
     is verified before the last byte is written. Raises:
 
     - :class:`BaseMismatchError` for a wrong or damaged base
@@ -95,7 +95,7 @@ def apply(
     if isinstance(output, Destination):
         opened.refuse_overwriting(output.name, output.identity)
     bundles = opened.read_bundles()
-    # no target and no expectation here: both apply only to the last bundle, and these bundles rebuild its base
+    # target and expectation are not passed on: they apply only to the last bundle, and these bundles rebuild its base
     limits = RebuildOptions(max_size=options.max_size)
     archives, bundle = follow(opened.archives, bundles, limits, context, spare=opened.spare)
     manifest = bundle.manifest
@@ -160,7 +160,7 @@ def require_one_image(output: Destination | Folder, options: ApplyOptions) -> No
 
 
 def wanted_targets(manifest: Manifest, options: RebuildOptions) -> Collection[int]:
-    """Return the targets for a folder: the target in the options, else all targets."""
+    """Return the targets for a folder. This is the target in the options, or else all targets."""
     return range(len(manifest.targets)) if options.target is None else [choose_target(manifest, options)]
 
 

@@ -1,4 +1,4 @@
-"""Rebuild targets: find the base, plan, rebuild, verify, and only then finish the output."""
+"""The rebuild of targets: find the base, plan, rebuild, verify, and only then finish the output."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def rebuild_target(
     space: Space = NO_SPACE,
     whole: bool = False,
 ) -> None:
-    """Pass a target's bytes to ``sink``, in order; pass the last bytes only after every byte is verified.
+    """Pass a target's bytes to ``sink``, in order. The last bytes are passed only after every byte is verified.
 
-    ``whole``: also check the SHA-256 of the whole archive. Raises:
+    With ``whole``, also check the SHA-256 of the whole archive. Raises:
 
     - :class:`BaseMismatchError` for a wrong or damaged base, before the first byte if possible
     - :class:`BundleError` and :class:`DigestError` for a malformed or damaged bundle
@@ -57,7 +57,7 @@ def rebuild_targets(
     whole: bool = False,
     compact: CompactTarget | None = None,
 ) -> None:
-    """Pass targets, one after the other, to their sinks (by target number); otherwise like :func:`rebuild_target`.
+    """Pass targets to their sinks, one after the other, as :func:`rebuild_target` does. The keys are target numbers.
 
     If these targets build on earlier targets, the earlier targets are rebuilt into temporary files. If a single target
     is rebuilt, ``compact`` gets each of its pieces.
@@ -77,7 +77,7 @@ def rebuild_steps(
     whole: bool = False,
     compact: CompactTarget | None = None,
 ) -> Iterator[None]:
-    """Run :func:`rebuild_targets` step by step: between two steps, a sink gets only a few pieces."""
+    """Run :func:`rebuild_targets` step by step. In each step, a sink gets only a few pieces."""
     manifest = bundle.manifest
     for number in sinks:
         check_size(manifest, number, options)
@@ -122,7 +122,7 @@ def _tee(sink: Sink | None, spool: Spool | None) -> Sink:
 
 
 class _Rebuild(NamedTuple):
-    """A running rebuild of a bundle's targets; ``kept``: how many bytes of temporary files are already in use."""
+    """A running rebuild of a bundle's targets. ``kept`` is the size of the temporary files that are already in use."""
 
     bundle: BundleReader
     base: FoundBase
@@ -178,7 +178,7 @@ class _Rebuild(NamedTuple):
                 yield from judged.release()
 
     def _prepare(self, needed: Collection[int]) -> None:
-        """Prepare the base's objects for reading; add a note if temporary files need over half of the free space."""
+        """Prepare the base's objects for reading. Add a note if temporary files need over half of the free space."""
         base = self.base
         size = base.spool_size(needed)
         if size:

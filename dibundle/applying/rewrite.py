@@ -1,4 +1,4 @@
-"""Write a target in a format that differs from its own; ``thin`` leaves out the layers that the receiver has."""
+"""The output of a target in a format that differs from its own, or without the layers that the receiver has."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 
 class Loaded(NamedTuple):
-    """Images that a receiver has loaded: the images that the given archives claim to hold.
+    """The images that a receiver has loaded. These are the images that the given archives claim to hold.
 
-    ``names``: names of the images. ``chain_ids``: for each image, the chain IDs of its lowest layer, its lowest two
-    layers, and so on. ``diff_ids``: maps the digest of each stored form of a layer to the layer's diffID.
+    ``names`` are the names of the images. ``chain_ids`` has, for each image, the chain IDs of its lowest layer, its
+    lowest two layers, and so on. ``diff_ids`` maps the digest of each stored form of a layer to the layer's diffID.
     """
 
     names: tuple[str, ...]
@@ -49,7 +49,7 @@ class Loaded(NamedTuple):
     diff_ids: Mapping[bytes, bytes]
 
     def shared(self, chain: tuple[bytes, ...]) -> tuple[bytes, ...]:
-        """Return the lowest layers that an image shares with a loaded image: engines share only lowest layers."""
+        """Return the lowest layers that an image shares with a loaded image. Engines share only lowest layers."""
         return chain[: sum(1 for _ in takewhile(self.chain_ids.__contains__, chain_ids(chain)))]
 
 
@@ -129,7 +129,7 @@ def apply_to_layout(
     space: Space = NO_SPACE,
     without: Loaded | None = None,
 ) -> None:
-    """Write the images as an OCI layout into a new folder; otherwise like :func:`apply_as`."""
+    """Write the images as an OCI layout into a new folder. Everything else is as in :func:`apply_as`."""
     if os.path.lexists(folder):
         raise FileError(messages.FILE_EXISTS, folder=folder)
     with context.within() as own:
@@ -154,7 +154,7 @@ def apply_to_layout(
 
 
 def _check_size(parts: writers.ImageParts, options: RebuildOptions) -> None:
-    """Refuse an archive that is larger than allowed: its documents may be larger than the target's documents."""
+    """Refuse a written archive that is larger than allowed. Its documents may be larger than those of the target."""
     size = sum(map(writers.size_of, parts.blobs.values())) + len(parts.index_json) + len(parts.manifest)
     if size > options.max_size:
         raise BundleError(messages.LIMIT_MAX_SIZE_AS_FORM, size=size, max_size=options.max_size)
@@ -193,7 +193,7 @@ def rebuild_images(
     space: Space = NO_SPACE,
     without: Loaded | None = None,
 ) -> tuple[ImageArchive, list[tuple[int, int]]]:
-    """Rebuild a target into a temporary file; return its images, and the ranges that were left out (start, end).
+    """Rebuild a target into a temporary file. Return its images, and the ranges that were left out (start, end).
 
     This checks the digests of the target's segments. If the digest of the whole target is expected, this checks that
     digest too. The images are checked by :func:`pin`.
@@ -218,7 +218,7 @@ def pin(
     target: Target,
     without: Loaded | None,
 ) -> list[tuple[PinnedImage, tuple[str, ...]]]:
-    """Return a target's expected images with their names; raise ``UnexpectedError`` if the target has no such image."""
+    """Return a target's expected images with their names. Raise ``UnexpectedError`` if the target has no such image."""
     from dibundle.images import pinned  # imported only in functions, because apply without --expect does not need it
     from dibundle.images.pinned import LayerStore
 
@@ -267,7 +267,7 @@ def _stored_in(
 
 
 def stored_images(archives: Sequence[Archive]) -> list[ImageArchive]:
-    """Return the images in archives; ignore archives that are not image archives."""
+    """Return the images in archives. Archives that are not image archives are ignored."""
     found = []
     for archive in archives:
         with suppress(ArchiveError):
@@ -287,12 +287,12 @@ def _note_left_out(progress: Progress, without: Loaded | None, holes: Sequence[t
 
 
 def written_size(manifest: Manifest, number: int, without: Loaded | None) -> int:
-    """Return how many bytes of a target are kept in a temporary file until they are written in the requested format."""
+    """Return the size of the temporary file for a target that will be written in another format."""
     return manifest.targets[number].size - sum(end - start for start, end in _left_out(manifest, number, without))
 
 
 def needed(manifest: Manifest, number: int, without: Loaded) -> list[tuple[bytes, ...]]:
-    """Return the layers to leave out of each image of a target, by diffID, lowest first."""
+    """Return the layers to leave out of each image of a target. They are diffIDs, with the lowest layer first."""
     images = manifest.about.targets[number] if manifest.about else ()
     return [without.shared(image.diff_ids) for image in images]
 

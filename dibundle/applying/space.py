@@ -1,4 +1,4 @@
-"""Bytes of temporary files for rebuilding targets, and checks of free space and limits."""
+"""The size of the temporary files for rebuilding targets, and checks of free space and limits."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from dibundle.images.archive import Archive
 
 
 class Space(NamedTuple):
-    """Space that is used for other purposes while targets are rebuilt.
+    """The space that is used for other purposes while targets are rebuilt.
 
-    ``kept``: maximum bytes of temporary files that the sinks write. ``spared``: estimate of the part of ``kept`` that
-    the sinks will not write. ``withheld``: bytes that the sinks may write, depending on the content. ``check_output``
-    gets the size of the temporary files before the files are written. It raises an error if the files would leave too
-    little free space for the output.
+    ``kept`` is the maximum size of the temporary files that the sinks write. ``spared`` is an estimate of the part of
+    ``kept`` that the sinks will not write. ``withheld`` is the number of bytes that the sinks may write, depending on
+    the content. ``check_output`` gets the size of the temporary files before the files are written. It raises an error
+    if the files would leave too little free space for the output.
     """
 
     kept: int = 0
@@ -41,12 +41,12 @@ NO_SPACE = Space()
 
 
 def temporary_space(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: Space) -> int:
-    """Return how many bytes of temporary files the targets of ``base`` will take, if this is known in advance."""
+    """Return the size of the temporary files for the targets of ``base``, if this is known in advance."""
     return base.spooled.of(used_by(manifest, base.order)) + _kept(manifest, base, options, space) - space.spared
 
 
 def _kept(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: Space) -> int:
-    """Return how many bytes of targets are in temporary files while the targets of ``base`` are rebuilt."""
+    """Return the size of the targets that are in temporary files while the targets of ``base`` are rebuilt."""
     judged = [manifest.targets[number].size for number in base.wanted] if options.expectation else []
     return sum(manifest.targets[number].size for number in base.kept) + max(judged, default=0) + space.kept
 
@@ -54,10 +54,10 @@ def _kept(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: S
 def check_sizes(
     manifest: Manifest, base: FoundBase, bases: Sequence[Archive], options: RebuildOptions, space: Space
 ) -> int:
-    """Refuse targets (also intermediate targets) above ``max_size``, and temporary files above twice ``max_size``.
+    """Refuse targets above ``max_size``, also intermediate targets, and temporary files above twice ``max_size``.
 
     Temporary files count if they hold targets, or decompressed layers of targets. They count for this bundle, and for
-    earlier bundles among ``bases``. Returns how many bytes of temporary files the targets take.
+    earlier bundles among ``bases``. Returns the number of bytes of temporary files that the targets take.
     """
     for number in base.order:
         check_size(manifest, number, options)
@@ -67,11 +67,11 @@ def check_sizes(
 
 
 def check_temporary(kept: int, options: RebuildOptions) -> None:
-    """Refuse temporary files above twice the maximum size of a target; ``kept`` is in bytes."""
+    """Refuse temporary files above twice the maximum size of a target. ``kept`` is their size in bytes."""
     if kept > 2 * options.max_size:
         raise BundleError(messages.LIMIT_TEMPORARY_FILES, kept=kept, max_size=options.max_size, kept_2=(kept + 1) // 2)
 
 
 def made_size(archives: Iterable[Archive]) -> int:
-    """Return how many bytes of temporary files are taken by archives that bundles have rebuilt."""
+    """Return the size of the temporary files for archives that bundles have rebuilt."""
     return sum(archive.bytes.size - archive.spared for archive in archives if archive.is_made)

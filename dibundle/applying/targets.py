@@ -1,4 +1,4 @@
-"""The targets of a bundle: how a target is chosen and named, and the check of its size."""
+"""The targets of a bundle: how a target is chosen and named, and how its size is checked."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from dibundle.format.values import AboutImage
 class MadeTarget(NamedTuple):
     """A target of a bundle: its size in bytes, its ``sha256:...`` and its images.
 
-    An image's ``id`` and ``diff_ids`` are digests of 32 bytes; ``f"sha256:{image.id.hex()}"`` is the form for
-    ``expect``.
+    An image's ``id`` and ``diff_ids`` are digests of 32 bytes. For ``expect``, write ``f"sha256:{image.id.hex()}"``.
     """
 
     size: int
@@ -38,7 +37,7 @@ def made_targets(manifest: Manifest) -> tuple[MadeTarget, ...]:
 
 
 def choose_target(manifest: Manifest, options: RebuildOptions) -> int:
-    """Return the index of the target to rebuild: the only target, or the target that ``options.target`` names."""
+    """Return the index of the target to rebuild. It is the only target, or the target that ``options.target`` names."""
     if options.target is None:
         if len(manifest.targets) > 1:
             raise UsageError(
@@ -87,7 +86,7 @@ def _target_names(manifest: Manifest) -> list[str]:
 
 
 def target_name(manifest: Manifest, number: int) -> str:
-    """Return the first name of a target's images or, if they have no name, the target's digest."""
+    """Return the first name of a target's images. If they have no name, return the target's digest."""
     images = manifest.about.targets[number] if manifest.about else ()
     names = [name for image in images for name in image.names]
     return names[0] if names else digest.text(manifest.targets[number].digest)

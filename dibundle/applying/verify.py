@@ -1,4 +1,4 @@
-"""Verify a bundle: check its integrity, or rebuild its targets without output."""
+"""The verification of a bundle. Its integrity is checked, or its targets are rebuilt without output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from dibundle.sources.opening import Source, open_sources
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyResult:
-    """A valid bundle: its size in bytes, its targets and signers; ``rebuilt``: whether all targets were rebuilt."""
+    """A valid bundle: its size in bytes, its targets and its signers.
+
+    ``rebuilt`` is true if all targets were rebuilt.
+    """
 
     size: int
     rebuilt: bool
@@ -54,7 +57,7 @@ def verify(
 
 
 def check_rebuild(bases: Sequence[Archive], bundle: BundleReader, options: RebuildOptions, context: Context) -> None:
-    """Rebuild every target and check all digests, including the digests of the whole archives; keep nothing."""
+    """Rebuild every target, check all digests, including those of the whole archives, and write no output."""
     sinks = dict.fromkeys(range(len(bundle.manifest.targets)), _nowhere)
     rebuild_targets(bases, bundle, sinks, options, context, whole=True)
 

@@ -1,1 +1,1 @@
-"""The command line: only arguments, exit codes and the terminal."""
+"""The command line. It contains only arguments, exit codes and the terminal."""

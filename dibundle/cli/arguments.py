@@ -1,4 +1,4 @@
-"""Arguments of ``dib create`` and ``dib apply``, and hints for wrong arguments."""
+"""The arguments of ``dib create`` and ``dib apply``, and hints for wrong arguments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ FORMS: Final = ("docker-archive", "oci-archive", "oci:")
 
 
 def order_hint(names: Sequence[str]) -> Hint | None:
-    """Return a hint with the arguments in the right order, the bundle last; None if the order is already right."""
+    """Return a hint with the arguments in the right order, the bundle last.
+
+    Return None if the order is already right.
+    """
     ordered = sorted(names, key=lambda name: name.endswith(".dib"))
     if ordered == list(names) or sum(name.endswith(".dib") for name in names) > 1:
         return None
@@ -29,7 +32,7 @@ def order_hint(names: Sequence[str]) -> Hint | None:
 
 
 def part_size(size: int) -> int:
-    """Return the size of parts; raise :class:`UsageError` if it is too small."""
+    """Return the size of parts. Raise :class:`UsageError` if it is too small."""
     if size < LEAST_PART:
         raise UsageError(messages.OPTION_SPLIT_TOO_SMALL, found=size, least_part=LEAST_PART)
     return size
@@ -70,7 +73,7 @@ def _two_arguments(archives: Sequence[str]) -> Hint:
 
 
 def _is_new_bundle(name: str) -> bool:
-    """Return whether a name is likely the bundle to write: by its ending, or because no file has this name."""
+    """Return whether a name likely is the bundle to write. Its ending shows this, or no file has this name."""
     return is_named_so(name) or not (":" in name or Path(name).exists())
 
 

@@ -1,7 +1,7 @@
 """A command's output, and the options -q, -v, --progress and --json, which all commands have.
 
-With --json, stdout has exactly one document: the result or the error. A command that normally writes data to stdout (an
-archive, a bundle) then requires a file for the data.
+With --json, stdout has exactly one document, which is the result or the error. A command that normally writes data (an
+archive, a bundle) to stdout then requires a file for the data.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ class Console:
             self.say("signed by " + ", ".join(map(wording.escape, signed_by)))
 
     def answer(self, schema: str, document: Document, lines: Iterable[str]) -> None:
-        """Print the answer on stdout: ``lines`` as text, or the document."""
+        """Print the answer on stdout, either ``lines`` as text or the document."""
         self.result(schema, document)
         self.print_lines(lines)
 
     def print_lines(self, lines: Iterable[str]) -> None:
-        """Print lines of text to stdout while they are produced; if the JSON document goes to stdout, print nothing."""
+        """Print lines of text to stdout while they are produced. If the JSON document goes to stdout, print nothing."""
         if not self.json:
             _echo(line + "\n" for line in lines)
 
@@ -113,7 +113,7 @@ def _echo(pieces: Iterable[str]) -> None:
 
 
 def _pieces(value: object, line: str) -> Iterator[str]:
-    """Yield the same JSON as :func:`json.dumps` with an indent of 2; ``line`` is the beginning of the value's line."""
+    """Yield the same JSON as :func:`json.dumps` with an indent of 2. ``line`` is the beginning of the value's line."""
     if isinstance(value, dict) and value:
         inner, text = line + "  ", "{"
         for key, item in value.items():
@@ -146,7 +146,7 @@ def write_error(error: DibError, hint: str | None) -> None:
 
 
 def _kind(error: DibError) -> str:
-    """Return the name of an error's class; if the class is not public, return the name of its public base class."""
+    """Return the name of an error's class. If the class is not public, return the name of its public base class."""
     import dibundle
 
     names = [kind.__name__ for kind in type(error).__mro__]
@@ -159,7 +159,7 @@ def _plain(text: str) -> str:
 
 
 def options(*, progress: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command these options; its function gets them as ``console``. Without ``progress``, add only --json."""
+    """Add these options to a command. Its function gets them as ``console``. Without ``progress``, add only --json."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)

@@ -1,8 +1,8 @@
-"""Display of progress on stderr: bars on a terminal, lines in a log, JSON lines for programs.
+"""The display of progress on stderr, with bars on a terminal, lines in a log, and JSON lines for programs.
 
-dib uses no library for this, because it redraws only one line, and the imports of libraries are slow. rich.progress
-takes 41 ms and tqdm 45 ms, in addition to 25 ms for click and 10 ms for Python itself (medians of ten, Python 3.11,
-warm).
+dib uses no library for this, because it redraws only one line, and importing a library is slow. rich.progress takes 41
+ms and tqdm 45 ms, in addition to 25 ms for click and 10 ms for Python itself. These are medians of ten measurements
+with Python 3.11 and warm caches.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LEAST_BAR = 8
 
 
 class Display(Progress, Protocol):
-    """A visible progress; ``close`` ends the last phase and frees the terminal's line."""
+    """A visible progress. ``close`` ends the last phase and frees the terminal's line."""
 
     def close(self) -> None:
         """End the last phase."""
@@ -42,7 +42,7 @@ class Quiet(Silent):
 
 
 class _Meter:
-    """A phase as numbers, with the time of the next update; subclasses show the phase."""
+    """A phase as numbers, with the time of the next update. Subclasses show the phase."""
 
     mode = "off"
 
@@ -61,7 +61,7 @@ class _Meter:
         self.begin()
 
     def advance(self, count: int) -> None:
-        """Count bytes; show them at intervals."""
+        """Count bytes, and show the count at intervals."""
         with self._lock:  # because several threads read layers
             self.done += count
             now = time.monotonic()
@@ -77,7 +77,7 @@ class _Meter:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the phase began."""
+        """The seconds since the phase began."""
         return time.monotonic() - self._started
 
     @property
@@ -112,7 +112,7 @@ class _Meter:
 
 
 class Notes(_Meter):
-    """A display that shows only notes; with ``verbose``, it also shows the time of each phase."""
+    """A display that shows only notes. With ``verbose``, it also shows the time of each phase."""
 
     def __init__(self, *, verbose: bool = False) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class Notes(_Meter):
 
 
 class Lines(Notes):
-    """A display for logs: it writes a line every five seconds, and a line at the end of each phase."""
+    """A display for logs. It writes a line every five seconds, and a line at the end of each phase."""
 
     mode = "lines"
 
@@ -142,7 +142,7 @@ class Lines(Notes):
 
 
 class Bars(Notes):
-    """A display for terminals: it redraws one line."""
+    """A display for terminals. It redraws one line."""
 
     mode = "bars"
 
@@ -228,7 +228,7 @@ class JsonLines(_Meter):
 
 
 def display(mode: str, *, quiet: bool, verbose: bool) -> Display:
-    """Return the display of a mode; ``auto`` means bars if stderr is a terminal that can redraw a line."""
+    """Return the display of a mode. ``auto`` means bars if stderr is a terminal that can redraw a line."""
     if mode == "json":
         return JsonLines()
     if quiet:
@@ -242,7 +242,7 @@ def display(mode: str, *, quiet: bool, verbose: bool) -> Display:
 
 
 def _facts(meter: _Meter) -> list[str]:
-    """Return the known facts of a phase, the most important first."""
+    """Return the known facts of a phase. The most important fact comes first."""
     percent, left = meter.percent, meter.left
     if percent is None:
         return [human(meter.done)] if meter.done else []

@@ -1,4 +1,4 @@
-"""Error reports of the command line: text on stderr, and with --json a document on stdout."""
+"""Error reports of the command line. They are text on stderr, and with --json also a document on stdout."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class NoSuchCommand(click.UsageError):
 
 
 class Failure:
-    """A reporter of a command line's errors; hints name the program and the engine in use."""
+    """A reporter of a command line's errors. Its hints name the program and the engine in use."""
 
     def __init__(self, arguments: Sequence[str], program: str) -> None:
         self._arguments = arguments
@@ -76,7 +76,7 @@ class Failure:
 
     def _words(self) -> dict[str, str]:
         words = WORDS
-        # imported here: the error may be that a module is missing, or that there is no memory for one
+        # these are imported here, because the error may be a missing module, or a lack of memory for a module
         with contextlib.suppress(ModuleNotFoundError, MemoryError):
             from dibundle.sources.engines import engine_in_use, words_for
 
@@ -84,7 +84,7 @@ class Failure:
         return {**words, "dib": self._program}
 
     def usage(self, error: click.UsageError, commands: Sequence[str]) -> int:
-        """Report a command line that click refuses; add the command that the user likely intended."""
+        """Report a command line that click refuses, and add the command that the user likely intended."""
         path = (error.ctx.command_path if error.ctx else "dib").split(" ")
         text = error.format_message().rstrip(".")
         text = text[:1].lower() + text[1:]
@@ -101,14 +101,14 @@ class Failure:
         return self.tell(UsageError(messages.OPTION_REFUSED, reason=text, hint=see_help))
 
     def _moved(self, commands: Sequence[str]) -> Hint | None:
-        """Return the command line; if options came before the command, move them after the command."""
+        """Return the command line. If options came before the command, move them after the command."""
         words = list(self._arguments)
         place = next((number for number, word in enumerate(words) if word in commands), 0)
         moved = shlex.join([words[place], *words[:place], *words[place + 1 :]])
         return Hint.of("{dib} {moved}", moved=moved) if place else None
 
     def internal(self, error: Exception) -> int:
-        """Report an unexpected error; raise it if DIB_DEBUG is set."""
+        """Report an unexpected error. Raise it if DIB_DEBUG is set."""
         if os.environ.get("DIB_DEBUG"):
             raise error
         if isinstance(error, ModuleNotFoundError):

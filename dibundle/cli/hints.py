@@ -1,4 +1,4 @@
-"""Hints with the arguments to type: only a command knows its arguments."""
+"""Hints with the arguments to type. Only a command knows its arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dibundle.errors import DibError, Hint
 
 @contextmanager
 def hints(by_code: Mapping[str, Hint | None]) -> Iterator[None]:
-    """For each error code in ``by_code``, replace the library's hint; if the value is None, keep it."""
+    """Replace the library's hint for each error code in ``by_code``. If the value for a code is None, keep the hint."""
     try:
         yield
     except DibError as error:

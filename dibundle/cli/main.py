@@ -1,4 +1,4 @@
-"""``dib``: the names of the commands, and the only code that turns errors into exit codes."""
+"""The command ``dib``: the names of its commands, and the only code that turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CLOSED_PIPE, INTERRUPTED = 141, 130
 _COLLECTIONS = (100_000, 20, 100)
-"""Thresholds of the garbage collector; the first is the number of new objects between two collections.
+"""The thresholds of the garbage collector. The first is the number of new objects between two collections.
 
 With Python's default of 2,000, collections take a fifth of the time to create a bundle of 300,000 files, and save no
 memory.
@@ -67,11 +67,11 @@ _COMMANDS = {name: command for group in _GROUPS.values() for name, command in gr
 
 
 class _ClosedPipe(Exception):  # noqa: N818 - it is not an error
-    """The reader has closed the output."""
+    """The exception for a reader that has closed the output."""
 
 
 class _Commands(click.Group):
-    """The group of commands; to keep start-up fast, a command's module is loaded only when the command is used."""
+    """The group of commands. A command's module is loaded only when the command is used, so that start-up is fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order of use."""
@@ -87,7 +87,7 @@ class _Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command, and catch the error for a closed pipe, because click would exit with code 1."""
+        """Run the command. Catch the error for a closed pipe, because click would exit with code 1."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
@@ -130,7 +130,7 @@ def main() -> None:
 
 
 class _Terminated(BaseException):
-    """SIGTERM and similar signals, as an exception, so that everything is cleaned up; ``code`` is the exit code."""
+    """The exception for SIGTERM and similar signals. It lets everything be cleaned up. ``code`` is the exit code."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ class _Terminated(BaseException):
 
 
 def run(program: str = "dib") -> None:
-    """Run ``dib`` and end the process with the right exit code; ``program``: the name of the command in a shell."""
+    """Run ``dib`` and end the process with the right exit code. ``program`` is the name of the command in a shell."""
     _stand_in_for_closed()
     gc.set_threshold(*_COLLECTIONS)
     with contextlib.suppress(ValueError):  # raised outside of the main thread, if a program uses dib as a library
@@ -161,7 +161,7 @@ def run(program: str = "dib") -> None:
 
 
 def _stand_in_for_closed() -> None:
-    """Replace closed standard streams by descriptors that refuse data; text for such a stream is discarded.
+    """Replace closed standard streams by descriptors that refuse data. Text for such a stream is discarded.
 
     Without this, the next opened file would get the descriptor of a standard stream.
     """
@@ -181,7 +181,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _sends_again(frame: FrameType | None) -> bool:
-    """Return whether :func:`_send_again` is running: it would lose an exception, but it will send the signal again."""
+    """Return whether :func:`_send_again` is running. It would lose an exception, but it will send the signal again."""
     while frame and frame.f_code is not _send_again.__code__:
         frame = frame.f_back
     return frame is not None
@@ -191,7 +191,7 @@ _raised: list[int] = []  # signals whose exceptions were raised
 
 
 def _send_again(ignored: sys.UnraisableHookArgs) -> None:
-    """Send a signal again if its exception was raised in a callback: there, Python only prints the exception."""
+    """Send a signal again if its exception was raised in a callback. There, Python only prints the exception."""
     error = ignored.exc_value
     if not isinstance(error, KeyboardInterrupt | _Terminated):
         sys.__unraisablehook__(ignored)

@@ -1,4 +1,4 @@
-"""Manual pages, generated from the texts of --help when the package is built: see native/build_hook.py."""
+"""Manual pages, generated from the texts of --help when the package is built (see native/build_hook.py)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dibundle.cli.main import main
 
 
 def pages() -> dict[str, str]:
-    """Return the manual pages by file name: dib.1, dib-create.1 and so on."""
+    """Return the manual pages by file name, such as dib.1 and dib-create.1."""
     return {
         f"{context.command_path.replace(' ', '-')}.1": "\n".join(_page(context)) + "\n" for context in every_command()
     }
@@ -74,7 +74,7 @@ def _short(group: click.Group, context: click.Context, name: str) -> str:
 
 
 def _description(text: str) -> Iterator[str]:
-    """Yield paragraphs; if click does not wrap a paragraph, do not wrap it here either."""
+    """Yield paragraphs. If click does not wrap a paragraph, do not wrap it here either."""
     kept = False
     for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text)):
         lines = paragraph.splitlines()

@@ -1,4 +1,4 @@
-"""The help of a command: its own options first, then groups of common options."""
+"""The help of a command, in which its own options come before the groups of common options."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Command(click.Command):
     """A command whose options are listed in groups."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, a section for each group."""
+        """Write the options. Each group has its own section."""
         records: dict[str, list[tuple[str, str]]] = {title: [] for title in (_OWN, *_GROUPS)}
         for option in self.get_params(ctx):
             record = option.get_help_record(ctx) if isinstance(option, click.Option) else None

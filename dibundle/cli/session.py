@@ -1,4 +1,4 @@
-"""Common options of commands: access to sources, required signers, temporary files, and output."""
+"""Common options of commands: the access to sources, required signers, temporary files, and output."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ base = click.option(
 
 
 def max_size_option(default: int | None) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return the option --max-size; ``default``: the value if the option is not given."""
+    """Return the option --max-size. ``default`` is its value if the user does not give the option."""
     return click.option(
         "--max-size",
         type=read_size,
@@ -108,8 +108,8 @@ def session(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Pass ``access``, ``context`` and ``console`` to a command's function.
 
-    With ``expect``, also pass an argument ``expect``. ``signatures``: whether the command reads bundles. ``platform``:
-    the help of the command's option --platform. ``progress``: whether the command may take long.
+    With ``expect``, also pass an argument ``expect``. ``signatures`` is true if the command reads bundles. ``platform``
+    is the help of the command's option --platform. ``progress`` is true if the command may take long.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -151,7 +151,7 @@ def _registries(given: dict[str, Any]) -> RegistrySettings:
 
 
 def _logins() -> Iterable[Path]:
-    """Yield the files of logins: podman's files in podman's order, and then docker's file."""
+    """Yield the files of logins. Podman's files come in podman's order, and docker's file comes after them."""
     environment = os.environ
     if environment.get("REGISTRY_AUTH_FILE"):
         yield Path(environment["REGISTRY_AUTH_FILE"])
@@ -201,7 +201,7 @@ def _is_from_environment(name: str) -> bool:
 
 
 def _require_named_file(name: str) -> None:
-    """If the file that an environment variable names cannot be read, raise an error with the variable's name."""
+    """If an environment variable names a file that cannot be read, raise an error with the variable's name."""
     from dibundle.format.signing import require_readable
 
     try:

@@ -7,7 +7,7 @@ import sys
 
 
 def message(text: str) -> None:
-    """Write a line to stderr; ignore a closed stderr."""
+    """Write a line to stderr. Do nothing if stderr is closed."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(text + "\n")
         sys.stderr.flush()

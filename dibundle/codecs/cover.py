@@ -1,4 +1,4 @@
-"""The cover codec: matching stretches of the source, byte-wise differences, and literals between them (spec/cover.md).
+"""The cover codec (spec/cover.md). A payload has matching stretches of the source, byte-wise differences, and literals.
 
 A payload is the number of covers, the headers of five streams, then the streams. Three streams are columns of numbers:
 how many literal bytes precede each cover, the cover's length, and the cover's seek in the source. The other two streams
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from dibundle.codecs.encode.covers import Covers
 
 MODEL: Final = 3
-"""A packer for only the difference stream; it also reads the source (codecs/model.py)."""
+"""A packer for only the difference stream. It also reads the source (codecs/model.py)."""
 
 SPARSE: Final = 4
 """The other packer for only the difference stream (codecs/sparse.py)."""
 
 PREFIXED: Final = 5
-"""Packer for only the literal stream; its dictionary is the source around each run of literals."""
+"""The packer for only the literal stream. Its dictionary is the source around each run of literals."""
 
 NO_CODE, X86_CODE, ARM_CODE = range(3)
 """Kinds of machine code that the literals may have."""
@@ -37,7 +37,7 @@ MAX_CONTEXT: Final = 8 << 20
 DEFAULT_EFFORT: Final = 6
 
 MAX_COVERS: Final = 1 << 20
-"""Maximum number of covers in a payload, so that columns and rows always take less than 80 MB."""
+"""The maximum number of covers in a payload, so that columns and rows always take less than 80 MB."""
 
 # maximum size at which plain zstd is tried: for larger differences, the other packers give fewer bytes
 SMALL_DIFFERENCE: Final = 64 << 10
@@ -48,9 +48,9 @@ SLOW_EFFORT: Final = 8  # minimum effort at which payloads may take more time to
 # if at most this many bytes of a difference are nonzero, the model's tables are twice as large
 FEW_CHANGES: Final = 400_000
 MODEL_BITS: Final = 14
-"""Maximum bits of the model's tables if many bytes change; one bit more if few bytes change.
+"""The maximum number of bits of the model's tables if many bytes change.
 
-Larger tables exceed the processor's cache.
+If few bytes change, the tables have one bit more. Larger tables exceed the processor's cache.
 
 For static-binary's two programs, the packed differences have these sizes in bytes, and decoding takes these seconds of
 CPU:
@@ -71,9 +71,9 @@ For python-app's 47 differences (one of them has many changes), the sizes and ti
 """
 
 NEARLY: Final = 1.02
-"""Maximum ratio of the size with a quick model to the size with the full model.
+"""The maximum ratio of the size with a quick model to the size with the full model.
 
-With the quick model, the result for static-binary's two programs is 0.7 % larger; for another program, it is 51 %
+With the quick model, the result for static-binary's two programs is 0.7 % larger. For another program, it is 51 %
 larger.
 """
 
@@ -81,9 +81,10 @@ larger.
 SURELY_LZMA2: Final = 64 << 10
 
 CONTEXT_LITERALS: Final = 1 << 20
-"""Maximum bytes of literals to try with context if a target has many patches; with few patches, there is no maximum.
+"""The maximum number of bytes of literals to try with context if a target has many patches.
 
-For 17 MB of changed Python files, these are the bytes of literals, and the seconds:
+With few patches, there is no maximum. For 17 MB of changed Python files, these are the bytes of literals, and the
+seconds:
 
 - LZMA2: 86,168
 - zstd with 256 bytes of source before and after: 76,486 and 0.3
@@ -92,9 +93,10 @@ For 17 MB of changed Python files, these are the bytes of literals, and the seco
 """
 
 SMALL_CONTEXT: Final = 512 << 10
-"""Below effort 7: maximum bytes of context for zstd's slow levels, which spend most of their time on the context.
+"""The maximum size of the context for zstd's slow levels below effort 7.
 
-These are the bytes of the bundle and the seconds of CPU for the whole process, first for python-app, then for node-app:
+These levels spend most of their time on the context. These are the bytes of the bundle and the seconds of CPU for the
+whole process, first for python-app, then for node-app:
 
 - level 19 always: 7,679,213 and 26.3; 3,466,557 and 43.4
 - level 19 up to 1 MiB: 7,686,583 and 23.1; 3,513,408 and 31.2
@@ -126,12 +128,12 @@ def encode(
     thorough: bool = False,
     machine: int = NO_CODE,
 ) -> bytes:
-    """Return a payload; :func:`decode` rebuilds ``target`` from it and ``source``. ``covers`` match the two sides.
+    """Return a payload from which :func:`decode` rebuilds ``target`` with ``source``. ``covers`` match the two sides.
 
     ``effort`` is 1 (fast) to 9 (small), and sets zstd's level. From effort 3 on, differences are modelled. From effort
-    5 on, LZMA2 is tried. ``thorough``: also try slow methods, because few bytes change. ``machine``: if the literals
-    are code of this machine, their operands are made absolute. If there are more than ``MAX_COVERS`` covers, only the
-    longest are used. Raises ``ValueError`` if covers do not fit the two sides or are out of order.
+    5 on, LZMA2 is tried. With ``thorough``, also try slow methods, because few bytes change. If the literals are code
+    of ``machine``, their operands are made absolute. If there are more than ``MAX_COVERS`` covers, only the longest are
+    used. Raises ``ValueError`` if covers do not fit the two sides or are out of order.
     """
     covers.check(len(source), len(target))
     rows = flat(covers if len(covers) <= MAX_COVERS else covers.longest(MAX_COVERS))
@@ -171,7 +173,7 @@ def encode(
 
 
 class Parsed(NamedTuple):
-    """A payload with checked covers; ``rows`` has the source, target and length of each cover in one array."""
+    """A payload with checked covers. ``rows`` has the source, target and length of each cover in one array."""
 
     rows: array[int]
     headers: tuple[tuple[int, int], ...]
@@ -179,9 +181,9 @@ class Parsed(NamedTuple):
     target_size: int
 
     def apply(self, source: Buffer, *, machine: int = NO_CODE) -> bytearray:
-        """Return the target; ``source`` must have the size that the payload was parsed for.
+        """Return the target. ``source`` must have the size that the payload was parsed for.
 
-        ``machine``: the literals are code of this machine, and their operands are made relative again.
+        If the literals are code of ``machine``, their operands are made relative again.
 
         The difference is unpacked into the end of the target, and joined in place. So the difference needs no
         additional memory.
@@ -213,7 +215,7 @@ class Parsed(NamedTuple):
 
 
 def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
-    """Decode ``payload`` with ``source`` into ``target_size`` bytes; raise ``BundleError`` for a malformed payload.
+    """Decode ``payload`` with ``source`` into ``target_size`` bytes. Raise ``BundleError`` for a malformed payload.
 
     In addition to the result, decoding takes memory for the literal bytes, up to 80 MB for a million covers, and up to
     128 MiB for the packers' windows or tables.
@@ -222,7 +224,7 @@ def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
 
 
 def table_size(payload: Buffer) -> int:
-    """Estimate the bytes of memory for the covers of a payload; 0 if it is cut."""
+    """Estimate the memory in bytes for the covers of a payload. Return 0 if the payload is cut."""
     try:
         return _COVER * Numbers(payload).number()
     except BundleError:  # decoding says why
@@ -230,7 +232,7 @@ def table_size(payload: Buffer) -> int:
 
 
 def parse(payload: Buffer, source_size: int, target_size: int) -> Parsed:
-    """Read the covers of ``payload``; check everything that can be checked without the source."""
+    """Read the covers of ``payload``. Check everything that can be checked without the source."""
     view = memoryview(payload)
     reader = Numbers(view)
     count = reader.number()
@@ -266,7 +268,7 @@ def turned(literals: Buffer, rows: array[int], target_size: int, *, machine: int
 
 
 def context(source: Buffer, rows: array[int]) -> bytes:
-    """Return the source around each run of literals, in order; a run lies between two covers or at an end."""
+    """Return the source around each run of literals, in order. A run lies between two covers or at an end."""
     out = bytearray(min(MAX_CONTEXT, 2 * CONTEXT * (len(rows) // 3 + 1)))
     held = Pinned(source)
     size = LIBRARY.dib_cover_context(*(held, held.size, Pinned(rows), len(rows) // 3, CONTEXT, Pinned(out), len(out)))
@@ -274,7 +276,7 @@ def context(source: Buffer, rows: array[int]) -> bytes:
 
 
 def _in_context(literals: bytearray, around: bytes, level: int, *, most: int) -> bytes:
-    """Compress literals with their context; try the slow level only if a quick level gives about ``most`` bytes."""
+    """Compress literals with their context. Try the slow level only if a quick level gives about ``most`` bytes."""
     if not around:
         return b""
     quick = zstd.compress(literals, min(level, _QUICK), prefix=around)
@@ -344,7 +346,7 @@ def _split(source: Buffer, target: bytes, rows: array[int]) -> tuple[bytearray, 
 
 
 def _join(source: Buffer, rows: array[int], covered: int, literals: Buffer, target: bytearray) -> None:
-    """Undo :func:`_split` in ``target``; the end of ``target`` holds the difference.
+    """Undo :func:`_split` in ``target``. The end of ``target`` holds the difference.
 
     The caller has checked every size.
     """

@@ -1,4 +1,4 @@
-"""The codecs by number; each decodes a payload with a source into exactly ``size`` bytes, or raises BundleError."""
+"""The codecs by number. Each decodes a payload with a source into exactly ``size`` bytes, or raises BundleError."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def decode(
     reencoders: Collection[int] = encoders.KNOWN,
     excess: Excess | None = None,
 ) -> Buffer:
-    """Decode ``payload`` with ``source`` into ``size`` bytes; for codecs without a source, ``source`` is empty.
+    """Decode ``payload`` with ``source`` into ``size`` bytes. For codecs without a source, ``source`` is empty.
 
-    The decoder may overwrite a writable source: callers must not use it again. ``reencoders``: the re-encoders that the
-    payload may use. ``excess``: the pool that all frames of a bundle share; None if this is the only frame.
+    The decoder may overwrite a writable source: callers must not use it again. ``reencoders`` are the re-encoders that
+    the payload may use. ``excess`` is the pool that all frames of a bundle share. It is None if this is the only frame.
     """
     decoder = partial(_unpack, reencoders=reencoders, excess=excess) if codec == UNPACK else _DECODERS[codec]
     data = decoder(payload, source, size)
@@ -51,7 +51,7 @@ def decode(
 
 
 def table_size(codec: int, payload: Buffer) -> int:
-    """Estimate the bytes of memory that decoding takes in addition to source, payload and result."""
+    """Estimate the memory in bytes that decoding takes in addition to source, payload and result."""
     if codec == RELINK:
         from dibundle.codecs import relink
 
@@ -76,7 +76,7 @@ def _zstd_prefix(payload: Buffer, source: bytes | bytearray, size: int) -> bytes
 
 
 def _vcdiff(payload: Buffer, source: bytes | bytearray, size: int) -> bytearray:
-    from dibundle.codecs import vcdiff  # imported only if a bundle uses the codec: start-up must be fast
+    from dibundle.codecs import vcdiff  # imported only if a bundle uses the codec, because start-up must be fast
 
     return vcdiff.decode(_inner(payload, size), source, size)
 
@@ -110,7 +110,7 @@ def _unpack(
 
 
 def _decode_inner(codec: int, payload: Buffer, source: bytes | bytearray, size: int) -> Buffer:
-    """Decode a payload inside an unpack payload; the inner payload is neither VCDIFF nor another unpack payload."""
+    """Decode a payload inside an unpack payload. The inner payload is neither VCDIFF nor another unpack payload."""
     if codec not in _INNER:
         raise BundleError(messages.PAYLOAD_INNER_CODEC, codec=codec)
     return decode(codec, payload, source, size)
@@ -125,5 +125,5 @@ _DECODERS: dict[int, Callable[[Buffer, bytes | bytearray, int], Buffer]] = {
     RELINK: _relink,
 }
 KNOWN = frozenset((*_DECODERS, UNPACK))
-# no VCDIFF: it takes the most memory, and the cover codec makes smaller patches
+# VCDIFF is not used, because it takes the most memory, and the cover codec makes smaller patches
 _INNER = frozenset(_DECODERS) - {VCDIFF}

@@ -1,4 +1,4 @@
-"""The unpack codec: it inflates embedded streams in a frame before patching, and recompresses them afterwards.
+"""The unpack codec, which inflates embedded streams in a frame before patching, and recompresses them afterwards.
 
 If one line of a compressed changelog changes, most of the compressed bytes change. So if a known encoder gives the
 compressed bytes, the decompressed target is patched from the decompressed source (spec/unpack.md). A side in this form
@@ -43,7 +43,7 @@ Decode = Callable[[int, Buffer, bytes | bytearray, int], Buffer]
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """Deflate streams of a source: start, end and content size of each stream, and the content of all, joined."""
+    """The deflate streams of a source. Each has a start, an end and a content size. The contents are joined."""
 
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
@@ -63,9 +63,10 @@ class Streams:
         self.sizes.append(size)
 
     def unpacked(self, source: bytes | bytearray, *, whole: bool) -> bytearray:
-        """Return the bytes outside of the streams, and the streams' content; if ``whole``, also the compressed streams.
+        """Return the bytes outside of the streams, and the streams' content.
 
-        The result takes over the content's buffer, because a second buffer would double the memory.
+        With ``whole``, include the compressed streams. The result takes over the content's buffer, because a second
+        buffer would double the memory.
         """
         view = memoryview(source)
         bounds = zip([0, *self.ends], [*self.starts, len(source)], strict=True)
@@ -76,7 +77,7 @@ class Streams:
         return out
 
     def lengths(self) -> bytes:
-        """Return the lengths in a recipe for exactly these streams; the target's recipe has mostly the same lengths."""
+        """Return the lengths in a recipe for exactly these streams. The target's recipe has mostly the same lengths."""
         out = bytearray()
         for start, end, size in zip(self.starts, [0, *self.ends], self.sizes, strict=False):
             out += number(start - end << 1) + number(size << 1 | 1)
@@ -86,7 +87,7 @@ class Streams:
 def write(
     streams_of: Streams, source: bytes, parts: Sequence[recompression.Part], *, whole: bool, codec: int, inner: bytes
 ) -> bytes:
-    """Return a payload; ``inner`` is a payload of ``codec`` for the unpacked sides."""
+    """Return a payload. ``inner`` is a payload of ``codec`` for the unpacked sides."""
     gaps = bytearray()
     end = 0
     entries = _zip_entries(source, 0)
@@ -112,11 +113,11 @@ def decode(
     reencoders: Collection[int] = encoders.KNOWN,
     excess: Excess | None = None,
 ) -> bytearray:
-    """Decode ``payload`` with ``source`` into ``size`` bytes; raise ``BundleError`` for a malformed payload.
+    """Decode ``payload`` with ``source`` into ``size`` bytes. Raise ``BundleError`` for a malformed payload.
 
     ``decode_inner`` is :func:`decoders.decode` for inner codecs. This needs memory for the inner codec, and for the
-    unpacked source and target. ``excess`` is the pool that all frames of a bundle share; None if there is only this
-    frame.
+    unpacked source and target. ``excess`` is the pool that all frames of a bundle share. It is None if there is only
+    this frame.
     """
     excess = excess or Excess()
     codec, unpacked_source, parts, inner = _read(payload, source, size, reencoders, excess)
@@ -156,7 +157,7 @@ def zip_start(data: bytes | bytearray, at: int) -> int | None:
 
 
 class _Entry(NamedTuple):
-    """An entry of a zip: where its local header and its stream begin."""
+    """An entry of a zip, with the offsets of its local header and its stream."""
 
     header: int
     start: int
@@ -172,7 +173,7 @@ def _zip_entries(data: bytes | bytearray, at: int) -> Iterator[_Entry]:
 
 
 class Inflated(NamedTuple):
-    """Result of inflating: the content (``None``: no stream, or too long), the stream's end, and the bytes of work."""
+    """The result of inflating: the content (None: no stream, or too long), the stream's end, and the bytes of work."""
 
     content: bytes | None
     end: int
@@ -180,14 +181,14 @@ class Inflated(NamedTuple):
 
 
 def inflate(data: bytes | bytearray, start: int, limit: int) -> Inflated:
-    """Inflate the deflate stream at ``start``; its content may have at most ``limit`` bytes."""
+    """Inflate the deflate stream at ``start``. Its content may have at most ``limit`` bytes."""
     content = bytearray()
     is_whole, end, work = _inflate_onto(content, data, start, limit)
     return Inflated(bytes(content) if is_whole else None, end, work)
 
 
 def _inflate_onto(out: bytearray, data: bytes | bytearray, start: int, limit: int) -> tuple[bool, int, int]:
-    """Append a stream's content to ``out``; return whether it is complete, and the stream's end and bytes of work."""
+    """Append a stream's content to ``out``. Return whether it is complete, and the stream's end and bytes of work."""
     begin, most = start, limit
     inflater = zlib.decompressobj(-15)
     view = memoryview(data)

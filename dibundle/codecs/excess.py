@@ -1,4 +1,4 @@
-"""Excess: decoding work of frames and recipes beyond the amount that their sizes allow (spec/dib.md, 4.6)."""
+"""Excess is the decoding work of frames and recipes beyond the amount that their sizes allow (spec/dib.md, 4.6)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OF_FRAME: Final = (
 
 
 class Excess:
-    """A pool that all targets of a bundle share; thread-safe, because frames are decoded on several threads."""
+    """A pool that all targets of a bundle share. It is thread-safe, because frames are decoded on several threads."""
 
     def __init__(self, most: int = MOST) -> None:
         self._left = most
@@ -28,7 +28,7 @@ class Excess:
         return self._left
 
     def spend(self, excess: int) -> None:
-        """If ``excess`` is above 0, take it from the pool; raise :class:`BundleError` if the pool has less."""
+        """If ``excess`` is above 0, take it from the pool. Raise :class:`BundleError` if the pool has less."""
         with self._lock:
             self._left -= max(0, excess)
             if self._left < 0:

@@ -1,9 +1,9 @@
-"""The modelled difference: an arithmetic coder that also reads the source at each byte of a difference stream.
+"""The modelled difference. An arithmetic coder also reads the source at each byte of a difference stream.
 
-Two builds of native code differ mostly in operands: addresses, and offsets in structures and stacks. The source around
-a byte shows whether the byte is part of an operand. If the same word has changed before, it usually changes by the same
-difference again. A general compressor cannot use any of this, because it reads only the difference. ``spec/cover.md``
-specifies the model to the bit. ``native/model.c`` has the loops.
+Two builds of native code differ mostly in operands, which are addresses, and offsets in structures and stacks. The
+source around a byte shows whether the byte is part of an operand. If the same word has changed before, it usually
+changes by the same difference again. A general compressor cannot use any of this, because it reads only the difference.
+``spec/cover.md`` specifies the model to the bit. ``native/model.c`` has the loops.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from dibundle.errors import BundleError
 
 MIN_BITS: Final = 10
 MAX_BITS: Final = 18
-"""Maximum of ``bits``, the size of the tables: 9 tables of ``1 << bits`` counters of two bytes take at most 4.5 MiB."""
+"""The maximum of ``bits``, the size of the tables. 9 tables of ``1 << bits`` 2-byte counters take at most 4.5 MiB."""
 
 
 QUICK: Final = 32
-"""Flag that is added to ``bits``: a single counter codes "unchanged" if changes are rarer than 1 in 16.
+"""A flag that is added to ``bits``. A single counter then codes "unchanged" if changes are rarer than 1 in 16.
 
 Without the flag, the limit is 1 in 64.
 """
 
 
 def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int) -> bytes:
-    """Return the modelled stream of ``difference``: the target minus the source, over the covers in ``rows``.
+    """Return the modelled stream of ``difference``, which is the target minus the source over the covers in ``rows``.
 
     ``rows`` has the source offset, target offset and length of each cover in one array. ``bits`` (10 to 18, optionally
     plus QUICK) is the size of the tables. Larger tables give fewer bytes, but take longer, because they exceed the
@@ -50,7 +50,7 @@ def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int) -
 
 
 def decode(stream: Buffer, source: Buffer, rows: array[int], difference: memoryview, *, bits: int) -> None:
-    """Fill ``difference`` with the content of ``stream``; its length is the sum of the lengths in ``rows``.
+    """Fill ``difference`` with the content of ``stream``. Its length is the sum of the lengths in ``rows``.
 
     Raises ``BundleError`` if :func:`encode` could not have written the stream.
     """

@@ -1,4 +1,4 @@
-"""Numbers in payloads: groups of seven bits, the lowest group first (spec/cover.md)."""
+"""Numbers in payloads. They have groups of seven bits, the lowest group first (spec/cover.md)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ def turned_back(value: int) -> int:
 
 
 def number(value: int) -> bytes:
-    """Return ``value`` in groups of seven bits, the lowest group first; set the top bit of all bytes but the last."""
+    """Return ``value`` in groups of seven bits, the lowest group first.
+
+    The top bit of each byte is set, except in the last byte.
+    """
     out = bytearray()
     while value >= 128:
         out.append(value & 127 | 128)
@@ -30,7 +33,7 @@ def number(value: int) -> bytes:
 
 
 class Numbers:
-    """A reader of numbers below 2**63 from ``data``; each number must have its shortest form."""
+    """A reader of numbers below 2**63 from ``data``. Each number must have its shortest form."""
 
     __slots__ = ("at", "data")
 
@@ -61,7 +64,7 @@ class Numbers:
         return value
 
     def take(self, length: int) -> Buffer:
-        """Return the next ``length`` bytes; raise ``BundleError`` if there are fewer."""
+        """Return the next ``length`` bytes. Raise ``BundleError`` if there are fewer."""
         if length > len(self.data) - self.at:
             raise BundleError(messages.PAYLOAD_TRUNCATED)
         self.at += length
@@ -73,7 +76,7 @@ class Numbers:
             raise BundleError(messages.PAYLOAD_BYTES_AFTER_COLUMN)
 
     def numbers(self, count: int) -> array[int]:
-        """Return the ``count`` numbers that fill the data; the data must have at least ``count`` bytes."""
+        """Return the ``count`` numbers that fill the data. The data must have at least ``count`` bytes."""
         if len(self.data) - self.at < count:
             raise BundleError(messages.PAYLOAD_TRUNCATED)
         values = array("q", bytes(8 * count))

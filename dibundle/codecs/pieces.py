@@ -19,21 +19,27 @@ Result = TypeVar("Result")
 
 
 class Trace:
-    """Seconds of CPU for a frame: the steps of the frame's own worker, and the pieces that could be shared."""
+    """The seconds of CPU for a frame.
+
+    Each step of the frame's own worker has a time, and so has each piece that could be shared.
+    """
 
     def __init__(self) -> None:
         self.steps: list[float | list[float]] = []
         self._since = time.thread_time()
 
     def add(self, pieces: list[float] | None = None) -> None:
-        """Record the finished ``pieces``; without ``pieces``, record this thread's time since the last call."""
+        """Record the finished ``pieces``. Without ``pieces``, record this thread's time since the last call."""
         now = time.thread_time()
         self.steps.append(now - self._since if pieces is None else pieces)
         self._since = now
 
 
 class Crew:
-    """The threads of a ``pool`` with ``workers`` threads: each encodes a frame, or helps with other threads' frames."""
+    """The threads of a ``pool`` with ``workers`` threads.
+
+    Each thread encodes a frame, or helps with other threads' frames.
+    """
 
     def __init__(self, pool: Executor, workers: int) -> None:
         self.pool = pool
@@ -67,13 +73,16 @@ _CURRENT: ContextVar[tuple[Crew, Trace] | None] = ContextVar("crew", default=Non
 
 
 def hands() -> int:
-    """Return how many workers, including this worker, could do pieces now."""
+    """Return the number of workers, including this worker, that could do pieces now."""
     current = _CURRENT.get()
     return 1 + current[0].idle if current else 1
 
 
 class _Work(Generic[Item, Result]):
-    """A function and its items. Both are dropped when all items are done: the pool's queue may keep this object."""
+    """A function and its items.
+
+    Both are dropped when all items are done, because the pool's queue may keep this object.
+    """
 
     def __init__(self, function: Callable[[Item], Result], items: list[Item]) -> None:
         self.seconds = [0.0] * len(items)
@@ -93,7 +102,7 @@ class _Work(Generic[Item, Result]):
 
 
 def share(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Return the function's results in the order of the items; idle workers help.
+    """Return the function's results in the order of the items. Idle workers help.
 
     This thread does every item that no other thread has begun. So threads of a pool never wait for each other.
     """

@@ -1,8 +1,8 @@
-"""Recompression recipes: how to compress content to the original bytes, piece by piece (spec/dib.md, section 5.1).
+"""Recompression recipes. They describe how to compress content to the original bytes (spec/dib.md, section 5.1).
 
 A recompression recipe is a list of parts. The bytes of a *plain* part are in the recipe itself. A *body* is a deflate
-stream or a zstd frame: an encoder gives the body for a stretch of content, with a :class:`Recipe`. A gzip layer is a
-plain header, a body and a plain trailer. A jar has hundreds of plain parts and bodies.
+stream or a zstd frame. An encoder and a :class:`Recipe` give the body for a stretch of content. A gzip layer is a plain
+header, a body and a plain trailer. A jar has hundreds of plain parts and bodies.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 MAX_PARTS: Final = 1 << 16
 MAX_EDITS: Final = 1 << 16
-"""Maximum edits in all bodies of a recipe."""
+"""The maximum number of edits in all bodies of a recipe."""
 MAX_SIZE: Final = 16 << 20
-"""Maximum size of a recipe in bytes, including the plain bytes of a layer."""
+"""The maximum size of a recipe in bytes, including the plain bytes of a layer."""
 
 PART_COST: Final = 128  # cost of a part, in bytes of content
 EDIT_COST: Final = 64  # cost of an edit, in bytes of content
@@ -50,7 +50,7 @@ class Body(NamedTuple):
         return self.recipe.encoder << 4 | self.recipe.level
 
     def cost(self, before: int) -> int:
-        """Return the cost, in bytes of content at an ordinary level; ``before``: the previous body's re-encoder."""
+        """Return the cost, in bytes of content at an ordinary level. ``before`` is the previous body's re-encoder."""
         return _body_cost(self.content, self.reencoder, len(self.recipe.edits), before)
 
 
@@ -105,10 +105,10 @@ def write(parts: Sequence[Part]) -> bytes:
 
 
 def read(data: bytes, listed: Collection[int] = reencoders.KNOWN, *, most: int = MOST_COST) -> tuple[list[Part], bytes]:
-    """Return the parts and the bytes after them; raise ``BundleError`` for bytes that :func:`write` never gives.
+    """Return the parts and the bytes after them. Raise ``BundleError`` for bytes that :func:`write` never gives.
 
-    ``listed``: the re-encoders in the bundle's section 1; no others are allowed. ``most``: the maximum cost of the
-    recipe.
+    ``listed`` has the re-encoders in the bundle's section 1. No other re-encoders are allowed. ``most`` is the maximum
+    cost of the recipe.
     """
     reader = Numbers(data)
     count = reader.number()
@@ -159,7 +159,7 @@ def _check_cost(left: int) -> None:
 
 
 class Recompressor:
-    """A filter that compresses content, in pieces of any size; large bodies use the threads of ``pool``."""
+    """A filter that compresses content, in pieces of any size. Large bodies use the threads of ``pool``."""
 
     def __init__(self, parts: Sequence[Part], plain: bytes, pool: Executor | None = None) -> None:
         if len(plain) != plain_size(parts):
@@ -173,7 +173,7 @@ class Recompressor:
         self._started = False
 
     def write(self, content: bytes | bytearray | memoryview) -> Iterator[bytes | memoryview]:
-        """Take content; if there is more content than the bodies take, raise ``BundleError``."""
+        """Take content. If there is more content than the bodies take, raise ``BundleError``."""
         if not self._started:
             yield from self._advance()
         view = memoryview(content).cast("B")
@@ -189,7 +189,7 @@ class Recompressor:
                 yield from self._advance()
 
     def finish(self) -> Iterator[bytes | memoryview]:
-        """Finish the content; raise ``BundleError`` if content is missing."""
+        """Finish the content. Raise ``BundleError`` if content is missing."""
         if not self._started:
             yield from self._advance()
         if self._body is not None:

@@ -1,4 +1,4 @@
-"""All re-encoders: they reproduce the deflate bodies and zstd frames of well-known programs, byte for byte."""
+"""All re-encoders. They reproduce the deflate bodies and zstd frames of well-known programs, byte for byte."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAMILIES: Final = {**deflate.FAMILIES, **frames.FAMILIES, **libzstd.FAMILIES}
 """Every encoder by number."""
 
 KNOWN: Final = frozenset(encoder << 4 | level for encoder, family in FAMILIES.items() for level in family.levels)
-"""The re-encoders, by their numbers in section 1: 16 times the encoder's number, plus the level."""
+"""The re-encoders by their number in section 1, which is 16 times the encoder's number, plus the level."""
 
 _SLOW_LEVEL: Final = 7
 # factor of time for levels from SLOW_LEVEL on: for layers, level 9 takes 3 to 4 times as long as level 6
@@ -28,7 +28,7 @@ _LAZIEST_LEVEL: Final = 9
 # factor of time for LAZIEST_LEVEL: in random content of two letters, each byte needs 1,024 comparisons (5 to 6 us)
 _LAZIEST: Final = 8
 _FRAMES_START: Final = 8192
-"""Cost of a new encoder: zstd's level 4 has tables of 34 MB, and zeroing them in huge pages takes 5.5 ms."""
+"""The cost of a new encoder. zstd's level 4 has tables of 34 MB, and zeroing them in huge pages takes 5.5 ms."""
 _SLOW_BEST: Final = 2  # factor of time for zstd's best level: 20 MB/s, compared with 40 MB/s for deflate's level 6
 
 
@@ -36,10 +36,10 @@ class AnyEncoder(Protocol):
     """The interface of all encoders."""
 
     def write(self, content: Buffer) -> bytes:
-        """Take content; return the bytes that are complete."""
+        """Take content, and return the bytes that are complete."""
 
     def finish(self) -> bytes:
-        """Finish the content; return the remaining bytes."""
+        """Finish the content, and return the remaining bytes."""
 
 
 def is_frames(encoder: int) -> bool:
@@ -72,7 +72,7 @@ def start_cost(reencoder: int, before: int) -> int:
 
 
 def prove(encoder: int, level: int) -> None:
-    """Encode a sample and compare it with the known result; raise ``FileError`` if they differ."""
+    """Encode a sample and compare it with the known result. Raise ``FileError`` if they differ."""
     (libzstd if encoder in libzstd.FAMILIES else frames if is_frames(encoder) else deflate).prove(encoder, level)
 
 
@@ -96,9 +96,9 @@ def open_encoder(
     spare: AnyEncoder | None = None,
     pool: Executor | None = None,
 ) -> AnyEncoder:
-    """Return a tested encoder; ``spare`` is reused if it :func:`fits`. Some encoders use the threads of ``pool``.
+    """Return a tested encoder. ``spare`` is reused if it :func:`fits`. Some encoders use the threads of ``pool``.
 
-    ``size``: size of the content.
+    ``size`` is the size of the content.
     """
     if spare is not None and fits(spare, encoder, level, parameter):
         if isinstance(spare, libzstd.LibraryEncoder):

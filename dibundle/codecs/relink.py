@@ -1,4 +1,4 @@
-"""The relink codec: it moves the addresses in the source's native code, and then applies a cover payload.
+"""The relink codec, which moves the addresses in the source's native code, and then applies a cover payload.
 
 If code moved, every call or address that refers across the moved part changes. These changes are most of the difference
 between two builds. The covers show which code moved. The addresses in the source are recomputed with integer
@@ -37,20 +37,20 @@ _CUTTING: Final = threading.Lock()  # cutting covers may take 128 MiB, and has n
 
 RAW, X86, ARM, POINTERS, INDEX, FRAMES, TABLES, X86_FIXED, TABLES_FIXED, RELOCATIONS, SYMBOLS = range(11)
 RISCV, THUMB, WORDS, GO = range(11, 15)
-"""Modes of regions: which kind of addresses a region has."""
+"""Modes of regions. The mode is the kind of addresses that a region has."""
 WITH_BASE: Final = (POINTERS, TABLES_FIXED, X86_FIXED, RELOCATIONS, SYMBOLS, WORDS, GO)
 DERIVED: Final = (INDEX, FRAMES, RELOCATIONS)
 HOLE, DATA, TABLE, CODE = range(4)
-"""Kinds of steps: the content at the step's address."""
+"""Kinds of steps. The kind is that of the content at the step's address."""
 
 LEAST: Final = 32
-"""Minimum length of covers that show moves: most shorter covers are accidental. Decoders accept any value."""
+"""The minimum length of covers that show moves. Most shorter covers are accidental. Decoders accept any value."""
 
 
 def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
-    """Decode ``payload`` with ``source`` into ``target_size`` bytes; raise ``BundleError`` for a malformed payload.
+    """Decode ``payload`` with ``source`` into ``target_size`` bytes. Raise ``BundleError`` for a malformed payload.
 
-    A writable source is relinked in place; any other source is copied. In addition to the cover codec's memory, this
+    A writable source is relinked in place. Any other source is copied. In addition to the cover codec's memory, this
     needs up to 200 MB for a million covers.
     """
     header, inner = _read(payload, memoryview(source).nbytes, target_size)
@@ -66,9 +66,10 @@ def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
 
 
 class Region(NamedTuple):
-    """``length`` bytes of the source or the target: they begin at offset ``start``, and are loaded at ``address``.
+    """A region of ``length`` bytes of the source or the target.
 
-    ``mode``: the kind of addresses in the region. Addresses stored in the region are relative to ``base``.
+    It begins at offset ``start``, and is loaded at ``address``. ``mode`` is the kind of addresses in the region.
+    Addresses stored in the region are relative to ``base``.
     """
 
     start: int
@@ -79,7 +80,7 @@ class Region(NamedTuple):
 
 
 class AddressStep(NamedTuple):
-    """A step: addresses from ``at`` to the next step have moved by ``shift``; ``kind`` is the kind of content there."""
+    """A step. Addresses from ``at`` to the next step have moved by ``shift``. ``kind`` is the kind of content there."""
 
     at: int
     shift: int
@@ -87,9 +88,9 @@ class AddressStep(NamedTuple):
 
 
 class RelinkHeader(NamedTuple):
-    """The header of a payload; covers of at least ``least`` bytes show moves.
+    """The header of a payload. Covers of at least ``least`` bytes show moves.
 
-    ``machine``: the literals are code of this machine, and their operands are absolute.
+    If the literals are code of ``machine``, their operands are absolute.
     """
 
     least: int
@@ -184,7 +185,7 @@ def _put_regions(regions: Sequence[Region]) -> bytearray:
 
 
 def table_size(payload: Buffer) -> int:
-    """Estimate the bytes of memory for the covers and fixed steps of a payload; 0 if it is cut."""
+    """Estimate the memory in bytes for the covers and fixed steps of a payload. Return 0 if the payload is cut."""
     reader = Numbers(payload)
     try:
         reader.take(2)
@@ -293,7 +294,7 @@ def _fits(address: int, length: int) -> bool:
 
 
 def steps_of(rows: array[int], header: RelinkHeader) -> array[int]:
-    """Return the steps: the fixed steps and, between them, the moves that the covers in ``rows`` show."""
+    """Return the steps. They are the fixed steps and, between them, the moves that the covers in ``rows`` show."""
     regions, sections, fixed = columns(header.regions), columns(header.sections), _flat(header.fixed)
     room = len(header.fixed) + len(rows) // 3 + len(header.regions) + len(header.sections)
     while True:

@@ -1,4 +1,4 @@
-"""Sparse differences: bytes that are mostly zero, stored as lengths of runs and the nonzero bytes.
+"""Sparse differences. Their bytes are mostly zero, so the lengths of runs and the nonzero bytes are stored.
 
 Each of the three streams of a sparse payload is packed separately (spec/cover.md). Compared with a general compressor
 for the whole difference, the result is smaller and takes a tenth of the time.
@@ -15,7 +15,7 @@ from dibundle.errors import BundleError
 
 
 def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], ...]) -> bytes:
-    """Return the sparse form of ``data``; the other parameters are those of :func:`streams.pack`."""
+    """Return the sparse form of ``data``. The other parameters are those of :func:`streams.pack`."""
     parts = split(data)
     packed = [streams.pack(part, level=level, literal_bits=literal_bits) for part in parts]
     head = b"".join(
@@ -26,7 +26,7 @@ def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], 
 
 
 def unpack(stored: Buffer, data: memoryview) -> None:
-    """Undo :func:`pack` into ``data``; raise ``BundleError`` unless the result has exactly the size of ``data``.
+    """Undo :func:`pack` into ``data``. Raise ``BundleError`` unless the result has exactly the size of ``data``.
 
     This needs memory for up to 1.5 times the size of ``data``, and for unpacking the last of the three streams.
     """
@@ -56,7 +56,7 @@ def split(data: Buffer) -> tuple[bytes, bytes, bytes]:
 
 
 def join(gaps: Buffer, lengths: Buffer, values: Buffer, data: memoryview) -> None:
-    """Undo :func:`split` into ``data``; raise ``BundleError`` if the three inputs do not fit together."""
+    """Undo :func:`split` into ``data``. Raise ``BundleError`` if the three inputs do not fit together."""
     held = [Pinned(part) for part in (gaps, lengths, values)]
     sides = [side for part in held for side in (part, part.size)]
     if LIBRARY.dib_sparse_join(*sides, Pinned(data), len(data)):

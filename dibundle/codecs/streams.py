@@ -1,4 +1,4 @@
-"""Packed streams: stored bytes, a zstd frame or raw LZMA2, whichever is smallest (see spec/cover.md)."""
+"""Packed streams. A stream is stored bytes, a zstd frame or raw LZMA2, whichever is smallest (see spec/cover.md)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ ZSTD: Final = 1
 LZMA2: Final = 2
 
 MAX_DICTIONARY: Final = 64 << 20
-"""Maximum bytes of output that an LZMA2 decoder keeps in memory; the output of a smaller stream is kept as a whole."""
+"""The maximum number of bytes of output that an LZMA2 decoder keeps in memory.
+
+The output of a smaller stream is kept as a whole.
+"""
 
 
 def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], ...] = ()) -> tuple[int, bytes]:
@@ -31,7 +34,7 @@ def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], 
 
 
 def unpack(packer: int, packed: Buffer, size: int) -> Buffer:
-    """Unpack ``packed`` to exactly ``size`` bytes; if this fails, or the packer is unknown, raise ``BundleError``."""
+    """Unpack ``packed`` to exactly ``size`` bytes. If this fails, or the packer is unknown, raise ``BundleError``."""
     if packer == STORED:
         if len(packed) != size:
             raise BundleError(messages.PAYLOAD_STORED_SIZE, packed_count=len(packed), size=size)

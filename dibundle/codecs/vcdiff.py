@@ -1,4 +1,4 @@
-"""VCDIFF (RFC 3284) as xdelta3 reads and writes it: default code table, no secondary compression.
+"""VCDIFF (RFC 3284) as xdelta3 reads and writes it, with the default code table and without secondary compression.
 
 See spec/vcdiff.md for the subset. The decoder supports windows whose source segment is in the source, or in the part of
 the target that is decoded so far. It also supports xdelta3's Adler-32 of each window, and xdelta3's application header.
@@ -21,24 +21,27 @@ if TYPE_CHECKING:
 
 MAGIC: Final = b"\xd6\xc3\xc4\x00"
 WINDOW_SIZE: Final = 8 << 20
-"""Target bytes per window that :func:`encode` writes; xdelta3 refuses windows above 16 MiB."""
+"""The number of target bytes in a window that :func:`encode` writes. xdelta3 refuses windows above 16 MiB."""
 
 VCD_SECONDARY, VCD_CODETABLE, VCD_APPHEADER = 1, 2, 4  # header indicator
 VCD_SOURCE, VCD_TARGET, VCD_ADLER32 = 1, 2, 4  # window indicator
 
 MAX_WINDOWS: Final = 16
 WINDOW_LEAST: Final = 4096
-"""Minimum target bytes per window if there are over 16 windows: each window takes as long as thousands of bytes."""
+"""The minimum size of a window's target if there are over 16 windows.
+
+Each window takes as long as thousands of bytes.
+"""
 
 COPY_LENGTH: Final = 6
-"""The shortest run of equal bytes that :func:`encode` copies; with this length, zstd gave the smallest size."""
+"""The shortest run of equal bytes that :func:`encode` copies. With this length, zstd gave the smallest size."""
 RUN_LENGTH: Final = 24
 
 _NOOP, _ADD, _RUN, _COPY = range(4)
 
 
 class _Window(NamedTuple):
-    """One window with the sizes that its header declares; the sections are parts of the file."""
+    """One window with the sizes that its header declares. The sections are parts of the file."""
 
     segment_kind: int
     segment_at: int
@@ -51,7 +54,7 @@ class _Window(NamedTuple):
 
 
 def decode(delta: bytes, source: Buffer, target_size: int) -> bytearray:
-    """Decode ``delta`` with ``source`` into ``target_size`` bytes; raise ``BundleError`` if this is not possible.
+    """Decode ``delta`` with ``source`` into ``target_size`` bytes. Raise ``BundleError`` if this is not possible.
 
     Before the target is allocated, all window headers are read, and their sizes are added up. No header is kept.
     """
@@ -166,7 +169,7 @@ def _check_windows(delta: bytes, target_size: int) -> None:
 
 
 def _read_window(reader: _Reader) -> _Window:
-    """Read one window; leave its sections unparsed."""
+    """Read one window. Leave its sections unparsed."""
     indicator = reader.byte()
     kind = indicator & (VCD_SOURCE | VCD_TARGET)
     if indicator & ~(VCD_SOURCE | VCD_TARGET | VCD_ADLER32) or kind == VCD_SOURCE | VCD_TARGET:
@@ -218,7 +221,7 @@ def _window(source: bytes, target: bytes, covers: list[tuple[int, int, int]]) ->
 
 
 def _encode_window(segment: memoryview, target: bytes, rows: array[int]) -> tuple[Buffer, Buffer, Buffer]:
-    """Return the three sections of one window: data, instructions and addresses."""
+    """Return the three sections of one window, which are data, instructions and addresses."""
     room = 2 * len(target) + 64
     sections = (bytearray(room), bytearray(room), bytearray(room))
     sizes = array("q", [0, 0, 0])
@@ -234,7 +237,7 @@ def _encode_window(segment: memoryview, target: bytes, rows: array[int]) -> tupl
 
 
 def _number(value: int) -> bytes:
-    """Return ``value`` as an RFC 3284 integer: groups of seven bits, the highest first."""
+    """Return ``value`` as an RFC 3284 integer, which has groups of seven bits, the highest group first."""
     out = [value & 127]
     while value := value >> 7:
         out.append(value & 127 | 128)

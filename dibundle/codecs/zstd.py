@@ -1,6 +1,6 @@
-"""Strict zstd frames: the declared size is checked before memory is allocated, and nothing may follow the frame.
+"""Strict zstd frames. The declared size is checked before memory is allocated, and nothing may follow the frame.
 
-A *prefix* is content that both sides have; it is used as a raw dictionary, as in ``zstd --patch-from``.
+A *prefix* is content that both sides have. It is used as a raw dictionary, as in ``zstd --patch-from``.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dibundle.errors import BundleError
 
 MAX_WINDOW = 64 << 20
 LEAST_DICTIONARY = 8
-"""Minimum size of a dictionary: a smaller dictionary changes the library's parameters, but its content is not used."""
+"""The minimum size of a dictionary. A smaller dictionary changes the library's parameters, but is not used."""
 
 
 def compress(data: Buffer, level: int, *, prefix: bytes = b"") -> bytes:
-    """Return a zstd frame with the size of ``data`` in its header; decompression needs the same ``prefix``."""
+    """Return a zstd frame with the size of ``data`` in its header. Decompression needs the same ``prefix``."""
     # Content above MAX_WINDOW must not become a single segment, because the window would be the whole content.
     most = 27 if len(data) <= MAX_WINDOW else 26
     reach = max(10, min(most, (len(data) + len(prefix)).bit_length()))
@@ -48,13 +48,13 @@ class Blocks:
         return packed
 
     def decompress(self, packed: bytes) -> bytes:
-        """Return the decompressed piece. This takes 12 us for 8 KiB; the function :func:`decompress` takes 29 us."""
+        """Return the decompressed piece. This takes 12 us for 8 KiB. The function :func:`decompress` takes 29 us."""
         data: bytes = self._decompressor.decompress(packed)
         return data
 
 
 def _fast_search(level: int, reach: int) -> dict[str, int]:
-    """For the fast levels, return parameters with larger tables: zstd's own tables would lose most of a prefix.
+    """Return parameters with larger tables for the fast levels. zstd's own tables would lose most of a prefix.
 
     For 128 MB of changed files (python-app), these are the bytes and the seconds of CPU:
 
@@ -75,7 +75,7 @@ def _fast_search(level: int, reach: int) -> dict[str, int]:
 
 
 def declared_size(frame: Buffer, *, maximum: int) -> int:
-    """Return the size that a frame declares; raise ``BundleError`` if it exceeds ``maximum`` bytes."""
+    """Return the size that a frame declares. Raise ``BundleError`` if it exceeds ``maximum`` bytes."""
     try:
         size: int = zstandard.get_frame_parameters(frame).content_size
     except zstandard.ZstdError as error:
@@ -86,7 +86,7 @@ def declared_size(frame: Buffer, *, maximum: int) -> int:
 
 
 def decompress(frame: Buffer, size: int, *, prefix: bytes | bytearray = b"") -> bytes:
-    """Return the ``size`` bytes that ``frame`` holds; raise :class:`BundleError` if it holds anything else.
+    """Return the ``size`` bytes that ``frame`` holds. Raise :class:`BundleError` if it holds anything else.
 
     A writable prefix is emptied, because the library has its own copy.
     """

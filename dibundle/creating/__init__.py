@@ -1,1 +1,1 @@
-"""Creation of bundles: read both sides, match, compose, encode, write."""
+"""Creation of bundles. The steps are: read both sides, match, compose, encode, write."""

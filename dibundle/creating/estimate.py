@@ -35,11 +35,12 @@ _UNSURE = 1.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """The expected result of ``create``: ``size`` in bytes, ``seconds``; ``sampled``: number of sampled ``frames``.
+    """The expected result of ``create``.
 
-    On an idle machine, ``create`` takes ``seconds``. With the machine's current load, it takes ``most_seconds``.
-    ``exact``: all frames were encoded, so ``size`` differs from the bundle's size by at most a few bytes. ``carried``:
-    the compressed layers that would be stored unchanged.
+    ``size`` is in bytes. ``sampled`` is the number of ``frames`` that were sampled. On an idle machine, ``create``
+    takes ``seconds``. With the machine's current load, it takes ``most_seconds``. If ``exact`` is true, all frames were
+    encoded, so ``size`` differs from the bundle's size by at most a few bytes. ``carried`` has the compressed layers
+    that would be stored unchanged.
     """
 
     size: int
@@ -55,7 +56,7 @@ class Estimate:
 
 @dataclass(slots=True)
 class _Guess:
-    """Values for a frame: size at level 1, cost in seconds of CPU, and size estimated from a sample."""
+    """The values for a frame: its size at level 1, its cost in seconds of CPU, and its size estimated from a sample."""
 
     draft: FrameDraft
     hex_digits: bytes
@@ -69,7 +70,7 @@ def estimate(
 ) -> Estimate:
     """Match everything as ``create`` does, then sample the content to encode.
 
-    All frames are encoded at level 1, which is little work. Then some frames are sampled at the actual level; the
+    All frames are encoded at level 1, which is little work. Then some frames are sampled at the actual level. The
     larger a frame is at level 1, the more likely it is chosen. The same inputs give the same estimate, except for the
     seconds.
     """
@@ -157,7 +158,10 @@ def _share(guess: _Guess) -> float:
 
 
 def _chosen(guesses: Sequence[_Guess]) -> list[_Guess]:
-    """Return the frames to sample: all frames if this takes little time, otherwise some frames of each stream."""
+    """Return the frames to sample.
+
+    These are all frames if this takes little time, or else some frames of each stream.
+    """
     total = sum(guess.cost for guess in guesses)
     share = max(SHARE, LOOKS / total) / LOOK
     chosen = [guess for group in _groups(guesses) for guess in _sample(group, share)]
@@ -203,7 +207,7 @@ def _fill_in(guesses: Sequence[_Guess]) -> None:
 
 
 def _frame(number: int, guess: _Guess) -> Frame:
-    """Return a frame for the manifest; fields that do not change the manifest's size have arbitrary values."""
+    """Return a frame for the manifest. Fields that do not change the manifest's size have arbitrary values."""
     draft = guess.draft
     patched = bool(draft.old)
     return Frame(

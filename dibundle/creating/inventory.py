@@ -1,4 +1,4 @@
-"""Inventories: lists with the diffIDs of a receiver's layers, which are small enough for a message."""
+"""Inventories, which are lists with the diffIDs of a receiver's layers. They are small enough for a message."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def inventory(sources: Sequence[Source], access: Access, context: Context) -> st
 
 
 def list_of(archives: Sequence[Archive]) -> str:
-    """Return the layers that archives claim to hold, as JSON; each layer takes 46 bytes."""
+    """Return the layers that archives claim to hold, as JSON. Each layer takes 46 bytes."""
     found: dict[bytes, None] = {}
     for archive in archives:
         for blob in read_images(archive).blobs:
@@ -40,12 +40,12 @@ def list_of(archives: Sequence[Archive]) -> str:
 
 
 def read_given(file: str | os.PathLike[str] | None) -> frozenset[bytes] | None:
-    """Return the diffIDs in a list; without a list, return None: the sender may then build on everything."""
+    """Return the diffIDs in a list. Without a list, return None. The sender may then build on everything."""
     return None if file is None else read_list(os.fspath(file))
 
 
 def read_list(path: str) -> frozenset[bytes]:
-    """Return the diffIDs in a list; raise :class:`ArchiveError` if it is not an inventory."""
+    """Return the diffIDs in a list. Raise :class:`ArchiveError` if it is not an inventory."""
     try:
         with Path(path).open("rb") as file:
             text = file.read(MOST + 1)

@@ -12,12 +12,13 @@ from dibundle.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateOptions:
-    """Options of create: ``level`` 1 (fast) to 9 (small), None for the default; ``workers``: 0 means one per core.
+    """The options of create.
 
-    ``profile``: "full", or "core" for bundles that simple readers can apply. ``names``: which names for listings are
-    stored; "auto" limits their size. ``inventory``: diffIDs of the receiver's layers; the bundle builds only on these
-    layers. ``recompress``: ``apply`` may recompress layers and files. ``raw_layers``: if a target has compressed
-    layers, the bundle rebuilds an archive of the same images with raw layers.
+    ``level`` is 1 (fast) to 9 (small), or None for the default. 0 ``workers`` means one per core. ``profile`` is
+    "full", or "core" for bundles that simple readers can apply. ``names`` selects the names for listings that are
+    stored, and "auto" limits their size. ``inventory`` has the diffIDs of the receiver's layers, and the bundle builds
+    only on these layers. With ``recompress``, ``apply`` may recompress layers and files. With ``raw_layers``, if a
+    target has compressed layers, the bundle rebuilds an archive of the same images with raw layers.
     """
 
     level: int | None = None

@@ -1,4 +1,4 @@
-"""Creating a bundle: read both sides, match, compose the programs, encode the frames, write the file."""
+"""The creation of a bundle: read both sides, match, compose the programs, encode the frames, and write the file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PATCHING: Final = 2  # a byte of a frame's source takes as much time as this man
 class CreateResult:
     """The result of creating: sizes in bytes, counts of operations, and the manifest.
 
-    ``carried``: the compressed layers that are stored unchanged, because no encoder reproduces them.
+    ``carried`` has the compressed layers that are stored unchanged, because no encoder reproduces them.
     """
 
     size: int
@@ -87,12 +87,12 @@ def create(
     *,
     executor: Executor | None = None,
 ) -> CreateResult:
-    """Write a bundle that rebuilds ``targets`` from the images in ``bases`` (none: a bundle that needs no base).
+    """Write a bundle that rebuilds ``targets`` from the images in ``bases``.
 
-    Each target may build on earlier targets. If an ``executor`` is given, it encodes the frames. The executor gets the
-    function :func:`choose.encode` and bytes, so it may use processes, or machines with the same libraries. At most
-    ``workers`` frames are submitted at a time. Raises :class:`ArchiveError` if an input is not an image archive, and
-    :class:`FileError` if the system refuses an operation.
+    Without ``bases``, the bundle needs no base. Each target may build on earlier targets. If an ``executor`` is given,
+    it encodes the frames. The executor gets the function :func:`choose.encode` and bytes, so it may use processes, or
+    machines with the same libraries. At most ``workers`` frames are submitted at a time. Raises :class:`ArchiveError`
+    if an input is not an image archive, and :class:`FileError` if the system refuses an operation.
     """
     opened_bases, opened_targets = open_both(bases, targets, context, access, output, raw_layers=options.raw_layers)
     refuse_other(output)
@@ -109,9 +109,9 @@ def open_both(
     *,
     raw_layers: bool = False,
 ) -> tuple[list[Archive], list[Archive]]:
-    """Open both sides; add notes about parts that are ignored or stored unchanged.
+    """Open both sides. Add notes about parts that are ignored or stored unchanged.
 
-    ``raw_layers``: replace a target with compressed layers by the same images with raw layers.
+    With ``raw_layers``, replace a target with compressed layers by the same images with raw layers.
     """
     if not targets:
         raise UsageError(messages.SOURCE_NO_TARGET)
@@ -132,7 +132,7 @@ def open_both(
 
 
 def refuse_other(output: Output) -> None:
-    """Refuse to overwrite a file that is not a bundle: otherwise ``dib create *.tar`` would overwrite an archive."""
+    """Refuse to overwrite a file that is not a bundle. Otherwise ``dib create *.tar`` would overwrite an archive."""
     if not isinstance(output, Destination) or output.identity is None or output.descriptor is not None:
         return
     if Path(output.name).is_file():
@@ -152,9 +152,9 @@ def write_bundle(
     executor: Executor | None = None,
     most_unpacked: int | None = None,
 ) -> CreateResult:
-    """Do the same as :func:`create` with open archives; pass the bundle to ``write`` piece by piece.
+    """Do the same as :func:`create` with open archives. Pass the bundle to ``write`` piece by piece.
 
-    ``most_unpacked``: if targets may be hostile, the maximum bytes of temporary files for their layers.
+    If targets may be hostile, ``most_unpacked`` is the maximum size of the temporary files for their layers.
     """
     workers = options.workers or os.cpu_count() or 1
     begun = time.monotonic()
@@ -185,7 +185,7 @@ def write_bundle(
 def _encode(
     prepared: Prepared, executor: Executor | None, workers: int, spool: Spool, progress: Progress
 ) -> list[_Encoded]:
-    """Encode the frames of all targets on all workers; at most ``workers`` decoded frames are in memory.
+    """Encode the frames of all targets on all workers. At most ``workers`` decoded frames are in memory.
 
     The largest frames come first, so that no worker waits for a large frame at the end. Payloads are written to
     ``spool`` in the order of completion.
@@ -231,7 +231,7 @@ def _encode(
 
 
 def _work(draft: FrameDraft) -> int:
-    """Return the relative time to encode a frame; comparing the content with its source is included."""
+    """Return the relative time to encode a frame, including the time to compare the content with its source."""
     return draft.size + PATCHING * sum(item.length for item in draft.old)
 
 

@@ -1,4 +1,7 @@
-"""Preparation of a bundle, up to the encoding of frames: read and match both sides, and write the programs."""
+"""The preparation of a bundle up to the encoding of frames.
+
+Both sides are read and matched, and the programs are written.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from dibundle.images.archive import Archive
 
 @dataclass(slots=True, kw_only=True)
 class Prepared:
-    """A bundle before its frames are encoded: everything is matched, and the programs are written."""
+    """A bundle before its frames are encoded. Everything is matched, and the programs are written."""
 
     base: BaseSide
     composed: list[ComposedTarget]
@@ -40,12 +43,12 @@ class Prepared:
     def load(
         self, draft: FrameDraft, hex_digits: bytes, *, planned: bool = True
     ) -> tuple[bytes, bytes, choose.Effort, layout.RelinkPlan | None]:
-        """Return the arguments of :func:`choose.encode` for a frame; without ``planned``, leave out the relink plan."""
+        """Return the arguments of :func:`choose.encode` for a frame. Without ``planned``, leave out the relink plan."""
         plan = _relink_plan(draft, self.objects) if planned and choose.relinks(self.effort) else None
         return draft.read(), _read_source(draft, self.objects, hex_digits), self.effort, plan
 
     def plan_ahead(self, draft: FrameDraft) -> None:
-        """Make the relink plan for the whole file to which a frame belongs: :meth:`load` needs this plan."""
+        """Make the relink plan for the whole file to which a frame belongs. :meth:`load` needs this plan."""
         if draft.whole and choose.relinks(self.effort):
             draft.whole.prepare(self.objects.read)
 
@@ -62,7 +65,7 @@ def prepare(
     context: Context,
     most_unpacked: int | None = None,
 ) -> Prepared:
-    """Read and match everything, and write the programs; temporary files stay until ``context`` ends."""
+    """Read and match everything, and write the programs. Temporary files stay until ``context`` ends."""
     effort = options.effort()
     reading = Reading(
         executor=threads,

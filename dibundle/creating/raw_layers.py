@@ -1,4 +1,4 @@
-"""An archive that dib itself writes: the images of a target, but with raw layers (``create --raw-layers``).
+"""An archive that dib itself writes. It has the images of a target, but with raw layers (``create --raw-layers``).
 
 Configs, image IDs, diffIDs and names stay unchanged. Manifests are new.
 """
@@ -36,7 +36,7 @@ def with_raw_layers(archive: Archive, context: Context) -> Archive:
 
 
 class _RawLayers:
-    """The layers of an archive; each layer is decompressed once, into a temporary file."""
+    """The layers of an archive. Each layer is decompressed once, into a temporary file."""
 
     def __init__(self, images: ImageArchive, context: Context) -> None:
         self._images, self._context = images, context

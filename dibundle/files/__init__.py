@@ -1,1 +1,4 @@
-"""Bytes on this machine: random-access files, temporary files, outputs, compression, digests; progress of work."""
+"""Bytes on this machine: random-access files, temporary files, outputs, compression and digests.
+
+Also the progress of work.
+"""

@@ -2,7 +2,7 @@
 
 Everything here works on untrusted bytes. No call returns more than its limit, windows are limited, and corrupt or
 truncated data is an ``ArchiveError``. Several consecutive streams (gzip members, xz streams, zstd frames) are read as
-one. Zero bytes after a stream are padding, as in gzip(1); any other data is an error. Data that the specification
+one. Zero bytes after a stream are padding, as in gzip(1). Any other data is an error. Data that the specification
 defines is *exact*: it has no padding, and may have any number of streams.
 """
 
@@ -21,7 +21,7 @@ from dibundle.files import messages
 
 CHUNK: Final = 1 << 20
 RATIO: Final = 20
-"""Maximum decompressed bytes per compressed byte, for data that may be a bundle without a trusted signature."""
+"""The maximum ratio of decompressed to compressed size, for data that may be a bundle without a trusted signature."""
 RATIO_FLOOR: Final = 1 << 20  # decompressed bytes that are always allowed, at any ratio
 ZSTD_WINDOW_LIMIT: Final = 128 << 20
 XZ_MEMORY_LIMIT: Final = 256 << 20
@@ -53,7 +53,7 @@ def sniff(head: bytes) -> str | None:
 
 
 class RatioError(ArchiveError):
-    """The data decompresses to more bytes than allowed without a trusted signature."""
+    """The error for data that decompresses to more bytes than allowed without a trusted signature."""
 
 
 class Decompressor:
@@ -75,7 +75,7 @@ class Decompressor:
         self._steps = 0
 
     def feed(self, data: bytes, limit: int = CHUNK) -> bytes:
-        """Return up to ``limit`` (at least 1) bytes of output; raise ``ArchiveError`` if the input is corrupt."""
+        """Return up to ``limit`` (at least 1) bytes of output. Raise ``ArchiveError`` if the input is corrupt."""
         if data:
             self._taken += len(data)
             self._input = self._input[self._at :] + data
@@ -88,12 +88,12 @@ class Decompressor:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def finish(self) -> None:
-        """Finish the input; raise ``ArchiveError`` if it is truncated."""
+        """Finish the input. Raise ``ArchiveError`` if it is truncated."""
         if self._engine is not None or not self._streams:
             raise ArchiveError(messages.COMPRESSION_TRUNCATED, kind=self._kind)
 
     def _step(self, pieces: list[bytes], room: int) -> bool:
-        """Make one call of the library; return False if it needs more input."""
+        """Make one call of the library. Return False if it needs more input."""
         if self._engine is None and not self._next_stream():
             return False
         engine = self._engine
@@ -133,7 +133,7 @@ class Decompressor:
     def _next_stream(self) -> bool:
         """Open the next stream of the input, if it has begun."""
         if self._streams and not self._is_exact:
-            while self._at < len(self._input):  # in slices, so that long padding costs little
+            while self._at < len(self._input):  # skip padding in slices, so that long padding costs little
                 piece = self._input[self._at : self._at + _SLICE]
                 rest = piece.lstrip(b"\0")
                 self._at += len(piece) - len(rest)
@@ -160,8 +160,8 @@ def decompress_iter(
 ) -> Iterator[bytes]:
     """Yield the decompressed bytes of ``chunks`` in pieces of at most ``chunk_size``.
 
-    ``ratio``: maximum output per byte read, in addition to ``RATIO_FLOOR``; more output raises :class:`RatioError`.
-    ``is_exact``: refuse padding, and accept any number of streams.
+    ``ratio`` is the maximum number of bytes of output per byte read, in addition to ``RATIO_FLOOR``. More output raises
+    :class:`RatioError`. With ``is_exact``, refuse padding, and accept any number of streams.
     """
     decompressor = open_decompressor(kind, is_exact=is_exact)
     taken = made = 0
@@ -178,7 +178,7 @@ def decompress_iter(
 
 
 class _Engine(Protocol):
-    """A decompressor of one stream. bz2 and lzma have this interface; classes below provide it for gzip and zstd."""
+    """A decompressor of one stream. bz2 and lzma have this interface. Classes below provide it for gzip and zstd."""
 
     @property
     def eof(self) -> bool: ...
@@ -190,7 +190,7 @@ class _Engine(Protocol):
 
 
 class _GzipMember:
-    """A gzip member; it keeps the input that zlib did not use."""
+    """A gzip member. It keeps the input that zlib did not use."""
 
     def __init__(self) -> None:
         self._zlib = zlib.decompressobj(wbits=31)
@@ -264,7 +264,7 @@ class _ZstdFrame:
         return piece
 
     def _header(self) -> bytes | None:
-        """Pass on the frame header; return None if it is not complete yet."""
+        """Pass on the frame header. Return None if it is not complete yet."""
         head = self._buffer
         if len(head) < 8:  # the shortest frame has 9 bytes, the shortest skippable frame has 8 bytes
             return None
@@ -291,7 +291,7 @@ class _ZstdFrame:
         return b"" if self._ended else None
 
     def _block(self) -> bytes | None:
-        """Decode one block; return None if it is not complete yet."""
+        """Decode one block. Return None if it is not complete yet."""
         if len(self._buffer) < 3:
             return None
         header = int.from_bytes(self._buffer[:3], "little")

@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 class Context:
-    """A context manager; when it ends, it closes everything that was opened through it, the last opened first.
+    """A context manager. When it ends, it closes everything that was opened through it, the last opened first.
 
     ``tmp`` is the folder of temporary files (None: the default). ``progress`` receives phases and the bytes done.
     """
@@ -33,11 +33,11 @@ class Context:
         self._stack.__exit__(kind, error, trace)
 
     def close(self) -> None:
-        """Clean up; closing twice is harmless."""
+        """Clean up. Closing twice is harmless."""
         self._stack.close()
 
     def within(self) -> Context:
-        """Return a context with the same settings; it cleans up at its own end, before the end of this context."""
+        """Return a context with the same settings. It cleans up at its own end, before the end of this context."""
         return Context(self.tmp, self.progress)
 
     def enter(self, manager: AbstractContextManager[_T]) -> _T:

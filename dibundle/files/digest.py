@@ -32,5 +32,5 @@ def sha256_of(chunks: Iterable[bytes]) -> bytes:
 
 
 def nth(digests: bytes, index: int) -> bytes:
-    """From digests that are stored one after the other, return the digest at ``index``."""
+    """Return the digest at ``index`` from digests that are stored one after the other."""
     return digests[index * SIZE : (index + 1) * SIZE]

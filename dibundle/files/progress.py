@@ -1,4 +1,4 @@
-"""Progress of work: phases with a number of bytes to do."""
+"""The progress of work, in phases with a number of bytes to do."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _STEP: Final = 1 << 20  # minimum bytes per report in other phases
 
 
 class Progress(Protocol):
-    """Receiver of progress; only one thread at a time calls it, at most 256 times in a phase."""
+    """A receiver of progress. Only one thread at a time calls it, at most 256 times in a phase."""
 
     def phase(self, name: str, total: int) -> None:
-        """Begin a phase of ``total`` bytes (0: unknown); the previous phase ends."""
+        """Begin a phase of ``total`` bytes (0: unknown). The previous phase ends."""
 
     def advance(self, count: int) -> None:
         """Count bytes done in the current phase."""
@@ -36,7 +36,7 @@ class Silent:
 
 
 class Thinned:
-    """A filter for frequent reports from several threads; it passes on only few steps, from one thread at a time."""
+    """A filter for frequent reports from several threads. It passes on only few steps, from one thread at a time."""
 
     def __init__(self, inner: Progress) -> None:
         self._inner = inner
@@ -52,7 +52,7 @@ class Thinned:
             self._inner.phase(name, total)
 
     def advance(self, count: int) -> None:
-        """Count bytes; report them if they complete a step or the phase."""
+        """Count bytes. Report them if they complete a step or the phase."""
         with self._lock:
             self._left -= count
             self._done += count

@@ -21,7 +21,7 @@ _OPEN: Final[weakref.WeakSet[Spool]] = weakref.WeakSet()
 
 
 class ReadAt(Protocol):
-    """Random access to bytes that do not change; several threads may read at the same time."""
+    """Random access to bytes that do not change. Several threads may read at the same time."""
 
     @property
     def size(self) -> int:
@@ -29,7 +29,7 @@ class ReadAt(Protocol):
         ...
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes from ``offset`` on; raise ``FileError`` if some bytes are missing."""
+        """Return exactly ``length`` bytes from ``offset`` on. Raise ``FileError`` if some bytes are missing."""
         ...
 
     def read_into(self, offset: int, view: memoryview) -> None:
@@ -60,7 +60,7 @@ class MemoryBytes:
 
 
 class FileBytes:
-    """An open file that is read by position; its name is used only in messages, and is never opened again."""
+    """An open file that is read by position. Its name is used only in messages, and is never opened again."""
 
     def __init__(self, fd: int, name: str = "file", *, owned: bool = True) -> None:
         self._fd = fd
@@ -84,7 +84,7 @@ class FileBytes:
         _fill(self._fd, self._name, offset, view)
 
     def close(self) -> None:
-        """Close the file if it is owned; closing twice is harmless."""
+        """Close the file if it is owned. Closing twice is harmless."""
         if self._owned:
             self._owned = False
             os.close(self._fd)
@@ -170,7 +170,7 @@ class Stream:
         self._at = 0
 
     def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes; an empty result at the end."""
+        """Return up to ``size`` bytes. At the end, return an empty result."""
         piece = self._source.read_at(self._at, min(size, self._source.size - self._at))
         self._at += len(piece)
         return piece
@@ -181,7 +181,7 @@ class Stream:
 
 
 def _nameless(directory: str) -> int:
-    """Open a new file without a name; if the system does not support this, the file has a name for a short time."""
+    """Open a new file without a name. If the system does not support this, the file has a name for a short time."""
     if hasattr(os, "O_TMPFILE"):
         with suppress(OSError):  # some file systems do not support O_TMPFILE; other errors appear below
             return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -217,7 +217,10 @@ class Spool:
         return self._size
 
     def taken_in(self, directory: str) -> int:
-        """Return how many bytes of disk space the spool takes in ``directory``; skipped bytes take no space."""
+        """Return the number of bytes of disk space that the spool takes in ``directory``.
+
+        Skipped bytes take no space.
+        """
         return self._written if self._open and self.directory == directory else 0
 
     def fileno(self) -> int:
@@ -273,7 +276,7 @@ class Spool:
         _fill(self._fd, "temporary file", offset, view)
 
     def close(self) -> None:
-        """Free the disk space; closing twice is harmless."""
+        """Free the disk space. Closing twice is harmless."""
         if self._open:
             self._open = False
             os.close(self._fd)
@@ -291,7 +294,7 @@ def copy_chunks(source: ReadAt, offset: int, length: int, chunk: int = 1 << 20) 
 
 
 def default_spool_dir() -> str:
-    """Return the default folder for temporary files: $TMPDIR, else /var/tmp.
+    """Return the default folder for temporary files, which is $TMPDIR or else /var/tmp.
 
     Unlike /tmp, /var/tmp is seldom in memory.
     """
@@ -310,7 +313,7 @@ def room(directory: str | None) -> tuple[str, int]:
 
 
 def taken(directory: str | None) -> int:
-    """Return how many bytes this process's spools in ``directory`` (None: the default) take."""
+    """Return the size of this process's spools in ``directory`` (None: the default)."""
     place = directory or default_spool_dir()
     with _LOCK:
         return sum(spool.taken_in(place) for spool in _OPEN)

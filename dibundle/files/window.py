@@ -1,4 +1,4 @@
-"""Read-ahead for many small consecutive pieces, with few system calls."""
+"""Read-ahead for many small consecutive pieces. It needs few system calls."""
 
 from __future__ import annotations
 

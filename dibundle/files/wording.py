@@ -1,4 +1,4 @@
-"""Text for display: sizes, counts, and names from archives; control characters for terminals are escaped."""
+"""Text for display: sizes, counts, and names from archives. Control characters for terminals are escaped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def escape(text: str | bytes) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Return a message in a form that is safe on a terminal: like :func:`escape`, but backslashes stay single.
+    r"""Return a message in a form that is safe on a terminal, as :func:`escape` does, but keep single backslashes.
 
     Use this function for text that is already partly escaped, and for hints, because people paste hints.
     """
@@ -41,7 +41,7 @@ def _escape_one(character: str) -> str:
 
 
 class _Escapes(dict[int, str]):
-    """Replacements of characters by their codes; only a limited number is cached."""
+    """Replacements of characters by their codes. Only a limited number is cached."""
 
     def __missing__(self, code: int) -> str:
         escaped = _escape_one(chr(code))
@@ -55,12 +55,12 @@ _ESCAPES: Final = _Escapes()
 
 
 def count(number: int, what: str) -> str:
-    """Return a count with its noun: 1 bundle, 2 bundles."""
+    """Return a count with its noun, such as "1 bundle" or "2 bundles"."""
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def some(names: Collection[str], link: str = ", ") -> str:
-    """Return the first few names and the number of the other names: a bundle may have tens of thousands of names.
+    """Return the first few names and the number of the other names. A bundle may have tens of thousands of names.
 
     With all names, texts for many targets took gigabytes.
     """
@@ -70,6 +70,6 @@ def some(names: Collection[str], link: str = ", ") -> str:
 
 
 def times(large: int, small: int) -> str:
-    """Return the ratio of the sizes as text: 21,267 times smaller, 3.4 times smaller."""
+    """Return the ratio of the sizes as text, such as "21,267 times smaller" or "3.4 times smaller"."""
     ratio = large / small if small else 0
     return f"{ratio:,.{0 if ratio >= 10 else 1}f} times smaller"

@@ -1,8 +1,8 @@
 """Compact storage of targets that are bases of later bundles in a chain.
 
 If a program copies bytes from a given archive, these bytes are read from that archive. The other bytes are compressed
-in small blocks. Up to a limit, blocks are in memory; the rest are in a temporary file. For one release of an image of
-287 MB, the file takes 24 MB and 1 s of CPU.
+in small blocks. Up to a limit, blocks are in memory. Further blocks are in a temporary file. For one release of an
+image of 287 MB, the file takes 24 MB and 1 s of CPU.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LEAST_COPY: Final = 4096
 # maximum stretches that are read from archives; each stretch or gap takes 24 bytes of memory
 _MOST_STRETCHES: Final = 1 << 18
 _BLOCK: Final = 8 << 10
-"""Bytes of a block; to read a single byte, the whole block must be decompressed.
+"""The number of bytes in a block. To read a single byte, the whole block must be decompressed.
 
 A bundle may read 262,144 ranges, and one more for each 32 bytes of output. A range may lie in two blocks. Decompressing
 both blocks takes 30 us, which is within the limits of a bundle. At level 3, 32 MB of node-app take 11.7 MB in blocks of
@@ -40,15 +40,16 @@ _OWN: Final = -1  # marks a stretch that lies in no archive
 
 
 def is_possible(manifest: Manifest) -> bool:
-    """Return whether compact storage works for a bundle: the bundle has one target, and rebuilds no compressed layers.
+    """Return whether compact storage works for a bundle.
 
-    Of a compressed layer, all bytes would have to be stored.
+    The bundle must have one target, and rebuild no compressed layers. A compressed layer would have to be stored as a
+    whole.
     """
     return len(manifest.targets) == 1 and OP_BEGIN not in manifest.targets[0].columns.ops.data
 
 
 def kept_size(manifest: Manifest) -> int:
-    """Estimate the size of the temporary file for a bundle's only target: the file stores only bytes of frames."""
+    """Estimate the size of the temporary file for a bundle's only target. The file stores only bytes of frames."""
     return max(0, int(_RATIO * min(manifest.targets[0].size, sum(FrameTable.of(manifest.frames).sizes))) - MEMORY)
 
 
@@ -60,13 +61,13 @@ class Objects(Protocol):
 
 
 class CompactTarget:
-    """A target's bytes: a sink and a follower during the rebuild, and a source afterwards."""
+    """A target's bytes. This object is a sink and a follower during the rebuild, and a source afterwards."""
 
     def __init__(self, manifest: Manifest, stable: Sequence[ReadAt], context: Context, memory: int = MEMORY) -> None:
         """Prepare an empty target.
 
-        ``stable``: archives from which copied bytes can be read later. ``context`` creates temporary files. Both must
-        stay open until the last read. ``memory``: maximum bytes of blocks in memory.
+        ``stable`` are the archives from which copied bytes can be read later. ``context`` creates temporary files. Both
+        must stay open until the last read. ``memory`` is the maximum total size of the blocks in memory.
         """
         self._least_copy = max(_LEAST_COPY, manifest.targets[0].size // _MOST_STRETCHES)
         self._stable = {id(source): number for number, source in enumerate(stable)}
@@ -88,17 +89,17 @@ class CompactTarget:
 
     @property
     def size(self) -> int:
-        """Number of bytes so far."""
+        """The number of bytes so far."""
         return self._written
 
     @property
     def file_size(self) -> int:
-        """Number of bytes in the temporary file."""
+        """The number of bytes in the temporary file."""
         return self._file.size
 
     @property
     def memory_left(self) -> int:
-        """Unused bytes of the memory limit."""
+        """The unused part of the memory limit in bytes."""
         return self._most_memory - len(self._memory)
 
     def begin(self, base: Objects) -> None:
@@ -119,7 +120,10 @@ class CompactTarget:
             self._stay(source, at, length)
 
     def places(self, offset: int, length: int) -> Iterator[tuple[ReadAt | None, int, int]]:
-        """Yield archive, offset and length of each stretch of a range; for bytes stored here, the archive is None."""
+        """Yield the archive, offset and length of each stretch of a range.
+
+        For bytes stored here, the archive is None.
+        """
         number = bisect_right(self._starts, offset) - 1
         while length:
             end = self._starts[number + 1] if number + 1 < len(self._starts) else self._written
@@ -129,7 +133,7 @@ class CompactTarget:
             offset, length, number = offset + count, length - count, number + 1
 
     def _stay(self, source: ReadAt | None, offset: int, length: int) -> None:
-        """Record the place of the next bytes; if no stable archive holds them, they are stored."""
+        """Record the place of the next bytes. If no stable archive holds them, they are stored."""
         place = self._stable.get(id(source), _OWN)
         if place == _OWN or length < self._least_copy:
             self.other(length)
@@ -150,7 +154,7 @@ class CompactTarget:
         self._placed += length
 
     def write(self, piece: Piece) -> None:
-        """Take the next bytes of the target; store those that are in no archive."""
+        """Take the next bytes of the target. Store those that are in no archive."""
         view = memoryview(piece)
         while view:
             is_last = self._stretch + 1 == len(self._starts)
@@ -183,12 +187,12 @@ class CompactTarget:
             self._file.write(stored)
 
     def finish(self) -> None:
-        """End writing; the target can be read only after this."""
+        """End writing. The target can be read only after this."""
         if self._waiting:
             self._add_block()
 
     def close(self) -> None:
-        """Free memory; the target cannot be read after this."""
+        """Free memory. The target cannot be read after this."""
         self._memory = bytearray()
         self._open.clear()
 

@@ -11,7 +11,7 @@ from dibundle.format.constants import HEADER_SIZE, MAGIC, MAX_MANIFEST, MAX_SIGN
 
 
 class Header(NamedTuple):
-    """Header of a bundle: the manifest's stored length and SHA-256, and its decoded size, in bytes."""
+    """The header of a bundle. It has the manifest's stored length, SHA-256 and decoded size. Sizes are in bytes."""
 
     stored: int
     size: int
@@ -32,7 +32,7 @@ class Header(NamedTuple):
 
     @classmethod
     def decode(cls, data: bytes) -> Header:
-        """Parse exactly 64 bytes; raise :class:`BundleError` for anything that version 1 does not allow."""
+        """Parse exactly 64 bytes. Raise :class:`BundleError` for anything that version 1 does not allow."""
         if len(data) < len(MAGIC) and MAGIC.startswith(data):
             raise BundleError(messages.HEADER_TRUNCATED, data_count=len(data), header_size=HEADER_SIZE)
         if data[:4] == MAGIC[:4] and data[:8] != MAGIC:
@@ -58,13 +58,13 @@ class Header(NamedTuple):
 
 
 def encode_signature_area(signature: bytes) -> bytes:
-    """Return the signature area: length (u32), the signature's bytes and the CRC-32 of both."""
+    """Return the signature area, which has a length (u32), the signature's bytes and the CRC-32 of both."""
     body = len(signature).to_bytes(4, "little") + signature
     return body + zlib.crc32(body).to_bytes(4, "little")
 
 
 def signature_length(prefix: bytes) -> int:
-    """Return how many signature bytes follow the area's 4-byte ``prefix``."""
+    """Return the number of signature bytes that follow the area's 4-byte ``prefix``."""
     length = int.from_bytes(prefix, "little")
     if len(prefix) != 4 or length > MAX_SIGNATURE:
         raise BundleError(messages.HEADER_SIGNATURE_AREA_SIZE, length=length, max_signature=MAX_SIGNATURE)
@@ -72,7 +72,10 @@ def signature_length(prefix: bytes) -> int:
 
 
 def check_signature_area(prefix: bytes, rest: bytes) -> bytes:
-    """Return the signature of an area: ``prefix`` is its first 4 bytes, ``rest`` the signature and the checksum."""
+    """Return the signature of an area.
+
+    ``prefix`` is the area's first 4 bytes. ``rest`` is the signature and the checksum.
+    """
     if len(rest) != signature_length(prefix) + 4 or zlib.crc32(prefix + rest[:-4]).to_bytes(4, "little") != rest[-4:]:
         raise BundleError(messages.HEADER_SIGNATURE_AREA_DAMAGED)
     return rest[:-4]

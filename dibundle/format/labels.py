@@ -1,6 +1,6 @@
 """Labels of an image or annotations of an artifact that describe a bundle's bases and targets.
 
-Labels are hints: no check relies on them.
+Labels are hints. No check relies on them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
 
 
 class Told(NamedTuple):
-    """Contents of the labels: the bundle's size in bytes, digests of contents in base and targets, and image IDs."""
+    """The contents of the labels: the bundle's size in bytes, digests of contents in base and targets, image IDs."""
 
     size: int
     needs: frozenset[bytes]
@@ -45,7 +45,7 @@ class Told(NamedTuple):
 
     @classmethod
     def read(cls, found: Mapping[str, str]) -> Told | None:
-        """Read labels; return None if a required label is missing, or if the size is malformed."""
+        """Read labels. Return None if a required label is missing, or if the size is malformed."""
         size = found.get(SIZE, "")
         if NEEDS_LAYERS not in found or not (size.isascii() and size.isdigit() and len(size) < 16):
             return None
@@ -80,14 +80,14 @@ def labels(manifest: Manifest, size: int, whole: bytes) -> dict[str, str]:
 
 
 def made_blobs(manifest: Manifest) -> Iterator[bytes]:
-    """Yield the digests of the stored blobs in the targets; at most a million digests."""
+    """Yield at most a million digests of the stored blobs in the targets."""
     for target in manifest.targets:
         digests = target.own_digests()
         yield from (digest.nth(digests, number) for number in range(len(digests) // digest.SIZE))
 
 
 def _others(blobs: Iterable[bytes], known: Collection[bytes]) -> set[bytes]:
-    """Return the blobs that are not in ``known``; if a label cannot hold all of them, return only the first."""
+    """Return the blobs that are not in ``known``. If a label cannot hold all of them, return only the first."""
     found: set[bytes] = set()
     for blob in blobs:
         if blob not in known:
@@ -98,7 +98,7 @@ def _others(blobs: Iterable[bytes], known: Collection[bytes]) -> set[bytes]:
 
 
 def needed(manifest: Manifest) -> list[bytes]:
-    """Return the digests that a base must hold; if a layer can be recompressed, return the digest of its content."""
+    """Return the digests that a base must hold. If a layer can be recompressed, return the digest of its content."""
     contents = {form.object: form.digest for form in manifest.forms}
     return [contents.get(number, manifest.objects[number].digest) for number in manifest.needed()]
 

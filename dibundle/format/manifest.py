@@ -1,7 +1,7 @@
-"""The manifest: everything in a bundle except header, signature and the frames' bytes, as immutable values.
+"""The manifest as immutable values. It has everything in a bundle except header, signature and the frames' bytes.
 
-For every valid manifest, ``Manifest.decode`` is the inverse of ``Manifest.encode``: each manifest has exactly one
-encoding.
+For every valid manifest, ``Manifest.decode`` is the inverse of ``Manifest.encode``, because each manifest has exactly
+one encoding.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Manifest:
     _object_sizes: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def encode(self) -> bytes:
-        """Return the manifest's bytes, not yet compressed."""
+        """Return the manifest's bytes before compression."""
         sections = {
             c.SECTION_REQUIRES: pack([list(self.codecs), [], list(self.reencoders)]),
             c.SECTION_OBJECTS: encode_objects(self.objects),
@@ -67,7 +67,7 @@ class Manifest:
 
     @classmethod
     def decode(cls, data: bytes, known_codecs: Iterable[int], known_reencoders: Iterable[int] = ()) -> Manifest:
-        """Parse and check a manifest; raise :class:`BundleError` for the first fault."""
+        """Parse and check a manifest. Raise :class:`BundleError` for the first fault."""
         sections = read_sections(data)
         missing = [
             number
@@ -137,24 +137,24 @@ class Manifest:
 
     @property
     def object_sizes(self) -> list[int]:
-        """The sizes of the objects in bytes; a single list for all targets, because there may be a thousand targets."""
+        """The sizes of the objects in bytes. All targets share the list, because there may be a thousand targets."""
         if not self._object_sizes:
             self._object_sizes.extend(item.size for item in self.objects)
         return self._object_sizes
 
     @property
     def profile(self) -> str:
-        """The profile: "core" for bundles that any reader of the format can apply, else "full"."""
+        """The profile. It is "core" for bundles that any reader of the format can apply, or else "full"."""
         packs = any(c.OP_BEGIN in target.columns.ops.data for target in self.targets)
         is_full = packs or self.reencoders or max(self.codecs, default=0) > c.LAST_CORE_CODEC
         return "full" if is_full else "core"
 
     def needed(self) -> list[int]:
-        """Return the numbers of the objects that no target of this bundle holds: the receiver must have them."""
+        """Return the numbers of the objects that no target of this bundle holds. The receiver must have them."""
         return [number for number, item in enumerate(self.objects) if not item.place]
 
     def _check_ranges(self, table: FrameTable, first: int, end: int, text_size: int) -> None:
-        """Refuse a range that exceeds its object; the digest text has ``text_size`` bytes."""
+        """Refuse a range that exceeds its object. The digest text has ``text_size`` bytes."""
         sizes = self.object_sizes
         ranges, rows = table.ranges, range(table.firsts[first], table.firsts[end])
         for row in rows:

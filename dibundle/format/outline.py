@@ -1,4 +1,4 @@
-"""A program in readable form: one operation for each path or run. The only decoded stream is the text stream."""
+"""A program in readable form, with one operation for each path or run. Only the text stream is decoded."""
 
 from __future__ import annotations
 
@@ -33,20 +33,21 @@ _SYMLINK: Final = 0x32
 _TYPEFLAG, _LINKNAME = 7, 8  # fields of a header
 _EXTENSIONS = b"xgLK"
 MAX_PATH: Final = 4096
-"""Maximum bytes of a path in a listing; no system has longer paths."""
+"""The maximum number of bytes of a path in a listing. No system has longer paths."""
 _MAX_RECORDS: Final = 1 << 20  # maximum bytes of PAX records to read, as in images
 _MAX_WORK: Final = 1 << 22
-"""Maximum total of operations, edits, fields of edits, and headers of the base; a new file counts as about five."""
+"""The maximum total of operations, edits, fields of edits, and headers of the base. A new file counts as about five."""
 UNKNOWN = 1 << 62  # without a base, this stands for the content size of a base record
 
 
 @dataclass(slots=True)  # not frozen, because this would take 1 s for the maximum number of operations
 class Operation:
-    """An operation: its kind, the number of entries (for keep: bytes), and the path and size if known.
+    """An operation, with its kind, the number of its entries (for keep: bytes), and its path and size if known.
 
-    ``place``: the object and offset in the base at which the operation begins. ``old_size``: size of the patched
-    content. Without a base, both are unknown. ``stream``: stream of the content; None if there is no content, or if the
-    content is text. ``target`` and ``old_target``: new and old target of a symbolic link, if known.
+    ``place`` is the object and offset in the base at which the operation begins. ``old_size`` is the size of the
+    patched content. Without a base, both are unknown. ``stream`` is the stream of the content. It is None if there is
+    no content, or if the content is text. ``target`` and ``old_target`` are the new and the old target of a symbolic
+    link, if known.
     """
 
     kind: str
@@ -61,11 +62,14 @@ class Operation:
 
 
 class ListingError(BundleError):
-    """A listing would take too much time or memory. Applying needs no listing, so the bundle can still be applied."""
+    """The error for a listing that would take too much time or memory.
+
+    Applying needs no listing, so it is still possible.
+    """
 
 
 class _Outline:
-    """Reader of a program's columns in the order of :func:`dibundle.format.program.walk`, with or without a base."""
+    """A reader of a program's columns in the order of :func:`dibundle.format.program.walk`, with or without a base."""
 
     def __init__(self, columns: Columns, text: bytes | None, base: BaseHeaders | None, object_sizes: list[int]) -> None:
         self.columns = columns.rewound()
@@ -81,13 +85,13 @@ class _Outline:
         self._left = _MAX_WORK
 
     def spend(self, work: int) -> None:
-        """Count operations, edits or fields; raise :class:`ListingError` if there are too many."""
+        """Count operations, edits or fields. Raise :class:`ListingError` if there are too many."""
         self._left -= work
         if self._left < 0:
             raise ListingError(messages.LIMIT_OUTLINE, max_work=_MAX_WORK)
 
     def take_text(self, length: int) -> bytes | None:
-        """Return the next bytes of the text stream; None if they are not known."""
+        """Return the next bytes of the text stream. Return None if they are not known."""
         if length >= UNKNOWN // 2:
             self._text = None  # if a length is unknown, the place of the next text is unknown too
         start = self._text_at
@@ -95,11 +99,11 @@ class _Outline:
         return self._text[start : start + length] if self._text is not None else None
 
     def place(self) -> tuple[int, int] | None:
-        """Return object and offset of the cursor; None without a base."""
+        """Return the object and the offset of the cursor. Return None without a base."""
         return (self.cursor.object, self.cursor.offset) if self.base else None
 
     def edit(self, register: int, reference: bytes | None, *, from_base: bool) -> bytes | None:
-        """Read an edit and return the resulting block; None if the edit's reference or text is not known."""
+        """Read an edit and return the resulting block. Return None if the edit's reference or text is not known."""
         known = reference if from_base else self._registers[register]
         size = (records.record_size(reference) if reference else UNKNOWN) if from_base else None
         head, _ = self.cursor.edit(register, None, size)
@@ -115,12 +119,15 @@ class _Outline:
         return block
 
     def kind(self, register: int, otherwise: str) -> str:
-        """Return the kind of entry of the last block in a register; if the block is not known, return ``otherwise``."""
+        """Return the kind of entry of the last block in a register. If the block is not known, return ``otherwise``."""
         kind = self._types[register]
         return _TYPES.get(kind[0], otherwise) if kind else otherwise
 
     def link(self, register: int, block: bytes | None) -> bytes | None:
-        """Return the target of the symbolic link in the last block of a register; None if the target is not known."""
+        """Return the target of the symbolic link in the last block of a register.
+
+        Return None if the target is not known.
+        """
         return _link(block) if block or self._types[register] != b"2" else self._texts.get(_LINKNAME)
 
     def _make(self, head: Head, reference: bytes | None) -> bytes | None:
@@ -141,7 +148,7 @@ class _Outline:
         return records.apply_edit(reference, head.shape, values)
 
     def name(self, block: bytes | None) -> bytes | None:
-        """Return the path of a block; if an extension header before it gives a path, return that path."""
+        """Return the path of a block. If an extension header before it gives a path, return that path."""
         if self._long_name is not None:
             name, self._long_name = self._long_name, None
             return name
@@ -152,7 +159,7 @@ class _Outline:
         return prefix + b"/" + name if prefix else name
 
     def extension(self, block: bytes | None, content: bytes | None) -> bool:
-        """Return whether a block is an extension header; if it is, remember the path in its content."""
+        """Return whether a block is an extension header. If it is, remember the path in its content."""
         if block is None or block[156] not in _EXTENSIONS:
             return False
         if content and block[156] == 0x4C:
@@ -171,12 +178,12 @@ def _changed(shape: int) -> tuple[int, ...]:
 
 
 def cut_path(path: bytes) -> bytes:
-    """Return a path; if it has more than ``MAX_PATH`` bytes, replace its end by dots."""
+    """Return a path. If it has more than ``MAX_PATH`` bytes, replace its end by dots."""
     return path if len(path) <= MAX_PATH else path[: MAX_PATH - 3] + b"..."
 
 
 def _pax_path(content: bytes) -> tuple[bytes | None, int]:
-    """Return the path in PAX records, if any, and the number of records read; stop at the first malformed record."""
+    """Return the path in PAX records, if any, and the number of records read. Stop at the first malformed record."""
     at = count = 0
     path = None
     while (space := content.find(b" ", at, at + 10)) > 0:
@@ -283,7 +290,7 @@ def _add(state: _Outline) -> Iterator[Operation]:
 
 
 def _link(block: bytes | None) -> bytes | None:
-    """Return the target of a symbolic link; None if the block is not a symbolic link."""
+    """Return the target of a symbolic link. Return None if the block is not a symbolic link."""
     return block[157:257].partition(b"\0")[0] if block and block[156] == _SYMLINK else None
 
 

@@ -1,4 +1,4 @@
-"""Verified output of a target: every byte is hashed, and the tail is withheld until everything is verified."""
+"""Verified output of a target. Every byte is hashed, and the tail is withheld until everything is verified."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ PIECES = 16384  # maximum number of waiting small pieces: a million pieces of on
 class VerifiedOutput:
     """A sink for a target's bytes, in order. It checks each segment's digest, and passes on the bytes before the tail.
 
-    ``whole``: also check the SHA-256 of the whole target. ``has_base``: wrong bytes may come from a base. Without a
-    base, the bundle is at fault.
+    With ``whole``, also check the SHA-256 of the whole target. With ``has_base``, wrong bytes may come from a base.
+    Without a base, the bundle is at fault.
     """
 
     def __init__(self, target: Target, sink: Sink, *, whole: bool = False, has_base: bool = True) -> None:
@@ -53,7 +53,7 @@ class VerifiedOutput:
         self._thread.start()
 
     def write(self, piece: Piece) -> None:
-        """Take the next bytes; raise an error as soon as a finished segment is known to be wrong.
+        """Take the next bytes. Raise an error as soon as a finished segment is known to be wrong.
 
         The output that is passed on always ends with the first byte of a block. So a truncated stream never ends
         between entries.
@@ -84,7 +84,7 @@ class VerifiedOutput:
             self._sink(piece)
 
     def close(self) -> None:
-        """Stop the hashing thread; safe to call twice."""
+        """Stop the hashing thread. Calling this method twice is harmless."""
         if self._thread.is_alive():
             self._work.put(None)
             self._thread.join()
@@ -127,7 +127,7 @@ class VerifiedOutput:
             self._later(partial(hasher.update, piece))
 
     def _next_segment(self) -> None:
-        """Go to the next segment that has bytes; check the segment that ends here, and any empty segments after it."""
+        """Go to the next segment that has bytes. Check the segment that ends here, and any empty segments after it."""
         while not self._left:
             if self._segment is not None and self._segment.digest:
                 wanted = self._segment.digest
@@ -148,7 +148,7 @@ class VerifiedOutput:
             self._failure = DigestError(messages.BUNDLE_WRONG_OUTPUT, subject=what, found=digest.text(found))
 
     def _later(self, task: Callable[[], None]) -> None:
-        """Queue a task for the hashing thread; wait if the queue is full."""
+        """Queue a task for the hashing thread. Wait if the queue is full."""
         self._room.get()
         self._work.put(task)
 

@@ -28,13 +28,13 @@ _STEP, _BLOCK, _VALUE = 200, 600, 100  # bytes of memory for a step, for its hea
 
 @dataclass(slots=True)
 class RebuildPlan:
-    """Sources of implied frames, and the last use of each kept frame.
+    """The sources of implied frames, and the last use of each kept frame.
 
-    ``steps``: steps of the program. If there are too many steps to keep, ``steps`` is None, and the rebuild walks the
-    program again.
+    ``steps`` are the steps of the program. If there are too many steps to keep, ``steps`` is None, and the rebuild
+    walks the program again.
     """
 
-    # for each frame and range: offset, object << 32 | length
+    # offset and object << 32 | length for each frame and range
     sources: dict[int, array[int]] = field(default_factory=dict)
     # frame -> index of the last repeat step that needs the frame
     last_use: dict[int, int] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class RebuildPlan:
     _kept: int = 0
 
     def keep(self, step: ProgramStep) -> None:
-        """Keep a step of the program; drop all steps if there are too many."""
+        """Keep a step of the program. Drop all steps if there are too many."""
         if self.steps is not None:
             self.steps.append(step)
             self._kept += _STEP
@@ -61,12 +61,12 @@ class RebuildPlan:
             yield Range(flat[position + 1] >> 32, flat[position], flat[position + 1] & 0xFFFFFFFF)
 
     def source_size(self, index: int) -> int:
-        """Return the source size of an implied frame, in bytes: the sum over its pieces."""
+        """Return the source size of an implied frame in bytes, which is the sum over its pieces."""
         return sum(item & 0xFFFFFFFF for item in self.sources.get(index, array("Q"))[1::2])
 
 
 class RecompressionBudget:
-    """A pool for recompression costs above 16 times a target's size; all rebuilt targets of a bundle share it.
+    """A pool for recompression costs above 16 times a target's size. All rebuilt targets of a bundle share it.
 
     Frames of codec 6 take from the same pool, through ``excess``.
     """
@@ -75,11 +75,14 @@ class RecompressionBudget:
         self.excess = Excess()
 
     def limit(self, target_size: int) -> int:
-        """Return how many bytes of content may be recompressed for the next target; bytes at slow levels count more."""
+        """Return the number of bytes of content that may be recompressed for the next target.
+
+        Bytes at slow levels count more.
+        """
         return PACKING_COST * target_size + self.excess.left
 
     def spend(self, cost: int, target_size: int) -> None:
-        """Subtract the cost of a target; if the pool has less than this, raise :class:`BundleError`."""
+        """Subtract the cost of a target. If the pool has less than this, raise :class:`BundleError`."""
         self.excess.spend(cost - PACKING_COST * target_size)
 
 
@@ -164,7 +167,7 @@ class _Streams:
 
 
 def kept_size(size: int) -> int:
-    """Return the memory of a kept frame of ``size`` bytes: whole pages."""
+    """Return the memory of a kept frame of ``size`` bytes, in whole pages."""
     return -(-size // KEPT_UNIT) * KEPT_UNIT
 
 
@@ -182,7 +185,7 @@ def make_plan(
 ) -> RebuildPlan:
     """Walk a target's program once and return its plan.
 
-    ``packings``: budget that the rebuilt targets of the bundle share; None if there is only this target.
+    ``packings`` is the budget that the rebuilt targets of the bundle share. It is None if there is only this target.
 
     Raises :class:`BundleError` if the program is inconsistent, and :class:`BaseMismatchError` if header blocks of the
     base differ from those that the program expects.
@@ -211,7 +214,7 @@ def make_plan(
 
 
 class _Sizes:
-    """Running totals of a program: output, and content that is recompressed into output."""
+    """The running totals of a program, for its output, and for content that is recompressed into output."""
 
     def __init__(self, target_size: int, limit: int) -> None:
         self._target_size = target_size
@@ -221,7 +224,7 @@ class _Sizes:
         self._packed: int | None = None  # output size of the current recipe; None if there is no current recipe
 
     def add(self, step: ProgramStep) -> None:
-        """Count a step; raise :class:`BundleError` as soon as a total is too large."""
+        """Count a step. Raise :class:`BundleError` as soon as a total is too large."""
         if isinstance(step, Begin):
             self._packed = step.packed
             return

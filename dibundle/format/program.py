@@ -1,4 +1,4 @@
-"""Programs: the instructions that rebuild a target, byte after byte, from base objects and decoded streams.
+"""Programs. They are instructions that rebuild a target, byte after byte, from base objects and decoded streams.
 
 A program is a set of columns. :func:`walk` reads each column once, from beginning to end, and yields steps. A walk
 needs the header blocks of the base objects, because a program states the length of a run in records, not bytes. A walk
@@ -52,14 +52,14 @@ NO_SOURCE = Copy(0, 0, 0)
 
 
 class BaseHeaders(Protocol):
-    """Source of the header blocks of base objects for :func:`walk`."""
+    """The source of the header blocks of base objects for :func:`walk`."""
 
     def header(self, object_index: int, offset: int) -> bytes:
-        """Return the 512 bytes at ``offset``; raise :class:`BaseMismatchError` if the object is too short."""
+        """Return the 512 bytes at ``offset``. Raise :class:`BaseMismatchError` if the object is too short."""
 
 
 class Cursor:
-    """State of a walk: the place in the base, and the registers' content sizes."""
+    """The state of a walk, with the place in the base, and the registers' content sizes."""
 
     def __init__(self, columns: Columns, base: BaseHeaders | None, object_sizes: list[int]) -> None:
         self.columns = columns
@@ -71,7 +71,7 @@ class Cursor:
         self.shapes = self._read_shapes()
 
     def _read_shapes(self) -> list[tuple[int, tuple[tuple[Field, Column | None], ...]]]:
-        """Return each shape with the fields that it changes; each numeric field has its column."""
+        """Return each shape with the fields that it changes. Each numeric field has its column."""
         shapes: list[tuple[int, tuple[tuple[Field, Column | None], ...]]] = []
         column = self.columns.shapes
         while column.position < len(column.data):
@@ -114,7 +114,7 @@ class Cursor:
         return self.base.header(copy.object, copy.offset)
 
     def edit(self, register: int, reference: bytes | None, reference_size: int | None) -> tuple[Head, int]:
-        """Read an edit; return the header step and the content size of the resulting block.
+        """Read an edit. Return the header step and the content size of the resulting block.
 
         ``reference_size`` is the content size of a base block. If it is None, the edit applies to the register's last
         block. In this case, the size stays the same, unless the edit has a new size. A new size is stored as the

@@ -1,4 +1,4 @@
-"""Writer of programs: it writes operations as columns, and header blocks as edits of other header blocks."""
+"""The writer of programs, which writes operations as columns, and header blocks as edits of other header blocks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _fields(shape: int) -> tuple[str, ...]:
 
 
 class ProgramWriter:
-    """A writer of a program's columns, with a method for each operation; it keeps the same state as a walk."""
+    """A writer of a program's columns, with a method for each operation. It keeps the same state as a walk."""
 
     def __init__(self) -> None:
         self._columns = {name: ColumnWriter() for name in COLUMN_NAMES}
@@ -45,18 +45,21 @@ class ProgramWriter:
 
     @property
     def operations(self) -> int:
-        """Number of operations so far."""
+        """The number of operations so far."""
         return len(self._columns["ops"].data)
 
     def find_edit(self, reference: bytes, block: bytes) -> records.HeaderEdit | None:
-        """Return the edit from ``reference`` to ``block``; None if it does not exist or needs too many shapes."""
+        """Return the edit from ``reference`` to ``block``.
+
+        Return None if it does not exist or needs too many shapes.
+        """
         edit = records.find_edit(reference, block)
         if edit is not None and edit.shape not in self._shapes and len(self._shapes) == MAX_SHAPES:
             return None
         return edit
 
     def seek(self, object_index: int, offset: int) -> None:
-        """Move the cursor to ``offset`` of a base object; if it is already there, write nothing."""
+        """Move the cursor to ``offset`` of a base object. If it is already there, write nothing."""
         if (object_index, offset) == (self._object, self._offset):
             return
         self._op(OP_SEEK)
@@ -65,7 +68,7 @@ class ProgramWriter:
         self._object, self._offset = object_index, offset
 
     def keep(self, length: int) -> None:
-        """Copy ``length`` bytes from the cursor on; if ``length`` is 0, write nothing."""
+        """Copy ``length`` bytes from the cursor on. If ``length`` is 0, write nothing."""
         if not length:
             return
         self._op(OP_KEEP)
@@ -73,7 +76,7 @@ class ProgramWriter:
         self._offset += length
 
     def mode(self, edit: records.HeaderEdit, block: bytes, size: int) -> bytes:
-        """Edit the header of the record at the cursor, and keep the content; return the text for stream 0."""
+        """Edit the header of the record at the cursor, and keep the content. Return the text for stream 0."""
         if not self._mode_run:
             self._op(OP_MODE)
             self._counts.append(0)
@@ -84,7 +87,7 @@ class ProgramWriter:
         return text
 
     def patch(self, edit: records.HeaderEdit, block: bytes, old_size: int, stream: int) -> bytes:
-        """Edit the header of the record at the cursor, and take the new content from ``stream``; return the text."""
+        """Edit the header of the record at the cursor, and take the new content from ``stream``. Return the text."""
         self._op(OP_PATCH)
         text = self._edit(edit, block, REGISTER_RECORD, old_size)
         self._columns["stream"].add(stream)
@@ -92,7 +95,7 @@ class ProgramWriter:
         return text
 
     def add(self, edit: records.HeaderEdit, block: bytes, stream: int) -> bytes:
-        """Edit the last record's header and take the content from ``stream``; return the text."""
+        """Edit the last record's header and take the content from ``stream``. Return the text."""
         self._op(OP_ADD)
         text = self._edit(edit, block, REGISTER_RECORD, 0)
         self._columns["stream"].add(stream)
@@ -106,7 +109,7 @@ class ProgramWriter:
         self._columns["repeat"].add(length)
 
     def header(self, edit: records.HeaderEdit, block: bytes, register: int) -> bytes:
-        """Edit the last header in ``register`` and return the text; the next operations must write the content."""
+        """Edit the last header in ``register`` and return the text. The next operations must write the content."""
         self._op(OP_HEADER)
         self._columns["register"].add(register)
         return self._edit(edit, block, register, 0)
@@ -156,7 +159,7 @@ class ProgramWriter:
         self._mode_run = False
 
     def _edit(self, edit: records.HeaderEdit, block: bytes, register: int, reference_size: int) -> bytes:
-        """Write an edit with the result ``block``; return the text that the edit's raw fields take from stream 0."""
+        """Write an edit with the result ``block``. Return the text that the edit's raw fields take from stream 0."""
         self._columns["shape"].add(self._shapes.setdefault(edit.shape, len(self._shapes)))
         texts = []
         for name, value in zip(_fields(edit.shape), edit.values, strict=True):

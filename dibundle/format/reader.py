@@ -1,4 +1,4 @@
-"""Reader of bundles: it reads head and frames in one pass, and hashes each frame before the frame is decoded."""
+"""The reader of bundles. It reads head and frames in one pass, and hashes each frame before the frame is decoded."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ T = TypeVar("T")
 
 
 class Readable(Protocol):
-    """A byte stream: file, pipe or socket."""
+    """A byte stream, such as a file, pipe or socket."""
 
     def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes; no bytes at the end."""
+        """Return up to ``size`` bytes. At the end, return no bytes."""
 
 
 class BundleReader:
-    """A bundle whose head is read and checked; :meth:`frame` returns the frames in the order of the file."""
+    """A bundle whose head is read and checked. :meth:`frame` returns the frames in the order of the file."""
 
     def __init__(
         self,
@@ -62,21 +62,24 @@ class BundleReader:
         self.size = self.frames_offset + sum(FrameTable.of(self.manifest.frames).stored)
 
     def _trusted(self, check: Callable[[], T]) -> T:
-        """Return the result of a check; add the bundle's name to its :class:`SignatureError`."""
+        """Return the result of a check. Add the bundle's name to its :class:`SignatureError`."""
         try:
             return check()
         except SignatureError as error:
             raise (error if self.name is None else error.within(self.name)) from error.__cause__
 
     def frame(self) -> tuple[Frame, bytes]:
-        """Return the next frame and its stored bytes; their digest has been checked."""
+        """Return the next frame and its stored bytes. Their digest has been checked."""
         frame = self._next()
         stored = self._exactly(frame.stored, f"frame {self.frames_read}")
         self._check(frame, digest.sha256(stored))
         return frame, stored
 
     def skip(self) -> Frame:
-        """Skip the next frame and return it. Check its stored bytes, but do not keep them: they may have 80 MiB."""
+        """Skip the next frame and return it.
+
+        Check its stored bytes, but do not keep them, because they may have 80 MiB.
+        """
         frame, begun = self._next(), self._at
         found = digest.sha256_of(self._chunks(frame.stored))
         if self._at - begun != frame.stored:
@@ -90,14 +93,14 @@ class BundleReader:
         return self.manifest.frames[self.frames_read]
 
     def _check(self, frame: Frame, found: bytes) -> None:
-        """Count a frame after it was read; raise :class:`DigestError` if its digest differs from ``found``."""
+        """Count a frame after it was read. Raise :class:`DigestError` if its digest differs from ``found``."""
         if found != frame.digest:
             place = f" ({self._where(self._at - frame.stored, self._at)})" if self._where else ""
             raise DigestError(messages.BUNDLE_FRAME_DIGEST, index=self.frames_read, place=place)
         self.frames_read += 1
 
     def skip_to(self, target: int) -> None:
-        """Read up to the first frame of the target with the index ``target``; check the skipped frames."""
+        """Read up to the first frame of the target with the index ``target``. Check the skipped frames."""
         for _ in range(self.frames_read, sum(before.frames for before in self.manifest.targets[:target])):
             self.skip()
 

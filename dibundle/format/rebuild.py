@@ -1,4 +1,4 @@
-"""The rebuild of a target: a second walk, which reads the base, decodes frames and yields the target's bytes."""
+"""The rebuild of a target, which is a second walk. It reads the base, decodes frames and yields the target's bytes."""
 
 from __future__ import annotations
 
@@ -47,17 +47,14 @@ class Base(BaseHeaders, Protocol):
     """The base objects of a bundle, by their index in its manifest."""
 
     def read_into(self, object_index: int, offset: int, view: memoryview) -> None:
-        """Fill ``view`` with bytes of an object; raise :class:`BaseMismatchError` if the object is too short."""
+        """Fill ``view`` with bytes of an object. Raise :class:`BaseMismatchError` if the object is too short."""
 
     def nearby(self, object_index: int, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes of an object, with read-ahead.
-
-        Only one thread calls this, usually in order.
-        """
+        """Return exactly ``length`` bytes of an object, with read-ahead. Only one thread calls this."""
 
 
 class Follower(Protocol):
-    """Receiver of the origin of each piece of a target; it is called before the piece is yielded."""
+    """A receiver of the origin of each piece of a target. It is called before the piece is yielded."""
 
     def copied(self, step: Copy, offset: int, length: int) -> None:
         """Record that the next ``length`` bytes are part of a copy, and begin at ``offset`` in the copy."""
@@ -67,7 +64,7 @@ class Follower(Protocol):
 
 
 class _FrameFeed:
-    """A reader and decoder of frames: one thread reads frames in file order, other threads decode them.
+    """A reader and decoder of frames. One thread reads frames in file order, and other threads decode them.
 
     Until :meth:`read_ahead` is called, each frame is read when it is needed. Afterwards, frames are read before they
     are needed. The frames that are decoded in advance, with their sources and payloads, take at most ``AHEAD`` bytes.
@@ -122,7 +119,7 @@ class _FrameFeed:
         return index, data
 
     def _take(self) -> tuple[int, Callable[[], Decoded]] | BaseException:
-        """Wait for the next frame, at most 0.2 s at a time: a signal just before a wait does not end the wait."""
+        """Wait for the next frame, at most 0.2 s at a time. A signal just before a wait does not end the wait."""
         while True:
             try:
                 return self._decoding.get(timeout=0.2)
@@ -136,7 +133,7 @@ class _FrameFeed:
             self._room.notify()
 
     def close(self) -> None:
-        """Stop decoding. A thread that waits for a pipe is not joined: it ends with the process."""
+        """Stop decoding. A thread that waits for a pipe is not joined, and ends with the process."""
         with self._room:
             self._closed = True
             self._room.notify()
@@ -199,7 +196,7 @@ def _is_large(frame: Frame, stored: bytes) -> bool:
 
 
 class _Memory:
-    """The memory for decoding: frames share it, but a large frame has it alone."""
+    """The memory for decoding. Frames share it, but a large frame has it alone."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -208,7 +205,7 @@ class _Memory:
 
     @contextmanager
     def use(self, *, alone: bool) -> Iterator[None]:
-        """Wait until no frame has the memory alone; with ``alone``, wait until no frame has it at all."""
+        """Wait until no frame has the memory alone. With ``alone``, wait until no frame has any of it."""
         with self._changed:
             while self._alone or (alone and self._users):
                 self._changed.wait()
@@ -230,12 +227,12 @@ def _pool(threads: int) -> Executor:
 
 
 def _need(frame: Frame) -> int:
-    """Estimate how many bytes of memory a frame, its payload and its source take until the frame is used."""
+    """Estimate the memory in bytes that a frame, its payload and its source take until the frame is used."""
     return frame.size + frame.source_size + frame.stored + OVERHEAD
 
 
 class _Streams:
-    """The decoded streams, each read in order; if repeats need a frame, it is kept until the last of these repeats."""
+    """The decoded streams, which are read in order. A frame is kept until the last repeat that needs it."""
 
     def __init__(self, feed: _FrameFeed, manifest: Manifest, plan: RebuildPlan) -> None:
         self._feed = feed
@@ -273,7 +270,7 @@ def rebuild(
     packings: RecompressionBudget | None = None,
     follower: Follower | None = None,
 ) -> Iterator[Decoded]:
-    """Yield the bytes of a target in pieces of any size; ``follower`` gets the origin of each piece.
+    """Yield the bytes of a target in pieces of any size. ``follower`` gets the origin of each piece.
 
     The caller checks the bytes against the digests of the target's segments. If the bundle is at fault, raises
     :class:`BundleError` or :class:`DigestError`. If the base is at fault, raises :class:`BaseMismatchError`.
@@ -333,7 +330,7 @@ def _pieces(
 
 
 def _followed(pieces: Iterable[Decoded], step: ProgramStep | None, follower: Follower) -> Iterator[Decoded]:
-    """Report the origin of each piece of a step, then yield the piece; ``step`` is None for recompressed bytes."""
+    """Report the origin of each piece of a step, then yield the piece. ``step`` is None for recompressed bytes."""
     made = 0
     for piece in pieces:
         if isinstance(step, Copy):
@@ -346,7 +343,7 @@ def _followed(pieces: Iterable[Decoded], step: ProgramStep | None, follower: Fol
 
 
 class _Rebuilder:
-    """Producer of the bytes of each step."""
+    """The producer of the bytes of each step."""
 
     def __init__(self, base: Base, plan: RebuildPlan, streams: _Streams) -> None:
         self._base = base
@@ -380,9 +377,9 @@ class _Rebuilder:
 
 
 class _Packing:
-    """Recompression of content, from the beginning to the end of a recipe; all recipes cost at most ``limit()``.
+    """Recompression of content, from the beginning to the end of a recipe. All recipes cost at most ``limit()``.
 
-    ``reencoders``: the re-encoders that the bundle lists.
+    ``reencoders`` are the re-encoders that the bundle lists.
     """
 
     def __init__(
@@ -410,7 +407,7 @@ class _Packing:
         yield from self._checked(self.packer.write(content))
 
     def end(self) -> Iterator[Decoded]:
-        """Yield the last compressed bytes; raise :class:`BundleError` if there are too few."""
+        """Yield the last compressed bytes. Raise :class:`BundleError` if there are too few."""
         assert self.packer
         yield from self._checked(self.packer.finish())
         if self._left:
@@ -426,7 +423,7 @@ class _Packing:
 
 
 class _Headers:
-    """Producer of header blocks; it remembers the last block of each register."""
+    """A producer of header blocks. It remembers the last block of each register."""
 
     def __init__(self, streams: _Streams) -> None:
         self._streams = streams

@@ -1,8 +1,9 @@
-"""Tar header blocks as edits of other header blocks: an edit has the changed fields, but the checksum is computed.
+"""Tar header blocks as edits of other header blocks. An edit has the changed fields, but the checksum is computed.
 
 A *record* is a 512-byte header block and its content. The size field has the length of the content, which is rounded up
 to 512 bytes in the archive. PAX and GNU extension headers are records too. A number is written in the style of the
-reference block: its leading spaces, its digits, and the bytes after the digits. So no tar dialect needs separate code.
+reference block, which includes leading spaces, digits, and the bytes after the digits. So no tar dialect needs separate
+code.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ EMPTY = bytes(BLOCK)
 
 
 class Field(NamedTuple):
-    """A field of a header block: its bit in a shape, its place, and whether it can be edited as a number."""
+    """A field of a header block, with its bit in a shape, its place, and whether it can be edited as a number."""
 
     name: str
     start: int
@@ -54,7 +55,7 @@ TEXT_MASK = (1 << len(FIELDS)) - 1 - NUMERIC_MASK
 def valid_shape(shape: int) -> bool:
     """Return whether version 1 allows a shape.
 
-    Text fields must be raw, the size must not be raw, other numbers may be raw.
+    Text fields must be raw, the size must not be raw, and other numbers may be raw.
     """
     changed, raw = shape & (1 << RAW_SHIFT) - 1, shape >> RAW_SHIFT
     return (
@@ -67,14 +68,17 @@ _DIGITS = re.compile(rb"[0-7]+")
 
 
 class Style(NamedTuple):
-    """Style of a numeric field: digits, padded to ``width`` with spaces (if ``spaces``) or zeros, then ``tail``."""
+    """The style of a numeric field.
+
+    Digits are padded to ``width`` with spaces (if ``spaces``) or zeros. Then ``tail`` follows.
+    """
 
     spaces: bool
     width: int
     tail: bytes
 
     def format(self, value: int) -> bytes | None:
-        """Return the field's bytes; None if ``value`` has more than ``width`` digits."""
+        """Return the field's bytes. Return None if ``value`` has more than ``width`` digits."""
         digits = b"%o" % value
         if len(digits) > self.width:
             return None
@@ -83,7 +87,7 @@ class Style(NamedTuple):
 
 @lru_cache(maxsize=8192)  # cached, because most headers have one of a few modes, owners and times
 def number_style(field: bytes) -> Style | None:
-    """Return the style of a numeric field of a reference block; None if the field is not octal text."""
+    """Return the style of a numeric field of a reference block. Return None if the field is not octal text."""
     if not field.strip(b"\0"):
         return Style(spaces=False, width=len(field) - 1, tail=b"\0")
     found = _OCTAL.fullmatch(field)
@@ -94,14 +98,17 @@ def number_style(field: bytes) -> Style | None:
 
 @lru_cache(maxsize=8192)
 def _number_field(reference: bytes, value: int) -> bytes | None:
-    """Return ``value`` in the style of a reference field; None if this style cannot represent the value."""
+    """Return ``value`` in the style of a reference field. Return None if this style cannot represent the value."""
     style = number_style(reference)
     return style.format(value) if style else None
 
 
 @lru_cache(maxsize=8192)
 def read_number(field: bytes) -> int | None:
-    """Return the value of an octal or base-256 field; None if the field has a different form, or a negative value."""
+    """Return the value of an octal or base-256 field.
+
+    Return None if the field has a different form, or a negative value.
+    """
     if field[0] & 0x80:
         return int.from_bytes(field, "big") & (1 << 8 * len(field) - 1) - 1 if not field[0] & 0x40 else None
     digits = field.strip(b"\0 ")
@@ -111,7 +118,10 @@ def read_number(field: bytes) -> int | None:
 
 
 def record_size(block: bytes) -> int | None:
-    """Return the content length in the size field of a header block, in bytes; None if the field cannot be read."""
+    """Return the content length in the size field of a header block, in bytes.
+
+    Return None if the field cannot be read.
+    """
     size = read_number(block[124:136])
     return size if size is not None and size < 1 << 63 else None
 
@@ -122,9 +132,10 @@ def padded(size: int) -> int:
 
 
 def checksum_field(block: bytearray, reference: bytes) -> bytes | None:
-    """Return the checksum field of ``block`` in the style of ``reference``; None if that style has too few digits.
+    """Return the checksum field of ``block`` in the style of ``reference``.
 
-    The field in ``block`` is overwritten with spaces, because the checksum is defined in this way.
+    Return None if that style has too few digits. The field in ``block`` is overwritten with spaces, because the
+    checksum is defined in this way.
     """
     block[148:156] = b"        "
     # the low half of Adler-32 is the sum of the bytes plus one: it is exact for 256 bytes, and far faster than sum()
@@ -134,7 +145,10 @@ def checksum_field(block: bytearray, reference: bytes) -> bytes | None:
 
 
 class HeaderEdit(NamedTuple):
-    """Difference between two header blocks: a shape, and a value (int or raw bytes) for each field in it."""
+    """The difference between two header blocks.
+
+    It has a shape, and a value (int or raw bytes) for each field in the shape.
+    """
 
     shape: int
     values: tuple[int | bytes, ...]
@@ -144,7 +158,7 @@ UNCHANGED = HeaderEdit(0, ())
 
 
 def apply_edit(reference: bytes, shape: int, values: Sequence[int | bytes]) -> bytes | None:
-    """Apply an edit to ``reference`` and return the block, 512 bytes; None if a number cannot be written."""
+    """Apply an edit to ``reference`` and return the block of 512 bytes. Return None if a number cannot be written."""
     if not shape:
         return reference
     block = bytearray(reference)
@@ -185,14 +199,17 @@ _STRETCHES = tuple(
 
 @lru_cache(maxsize=8192)
 def _time_edit(reference: bytes, field: bytes) -> HeaderEdit | None:
-    """Return the edit between two time fields; None for equal fields, or if no number gives the new field."""
+    """Return the edit between two time fields. Return None for equal fields, or if no number gives the new field."""
     value = read_number(field)
     is_number = reference != field and value is not None and _number_field(reference, value) == field
     return HeaderEdit(1 << MTIME_FIELD, (value,)) if is_number and value is not None else None
 
 
 def find_edit(reference: bytes, block: bytes) -> HeaderEdit | None:
-    """Return the smallest edit from ``reference`` to ``block``; None if the edit cannot express the size field."""
+    """Return the smallest edit from ``reference`` to ``block``.
+
+    Return None if the edit cannot express the size field.
+    """
     if reference == block:
         return UNCHANGED
     if reference[: MTIME.start] == block[: MTIME.start] and reference[CHKSUM.end :] == block[CHKSUM.end :]:

@@ -1,4 +1,4 @@
-"""Writing and reading of a manifest's sections; reading checks all limits."""
+"""Writing and reading of a manifest's sections. Reading checks all limits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dibundle.format.wire import Column, ColumnWriter, Structure, pack
 
 
 def read_sections(data: bytes) -> dict[int, memoryview]:
-    """Return the sections of a manifest by id, not parsed."""
+    """Return the unparsed sections of a manifest by id."""
     reader = Structure(data, "the manifest")
     sections: dict[int, memoryview] = {}
     last = 0
@@ -55,7 +55,7 @@ _KNOWN_SECTIONS = frozenset(
 def read_requires(
     data: memoryview, codecs: frozenset[int], reencoders: frozenset[int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the codecs and re-encoders that a bundle uses; refuse unknown numbers and all transforms."""
+    """Return the codecs and re-encoders that a bundle uses. Refuse unknown numbers and all transforms."""
     reader = Structure(data, "section 1")
     reader.array("lists", minimum=3, maximum=3)
     lists = []
@@ -123,7 +123,7 @@ _KINDS = bytes(
 def _read_places(
     kinds: bytes, sizes: Sequence[int], targets: Column, offsets: Column, lengths: Column
 ) -> dict[int, PlaceInTarget]:
-    """Return the places of objects that lie in targets, by object index; the caller checks that the targets exist."""
+    """Return the places of objects that lie in targets, by object index. The caller checks that the targets exist."""
     placed = [number for number, kind in enumerate(kinds) if kind >= c.PLACED]
     given = iter(lengths.all(sum(kinds[number] >= c.PLACED_COMPRESSED for number in placed)))
     found = {}
@@ -134,7 +134,7 @@ def _read_places(
 
 
 def read_forms(data: memoryview, objects: tuple[BaseObject, ...]) -> tuple[RecompressedObject, ...]:
-    """Read section 6: recipes to recompress stored blobs from their content."""
+    """Read section 6, which has the recipes to recompress stored blobs from their content."""
     reader = Structure(data, "section 6")
     forms: list[RecompressedObject] = []
     alike: Counter[bytes] = Counter()
@@ -318,7 +318,7 @@ def _encode_image(image: AboutImage) -> list[object]:
 
 @dataclass(slots=True)
 class _Left:
-    """Remaining limits of section 2; ``text`` is in bytes."""
+    """The remaining limits of section 2. ``text`` is in bytes."""
 
     images: int = c.MAX_IMAGES
     names: int = c.MAX_NAMES

@@ -1,7 +1,8 @@
-"""Signatures over a bundle's header, created and checked by OpenSSH: format SSHSIG, namespace ``dib``.
+"""Signatures over a bundle's header. OpenSSH creates and checks them, in the format SSHSIG and the namespace ``dib``.
 
-This module itself contains no cryptography. ``ssh-keygen -Y`` signs and verifies, with any key that it can use: files,
-agents, security keys. The signed data is the 64-byte header, which determines the rest of the bundle.
+This module itself contains no cryptography. ``ssh-keygen -Y`` signs and verifies, with any key that it can use. Keys
+may be in files, agents or security keys. The signed data is the 64-byte header, which determines the rest of the
+bundle.
 """
 
 from __future__ import annotations
@@ -43,14 +44,14 @@ ReadFunction = Callable[[int], bytes]
 
 
 class Signature(NamedTuple):
-    """An SSHSIG signature: its bytes without the armor, and the public key that it names."""
+    """An SSHSIG signature, with its bytes without the armor, and the public key that it names."""
 
     blob: bytes
     key: bytes
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """Parse an armored signature of at most 1 MiB; if it is not for bundles, raise :class:`SignatureError`."""
+        """Parse an armored signature of at most 1 MiB. If it is not for bundles, raise :class:`SignatureError`."""
         if len(data) > MAX_SIGNATURE:
             raise SignatureError(messages.SIGNATURE_TOO_LARGE, data_count=len(data), max_signature=MAX_SIGNATURE)
         found = _ARMOR.fullmatch(data)
@@ -81,7 +82,7 @@ class Signature(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """The key as ``ssh-keygen -l`` shows it: ``SHA256:...``."""
+        """The key in the form ``SHA256:...``, as ``ssh-keygen -l`` shows it."""
         return "SHA256:" + base64.b64encode(hashlib.sha256(self.key).digest()).decode().rstrip("=")
 
 
@@ -95,11 +96,11 @@ def _string(data: bytes) -> tuple[bytes, bytes]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signers:
-    """Trusted signers in OpenSSH's formats: the file name of an allowed_signers file, and that of a KRL or key list.
+    """Trusted signers in OpenSSH's formats. They are in an allowed_signers file. A KRL or key list has revoked keys.
 
-    ``identity``: the required signer (None: anyone in the file). ``signatures``: detached signatures to check instead
-    of the bundle's embedded signature. Pass the contents of the signature files as bytes, not the file names.
-    ``verify_time``: the time at which keys must be valid (YYYYMMDD[HHMM[SS]][Z]); the default is now.
+    ``identity`` is the required signer (None: anyone in the file). ``signatures`` are detached signatures to check
+    instead of the bundle's embedded signature. Pass the contents of the signature files as bytes, not the file names.
+    ``verify_time`` is the time at which keys must be valid (YYYYMMDD[HHMM[SS]][Z]). The default is now.
     """
 
     allowed: str
@@ -115,7 +116,7 @@ class Signers:
             raise TypeError("signatures are what the files hold, as a tuple of bytes: Path(name).read_bytes()")
 
     def check(self, header: bytes, embedded: bytes) -> str:
-        """Return the signer and the key of a header; if no trusted signer signed it, raise :class:`SignatureError`.
+        """Return the signer and the key of a header. If no trusted signer signed it, raise :class:`SignatureError`.
 
         ``embedded`` is the content of the bundle's signature area.
         """
@@ -166,7 +167,7 @@ class Signers:
         raise SignatureError(messages.SIGNATURE_NOT_ACCEPTED, by=by, wanted=wanted, told=told)
 
     def _principals(self, file: str, by: str) -> list[str]:
-        """Return the principals for which the signature's key is valid; the caller tries each of them."""
+        """Return the principals for which the signature's key is valid. The caller tries each of them."""
         run = _ssh_keygen(
             "-Y", "find-principals", "-s", file, "-f", self.allowed, *self._times(), seconds=CHECK_SECONDS
         )
@@ -181,7 +182,7 @@ class Signers:
         return found
 
     def _is_revoked(self, key: bytes) -> bool:
-        """Return whether a key is revoked; a failed verification does not report this reason."""
+        """Return whether a key is revoked. A failed verification does not report this reason."""
         if self.revoked is None:
             return False
         # a list of public keys, for which -Q does not work: -Q requires a KRL
@@ -199,7 +200,10 @@ class Signers:
 
 
 def _not_valid(by: str, line: str, why: str, time: str | None) -> SignatureError:
-    """Return the error about a key that is not valid now; ``time``: local time at which it expired or becomes valid."""
+    """Return the error about a key that is not valid now.
+
+    ``time`` is the local time at which the key expired or becomes valid.
+    """
     from datetime import datetime, timedelta
 
     if why != "has expired":
@@ -232,7 +236,7 @@ def sign(header: bytes, key: str) -> bytes:
 
 
 def _unusable(key: str, run: subprocess.CompletedProcess[bytes]) -> SignatureError:
-    """Return the error about a key that cannot sign; for a private key, ssh-keygen -y gives the real reason.
+    """Return the error about a key that cannot sign. For a private key, ssh-keygen -y gives the real reason.
 
     If the private key cannot be read, ``ssh-keygen -Y`` only reports that the matching public key is missing.
     """
@@ -266,7 +270,7 @@ def check_own(header: bytes, data: bytes, tmp: str | None = None) -> Signature:
 
 
 def with_signature(read: ReadFunction, header: bytes, signature: bytes) -> Iterator[bytes]:
-    """Yield a bundle (or its first part) with ``signature`` in the signature area; ``read`` returns the bytes in order.
+    """Yield a bundle (or its first part) with ``signature`` in the signature area. ``read`` returns the bytes in order.
 
     Raises :class:`BundleError` if the header is not ``header`` or the signature area is damaged.
     """
@@ -281,7 +285,7 @@ def with_signature(read: ReadFunction, header: bytes, signature: bytes) -> Itera
 
 
 def read_file(name: str) -> bytes:
-    """Return the content of a signature file; of a file that is too large, return only the first limit + 1 bytes."""
+    """Return the content of a signature file. If the file is too large, return only the first limit + 1 bytes."""
     try:
         with open(name, "rb") as file:  # noqa: PTH123 - any name that the system accepts
             return file.read(MAX_SIGNATURE + 1)
@@ -308,7 +312,7 @@ def _require_valid(run: subprocess.CompletedProcess[bytes], by: str) -> None:
 
 
 def require_readable(name: str) -> None:
-    """Raise :class:`FileError` if a file cannot be read: ssh-keygen's own error would be less clear."""
+    """Raise :class:`FileError` if a file cannot be read. ssh-keygen's own error would be less clear."""
     try:
         os.close(os.open(name, os.O_RDONLY | os.O_CLOEXEC))
     except (OSError, ValueError) as error:
@@ -365,6 +369,6 @@ def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess
 
 
 def _told(run: subprocess.CompletedProcess[bytes]) -> str:
-    """Return the first line of ssh-keygen's output, which is the most useful; the last line is only a summary."""
+    """Return the first line of ssh-keygen's output, which is the most useful. The last line is only a summary."""
     lines = (run.stderr + b"\n" + run.stdout).decode(errors="replace").splitlines()
     return next((line.strip().rstrip(".") for line in lines if line.strip()), f"ssh-keygen ended with {run.returncode}")

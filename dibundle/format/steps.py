@@ -40,7 +40,7 @@ class Columns:
     packed: Column
 
     def __init__(self, **columns: Column) -> None:
-        """Set the named columns; all others are empty."""
+        """Set the named columns. All others are empty."""
         for name in COLUMN_NAMES:
             setattr(self, name, columns.get(name) or Column())
 
@@ -53,7 +53,7 @@ COLUMN_NAMES = tuple(Columns.__annotations__)
 
 
 class Text(NamedTuple):
-    """A raw field, not yet read: ``length`` bytes of stream 0."""
+    """A raw field that is not read yet. It has ``length`` bytes of stream 0."""
 
     length: int
 
@@ -67,7 +67,7 @@ class Copy(NamedTuple):
 
 
 class Head(NamedTuple):
-    """A header block: an edit of ``reference`` (None: of the last block in ``register``).
+    """A header block, as an edit of ``reference`` (None: of the last block in ``register``).
 
     Raw fields are :class:`Text`.
     """
@@ -79,7 +79,7 @@ class Head(NamedTuple):
 
 
 class Data(NamedTuple):
-    """``length`` bytes of a stream; ``source`` is their source in the base (length 0: no source)."""
+    """``length`` bytes of a stream. ``source`` is their source in the base (length 0: no source)."""
 
     stream: int
     length: int
@@ -101,7 +101,7 @@ class Repeat(NamedTuple):
 
 
 class Begin(NamedTuple):
-    """Start of content that ends at the next :class:`End`; a recipe recompresses the content into ``packed`` bytes.
+    """The start of content that ends at the next :class:`End`. A recipe recompresses the content into ``packed`` bytes.
 
     The recipe and its plain bytes are the next ``packing`` bytes of the text stream.
     """

@@ -27,10 +27,10 @@ class Range(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A stored piece; with its source, it decodes to ``size`` bytes of ``stream``.
+    """A stored piece. With its source, it decodes to ``size`` bytes of ``stream``.
 
     If ``implied``, the source is the old content of the pieces that use the frame, in order. Otherwise, the source is
-    ``sources``. ``stored``: number of bytes in the file; ``digest``: their SHA-256.
+    ``sources``. ``stored`` is the number of bytes in the file, and ``digest`` is their SHA-256.
     """
 
     stream: int
@@ -54,7 +54,7 @@ class Segment(NamedTuple):
 
 
 class Table(Sequence[Row], Generic[Row]):
-    """A sequence that creates its rows on access; it is equal to any sequence with equal rows."""
+    """A sequence that creates its rows on access. It is equal to any sequence with equal rows."""
 
     __slots__ = ("_rows",)
     __hash__ = None  # type: ignore[assignment] # as in list: sequences of different types may be equal
@@ -115,7 +115,7 @@ class RangeTable(Table[Range]):
 
 
 class FrameTable(Table[Frame]):
-    """Frames.
+    """The frames of a manifest, which are stored in columns.
 
     ``firsts`` has the index of each frame's first explicit range, followed by the number of all ranges.
     """
@@ -199,9 +199,9 @@ class FrameTable(Table[Frame]):
 
 
 class SegmentTable(Table[Segment]):
-    """Segments.
+    """The segments of a target, which are stored in columns.
 
-    ``kinds`` has a 1 for each segment that has a separate digest; ``digests`` has these digests, in order.
+    ``kinds`` has a 1 for each segment that has a separate digest. ``digests`` has these digests, in order.
     """
 
     __slots__ = ("_owns", "digests", "kinds", "lengths")
@@ -225,7 +225,7 @@ class SegmentTable(Table[Segment]):
 
 
 class Paths(Sequence[bytes]):
-    """Paths, each followed by NUL in ``data``; iteration finds them one by one."""
+    """Paths, each followed by NUL in ``data``. Iteration finds them one by one."""
 
     __slots__ = ("data",)
     __hash__ = None  # type: ignore[assignment]

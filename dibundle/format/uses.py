@@ -27,7 +27,7 @@ def objects_used(manifest: Manifest, number: int) -> set[int]:
 
 
 def uses(manifest: Manifest, number: int, *, malformed: int | None = None) -> int:
-    """Return the objects that target ``number`` uses, as bits; the result is cached.
+    """Return the objects that target ``number`` uses, as bits. The result is cached.
 
     If the program is malformed, return ``malformed`` or, if ``malformed`` is None, raise :class:`BundleError`.
     """
@@ -75,7 +75,7 @@ def _check_seeks(ops: bytes, column: Column) -> None:
 
 
 def _numbers(column: Column) -> set[int]:
-    """Return the set of numbers in a column; read the column in stretches, because it may have a million numbers."""
+    """Return the set of numbers in a column. Read the column in stretches, because it may have a million numbers."""
     if column.data.isascii():  # every number has one byte
         return set(column.data)
     found: set[bytes] = set()
@@ -141,7 +141,7 @@ class Sums:
 
 
 class Order:
-    """The order of targets: if the ``missing`` objects are in no base, some targets must be rebuilt before others.
+    """The order of targets. If the ``missing`` objects are in no base, some targets must be rebuilt before others.
 
     A missing object is read from its place in an earlier target. An object without such a place is lacking.
     """
@@ -182,7 +182,7 @@ class Order:
 
 
 def _placed(manifest: Manifest, among: int) -> dict[int, int]:
-    """For each target, return the objects of ``among`` that lie in it, as bits."""
+    """Return the objects of ``among`` that lie in each target, as bits."""
     found: dict[int, list[int]] = {}
     for number in members(among):
         if place := manifest.objects[number].place:

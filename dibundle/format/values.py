@@ -10,7 +10,7 @@ from dibundle.format.tables import Segment, SegmentTable
 
 
 class PlaceInTarget(NamedTuple):
-    """Place of an object in a target of the same bundle: ``length`` bytes from ``offset`` on.
+    """The place of an object in a target of the same bundle. It has ``length`` bytes from ``offset`` on.
 
     If ``is_compressed``, these bytes are gzip or zstd, and the object is their content.
     """
@@ -22,9 +22,10 @@ class PlaceInTarget(NamedTuple):
 
 
 class BaseObject(NamedTuple):
-    """Content that programs copy from: ``kind`` (layer, config, other), ``size`` in bytes, SHA-256 ``digest``.
+    """Content from which programs copy.
 
-    If the object has a ``place``, an earlier target of the bundle contains it; else the receiver must have the object.
+    It has a ``kind`` (layer, config, other), a ``size`` in bytes, and a SHA-256 ``digest``. If the object has a
+    ``place``, an earlier target of the bundle contains it. Otherwise, the receiver must have the object.
     """
 
     kind: int
@@ -34,10 +35,10 @@ class BaseObject(NamedTuple):
 
 
 class Target(NamedTuple):
-    """An archive to rebuild: ``size`` bytes with SHA-256 ``digest``; output from offset ``tail`` on is withheld.
+    """An archive to rebuild: ``size`` bytes with the SHA-256 ``digest``. Output from offset ``tail`` on is withheld.
 
-    ``columns``: the target's program. ``frames``: how many frames the target has; they follow the frames of earlier
-    targets.
+    ``columns`` are the target's program. ``frames`` is the number of the target's frames, which follow the frames of
+    earlier targets.
     """
 
     size: int
@@ -55,12 +56,12 @@ class Target(NamedTuple):
         return b"".join(segment.digest for segment in self.segments if segment.digest)
 
     def digest_text(self) -> bytes:
-        """Return the segments' digests as concatenated hex digits: a source for names and JSON."""
+        """Return the segments' digests as concatenated hex digits. They are a source for names and JSON."""
         return self.own_digests().hex().encode()
 
 
 class AboutImage(NamedTuple):
-    """Description of an image: its names, its ID (SHA-256 of the config) and its layers' diffIDs."""
+    """The description of an image: its names, its ID (the SHA-256 of the config) and its layers' diffIDs."""
 
     names: tuple[str, ...]
     id: bytes
@@ -68,7 +69,7 @@ class AboutImage(NamedTuple):
 
 
 class About(NamedTuple):
-    """Images in the base and in the targets, and notes; these are used only in messages, never for decoding."""
+    """The images in the base and in the targets, and notes. They are used only in messages, never for decoding."""
 
     bases: tuple[AboutImage, ...]
     targets: tuple[tuple[AboutImage, ...], ...]
@@ -76,7 +77,10 @@ class About(NamedTuple):
 
 
 class Names(NamedTuple):
-    """Paths that are needed only for listings: the patched paths (in order) and the deleted paths of each target."""
+    """Paths that are needed only for listings.
+
+    They are the patched paths (in order) and the deleted paths of each target.
+    """
 
     patched: tuple[Sequence[bytes], ...]
     deleted: tuple[Sequence[bytes], ...]

@@ -1,4 +1,4 @@
-"""Encoding of values: strict msgpack for structure, LEB128 columns for long runs of numbers.
+"""The encoding of values. Structure is strict msgpack, and long runs of numbers are LEB128 columns.
 
 Every value has exactly one byte form. The reader, not the data, decides which type comes next. So hostile bytes cannot
 create values that the reader did not request.
@@ -33,7 +33,7 @@ def pack(value: object) -> bytes:
 
 
 class Structure:
-    """A typed cursor over canonical msgpack; ``where`` is the name of this data in messages.
+    """A typed cursor over canonical msgpack. ``where`` is the name of this data in messages.
 
     Data is copied only when read.
     """
@@ -63,11 +63,11 @@ class Structure:
         return value
 
     def blob(self, what: str, *, maximum: int | None = None, exactly: int | None = None) -> bytes:
-        """Read a byte string; its length is at most ``maximum``, or equal to ``exactly``."""
+        """Read a byte string. Its length is at most ``maximum``, or equal to ``exactly``."""
         return bytes(self.view(what, maximum=maximum, exactly=exactly))
 
     def view(self, what: str, *, maximum: int | None = None, exactly: int | None = None) -> memoryview:
-        """Read a byte string like :meth:`blob`, but without a copy."""
+        """Read a byte string as :meth:`blob` does, but without a copy."""
         size = self._number(_BIN, what)
         if maximum is not None and size > maximum:
             raise self._fail(what)
@@ -101,7 +101,7 @@ class Structure:
         return self._data[self._at - size : self._at]
 
     def _number(self, form: _Form, what: str) -> int:
-        """Read a number in its shortest form: an integer, or the length of another type."""
+        """Read a number in its shortest form. It is an integer, or the length of another type."""
         low, high, widths = form
         if self._at >= len(self._data):
             raise self._fail(what)
@@ -121,7 +121,7 @@ class Structure:
 
 
 class Column:
-    """A column of LEB128 numbers; it is read lazily, so it takes no more memory than its bytes."""
+    """A column of LEB128 numbers. It is read lazily, so it takes no more memory than its bytes."""
 
     __slots__ = ("data", "position", "what")
 
@@ -162,7 +162,7 @@ class Column:
         return (value >> 1) ^ -(value & 1)
 
     def all(self, count: int) -> array[int]:
-        """Return all numbers of the column, as eight bytes each; the column must have exactly ``count`` numbers."""
+        """Return all numbers of the column, as eight bytes each. The column must have exactly ``count`` numbers."""
         self.position = 0
         if count > len(self.data):
             raise BundleError(messages.MANIFEST_COLUMN_TRUNCATED, subject=self.what)
@@ -174,7 +174,7 @@ class Column:
         return values
 
     def count(self) -> int:
-        """Return how many numbers the column has, without reading them."""
+        """Return the number of numbers in the column, without reading them."""
         return len(self.data.translate(None, _MORE))
 
     def rewound(self) -> Column:
@@ -188,7 +188,7 @@ class Column:
 
 
 class ColumnWriter:
-    """Writer of a column of numbers."""
+    """A writer of a column of numbers."""
 
     __slots__ = ("data",)
 

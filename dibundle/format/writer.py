@@ -1,4 +1,4 @@
-"""Writer of bundles: a header, an empty signature area, a manifest, and frames."""
+"""The writer of bundles. It writes a header, an empty signature area, a manifest, and frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MANIFEST_LEVEL = 19
 
 
 def write(manifest: Manifest, frames: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of a bundle; ``frames`` are the stored bytes of the manifest's frames, in the same order.
+    """Yield the bytes of a bundle. ``frames`` are the stored bytes of the manifest's frames, in the same order.
 
     If readers would refuse the manifest, this raises :class:`BundleError` before the first byte.
     """

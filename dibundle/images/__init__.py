@@ -1,1 +1,4 @@
-"""Images in an archive: which outer members are layers, configs or manifests, and the digests claimed for them."""
+"""Images in an archive.
+
+They show which outer members are layers, configs or manifests, and which digests are claimed.
+"""

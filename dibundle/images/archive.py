@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 _HEAD = 1024
 _CHUNK = 1 << 20
 MAX_MADE_ENTRIES = 65_536
-"""Maximum members to read from an archive that a bundle rebuilt (spec/dib.md, 3.1)."""
+"""The maximum number of members to read from an archive that a bundle rebuilt (spec/dib.md, 3.1)."""
 MADE_NAMES: Final = 16 << 20
-"""Maximum bytes of these members' names and links that are kept; objects are found without names."""
+"""The maximum number of bytes of these members' names and links that are kept. Objects are found without names."""
 
 
 class OtherFormatError(ArchiveError):
@@ -38,7 +38,7 @@ class NoArchiveError(OtherFormatError):
 
 @dataclass(eq=False)
 class Archive:
-    """An opened outer archive; a context manager that closes the files that it opened.
+    """An opened outer archive, and a context manager that closes the files that it opened.
 
     ``name`` is the path as the user typed it. ``bytes`` is the uncompressed tar. ``compression`` is the removed
     compression. ``identity`` is the device and inode of the file.
@@ -55,7 +55,7 @@ class Archive:
     carries: bool = False  # whether this archive contained a bundle
     # blobs without images, cached when they are first requested
     blobs: ImageArchive | None = field(default=None, repr=False)
-    # for a placeholder: everything that is known about the archive
+    # everything that is known about the archive of a placeholder
     claims: ImageArchive | None = field(default=None, repr=False)
     budget: int = 0  # bytes that may still be decompressed for the bundles in this archive
 
@@ -65,7 +65,7 @@ class Archive:
         return self.is_made or self.carries
 
     def forget(self) -> None:
-        """Drop the index; keep the bytes."""
+        """Drop the index. Keep the bytes."""
         self.blobs = None
         self.index = TarIndex([], 0, 0, None)
 
@@ -74,7 +74,7 @@ class Archive:
         self._closers.append(callback)
 
     def close(self) -> None:
-        """Close files and delete temporary files; closing twice is harmless."""
+        """Close files and delete temporary files. Closing twice is harmless."""
         while self._closers:
             self._closers.pop()()
 
@@ -88,9 +88,10 @@ class Archive:
 
 
 def open_archive(path: str | os.PathLike[str], *, spool_dir: str | None = None, ratio: int | None = None) -> Archive:
-    """Open the archive at ``path``; raise ``FileError`` if the system refuses it, ``ArchiveError`` if it is not a tar.
+    """Open the archive at ``path``.
 
-    ``ratio`` limits the decompressed size, see :func:`compression.decompress_iter`.
+    Raise ``FileError`` if the system refuses it, and ``ArchiveError`` if it is not a tar. ``ratio`` limits the
+    decompressed size as in :func:`compression.decompress_iter`.
     """
     name = os.fspath(path)
     try:
@@ -101,15 +102,15 @@ def open_archive(path: str | os.PathLike[str], *, spool_dir: str | None = None, 
 
 
 def from_fd(fd: int, name: str, *, spool_dir: str | None = None, ratio: int | None = None) -> Archive:
-    """Open the archive in the open file ``fd``, from its position on; the caller closes ``fd`` after the archive."""
+    """Open the archive in the open file ``fd``, from its position on. The caller closes ``fd`` after the archive."""
     return _open(fd, name, spool_dir, [], ratio)
 
 
 def open_made(spool: Spool, name: str, *, owned: bool = False, entries: int = MAX_MADE_ENTRIES) -> Archive:
-    """Open the archive that a bundle rebuilt in a temporary file; raise ``ArchiveError`` if it is not a tar.
+    """Open the archive that a bundle rebuilt in a temporary file. Raise ``ArchiveError`` if it is not a tar.
 
-    Only the first ``entries`` members are read. ``owned``: closing the archive deletes the file. A target is never
-    treated as a compressed file, even if its first bytes look like a compressed file.
+    Only the first ``entries`` members are read. If ``owned`` is true, closing the archive deletes the file. A target is
+    never treated as a compressed file, even if its first bytes look like a compressed file.
     """
     archive = view_made(spool, name, entries)
     if not archive.index.entries and not _is_empty_tar(spool):
@@ -120,7 +121,7 @@ def open_made(spool: Spool, name: str, *, owned: bool = False, entries: int = MA
 
 
 def view_made(source: ReadAt, name: str, entries: int = MAX_MADE_ENTRIES) -> Archive:
-    """Return the archive that a bundle rebuilt, without copying it; only the first ``entries`` members are read."""
+    """Return the archive that a bundle rebuilt, without copying it. Only the first ``entries`` members are read."""
     return Archive(name, source, scan(source, entries, MADE_NAMES), None, None, is_made=True)
 
 
@@ -170,7 +171,7 @@ def _folder(fd: int, name: str, closers: list[Callable[[], None]]) -> ReadAt:
 def _random_access(
     fd: int, name: str, status: os.stat_result, spool_dir: str | None, closers: list[Callable[[], None]]
 ) -> ReadAt:
-    """Return the rest of ``fd``; if ``fd`` cannot seek, copy it to a temporary file."""
+    """Return the rest of ``fd``. If ``fd`` cannot seek, copy it to a temporary file."""
     if stat.S_ISREG(status.st_mode):
         file = FileBytes(fd, name, owned=False)
         position = min(os.lseek(fd, 0, os.SEEK_CUR), file.size)
@@ -190,7 +191,7 @@ def _inflated(
     closers: list[Callable[[], None]],
     ratio: int | None,
 ) -> ReadAt:
-    """Decompress ``source`` into a temporary file; refuse wrong formats, which are recognised by their first bytes."""
+    """Decompress ``source`` into a temporary file. Refuse wrong formats, which are recognised by their first bytes."""
     check_room(spool_dir, source.size)
     spool = Spool(spool_dir)
     closers.append(spool.close)
@@ -214,7 +215,7 @@ def _head(source: ReadAt) -> bytes:
 
 
 def _refuse_other_formats(name: str, head: bytes, packed: str | None) -> None:
-    """Refuse formats that users easily mistake for image archives; the error names the format."""
+    """Refuse formats that users easily mistake for image archives. The error names the format."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head:
         raise NoArchiveError(messages.ARCHIVE_EMPTY, name=name)
@@ -237,7 +238,7 @@ def _refuse_other_formats(name: str, head: bytes, packed: str | None) -> None:
 
 
 def _is_empty_tar(source: ReadAt) -> bool:
-    """Return whether this is a tar without entries: such a tar has only zero blocks."""
+    """Return whether this is a tar without entries. Such a tar has only zero blocks."""
     return source.size >= 1024 and not _head(source).strip(b"\0")
 
 

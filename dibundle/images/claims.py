@@ -1,4 +1,7 @@
-"""Claims of manifests about an archive's members: collected while manifests are read, then turned into blobs."""
+"""Claims of manifests about an archive's members.
+
+They are collected while manifests are read, and then turned into blobs.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +20,21 @@ from dibundle.images.model import Blob, BlobKind
 from dibundle.images.tar.entries import Entry
 
 MAX_REFERENCES: Final = 1 << 18
-"""Maximum layers of all images of an archive: 1,024 images of 256 layers.
+"""The maximum number of layers of all images of an archive: 1,024 images of 256 layers.
 
 An image without layers or names counts as 1.
 """
 MAX_NAMES_SIZE: Final = 16 << 20
-"""Maximum bytes of all image names of an archive: a nested index gives each of its names to all images below it."""
+"""The maximum number of bytes of all image names of an archive.
+
+A nested index gives each of its names to all images below it.
+"""
 _LONGEST: Final = 256  # maximum characters of each part of a platform
 _BLOB_NAME: Final = re.compile(rb"blobs/sha256/([0-9a-f]{64})")
 
 
 class ImageDraft(NamedTuple):
-    """An image whose parts are members, not blobs yet."""
+    """An image whose parts are members that are not blobs yet."""
 
     names: tuple[str, ...]
     config: Entry | None
@@ -40,7 +46,7 @@ class ImageDraft(NamedTuple):
 
 
 class Config(NamedTuple):
-    """The content of an image's config; ``digest`` is the actual digest of its bytes."""
+    """The content of an image's config. ``digest`` is the actual digest of its bytes."""
 
     digest: bytes
     diff_ids: tuple[bytes, ...]
@@ -58,22 +64,22 @@ class _Claim:
 
 @dataclass
 class Claims:
-    """The claims about members so far; if two manifests disagree, the first manifest decides."""
+    """The claims about members so far. If two manifests disagree, the first manifest decides."""
 
     members: Members
-    _known: dict[int, _Claim] = field(default_factory=dict)  # by the offset of the member's header
+    _known: dict[int, _Claim] = field(default_factory=dict)  # the keys are the offsets of the members' headers
     _configs: dict[int, Config] = field(default_factory=dict)
     _references: int = 0
     _names_size: int = 0
 
     def count_layers(self, count: int) -> None:
-        """Count layers, names, and images without both; if the total exceeds the limit, raise ``ArchiveError``."""
+        """Count layers, names, and images without both. If the total exceeds the limit, raise ``ArchiveError``."""
         self._references += count
         if self._references > MAX_REFERENCES:
             raise ArchiveError(messages.ARCHIVE_TOO_MANY_REFERENCES, max_references=MAX_REFERENCES)
 
     def count_names(self, names: Iterable[str]) -> None:
-        """Count further names of an image; raise ``ArchiveError`` if the names of all images exceed the limit."""
+        """Count further names of an image. Raise ``ArchiveError`` if the names of all images exceed the limit."""
         self._names_size += sum(len(name.encode("utf-8", "surrogatepass")) for name in names)
         if self._names_size > MAX_NAMES_SIZE:
             raise ArchiveError(messages.ARCHIVE_NAMES_TOO_LONG, max_names_size=MAX_NAMES_SIZE)
@@ -91,13 +97,13 @@ class Claims:
         known.diff_id = known.diff_id or diff_id
 
     def note_layers(self, layers: tuple[Entry | None, ...], diff_ids: tuple[bytes, ...]) -> None:
-        """Record an image's layers; record diffIDs only if there are as many diffIDs as layers."""
+        """Record an image's layers. Record their diffIDs only if there are as many diffIDs as layers."""
         paired: tuple[bytes | None, ...] = diff_ids if len(diff_ids) == len(layers) else (None,) * len(layers)
         for layer, diff_id in zip(layers, paired, strict=True):
             self.note(layer, "layer", diff_id=diff_id or None)
 
     def config(self, entry: Entry) -> Config:
-        """Read a config once; if it is malformed, return only its digest."""
+        """Read a config once. If it is malformed, return only its digest."""
         known = self._configs.get(entry.header)
         if known is None:
             known = self._configs[entry.header] = _parse_config(self.members.read(entry))

@@ -14,7 +14,7 @@ MANIFEST = b"manifest.json"
 
 
 def read_manifest(members: Members) -> list[object] | None:
-    """Return the entries of manifest.json, or None if it is missing; raise ``ArchiveError`` if it is not a list."""
+    """Return the entries of manifest.json, or None if it is missing. Raise ``ArchiveError`` if it is not a list."""
     entry = members.find(MANIFEST)
     if entry is None:
         return None
@@ -34,7 +34,7 @@ def _told(item: object) -> dict[str, object]:
 
 
 def _flat(value: object) -> object:
-    """Return a text, a list of texts, or None; return 0 for any other value."""
+    """Return a text, a list of texts, or None. Return 0 for any other value."""
     if isinstance(value, list):
         return [item if isinstance(item, str) else None for item in value]
     return value if isinstance(value, str | None) else 0

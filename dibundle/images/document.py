@@ -1,4 +1,4 @@
-"""JSON from an untrusted archive: parsing has limits, and the getters accept any value."""
+"""JSON from an untrusted archive. Parsing has limits, and the getters accept any value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DIGEST: Final = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,128}")
 
 
 MAX_VALUES: Final = 1 << 17
-"""Maximum number of values in a document of a registry: an empty object takes 30 times its size in memory."""
+"""The maximum number of values in a document of a registry. An empty object takes 30 times its size in memory."""
 
 
 def has_many_values(content: bytes) -> bool:
@@ -24,7 +24,7 @@ def has_many_values(content: bytes) -> bool:
 
 
 def parse(content: bytes, name: str) -> object:
-    """Parse JSON; raise ``ArchiveError`` with the member's name if it is malformed."""
+    """Parse JSON. Raise ``ArchiveError`` with the member's name if it is malformed."""
     try:
         return json.loads(content.decode("utf-8"))
     except RecursionError as error:
@@ -34,9 +34,9 @@ def parse(content: bytes, name: str) -> object:
 
 
 def get(value: object, key: str) -> object:
-    """Return the member ``key`` of an object; as in Go, the case of letters is ignored.
+    """Return the member ``key`` of an object. As in Go, the case of letters is ignored.
 
-    None if the member is missing.
+    Return None if the member is missing.
     """
     if not isinstance(value, dict):
         return None
@@ -47,19 +47,19 @@ def get(value: object, key: str) -> object:
 
 
 def get_list(value: object, key: str) -> list[object]:
-    """Return the list ``key`` of an object; empty if it is not a list."""
+    """Return the list ``key`` of an object. If it is not a list, return an empty list."""
     found = get(value, key)
     return found if isinstance(found, list) else []
 
 
 def get_text(value: object, key: str) -> str | None:
-    """Return the text ``key`` of an object; None if it is not a text."""
+    """Return the text ``key`` of an object. Return None if it is not a text."""
     found = get(value, key)
     return found if isinstance(found, str) else None
 
 
 def texts(value: object) -> dict[str, str]:
-    """Return the members of an object that are texts: labels, annotations."""
+    """Return the members of an object that are texts, such as labels and annotations."""
     return {key: item for key, item in value.items() if isinstance(item, str)} if isinstance(value, dict) else {}
 
 
@@ -69,7 +69,7 @@ def is_digest(text: object) -> bool:
 
 
 def sha256_of(text: object) -> bytes | None:
-    """Return the 32 bytes of a ``sha256:<hex>`` text; None for anything else."""
+    """Return the 32 bytes of a ``sha256:<hex>`` text. Return None for anything else."""
     if isinstance(text, str) and len(text) == 71 and text.startswith("sha256:") and is_digest(text):
         return bytes.fromhex(text[7:])
     return None

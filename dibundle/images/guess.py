@@ -18,7 +18,7 @@ _NESTED: Final = re.compile(rb"([^/]+)/(manifest\.json|oci-layout|index\.json)")
 
 
 def producer(members: Members, manifest: list[object] | None, *, has_index: bool) -> str | None:
-    """Return the likely writer of the archive; None if the writer is unknown."""
+    """Return the likely writer of the archive. Return None if the writer is unknown."""
     if manifest is None:
         return "OCI archive" if has_index else "docker save (before 1.10)"
     first = manifest[0] if manifest else None

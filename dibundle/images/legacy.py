@@ -1,6 +1,7 @@
-"""Archives of docker before 1.10: a file ``repositories``, and a folder for each layer; a json there names the parent.
+"""Archives of docker before 1.10: a file ``repositories``, and a folder for each layer.
 
-Such an image is identified by the name of its topmost layer. It has no config and no diffIDs.
+The file json in this folder names the layer's parent. Such an image is identified by the name of its topmost layer. It
+has no config and no diffIDs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _LAYER: Final = re.compile(rb"([0-9a-f]{64})/layer\.tar")
 
 
 def read_drafts(claims: Claims) -> list[ImageDraft]:
-    """Return the images of such an archive, images with names first.
+    """Return the images of such an archive. Images with names come first.
 
     For any other kind of archive, return no images.
     """

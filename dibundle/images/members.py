@@ -1,4 +1,4 @@
-"""The outer members of an archive by name, looked up as loaders do."""
+"""The outer members of an archive by name. They are looked up as loaders do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dibundle.images.tar.entries import LONGEST_NAME, UNNAMED, UNNAMED_FOLDER, E
 
 MADE_DOCUMENTS: Final = 8 << 20
 MAX_DOCUMENTS: Final = 128 << 20
-"""Maximum bytes of all documents of an archive; if a bundle rebuilt the archive, the limit is lower.
+"""The maximum number of bytes of all documents of an archive. If a bundle rebuilt the archive, the limit is lower.
 
 A parsed document takes up to 44 times its size.
 """
@@ -22,7 +22,10 @@ _LINKS: Final = b"12"
 
 
 class Members:
-    """Members by normalised name. Of several members with the same name, the last counts, as if all were unpacked."""
+    """Members by normalised name.
+
+    If several members have the same name, the last one counts, as if all were unpacked.
+    """
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
@@ -40,7 +43,7 @@ class Members:
         return list(self._by_name)
 
     def find(self, name: bytes) -> Entry | None:
-        """Return the regular member with the name ``name``; follow links between members."""
+        """Return the regular member with the name ``name``. Follow links between members."""
         passed: list[bytes] = []
         found: Entry | None = None
         for _ in range(_HOPS):

@@ -16,8 +16,8 @@ BlobKind = Literal["layer", "config", "manifest", "index", "other"]
 class Blob(NamedTuple):
     """The content of one regular outer member.
 
-    ``compression``: a layer's compression, detected from its content. ``digest``: the claimed sha256 (32 bytes) of the
-    stored bytes. ``diff_id`` (layers only): the claimed sha256 of the uncompressed bytes.
+    ``compression`` is a layer's compression, detected from its content. ``digest`` is the claimed sha256 (32 bytes) of
+    the stored bytes. For layers, ``diff_id`` is the claimed sha256 of the uncompressed bytes.
     """
 
     member: Entry
@@ -28,7 +28,7 @@ class Blob(NamedTuple):
 
 
 class Image(NamedTuple):
-    """One image; a layer that the archive does not contain is None.
+    """One image. A layer that the archive does not contain is None.
 
     ``names`` are from the archive, and are only for display. ``config_digest`` is the actual sha256 of the config's
     bytes. If the config is missing, ``config_digest`` is the claimed sha256 or, without a claim, empty.
@@ -44,9 +44,9 @@ class Image(NamedTuple):
 
 
 class ImageArchive(NamedTuple):
-    """An archive's images, and its blobs in the archive's order: every regular outer member is a blob.
+    """An archive's images, and its blobs in the archive's order. Every regular outer member is a blob.
 
-    ``producer`` is a guess, for display.
+    ``producer`` is a guess that is only displayed.
     """
 
     archive: Archive

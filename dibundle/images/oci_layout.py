@@ -30,17 +30,17 @@ class _Descriptor(NamedTuple):
 
 @dataclass
 class OciLayout:
-    """The documents below index.json; each manifest is read once, even if many descriptors lead to it."""
+    """The documents below index.json. Each manifest is read once, even if many descriptors lead to it."""
 
     claims: Claims
     found: bool = False
-    _drafts: dict[int, ImageDraft] = field(default_factory=dict)  # by the offset of the manifest's header
-    # names, by the offset of the manifest's header; the dict is an ordered set
+    _drafts: dict[int, ImageDraft] = field(default_factory=dict)  # the keys are the offsets of the manifests' headers
+    # names, by the offset of the manifest's header; the inner dict is an ordered set
     _names: dict[int, dict[str, None]] = field(default_factory=dict)
     _read: set[int] = field(default_factory=set)
 
     def read(self) -> None:
-        """Follow index.json; skip missing or malformed documents below it."""
+        """Follow index.json. Skip missing or malformed documents below it."""
         entry = self.claims.members.find(INDEX)
         if entry is None:
             return
@@ -54,7 +54,7 @@ class OciLayout:
 
     @property
     def drafts(self) -> list[ImageDraft]:
-        """The images found, in order."""
+        """The images that were found, in order."""
         return [
             ImageDraft(
                 tuple(self._names[key]),
@@ -77,7 +77,7 @@ class OciLayout:
         return digests
 
     def _follow(self, descriptor: _Descriptor, names: tuple[str, ...], depth: int) -> None:
-        """Read the index or manifest to which a descriptor leads; ``names`` are the names in index.json itself."""
+        """Read the index or manifest to which a descriptor leads. ``names`` are the names in index.json itself."""
         entry = descriptor.entry
         if depth > _DEPTH:
             return
@@ -100,7 +100,7 @@ class OciLayout:
             self._read_manifest(entry, *manifest, descriptor, names)
 
     def _below(self, index: object) -> list[_Descriptor] | None:
-        """Return the descriptors of an index for which a blob exists; None if the document is not an index."""
+        """Return the descriptors of an index for which a blob exists. Return None if the document is not an index."""
         if not isinstance(get(index, "manifests"), list):
             return None
         found = []
@@ -164,7 +164,7 @@ class OciLayout:
         return self.claims.members.find_text(f"blobs/{algorithm}/{value}")
 
     def _parse(self, entry: Entry) -> object:
-        """Parse a member; None if it is not relevant JSON."""
+        """Parse a member. Return None if it is not relevant JSON."""
         try:
             return document.parse(self.claims.members.read(entry), "index") if _is_small(entry) else None
         except ArchiveError:
@@ -183,7 +183,7 @@ def _is_attestation(descriptor: object) -> bool:
 
 
 def _names_of(descriptor: object) -> Iterator[str]:
-    """Yield the name in a descriptor's annotations; if they contain two names, yield the longer name."""
+    """Yield the name in a descriptor's annotations. If they contain two names, yield the longer name."""
     annotations = get(descriptor, "annotations")
     for key in _NAME_KEYS:
         name = get_text(annotations, key)

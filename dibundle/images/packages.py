@@ -18,13 +18,16 @@ from typing import Final
 from dibundle.images import sqlite
 
 SIZE_LIMIT: Final = 256 << 20
-"""Maximum bytes of a file: larger files are skipped. The database of a large installation has about 100 MB."""
+"""The maximum size of a file in bytes. Larger files are skipped.
+
+The database of a large installation has about 100 MB.
+"""
 
 SMALL_LIMIT: Final = 4 << 20
-"""Maximum bytes of a file about a single package, because parsed JSON takes thirty times its size."""
+"""The maximum size of a file about a single package, in bytes. Parsed JSON takes thirty times its size."""
 
 MOST: Final = 1 << 18
-"""Maximum packages to read from an image; a large image has some thousands."""
+"""The maximum number of packages to read from an image. A large image has some thousands."""
 
 _MOST_TEXT: Final = 16 << 20  # maximum bytes of the names and versions of all packages
 _HEAD: Final = 1 << 16  # bytes to read from a file of pip: name and version are at the beginning
@@ -32,7 +35,7 @@ _BLOB: Final = 1  # index of the column with a package's header in rpm's table P
 _ROW: Final = 16 << 20  # maximum bytes of a row of this table
 
 Inventory = Mapping[tuple[str, str], Collection[str]]
-"""The versions, by manager and name; npm may install several versions of the same package."""
+"""The versions, by manager and name. npm may install several versions of the same package."""
 
 _NAME, _VERSION, _RELEASE, _EPOCH = 1000, 1001, 1002, 1003
 _ENTRIES: Final = 4096  # maximum entries of a package's header; real headers have about a hundred
@@ -46,7 +49,7 @@ _FIELDS = re.compile(rb"^(Package|Version|Status|P|V)[ \t]*:(.*)$", re.MULTILINE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """A package that changed: its ``old`` and ``new`` version; None means that the package is not installed."""
+    """A package that changed: its ``old`` and ``new`` version. None means that the package is not installed."""
 
     manager: str
     name: str
@@ -109,7 +112,7 @@ def _reader(path: bytes) -> tuple[str, _Parse] | None:
 
 
 def _is_npm_package(folder: bytes) -> bool:
-    """Return whether this is a package's own folder: node_modules/NAME or node_modules/@SCOPE/NAME, not deeper."""
+    """Return whether this is a package's own folder, which is node_modules/NAME or node_modules/@SCOPE/NAME."""
     parts = folder.split(b"/")
     scoped = len(parts) > 2 and parts[-2].startswith(b"@")
     return len(parts) > 1 and parts[-3 if scoped else -2] == b"node_modules"
@@ -185,7 +188,7 @@ def _rpm_header(blob: bytes) -> Iterator[tuple[str, str]]:
     found: dict[int, str] = {}
     for at in range(8, min(8 + 16 * entries, len(blob) - 15), 16):
         tag, kind, offset, _ = struct.unpack_from(">IIII", blob, at)
-        if tag in found:  # limited: all entries may refer to the same long text
+        if tag in found:  # this is limited, because all entries may refer to the same long text
             continue
         if tag in (_NAME, _VERSION, _RELEASE) and kind in (_STRING, _I18N):
             found[tag] = data[offset : offset + _FIELD].split(b"\0", 1)[0].decode("utf-8", "replace")

@@ -1,8 +1,8 @@
-"""Images whose digests a receiver knows: they are taken from a possibly hostile archive, and written to a new archive.
+"""Images whose digests a receiver knows. They are taken from a possibly hostile archive, and written to a new archive.
 
 Loaders may find different images in a hostile archive, so no loader gets the archive itself. Loaders get a new archive,
 which this module writes. It has only the config with the expected digest, and the layers of this config. Each layer is
-hashed and compared with its diffID. The claims of the hostile archive only show where to search; only digests decide
+hashed and compared with its diffID. The claims of the hostile archive only show where to search. Only digests decide
 which content is used.
 """
 
@@ -27,7 +27,11 @@ _TYPES: Final = {None: writers.OCI_LAYER, "gzip": f"{writers.OCI_LAYER}+gzip", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedLayer:
-    """A layer: ``diff_id`` of its content; ``digest`` and ``size`` of the stored form; ``content`` (None: left out)."""
+    """A layer of a :class:`PinnedImage`.
+
+    ``diff_id`` is the digest of its content. ``digest`` and ``size`` are those of the stored form. ``content`` is None
+    if it is left out.
+    """
 
     diff_id: bytes
     digest: bytes
@@ -52,12 +56,15 @@ class PinnedImage:
 
     @property
     def ids(self) -> frozenset[bytes]:
-        """The image's IDs in engines: some engines use the digest of the config, others the digest of the manifest."""
+        """The image's IDs in engines.
+
+        Some engines use the digest of the config, and others use the digest of the manifest.
+        """
         return frozenset((self.id, digest.sha256(self.manifest)))
 
     @property
     def diff_ids(self) -> tuple[bytes, ...]:
-        """The digests of the content of its layers, the lowest first."""
+        """The digests of the content of the image's layers. The lowest layer comes first."""
         return tuple(layer.diff_id for layer in self.layers)
 
 
@@ -71,7 +78,7 @@ class Pins:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A layer as an archive stores it: its compression, the digest of the stored bytes, and these bytes."""
+    """A layer as an archive stores it, with its compression, the digest of the stored bytes, and the stored bytes."""
 
     compression: str | None
     digest: bytes
@@ -79,11 +86,11 @@ class Stored:
 
 
 EXCESS_OF_BUNDLES: Final = 64 << 20
-"""For archives that contain bundles: maximum bytes by which layers may exceed ``RATIO`` times their sizes."""
+"""The number of bytes by which layers may exceed ``RATIO`` times their sizes, in archives that contain bundles."""
 
 
 class LayerStore:
-    """The layers of archives: found by the archives' claims, but accepted only by their digests."""
+    """The layers of archives. They are found by the archives' claims, but are accepted only by their digests."""
 
     def __init__(self, archives: Iterable[ImageArchive], holes: Collection[int] = ()) -> None:
         self._candidates: dict[bytes, list[tuple[ImageArchive, Blob]]] = {}
@@ -98,7 +105,10 @@ class LayerStore:
                         self._candidates.setdefault(name or b"", []).append((archive, blob))
 
     def find(self, name: bytes | None, diff_id: bytes) -> Stored | None:
-        """Return the layer with ``diff_id`` (and with the stored digest ``name``, if given); None if no layer fits."""
+        """Return the layer with ``diff_id`` (and with the stored digest ``name``, if given).
+
+        Return None if no layer fits.
+        """
         if (name, diff_id) not in self._found:
             candidates = self._candidates.get(name or diff_id, ())
             fitting = (self._fitting(archive, blob, name, diff_id) for archive, blob in candidates)
@@ -129,7 +139,7 @@ class LayerStore:
 
 
 def find(archive: ImageArchive, expected: Collection[bytes]) -> list[Pins]:
-    """Return the configs and manifests of the expected images; ``expected`` has digests of configs or manifests.
+    """Return the configs and manifests of the expected images. ``expected`` has digests of configs or manifests.
 
     Images that are not expected are skipped.
     """
@@ -169,10 +179,10 @@ def assemble(
     is_manifest_expected: bool = False,
     are_annotations_known: bool = False,
 ) -> PinnedImage:
-    """Return an image with its layers from ``store``; raise ``ArchiveError`` if a layer is missing.
+    """Return an image with its layers from ``store``. Raise ``ArchiveError`` if a layer is missing.
 
-    ``left_out``: layers that the receiver has, by diffID, in the stored form of the receiver's archives. These layers
-    are described, but their content is left out. If the image's own manifest lists exactly this config and these
+    ``left_out`` are the layers that the receiver has, by diffID, in the stored form of the receiver's archives. These
+    layers are described, but their content is left out. If the image's own manifest lists exactly this config and these
     layers, the manifest is kept. Otherwise, a new manifest is written or, with ``is_manifest_expected``,
     ``ArchiveError`` is raised. An expected manifest may list a left-out layer under a digest that differs from the
     receiver's digest. A manifest with annotations is kept only if it is expected, or with ``are_annotations_known``.
@@ -224,7 +234,7 @@ def _as_described(
     *,
     is_expected: bool,
 ) -> tuple[PinnedLayer, ...] | None:
-    """Return the layers in the form that a manifest lists; None if these are not the config's layers."""
+    """Return the layers in the form that a manifest lists. Return None if these are not the config's layers."""
     if (
         manifest.config.digest != digest.sha256(pins.config)
         or manifest.config.size != len(pins.config)

@@ -20,18 +20,18 @@ from dibundle.images.strict import Descriptor, DockerEntry, IndexDocument, Manif
 from dibundle.images.tar.plain import FILE, FOLDER, HARD_LINK, LINK, PlainMember, members
 
 MAX_DOCUMENT: Final = 4 << 20
-"""Maximum bytes of a document: a parsed document takes up to thirty times as much memory."""
+"""The maximum size of a document in bytes. A parsed document takes up to thirty times as much memory."""
 MAX_DOCUMENTS: Final = 64 << 20
-"""Maximum bytes of all documents.
+"""The maximum number of bytes of all documents.
 
 A document counts once for each reference, because an index may refer to it many times.
 """
 MAX_DEPTH: Final = 2
-"""Maximum nested indexes below index.json."""
+"""The maximum number of nested indexes below index.json."""
 MAX_EXPANSION: Final = 1100
-"""Maximum content bytes per byte of a compressed layer; gzip reaches 1,032."""
+"""The maximum number of content bytes per byte of a compressed layer. gzip reaches 1,032."""
 MAX_EXCESS: Final = 4 << 30
-"""Maximum bytes by which an archive's layers may exceed ``MAX_EXPANSION``: zstd compresses zeros 30,000-fold."""
+"""The maximum bytes of all layers above ``MAX_EXPANSION`` times their sizes. zstd compresses zeros 30,000-fold."""
 _ANY: Final = "any"
 
 _DOCUMENTS: Final = frozenset(("manifest.json", "index.json", "oci-layout", "repositories", "blobs", "blobs/sha256"))
@@ -40,15 +40,16 @@ _DOCUMENTS: Final = frozenset(("manifest.json", "index.json", "oci-layout", "rep
 If a disk ignores case, programs also find these names in other spellings after extraction.
 """
 _SAME_HOSTS: Final = ("docker.io/", "index.docker.io/", "localhost/")
-"""Prefixes that engines add to a name without a registry; podman adds the last prefix."""
+"""Prefixes that engines add to a name without a registry. podman adds the last prefix."""
 _LEGACY: Final = re.compile(r"(?:repositories|[^/]+/(?:json|layer\.tar|VERSION))")
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveImage:
-    """An image to which a document leads: the config's digest and, if there is a manifest, the manifest's digest.
+    """An image to which a document leads.
 
-    ``has_instructions``: apart from digests and sizes, the manifest has content that may change what programs do.
+    It has the config's digest and, if there is a manifest, the manifest's digest. ``has_instructions`` is true if,
+    apart from digests and sizes, the manifest has content that may change what programs do.
     """
 
     where: str
@@ -59,10 +60,10 @@ class ArchiveImage:
 
 
 class Judge:
-    """A check of an archive: first its documents, then the layers.
+    """A check of an archive. The documents are checked first, then the layers.
 
-    ``known``: SHA-256 of ranges (start, length) that are already checked. Without ``hashed``, only the documents are
-    checked, and layers may be missing. ``pool``: shared by all targets of a bundle.
+    ``known`` has the SHA-256 of ranges (start, length) that are already checked. Without ``hashed``, only the documents
+    are checked, and layers may be missing. All targets of a bundle share ``pool``.
     """
 
     def __init__(
@@ -85,9 +86,9 @@ class Judge:
         self._layers: dict[str, tuple[str | None, bytes]] = {}
 
     def images(self) -> list[ArchiveImage]:
-        """Return the images; raise ``ArchiveError`` with the reason if any reader might find other images.
+        """Return the images. Raise ``ArchiveError`` with the reason if any reader might find other images.
 
-        This method hashes the configs and manifests; :meth:`check_layers` hashes the layers.
+        This method hashes the configs and manifests. The layers are hashed by :meth:`check_layers`.
         """
         self._read_members()
         found: list[ArchiveImage] = []
@@ -138,7 +139,7 @@ class Judge:
                     raise ArchiveError(messages.PROFILE_DOCUMENT_SPELLING, name=name)
 
     def _leads_to_a_file(self, member: PlainMember) -> bool:
-        """Return whether a link leads to a file in the archive; any other link might lead out of the extracted folder.
+        """Return whether a link leads to a file in the archive. Any other link might lead out of the extracted folder.
 
         ``..`` is accepted only at the beginning. After a link, ``..`` would be relative to the link's target.
         """
@@ -200,14 +201,14 @@ class Judge:
         return self._layers[name]
 
     def check_layers(self) -> None:
-        """Hash the layers of all images; if a layer does not match config and manifest, raise ``ArchiveError``."""
+        """Hash the layers of all images. If a layer does not match config and manifest, raise ``ArchiveError``."""
         for names, config, where, kinds in self._unhashed:
             for name, diff_id, kind in zip(names, config.diff_ids, kinds, strict=True):
                 if self._layer(name) != (kind if kind != _ANY else self._layer(name)[0], diff_id):
                     raise ArchiveError(messages.PROFILE_LAYER_DIGEST, where=where, name=name)
 
     def _note_layers(self, names: list[str], config: StrictConfig, where: str, kinds: list[str | None]) -> None:
-        """Record the expected layers of an image; ``kinds`` are their compressions."""
+        """Record the expected layers of an image. ``kinds`` are their compressions."""
         if len(names) != len(config.diff_ids):
             raise ArchiveError(
                 messages.PROFILE_LAYER_COUNT, where=where, names_count=len(names), diff_ids_count=len(config.diff_ids)
@@ -335,7 +336,7 @@ def names_of(descriptor: Descriptor) -> tuple[str, ...]:
     """Return the names that engines may give the image of a descriptor in index.json.
 
     Engines use the first annotation that exists. Some engines know only the second annotation. The second annotation is
-    usually the tag of the name in the first.
+    usually the tag of the name in the first annotation.
     """
     keys = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
     first, second = (descriptor.annotations.get(key, "") for key in keys)
@@ -344,13 +345,13 @@ def names_of(descriptor: Descriptor) -> tuple[str, ...]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Return whether engines may confuse two platforms: os and architecture are equal or missing."""
+    """Return whether engines may confuse two platforms, because os and architecture are equal or missing."""
     first, second = one.split("/")[:2], other.split("/")[:2]
     return not (all(first) and all(second) and len(first) == len(second) == 2) or first == second
 
 
 def layer_compression(head: bytes) -> str | None:
-    """Return a layer's compression; raise ``ArchiveError`` if it is ambiguous, or engines do not support it."""
+    """Return a layer's compression. Raise ``ArchiveError`` if it is ambiguous, or engines do not support it."""
     kind = compression.sniff(head)
     is_skippable = kind == "zstd" and head[:4] != b"\x28\xb5\x2f\xfd"
     if kind not in (None, "gzip", "zstd") or is_skippable or (kind is None and head[:3] == b"BZh"):
@@ -361,8 +362,8 @@ def layer_compression(head: bytes) -> str | None:
 class Pool:
     """The remaining budget, in bytes, of all archives that are checked together.
 
-    ``excess``: content of layers above :data:`MAX_EXPANSION` times their sizes. ``documents``: bytes of documents that
-    are read again.
+    ``excess`` is the content of layers above :data:`MAX_EXPANSION` times their sizes. ``documents`` is the number of
+    bytes of documents that are read again.
     """
 
     def __init__(self, excess: int = MAX_EXCESS) -> None:
@@ -373,7 +374,10 @@ class Pool:
 def expanded(
     kind: str, chunks: Iterator[bytes], size: int, pool: Pool, expansion: int = MAX_EXPANSION
 ) -> Iterator[bytes]:
-    """Yield the content of a compressed layer of ``size`` bytes; raise ``ArchiveError`` for too much content."""
+    """Yield the content of a compressed layer of ``size`` bytes.
+
+    Raise ``ArchiveError`` if there is too much content.
+    """
     limit = size * expansion
     for piece in compression.decompress_iter(kind, chunks):
         limit -= len(piece)

@@ -1,4 +1,4 @@
-"""Reading the images of an archive, from Docker's manifest.json and from an OCI layout's index.json.
+"""The images of an archive, read from Docker's manifest.json and from an OCI layout's index.json.
 
 If both exist, the images are those in manifest.json, as in loaders. The documents below index.json then only add kinds
 and claimed digests of blobs. If neither exists, the archive may be from docker before 1.10.
@@ -16,7 +16,7 @@ from dibundle.images.oci_layout import OciLayout
 
 
 def read_images(archive: Archive) -> ImageArchive:
-    """Return the images of ``archive``; raise ``ArchiveError`` with the reason if it has no images."""
+    """Return the images of ``archive``. Raise ``ArchiveError`` with the reason if it has no images."""
     if archive.claims is not None:
         return archive.claims
     members = Members(archive)
@@ -39,7 +39,7 @@ def read_images(archive: Archive) -> ImageArchive:
 
 
 def blobs_of(archive: Archive) -> ImageArchive:
-    """Return only the blobs of :func:`read_images`: the images of many archives would take too much memory.
+    """Return only the blobs of :func:`read_images`. The images of many archives would take too much memory.
 
     The blobs are cached, because each bundle of a chain searches all archives that earlier bundles rebuilt.
     """
@@ -47,7 +47,7 @@ def blobs_of(archive: Archive) -> ImageArchive:
 
 
 def _docker_drafts(claims: Claims) -> tuple[list[object] | None, list[ImageDraft]]:
-    """Read manifest.json; if it is not a Docker manifest, but there is an OCI layout, ignore manifest.json."""
+    """Read manifest.json. If it is not a Docker manifest, but there is an OCI layout, ignore manifest.json."""
     try:
         manifest = docker.read_manifest(claims.members)
         return manifest, docker.read_drafts(claims, manifest) if manifest else []

@@ -1,7 +1,8 @@
-"""The rows of a table in an SQLite database, read without parsing SQL, in a time linear in the size of the database.
+"""The rows of a table in an SQLite database.
 
-SQLite itself may take unlimited time in two cases: all pages of a schema refer to the same child, or rows share a long
-chain of pages. The format: https://www.sqlite.org/fileformat2.html
+They are read without parsing SQL, in a time linear in the database's size. SQLite itself may take unlimited time in two
+cases: all pages of a schema refer to the same child, or rows share a long chain of pages. The format is described at
+https://www.sqlite.org/fileformat2.html
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ _LEAST_CELL: Final = 6  # minimum bytes of a cell and its offset
 _WIDTHS: Final = (0, 1, 2, 3, 4, 6, 8, 8, 0, 0, 0, 0)  # bytes of a value by its type, for types with a fixed size
 
 MAX_ROWS: Final = 1 << 18
-"""Maximum rows to read from a table."""
+"""The maximum number of rows to read from a table."""
 
 
 class DamagedDatabaseError(Exception):
-    """A database cannot be read completely."""
+    """The error for a database that cannot be read completely."""
 
 
 def blobs(content: bytes, table: str, column: int, longest: int) -> Iterator[bytes]:
-    """Yield the blobs in a column of a table; columns are numbered from 0.
+    """Yield the blobs in a column of a table. Columns are numbered from 0.
 
     Rows of more than ``longest`` bytes are skipped. Rows may share pages, so a row is also skipped if it would bring
     the total above the size of ``content``. Time and memory are linear in ``content``. :class:`DamagedDatabaseError`
@@ -55,7 +56,7 @@ class _Database:
         self._left = len(content)
 
     def root(self, name: bytes) -> int | None:
-        """Return the root page of a table; None if there is no such table, or it is a view."""
+        """Return the root page of a table. Return None if there is no such table, or it is a view."""
         for row in self.rows(_SCHEMA):
             if _value(row, 0)[1] == b"table" and _value(row, 1)[1] == name:
                 return int.from_bytes(_value(row, 3)[1], "big")
@@ -95,7 +96,7 @@ class _Database:
         return page
 
     def _cells(self, page: memoryview, at: int) -> tuple[int, list[int]]:
-        """Return the kind of a page and the offsets of its cells; the header of an interior page has the last child."""
+        """Return the kind of a page and the offsets of its cells. The header of an interior page has the last child."""
         kind = page[at]
         count = struct.unpack_from(">H", page, at + 3)[0]
         if kind not in _HEADER or count > self._usable // _LEAST_CELL:
@@ -104,7 +105,7 @@ class _Database:
         return kind, [*cells, at + 8] if kind == _INTERIOR else cells
 
     def _row(self, page: memoryview, at: int) -> bytes | None:
-        """Return the record in a leaf's cell, with its continuation on other pages; None if it is too long."""
+        """Return the record in a leaf's cell, with its continuation on other pages. Return None if it is too long."""
         size, at = _number(page, at)
         _, at = _number(page, at)
         if size > min(self._longest, self._left):
@@ -142,7 +143,7 @@ def _number(data: bytes | memoryview, at: int) -> tuple[int, int]:
 
 
 def _value(row: bytes, column: int) -> tuple[int, bytes]:
-    """Return the type and the bytes of a value; NULL if the row does not have the value."""
+    """Return the type and the bytes of a value. The type is NULL if the row does not have the value."""
     at, number = 0, 0
     end, at = _number(row, at)
     begins = end

@@ -1,6 +1,6 @@
-"""Placeholders for archives that do not exist yet: images that are not saved yet, and targets that are not rebuilt yet.
+"""Placeholders for archives of images that are not saved yet, and for targets that are not rebuilt yet.
 
-Placeholders claim layers, but have no bytes: claims suffice to decide whether a bundle can be applied.
+Placeholders claim layers, but have no bytes. Claims suffice to decide whether a bundle can be applied.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def stand_in(
     image_id: bytes = b"",
     diff_ids: Sequence[bytes] = (),
 ) -> Archive:
-    """Return a placeholder for an archive of ``size`` bytes with ``layers``: sizes in bytes by diffID.
+    """Return a placeholder for an archive of ``size`` bytes. ``layers`` has the layers' sizes in bytes, by diffID.
 
-    Its image has ``diff_ids``. Some of these may be missing in ``layers``.
+    The image in the archive has ``diff_ids``. Some of these may be missing in ``layers``.
     """
     largest = max([size, *layers.values()])
     archive = Archive(name, _Unread(largest), TarIndex([], 0, largest, None), None, None, is_made=is_made)

@@ -1,9 +1,9 @@
-"""Documents of images that all readers parse in the same way: strict JSON, with only known keys in one spelling.
+"""Documents of images that all readers parse in the same way.
 
-Loaders are written in Go. Go's JSON decoder accepts keys in any case of letters (U+017F and U+212A fold too), uses the
-last of two equal keys, and replaces invalid UTF-8. In some programs, the decoder stops reading after the first value.
-This module refuses every document for which one of these differences matters. All functions raise ``ArchiveError`` with
-the place.
+They are strict JSON, with only known keys in one spelling. Loaders are written in Go. Go's JSON decoder accepts keys in
+any case of letters (U+017F and U+212A fold too), uses the last of two equal keys, and replaces invalid UTF-8. In some
+programs, the decoder stops reading after the first value. This module refuses every document for which one of these
+differences matters. All functions raise ``ArchiveError`` with the place.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LAYER_TYPES: Final = {
 """The compression of a layer, by its media type."""
 IN_TOTO: Final = "application/vnd.in-toto+json"
 MAX_LIST: Final = 4096
-"""Maximum images, manifests or layers in one list."""
+"""The maximum number of images, manifests or layers in one list."""
 
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")
 _CONFIG_KEYS: Final = frozenset(
@@ -47,7 +47,7 @@ _PLATFORM_KEYS: Final = frozenset(("architecture", "os", "variant", "os.version"
 
 
 def parse(content: bytes, name: str) -> object:
-    """Return the value of a JSON object or array that fills ``content``; no object may repeat a key."""
+    """Return the value of a JSON object or array that fills ``content``. No object may repeat a key."""
     if content[:1] not in (b"{", b"["):
         raise ArchiveError(messages.JSON_START, name=name)
     try:
@@ -120,7 +120,7 @@ def read_text(value: object, where: str) -> str:
 
 
 def read_digest(value: object, where: str) -> bytes:
-    """Return the 32 bytes of a ``sha256:`` digest; refuse other algorithms."""
+    """Return the 32 bytes of a ``sha256:`` digest. Refuse other algorithms."""
     found = _DIGEST.fullmatch(read_text(value, where))
     if not found:
         raise ArchiveError(messages.JSON_DIGEST, where=where)
@@ -128,9 +128,10 @@ def read_digest(value: object, where: str) -> bytes:
 
 
 class Descriptor:
-    """A descriptor of a blob in an index or a manifest: ``digest`` (32 bytes), ``size``, media type, platform, names.
+    """A descriptor of a blob in an index or a manifest. It has a ``digest`` (32 bytes), a ``size``, and other fields.
 
-    ``is_plain``: it has neither a platform nor an artifact type.
+    The other fields are a media type, a platform and names. ``is_plain`` is true if the descriptor has neither a
+    platform nor an artifact type.
     """
 
     __slots__ = ("annotations", "digest", "is_plain", "media_type", "platform", "size")
@@ -155,7 +156,7 @@ class Descriptor:
 
     @property
     def is_attestation(self) -> bool:
-        """Whether the descriptor claims that its manifest is an attestation; only the manifest's content decides."""
+        """Whether the descriptor claims that its manifest is an attestation. Only the manifest's content decides."""
         return self.platform == "unknown/unknown" or "vnd.docker.reference.type" in self.annotations
 
 
@@ -167,7 +168,7 @@ def _texts(value: object, where: str) -> dict[str, str]:
 
 
 def read_platform(fields: dict[str, object], where: str) -> str:
-    """Return a platform as ``os/architecture[/variant]``; missing parts are empty."""
+    """Return a platform as ``os/architecture[/variant]``. Missing parts are empty."""
     given = {key: fields.get(key) for key in ("os", "architecture", "variant")}
     found = ["" if value is None else read_text(value, f"{where}.{key}") for key, value in given.items()]
     if any("/" in part for part in found):
@@ -176,7 +177,7 @@ def read_platform(fields: dict[str, object], where: str) -> str:
 
 
 class StrictConfig:
-    """An image's config: ``diff_ids`` (32 bytes each), the lowest layer first, and ``platform``."""
+    """An image's config. ``diff_ids`` (32 bytes each) begin with the lowest layer."""
 
     __slots__ = ("diff_ids", "platform")
 
@@ -195,9 +196,9 @@ class StrictConfig:
 
 
 class ManifestDocument:
-    """An image manifest: descriptors of its config and its layers, the lowest layer first.
+    """An image manifest, with the descriptors of its config and of its layers, the lowest layer first.
 
-    ``media_type``: from the manifest's descriptor; None without a descriptor. ``annotations``: the keys of all
+    ``media_type`` is from the manifest's descriptor, or None without a descriptor. ``annotations`` are the keys of all
     annotations.
     """
 
@@ -222,7 +223,7 @@ class ManifestDocument:
 
 
 class IndexDocument:
-    """An index: descriptors of manifests and of further indexes."""
+    """An index, with descriptors of manifests and of further indexes."""
 
     __slots__ = ("manifests",)
 
@@ -249,7 +250,10 @@ def _head(fields: dict[str, object], name: str, media_type: str | None, types: C
 
 
 class DockerEntry:
-    """An image in docker's manifest.json: the names of its config and layers in the archive, its tags, its parent."""
+    """An image in docker's manifest.json.
+
+    It has the names of its config and layers in the archive, tags, and a parent.
+    """
 
     __slots__ = ("config", "layers", "names", "parent", "sources")
 
@@ -279,7 +283,7 @@ class DockerEntry:
 
 
 def docker_entries(content: bytes, name: str) -> list[DockerEntry]:
-    """Return the images of a manifest.json, at least one."""
+    """Return the images of a manifest.json. There is at least one image."""
     listed = read_list(parse(content, name), name)
     if not listed:
         raise ArchiveError(messages.JSON_NO_IMAGE, name=name)

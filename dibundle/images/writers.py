@@ -1,4 +1,4 @@
-"""Archives in canonical forms: the images and their digests stay the same, in a form that loaders expect.
+"""Archives in canonical forms. The images and their digests stay the same, and loaders expect these forms.
 
 All forms have the blobs of an OCI layout. If an archive has OCI documents (index.json and manifests), they are kept
 unchanged. If it has none, manifests are made from configs and layers.
@@ -33,7 +33,7 @@ _SUFFIX: Final = {None: "", "gzip": "+gzip", "zstd": "+zstd"}
 
 
 class ImageParts(NamedTuple):
-    """An OCI layout: blobs by digest, index.json, and the manifest.json that docker reads."""
+    """An OCI layout, with the blobs by digest, index.json, and the manifest.json that docker reads."""
 
     blobs: dict[bytes, Content]
     index_json: bytes
@@ -47,11 +47,11 @@ def layout(
     *,
     verified: Mapping[tuple[int, int], bytes],
 ) -> ImageParts:
-    """Return the layout of all images of an archive; leave out the members whose contents start at ``dropped``.
+    """Return the layout of all images of an archive. Leave out the members whose contents start at ``dropped``.
 
-    ``names``: new names for each image (None: the image keeps its own names). ``verified``: digests that are already
-    computed, by start and length of a range of the archive. Digests that the archive claims are not used. Raises
-    ``ArchiveError`` if a layer of unknown size is missing, or a layer has a compression that OCI does not allow.
+    ``names`` has new names for each image (None: the image keeps its own names). ``verified`` are the digests that are
+    already computed, by start and length of a range of the archive. Digests that the archive claims are not used.
+    Raises ``ArchiveError`` if a layer of unknown size is missing, or a layer has a compression that OCI does not allow.
     """
     kept = (blob for blob in images.blobs if _belongs(blob) and blob.member.content not in dropped)
     places = ((blob, verified.get((blob.member.content, blob.member.size))) for blob in images.blobs)
@@ -95,10 +95,10 @@ def _renamed(index: bytes, names: tuple[str, ...]) -> bytes:
 
 
 def write(parts: ImageParts, form: ArchiveForm, sink: Callable[[bytes], object], *, check: bool = False) -> None:
-    """Write an archive in a form, reproducibly: blobs in the order of their digests, then the documents.
+    """Write an archive in a form, reproducibly. The blobs come in the order of their digests, and then the documents.
 
-    ``check``: the digests are only claims, so the end of each blob is withheld until its digest is verified. Raises
-    ``ArchiveError`` if a digest differs.
+    With ``check``, the digests are only claims, so the end of each blob is withheld until its digest is verified.
+    Raises ``ArchiveError`` if a digest differs.
     """
     for name, content in files(parts, form):
         size = size_of(content)
@@ -122,7 +122,7 @@ def header(name: str, size: int) -> bytes:
 
 
 def documents(index: bytes, manifest: bytes) -> bytes:
-    """Return the end of an archive whose blobs are already written: the documents that lead to the blobs."""
+    """Return the end of an archive whose blobs are already written. It has the documents that lead to the blobs."""
     made: list[bytes] = []
     write(ImageParts({}, index, manifest), "docker-archive", made.append)
     return b"".join(made)
@@ -159,12 +159,12 @@ def _checked(name: str, content: Content) -> Iterator[bytes]:
 
 
 def size_of(content: Content) -> int:
-    """Return the number of bytes of a file."""
+    """Return the size of a file in bytes."""
     return len(content) if isinstance(content, bytes) else content.size
 
 
 def docker_entry(config: bytes, names: Iterable[str], layers: list[dict[str, object]]) -> dict[str, object]:
-    """Return the entry of manifest.json for an image; ``layers`` are descriptors."""
+    """Return the entry of manifest.json for an image. ``layers`` are descriptors."""
     return {
         "Config": _path(config),
         "RepoTags": [name for name in names if ":" in name.rpartition("/")[2]] or None,
@@ -181,12 +181,12 @@ def described(images: ImageArchive, image: Image) -> list[dict[str, object]]:
 
 
 def _belongs(blob: Blob) -> bool:
-    """Return whether a blob is part of a layout; rewritten documents and unreferenced blobs are not part of it."""
+    """Return whether a blob is part of a layout. Rewritten documents and unreferenced blobs are not part of it."""
     return blob.kind in ("layer", "config") or blob.digest is not None
 
 
 def _claimed(images: ImageArchive, blob: Blob) -> bytes:
-    """Return the digest that the archive claims for a blob; compute it if there is no claim."""
+    """Return the digest that the archive claims for a blob. Compute the digest if there is no claim."""
     if blob.digest:
         return blob.digest
     if blob.kind == "layer" and not blob.compression and blob.diff_id:
@@ -195,7 +195,7 @@ def _claimed(images: ImageArchive, blob: Blob) -> bytes:
 
 
 def _computed(images: ImageArchive, blob: Blob, known: dict[int, bytes]) -> bytes:
-    """Return the digest of a blob; ``known`` caches digests by the place of the member."""
+    """Return the digest of a blob. ``known`` caches digests by the place of the member."""
     if blob.member.header not in known:
         known[blob.member.header] = digest.sha256_of(chunks(images.stored(blob)))
     return known[blob.member.header]

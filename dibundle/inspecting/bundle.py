@@ -19,9 +19,9 @@ from dibundle.sources.opening import Source, open_archives, open_sources
 
 
 class Bundle:
-    """An open bundle, whose head was read and checked; a context manager that closes it.
+    """An open bundle, whose head was read and checked. It is a context manager that closes the bundle.
 
-    ``signed_by``: the trusted signer and key, if signatures were required; otherwise None.
+    ``signed_by`` is the trusted signer and key if signatures were required, or else None.
     """
 
     def __init__(self, source: Source, access: Access, tmp: str | None = None) -> None:
@@ -46,18 +46,21 @@ class Bundle:
         self.close()
 
     def close(self) -> None:
-        """Close the file; closing twice is harmless."""
+        """Close the file. Closing twice is harmless."""
         self._closed = True
         self._context.close()
 
     @property
     def size(self) -> int:
-        """The number of bytes of the bundle."""
+        """The size of the bundle in bytes."""
         return self._reader.size
 
     @property
     def needs(self) -> tuple[AboutImage, ...]:
-        """The base images: names, ID and diffIDs; no images if the bundle needs no base, or does not list its base."""
+        """The base images with their names, IDs and diffIDs.
+
+        There are none if the bundle needs no base, or does not list its base.
+        """
         about = self._reader.manifest.about
         return about.bases if about else ()
 
@@ -67,7 +70,7 @@ class Bundle:
         return made_targets(self._reader.manifest)
 
     def operations(self, base: Source | None = None, *, target: str | None = None) -> list[Line]:
-        """Return the operations on a target's paths, like ``dib inspect --list``. Call this at most once.
+        """Return the operations on a target's paths, as ``dib inspect --list`` does. Call this method at most once.
 
         With ``base``, every path is listed, with its sizes.
         """

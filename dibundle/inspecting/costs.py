@@ -1,4 +1,4 @@
-"""Costs of operations: an operation's share of a frame's stored bytes is its share of the frame's content."""
+"""Costs of operations. An operation's share of a frame's stored bytes is its share of the frame's content."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Stream:
         self._at = 0.0
 
     def draw(self, size: float) -> int:
-        """Return the stored bytes of the next ``size`` bytes."""
+        """Return the number of stored bytes for the next ``size`` bytes."""
         before = self._cost(self._at)
         self._at = min(self._at + size, self.size)
         return self._cost(self._at) - before
@@ -56,7 +56,7 @@ class _Stream:
 
 
 class Shares:
-    """Costs of a target's operations, computed one by one in order.
+    """The costs of a target's operations, which are computed one by one in order.
 
     Without a base, the size of a patched file may be unknown. If each frame of a stream shows its file, the frames give
     the size. Otherwise, files of unknown size count as equally large.
@@ -83,7 +83,7 @@ class Shares:
         return [max(0, rest) / unknown] * unknown
 
     def cost(self, operation: Operation) -> int:
-        """Return the stored bytes of the next operation's content."""
+        """Return the number of stored bytes for the next operation's content."""
         stream = self._streams.get(operation.stream) if operation.stream is not None else None
         if stream is None or operation.stream is None:
             return 0

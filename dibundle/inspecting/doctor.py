@@ -1,4 +1,4 @@
-"""Checks of this machine: libraries, encoders, engines and tools, free space for temporary files."""
+"""Checks of this machine: libraries, encoders, engines, tools, and free space for temporary files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ _REINSTALL = f"in a checkout of dib: {install_hint('--force-reinstall .')}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorCheck:
-    """A check: ``found`` is the result; ``means`` is what a failure means; ``vital``: create or apply needs it."""
+    """The result of a check of this machine.
+
+    ``found`` is the result, and ``means`` is what a failure means. ``vital`` is true if create or apply needs it.
+    """
 
     name: str
     state: State
@@ -41,7 +44,7 @@ class DoctorCheck:
 
 
 def checks(tmp: str | None = None, signers: str | None = None) -> Iterator[DoctorCheck]:
-    """Yield all checks, vital checks first; ``signers``: the file that the environment variable names."""
+    """Yield all checks. Vital checks come first. ``signers`` is the file that the environment variable names."""
     yield DoctorCheck(name="python", state="ok", found=f"{platform.python_version()}, {platform.machine()}", vital=True)
     for name in ("zstandard", "msgpack"):
         yield _module(name, name, "nothing works", vital=True)
@@ -99,7 +102,10 @@ def _encoders() -> DoctorCheck:
 
 
 def _libzstd() -> DoctorCheck:
-    """Test the library that recompresses layers of the zstd program: only a few versions can do this."""
+    """Test libzstd, which recompresses layers that the program zstd wrote.
+
+    Only a few versions of libzstd can do this.
+    """
     found = ".".join(map(str, zstandard.ZSTD_VERSION))
     wanted = ", ".join(release.name for release in libzstd.RELEASES.values())
     means = f"bundles of layers by zstd {wanted} cannot be applied, nor does create make these again"
@@ -149,7 +155,7 @@ def _policy() -> Iterator[DoctorCheck]:
 
 
 def _list(name: str, file: str, by: str) -> DoctorCheck:
-    """Test a file of signers or of revoked keys; ``by`` is the setting that names the file."""
+    """Test a file of signers or of revoked keys. ``by`` is the setting that names the file."""
     try:
         if by == policy.PATH:
             policy.require_safe(file)

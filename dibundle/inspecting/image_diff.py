@@ -1,4 +1,4 @@
-"""Changes between two images, path by path, without a bundle: their file trees and configs are compared."""
+"""Changes between two images, path by path, without a bundle. Their file trees and configs are compared."""
 
 from __future__ import annotations
 
@@ -29,9 +29,15 @@ from dibundle.sources.opening import Source, open_archives
 _WHITEOUT = b".wh."
 _MAX_ENTRIES = 1 << 24
 _MAX_COMPARED = 1 << 32
-"""Maximum bytes of paths that are compared with whited-out paths; with this maximum, comparing takes a few seconds."""
+"""The maximum number of bytes of paths that are compared with whited-out paths.
+
+With this maximum, comparing takes a few seconds.
+"""
 _MAX_SETTINGS = 16 << 20
-"""Maximum characters of a config's settings and their names: each member of an object repeats the object's name."""
+"""The maximum number of characters of a config's settings and their names.
+
+Each member of an object repeats the object's name.
+"""
 _OPAQUE = b".wh..wh..opq"
 _HARD_LINK, _SYMLINK = 0x31, 0x32
 _TYPES = {0x32: "symlink", 0x33: "device", 0x34: "device", 0x35: "directory", 0x36: "fifo"}
@@ -40,7 +46,7 @@ _CONFIG_KEYS = ("architecture", "variant", "os", "os.version", "author")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """A setting of an image's config: JSON texts; None if the image lacks the setting."""
+    """A setting of an image's config, as JSON texts. A text is None if the image lacks the setting."""
 
     key: str
     old: str | None
@@ -49,7 +55,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """The changes from the first image to the second; unchanged paths are only counted."""
+    """The changes from the first image to the second. Unchanged paths are only counted."""
 
     old: Image
     new: Image
@@ -68,7 +74,7 @@ class _Node:
 
     @property
     def kind(self) -> int:
-        """The type; the tar types of regular files all have the same value."""
+        """The type. All tar types of regular files have the same value."""
         return REGULAR[0] if self.entry.type in REGULAR else self.entry.type
 
     @property
@@ -93,15 +99,15 @@ Tree = Mapping[bytes, _Node]
 
 
 def diff(old: Source, new: Source, access: Access, context: Context) -> Changes:
-    """Compare the first images of two archives, like :func:`compare`."""
+    """Compare the first images of two archives as :func:`compare` does."""
     opened = open_archives([old, new], access, context)
     return compare(opened.archives[0], opened.archives[1], context)
 
 
 def compare(old: Archive, new: Archive, context: Context, most: int | None = None) -> Changes:
-    """Compare the first images of two archives: layers are read, but nothing is encoded.
+    """Compare the first images of two archives. Layers are read, but nothing is encoded.
 
-    ``most``: if given, the maximum bytes to decompress from archives that bundles rebuilt.
+    If ``most`` is given, it is the maximum number of bytes to decompress from archives that bundles rebuilt.
 
     A path is ``add``, ``delete``, ``patch`` (new content), ``mode`` (new owner, mode, link or type) or ``time``. Raises
     :class:`ArchiveError` if an archive does not contain a whole image.
@@ -150,7 +156,7 @@ def _read(images: ImageArchive, spool: Spool, executor: Executor, progress: Prog
 
 
 def _read_entries(archive: Archive, layers: Collection[Layer]) -> None:
-    """Read the entries of layers, up to a limit for memory; the limit is lower for archives that a bundle rebuilt."""
+    """Read the entries of layers, up to a limit for memory. The limit is lower for archives that a bundle rebuilt."""
     if not archive.is_of_bundle:
         if any(is_unnamed(entry) for layer in layers for entry in layer.index.entries):
             raise ArchiveError(messages.ARCHIVE_TOO_MANY_ENTRIES, name=archive.name, most=_MAX_ENTRIES)
@@ -163,7 +169,7 @@ def _read_entries(archive: Archive, layers: Collection[Layer]) -> None:
 
 
 def _tree(layers: Sequence[Layer]) -> Tree:
-    """Return the tree of an image, by path: upper layers hide the paths that they replace or white out.
+    """Return the tree of an image, by path. Upper layers hide the paths that they replace or white out.
 
     Layers are read from the top down, because hidden paths stay hidden. If a layer occurs twice, only its upper place
     counts.
@@ -206,7 +212,7 @@ class _Hidden:
         self._lengths.update(map(len, paths))
 
     def __contains__(self, path: bytes) -> bool:
-        """Return whether a path or one of its parents is hidden; raise :class:`ArchiveError` if this takes too long."""
+        """Return whether a path or one of its parents is hidden. Raise :class:`ArchiveError` if this takes too long."""
         at = path.find(b"/") if self._paths else -1
         while at >= 0:
             if at + 1 in self._lengths:
@@ -264,7 +270,7 @@ def _packages(tree: Tree) -> Inventory:
 
 
 def _flat(config: StoredBlob | None) -> dict[str, str]:
-    """Return an image config's settings as JSON texts; each variable and each member of an object is a setting.
+    """Return an image config's settings as JSON texts. Each variable and each member of an object is a setting.
 
     If the settings are too long, raises :class:`ArchiveError`, because a setting that was left out might have changed.
     """

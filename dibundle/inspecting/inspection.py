@@ -1,4 +1,4 @@
-"""Inspection of a bundle: its base and targets, its signer, and the operation on each path."""
+"""The inspection of a bundle: its base and targets, its signer, and the operation on each path."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dibundle.sources.opening import Source, open_sources
 class Inspection:
     """A bundle: its size in bytes, its manifest and header, the key in its signature, and its verified signers.
 
-    ``number`` is the target of ``lines``; None if there are several targets and none was chosen.
+    ``number`` is the target of ``lines``. It is None if there are several targets and none was chosen.
     """
 
     size: int
@@ -41,7 +41,7 @@ class Inspection:
 
     @property
     def signed(self) -> str:
-        """The verified signers, if signatures were required; otherwise the key that the signature names."""
+        """The verified signers if signatures were required, or else the key that the signature names."""
         return signed_text(is_signed=self.is_signed, key=self.key, signed_by=self.signed_by)
 
 
@@ -54,7 +54,7 @@ def inspect(
     target: str | None = None,
     lines_wanted: bool = True,
 ) -> Inspection:
-    """Inspect a bundle; with bases, every path has a line.
+    """Inspect a bundle. With bases, every path has a line.
 
     ``target`` chooses one of several targets. Without ``lines_wanted``, a listing that is too long is left out with a
     note.
@@ -111,7 +111,7 @@ def lines_with_base(
 
 
 def signing_key(reader: BundleReader) -> str | None:
-    """Return the key that a bundle's signature names; None without a signature, or for a malformed signature."""
+    """Return the key that a bundle's signature names. Return None if the signature is missing or malformed."""
     try:
         return Signature.parse(reader.signature).fingerprint if reader.signature else None
     except SignatureError:

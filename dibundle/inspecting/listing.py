@@ -23,7 +23,7 @@ OF_IMAGES: Final = tuple(name for name in OPERATIONS if name not in ("keep", "co
 DEPTH: Final = 3
 _MAX_FOLDERS: Final = 128 << 20
 _FOLDER: Final = 256
-"""Each folder of a tree counts as this many bytes, plus the bytes of its path; the total is limited."""
+"""The number of bytes that a folder of a tree counts, in addition to the bytes of its path. The total is limited."""
 SORTS: Final[dict[str, Callable[[Line], Any]]] = {
     "path": lambda line: line.path or b"",
     "size": lambda line: -(line.size or 0),
@@ -73,7 +73,10 @@ class TreeFolder:
 
 
 def tree(lines: Iterable[Line], depth: int) -> list[TreeFolder]:
-    """Return the folders down to ``depth``, each after its parent, with the sums over their changed paths."""
+    """Return the folders down to ``depth``, with the sums over their changed paths.
+
+    Each folder comes after its parent.
+    """
     found: dict[bytes, TreeFolder] = {b"": TreeFolder(b"", 0)}
     left = _MAX_FOLDERS
     for line in lines:

@@ -22,15 +22,15 @@ from dibundle.inspecting.costs import Shares
 
 MAX_LINES: Final = 1 << 19
 MAX_TEXT: Final = 64 << 20
-"""Maximum decoded bytes of text and of its sources; bytes of slow codecs count several times."""
+"""The maximum number of decoded bytes of text and of its sources. Bytes of slow codecs count several times."""
 MAX_NAMES: Final = 96 << 20
-"""Maximum bytes of the paths and layer names on all lines, including repeated names.
+"""The maximum number of bytes of the paths and layer names on all lines, including repeated names.
 
 If layers have a digest as a name, this allows paths of 100 bytes on the maximum number of lines.
 """
 _PLAIN: Final = bytes(set(range(0x20, 0x7F)) - set(b'"&<>\\'))
 _ESCAPED: Final = 4
-"""Weight of a byte outside of ``_PLAIN``: --json or a page may write such a byte as 7 bytes.
+"""The weight of a byte outside of ``_PLAIN``. --json or a page may write such a byte as 7 bytes.
 
 Escaping such a byte takes 70 ns, so all lines take less than 2 s.
 """
@@ -40,11 +40,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A line of a listing: ``count`` entries with the same kind of change, or a single path with its sizes in bytes.
+    """A line of a listing.
 
-    ``stored`` is its approximate size in the bundle: its share of the frames that hold it. ``layer`` is the name of the
-    outer member that has the path. If a path has more than 4,096 bytes, it is cut, and ends with dots. ``target`` is
-    the target of a symbolic link, and ``old_target`` its old target, if known.
+    It stands for ``count`` entries with the same kind of change, or for a single path with its sizes in bytes.
+    ``stored`` is the approximate size in the bundle, which is the line's share of the frames that hold its content.
+    ``layer`` is the name of the outer member that has the path. A path of more than 4,096 bytes is shortened, and ends
+    with dots. ``target`` is the target of a symbolic link, and ``old_target`` its old target, if known.
     """
 
     operation: str
@@ -60,7 +61,7 @@ class Line:
 
 @dataclass(slots=True, kw_only=True)
 class LayerLine:
-    """A member of the archive as a whole: its entries by operation, and its bytes."""
+    """A member of the archive as a whole, with the numbers of its entries by operation, and its sizes in bytes."""
 
     path: bytes
     size: int | None
@@ -70,7 +71,7 @@ class LayerLine:
 
 
 def _bounded(lines: Iterable[_T]) -> Iterator[_T]:
-    """Yield lines or operations; raise :class:`ListingError` if there are more than a listing may have."""
+    """Yield lines or operations. Raise :class:`ListingError` if there are more than a listing may have."""
     for number, line in enumerate(lines):
         if number == MAX_LINES:
             raise ListingError(messages.LIMIT_LINES, max_lines=MAX_LINES)
@@ -78,12 +79,12 @@ def _bounded(lines: Iterable[_T]) -> Iterator[_T]:
 
 
 def _written(name: bytes | None) -> int:
-    """Estimate how many bytes a name takes when it is displayed."""
+    """Estimate the number of bytes that a name takes when it is displayed."""
     return len(name) + (_ESCAPED - 1) * len(name.translate(None, _PLAIN)) if name else 0
 
 
 def _listed(lines: Iterable[Line]) -> list[Line]:
-    """Return lines; raise :class:`ListingError` if there are too many, or their names are too long in total."""
+    """Return lines. Raise :class:`ListingError` if there are too many, or their names are too long in total."""
     left = MAX_NAMES
     found = []
     for line in _bounded(lines):
@@ -122,7 +123,7 @@ def _frames_of(manifest: Manifest, number: int) -> range:
 
 
 def _text_frames(manifest: Manifest, frames: range) -> Collection[int] | None:
-    """Return the frames of the text stream; None if a frame needs a base.
+    """Return the frames of the text stream. Return None if a frame needs a base.
 
     Raises :class:`ListingError` if decoding them would take too long.
     """
@@ -148,12 +149,12 @@ def _work(size: int, codec: int) -> int:
 def listing(
     bundle: BundleReader, number: int = 0, base: BaseObjects | None = None, *, limited: bool = False
 ) -> list[Line]:
-    """Return the operations of a target for each path, in the archive's order, deletions last; this reads the frames.
+    """Return the operations of a target for each path, in the archive's order.
 
-    Without a base, a run of entries with the same kind of change is one line, and the sizes of patched files are
-    unknown. With a base, every path has its own line; the objects that the target uses must be prepared in the base.
-    ``limited``: the user did not give the archive as a base. If such an archive has too many entries, it is not used as
-    a base.
+    Deletions come last. This function reads the frames. Without a base, a run of entries with the same kind of change
+    is one line, and the sizes of patched files are unknown. With a base, every path has its own line. The objects that
+    the target uses must be prepared in the base. ``limited`` is true if the user did not give the archive as a base. If
+    such an archive has too many entries, it is not used as a base.
     """
     manifest = bundle.manifest
     target = manifest.targets[number]
@@ -171,7 +172,10 @@ def listing(
 
 
 def _with_runs(operations: Sequence[Operation], shares: Shares, patched: Sequence[bytes]) -> Iterator[Line]:
-    """Yield lines; between two named paths, one line is for kept entries, and one is for entries with new metadata."""
+    """Yield lines.
+
+    Between two named paths, one line is for kept entries, and one line is for entries with new metadata.
+    """
     names = iter(patched)
     runs = {"keep": 0, "mode": 0}
     layer = None
@@ -216,7 +220,10 @@ def _run_lines(runs: dict[str, int], layer: bytes | None) -> Iterator[Line]:
 
 
 def _indexes(manifest: Manifest, number: int, base: BaseObjects, *, limited: bool) -> dict[int, TarIndex] | None:
-    """Return indexes of the base layers that a target uses, by object; None if the layers have too many entries."""
+    """Return indexes of the base layers that a target uses, by object.
+
+    Return None if the layers have too many entries.
+    """
     used = objects_used(manifest, number)
     layers = [index for index, item in enumerate(manifest.objects) if item.kind == KIND_LAYER and index in used]
     if not limited:
@@ -239,7 +246,10 @@ def _every_path(indexes: dict[int, TarIndex], operations: Sequence[Operation], s
 
 
 class _BaseEntries:
-    """The entries of the base's layers, by the positions of their blocks; long paths are cut as in lines."""
+    """The entries of the base's layers, by the positions of their blocks.
+
+    Long paths are shortened as in the lines of a listing.
+    """
 
     def __init__(self, indexes: dict[int, TarIndex]) -> None:
         self._by_start: dict[tuple[int, int], Entry] = {}
@@ -252,7 +262,7 @@ class _BaseEntries:
                 self._by_header[number, entry.header] = entry
 
     def lines(self, operation: Operation, shares: Shares, layer: bytes | None) -> Iterator[Line]:
-        """Yield the lines of an operation; a kept range gives a line for each entry."""
+        """Yield the lines of an operation. A kept range gives a line for each entry."""
         if operation.kind == "keep" and operation.place:
             number, at = operation.place
             end = at + operation.count
@@ -290,7 +300,7 @@ def layers_of(lines: Iterable[Line]) -> list[LayerLine]:
 
 
 def stored_by_kind(manifest: Manifest) -> list[tuple[str, int, int]]:
-    """For each kind of frame, return (kind, bytes stored, bytes decoded), the largest first."""
+    """Return (kind, bytes stored, bytes decoded) for each kind of frame. The largest kind comes first."""
     totals: dict[str, list[int]] = {}
     table = FrameTable.of(manifest.frames)
     for stream, codec, stored, size in zip(table.streams, table.codecs, table.stored, table.sizes, strict=True):

@@ -28,7 +28,10 @@ _ROWS: Final = 256  # number of paths that are prepared at a time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """The content of a page; ``kinds`` are (kind, stored, decoded), ``stored`` the bytes of the whole bundle."""
+    """The content of a page.
+
+    ``kinds`` are tuples (kind, stored, decoded). ``stored`` is the size of the whole bundle.
+    """
 
     title: str
     facts: Sequence[tuple[str, str]]
@@ -37,7 +40,7 @@ class Page:
     lines: Sequence[Line]
     changes: Changes | None = None
     note: str = ""
-    """The reason why the page shows no changes; empty if it shows changes."""
+    """The reason why the page shows no changes. It is empty if the page shows changes."""
 
 
 def build(page: Page) -> Iterator[bytes]:
@@ -116,7 +119,7 @@ def _number(layers: dict[bytes, int], line: Line) -> int:
 
 
 def _short(path: bytes) -> str:
-    """Return the part of a layer's name that identifies the layer; in archives, names are digests."""
+    """Return the part of a layer's name that identifies the layer. In archives, names are digests."""
     parts = [part for part in path.split(b"/") if part not in (b"layer.tar", b"blobs", b"sha256")]
     return wording.escape(parts[-1].removesuffix(b".tar") if parts else path)[:8]
 

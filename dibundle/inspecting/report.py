@@ -1,4 +1,7 @@
-"""The report on a bundle: a page of HTML with a map of the bundle's bytes, its paths, and changes between images."""
+"""The report on a bundle.
+
+It is a page of HTML with a map of the bundle's bytes, its paths, and changes between images.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ _WITHOUT_BASE: Final = "Give --base to see this: the image that the bundle makes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportResult:
-    """A page: its size in bytes, its digest, the number of paths on it, and whether the images were compared."""
+    """A page, with its size in bytes, its digest, the number of paths on it, and whether the images were compared."""
 
     size: int
     sha256: str
@@ -50,7 +53,7 @@ def report(
     access: Access,
     context: Context,
 ) -> ReportResult:
-    """Write a page about a bundle; the page is self-contained and fetches nothing.
+    """Write a page about a bundle. The page is self-contained and fetches nothing.
 
     With bases, the target is rebuilt into a temporary file, and its image is compared with the image in the first base.
     Temporary files take at most twice the options' ``max_size``. The options' ``expect`` is not used.
@@ -90,7 +93,7 @@ def report(
 def _changes(
     opened: OpenedSources, bundle: BundleReader, base: Archive, options: RebuildOptions, context: Context
 ) -> tuple[Changes | None, str]:
-    """Rebuild the image and compare it with the image in ``base``; if this fails, return the reason."""
+    """Rebuild the image and compare it with the image in ``base``. If this fails, return the reason."""
     made = context.spool()
     size = bundle.manifest.targets[choose_target(bundle.manifest, options)].size
     rebuild_target(opened.archives, bundle, made.write, options, context, space=Space(kept=size))

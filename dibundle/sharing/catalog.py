@@ -1,4 +1,4 @@
-"""List the bundles of a repository: the base and target images, the signer, and the missing parts of each bundle."""
+"""The bundles of a repository. Each has its base and target images, its signer, and its missing parts."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 MAX_REFUSED: Final = 64
-"""Maximum bundles without a trusted signature before the checks stop, because each check runs ssh-keygen."""
+"""The number of bundles without a trusted signature after which the checks stop. Each check runs ssh-keygen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBundle:
-    """A bundle in a registry: its ``name`` with the digest of its manifest, its ``tags``, its ``size`` in bytes.
+    """A bundle in a registry. It has a ``name`` with the digest of its manifest, ``tags``, and a ``size`` in bytes.
 
     - ``needs``, ``makes``: names of the base and target images, from the registry's list or, for a signed bundle, from
       the bundle itself
@@ -56,7 +56,7 @@ class StoredBundle:
 class BundleList:
     """The bundles of the repository ``name``, sorted by target and base images.
 
-    ``is_complete``: false if the repository has more entries than are read.
+    ``is_complete`` is false if the repository has more entries than are read.
     """
 
     name: str
@@ -65,7 +65,7 @@ class BundleList:
 
     @property
     def size(self) -> int:
-        """Bytes of all bundles that the registry still has."""
+        """The total size of all bundles that the registry still has, in bytes."""
         return sum(item.size or 0 for item in self.bundles if item.missing != "bundle")
 
 
@@ -93,7 +93,10 @@ def list_bundles(name: str, access: Access, context: Context) -> BundleList:
 
 
 def parse_repository(name: str, command: str) -> Reference:
-    """Parse the name of a repository, an argument of ``dib`` ``command``; refuse a tag or a digest."""
+    """Parse the name of a repository, and refuse a tag or a digest.
+
+    ``command`` is the command that has this argument.
+    """
     if not is_reference(name):
         raise UsageError(messages.REGISTRY_NOT_A_REPOSITORY, name=name)
     reference = Reference.parse(name)
@@ -125,7 +128,7 @@ def stored(found: FoundBundle, repository: Repository, signed_by: str | None = N
 def _checked(found: FoundBundle, repository: Repository, signatures: SignatureCheck) -> StoredBundle:
     """Return a bundle. If signers are given, its signer is added, and the image names are from the bundle itself.
 
-    The names in the registry's list are not signed: anyone with permission to push could list a signed bundle under
+    The names in the registry's list are not signed. Anyone with permission to push could list a signed bundle under
     other names.
     """
     check = signatures.required

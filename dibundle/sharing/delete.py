@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteResult:
-    """Bundles that were deleted or, with ``dry_run``, would be deleted; ``left``: bundles that are still listed.
+    """Bundles that were deleted or, with ``dry_run``, would be deleted. ``left`` are bundles that are still listed.
 
-    If ``missing`` of a deleted bundle is "manifest", only its entry in a list existed; this entry was removed.
+    If ``missing`` of a deleted bundle is "manifest", only its entry in a list existed. This entry was removed.
     """
 
     deleted: tuple[StoredBundle, ...]
@@ -32,15 +32,15 @@ class DeleteResult:
 
     @property
     def size(self) -> int:
-        """Bytes of the bundles.
+        """The total size of the bundles in bytes.
 
-        The registry's garbage collection frees them, except bytes that are still used elsewhere.
+        The registry's garbage collection frees this space, except for bytes that are still used elsewhere.
         """
         return sum(item.size or 0 for item in self.deleted if item.missing != "bundle")
 
 
 def delete_bundles(names: Iterable[str], access: Access, context: Context, *, dry_run: bool = False) -> DeleteResult:
-    """Delete bundles by tag or by their manifest's digest: ``docker://HOST/NAME:TAG`` or ``...@sha256:DIGEST``.
+    """Delete bundles by tag (``docker://HOST/NAME:TAG``) or by their manifest's digest (``...@sha256:DIGEST``).
 
     This removes all tags of a bundle. All names are checked before the first bundle is deleted. Raises
     :class:`UsageError` if a name is not the name of a bundle.

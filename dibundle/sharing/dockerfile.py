@@ -36,7 +36,7 @@ _SECRET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Build(NamedTuple):
-    """Common parts of both Dockerfiles: dib's image, the options for dib and, for BuildKit, the secret with logins."""
+    """The common parts of both Dockerfiles: dib's image, dib's options and, for BuildKit, the secret with logins."""
 
     image: str = IMAGE
     options: Sequence[str] = ()
@@ -66,9 +66,9 @@ class Build(NamedTuple):
 
 
 def wrapping(build: Build, old: str, new: str, *, linked: bool, base: str | None = None, platform: str | None) -> str:
-    """Return a Dockerfile that builds an image with a bundle from ``old`` to ``new``; see :mod:`sources.wrapped`.
+    """Return a Dockerfile that builds an image with a bundle from ``old`` to ``new`` (see :mod:`sources.wrapped`).
 
-    ``base``: the builder's name for the linked image, if ``old`` is not a name.
+    ``base`` is the builder's name for the linked image, if ``old`` is not a name.
     """
     below = _below(old, base) if linked else "scratch"
     where = f"--platform={_platform(platform)} " if linked and platform else ""
@@ -87,7 +87,10 @@ def wrapping(build: Build, old: str, new: str, *, linked: bool, base: str | None
 
 
 def applying(build: Build, sources: Sequence[str]) -> str:
-    """Return the Dockerfile that rebuilds an archive: to a file (BuildKit), or to stdout (any builder)."""
+    """Return the Dockerfile that rebuilds an archive.
+
+    It writes to a file (with BuildKit), or to stdout (with any builder).
+    """
     built = f"{_SPACE}/{_ARCHIVE}"
     lines = [
         f"# Rebuilds an image archive, byte for byte. With BuildKit it is {_ARCHIVE} in this folder:",
@@ -109,7 +112,7 @@ def _words(*words: str) -> str:
 
 
 def _is_reference(source: str) -> bool:
-    """Return whether a source is in a registry; raise :class:`UsageError` for an invalid reference to a registry."""
+    """Return whether a source is in a registry. Raise :class:`UsageError` for an invalid reference to a registry."""
     if not source.startswith(SCHEME):
         return False
     Reference.parse(source)
@@ -117,7 +120,7 @@ def _is_reference(source: str) -> bool:
 
 
 def _path(source: str) -> str:
-    """Return a path in the build context; refuse any other path."""
+    """Return a path in the build context. Refuse any other path."""
     if not _PLAIN.fullmatch(source) or source.startswith("/") or ".." in source.split("/"):
         raise UsageError(messages.DOCKERFILE_SOURCE, source=source)
     return source

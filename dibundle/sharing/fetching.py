@@ -1,4 +1,4 @@
-"""Bundles that ``update`` fetches, and keeps while its plan uses them; received bytes are counted."""
+"""Bundles that ``update`` fetches, and keeps while its plan uses them. Received bytes are counted."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from dibundle.sources.registry.images import RemoteBlob
 from dibundle.sources.registry.listing import Listing
 
 MAX_REFUSED: Final = 64
-"""After this many skipped bundles, the search stops: a registry may list a thousand useless bundles."""
+"""The number of skipped bundles after which the search stops. A registry may list a thousand useless bundles."""
 MAX_APPLIED: Final = 4
-"""After this many applied chains that do not rebuild the image, the search stops."""
+"""The number of applied chains that did not rebuild the image after which the search stops."""
 
 
 class FetchedBundles:
     """Fetched bundles, by the digests of their manifests.
 
-    ``refused``: digests of refused bundles. ``listing``: the registry's lists. ``applied``: how many applied chains did
-    not rebuild the image. ``received``: bytes of all bundles.
+    ``refused`` are the digests of refused bundles. ``listing`` has the registry's lists. ``applied`` is the number of
+    applied chains that did not rebuild the image. ``received`` is the total size of all bundles.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class FetchedBundles:
         growing: Callable[[], AbstractContextManager[Callable[[int], object]]] = lambda: nullcontext(lambda size: None),
         is_decoded: bool = True,
     ) -> None:
-        """Prepare without fetching.
+        """Prepare for fetching. Nothing is fetched yet.
 
-        ``growing``: a context manager that is entered while a bundle is kept. It yields a function; this function is
-        called with the number of received bytes. ``is_decoded``: whether this class decodes manifests (a manifest may
-        take 120 MB) and checks integrity; otherwise, the caller must do both.
+        ``growing`` is a context manager that is entered while a bundle is kept. It yields a function. This function is
+        called with the number of received bytes. ``is_decoded`` is true if this class decodes manifests (a manifest may
+        take 120 MB) and checks integrity. If it is false, the caller must do both.
         """
         self._repository = repository
         self._check = check
@@ -68,12 +68,12 @@ class FetchedBundles:
         return len(self.refused) >= MAX_REFUSED or self.applied >= MAX_APPLIED
 
     def in_vain(self, plan: UpdatePlan) -> int:
-        """Return how many bytes were fetched for bundles that the plan does not use."""
+        """Return the number of bytes that were fetched for bundles that the plan does not use."""
         used = {step.delta.manifest for step in plan.chain or ()}
         return self.received - sum(spool.size for name, (spool, _) in self._here.items() if name in used)
 
     def keep(self, plan: UpdatePlan) -> None:
-        """Drop bundles that the plan does not use: an update keeps only one chain."""
+        """Drop bundles that the plan does not use. An update keeps only one chain."""
         for name in self._here.keys() - {step.delta.manifest for step in plan.chain or ()}:
             self._give_up(name)
 
@@ -87,10 +87,10 @@ class FetchedBundles:
             self._here.pop(name)[1].close()
 
     def get(self, step: ChainStep, most_manifest: int) -> Spool:
-        """Return the bundle of a step, after checks of its required signature and integrity; fetch it if necessary.
+        """Return the bundle of a step, after checks of its required signature and integrity.
 
-        ``most_manifest``: maximum bytes of its manifest. Raises :class:`RegistryError` if the bundle is not the listed
-        bundle.
+        Fetch the bundle if necessary. ``most_manifest`` is the maximum size of its manifest in bytes. Raises
+        :class:`RegistryError` if the bundle is not the listed bundle.
         """
         name = step.delta.manifest
         if name in self._here:
@@ -120,7 +120,10 @@ class FetchedBundles:
         return spool
 
     def listed(self, step: ChainStep) -> RemoteBlob:
-        """Return a step's bundle as listed; raise :class:`RegistryError` if it differs, or if lists are too long."""
+        """Return a step's bundle as listed.
+
+        Raise :class:`RegistryError` if the bundle differs from the list, or if lists are too long.
+        """
         if not self.listing.has_room_for_bundles:
             raise self._repository.failed(messages.REGISTRY_LISTED_TOO_MUCH)
         manifest = self._repository.manifest("sha256:" + step.delta.manifest.hex())

@@ -36,8 +36,8 @@ def delete_bundles(
 ) -> DeleteResult:
     """Delete bundles from a registry by the digests of their manifests, ``docker://HOST/NAME@sha256:DIGEST``.
 
-    If the registry stores lists of referrers under tags, the bundles' entries are removed from these lists too.
-    ``dry_run``: only return the bundles that would be deleted. Raises:
+    If the registry stores lists of referrers under tags, the bundles' entries are removed from these lists too. With
+    ``dry_run``, only the bundles that would be deleted are returned. Raises:
 
     - ``UsageError`` if a name is not the name of a bundle; then no bundle is deleted
     - ``RegistryError`` if the registry fails, has no such manifest, or does not allow deleting
@@ -58,7 +58,7 @@ def delete_orphans(
     """Delete the incomplete bundles of a repository, ``docker://HOST/NAME``.
 
     A bundle is incomplete if the bundle itself, or the image to which it refers, is missing. Entries without a manifest
-    are removed from their list. Otherwise like :func:`delete_bundles`.
+    are removed from their list. Parameters and errors are those of :func:`delete_bundles`.
     """
     with Context(tmp, progress) as context:
         return delete.delete_orphans(name, access or Access(), context, dry_run=dry_run)

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushResult:
-    """A bundle in a registry: its ``name``, its ``digest`` as ``sha256:...``, its ``size`` in bytes.
+    """A bundle in a registry. It has a ``name``, a ``digest`` (``sha256:...``) and a ``size`` in bytes.
 
-    ``sent``: whether the bundle was new to the registry. ``replaced``: the bundle that had the tag before.
-    ``refers_to``: the target image to which the bundle is attached.
+    ``sent`` is true if the bundle was new to the registry. ``replaced`` is the bundle that had the tag before.
+    ``refers_to`` is the target image to which the bundle is attached.
     """
 
     name: str
@@ -128,7 +128,7 @@ def _note_other_blobs(makes: RemoteManifest, manifest: Manifest, repository: Rep
 def _under(shown: str, reference: Reference, repository: Repository) -> bytes | None:
     """Return the digest of the bundle that has the tag, if any.
 
-    Refuse a tag that belongs to an image: engines could no longer pull that image.
+    Refuse a tag that belongs to an image, because engines could no longer pull that image.
     """
     from dibundle.sources.registry import artifacts
 

@@ -1,4 +1,4 @@
-"""Sign a bundle with an SSH key; the signature is in the bundle itself, or in a file in the same folder."""
+"""Sign a bundle with an SSH key. The signature is in the bundle itself, or in a file in the same folder."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from dibundle.sources.opening import open_sources
 class SignOptions:
     """Options of sign. Either ``key`` or ``signature`` must be given.
 
-    ``key``: file of a private key, or of a public key if an agent holds the private key. ``signature``: file with an
-    existing signature by ssh-keygen. ``detach``: write the signature to a separate file, and leave the bundle
-    unchanged. ``output``: file to write. If it is None, the bundle is replaced or, with ``detach``, BUNDLE.sig is
-    written.
+    ``key`` is the file of a private key, or of a public key if an agent holds the private key. ``signature`` is the
+    file with an existing signature by ssh-keygen. With ``detach``, write the signature to a separate file, and leave
+    the bundle unchanged. ``output`` is the file to write. If it is None, the bundle is replaced or, with ``detach``,
+    BUNDLE.sig is written.
     """
 
     key: str | None = None
@@ -38,7 +38,7 @@ class SignOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignResult:
-    """The written file, the fingerprint of the key, and whether an older signature was replaced."""
+    """The result of sign: the written file, the key's fingerprint, and whether an older signature was replaced."""
 
     output: str
     key: str
@@ -96,7 +96,10 @@ def _in_registry(bundle: str, options: SignOptions) -> UsageError:
 
 
 def _default(bundle: str, name: str, *, detach: bool) -> str:
-    """Return the default output: a file beside the bundle if the signature is detached, else the bundle itself."""
+    """Return the default output.
+
+    It is a file beside the bundle if the signature is detached, or else the bundle itself.
+    """
     if bundle == "-" or not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 - any name that the system accepts
         raise UsageError(messages.SIGN_NO_PLACE, name=name)
     if not detach:

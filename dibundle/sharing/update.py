@@ -1,4 +1,4 @@
-"""Update to an image in a registry: fetch the image, or bundles that rebuild it from local images."""
+"""The update to an image in a registry, which fetches the image, or bundles that rebuild it from local images."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ _UNFIT: Final = (BaseMismatchError, BundleError, DigestError, NoRoomError, Regis
 class UpdateOptions(RebuildOptions):
     """Options of update.
 
-    ``engine``: the engine that gets the image (None: a source's engine, else the first installed engine). ``expect``:
-    the image must have one of these digests. ``max_size``: maximum bytes to fetch, and maximum bytes of each rebuilt
-    image.
+    ``engine`` is the engine that gets the image (None: a source's engine, else the first installed engine). The image
+    must have a digest in ``expect``. ``max_size`` is the maximum number of bytes to fetch, and the maximum size of each
+    rebuilt image.
     """
 
     engine: str | None = None
@@ -71,10 +71,10 @@ class UpdateOptions(RebuildOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateResult:
-    """Result of an update. ``plan``: None if the engine already had the image.
+    """The result of an update. ``plan`` is None if the engine already had the image.
 
-    ``fetched``: how many bytes were fetched, including refused bundles. ``refused``: number of refused bundles.
-    ``engine``: the engine that has the image; None if it was written to a file.
+    ``fetched`` is the number of fetched bytes, including refused bundles. ``refused`` is the number of refused bundles.
+    ``engine`` is the engine that has the image. It is None if the image was written to a file.
     """
 
     image: AboutImage
@@ -93,7 +93,7 @@ def plan_update(
     access: Access,
     context: Context,
 ) -> UpdatePlan | None:
-    """Return the plan of :func:`update` without fetching a bundle; None if the engine already has the image."""
+    """Return the plan of :func:`update` without fetching a bundle. Return None if the engine already has the image."""
     update = _Update(name, here, output, options, access, context, is_needed=False)
     return None if update.is_here else update.plan_what_is_there()
 
@@ -114,10 +114,10 @@ def update(
 ) -> UpdateResult:
     """Fetch an image from a registry into an engine, or into an ``output``.
 
-    If several chains of bundles lead from the images ``here`` to the image, the chain with the fewest bytes is used. If
-    the image itself has fewer bytes, the image is fetched. The result must be exactly the image under this name. A
-    bundle is skipped if it is missing or damaged, or differs from the listed bundle. With signers, unsigned bundles are
-    skipped too, and the image itself is never fetched.
+    If several chains of bundles lead from the images ``here`` to the image, the smallest chain is used. If the image
+    itself is smaller, the image is fetched. The result must be exactly the image under this name. A bundle is skipped
+    if it is missing or damaged, or differs from the listed bundle. With signers, unsigned bundles are skipped too, and
+    the image itself is never fetched.
     """
     return _Update(name, here, output, options, access, context).run()
 
@@ -177,7 +177,7 @@ class _Update:
         self._archives = opened.archives
 
     def plan(self, fetched: FetchedBundles) -> UpdatePlan:
-        """Return the plan with the fewest bytes, without refused bundles.
+        """Return the plan that fetches the fewest bytes, without refused bundles.
 
         If the useless bundles fetched so far have more bytes than the image, the plan uses no bundles.
         """
@@ -206,7 +206,7 @@ class _Update:
         return FetchedBundles(self._repository, self._signatures.required, self._context)
 
     def plan_what_is_there(self) -> UpdatePlan:
-        """Return the plan with the fewest bytes that uses only bundles that the registry still has."""
+        """Return the plan that fetches the fewest bytes, using only bundles that the registry still has."""
         fetched = self._none_fetched()
         while True:
             plan = self.plan(fetched)
@@ -310,7 +310,7 @@ class _Update:
         return all(has_listed(self._engine, name, ids) for name in self._made.names)
 
     def _fetch(self, plan: UpdatePlan, fetched: FetchedBundles) -> list[BundleReader] | None:
-        """Fetch the bundles of a plan; if one is unusable or has no trusted signature, refuse it and return None.
+        """Fetch the bundles of a plan. If a bundle is unusable or has no trusted signature, refuse it and return None.
 
         An unusable bundle must not end the update. Otherwise, a deleted bundle, or a bundle of any user with permission
         to push, could block all other bundles.
@@ -332,7 +332,7 @@ class _Update:
         return bundles
 
     def _require_as_listed(self, step: ChainStep, bundle: BundleReader) -> None:
-        """Raise :class:`RegistryError` if a bundle needs more, or rebuilds less, than the registry's list claims.
+        """Raise :class:`RegistryError` if a bundle needs more than the registry's list claims, or rebuilds less.
 
         The signature of such a bundle may be valid, but the signer meant it for another purpose.
         """
@@ -356,7 +356,7 @@ class _Update:
     def _pin_or_refuse(
         self, plan: UpdatePlan, bundles: Sequence[BundleReader], fetched: FetchedBundles
     ) -> PinnedImage | None:
-        """Fetch or rebuild the image; if the bundles do not rebuild it, refuse one of them and return None.
+        """Fetch or rebuild the image. If the bundles do not rebuild it, refuse a bundle and return None.
 
         The refused bundle is the last one that was read. If the base of this bundle has a wrong digest, the bundle
         before it is refused instead.
@@ -377,7 +377,7 @@ class _Update:
             return None
 
     def _pin(self, plan: UpdatePlan, bundles: Sequence[BundleReader], context: Context) -> PinnedImage:
-        """Fetch or rebuild the image; raise :class:`RegistryError` if the result is not the registry's image."""
+        """Fetch or rebuild the image. Raise :class:`RegistryError` if the result is not the registry's image."""
         expect = self._options.expect
         # only a digest of the manifest covers annotations; a config's digest does not
         known = not expect or self._image.manifest.digest in expect
@@ -402,8 +402,9 @@ class _Update:
 def pin_made(image: RemoteImage, archive: ImageArchive, *, is_signed: bool, are_annotations_known: bool) -> PinnedImage:
     """Return the image that a registry has under a name, from an ``archive`` that a bundle rebuilt.
 
-    ``is_signed``: only the bundle is signed, so nothing from the registry is used. Otherwise, the registry's manifest
-    is kept if it lists exactly these layers. Raises ``ArchiveError`` if the archive does not contain the image.
+    If ``is_signed`` is true, only the bundle is signed, so nothing from the registry is used. If it is false, the
+    registry's manifest is kept if it lists exactly these layers. Raises ``ArchiveError`` if the archive does not
+    contain the image.
     """
     found = [pins for pins in find(archive, {image.id}) if digest.sha256(pins.config) == image.id]
     if not found:
@@ -422,9 +423,9 @@ def pin_fetched(
 ) -> PinnedImage:
     """Return an image with its fetched layers, each checked against its diffID.
 
-    ``without``: digests of layers that are left out, because archives in ``here`` have them. The registry's manifest is
-    kept if it lists exactly these layers in the form in which they are stored here. Otherwise, an engine might use a
-    layer of its own that has one of the manifest's digests. Raises ``ArchiveError`` if a layer is missing.
+    ``without`` are the digests of layers that are left out, because archives in ``here`` have them. The registry's
+    manifest is kept if it lists exactly these layers in the form in which they are stored here. Otherwise, an engine
+    might use a layer of its own that has one of the manifest's digests. Raises ``ArchiveError`` if a layer is missing.
     """
     store = LayerStore(here)
     absent = [diff_id for blob, diff_id in zip(image.layers, image.diff_ids, strict=True) if blob.digest in without]

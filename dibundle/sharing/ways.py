@@ -1,4 +1,4 @@
-"""Plans for an update: the chain of bundles with the fewest bytes from local images to an image in a registry."""
+"""Plans for an update. A plan is the smallest chain of bundles from local images to an image in a registry."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ class ChainStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdatePlan:
-    """A plan of what to fetch: ``chain`` or, if ``chain`` is None, the image itself.
+    """A plan of what to fetch. This is ``chain`` or, if ``chain`` is None, the image itself.
 
-    ``chain_size`` and ``pull_size``: bytes of the chain and of the image. ``without``: digests of layers that are not
-    fetched with the image. ``is_wrapped``: the image is a wrapped bundle, which must be applied.
+    ``chain_size`` and ``pull_size`` are the sizes of the chain and of the image in bytes. ``without`` are the digests
+    of layers that are not fetched with the image. ``is_wrapped`` is true if the image is a wrapped bundle, which must
+    be applied.
     """
 
     chain: tuple[ChainStep, ...] | None
@@ -47,7 +48,7 @@ class UpdatePlan:
 
     @property
     def size(self) -> int:
-        """Bytes to fetch, without manifests."""
+        """The number of bytes to fetch, without manifests."""
         return self.pull_size if self.chain is None or self.chain_size is None else self.chain_size
 
 
@@ -63,7 +64,7 @@ def plan_way(
     only_image: bool = False,
     only_signed: bool = False,
 ) -> UpdatePlan:
-    """Return the plan with the fewest bytes from the images in ``archives`` to an image.
+    """Return the plan that fetches the fewest bytes for an image, given the images in ``archives``.
 
     - ``thin``: do not fetch layers that are in ``archives``
     - ``only_bundles``: do not fetch the image itself; raises :class:`SignatureError` if there is no chain
@@ -92,7 +93,7 @@ def plan_way(
 
 
 def plan_wrapped(image: RemoteImage, archives: Sequence[Archive], needs: Collection[bytes]) -> UpdatePlan:
-    """Return the plan for a wrapped bundle; if ``archives`` have the layers in ``needs``, fetch only one layer."""
+    """Return the plan for a wrapped bundle. If ``archives`` have the layers in ``needs``, fetch only one layer."""
     wanted = image.layers[-1:] if archives and _here(archives).issuperset(needs) else image.layers
     without = frozenset(blob.digest for blob in image.layers) - {blob.digest for blob in wanted}
     size = sum({blob.digest: blob.size for blob in wanted}.values()) + len(image.config)
@@ -102,7 +103,8 @@ def plan_wrapped(image: RemoteImage, archives: Sequence[Archive], needs: Collect
 def _lowest_here(image: RemoteImage, archives: Sequence[Archive]) -> frozenset[bytes]:
     """Return the digests of those lowest layers of an image that an image in ``archives`` has too.
 
-    Engines share only lowest layers. A layer that also occurs higher up is not among them: a manifest gives it once.
+    Engines share only lowest layers. A layer that also occurs higher up is not among them, because a manifest lists it
+    only once.
     """
     shared = len(loaded(archives).shared(image.diff_ids))
     layers = [*zip(image.layers, image.diff_ids, strict=True)]
@@ -123,7 +125,7 @@ def _here(archives: Sequence[Archive]) -> frozenset[bytes]:
 def cheapest(
     target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes], Sequence[Delta]]
 ) -> tuple[ChainStep, ...] | None:
-    """Return the chain with the fewest bytes that rebuilds ``target``, in order; None if there is no chain.
+    """Return the smallest chain that rebuilds ``target``, in order. Return None if there is no chain.
 
     ``deltas_to`` is called once for each image: first for the target, then for its bases and their bases, back to
     images whose bundles build on layers ``here``.
@@ -157,7 +159,7 @@ def cheapest(
 
 
 def _collect(target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes], Sequence[Delta]]) -> list[ChainStep]:
-    """Collect the bundles that rebuild the target, then those that rebuild the bases of these bundles, and so on."""
+    """Collect the bundles that rebuild the target, then the bundles that rebuild their bases, and so on."""
     asked = {target}
     waiting = deque((target,))
     steps: list[ChainStep] = []

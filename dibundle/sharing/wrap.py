@@ -1,6 +1,6 @@
 """Bundles as images.
 
-In a linked image, the bundle is in a layer above the base's layers; in an unlinked image, it is in the only layer. A
+In a linked image, the bundle is in a layer above the base's layers. In an unlinked image, it is in the only layer. A
 registry stores the base's layers only once, because both images have the same blobs. A pull of a linked image fetches
 the base and the bundle.
 """
@@ -33,7 +33,7 @@ from dibundle.sources.wrapped import FILE, config_of
 
 PLATFORM: Final = "linux/amd64"
 MAX_COMPARED: Final = 1 << 24
-"""Maximum layers of all images together, and maximum wanted objects. A search with so many takes seconds."""
+"""The maximum number of layers of all images together, and of wanted objects. A search with so many takes seconds."""
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 _INHERITED: Final = ("architecture", "os", "variant", "os.version", "os.features")
 
@@ -48,7 +48,10 @@ class Wrapped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrapOptions:
-    """Options of wrap: ``tags`` of the image; ``platform`` of an unlinked image, as ``os/architecture``."""
+    """The options of wrap.
+
+    ``tags`` are the tags of the image. ``platform`` is that of an unlinked image (``os/architecture``).
+    """
 
     tags: tuple[str, ...] = ()
     platform: str | None = None
@@ -56,7 +59,7 @@ class WrapOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushedWrap:
-    """A pushed wrapped image: its reference, the number of blobs sent, the number of all blobs, and bytes sent."""
+    """A pushed wrapped image: its reference, the number of blobs sent, the number of all blobs, and the bytes sent."""
 
     reference: Reference
     sent: int
@@ -91,7 +94,7 @@ def push_wrapped(
     access: Access,
     context: Context,
 ) -> PushedWrap:
-    """Push the image of a bundle; if a base is a reference in the same registry, its layers are not sent again."""
+    """Push the image of a bundle. If a base is a reference in the same registry, its layers are not sent again."""
     from dibundle.sources.registry.images import push
     from dibundle.sources.registry.opening import open_repository, parse_target
 
@@ -212,7 +215,7 @@ def _base(manifest: Manifest, bases: Sequence[Archive], context: Context) -> tup
 
 
 def _inherited(images: ImageArchive, image: Image) -> dict[str, object]:
-    """Return the part of the base's config that a linked image inherits: the platform."""
+    """Return the platform, which is the part of the base's config that a linked image inherits."""
     config = config_of(Members(images.archive), image)
     found = {key: document.get(config, key) for key in _INHERITED}
     return {key: value for key, value in found.items() if value}

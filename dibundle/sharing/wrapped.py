@@ -35,7 +35,7 @@ from dibundle.sources.wrapped import find, find_in_layer
 
 
 class AppliedParcel(NamedTuple):
-    """The rebuilt image, the bundle, and how many bytes were fetched."""
+    """The rebuilt image, the bundle, and the number of fetched bytes."""
 
     image: AboutImage
     bundle: BundleReader
@@ -43,10 +43,10 @@ class AppliedParcel(NamedTuple):
 
 
 def made_by(told: Mapping[str, str], reference: Reference, engine: str) -> AboutImage:
-    """Return the target image in a wrapped bundle's labels; if the labels do not have exactly one ID, the ID is empty.
+    """Return the target image in a wrapped bundle's labels. If the labels do not have exactly one ID, the ID is empty.
 
-    The image's name is the name in the labels if it is in the repository of ``reference``, otherwise ``reference``
-    itself. :class:`Parcel` chooses the same name.
+    The image's name is the name in the labels if that name is in the repository of ``reference``. Otherwise, it is
+    ``reference`` itself. :class:`Parcel` chooses the same name.
     """
     made = labels.digests(told.get(labels.MAKES_IDS, ""))
     name = told.get(labels.MAKES, "")
@@ -60,7 +60,7 @@ def _place(reference: Reference) -> str:
 
 
 class Parcel:
-    """A wrapped bundle in a registry; its signature is checked before the rest is fetched."""
+    """A wrapped bundle in a registry. Its signature is checked before the rest is fetched."""
 
     def __init__(
         self, repository: Repository, image: RemoteImage, signatures: SignatureCheck, context: Context
@@ -75,7 +75,7 @@ class Parcel:
     def apply(
         self, plan: UpdatePlan, bases: Sequence[Archive], engine: str, output: Output | None, options: RebuildOptions
     ) -> AppliedParcel:
-        """Rebuild the bundle's image; load the image into an engine, or write it to ``output`` as a new archive.
+        """Rebuild the bundle's image. Load it into an engine, or write it to ``output`` as a new archive.
 
         If ``bases`` lack objects of the bundle, the other layers of the wrapped image are fetched too, no matter what
         its labels list.
@@ -107,7 +107,7 @@ class Parcel:
     def _pin(
         self, bundle: BundleReader, bases: Sequence[Archive], engine: str, options: RebuildOptions
     ) -> tuple[PinnedImage, tuple[str, ...]]:
-        """Rebuild the bundle's only image; return the image with its names in the repository of the reference."""
+        """Rebuild the bundle's only image. Return the image with its names in the repository of the reference."""
         target = bundle.manifest.targets[choose_target(bundle.manifest, options)]
         archive, holes = rebuild_images(bases, bundle, options, self._context)
         expected = options.expectation.without_archive(target.digest)

@@ -1,4 +1,4 @@
-"""Sources that a user names: files, parts, streams, folders, engines, registries.
+"""Sources that a user names: files, parts, streams, folders, engines and registries.
 
 Each source is opened once, and its kind is detected by its content.
 """

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 class Access:
     """Options for opening sources.
 
-    ``signers``: every bundle must be signed by one of them (None: the policy's signers). ``platform``
-    (``os/architecture``) selects an image if an engine or a registry has it for several platforms.
-    ``checks_signatures``: False means that signatures are not checked, even if the machine's policy requires this. This
-    is for code that signs or has created the bundles. The policy for registries always applies.
+    Every bundle must be signed by one of the ``signers`` (None: the policy's signers). ``platform``
+    (``os/architecture``) selects an image if an engine or a registry has it for several platforms. If
+    ``checks_signatures`` is false, signatures are not checked, even if the machine's policy requires this. This is for
+    code that signs or has created the bundles. The policy for registries always applies.
     """
 
     signers: Signers | None = None
@@ -36,7 +36,7 @@ class Access:
     registries: RegistrySettings = field(default_factory=RegistrySettings)
 
     def __post_init__(self) -> None:
-        """Refuse signers of a wrong type, because callers easily pass the name of a file with signers."""
+        """Refuse signers of a wrong type. Callers easily pass the name of a file with signers."""
         if self.signers is None:
             return
         from dibundle.format.signing import Signers
@@ -47,10 +47,10 @@ class Access:
             raise TypeError("signers are given, and no signatures are to be checked")
 
     def signature_check(self, tmp: str | None = None, names: Collection[str] = ()) -> SignatureCheck:
-        """Return the signature check; only this method decides whose signatures are required.
+        """Return the signature check. Only this method decides whose signatures are required.
 
-        A bundle must pass both the machine's policy and these signers. ``names``: names that the image will get, in
-        addition to those that bundles declare. Raises the errors of :meth:`Policy.signers` and :func:`read_policy`.
+        A bundle must pass both the machine's policy and these signers. ``names`` are the names that the image will get,
+        in addition to those that bundles declare. Raises the errors of :meth:`Policy.signers` and :func:`read_policy`.
         """
         if not self.checks_signatures:
             return SignatureCheck()
@@ -72,7 +72,7 @@ class _Demand(NamedTuple):
     is_policy: bool
 
     def check(self, header: bytes, signature: bytes) -> str:
-        """Return the signer of a header; raise the errors of :meth:`Signers.check`."""
+        """Return the signer of a header. Raise the errors of :meth:`Signers.check`."""
         try:
             return self.signers.check(header, signature)
         except (SignatureError, FileError) as error:
@@ -99,14 +99,17 @@ class SignatureCheck:
         self._machine = machine
         self._names = names
         self._signed: dict[bytes, str] = {}  # by header
-        self._refused: dict[tuple[bytes, bytes], SignatureError] = {}  # by header and signature
+        self._refused: dict[tuple[bytes, bytes], SignatureError] = {}  # the keys are headers with signatures
         self._signatures: dict[bytes, bytes] = {}  # accepted signatures, by header
         # (header, identities) pairs where one of the identities signed the header
         self._may_make: set[tuple[bytes, tuple[str, ...]]] = set()
 
     @property
     def required(self) -> CheckSignature | None:
-        """The check of a bundle's header and signature, before any other byte is read; None if no check is required."""
+        """The check of a bundle's header and signature, before any other byte is read.
+
+        It is None if no check is required.
+        """
         return self._check if self._demands else None
 
     @property
@@ -120,7 +123,7 @@ class SignatureCheck:
         return bool(self._demands and self._machine.identities)
 
     def beside(self, file: str) -> CheckSignature | None:
-        """Return a check like ``required`` for the bundle in ``file``; the signature may be in ``file``.sig."""
+        """Return a check like ``required`` for the bundle in ``file``. The signature may be in ``file``.sig."""
         return partial(self._check, file=file) if self._demands else None
 
     def _check(self, header: bytes, signature: bytes, file: str | None = None) -> CheckManifest:
@@ -181,6 +184,9 @@ class SignatureCheck:
         return True
 
     def signed_by(self, bundles: Iterable[BundleReader]) -> tuple[str, ...]:
-        """Return the signers of bundles with their keys, each signer once; no signers if signatures are not checked."""
+        """Return the signers of bundles with their keys, each signer once.
+
+        Return no signers if signatures are not checked.
+        """
         found = (self._signed.get(bundle.header_bytes) for bundle in bundles)
         return tuple(dict.fromkeys(item for item in found if item))

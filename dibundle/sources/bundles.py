@@ -1,4 +1,4 @@
-"""Bundles as streams: heads are read and checked. A signature is checked before anything after it is read."""
+"""Bundles as streams. Heads are read and checked, and a signature is checked before anything after it is read."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ CheckSignature = Callable[[bytes, bytes], CheckManifest | None]
 
 
 class SignatureBeside(NamedTuple):
-    """A detached signature in a file in the folder of its bundle: the file's name and content."""
+    """A detached signature in a file in the folder of its bundle, with the file's name and content."""
 
     name: str
     data: bytes
 
 
 def name_signature(bundle: str) -> str:
-    """Return the name of a bundle's detached signature; for a bundle in parts, ``bundle`` is its first part."""
+    """Return the name of a bundle's detached signature. For a bundle in parts, ``bundle`` is its first part."""
     return (bundle.removesuffix(".001") if parts.is_first(bundle) else bundle) + ".sig"
 
 
 def read_signature_beside(bundle: str) -> SignatureBeside | None:
-    """Return the detached signature of a bundle; None if no regular file has the signature's name."""
+    """Return the detached signature of a bundle. Return None if no regular file has the signature's name."""
     name = name_signature(bundle)
     if not os.path.isfile(name):  # noqa: PTH113 - any name that the system accepts
         return None
@@ -61,7 +61,7 @@ class Pieces:
         self._rest = b""
 
     def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes; an empty result at the end."""
+        """Return up to ``size`` bytes. At the end, return an empty result."""
         while not self._rest:
             piece = next(self._pieces, None)
             if piece is None:
@@ -76,14 +76,14 @@ class Pieces:
 
 
 class Reread:
-    """A stream whose first bytes were already read; ``read`` reads the bytes after them."""
+    """A stream whose first bytes were already read. ``read`` reads the bytes after them."""
 
     def __init__(self, read: Callable[[int], bytes], head: bytes) -> None:
         self._read = read
         self._head = head
 
     def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes; an empty result at the end."""
+        """Return up to ``size`` bytes. At the end, return an empty result."""
         if self._head:
             piece, self._head = self._head[:size], self._head[size:]
             return piece
@@ -103,14 +103,14 @@ class _Recorded:
         self.data = bytearray()
 
     def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes; an empty result at the end."""
+        """Return up to ``size`` bytes. At the end, return an empty result."""
         piece = self._stream.read(size)
         self.data += piece
         return piece
 
 
 class _TrustedError(Exception):
-    """A signature was accepted; this error ends the reading before anything after the signature is read."""
+    """The error that ends the reading after a signature was accepted, before anything after the signature is read."""
 
 
 def peek(stream: Rereadable, size: int) -> bytes:
@@ -174,7 +174,7 @@ def fetch_bundle(
 def read_bundle(
     stream: Readable, name: str | None, size: int | None, check: CheckSignature | None = None
 ) -> BundleReader:
-    """Read and check a bundle's head; if ``size`` is known, refuse a bundle of any other size."""
+    """Read and check a bundle's head. If ``size`` is known, refuse a bundle of any other size."""
     in_parts = stream if isinstance(stream, parts.PartsReader) else None
     try:
         bundle = BundleReader(stream, in_parts.where if in_parts else None, check, name)
@@ -191,7 +191,7 @@ def read_bundle(
 
 
 def _check_parts(found: parts.PartsReader, bundle: BundleReader) -> None:
-    """Refuse missing or surplus parts; the head in the first part declares the total size."""
+    """Refuse missing or surplus parts. The head in the first part declares the total size."""
     sizes = f"{found.size:,} of {bundle.size:,} bytes are here"
     if found.size < bundle.size:
         raise BundleError(messages.PARTS_TRUNCATED, lacking=found.lacking(len(bundle.signature)), sizes=sizes)
@@ -205,7 +205,7 @@ def _check_parts(found: parts.PartsReader, bundle: BundleReader) -> None:
 
 
 def check_integrity(bundle: BundleReader, progress: Progress | None = None) -> None:
-    """Read every frame and check its digest; frames are not decoded, so no base is needed."""
+    """Read every frame and check its digest. Frames are not decoded, so no base is needed."""
     progress = progress or Silent()
     progress.phase("checking", sum(frame.stored for frame in bundle.manifest.frames))
     for _ in bundle.manifest.frames:
@@ -214,7 +214,7 @@ def check_integrity(bundle: BundleReader, progress: Progress | None = None) -> N
 
 
 class WholeBundle(NamedTuple):
-    """A complete bundle without damage: its bytes, SHA-256 and manifest."""
+    """A complete bundle without damage, with its bytes, SHA-256 and manifest."""
 
     content: ReadAt
     digest: bytes
@@ -229,7 +229,7 @@ class WholeBundle(NamedTuple):
 
 
 def read_whole(stream: Readable, context: Context, check: CheckSignature | None, name: str) -> WholeBundle:
-    """Read a bundle to its end into a temporary file; check every digest in it, and the signature."""
+    """Read a bundle to its end into a temporary file. Check every digest in it, and the signature."""
     spool = context.spool()
     reader = BundleReader(_Copied(stream, spool), None, check, name)
     context.check_room(reader.size - spool.size)
@@ -245,7 +245,7 @@ class _Copied:
         self._stream, self._spool = stream, spool
 
     def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes; an empty result at the end."""
+        """Return up to ``size`` bytes. At the end, return an empty result."""
         piece = self._stream.read(size)
         self._spool.write(piece)
         return piece

@@ -1,4 +1,4 @@
-"""Detection of a file's kind by its first bytes: a bundle, an image archive, or neither."""
+"""Detection of a file's kind by its first bytes. It is a bundle, an image archive, or neither."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAME: Final = re.compile(r".*\.dib(\.[0-9]{3})?", re.DOTALL)
 
 
 def is_bundle(head: bytes) -> bool:
-    """Return whether a file is a bundle, by its first bytes; some of these bytes may be missing or damaged."""
+    """Return whether a file is a bundle, by its first bytes. Some of these bytes may be missing or damaged."""
     same = sum(a == b for a, b in zip(head, MAGIC, strict=False))
     return same >= 6 or (0 < len(head) < len(MAGIC) and same == len(head))
 
@@ -32,9 +32,9 @@ def is_named_so(name: str) -> bool:
 
 
 def firsts(names: Sequence[str]) -> list[str]:
-    """Replace all parts of a bundle in ``names`` by its first part; users may give the parts in any order.
+    """Replace all parts of a bundle in ``names`` by its first part. Users may give the parts in any order.
 
-    A name alone does not show that a file is a part: even if base.001 exists, base.002 may be something else.
+    A name alone does not show that a file is a part. Even if base.001 exists, base.002 may be something else.
     """
     kept: list[str] = []
     for name in names:
@@ -67,7 +67,7 @@ def _begins_as_source(head: bytes) -> bool:
 
 
 def open_other(name: str, head: bytes, open_it: Callable[[], Archive], *, wanted: bool) -> Archive:
-    """Open the archive in a file that is not a bundle; ``wanted``: the file should be a bundle.
+    """Open the archive in a file that is not a bundle. ``wanted`` is true if the file should be a bundle.
 
     With ``wanted``, raises :class:`BundleError` if the file is not an archive either. Raises :class:`AbsentError` for a
     part of a bundle whose first part is missing.
@@ -102,7 +102,7 @@ def read_some(fd: int, name: str, size: int) -> bytes:
 
 
 def read_head(fd: int, name: str) -> bytes:
-    """Read the bytes that distinguish a bundle from an archive; a folder has no such bytes."""
+    """Read the bytes that distinguish a bundle from an archive. A folder has no such bytes."""
     head = b""
     if stat.S_ISDIR(os.fstat(fd).st_mode):
         return head

@@ -1,4 +1,4 @@
-"""Container engines as programs: they save an image, and list their images."""
+"""Container engines as programs, which save an image and list their images."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _DESCRIPTION: Final = (
 
 
 def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
-    """Return the engine of the first source that is in an engine, else the first engine whose client is installed.
+    """Return the engine of the first source that is in an engine, or else the first engine whose client is installed.
 
     If there is no such engine, raises :class:`UsageError` or, if ``needed`` is False, returns docker.
     """
@@ -72,7 +72,7 @@ def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
 
 
 def engine_in_use(arguments: Sequence[str]) -> str:
-    """Return the engine that a command line names, by --engine or in an image's name, else an installed engine."""
+    """Return the engine that --engine or an image's name on the command line names, or else an installed engine."""
     words = [word for argument in arguments for word in argument.split("=", 1)]
     for option, engine in pairwise(words):
         if option == "--engine" and engine in ENGINES:
@@ -107,8 +107,9 @@ def require_layers(engine: str, chains: Iterable[tuple[bytes, ...]], base: str, 
 
     Raises :class:`FileError` if the engine does not answer.
 
-    ``chains`` are diffIDs, the lowest layer's first. ``base``: the name, in messages, of an image with the layers.
-    ``file``: the file with this image, if any. The tool ctr cannot list layers, but its loader detects missing layers.
+    ``chains`` are diffIDs. The lowest layer comes first. ``base`` is the name that messages use for an image with the
+    layers. ``file`` is the file with this image, if any. The tool ctr cannot list layers, but its loader detects
+    missing layers.
     """
     wanted = {[*chain_ids(chain)][-1] for chain in {*chains} if chain}
     if engine != "ctr" and not wanted <= {
@@ -124,7 +125,7 @@ def require_layers(engine: str, chains: Iterable[tuple[bytes, ...]], base: str, 
 
 
 def layers_present(engine: str, diff_ids: Sequence[bytes], digests: Sequence[bytes]) -> int:
-    """Return how many of an image's lowest layers an engine reports.
+    """Return the number of an image's lowest layers that an engine reports.
 
     docker and podman report ``diff_ids`` of images. ctr reports the ``digests`` under which it stores layers.
     """
@@ -140,7 +141,7 @@ def layers_present(engine: str, diff_ids: Sequence[bytes], digests: Sequence[byt
 
 
 class EngineImage(NamedTuple):
-    """An image in docker or podman: its ID as shown, its diffIDs (the lowest first), and the driver of its store."""
+    """An image in docker or podman: its displayed ID, its diffIDs (the lowest first), and its store's driver."""
 
     id: str
     diff_ids: list[bytes]
@@ -148,14 +149,14 @@ class EngineImage(NamedTuple):
 
 
 def image_id(engine: str, name: str) -> str | None:
-    """Return the ID that docker or podman shows for a name, as ``sha256:...``; None if it has no such image."""
+    """Return the ID that docker or podman shows for a name, as ``sha256:...``. Return None if it has no such image."""
     return next((image.id for image in described(engine, name)), None)
 
 
 def has_listed(engine: str, name: str, ids: Collection[str]) -> bool:
-    """Return whether docker or podman lists an image with one of the IDs under a name; docker hides incomplete images.
+    """Return whether docker or podman lists an image with one of the IDs under a name. docker hides incomplete images.
 
-    A name alone is not enough: docker's containerd store has names of images whose layers it lacks.
+    A name alone is not enough, because docker's containerd store has names of images whose layers it lacks.
     """
     return image_id(engine, name) in ids and (engine != "docker" or is_listed(name))
 
@@ -209,7 +210,7 @@ def is_podman_alone() -> bool:
 
 
 def require_engine(name: str | None) -> None:
-    """Refuse an unknown engine; None means any engine."""
+    """Refuse an unknown engine. None means any engine."""
     if name is not None and name not in ENGINES:
         raise UsageError(messages.ENGINE_UNKNOWN, name=name)
 
@@ -219,7 +220,7 @@ class Tail:
 
     def __init__(self, pipe: IO[bytes] | None) -> None:
         assert pipe
-        self._fd = os.dup(pipe.fileno())  # not a file object: it could not be closed while the thread reads it
+        self._fd = os.dup(pipe.fileno())  # not a file object, which could not be closed while the thread reads it
         pipe.close()
         self._text = b""
         self._reader = threading.Thread(target=self._drain, daemon=True)
@@ -237,7 +238,7 @@ class Tail:
 
 
 def saved_layers(transport: str, reference: str) -> tuple[bytes, list[bytes]]:
-    """Return the ID and the diffIDs of the image that an engine would save; raise the errors of :func:`save`."""
+    """Return the ID and the diffIDs of the image that an engine would save. Raise the errors of :func:`save`."""
     _require_image(transport, reference)
     image = next(iter(described(_SAVE[transport][0], reference)), EngineImage("", [], ""))
     return sha256_of(image.id) or b"", list(filter(None, image.diff_ids))
@@ -251,9 +252,9 @@ def save(
     platform: str | None = None,
     sizes: Collection[int] | None = None,
 ) -> Spool:
-    """Save an image with an engine; return the archive in a temporary file of ``context``.
+    """Save an image with an engine. Return the archive in a temporary file of ``context``.
 
-    If ``sizes`` has the sizes of the layers that will be read, all other layers are left out, see :func:`sieve`.
+    If ``sizes`` has the sizes of the layers that will be read, all other layers are left out (see :func:`sieve`).
     """
     client = _SAVE[transport][0]
     room = _require_image(transport, reference)
@@ -280,7 +281,10 @@ def save(
 
 
 def _require_image(transport: str, reference: str) -> int:
-    """Return the approximate bytes of an engine's image; raise :class:`AbsentError` if there is no such image."""
+    """Return the approximate size of an engine's image in bytes.
+
+    Raise :class:`AbsentError` if there is no such image.
+    """
     inspect = _SAVE[transport]
     client = inspect[0]
     if not reference:
@@ -299,7 +303,7 @@ def _require_image(transport: str, reference: str) -> int:
 
 
 def run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
-    """Run an engine's client; raise :class:`FileError` if it cannot be run, or its answer exceeds 16 MiB."""
+    """Run an engine's client. Raise :class:`FileError` if it cannot be run, or its answer exceeds 16 MiB."""
     try:
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -318,7 +322,10 @@ def run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
 
 
 def _why_unsaved(text: bytes) -> Message:
-    """Return the likely cause: containerd has dropped unpacked layers, or the client is too old for an option."""
+    """Return the likely cause.
+
+    Either containerd has dropped unpacked layers, or the client is too old for an option.
+    """
     if b"not found" in text and b"content digest" in text:
         return messages.ENGINE_SAVE_DISCARDED
     if b"unknown flag: --platform" in text:

@@ -1,4 +1,7 @@
-"""The loader of a container engine: the program that reads an archive, and checks of what the engine has afterwards."""
+"""The loader of a container engine.
+
+This is the program that reads an archive. Afterwards, the engine's images are checked.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ from dibundle.sources.engines import (
 )
 
 _CONFIG_STORES: Final = ("overlay2", "vfs", "btrfs", "zfs", "fuse-overlayfs", "aufs", "devicemapper")
-"""Drivers of docker's own store: this store identifies an image by its config."""
+"""Drivers of docker's own store, which identifies an image by its config."""
 
 
 class Loader:
@@ -50,7 +53,7 @@ class Loader:
         return self
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
-        """Pass bytes to the loader; raise :class:`LoadError` if it has stopped reading."""
+        """Pass bytes to the loader. Raise :class:`LoadError` if it has stopped reading."""
         assert self._process.stdin
         try:
             write_all(self._process.stdin.fileno(), piece)
@@ -59,7 +62,7 @@ class Loader:
             self._fail(code)
 
     def finish(self) -> None:
-        """Close the pipe and wait; :class:`LoadError` carries the loader's exit code."""
+        """Close the pipe and wait. :class:`LoadError` carries the loader's exit code."""
         assert self._process.stdin
         self._process.stdin.close()
         code = self._process.wait()
@@ -67,7 +70,7 @@ class Loader:
             self._fail(code)
 
     def check_digests(self, names: Sequence[str], ids: Collection[bytes]) -> None:
-        """Query the engine for each name of an image; raise :class:`LoadError` if the image has none of the digests.
+        """Query the engine for each name of an image. Raise :class:`LoadError` if the image has none of the digests.
 
         The store determines which of the ``ids`` the image has: the digest of the config or of the manifest. Without
         names, the ids are queried.
@@ -87,7 +90,7 @@ class Loader:
             self._require("no name", "nothing", wanted)
 
     def name(self, names: Sequence[str], source: str) -> None:
-        """Give the image with the name ``source`` other names; raise :class:`LoadError` if the engine refuses."""
+        """Add names to the image with the name ``source``. Raise :class:`LoadError` if the engine refuses."""
         for name in names:
             words = ("ctr", "images", "tag", "--force") if self._engine == "ctr" else (self._engine, "tag")
             done = run((*words, "--", source, whole_name(name, self._engine)))
@@ -96,14 +99,14 @@ class Loader:
                 raise LoadError(messages.ENGINE_LOAD_FAILED, engine=self._engine, last=said, exit_code=3)
 
     def forget(self, name: str) -> None:
-        """Remove a name, if the engine has it; an image without another name goes with it."""
+        """Remove a name, if the engine has it. An image without another name is removed too."""
         with suppress(FileError):  # the client cannot be run, which another error says
             run(("ctr", "images", "rm", "--", name) if self._engine == "ctr" else (self._engine, "rmi", "--", name))
 
     def check_whole(self, names: Iterable[str]) -> None:
         """Check that the engine has all blobs of an image, if the engine stores blobs and the archive left some out.
 
-        Raises :class:`LoadError` if blobs are missing: the engine stores the layers in another form.
+        Raises :class:`LoadError` if blobs are missing, because the engine stores the layers in another form.
         """
         for name in names:
             if self._engine == "docker":
@@ -137,7 +140,7 @@ class Loader:
         return found.stdout.decode(errors="replace")
 
     def check(self, image: AboutImage) -> None:
-        """Query the engine for an image; raise :class:`LoadError` if the engine has no image or a different image."""
+        """Query the engine for an image. Raise :class:`LoadError` if the engine has no image or a different image."""
         name = image.names[0] if image.names and "\0" not in image.names[0] else f"sha256:{image.id.hex()}"
         if self._engine == "ctr":
             self._check_ctr(image)

@@ -1,4 +1,4 @@
-"""Names as in skopeo: ``docker-daemon:app:1``, ``docker://HOST/app:1``, ``oci:FOLDER``; other names are paths."""
+"""Names as in skopeo: ``docker-daemon:app:1``, ``docker://HOST/app:1``, ``oci:FOLDER``. Other names are paths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def is_reference(name: str) -> bool:
 
 
 def engine_of(name: str) -> tuple[str, str] | None:
-    """Return the transport and the reference of an image that an engine has to save; None for any other name."""
+    """Return the transport and the reference of an image that an engine has to save. Return None for any other name."""
     transport, colon, reference = name.partition(":")
     return (transport, reference) if colon and transport in _ENGINES else None
 

@@ -23,7 +23,7 @@ BeforeSaving = Callable[[Sequence[BundleReader], Sequence[Archive]], object]
 
 
 class UnsavedImage(NamedTuple):
-    """An image in an engine; some or all of its layers will be read.
+    """An image in an engine. Some or all of its layers will be read.
 
     ``save`` returns the image's archive with certain layers (None: all). ``claim`` returns a placeholder for the
     archive. If a candidate is missing, both return None.
@@ -35,14 +35,14 @@ class UnsavedImage(NamedTuple):
 
 @dataclass(slots=True)
 class OpenedSources:
-    """The content of sources: archives, and bundles as (name, stream).
+    """The content of sources: archives, and bundles as tuples (name, stream).
 
     ``placed`` has the archives by their places among the sources, because archives are not opened in the order of the
-    sources. ``engines``: images that engines have not saved yet. ``wrapped``: the archives that contained bundles.
-    ``within``: the streams of these bundles, by ``id``. ``identities`` maps the identities of files to their names.
-    ``bundle_sizes``: sizes of known streams, by ``id``. The name is not the key, because several sources may have the
-    same name: bundles in one archive, or stdin and a file called "stdin". ``spare_streams``: bundles among candidates
-    for a base, by ``id``; ``spare`` has these bundles after they are read.
+    sources. ``engines`` are the images that engines have not saved yet. ``wrapped`` has the archives that contained
+    bundles. ``within`` has the streams of these bundles, by ``id``. ``identities`` maps the identities of files to
+    their names. ``bundle_sizes`` are the sizes of known streams, by ``id``. The name is not the key, because several
+    sources may have the same name: bundles in one archive, or stdin and a file called "stdin". ``spare_streams`` are
+    the bundles among candidates for a base, by ``id``. ``spare`` has these bundles after they are read.
     """
 
     signatures: SignatureCheck
@@ -58,12 +58,15 @@ class OpenedSources:
 
     @property
     def check(self) -> CheckSignature | None:
-        """The check that every bundle's header and signature passed; None if signatures are not checked."""
+        """The check that every bundle's header and signature passed. It is None if signatures are not checked."""
         return self.signatures.required
 
     @property
     def archives(self) -> list[Archive]:
-        """The archives, in the order of the sources, which decides which archive is base, and which is target."""
+        """The archives, in the order of the sources.
+
+        This order decides which archive is the base, and which is the target.
+        """
         return [self.placed[place] for place in sorted(self.placed)]
 
     @property
@@ -102,7 +105,7 @@ class OpenedSources:
             raise UsageError(messages.OUTPUT_IS_INPUT, name=name, source=self.identities[identity])
 
     def read_bundles(self, before_saving: BeforeSaving | None = None) -> list[BundleReader]:
-        """Return at least one bundle, after its head is read and checked; then let engines save the needed images.
+        """Return at least one bundle, after its head is read and checked. Then let engines save the needed images.
 
         Spare bundles are put into :attr:`spare`. ``before_saving`` is called before an engine saves.
         """
@@ -124,8 +127,9 @@ class OpenedSources:
         return found
 
     def _different_bundles(self) -> Iterator[tuple[str, Rereadable]]:
-        """Yield the bundles. Of bundles with the same header, yield only one, because the header determines the rest.
+        """Yield the bundles.
 
+        If several bundles have the same header, yield only one of them, because the header determines the rest.
         Archives may contain any number of bundles. Raises :class:`BundleError` if all manifests together exceed the
         limit for a single manifest.
         """
@@ -144,13 +148,13 @@ class OpenedSources:
             yield name, stream
 
     def read_bundle(self) -> BundleReader:
-        """Return the only bundle, like :meth:`read_bundles`."""
+        """Return the only bundle as :meth:`read_bundles` does."""
         if len(self.bundles) > 1:
             raise UsageError(messages.SOURCE_SEVERAL_BUNDLES, bundles_count=len(self.bundles))
         return self.read_bundles()[0]
 
     def bundle_stream(self) -> Readable:
-        """Return the only bundle as a stream; so far, only its signature was read and checked."""
+        """Return the only bundle as a stream. So far, only its signature was read and checked."""
         if len(self.bundles) > 1:
             raise UsageError(messages.SOURCE_SEVERAL_BUNDLES, bundles_count=len(self.bundles))
         if not self.bundles:

@@ -72,16 +72,16 @@ def open_sources(
     candidates: Sequence[Source] = (),
     only_claims: bool = False,
 ) -> OpenedSources:
-    """Open sources; at least one of them should be a bundle.
+    """Open sources. At least one of them should be a bundle.
 
-    ``candidates`` are archives that may serve as a base, or bundles that rebuild a base; missing candidates are
-    skipped. ``only_claims``: engines only list their layers, and save nothing.
+    ``candidates`` are archives that may serve as a base, or bundles that rebuild a base. Missing candidates are
+    skipped. With ``only_claims``, engines only list their layers, and save nothing.
 
     Engines save images only in :meth:`OpenedSources.read_bundles`, when the layers that bundles read are known. With
     signers, every bundle is checked. Bundles in files or streams are checked before bundles in a registry. Compressed
     archives are unpacked only after these checks. If no source is a bundle, an archive must contain the bundle. Until
-    the signature of that bundle is checked, archives are unpacked to at most ``RATIO`` times their size.
-    ``bundle_first``: the first source must be a bundle, or an image that contains one.
+    the signature of that bundle is checked, archives are unpacked to at most ``RATIO`` times their size. With
+    ``bundle_first``, the first source must be a bundle, or an image that contains a bundle.
 
     Raises :class:`FileError` and :class:`ArchiveError`. Raises :class:`BundleError` if a source should be a bundle, but
     is not.
@@ -110,7 +110,7 @@ def open_sources(
 
 
 def open_archives(sources: Sequence[Source], access: Access, context: Context) -> OpenedSources:
-    """Open sources that must be archives; raise :class:`UsageError` for a bundle."""
+    """Open sources that must be archives. Raise :class:`UsageError` for a bundle."""
     opening = _Opening(sources, access, context, bundle_wanted=False)
     opening.open_files()
     opening.open_waiting()
@@ -126,7 +126,7 @@ def open_archives(sources: Sequence[Source], access: Access, context: Context) -
 
 
 def open_present(sources: Sequence[Source], access: Access, context: Context) -> OpenedSources:
-    """Open the archives that exist; for each missing archive, add a note with the likely intention."""
+    """Open the archives that exist. For each missing archive, add a note with the likely intention."""
     found = OpenedSources(SignatureCheck())
     names = [source for source in sources if isinstance(source, str)]
     for place, source in enumerate(sources):
@@ -159,7 +159,7 @@ def _claimed(name: str, engine: tuple[str, str], layers: Layers | None) -> Archi
 
 
 class _Opening:
-    """The steps of opening sources; the last sources are ``candidates``. The results are in ``opened``."""
+    """The steps of opening sources. The last sources are ``candidates``. The results are in ``opened``."""
 
     def __init__(
         self,
@@ -184,7 +184,7 @@ class _Opening:
         self._waiting: list[_Other] = []
 
     def open_files(self, *, first: bool = False) -> None:
-        """Open files and streams, and take the bundles among them; other files are not unpacked yet."""
+        """Open files and streams, and take the bundles among them. Other files are not unpacked yet."""
         for place, source in self._sources:
             if isinstance(source, str) and is_reference(source):
                 continue
@@ -201,7 +201,7 @@ class _Opening:
 
     @contextmanager
     def _if_there(self, place: int) -> Iterator[None]:
-        """Skip a missing candidate; other sources must exist."""
+        """Skip a missing candidate. Other sources must exist."""
         try:
             yield
         except (AbsentError, RegistryError) as error:
@@ -241,7 +241,10 @@ class _Opening:
             self._waiting.append(_Other(place, name, fd, head, wanted))
 
     def _descriptor(self, source: str | os.PathLike[str]) -> tuple[str, int, int | None]:
-        """Return the name, descriptor and remaining bytes (if known) of a file or stdin; record its identity."""
+        """Return the name, descriptor and remaining bytes (if known) of a file or stdin.
+
+        Record the identity of the file.
+        """
         if isinstance(source, str) and source == "-":
             name, fd = STDIN, 0
         else:
@@ -270,7 +273,7 @@ class _Opening:
         self._waiting.append(_Other(place, STREAM, self._spooled(stream), head, wanted, position=0))
 
     def _spooled(self, stream: Readable) -> int:
-        """Copy a stream into a temporary file; return its descriptor, positioned at the beginning."""
+        """Copy a stream into a temporary file. Return its descriptor, positioned at the beginning."""
         spool = self._context.spool()
         while piece := stream.read(_CHUNK):
             spool.write(piece)
@@ -311,7 +314,7 @@ class _Opening:
                         self.opened.placed[place] = self._archive(spool.start(), source)
 
     def open_waiting(self) -> None:
-        """Open the archives among files; with signers, find the bundles in them.
+        """Open the archives among files. With signers, find the bundles in them.
 
         If a signature is required, a file that may contain a bundle is unpacked only to a limited ratio of its size,
         until a bundle is accepted. A file that exceeds the ratio is used as a base, unless its name or place requires a
@@ -343,7 +346,7 @@ class _Opening:
             self.find_wrapped([other.place])
 
     def find_wrapped(self, places: Iterable[int]) -> None:
-        """Take the bundles from the only archive that has wrapped bundles; its layers may still serve as a base."""
+        """Take the bundles from the only archive that has wrapped bundles. Its layers may still serve as a base."""
         for place in sorted(places):
             archive = self.opened.placed[place]
             if place >= self.searched:
@@ -384,7 +387,7 @@ class _Other:
     position: int | None = None  # offset of the file's beginning, if the file can be read again
 
     def rewound(self) -> int | None:
-        """Return the descriptor, positioned at the beginning; None if it is a pipe."""
+        """Return the descriptor, positioned at the beginning. Return None if it is a pipe."""
         try:
             if self.position is None:
                 self.position = os.lseek(self.fd, -len(self.head), os.SEEK_CUR)
@@ -396,7 +399,7 @@ class _Other:
 
 
 def _with_first_parts(sources: Sequence[Source]) -> list[Source]:
-    """Return the sources, with streams at the end; for a bundle in parts, return only the first part."""
+    """Return the sources, with streams at the end. For a bundle in parts, return only the first part."""
     named = {os.fspath(source): source for source in sources if isinstance(source, str | os.PathLike)}
     names = [os.fspath(source) for source in sources if isinstance(source, str | os.PathLike)]
     streams = [source for source in sources if not isinstance(source, str | os.PathLike)]

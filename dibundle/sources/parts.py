@@ -1,4 +1,4 @@
-"""Bundles in numbered parts, for media without large files: ``out.dib.001``, ``out.dib.002``, ...
+"""Bundles in numbered parts (``out.dib.001``, ``out.dib.002``, ...), for media that cannot hold large files.
 
 The parts together have exactly the bundle's bytes, in order. So ``cat`` can join them.
 """
@@ -22,7 +22,7 @@ _NAME: Final = re.compile(r"(.*)\.([0-9]{3})")
 
 
 class PartsWriter:
-    """An output in parts of at most ``size`` bytes; no part appears before the last part is complete."""
+    """An output in parts of at most ``size`` bytes. No part appears before the last part is complete."""
 
     def __init__(self, name: str, size: int) -> None:
         self.name = name
@@ -83,7 +83,7 @@ class PartsWriter:
 
 
 class PartsReader:
-    """The parts of a bundle as one stream; ``where`` names the part of a range."""
+    """The parts of a bundle as one stream. ``where`` returns the names of the parts that contain a range."""
 
     def __init__(self, first: str, context: Context) -> None:
         found = _NAME.fullmatch(first)
@@ -106,7 +106,7 @@ class PartsReader:
         return sum(self.sizes)
 
     def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` bytes; an empty result at the end of the last part."""
+        """Return up to ``size`` bytes. At the end of the last part, return an empty result."""
         if self._given_back:
             piece, self._given_back = self._given_back[:size], self._given_back[size:]
             return piece
@@ -142,7 +142,10 @@ class PartsReader:
         return part_name(self._stem, len(self.names) + 1)
 
     def left_over(self, size: int) -> str | None:
-        """If a bundle of ``size`` bytes ends with a part, return the name of the next part, which is surplus."""
+        """Return the name of the first part that a bundle of ``size`` bytes does not need.
+
+        Return None if the size ends within a part.
+        """
         at = 0
         for name, part_size in zip(self.names, self.sizes, strict=True):
             if at == size:
@@ -158,7 +161,10 @@ class PartsReader:
         return f"{name} is too long" + (f", or {first} is of another bundle" if name != first else "")
 
     def lacking(self, signature: int) -> str:
-        """Return the likely reason for missing bytes; ``signature``: bytes that a signature added to the first part."""
+        """Return the likely reason for missing bytes.
+
+        ``signature`` is the number of bytes that a signature added to the first part.
+        """
         first, last = self.names[0], self.names[-1]
         whole = max(self.sizes[0] - signature, *self.sizes[1:-1], 0)
         for name, size in zip(self.names[:-1], self.sizes, strict=False):
@@ -177,7 +183,7 @@ def part_name(name: str, number: int) -> str:
 
 
 def first_of(name: str) -> str:
-    """Return the name of the first part for the name of any part; return any other name unchanged."""
+    """Return the name of the first part for the name of any part. Return any other name unchanged."""
     found = _NAME.fullmatch(name)
     return part_name(found[1], 1) if found else name
 

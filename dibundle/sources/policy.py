@@ -1,4 +1,4 @@
-"""The policy of this machine: requirements for bundles and registries that no command line or environment can change.
+"""The policy of this machine. No command line or environment can change its requirements for bundles and registries.
 
 The policy is in the file ``/etc/dib/policy.toml``, which root owns. No option, variable or home folder changes this
 path.
@@ -27,11 +27,12 @@ _KEYS: Final = ("allowed-signers", "identities", "insecure", "require-signature"
 
 
 class Policy(NamedTuple):
-    """A machine's requirements; without a file, there are no requirements.
+    """A machine's requirements. Without a file, there are no requirements.
 
-    ``allowed``, ``revoked``: absolute names of the files of signers and of revoked keys. ``identities``: required
-    signers of bundles, by the repositories of the rebuilt images; a pattern may end with ``*``. ``insecure``: the
-    registries that are contacted without TLS; None: the command line decides.
+    ``allowed`` and ``revoked`` are the absolute names of the files of signers and of revoked keys. ``identities`` maps
+    patterns of repositories to the signers who must sign bundles for images in these repositories. A pattern may end
+    with ``*``. ``insecure`` lists the registries that are contacted without TLS. If it is None, the command line
+    decides.
     """
 
     allowed: str | None = None
@@ -46,10 +47,10 @@ class Policy(NamedTuple):
         return tuple(filter(None, (self.allowed, self.revoked)))
 
     def signers(self, own: Signers | None, tmp: str | None) -> Signers | None:
-        """Return the required signers of bundles, combined with the command's ``own``; None if no signer is required.
+        """Return the required signers of bundles, combined with the command's ``own``.
 
-        Raises :class:`UsageError` if a signature is required and no signers are given. Raises :class:`FileError` for
-        lists of signers that are missing, or that other users can change.
+        Return None if no signer is required. Raises :class:`UsageError` if a signature is required and no signers are
+        given. Raises :class:`FileError` for lists of signers that are missing, or that other users can change.
         """
         allowed = self.allowed or (own.allowed if own else None)
         if allowed is None:
@@ -71,9 +72,10 @@ class Policy(NamedTuple):
         )
 
     def identities_for(self, names: Iterable[str]) -> dict[tuple[str, ...], str]:
-        """Return the required signers for images with these names: sets of identities, each with one of these names.
+        """Return the required signers for images with these names.
 
-        If several patterns match a name, the longest pattern decides. "" stands for an image without a name.
+        Each set of identities has a name to which it applies. If several patterns match a name, the longest pattern
+        decides. "" stands for an image without a name.
         """
         found: dict[tuple[str, ...], str] = {}
         for name in names if self.identities else ():
@@ -156,7 +158,7 @@ def require_safe(name: str) -> None:
 
 
 def walk(name: str) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield each folder and link on the path to a file, and then the file; each comes with its status.
+    """Yield each folder and link on the path to a file, and then the file. Each comes with its status.
 
     Raises :class:`OSError` for an endless chain of links.
     """
@@ -210,7 +212,7 @@ def _parse(data: bytes) -> Policy:
 
 
 class _Fields:
-    """The values of a policy, by key; a value of a wrong type is refused with its line number."""
+    """The values of a policy, by key. A value of a wrong type is refused with its line number."""
 
     def __init__(self, text: str, found: Mapping[str, object]) -> None:
         self._text = text
@@ -232,7 +234,7 @@ class _Fields:
         return value
 
     def flag(self, key: str) -> bool:
-        """Return true or false; an absent value is false."""
+        """Return true or false. An absent value is false."""
         value = self._found.get(key, False)
         if not isinstance(value, bool):
             raise self.wrong(key, f"true or false is wanted, not {_shown(value)}")
@@ -274,7 +276,7 @@ class _Fields:
 
 
 def _texts(value: object) -> list[str] | None:
-    """Return a list of texts; None for any other value."""
+    """Return a list of texts. Return None for any other value."""
     if not isinstance(value, list):
         return None
     return value if all(isinstance(item, str) for item in value) else None
@@ -295,7 +297,7 @@ _REPOSITORY: Final = re.compile(r"[^/A-Z]+(?:/[^/A-Z]+)*(?:/?\*)?")
 
 
 def _canonical(repository: str) -> list[str]:
-    """Return a repository, or a prefix with ``*`` at its end, in the spellings that are compared.
+    """Return the compared spellings of a repository, or of a prefix with ``*`` at its end.
 
     If a name has no host, some engines use docker.io, and others use localhost. So both are returned. In docker.io,
     ``app`` is ``library/app``.
@@ -315,7 +317,7 @@ def _canonical(repository: str) -> list[str]:
 
 
 def _repositories(name: str) -> list[str]:
-    """Return the repository of an image's name in the compared spellings; "" stands for an image without a name."""
+    """Return the repository of an image's name in the compared spellings. "" stands for an image without a name."""
     path = name.partition("@")[0]
     return _canonical(path.rpartition(":")[0] if ":" in path.rpartition("/")[2] else path)
 

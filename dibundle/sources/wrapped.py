@@ -1,4 +1,4 @@
-"""Bundles in images of ``dib wrap``: found by a label, in the last layer (spec/transports.md)."""
+"""Bundles in images of ``dib wrap``. A label shows the bundle, which is in the last layer (spec/transports.md)."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _FIRST_MEMBERS: Final = 16
 
 
 def find(archive: Archive, context: Context) -> Iterator[tuple[str, ReadAt]]:
-    """Yield the name and bytes of each bundle in an archive; wrapped images are recognised by a label."""
+    """Yield the name and bytes of each bundle in an archive. Wrapped images are recognised by a label."""
     try:
         images = read_images(archive)
     except ArchiveError:
-        return  # ignored: the caller that needs an image raises a better error
+        return  # the error is ignored, because the caller that needs an image raises a better error
     members = Members(archive)
     seen: set[int | None] = set()
     left = _CONFIGS
@@ -50,7 +50,7 @@ def find(archive: Archive, context: Context) -> Iterator[tuple[str, ReadAt]]:
 
 
 def config_of(members: Members, image: Image) -> object:
-    """Return the parsed config of an image; None if it cannot be read."""
+    """Return the parsed config of an image. Return None if it cannot be read."""
     if image.config is None:
         return None
     try:
@@ -81,7 +81,7 @@ def _unpack(images: ImageArchive, image: Image, context: Context) -> ReadAt:
 def find_in_layer(layer: Iterable[bytes], name: str) -> Pieces:
     """Return a stream at the beginning of the bundle in a wrapped image's last layer.
 
-    ``layer``: the layer's stored bytes; only the needed bytes are read. Raises ``ArchiveError`` if the bundle is not
+    ``layer`` has the layer's stored bytes. Only the needed bytes are read. Raises ``ArchiveError`` if the bundle is not
     among the first members, because :func:`wrap` writes no other members.
     """
     stored = iter(layer)
@@ -113,7 +113,7 @@ def _read(stream: Pieces, size: int) -> bytes:
 
 
 def _inflated(images: ImageArchive, blob: Blob, context: Context) -> ReadAt:
-    """Return a compressed layer's content; it is not much larger, because a bundle is already compressed.
+    """Return a compressed layer's content. It is not much larger, because a bundle is already compressed.
 
     The size in the image's labels is not used, because the labels are unchecked.
     """

@@ -1,4 +1,4 @@
-"""Costs that an archive can cause: an intermediate archive that a bundle rebuilds, and the documents of any archive."""
+"""Costs that an intermediate archive of a chain, or the documents of any archive, can cause."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_folder_that_an_old_tar_tells_by_its_name_stays_one():
 
 
 def members_of(archive):
-    """Return all regular members as layers, without regard to the documents, and no images."""
+    """Return all regular members as layers, without regard to the documents. Return no images."""
     members = Members(archive)
     files = [entry for entry in archive.index.entries if entry.is_file]
     blobs = [Blob(entry, "layer", compression.sniff(members.head(entry, 16)), None, None) for entry in files]
@@ -184,7 +184,7 @@ class _Context:
 
 
 def nested(index: bytes, size: int) -> bytes:
-    """Return an index that leads to a document; next to it, there is a document of empty objects."""
+    """Return an index that leads to a document. Next to this document, there is a document of empty objects."""
     return (
         b'{"schemaVersion":2,"manifests":['
         + index
@@ -277,7 +277,10 @@ def test_many_missing_objects_are_looked_for_among_many_members_once():
 
 
 def named_twice(count: int, name: str) -> bytes:
-    """Return an archive with an index of ``count`` manifests; two nested indexes, each with a name, lead to it."""
+    """Return an archive with an index of ``count`` manifests.
+
+    Two nested indexes, each with a name, lead to this index.
+    """
     blobs: dict[str, bytes] = {}
 
     def blob(value: object) -> dict[str, object]:
@@ -308,7 +311,7 @@ def test_names_of_indexes_are_counted_for_each_image_below(tmp_path, monkeypatch
 
 
 def test_long_names_of_indexes_in_another_form_take_little(tmp_path):
-    """Names of 16 kB for thousands of images took gigabytes before the size of the output was checked."""
+    """Before the output's size was checked, names of 16 kB for thousands of images took gigabytes."""
     data = named_twice(2000, "\U0001f600" * 4000)
     program = Program().do("raw", raw=len(data), stream=1)
     made = written.Target(data, program, 1, tail=len(data) - 2048)

@@ -1,4 +1,7 @@
-"""Costs that archives can cause in ``dib create``: the time grows with their content, not with references to it."""
+"""Costs that archives can cause in ``dib create``.
+
+The time grows with the archives' content, not with references to it.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ def row(kind: int, flags: int, address: int, offset: int, length: int) -> bytes:
 
 
 def headers_with_one_table(count: int, *, last: int) -> bytes:
-    """Return headers that refer to one table of sections with a long name; the first section is at ``last``."""
+    """Return headers that refer to one table of sections with a long name. The first section is at ``last``."""
     table = 64 * count
     text = table + 64 * SECTIONS
     rows = [row(1, 2, 0, last, 1), *[row(1, 2, 0, 0, 1)] * (SECTIONS - 2), row(3, 0, 0, text, NAME)]
@@ -187,7 +190,7 @@ def test_many_layers_without_entries(tmp_path: Path) -> None:
 
 
 def test_members_of_gzip_layers_by_encoders_in_turn() -> None:
-    """Members of a layer may have different encoders.
+    """The members of a layer may have different encoders.
 
     Only a limited number of members cause another trial of all encoders.
     """
@@ -248,7 +251,7 @@ def test_of_targets_as_many_images_are_held_as_a_bundle_lists(tmp_path: Path, mo
 
 
 def long_names(path: Path, count: int, release: int) -> None:
-    """Write an image of files whose PAX headers have a name of nearly 1 MiB each; names differ between releases."""
+    """Write an image of files whose PAX headers each have a name of nearly 1 MiB. The names differ between releases."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for number in range(count):
@@ -259,7 +262,7 @@ def long_names(path: Path, count: int, release: int) -> None:
 
 
 def test_long_names_are_not_held(tmp_path: Path) -> None:
-    """Long names take little memory: before the fix, bundles of 100 kB and archives of 45 kB took gigabytes."""
+    """Long names take little memory. Before the fix, bundles of 100 kB and archives of 45 kB took gigabytes."""
     for release in (1, 2):
         long_names(tmp_path / f"{release}.tgz", 300, release)
     sources = [tmp_path / "1.tgz", tmp_path / "2.tgz"]

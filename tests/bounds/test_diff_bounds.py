@@ -1,4 +1,4 @@
-"""Costs that images can cause in ``dib diff``: the time grows with the archives' content, not with references to it."""
+"""Costs that images can cause in ``dib diff``. The time grows with the archives' content, not with references to it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class OldLayer:
 
 
 def from_the_bottom(layers: list[OldLayer]) -> dict[bytes, tuple[int, object]]:
-    """Return the tree of an image as it is defined: layer after layer, each hiding entries of the layers below it."""
+    """Return the tree of an image as it is defined. Each layer hides entries of the layers below it."""
     tree: dict[bytes, tuple[int, object]] = {}
     for layer in layers:
         gone: list[bytes] = []
@@ -160,7 +160,10 @@ def with_settings(path, settings):
 
 
 def test_the_name_of_an_object_counts_for_each_of_its_members(tmp_path, monkeypatch):
-    """An object's name counts once for each of its members: a name of 3 MB with 200 members took two gigabytes."""
+    """An object's name counts once for each of its members.
+
+    Before the fix, a name of 3 MB with 200 members took two gigabytes.
+    """
     old = with_settings(tmp_path / "old.tar", {})
     new = with_settings(tmp_path / "new.tar", {"k" * 3_000_000: dict.fromkeys(map(str, range(200)), 0)})
     taken = dib("diff", old, new)
@@ -181,7 +184,7 @@ def test_the_name_of_an_object_counts_for_each_of_its_members(tmp_path, monkeypa
 
 
 def test_what_changed_is_written_to_a_page_as_it_is_made():
-    """A page of changes is written piece by piece; it is not joined and escaped as a whole."""
+    """A page of changes is written piece by piece. It is not joined and escaped as a whole."""
     image = Image((), None, b"", (), (), None, None)
     settings = [image_diff.Setting(key=f"k{row}", old=None, new="<") for row in range(1000)]
     changes = image_diff.Changes(old=image, new=image, lines=[], same=0, settings=settings, packages=[])
@@ -191,7 +194,10 @@ def test_what_changed_is_written_to_a_page_as_it_is_made():
 
 
 def test_what_layers_of_a_bundle_hold_is_bounded(tmp_path, monkeypatch):
-    """Memory for a bundle's layers is bounded: entries and names of an image took 3 GiB for a bundle of 3 kB."""
+    """The memory for a bundle's layers is bounded.
+
+    Before the fix, the entries and names of an image took 3 GiB for a bundle of 3 kB.
+    """
     path = tmp_path / "image.tar"
     path.write_bytes(
         docker_save([TestImage([build_layer([file("a", b""), file("b", b"")]), build_layer([file("c", b"")])])])

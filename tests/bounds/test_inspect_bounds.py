@@ -1,4 +1,4 @@
-"""Costs that few bytes can cause in ``dib inspect``: even without a rebuild, they stay within spec/dib.md, 10.1."""
+"""Costs that few bytes can cause in ``dib inspect``. Even without a rebuild, they stay within spec/dib.md, 10.1."""
 
 from __future__ import annotations
 
@@ -306,13 +306,13 @@ def test_as_many_lines_as_may_be_have_room_for_usual_paths():
 
 
 def base_of(path: Path, layer: bytes) -> tuple[int, int, bytes]:
-    """Write an archive that holds a layer; return the layer as a bundle names it."""
+    """Write an archive that holds a layer. Return the layer in the form in which a bundle names it."""
     path.write_bytes(docker_save([TestImage(layers=[layer])]))
     return (1, len(layer), sha256(layer).digest())
 
 
 def entry(content: bytes, name: str, long: bytes = b"") -> bytes:
-    """Return a file of a layer, with a long name before it."""
+    """Return the bytes of a file in a layer. A record with a long name precedes the file."""
     pieces = [written.block("././@LongLink", size=len(long), typeflag=b"L", magic=b"ustar  \0"), padded(long)]
     return b"".join((pieces if long else []) + [written.block(name, size=len(content)), padded(content)])
 

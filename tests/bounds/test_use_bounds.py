@@ -1,4 +1,4 @@
-"""Costs that few bytes can cause before a target is rebuilt: finding the objects and the targets that it needs."""
+"""Costs that few bytes can cause before a target is rebuilt, when the objects and targets that it needs are found."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_sets_of_objects_are_bits():
 def test_targets_are_made_first_that_hold_what_is_missing():
     """Targets that hold a missing object are rebuilt first.
 
-    Target 1 holds object 0, which target 2 uses; no target holds object 1, which target 3 uses.
+    Target 1 holds object 0, which target 2 uses. No target holds object 1, which target 3 uses.
     """
     plain = Program().do("zero", zero=512)
 
@@ -210,7 +210,7 @@ def bare_archive(path, items, images):
 
 
 def asking(path, count, base_images, **given):
-    """Write a bundle of ``count`` targets that all use an object; the bundle lists ``base_images`` as its bases."""
+    """Write a bundle of ``count`` targets that all use an object. The bundle lists ``base_images`` as its bases."""
     program = Program().do("keep", keep=512)
     more = {2: written.msgpack([base_images, [[]] * count, []])}
     made = [target(512, program) for _ in range(count)]
@@ -487,6 +487,9 @@ def test_a_long_chain_of_targets_takes_few_files(tmp_path):
 
 
 def test_sizes_of_objects_are_listed_once():
-    """Sizes of objects are listed only once: a thousand targets with the maximum number of objects took seconds."""
+    """Sizes of objects are listed only once.
+
+    Before the fix, a thousand targets with the maximum number of objects took seconds.
+    """
     manifest = manifest_of(one(1024, Program().do("zero", zero=1024), objects=objects(3)))
     assert manifest.object_sizes is manifest.object_sizes == [512, 512, 512]

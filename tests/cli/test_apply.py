@@ -1,4 +1,4 @@
-"""Requirements of ``apply``: no encoder, no engine, and no files except its inputs."""
+"""Requirements of ``apply``. It needs no encoder, no engine, and no files except its inputs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ sys.exit(code)
 
 
 def with_room(free: int, *arguments: str | Path) -> tuple[int, str, int]:
-    """Run dib with ``free`` free bytes on each disk; return the exit code, stderr, and the bytes in temporary files."""
+    """Run dib with ``free`` free bytes on each disk. Return the exit code, stderr, and the bytes in temporary files."""
     command = [sys.executable, "-c", WITH_ROOM, str(free), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, check=False)
     *told, written = done.stderr.decode().splitlines()

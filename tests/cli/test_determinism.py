@@ -33,7 +33,6 @@ def test_workers(workers: str, options: tuple[str, ...], pair: Pair, tmp_path: P
 
 
 def test_names_and_times_of_the_files(pair: Pair, tmp_path: Path) -> None:
-    """The bundle depends only on the content of the archives, not on names and times of the files."""
     (tmp_path / "elsewhere").mkdir()
     for path, name in ((pair.base, "old"), (pair.target, "new")):
         (tmp_path / "elsewhere" / name).write_bytes(path.read_bytes())

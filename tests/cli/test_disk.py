@@ -1,4 +1,4 @@
-"""Temporary files that dib writes because of its sources: how large they may be, and when they are written."""
+"""Limits of the temporary files that dib writes because of its sources, and the times when they are written."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PACK = {
 
 
 class Disk:
-    """Sizes of temporary files: bytes written in total, and the maximum at one time."""
+    """The sizes of temporary files: the bytes written in total, and the maximum at one time."""
 
     def __init__(self) -> None:
         self.written = self.most = 0
@@ -177,7 +177,7 @@ def test_the_size_on_a_label_is_not_believed(stored: str, told: str | None, tmp_
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of two targets; the second, small target builds on a layer of the first, large target."""
+    """A bundle of two targets. The small second target builds on a layer of the large first target."""
     folder = tmp_path_factory.mktemp("release")
     shared = build_layer([file("shared", noise(5, 200_000))])
     images = {
@@ -310,9 +310,10 @@ def test_a_shortened_digest_names_no_target(pair: pairs.Pair, tmp_path: Path) ->
 
 
 def test_a_layer_that_came_with_a_bundle_is_decompressed_within_a_ratio(tmp_path: Path, disk: Disk) -> None:
-    """In a file that contains a bundle, layers are decompressed only up to a ratio of the file's size.
+    """If a file contains a bundle, its layers are decompressed to at most a fixed multiple of the file's size.
 
-    The file is a linked image. Its unpacked base layer is far larger than the file. The user does not name a base.
+    Here, the file is a linked image. Its unpacked base layer is far larger than the file. The user does not name a
+    base.
     """
     shared = build_layer([file("shared", noise(1, 50_000))])
     old, new, wrapped = (tmp_path / f"{name}.tar" for name in ("old", "new", "wrapped"))
@@ -370,7 +371,7 @@ def test_merge_decompresses_what_came_with_the_bundles_within_a_ratio(tmp_path: 
 
 
 def test_nothing_is_left_where_a_mode_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the system refuses to set a mode, no file is left: some network file systems refuse to set modes."""
+    """If the system refuses to set a mode, no file is left. Some network file systems refuse to set modes."""
 
     def refused(*_: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")

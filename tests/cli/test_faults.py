@@ -1,4 +1,4 @@
-"""Faults of the system during a command: full disks, closed pipes, signals, unusual outputs.
+"""Faults of the system during a command: full disks, closed pipes, signals, and unusual outputs.
 
 OUT is never incomplete.
 """
@@ -199,7 +199,7 @@ def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Pat
 
 @pytest.fixture(autouse=True)
 def hangups() -> Iterator[None]:
-    """Start commands with the default action for SIGHUP, like a shell, even if the tests run under nohup."""
+    """Start commands with the default action for SIGHUP, as a shell does, even if the tests run under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
@@ -300,7 +300,6 @@ def test_a_signal_while_create_works(number: signal.Signals, code: int, tmp_path
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.slow
 def test_a_signal_while_create_encodes(number: signal.Signals, code: int, pair: Pair, tmp_path: Path) -> None:
-    """A signal ends create immediately, even in the middle of a long encoding."""
     out, spool = _folder(tmp_path), tmp_path / "spool"
     spool.mkdir()
     precious = pair.bundle.read_bytes()
@@ -320,7 +319,6 @@ def test_a_signal_while_create_encodes(number: signal.Signals, code: int, pair: 
 
 
 def test_a_hangup_that_is_ignored_stays_so(pair: Pair, tmp_path: Path) -> None:
-    """If SIGHUP is ignored, as under nohup, dib keeps ignoring it."""
     bundle = pair.bundle.read_bytes()
     command = f"trap '' HUP; exec {shlex.join([*DIB, 'apply', str(pair.base), '-', '-o', str(tmp_path / 'b.tar')])}"
     with subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
@@ -360,7 +358,6 @@ def test_a_symlink_is_followed(pair: Pair, tmp_path: Path) -> None:
 
 
 def test_a_link_of_another_user_in_a_shared_folder_is_not_followed(pair: Pair, tmp_path: Path) -> None:
-    """Like the system itself, dib does not follow another user's link in a shared folder."""
     needs.root()
     shared, own = tmp_path / "shared", tmp_path / "own.tar"
     shared.mkdir()

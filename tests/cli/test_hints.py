@@ -1,4 +1,4 @@
-"""Hints are commands to paste: hostile names in them are single words for a shell, and do not control a terminal."""
+"""Hints are commands to paste. Hostile names in them are single words for a shell, and do not control a terminal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUOTED = re.compile(r"'[^']*'|\"'\"")
 
 
 def check(ended: Ended, *, failed: bool = True) -> str:
-    """Assert that the output is safe to print on a terminal and to paste; return the hint."""
+    """Assert that the output is safe to print on a terminal and to paste. Return the hint."""
     assert not failed or ended.code, ended.err
     for character in ended.err:
         assert character == "\n" or unicodedata.category(character) not in ("Cc", "Cf"), ended.err

@@ -1,4 +1,4 @@
-"""The --json output of every command, its errors and its progress match spec/json; stdout has exactly one document."""
+"""The --json output of every command, its errors and its progress match spec/json. stdout has exactly one document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``dib load`` and the loader that it runs: a loader that fails, and a loader that only claims success."""
+"""``dib load`` and the loader that it runs. The loader may fail, or may only claim success."""
 
 from __future__ import annotations
 

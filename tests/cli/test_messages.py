@@ -1,4 +1,4 @@
-"""The output of an error: an exit code, one or two lines on stderr, nothing on stdout, and no file."""
+"""The output of an error. There is an exit code, one or two lines on stderr, nothing on stdout, and no file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mistakes of new users: the right exit code, at most three lines, and a hint that the user can follow."""
+"""Mistakes of new users. They get the right exit code, at most three lines, and a hint that they can follow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.program import DIB, dib, succeed
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's folder: a.tar, b.tar, out.dib, and files that are neither archives nor bundles."""
+    """A user's folder, with a.tar, b.tar, out.dib, and files that are neither archives nor bundles."""
     path = tmp_path_factory.mktemp("mistakes")
     pair = pairs.make(path, megabytes=1)
     bundle, target = pair.bundle.read_bytes(), pair.target.read_bytes()

@@ -1,4 +1,4 @@
-"""The policy of a machine: options and environment cannot weaken it, and an invalid policy refuses everything."""
+"""The policy of a machine. Options and environment cannot weaken it, and an invalid policy refuses everything."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ Write = Callable[..., Path]
 
 
 class World:
-    """Keys "release", "team" and "own"; the policy trusts the first two; bundles are named by their signers."""
+    """The keys "release", "team" and "own".
+
+    The policy trusts the first two. Bundles have the names of their signers.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -149,7 +152,7 @@ def test_a_signature_may_be_required_of_lists_that_others_name(world: World, wri
 
 
 def images(name: str) -> tuple[bytes, bytes]:
-    """Return an old and a new archive of an image; the new image has this name, or no name if ``name`` is empty."""
+    """Return an old and a new archive of an image. The new image has this name, or no name if ``name`` is empty."""
     layers = [build_layer([file("data", text(1, 9000))])]
     more = [*layers, build_layer([file("version", text(2, 3000))])]
     names = [name] if name else []
@@ -249,7 +252,7 @@ def test_load_judges_the_names_that_the_archive_has(
 def test_load_judges_the_name_that_it_gives(
     world: World, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Load checks the name that it gives to an unnamed image: in containerd, an image needs a name."""
+    """Load checks the name that it gives to an unnamed image. In containerd, an image needs a name."""
     from dibundle.applying import loading
 
     write(f'allowed-signers = "{world.allowed}"\n[identities]\n"localhost/*" = "release@example.com"\n')
@@ -591,7 +594,7 @@ def test_a_build_takes_no_policy_along(write: Write, world: World) -> None:
 
 
 def test_the_place_is_fixed() -> None:
-    """No option or variable names the policy file: the test lists each environment variable that dib reads."""
+    """No option or variable names the policy file. The test lists each environment variable that dib reads."""
     assert policy.PATH == "/etc/dib/policy.toml"
     names = {
         option.envvar

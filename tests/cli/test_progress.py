@@ -1,4 +1,4 @@
-"""Progress: lines, nothing or, only on a terminal, bars that fit its width; no byte of progress goes to stdout."""
+"""Progress is shown as lines, not at all or, only on a terminal, as bars. No byte of progress goes to stdout."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.program import DIB, succeed
 
 
 def on_a_terminal(columns: int, *arguments: object, env: dict[str, str] | None = None) -> tuple[bytes, str]:
-    """Run ``dib`` with a terminal of this many columns as stderr; return stdout and the bytes that the terminal got."""
+    """Run ``dib`` with a terminal of this many columns as stderr. Return stdout and the bytes that the terminal got."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The page that ``dib report`` writes: its content is right, names stay plain text, and the page works in a browser."""
+"""The page that ``dib report`` writes. Its content is right, names stay plain text, and the page works in a browser."""
 
 from __future__ import annotations
 

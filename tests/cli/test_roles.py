@@ -1,4 +1,4 @@
-"""Roles of images: for all kinds of sources, the order on the command line decides which image is the old image."""
+"""Roles of images. For all kinds of sources, the order on the command line decides which image is the old image."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KINDS = ("file", "folder", "stdin", "docker", "podman", "registry")
 
 @dataclass
 class Releases:
-    """Three releases of an image, in every kind of source: ``of("docker", 1)`` names the first release in docker."""
+    """Three releases of an image, in every kind of source. ``of("docker", 1)`` names the first release in docker."""
 
     folder: Path
     host: str

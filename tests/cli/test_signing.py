@@ -1,4 +1,4 @@
-"""Signatures by the real ssh-keygen, and expected signers: bundles with a wrong signature give no byte of output."""
+"""Signatures by the real ssh-keygen, and expected signers. Bundles with a wrong signature give no byte of output."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def keygen(*arguments: str | Path, stdin: bytes = b"", env: dict[str, str] | Non
 
 @dataclass(frozen=True)
 class Keys:
-    """A folder with keys by their names, each with its .pub."""
+    """A folder with keys and their .pub files. The files have the keys' names."""
 
     folder: Path
 
@@ -90,7 +90,7 @@ def signed(bundle: Path, keys: Keys) -> Path:
 
 
 def refused(made: pairs.Pair, bundle: Path, *options: str | Path, code: int = 8) -> Ended:
-    """Assert that verify and apply (to stdout, to a file, and as a check) all refuse; return the result of apply."""
+    """Assert that verify and apply (to stdout, to a file, and as a check) all refuse. Return the result of apply."""
     out = bundle.parent / "out.tar"
     ended = dib("apply", made.base, bundle, *options)
     for again in (

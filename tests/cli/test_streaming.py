@@ -62,7 +62,6 @@ def test_output_begins_before_a_tenth_of_the_bundle_is_read(long_pair: Pair) -> 
 
 
 def test_output_keeps_up_with_the_bundle(long_pair: Pair) -> None:
-    """After three quarters of the bundle, at least half of the archive is written."""
     bundle = long_pair.bundle.read_bytes()
     part = len(bundle) * 3 // 4
     with start("apply", long_pair.base, "-", stdin=subprocess.PIPE) as process:

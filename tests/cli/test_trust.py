@@ -1,4 +1,4 @@
-"""Required signatures: every command that reads bundles, with every kind of source and every signer.
+"""Required signatures, for every command that reads bundles, with every kind of source and every signer.
 
 Only ``dib sign`` accepts unsigned bundles, because it signs them.
 """
@@ -215,7 +215,6 @@ def test_the_python_api(world: World, signed: str, source: str, how: str, monkey
 
 
 def test_the_documented_table_has_every_command(world: World) -> None:
-    """The table in docs/explanation/trust.md lists each command of dib."""
     leaves = [found for found in every_command() if not isinstance(found.command, click.Group)]
     names = [" ".join(found.command_path.split()[1:]) for found in leaves]
     table = (Path(__file__).parents[2] / "docs" / "explanation" / "trust.md").read_text()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 
 def code_like(size: int, seed: int = 3) -> bytes:
-    """Return bytes that resemble native code: opcodes, small operands, repeated stretches."""
+    """Return bytes that resemble native code, with opcodes, small operands and repeated stretches."""
     rng = random.Random(seed)
     words = [
         bytes([rng.choice([0xE8, 0x48, 0x8B, 0x0F])]) + rng.randrange(60_000).to_bytes(4, "little") for _ in range(90)

@@ -10,7 +10,10 @@ TEXT, RODATA, DATA, FRAMES = 0x401000, 0x480000, 0x4A1000, 0x490000
 
 
 def build(machine: int, functions: list[tuple[int, int]], seed: int = 1) -> bytes:
-    """Return an ELF file with a function for each (identity, size in words), which determine the function's content."""
+    """Return an ELF file with a function for each pair of an identity and a size in words.
+
+    The pair determines the function's content.
+    """
     starts, at = {}, TEXT
     for identity, words in functions:
         starts[identity] = at
@@ -43,7 +46,10 @@ def build(machine: int, functions: list[tuple[int, int]], seed: int = 1) -> byte
 
 
 def versions(machine: int, count: int, words: int, seed: int) -> tuple[bytes, bytes]:
-    """Return a program of ``count`` functions, and a version with functions grown, removed, added and moved."""
+    """Return a program of ``count`` functions, and another version.
+
+    In it, functions have grown, or were removed, added and moved.
+    """
     rng = random.Random(seed)
     functions = [(k, rng.randrange(4, words)) for k in range(count)]
     changed = list(functions)

@@ -1,4 +1,4 @@
-"""Building the C library: with the compilers that are found, and the error if no compiler is found."""
+"""The build of the C library with the compilers that are found, and the error if no compiler is found."""
 
 import sys
 from pathlib import Path

@@ -31,7 +31,7 @@ def with_embedded(program: bytes, content: bytes) -> bytes:
 
 
 def test_a_program_with_few_compressed_bytes_is_relinked(monkeypatch):
-    """A program with few compressed bytes is relinked: relinking saves more than the unpack codec.
+    """A program with few compressed bytes is relinked, because this saves more than the unpack codec.
 
     Relinking needs the program's sections at their original addresses.
     """
@@ -45,7 +45,7 @@ def test_a_program_with_few_compressed_bytes_is_relinked(monkeypatch):
 
 
 def test_a_compressed_file_behind_a_program_is_looked_into(monkeypatch):
-    """A compressed file after a program is patched: a frame of several files may begin with a program."""
+    """A compressed file after a program is patched. A frame of several files may begin with a program."""
     monkeypatch.setattr(choose, "SMALL", 64 << 10)
     versions = programs.versions(programs.X86_64, 300, 40, 5)
     words = text(1, 60_000)

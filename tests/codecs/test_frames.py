@@ -1,4 +1,7 @@
-"""Encoders of zstd frames give the bytes of the real encoders, for pieces of any size; search for a frame's encoder."""
+"""Encoders of zstd frames give the bytes of the real encoders, for pieces of any size.
+
+The search finds a frame's encoder.
+"""
 
 import hashlib
 import random
@@ -39,7 +42,7 @@ VECTORS = {tuple(map(int, row[:3])): row[3:] for row in ROWS}
 
 
 def encode(encoder, level, first, content, sizes=()):
-    """Return a frame; ``sizes``: the sizes of the first pieces of content that the encoder gets."""
+    """Return a frame. ``sizes`` are the sizes of the first pieces of content that the encoder gets."""
     it, frame, at = FrameEncoder(encoder, level, first, tested=False), b"", 0
     for size in sizes:
         frame += it.write(content[at : at + size])
@@ -48,7 +51,10 @@ def encode(encoder, level, first, content, sizes=()):
 
 
 def found(frame, candidates=CANDIDATES):
-    """Return the recipe of a frame; assert that its content is right, and that the recipe rebuilds the frame."""
+    """Return the recipe of a frame.
+
+    Assert that the frame's content is right, and that the recipe rebuilds the frame.
+    """
     stored, content = MemoryBytes(frame), bytearray()
     recipe = FrameSearch(candidates).find(stored, find_blocks(stored, 0, 1 << 20), 0, content.extend)
     if recipe is not None:
@@ -93,7 +99,7 @@ def test_the_reference_decoder_makes_the_same(encoder, level):
 
 
 def test_history_that_moves():
-    """Frames are right when the encoder moves its history: level 1 has a window of 4 MiB, and a history of 8 MiB."""
+    """Frames are right when the encoder moves its history. Level 1 has a window of 4 MiB, and a history of 8 MiB."""
     content = b"".join(hashlib.sha256(b"%d" % (k % 60_000)).digest() * 3 for k in range(150_000))
     frame = encode(KLAUSPOST_17, FASTEST, 0, content)
     assert zstandard.ZstdDecompressor().decompressobj().decompress(frame) == content
@@ -165,7 +171,7 @@ def test_a_first_block_that_was_flushed_is_seen(first):
 
 
 def test_a_beginning_that_another_level_gives_too():
-    """The first blocks have no matches, so several levels give the same bytes; later blocks decide the level."""
+    """The first blocks have no matches, so several levels give the same bytes. Later blocks decide the level."""
     skewed = NOISE[:150_000].translate(bytes(range(64)) * 4)
     for key in ((KLAUSPOST_17, BETTER, 8), (KLAUSPOST_17, BETTER, 0), (KLAUSPOST_20, BEST, 0)):
         recipe = found(encode(*key, skewed + TEXT[:300_000]))

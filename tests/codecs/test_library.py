@@ -127,7 +127,7 @@ def test_a_place_in_a_buffer_holds_all_of_it() -> None:
 
 
 def test_no_code_asks_for_an_address_alone() -> None:
-    """No code passes only the address of a buffer: it passes the object, so that the call keeps the buffer alive."""
+    """No code passes only the address of a buffer. It passes the object, so that the call keeps the buffer alive."""
     for path in Path(dibundle.__file__).parent.rglob("*.py"):
         assert "_as_parameter_" not in path.read_text() or path.name == "library.py", path
         assert not re.search(r"Pinned\([^()]*\)\.[a-z]", path.read_text()), path
@@ -190,7 +190,6 @@ def _work() -> list[object]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_function_with_every_kind_of_buffer(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every function gives the same result for any kind of input buffer."""
     expected = _work()
     pin = Pinned.__init__
 

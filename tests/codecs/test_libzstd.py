@@ -1,4 +1,4 @@
-"""Frames of the zstd program: a library of the same version finds their recipes and rebuilds the frames."""
+"""Frames of the zstd program. A library of the same version finds their recipes and rebuilds the frames."""
 
 import shutil
 import subprocess
@@ -50,7 +50,10 @@ def encode(key, content, piece=1 << 20):
 
 
 def found(frame):
-    """Return the recipe of a frame; assert that its content is right, and that the recipe rebuilds the frame."""
+    """Return the recipe of a frame.
+
+    Assert that the frame's content is right, and that the recipe rebuilds the frame.
+    """
     stored, content = MemoryBytes(frame), bytearray()
     recipe = FrameSearch().find(stored, find_blocks(stored, 0, 1 << 20), 0, content.extend)
     if recipe is not None:
@@ -145,7 +148,7 @@ def zstd():
 def test_frames_of_the_program(zstd, tmp_path, name, level, options):
     """Frames of the program are rebuilt from their recipes.
 
-    If a file's size is a multiple of 128 KiB, the recipe stores the last block; otherwise, it needs no edits.
+    If a file's size is a multiple of 128 KiB, the recipe stores the last block. Otherwise, it needs no edits.
     """
     content = CONTENTS[name]
     (tmp_path / "content").write_bytes(content)

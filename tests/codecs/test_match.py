@@ -1,4 +1,4 @@
-"""The search for covers: it finds similar content at any offset, and its time is linear in the size of the contents."""
+"""The search for covers. It finds similar content at any offset, and its time is linear in the size of the contents."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_functions_in_another_order_are_found(quick):
 
 
 def test_accidents_are_no_covers():
-    """Accidental matches of eight bytes give no covers: such covers would cost more than they save."""
+    """Accidental matches of eight bytes give no covers, because such covers would cost more than they save."""
     source = noise(1, MIB)
     target = b"".join(noise(number, 40) + source[9 * number : 9 * number + 8] for number in range(2, 2000))
     found = check(source, target)

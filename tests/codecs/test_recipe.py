@@ -91,7 +91,7 @@ def cut(data, at):
 
 
 def replaced(body, number, content):
-    """Return the body with block ``number`` (at most 65,535 bytes) stored; other blocks are unchanged, bit for bit."""
+    """Return the body with block ``number`` (at most 65,535 bytes) stored. Other blocks are unchanged, bit for bit."""
     marks = [*inflate(body)[1], None]
     bits = Bits()
     for at, (block, after) in enumerate(pairwise(marks)):

@@ -1,4 +1,4 @@
-"""The unpack codec: the content of compressed files is patched, and the files are rebuilt to the byte."""
+"""The unpack codec. The content of compressed files is patched, and the files are rebuilt to the byte."""
 
 import contextlib
 import gzip

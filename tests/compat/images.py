@@ -1,4 +1,4 @@
-"""Two versions of a small image, built by a real Docker: files are kept, edited, relinked, moved, added, removed."""
+"""Two versions of a small image, built by a real Docker. Files are kept, edited, relinked, moved, added and removed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TIME = 1_700_000_000
 
 
 def build(docker: Docker, work: Path, seed: int = 1) -> None:
-    """Build both versions in ``docker``'s store: OLD, and NEW under two names."""
+    """Build both versions in ``docker``'s store. NEW has two names."""
     _build_one(docker, work / "old", OLD, _rootfs(seed), _old_files(seed), "ENV RELEASE=1")
     _build_one(docker, work / "new", NEW, _rootfs(seed), _new_files(seed), "COPY extra /extra\nENV RELEASE=2")
     docker.run("docker", "tag", NEW, ALSO_NEW)

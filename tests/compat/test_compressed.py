@@ -1,4 +1,4 @@
-"""Compressed layers of real programs: search for recipes, recompression, and bundles for all forms of an image."""
+"""Compressed layers of real programs: the search for recipes, recompression, and bundles for all forms of an image."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.engine
 
 NEXT = "example.com/app:3"
 VERSIONS = {"old": images.OLD, "new": images.NEW, "next": NEXT}
-"""``next`` is ``old`` with one more layer; ``old`` and ``new`` share no layer."""
+"""The version ``next`` is ``old`` with one more layer. ``old`` and ``new`` share no layer."""
 
 FOUND = {
     "docker": (GO, 6),
@@ -45,7 +45,10 @@ def source(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[So
 
 @pytest.fixture(scope="module")
 def saves(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Save three versions, as VERSION-gzip.tar (containerd's store, after a pull) and VERSION-raw.tar (podman)."""
+    """Save three versions.
+
+    VERSION-gzip.tar is from containerd's store, after a pull. VERSION-raw.tar is from podman.
+    """
     folder = tmp_path_factory.mktemp("saves")
     with engines.registry() as address:
         with engines.docker("classic") as classic:

@@ -1,4 +1,4 @@
-"""The Dockerfiles that dib writes, built by real builders: the results are the same as dib's own."""
+"""The Dockerfiles that dib writes, built by real builders. The results are the same as dib's own results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bundle in docker, podman and containerd: the result is the same as from the target's archive."""
+"""A bundle in docker, podman and containerd. The result is the same as from the target's archive."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ State = dict[str, Any]
 
 @pytest.fixture
 def fresh() -> Iterator[Fresh]:
-    """Return a function that starts empty engines; stop the engines at the end of the test."""
+    """Return a function that starts empty engines. Stop the engines at the end of the test."""
     with ExitStack() as stack:
         yield lambda kind: stack.enter_context(engines.engine(kind))
 
 
 @pytest.fixture(scope="module")
 def docker_pair(built: Path) -> Path:
-    """The pair as the classic store saves it (raw layers), with its bundle."""
+    """The pair that the classic store saves (with raw layers), and its bundle."""
     succeed("create", built / "a.tar", built / "b.tar", built / "out.dib")
     return built
 
 
 @pytest.fixture(scope="module")
 def compressed_pair(built_containerd: Path) -> Path:
-    """The pair as the containerd store saves it (gzip layers), with its bundle."""
+    """The pair that the containerd store saves (with gzip layers), and its bundle."""
     succeed("create", built_containerd / "a.tar", built_containerd / "b.tar", built_containerd / "out.dib")
     return built_containerd
 
@@ -191,7 +191,7 @@ def test_dib_load_of_a_damaged_bundle_loads_nothing(
 
 
 def _state(engine: Engine) -> State:
-    """Return an engine's state: image IDs, and for both names the facts and the files of a container."""
+    """Return an engine's state, which is its image IDs and, for both names, the facts and the files of a container."""
     return {
         "images": engine.images(),
         "facts": {name: engine.facts(name) for name in NAMES},

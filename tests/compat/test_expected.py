@@ -1,4 +1,4 @@
-"""``dib load --expect`` into real engines: thin images, names that matter, and the digests that engines print."""
+"""``dib load --expect`` into real engines, with thin images, names that matter, and the digests that engines print."""
 
 from __future__ import annotations
 

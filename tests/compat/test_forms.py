@@ -1,4 +1,4 @@
-"""Other forms of a target, and thin archives: real engines load the same images from them."""
+"""Other forms of a target, and thin archives. Real engines load the same images from them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def release(number: int) -> TestImage:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """old.tar and new.tar of each style, and bundles between them."""
+    """A folder with old.tar and new.tar of each style, and bundles between them."""
     work = tmp_path_factory.mktemp("forms")
     for style in STYLES:
         stored = "gzip" if style == "c8d" else None
@@ -81,7 +81,10 @@ def test_thin_archives_are_without_what_the_base_has(folder: Path, tmp_path: Pat
 
 @pytest.fixture
 def grown(tmp_path: Path) -> Path:
-    """A folder with three releases of an image, 1.tar to 3.tar, each with one layer more, and bundles between them."""
+    """A folder with three releases of an image (1.tar to 3.tar), and bundles between them.
+
+    Each release has one layer more.
+    """
     layers = [build_layer([file(f"{number}/data", noise(number, 40_000))]) for number in range(3)]
     for release in (1, 2, 3):
         image = TestImage(layers[:release], [f"example.com/grown:{release}"])

@@ -30,7 +30,7 @@ _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 class Source:
-    """An image as an archive, and in other forms; a form exists from the first request until ``stack`` ends."""
+    """An image as an archive, and in other forms. A form exists from the first request until ``stack`` ends."""
 
     def __init__(self, archive: Path, work: Path, stack: contextlib.ExitStack) -> None:
         self.archive, self.work = archive, work
@@ -49,7 +49,7 @@ class Source:
         return self._reference
 
     def layers(self) -> list[Path]:
-        """Return the files of the layers, the lowest first; the folder also has a Dockerfile that adds them."""
+        """Return the files of the layers, the lowest first. The folder also has a Dockerfile that adds them."""
         if not self._layers:
             context = self.work / "context"
             context.mkdir()
@@ -76,7 +76,7 @@ def _member(tar: tarfile.TarFile, name: str):
 
 
 def pulled_by_docker(source: Source, out: Path) -> None:
-    """Pull from the registry into containerd's store, and save the image; docker push has compressed its layers."""
+    """Pull from the registry into containerd's store, and save the image. docker push has compressed its layers."""
     reference = source.reference()
     with engines.docker("containerd") as docker:
         docker.run("docker", "pull", "-q", reference)
@@ -163,7 +163,7 @@ def added_by_umoci(source: Source, out: Path) -> None:
 
 
 def compressed_by(*command: str, of_file: bool = False, media_type: str = _LAYER) -> Writer:
-    """Write an OCI layout; a shell command compresses its layers, from files or from a pipe."""
+    """Write an OCI layout. A shell command compresses its layers, from files or from a pipe."""
 
     def write(source: Source, out: Path) -> None:
         needs.programs(command[0])
@@ -233,7 +233,7 @@ WITH_OPTIONS: dict[str, Writer] = {
     "pigz -i": compressed_by("pigz", "-n", "-i"),
     "pigz -p 1": compressed_by("pigz", "-n", "-p", "1"),
 }
-"""Writers with unusual levels and formats; dib finds recipes for only some of them."""
+"""Writers with unusual levels and formats. dib finds recipes for only some of them."""
 
 ZSTD: dict[str, Writer] = {
     **{
@@ -266,4 +266,4 @@ ZSTD: dict[str, Writer] = {
         )
     },
 }
-"""Writers of zstd layers; the last ones use libzstd, all others use klauspost/compress."""
+"""Writers of zstd layers. The last ones use libzstd, and all others use klauspost/compress."""

@@ -32,7 +32,7 @@ OCI = "application/vnd.oci.image"
 
 @dataclass(frozen=True)
 class Raw:
-    """A member to write: ``before`` are blocks before its header; ``patch`` changes the bytes of its header."""
+    """A member to write. ``before`` are blocks before its header, and ``patch`` changes the bytes of its header."""
 
     name: str
     data: bytes = b""
@@ -42,7 +42,7 @@ class Raw:
     patch: Callable[[bytearray], None] | None = None
 
     def blocks(self) -> bytes:
-        """Return header and content, padded."""
+        """Return the header and the padded content."""
         info = tarfile.TarInfo(self.name)
         info.size, info.type, info.linkname = len(self.data), self.kind, self.link
         header = bytearray(info.tobuf(tarfile.USTAR_FORMAT))
@@ -60,7 +60,7 @@ def fix_checksum(header: bytearray) -> None:
 
 @dataclass
 class Draft:
-    """An archive to write: it contains GOOD in the honest way, and also contains EVIL."""
+    """An archive to write. It contains GOOD in the honest way, and also contains EVIL."""
 
     good: TestImage
     evil: TestImage
@@ -90,7 +90,7 @@ class Draft:
             self.members.append(member)
 
     def blob(self, data: bytes) -> str:
-        """Add a blob; return its hex digest."""
+        """Add a blob. Return its hex digest."""
         self.put(Raw(f"blobs/sha256/{sha256(data)}", data))
         return sha256(data)
 
@@ -104,13 +104,13 @@ class Draft:
         return {"mediaType": media_type, "digest": f"sha256:{self.blob(data)}", "size": len(data)}
 
     def manifest_of(self, image: TestImage, *, layers_of: TestImage | None = None) -> bytes:
-        """Add the blobs of an image; return its manifest."""
+        """Add the blobs of an image. Return its manifest."""
         config = self.descriptor(f"{OCI}.config.v1+json", image.config_bytes())
         layers = [self.descriptor(f"{OCI}.layer.v1.tar", layer) for layer in (layers_of or image).layers]
         return to_json({"schemaVersion": 2, "config": config, "layers": layers})
 
     def entry_of(self, image: TestImage, name: str) -> list[dict[str, Any]]:
-        """Add the blobs of an image; return a manifest.json that leads to the image."""
+        """Add the blobs of an image. Return a manifest.json that leads to the image."""
         config = self.blob(image.config_bytes())
         layers = [f"blobs/sha256/{self.blob(layer)}" for layer in image.layers]
         return [{"Config": f"blobs/sha256/{config}", "RepoTags": [name], "Layers": layers}]
@@ -137,7 +137,7 @@ HONEST: dict[str, Mechanism] = {}
 
 
 class NotApplicable(Exception):  # noqa: N818 - not an error: another archive is generated instead
-    """The mechanism has nothing to change in this archive."""
+    """The exception for a mechanism that has nothing to change in this archive."""
 
 
 def mechanism(function: Mechanism) -> Mechanism:
@@ -151,7 +151,7 @@ def honest(function: Mechanism) -> Mechanism:
 
 
 def images(seed: int, layers: int = 2) -> tuple[TestImage, TestImage]:
-    """Return GOOD and EVIL; their layers are unique to the seed."""
+    """Return GOOD and EVIL. Their layers are unique to the seed."""
 
     def image(which: int, name: str) -> TestImage:
         made = [
@@ -437,14 +437,17 @@ def link_by_mode(made: Draft) -> None:
 
 @mechanism
 def pax_length_swallows(made: Draft) -> None:
-    """A length has leading zeros; programs that read all of its digits find a longer length."""
+    """A length has leading zeros. Programs that read all of its digits find a longer length."""
     hidden = _hidden(made)
     record = b"00000003000 uname=xxxxxxxxxxx\n"
     made.members.append(Raw("outer", hidden, before=Raw("pax", record + bytes(3000 - len(record)), b"x").blocks()))
 
 
 def _compressed_for_others(made: Draft, head: bytes, body: bytes) -> None:
-    """Put two members first: a PAX header whose name begins with ``head``, and a file with the content ``body``."""
+    """Put two members first.
+
+    They are a PAX header whose name begins with ``head``, and a file with the content ``body``.
+    """
 
     def patch(header: bytearray) -> None:
         header[: len(head)] = head
@@ -455,7 +458,7 @@ def _compressed_for_others(made: Draft, head: bytes, body: bytes) -> None:
 
 @mechanism
 def a_pax_header_begins_a_frame_of_zstd(made: Draft) -> None:
-    """For zstd, these are an empty frame, a skippable frame, the other archive's frame, and a skippable rest."""
+    """For zstd, the bytes are an empty frame, a skippable frame, the other archive's frame, and a skippable rest."""
     packed = zstandard.compress(_other_archive(made))
     rest = sum(len(member.blocks()) for member in made.members) + len(made.end) + -(len(packed) + 8) % BLOCK
     head = bytes.fromhex("28b52ffd2000010000") + b"\x50\x2a\x4d\x18" + (3 * BLOCK - 17).to_bytes(4, "little")
@@ -739,7 +742,7 @@ def layers_in_another_order(made: Draft) -> None:
 
 @mechanism
 def config_has_two_lists(made: Draft) -> None:
-    """The config has diffIDs twice; its digest is not the expected digest."""
+    """The config has diffIDs twice. Its digest is not the expected digest."""
     text = made.good.config_bytes()
     evil = json.loads(made.evil.config_bytes())["rootfs"]
     made.put(replace(made.get(_config_name(made)), data=text[:-1] + b',"Rootfs":' + to_json(evil) + b"}"))
@@ -827,7 +830,7 @@ def _absent(
 ) -> Mechanism:
     """Lead to GOOD, which has a platform, and to EVIL, which is absent, or is present under other names.
 
-    ``apart``: EVIL has a separate index.
+    If ``apart`` is true, EVIL has a separate index.
     """
 
     def change(made: Draft) -> None:
@@ -1004,7 +1007,7 @@ def evil_nested_beside(made: Draft) -> None:
 
 @mechanism
 def repositories_alone(made: Draft) -> None:
-    """The format of docker before 1.10: folders of layers, and no manifest.json."""
+    """The archive has the format of docker before 1.10, with folders of layers, and without manifest.json."""
     if made.has("manifest.json"):
         del made.members[made.at("manifest.json")]
     name = sha256(b"evil")
@@ -1141,7 +1144,7 @@ def pretty_json(made: Draft) -> None:
 
 @honest
 def lower_case_keys(made: Draft) -> None:
-    """The keys are in lower case; jib writes such keys."""
+    """The keys are in lower case, as jib writes them."""
     if not made.has("manifest.json"):
         raise NotApplicable
     value = made.json("manifest.json")[0]
@@ -1173,7 +1176,7 @@ COMPRESSIONS: tuple[Any, ...] = (None, "gzip", "zstd")
 
 @dataclass(frozen=True)
 class Case:
-    """A generated archive; if ``is_honest``, it must be accepted."""
+    """A generated archive. If ``is_honest`` is true, it must be accepted."""
 
     label: str
     is_honest: bool
@@ -1184,7 +1187,7 @@ class Case:
 
 
 def cases(pairs: int = 150) -> Iterator[Case]:
-    """Yield honest variants; then each mechanism alone, in three styles; then ``pairs`` pairs of mechanisms."""
+    """Yield honest variants, then each mechanism alone, in three styles, and then ``pairs`` pairs of mechanisms."""
     seeds = itertools.count(1)
     for style, compression in itertools.product(STYLES, COMPRESSIONS):
         for label, change in HONEST.items():

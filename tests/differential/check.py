@@ -1,4 +1,7 @@
-"""dib's results for a generated archive: the output of ``apply --expect``, and the images of ``load --expect``."""
+"""dib's results for a generated archive.
+
+They are the output of ``apply --expect``, and the images of ``load --expect``.
+"""
 
 from __future__ import annotations
 
@@ -32,18 +35,18 @@ It is needed because an expected image may have only names in the base's reposit
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result for an archive; ``reason``: why the archive was refused, or None if it was accepted."""
+    """The result for an archive. ``reason`` is the reason why the archive was refused, or None if it was accepted."""
 
     reason: str | None
 
 
 def bundle_for(target: bytes, claim: bytes) -> BundleReader:
-    """Return a bundle for a target; its description claims the image ``claim``."""
+    """Return a bundle for a target. Its description claims the image ``claim``."""
     return BundleReader(io.BytesIO(written_for(target, claim)))
 
 
 def written_for(target: bytes, claim: bytes) -> bytes:
-    """Write a bundle with ``target`` as one stored frame; its description claims the image ``claim``."""
+    """Write a bundle with ``target`` as one stored frame. Its description claims the image ``claim``."""
     program = ProgramWriter()
     program.raw(len(target), 1)
     frame = Frame(

@@ -29,9 +29,9 @@ class Taken:
 
 
 class Loader:
-    """An engine, emptied after each archive.
+    """An engine, which is emptied after each archive.
 
-    ``name`` is used in logs; ``engine`` is the value of ``dib load --engine``.
+    ``name`` is used in logs. ``engine`` is the value of ``dib load --engine``.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -41,14 +41,14 @@ class Loader:
         self._is_prepared = False
 
     def take(self, archive: bytes, before: bytes | None = None) -> Taken:
-        """Load an archive with the engine's own program; if ``before`` is given, load that archive first."""
+        """Load an archive with the engine's own program. If ``before`` is given, load that archive first."""
         if before is not None:
             self.prepare(before)
         done = subprocess.run(self.engine.load_command, input=archive, env=self.env, capture_output=True, check=False)
         return self.found(done.returncode, (done.stdout + done.stderr).decode(errors="replace"))
 
     def prepare(self, archive: bytes) -> None:
-        """Load an archive whose images are to be ignored: afterwards, only images under the name of GOOD count."""
+        """Load an archive whose images are to be ignored. Afterwards, only images under the name of GOOD count."""
         subprocess.run(self.engine.load_command, input=archive, env=self.env, capture_output=True, check=False)
         self._is_prepared = True
 
@@ -107,7 +107,7 @@ class Loader:
 
 
 class Skopeo:
-    """``skopeo copy``; it reads the archive as a docker-archive and as an oci-archive."""
+    """The command ``skopeo copy``, which reads the archive as a docker-archive and as an oci-archive."""
 
     name = "skopeo"
 
@@ -135,7 +135,7 @@ class Skopeo:
 
 @contextlib.contextmanager
 def loaders() -> Iterator[list[Loader | Skopeo]]:
-    """Start docker with both stores, podman and containerd, each empty; skopeo needs nothing."""
+    """Start docker with both stores, podman and containerd. Each is empty. skopeo needs nothing."""
     needs.programs("skopeo")
     with contextlib.ExitStack() as stack:
         kinds: tuple[engines.Kind, ...] = ("classic", "containerd", "podman", "ctr")

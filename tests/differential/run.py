@@ -1,4 +1,4 @@
-"""Run the differential test by hand: python -m tests.differential.run [--every N] [--control].
+"""Run the differential test by hand with ``python -m tests.differential.run [--every N] [--control]``.
 
 Every archive that ``apply --expect`` accepts is loaded into every program. Every archive is loaded by ``load --expect``
 into every engine. With --control, the programs also get the hostile archives directly. The number of archives that lead

@@ -1,4 +1,4 @@
-"""Targets of chains that are stored without the base's content: every read gives the bytes that were written."""
+"""Targets of chains that are stored without the base's content. Every read gives the bytes that were written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Base:
 
 
 class Object(NamedTuple):
-    """An object of a base: its bytes, and the source from which they are read."""
+    """An object of a base, with its bytes, and the source from which they are read."""
 
     data: bytes
     source: ReadAt
@@ -46,7 +46,7 @@ def make(
     memory: int,
     write: int = 65_536,
 ) -> tuple[CompactTarget, bytes]:
-    """Build a target from ``steps``, in writes of ``write`` bytes; return the target and its bytes."""
+    """Build a target from ``steps``, in writes of ``write`` bytes. Return the target and its bytes."""
     pieces = [
         objects[step.object].data[step.offset : step.offset + step.length] if isinstance(step, Copy) else step
         for step in steps
@@ -132,7 +132,7 @@ def test_the_rest_is_compressed_in_memory_and_then_in_a_file():
 
 
 def test_places_far_apart_are_read_within_the_bounds():
-    """A range of two bytes may lie in two blocks; decompressing both takes at most 30 us."""
+    """A range of two bytes may lie in two blocks. Decompressing both blocks takes at most 30 us."""
     with Context() as context:
         target, made = make(context, [text(1, 12 << 20)], [], [], memory=1 << 20)
         ends = range(8192, len(made), 8192)

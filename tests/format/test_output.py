@@ -1,4 +1,4 @@
-"""Outputs of wrong targets: an output never ends where an entry of a tar could end."""
+"""Outputs of wrong targets. An output never ends where an entry of a tar could end."""
 
 from __future__ import annotations
 

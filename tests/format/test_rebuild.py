@@ -1,4 +1,4 @@
-"""The memory for frames that are read ahead is limited: sizes, sources and payloads all count."""
+"""The memory for frames that are read ahead is limited. Sizes, sources and payloads all count."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Attacks on the decoders: inputs from libFuzzer and structure-aware mutators, and the invariants for each input."""
+"""Attacks on the decoders, with inputs from libFuzzer and structure-aware mutators, and invariants for each input."""

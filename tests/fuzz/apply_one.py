@@ -1,6 +1,6 @@
-"""Apply a bundle that may be hostile: ``python -m tests.fuzz.apply_one SECONDS BUNDLE BASE [TARGET]``.
+"""Apply a bundle that may be hostile. Run ``python -m tests.fuzz.apply_one SECONDS BUNDLE BASE [TARGET]``.
 
-With the target ``:inspect``, the bundle's first target is listed instead, like ``dib inspect --list --json``.
+With the target ``:inspect``, the bundle's first target is listed instead, as ``dib inspect --list --json`` does.
 
 The exit code is 0, or the exit code of the error. The process may take at most SECONDS of CPU. It prints its own peak
 memory in KiB as Linux reports it, because the figure of wait4 includes the parent process.
@@ -30,7 +30,7 @@ LISTED: Final = ":inspect"
 
 
 def main(limit: str, bundle: str, base: str, target: str | None = None) -> int:
-    """Apply or list the bundle; keep no output."""
+    """Apply or list the bundle. Keep no output."""
     resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit)))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     reuse_memory()  # as the command itself does

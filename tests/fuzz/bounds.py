@@ -1,4 +1,4 @@
-"""Bundles at the edges of all limits: each must stay within the bounds of spec/dib.md, 10.1.
+"""Bundles at the edges of all limits. Each bundle must stay within the bounds of spec/dib.md, 10.1.
 
 ``python -m tests.fuzz.bounds [SECONDS [SEED [CLASS...]]]`` generates random bundles, class after class, and applies
 each in its own process. It prints the memory and CPU time of each class next to the bounds. In each class, few bytes of
@@ -41,7 +41,10 @@ MEMORY_PER_MANIFEST_BYTE: Final = 8
 SECONDS: Final = 10.0
 NANOSECONDS: Final = 400.0  # nanoseconds per byte of a bundle,
 NANOSECONDS_MADE: Final = 3000.0  # and per byte of its targets
-"""The limits of 10.1, on a core of about 2.5 GHz: nanoseconds for each byte of the bundle and of its targets."""
+"""The limits of 10.1, on a core of about 2.5 GHz.
+
+They are nanoseconds for each byte of the bundle and of its targets.
+"""
 
 LARGEST_TARGET: Final = 64 * MIB  # limit of generated sizes, so that a run has many bundles
 WITHOUT_BASE: Final = frozenset({0})
@@ -81,7 +84,7 @@ def drawn(chance: random.Random, frame: Frame, **given: Any) -> Bundle:
 
 
 def one(size: int, program: Program, *frames: Frame, **given: Any) -> Bundle:
-    """Return a bundle of one target, with the digest of zeros: the target's bytes are never compared."""
+    """Return a bundle of one target, with the digest of zeros. The target's bytes are never compared."""
     return Bundle(list(frames), [target(size, program, len(frames))], **given)
 
 
@@ -92,7 +95,7 @@ def target(size: int, program: Program, frames: int = 0) -> Target:
 
 @cache
 def zeros(size: int) -> bytes:
-    """Return zeros, the same object for each size."""
+    """Return zeros. Each size always gives the same object."""
     return bytes(size)
 
 
@@ -390,7 +393,7 @@ def tangled(chance: random.Random, size: int) -> bytes:
 
 @bundle_class
 def inner_payloads(chance: random.Random) -> Bundle:
-    """Codec 6: streams of the source, parts and bodies of the target, inflated content."""
+    """Codec 6 with streams of the source, parts and bodies of the target, and inflated content."""
     streams = edge(chance, chance.choice((1, 100, 65536)))
     content = chance.choice((0, 1, 1000, MIB))
     stream = zlib.compressobj(9, zlib.DEFLATED, -15)
@@ -418,7 +421,7 @@ def inner_payloads(chance: random.Random) -> Bundle:
 
 
 IN_BASE: Final = 0x40000000
-"""The key under which a class puts the base's layer; the other keys are numbers of sections."""
+"""The key under which a class puts the base's layer. The other keys are numbers of sections."""
 
 
 # --- the manifest
@@ -566,7 +569,7 @@ def chains_of_targets(chance: random.Random) -> Bundle:
 
 @bundle_class
 def objects_that_lie_compressed(chance: random.Random) -> Bundle:
-    """The maximum number of compressed objects in a target; the next target takes bytes from each object."""
+    """The maximum number of compressed objects in a target. The next target takes bytes from each object."""
     count = edge(chance, chance.choice((16, 4096, 65_536)), 1)
     content = bytes(chance.choice((16_384, 100)))
     stored = chance.choice((frame_of, gzip.compress))(content)
@@ -628,18 +631,18 @@ class Drawn:
         self.program, self.made = Program(), 0
 
     def add(self, frame: Frame) -> int:
-        """Draw a frame; return its number."""
+        """Draw a frame. Return its number."""
         self.frames.append(frame)
         self.program.do("raw", raw=frame.size, stream=frame.stream)
         self.made += frame.size
         return len(self.frames) - 1
 
     def draw(self, size: int) -> int:
-        """Draw a frame of zeros; return its number."""
+        """Draw a frame of zeros. Return its number."""
         return self.add(Frame(frame_of(zeros(size)), size, codec=1))
 
     def give_up(self, index: int) -> None:
-        """Repeat a byte of a frame for the last time; until then, the frame is kept."""
+        """Repeat a byte of a frame for the last time. Until then, the frame is kept."""
         self.program.do("repeat", repeat_frame=index, repeat_offset=0, repeat=1)
         self.made += 1
 
@@ -675,7 +678,7 @@ def small_frames_beside_large_ones(chance: random.Random) -> Bundle:
 
 @bundle_class
 def frames_that_leave_holes(chance: random.Random) -> Bundle:
-    """Frames of increasing sizes; every second frame is freed, so that no later frame fits into its memory."""
+    """Frames of increasing sizes. Every second frame is freed, so that no later frame fits into its memory."""
     drawn = Drawn()
     size = chance.choice((16, 32, 128, 1024)) * KIB
     held: list[tuple[int, int]] = []
@@ -722,9 +725,9 @@ def frames_beside_kept_frames(chance: random.Random) -> Bundle:
 def _beside_kept_frames(
     chance: random.Random, frames: list[Frame], source: bytes, bodies: int, edits: int = 0
 ) -> Bundle:
-    """Return a bundle of ``frames`` (their base is a layer of ``source``), in a recipe, beside all that may be kept.
+    """Return a bundle of ``frames`` in a recipe, beside all that may be kept.
 
-    Before that, ``edits`` header blocks get 15 texts of no bytes.
+    The frames' base is a layer of ``source``. Before the recipe, ``edits`` header blocks get 15 texts of no bytes.
     """
     drawn = Drawn()
     if edits:
@@ -802,7 +805,7 @@ EDIT: Final = numbers(1 << 30, 1 << 30, 1824)  # far away, with 228 bytes of its
 
 
 def _of_edits(content: int, number_of: int, parameter: int, count: int) -> bytes:
-    """Return a recipe of 65,536 edits in ``count`` bodies; the first body has nearly all content."""
+    """Return a recipe of 65,536 edits in ``count`` bodies. The first body has nearly all content."""
     edits = 65536 // count
     bodies = [content - count + 1] + [1] * (count - 1)
     table = b"".join(numbers(2 * size + 1, number_of, parameter, edits) + EDIT * edits for size in bodies)
@@ -948,7 +951,7 @@ def operations(chance: random.Random) -> Bundle:
 
 @bundle_class
 def columns_of_others(chance: random.Random) -> Bundle:
-    """A target that is not rebuilt has large columns, which are never read; the rebuilt target has smaller columns."""
+    """A target that is not rebuilt has large columns, which are never read. The rebuilt target has smaller columns."""
     bundle = hello(objects=[ZEROS])
     column = chance.choice(("seek_object", "seek_offset", "keep", "shape", "text", "mtime", "stream"))
     other = target(1, Program().do("zero", zero=1))
@@ -970,7 +973,7 @@ def shapes(chance: random.Random) -> Bundle:
 
 @bundle_class
 def texts(chance: random.Random) -> Bundle:
-    """Header blocks of which every field is a text."""
+    """Header blocks in which every field is a text."""
     count = edge(chance, 32768, 1)
     program = Program()
     shape = sum(1 << bit | 1 << 16 + bit for bit in range(16) if bit != 4)
@@ -1029,7 +1032,7 @@ def seeks(chance: random.Random) -> Bundle:
 
 @bundle_class
 def names_on_the_way(chance: random.Random) -> Bundle:
-    """The first target is an archive with long names; the objects of the second target may be in this archive."""
+    """The first target is an archive with long names. The objects of the second target may be in this archive."""
     size = edge(chance, chance.choice((100, 4096, MIB)), 1)
     entry = written.block("././@LongLink", size=size, typeflag=b"L", magic=b"ustar  \0") + bytes(size).replace(
         b"\0", b"n"
@@ -1114,7 +1117,7 @@ def listed_text(chance: random.Random) -> Bundle:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Cost of applying a bundle: bytes of memory, seconds of CPU, and exit status; and the bounds for them."""
+    """The cost of applying a bundle (memory in bytes, seconds of CPU, and exit status), and the bounds for the cost."""
 
     memory: int
     seconds: float
@@ -1138,7 +1141,7 @@ BASE: Final = base_of(bytes(MIB))
 
 
 def promised(bundle: bytes, made: int) -> tuple[int, float]:
-    """Return the maximum bytes of memory, and seconds, for a bundle with ``made`` bytes of output (spec/dib.md)."""
+    """Return the maximum memory in bytes, and seconds, for a bundle with ``made`` bytes of output (spec/dib.md)."""
     manifest = min(int.from_bytes(bundle[24:32], "little"), 64 * MIB)
     nanoseconds = NANOSECONDS * (len(bundle) + manifest // COST_FACTOR) + NANOSECONDS_MADE * made
     return MOST_MEMORY + MEMORY_PER_MANIFEST_BYTE * manifest, SECONDS + nanoseconds / 1e9

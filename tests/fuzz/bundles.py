@@ -1,4 +1,4 @@
-"""Opened bundles, so that mutations get right digests: ``Open.of``, ``Open.mutated``, ``Open.encode``.
+"""Opened bundles, so that mutations get right digests. Use ``Open.of``, ``Open.mutated`` and ``Open.encode``.
 
 An opened bundle is its manifest as nested lists, with the columns as numbers, and the bytes of its frames. Encoding
 computes the lengths and digests of frames, manifest and file again.
@@ -71,14 +71,14 @@ def column_of(numbers: list[int]) -> bytes:
 
 @dataclass
 class Open:
-    """A bundle: section number and msgpack bytes of each section, and the frames."""
+    """A bundle, with the number and msgpack bytes of each section, and with the frames."""
 
     sections: dict[int, bytes]
     frames: list[bytes]
 
     @classmethod
     def of(cls, bundle: bytes) -> Open:
-        """Open a valid bundle; raise any exception for an invalid bundle."""
+        """Open a valid bundle. Raise any exception for an invalid bundle."""
         stored = int.from_bytes(bundle[16:24], "little")
         start = 64 + 8 + int.from_bytes(bundle[64:68], "little")
         return cls.parse(
@@ -108,7 +108,7 @@ class Open:
         return closed(pack([[number, sections[number]] for number in sorted(sections)]), b"".join(self.frames))
 
     def mutated(self, chance: random.Random, change: Change) -> Open:
-        """Return a changed bundle, with a few changes of numbers, bytes and frames; most changes are consistent."""
+        """Return a changed bundle, with a few changes of numbers, bytes and frames. Most changes are consistent."""
         new = Open(dict(self.sections), list(self.frames))
         for _ in range(1 + int(chance.expovariate(1))):
             kind = chance.random()

@@ -1,7 +1,7 @@
 """The stored corpora. For each target, corpus/ has a tar of its inputs, which is compressed as a whole.
 
-``python -m tests.fuzz.corpus TARGET FOLDER`` stores the files of a folder as the corpus of a target, without the seeds;
-the folder may be the result of ``-merge=1``.
+``python -m tests.fuzz.corpus TARGET FOLDER`` stores the files of a folder as the corpus of a target, without the seeds.
+The folder may be the result of ``-merge=1``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def kept(target: str) -> Iterator[bytes]:
 
 
 def keep(target: str, inputs: set[bytes]) -> None:
-    """Replace the stored inputs by these inputs; the same inputs give the same file."""
+    """Replace the stored inputs by these inputs. The same inputs give the same file."""
     HERE.mkdir(exist_ok=True)
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:

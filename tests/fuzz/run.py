@@ -1,6 +1,6 @@
-"""Fuzz one target: ``python -m tests.fuzz.run TARGET [FOLDER...] [-OPTION=VALUE...]``; options are libFuzzer's.
+"""Fuzz one target. Run ``python -m tests.fuzz.run TARGET [FOLDER...] [-OPTION=VALUE...]`` with libFuzzer's options.
 
-Needs atheris (see README.md). Without a folder, a new corpus begins with the seeds.
+This needs atheris (see README.md). Without a folder, a new corpus begins with the seeds.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _mutated_bundle(data: bytes, most: int, seed: int) -> bytes:
-    """Change fields of a bundle; in a quarter of the calls, change bytes anywhere in the input instead."""
+    """Change fields of a bundle. In a quarter of the calls, change bytes anywhere in the input instead."""
     chance = random.Random(seed)
     if chance.random() < 0.75:
         try:

@@ -1,4 +1,4 @@
-"""The targets, by name in ``TARGETS``: each takes any bytes, and raises an exception if an invariant fails.
+"""The targets, by name in ``TARGETS``. Each target takes any bytes, and raises an exception if an invariant fails.
 
 For each input, a decoder returns or raises ``DibError``. If the reference decoder reads the same format, both must have
 the same outcome.
@@ -76,7 +76,7 @@ TARGETS: dict[str, Target] = {}
 
 
 class BrokenError(AssertionError):
-    """An invariant failed."""
+    """The exception for an invariant that failed."""
 
 
 def target(function: Target) -> Target:
@@ -94,7 +94,7 @@ def outcome(call: Callable[[], Any]) -> object:
 
 
 def both(call: Callable[[], Any], by_reference: Callable[[], bytes]) -> object:
-    """Return the outcome of a call; raise an error if the reference decoder has a different outcome."""
+    """Return the outcome of a call. Raise an error if the reference decoder has a different outcome."""
     found, other = outcome(call), reference.outcome(by_reference)
     if found != (BundleError if other is None else other):
         raise BrokenError(f"dib: {found!r:.200}, reference decoder: {other!r:.200}")
@@ -124,7 +124,7 @@ def _codec(codec: int, data: bytes) -> object:
 
 
 def chosen(data: bytes, share: int = 1) -> bool:
-    """Return whether the reference decoder gets this input; the choice depends only on the input."""
+    """Return whether the reference decoder gets this input. The choice depends only on the input."""
     return zlib.crc32(data) % (share * ASKED_SHARE) == 0
 
 
@@ -133,7 +133,7 @@ def chosen(data: bytes, share: int = 1) -> bool:
 
 @cache
 def bases() -> tuple[tuple[Archive, ...], tuple[Archive, ...]]:
-    """Return two sets of the vectors' bases, one with a compressed layer; each bundle gets all bases of a set."""
+    """Return two sets of the vectors' bases, one with a compressed layer. Each bundle gets all bases of a set."""
     base, raw, *others = (
         _opened((VECTORS / "base" / f"{name}.tar").read_bytes(), name)
         for name in ("base", "raw", "code", "zip", "other")
@@ -154,13 +154,13 @@ class Unchecked(VerifiedOutput):
 
 
 def bundle_input(opened: Open, choice: int = 0) -> bytes:
-    """Return the input of the bundle's target: ``choice`` has bit 0 for the base and bit 1 for the last target."""
+    """Return the input of the bundle's target. ``choice`` has bit 0 for the base and bit 1 for the last target."""
     manifest = msgpack.packb([[number, opened.sections[number]] for number in sorted(opened.sections)])
     return bytes((choice,)) + len(manifest).to_bytes(3, "little") + manifest + b"".join(opened.frames)
 
 
 def opened_input(data: bytes) -> Open:
-    """Undo ``bundle_input``; raise any exception for other bytes."""
+    """Undo ``bundle_input``. Raise any exception for other bytes."""
     end = 4 + int.from_bytes(data[1:4], "little")
     return Open.parse(data[4:end], data[end:])
 
@@ -222,7 +222,7 @@ def listings(data: bytes) -> object:
 
 @target
 def manifest(data: bytes) -> object:
-    """A manifest without a bundle: an accepted manifest has exactly one encoding."""
+    """A manifest without a bundle. An accepted manifest has exactly one encoding."""
     try:
         read = Manifest.decode(data, decoders.KNOWN, reencoders.KNOWN)
     except DibError:
@@ -243,7 +243,7 @@ def head(data: bytes) -> object:
 
 @target
 def columns(data: bytes) -> object:
-    """Numbers in columns and in payloads: reading number by number gives the same result as the C function."""
+    """Numbers in columns and in payloads. Reading number by number gives the same result as the C function."""
 
     def read() -> list[int]:
         column = Column(data)
@@ -309,7 +309,7 @@ def unpack_codec(data: bytes) -> object:
 
 @target
 def packers(data: bytes) -> object:
-    """The packers of streams: the first byte selects the packer."""
+    """The packers of streams. The first byte selects the packer."""
     size, _, payload = _parted(data)
     return outcome(lambda: streams.unpack(payload[0] if payload else 0, payload[1:], size))
 
@@ -388,7 +388,7 @@ def packings(data: bytes) -> object:
 
 @target
 def bodies(data: bytes) -> object:
-    """A deflate body: zlib decodes it to the same content, and its recipe gives the same body."""
+    """A deflate body. zlib decodes it to the same content, and its recipe gives the same body."""
     reader = inflate.Inflater()
     content = bytearray()
 
@@ -432,7 +432,7 @@ def bodies(data: bytes) -> object:
 
 @target
 def encoded(data: bytes) -> object:
-    """Any content and encoder: the result is a body of that content."""
+    """Any content and encoder. The result is a body of that content."""
     if len(data) < 4:
         return None
     number = sorted(encoders.KNOWN)[data[0] % len(encoders.KNOWN)]
@@ -452,7 +452,7 @@ def encoded(data: bytes) -> object:
 
 @target
 def side_by_side(data: bytes) -> object:
-    """Any content in pieces: the joined pieces are the body that one encoder gives."""
+    """Any content in pieces. The joined pieces are the body that one encoder gives."""
     if len(data) < 4:
         return None
     level = 4 + data[0] % 6
@@ -472,7 +472,7 @@ def side_by_side(data: bytes) -> object:
 
 @target
 def frames(data: bytes) -> object:
-    """A zstd layer: its recipe gives the same bytes, and libzstd decodes the same content."""
+    """A zstd layer. Its recipe gives the same bytes, and libzstd decodes the same content."""
     with contextlib.closing(Spool(None)) as spool:
         found = outcome(lambda: unpack_frames(MemoryBytes(data), spool, most=LARGEST))
         if not isinstance(found, RecompressedLayer):
@@ -492,7 +492,7 @@ FRAMERS: Final = sorted({**framing.FAMILIES, **libzstd.FAMILIES})
 
 @target
 def framed(data: bytes) -> object:
-    """Any content and encoder: the result is a frame of that content."""
+    """Any content and encoder. The result is a frame of that content."""
     if len(data) < 4:
         return None
     family, level = FRAMERS[data[0] % len(FRAMERS)], 1 + (data[0] >> 4) % 4
@@ -535,7 +535,7 @@ def mended_tars(data: bytes) -> object:
 
 @target
 def images(data: bytes) -> object:
-    """Archives of files with alternating names and contents: the contents of all found images can be read."""
+    """Archives of files with alternating names and contents. The contents of all found images can be read."""
     parts = data.split(SEPARATOR)
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
@@ -563,7 +563,7 @@ def images(data: bytes) -> object:
 
 @target
 def created(data: bytes) -> object:
-    """Two images with any content: a bundle rebuilds the second image; the first byte selects the archive format."""
+    """Two images with any content. A bundle rebuilds the second image. The first byte selects the archive format."""
     _, before, after = _parted(data)
     how = data[0] if data else 0
     style, stored = STYLES[how % 5], (None, "gzip", "zstd")[how // 5 % 3]
@@ -590,7 +590,7 @@ def _layer(data: bytes) -> bytes:
 
 @target
 def archives(data: bytes) -> object:
-    """Any file given as an archive; images found in it can be written in other formats."""
+    """Any file, given as an archive. Images that are found in it can be written in other formats."""
     file_of = os.memfd_create("fuzz")
     try:
         os.write(file_of, data[1:])
@@ -614,7 +614,7 @@ def archives(data: bytes) -> object:
 
 @target
 def compressed(data: bytes) -> object:
-    """Compressed archives: the first byte selects the compression, the second the size of pieces."""
+    """Compressed archives. The first byte selects the compression, and the second byte selects the size of pieces."""
     kind = ("gzip", "bzip2", "xz", "zstd")[data[0] % 4] if data else "gzip"
     step = (1 + data[1]) * 8 if len(data) > 1 else 8
     body = data[2:]
@@ -637,7 +637,7 @@ def compressed(data: bytes) -> object:
 
 @target
 def signatures(data: bytes) -> object:
-    """An armored signature: an accepted signature gives the same bytes when it is written again."""
+    """An armored signature. An accepted signature gives the same bytes when it is written again."""
     found = outcome(lambda: signing.Signature.parse(data))
     if isinstance(found, signing.Signature) and signing.Signature.parse(found.armored()) != found:
         raise BrokenError("a signature is another one when written again")

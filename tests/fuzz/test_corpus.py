@@ -1,4 +1,4 @@
-"""All stored inputs and seeds, one by one: the part of fuzzing that CI runs."""
+"""All stored inputs and seeds, one by one. This is the part of fuzzing that CI runs."""
 
 from __future__ import annotations
 

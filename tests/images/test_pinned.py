@@ -1,4 +1,4 @@
-"""Images that are assembled by expected digests: layers are found by content, and manifests are used if they match."""
+"""Images that are assembled by expected digests. Layers are found by content, and manifests are used if they match."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of a table in an SQLite database are the same as in SQLite; a hostile database takes little time."""
+"""The rows of a table in an SQLite database are the same as in SQLite. A hostile database takes little time."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_pages_with_the_same_child_end_it(content):
 
 
 def test_pages_that_are_not_there_take_no_memory():
-    """Absent pages take no memory: before the fix, references to millions of absent pages took five gigabytes."""
+    """Absent pages take no memory. Before the fix, references to millions of absent pages took five gigabytes."""
     names = [struct.pack(">I", 1000 + page) + b"\1" for page in range(300)]
     content = database(schema(2), node(5, names, struct.pack(">I", 3), 1), leaf([cell(record(0, b"a"))]))
     with pytest.raises(DamagedDatabaseError):

@@ -1,4 +1,4 @@
-"""The index of a tar, for sound, odd and truncated tars, and for any bytes."""
+"""The index of a tar. It is tested with sound, odd and truncated tars, and with any bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarf
 
 
 def header(name: bytes = b"f", size: bytes = b"00000000000\0", kind: bytes = b"0", **fields: bytes) -> bytes:
-    """Return a header block with a right checksum; ``at345=b"..."`` and the like put bytes at an offset."""
+    """Return a header block with a right checksum. ``at345=b"..."`` and the like put bytes at an offset."""
     block = bytearray(512)
     block[: len(name)] = name
     block[100:108] = b"0000644\0"
@@ -66,7 +66,10 @@ def index_of(data: bytes) -> TarIndex:
 
 
 def check_shape(data: bytes, index: TarIndex) -> None:
-    """Check the index of any bytes: no gaps, nothing outside of the bytes, and plain entries that are really plain."""
+    """Check the index of any bytes.
+
+    It must have no gaps and nothing outside of the bytes, and plain entries must really be plain.
+    """
     assert index.size == len(data)
     ends = [0, *(entry.end for entry in index.entries)]
     assert [entry.start for entry in index.entries] == ends[:-1]

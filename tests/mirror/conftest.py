@@ -28,7 +28,7 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 @dataclass
 class Answer:
-    """An answer that a client got; ``is_whole``: the body is complete."""
+    """An answer that a client got. ``is_whole`` is true if the body is complete."""
 
     status: int
     headers: dict[str, str]
@@ -42,7 +42,7 @@ class Answer:
 
 @dataclass
 class Client:
-    """A client of a mirror; ``prefix`` comes before the repository, and ``query`` after each path."""
+    """A client of a mirror. ``prefix`` comes before the repository, and ``query`` comes after each path."""
 
     port: int
     prefix: str = "site/"
@@ -72,7 +72,7 @@ class Client:
         return self.get(f"blobs/{wanted}", **headers)
 
     def pull(self, tag: str) -> dict[str, bytes]:
-        """Return the received config and layers of an image, by digest; assert each digest."""
+        """Return the received config and layers of an image, by digest. Assert each digest."""
         self.pulls += 1
         manifest = self.manifest(tag)
         assert manifest.status == 200, manifest.body

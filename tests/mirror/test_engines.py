@@ -1,4 +1,7 @@
-"""Engines pull through ``dib mirror`` from docker-registry, the second image by a delta; engines see no difference."""
+"""Engines pull through ``dib mirror`` from docker-registry.
+
+They get the second image by a delta, and see no difference.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ def mirror(upstream: str, tmp_path: Path) -> Iterator[Running]:
 
 
 def image_id(files: Files, number: int) -> str:
-    """Return the image ID of a version: the digest of its config."""
+    """Return the image ID of a version, which is the digest of its config."""
     documents = [json.loads(data) for data in blobs(files.archive(number)).values() if data[:1] == b"{"]
     return next(str(value["config"]["digest"]) for value in documents if isinstance(value.get("layers"), list))
 

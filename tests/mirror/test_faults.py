@@ -1,4 +1,4 @@
-"""Pulls with a fault in the middle: the client gets the right image, or the same error as without a mirror."""
+"""Pulls with a fault in the middle. The client gets the right image, or the same error as without a mirror."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ WITH_ERRORS = frozenset(("status 500", "status 429", "stall", "cut", "lie"))
 def process(
     registry: Registry, cache: Path, largest: int | None = None, signers: Path | None = None
 ) -> Iterator[tuple[subprocess.Popen[str], Client]]:
-    """Run a mirror in its own process, like operators.
+    """Run a mirror in its own process, as operators do.
 
-    ``largest``: maximum bytes of a file; further writes fail, as on a full disk. ``signers``: the required signers of a
-    bundle.
+    ``largest`` is the maximum size of a file in bytes. Further writes fail, as on a full disk. ``signers`` are the
+    required signers of a bundle.
     """
     arguments = ("--upstream", f"site={registry.host}", "--listen", "127.0.0.1:0", "--cache", str(cache))
     command = (sys.executable, "-m", "dibundle", "mirror", *arguments, "--prefer", "bytes", "--make-timeout", "2")
@@ -56,7 +56,7 @@ def process(
 
 
 def fault_of_upstream(fault: str, chance: random.Random) -> Callable[[Request], bool]:
-    """Return a hook with a fault in blobs that upstream sends: once, or always."""
+    """Return a hook with a fault in blobs that upstream sends. The fault occurs once, or always."""
     left = [chance.choice((1, 1000))]
     after = chance.randrange(1, 90_000)
 
@@ -113,7 +113,7 @@ def bundles(registry: Registry, tag: str) -> list[dict[str, str]]:
 
 
 def pull(client: Client, tag: str) -> list[Answer] | None:
-    """Pull an image as an engine does; return None if the mirror ends during the pull."""
+    """Pull an image as an engine does. Return None if the mirror ends during the pull."""
     with suppress(OSError):
         manifest = client.manifest(tag)
         if manifest.status != 200:
@@ -124,7 +124,7 @@ def pull(client: Client, tag: str) -> list[Answer] | None:
 
 
 def judge(answers: list[Answer], fault: str) -> bool:
-    """Assert that every complete answer is right; return whether the whole image was received."""
+    """Assert that every complete answer is right. Return whether the whole image was received."""
     for answer in answers:
         is_blob = answer.status == 200 and answer.is_whole
         if is_blob and "Docker-Content-Digest" in answer.headers:

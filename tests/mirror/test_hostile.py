@@ -1,4 +1,4 @@
-"""Hostile clients and registries: other clients' pulls do not fail, wait or change, and no resource grows."""
+"""Hostile clients and registries. Other clients' pulls do not fail, wait or change, and no resource grows."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ Hook = Callable[[Request], object]
 
 @contextmanager
 def beside(options: MirrorOptions, access: Access, hook: Hook) -> Iterator[tuple[Running, Client]]:
-    """Run a mirror of the stocked registry and a second registry; yield the mirror, and a client of the second."""
+    """Run a mirror of the stocked registry and a second registry.
+
+    Yield the mirror, and a client of the second registry.
+    """
     with ExitStack() as stack:
         other = stack.enter_context(serve())
         other.hook = hook
@@ -58,7 +61,7 @@ def beside(options: MirrorOptions, access: Access, hook: Hook) -> Iterator[tuple
 
 
 def raw(port: int, data: bytes, seconds: float = 5.0) -> bytes:
-    """Send bytes; return the answer up to the end of the connection, or up to a pause."""
+    """Send bytes. Return the answer up to the end of the connection, or up to a pause."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(data)
         connection.settimeout(seconds)
@@ -382,7 +385,7 @@ def test_redirects_lead_to_no_address_of_the_link(
 def test_realms_lead_to_no_address_of_the_link(options: MirrorOptions, access: Access, stocked: Registry) -> None:
     """Realms do not lead to a link-local address.
 
-    This concerns mirrors that log in themselves; a mirror without a login passes the challenge on to the client.
+    This concerns mirrors that log in themselves. A mirror without a login passes the challenge on to the client.
     """
     challenge = {"WWW-Authenticate": 'Bearer realm="http://169.254.169.254/token",service="x"'}
     for is_private in (True, False):
@@ -846,7 +849,6 @@ def test_bundles_for_which_there_is_no_space_are_given_up(
 
 
 def test_bundles_are_checked_in_pieces(dib: Program, tmp_path: Path) -> None:
-    """Bundles are checked in pieces, even if their frames are large."""
     for name, content in (("a", b"old"), ("b", random.Random(1).randbytes(12 << 20))):
         image = TestImage([build_layer([file("x", content)])], ["e.com/a:1"])
         (tmp_path / name).write_bytes(docker_save([image], "oci", None))
@@ -865,7 +867,7 @@ def test_bundles_are_checked_in_pieces(dib: Program, tmp_path: Path) -> None:
 
 
 def test_threads_share_memory() -> None:
-    """Threads share memory, so that each of many threads does not keep the maximum that it ever needed."""
+    """Threads share memory. Otherwise, each of many threads would keep the maximum that it ever needed."""
     program = """
 import ctypes, threading
 from dibundle.codecs.native.library import share_memory
@@ -952,9 +954,9 @@ def test_what_a_client_may_not_read_is_no_base_for_it(mirror: Running, stocked: 
 
 
 def test_many_requests_at_once_are_none(mirror: Running) -> None:
-    """The mirror closes connections with many requests at once.
+    """The mirror closes a connection on which many requests arrive before the first is answered.
 
-    The headers of these requests would wait in memory until the first answer is read.
+    Otherwise, the headers of these requests would wait in memory until the first answer is read.
     """
     request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + b"X: " + b"a" * 8000 + b"\r\n\r\n"
     with socket.create_connection(("127.0.0.1", mirror.client.port)) as client:
@@ -1153,7 +1155,7 @@ def test_each_value_of_a_header_is_looked_at(mirror: Running) -> None:
     ("text", "is_local"), [("127.0.0.1:5055", True), ("[::1]:5055", True), ("[::]:5055", False), ("[::2]:1", False)]
 )
 def test_loopback_by_ipv6_is_known(text: str, is_local: bool) -> None:
-    """IPv6 loopback addresses are recognised, too: otherwise, a private mirror would not check the Host of requests."""
+    """IPv6 loopback addresses are recognised, too. Otherwise, a private mirror would not check the Host of requests."""
     assert parse_listen(text).is_local == is_local
     assert parse_listen(text).address == text
 

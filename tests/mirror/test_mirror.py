@@ -1,4 +1,4 @@
-"""Pulls through ``dib mirror`` get the same bytes as direct pulls, even with faults; few bytes come from upstream."""
+"""Pulls through ``dib mirror`` get the same bytes as direct pulls, even with faults. Few bytes come from upstream."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_a_plan_ends_after_half_a_second(bases: Bases, monkeypatch: pytest.Monke
 def test_blobs_that_nobody_pulled_as_images_are_no_bases(
     bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only images that clients pulled, and manifests in a store, are parsed; at most 1,024 names are looked up."""
+    """Only images that clients pulled, and manifests in a store, are parsed. At most 1,024 names are looked up."""
     parsed: list[bytes] = []
     monkeypatch.setattr(bases, "find", lambda place, base: parsed.append(base))
     for number in (10, 1999):

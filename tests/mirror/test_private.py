@@ -1,4 +1,4 @@
-"""A mirror of a registry with TLS and a password: clients without the password get nothing that others have pulled."""
+"""A mirror of a registry with TLS and a password. Clients without the password get nothing that others have pulled."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LOGIN = base64.b64encode(b"me:secret").decode()
 
 
 class Private(NamedTuple):
-    """A registry with TLS and a password: its host, and the folder with certificate and login."""
+    """A registry with TLS and a password. It has a host, and a folder with the certificate and the login."""
 
     host: str
     folder: Path

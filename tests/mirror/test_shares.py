@@ -1,4 +1,4 @@
-"""Fair shares: no client takes all memory, files or cache. Also, no content of an upstream runs in a browser."""
+"""Fair shares. No client takes all memory, files or cache. Also, no content of an upstream runs in a browser."""
 
 from __future__ import annotations
 
@@ -93,7 +93,6 @@ def test_an_endless_head_ends(options: MirrorOptions, access: Access, stocked: R
 
 
 def test_redirects_leave_no_connections(options: MirrorOptions, access: Access, stocked: Registry) -> None:
-    """Redirects leave no open connections, although each redirect may lead to another port."""
     content = os.urandom(1000)
     with ExitStack() as stack:
         hops = [stack.enter_context(serve()) for _ in range(4)]

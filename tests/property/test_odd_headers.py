@@ -1,4 +1,7 @@
-"""The golden property on layers that no tar library writes: odd numbers, paddings, and sizes of extension headers."""
+"""The golden property on layers that no tar library writes.
+
+They have odd numbers, paddings, and sizes of extension headers.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def number(chance: random.Random, width: int, value: int) -> bytes:
 
 
 def record(chance: random.Random, name: bytes, kind: bytes, content: bytes) -> bytes:
-    """Return a header with its content; the padding may have any bytes."""
+    """Return a header with its content. The padding may have any bytes."""
     head = bytearray(512)
     head[0:100] = name[:100].ljust(100, b"\0")
     head[100:108] = number(chance, 8, chance.choice((0o644, 0o755, 0)))

@@ -36,7 +36,7 @@ class Files:
 
 
 def blobs(archive: Path) -> dict[str, bytes]:
-    """Return the blobs of an archive by name; archives with equal blobs have the same image, including its manifest."""
+    """Return the blobs of an archive by name. Archives with equal blobs have the same image, including its manifest."""
     with tarfile.open(archive) as tar:
         files = [item for item in tar if item.isfile() and item.name.startswith("blobs/")]
         return {item.name: tar.extractfile(item).read() for item in files}  # type: ignore[union-attr]
@@ -82,7 +82,7 @@ class Told:
 
 
 class Program:
-    """``dib`` in this process, so that tests can change its settings; its output must be text."""
+    """A runner of ``dib`` in this process, so that tests can change its settings. Its output must be text."""
 
     def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
         self._capfd = capfd
@@ -99,7 +99,7 @@ def dib(settings: RegistrySettings, capfd: pytest.CaptureFixture[str]) -> Progra
 
 
 def put_image(registry: Registry, archive: Path, tag: str, repository: str = REPOSITORY) -> str:
-    """Store the image of an OCI archive under a tag; return the manifest's digest."""
+    """Store the image of an OCI archive under a tag. Return the manifest's digest."""
     import json
 
     with tarfile.open(archive) as tar:

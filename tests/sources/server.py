@@ -22,7 +22,10 @@ _PATH = re.compile(r"/v2/(.+)/(manifests|blobs|referrers|tags)/(.*)")
 
 @dataclass
 class Registry:
-    """Stored content, received requests, and faults. If ``hook`` returns true, it has answered the request."""
+    """A registry's stored content, received requests, and faults.
+
+    If ``hook`` returns true, it has answered the request.
+    """
 
     host: str = ""
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
@@ -39,7 +42,7 @@ class Registry:
 
 
 class Request(BaseHTTPRequestHandler):
-    """One request; methods for hooks: ``answer``, ``fail``, ``cut``, ``endless``."""
+    """One request. Hooks may call ``answer``, ``fail``, ``cut`` and ``endless``."""
 
     protocol_version = "HTTP/1.1"
     registry: Registry

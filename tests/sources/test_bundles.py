@@ -51,7 +51,7 @@ def test_a_refused_signature_ends_it(files: Files):
 
 
 def signed(bundle: bytes, signature: bytes) -> bytes:
-    """Add a signature to an unsigned bundle; return the result."""
+    """Add a signature to an unsigned bundle. Return the result."""
     return bundle[:64] + encode_signature_area(signature) + bundle[64 + len(encode_signature_area(b"")) :]
 
 
@@ -117,7 +117,7 @@ def test_copies_of_a_bundle_in_an_archive_are_bounded(asked: list[bytes], tmp_pa
 def test_what_a_registry_sends_behind_a_bundle_is_not_kept(pair: Pair, tmp_path: Path) -> None:
     """If a registry sends more bytes after the end of a bundle, they are not kept.
 
-    A descriptor may declare any size; the bundle's own head has the actual size.
+    A descriptor may declare any size. The bundle's own head has the actual size.
     """
     data = pair.bundle.read_bytes()
     sent = 0

@@ -1,4 +1,7 @@
-"""Listing and deleting bundles in a registry: found, missing and refused bundles, with any answers of the registry."""
+"""Listing and deleting bundles in a registry.
+
+Bundles may be found, missing or refused, with any answers of the registry.
+"""
 
 from __future__ import annotations
 
@@ -59,14 +62,14 @@ def entries(registry: Registry, tag: str) -> list[str]:
 
 
 def remove(registry: Registry, *names: str) -> None:
-    """Delete only manifests; a registry's own garbage collection may do the same."""
+    """Delete only manifests. A registry's own garbage collection may do the same."""
     for body in [registry.manifests[REPOSITORY, name][1] for name in names]:
         for key in [key for key, (_, other) in registry.manifests.items() if other == body]:
             del registry.manifests[key]
 
 
 def annotate(registry: Registry, tag: str, **said: str) -> str:
-    """Push the bundle of a tag again with other annotations, under the same tag; return its digest."""
+    """Push the bundle of a tag again with other annotations, under the same tag. Return its digest."""
     kind, body = registry.manifests[REPOSITORY, tag]
     value = json.loads(body)
     value["annotations"] |= {key.replace("_", "."): text for key, text in said.items()}

@@ -1,4 +1,4 @@
-"""Types of sources, recognized by content: bundles in archives, parts, and files with misleading names."""
+"""Types of sources, recognized by content. There are bundles in archives, parts, and files with misleading names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from dibundle.files.context import Context
 from dibundle.sources import names

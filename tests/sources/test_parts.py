@@ -1,4 +1,4 @@
-"""Bundles in parts: written, read in order, joined by cat; the error names a missing or swapped part."""
+"""Bundles in parts. They are written, read in order, and joined by cat. The error names a missing or swapped part."""
 
 from __future__ import annotations
 

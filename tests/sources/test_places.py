@@ -1,4 +1,7 @@
-"""Addresses to which a registry leads dib, and the data that dib sends: redirects, uploads, referrers, tokens."""
+"""Addresses to which a registry leads dib, and the data that dib sends.
+
+This covers redirects, uploads, referrers and tokens.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,7 @@ def test_its_own_name_leads_to_no_other_kind_of_address(registry: Registry, sett
 
 @pytest.fixture
 def resolved(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """Return a dict of the addresses of hosts, by name; tests add entries."""
+    """Return a dict of the addresses of hosts, by name. Tests add entries."""
     found: dict[str, list[str]] = {}
     real = socket.getaddrinfo
 
@@ -322,7 +325,7 @@ def test_addresses_that_do_not_answer_take_as_long_as_one(resolved: dict[str, li
 def test_a_connection_that_was_made_too_late_is_not_used(
     registry: Registry, resolved: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that is made after the time limit is not used: at the limit, there was no connection to abort."""
+    """A connection that is made after the time limit is not used. At the limit, there was no connection to abort."""
     name, _, port = registry.host.partition(":")
     resolved["registry.example"] = [name]
     connect = socket.socket.connect

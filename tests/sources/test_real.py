@@ -1,4 +1,4 @@
-"""Real registries: one without the referrers API, one with it."""
+"""Real registries. One has the referrers API, and one does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``dib update`` from a registry with five faulty bundles: deleted, damaged, truncated, unsigned and slow."""
+"""``dib update`` from a registry with five faulty bundles. They are deleted, damaged, truncated, unsigned and slow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Pair = tuple[int, int]
 
 
 def best(old: int, sizes: dict[Pair, int], usable: set[Pair]) -> int | None:
-    """Return the smallest size of a chain of usable bundles from a version to the fourth."""
+    """Return the size of the smallest chain of usable bundles from a version to the fourth version."""
     if old == 4:
         return 0
     ways = [

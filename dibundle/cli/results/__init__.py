@@ -1,1 +1,1 @@
-"""Results of commands: as text, and as the JSON documents of spec/json."""
+"""The results of commands, as text and as the JSON documents of spec/json."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def show(result: ApplyResult, console: Console) -> None:
-    """Print the written output: names and sizes of files, or the name of a folder."""
+    """Print the written output: the names and sizes of files, or the name of a folder."""
     outputs = [
         {**documents.name("path", item.name), "size": item.size, "target": documents.target(item.target)}
         for item in result.outputs
@@ -30,7 +30,7 @@ def show(result: ApplyResult, console: Console) -> None:
 
 
 def show_check(result: CheckResult, console: Console) -> None:
-    """Print whether each target can be rebuilt; raise the error of the first target that cannot be rebuilt."""
+    """Print whether each target can be rebuilt. Raise the error of the first target that cannot be rebuilt."""
     here = f"{wording.some(result.here) or 'the base'} {'are' if len(result.here) > 1 else 'is'} here"
     needs = wording.escape(here if result.needs_base else "no base is needed")
     takes = f"about {human(result.memory)} of memory and {max(1, round(result.seconds))} s"

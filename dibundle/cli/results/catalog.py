@@ -34,7 +34,7 @@ def show_list(found: BundleList, console: Console, *, with_signers: bool) -> Non
 
 
 def show_deleted(result: DeleteResult, console: Console, *, dry_run: bool) -> None:
-    """Print the bundles that were deleted, one per line; with ``dry_run``, the bundles that would be deleted."""
+    """Print the deleted bundles, one per line. With ``dry_run``, print the bundles that would be deleted."""
     document = {
         "dry_run": dry_run,
         "bundles": [_document(item) for item in result.deleted],
@@ -71,7 +71,7 @@ def _document(item: StoredBundle) -> Document:
 
 
 def _table(bundles: Sequence[StoredBundle], *, with_signers: bool) -> Iterator[str]:
-    """Yield lines of columns; the last column has complete digests, because users type a digest to delete a bundle."""
+    """Yield lines of columns. The last column has complete digests, because users type a digest to delete a bundle."""
     signers = ["SIGNED BY"] if with_signers else []
     rows = [["SIZE", "DATE", "NEEDS", "MAKES", "TAGS", "STATE", *signers, "DIGEST"]]
     for item in bundles:
@@ -93,7 +93,7 @@ def _table(bundles: Sequence[StoredBundle], *, with_signers: bool) -> Iterator[s
 
 
 def _images(names: str, manifests: Sequence[str]) -> str:
-    """Return images as names and short digests; only images in the repository have a digest."""
+    """Return images as names and short digests. Only images in the repository have a digest."""
     digests = ", ".join(name.partition(":")[2][:_SHORT] for name in manifests[:2])
     more = ", ..." if len(manifests) > 2 else ""
     return _cell(names) + (f" ({digests}{more})" if digests else "")

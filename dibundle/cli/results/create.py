@@ -99,7 +99,7 @@ def _rounded(step: float | list[float]) -> float | list[float]:
 
 
 def show(first: str, last: str, result: CreateResult, raw_command: str, console: Console) -> None:
-    """Print the result: a bundle in one file, or in parts from ``first`` to ``last``.
+    """Print the result. The bundle is in one file, or in parts from ``first`` to ``last``.
 
     ``raw_command`` is the command that creates the bundle with raw layers.
     """

@@ -1,4 +1,4 @@
-"""Common parts of the JSON documents: names, digests, images, targets; the schemas are in spec/json."""
+"""The common parts of the JSON documents: names, digests, images and targets. The schemas are in spec/json."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dibundle.format.values import AboutImage
 def name(key: str, value: str | bytes) -> Document:
     """Return a name under ``key``.
 
-    If the name is not UTF-8, replace invalid bytes by U+FFFD, and add the bytes of the name in base64 under KEY_b64.
+    If the name is not UTF-8, replace invalid bytes by U+FFFD. Add the name in base64 under KEY_b64.
     """
     data = os.fsencode(value) if isinstance(value, str) else value
     try:
@@ -25,7 +25,7 @@ def name(key: str, value: str | bytes) -> Document:
 
 
 def image(about: AboutImage) -> Document:
-    """Return an image of a bundle's description; ``id`` is null if the image has no config."""
+    """Return an image of a bundle's description. The ``id`` is null if the image has no config."""
     return {
         "names": list(about.names),
         "id": digest.text(about.id) if len(about.id) == digest.SIZE else None,

@@ -1,4 +1,4 @@
-"""Listings of paths for ``inspect`` and ``diff``, as a table, a tree or JSON, and the options of listings."""
+"""Listings of paths for ``inspect`` and ``diff`` as a table, a tree or JSON, and the options of these listings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from dibundle.inspecting.operations import LayerLine, Line
 
 
 def require(choice: Choice, show: str | None, *, listed: bool = False) -> None:
-    """Refuse options of a listing if no listing is shown; ``listed``: the JSON document always contains the listing."""
+    """Refuse options of a listing if no listing is shown.
+
+    With ``listed``, the JSON document always contains the listing.
+    """
     for option, given, shown in (
         ("--op", bool(choice.operations), ("list", "tree")),
         ("--path", bool(choice.paths), ("list", "tree")),
@@ -36,9 +39,9 @@ def require(choice: Choice, show: str | None, *, listed: bool = False) -> None:
 
 
 def options(operations: Sequence[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of a listing; its function gets them as ``choice``.
+    """Add the options of a listing to a command. Its function gets them as ``choice``.
 
-    ``operations``: the operations that the command can show.
+    ``operations`` are the operations that the command can show.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -74,7 +77,7 @@ def options(operations: Sequence[str]) -> Callable[[Callable[..., None]], Callab
 
 
 def table(lines: Sequence[Line], *, stored: bool) -> Iterator[str]:
-    """Yield lines as text: operation, old size, new size, size in the bundle (``stored``), path."""
+    """Yield lines as text: operation, old size, new size, the size in the bundle if ``stored`` is true, and path."""
     if lines:
         yield f"{'operation':9} {'old size':>13} {'size':>13} " + (f"{'stored':>11} " if stored else "") + " path"
     for line in lines:
@@ -87,7 +90,10 @@ def table(lines: Sequence[Line], *, stored: bool) -> Iterator[str]:
 
 
 def tree_table(folders: Sequence[TreeFolder], *, stored: bool) -> Iterator[str]:
-    """Yield a tree as text: bytes (in the bundle if ``stored``, else new bytes), the changed paths, and the name."""
+    """Yield a tree as text, with the size, the changed paths, and the name of each folder.
+
+    If ``stored`` is true, the size is the size in the bundle. Otherwise it is the new size.
+    """
     yield f"{'stored' if stored else 'size':>13} {'changed':>9}  folder"
     for folder in folders:
         name = wording.escape(folder.path.rpartition(b"/")[2]) + "/"
@@ -107,7 +113,7 @@ def layer_table(layers: Iterable[LayerLine]) -> Iterator[str]:
 
 
 def line_json(line: Line) -> Document:
-    """Return a line as JSON; unknown values are left out."""
+    """Return a line as JSON. Unknown values are left out."""
     known = {"size": line.size, "old_size": line.old_size, "stored": line.stored}
     return {
         "operation": line.operation,

@@ -50,7 +50,7 @@ def _document(name: str, plan: UpdatePlan) -> Document:
 
 
 def show_plan(name: str, plan: UpdatePlan | None, console: Console) -> None:
-    """Print the plan of an update: one line for each step, and one line for the alternative."""
+    """Print the plan of an update. Each step has a line, and so has the alternative."""
     if plan is None:
         document = {"name": name, "how": "here", "size": 0, "image_size": 0, "bundles": []}
         console.answer("dib.update-plan/1", document, [f"{wording.escape(name)}: the engine has the image already"])

@@ -1,4 +1,4 @@
-"""The encoders that are tried on a body, and checks whether an encoder may have written the body's beginning."""
+"""The encoders that are tried on a body. Checks of the body's beginning rule out encoders."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ CANDIDATES: Final[tuple[Candidate, ...]] = (
         for mode in encoders.PigzMode
     ),
 )
-"""All candidates, the likeliest first: if several candidates give the body, the first of these is used."""
+"""All candidates.
+
+The likeliest candidate comes first. If several candidates give the body, the first of these is used.
+"""
 
 
 def pigz_modes(marks: list[Mark], content: bytes) -> frozenset[int]:
@@ -73,7 +76,7 @@ def pigz_modes(marks: list[Mark], content: bytes) -> frozenset[int]:
 def may_begin(candidate: Candidate, marks: list[Mark], tokens: int) -> bool:
     """Return whether an encoder may write this first block if more content follows (spec/deflate.md, "Blocks").
 
-    ``tokens``: number of tokens in the block, or in the part decoded so far if there is no second mark.
+    ``tokens`` is the number of tokens in the block, or in the part decoded so far if there is no second mark.
     """
     if marks[0].type == encoders.STORED:
         return True  # a stored block does not show how many tokens the encoder had

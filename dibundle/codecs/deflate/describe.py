@@ -1,4 +1,7 @@
-"""Likely writers of a gzip layer that dib cannot recompress, by the layer's header and the layout of its blocks."""
+"""The likely writers of a gzip layer that dib cannot recompress.
+
+The layer's header and the layout of its blocks show them.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,16 @@ from dibundle.errors import ArchiveError
 
 _UNKNOWN: Final = 255  # operating system in the header
 _LEVELS: Final = {2: "its smallest level", 4: "its fastest level"}  # level in the header
-_NO_TIME_OF_GO: Final = (0x886E0900).to_bytes(4, "little")  # time in the header: the year 1, which means "no time"
+_NO_TIME_OF_GO: Final = (0x886E0900).to_bytes(4, "little")  # the time in the header: the year 1 means "no time"
 _PIGZ: Final = encoders.PIGZ_BLOCK
 _MOST_MARKS: Final = 512
 _STOPS: Final = (16_383, 32_767, 8_191)  # numbers of tokens at which zlib and its derivatives end a block
 
 
 def describe(header: bytes, body: bytes) -> str | None:
-    """Return a phrase with a body's likely writer, from the body's first bytes; ``None`` if the bytes are not deflate.
+    """Return a phrase with a body's likely writer, from the body's first bytes.
 
-    ``header``: the whole gzip header.
+    Return None if the bytes are not deflate. ``header`` is the whole gzip header.
     """
     inflater = Inflater()
     marks: list[Mark] = []

@@ -1,6 +1,6 @@
-"""The encoders, by their numbers in recipes; each encoder is tested on this machine before its first use.
+"""The encoders, by their numbers in recipes. Each encoder is tested on this machine before its first use.
 
-``spec/deflate.md`` specifies the encoders to the byte; the loops are in ``native/deflate/``.
+``spec/deflate.md`` specifies the encoders to the byte. The loops are in ``native/deflate/``.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ PGZIP_2: Final = 8
 PIGZ: Final = 9
 
 PIGZ_BLOCK: Final = 128 << 10
-"""How many bytes pigz takes at a time by default."""
+"""The number of bytes that pigz takes at a time by default."""
 
 STORED: Final = 0
 FIXED: Final = 1
 DYNAMIC: Final = 2
 
 CHUNK: Final = 65_535
-"""How many bytes of content some encoders take at a time."""
+"""The number of bytes of content that some encoders take at a time."""
 
 WINDOW: Final = 32 << 10
-"""Maximum distance of a match in deflate, in bytes of content."""
+"""The maximum distance of a match in deflate, in bytes of content."""
 
 DICTIONARY: Final = 16 << 10
-"""Bytes of content before a pgzip block to which matches in the block may refer."""
+"""The number of bytes of content before a pgzip block to which matches in the block may refer."""
 
 FRAME_LIMIT: Final = 1 << 30
 """The largest supported block of pgzip."""
@@ -52,7 +52,7 @@ _NO_MEMORY: Final = -2
 
 
 class Family(NamedTuple):
-    """An encoder: its levels, and the range ``least`` to ``most`` of its parameter (0 and 0: no parameter)."""
+    """An encoder, with its levels. Its parameter is from ``least`` to ``most``, or absent if both are 0."""
 
     name: str
     levels: tuple[int, ...]
@@ -93,17 +93,17 @@ FAMILIES: Final[dict[int, Family]] = {
 }
 """Every encoder by number.
 
-Parameters: for pgzip, the block size in bytes; for zlib, memLevel; for pigz, four times the block size in KiB, plus a
-mode.
+The parameter of pgzip is the block size in bytes. The parameter of zlib is memLevel. The parameter of pigz is four
+times the block size in KiB, plus a mode.
 """
 
 
 KNOWN: Final = frozenset(encoder << 4 | level for encoder, family in FAMILIES.items() for level in family.levels)
-"""The re-encoders by their number in section 1: 16 times the encoder's number, plus the level."""
+"""The re-encoders by their number in section 1, which is 16 times the encoder's number, plus the level."""
 
 
 class PigzMode(IntEnum):
-    """The mode in which pigz cuts content: the lowest bits of its parameter."""
+    """The mode in which pigz cuts content, which is in the lowest bits of pigz's parameter."""
 
     THREADS = 0
     INDEPENDENT = 1
@@ -112,7 +112,10 @@ class PigzMode(IntEnum):
 
 
 class Mark(NamedTuple):
-    """Start of a block: its bit in the body, bytes of content before it, its type, and whether it is the last block."""
+    """The start of a block.
+
+    It has a bit in the body, a size of the content before it, and a type, and may be the last block.
+    """
 
     bit: int
     content: int
@@ -147,7 +150,7 @@ def check(encoder: int, level: int, parameter: int, families: Mapping[int, Famil
 
 
 class _Handle:
-    """An encoder in C that gives the body; the encoder is freed with this object."""
+    """An encoder in C that gives the body. The encoder is freed with this object."""
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
@@ -166,7 +169,7 @@ class Encoder(_Handle):
     """An encoder of one body. The sizes of the pieces of content do not change the body."""
 
     def __init__(self, encoder: int, level: int, parameter: int, *, tested: bool = True) -> None:
-        """Create an encoder; with ``tested``, raise ``FileError`` if the encoder gives wrong bytes on this machine.
+        """Create an encoder. With ``tested``, raise ``FileError`` if the encoder gives wrong bytes on this machine.
 
         For pgzip, the parameter may be 0. In this case, call ``frame`` before the content exceeds one block.
         """
@@ -177,12 +180,12 @@ class Encoder(_Handle):
         super().__init__(LIBRARY.dib_deflate_new(encoder, level, parameter))
 
     def write(self, content: Buffer) -> bytes:
-        """Take content; return the new bytes of the body that later content cannot change."""
+        """Take content, and return the new bytes of the body that later content cannot change."""
         view = memoryview(content).cast("B")
         return b"".join(self._write(view[at : at + _SLICE], finish=False) for at in range(0, len(view), _SLICE))
 
     def finish(self) -> bytes:
-        """Finish the content; return the rest of the body. Do not write afterwards."""
+        """Finish the content, and return the rest of the body. Do not write afterwards."""
         return self._write(memoryview(b""), finish=True)
 
     def frame(self, block_size: int) -> bytes:
@@ -193,7 +196,7 @@ class Encoder(_Handle):
         return self._take(LIBRARY.dib_deflate_frame(self._handle, block_size))
 
     def marks(self) -> list[Mark]:
-        """Return the starts of the body's blocks; each is returned once."""
+        """Return the starts of the body's blocks. Each start is returned only once."""
         return take_marks(LIBRARY.dib_deflate_marks, self._handle)
 
     def _write(self, content: memoryview, *, finish: bool) -> bytes:
@@ -202,17 +205,17 @@ class Encoder(_Handle):
 
 
 class SearchedPiece:
-    """A piece of content for a Go encoder of level 4 to 9; if ``is_searched``, it has a separate search for matches."""
+    """A piece of content for a Go encoder of level 4 to 9. If ``is_searched``, it has a separate search for matches."""
 
     def __init__(
         self, level: int, start: int, content: Buffer, before: int, after: int, *, is_searched: bool = True
     ) -> None:
         """Search a piece.
 
-        ``start``: bytes of content before the piece, a multiple of ``WINDOW``. ``content`` is the piece, with
-        ``before`` bytes before it (two windows, or everything that precedes it) and ``after`` bytes after it. For the
-        last piece, ``after`` is 0. For all other pieces, the size of the piece and ``after`` are multiples of
-        ``WINDOW``.
+        ``start`` is the number of bytes of content before the piece, a multiple of ``WINDOW``. ``content`` is the
+        piece, with ``before`` bytes before it (two windows, or everything that precedes it) and ``after`` bytes after
+        it. For the last piece, ``after`` is 0. For all other pieces, the size of the piece and ``after`` are multiples
+        of ``WINDOW``.
         """
         self.is_searched = is_searched
         pinned = Pinned(content)
@@ -239,7 +242,7 @@ class Joiner(_Handle):
         super().__init__(LIBRARY.dib_deflate_joiner())
 
     def join(self, piece: SearchedPiece) -> tuple[bytes, bool]:
-        """Take the next piece; return the new bytes of the body, and whether the search of the piece was useful."""
+        """Take the next piece. Return the new bytes of the body, and whether the search of the piece was useful."""
         is_met = array("q", [0])
         body = self._take(LIBRARY.dib_deflate_join(self._handle, piece.release(), is_met.buffer_info()[0]))
         return body, bool(is_met[0])
@@ -287,9 +290,9 @@ def pigz_hits(content: bytes) -> set[int]:
 def encode_frame(encoder: int, level: int, dictionary: Buffer, block: Buffer, *, last: bool) -> bytes:
     """Return a single encoded pgzip block, so that blocks can be encoded in parallel.
 
-    ``dictionary``: the last 16 KiB of the previous block, empty for the first block. All blocks except the last have
-    the block size. If the content's size is a multiple of the block size, the last block is empty. All blocks, in
-    order, are the body.
+    ``dictionary`` is the last 16 KiB of the previous block. For the first block, it is empty. All blocks except the
+    last have the block size. If the content's size is a multiple of the block size, the last block is empty. All
+    blocks, in order, are the body.
     """
     prove(encoder, level)
     before, content = Pinned(dictionary), Pinned(block)
@@ -309,7 +312,7 @@ def encode_frame(encoder: int, level: int, dictionary: Buffer, block: Buffer, *,
 
 @cache
 def sample() -> bytes:
-    """Return 171 KB that exercise all rules of the encoders: similar lines, a run, noise and a repeat."""
+    """Return 171 KB that exercise all rules of the encoders. They have similar lines, a run, noise and a repeat."""
     words = [hashlib.sha256(b"%d" % number).hexdigest().encode() for number in range(211)]
     lines = b"".join(b"%d:%s%s\n" % (i, words[i * i % 211][: i % 29], words[i * 7 % 97][i % 61 :]) for i in range(2600))
     noise = b"".join(hashlib.sha256(b"%d" % i).digest() for i in range(256))
@@ -318,7 +321,7 @@ def sample() -> bytes:
 
 @cache
 def prove(encoder: int, level: int) -> None:
-    """Encode the sample; raise ``FileError`` if the result is wrong."""
+    """Encode the sample. Raise ``FileError`` if the result is wrong."""
     least = FAMILIES[encoder].least
     trial = Encoder(encoder, level, 70000 if least > DICTIONARY else least, tested=False)
     body = trial.write(sample()) + trial.finish()
@@ -411,5 +414,5 @@ _PROOFS: Final[dict[int, dict[int, str]]] = {
 }
 """The first 16 digits of the SHA-256 of the encoded sample.
 
-Parameters: pgzip with blocks of 70,000 bytes, zlib with memLevel 8, pigz with blocks of 32 KiB.
+pgzip has blocks of 70,000 bytes, zlib has memLevel 8, and pigz has blocks of 32 KiB.
 """

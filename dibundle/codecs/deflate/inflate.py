@@ -23,8 +23,8 @@ class Inflater:
     ``feed`` returns at most ``limit`` bytes of content. As long as ``feed`` returns bytes, call ``feed(b"")`` for more
     content: the decoder still holds input. An empty result means that more input is needed, or that the body has ended.
     If it has ended, ``ended`` is true, and ``used`` is the size of the body in bytes. Bytes after the end are
-    discarded. ``sure_bits``: how many bits certainly belong to the body. ``first_tokens``: how many literals and
-    matches of the first block have been decoded so far.
+    discarded. ``sure_bits`` is the number of bits that certainly belong to the body. ``first_tokens`` is the number of
+    literals and matches of the first block that have been decoded so far.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Inflater:
             LIBRARY.dib_inflate_free(self._handle)
 
     def feed(self, data: bytes, limit: int = _LIMIT) -> bytes:
-        """Return up to ``limit`` (at least 1) bytes of content; raise ``ArchiveError`` if the body is damaged."""
+        """Return up to ``limit`` (at least 1) bytes of content. Raise ``ArchiveError`` if the body is damaged."""
         if self.ended:
             return b""
         if data:
@@ -62,12 +62,12 @@ class Inflater:
         return ctypes.string_at(out, made)
 
     def finish(self) -> None:
-        """Finish the input; raise ``ArchiveError`` if the body has not ended."""
+        """Finish the input. Raise ``ArchiveError`` if the body has not ended."""
         if not self.ended:
             raise ArchiveError(messages.DEFLATE_TRUNCATED)
 
     def marks(self) -> list[Mark]:
-        """Return the starts of the body's decoded blocks; each is returned once."""
+        """Return the starts of the body's decoded blocks. Each start is returned only once."""
         return take_marks(LIBRARY.dib_inflate_marks, self._handle)
 
     def _run(self, out: int, room: int) -> int:

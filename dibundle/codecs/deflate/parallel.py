@@ -1,4 +1,4 @@
-"""Encoders that run on several threads: the threads share the blocks of pgzip, or the pieces of Go's levels 4 to 9."""
+"""Encoders that run on several threads. The threads share the blocks of pgzip, or the pieces of Go's levels 4 to 9."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
 MAX_BLOCK: Final = 4 << 20
-"""Maximum size of pgzip blocks that are encoded in parallel: larger blocks are not held in memory."""
+"""The maximum size of pgzip blocks that are encoded in parallel. Larger blocks are not held in memory."""
 
 _AHEAD: Final = 4  # maximum number of blocks or pieces that run or wait
 # bytes of content in a piece: a piece takes at most 3 MiB of memory, and its start takes only 4 % of its time
@@ -37,7 +37,10 @@ _PAUSE: Final = 32
 def open_parallel(
     encoder: int, level: int, parameter: int, size: int, pool: Executor
 ) -> BlockEncoder | PieceEncoder | None:
-    """Return an encoder for ``size`` bytes of content, with the threads of ``pool``; None if threads are of no use."""
+    """Return an encoder for ``size`` bytes of content, with the threads of ``pool``.
+
+    Return None if threads are of no use.
+    """
     if is_pgzip(encoder) and parameter <= MAX_BLOCK:
         return BlockEncoder(encoder, level, parameter, pool)
     if encoder == GO and level in _GO_LEVELS and size >= _LEAST:
@@ -57,7 +60,7 @@ class BlockEncoder:
         self._running: deque[Future[bytes]] = deque()
 
     def write(self, content: Buffer) -> bytes:
-        """Take content; return the blocks that are ready."""
+        """Take content, and return the blocks that are ready."""
         view = memoryview(content).cast("B")
         out = []
         while view:
@@ -71,7 +74,7 @@ class BlockEncoder:
         return b"".join(out)
 
     def finish(self) -> bytes:
-        """Finish the content; return the remaining blocks."""
+        """Finish the content, and return the remaining blocks."""
         self._submit(last=True)
         return b"".join(block.result() for block in self._running)
 
@@ -86,7 +89,7 @@ class PieceEncoder:
     """A Go encoder that searches for matches in parallel (native/deflate/go_pieces.c)."""
 
     def __init__(self, level: int, pool: Executor, size: int = _PIECE) -> None:
-        """Create an encoder of level 4 to 9; ``size``: bytes of a piece, a multiple of ``WINDOW``."""
+        """Create an encoder of level 4 to 9. ``size`` is the number of bytes of a piece, a multiple of ``WINDOW``."""
         prove(GO, level)
         self._level, self._pool, self._size = level, pool, size
         self._joiner = Joiner()
@@ -98,7 +101,7 @@ class PieceEncoder:
         self._paused = 0  # how many of the next pieces have no separate search
 
     def write(self, content: Buffer) -> bytes:
-        """Take content; return the bytes that are ready."""
+        """Take content, and return the bytes that are ready."""
         view = memoryview(content).cast("B")
         wanted = self._size + WINDOW
         out = []
@@ -113,12 +116,15 @@ class PieceEncoder:
         return b"".join(out)
 
     def finish(self) -> bytes:
-        """Finish the content; return the remaining bytes."""
+        """Finish the content, and return the remaining bytes."""
         self._submit(0)
         return b"".join([self._join() for _ in range(len(self._running))])
 
     def _submit(self, after: int) -> None:
-        """Search the next piece; ``after``: bytes of content after the piece (0: this is the last piece)."""
+        """Search the next piece.
+
+        ``after`` is the number of bytes of content after the piece (0: this is the last piece).
+        """
         is_searched = not self._paused
         self._paused = max(0, self._paused - 1)
         search = partial(

@@ -1,4 +1,4 @@
-"""Recipes for bodies: a recipe names an encoder, and has the bits in which the body differs from the encoder's output.
+"""Recipes for bodies. A recipe names an encoder, and has the bits in which the body differs from the encoder's output.
 
 ``find`` decodes a body, and all candidates encode the content in parallel. ``rebuild`` does the reverse. Both work on
 streams. A difference costs about as many bytes as the blocks around it. The reason is that after a difference, the body
@@ -37,7 +37,10 @@ class RecipeEdit(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """A body: the encoder's output, changed by these edits in order; everything after the last edit is copied."""
+    """A recipe for a body.
+
+    The encoder's output is changed by these edits in order, and is copied after the last edit.
+    """
 
     encoder: int
     level: int
@@ -69,7 +72,7 @@ class Recipe(NamedTuple):
 
 
 def copy_bits(out: bytearray, out_bit: int, source: Buffer, bit: int, count: int) -> None:
-    """Copy bits; in the last written byte, the bits after the copied bits become 0."""
+    """Copy bits. In the last written byte, the bits after the copied bits become 0."""
     LIBRARY.dib_bits_copy(Pinned(out), out_bit, Pinned(source), bit, count)
 
 
@@ -77,7 +80,7 @@ def copy_bits(out: bytearray, out_bit: int, source: Buffer, bit: int, count: int
 
 
 def rebuild(recipe: Recipe, content: Iterable[Buffer], size: int | None = None) -> Iterator[bytes]:
-    """Yield the body that a recipe gives for content; the content comes in pieces of any size.
+    """Yield the body that a recipe gives for content. The content comes in pieces of any size.
 
     For an invalid recipe, the call raises ``BundleError``. For a recipe that does not fit the content, the iteration
     raises ``BundleError``. Raises ``FileError`` if the encoder does not work on this machine.
@@ -87,7 +90,7 @@ def rebuild(recipe: Recipe, content: Iterable[Buffer], size: int | None = None) 
 
 
 class Rebuilder:
-    """A rebuild in pieces; see :func:`rebuild`."""
+    """A rebuild in pieces, as in :func:`rebuild`."""
 
     def __init__(
         self,
@@ -96,7 +99,7 @@ class Rebuilder:
         spare: AnyEncoder | None = None,
         pool: Executor | None = None,
     ) -> None:
-        """Create a rebuilder for content of ``size`` bytes; some encoders need the size, and some use ``pool``."""
+        """Create a rebuilder for content of ``size`` bytes. Some encoders need the size, and some use ``pool``."""
         recipe.check()
         self.encoder = reencoders.open_encoder(recipe.encoder, recipe.level, recipe.parameter, size, spare, pool)
         self._editor = _Editor(recipe.edits)
@@ -149,7 +152,7 @@ class _Editor:
         return bytes(out[:whole])
 
     def finish(self) -> bytes:
-        """Finish the data; raise ``BundleError`` if edits are left or the last byte is not complete."""
+        """Finish the data. Raise ``BundleError`` if edits are left or the last byte is not complete."""
         if self._edit is not None:
             raise BundleError(messages.RECIPE_EDITS_BEYOND_END)
         if self._rest_bits:
@@ -163,7 +166,7 @@ class _Editor:
 
 
 def _append_bits(out: bytearray, end: int, source: Buffer, bit: int, count: int) -> int:
-    """Append ``count`` bits of ``source`` to ``out``, after bit ``end``; return the new end."""
+    """Append ``count`` bits of ``source`` to ``out``, after bit ``end``. Return the new end."""
     if not count:
         return end
     out += bytes((end + count + 7) // 8 - len(out)) if (end + count + 7) // 8 > len(out) else b""

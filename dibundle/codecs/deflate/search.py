@@ -1,4 +1,7 @@
-"""The search for the encoder of a body: all candidates encode the content; their output is compared with the body."""
+"""The search for the encoder of a body.
+
+All candidates encode the content, and their output is compared with the body.
+"""
 
 from __future__ import annotations
 
@@ -79,11 +82,11 @@ def probe(first: bytes, candidates: Iterable[Candidate] = CANDIDATES) -> list[Ca
 
 
 class Search:
-    """``find`` in pieces.
+    """A search like :func:`find`, for a body that comes in pieces.
 
     Candidates start when there is content after the first block, because the end of the first block rules out most of
     them. If the writer of a layer of 62 to 82 MB is not a candidate, the search takes 0.001 to 0.12 s. This was
-    measured on 17 such layers; their writers were pigz, igzip, zlib-ng, libdeflate, and zlib with other settings. If
+    measured on 17 such layers. Their writers were pigz, igzip, zlib-ng, libdeflate, and zlib with other settings. If
     all candidates run from the start, layers by pigz and zlib-ng take 0.1 to 0.7 s.
     """
 
@@ -107,7 +110,7 @@ class Search:
         return self._waiting or [run.candidate for run in self._runs]
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Take a piece of the body and yield its content; exhaust the iterator before the next piece."""
+        """Take a piece of the body and yield its content. Exhaust the iterator before the next piece."""
         for at in range(0, len(piece), _BODY_SLICE):
             if self.ended:
                 return
@@ -124,7 +127,7 @@ class Search:
                 yield content
 
     def finish(self) -> Found:
-        """Finish the body and return the result; raise ``ArchiveError`` if the body has not ended."""
+        """Finish the body and return the result. Raise ``ArchiveError`` if the body has not ended."""
         self._inflater.finish()
         self._start()
         for run in self._runs:
@@ -142,7 +145,7 @@ class Search:
             self._judge()
 
     def likely(self, content: int) -> Recipe | None:
-        """Return the recipe of the first candidate without a difference so far; the content has ``content`` bytes."""
+        """Return the recipe of the first candidate without a difference so far. The content has ``content`` bytes."""
         self._start()
         recipes = (run.recipe(content) for run in self._runs if run.difference is None)
         return next((recipe for recipe in recipes if recipe is not None), None)
@@ -178,7 +181,7 @@ class Search:
         return len(marks) > 1 and marks[1].content < self._content
 
     def _start(self) -> None:
-        """Start those waiting candidates that may have written this first block; pass them the content so far."""
+        """Start those waiting candidates that may have written this first block. Pass them the content so far."""
         held = b"".join(self._held)
         marks = self._real.marks
         modes = pigz_modes(marks, held)
@@ -200,7 +203,7 @@ class Search:
         self._waiting, self._held = [], []
 
     def _judge(self) -> None:
-        """Drop hopeless runs; also drop a run that differs at a place where another run does not differ."""
+        """Drop hopeless runs. Also drop a run that differs at a place where another run does not differ."""
         if self._real.is_too_much():
             self._runs = []
         passed = max((run.real_bit for run in self._runs if run.difference is None), default=-1)
@@ -215,7 +218,7 @@ class Search:
 
 
 class _Real:
-    """The body to reproduce; only the bits and marks that some run still needs are kept."""
+    """The body to reproduce. Only the bits and marks that some run still needs are kept."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -227,7 +230,7 @@ class _Real:
         self._before: Mark | None = None
 
     def add(self, marks: list[Mark]) -> int:
-        """Add the latest marks; return pgzip's block size if the marks show it, else 0.
+        """Add the latest marks. Return pgzip's block size if the marks show it, else 0.
 
         pgzip's first block ends at an empty stored block, if the block after that is not the last. This shows the size.
         """
@@ -297,7 +300,7 @@ class _Run:
         self._marks += self._encoder.marks()
 
     def compare(self, real: _Real) -> None:
-        """Compare as far as both sides have data."""
+        """Compare the data that both sides have so far."""
         while not self._lost or self._find_way(real):
             count = min(self._end - self._bit, real.limit - self.real_bit)
             if count <= 0:
@@ -334,7 +337,10 @@ class _Run:
         return self._literal_bytes + max(0, lost) > most
 
     def recipe(self, content: int) -> Recipe | None:
-        """Return the recipe of a body with ``content`` bytes; ``None`` if pgzip would need a block above the limit."""
+        """Return the recipe of a body with ``content`` bytes.
+
+        Return None if pgzip would need a block above the limit.
+        """
         parameter = self._block_size
         if self._is_open:
             parameter = max(_GUESSED_FRAME, content + 1)
@@ -354,7 +360,7 @@ class _Run:
             self.difference = self.real_bit
 
     def _find_way(self, real: _Real) -> bool:
-        """Continue at the next place in the content where both sides start a block; return whether it exists."""
+        """Continue at the next place in the content where both sides start a block. Return whether it exists."""
         ours = _last_of_each([mark for mark in self._marks if mark.bit > self._bit], self._ended)
         theirs = _last_of_each([mark for mark in real.marks if mark.bit > self.real_bit], real.ended)
         content = min(ours.keys() & theirs.keys(), default=None)
@@ -369,7 +375,7 @@ class _Run:
         return True
 
     def _edit(self, real: _Real, bit: int, real_bit: int) -> None:
-        """Replace the bits up to these two positions; if the copy before these bits is very short, replace it too."""
+        """Replace the bits up to these two positions. If the copy before these bits is very short, replace it too."""
         copied, dropped = self._bit - self._edited, bit - self._bit
         literals, count = real.bits(self.real_bit, real_bit), real_bit - self.real_bit
         if self._edits and copied < _NEAR:
@@ -404,7 +410,7 @@ def _last_of_each(marks: list[Mark], complete: bool) -> dict[int, Mark]:
 
 
 def _behind_header(bit: int) -> int:
-    """Return the bit at which a stored block's content starts: at a byte boundary after the header at ``bit``."""
+    """Return the bit at which a stored block's content starts. It is at a byte boundary after the header at ``bit``."""
     return (bit + 3 + 7) // 8 * 8 + 32
 
 

@@ -1,1 +1,1 @@
-"""Creation only: the search for content that a target shares with a source, and the choice of an encoding."""
+"""The search for content that a target shares with a source, and the choice of an encoding (creation only)."""

@@ -1,4 +1,4 @@
-"""Anchors: long equal stretches of two contents. Sampling finds them in a tenth of the time of a full search.
+"""Anchors are long equal stretches of two contents. Sampling finds them in a tenth of the time of a full search.
 
 The table indexes a sample of the source's places by the 32 bytes there (``native/anchors.c``).
 """
@@ -20,8 +20,8 @@ def find(source: Buffer, target: Buffer, *, stride: int, piece: int = PIECE) -> 
     """Return rows (source, target, length) of equal stretches of at least ``ANCHOR`` bytes, in target order.
 
     Every ``stride``-th place of the source is indexed. So all stretches of at least ``ANCHOR + stride`` bytes are
-    found. At most a million rows are returned; later rows are dropped. The target is searched in pieces of ``piece``
-    bytes.
+    found. At most a million rows are returned, and later rows are dropped. The target is searched in pieces of
+    ``piece`` bytes.
     """
     held, searched = Pinned(source), Pinned(target)
     table = Pinned(scratch(4 * LIBRARY.dib_anchors_words(held.size, stride)))
@@ -38,7 +38,7 @@ def find(source: Buffer, target: Buffer, *, stride: int, piece: int = PIECE) -> 
 
 
 def joined(found: list[array[int]]) -> array[int]:
-    """Return the rows of all pieces in order; join stretches that were cut between two pieces."""
+    """Return the rows of all pieces in order. Join stretches that were cut between two pieces."""
     rows = array("q")
     for piece in found:
         rows.extend(piece)

@@ -1,4 +1,4 @@
-"""The choice of a codec for a frame: the codecs that are likely to win are tried, and the smallest result is used."""
+"""The choice of a codec for a frame. The codecs that are likely to win are tried, and the smallest result is used."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ QUICK_ZSTD = 3
 class Effort:
     """The effort of encoding (``level`` 1 to 9), and the allowed codecs.
 
-    ``codecs``: "full" (all codecs), "core" (only those of the core profile), or "zstd" (only zstd). ``recompress``:
-    payloads may need an encoder of deflate streams. ``thorough``: also try slow methods, because few bytes change.
+    ``codecs`` is "full" (all codecs), "core" (only those of the core profile), or "zstd" (only zstd). With
+    ``recompress``, payloads may need an encoder of deflate streams. With ``thorough``, also try slow methods, because
+    few bytes change.
     """
 
     level: int = DEFAULT_LEVEL
@@ -94,7 +95,7 @@ def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None
 
 
 def least(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None = None) -> int:
-    """Return the size of the payload of :func:`encode` in bytes; do not verify it by decoding."""
+    """Return the size of the payload of :func:`encode` in bytes. Do not verify it by decoding."""
     return min([len(target), *(len(tried.payload) for tried in _candidates(target, source, effort, plan))])
 
 
@@ -161,7 +162,7 @@ def _alone(target: bytes, effort: Effort) -> Iterator[Encoded]:
 
 
 def _is_program(data: bytes) -> bool:
-    """Return whether ``data`` is exactly one program: a frame of several files may also begin with a program."""
+    """Return whether ``data`` is exactly one program. A frame of several files may also begin with a program."""
     from dibundle.codecs.encode import elf
 
     found = elf.programs(data) if data.startswith(_ELF) else []

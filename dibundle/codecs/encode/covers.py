@@ -1,4 +1,4 @@
-"""Covers: stretches of a target that resemble stretches of a source (creation only; ``native/match.c``).
+"""Covers are stretches of a target that resemble stretches of a source (creation only, see ``native/match.c``).
 
 A cover is approximate: most of its bytes are equal on both sides, and the other bytes differ at the same places.
 """
@@ -19,7 +19,7 @@ from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
 # if the part of a target without anchors is at most this share of the target, that part is not searched
 IN_PLACE: Final = 1 / 2048
 STRIDE: Final = 16
-"""Distance between two places of the source in the table.
+"""The distance between two places of the source in the table.
 
 At level 2, these are the seconds of CPU for anchors and the bytes of the bundle, first for 160 MB of changed files of
 node-app, then for static-binary:
@@ -94,7 +94,7 @@ class Covers:
 
 
 def find(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
-    """Find the covers; for 10 MB of differing content, this takes about 0.5 s of CPU and 80 MB of memory.
+    """Find the covers. For 10 MB of differing content, this takes about 0.5 s of CPU and 80 MB of memory.
 
     Long stretches that are nearly equal are left out of the search. If they are searched too, node-app takes 8 % more
     bytes at level 9. The covers of a ``quick`` search give a map that guides a second search. The same inputs give the
@@ -111,7 +111,7 @@ def find(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
 
 
 def search(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
-    """Find the covers; search both contents completely."""
+    """Find the covers by searching both contents completely."""
     return Covers.of_rows(_searched(source, target, quick=quick))
 
 
@@ -142,7 +142,7 @@ def _searched(source: Buffer, target: bytes, *, quick: bool) -> array[int]:
 
 
 def find_fast(source: Buffer, target: bytes, *, stride: int = STRIDE) -> Covers:
-    """Return covers made of anchors; anchors on the same diagonal are joined if few bytes lie between them.
+    """Return covers made of anchors. Anchors on the same diagonal are joined if few bytes lie between them.
 
     For 160 MB of changed files of node-app, this takes a fifth of the time of :func:`find`, and patches are three
     quarters larger. For recompiled byte code that changed in place, this takes an eighth of the time, and patches have

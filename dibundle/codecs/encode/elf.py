@@ -38,7 +38,7 @@ _LEAST_STRETCH: Final = 1 << 20  # minimum bytes of a stretch of a program for w
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElfSection:
-    """A loaded section: ``start`` is its offset in the data; ``stored``: whether the data contains its bytes."""
+    """A loaded section. ``start`` is its offset in the data. ``stored`` is true if the data contains its bytes."""
 
     name: bytes
     start: int
@@ -52,7 +52,7 @@ class ElfSection:
 
 
 class Symbols(NamedTuple):
-    """Start and length of a table of symbols, and of the table with their names."""
+    """The start and the length of a table of symbols, and of the table with their names."""
 
     start: int
     length: int
@@ -62,10 +62,10 @@ class Symbols(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """An ELF file within the data: its start and end, and its sections by address; ``fixed``: it is not relocatable.
+    """An ELF file within the data, with its start, its end, and its sections by address.
 
-    ``symbols``: the unloaded table of symbols, if there is one. ``parts``: names and addresses of tables within
-    sections.
+    ``fixed`` is true if the file is not relocatable. ``symbols`` is the unloaded table of symbols, if there is one.
+    ``parts`` are the names and addresses of tables within sections.
     """
 
     start: int
@@ -171,7 +171,7 @@ def _programs(data: bytes) -> Iterator[Program]:
 
 
 def _program(data: bytes, at: int, form: _Form) -> Program | None:
-    """Return the program whose header is at offset ``at``; if no linker writes such a header, return None."""
+    """Return the program whose header is at offset ``at``. If no linker writes such a header, return None."""
     kind, machine = struct.unpack_from("<HH", data, at + 16)
     (table,) = struct.unpack_from(form.table[0], data, at + form.table[1])
     size, count, names = struct.unpack_from("<HHH", data, at + form.counts)
@@ -226,7 +226,7 @@ def _go_parts(data: bytes, section: ElfSection) -> Iterator[tuple[bytes, int]]:
 
 
 class _Row(NamedTuple):
-    """A row of the table of sections; offsets count from the program's start."""
+    """A row of the table of sections. Offsets count from the program's start."""
 
     name: int
     kind: int
@@ -247,7 +247,7 @@ class _Row(NamedTuple):
 
 
 def _apart(rows: list[_Row]) -> list[_Row]:
-    """Return the rows in order of address; leave out rows that overlap an earlier row in memory or in the file."""
+    """Return the rows in order of address. Leave out rows that overlap an earlier row in memory or in the file."""
     found: list[_Row] = []
     end = 0
     for row in sorted((row for row in rows if row.stored), key=lambda row: (row.offset, row.address)):
@@ -270,7 +270,7 @@ def _names(rows: list[_Row], row: _Row) -> int | None:
 
 
 def _symbols(rows: list[_Row], kept: list[_Row], at: int) -> Symbols | None:
-    """Return the first unloaded table of symbols; None if the table or its names overlap anything else."""
+    """Return the first unloaded table of symbols. Return None if the table or its names overlap anything else."""
     row = next((row for row in rows if row.kind == _SYMTAB and not row.flags & _ALLOC and row.link < len(rows)), None)
     if row is None:
         return None

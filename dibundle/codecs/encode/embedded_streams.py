@@ -1,4 +1,4 @@
-"""Embedded deflate streams and the encoders that made them (creation only): gzip members and entries of zips.
+"""Embedded deflate streams, in gzip members and entries of zips, and the encoders that made them (creation only).
 
 They are found by their magic bytes, at any place: in .gz files, jars and wheels, and in tars or programs that contain
 such files.
@@ -35,11 +35,11 @@ _LIKELY_GZIP: Final = (
     *((encoders.GO, 9, 0), (encoders.KLAUSPOST, 6, 0), (encoders.GNU, 8, 0)),
 )
 Made = tuple[int, int, int]
-"""Encoder, level and parameter."""
+"""An encoder, a level and a parameter."""
 
 
 class EmbeddedStream(NamedTuple):
-    """A deflate stream: its start, its size in bytes, its content, and whether it is in a zip."""
+    """A deflate stream, with its start, its size in bytes, its content, and whether it is in a zip."""
 
     start: int
     length: int
@@ -58,9 +58,9 @@ class Unpacked(NamedTuple):
 
 
 def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1) -> Unpacked | None:
-    """Return both sides unpacked; ``None`` if no stream in ``target`` can be recompressed to the same bytes.
+    """Return both sides unpacked. Return None if no stream in ``target`` can be recompressed to the same bytes.
 
-    ``least_share``: such streams must have at least this share of the target's bytes. ``trust``: of this many streams,
+    Such streams must have at least the share ``least_share`` of the target's bytes. In each group of ``trust`` streams,
     only one is compared with the encoder's output, and the same encoder is assumed for the others. This is enough for
     estimates, but not for encoding.
     """
@@ -122,7 +122,7 @@ class _Places:
         self._next = {magic: data.find(magic) for magic in (_ZIP, _GZIP)}
 
     def next(self, at: int) -> int | None:
-        """Return the first place from ``at`` on; ``at`` must never decrease."""
+        """Return the first place from ``at`` on. ``at`` must never decrease."""
         for magic, place in self._next.items():
             if 0 <= place < at:
                 self._next[magic] = self._data.find(magic, at)
@@ -201,7 +201,10 @@ def _gzip_start(data: bytes, at: int) -> int | None:
 
 
 def gzip_header_size(data: bytes) -> int | None:
-    """Return the size of the gzip header that ``data`` begins with (RFC 1952, 2.3); None if there is no such header."""
+    """Return the size of the gzip header that ``data`` begins with (RFC 1952, 2.3).
+
+    Return None if there is no such header.
+    """
     if len(data) < 10 or data[:3] != b"\x1f\x8b\x08" or data[3] & 0xE0:
         return None
     flags, at = data[3], 10
@@ -222,7 +225,7 @@ def _trailer_fits(data: bytes, end: int, content: bytes) -> bool:
 
 
 def _zip_start(data: bytes, at: int) -> int | None:
-    """Return the start of the data of a zip's entry; None if the entry is not deflated (APPNOTE, 4.3.7)."""
+    """Return the start of the data of a zip's entry. Return None if the entry is not deflated (APPNOTE, 4.3.7)."""
     head = data[at : at + 30]
     if len(head) < 30 or head[8:10] != b"\x08\0" or head[6] & 1:
         return None

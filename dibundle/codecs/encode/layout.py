@@ -1,6 +1,6 @@
-"""Inputs of the relink codec: where code and data are in source and target, and a first map of moved code.
+"""Inputs of the relink codec: the places of code and data in source and target, and a first map of moved code.
 
-This module is only for creation. The first map takes little time: if all addresses are masked, long stretches of moved
+This module is only for creation. The first map takes little time. If all addresses are masked, long stretches of moved
 code are equal byte for byte. So sampled anchors find moved code in a tenth of the time of a full search.
 """
 
@@ -32,8 +32,8 @@ _RECORDS: Final = 1 << 16
 class RelinkPlan:
     """Regions of the source, sections of the target, fixed steps, and the first map in the form of ``steps_of``.
 
-    ``records`` and ``target_records``: offsets of stack frame records, about one for every 64 KiB. ``exact``: addresses
-    of steps that covers do not change.
+    ``records`` and ``target_records`` are the offsets of stack frame records, about one for every 64 KiB. ``exact`` has
+    the addresses of the steps that covers do not change.
     """
 
     regions: list[Region]
@@ -45,7 +45,7 @@ class RelinkPlan:
     exact: Container[int]
 
     def window(self, source: range, target: range) -> RelinkPlan | None:
-        """Return the plan for these stretches of source and target; the first map gives the moves outside of them.
+        """Return the plan for these stretches of source and target. The first map gives the moves outside of them.
 
         If the stretch of the source has no code, returns ``None``.
         """
@@ -68,7 +68,7 @@ class RelinkPlan:
         )
 
     def _outside(self, inside: list[tuple[int, int]]) -> list[AddressStep]:
-        """Return the first map's steps outside of the range ``inside``; within this range, covers will show the moves.
+        """Return the first map's steps outside of the range ``inside``. Within this range, covers will show the moves.
 
         The bounds of the range become steps.
         """
@@ -96,7 +96,7 @@ class RelinkPlan:
 
 
 def plan(source: bytes, target: bytes) -> RelinkPlan | None:
-    """Return the plan for relinking ``source`` towards ``target``; ``None`` if they have no native code that moved.
+    """Return the plan for relinking ``source`` towards ``target``. Return None if they have no native code that moved.
 
     This needs twice the memory of both contents, and about 20 ns for each byte.
     """
@@ -148,7 +148,7 @@ def plan(source: bytes, target: bytes) -> RelinkPlan | None:
 
 
 def _cut(regions: Iterable[Region], window: range, records: list[int]) -> list[Region]:
-    """Return the parts of ``regions`` within a window; each frame record begins a new part."""
+    """Return the parts of ``regions`` within a window. Each frame record begins a new part."""
     cut = []
     for region in regions:
         start, end = max(region.start, window.start), min(region.start + region.length, window.stop)
@@ -196,7 +196,7 @@ def _records(data: bytes, regions: Iterable[Region]) -> list[int]:
 
 
 def fixed_steps(made: RelinkPlan, source: bytes, target: bytes, rows: array[int]) -> list[AddressStep]:
-    """Return the fixed steps for the covers in ``rows``: operands within covers show moves that the covers miss."""
+    """Return the fixed steps for the covers in ``rows``. Operands within covers show moves that the covers miss."""
     told = relink.pieces_of(rows, made.regions, made.sections, relink.LEAST)
     fixed = _from_pieces(made.fixed, told, made.exact)
     steps = relink.steps_of(rows, relink.RelinkHeader(relink.LEAST, made.regions, made.sections, fixed))
@@ -222,7 +222,7 @@ def _voted(made: RelinkPlan, source: bytes, target: bytes, rows: array[int], ste
 
 
 def _pairs(old: list[elf.Program], new: list[elf.Program]) -> list[tuple[elf.Program, elf.Program]]:
-    """Pair programs of the same machine in order; if one side has more programs, pair the most similar sizes."""
+    """Pair programs of the same machine in order. If one side has more programs, pair the most similar sizes."""
     pairs = []
     in_order = len(old) == len(new)
     # for each machine: the size and the negative index of each program, so that the last program is taken first
@@ -265,7 +265,10 @@ def _regions(program: elf.Program, space: int, tables: int) -> list[Region]:
 
 
 def _mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tuple[int, int]:
-    """Return a section's mode, and the base of the addresses that the section stores; ``text``: the address of code."""
+    """Return a section's mode, and the base of the addresses that the section stores.
+
+    ``text`` is the address of code.
+    """
     if section.code:
         mode = _CODES[program.machine]
         # Go's code at fixed addresses has few absolute addresses.
@@ -289,7 +292,7 @@ def _mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tu
 
 
 def _sections(program: elf.Program, space: int) -> list[Region]:
-    """Return the sections of the target: the place of each section, and the modes of sections with derived fields."""
+    """Return the places of the target's sections, and the modes of sections with derived fields."""
     return [
         region if region.mode in relink.DERIVED else region._replace(mode=relink.RAW)
         for region in _regions(program, space, 0)
@@ -326,7 +329,7 @@ def _from_pieces(fixed: list[AddressStep], told: array[int], exact: Container[in
 
     Each step gets the shift of the first piece of ``told`` that lies between this step and the next step.
 
-    ``told``: pieces of covers as steps, by address. Steps at ``exact`` addresses stay unchanged.
+    ``told`` has the pieces of covers as steps, by address. Steps at ``exact`` addresses stay unchanged.
     """
     steps = []
     ats, shifts = told[0::3], told[1::3]

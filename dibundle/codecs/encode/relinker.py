@@ -1,4 +1,4 @@
-"""Creation of relink payloads: the source is relinked by the moves that are known so far, and then searched.
+"""Creation of relink payloads. The source is relinked by the moves that are known so far, and then searched.
 
 The first map takes little time. With this map, a search finds covers. The covers give a better map. With the better
 map, a second search finds more. On static-binary at the default level with HDiffPatch's search, one search takes 11.0 s
@@ -20,9 +20,9 @@ def encode(
     thorough: bool = False,
     plan: layout.RelinkPlan | None = None,
 ) -> bytes | None:
-    """Return a payload; :func:`relink.decode` rebuilds ``target`` from it and ``source``.
+    """Return a payload from which :func:`relink.decode` rebuilds ``target`` with ``source``.
 
-    ``plan``: for stretches of larger files, the result of :func:`layout.plan` for the whole files, cut by ``window``.
+    For stretches of larger files, ``plan`` is the result of :func:`layout.plan` for the whole files, cut by ``window``.
     Without ``plan``, a plan is made from the two contents. Returns ``None`` if the source has no native code that
     moved.
     """

@@ -44,9 +44,10 @@ class Remainder:
         self.source, self.target = self._old.of(source), self._new.of(target)
 
     def whole(self, rows: array[int]) -> array[int]:
-        """Return covers of the whole contents: the covers of the rest (``rows``), and the middles that were left out.
+        """Return covers of the whole contents.
 
-        Both ``rows`` and the result have the source, target and length of each cover in one array.
+        They are the covers of the rest (``rows``), and the middles that were left out. Both ``rows`` and the result
+        have the source, target and length of each cover in one array.
         """
         room = len(rows) // 3 + len(self._middles) // 3 + len(self._old.starts) + len(self._new.starts)
         given = (
@@ -61,8 +62,8 @@ class Remainder:
 class _Rest:
     """A content without some stretches. The stretches are in order, and may overlap.
 
-    ``starts``: the offset of each remaining stretch in the whole. ``places``: the offset of each in the rest; the last
-    number is the end of the rest.
+    For each remaining stretch, ``starts`` has its offset in the whole, and ``places`` has its offset in the rest. The
+    last number of ``places`` is the end of the rest.
     """
 
     def __init__(self, without: Iterable[tuple[int, int]], size: int) -> None:

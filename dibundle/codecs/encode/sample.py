@@ -1,8 +1,8 @@
-"""Estimate of a frame's size, from a sample of its target (creation only).
+"""An estimate of a frame's size, from a sample of its target (creation only).
 
-The slow parts of encoding are the full search and the models. They run only on slices of the target, and on the parts
-of the source that the fast search finds for the slices. In addition, the whole target is encoded at level 1, which
-shows the slices' share of the whole.
+The slow parts of encoding are the full search and the models. The estimate runs them only on slices of the target, and
+on the parts of the source that the fast search finds for the slices. In addition, the whole target is encoded at level
+1, which shows which share of the whole the slices have.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MARGIN = 2048  # bytes of the source around each match that the fast search find
 
 
 def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.RelinkPlan | None = None) -> int:
-    """Estimate the size of the result of :func:`choose.encode` in bytes; this takes about a fifth of the time."""
+    """Estimate the size of the result of :func:`choose.encode` in bytes. This takes about a fifth of the time."""
     if len(target) <= SMALL:
         return choose.least(target, source, effort, plan)
     if effort.codecs == "full" and effort.level >= choose.UNPACK_LEVEL and effort.recompress:
@@ -50,7 +50,10 @@ def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.Relin
 
 
 def _scaled(source: Buffer, target: bytes, known: covers.Covers | None, effort: choose.Effort) -> int:
-    """Scale a sample's size by the ratio of quick patches, whose covers are ``known`` or come from the fast search."""
+    """Scale a sample's size by the ratio between quick patches of the whole and of the sample.
+
+    The covers are ``known``, or come from the fast search.
+    """
     whole = known or covers.find_fast(source, target)
     whole_quick = len(cover.encode(source, target, whole, effort=1))
     length = max(LEAST, len(target) // SHARE, len(target) * LEAST_PATCH // whole_quick) // SLICES
@@ -75,7 +78,7 @@ def _slow_size(target: bytes, source: bytes, effort: choose.Effort) -> int:
 
 
 def _clipped(found: covers.Covers, starts: list[int], length: int) -> covers.Covers:
-    """Return the covers for the joined slices of the target; the source is unchanged."""
+    """Return the covers for the joined slices of the target. The source is unchanged."""
     clipped = []
     for number, start in enumerate(starts):
         for source, target, covered in _within(found, start, start + length):

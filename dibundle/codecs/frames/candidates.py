@@ -1,4 +1,4 @@
-"""The encoders that are tried on a zstd frame, and checks whether they may have written its head and first blocks."""
+"""The encoders that are tried on a zstd frame. Checks of the frame's head and first blocks rule out encoders."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SLOW_LEVEL: Final = 13  # minimum level of libzstd that takes 30 ms or more per
 
 
 class FrameCandidate(NamedTuple):
-    """An encoder to try; ``jobs``: libzstd with workers."""
+    """An encoder to try. ``jobs`` is true for libzstd with workers."""
 
     encoder: int
     level: int
@@ -42,7 +42,7 @@ class FrameCandidate(NamedTuple):
 
     @property
     def is_library(self) -> bool:
-        """Whether it is libzstd."""
+        """Whether the candidate is libzstd."""
         return self.encoder in libzstd.FAMILIES
 
     @property
@@ -80,7 +80,7 @@ class FrameCandidate(NamedTuple):
         )
 
     def open(self, head: FrameHead, first: int, spare: FrameWriter | None = None) -> FrameWriter:
-        """Return an encoder for a frame; a finished ``spare`` is reused if it fits."""
+        """Return an encoder for a frame. A finished ``spare`` is reused if it fits."""
         found = reencoders.open_encoder(self.encoder, self.level, self.parameter(head, first), head.content, spare)
         assert isinstance(found, FrameEncoder | LibraryEncoder)
         return found
@@ -118,7 +118,10 @@ CANDIDATES: Final = (
     ),
     *_of_the_library(),
 )
-"""All candidates, the likeliest first: if several candidates give the frame, the first of these is used."""
+"""All candidates.
+
+The likeliest candidate comes first. If several candidates give the frame, the first of these is used.
+"""
 
 _BY_SPEED: Final = {FASTEST: 0, DEFAULT: 0, BETTER: 1, BEST: 2}
 LIBRARY: Final = 3
@@ -126,7 +129,7 @@ SLOW_LIBRARY: Final = 4
 
 
 def by_speed(candidates: Iterable[FrameCandidate]) -> list[tuple[int, list[FrameCandidate]]]:
-    """Return groups of candidates, the fastest group first; libzstd's candidates are in separate groups."""
+    """Return groups of candidates. The fastest group comes first, and libzstd's candidates are in separate groups."""
 
     def group(one: FrameCandidate) -> int:
         if one.is_library:

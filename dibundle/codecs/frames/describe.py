@@ -1,4 +1,7 @@
-"""Likely writers of a zstd layer that dib cannot recompress, by the heads of the layer's first frame and blocks."""
+"""The likely writers of a zstd layer that dib cannot recompress.
+
+The heads of the first frame and its blocks show them.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _BLOCKS: Final = 1 << 20
 
 
 def describe(data: Bytes) -> tuple[str | None, int | None]:
-    """Return a phrase with the likely writer of zstd data, and the first frame's content size (``None``: unknown)."""
+    """Return a phrase with the likely writer of zstd data, and the first frame's content size (None: unknown)."""
     at = 0
     for _ in range(_SKIPPED):
         size = skippable_size(data, at) if at < data.size else None

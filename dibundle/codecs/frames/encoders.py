@@ -1,6 +1,6 @@
-"""The encoders of zstd frames, by their numbers in recipes; each is tested on this machine before its first use.
+"""The encoders of zstd frames, by their numbers in recipes. Each is tested on this machine before its first use.
 
-``spec/zstd.md`` specifies the encoders to the byte; the loops are in ``native/zstd/``.
+``spec/zstd.md`` specifies the encoders to the byte. The loops are in ``native/zstd/``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FAMILIES: Final[dict[int, Family]] = {
 }
 """Every encoder by number.
 
-The parameter is the size of the first block if the first block is not full; otherwise it is 0.
+The parameter is the size of the first block if the first block is not full. Otherwise, it is 0.
 """
 
 _SLICE: Final = 1 << 20  # bytes of content per call of an encoder
@@ -51,7 +51,7 @@ class FrameEncoder:
     """An encoder of frames, one after the other. The sizes of the pieces of content do not change a frame."""
 
     def __init__(self, encoder: int, level: int, first: int = 0, *, tested: bool = True) -> None:
-        """Create an encoder; with ``tested``, raise ``FileError`` if it gives wrong bytes on this machine."""
+        """Create an encoder. With ``tested``, raise ``FileError`` if it gives wrong bytes on this machine."""
         if tested:
             prove(encoder, level)
         self.encoder, self.level = encoder, level
@@ -64,16 +64,16 @@ class FrameEncoder:
             LIBRARY.dib_zstd_free(self._handle)
 
     def write(self, content: Buffer) -> bytes:
-        """Take content; return the new bytes of the frame that later content cannot change."""
+        """Take content, and return the new bytes of the frame that later content cannot change."""
         view = memoryview(content).cast("B")
         return b"".join(self._write(view[at : at + _SLICE], finish=False) for at in range(0, len(view), _SLICE))
 
     def finish(self) -> bytes:
-        """Finish the content; return the rest of the frame. Call ``restart`` before the next write."""
+        """Finish the content, and return the rest of the frame. Call ``restart`` before the next write."""
         return self._write(memoryview(b""), finish=True)
 
     def marks(self) -> list[int]:
-        """Return the starts of the frame's blocks; each is returned once."""
+        """Return the starts of the frame's blocks. Each start is returned only once."""
         marks: list[int] = []
         count = _MARKS
         while count == _MARKS:
@@ -83,7 +83,7 @@ class FrameEncoder:
         return marks
 
     def restart(self, first: int = 0) -> None:
-        """Begin a further frame, as a new encoder would; the current frame must be finished."""
+        """Begin a further frame, as a new encoder would. The current frame must be finished."""
         self.marks()
         if LIBRARY.dib_zstd_reset(self._handle, first) < 0:
             raise ValueError("an encoder was called in the wrong order")
@@ -96,7 +96,7 @@ class FrameEncoder:
 
 @cache
 def prove(encoder: int, level: int) -> None:
-    """Encode the sample; raise ``FileError`` if the result is wrong."""
+    """Encode the sample. Raise ``FileError`` if the result is wrong."""
     if _frames(encoder, level) != _PROOFS[encoder][level]:
         raise FileError(messages.LIBRARY_ENCODER_BROKEN, name=FAMILIES[encoder].name, level=level)
 

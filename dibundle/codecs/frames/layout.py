@@ -1,4 +1,4 @@
-"""Places of frames and blocks in zstd data; only their heads are read (RFC 8878, 3.1)."""
+"""Places of frames and blocks in zstd data. Only their heads are read (RFC 8878, 3.1)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Bytes(Protocol):
 
 
 class FrameHead(NamedTuple):
-    """The head of a frame: its size in bytes, its window, and the size of the content if it is declared."""
+    """The head of a frame, with its size in bytes, its window, and the size of the content if it is declared."""
 
     size: int
     window: int
@@ -37,7 +37,7 @@ class FrameHead(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """A frame: its head, the start of each block, and its end; offsets are in the file."""
+    """A frame, with its head, the start of each block, and its end. Offsets are in the file."""
 
     head: FrameHead
     blocks: list[int]
@@ -45,7 +45,10 @@ class Layout(NamedTuple):
 
 
 def skippable_size(data: Bytes, at: int) -> int | None:
-    """Return the size of the skippable frame at ``at``; None if there is no such frame, or only its beginning."""
+    """Return the size of the skippable frame at ``at``.
+
+    Return None if there is no such frame, or only its beginning.
+    """
     head = data.read_at(at, min(8, data.size - at))
     if len(head) < 8 or int.from_bytes(head[:4], "little") >> 4 != _SKIPPABLE:
         return None
@@ -54,7 +57,7 @@ def skippable_size(data: Bytes, at: int) -> int | None:
 
 
 def read_head(data: Bytes, at: int) -> FrameHead | None:
-    """Read the head of the frame at ``at``; None if there is no frame, or the frame needs a dictionary."""
+    """Read the head of the frame at ``at``. Return None if there is no frame, or the frame needs a dictionary."""
     head = data.read_at(at, min(18, data.size - at))
     if head[:4] != MAGIC or len(head) < 6 or head[4] & 0b1011:
         return None
@@ -72,7 +75,7 @@ def read_head(data: Bytes, at: int) -> FrameHead | None:
 
 
 def find_blocks(data: Bytes, at: int, most: int) -> Layout:
-    """Return the layout of the frame at ``at``, up to ``most`` blocks; if it is damaged, raise ``ArchiveError``."""
+    """Return the layout of the frame at ``at``, up to ``most`` blocks. If it is damaged, raise ``ArchiveError``."""
     head = read_head(data, at)
     if head is None:
         raise ArchiveError(messages.FRAMES_DAMAGED)

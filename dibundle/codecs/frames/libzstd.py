@@ -1,4 +1,4 @@
-"""zstd frames of the library libzstd in the installed ``zstandard``; the library must have exactly the right version.
+"""zstd frames of the library libzstd in the installed ``zstandard``. The library must have exactly the right version.
 
 ``spec/zstd.md`` specifies which calls of the library make a frame.
 """
@@ -74,12 +74,12 @@ def start_cost(encoder: int, level: int) -> int:
 
 
 def here() -> int | None:
-    """Return the first encoder number of the installed version; ``None`` if no encoder has this version."""
+    """Return the first encoder number of the installed version. Return None if no encoder has this version."""
     return next((first for first, release in RELEASES.items() if release.version == zstandard.ZSTD_VERSION), None)
 
 
 def first_number(encoder: int) -> int:
-    """Return the first encoder number of the same version; this encoder is for the levels up to 15."""
+    """Return the first encoder number of the same version. This encoder is for the levels up to 15."""
     return encoder if encoder in RELEASES else encoder - 1
 
 
@@ -113,13 +113,13 @@ class LibraryEncoder:
         self.restart(size)
 
     def restart(self, size: int | None) -> None:
-        """Begin a further frame, as a new encoder would; the current frame must be finished."""
+        """Begin a further frame, as a new encoder would. The current frame must be finished."""
         sized = size if self.parameter & SIZED else None
         self._frame = self._compressor.compressobj() if sized is None else self._compressor.compressobj(size=sized)
         self._marks = _Marks()
 
     def write(self, content: Buffer) -> bytes:
-        """Take content; return the new bytes of the frame."""
+        """Take content, and return the new bytes of the frame."""
         try:
             made: bytes = self._frame.compress(content)
         except zstandard.ZstdError as error:
@@ -128,7 +128,7 @@ class LibraryEncoder:
         return made
 
     def finish(self) -> bytes:
-        """Finish the content; return the rest of the frame. Do not write before a restart."""
+        """Finish the content, and return the rest of the frame. Do not write before a restart."""
         return self._flush(zstandard.COMPRESSOBJ_FLUSH_FINISH)
 
     def flush(self) -> bytes:
@@ -136,7 +136,7 @@ class LibraryEncoder:
         return self._flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
 
     def marks(self) -> list[int]:
-        """Return the starts of the frame's blocks; each is returned once."""
+        """Return the starts of the frame's blocks. Each start is returned only once."""
         return self._marks.take()
 
     def _flush(self, how: int) -> bytes:
@@ -185,7 +185,7 @@ class _Marks:
         self._start += gone
 
     def take(self) -> list[int]:
-        """Return the marks so far; each is returned once."""
+        """Return the marks so far. Each mark is returned only once."""
         marks, self._marks = self._marks, []
         return marks
 
@@ -195,7 +195,7 @@ class _Marks:
 
 @cache
 def prove(encoder: int, level: int) -> None:
-    """Encode the sample with the library; raise ``FileError`` if its version or the result is wrong."""
+    """Encode the sample with the library. Raise ``FileError`` if its version or the result is wrong."""
     release = release_of(encoder)
     if release.version != zstandard.ZSTD_VERSION:
         raise FileError(

@@ -1,4 +1,7 @@
-"""The search for a zstd frame's encoder: all candidates encode the content; their output is compared with the frame."""
+"""The search for a zstd frame's encoder.
+
+All candidates encode the content, and their output is compared with the frame.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +46,10 @@ _HOPELESS: Final = 4  # a candidate is dropped after this many blocks if none of
 
 
 class _Probe(NamedTuple):
-    """The beginning of a frame, up to a block that distinguishes encoders; ``real``: the bytes of the beginning.
+    """The beginning of a frame, up to a block that distinguishes encoders. ``real`` has the bytes of the beginning.
 
-    ``content``: the content of these bytes. ``further``: the content that follows, up to the next multiple of 128 KiB,
-    and 128 KiB more if the frame has them.
+    ``content`` is their content. ``further`` is the content that follows, up to the next multiple of 128 KiB, and 128
+    KiB more if the frame has them.
     """
 
     real: bytes
@@ -67,11 +70,11 @@ class FrameSearch:
 
     @property
     def candidates(self) -> list[FrameCandidate]:
-        """The candidates that are left: they gave all frames so far."""
+        """The candidates that are left, because they gave all frames so far."""
         return self._left
 
     def find(self, stored: Bytes, layout: Layout, start: int, take: Callable[[bytes], object]) -> Recipe | None:
-        """Decode the frame, pass its content to ``take``, and return its recipe; ``None`` if no recipe is found.
+        """Decode the frame, pass its content to ``take``, and return its recipe. Return None if no recipe is found.
 
         The search ends as soon as no candidate is left. Raises ``ArchiveError`` if the frame is damaged.
         """
@@ -110,7 +113,7 @@ class FrameSearch:
         return best.recipe()
 
     def likely(self, stored: Bytes, layout: Layout, start: int, most: int) -> Recipe | None:
-        """Return the likely recipe of a frame: its candidate has no difference in ``most`` bytes of content.
+        """Return the likely recipe of a frame. Its candidate has no difference in ``most`` bytes of content.
 
         For libzstd, more content is compared, because its jobs are long. The slow levels of libzstd are not tried.
         """
@@ -140,7 +143,7 @@ class FrameSearch:
     def _batches(
         self, stored: Bytes, layout: Layout, start: int, *, is_quick: bool = False
     ) -> Iterator[tuple[list[FrameCandidate], int]]:
-        """Yield candidates to run in parallel, and the first block's size; each candidate of libzstd runs alone.
+        """Yield candidates to run in parallel, and the first block's size. Each candidate of libzstd runs alone.
 
         The load of the machine decides in which order the blocks of a job arrive. So this order must not change the
         result of the search.
@@ -204,7 +207,10 @@ class FrameSearch:
 
 
 def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, start: int, most: int) -> bool:
-    """Return whether libzstd gives a frame's beginning, of ``most`` bytes of content; ignore the last blocks."""
+    """Return whether libzstd gives the same beginning of a frame, for ``most`` bytes of content.
+
+    Ignore the last blocks.
+    """
     encoder = candidate.open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)
     size, made, is_whole = 0, 0, True
@@ -238,13 +244,13 @@ def _is_small(layout: Layout, start: int) -> bool:
 
 
 def _judged(runs: list[_Run]) -> list[_Run]:
-    """Return the runs that are not hopeless; also drop runs that differ at a place where another run matched."""
+    """Return the runs that are not hopeless. Also drop runs that differ at a place where another run matched."""
     passed = max((run.blocks for run in runs if run.difference is None), default=-1)
     return [run for run in runs if run.difference is None or (run.difference >= passed and not run.is_hopeless())]
 
 
 def _probe(stored: Bytes, layout: Layout, start: int) -> _Probe | None:
-    """Return the first blocks, up to a block that distinguishes encoders; ``None`` if there is no such block.
+    """Return the first blocks, up to a block that distinguishes encoders. Return None if there is no such block.
 
     If two encoders find different matches, they hardly ever give the same block of some kilobytes.
     """
@@ -282,7 +288,7 @@ def _first_block(stored: Bytes, layout: Layout, start: int) -> int:
 
 
 def _content(stored: Bytes, layout: Layout, start: int) -> Iterator[bytes]:
-    """Yield the content of a frame; raise ``ArchiveError`` if it is damaged."""
+    """Yield the content of a frame. Raise ``ArchiveError`` if it is damaged."""
     engine = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
     try:
         for at in range(start, layout.end, _SLICE):
@@ -296,12 +302,12 @@ def _content(stored: Bytes, layout: Layout, start: int) -> Iterator[bytes]:
 
 
 def _pieces(layout: Layout, start: int) -> list[tuple[int, int]]:
-    """Return the range of each piece of a frame: its head, its blocks and its end."""
+    """Return the range of each piece of a frame. The pieces are its head, its blocks and its end."""
     return list(pairwise([start, *layout.blocks, layout.end]))
 
 
 class _Edit:
-    """A :class:`RecipeEdit` under construction; units are bytes."""
+    """A :class:`RecipeEdit` under construction. Units are bytes."""
 
     __slots__ = ("copied", "dropped", "literals")
 
@@ -380,7 +386,7 @@ class _Run:
         self.blocks += 1
 
     def _edit(self, stored: Bytes, begin: int, end: int, dropped: int) -> None:
-        """Replace the encoder's output by a piece of the frame; do nothing if both are empty."""
+        """Replace the encoder's output by a piece of the frame. Do nothing if both are empty."""
         if begin == end and not dropped:
             return
         if self.difference is None:

@@ -1,4 +1,4 @@
-"""The build hook: it compiles the C files here into one shared library when the package is built or installed.
+"""The build hook, which compiles the C files here into one shared library when the package is built or installed.
 
 It runs inside hatchling, for wheels and for editable installs. It uses the machine's compiler, or zig from PyPI if no
 compiler works.
@@ -26,7 +26,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     """A build hook that compiles the C files and puts the library into the wheel."""
 
     def dependencies(self) -> list[str]:
-        """Return further dependencies of the build: a compiler from PyPI, if the machine has no compiler."""
+        """Return further dependencies of the build. If the machine has no compiler, this is a compiler from PyPI."""
         return [] if any(map(_works, _system_compilers())) else ["ziglang"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
             shutil.rmtree(Path(self.directory) / "man")
 
     def _imported(self, name: str) -> ModuleType:
-        """Import a module of the source tree, not of the installed package."""
+        """Import a module from the source tree instead of the installed package."""
         sys.path.insert(0, self.root)
         try:
             return importlib.import_module(name)
@@ -57,7 +57,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
             sys.path.remove(self.root)
 
     def _write_manual(self, build_data: dict[str, Any]) -> None:
-        """Put the manual pages into the wheel; rendering the pages needs the package's own dependencies."""
+        """Put the manual pages into the wheel. Rendering them needs the package's own dependencies."""
         pages = self._imported("dibundle.cli.man").pages
         folder = Path(self.directory) / "man"
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def _works(command: list[str]) -> bool:
 
 
 def _compile(build: ModuleType, library: Path) -> None:
-    """Compile the sources to ``library`` with the first compiler that works; never leave a half-written library."""
+    """Compile the sources to ``library`` with the first compiler that works. Never leave a half-written library."""
     commands = _system_compilers()
     if importlib.util.find_spec("ziglang"):
         # by default, zig optimises for this machine's processor, but a wheel must also run on other processors

@@ -1,4 +1,4 @@
-"""The shared library of the C files beside this one, through ctypes.
+"""The shared library of the C files in this folder, which is called through ctypes.
 
 Importing this module works without the library, so that ``dib doctor`` can report a missing library. Each call of a
 library function then raises ``FileError``.
@@ -112,7 +112,7 @@ LIBRARY: Final = cast(ctypes.CDLL, _LOADED)
 
 
 def fault() -> str | None:
-    """Return the reason why the library cannot be used; None if it can be used."""
+    """Return the reason why the library cannot be used. Return None if it can be used."""
     return _LOADED.reason if isinstance(_LOADED, _Missing) else None
 
 
@@ -134,7 +134,7 @@ _UNFILLED.argtypes = [ctypes.c_char_p, ctypes.c_ssize_t]
 
 
 def unfilled(size: int) -> bytearray:
-    """Return uninitialised memory; the caller writes every byte before any is read.
+    """Return uninitialised memory. The caller writes every byte before any is read.
 
     ``bytearray(size)`` would write zeros, and would block all other threads meanwhile. For node-app, writing zeros took
     a sixth of the time of an apply. Large pages saved 6 % more.
@@ -169,8 +169,9 @@ def reuse_memory() -> None:
 def share_memory() -> None:
     """Make glibc take the memory of all threads from two arenas. With more arenas, each thread keeps its peak memory.
 
-    Call this at the start of a process that belongs to dib alone. Sixteen threads that had each read a bundle kept 700
-    MB. Blocks of at least 1 MiB are returned to the system: otherwise, parsed lists of bundles left holes of 900 MB.
+    Call this at the start of a process that belongs to dib alone. Before, sixteen threads kept 700 MB after each of
+    them had read a bundle. Blocks of at least 1 MiB are returned to the system. Otherwise, parsed lists of bundles left
+    holes of 900 MB.
     """
     _set_malloc((_ARENA_MAX, 2), (_MMAP_THRESHOLD, 1 << 20))
 
@@ -222,7 +223,7 @@ def _address(view: memoryview) -> int:
 
 
 class Pinned:
-    """A buffer as an argument of a C function; the function receives the address of the buffer's first byte.
+    """A buffer as an argument of a C function. The function receives the address of the buffer's first byte.
 
     During the call, ctypes holds a reference to this object, and this object holds the buffer. An address alone would
     not hold the buffer, and the buffer could be freed before C reads it. So no method returns the address.
@@ -257,7 +258,7 @@ class Pinned:
 
 
 def rows_from(room: int, call: Callable[[Pinned, int], int]) -> array[int]:
-    """Return rows of three numbers: ``call`` writes them into space for ``room`` rows, and returns the number of rows.
+    """Return rows of three numbers. ``call`` writes them into space for ``room`` rows, and returns the number of rows.
 
     If ``call`` has more than ``room`` rows, it is called again with enough space.
     """

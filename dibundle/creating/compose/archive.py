@@ -1,4 +1,4 @@
-"""Operations for a whole archive: headers of members, and the cheapest form for each member's content."""
+"""Operations for a whole archive. They have the headers of members, and the cheapest form for each member's content."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ LONGEST_TAIL = 16 << 20
 class OuterMember:
     """A member's content during creation.
 
-    ``compose`` writes the operations for the whole content; None if the content is stored unchanged. ``named``: the
-    member's digest occurs in a name or in JSON, so a separate digest is worth its bytes.
+    ``compose`` writes the operations for the whole content. It is None if the content is stored unchanged. ``named`` is
+    true if the member's digest occurs in a name or in JSON, so that a separate digest is worth its bytes.
     """
 
     entry: Entry
@@ -39,7 +39,10 @@ class OuterMember:
 
 
 class Segments:
-    """The target's digests under construction: one for each larger member, and one for all other bytes."""
+    """The target's digests under construction.
+
+    Each larger member has a digest, and all other bytes have a common digest.
+    """
 
     def __init__(self, source: ReadAt) -> None:
         self.source = source
@@ -48,7 +51,7 @@ class Segments:
         self._rest = hashlib.sha256()
 
     def member(self, start: int, size: int, digest: bytes) -> None:
-        """Give the ``size`` bytes at ``start`` a separate digest; add the bytes before them to the rest."""
+        """Give the ``size`` bytes at ``start`` a separate digest. Add the bytes before them to the rest."""
         self._rest_until(start)
         self.found.append(Segment(size, digest))
         self.position = start + size
@@ -67,7 +70,7 @@ class Segments:
 
 
 class ArchiveComposer:
-    """Writer of the operations of an outer archive."""
+    """A writer of the operations of an outer archive."""
 
     def __init__(self, source: ReadAt, index: TarIndex, writer: ProgramWriter, frames: FramePlanner) -> None:
         self._source = source
@@ -78,7 +81,7 @@ class ArchiveComposer:
         self.segments = Segments(source)
 
     def compose(self, members: dict[int, OuterMember]) -> None:
-        """Write all operations; ``members`` maps the number of an entry to its member."""
+        """Write all operations. ``members`` maps the number of an entry to its member."""
         for number, entry in enumerate(self._index.entries):
             self._headers(entry)
             member = members.get(number)
@@ -118,7 +121,7 @@ class ArchiveComposer:
                 self._bytes(record.content, padded(record.size))
 
     def _text(self, start: int, length: int, stream: int = TEXT_STREAM) -> None:
-        """Write a range of the archive as literal bytes; long ranges are read only when frames are encoded."""
+        """Write a range of the archive as literal bytes. Long ranges are read only when frames are encoded."""
         self._writer.raw(length, stream)
         if length < LONG_TEXT:
             self._frames.text(self._window.read_at(start, length), stream)
@@ -126,7 +129,10 @@ class ArchiveComposer:
             self._frames.text_at(lambda offset, size: self._source.read_at(start + offset, size), length, stream)
 
     def _bytes(self, start: int, length: int) -> None:
-        """Write a range of the archive unchanged: as zeros, as text if it is short, else as added content."""
+        """Write a range of the archive.
+
+        Zeros are written as zeros, a short range as text, and any other range as added content.
+        """
         if not length:
             return
         if length > TEXT_CONTENT:

@@ -1,4 +1,4 @@
-"""Frames under construction: pieces that operations read from streams, in reading order, cut into frames."""
+"""Frames under construction. The pieces that operations read from streams are cut into frames, in reading order."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Reader = Callable[[], bytes]
 
 
 class LargeFile:
-    """A large changed file, cut into windows; the relink plan for the whole is made once."""
+    """A large changed file, cut into windows. The relink plan for the whole is made once."""
 
     def __init__(self, old: Copy, read: Callable[[int, int], bytes], size: int, windows: int) -> None:
         self.old = old
@@ -56,7 +56,7 @@ class LargeFile:
     def plan(self, read_old: Callable[[Copy], bytes], old: range, new: range) -> layout.RelinkPlan | None:
         """Return the plan for a window.
 
-        This is called for one window after the other; the last call drops the whole plan.
+        This is called for one window after the other. The last call drops the whole plan.
         """
         self.prepare(read_old)
         with self._lock:
@@ -69,9 +69,9 @@ class LargeFile:
 
 @dataclass(slots=True)
 class FrameDraft:
-    """A frame before it is encoded: ``pieces`` read the target's bytes; ``old`` is the source, in order.
+    """A frame before it is encoded. ``pieces`` read the target's bytes, and ``old`` is the source, in order.
 
-    For a frame of a large file, ``whole`` is the file, and ``window`` the range in the file.
+    For a frame of a large file, ``whole`` is the file, and ``window`` is the range in the file.
     """
 
     index: int
@@ -102,14 +102,14 @@ class FramePlanner:
         self.drafts: list[FrameDraft] = []
 
     def text(self, data: bytes, stream: int = TEXT_STREAM) -> None:
-        """Add literal bytes to the text or the document stream; their source may still grow after the call."""
+        """Add literal bytes to the text or the document stream. Their source may still grow after the call."""
         if data:
             draft = self._room(stream, len(data), 0, TEXT_UNIT, 0)
             draft.old = self._literal_sources
             self._append(draft, lambda: data, len(data))
 
     def text_at(self, read: Callable[[int, int], bytes], size: int, stream: int = TEXT_STREAM) -> None:
-        """Add ``size`` bytes like :meth:`text`, without holding them until the frame is encoded."""
+        """Add ``size`` bytes as :meth:`text` does, without holding them until the frame is encoded."""
         for start in range(0, size, TEXT_UNIT):
             part = min(TEXT_UNIT, size - start)
             draft = self._room(stream, part, 0, TEXT_UNIT, 0)
@@ -117,7 +117,7 @@ class FramePlanner:
             self._append(draft, _part(read, start, part), part)
 
     def add(self, read: Callable[[int, int], bytes], size: int) -> list[tuple[int, int, int]]:
-        """Add ``size`` bytes without a source; return their places: (frame, offset, length) each."""
+        """Add ``size`` bytes without a source. Return their places, each with frame, offset and length."""
         places = []
         done = 0
         while done < size:
@@ -129,7 +129,7 @@ class FramePlanner:
         return places
 
     def patch(self, stream: int, read: Callable[[int, int], bytes], size: int, old: Copy) -> list[tuple[int, int, int]]:
-        """Add ``size`` bytes that are patched from ``old``; return their places."""
+        """Add ``size`` bytes that are patched from ``old``. Return their places."""
         if stream == PATCH_STREAM:
             draft = self._room(stream, size, old.length, UNIT, UNIT_SOURCE)
             draft.implied = True
@@ -166,7 +166,7 @@ class FramePlanner:
         return True
 
     def _room(self, stream: int, size: int, old: int, unit: int, unit_old: int) -> FrameDraft:
-        """Return the open frame of ``stream``; if ``size`` more bytes would be too much for it, return a new frame."""
+        """Return the open frame of ``stream``. If ``size`` more bytes would be too much for it, return a new frame."""
         draft = self._open.get(stream)
         if draft is None or (draft.size and (draft.size + size > unit or draft.old_size + old > max(unit_old, old))):
             draft = self._new(stream)

@@ -1,4 +1,7 @@
-"""Operations for the entries of a tar: keep content that the base has, patch changed content, and add other content."""
+"""Operations for the entries of a tar.
+
+They keep content that the base has, patch changed content, and add other content.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ REPEAT_FROM = 64  # minimum bytes of content whose second copy becomes a repeat
 
 @dataclass(slots=True)
 class Counts:
-    """Counts of a program's operations, for reports."""
+    """The counts of a program's operations, for reports."""
 
     kept: int = 0
     mode: int = 0
@@ -55,7 +58,7 @@ class _Record(NamedTuple):
 
 
 def records_of(entry: Entry, window: Window) -> list[_Record]:
-    """Return the records of a plain entry: its extension headers, then its own."""
+    """Return the records of a plain entry. The records of its extension headers come first."""
     found = []
     offset = entry.start
     while offset < entry.end:
@@ -72,7 +75,7 @@ def _tail_size(layer: Layer) -> int:
 
 
 class LayerComposer:
-    """Writer of the operations that rebuild target layers, one layer after the other, from one base."""
+    """A writer of the operations that rebuild target layers from one base, one layer after the other."""
 
     def __init__(
         self,
@@ -107,7 +110,10 @@ class LayerComposer:
         self._tail(layer)
 
     def _tail(self, layer: Layer) -> None:
-        """Write the bytes after the last entry: zeros as zeros, unparsable bytes as a patch of the base's bytes."""
+        """Write the bytes after the last entry.
+
+        Zeros are written as zeros, and unparsable bytes as a patch of the base's bytes.
+        """
         start, end = layer.index.entries_end, layer.source.size
         if end - start <= LONGEST_ZEROS and not self._target.read_at(start, end - start).strip(b"\0"):
             self._zero(end - start)
@@ -126,7 +132,10 @@ class LayerComposer:
         self._frames.patch(stream, self._reader(start), end - start, source)
 
     def _counterpart(self, layer: Layer) -> int | None:
-        """Return the base layer for a tail: the layer of the matching entries, else the layer with the nearest size."""
+        """Return the base layer for a tail.
+
+        It is the layer of the matching entries, or else the layer with the nearest size.
+        """
         layers, expected, size = self._base.layers, self._matcher.expected_layer, layer.source.size
         if layer.index.entries and expected < len(layers) and _tail_size(layers[expected]):
             return expected
@@ -158,7 +167,7 @@ class LayerComposer:
         self._main(entry, new_records[-1], old_records[-1] if old_records else None, match, mark)
 
     def _keep_or_edit(self, entry: Entry, match: Match, old: Entry) -> bool:
-        """If an entry has the base's content and a single header, write it; return whether it was written.
+        """If an entry has the base's content and a single header, write it. Return whether it was written.
 
         Nearly all entries are like this. This method writes the same operations as :meth:`_keep_whole` and
         :meth:`_main`, in a third of the time.
@@ -200,7 +209,7 @@ class LayerComposer:
         return True
 
     def _keep_entry(self, layer: int, start: int, length: int) -> None:
-        """Keep ``length`` bytes of a base layer; adjacent ranges become one operation."""
+        """Keep ``length`` bytes of a base layer. Adjacent ranges become one operation."""
         index = self._object(layer)
         keep = self._keep
         if keep and keep.object == index and keep.offset + keep.length == start:
@@ -342,7 +351,7 @@ class LayerComposer:
         self._remember(mark, self._frames.add(self._reader(offset), size))
 
     def _raw_bytes(self, offset: int, data: bytes) -> None:
-        """Write the bytes at ``offset`` unchanged, with the text: header blocks and extension contents."""
+        """Write the bytes at ``offset`` unchanged, with the text. They are header blocks and extension contents."""
         if data:
             self._writer.raw(len(data), 0)
             self._text(offset, data)
@@ -368,7 +377,7 @@ class LayerComposer:
     def _raw_entry(self, entry: Entry, match: Match | None, old: Entry | None) -> None:
         """Write an entry that no record describes.
 
-        The headers stay unchanged; the content is from the base if possible.
+        The headers stay unchanged. The content is from the base if possible.
         """
         self._counts.raw_entries += 1
         head = entry.content - entry.start
@@ -388,7 +397,7 @@ class LayerComposer:
         self._plain_bytes(entry.content + entry.size, entry.end)
 
     def _plain_bytes(self, start: int, end: int) -> None:
-        """Write bytes outside of entries: zeros as zeros, anything else as added content."""
+        """Write bytes outside of entries. Zeros are written as zeros, and all other bytes as added content."""
         zeros = 0
         for offset in range(start, end, 1 << 20):
             data = self._target.read_at(offset, min(1 << 20, end - offset))

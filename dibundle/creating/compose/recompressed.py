@@ -1,4 +1,4 @@
-"""gzip layers of a target: their content, and how to recompress it to the same bytes (creation only)."""
+"""The gzip layers of a target, with their content, and how to recompress it to the same bytes (creation only)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _HEADER: Final = 1 << 16  # maximum bytes of a header
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecompressedLayer:
-    """A layer whose stored bytes can be recompressed from its content; ``parts`` is the recipe."""
+    """A layer whose stored bytes can be recompressed from its content. ``parts`` is the recipe."""
 
     layer: Layer
     parts: tuple[Part, ...]
@@ -41,9 +41,9 @@ class RecompressedLayer:
 
 
 class CarriedLayer(NamedTuple):
-    """A compressed layer that a bundle stores unchanged: digest, size and likely writer of the layer.
+    """A compressed layer that a bundle stores unchanged, with its digest, size and likely writer.
 
-    ``content_size``: size of the layer's content, if the head or the end of the layer declares this size.
+    ``content_size`` is the size of the layer's content, if the head or the end of the layer declares this size.
     """
 
     digest: bytes
@@ -68,10 +68,10 @@ def carry(digest: bytes, compression: str, stored: ReadAt) -> CarriedLayer:
 
 
 def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> RecompressedLayer | None:
-    """Inflate a gzip layer into ``spool`` and find its encoder; ``None`` if no encoder gives the same bytes.
+    """Inflate a gzip layer into ``spool`` and find its encoder. Return None if no encoder gives the same bytes.
 
-    ``most``: maximum bytes of content. The search ends as soon as no encoder is left, usually within the first
-    kilobytes.
+    ``most`` is the maximum number of bytes of content. The search ends as soon as no encoder is left, usually within
+    the first kilobytes.
     """
     parts: list[Part] = []
     plain: list[bytes] = []
@@ -112,7 +112,7 @@ def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> Recom
 
 
 def guess(stored: ReadAt, content_size: int) -> bytes | None:
-    """Return the likely recipe of a gzip layer with one member, and its plain bytes; only the beginning is read."""
+    """Return the likely recipe of a gzip layer with one member, and its plain bytes. Only the beginning is read."""
     size = embedded_streams.gzip_header_size(stored.read_at(0, min(_HEADER, stored.size)))
     if size is None or stored.size < size + _TRAILER or content_size > most_cost(stored):
         return None
@@ -203,7 +203,7 @@ def most_cost(stored: ReadAt) -> int:
 
 
 def joined(parts: list[Part]) -> Iterator[Part]:
-    """Yield the parts; join adjacent plain parts, and leave out empty parts."""
+    """Yield the parts. Join adjacent plain parts, and leave out empty parts."""
     length = 0
     for part in parts:
         if isinstance(part, Plain):

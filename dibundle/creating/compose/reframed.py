@@ -1,4 +1,4 @@
-"""zstd layers of a target: their content, and how to recompress it to the same frames (creation only)."""
+"""The zstd layers of a target, with their content, and how to recompress it to the same frames (creation only)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _LITERALS: Final = 8 << 20  # maximum bytes of all edits
 
 
 class _Stopped(Exception):  # noqa: N818 - it is not an error
-    """A layer has more content than allowed."""
+    """The error for a layer that has more content than allowed."""
 
 
 def unpack_frames(stored: ReadAt, spool: Spool, most: int | None = None) -> RecompressedLayer | None:
-    """Decode a zstd layer into ``spool`` and find its encoder; ``None`` if no encoder gives the same bytes.
+    """Decode a zstd layer into ``spool`` and find its encoder. Return None if no encoder gives the same bytes.
 
-    ``most``: maximum bytes of content. The search ends as soon as no encoder is left, usually within the first
-    kilobytes.
+    ``most`` is the maximum number of bytes of content. The search ends as soon as no encoder is left, usually within
+    the first kilobytes.
     """
     limit = most_cost(stored) if most is None else min(most, most_cost(stored))
     reading = _Frames(stored, spool, limit)
@@ -45,7 +45,7 @@ def unpack_frames(stored: ReadAt, spool: Spool, most: int | None = None) -> Reco
 
 
 def guess_frame(stored: ReadAt, content_size: int) -> bytes | None:
-    """Return the likely recipe of a layer with one frame; only the layer's beginning is read."""
+    """Return the likely recipe of a layer with one frame. Only the layer's beginning is read."""
     if content_size > most_cost(stored):
         return None
     try:
@@ -73,7 +73,7 @@ class _Frames:
         self._content = 0  # bytes of content of the frame
 
     def read(self) -> tuple[list[Part], bytes]:
-        """Return parts and plain bytes; raise ``ArchiveError`` if the layer is damaged."""
+        """Return parts and plain bytes. Raise ``ArchiveError`` if the layer is damaged."""
         parts: list[Part] = []
         plain: list[bytes] = []
         at = plain_size = 0

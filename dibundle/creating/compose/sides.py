@@ -1,4 +1,4 @@
-"""Both sides of a bundle during creation: blobs with digests, indexed layers, and the base for matching."""
+"""Both sides of a bundle during creation, with the digests of blobs, indexed layers, and the base for matching."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ from dibundle.images.reader import read_images
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Resources and limits for reading: threads, and a context for temporary files.
+    """Resources and limits for reading, with threads, and a context for temporary files.
 
-    ``inventory``: only these layers of the base may be used. ``recompress``: compressed layers are unpacked.
-    ``most_unpacked``: maximum bytes of temporary files for the unpacked layers of targets. ``shared``: later targets
-    build on earlier targets, so every gzip and zstd must be able to decompress the layers of earlier targets.
+    If ``inventory`` is given, only its layers of the base may be used. With ``recompress``, compressed layers are
+    unpacked. ``most_unpacked`` is the maximum size of the temporary files for the unpacked layers of targets. If
+    ``shared`` is true, later targets build on earlier targets, so every gzip and zstd must be able to decompress the
+    layers of earlier targets.
     """
 
     executor: Executor
@@ -48,10 +49,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSide:
-    """A target after reading: its images and blobs, its new layers, and compressed layers that can be recompressed.
+    """A target after reading. It has images, blobs and new layers, and compressed layers that can be recompressed.
 
-    ``carried``: compressed layers that cannot be recompressed. ``digest``: the digest of the whole archive, once it is
-    known.
+    ``carried`` are compressed layers that cannot be recompressed. ``digest`` is the digest of the whole archive, once
+    it is known.
     """
 
     images: ImageArchive
@@ -64,11 +65,12 @@ class TargetSide:
 
 @dataclass(slots=True, kw_only=True)
 class BaseSide:
-    """The content to build on: the bases (``own``: their layers) and, for any target, also the earlier targets.
+    """The content to build on.
 
-    ``known`` maps the digest of content that can be referenced as a whole to (kind, source). It contains only layers
-    (uncompressed, or as stored), because every archive of an image has the layers. Archives of different forms have
-    different manifests. Their configs may also differ: skopeo rewrites configs when it writes an OCI layout.
+    It is the bases and, for any target, also the earlier targets. ``own`` are the layers of the bases. ``known`` maps
+    the digest of content that can be referenced as a whole to (kind, source). It contains only layers (uncompressed, or
+    as stored), because every archive of an image has the layers. Archives of different forms have different manifests.
+    Their configs may also differ: skopeo rewrites configs when it writes an OCI layout.
     """
 
     images: tuple[ImageArchive, ...]
@@ -91,7 +93,10 @@ class BaseSide:
         return (has & self.known.keys()) | compressed
 
     def know(self, blobs: Iterable[StoredBlob], *, stored: bool) -> None:
-        """Add the layers among ``blobs`` to the known content; ``stored``: also add the stored compressed layers."""
+        """Add the layers among ``blobs`` to the known content.
+
+        With ``stored``, also add the stored compressed layers.
+        """
         for blob in blobs:
             if blob.layer:
                 self.known.setdefault(blob.layer.digest, (KIND_LAYER, blob.layer.source))
@@ -102,7 +107,7 @@ class BaseSide:
 def read_sides(
     bases: Sequence[Archive], targets: Sequence[Archive], reading: Reading
 ) -> tuple[BaseSide, list[TargetSide]]:
-    """Read all targets and bases once; if there are many bases, read only the promising bases.
+    """Read all targets and bases once. If there are many bases, read only the promising bases.
 
     Raises :class:`ArchiveError` if an input is not an image archive or is truncated.
     """
@@ -135,7 +140,10 @@ def read_sides(
 
 
 def _read_images(targets: Iterable[Archive]) -> Iterator[ImageArchive]:
-    """Yield targets without the images that exceed a bundle's limit: the targets of a chain may exceed it by far."""
+    """Yield targets without the images that exceed a bundle's limit.
+
+    The targets of a chain may exceed the limit by far.
+    """
     left = MAX_IMAGES
     for found in map(read_images, targets):
         yield found._replace(images=found.images[:left])
@@ -143,7 +151,7 @@ def _read_images(targets: Iterable[Archive]) -> Iterator[ImageArchive]:
 
 
 def _refuse_truncated(archive: Archive) -> None:
-    """Refuse a truncated archive, for example an incomplete download; accept any data after complete entries."""
+    """Refuse a truncated archive, for example an incomplete download. Accept any data after complete entries."""
     if archive.index.is_cut_short:
         raise ArchiveError(messages.ARCHIVE_TRUNCATED, name=archive.name, problem=archive.index.problem)
 
@@ -245,7 +253,7 @@ def _is_damaged(blob: StoredBlob, found: RecompressedLayer) -> bool:
 
 
 def _note_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:
-    """Report layers that do not match the claims of their archive: receivers cannot use bundles on such a base."""
+    """Report layers that do not match the claims of their archive. Receivers cannot use bundles on such a base."""
     for stored in blobs:
         claimed = stored.blob.digest if stored.blob.compression else stored.blob.diff_id or stored.blob.digest
         if stored.blob.kind == "layer" and claimed and claimed != stored.digest:

@@ -1,4 +1,7 @@
-"""A target's program: references to known layers, operations for each entry of other layers, and all other bytes."""
+"""A target's program.
+
+It has references to known layers, operations for each entry of other layers, and all other bytes.
+"""
 
 from __future__ import annotations
 
@@ -45,16 +48,16 @@ class ComposedTarget:
         return of_frames + SEGMENT_COST * len(self.archive.segments.found) + OP_COST * self.writer.operations
 
     def digest_text(self) -> bytes:
-        """Return the hex digits of the segments' digests; readers compute the same text."""
+        """Return the hex digits of the segments' digests. Readers compute the same text."""
         return b"".join(item.digest.hex().encode() for item in self.archive.segments.found if item.digest)
 
 
 def compose_all(
     base: BaseSide, sides: Sequence[TargetSide], objects: ObjectTable, counts: Counts, *, window: int
 ) -> list[ComposedTarget]:
-    """Write the programs of all targets; each target's content is available to later targets.
+    """Write the programs of all targets. Each target's content is available to later targets.
 
-    ``window``: maximum bytes of a large file in a frame.
+    ``window`` is the maximum number of bytes of a large file in a frame.
     """
     composed: list[ComposedTarget] = []
     first = 0
@@ -73,7 +76,7 @@ def compose_all(
 
 
 def _places(base: BaseSide, side: TargetSide, number: int) -> dict[bytes, PlaceInTarget]:
-    """Return the places of a target's new layers, which no base or earlier target has; later targets use them."""
+    """Return the places of a target's new layers, which no base or earlier target has. Later targets use them."""
     found = {}
     for stored in side.blobs:
         member = stored.blob.member
@@ -107,7 +110,10 @@ def _drop_costly_sources(composed: Sequence[ComposedTarget]) -> None:
 def _compose(
     base: BaseSide, side: TargetSide, first: int, objects: ObjectTable, counts: Counts, window: int
 ) -> ComposedTarget:
-    """Write a target's program: references to known layers, operations for the entries of others, all other bytes."""
+    """Write a target's program.
+
+    It has references to known layers, operations for the entries of other layers, and all other bytes.
+    """
     program, before = ProgramWriter(), len(counts.names)
     objects.used.clear()
     text_sources: list[Range] = []
@@ -163,7 +169,7 @@ def _refer(
 def _pack(
     program: ProgramWriter, frames: FramePlanner, packed: RecompressedLayer, size: int, compose: Callable[[], None]
 ) -> None:
-    """Write the operations around a compressed layer of ``size`` bytes; ``compose`` writes the content's operations."""
+    """Write the operations around a compressed layer of ``size`` bytes. ``compose`` writes the content's operations."""
     data = recompression.write(packed.parts) + packed.plain
     program.begin(len(data), size)
     frames.text(data)

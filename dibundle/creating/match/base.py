@@ -1,4 +1,4 @@
-"""The base for matching: every entry of every layer, indexed by path, by content and by name without versions."""
+"""The base for matching. Every entry of every layer is indexed by path, by content and by name without versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REGULAR = (0x30, 0x00, 0x37)
 
 
 class Place(NamedTuple):
-    """An entry of a layer: the index of the layer, and the index of the entry."""
+    """The place of an entry: the index of its layer, and the index of the entry."""
 
     layer: int
     entry: int
@@ -27,14 +27,14 @@ class Place(NamedTuple):
 _Key = TypeVar("_Key")
 
 Mark = bytes | Place
-"""A key that only equal contents share: their sha256, or the place of a base file with the same content."""
+"""A key that only equal contents share. It is their sha256, or the place of a base file with the same content."""
 
 
 @dataclass(slots=True)
 class Layer:
-    """A layer's uncompressed content: ``digest`` is its sha256, the diffID.
+    """A layer's uncompressed content. ``digest`` is its sha256, the diffID.
 
-    ``marks`` has the mark of each entry's content, computed when needed; None if no other content can be equal.
+    ``marks`` has the mark of each entry's content, computed when needed. It is None if no other content can be equal.
     """
 
     digest: bytes
@@ -129,7 +129,7 @@ class Places(Sequence[Place]):
 
 
 MOST_AT_PATH = 256
-"""Maximum entries of the same path that are searched; an ordinary image has each path once per layer."""
+"""The maximum number of entries of the same path that are searched. An ordinary image has each path once per layer."""
 
 
 def is_file(entry: Entry) -> bool:
@@ -254,7 +254,7 @@ class BaseIndex:
         layer.marks = []
 
     def forget_entries(self) -> None:
-        """Drop all entries; nothing is found after that."""
+        """Drop all entries. Nothing is found after that."""
         self._by_path.clear()
         self._by_content.clear()
         self._names.clear()
@@ -270,7 +270,7 @@ class BaseIndex:
         return self._by_path.keys()
 
     def names_of(self, path: bytes) -> tuple[bytes, ...]:
-        """Return a cleaned path without versions, and its stem; both are cached, because many targets need them."""
+        """Return a cleaned path without versions, and its stem. Both are cached, because many targets need them."""
         found = self._names.get(path)
         if found is None:
             found = self._names[path] = tuple({names.versionless(path), names.stem(path)})

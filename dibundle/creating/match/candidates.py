@@ -26,7 +26,10 @@ _BEGINNING = 256 << 10
 
 @dataclass(slots=True)
 class _File:
-    """A file for the comparison: path without versions, size in bytes, a sample and, for large files, a sketch."""
+    """A file for the comparison.
+
+    It has a path without versions, a size in bytes, a sample and, if it is large, a sketch.
+    """
 
     path: bytes
     size: int
@@ -49,7 +52,7 @@ def pick(
     spool: Callable[[], Spool],
     most_unpacked: int | None = None,
 ) -> list[int]:
-    """Return the indexes of the promising bases; if there are only few bases, return all indexes.
+    """Return the indexes of the promising bases. If there are only few bases, return all indexes.
 
     At least one base is chosen. A further base is chosen only if it promises enough bytes that the bases chosen so far
     do not have. Compressed layers are inflated into the temporary file that ``spool`` returns, one archive at a time.
@@ -84,7 +87,7 @@ def _cover(worths: list[list[float]], wanted: list[_Content]) -> list[int]:
 
 
 class _Judge:
-    """Estimator of how many bytes of a target a base is likely to save."""
+    """An estimator of the number of bytes of a target that a base is likely to save."""
 
     def __init__(self, contents: list[_Content]) -> None:
         self._claims = {claim for content in contents for claim in content.claims}
@@ -94,7 +97,7 @@ class _Judge:
                 self._files.setdefault(file.path, []).append(file)
 
     def worth(self, wanted: _Content) -> list[float]:
-        """Return how many bytes are likely saved for each file of a layer, and for the layer as a whole."""
+        """Return the number of bytes that are likely saved for each file of a layer, and for the layer as a whole."""
         if wanted.claims & self._claims:
             return [float(file.size) for file in wanted.files] + [float(wanted.size)]
         return [file.size * self._likeness(file) for file in wanted.files] + [0.0]
@@ -128,7 +131,7 @@ def _contents(
     """Return the layers of archives.
 
     If a layer's claimed digest is in ``whole``, the layer is returned without its files. Files at a path in ``closely``
-    get a sketch; if ``closely`` is empty, the largest files get a sketch.
+    get a sketch. If ``closely`` is empty, the largest files get a sketch.
     """
     found = []
     for images in archives:
@@ -154,7 +157,7 @@ def _claims(blob: Blob) -> frozenset[bytes]:
 def _open(
     images: ImageArchive, spool: Spool, whole: frozenset[bytes], most_unpacked: int | None
 ) -> list[tuple[frozenset[bytes], ReadAt | None]]:
-    """Return the claims and the content of each layer; content that is not available or not needed is None."""
+    """Return the claims and the content of each layer. Content that is not available or not needed is None."""
     layers = [blob for blob in images.blobs if blob.kind == "layer"]
     asked = [_stored(images, blob) for blob in layers if not _claims(blob) & whole]
     opened = inflate_all(images.archive, asked, lambda: spool, most_unpacked)

@@ -1,4 +1,4 @@
-"""The contents of image archives, with computed digests instead of claimed digests: the input of creation."""
+"""The contents of image archives, with computed digests instead of claimed digests. They are the input of creation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_RATIO: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class StoredBlob:
-    """The stored bytes of a blob, and their sha256; ``layer``: if the blob is a base's layer, its raw content."""
+    """The stored bytes of a blob, and their sha256. If the blob is a base's layer, ``layer`` is its raw content."""
 
     blob: Blob
     source: ReadAt
@@ -35,7 +35,7 @@ class StoredBlob:
 
 
 def read_blobs(images: ImageArchive, executor: Executor, advance: Advance) -> Iterator[StoredBlob]:
-    """Start to hash every stored blob of an archive; do not decompress compressed layers."""
+    """Start to hash every stored blob of an archive. Do not decompress compressed layers."""
 
     def read(blob: Blob) -> StoredBlob:
         source = Slice(images.archive.bytes, blob.member.content, blob.member.size)
@@ -49,12 +49,12 @@ def read_blobs(images: ImageArchive, executor: Executor, advance: Advance) -> It
 
 
 def read_size(archives: Iterable[ImageArchive]) -> int:
-    """Return how many bytes :func:`read_blobs` reads from archives."""
+    """Return the number of bytes that :func:`read_blobs` reads from archives."""
     return sum(blob.member.size for images in archives for blob in images.blobs)
 
 
 def inflate(stored: StoredBlob, spool: Spool, most: int | None = None) -> StoredBlob:
-    """Inflate a compressed layer into ``spool``, up to ``most`` bytes; raise ``ArchiveError`` for damage or a bomb."""
+    """Inflate a compressed layer into ``spool``, up to ``most`` bytes. Raise ``ArchiveError`` for damage or a bomb."""
     assert stored.blob.compression
     digest = hashlib.sha256()
     start = spool.size
@@ -72,7 +72,7 @@ def inflate(stored: StoredBlob, spool: Spool, most: int | None = None) -> Stored
 def inflate_all(
     archive: Archive, stored: Iterable[StoredBlob], spool: Callable[[], Spool], most: int | None = None
 ) -> list[StoredBlob]:
-    """Inflate the compressed layers among ``stored``; a damaged layer, or a bomb, stays a plain blob.
+    """Inflate the compressed layers among ``stored``. A damaged layer, or a bomb, stays a plain blob.
 
     The author of a bundle controls archives that the bundle rebuilds, and archives that contain the bundle. All layers
     of such an archive together have a limit, which ``most`` may lower.

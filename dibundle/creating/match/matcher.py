@@ -15,16 +15,16 @@ LONGEST_PATH: Final = 512  # maximum bytes of a path that are compared: a path m
 
 
 class Match(NamedTuple):
-    """A base entry that helps; ``same``: both entries have the same content."""
+    """A base entry that helps. ``same`` is true if both entries have the same content."""
 
     place: Place
     same: bool
 
 
 class Matcher:
-    """Chooser of base entries for the entries of target layers.
+    """A chooser of base entries for the entries of target layers.
 
-    The order of preference:
+    This is the order of preference:
 
     1. the same content: at the same path, else at the next entry, else anywhere
     2. the same path
@@ -36,7 +36,10 @@ class Matcher:
     """
 
     def __init__(self, base: BaseIndex, targets: Iterable[Layer], kept: Collection[bytes]) -> None:
-        """Match the new layers ``targets``; ``kept``: digests of base layers that the target contains as a whole."""
+        """Match the new layers ``targets``.
+
+        ``kept`` are the digests of base layers that the target contains as a whole.
+        """
         self._base = base
         self._kept = kept
         targets = list(targets)
@@ -47,7 +50,10 @@ class Matcher:
         self._expected = Place(self._likeness.index(max(self._likeness)) if self._likeness else 0, 0)
 
     def _like_images(self, targets: Iterable[Layer]) -> list[int]:
-        """For each base layer, return how many files its image shares with the targets; path and size are compared."""
+        """Return the number of files that each base layer's image shares with the targets.
+
+        Path and size are compared.
+        """
         shared = [0] * (self._base.images[-1] + 1 if self._base.images else 0)
         if len(shared) > 1:
             for layer in targets:
@@ -58,7 +64,10 @@ class Matcher:
 
     @cached_property
     def _spare(self) -> list[Place]:
-        """The base files with paths that the target lacks; computed on first use, because few targets need them."""
+        """The base files with paths that the target lacks.
+
+        They are computed on first use, because few targets need them.
+        """
         used = {names.clean(entry.path) for layer in self._targets for entry in layer.index.entries}
         return [
             place
@@ -85,7 +94,7 @@ class Matcher:
     def find(self, layer: Layer, entry: Entry, mark: Mark | None) -> Match | None:
         """Return the best base entry for ``entry`` of ``layer``.
 
-        ``mark`` is the mark of the entry's content; None if no base file can have the same content.
+        ``mark`` is the mark of the entry's content. It is None if no base file can have the same content.
         """
         match = self._find(layer, entry, mark)
         if match:
@@ -125,7 +134,10 @@ class Matcher:
         return next(iter(self._sketches.nearest(_beginning(layer, entry))), None)
 
     def _nearest(self, places: Sequence[Place]) -> Place:
-        """Return the expected place, else a place in its layer, else a place in the most similar image's top layer."""
+        """Return the expected place.
+
+        If it is absent, return a place in its layer or in the most similar image's top layer.
+        """
         if self._expected in places:
             return self._expected
         if isinstance(places, Places):
@@ -134,7 +146,10 @@ class Matcher:
         return in_layer[-1] if in_layer else max(places, key=lambda place: (self._likeness[place.layer], place.layer))
 
     def _topmost(self, places: Places) -> Place:
-        """Return the first entry in the layer of the most similar image; cached, because there may be many layers."""
+        """Return the first entry in the layer of the most similar image.
+
+        The result is cached, because there may be many layers.
+        """
         # the id can be a key of the cache, because places exist as long as the base
         key = id(places), len(places.first)
         if key not in self._tops:
@@ -143,7 +158,7 @@ class Matcher:
         return self._tops[key]
 
     def _most_alike(self, entry: Entry, places: list[Place]) -> Place:
-        """Return the place whose path has the longest common beginning; among equals, choose the nearest size."""
+        """Return the place whose path has the longest common beginning. Among equals, choose the nearest size."""
 
         def likeness(place: Place) -> tuple[int, int]:
             other = self._base.entry(place)

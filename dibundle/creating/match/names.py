@@ -1,4 +1,4 @@
-"""Names for matching: cleaned paths, and paths without the parts that change from release to release."""
+"""Names for matching. They are cleaned paths, and paths without the parts that change from release to release."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 LONGEST: Final = 4096
-"""Maximum bytes of a path that are compared, from its end: a path in a PAX header may have a million bytes."""
+"""The number of bytes at a path's end that are compared. A path in a PAX header may have a million bytes."""
 
 _CHANGING = re.compile(rb"[0-9a-f]{7,}|[0-9]+(?:[.\-_][0-9]+)*")
 _LEADING = re.compile(rb"(?:\./|/)+")

@@ -1,4 +1,4 @@
-"""Sketches: if two files have content in common, their sketches have numbers in common.
+"""Sketches of files. If two files have content in common, their sketches have numbers in common.
 
 A file's features are checksums of the bytes after marks. Marks are patterns in the content itself, so features do not
 depend on the offset of the content in the file. The sketch of a file has the smallest of its features (minhash). A
@@ -26,7 +26,7 @@ ALIKE = 3  # minimum shared numbers of two similar files
 
 
 def sketch(data: bytes) -> list[int]:
-    """Return the sketch of a content: at most 24 distinct numbers."""
+    """Return the sketch of a content, which has at most 24 distinct numbers."""
     features = {zlib.crc32(data[found.start() : found.start() + _FEATURE]) for found in _MARK.finditer(data)}
     return heapq.nsmallest(SKETCH, features)
 
@@ -43,7 +43,7 @@ class SketchIndex(Generic[Key]):
             self._files.setdefault(number, []).append(key)
 
     def nearest(self, data: bytes) -> Iterable[Key]:
-        """Return the files that have most in common with ``data``, the best first; the result may be empty."""
+        """Return the files that have most in common with ``data``, the best first. The result may be empty."""
         votes: Counter[Key] = Counter()
         for number in sketch(data):
             files = self._files.get(number, ())

@@ -1,1 +1,1 @@
-"""The only reader of tar: it reads and writes tar entries, and reads folders as archives."""
+"""The only reader of tar. It reads and writes tar entries, and reads folders as archives."""

@@ -1,4 +1,4 @@
-"""An index of a tar: the places of each entry's headers and content, and the headers' fields.
+"""An index of a tar, with the places of each entry's headers and content, and with the headers' fields.
 
 Reading follows Go's archive/tar, because the programs that load images are written in Go. This is only an index, so
 unusual content raises no error here. Data that cannot be read as an entry is part of the tail, which is plain bytes.
@@ -20,10 +20,10 @@ EXTENSION_LIMIT: Final = 1 << 20
 LONGEST_NAME: Final = 4096
 MAX_ENTRIES: Final = 1 << 19
 MAX_ENTRY_NAMES: Final = 64 << 20
-"""Maximum entries, and maximum bytes of their names, to read from layers that a bundle's author controls."""
+"""The maximum number of entries, and of bytes of their names, to read from layers that a bundle's author controls."""
 UNNAMED: Final = b"?" * (LONGEST_NAME + 1)
 UNNAMED_FOLDER: Final = UNNAMED + b"/"
-"""Replacements for names that are not kept: one for files and one for folders; compare them with ``is``."""
+"""Replacements for names that are not kept, one for files and one for folders. Compare them with ``is``."""
 
 _FREE_RECORDS: Final = 65_536
 # bytes of a tar for each further PAX record; an honest record and its entry take at least 50 bytes
@@ -37,13 +37,13 @@ _SUM_MODULUS: Final = 65521
 
 
 class Entry(NamedTuple):
-    """One logical entry; all offsets are absolute, and names are bytes as found.
+    """One logical entry. All offsets are absolute, and names are bytes as found.
 
     ``head`` is the number of bytes from the main header to the content. ``cut`` is the number of missing bytes of
     padding. Nearly all entries have the same ``head`` and ``cut``, so an index of 300,000 entries stores few different
-    numbers. ``plain``: a walk by blocks gives the same entry. Such a walk begins at ``start``. After each header, it
-    skips the content; the header's size field gives the size unambiguously, and the size is rounded up to 512. It ends
-    exactly at ``end``, and its last header is the main header.
+    numbers. ``plain`` is true if a walk by blocks gives the same entry. Such a walk begins at ``start``. After each
+    header, it skips the content. The header's size field gives the size unambiguously, and the size is rounded up to
+    512. It ends exactly at ``end``, and its last header is the main header.
     """
 
     start: int
@@ -75,8 +75,8 @@ class Entry(NamedTuple):
 class TarIndex(NamedTuple):
     """The entries of a tar, without gaps from 0 to ``entries_end``, and then the tail, which may have any bytes.
 
-    ``problem`` is the reason why reading stopped early; None if the archive has an end-of-archive block or a clean end.
-    ``is_cut_short``: the archive ends within an entry, like an incomplete download.
+    ``problem`` is the reason why reading stopped early. It is None if the archive has an end-of-archive block or a
+    clean end. ``is_cut_short`` is true if the archive ends within an entry, like an incomplete download.
     """
 
     entries: list[Entry]
@@ -87,7 +87,7 @@ class TarIndex(NamedTuple):
 
 
 def most_names(size: int) -> int:
-    """Return the maximum bytes of names to keep, for a tar of ``size`` bytes that the user gave.
+    """Return the maximum number of bytes of names to keep for a tar of ``size`` bytes that the user gave.
 
     All names of real images are kept, because their layers have fifty bytes for each byte of a name.
     """
@@ -95,10 +95,11 @@ def most_names(size: int) -> int:
 
 
 def scan(source: ReadAt, most: int | None = None, names: int | None = None) -> TarIndex:
-    """Index the entries of ``source``, at most ``most`` if given; raise only errors from reading ``source``.
+    """Index the entries of ``source``, or only the first ``most`` entries. Raise only errors from reading ``source``.
 
-    ``names``: maximum bytes of names and links to keep for all entries; a name above :data:`LONGEST_NAME` is not kept.
-    Without ``names``, the maximum is :func:`most_names`, and names may have any length.
+    ``names`` is the maximum number of bytes of names and links to keep for all entries. A name above
+    :data:`LONGEST_NAME` is not kept. Without ``names``, the maximum is :func:`most_names`, and names may have any
+    length.
     """
     left = most_names(source.size) if names is None else names
     longest = left if names is None else LONGEST_NAME
@@ -132,7 +133,7 @@ def is_unnamed(entry: Entry) -> bool:
 
 
 def scan_all(sources: Iterable[ReadAt], most: int, names: int) -> list[TarIndex] | None:
-    """Index several tars; if they have more than ``most`` entries or ``names`` bytes of names in all, return None."""
+    """Index several tars. If they have more than ``most`` entries or ``names`` bytes of names in all, return None."""
     found = []
     for source in sources:
         index = scan(source, most + 1, names)
@@ -145,7 +146,7 @@ def scan_all(sources: Iterable[ReadAt], most: int, names: int) -> list[TarIndex]
 
 
 def _within(entry: Entry, left: int, longest: int) -> Entry:
-    """Return an entry; drop each name of more than ``longest`` bytes, or of more than ``left`` bytes."""
+    """Return an entry. Drop each name of more than ``longest`` bytes, or of more than ``left`` bytes."""
     path, link = entry.path, entry.link
     if len(path) > min(longest, left):
         path = UNNAMED_FOLDER if path.endswith(b"/") else UNNAMED
@@ -157,16 +158,17 @@ def _within(entry: Entry, left: int, longest: int) -> Entry:
 
 
 def arriving(source: ReadAt) -> Iterator[Entry]:
-    """Yield the entries of a tar that is still arriving, each as soon as its headers are complete; raise no errors.
+    """Yield the entries of a tar that is still arriving.
 
-    ``source`` may report more than its real size. At its end, it may return fewer bytes than requested.
+    Yield each entry as soon as its headers are complete. Raise no errors. ``source`` may report more than its real
+    size. At its end, it may return fewer bytes than requested.
     """
     with suppress(_StopReading):
         yield from _entries(_Headers(source))
 
 
 class _StopReading(Exception):  # noqa: N818 - it marks the end of an index, and never leaves this module
-    """The next data cannot be read as an entry."""
+    """The exception for data that cannot be read as an entry."""
 
     def __init__(self, offset: int, what: str) -> None:
         super().__init__(what)
@@ -174,11 +176,11 @@ class _StopReading(Exception):  # noqa: N818 - it marks the end of an index, and
 
 
 class _CutShort(_StopReading):
-    """The archive ends within an entry."""
+    """The exception for an archive that ends within an entry."""
 
 
 class _Headers:
-    """Header blocks of a source; a window reads ahead if entries are small."""
+    """The header blocks of a source. A window reads ahead if entries are small."""
 
     def __init__(self, source: ReadAt) -> None:
         self.source = source
@@ -188,13 +190,13 @@ class _Headers:
         self._records = _FREE_RECORDS + source.size // _RECORD  # maximum PAX records that are read
 
     def spend(self, records: int, offset: int) -> None:
-        """Count records of PAX headers, up to a limit: small records take twenty times as long as everything else."""
+        """Count records of PAX headers, up to a limit. Small records take twenty times as long as everything else."""
         self._records -= records
         if self._records < 0:
             raise _StopReading(offset, "more records in PAX headers than are read")
 
     def block(self, offset: int) -> bytes:
-        """Return the block at ``offset``; at the end of the source, it may be shorter."""
+        """Return the block at ``offset``. At the end of the source, it may be shorter."""
         at = offset - self._start
         if at < 0 or at + BLOCK > len(self._window):
             near = at <= len(self._window) + _WINDOW // 4
@@ -271,7 +273,7 @@ def _entries(headers: _Headers) -> Iterator[Entry]:
 
 
 def _header_block(headers: _Headers, offset: int, extensions: _Extensions | None) -> bytes | None:
-    """Return the header block at ``offset``; None at the end of the archive."""
+    """Return the header block at ``offset``. Return None at the end of the archive."""
     block = headers.block(offset)
     if len(block) < BLOCK:
         if block.strip(b"\0") or extensions is not None:
@@ -365,7 +367,7 @@ def _after_sparse_map(headers: _Headers, offset: int, more: int) -> int:
 
 
 def _checksum_fits(block: bytes) -> bool:
-    """Check a header's checksum: the sum of the header's bytes, with spaces in place of the checksum field."""
+    """Check a header's checksum, which is the sum of the header's bytes, with spaces in place of the checksum field."""
     whole = _whole_sum(block[148:156])
     # the low half of Adler-32 is the sum of the bytes plus one, modulo 65521; Adler-32 is far faster than sum()
     total = ((zlib.adler32(block) & 0xFFFF) - 1) % _SUM_MODULUS
@@ -391,7 +393,10 @@ def _size(field: bytes) -> tuple[int, bool]:
 
 @lru_cache(maxsize=8192)
 def _number(field: bytes) -> int | None:
-    """Read a numeric field: octal, or base-256 in two's complement (an empty field: 0, an invalid field: None)."""
+    """Read a numeric field, which is octal, or base-256 in two's complement.
+
+    Return 0 for an empty field, and None for an invalid field.
+    """
     if field[0] & 0x80:
         value = int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
         if field[0] & 0x40:
@@ -411,7 +416,7 @@ def _is_one_number(field: bytes) -> bool:
 
 
 def _pax_records(content: bytes) -> tuple[dict[bytes, bytes], int]:
-    """Read ``length key=value`` records up to the first malformed record; return the records and their number."""
+    """Read ``length key=value`` records up to the first malformed record. Return the records and their number."""
     records: dict[bytes, bytes] = {}
     at = count = 0
     while at < len(content):
@@ -430,7 +435,7 @@ def _pax_records(content: bytes) -> tuple[dict[bytes, bytes], int]:
 
 
 def _decimal(text: bytes | None, otherwise: int) -> int:
-    """Return a PAX number, or ``otherwise`` if there is no such record; -1 if the number cannot be read."""
+    """Return a PAX number, or ``otherwise`` if there is no such record. Return -1 if the number cannot be read."""
     if not text:
         return otherwise
     digits = text[1:] if text[:1] in (b"-", b"+") else text

@@ -15,7 +15,7 @@ _MOST = 1 << 20  # maximum files of a folder; an OCI layout has a few files for 
 
 
 class TreeBytes(Joined):
-    """The bytes of a folder's tar: headers are in memory, and contents are read from the files when needed."""
+    """The bytes of a folder's tar. Headers are in memory, and contents are read from the files when needed."""
 
     def __init__(self, folder: str, closers: list[Callable[[], None]]) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ def is_layout(folder: str) -> bool:
 
 
 def _files(folder: str) -> Iterator[tuple[str, str]]:
-    """Yield path and name of each regular file below ``folder``, sorted by the bytes of the names."""
+    """Yield the path and the name of each regular file below ``folder``, sorted by the bytes of the names."""
     found: list[tuple[bytes, str]] = []
     for parent, folders, names in os.walk(folder):
         folders.sort()

@@ -1,7 +1,8 @@
-"""Tars that all programs read in the same way: ustar or GNU headers in one form, plain names, files, folders and links.
+"""Tars that all programs read in the same way.
 
-If different programs could read a tar differently, ``ArchiveError`` is raised: for GNU long names, for sparse files,
-for PAX records that rename, for headers with a wrong checksum, and for bytes after the end.
+They have ustar or GNU headers in one form, and plain names, files, folders and links. If different programs could read
+a tar differently, ``ArchiveError`` is raised. This is so for GNU long names, for sparse files, for PAX records that
+rename, for headers with a wrong checksum, and for bytes after the end.
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ _MODE_TYPES: Final = {
 
 
 class PlainMember(NamedTuple):
-    """A member: its cleaned ``name``, ``kind`` (a type flag), the place of its content, and the target of a link."""
+    """A member of a tar.
+
+    ``name`` is its cleaned name, and ``kind`` is its type flag. The content has a place, and a link has a target.
+    """
 
     name: str
     kind: int
@@ -53,7 +57,7 @@ class PlainMember(NamedTuple):
 
 
 def members(source: ReadAt) -> Iterator[PlainMember]:
-    """Yield the members of a tar; raise ``ArchiveError`` for a member that readers may read differently."""
+    """Yield the members of a tar. Raise ``ArchiveError`` for a member that readers may read differently."""
     at, size, count = 0, source.size, 0
     if size % BLOCK:
         raise ArchiveError(messages.TAR_SIZE, size=size, block=BLOCK)
@@ -86,7 +90,7 @@ def members(source: ReadAt) -> Iterator[PlainMember]:
 
 
 def read_header(block: bytes) -> tuple[str, int, int]:
-    """Return the cleaned name, the type flag and the size of a member; raise ``ArchiveError`` for a PAX header."""
+    """Return the cleaned name, the type flag and the size of a member. Raise ``ArchiveError`` for a PAX header."""
     kind, size = _header(block, 0)
     if kind == _PAX_HEADER:
         raise ArchiveError(messages.TAR_PAX_FIRST)
@@ -94,7 +98,7 @@ def read_header(block: bytes) -> tuple[str, int, int]:
 
 
 def _header(block: bytes, at: int) -> tuple[int, int]:
-    """Return the type flag and the size of a header; refuse a header that can be read in more than one way."""
+    """Return the type flag and the size of a header. Refuse a header that can be read in more than one way."""
     if block[257:265] not in _MAGICS or any(block[500:]):
         raise ArchiveError(messages.TAR_MAGIC, at=at)
     if _octal(block[148:156], at) != sum(block) - sum(block[148:156]) + 8 * 32:
@@ -144,7 +148,7 @@ def _octal(field: bytes, at: int) -> int:
 
 
 def _pax_size(content: bytes, at: int) -> int:
-    """Return the size in a PAX header, or 0 if it has no size; all other keys must be times or owners."""
+    """Return the size in a PAX header, or 0 if it has no size. All other keys must be times or owners."""
     size, where, seen = 0, 0, set()
     while where < len(content):
         found = _PAX.match(content, where)

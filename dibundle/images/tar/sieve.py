@@ -1,4 +1,4 @@
-"""Storage of a tar from a pipe: only the needed parts are stored, and the rest of the temporary file is holes."""
+"""Storage of a tar from a pipe. Only the needed parts are stored, and the rest of the temporary file is holes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dibundle.files.readat import Spool
 from dibundle.images.tar.entries import arriving
 
 SMALL: Final = 64 << 10
-"""Entries of at most this size are always kept: configs, manifests, indexes."""
+"""Entries of at most this size, such as configs, manifests and indexes, are always kept."""
 
 _PIECE: Final = 1 << 20
 _MAGIC: Final = 16
@@ -19,7 +19,7 @@ _MAGIC: Final = 16
 def sieve(read: Callable[[int], bytes], spool: Spool, sizes: Collection[int]) -> None:
     """Copy the tar that ``read`` returns, piece by piece, to ``spool``.
 
-    The argument of ``read`` is the maximum size of a piece in bytes; at the end, ``read`` returns no bytes.
+    The argument of ``read`` is the maximum size of a piece in bytes. At the end, ``read`` returns no bytes.
 
     If a file is large, uncompressed and of a size that is not among ``sizes``, its content is skipped and reads as
     zeros. Compressed files are kept, because their decompressed content may have one of these sizes.
@@ -35,7 +35,7 @@ def sieve(read: Callable[[int], bytes], spool: Spool, sizes: Collection[int]) ->
 
 
 class _Pipe:
-    """The data so far, with random access; a read beyond its end waits for more data."""
+    """The data so far, with random access. A read beyond its end waits for more data."""
 
     def __init__(self, read: Callable[[int], bytes], spool: Spool) -> None:
         self._read = read
@@ -43,17 +43,17 @@ class _Pipe:
 
     @property
     def size(self) -> int:
-        """A number above the size of any pipe's data; the real size is not known in advance."""
+        """A number above the size of any pipe's data. The real size is not known in advance."""
         return 1 << 62
 
     def more(self, most: int) -> int:
-        """Read up to ``most`` bytes; return the number of bytes that came."""
+        """Read up to ``most`` bytes. Return the number of bytes that came."""
         piece = self._read(most)
         self._spool.write(piece)
         return len(piece)
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Return ``length`` bytes from ``offset`` on, fewer at the end."""
+        """Return ``length`` bytes from ``offset`` on. At the end, return fewer bytes."""
         while self._spool.size < offset + length and self.more(min(_PIECE, offset + length - self._spool.size)):
             pass
         there = min(length, self._spool.size - offset)

@@ -59,12 +59,12 @@ async def aside(
 
 
 def blob_headers(name: str) -> dict[str, str]:
-    """Return the headers of a blob; ``name`` is its digest as text."""
+    """Return the headers of a blob. ``name`` is its digest as text."""
     return {"Content-Type": "application/octet-stream", "Docker-Content-Digest": name, **_API}
 
 
 def document_answer(request: web.Request, status: int, body: bytes, headers: dict[str, str]) -> web.Response:
-    """Return a document; for HEAD, only its headers."""
+    """Return a document. For HEAD, return only its headers."""
     headers = headers | _API | {"Content-Type": content_type(headers.get("Content-Type", ""))}
     if request.method == "HEAD":
         return web.Response(status=status, headers={**headers, "Content-Length": str(len(body))})
@@ -109,7 +109,7 @@ def passed(request: web.Request, place: UpstreamPlace, found: Document) -> web.R
 
 
 async def send(request: web.Request, answer: web.Response) -> None:
-    """Send a document; if the client does not receive it in time, end the connection."""
+    """Send a document. If the client does not receive it in time, end the connection."""
     try:
         async with asyncio.timeout(_TAKING):
             await answer.prepare(request)

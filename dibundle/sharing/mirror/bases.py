@@ -1,4 +1,4 @@
-"""Local images that can be bases of bundles: in the cache, and in folders of blobs that engines keep."""
+"""Local images that can be bases of bundles. They are in the cache, and in folders of blobs that engines keep."""
 
 from __future__ import annotations
 
@@ -25,26 +25,29 @@ from dibundle.sharing.mirror.cache import Cache
 from dibundle.sharing.mirror.options import UpstreamPlace
 
 MAX_PARSED: Final = 1 << 20
-"""Maximum bytes of a manifest or config to parse; a larger document is passed on, and its image gets no deltas."""
+"""The maximum number of bytes of a manifest or config to parse.
+
+A larger document is passed on, and its image gets no deltas.
+"""
 MAX_LAYERS: Final = 128
 _TYPE: Final = re.compile(r"[a-zA-Z0-9.+_-]{1,127}/[a-zA-Z0-9.+_-]{1,127}")
 _MAX_KNOWN: Final = 4096  # maximum documents in memory; if there are more, the least recently used document is dropped
 
 
 class ImageManifest(NamedTuple):
-    """Contents of an image's manifest: digest of the config, and digests of the layers with their sizes in bytes."""
+    """The contents of an image's manifest: the config's digest, and the layers' digests with their sizes in bytes."""
 
     config: bytes
     layers: tuple[tuple[bytes, int], ...]
 
     @property
     def size(self) -> int:
-        """Bytes of the layers; a layer that occurs several times counts once."""
+        """The total size of the layers in bytes. A layer that occurs several times counts once."""
         return sum(dict(self.layers).values())
 
 
 class Known(NamedTuple):
-    """Contents of a document: a manifest's media type, the contents of an image's manifest, a config's diffIDs."""
+    """The contents of a document: its media type, and the contents of an image's manifest or a config's diffIDs."""
 
     media_type: str | None
     named: ImageManifest | None
@@ -52,7 +55,7 @@ class Known(NamedTuple):
 
 
 class LocalImage(NamedTuple):
-    """A complete local image: its stored layers, and the diffIDs of their contents."""
+    """A complete local image, with its stored layers, and the diffIDs of their contents."""
 
     manifest: bytes
     named: ImageManifest
@@ -65,21 +68,21 @@ class LocalImage(NamedTuple):
 
 
 class OpenFile(NamedTuple):
-    """A file that the process inherits: its descriptor, and its name in errors."""
+    """A file that the process inherits, with its descriptor, and its name in errors."""
 
     fd: int
     name: str
 
 
 class OpenImage(NamedTuple):
-    """A base: the image, and the files of its blobs by their digests."""
+    """A base image, with the files of its blobs by their digests."""
 
     image: LocalImage
     files: dict[bytes, OpenFile]
 
 
 class Documents:
-    """Cache of parsed manifests and configs, by digest; only one document of each registry is parsed at a time."""
+    """A cache of parsed manifests and configs, by digest. Only one document of each registry is parsed at a time."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, Known] = OrderedDict()
@@ -87,7 +90,10 @@ class Documents:
         self._looking: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def look(self, host: str, digest: bytes, body: Callable[[], bytes | None]) -> Known | None:
-        """Return the contents of the document with this digest; ``body`` reads it. None if ``body`` returns None."""
+        """Return the contents of the document with this digest.
+
+        ``body`` reads it. If ``body`` returns None, return None.
+        """
         with self._lock:
             looking = self._looking[host]
         with looking:
@@ -118,7 +124,7 @@ def _look(content: bytes) -> Known:
 
 
 def _media_type(value: object) -> str | None:
-    """Return the media type of a manifest; None for other documents. In OCI manifests, the field is optional."""
+    """Return the media type of a manifest. Return None for other documents. In OCI manifests, the field is optional."""
     kinds = {"manifests": OCI_INDEX, "layers": OCI_MANIFEST}
     found = [kind for key, kind in kinds.items() if isinstance(get(value, key), list)]
     if len(found) == 2:  # with both keys, the type is ambiguous; only the media type that upstream sent would show it
@@ -128,7 +134,7 @@ def _media_type(value: object) -> str | None:
 
 
 def _named(value: object) -> ImageManifest | None:
-    """Return the contents of an image's manifest; None for other documents, such as an index or an artifact."""
+    """Return the contents of an image's manifest. Return None for other documents, such as an index or an artifact."""
     config = sha256_of(get(get(value, "config"), "digest"))
     items = get_list(value, "layers")
     layers = []
@@ -145,7 +151,7 @@ def _named(value: object) -> ImageManifest | None:
 
 
 class Bases:
-    """Search for base images in the cache and in stores.
+    """A search for base images in the cache and in stores.
 
     Layers in stores of other programs are not hashed when they are read, but rebuilt layers are hashed. A bundle could
     disclose any content of its base. So the bases of a registry's images are from the same registry, or from stores
@@ -156,7 +162,7 @@ class Bases:
         self._cache, self._documents, self._stores = cache, documents, stores
 
     def find(self, place: UpstreamPlace, manifest: bytes) -> LocalImage | None:
-        """Return the image with this manifest; None if a part is missing, or if a layer has a wrong size."""
+        """Return the image with this manifest. Return None if a part is missing, or if a layer has a wrong size."""
         known = self._documents.look(place.host, manifest, partial(self._small, place, manifest))
         if known is None or known.named is None:
             return None
@@ -172,7 +178,7 @@ class Bases:
         return LocalImage(manifest, known.named, in_config.diff_ids)
 
     def cached(self, place: UpstreamPlace) -> Sequence[bytes]:
-        """Return the manifests of a registry's images in the cache, latest first."""
+        """Return the manifests of a registry's images in the cache. The latest manifest comes first."""
         return self._cache.images(place.space)
 
     def has_in_store(self, place: UpstreamPlace, digest: bytes) -> bool:
@@ -180,7 +186,7 @@ class Bases:
         return any((store / digest.hex()).is_file() for store in self._stores_of(place))
 
     def open(self, place: UpstreamPlace, image: LocalImage, defer: Callable[[Callable[[], None]], object]) -> OpenImage:
-        """Open the blobs of an image; ``defer`` gets the functions that close them.
+        """Open the blobs of an image. ``defer`` gets the functions that close them.
 
         Raises :class:`FileError` if a blob was deleted in the meantime.
         """
@@ -195,7 +201,7 @@ class Bases:
         return [folder for host, folder in self._stores if host == place.host]
 
     def _size(self, place: UpstreamPlace, digest: bytes) -> int | None:
-        """Return the size of a local blob in bytes; None if there is no such blob."""
+        """Return the size of a local blob in bytes. Return None if there is no such blob."""
         found = self._cache.size_of(place.key(digest))
         for store in self._stores_of(place) if found is None else ():
             with suppress(OSError):
@@ -227,7 +233,7 @@ class Bases:
 
 
 def archive_of(image: LocalImage, contents: Mapping[bytes, ReadAt]) -> Archive:
-    """Return an image as an archive, like a ``docker://`` source; ``contents``: the image's blobs by digest."""
+    """Return an image as an archive, as for a ``docker://`` source. ``contents`` are the image's blobs by digest."""
     joined = Joined()
     for digest in sorted(contents):
         content = contents[digest]

@@ -1,4 +1,4 @@
-"""Blobs for clients: from the cache, from a running download, or from upstream without caching."""
+"""Blobs for clients. They come from the cache, from a running download, or from upstream without caching."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UNREAD: Final = 300.0  # maximum seconds during which a client receives no byte
 
 
 class BlobServer:
-    """Server of blobs: rebuilt and cached blobs from the cache, all other blobs from upstream."""
+    """A server of blobs. Rebuilt and cached blobs come from the cache, and all other blobs come from upstream."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class BlobServer:
             pool.shutdown(wait=False, cancel_futures=True)
 
     async def answer(self, request: web.Request, place: UpstreamPlace, digest: bytes) -> web.StreamResponse:
-        """Answer a request for a blob; if a delta may rebuild the blob, first wait for the rebuild."""
+        """Answer a request for a blob. If a delta may rebuild the blob, first wait for the rebuild."""
         making = self._maker.making(place, digest)
         if making and not self._cache.has(place.key(digest)) and request.method == "GET":
             refusal = await self._refusal(place, digest)
@@ -69,7 +69,7 @@ class BlobServer:
         return await aside(self._upstreams.threads[place.host], self._upstreams.refusal, place, "blobs", digest)
 
     async def _here(self, request: web.Request, place: UpstreamPlace, digest: bytes) -> web.StreamResponse | None:
-        """Answer with a blob from the cache or from a running download; return None if the blob is in neither."""
+        """Answer with a blob from the cache or from a running download. Return None if the blob is in neither."""
         key = place.key(digest)
         running = self._downloads.running(key)
         try:
@@ -107,7 +107,7 @@ class BlobServer:
     async def _from_upstream(
         self, request: web.Request, place: UpstreamPlace, digest: bytes
     ) -> web.StreamResponse | None:
-        """Answer with upstream's blob; return None if another request has already started to fetch it."""
+        """Answer with upstream's blob. Return None if another request has already started to fetch it."""
         if not _is_plain(request):
             return await self.direct(request, place, text(digest))
         try:
@@ -163,7 +163,7 @@ class BlobServer:
         return await self._send(request, response, self._coming(place, download))
 
     async def _coming(self, place: UpstreamPlace, download: Download) -> AsyncIterator[bytes]:
-        """Yield a blob while it arrives; if the cache has no more space, fetch the rest directly from upstream."""
+        """Yield a blob while it arrives. If the cache has no more space, fetch the rest directly from upstream."""
         at = 0
         try:
             async for piece in download.pieces():
@@ -225,7 +225,7 @@ class BlobServer:
     async def _send(
         self, request: web.Request, response: web.StreamResponse, pieces: AsyncIterator[bytes]
     ) -> web.StreamResponse:
-        """Send an answer; if its body is too short or too long, end the connection to signal an error."""
+        """Send an answer. If its body is too short or too long, end the connection to signal an error."""
         sent = 0
         try:
             await response.prepare(request)
@@ -252,9 +252,9 @@ class BlobServer:
 async def _verified(
     pieces: AsyncIterator[bytes], name: str, held: bytes = b"", found: hashlib._Hash | None = None
 ) -> AsyncIterator[bytes]:
-    """Yield pieces; yield the last bytes only if the whole blob has its digest.
+    """Yield pieces. Yield the last bytes only if the whole blob has its digest.
 
-    ``held``: unsent bytes that directly precede the pieces. ``found``: hash of all bytes before the pieces.
+    ``held`` are unsent bytes that directly precede the pieces. ``found`` is the hash of all bytes before the pieces.
     """
     kind, _, digest = name.partition(":")
     found = found or HASHES[kind]()
@@ -277,7 +277,10 @@ def _is_plain(request: web.Request) -> bool:
 
 
 def _range(request: web.Request, size: int) -> range | None:
-    """Return the requested range of bytes; None if it begins after the end. A malformed range means all bytes."""
+    """Return the requested range of bytes.
+
+    Return None if it begins after the end. A malformed range means all bytes.
+    """
     try:
         asked = request.http_range
     except ValueError:

@@ -1,4 +1,4 @@
-"""A cache of blobs by digest, in a folder of limited size: the least recently used blob is deleted first.
+"""A cache of blobs by digest, in a folder of limited size. The least recently used blob is deleted first.
 
 Each blob is in the space of its registry. No other registry uses it. While a blob is written to a temporary file, it is
 hashed. Then the file is renamed to the digest. A blob is hashed again if its file has changed. If another process wrote
@@ -34,7 +34,7 @@ _BLOCK: Final = 4096  # minimum bytes of disk space for a file
 
 
 class _State(NamedTuple):
-    """State of a file when its content was hashed; ``changed``: the file's ctime, because programs cannot set it."""
+    """A file's state when its content was hashed. ``changed`` is the file's ctime, because programs cannot set it."""
 
     inode: int
     changed: int
@@ -42,16 +42,16 @@ class _State(NamedTuple):
 
 
 def _taken(size: int) -> int:
-    """Return the bytes that count for a file in the cache."""
+    """Return the number of bytes that a file counts in the cache."""
     return max(size, _BLOCK)
 
 
 class CacheFullError(Exception):
-    """The cache has no space for a blob; the blob is then served, but not cached."""
+    """The error for a blob for which the cache has no space. The blob is then served, but not cached."""
 
 
 class Turns:
-    """Locks by blob: one thread at a time works on a blob, and other threads wait."""
+    """Locks by blob. One thread at a time works on a blob, and other threads wait."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -74,7 +74,7 @@ class Turns:
 
 
 class NewBlob:
-    """A new blob of the cache: written in order, then kept under its digest, or dropped."""
+    """A new blob of the cache. It is written in order, and is then kept under its digest, or dropped."""
 
     def __init__(self, cache: Cache, fd: int, path: Path) -> None:
         self._cache, self._path = cache, path
@@ -84,7 +84,7 @@ class NewBlob:
         self.size = 0
 
     def write(self, data: bytes | memoryview) -> None:
-        """Add bytes; raise :class:`CacheFullError` if there is no space."""
+        """Add bytes. Raise :class:`CacheFullError` if there is no space."""
         self._cache._reserve(_taken(self.size + len(data)) - _taken(self.size))
         self.size += len(data)
         view = memoryview(data)
@@ -105,7 +105,7 @@ class NewBlob:
         return self._hash.copy()
 
     def keep(self, space: str) -> None:
-        """Move the file to its digest's name; until :meth:`close`, the cache cannot delete it."""
+        """Move the file to its digest's name. Until :meth:`close`, the cache cannot delete it."""
         key = space, self.digest
         self._cache.pin([key])
         try:
@@ -116,7 +116,7 @@ class NewBlob:
         self._kept = key
 
     def close(self) -> None:
-        """Close the file; delete it if it was not kept."""
+        """Close the file. Delete it if it was not kept."""
         os.close(self.fd)
         if self._kept:
             self._cache.unpin([self._kept])
@@ -126,10 +126,10 @@ class NewBlob:
 
 
 class Cache:
-    """The cache of one process, which locks the cache's folder. Thread-safe."""
+    """The thread-safe cache of one process, which locks the cache's folder."""
 
     def __init__(self, folder: Path, most: int) -> None:
-        """Open or create a cache of at most ``most`` bytes; raise :class:`FileError` if another process uses it.
+        """Open or create a cache of at most ``most`` bytes. Raise :class:`FileError` if another process uses it.
 
         The same error is raised if the folder is not writable.
         """
@@ -172,7 +172,7 @@ class Cache:
 
     @property
     def size(self) -> int:
-        """Bytes of all blobs, including those that are being written, and of bundles."""
+        """The total size of all blobs, including those that are being written, and of bundles."""
         return self._total
 
     def _load(self) -> None:
@@ -194,11 +194,11 @@ class Cache:
         return self.folder / "blobs" / key[0] / key[1].hex()
 
     def has(self, key: Key) -> bool:
-        """Return whether a blob is listed; :meth:`open` may still find it damaged."""
+        """Return whether a blob is listed. :meth:`open` may still find that it is damaged."""
         return key in self._sizes
 
     def open(self, key: Key) -> int | None:
-        """Return a descriptor of a blob after a check of its digest; None if the blob is missing or damaged.
+        """Return a descriptor of a blob after a check of its digest. Return None if the blob is missing or damaged.
 
         Raises ``OSError`` if too many files are open.
         """
@@ -223,11 +223,11 @@ class Cache:
         return None
 
     def is_hashed(self, key: Key) -> bool:
-        """Return whether a blob was hashed in this process; :meth:`open` hashes it again if its file has changed."""
+        """Return whether a blob was hashed in this process. :meth:`open` hashes it again if its file has changed."""
         return key in self._checked
 
     def size_of(self, key: Key) -> int | None:
-        """Return the size of a listed blob in bytes; None if it is not listed."""
+        """Return the size of a listed blob in bytes. Return None if it is not listed."""
         return self._sizes.get(key)
 
     def is_sound(self, key: Key) -> bool:
@@ -241,7 +241,7 @@ class Cache:
         return self._checked.get(key) == _state(fd)
 
     def _check(self, key: Key, fd: int) -> bool:
-        """Hash a blob once for all threads that open it; return whether the blob has its digest."""
+        """Hash a blob once for all threads that open it. Return whether the blob has its digest."""
         with self._hashing.of(key):
             if self._is_checked(key, fd):
                 return True
@@ -252,7 +252,7 @@ class Cache:
             return True
 
     def read(self, key: Key, most: int) -> bytes | None:
-        """Return the bytes of a blob; None if it is missing, or if it has over ``most`` bytes and so is not hashed."""
+        """Return a blob's bytes. Return None if it is missing, or has over ``most`` bytes and so is not hashed."""
         fd = self.open(key) if self._sizes.get(key, 0) <= most else None
         if fd is None:
             return None
@@ -263,7 +263,7 @@ class Cache:
             os.close(fd)
 
     def new(self) -> NewBlob:
-        """Return a blob to write; raise :class:`CacheFullError` if there is no space for its file."""
+        """Return a blob to write. Raise :class:`CacheFullError` if there is no space for its file."""
         with self._lock:
             self._number += 1
             path = self.folder / "tmp" / str(self._number)
@@ -275,7 +275,7 @@ class Cache:
             raise CacheFullError from error
 
     def put(self, space: str, content: bytes) -> bytes:
-        """Keep a small blob if there is space; return its digest."""
+        """Keep a small blob if there is space. Return its digest."""
         digest = hashlib.sha256(content).digest()
         if not self.has((space, digest)):
             with suppress(CacheFullError, OSError):
@@ -319,7 +319,7 @@ class Cache:
             _delete(self._path(key))
 
     def prune(self, most: int) -> int:
-        """Delete blobs until at most ``most`` bytes are left; return the number of deleted bytes."""
+        """Delete blobs until at most ``most`` bytes are left. Return the number of deleted bytes."""
         before, kept = self._total, self.most
         self.most = most
         try:
@@ -395,7 +395,7 @@ class Cache:
                 self._images[key[0]] = len(self.images(key[0]))
 
     def images(self, space: str) -> list[bytes]:
-        """Return the manifests of remembered images, latest first; forget images that the cache has deleted."""
+        """Return the manifests of remembered images, the latest first. Forget images that the cache has deleted."""
         found = []
         for path in (self.folder / "images" / space).glob("*"):
             with suppress(ValueError, OSError):

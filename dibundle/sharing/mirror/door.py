@@ -44,7 +44,7 @@ _SILENT.propagate = False
 
 
 def raise_limit_of_files() -> None:
-    """Raise the system's limit of open files to the number that all clients need; systemd's default is 1,024."""
+    """Raise the system's limit of open files to the number that all clients need. systemd's default is 1,024."""
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_CLIENTS * _FILES_OF_CLIENT + _OTHER_FILES
     if now < wanted:
@@ -83,7 +83,7 @@ class Client(web.RequestHandler):
         self._door.come(self)
 
     def data_received(self, data: bytes) -> None:
-        """Parse a request of limited size; if more bytes follow before the answer, end the connection.
+        """Parse a request of limited size. If more bytes follow before the answer, end the connection.
 
         All parsed bytes take memory until the answer is sent.
         """
@@ -131,14 +131,14 @@ class Client(web.RequestHandler):
 
 
 def note_piece(request: web.Request) -> None:
-    """Note that a piece of a blob was passed on to a client: the client is not stuck now."""
+    """Note that a piece of a blob was passed on to a client, so that the client does not count as stuck."""
     client = request.protocol
     if isinstance(client, Client):
         client.stuck = time.monotonic()
 
 
 class _Greeting(asyncio.sslproto.SSLProtocol):
-    """TLS of a client.
+    """The TLS connection of a client.
 
     The door tracks it during the handshake, because asyncio's server reports a client only later.
     """
@@ -164,7 +164,7 @@ class _Greeting(asyncio.sslproto.SSLProtocol):
 
 
 class Door:
-    """Tracker of clients.
+    """A tracker of clients.
 
     It ends idle connections after ``WAITING`` seconds, or at once if there are too many clients.
     """
@@ -174,7 +174,7 @@ class Door:
         self._most = min(_MOST_CLIENTS, max(files - _OTHER_FILES, files // 4) // _FILES_OF_CLIENT)
         self._greeting: dict[Client, asyncio.Transport] = {}  # clients in the TLS handshake, the oldest first
         self._clients: set[Client] = set()
-        # for each idle client, the time since which it is idle; the longest idle client first
+        # the time since which each idle client is idle; the longest idle client comes first
         self._waiting: dict[Client, float] = {}
 
     def protocol(self, server: web.Server, tls: ssl.SSLContext | None) -> asyncio.BaseProtocol:
@@ -183,7 +183,7 @@ class Door:
         return client if tls is None else _Greeting(self, client, tls)
 
     def greet(self, client: Client, transport: asyncio.Transport) -> None:
-        """Register a TLS handshake; if there are too many, end the oldest handshake."""
+        """Register a TLS handshake. If there are too many, end the oldest handshake."""
         self._greeting[client] = transport
         if len(self._greeting) > _AT_ONCE:
             self._greeting.pop(next(iter(self._greeting))).abort()
@@ -191,8 +191,8 @@ class Door:
     def come(self, client: Client) -> None:
         """Register a client.
 
-        If there are too many clients, end a client that reads nothing, else the longest idle client. The longest idle
-        client may be the new client.
+        If there are too many clients, end a client that reads nothing. If there is no such client, end the longest idle
+        client, which may be the new client.
         """
         self._greeting.pop(client, None)
         self._clients.add(client)
@@ -213,7 +213,7 @@ class Door:
 
     @web.middleware
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer a request; during this time, the client does not count as idle."""
+        """Answer a request. During this time, the client does not count as idle."""
         client = request.protocol
         assert isinstance(client, Client)
         self._waiting.pop(client, None)

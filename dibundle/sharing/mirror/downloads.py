@@ -45,7 +45,7 @@ class Bell:
                 loop.call_soon_threadsafe(event.set)
 
     async def wait(self, is_over: Callable[[], bool], seconds: float | None = None) -> bool:
-        """Wait until ``is_over`` returns true; it is called at each change. Return False after ``seconds``."""
+        """Wait until ``is_over`` returns true. It is called at each change. Return False after ``seconds``."""
         loop = asyncio.get_running_loop()
         end = None if seconds is None else loop.time() + seconds
         while True:
@@ -64,7 +64,7 @@ class Bell:
 
 
 class Download:
-    """A running download of a blob into a temporary file; any number of clients read the file while it grows."""
+    """A running download of a blob into a temporary file. Any number of clients read the file while it grows."""
 
     def __init__(self, digest: bytes, size: int, blob: NewBlob) -> None:
         self.digest, self.size = digest, size
@@ -86,7 +86,7 @@ class Download:
         return max(0, min(self.received, self.size - WITHHELD))
 
     def join(self) -> bool:
-        """Register a reader; return False if the file is closed or about to be closed."""
+        """Register a reader. Return False if the file is closed or about to be closed."""
         with self.bell.changed:
             if not self._readers or self._is_given_up:
                 return False
@@ -94,7 +94,7 @@ class Download:
             return True
 
     def leave(self) -> None:
-        """Unregister a reader; the last reader closes the file."""
+        """Unregister a reader. The last reader closes the file."""
         with self.bell.changed:
             self._readers -= 1
             is_last = not self._readers
@@ -102,13 +102,13 @@ class Download:
             self._blob.close()
 
     def give_up_alone(self) -> bool:
-        """Return whether the download should end: it has no readers, and more than ``_ALONE`` bytes are missing."""
+        """Return whether the download should end. It has no readers, and more than ``_ALONE`` bytes are missing."""
         with self.bell.changed:
             self._is_given_up = self._readers == 1 and self.size - self.received > _ALONE
         return self._is_given_up
 
     def wait(self, seconds: float) -> bool:
-        """Wait until the download ends; return whether the blob is complete."""
+        """Wait until the download ends. Return whether the blob is complete."""
         end = time.monotonic() + seconds
         with self.bell.changed:
             while not self.is_done and (left := end - time.monotonic()) > 0:
@@ -120,7 +120,7 @@ class Download:
         return os.pread(self._blob.fd, self.received - at, at), self._blob.hash()
 
     async def pieces(self, start: int = 0) -> AsyncIterator[bytes]:
-        """Yield the bytes from ``start`` on as they arrive; raise :class:`ConnectionFailure` if bytes are missing."""
+        """Yield the bytes from ``start`` on as they arrive. Raise :class:`ConnectionFailure` if bytes are missing."""
         at = start
         while at < self.size:
             ready = self.available
@@ -157,12 +157,12 @@ class Downloads:
         self._busy: Counter[str] = Counter()  # how many threads download from each upstream
 
     def close(self) -> None:
-        """End: start no more downloads."""
+        """Start no more downloads."""
         for pool in self._pumps.values():
             pool.shutdown(wait=False, cancel_futures=True)
 
     def speed(self, place: UpstreamPlace) -> float | None:
-        """Return the recent speed of an upstream in bytes per second; None if the speed is not known."""
+        """Return the recent speed of an upstream in bytes per second. Return None if the speed is not known."""
         return self._speeds.get(place.host)
 
     def running(self, key: Key) -> Download | None:
@@ -172,7 +172,7 @@ class Downloads:
         return found if found and found.join() else None
 
     def begin(self, place: UpstreamPlace, digest: bytes) -> Download | Document | None:
-        """Start the download of a blob and return it; if upstream refuses the blob, return upstream's answer.
+        """Start the download of a blob and return it. If upstream refuses the blob, return upstream's answer.
 
         The caller must call :meth:`Download.leave` on the result. Returns None if another thread has just started the
         download, or if the blob is now in the cache. Raises :class:`CacheFullError` if there is no space or too many
@@ -246,7 +246,7 @@ class Downloads:
             download.leave()
 
     def _pieces(self, download: Download, place: UpstreamPlace, path: str, first: Streamed) -> Iterator[bytes]:
-        """Yield a blob; if the connection breaks, continue at the same byte, at most ``_TRIES`` times."""
+        """Yield a blob. If the connection breaks, continue at the same byte. Do this at most ``_TRIES`` times."""
         at, failures = 0, 0
         answer: Iterator[bytes] = first.pieces
         while True:

@@ -52,8 +52,9 @@ Report = Callable[["Making"], object]
 class Making:
     """An image that a client has begun to pull, and how the mirror gets its layers.
 
-    ``way``: "delta", "image", or "cached" if all layers are in the cache; None until this is decided. ``reason``: the
-    reason for using no delta. ``fetched``: bytes of bundles. ``saved``: bytes of the rebuilt layers minus ``fetched``.
+    ``way`` is "delta", "image", or "cached" if all layers are in the cache. It is None until this is decided.
+    ``reason`` is the reason for using no delta. ``fetched`` is the size of the fetched bundles. ``saved`` is the size
+    of the rebuilt layers minus ``fetched``.
     """
 
     place: UpstreamPlace
@@ -71,12 +72,15 @@ class Making:
 
     @property
     def name(self) -> tuple[str, bytes]:
-        """Key of the image among the images of its upstream."""
+        """The key of the image among the images of its upstream."""
         return self.place.repository, self.manifest
 
 
 class _UnfitError(Exception):
-    """The bundle of ``step`` cannot be used; ``is_applied``: it was applied in vain, which takes time."""
+    """The error for a step's bundle that cannot be used.
+
+    ``is_applied`` is true if it was applied in vain, which takes time.
+    """
 
     def __init__(self, step: ChainStep, *, is_applied: bool = False) -> None:
         super().__init__()
@@ -84,7 +88,7 @@ class _UnfitError(Exception):
 
 
 class Maker:
-    """Rebuilder of layers; it never rebuilds the same image twice at the same time. Thread-safe."""
+    """A thread-safe rebuilder of layers. It never rebuilds the same image twice at the same time."""
 
     def __init__(
         self,
@@ -112,7 +116,7 @@ class Maker:
         self._speeds: dict[str, float] = {}  # speed of rebuilding, in bytes per second, by upstream
 
     def close(self) -> None:
-        """Stop: begin no more images."""
+        """Begin no more images."""
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -147,7 +151,10 @@ class Maker:
             self._pools[place.host].submit(run)
 
     def making(self, place: UpstreamPlace, layer: bytes) -> Making | None:
-        """Return the running :class:`Making` of an image with this layer in this repository; None if there is none."""
+        """Return the running :class:`Making` of an image with this layer in this repository.
+
+        Return None if there is none.
+        """
         with self._lock:
             for making in self._running[place.host].values():
                 if layer in making.layers and making.place.repository == place.repository:
@@ -162,7 +169,7 @@ class Maker:
         await making.bell.wait(lambda: making.is_done, max(0.0, left))
 
     def _require_time(self, making: Making) -> float:
-        """Return how many seconds are left; raise an error if no time is left."""
+        """Return the number of seconds that are left. Raise an error if no time is left."""
         left = making.begun + self._options.make_timeout - time.monotonic()
         if left <= 0:
             raise NoWayError("it takes too long")
@@ -228,7 +235,7 @@ class Maker:
             raise NoWayError("the config does not fit")
 
     def _config(self, making: Making, config: bytes) -> bytes:
-        """Return an image's config; if it is not in the cache, fetch it."""
+        """Return an image's config. If it is not in the cache, fetch it."""
         place, key = making.place, making.place.key(config)
         while True:
             found = self._cache.read(key, MAX_PARSED)
@@ -251,7 +258,7 @@ class Maker:
 
     @contextmanager
     def _turn(self, making: Making) -> Iterator[None]:
-        """Wait for a slot to rebuild, and hold the slot; the number of slots limits memory.
+        """Wait for a slot to rebuild, and hold the slot. The number of slots limits memory.
 
         Each repository has at most one slot at a time. With several registries, no registry ever has all slots.
         """
@@ -267,7 +274,7 @@ class Maker:
             yield
 
     def _require_worth(self, making: Making, size: int, missing: dict[bytes, int], received: int) -> None:
-        """Raise an error unless the sum of ``size`` (bytes of bundles) and ``received`` is below the layers' bytes.
+        """Raise an error unless the sum of ``size`` (of bundles, in bytes) and ``received`` is below the layers' size.
 
         If the option ``prefer`` is "speed", also raise an error if fetching the layers is faster.
         """
@@ -282,7 +289,7 @@ class Maker:
             raise NoWayError("fetching the layers is faster")
 
     def _fetch(self, found: Way, fetched: FetchedBundles) -> list[Spool]:
-        """Fetch the bundles of a chain; in the cache, a bundle's bytes count from its arrival until it is dropped."""
+        """Fetch the bundles of a chain. A bundle takes space in the cache from its arrival until it is dropped."""
         spools, left = [], MAX_MANIFEST
         for step in found.chain:
             try:
@@ -337,7 +344,7 @@ class Maker:
             self._speeds[place.host] = (old + size / max(time.monotonic() - begun, 0.01)) / 2
 
     def _keep(self, place: UpstreamPlace, layer: RebuiltLayer) -> None:
-        """Put a rebuilt layer into the cache; its digest is computed again."""
+        """Put a rebuilt layer into the cache. Its digest is computed again."""
         new = self._cache.new()
         try:
             for piece in layer.pieces:

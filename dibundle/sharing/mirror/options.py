@@ -13,21 +13,21 @@ from dibundle.sharing.mirror import messages
 from dibundle.sources.registry.reference import NAME, is_loopback
 
 HUB: Final = "registry-1.docker.io"
-"""Host with the images of docker.io."""
+"""The host with the images of docker.io."""
 _HUB_NAMES: Final = ("docker.io", "index.docker.io", "registry-1.docker.io")
 _PART: Final = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
 
 
 class Listen(NamedTuple):
-    """Address on which a mirror listens."""
+    """The address on which a mirror listens."""
 
     host: str
     port: int
 
     @property
     def address(self) -> str:
-        """Host and port, in the form of URLs."""
+        """The host and the port, in the form of URLs."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
@@ -40,18 +40,21 @@ HERE: Final = Listen("127.0.0.1", 5055)
 
 
 Prefer = Literal["speed", "bytes"]
-"""With "speed", use a delta only if it is faster than fetching the layers; with "bytes", if it has fewer bytes."""
+"""With "speed", a delta is used only if it is faster than fetching the layers.
+
+With "bytes", it is used only if it is smaller.
+"""
 
 
 Key = tuple[str, bytes]
-"""Key of a blob in the mirror: the blob's space and digest."""
+"""The key of a blob in the mirror, which consists of the blob's space and digest."""
 
 
 class UpstreamPlace(NamedTuple):
     """A repository of an upstream registry, with the credentials of a client.
 
-    ``space``: the part of the cache that only this registry uses. Content that the mirror fetches with its own logins
-    is in a separate space. ``prefix``: the part of the mirror's paths before the repository's name.
+    ``space`` is the part of the cache that only this registry uses. Content that the mirror fetches with its own logins
+    is in a separate space. ``prefix`` is the part of the mirror's paths before the repository's name.
     """
 
     host: str
@@ -94,7 +97,7 @@ class MirrorOptions:
     certificate: tuple[str, str] | None = None
 
     def place(self, path: str, ns: str | None, authorization: str | None) -> UpstreamPlace | None:
-        """Return the repository of a path; None if it is not valid.
+        """Return the repository of a path. Return None if it is not valid.
 
         The upstream is the host ``ns`` or, without ``ns``, the name in the first part of the path.
         """
@@ -133,9 +136,9 @@ def parse_upstreams(given: Iterable[str]) -> dict[str, str]:
 
 
 def parse_stores(given: Iterable[str], upstreams: Mapping[str, str]) -> tuple[tuple[str, Path], ...]:
-    """Parse stores (``[NAME=]DIR``); return the folders, each with the host whose images may use it as a base.
+    """Parse stores (``[NAME=]DIR``). Return the folders, each with the host whose images may use it as a base.
 
-    With several upstreams, NAME is required: otherwise, an upstream could disclose a store's content to its own
+    With several upstreams, NAME is required. Otherwise, an upstream could disclose a store's content to its own
     clients.
     """
     found = []

@@ -1,4 +1,4 @@
-"""Plans of the mirror: the smallest chain of bundles that starts at local images which a client may read."""
+"""Plans of the mirror. A plan is the smallest chain of bundles that starts at local images which a client may read."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ ASKING: Final = 8  # maximum concurrent requests to upstream about blobs of a ba
 
 
 class NoWayError(Exception):
-    """There is no delta; the text is the reason."""
+    """The error if there is no delta. Its text is the reason."""
 
 
 class Goal:
-    """The requested image, and the local images on which bundles can build, which are found while planning.
+    """The requested image, and the local images on which bundles can build. These images are found while planning.
 
-    ``only_signed``: bundles must be listed as signed. ``seconds``: CPU time of the image's plans.
+    With ``only_signed``, bundles must be listed as signed. ``seconds`` is the CPU time of the image's plans.
     """
 
     def __init__(self, place: UpstreamPlace, manifest: bytes, *, only_signed: bool) -> None:
@@ -43,7 +43,7 @@ class Goal:
 
     @property
     def digests(self) -> frozenset[bytes]:
-        """Digests of all layers, collected once: there may be a hundred thousand."""
+        """The digests of all layers. They are collected once, because there may be a hundred thousand."""
         if self._digests is None:
             self._digests = frozenset().union(*(image.digests for image in self.images.values()))
         return self._digests
@@ -63,14 +63,14 @@ class Way(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes of the bundles."""
+        """The total size of the bundles in bytes."""
         return sum(step.delta.told.size for step in self.chain)
 
 
 class Planner:
-    """Planner of chains. It computes only one plan at a time, because the lock of Python would make clients wait.
+    """A thread-safe planner of chains.
 
-    Thread-safe.
+    It computes only one plan at a time, because Python's lock would make clients wait.
     """
 
     def __init__(self, bases: Bases, upstreams: Upstreams) -> None:
@@ -78,9 +78,9 @@ class Planner:
         self._computing = threading.Lock()
 
     def way(self, goal: Goal, fetched: FetchedBundles, require_time: Callable[[], object]) -> Way:
-        """Return the chain with the fewest bytes that starts at local images which the client may read.
+        """Return the smallest chain that starts at local images which the client may read.
 
-        The first call for a goal looks up local images; calls after a refused bundle look up further images.
+        The first call for a goal looks up local images. Calls after a refused bundle look up further images.
         ``require_time`` raises an error when the time is over. Raises :class:`NoWayError` if there is no chain.
         """
         if fetched.has_failed:
@@ -133,7 +133,7 @@ class Planner:
     def _find_images(
         self, goal: Goal, deltas_to: Callable[[bytes], Sequence[Delta]], check: Callable[[], object]
     ) -> None:
-        """Add complete images: the images in the cache, and the images in stores that are listed as bases of bundles.
+        """Add complete images. They are in the cache, or are in stores and listed as bases of bundles.
 
         Looking up an image may require parsing a document of a megabyte.
         """

@@ -1,4 +1,4 @@
-"""Server of a mirror: the pull part of the distribution API, over HTTP/1.1."""
+"""The server of a mirror. It implements the pull part of the distribution API over HTTP/1.1."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _MOST_LARGE: Final = 32  # maximum large documents that are sent at once, becaus
 
 
 class Mirror:
-    """A mirror with its cache; :meth:`close` ends it."""
+    """A mirror with its cache. :meth:`close` ends the mirror."""
 
     def __init__(self, options: MirrorOptions, access: Access, log: Callable[[str], object]) -> None:
         self.options, self._log = options, log
@@ -77,7 +77,7 @@ class Mirror:
         self.cache.close()
 
     def application(self, serve: Middleware) -> web.Application:
-        """Return the application for aiohttp; all requests pass through ``serve``."""
+        """Return the application for aiohttp. All requests pass through ``serve``."""
         application = web.Application(middlewares=[serve, self._guard])
         application.on_response_prepare.append(protect)
         application.router.add_get("/healthz", self._health)
@@ -221,7 +221,7 @@ class Mirror:
     # ---- metrics and log
 
     def fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Log an error of the loop, at most one in ten seconds: asyncio may report thousands of errors a second."""
+        """Log an error of the loop, but at most one in ten seconds. asyncio may report thousands of errors a second."""
         if loop.time() >= self._next_fault:
             self._next_fault = loop.time() + _FAULTS
             error = context.get("exception")
@@ -252,7 +252,7 @@ class Mirror:
 
 
 def serve(mirror: Mirror, *, ready: Callable[[int], object]) -> None:
-    """Serve until SIGTERM or SIGINT, then wait for running requests to end; ``ready`` gets the port."""
+    """Serve until SIGTERM or SIGINT, then wait for running requests to end. ``ready`` gets the port."""
     raise_limit_of_files()
 
     async def run() -> None:
@@ -268,7 +268,7 @@ def serve(mirror: Mirror, *, ready: Callable[[int], object]) -> None:
 
 @asynccontextmanager
 async def running(mirror: Mirror) -> AsyncIterator[int]:
-    """Serve clients in this loop and yield the port; raise :class:`FileError` if the mirror cannot listen."""
+    """Serve clients in this loop and yield the port. Raise :class:`FileError` if the mirror cannot listen."""
     asyncio.get_running_loop().set_exception_handler(mirror.fault)
     listen = mirror.options.listen
     door = Door()

@@ -45,12 +45,12 @@ class Document(NamedTuple):
 
     @property
     def length(self) -> int | None:
-        """Declared size of the body in bytes, also for HEAD; None if the size is not known."""
+        """The declared size of the body in bytes, also for HEAD. It is None if the size is not known."""
         return _length(self.headers)
 
 
 class Streamed:
-    """An answer whose body is read piece by piece; any thread may call ``end``, which ends the connection."""
+    """An answer whose body is read piece by piece. Any thread may call ``end``, which ends the connection."""
 
     def __init__(
         self,
@@ -64,19 +64,19 @@ class Streamed:
         self.is_ended = False
 
     def end(self) -> None:
-        """End the connection: a thread that waits for the body gets an error, and the connection is never reused."""
+        """End the connection. A thread that waits for the body gets an error, and the connection is never reused."""
         self.is_ended = True
         self._end()
 
     @property
     def length(self) -> int | None:
-        """Declared size of the body in bytes; None if the size is not known."""
+        """The declared size of the body in bytes. It is None if the size is not known."""
         return _length(self.headers)
 
     def document(self) -> Document:
-        """Read the body of a document; raise :class:`ConnectionFailure` if the body is too long for a document.
+        """Read the body of a document. Raise :class:`ConnectionFailure` if the body is too long for a document.
 
-        Of an error, read only the beginning, which identifies the error.
+        If the document is an error, read only the beginning, which identifies the error.
         """
         body = bytearray()
         try:
@@ -97,21 +97,21 @@ def _grant(place: UpstreamPlace, kind: Kind, digest: bytes) -> bytes:
 
 
 def _length(headers: Mapping[str, str]) -> int | None:
-    """Return the size of a body from its headers; None if the headers have no valid size."""
+    """Return the size of a body from its headers. Return None if the headers have no valid size."""
     found = headers.get("Content-Length", "")
     is_number = found.isascii() and found.isdigit() and len(found) <= _LONGEST_LENGTH
     return int(found) if is_number and "Transfer-Encoding" not in headers else None
 
 
 class BusyError(Exception):
-    """Too many tasks wait for the threads of an upstream."""
+    """The error if too many tasks wait for the threads of an upstream."""
 
 
 class Threads(ThreadPoolExecutor):
-    """A thread pool with at most ``MOST_WAITING`` waiting tasks; tasks of clients that have left also count."""
+    """A thread pool with at most ``MOST_WAITING`` waiting tasks. Tasks of clients that have left also count."""
 
     def submit(self, function: Callable[..., _T], /, *arguments: Any, **named: Any) -> Future[_T]:  # noqa: ANN401
-        """Let a thread call a function; raise :class:`BusyError` if too many tasks wait."""
+        """Let a thread call a function. Raise :class:`BusyError` if too many tasks wait."""
         if self._work_queue.qsize() >= MOST_WAITING:
             raise BusyError
         return super().submit(function, *arguments, **named)
@@ -127,7 +127,7 @@ def threads(options: MirrorOptions, number: int, name: str) -> dict[str, Threads
 
 
 class Upstreams:
-    """The upstream registries of a mirror, and a cache of permissions: which content clients may read. Thread-safe."""
+    """The upstream registries of a mirror, and a thread-safe cache of the content that clients may read."""
 
     def __init__(self, options: MirrorOptions, access: Access) -> None:
         # load Python's codec for host names before the first request, because loading it takes as long as a request
@@ -209,7 +209,7 @@ class Upstreams:
             yield piece
 
     def repository(self, place: UpstreamPlace, seconds: float) -> Repository:
-        """Return a repository to search for bundles, with the client's credentials; requests end after ``seconds``."""
+        """Return a repository to search for bundles, with the client's credentials. Requests end after ``seconds``."""
         own = None if self._is_private else place.authorization
         limited = replace(self._settings, max_time=min(seconds, self._settings.max_time or seconds))
         return Repository(Reference(place.host, place.repository), limited, authorization=own)
@@ -222,7 +222,7 @@ class Upstreams:
                 self._grants.popitem(last=False)
 
     def refusal(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> Document | None:
-        """Check whether upstream lets the client read content of the mirror; if not, return upstream's answer.
+        """Check whether upstream lets the client read content of the mirror. If not, return upstream's answer.
 
         Returns None if the client may read the content.
         """

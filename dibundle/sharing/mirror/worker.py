@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dibundle.sharing.mirror.bases import OpenFile, OpenImage
 
 MAX_MEMORY: Final = 3 << 29
-"""Maximum bytes of memory of a process: the maximum for a bundle (spec/dib.md, 10.1), plus a reserve."""
+"""The maximum memory of a process in bytes: the maximum for a bundle (spec/dib.md, 10.1), plus a reserve."""
 _PIECE: Final = 1 << 20
 _LINE: Final = 1 << 16  # maximum bytes of a line
 _LOOK: Final = 0.02  # seconds between two checks of the temporary files
@@ -35,10 +35,10 @@ _START: Final = "import sys; sys.path[:] = sys.argv[1:]; from dibundle.sharing.m
 
 
 class Job(NamedTuple):
-    """A task: rebuild layers of the image with ID ``image``, from bases and a chain of bundles.
+    """The task to rebuild layers of the image with the ID ``image`` from bases and a chain of bundles.
 
-    ``wanted``: sizes of the layers in bytes, by their digests. ``max_size``: maximum bytes of a target. ``names``: the
-    image's names, for which signers may be required. ``tmp``: folder of temporary files.
+    ``wanted`` are the sizes of the layers in bytes, by their digests. ``max_size`` is the maximum size of a target in
+    bytes. ``names`` are the image's names, for which signers may be required. ``tmp`` is the folder of temporary files.
     """
 
     bundles: tuple[OpenFile, ...]
@@ -53,9 +53,10 @@ class Job(NamedTuple):
 
 
 class JobFailedError(Exception):
-    """The layers could not be rebuilt; the text is the reason.
+    """The error for layers that could not be rebuilt. Its text is the reason.
 
-    ``bundle``: index of the bundle that cannot be used. ``is_applied``: the fault was found by applying the bundle.
+    ``bundle`` is the index of the bundle that cannot be used. ``is_applied`` is true if the fault was found by applying
+    the bundle.
     """
 
     def __init__(self, text: str, bundle: int = -1, *, is_applied: bool = True) -> None:
@@ -64,7 +65,7 @@ class JobFailedError(Exception):
 
 
 class RebuiltLayer(NamedTuple):
-    """A rebuilt layer: the digest that the process claims, and the bytes."""
+    """A rebuilt layer, with the digest that the process claims, and the bytes."""
 
     digest: bytes
     pieces: Iterator[bytes]
@@ -112,7 +113,7 @@ def _write(fd: int, data: bytes) -> None:
 
 
 class _Reader:
-    """Reader of a process's output; it stops when the time is over."""
+    """A reader of a process's output. It stops when the time is over."""
 
     def __init__(self, fd: int, left: Callable[[], float]) -> None:
         self._fd, self._left = fd, left
@@ -156,7 +157,7 @@ class _Reader:
 
 
 class _Writer:
-    """Writer of lines and layers to the mirror, for two threads."""
+    """A writer of lines and layers to the mirror. Two threads may use it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -204,7 +205,7 @@ def _end_with_mirror() -> None:
 
 
 def _tell_taken(writer: _Writer, folder: str) -> None:
-    """Report the bytes of temporary files after each large change."""
+    """Report the size of the temporary files after each large change."""
     from dibundle.files.readat import taken
 
     told = 0

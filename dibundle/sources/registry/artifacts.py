@@ -31,7 +31,7 @@ def push(
     annotations: Mapping[str, str],
     subject: RemoteManifest | None,
 ) -> tuple[RemoteManifest, bool]:
-    """Push a bundle with SHA-256 ``whole``, under a tag or only its digest.
+    """Push a bundle whose SHA-256 is ``whole``, under a tag or only under its digest.
 
     Returns the artifact's manifest, and whether the bundle's bytes were sent. Bytes that the repository already has are
     not sent.
@@ -59,7 +59,7 @@ def push(
 
 
 def bundle_of(repository: Repository, manifest: RemoteManifest) -> RemoteBlob | None:
-    """Return the bundle in an artifact; None if the manifest does not belong to a bundle."""
+    """Return the bundle in an artifact. Return None if the manifest does not belong to a bundle."""
     layers = get_list(manifest.value, "layers")
     if manifest.is_index or len(layers) != 1 or get_text(layers[0], "mediaType") != TYPE:
         return None
@@ -67,7 +67,7 @@ def bundle_of(repository: Repository, manifest: RemoteManifest) -> RemoteBlob | 
 
 
 def find_image(repository: Repository, wanted: str, told: Sequence[AboutImage]) -> RemoteImage | None:
-    """Return the image under a tag or digest; None if it is not the image that the bundle describes."""
+    """Return the image under a tag or digest. Return None if it is not the image that the bundle describes."""
     found = repository.find(wanted)
     if found is None or bundle_of(repository, found):
         return None

@@ -1,4 +1,4 @@
-"""All bundles of a repository: bundles with a tag, and bundles that refer to images, even if they are missing."""
+"""All bundles of a repository. They have a tag, or refer to images, even to missing images."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _MAX_BASES: Final = 16
 _CREATED: Final = "org.opencontainers.image.created"
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 Missing = Literal["manifest", "bundle", "image"]
-"""The missing part: a manifest that is still listed, the bundle itself, or the image to which it refers."""
+"""The missing part, which is a manifest that is still listed, the bundle itself, or the image to which it refers."""
 
 
 class FoundBundle(NamedTuple):
-    """A bundle in a repository: its manifest's digest and fields; ``blob`` is None if the manifest is missing.
+    """A bundle in a repository, with its manifest's digest and fields. ``blob`` is None if the manifest is missing.
 
-    ``subject``: the digest of the image that the manifest refers to. ``lists``: the images whose lists of referrers
-    have the bundle.
+    ``subject`` is the digest of the image that the manifest refers to. ``lists`` are the images whose lists of
+    referrers have the bundle.
     """
 
     digest: bytes
@@ -62,7 +62,10 @@ class Catalog(NamedTuple):
 
 
 def describe(repository: Repository, manifest: RemoteManifest) -> FoundBundle | None:
-    """Return the unchecked description of a bundle in a manifest; None if the manifest does not belong to a bundle."""
+    """Return the unchecked description of a bundle in a manifest.
+
+    Return None if the manifest does not belong to a bundle.
+    """
     blob = artifacts.bundle_of(repository, manifest)
     if blob is None:
         return None
@@ -81,7 +84,7 @@ def describe(repository: Repository, manifest: RemoteManifest) -> FoundBundle | 
 
 
 def search(repository: Repository, progress: Progress) -> Catalog:
-    """Find the bundles of a repository, and their missing parts; add notes about everything that is skipped.
+    """Find the bundles of a repository, and their missing parts. Add notes about everything that is skipped.
 
     The distribution API cannot list manifests without a tag. So bundles are found by their tags, and by the lists of
     referrers of three kinds of images: images with a tag, images with a list, and images that bundles need.
@@ -106,7 +109,7 @@ class _Search:
         self._is_complete = True
 
     def run(self) -> Catalog:
-        """Read every tag and the referrers of every image; then find which parts of the bundles are missing."""
+        """Read every tag and the referrers of every image. Then find which parts of the bundles are missing."""
         self._progress.phase("listing", 0)
         tags, self._is_complete = self._repository.tags(MAX_TAGS)
         for tag in tags:
@@ -153,7 +156,7 @@ class _Search:
                 self._ask_later(digest)
 
     def _keep(self, manifest: RemoteManifest) -> bool:
-        """Keep a manifest's description if the manifest belongs to a bundle; return whether it belongs to a bundle."""
+        """Keep a manifest's description if the manifest belongs to a bundle. Return whether it belongs to a bundle."""
         found = self._found.get(manifest.digest) or describe(self._repository, manifest)
         if found is None or not self._has_room(manifest.digest):
             return False

@@ -1,4 +1,4 @@
-"""A repository of a registry: its tags, its referrers, and its manifests and blobs, checked against their digests."""
+"""A repository of a registry, with its tags, referrers, and verified manifests and blobs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _PROGRESS: Final = 1 << 20  # after this many received bytes, the count of broke
 _PAGES: Final = 16  # maximum pages of a list of referrers or tags
 _TAGS_IN_PAGE: Final = 1000  # number of tags to request; a registry may return fewer
 _MOST_LISTED: Final = 16 << 20  # maximum bytes of memory of all referrers
-"""Maximum characters of one bundle's description: 6,000 digests."""
+"""The maximum number of characters of one bundle's description: 6,000 digests."""
 _LONGEST_LINK: Final = 4096
 
 
@@ -65,7 +65,7 @@ class RemoteManifest:
 
 
 class Repository:
-    """A repository; a context manager that closes its connections. Raises only :class:`RegistryError`."""
+    """A repository, and a context manager that closes its connections. It raises only :class:`RegistryError`."""
 
     def __init__(
         self,
@@ -88,23 +88,23 @@ class Repository:
 
     @property
     def received(self) -> int:
-        """Bytes of documents in the registry's answers so far."""
+        """The total size of the documents in the registry's answers so far, in bytes."""
         return self._transport.received
 
     def manifest(self, wanted: str) -> RemoteManifest:
-        """Return the manifest of a tag or digest; raise ``RegistryError`` if it is missing, or its digest is wrong."""
+        """Return the manifest of a tag or digest. Raise ``RegistryError`` if it is missing, or its digest is wrong."""
         found = self.find(wanted)
         if found is None:
             raise self._transport.failed(messages.REGISTRY_NOT_FOUND, wanted=wanted)
         return found
 
     def find(self, wanted: str) -> RemoteManifest | None:
-        """Return the manifest of a tag or digest; None if the registry itself reports that it is missing."""
+        """Return the manifest of a tag or digest. Return None if the registry itself reports that it is missing."""
         answer = self._manifest(wanted)
         return self._parsed(answer, digest.sha256(answer.body), wanted) if answer else None
 
     def _manifest(self, wanted: str) -> Answer | None:
-        """Return an unparsed manifest with a checked digest; None if the registry reports that it is missing."""
+        """Return an unparsed manifest with a checked digest. Return None if the registry reports that it is missing."""
         url = self._transport.url(f"manifests/{wanted}")
         answer = self._transport.request("GET", url, headers={"Accept": ", ".join(MANIFESTS)})
         if answer.status == 404 and answer.url == url:  # content behind a redirect may be temporarily missing
@@ -201,7 +201,7 @@ class Repository:
         return answer
 
     def delete(self, manifest: bytes) -> None:
-        """Delete the manifest with this digest, and the tags that point to it; do nothing if it is already gone.
+        """Delete the manifest with this digest, and the tags that point to it. Do nothing if it is already gone.
 
         Raises :class:`RegistryError` if the registry does not allow this.
         """
@@ -212,7 +212,7 @@ class Repository:
             self._expect(answer, 202)
 
     def is_gone(self, kind: Literal["manifests", "blobs"], wanted: bytes) -> bool:
-        """Return whether the registry reports that a manifest or blob does not exist; any other failure is an error."""
+        """Return whether the registry reports that a manifest or blob does not exist. Any other failure is an error."""
         url = self._transport.url(f"{kind}/{digest.text(wanted)}")
         answer = self._transport.request("HEAD", url, headers={"Accept": ", ".join(MANIFESTS)})
         # content behind a redirect may be temporarily missing
@@ -222,7 +222,7 @@ class Repository:
         return is_absent
 
     def tags(self, most: int) -> tuple[list[str], bool]:
-        """Return at most ``most`` tags of the repository, sorted, and whether these are all tags."""
+        """Return at most ``most`` tags, sorted. The second value is true if the repository has no other tags."""
         found: set[str] = set()
         for number, answer in enumerate(self._pages(f"tags/list?n={_TAGS_IN_PAGE}"), 1):
             if answer.status == 404:
@@ -254,7 +254,7 @@ class Repository:
         return self._change_tagged(own, without, ())
 
     def _change_tagged(self, subject: str, without: Collection[str], more: Sequence[dict[str, object]]) -> bool:
-        """Remove and add entries in the tag that replaces the referrers API; return whether the tag was written."""
+        """Remove and add entries in the tag that replaces the referrers API. Return whether the tag was written."""
         added = {item["digest"] for item in more}
         # check that the list has our entry, because a concurrent writer may overwrite the list
         for written in range(4):
@@ -306,7 +306,7 @@ class Repository:
             url = self._transport.follow(url, following) if following else None
 
     def _tagged(self, subject: str) -> object:
-        """Return the index under the tag that replaces the referrers API; None without such a tag."""
+        """Return the index under the tag that replaces the referrers API. Return None without such a tag."""
         found = self.find(fallback_tag(subject))
         return found.value if found else None
 
@@ -346,7 +346,7 @@ class Repository:
                     yield rest
 
     def _begin(self, query: dict[str, str] | None = None) -> str | None:
-        """Begin an upload and return its URL; None if the blob was mounted from another repository."""
+        """Begin an upload and return its URL. Return None if the blob was mounted from another repository."""
         suffix = f"?{urlencode(query)}" if query else ""
         answer = self._transport.request("POST", self._transport.url(f"blobs/uploads/{suffix}"), body=b"")
         if answer.status == 201 and query:
@@ -361,7 +361,7 @@ class Repository:
         return self._transport.upload_place(answer.url, location)
 
     def _send(self, wanted: bytes, data: ReadAt) -> None:
-        """Upload a blob in one request; a large blob in chunks."""
+        """Upload a blob in one request. A large blob is uploaded in chunks."""
         place = self._begin()
         assert place is not None
         body = b""
@@ -393,7 +393,7 @@ class Repository:
         return RemoteManifest(answer.body, found, self._media_type(answer, value, wanted), value)
 
     def _media_type(self, answer: Answer, value: object, wanted: str) -> str:
-        """Return the media type; raise :class:`RegistryError` if the document is neither a manifest nor an index."""
+        """Return the media type. Raise :class:`RegistryError` if the document is neither a manifest nor an index."""
         told = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         media_type = document.get_text(value, "mediaType") or told
         if media_type not in MANIFESTS or (told in MANIFESTS and told != media_type):
@@ -443,6 +443,6 @@ class _BrokenUploadError(Exception):
 
 
 def _next(answer: Answer) -> str | None:
-    """Return the URL of the next page of a list; None after the last page."""
+    """Return the URL of the next page of a list. Return None after the last page."""
     found = re.search(r'<([^<>]*)> *; *rel="?next', answer.headers.get("Link", "")[:_LONGEST_LINK])
     return found[1] if found else None

@@ -57,7 +57,7 @@ def pool_classes(
     def answered(
         connection: urllib3.connection.HTTPConnection, answer: Callable[[], urllib3.HTTPResponse]
     ) -> urllib3.HTTPResponse:
-        """Wait for status and headers within a total time; without it, a slow registry could delay this forever."""
+        """Wait for status and headers within a total time. Without it, a slow registry could delay this forever."""
         # kept here, because `sock` becomes None when the registry closes the connection
         sockets[connection] = connection.sock
         with watchdog.watch(connection):
@@ -102,7 +102,7 @@ def pool_classes(
 
 
 class _Head:
-    """The file of an answer while its status and headers are read; these may have at most ``MAX_HEAD`` bytes in all."""
+    """The file of an answer while its status and headers are read. These may have at most ``MAX_HEAD`` bytes in all."""
 
     def __init__(self, file: Any) -> None:  # noqa: ANN401 - http.client's own, or its stand-in
         self._file = file
@@ -110,7 +110,7 @@ class _Head:
         self.close = file.close
 
     def readline(self, most: int) -> bytes:
-        """Read a line; raise ``HTTPException`` if the limit is exceeded."""
+        """Read a line. Raise ``HTTPException`` if the limit is exceeded."""
         line: bytes = self._file.readline(min(most, self._left + 1))
         self._left -= len(line)
         if self._left < 0:
@@ -208,7 +208,7 @@ class Watchdog:
 
     @staticmethod
     def _end_late() -> float | None:
-        """End connections that have waited too long; return the seconds to the next check (None: no connection)."""
+        """End connections that have waited too long. Return the seconds to the next check (None: no connection)."""
         with Watchdog._lock:
             known = list(Watchdog._all)
         for one in known:

@@ -1,4 +1,4 @@
-"""Logins for a registry: from files of docker login and podman login, and from helpers that these files name."""
+"""Logins for a registry, from files of docker login and podman login, and from helpers that these files name."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Login:
 
 
 def find(files: Sequence[Path], host: str, repository: str) -> Login | None:
-    """Return the login for a repository from the first of ``files`` that has such a login; skip missing files.
+    """Return the login for a repository from the first of ``files`` that has such a login. Skip missing files.
 
     Each file is a config.json of docker or an auth.json of podman. Raises :class:`RegistryError` for any other file, or
     if a helper fails.
@@ -74,14 +74,14 @@ def _in_file(path: Path, host: str, repository: str) -> Login | None:
 
 
 def _keys(host: str, repository: str) -> Iterator[str]:
-    """Yield the keys that podman and docker may use for a repository, the most specific key first."""
+    """Yield the keys that podman and docker may use for a repository. The most specific key comes first."""
     parts = [host, *repository.split("/")]
     for length in range(len(parts), 0, -1):
         yield "/".join(parts[:length])
 
 
 def _plain(key: str) -> str:
-    """Return a key in podman's form; docker's key may be a URL."""
+    """Return a key in podman's form. docker's key may be a URL."""
     return re.sub(r"^https?://", "", key).removesuffix("/").removesuffix("/v1").removesuffix("/v2")
 
 
@@ -102,7 +102,7 @@ def _in_entry(path: Path, entry: object) -> Login | None:
 
 
 def _ask(helper: str, host: str) -> Login | None:
-    """Run docker-credential-HELPER; return None if it has no login for ``host``."""
+    """Run docker-credential-HELPER. Return None if it has no login for ``host``."""
     if not _HELPER.fullmatch(helper):
         raise RegistryError(messages.LOGIN_HELPER_NAME, helper=helper)
     program = f"docker-credential-{helper}"

@@ -9,16 +9,16 @@ from dibundle.format import labels
 from dibundle.images import document
 
 MAX_REFERRERS: Final = 4096
-"""Maximum descriptors to read of a list."""
+"""The maximum number of descriptors to read of a list."""
 MAX_TEXT: Final = 512 << 10
-"""Maximum bytes of memory of the texts of a descriptor."""
+"""The maximum memory of the texts of a descriptor, in bytes."""
 _ENTRY: Final = 2048  # bytes of memory for a descriptor without its texts
 
 
 def entries(value: object) -> list[tuple[object, int]]:
-    """Return the reduced descriptors of a list, and the bytes of memory of their texts; drop large descriptors.
+    """Return the reduced descriptors of a list, and the size of their texts in memory. Drop large descriptors.
 
-    Without this, a page could take a hundred times its size in memory; some texts take four bytes for each character.
+    Without this, a page could take a hundred times its size in memory. Some texts take four bytes for each character.
     """
     found = []
     for item in map(reduced, document.get_list(value, "manifests")[:MAX_REFERRERS]):
@@ -38,7 +38,7 @@ def reduced(item: object) -> object:
 
 
 def subject_of(tag: str) -> bytes | None:
-    """Return the digest whose referrers a tag lists; None for any other tag."""
+    """If a tag has the list of a digest's referrers, return the digest. Return None for any other tag."""
     return document.sha256_of(tag.replace("-", ":", 1))
 
 

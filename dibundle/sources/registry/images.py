@@ -1,4 +1,4 @@
-"""Images in a registry: find an image for a platform, fetch it as an OCI layout in a tar, push an image."""
+"""Images in a registry. An image can be found for a platform, fetched as an OCI layout in a tar, and pushed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RemoteBlob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteImage:
-    """An image in a registry: its manifest, the index that led to the manifest, its config.
+    """An image in a registry, with its manifest, the index that led to the manifest, and its config.
 
     Its layers are not fetched yet.
     """
@@ -40,7 +40,7 @@ class RemoteImage:
 
     @property
     def id(self) -> bytes:
-        """The image ID: the digest of the config."""
+        """The image ID, which is the digest of the config."""
         return digest.sha256(self.config)
 
     @property
@@ -50,7 +50,7 @@ class RemoteImage:
 
 
 def resolve(repository: Repository, found: RemoteManifest, platform: str) -> RemoteImage:
-    """Return the image of a manifest; for an index, the image for ``platform``."""
+    """Return the image of a manifest. For an index, return the image for ``platform``."""
     if not found.is_index:
         return _image(repository, found, None)
     for entry in _entries(found):
@@ -78,7 +78,7 @@ def fetch(
     *,
     without: frozenset[bytes] = frozenset(),
 ) -> None:
-    """Write an image as an archive that every engine loads; leave out layers whose digests are in ``without``.
+    """Write an image as an archive that every engine loads. Leave out layers whose digests are in ``without``.
 
     When this returns, the digest of every blob is verified. The same image and names give the same bytes.
     """
@@ -105,7 +105,7 @@ def fetch(
 def push(
     repository: Repository, manifest: bytes, blobs: dict[bytes, writers.Content], tag: str, source: str | None
 ) -> list[RemoteBlob]:
-    """Push an image; return the blobs that were sent, because neither the repository nor ``source`` had them."""
+    """Push an image and return the blobs that were sent. The repository or ``source`` already had the other blobs."""
     own = digest.sha256(manifest)
     sent = [
         RemoteBlob(name, writers.size_of(content))
@@ -117,7 +117,10 @@ def push(
 
 
 def matches(value: object, platform: str) -> bool:
-    """Return whether a descriptor has a platform, ``os/architecture``; a variant is compared only if requested."""
+    """Return whether a descriptor is for the platform ``os/architecture``.
+
+    The descriptor's variant is compared only if a variant is requested.
+    """
     found = [get_text(value, key) or "" for key in ("os", "architecture", "variant")]
     asked = platform.split("/")
     return found[: len(asked)] == asked
@@ -154,7 +157,7 @@ def _image(repository: Repository, manifest: RemoteManifest, index: RemoteManife
 
 
 def blob_of(repository: Repository, described: object) -> RemoteBlob:
-    """Return the blob of a descriptor; raise :class:`RegistryError` if the descriptor is malformed."""
+    """Return the blob of a descriptor. Raise :class:`RegistryError` if the descriptor is malformed."""
     found, size = sha256_of(get(described, "digest")), get(described, "size")
     if found is None or not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 50:
         raise repository.failed(messages.REGISTRY_DESCRIPTOR)

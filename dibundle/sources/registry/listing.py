@@ -17,17 +17,20 @@ from dibundle.sources.registry.client import RemoteManifest, Repository
 from dibundle.sources.registry.descriptors import MAX_TEXT, reduced
 
 MAX_BYTES: Final = 16 << 20
-"""Maximum bytes of lists and manifests that are read to find a chain; the last answer may exceed this limit."""
+"""The maximum number of bytes of lists and manifests that are read to find a chain.
+
+The last answer may exceed this limit.
+"""
 RESERVE: Final = 4 << 20
-"""Additional bytes for the manifests of selected bundles; lists cannot use them."""
+"""The number of additional bytes for the manifests of selected bundles. Lists cannot use them."""
 MAX_LOOKUPS: Final = 1024
-"""Maximum manifests that are requested because a list does not describe them sufficiently."""
+"""The maximum number of manifests that are requested because a list does not describe them sufficiently."""
 MAX_DIGESTS: Final = 65_536
-"""Maximum digests of layers and images in the descriptions of all bundles."""
+"""The maximum number of digests of layers and images in the descriptions of all bundles."""
 # each bundle counts as at least this many digests, so that all lists together have at most 8,192 bundles
 _OF_ENTRY: Final = 8
 MAX_KEPT: Final = 16 << 20
-"""Maximum characters to keep of the manifests that were requested."""
+"""The maximum number of characters to keep of the manifests that were requested."""
 UNREADABLE: Final = frozenset(
     message.code
     for message in (
@@ -44,7 +47,7 @@ UNREADABLE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """A listed bundle: its manifest's digest, the contents that it claims to need and to rebuild, its base images."""
+    """A listed bundle: its manifest's digest, the contents that it claims to need and rebuild, and its base images."""
 
     manifest: bytes
     told: labels.Told
@@ -89,10 +92,10 @@ class Listing:
         return self._repository.received <= self._most + RESERVE
 
     def deltas_to(self, image: bytes) -> list[Delta]:
-        """Return the listed bundles that claim to rebuild the image with this manifest, the smallest first.
+        """Return the listed bundles that claim to rebuild the image with this manifest.
 
-        Bundles are sorted by size and digest, so that the choice between equally good bundles does not depend on the
-        registry's order. A bundle that lost its tag to another bundle is still listed.
+        The smallest bundle comes first. Bundles are sorted by size and digest, so that the choice between equally good
+        bundles does not depend on the registry's order. A bundle that lost its tag to another bundle is still listed.
         """
         if image not in self._deltas:
             found = filter(None, map(self._delta, self._readable(image)))
@@ -155,7 +158,10 @@ class Listing:
         return self._manifests.get(wanted)
 
     def _kept(self, manifest: RemoteManifest) -> object | None:
-        """Return a manifest's kept fields, like an entry of a list; None if it is not a bundle's, or is too large."""
+        """Return a manifest's kept fields, like an entry of a list.
+
+        Return None if the manifest does not belong to a bundle, or is too large.
+        """
         if get_text(manifest.value, "artifactType") != TYPE:
             return None
         said = get(manifest.value, "annotations")

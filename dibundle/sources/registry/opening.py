@@ -1,4 +1,4 @@
-"""Opening of names in a registry: a bundle, or an image, which may contain a bundle."""
+"""Opening of names in a registry. A name stands for a bundle, or for an image, which may contain a bundle."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def allowed_settings(access: Access) -> RegistrySettings:
 def open_reference(
     name: str, access: Access, context: Context, *, only_bundle: bool, check: CheckSignature | None
 ) -> tuple[Spool, bool]:
-    """Fetch the bundle or image of a name into a temporary file; return the file, and whether its content is a bundle.
+    """Fetch the bundle or image of a name into a temporary file. Return the file, and whether its content is a bundle.
 
-    ``only_bundle``: for a wrapped bundle, fetch only the layer with the bundle, because the base is local. ``check``
-    gets a bundle's header and signature before the rest of the bundle is fetched.
+    With ``only_bundle``, only the layer with the bundle is fetched from a wrapped bundle, because the base is local.
+    ``check`` gets a bundle's header and signature before the rest of the bundle is fetched.
     """
     reference = Reference.parse(name)
     repository = open_repository(reference, access, context)

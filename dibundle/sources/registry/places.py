@@ -1,4 +1,4 @@
-"""Places to which a registry may redirect. This machine and its network link are only for registries there."""
+"""Places to which a registry may redirect. Only a registry on this machine or its network link may redirect there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 def kind(text: str) -> str | None:
-    """Return the kind of an address if only registries with the same kind of address may name it; else None."""
+    """Return the kind of an address if only registries with the same kind of address may name it.
+
+    Otherwise, return None.
+    """
     address = _embedded(ipaddress.ip_address(text.partition("%")[0]))
     if address.is_loopback or address.is_unspecified or (address.version == 4 and address in _THIS):
         return "loopback"
@@ -44,15 +47,19 @@ def _embedded(address: Address) -> Address:
 
 
 def kinds(host: str) -> set[str]:
-    """Return the kinds of a host's addresses, for any name that the system resolves; OSError if it does not resolve."""
+    """Return the kinds of a host's addresses, for any name that the system resolves.
+
+    Raise OSError if the name does not resolve.
+    """
     found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
     return {name for item in found if (name := kind(str(item[4][0])))}
 
 
 def follow(url: str, location: str) -> str | None:
-    """Return the target of a registry's redirect from ``url``; None if it is forbidden, for example from https to http.
+    """Return the target of a registry's redirect from ``url``.
 
-    Ambiguous URLs are not followed: URLs with user names, backslashes, spaces or control characters.
+    Return None if it is forbidden, for example from https to http. Ambiguous URLs are not followed. These are URLs with
+    user names, backslashes, spaces or control characters.
     """
     if not location or not _is_plain(location):
         return None

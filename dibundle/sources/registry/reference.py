@@ -20,7 +20,7 @@ _LONGEST: Final = 255  # maximum characters of host and repository, as in engine
 
 
 def image_name(text: str) -> str:
-    """Return an image name for engines, ``[HOST/]NAME[:TAG]``, with its tag.
+    """Return an image name for engines (``[HOST/]NAME[:TAG]``) with its tag.
 
     For other text, raise :class:`UsageError`.
     """
@@ -49,7 +49,7 @@ class Reference(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """Return the parsed name; raise :class:`UsageError` if it is malformed, or has no host."""
+        """Return the parsed name. Raise :class:`UsageError` if it is malformed, or has no host."""
         rest = text.removeprefix(SCHEME)
         rest, at, digest = rest.partition("@")
         host, slash, path = rest.partition("/")
@@ -68,7 +68,7 @@ class Reference(NamedTuple):
 
     @property
     def name(self) -> str | None:
-        """The name that engines show; None if there is no tag."""
+        """The name that engines show, or None if there is no tag."""
         return f"{self.host}/{self.repository}:{self.tag or 'latest'}" if self.tag or not self.digest else None
 
     @property

@@ -1,4 +1,4 @@
-"""Settings for registries; nothing here needs urllib3."""
+"""Settings for registries. Nothing here needs urllib3."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ MIN_RATE: Final = 1000  # bytes a second; only a deliberately slow sender is slo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistrySettings:
-    """Settings for registries: ``logins`` are login files, ``insecure`` hosts are contacted without TLS.
+    """Settings for registries. ``logins`` are login files, and ``insecure`` hosts are contacted without TLS.
 
-    ``tries``: attempts per request. ``pause``: seconds after the first attempt. ``timeout``: seconds without a byte.
-    ``max_time``: seconds for all requests for one name (None: no limit). ``min_rate``: minimum bytes a second, measured
-    over ``timeout``. Raises :class:`UsageError` for times that are not positive numbers, or that exceed
-    ``MAX_SECONDS``.
+    ``tries`` is the number of attempts per request. ``pause`` is the number of seconds after the first attempt.
+    ``timeout`` is the maximum number of seconds without a byte. ``max_time`` is the maximum number of seconds for all
+    requests for one name (None: no limit). ``min_rate`` is the minimum number of bytes a second, measured over
+    ``timeout``. Raises :class:`UsageError` for times that are not positive numbers, or that exceed ``MAX_SECONDS``.
     """
 
     logins: tuple[Path, ...] = ()
@@ -36,7 +36,7 @@ class RegistrySettings:
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse times that no timer accepts, and NaN: comparisons with NaN are false, which would turn a limit off."""
+        """Refuse times that no timer accepts, and NaN. Comparisons with NaN are false, which would turn a limit off."""
         for name, seconds in (("max_time", self.max_time), ("timeout", self.timeout)):
             if seconds is not None and not 0 < seconds <= MAX_SECONDS:
                 raise UsageError(messages.REGISTRY_SECONDS, name=name, seconds=seconds, max_seconds=MAX_SECONDS)

@@ -1,9 +1,9 @@
-"""HTTP to one repository of a registry: with logins, with retries if these help, and with limits.
+"""HTTP to one repository of a registry, with logins, with limits, and with retries if retries help.
 
-Credentials go only to the registry itself and to the token server that it names: over TLS, or without TLS if the
-registry itself is contacted without TLS. After a redirect to another host, they are not sent. Redirects from https to
-http are not followed. If a remote registry names an address of this machine or its network link (metadata of clouds),
-nothing is sent to that address. Uploads go only to the registry.
+Credentials go only to the registry itself and to the token server that it names. They are sent over TLS, or without TLS
+if the registry itself is contacted without TLS. After a redirect to another host, they are not sent. Redirects from
+https to http are not followed. If a remote registry names an address of this machine or its network link (metadata of
+clouds), nothing is sent to that address. Uploads go only to the registry.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SMALL: Final = 4 << 20  # maximum bytes of a manifest or another document
 _MOST_REASON: Final = 64 << 10  # maximum bytes of an error answer
 FREE_PIECES: Final = 4096
 PIECE: Final = 256
-"""Number of pieces of a body that may have any size; also the minimum average bytes of all later pieces.
+"""The number of pieces of a body that may have any size, and the minimum average size of all later pieces.
 
 Each piece takes 10 us.
 """
@@ -76,11 +76,11 @@ class Answer:
 
 
 class UnansweredError(RegistryError):
-    """The registry keeps failing, or cannot be reached."""
+    """The error if the registry keeps failing, or cannot be reached."""
 
 
 class Transport:
-    """A sender of requests to one repository; not for several threads at once."""
+    """A sender of requests to one repository. Only one thread at a time may use it."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Transport:
         authorization: str | None = None,
         logs_in: bool = True,
     ) -> None:
-        """Prepare; ``authorization`` is sent from the first request on.
+        """Prepare for requests. ``authorization`` is sent from the first request on.
 
         Without ``logs_in``, a refusal is an ordinary answer.
         """
@@ -130,7 +130,7 @@ class Transport:
         self._pool.clear()
 
     def break_off(self) -> None:
-        """End all waits for the registry; any thread may call this.
+        """End all waits for the registry. Any thread may call this.
 
         If the time limit is reached, the next check raises an error.
         """
@@ -138,7 +138,7 @@ class Transport:
             shut(connection, self._sockets)
 
     def _patience(self) -> urllib3.Timeout:
-        """Return for how long a request may wait; raise :class:`RegistryError` if the time limit is reached."""
+        """Return for how long a request may wait. Raise :class:`RegistryError` if the time limit is reached."""
         left = self.settings.timeout
         if self._end is not None:
             left = min(left, self._end - time.monotonic())
@@ -170,7 +170,7 @@ class Transport:
             raise ConnectionFailure("the connection ended")
 
     def _read(self, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
-        """Read the available part of a body within a total time: bytes may trickle in without end."""
+        """Read the available part of a body within a total time. Bytes may trickle in without end."""
         connection = response.connection
         if not isinstance(connection, urllib3.connection.HTTPConnection):
             return response.read1(most, decode_content=False)
@@ -182,8 +182,8 @@ class Transport:
 
         A name may have several addresses, and its addresses may change. So only the address at which the registry was
         first reached counts. Afterwards, even the registry's own name must not lead to a different kind of address. If
-        the time limit is reached, this also raises :class:`RegistryError`: connections that did not exist at that time
-        were not ended.
+        the time limit is reached, this also raises :class:`RegistryError`, because connections that did not exist at
+        that time were not ended.
         """
         self._patience()
         is_own = host.strip("[]").lower() == (urlsplit(self._base).hostname or "")
@@ -209,7 +209,7 @@ class Transport:
         body: bytes | None = None,
         tries: int | None = None,
     ) -> Answer:
-        """Send a request, and repeat it if the registry fails; return the answer, which may have any status.
+        """Send a request, and repeat it if the registry fails. Return the answer, which may have any status.
 
         Raises :class:`RegistryError` if the registry keeps failing, refuses the login, or answers with more than
         ``SMALL`` bytes.
@@ -234,12 +234,15 @@ class Transport:
     def stream(
         self, url: str, headers: Mapping[str, str], method: Literal["GET", "HEAD"] = "GET"
     ) -> Iterator[urllib3.BaseHTTPResponse]:
-        """Send one request, whose answer the caller reads; urllib3's errors pass through."""
+        """Send one request, whose answer the caller reads. urllib3's errors pass through."""
         with self._opened(method, url, headers, None) as (response, _):
             yield response
 
     def pause(self, number: int, asked: str = "") -> None:
-        """Wait before the next try: each time twice as long, or as long as the registry ``asked``, up to a limit."""
+        """Wait before the next try.
+
+        Each wait is twice as long as the last, or as long as the registry ``asked``, up to a limit.
+        """
         seconds = float(asked) if asked.isascii() and asked.isdigit() else self.settings.pause * 2**number
         if self._end is not None:
             seconds = min(seconds, max(0.0, self._end - time.monotonic()))
@@ -291,14 +294,14 @@ class Transport:
         raise self.failed(messages.REGISTRY_REDIRECTS, redirects=REDIRECTS)
 
     def follow(self, url: str, location: str) -> str:
-        """Return the target of a redirect from ``url``; raise :class:`RegistryError` for a forbidden target."""
+        """Return the target of a redirect from ``url``. Raise :class:`RegistryError` for a forbidden target."""
         target = follow(url, location)
         if target is None:
             raise self.failed(messages.REGISTRY_REDIRECT_LOCATION, location=location[:200])
         return target
 
     def upload_place(self, url: str, location: str) -> str:
-        """Return the URL for an upload from an answer to ``url``; the URL must be on the registry itself."""
+        """Return the URL for an upload from an answer to ``url``. The URL must be on the registry itself."""
         target = self.follow(url, location)
         if _origin(target) != _origin(self._base):
             raise self.failed(messages.REGISTRY_UPLOAD_HOST, location=location[:200])
@@ -315,7 +318,7 @@ class Transport:
                 body += piece
                 self.received += len(piece)
                 if response.status in _AGAIN and len(body) > _MOST_REASON:
-                    break  # ignored: the request will be repeated
+                    break  # the error is ignored, because the request will be repeated
                 if len(body) > SMALL:
                     raise self.failed(messages.REGISTRY_ANSWER_SIZE, small=SMALL)
                 if time.monotonic() > end:
@@ -325,7 +328,10 @@ class Transport:
             body.clear()  # free the references, because a kept error keeps this frame
 
     def _log_in(self, challenge: str) -> None:
-        """Answer a challenge: find a login, and fetch a token with the login, or without a login if none is found."""
+        """Answer a challenge.
+
+        Find a login and fetch a token with it. If no login is found, fetch the token without a login.
+        """
         kind, _, rest = challenge[:_LONGEST_CHALLENGE].partition(" ")
         parameters = dict(_PARAMETER.findall(rest))
         login = find(self.settings.logins, self.host, self._repository)
@@ -361,7 +367,7 @@ class Transport:
         return token
 
     def _ask(self, method: str, url: str, headers: Mapping[str, str], body: str | None) -> Answer:
-        """Send a request to the token server; follow no redirect."""
+        """Send a request to the token server. Follow no redirect."""
         response = self._pool.request(
             *(method, url),
             headers=headers,
@@ -398,7 +404,10 @@ def brief(error: Exception) -> str:
 
 
 def _origin(url: str) -> tuple[str | None, str | None, int | None]:
-    """Return scheme, host and port, parsed in the same way as for connecting; all three are None for an invalid URL."""
+    """Return the scheme, host and port, parsed in the same way as for connecting.
+
+    All three are None for an invalid URL.
+    """
     try:
         parts = urllib3.util.parse_url(url)
     except urllib3.exceptions.LocationParseError:
@@ -407,7 +416,10 @@ def _origin(url: str) -> tuple[str | None, str | None, int | None]:
 
 
 def _finish(response: urllib3.BaseHTTPResponse) -> None:
-    """Reuse a connection if its body was read; otherwise close it, because the rest of the body may never end."""
+    """Reuse a connection if its body was read.
+
+    Otherwise, close the connection, because the rest of the body may never end.
+    """
     if response.length_remaining == 0:
         response.drain_conn()
         response.release_conn()
