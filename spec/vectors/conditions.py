@@ -237,6 +237,7 @@ for _name, _text in (
 ):
     not_config(f"config-with-{_name}", ID[:-1] + _text, "P8")
 not_config("config-with-nul-behind", ID + b"\0", "P8")
+not_config("config-with-a-key-that-folds-to-a-listed-one", changed(ID, **{"hi\u017ftory": []}), "P9")
 not_config("config-with-a-byte-order-mark", b"\xef\xbb\xbf" + ID, "P8")
 
 # Everything that is allowed, in a config, in both kinds of entries, in a manifest and in an index

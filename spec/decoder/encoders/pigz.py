@@ -39,7 +39,7 @@ class Pigz(Zlib):
 
     def flush(self, independent: bool) -> None:
         """Get to the end of a byte."""
-        if self.writer.count % 2 or independent:
+        if self.writer.count % 2 or independent:  # an odd number of bits; whole bytes do not matter
             self.writer.stored(b"")
         while self.writer.count % 8:
             self.writer.put(FIXED, 10)
