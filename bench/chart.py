@@ -14,7 +14,7 @@ COLOURS = ("#2a6fb0", "#c2571a", "#3a8a4d", "#8a4d9e")
 
 @dataclass(frozen=True)
 class Bar:
-    """A tool on a pair: a value for each column."""
+    """The results of one tool for one pair: one value for each column."""
 
     pair: str
     tool: str

@@ -20,7 +20,7 @@ from tools import LEVELS, TOOLS
 
 @dataclass(frozen=True)
 class Row:
-    """A tool on a pair: bytes of the target and of the delta, and the cost of both directions."""
+    """The results of one tool for one pair: bytes of target and delta, and the cost of both directions."""
 
     pair: str
     tool: str

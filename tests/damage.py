@@ -215,7 +215,7 @@ def _into_loaders(
 ) -> list[str]:
     """Pipe every case into one store, and ``count`` cases into each of the others.
 
-    Finally, pipe the output for a wrong base.
+    Finally, apply the bundle to a wrong base, and pipe its output into the loader.
     """
     failures: list[str] = []
     for kind in engines.LOADERS:

@@ -75,7 +75,8 @@ def test_takes_the_image_that_is_expected(style, tmp_path: Path) -> None:
 def test_refuses_an_image_beside_one_that_is_absent(tmp_path: Path) -> None:
     """An image is refused if the archive also lists an absent image.
 
-    An engine that has the absent image may prefer this image, and only the absent config shows its platform.
+    An engine that already has the image missing from the archive may prefer that image. The platform of the missing
+    image is known only from its config, which is missing too.
     """
     target = docker_save_part(NEW)
     with pytest.raises(UnexpectedError, match="is not in the archive"):

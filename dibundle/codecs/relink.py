@@ -1,7 +1,7 @@
 """The relink codec, which moves the addresses in the source's native code, and then applies a cover payload.
 
-If code moved, every call or address that refers across the moved part changes. These changes are most of the difference
-between two builds. The covers show which code moved. The addresses in the source are recomputed with integer
+If code has moved, every call and every address that points across it has changed. These changes are most of the
+difference between two builds. The covers show which code moved. The addresses in the source are recomputed with integer
 arithmetic, from the covers and a table of the source's sections. Encoder and decoder do the same computation
 (``spec/relink.md``).
 
@@ -27,8 +27,8 @@ MAX_REGIONS: Final = 4096
 MAX_FIXED: Final = 1 << 20
 # any source may have this many regions, sections and fixed steps: reading one of them takes a microsecond
 FEW: Final = 128
-REGION_BYTES: Final = 256  # for each of this many bytes, a source may have one more region and one more section
-FIXED_BYTES: Final = 16  # for each of this many bytes, a source may have one more fixed step
+REGION_BYTES: Final = 256  # a source may have one region and one section for each 256 bytes of its size
+FIXED_BYTES: Final = 16  # a source may have one fixed step for each 16 bytes of its size
 MAX_STEPS: Final = 1 << 21
 MAX_TABLES: Final = 16
 MAX_ADDRESS: Final = 1 << 61

@@ -1,9 +1,9 @@
 """Documents of images that all readers parse in the same way.
 
-They are strict JSON, with only known keys in one spelling. Loaders are written in Go. Go's JSON decoder accepts keys in
-any case of letters (U+017F and U+212A fold too), uses the last of two equal keys, and replaces invalid UTF-8. In some
-programs, the decoder stops reading after the first value. This module refuses every document for which one of these
-differences matters. All functions raise ``ArchiveError`` with the place.
+They are strict JSON. Unknown keys are refused, and each known key has one spelling. Loaders are written in Go. Go's
+JSON decoder accepts keys in any case of letters (U+017F and U+212A fold too), uses the last of two equal keys, and
+replaces invalid UTF-8. In some programs, the decoder stops reading after the first value. This module refuses every
+document for which one of these differences matters. All functions raise ``ArchiveError`` with the place.
 """
 
 from __future__ import annotations

@@ -114,7 +114,8 @@ class PigzMode(IntEnum):
 class Mark(NamedTuple):
     """The start of a block.
 
-    It has a bit in the body, a size of the content before it, and a type, and may be the last block.
+    It consists of the block's first bit in the body, the size of the content before the block, the block's type, and
+    whether the block is the last.
     """
 
     bit: int

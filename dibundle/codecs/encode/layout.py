@@ -68,9 +68,9 @@ class RelinkPlan:
         )
 
     def _outside(self, inside: list[tuple[int, int]]) -> list[AddressStep]:
-        """Return the first map's steps outside of the range ``inside``. Within this range, covers will show the moves.
+        """Return those steps of the first map that are not in the range ``inside``.
 
-        The bounds of the range become steps.
+        Within this range, covers will show the moves. The bounds of the range become steps.
         """
         ats, shifts, kinds = self.first[0::3], self.first[1::3], self.first[2::3]
         steps: dict[int, AddressStep] = {}

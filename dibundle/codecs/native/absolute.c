@@ -7,7 +7,7 @@ enum { NO_CODE, X86_CODE, ARM_CODE };
 /* Whether the bytes `before` and `byte` precede a four-byte operand that is relative to the operand's end. */
 static inline int has_operand(uint32_t before, uint32_t byte)
 {
-    if ((byte | 1) == 0xE9 || (before == 0x0F && (byte & 0xF0) == 0x80)) /* call, jump, jump if */
+    if ((byte | 1) == 0xE9 || (before == 0x0F && (byte & 0xF0) == 0x80)) /* call, jump, conditional jump */
         return 1;
     if ((byte & 0xC7) != 5) /* an operand in memory, relative to the operand's end */
         return 0;

@@ -20,7 +20,7 @@
 #define UNEQUAL 4
 
 typedef struct { int64_t near, far; } limits_t;
-/* limits of the classes of distance: bytes from the place to which the last cover leads */
+/* upper limits of the classes of distance, in bytes; distance: from the place where the last cover would go on */
 static const limits_t reach = {1024, 65536};
 /* for each class of distance: minimum equal bytes at the beginning of a match */
 static const int64_t least[3] = {KEY, FAR_KEY, 14};

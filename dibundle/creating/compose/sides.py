@@ -67,10 +67,10 @@ class TargetSide:
 class BaseSide:
     """The content to build on.
 
-    It is the bases and, for any target, also the earlier targets. ``own`` are the layers of the bases. ``known`` maps
-    the digest of content that can be referenced as a whole to (kind, source). It contains only layers (uncompressed, or
-    as stored), because every archive of an image has the layers. Archives of different forms have different manifests.
-    Their configs may also differ: skopeo rewrites configs when it writes an OCI layout.
+    It consists of the bases and, for each target, the targets before it. ``own`` are the layers of the bases. ``known``
+    maps the digest of content that can be referenced as a whole to (kind, source). It contains only layers
+    (uncompressed, or as stored), because every archive of an image has the layers. Archives of different forms have
+    different manifests. Their configs may also differ: skopeo rewrites configs when it writes an OCI layout.
     """
 
     images: tuple[ImageArchive, ...]
@@ -80,7 +80,7 @@ class BaseSide:
     known: dict[bytes, tuple[int, ReadAt]] = field(default_factory=dict)
 
     def grow(self, target: TargetSide) -> None:
-        """Add a composed target to the content to build on."""
+        """Add a composed target; later targets can build on its content."""
         self.index.add(target.new_layers)
         self.know(target.blobs, stored=True)
         for packed in target.packed.values():

@@ -218,7 +218,7 @@ void go_slide(go_chain_t *g)
     g->offset += WINDOW;
     if (g->offset <= 1 << 24)
         return;
-    int32_t delta = g->offset - 1; /* subtract this, so that entries stay small; lower entries are out of reach */
+    int32_t delta = g->offset - 1; /* subtracted from all entries, to keep them small; smaller entries are out of reach */
     g->offset -= delta;
     g->chain -= delta;
     for (int i = 0; i < 1 << 17; i++)

@@ -64,7 +64,7 @@ static int32_t literal_cost(const uint8_t *content, int32_t n)
     return cost < 1024 ? 1024 : cost;
 }
 
-/* Set the cost of a match with the default tables, minus the cost of its bytes as literals. */
+/* Set the cost of a match: what it takes with the default tables, minus what its bytes would take as literals. */
 static void set_cost(const search_t *x, match_t *m)
 {
     const states_t *offsets = &x->e->defaults[1], *lengths = &x->e->defaults[2];
