@@ -6,7 +6,6 @@ target's own bytes. Everything from the first document on is withheld until the 
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
@@ -26,7 +25,7 @@ from dibundle.applying.rebuilding import rebuild_target
 from dibundle.applying.rewrite import Loaded, apply_as, loaded, needed, pin, rebuild_images, stored_images
 from dibundle.applying.space import Space
 from dibundle.applying.targets import choose_target
-from dibundle.errors import ArchiveError, SignatureError
+from dibundle.errors import ArchiveError, SignatureError, UsageError
 from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.files.progress import Progress
@@ -51,12 +50,10 @@ from dibundle.sources.engines import (
 from dibundle.sources.loader import Loader
 from dibundle.sources.names import path_of
 from dibundle.sources.opening import Source, open_sources
+from dibundle.sources.registry.reference import image_name
 
 MAX_NAMES: Final = 64
 """The maximum number of names of an image, and of images to check. Each check starts a process."""
-_REFERENCE: Final = re.compile(
-    r"(?:[a-zA-Z0-9.-]+(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +156,8 @@ class Loading:
             return self._load_expected(
                 number, self.options.expectation.without_archive(manifest.targets[number].digest)
             ), True
-        if self.engine == "ctr" and images and not any(image.names for image in images):
+        is_nameless = 0 < len(images) <= MAX_NAMES and not any(image.names for image in images)
+        if self.engine == "ctr" and is_nameless:
             # the target's own bytes give no name, and containerd keeps no image without one
             return self._load_expected(number, Expectation(frozenset(image.id for image in images))), False
         if not images:
@@ -289,7 +287,7 @@ class Loading:
                     (image, allowed_names(image, names, self.repositories, self.engine, own.progress))
                     for image, names in found
                 ]
-            found = [(image, tuple(filter(_REFERENCE.fullmatch, names))) for image, names in found]
+            found = [(image, tuple(filter(_is_name, names))) for image, names in found]
             return hand_over(found, self.engine, partial(self.signatures.require_names_of, self.bundle))
 
 
@@ -314,6 +312,14 @@ def _base_with(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]])
                 name = image.names[0] if image.names else "an image"
                 return f"{name} ({digest.text(image.config_digest)[:19]})", path if Path(path).is_file() else None
     return "an image", None
+
+
+def _is_name(text: str) -> bool:
+    """Return whether all engines accept a text as the name of an image."""
+    try:
+        return bool(image_name(text))
+    except UsageError:
+        return False
 
 
 def _name_all(
@@ -341,6 +347,9 @@ def hand_over(
     if engine == "podman":  # annotations need full names: podman would complete short names with the wrong registry
         images = [(image, tuple(writers.whole_name(name, engine) for name in names)) for image, names in images]
     require_names(name for _, names in images for name in (names or ("",)))
+    count = sum(max(1, len(names)) for _, names in images)
+    if count > MAX_NAMES:
+        raise LoadError(messages.LOAD_MANY_NAMES, count=count, max_names=MAX_NAMES, exit_code=5)
     for image, _ in images:
         require_left_out(image, engine)
     # first under names of their own: a name that leads to another image now must not lead to one that cannot be used
@@ -361,9 +370,10 @@ def hand_over(
                     loader.check_whole(names)
             for names, own in renamed:
                 loader.name(names, own)
+            for image, names in images if renamed else ():
+                loader.check_digests(names, image.ids)
     finally:
-        for _, own in renamed:
-            loader.forget(own)
+        loader.forget([own for _, own in renamed])
     return [AboutImage(names=names, id=image.id, diff_ids=image.diff_ids) for image, names in images]
 
 
@@ -387,7 +397,7 @@ def allowed_names(
     image: PinnedImage, names: Collection[str], allowed: Collection[str], engine: str, progress: Progress
 ) -> tuple[str, ...]:
     """Return only the names that are in the base's repositories. An image ID does not cover names."""
-    fitting = [name for name in names if _REFERENCE.fullmatch(name) and repository_of(name, engine) in allowed]
+    fitting = [name for name in names if _is_name(name) and repository_of(name, engine) in allowed]
     taken = list(dict.fromkeys(fitting))[:MAX_NAMES]
     others = [name for name in dict.fromkeys(names) if name not in taken[:MAX_NAMES]][: MAX_NAMES + 1]
     if others:

@@ -87,6 +87,11 @@ LOAD_NAMES_UNCLEAR: Final = Message(
     "the policy limits who may sign which image, but engines could find different images: {reason}",
     hint="load one image only: --expect ID",
 )
+LOAD_MANY_NAMES: Final = Message(
+    "load.many_names",
+    "{count} images and names to load, at most {max_names}",
+    hint="write an archive and load it: dib apply --format docker-archive",
+)
 LOAD_WITHOUT_NAME: Final = Message(
     "load.without_name",
     "the image has no name, and {engine} keeps no image without one",
@@ -103,6 +108,7 @@ EXPECT_OTHER_IMAGE: Final = Message(
     "the bundle rebuilds image {wrong}, wanted {map}",
     hint="get the bundle of that image from the sender, or correct --expect",
 )
+EXPECT_NAME_TWICE: Final = Message("expect.name_twice", "two expected images have the name {name!r}")
 EXPECT_UNCLEAR: Final = Message("expect.unclear", "cannot determine which image the bundle rebuilds: {reason}")
 FILE_CANNOT_MAKE_FOLDER: Final = Message("file.cannot_make_folder", "cannot make {folder}: {reason}")
 FILE_CANNOT_WRITE: Final = Message("file.cannot_write", "cannot write {folder}: {reason}")

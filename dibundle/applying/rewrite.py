@@ -221,6 +221,7 @@ def pin(
     """Return a target's expected images with their names. Raise ``UnexpectedError`` if the target has no such image."""
     from dibundle.images import pinned  # imported only in functions, because apply without --expect does not need it
     from dibundle.images.pinned import LayerStore
+    from dibundle.images.profile import canonical_name
 
     try:
         found = pinned.find(images, expected.wanted)
@@ -244,6 +245,11 @@ def pin(
         if expected.images and not image.ids & expected.images:
             refuse_others(expected.images, (image.id,))
     named = {image.config_digest: image.names for image in images.images}
+    owners: dict[str, bytes] = {}
+    for image in made:
+        for name in named.get(image.id, ()):
+            if owners.setdefault(canonical_name(name), image.id) != image.id:
+                raise UnexpectedError(messages.EXPECT_NAME_TWICE, name=name[:100])
     return [(image, named.get(image.id, ())) for image in made]
 
 

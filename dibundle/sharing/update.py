@@ -166,6 +166,7 @@ class _Update:
             names=(reference.name,) if reference.name else (), id=self._image.id, diff_ids=self._image.diff_ids
         )
         self._archives: list[Archive] = []
+        self._wasted = 0  # bytes of layers that were fetched for an image that the engine could not complete
         self.is_here = output is None and not for_file and self._has_image()
         if self.is_here:
             return
@@ -228,7 +229,6 @@ class _Update:
         if self._is_wrapped:
             return self._apply_wrapped()
         fetched = self._none_fetched()
-        before = 0  # bytes of layers that were fetched for an image that the engine could not complete
         while True:
             plan, bundles, image = self._obtain(fetched)
             try:
@@ -238,8 +238,8 @@ class _Update:
                 if error.exit_code != LAYERS_ABSENT or plan.chain is not None or not plan.without:
                     raise
                 self._context.progress.note(f"{error.message}: all layers are fetched")
-                before, self._is_thin = plan.size, False
-        total = plan.size + fetched.in_vain(plan) + before
+                self._wasted, self._is_thin = plan.size, False
+        total = plan.size + fetched.in_vain(plan) + self._wasted
         return self._result(plan, total, len(fetched.refused), self._signatures.signed_by(bundles))
 
     def _obtain(self, fetched: FetchedBundles) -> tuple[UpdatePlan, list[BundleReader], PinnedImage]:
@@ -247,7 +247,7 @@ class _Update:
         while True:
             plan = self.plan(fetched)
             fetched.keep(plan)
-            self._require_size(plan.size + fetched.in_vain(plan))
+            self._require_size(plan.size + fetched.in_vain(plan) + self._wasted)
             self._context.progress.phase("fetching", plan.size)
             bundles = self._fetch(plan, fetched)
             if bundles is not None and (image := self._pin_or_refuse(plan, bundles, fetched)):

@@ -97,3 +97,32 @@ def test_a_wrapped_bundle_allows_no_names(engine: Loader, tmp_path: Path) -> Non
     assert ended.code == 0, ended.err
     assert "does not get the name postgres:2" in ended.err
     assert engine.found(0).configs == {made.id[7:]}
+
+
+def test_two_expected_images_do_not_share_a_name(engine: Loader, tmp_path: Path) -> None:
+    """Before the fix, docker and ctr kept only one of the images, and dib reported both."""
+    images = [
+        TestImage([build_layer([file("app", noise(seed, 9000))])], [name])
+        for seed, name in ((700, "example.com/app:2"), (701, "example.com/app:2"))
+    ]
+    old = TestImage([build_layer([file("app", b"old")])], ["example.com/app:1"])
+    (tmp_path / "old.tar").write_bytes(docker_save([old], "v25"))
+    (tmp_path / "new.tar").write_bytes(docker_save(images, "classic"))
+    succeed("create", tmp_path / "old.tar", tmp_path / "new.tar", tmp_path / "x.dib")
+    ids = [f"sha256:{sha256(image.config_bytes()).hex()}" for image in images]
+    expected = [word for identity in ids for word in ("--expect", identity)]
+    ended = load(engine, *expected, tmp_path / "old.tar", tmp_path / "x.dib")
+    assert (ended.code, "have the name 'example.com/app:2'" in ended.err) == (8, True), ended.err
+    assert engine.found(8).configs == frozenset()
+
+
+def test_many_images_without_names_are_refused_by_ctr(engine: Loader, tmp_path: Path) -> None:
+    """Before the fix, each of 65,536 images without a name started three processes."""
+    if engine.engine.dib_name != "ctr":
+        return  # other engines load images without names
+    images = [TestImage([build_layer([file("app", b"%d" % number)])], []) for number in range(65)]
+    (tmp_path / "new.tar").write_bytes(docker_save(images, "classic"))
+    succeed("create", "--no-base", tmp_path / "new.tar", tmp_path / "x.dib")
+    ended = load(engine, tmp_path / "x.dib")
+    assert (ended.code, "keeps no image without one" in ended.err) == (6, True), ended.err
+    assert engine.found(6).configs == frozenset()

@@ -18,6 +18,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 WAITING: Final = 30.0  # maximum seconds until a client sends its first or next request
+_BRIEF: Final = 1.0  # seconds from a connection to its first request during which a client is not idle
 _GREETING: Final = 10  # maximum seconds for the TLS handshake
 _MOST_CLIENTS: Final = 1024
 _MOST_HEADERS: Final = 48  # maximum headers of a request: engines send ten
@@ -191,14 +192,16 @@ class Door:
     def come(self, client: Client) -> None:
         """Register a client.
 
-        If there are too many clients, end a client that reads nothing. If there is no such client, end the longest idle
-        client, which may be the new client.
+        If there are too many clients, end the longest idle client. If no client is idle, end a client that reads
+        nothing or, if there is none, the new client.
         """
         self._greeting.pop(client, None)
         self._clients.add(client)
         self._waiting[client] = time.monotonic()
         if len(self._clients) > self._most:
-            self._send_away(self._stuck() or next(iter(self._waiting)))
+            oldest, since = next(iter(self._waiting.items()))
+            is_idle = time.monotonic() - since > _BRIEF
+            self._send_away(oldest if is_idle else self._stuck() or oldest)
 
     def _stuck(self) -> Client | None:
         """Return a client whose request is not answered, and that has taken no byte for ``WAITING`` seconds."""
