@@ -18,7 +18,9 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client has no types for it
         self._registry = CollectorRegistry()
         own = self._registry
-        self.upstream = Gauge("dib_mirror_upstream_bytes", "Bytes received from upstream registries.", registry=own)
+        self.upstream = Gauge(
+            "dib_mirror_upstream_bytes", "Bytes of images from upstream registries, without bundles.", registry=own
+        )
         self.bundles = Counter("dib_mirror_bundle_bytes", "Bytes of bundles fetched.", registry=own)
         self.served = Counter("dib_mirror_served_bytes", "Bytes of blobs sent to clients.", registry=own)
         self.saved = Counter("dib_mirror_saved_bytes", "Bytes of made layers, less their bundles.", registry=own)
