@@ -75,6 +75,15 @@ def option(arguments: list[str], *names: str) -> str:
     return ""
 
 
+def rename(command: str, names: list[str]) -> None:
+    """Give an image a second name, or remove names."""
+    if command == "tag":
+        Path(STORE, quote(names[1], safe="")).write_bytes(image(names[0]))
+        return
+    for name in names:
+        Path(STORE, quote(name, safe="")).unlink(missing_ok=True)
+
+
 def write(data: bytes, output: str) -> None:
     """Write to a file or to stdout."""
     if output not in ("", "-"):
@@ -94,6 +103,11 @@ def engine(command: str, rest: list[str]) -> None:
         output = option(rest, "-o")
         (name,) = (item for item in rest if item != "--multi-image-archive")
         write(image(name), output)
+    elif command == "image" and rest[0] == "ls":
+        path = Path(STORE, quote(rest[-1], safe=""))
+        print("\n".join([parts(path.read_bytes())[0]["Config"]] if path.exists() else []))
+    elif command in ("tag", "rmi"):
+        rename(command, rest)
     elif command == "image" and rest[0] == "inspect":
         form = option(rest, "--format")
         print(inspect(rest[-1], form))
@@ -122,9 +136,14 @@ def containerd(rest: list[str]) -> None:
         load(sys.stdin.buffer.read())
     elif rest == ["ls", "-q"]:
         print("\n".join(unquote(path.name) for path in STORE.iterdir()))
-    elif rest == ["ls"]:
+    elif rest[0] in ("tag", "rm"):
+        rename("tag" if rest[0] == "tag" else "rmi", [item for item in rest[1:] if not item.startswith("--")])
+    elif rest[0] == "ls":
+        wanted = {item.removeprefix("name==") for item in rest[1:]}
         print("REF TYPE DIGEST")
         for path in STORE.iterdir():
+            if wanted and unquote(path.name) not in wanted:
+                continue
             print(unquote(path.name), "manifest", manifest_digest(path.read_bytes()))
     else:
         sys.exit(f"not known here: {rest}")
