@@ -234,7 +234,7 @@ class Judge:
             found.append(ArchiveImage(where, self._digest(entry.config), None, entry.names))
         configs = {image.config for image in found}
         for entry, image in zip(entries, found, strict=True):
-            if entry.parent and entry.parent not in configs - {image.config}:
+            if entry.parent and (entry.parent == image.config or entry.parent not in configs):
                 raise ArchiveError(messages.PROFILE_PARENT)
         return found
 

@@ -267,7 +267,7 @@ class Images:
         """Check the layers of an image; return how they are compressed."""
         fits(len(names) == len(diff_ids), "P15")
         kinds = []
-        for name, diff_id in zip(names, diff_ids):  # noqa: B905
+        for name, diff_id in zip(names, diff_ids, strict=True):
             data = self.file(name)
             start = bytes(data[:6])
             kind = "gzip" if start[:3] == b"\x1f\x8b\x08" else "zstd" if start[:4] == b"\x28\xb5\x2f\xfd" else None
@@ -297,7 +297,9 @@ class Images:
                 found = described(source)
                 fits(not found["annotations"], "P24")
                 fits(hex_of(diff_id) in diff_ids and found["mediaType"] in LAYERS, "P15")
-                for data in (self.file(name) for name, of in zip(names, diff_ids) if of == hex_of(diff_id)):  # noqa: B905
+                for data in (
+                    self.file(name) for name, of in zip(names, diff_ids, strict=True) if of == hex_of(diff_id)
+                ):
                     fits((found["size"], hex_of(found["digest"])) == (len(data), sha256(data).hex()), "P15")
             for name in listed(entry.get(keys[1]), True):
                 self.name(worded(name), config)
@@ -374,7 +376,7 @@ class Images:
         for layer in layers:
             self.blob(layer)
         kinds = self.check_layers([f"blobs/sha256/{hex_of(layer['digest'])}" for layer in layers], diff_ids)
-        fits(all(LAYERS.get(layer["mediaType"], "") == kind for layer, kind in zip(layers, kinds)), "P17")  # noqa: B905
+        fits(all(LAYERS.get(layer["mediaType"], "") == kind for layer, kind in zip(layers, kinds, strict=True)), "P17")
         fits(not descriptor.get("platform") or overlap(descriptor["platform"], machine), "P20")
         notes = [key for found in (own, *(item["annotations"] for item in (config, *layers))) for key in found]
         parts = any(key in item for item in (config, *layers) for key in ("platform", "artifactType"))
