@@ -787,16 +787,10 @@ def _of_two_million_pieces(size: int, long: int) -> Frame:
         b"".join(numbers(0, 1, 0, 0) for _ in range(regions - 1)) + numbers(0, size - regions + 1, 0, 0),
         *(numbers(0, made, 0, 0), b"\1" * steps, b"\2" * steps, b"\3" * steps),
     ]
-    packed = [frame_of(row) for row in rows]
-    head = bytes((1, 0)) + number(1) + numbers(regions, 1, steps)
-    for row, data in zip(rows, packed, strict=True):
-        head += b"\1" + numbers(len(data), len(row))
     seeks = numbers(2 * (regions - 1)) + bytes(short - 1)
     seeks += numbers(2 * (regions - 1 + short) - 1) + numbers(2 * regions - 1) * (long - 1)
     columns = [bytes(count), b"\1" * short + numbers(regions) * long, seeks, bytes(made)]
-    streams = {at: (1, len(frame_of(data)), len(data), frame_of(data)) for at, data in enumerate(columns)}
-    payload = head + b"".join(packed) + good.cover([], b"", b"", count=count, streams=streams)
-    frame = Frame(payload, made, 1, codec=5)
+    frame = Frame(_relinked(rows, (regions, 1, steps), columns), made, 1, codec=5)
     frame.spans = [(0, 0, size)]
     return frame
 
@@ -862,14 +856,19 @@ def _of_a_million_steps(size: int) -> Frame:
     """Return a frame of codec 5, of ``size`` bytes, with the maximum number of fixed steps and a million covers."""
     steps, count = min(MIB, 128 + size // 16), MIB
     rows = [numbers(0, size, 0, 1), numbers(0, size, 0, 0), b"\1" * steps, b"\2" * steps, b"\3" * steps]
+    columns = [bytes(count), b"\1" * count, bytes(count), bytes(count), bytes(size - count)]
+    return explicit(Frame(_relinked(rows, (1, 1, steps), columns), size, 1, codec=5), size)
+
+
+def _relinked(rows: list[bytes], counts: tuple[int, int, int], columns: list[bytes]) -> bytes:
+    """Return a payload of codec 5 with ``counts`` of regions, sections and steps, and with columns of covers."""
     packed = [frame_of(row) for row in rows]
-    head = bytes((1, 0)) + number(1) + numbers(1, 1, steps)
+    head = bytes((1, 0)) + number(1) + numbers(*counts)
     for row, data in zip(rows, packed, strict=True):
         head += b"\1" + numbers(len(data), len(row))
-    columns = [bytes(count), b"\1" * count, bytes(count), bytes(count), bytes(size - count)]
     streams = {at: (1, len(frame_of(data)), len(data), frame_of(data)) for at, data in enumerate(columns)}
-    payload = head + b"".join(packed) + good.cover([], b"", b"", count=count, streams=streams)
-    return explicit(Frame(payload, size, 1, codec=5), size)
+    inner: bytes = good.cover([], b"", b"", count=len(columns[0]), streams=streams)
+    return head + b"".join(packed) + inner
 
 
 @bundle_class
