@@ -11,7 +11,8 @@ are those of the test suite (docker needs root); ``oras`` and ``skopeo`` copy to
 from upstream's, the run fails.
 
 With ``--loopback``, there is no proxy. The script then compares seconds at full speed. It also measures docker-registry
-as a pull-through cache, which does not rebuild layers. Each round begins with empty stores; the medians are printed.
+as a pull-through cache, which does not rebuild layers, and relay.c (compiled here; needs libssl-dev), which only passes
+on, hashes and writes. Each round begins with empty stores; the medians are printed.
 """
 
 from __future__ import annotations
@@ -167,6 +168,19 @@ def pull_through(upstream: str, folder: Path) -> Iterator[str]:
         server.terminate()
 
 
+@contextmanager
+def relay(upstream: str, folder: Path) -> Iterator[str]:
+    """Compile and run relay.c; yield its host."""
+    program, kept = folder / "relay", folder / "kept"
+    kept.mkdir()
+    command = ["cc", "-O2", "-o", str(program), str(Path(__file__).with_name("relay.c")), "-lcrypto", "-lpthread"]
+    subprocess.run(command, check=True)
+    with subprocess.Popen([program, upstream.rpartition(":")[2], kept], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        yield f"127.0.0.1:{process.stdout.readline().strip()}"
+        process.terminate()
+
+
 Pull = Callable[[str, str, str], str]
 """A function that pulls HOST, NAME, TAG and returns a digest: the digest of the manifest, or the image ID."""
 
@@ -279,12 +293,12 @@ def compare(kind: str, host: str, name: str, link: Link, proxy: str, options: tu
 
 
 def at_full_speed(kind: str, host: str, name: str, rounds: int) -> list[str]:
-    """Pull a pair directly, through a mirror and through docker-registry's cache, in turn; return a row."""
+    """Pull a pair directly, through a mirror, docker-registry's cache and a bare relay, in turn; return a row."""
     images = {tag: upstream(host, name, tag) for tag in "ab"}
     link = Link(("", 0), None, 0.0)  # not used
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for _ in range(rounds):
-        for side in ("plain", "mirror", "cache"):
+        for side in ("plain", *_BETWEEN):
             with ExitStack() as stack:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
                 pull = stack.enter_context(client(kind, folder))
@@ -292,17 +306,20 @@ def at_full_speed(kind: str, host: str, name: str, rounds: int) -> list[str]:
                 if side == "mirror":
                     mirror = stack.enter_context(Mirror(host, folder, "--prefer", "speed"))
                     where, repository = mirror.host, f"site/{name}"
-                if side == "cache":
-                    where = stack.enter_context(pull_through(host, folder))
+                elif side != "plain":
+                    where = stack.enter_context({"cache": pull_through, "relay": relay}[side](host, folder))
                 for tag in "ab":
                     found[side, tag].append(measured(pull, link, where, repository, tag, images[tag]).seconds)
     medians = {key: statistics.median(seconds) for key, seconds in found.items()}
-    ratios = [medians[side, tag] / medians["plain", tag] for tag in "ab" for side in ("mirror", "cache")]
+    ratios = [medians[side, tag] / medians["plain", tag] for tag in "ab" for side in _BETWEEN]
     return [name, kind, *(f"{medians['plain', tag]:.2f}" for tag in "ab"), *(f"{ratio:.2f}" for ratio in ratios)]
 
 
+_BETWEEN = ("mirror", "cache", "relay")
+"""What stands between client and registry."""
 FULL_SPEED = (
-    "| pair | client | plain a, s | plain b | a: mirror | a: pull-through cache | b: mirror | b: pull-through cache |"
+    "| pair | client | plain a, s | plain b "
+    "| a: mirror | a: pull-through cache | a: relay | b: mirror | b: pull-through cache | b: relay |"
 )
 HEAD = (
     "| pair | client | plain a, MB | plain b | mirror a | mirror b | b: ratio | beside bundle and documents, B "
