@@ -174,7 +174,8 @@ def _rebuilt(
     images, holes = rebuild_images(bases, bundle, options, context, space, without)
     judge(images)
     starts = frozenset(start for start, _ in holes)
-    _note_left_out(context.progress, without, holes)
+    if without:
+        _note_left_out(context.progress, without, holes, any(needed(bundle.manifest, number, without)))
     expected = options.expectation.without_archive(bundle.manifest.targets[number].digest)
     if not expected:
         verified = verified_digests(bundle.manifest.targets[number])
@@ -281,15 +282,19 @@ def stored_images(archives: Sequence[Archive]) -> list[ImageArchive]:
     return found
 
 
-def _note_left_out(progress: Progress, without: Loaded | None, holes: Sequence[tuple[int, int]]) -> None:
-    if without:
-        told = wording.some(without.names) or "the base"
-        note = f"without {len(holes)} layer{'s' * (len(holes) > 1)} of {told}, which must be loaded already"
-        none = (
+def _note_left_out(progress: Progress, without: Loaded, holes: Sequence[tuple[int, int]], is_shared: bool) -> None:
+    """Print how many layers were left out. If none was, print why. ``is_shared``: the images share a layer."""
+    told = wording.some(without.names) or "the base"
+    if holes:
+        note = f"without {wording.count(len(holes), 'layer')} of {told}, which must be loaded already"
+    elif is_shared:
+        note = (
             f"nothing is left out: {told} has no layer in the form that the new image has it in;"
             " where the bundle was made from a registry, give the base as docker://HOST/NAME:TAG"
         )
-        progress.note(note if holes else none)
+    else:
+        note = f"nothing is left out: the new image does not begin with a layer of {told}"
+    progress.note(note)
 
 
 def written_size(manifest: Manifest, number: int, without: Loaded | None) -> int:

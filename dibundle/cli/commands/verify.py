@@ -35,7 +35,10 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Check every byte of BUNDLE against its digests. With --base, rebuild the target and check it, too."""
+    """Check every byte of BUNDLE against its digests. With --base, rebuild the target and check it, too.
+
+    --expect needs --base.
+    """
     bundle = _one(bundles)
     with hints({"source.no_bundle": Hint.of("give the .dib file in place of {name}", name=bundle)}):
         result = verify(bundle, bases, RebuildOptions(expect=expect, max_size=max_size), access, context)

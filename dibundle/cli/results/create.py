@@ -21,7 +21,7 @@ def show_estimate(found: Estimate, raw_command: str, console: Console) -> None:
     looked_at = "encoded" if found.exact else "sampled"
     line = (
         f"{'' if found.exact else 'about '}{human(found.size)} for {human(found.target_size)}"
-        f" ({wording.times(found.target_size, found.size)}), in {found.seconds:.0f} to {found.most_seconds:.0f} s"
+        f" ({wording.times(found.target_size, found.size)}), in {_span(found.seconds, found.most_seconds)} s"
         f" ({found.sampled:,} of {found.frames:,} frames were {looked_at}, in {console.seconds:.1f} s)"
     )
     document: Document = {
@@ -94,6 +94,12 @@ def timings_document(result: CreateResult) -> str:
     return json.dumps({"schema": "dib.timings/1", "other_seconds": round(other, 4), "frames": rows}, indent=1) + "\n"
 
 
+def _span(least: float, most: float) -> str:
+    """Return a range of seconds as text. Less than a second counts as one."""
+    first, last = max(1, round(least)), max(1, round(most))
+    return f"{first} to {last}" if last > first else f"about {first}"
+
+
 def _rounded(step: float | list[float]) -> float | list[float]:
     return [round(piece, 4) for piece in step] if isinstance(step, list) else round(step, 4)
 
@@ -111,7 +117,7 @@ def show(first: str, last: str, result: CreateResult, raw_command: str, console:
         f" ({wording.times(result.target_size, result.size)}), in {console.seconds:.1f} s"
     )
     console.say(
-        f"  new layers: {counts.kept:,} kept, {counts.mode:,} other metadata, {counts.patched:,} patched,"
+        f"  files in new layers: {counts.kept:,} kept, {counts.mode:,} other metadata, {counts.patched:,} patched,"
         f" {counts.added:,} added, {counts.repeated:,} repeated"
         + (f", {counts.raw_entries:,} raw" if counts.raw_entries else "")
         + (f", {counts.opaque_layers:,} opaque layers" if counts.opaque_layers else "")

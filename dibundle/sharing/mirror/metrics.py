@@ -18,7 +18,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client has no types for it
         self._registry = CollectorRegistry()
         own = self._registry
-        self.upstream = Gauge(
+        self.upstream = Counter(
             "dib_mirror_upstream_bytes", "Bytes of images from upstream registries, without bundles.", registry=own
         )
         self.bundles = Counter("dib_mirror_bundle_bytes", "Bytes of bundles fetched.", registry=own)

@@ -59,6 +59,7 @@ class Mirror:
         self.cache = Cache(options.cache, options.cache_size)
         self.metrics = Metrics()
         self._large = 0
+        self._counted = 0  # bytes from upstream that the metric includes
         self._next_fault = 0.0  # no error of the loop is logged before this time
         self._upstreams = Upstreams(options, access)
         self._downloads = Downloads(options, self._upstreams, self.cache)
@@ -105,7 +106,9 @@ class Mirror:
         return web.Response(text="ok\n")
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        self.metrics.upstream.set(self._upstreams.received)
+        received = self._upstreams.received
+        self.metrics.upstream.inc(received - self._counted)
+        self._counted = received
         self.metrics.cache.set(self.cache.size)
         return web.Response(body=self.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
