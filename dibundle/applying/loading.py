@@ -247,14 +247,16 @@ class Loading:
                 f"engines could find different images in this archive: {error.message};"
                 " to load one image only: --expect ID"
             )
-            if self._told():
-                found = read_images(view_made(archive, "the target")).images
-                self._check_claims([(image.names, image.config_digest) for image in found if image.config])
+            if not self._told():
+                return
+            found = read_images(view_made(archive, "the target")).images
+            there = [(image.names, image.config_digest) for image in found if image.config]
         else:
-            self._check_claims([(image.names, image.config) for image in images])
-            if self.engine == "ctr" and not all(image.names for image in images):
-                (first, *_) = (image for image in images if not image.names)
-                raise LoadError(messages.LOAD_WITHOUT_NAME, engine=self.engine, id=first.config.hex(), exit_code=6)
+            there = [(image.names, image.config) for image in images]
+        self._check_claims(there)
+        nameless = next((config for names, config in there if not names), None)
+        if self.engine == "ctr" and nameless is not None:  # containerd would not keep this image
+            raise LoadError(messages.LOAD_WITHOUT_NAME, engine=self.engine, id=nameless.hex(), exit_code=6)
 
     def _told(self) -> tuple[AboutImage, ...]:
         """Return the target's images from the bundle's description."""

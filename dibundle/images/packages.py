@@ -74,6 +74,7 @@ def inventory(paths: Collection[bytes], read: Callable[[bytes], bytes | None]) -
                 if left < 0:
                     return found
                 found.setdefault((manager, name), set()).add(version)
+        del content  # two files together might take twice the memory
     return found
 
 

@@ -33,7 +33,8 @@ _MAX_COMPARED = 1 << 32
 
 With this maximum, comparing takes a few seconds.
 """
-_MAX_SETTINGS = 16 << 20
+_MAX_SETTINGS = 1 << 16
+_MAX_SETTING_TEXT = 16 << 20
 """The maximum number of characters of a config's settings and their names.
 
 Each member of an object repeats the object's name.
@@ -119,6 +120,8 @@ def compare(old: Archive, new: Archive, context: Context, most: int | None = Non
         spool = own.spool()
         before, after = (_read(images, spool, executor, progress, most) for images in sides)
         progress.phase("comparing", 0)
+        # first, because a database in memory beside all lines and settings would take too much
+        packages = changed(_packages(before.tree), _packages(after.tree))
         lines = list(_lines(before.tree, after.tree))
         return Changes(
             old=before.image,
@@ -126,7 +129,7 @@ def compare(old: Archive, new: Archive, context: Context, most: int | None = Non
             lines=lines,
             same=len(after.tree) - sum(line.operation != "delete" for line in lines),
             settings=list(_settings(before.config, after.config)),
-            packages=changed(_packages(before.tree), _packages(after.tree)),
+            packages=packages,
         )
 
 
@@ -272,17 +275,18 @@ def _packages(tree: Tree) -> Inventory:
 def _flat(config: StoredBlob | None) -> dict[str, str]:
     """Return an image config's settings as JSON texts. Each variable and each member of an object is a setting.
 
-    If the settings are too long, raises :class:`ArchiveError`, because a setting that was left out might have changed.
+    Raises :class:`ArchiveError` if there are too many settings or characters, because a setting that was left out might
+    have changed.
     """
     if config is None or config.source.size > document.SIZE_LIMIT:
         return {}
     found: dict[str, str] = {}
-    left = _MAX_SETTINGS
+    left = _MAX_SETTING_TEXT
     for key, item in _members(config):
         text = _text(item)
         left -= len(key) + len(text)
-        if left < 0:
-            raise ArchiveError(messages.LIMIT_SETTINGS, max_settings=_MAX_SETTINGS)
+        if left < 0 or len(found) == _MAX_SETTINGS:
+            raise ArchiveError(messages.LIMIT_SETTINGS, max_settings=_MAX_SETTINGS, max_text=_MAX_SETTING_TEXT)
         found[key] = text
     return found
 

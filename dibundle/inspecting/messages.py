@@ -30,7 +30,8 @@ BUNDLE_CLOSED: Final = Message(
 LIMIT_ENTRIES: Final = Message("limit.entries", "the layers of an image have more than {max_entries:,} entries in all")
 LIMIT_LINES: Final = Message("limit.lines", "bundle over a limit: more than {max_lines:,} lines to list")
 LIMIT_SETTINGS: Final = Message(
-    "limit.settings", "the settings of an image's config, with their names, have more than {max_settings:,} characters"
+    "limit.settings",
+    "an image's config has more than {max_settings:,} settings, or more than {max_text:,} characters of settings",
 )
 LIMIT_WHITEOUTS: Final = Message(
     "limit.whiteouts", "cannot compare an image: it has too many whiteouts, or their paths are too long"

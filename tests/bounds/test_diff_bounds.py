@@ -9,6 +9,7 @@ import random
 import sqlite3
 import tarfile
 import time
+import tracemalloc
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -170,7 +171,7 @@ def test_the_name_of_an_object_counts_for_each_of_its_members(tmp_path, monkeypa
     assert taken.status == 4
     assert "settings" in taken.err
     assert taken.memory < 200 * MIB
-    monkeypatch.setattr(image_diff, "_MAX_SETTINGS", 20)
+    monkeypatch.setattr(image_diff, "_MAX_SETTING_TEXT", 20)
     small = [{"k": {"a": 12345, "b": 12345}, "ab": 12}, {"k": {"a": 12345, "b": 12345}, "ab": 123}]
     # keys and values have 20 characters in the first case, and 21 in the second
     for number, settings in enumerate(small):
@@ -181,6 +182,26 @@ def test_the_name_of_an_object_counts_for_each_of_its_members(tmp_path, monkeypa
             else:
                 with pytest.raises(ArchiveError, match="20 characters"):
                     image_diff.diff(old, new, Access(), context)
+
+
+def test_settings_are_limited_in_number(tmp_path):
+    """A config has at most 65,536 settings. Before the fix, 762,000 labels took 200 MB beside everything else."""
+    old = with_settings(tmp_path / "old.tar", {})
+    new = with_settings(tmp_path / "new.tar", {"Labels": dict.fromkeys(map(str, range(70_000)), "")})
+    taken = dib("diff", old, new)
+    assert taken.status == 4
+    assert "65,536 settings" in taken.err
+
+
+def test_files_of_packages_are_read_one_after_the_other():
+    """The content of a package database is freed before the next database is read."""
+    paths = [b"var/lib/dpkg/status.d/%d" % number for number in range(3)]
+    tracemalloc.start()
+    try:
+        assert packages.inventory(paths, lambda _: bytes(16 * MIB)) == {}
+        assert tracemalloc.get_traced_memory()[1] < 20 * MIB
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_changed_is_written_to_a_page_as_it_is_made():

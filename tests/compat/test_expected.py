@@ -125,3 +125,21 @@ def test_many_images_without_names_are_refused_by_ctr(engine: Loader, tmp_path: 
     ended = load(engine, tmp_path / "x.dib")
     assert (ended.code, "keeps no image without one" in ended.err) == (6, True), ended.err
     assert engine.found(6).configs == frozenset()
+
+
+@pytest.mark.parametrize("engine", ["ctr"], indirect=True)
+@pytest.mark.parametrize("is_odd", [False, True], ids=["plain", "odd"])
+def test_an_image_without_a_name_beside_others_is_refused_by_ctr(engine: Loader, is_odd: bool, tmp_path: Path) -> None:
+    """Before the fix, in an archive that the strict profile refuses, the image was reported, but not kept."""
+    images = [
+        TestImage([build_layer([file("app", b"one")])], ["example.com/app:2"]),
+        TestImage([build_layer([file("app", b"two")])], []),
+    ]
+    (tmp_path / "new.tar").write_bytes(docker_save(images, "classic"))
+    if is_odd:
+        with tarfile.open(tmp_path / "new.tar", "a") as archive:
+            archive.addfile(tarfile.TarInfo("a~b"))
+    succeed("create", "--no-base", tmp_path / "new.tar", tmp_path / "x.dib")
+    ended = load(engine, tmp_path / "x.dib")
+    assert (ended.code, "keeps no image without one" in ended.err) == (6, True), ended.err
+    assert engine.found(6).configs == frozenset()

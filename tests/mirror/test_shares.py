@@ -31,6 +31,9 @@ from dibundle.sharing.mirror.upstream import BusyError, Threads
 from dibundle.sources.access import Access
 from dibundle.sources.registry import connections
 from dibundle.sources.registry.connections import Watchdog
+from dibundle.sources.registry.reference import Reference
+from dibundle.sources.registry.settings import RegistrySettings
+from dibundle.sources.registry.transport import Transport
 from tests.mirror.conftest import Running, mirroring, with_options
 from tests.mirror.test_hostile import Hook, beside, eventually, raw, unread, write
 from tests.mirror.test_mirror import layers
@@ -109,6 +112,13 @@ def test_redirects_leave_no_connections(options: MirrorOptions, access: Access, 
         assert eventually(lambda: idle)  # the connection becomes idle only after the answer was sent
         pools = [len(transport._pool.pools) for _, transport in idle]
         assert max(pools) <= 2
+
+
+def test_connections_share_their_tls_settings() -> None:
+    """Before the fix, each slow client of an upstream with TLS took 1 MB, or 2 MB with a redirect."""
+    reference, settings = Reference("registry.example", REPOSITORY), RegistrySettings()
+    pools = [Transport(reference, settings)._pool.connection_from_url("https://registry.example") for _ in range(2)]
+    assert pools[0].conn_kw["ssl_context"] is pools[1].conn_kw["ssl_context"]
 
 
 def going(after: Registry, number: int) -> Hook:
@@ -433,21 +443,59 @@ def test_a_request_that_cannot_be_parsed_is_answered_as_data(mirror: Running) ->
     assert b"<b>" not in found
 
 
-def test_a_client_that_takes_bytes_is_not_stuck(options: MirrorOptions, access: Access, stocked: Registry) -> None:
-    """A client that reads only a few bytes is not stuck. Its unsent bytes decrease from one check to the next."""
+def test_a_client_that_takes_enough_bytes_is_not_slow() -> None:
+    """Bytes count when the client has taken them, not when the mirror has passed them on.
+
+    Before the fix, 8 KiB every 12 s were enough: such clients kept all places of a mirror.
+    """
     client = door.Client.__new__(door.Client)
     ours, theirs = socket.socketpair()
-    client._line = Line(ours)
-    client.stuck, client.unsent = 1.0, 0
+    line = Line(ours)
+    client._line, client.passed = line, line.left
+    client.begin()
+    client.passed, line.left, client.slow = client.passed + 500_000, line.left + 500_000, 1.0
     client.look()
-    first, client.stuck = client.unsent, 1.0
+    assert client.slow == 1.0
+    line.left -= door._LEAST - 1
     client.look()
-    assert (client.unsent, client.stuck) == (first, 1.0)
-    client._line.left -= 1
+    assert client.slow == 1.0
+    line.left -= 1
     client.look()
-    assert client.stuck > 1.0
+    assert client.slow > 1.0
     ours.close()
     theirs.close()
+
+
+def test_slow_clients_leave_places_to_others(
+    options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients that read a large blob too slowly are ended when the mirror is full, and a faster client is not."""
+    monkeypatch.setattr(door, "WAITING", 1.0)
+    monkeypatch.setattr(door, "_MOST_CLIENTS", 8)
+    content = os.urandom(32 << 20)
+    with beside(options, access, lambda request: request.answer(200, content)) as (_, evil):
+        ask = f"GET /v2/evil/{REPOSITORY}/blobs/{digest(content)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        clients = []
+        for number in range(8):
+            connection = socket.socket()
+            if number:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", evil.port))
+            connection.sendall(ask)
+            clients.append(connection)
+        fast, *others = clients
+        end, got = time.monotonic() + 2.5, 0
+        while time.monotonic() < end:
+            got += len(fast.recv(256 << 10))
+            for connection in others:
+                connection.recv(1024)
+            time.sleep(0.05)
+        assert b" 200 " in raw(evil.port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 2)[:20]
+        while got < len(content) and (piece := fast.recv(1 << 20)):
+            got += len(piece)
+        assert got > len(content)  # the headers count too
+        for connection in clients:
+            connection.close()
 
 
 class Line:

@@ -234,9 +234,9 @@ class BlobServer:
                     sent += len(piece)
                     if response.content_length is not None and sent > response.content_length:
                         raise ConnectionFailure("too long")
+                    note_piece(request, len(piece))
                     async with asyncio.timeout(_UNREAD):
                         await response.write(piece)
-                    note_piece(request)
                 if response.content_length not in (None, sent):
                     raise ConnectionFailure("too short")
             async with asyncio.timeout(_UNREAD):

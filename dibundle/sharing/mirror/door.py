@@ -18,6 +18,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 WAITING: Final = 30.0  # maximum seconds until a client sends its first or next request
+_LEAST: Final = 128 << 10  # a client is slow if it takes fewer bytes in ``WAITING`` seconds
 _BRIEF: Final = 1.0  # seconds from a connection to its first request during which a client is not idle
 _GREETING: Final = 10  # maximum seconds for the TLS handshake
 _MOST_CLIENTS: Final = 1024
@@ -69,8 +70,9 @@ class Client(web.RequestHandler):
             lingering_time=0,
         )
         self._door = door
-        self.stuck: float | None = None  # time since which the client of a request has taken no byte
-        self.unsent = 0  # bytes that the client has not taken yet
+        self.slow: float | None = None  # time since which the client of a request has taken fewer than _LEAST bytes
+        self.passed = 0  # bytes that were passed on to the client so far
+        self._taken = 0  # how many of them the client had taken at the time ``slow``
         self._parsed = 0  # bytes of the current request
         # kept here, because aiohttp drops its own reference before the connection has ended
         self._line: asyncio.Transport | None = None
@@ -102,16 +104,24 @@ class Client(web.RequestHandler):
                 self.hang_up()
                 return
 
+    def begin(self) -> None:
+        """Note the beginning of a request."""
+        self.slow, self._taken = time.monotonic(), self._count()
+
     def look(self) -> None:
-        """Note whether the client has taken bytes since the last call."""
-        if self.stuck is None or self._line is None:
-            return
+        """Note whether the client has taken ``_LEAST`` more bytes."""
+        if self.slow is not None and (taken := self._count()) >= self._taken + _LEAST:
+            self.slow, self._taken = time.monotonic(), taken
+
+    def _count(self) -> int:
+        """Return how many bytes the client has taken."""
+        if self._line is None:
+            return self.passed
         left = self._line.get_write_buffer_size()
         connection = self._line.get_extra_info("socket")
         with suppress(OSError, ValueError):  # the connection has ended
             left += struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
-        if left != self.unsent:
-            self.unsent, self.stuck = left, time.monotonic()
+        return self.passed - left
 
     def handle_error(self, *_: Any, **__: Any) -> web.StreamResponse:  # noqa: ANN401 - aiohttp's own
         """Answer a request that cannot be parsed, without repeating any part of the request."""
@@ -131,11 +141,11 @@ class Client(web.RequestHandler):
             self._line.abort()
 
 
-def note_piece(request: web.Request) -> None:
-    """Note that a piece of a blob was passed on to a client, so that the client does not count as stuck."""
+def note_piece(request: web.Request, size: int) -> None:
+    """Note how many bytes are passed on to a client, so that the client does not count as slow."""
     client = request.protocol
     if isinstance(client, Client):
-        client.stuck = time.monotonic()
+        client.passed += size
 
 
 class _Greeting(asyncio.sslproto.SSLProtocol):
@@ -192,8 +202,8 @@ class Door:
     def come(self, client: Client) -> None:
         """Register a client.
 
-        If there are too many clients, end the longest idle client. If no client is idle, end a client that reads
-        nothing or, if there is none, the new client.
+        If there are too many clients, end the longest idle client. If no client is idle, end a client that takes too
+        few bytes or, if there is none, the new client.
         """
         self._greeting.pop(client, None)
         self._clients.add(client)
@@ -201,12 +211,12 @@ class Door:
         if len(self._clients) > self._most:
             oldest, since = next(iter(self._waiting.items()))
             is_idle = time.monotonic() - since > _BRIEF
-            self._send_away(oldest if is_idle else self._stuck() or oldest)
+            self._send_away(oldest if is_idle else self._slow() or oldest)
 
-    def _stuck(self) -> Client | None:
-        """Return a client whose request is not answered, and that has taken no byte for ``WAITING`` seconds."""
+    def _slow(self) -> Client | None:
+        """Return a client of a running request that has taken fewer than ``_LEAST`` bytes in ``WAITING`` seconds."""
         late = time.monotonic() - WAITING
-        return next((client for client in self._clients if client.stuck is not None and client.stuck < late), None)
+        return next((client for client in self._clients if client.slow is not None and client.slow < late), None)
 
     def gone(self, client: Client) -> None:
         """Unregister a client."""
@@ -220,14 +230,14 @@ class Door:
         client = request.protocol
         assert isinstance(client, Client)
         self._waiting.pop(client, None)
-        client.stuck = time.monotonic()
+        client.begin()
         # bytes after this request would wait, or would be parsed wrongly
         if request.can_read_body or "Upgrade" in request.headers:
             client.close()
         try:
             return await handler(request)
         finally:
-            client.stuck = None
+            client.slow = None
             # documents are sent after this point, so a client that does not read a document counts as idle
             if client in self._clients:
                 self._waiting[client] = time.monotonic()

@@ -33,7 +33,7 @@ from dibundle.sharing.mirror.answers import (
 from dibundle.sharing.mirror.bases import MAX_PARSED, Documents, Known
 from dibundle.sharing.mirror.blobs import BlobServer
 from dibundle.sharing.mirror.cache import NO_FILES, Cache
-from dibundle.sharing.mirror.door import Door, raise_limit_of_files
+from dibundle.sharing.mirror.door import Door, note_piece, raise_limit_of_files
 from dibundle.sharing.mirror.downloads import HASHES, Downloads
 from dibundle.sharing.mirror.making import Maker, Making
 from dibundle.sharing.mirror.metrics import CONTENT_TYPE, Metrics
@@ -171,6 +171,8 @@ class Mirror:
         if self._large == _MOST_LARGE:
             return error_answer(503, "TOOMANYREQUESTS", "too many large documents are being sent")
         self._large += 1
+        assert isinstance(answer.body, bytes)
+        note_piece(request, len(answer.body))
         try:
             await send(request, answer)
         finally:
