@@ -368,7 +368,7 @@ def test_an_archive_is_no_bundle(pair: Pair) -> None:
     [
         (b"text\n", "is not a bundle: it begins with 'text"),
         (bytes(4096), "is not a bundle: it begins with"),
-        (b"", "truncated bundle: 0 bytes"),
+        (b"", "truncated bundle: it has 0 bytes"),
     ],
 )
 def test_what_is_no_bundle_is_told_as_such(content: bytes, told: str, pair: Pair, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_chain_with_a_gap(versions: Path, tmp_path: Path):
     ended = dib("apply", versions / "v1.tar", *bundles(versions, "v1-v2", "v3-v4"), "-o", out)
     assert (ended.code, ended.out) == (6, b"")
     assert f"{versions}/v3-v4.dib builds on example.com/app:3" in ended.err
-    assert "add example.com/app:3, or the bundle that rebuilds it" in ended.err
+    assert "add example.com/app:3, or the bundle that rebuilds that image" in ended.err
     ended = dib("apply", versions / "v4.tar", *bundles(versions, "v1-v2", "v2-v3"), "-o", out)
     assert ended.code == 6
     assert f"{versions}/v1-v2.dib builds on example.com/app:1; {versions}/v2-v3.dib builds on" in ended.err
@@ -97,7 +97,7 @@ def test_a_bundle_of_before_is_named(versions: Path, tmp_path: Path):
     ended = dib(*chain, "--tmp", tmp_path)
     assert ended.code == 6
     assert f"lack an image that a bundle builds on: {versions}/v1-v2.dib builds on example.com/app:1\n" in ended.err
-    assert "remove it if it is not needed" in ended.err
+    assert "omit this bundle if it is not needed" in ended.err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -202,7 +202,7 @@ def test_a_bundle_that_is_a_candidate_too_keeps_its_place(versions: Path):
 def test_a_chain_without_an_end(shared: Path):
     ended = dib("apply", shared / "v1.tar", shared / "v2.tar", *bundles(shared, "v1-v2", "v2-v1"))
     assert (ended.code, ended.out) == (2, b"")
-    assert "error: 2 bundles can be applied and each builds on another: " in ended.err
+    assert "error: 2 bundles can be applied, but each builds on another: " in ended.err
     assert "hint: apply them one at a time\n" in ended.err
 
 

@@ -136,7 +136,7 @@ def test_names_that_no_dockerfile_holds(name: str):
     ("arguments", "text"),
     [
         (("dockerfile", "create", OLD, NEW), "--linked or --unlinked"),
-        (("dockerfile", "create", "--linked", OLD), "wanted OLD NEW"),
+        (("dockerfile", "create", "--linked", OLD), "wanted two: OLD NEW"),
         (("dockerfile", "create", "--linked", "a.tar", NEW), "needs the name of the image in a.tar"),
         (("dockerfile", "create", "--linked", "--base", "a\nRUN x", "a.tar", NEW), "is not a valid image name"),
         (("dockerfile", "create", "--linked", "--base", "--x", "a.tar", NEW), "is not a valid image name"),
@@ -158,13 +158,15 @@ def test_wrong_command_lines(arguments: tuple[str, ...], text: str):
 def test_a_build_that_checks_no_signature_is_not_written_where_they_are_demanded():
     ended = dib("dockerfile", "apply", OLD, NEW, env={"DIB_ALLOWED_SIGNERS": "/etc/dib/signers"})
     assert (ended.code, ended.out) == (2, b"")
-    assert "DIB_ALLOWED_SIGNERS is set, and a build checks no signature" in ended.err
-    assert "hint: for a build that checks none: DIB_ALLOWED_SIGNERS= dib dockerfile apply ...\n" in ended.err
+    assert "DIB_ALLOWED_SIGNERS is set, but a build does not check signatures" in ended.err
+    assert "hint: to build without signature checks: DIB_ALLOWED_SIGNERS= dib dockerfile apply ...\n" in ended.err
     ended = dib("dockerfile", "apply", OLD, NEW, env={"DIB_REQUIRE_SIGNATURE": "1"})
-    assert "hint: for a build that checks none: DIB_REQUIRE_SIGNATURE= dib dockerfile apply ...\n" in ended.err
+    assert "hint: to build without signature checks: DIB_REQUIRE_SIGNATURE= dib dockerfile apply ...\n" in ended.err
     both = {"DIB_ALLOWED_SIGNERS": "/etc/dib/signers", "DIB_REQUIRE_SIGNATURE": "1"}
     ended = dib("dockerfile", "apply", OLD, NEW, env=both)
-    assert "checks none: DIB_ALLOWED_SIGNERS= DIB_REQUIRE_SIGNATURE= dib dockerfile apply ...\n" in ended.err
+    assert (
+        "without signature checks: DIB_ALLOWED_SIGNERS= DIB_REQUIRE_SIGNATURE= dib dockerfile apply ...\n" in ended.err
+    )
     assert dib("dockerfile", "apply", OLD, NEW, env=dict.fromkeys(both, "")).code == 0
     assert dib("dockerfile", "apply", OLD, NEW, env={"DIB_ALLOWED_SIGNERS": ""}).code == 0
 

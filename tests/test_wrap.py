@@ -172,7 +172,7 @@ def test_wrong_command_lines(folder: Path, arguments, code, text):
 def test_names_that_no_engine_takes(folder: Path, tmp_path: Path, name: str):
     ended = dib("wrap", folder / "out.dib", "--unlinked", "--tag", name, "-o", tmp_path / "x.tar")
     assert ended.code == 2
-    assert f"error: {name} is not a valid image name: wanted [HOST/]NAME[:TAG], NAME in lower case\n" in ended.err
+    assert f"error: {name} is not a valid image name: wanted [HOST/]NAME[:TAG] with NAME in lower case\n" in ended.err
     assert "hint: for example team/app:1-2\n" in ended.err
     assert list(tmp_path.iterdir()) == []
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from dibundle.errors import Message
 
-BASE_CANNOT_SERVE: Final = Message("base.cannot_serve", "base cannot serve as {wanted}: {reason}")
+BASE_CANNOT_SERVE: Final = Message("base.cannot_serve", "base cannot be used as {wanted}: {reason}")
 BASE_DAMAGED: Final = Message("base.damaged", "base is damaged: {wanted}: {reason}")
 BASE_DIGEST: Final = Message(
     "base.digest",
@@ -28,28 +28,28 @@ BASE_NOT_COMPRESSED: Final = Message("base.not_compressed", "it is neither gzip 
 BASE_OTHER_IMAGE: Final = Message(
     "base.other_image",
     ("{given} does not contain the base of this bundle: its {wanted} is {others}, but the bundle needs {id}"),
-    hint="export that image where the bundle was created: {save_command}",
+    hint="export the needed image where the bundle was created: {save_command}",
 )
 BASE_RECOMPRESSED_DIFFERS: Final = Message(
     "base.recompressed_differs",
-    "base does not contain {wanted}, and recompressing its content gives other bytes",
+    "base does not contain {wanted}, and recompressing the content gives different bytes",
     hint="export the base in the form that the bundle was created from",
 )
-BASE_SEARCH_LIMIT: Final = Message("base.search_limit", "it has more members than are searched")
+BASE_SEARCH_LIMIT: Final = Message("base.search_limit", "it has more members than dib searches")
 BASE_SIZE: Final = Message("base.size", "base is damaged: {wanted} has {size} bytes, wanted {size_2}")
 BASE_UNREADABLE: Final = Message("base.unreadable", "base cannot be read: {reason}")
 CHAIN_AMBIGUOUS: Final = Message(
-    "chain.ambiguous", "{ready_count} bundles can be applied and {why}: {ends}", hint="apply them one at a time"
+    "chain.ambiguous", "{ready_count} bundles can be applied, but {why}: {ends}", hint="apply them one at a time"
 )
 CHAIN_BROKEN: Final = Message(
     "chain.broken",
     "these sources lack an image that a bundle builds on: {told}",
-    hint="add the base of the first bundle, or the bundle that is missing between two of them",
+    hint="add the base of the first bundle, or the bundle that is missing between two others",
 )
 CHAIN_UNUSED: Final = Message(
     "chain.unused",
     "these sources lack an image that a bundle builds on: {told}",
-    hint="remove it if it is not needed; else add {need}, or the bundle that rebuilds it",
+    hint="omit this bundle if it is not needed; else add {need}, or the bundle that rebuilds that image",
 )
 ENGINE_LAYER_ABSENT: Final = Message(
     "engine.layer_absent",
@@ -63,7 +63,7 @@ EXPECT_AMBIGUOUS: Final = Message(
 )
 EXPECT_ANNOTATIONS: Final = Message(
     "expect.annotations",
-    "{where} has annotations other than org.opencontainers.image.*, which an image ID does not cover",
+    "{where} has annotations that an image ID does not cover and that are not org.opencontainers.image.*",
     hint="give --expect the digest of the manifest or the archive",
 )
 EXPECT_CLAIMED_IMAGE: Final = Message(
@@ -89,12 +89,12 @@ LOAD_NAMES_UNCLEAR: Final = Message(
 )
 LOAD_MANY_NAMES: Final = Message(
     "load.many_names",
-    "{count} images and names to load, at most {max_names}",
+    "too many images and names to load: {count}, at most {max_names} are allowed",
     hint="write an archive and load it: dib apply --format docker-archive",
 )
 LOAD_WITHOUT_NAME: Final = Message(
     "load.without_name",
-    "the image has no name, and {engine} keeps no image without one",
+    "the image has no name, and {engine} does not keep images without a name",
     hint="give it a name of its own: dib load --expect sha256:{id} ...",
 )
 LOAD_THIN_WITHOUT_NAME: Final = Message(
@@ -112,9 +112,9 @@ EXPECT_NAME_TWICE: Final = Message("expect.name_twice", "two expected images hav
 EXPECT_UNCLEAR: Final = Message("expect.unclear", "cannot determine which image the bundle rebuilds: {reason}")
 FILE_CANNOT_MAKE_FOLDER: Final = Message("file.cannot_make_folder", "cannot make {folder}: {reason}")
 FILE_CANNOT_WRITE: Final = Message("file.cannot_write", "cannot write {folder}: {reason}")
-FILE_EXISTS: Final = Message("file.exists", "{folder} already exists", hint="name a folder that does not exist")
+FILE_EXISTS: Final = Message("file.exists", "{folder} already exists", hint="choose a folder that does not exist yet")
 FILE_EXISTS_IN_FOLDER: Final = Message(
-    "file.exists_in_folder", "{name} already exists", hint="remove it or name another folder"
+    "file.exists_in_folder", "{name} already exists", hint="remove it, or choose another folder"
 )
 LIMIT_MAX_SIZE: Final = Message(
     "limit.max_size",
@@ -148,7 +148,7 @@ TARGET_AMBIGUOUS: Final = Message(
     hint="choose one: --target NAME",
 )
 TARGET_SHORT_DIGEST: Final = Message(
-    "target.short_digest", "{target} is not a digest: wanted sha256: and 64 digits (fewer can be forged)"
+    "target.short_digest", "{target} is not a digest: wanted sha256: and 64 hex digits (a shorter digest can be forged)"
 )
 TARGET_UNKNOWN: Final = Message(
     "target.unknown",

@@ -11,20 +11,22 @@ _DOCKERFILE: Final = "{dib} dockerfile create --linked docker://registry.example
 DELETE_SEVERAL: Final = Message(
     "delete.several", "--orphans takes one repository, not {count}", hint="run it once for each repository"
 )
-DOCKERFILE_ARGUMENTS: Final = Message("dockerfile.arguments", "{count} sources, wanted OLD NEW", hint=_DOCKERFILE)
+DOCKERFILE_ARGUMENTS: Final = Message(
+    "dockerfile.arguments", "{count} sources given, wanted two: OLD NEW", hint=_DOCKERFILE
+)
 DOCKERFILE_BASE: Final = Message(
     "dockerfile.base", "--unlinked takes no --base", hint="give --linked in place of --unlinked"
 )
 DOCKERFILE_ENVIRONMENT: Final = Message(
     "dockerfile.environment",
-    "{name} is set, and a build checks no signature",
-    hint="for a build that checks none: {unset}{dib} dockerfile apply ...",
+    "{name} is set, but a build does not check signatures",
+    hint="to build without signature checks: {unset}{dib} dockerfile apply ...",
 )
 DOCKERFILE_KIND: Final = Message("dockerfile.kind", "give --linked or --unlinked", hint=_DOCKERFILE)
 DOCKERFILE_POLICY: Final = Message(
     "dockerfile.policy",
-    "{path} requires signatures, and a build checks none",
-    hint="apply the bundle on this machine, and build on the image that it makes",
+    "{path} requires signatures, but a build does not check them",
+    hint="apply the bundle on this machine, and start the build from the rebuilt image",
 )
 FILE_SYSTEM: Final = Message("file.system", "{name}: {reason}")
 INTERNAL_ERROR: Final = Message(
@@ -45,20 +47,22 @@ OPTION_LISTING: Final = Message("option.listing", "{option} needs {shown}", hint
 OPTION_OTHER_LISTING: Final = Message(
     "option.listing", "{option} needs {shown}", hint="replace --{given} with --{show}"
 )
-OPTION_MISPLACED: Final = Message("option.misplaced", "no such option: {option} before the command")
+OPTION_MISPLACED: Final = Message("option.misplaced", "option {option} is not valid before the command")
 OPTION_NO_ARCHIVES: Final = Message(
     "option.no_archives", "no archives given", hint="{dib} create OLD.tar NEW.tar OUT.dib"
 )
-OPTION_NO_BASE_AND_BASE: Final = Message("option.no_base_and_base", "--no-base and --base exclude each other")
+OPTION_NO_BASE_AND_BASE: Final = Message("option.no_base_and_base", "--no-base and --base cannot be used together")
 OPTION_NO_COMMAND: Final = Message("option.no_command", "no such command {name}")
 OPTION_OUTPUT_IS_REGISTRY: Final = Message(
-    "option.output_is_registry", "a bundle is written to a file, then pushed", hint="{dib} push update.dib {out}"
+    "option.output_is_registry",
+    "cannot write a bundle to a registry: write it to a file, then push it",
+    hint="{dib} push update.dib {out}",
 )
 OPTION_REFUSED: Final = Message("option.refused", "{reason}")
 OPTION_SIZE: Final = Message(
     "option.size",
-    "{found} is not a size",
-    hint="give bytes, or 20M (MiB) or 20MB (million bytes); also K, G, T",
+    "{found} is not a valid size",
+    hint="give a number of bytes, or 20M (MiB) or 20MB (million bytes); K, G and T also work",
 )
 OPTION_SPLIT_TO_STDOUT: Final = Message(
     "option.split_to_stdout",
@@ -89,7 +93,7 @@ SIGNATURE_NO_SIGNERS: Final = Message(
     hint=("give --allowed-signers FILE (see ALLOWED SIGNERS in ssh-keygen(1)), or set DIB_ALLOWED_SIGNERS"),
 )
 SYSTEM_NO_MEMORY: Final = Message(
-    "system.no_memory", "not enough memory", hint="use a machine with more memory, or (create) --workers 1"
+    "system.no_memory", "not enough memory", hint="use a machine with more memory, or, for dib create, --workers 1"
 )
 SYSTEM_NO_MODULE: Final = Message("system.no_module", "{python} lacks the module {module}", hint="{action}")
 SYSTEM_NO_OWN_MODULE: Final = Message(
@@ -102,11 +106,11 @@ SYSTEM_NO_STANDARD_MODULE: Final = Message(
 )
 VERIFY_ARGUMENTS: Final = Message(
     "verify.arguments",
-    "{names_count} arguments, wanted BUNDLE, or its parts",
+    "{names_count} arguments given, wanted BUNDLE or its parts",
     hint="{dib} verify BUNDLE --base OLD.tar",
 )
 VERIFY_SEVERAL: Final = Message(
-    "verify.several", "{names_count} arguments, wanted BUNDLE, or its parts", hint="verify them one at a time"
+    "verify.several", "{names_count} arguments given, wanted BUNDLE or its parts", hint="verify them one at a time"
 )
 WRAP_ARGUMENTS: Final = Message(
     "wrap.arguments", "{sources_count} arguments, wanted BUNDLE", hint="add the base with --base"

@@ -31,7 +31,7 @@ _SIGNATURES: Final = (
         metavar="FILE",
         envvar="DIB_ALLOWED_SIGNERS",
         show_envvar=True,
-        help="Require a signature by a key in FILE, before anything is parsed.",
+        help="Require a signature by a key in FILE, and check it before anything is parsed.",
     ),
     click.option("--identity", metavar="WHO", help="Require this signer. Default: anyone in the file."),
     click.option(
@@ -55,7 +55,7 @@ _EXPECT: Final = click.option(
     "--expect",
     multiple=True,
     metavar="ID",
-    help="Require this image ID, manifest or archive digest; may be repeated.",
+    help="Require this image ID, manifest digest or archive digest; may be repeated.",
 )
 _REGISTRIES: Final = (
     click.option(
@@ -74,7 +74,7 @@ _REGISTRIES: Final = (
         "--min-rate",
         type=read_size,
         metavar="SIZE",
-        help=f"Least bytes per second from a registry. Default: {MIN_RATE}.",
+        help=f"Minimum bytes per second from a registry. Default: {MIN_RATE}.",
     ),
 )
 _TMP: Final = click.option("--tmp", metavar="DIR", help="Folder for temporary files. Default: $TMPDIR, else /var/tmp.")
@@ -85,7 +85,7 @@ base = click.option(
     "bases",
     multiple=True,
     metavar="NAME",
-    help="Base, or bundle that rebuilds one; skipped if missing. May be repeated.",
+    help="Base, or bundle that rebuilds a base; skipped if missing. May be repeated.",
 )
 
 

@@ -37,10 +37,11 @@ LIBRARY_MISSING: Final = Message(
     hint="in a checkout of dib: {install_hint}",
 )
 LIMIT_DECODING_WORK: Final = Message(
-    "limit.decoding_work", "bundle over a limit: its frames and packings take too long for their size"
+    "limit.decoding_work", "bundle over a limit: its frames and packings take too long to decode for their size"
 )
 LIMIT_EMBEDDED_STREAMS: Final = Message(
-    "limit.embedded_streams", "bundle over a limit: a source of {source_count} bytes with {total} in {count} streams"
+    "limit.embedded_streams",
+    "bundle over a limit: a source of {source_count} bytes has {total} bytes in {count} streams",
 )
 LIMIT_RECOMPRESSION_WORK: Final = Message(
     "limit.recompression_work", "bundle over a limit: its layers or files take too long to compress for their size"
@@ -71,17 +72,19 @@ PAYLOAD_COVER_STREAMS_DO_NOT_FILL: Final = Message(
     "payload.cover_streams_do_not_fill", "malformed bundle: the streams of a cover payload do not fill it"
 )
 PAYLOAD_COVER_STREAMS_LENGTH: Final = Message(
-    "payload.cover_streams_length", "malformed bundle: cover streams for {headers} bytes, not {target_size}"
+    "payload.cover_streams_length", "malformed bundle: cover streams make {headers} bytes, wanted {target_size}"
 )
 PAYLOAD_DIFFERENCE_LENGTH: Final = Message(
-    "payload.difference_length", "malformed bundle: covers of {total} bytes with a difference of {covered}"
+    "payload.difference_length", "malformed bundle: the covers have {total} bytes, but their difference has {covered}"
 )
 PAYLOAD_EMBEDDED_COLUMN_SIZES: Final = Message(
     "payload.embedded_column_sizes", "malformed bundle: the columns of an unpack payload have impossible sizes"
 )
-PAYLOAD_EMBEDDED_FLAG: Final = Message("payload.embedded_flag", "malformed bundle: an unpack payload with flag {whole}")
+PAYLOAD_EMBEDDED_FLAG: Final = Message(
+    "payload.embedded_flag", "malformed bundle: an unpack payload has flag {whole}, wanted 0 or 1"
+)
 PAYLOAD_EMBEDDED_STREAM_MISSING: Final = Message(
-    "payload.embedded_stream_missing", "malformed bundle: a source has no deflate stream behind byte {end}"
+    "payload.embedded_stream_missing", "malformed bundle: a source has no deflate stream after byte {end}"
 )
 PAYLOAD_EMBEDDED_STREAMS_SHORT: Final = Message(
     "payload.embedded_streams_short",
@@ -93,13 +96,15 @@ PAYLOAD_EMPTY_STREAM_PACKER: Final = Message(
 PAYLOAD_FRAME_SIZE: Final = Message(
     "payload.frame_size", "malformed bundle: a {names} frame holds {data_count} bytes, wanted {size}"
 )
-PAYLOAD_INNER_CODEC: Final = Message("payload.inner_codec", "malformed bundle: codec {codec} within an unpack payload")
+PAYLOAD_INNER_CODEC: Final = Message(
+    "payload.inner_codec", "malformed bundle: codec {codec} is not allowed within an unpack payload"
+)
 PAYLOAD_LZMA2_DAMAGED: Final = Message("payload.lzma2_damaged", "malformed bundle: an LZMA2 stream is damaged")
 PAYLOAD_LZMA2_SIZE: Final = Message(
-    "payload.lzma2_size", "malformed bundle: an LZMA2 stream holds other than the {size} bytes it declares"
+    "payload.lzma2_size", "malformed bundle: an LZMA2 stream does not hold the {size} bytes that it declares"
 )
 PAYLOAD_MODEL_BITS: Final = Message(
-    "payload.model_bits", "malformed bundle: a model of {bits} bits for a difference of {covered} bytes"
+    "payload.model_bits", "malformed bundle: a model of {bits} bits is too large for a difference of {covered} bytes"
 )
 PAYLOAD_MODEL_DAMAGED: Final = Message("payload.model_damaged", "malformed bundle: a modelled difference is damaged")
 PAYLOAD_MODEL_PARAMETERS: Final = Message(
@@ -126,7 +131,7 @@ PAYLOAD_SPARSE_DOES_NOT_FILL: Final = Message(
 )
 PAYLOAD_SPARSE_LENGTH: Final = Message(
     "payload.sparse_length",
-    "malformed bundle: the streams of a sparse difference have {decoded} bytes, at most {most} may",
+    "malformed bundle: the streams of a sparse difference have {decoded} bytes, at most {most} are allowed",
 )
 PAYLOAD_SPARSE_STREAMS: Final = Message(
     "payload.sparse_streams", "malformed bundle: the streams of a sparse difference do not fit together"
@@ -143,10 +148,14 @@ PAYLOAD_VCDIFF: Final = Message("payload.vcdiff", "malformed bundle: vcdiff {sub
 RECIPE_BITS_OUT_OF_RANGE: Final = Message(
     "recipe.bits_out_of_range", "{where} has a number of bits that is out of range"
 )
-RECIPE_CONTENT_LEFT: Final = Message("recipe.content_left", "malformed bundle: more content than is to be packed")
-RECIPE_CONTENT_SHORT: Final = Message("recipe.content_short", "malformed bundle: less content than is to be packed")
+RECIPE_CONTENT_LEFT: Final = Message(
+    "recipe.content_left", "malformed bundle: it has more content than its packing takes"
+)
+RECIPE_CONTENT_SHORT: Final = Message(
+    "recipe.content_short", "malformed bundle: it has less content than its packing takes"
+)
 RECIPE_EDIT_WITHOUT_EFFECT: Final = Message("recipe.edit_without_effect", "{where} changes nothing")
-RECIPE_EDITS_ADJACENT: Final = Message("recipe.edits_adjacent", "{where} is not apart from the one before it")
+RECIPE_EDITS_ADJACENT: Final = Message("recipe.edits_adjacent", "{where} has no gap to the edit before it")
 RECIPE_EDITS_BEYOND_END: Final = Message("recipe.edits_beyond_end", "edits of a compressed layer go beyond its end")
 RECIPE_ENCODER_NOT_LISTED: Final = Message(
     "recipe.encoder_not_listed", "malformed bundle: re-encoder {reencoder} is used, but not listed in section 1"
@@ -175,7 +184,7 @@ RELINK_MACHINE: Final = Message(
 RELINK_REGION_OUT_OF_BOUNDS: Final = Message(
     "relink.region_out_of_bounds", "malformed bundle: region of {length} bytes at {start} does not fit"
 )
-RELINK_STEP: Final = Message("relink.step", "malformed bundle: step at address {at} by {shift}")
+RELINK_STEP: Final = Message("relink.step", "malformed bundle: the address step at {at} by {shift} is not valid")
 RELINK_TOO_MANY: Final = Message(
     "relink.too_many", "malformed bundle: {count} {name} in a relink payload, at most {most}"
 )

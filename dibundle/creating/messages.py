@@ -40,5 +40,5 @@ OUTPUT_IS_OTHER: Final = Message(
 )
 SOURCE_NO_TARGET: Final = Message("source.no_target", "no target given")
 WORKERS_NEGATIVE: Final = Message(
-    "workers.negative", "invalid number of workers: {workers}", hint="0 means one per core"
+    "workers.negative", "invalid number of workers: {workers}", hint="0 means one worker per core"
 )

@@ -16,7 +16,7 @@ COMPRESSION_OUTPUT_LIMIT: Final = Message(
     "compression.output_limit", "it decompresses to more than {ratio} times its size"
 )
 COMPRESSION_RATIO: Final = Message(
-    "compression.ratio", "{kind} data decompresses to more than {ratio} times its {taken:size}"
+    "compression.ratio", "{kind} data of {taken:size} decompresses to more than {ratio} times its size"
 )
 COMPRESSION_TINY_PIECES: Final = Message("compression.tiny_pieces", "{kind} data consists of too many tiny pieces")
 COMPRESSION_TRAILING_DATA: Final = Message("compression.trailing_data", "found other data {where} {kind} data")
@@ -34,7 +34,7 @@ FILE_IS_LINK: Final = Message(
 FILE_LINK_OF_ANOTHER: Final = Message(
     "file.link_of_another",
     "{path} is a symbolic link of another user in a world-writable folder",
-    hint="name the file it points to, or a file in a folder of your own",
+    hint="give the file that it points to, or a file in a folder of your own",
 )
 FILE_CANNOT_WRITE_TEMPORARY: Final = Message(
     "file.cannot_write_temporary",

@@ -14,12 +14,12 @@ BASE_CHANGED: Final = Message(
 BASE_HEADER_BLOCK: Final = Message("base.header_block", "base is damaged: the size in a header block cannot be read")
 BUNDLE_FRAME_DIGEST: Final = Message(
     "bundle.frame_digest",
-    ("bundle is damaged: frame {index}{place} does not have the digest in the manifest"),
+    ("bundle is damaged: frame {index}{place} does not have the digest that the manifest lists"),
     hint="fetch the bundle again",
 )
 BUNDLE_MANIFEST_DIGEST: Final = Message(
     "bundle.manifest_digest",
-    "bundle is damaged: its manifest does not have the digest in the header",
+    "bundle is damaged: its manifest does not have the digest that the header lists",
     hint="fetch the bundle again",
 )
 BUNDLE_TRAILING_BYTES: Final = Message("bundle.trailing_bytes", "malformed bundle: bytes follow its last frame")
@@ -47,15 +47,17 @@ HEADER_TEXT_MODE: Final = Message(
 )
 HEADER_TRUNCATED: Final = Message(
     "header.truncated",
-    "truncated bundle: {data_count} bytes, the header alone has {header_size}",
+    "truncated bundle: it has {data_count} bytes, but the header alone has {header_size}",
     hint="fetch the bundle again",
 )
 HEADER_VERSION: Final = Message(
-    "header.version", "bundle of format version {version}, this dib reads version {version_2}", hint="use a newer dib"
+    "header.version",
+    "bundle has format version {version}, but this dib reads version {version_2}",
+    hint="use a newer dib",
 )
 LIMIT_COUNT: Final = Message("limit.count", "bundle over a limit: {subject}: {values}, at most {most}")
 LIMIT_LIVE_FRAMES: Final = Message(
-    "limit.live_frames", "bundle over a limit: {most} bytes of decoded frames kept, at most {max_live}"
+    "limit.live_frames", "bundle over a limit: it keeps {most} bytes of decoded frames, at most {max_live} are allowed"
 )
 LIMIT_MANIFEST: Final = Message(
     "limit.manifest", "bundle over a limit: manifest of {value} {subject} bytes, at most {max_manifest}"
@@ -104,24 +106,25 @@ MANIFEST_COLUMN_NUMBER: Final = Message(
 )
 MANIFEST_COLUMN_TRUNCATED: Final = Message("manifest.column_truncated", "malformed bundle: column {subject} ends early")
 MANIFEST_EMPTY_SEGMENT: Final = Message("manifest.empty_segment", "malformed bundle: an empty segment")
-MANIFEST_FRAME: Final = Message("manifest.frame", "malformed bundle: frame {index} has {subject} {other}")
+MANIFEST_FRAME: Final = Message("manifest.frame", "malformed bundle: frame {index} has the unknown {subject} {other}")
 MANIFEST_FRAMES_UNUSED: Final = Message(
     "manifest.frames_unused", "malformed bundle: its targets use more or fewer frames than it has"
 )
 MANIFEST_IMAGE_DIGEST: Final = Message(
-    "manifest.image_digest", "malformed bundle: an image ID or diffID that is no SHA-256"
+    "manifest.image_digest", "malformed bundle: an image ID or diffID is not a SHA-256 digest"
 )
 MANIFEST_NAMES_END: Final = Message("manifest.names_end", "malformed bundle: a list of names does not end with NUL")
 MANIFEST_OBJECT_KIND: Final = Message(
-    "manifest.object_kind", "malformed bundle: a base object of a kind that is not one of version 1"
+    "manifest.object_kind", "malformed bundle: a base object has a kind that does not exist in version 1"
 )
 MANIFEST_OBJECT_PLACE: Final = Message(
     "manifest.object_place",
-    "malformed bundle: an object at byte {offset} of target {place_target}, where it does not fit",
+    "malformed bundle: an object does not fit at byte {offset} of target {place_target}",
 )
 MANIFEST_OBJECT_TWICE: Final = Message("manifest.object_twice", "malformed bundle: a base object is listed twice")
 MANIFEST_RECOMPRESSED_OBJECT: Final = Message(
-    "manifest.recompressed_object", "malformed bundle: a form of object {number}, which is not a blob"
+    "manifest.recompressed_object",
+    "malformed bundle: it lists a form of object {number}, but this object is not a blob",
 )
 MANIFEST_RECOMPRESSED_ORDER: Final = Message(
     "manifest.recompressed_order", "malformed bundle: the forms of section 6 are not in ascending order"
@@ -134,7 +137,7 @@ MANIFEST_SECTION_ORDER: Final = Message(
     "manifest.section_order", "malformed bundle: section {number} follows section {last}"
 )
 MANIFEST_SEGMENT_KIND: Final = Message(
-    "manifest.segment_kind", "malformed bundle: segment kind {other} is not one of version 1"
+    "manifest.segment_kind", "malformed bundle: segment kind {other} does not exist in version 1"
 )
 MANIFEST_SEGMENT_SUM: Final = Message(
     "manifest.segment_sum", "malformed bundle: the segments do not add up to the target's size"
@@ -174,10 +177,10 @@ PROGRAM_MODE_CHANGES_SIZE: Final = Message(
     "program.mode_changes_size", "malformed bundle: a mode operation changes a size"
 )
 PROGRAM_NESTED_BEGIN: Final = Message(
-    "program.nested_begin", "malformed bundle: a begin within a packing, or an end outside of one"
+    "program.nested_begin", 'malformed bundle: a "begin" within a packing, or an "end" outside a packing'
 )
 PROGRAM_NO_OBJECT: Final = Message(
-    "program.no_object", "malformed bundle: an operation takes from a base object, and there is none"
+    "program.no_object", "malformed bundle: an operation reads a base object, but there is none"
 )
 PROGRAM_OUTPUT_SIZE: Final = Message(
     "program.output_size", "malformed bundle: its program makes {output} bytes, wanted {target_size}"
@@ -194,22 +197,25 @@ PROGRAM_RECIPE_LONG: Final = Message(
 PROGRAM_RECIPE_SHORT: Final = Message(
     "program.recipe_short", "malformed bundle: a packing makes {left} bytes less than it declares"
 )
-PROGRAM_REGISTER: Final = Message("program.register", "malformed bundle: register {register} of {registers}")
+PROGRAM_REGISTER: Final = Message(
+    "program.register", "malformed bundle: it refers to register {register} (from 0), but only {registers} exist"
+)
 PROGRAM_REPEAT_AHEAD: Final = Message(
-    "program.repeat_ahead", "malformed bundle: a repeat of frame {frame}, which is not decoded yet"
+    "program.repeat_ahead", "malformed bundle: a repeat reads frame {frame}, which is not decoded yet"
 )
 PROGRAM_REPEAT_BEYOND_END: Final = Message(
     "program.repeat_beyond_end", "malformed bundle: a repeat reads past the end of frame {frame}"
 )
 PROGRAM_SEEK_AFTER_SEEK: Final = Message("program.seek_after_seek", "malformed bundle: a seek follows a seek")
 PROGRAM_SEEK_OBJECT: Final = Message(
-    "program.seek_object", "malformed bundle: seek to base object {target} of {object_sizes_count}"
+    "program.seek_object",
+    "malformed bundle: a seek goes to base object {target} (from 0), but only {object_sizes_count} exist",
 )
 PROGRAM_SEEK_OUT_OF_BOUNDS: Final = Message(
     "program.seek_out_of_bounds", "malformed bundle: seek to a place outside its base object"
 )
 PROGRAM_SHAPE_NUMBER: Final = Message(
-    "program.shape_number", "malformed bundle: it refers to shape {index} (from 0), but it has {shapes_count}"
+    "program.shape_number", "malformed bundle: it refers to shape {index} (from 0), but only {shapes_count} exist"
 )
 PROGRAM_SOURCE_SIZE: Final = Message(
     "program.source_size", "malformed bundle: the source of frame {index} has another size than declared"
@@ -221,10 +227,10 @@ PROGRAM_TEXT_TOO_LONG: Final = Message(
     "program.text_too_long", "malformed bundle: text longer than header field {name}"
 )
 PROGRAM_UNKNOWN_OPERATION: Final = Message(
-    "program.unknown_operation", "malformed bundle: operation {op} is not one of version 1"
+    "program.unknown_operation", "malformed bundle: operation {op} does not exist in version 1"
 )
 PROGRAM_UNKNOWN_SHAPE: Final = Message(
-    "program.unknown_shape", "malformed bundle: shape {shape:#x} is not one of version 1"
+    "program.unknown_shape", "malformed bundle: shape {shape:#x} does not exist in version 1"
 )
 PROGRAM_UNKNOWN_STREAM: Final = Message(
     "program.unknown_stream", "malformed bundle: it refers to stream {stream}, but only {streams} exist (from 0)"
@@ -233,7 +239,7 @@ SIGNATURE_ARMOR: Final = Message("signature.armor", "the signature is damaged: i
 SIGNATURE_BARE_KEY: Final = Message(
     "signature.bare_key",
     "{allowed} has no valid line for the {by} that signed the bundle",
-    hint="this is a bare public key; add the signer's name: echo WHO $(cat {quoted}) > signers",
+    hint="the file has only a public key; add the signer's name: echo WHO $(cat {quoted}) > signers",
 )
 SIGNATURE_BUNDLE_CHANGED: Final = Message("signature.bundle_changed", "the bundle changed while it was signed")
 SIGNATURE_CANNOT_SIGN: Final = Message(
@@ -242,7 +248,8 @@ SIGNATURE_CANNOT_SIGN: Final = Message(
 SIGNATURE_EXPIRED: Final = Message(
     "signature.expired",
     "the {by} that signed the bundle expired on {time} ({line})",
-    hint="ask the sender to sign again with a valid key, or, if it was signed before the expiry: --verify-time {valid}",
+    hint="ask the sender to sign again with a valid key; if the bundle was signed before the key expired, add"
+    " --verify-time {valid}",
 )
 SIGNATURE_KEY_EMPTY: Final = Message(
     "signature.key_empty", "the key {key} is empty", hint="give --key a private SSH key"
@@ -274,7 +281,8 @@ SIGNATURE_NOT_ALLOWED: Final = Message(
 SIGNATURE_NOT_YET_VALID: Final = Message(
     "signature.not_yet_valid",
     "the {by} that signed the bundle is valid from {time} on ({line})",
-    hint="check the clock of this machine, and --verify-time if it is given; else ask the sender for a valid key",
+    hint="check the clock of this machine, and --verify-time if given; if they are right, ask the sender for a valid"
+    " key",
 )
 SIGNATURE_NOT_SSHSIG: Final = Message(
     "signature.not_sshsig", "the signature is not an armored SSHSIG, as ssh-keygen writes it"
@@ -289,7 +297,7 @@ SIGNATURE_OTHER_IDENTITY: Final = Message(
 )
 SIGNATURE_PASSPHRASE: Final = Message(
     "signature.passphrase",
-    "{private} has a passphrase, and no correct one was given",
+    "{private} has a passphrase, but the correct passphrase was not given",
     hint="sign from a terminal, or add the key to an agent: ssh-add {private_2}",
 )
 SIGNATURE_PRIVATE_KEY_UNREADABLE: Final = Message(

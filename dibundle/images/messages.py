@@ -66,7 +66,7 @@ ARCHIVE_PLAIN_DIRECTORY: Final = Message(
 )
 ARCHIVE_RATIO: Final = Message(
     "archive.ratio",
-    "{name}: {reason}, before a trusted signature was found",
+    "{name}: {reason}, and no trusted signature was found before that",
     hint="if you trust it, decompress it first",
 )
 ARCHIVE_REPOSITORIES_ALONE: Final = Message(
@@ -132,10 +132,10 @@ JSON_NO_IMAGE: Final = Message("json.no_image", "{name} lists no image")
 JSON_NOT_LIST: Final = Message("json.not_list", "{where} is not a list")
 JSON_NOT_OBJECT: Final = Message("json.not_object", "{where} is not an object")
 JSON_NOT_STRICT: Final = Message("json.not_strict", "{name} is not strict JSON: {error}")
-JSON_NOT_TEXT: Final = Message("json.not_text", "{where} is not a text")
+JSON_NOT_TEXT: Final = Message("json.not_text", "{where} is not a string")
 JSON_ROOTFS_TYPE: Final = Message("json.rootfs_type", "{name}: rootfs.type is not 'layers'")
 JSON_SCHEMA_VERSION: Final = Message("json.schema_version", "{name}: schemaVersion is not 2")
-JSON_SIZE: Final = Message("json.size", "{where}.size is not a size")
+JSON_SIZE: Final = Message("json.size", "{where}.size is not a valid size")
 JSON_SIZE_LIMIT: Final = Message(
     "json.size_limit", "{name} has {size:size}, more than the {size_limit:size} that JSON may have"
 )
@@ -146,7 +146,7 @@ PROFILE_ATTESTATION_AS_IMAGE: Final = Message(
     "profile.attestation_as_image", "{where} is an attestation that could be taken for an image"
 )
 PROFILE_ATTESTATION_LAYERS: Final = Message(
-    "profile.attestation_layers", "{where} is an attestation with other layers than in-toto's"
+    "profile.attestation_layers", "{where} is an attestation with layers that are not in-toto layers"
 )
 PROFILE_ATTESTATION_ORDER: Final = Message(
     "profile.attestation_order", "{where} is an image listed after an attestation"
@@ -172,10 +172,10 @@ PROFILE_EXPANSION: Final = Message(
 PROFILE_FOLDER_SPELLINGS: Final = Message(
     "profile.folder_spellings", "{name!r} lies in a folder that has two spellings"
 )
-PROFILE_HALF_LAYOUT: Final = Message("profile.half_layout", "it has one of oci-layout and index.json without the other")
+PROFILE_HALF_LAYOUT: Final = Message("profile.half_layout", "it has oci-layout or index.json, but not both")
 PROFILE_IMAGE_NAME_TWICE: Final = Message("profile.image_name_twice", "two images have the name {name!r}")
 PROFILE_LAYER_COUNT: Final = Message(
-    "profile.layer_count", "{where} has {names_count} layers, its config {diff_ids_count}"
+    "profile.layer_count", "{where} has {names_count} layers, but its config lists {diff_ids_count}"
 )
 PROFILE_LAYER_DIGEST: Final = Message(
     "profile.layer_digest", "{where}: the layer {name!r} is not the one that its documents name"
@@ -184,14 +184,14 @@ PROFILE_LAYER_SOURCE: Final = Message(
     "profile.layer_source", "{where}.LayerSources gives another digest or size for {name!r}"
 )
 PROFILE_LAYER_SOURCES: Final = Message(
-    "profile.layer_sources", "{where}.LayerSources has something else than the layers"
+    "profile.layer_sources", "{where}.LayerSources lists something other than the layers"
 )
-PROFILE_LAYER_TYPE: Final = Message("profile.layer_type", "{where} has a layer of a media type that is not a layer's")
+PROFILE_LAYER_TYPE: Final = Message("profile.layer_type", "{where} has a layer whose media type is not a layer type")
 PROFILE_LINK: Final = Message("profile.link", "the link {name} leads to no file of the archive")
 PROFILE_DOCUMENT_SPELLING: Final = Message(
-    "profile.document_spelling", "{name} is called like a document, in another spelling"
+    "profile.document_spelling", "{name} is another spelling of a document's name"
 )
-PROFILE_LAYOUT_VERSION: Final = Message("profile.layout_version", "oci-layout is not that of version 1.0.0")
+PROFILE_LAYOUT_VERSION: Final = Message("profile.layout_version", "oci-layout does not have version 1.0.0")
 PROFILE_LEGACY: Final = Message("profile.legacy", "it has files of an old docker save, but no manifest.json")
 PROFILE_MANIFEST_ABSENT: Final = Message(
     "profile.manifest_absent", "{where} is not in the archive, but an engine may already have it"
@@ -231,14 +231,14 @@ SOURCE_SQUASHFS: Final = Message(
 SOURCE_WEB_PAGE: Final = Message(
     "source.web_page",
     "{name} is a web page, not an archive",
-    hint="open the page in a browser: it may be an error or a login; then download again",
+    hint="open it in a browser (it may be an error page or a login page), then download again",
 )
 SOURCE_ZIP: Final = Message(
     "source.zip", "{name} is a zip file, not a tar archive", hint="extract it, and use the archive inside"
 )
 TAR_CHECKSUM: Final = Message("tar.checksum", "the header at byte {at} has a wrong checksum")
-TAR_LINK_SIZE: Final = Message("tar.link_size", "a link or folder at byte {at} has a size")
-TAR_MAGIC: Final = Message("tar.magic", "the header at byte {at} is neither ustar's nor GNU tar's")
+TAR_LINK_SIZE: Final = Message("tar.link_size", "a link or folder at byte {at} has a size other than 0")
+TAR_MAGIC: Final = Message("tar.magic", "the header at byte {at} is neither a ustar nor a GNU tar header")
 TAR_MEMBER_SIZE: Final = Message("tar.member_size", "the header at byte {at} has a size in an odd form")
 TAR_MEMBERS: Final = Message("tar.members", "it has over {most} members")
 TAR_MODE: Final = Message("tar.mode", "the header at byte {at} has a mode whose file type differs from its type flag")
@@ -254,8 +254,8 @@ TAR_PAX_NAME: Final = Message("tar.pax_name", "the name of the PAX header at byt
 TAR_PAX_TWICE: Final = Message(
     "tar.pax_twice", "the PAX header at byte {at} is too large, or is the second one of its member"
 )
-TAR_PREFIX: Final = Message("tar.prefix", "the name {name!r} has a prefix that not every reader takes")
+TAR_PREFIX: Final = Message("tar.prefix", "the name {name!r} has a prefix that some readers do not accept")
 TAR_SIZE: Final = Message("tar.size", "its size, {size} bytes, is not a multiple of {block}")
-TAR_TRAILING_DATA: Final = Message("tar.trailing_data", "something follows its end")
+TAR_TRAILING_DATA: Final = Message("tar.trailing_data", "other data follows its end")
 TAR_TRUNCATED: Final = Message("tar.truncated", "it is cut short")
 TAR_TYPE: Final = Message("tar.type", "the header at byte {at} has the type flag {chr!r}")

@@ -379,7 +379,7 @@ def expanded(
     Raise ``ArchiveError`` if there is too much content.
     """
     limit = size * expansion
-    for piece in compression.decompress_iter(kind, chunks):
+    for piece in compression.decompress_iter(kind, chunks, is_exact=True):
         limit -= len(piece)
         if limit < 0:
             pool.excess += limit

@@ -11,15 +11,15 @@ ARCHIVE_EMPTY_OF_IMAGES: Final = Message(
 )
 ARCHIVE_INCOMPLETE: Final = Message("archive.incomplete", "{name} lacks a layer of its image, or a layer is damaged")
 ARCHIVE_TOO_MANY_ENTRIES: Final = Message(
-    "archive.too_many_entries", "the layers of {name} have more than {most} entries, or their names are too long"
+    "archive.too_many_entries", "the layers of {name} have more than {most} entries, or entry names that are too long"
 )
 BASE_EARLIER_TARGET: Final = Message(
     "base.earlier_target",
     "{target_name} needs an earlier target of the bundle",
-    hint="rebuild that one with {dib} apply, and add it with --base",
+    hint="rebuild the earlier target with {dib} apply, and add it with --base",
 )
 BASE_OF_EARLIER_TARGET: Final = Message(
-    "base.of_earlier_target", "this target needs an earlier one: give that archive as the base"
+    "base.of_earlier_target", "this target needs an earlier target: give the earlier target's archive as the base"
 )
 BUNDLE_ALREADY_READ: Final = Message(
     "bundle.already_read", "the operations of this bundle were already read", hint="open it again"
@@ -37,6 +37,6 @@ LIMIT_WHITEOUTS: Final = Message(
     "limit.whiteouts", "cannot compare an image: it has too many whiteouts, or their paths are too long"
 )
 LIMIT_FOLDERS: Final = Message(
-    "limit.folders", "bundle over a limit: more than {max_folders} MiB of folders' names to list"
+    "limit.folders", "bundle over a limit: more than {max_folders} MiB of folder names to list"
 )
 LIMIT_TEXT: Final = Message("limit.text", "bundle over a limit: more than {max_text} MiB of text to list")

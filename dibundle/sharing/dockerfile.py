@@ -25,7 +25,7 @@ _BUNDLE: Final = f"{_SPACE}/bundle.dib"
 _ARCHIVE: Final = "image.tar"
 _LOGINS: Final = "/run/secrets/dib"
 _HINT: Final = (
-    "name a file by its path in the build context, or an image in a registry: docker://registry.example/app:1"
+    "give the path of a file in the build context, or an image in a registry: docker://registry.example/app:1"
 )
 
 # names without a special meaning for builders or dib

@@ -26,7 +26,7 @@ DOCKERFILE_SECRET: Final = Message("dockerfile.secret", "{found} is not a valid 
 DOCKERFILE_SOURCE: Final = Message(
     "dockerfile.source",
     "{source} cannot be named in a Dockerfile",
-    hint=("name a file by its path in the build context, or an image in a registry: docker://registry.example/app:1"),
+    hint=("give the path of a file in the build context, or an image in a registry: docker://registry.example/app:1"),
 )
 EXPECT_REGISTRY_IMAGE: Final = Message("expect.registry_image", "{name} is {id}, which is not the expected image")
 PLATFORM_UNKNOWN: Final = Message("platform.unknown", "{found} is not a platform", hint="for example linux/amd64")
@@ -44,7 +44,7 @@ PUSH_TAG_IS_IMAGE: Final = Message(
 )
 REGISTRY_MORE_THAN_REPOSITORY: Final = Message(
     "registry.more_than_repository",
-    "{name} names a tag or a digest, wanted a repository",
+    "{name} contains a tag or a digest, wanted a repository only",
     hint="{dib} {command} {place}",
 )
 REGISTRY_NOT_A_NAME: Final = Message(
@@ -85,7 +85,7 @@ SIGN_KEY_OR_SIGNATURE: Final = Message(
     hint="{dib} sign --key ~/.ssh/id_ed25519 {bundle}",
 )
 SIGN_NO_PLACE: Final = Message(
-    "sign.no_place", "{name} is not a file, so name a file for the signature", hint="add --detach -o FILE"
+    "sign.no_place", "{name} is not a file, so its signature needs a file name", hint="add --detach -o FILE"
 )
 SIGN_STDIN: Final = Message("sign.stdin", "a bundle from stdin can only be signed with --detach")
 SIGN_WRAPPED: Final = Message(
@@ -96,7 +96,7 @@ SIGN_WRAPPED: Final = Message(
 SIGNATURE_NO_SIGNED_WAY: Final = Message(
     "signature.no_signed_way",
     "no {value}bundle leads from the given bases to {reference}, and the image itself has no signature",
-    hint="give all local images with --base, or ask for a signed bundle from one of them",
+    hint="give all local images with --base, or ask for a signed bundle that builds on one of these images",
 )
 UPDATE_NOT_MADE: Final = Message("update.not_made", "the bundle does not rebuild {id}")
 WRAP_TOO_MANY_IMAGES: Final = Message(

@@ -17,7 +17,7 @@ ENGINE_CLIENT_MISSING: Final = Message(
 )
 ENGINE_LAYERS_IN_OTHER_FORM: Final = Message(
     "engine.layers_in_other_form",
-    "{engine} lacks layers of {name} in the compression that the image has",
+    "{engine} does not have all layers of {name} in the same compression as the image",
     hint="repeat the command without --thin",
 )
 ENGINE_LOAD_FAILED: Final = Message("engine.load_failed", "{engine} load failed: {last}")
@@ -27,7 +27,9 @@ ENGINE_NO_ANSWER: Final = Message(
 ENGINE_NO_IMAGE: Final = Message(
     "engine.no_image", "{client} has no image {reference}: {client_message}", hint="list the images: {client} images"
 )
-ENGINE_NO_NAME: Final = Message("engine.no_name", "{transport_}: names no image", hint="for example {transport_}:app:1")
+ENGINE_NO_NAME: Final = Message(
+    "engine.no_name", "no image name follows {transport_}:", hint="for example {transport_}:app:1"
+)
 ENGINE_NO_OCI_ARCHIVE: Final = Message(
     "engine.no_oci_archive",
     "{engine} load failed: {last}",
@@ -51,7 +53,7 @@ ENGINE_OTHER_DIGEST: Final = Message(
 )
 ENGINE_OTHER_IMAGE: Final = Message("engine.other_image", "{engine} has another image under {name}: {told}")
 ENGINE_PODMAN_WORKS: Final = Message(
-    "engine.podman_works", "{engine} load failed: {last}", hint="podman works here: --engine podman"
+    "engine.podman_works", "{engine} load failed: {last}", hint="use podman, which works here: --engine podman"
 )
 ENGINE_SAVE_DISCARDED: Final = Message(
     "engine.save_discarded",
@@ -97,7 +99,7 @@ FILE_NOT_FOUND: Final = Message(
 )
 IMAGE_NAME: Final = Message(
     "image.name",
-    "{found} is not a valid image name: wanted [HOST/]NAME[:TAG], NAME in lower case",
+    "{found} is not a valid image name: wanted [HOST/]NAME[:TAG] with NAME in lower case",
     hint="for example team/app:1-2",
 )
 LOGIN_FILE: Final = Message(
@@ -118,12 +120,12 @@ OUTPUT_IS_INPUT: Final = Message(
 PARTS_FIRST_MISSING: Final = Message(
     "parts.first_missing",
     "the first part is missing: {missing_first}",
-    hint="copy it to the folder of the others, and give its name",
+    hint="copy it to the folder of the other parts, and give the name of the first part",
 )
 PARTS_LEFT_OVER: Final = Message(
     "parts.left_over",
-    "{older} belongs to an older bundle: this bundle is complete without it, at {size:,} bytes",
-    hint="remove it; later parts are then ignored: rm {older_2}",
+    "{older} belongs to an older bundle: this bundle has {size:,} bytes, and is complete without it",
+    hint="remove it (later parts are then ignored): rm {older_2}",
 )
 PARTS_OLDER_LEFT: Final = Message(
     "parts.older_left", "{after} belongs to an older bundle with more parts", hint="remove it and all later parts"
@@ -182,7 +184,7 @@ POLICY_WRITABLE: Final = Message(
 PROGRAM_CANNOT_RUN: Final = Message("program.cannot_run", "cannot run {command}: {reason}")
 PROGRAM_CANNOT_RUN_2: Final = Message("program.cannot_run", "cannot run {load_}: {reason}")
 PUSH_NAMES_DIGEST: Final = Message(
-    "push.names_digest", "{name} contains a digest, but the registry computes that of a pushed bundle"
+    "push.names_digest", "{name} contains a digest, but the registry computes the digest of a pushed bundle"
 )
 REGISTRY_ACCESS: Final = Message(
     "registry.access", "{host}/{repository} refuses access: {reason}", hint="log in first: {docker} login {host}"
@@ -295,7 +297,7 @@ LIMIT_CHAIN_MANIFESTS: Final = Message(
 )
 LIMIT_WRAPPED_BUNDLES: Final = Message(
     "limit.wrapped_bundles",
-    "{name} has too many bundles: an archive may hold {max_wrapped} different ones, and {max_copies} in all",
+    "{name} has too many bundles: an archive may hold {max_wrapped} different bundles, and {max_copies} bundles in all",
 )
 LIMIT_WRAPPED_MANIFESTS: Final = Message(
     "limit.wrapped_manifests",

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import re
-import tempfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from decoder.core.basics import MiB, mapped, need, sha256
-from decoder.core.zstd import broken, zstd_reader
+from decoder.core.basics import MiB, Refused, mapped, need, sha256
+from decoder.core.zstd import broken, pieces
 
 OCI, DOCKER = "application/vnd.oci.image.", "application/vnd.docker."
 INDEXES = {OCI + "index.v1+json", DOCKER + "distribution.manifest.list.v2+json"}
@@ -389,17 +387,15 @@ class Images:
         if not kind:
             return hashlib.sha256(data).hexdigest()
         whole, left = hashlib.sha256(), len(data) * 1100
-        with tempfile.TemporaryFile() as file:
-            file.write(data)
-            file.seek(0)
-            try:
-                with gzip.GzipFile(fileobj=file) if kind == "gzip" else zstd_reader(file) as content:
-                    while piece := content.read(MiB):
-                        left -= len(piece)
-                        fits(left + self.excess >= 0, "P21")
-                        whole.update(piece)
-            except broken():
-                fits(False, "P21")
+        try:
+            for piece in pieces(data):
+                left -= len(piece)
+                fits(left + self.excess >= 0, "P21")
+                whole.update(piece)
+        except broken():
+            fits(False, "P21")
+        except Refused:
+            fits(False, "P21")
         self.excess += min(left, 0)
         return whole.hexdigest()
 

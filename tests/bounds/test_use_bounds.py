@@ -380,7 +380,7 @@ def test_chains_are_not_compared_with_each_image_that_was_given(tmp_path):
 def test_the_images_without_which_something_is_written_are_named_up_to_a_few():
     noted = []
     progress = type("Progress", (), {"note": noted.append})
-    rewrite._note_left_out(progress, Loaded([f"app:{row}" for row in range(2000)], set(), {}), [(0, 1)])
+    rewrite._note_left_out(progress, Loaded([f"app:{row}" for row in range(2000)], set(), {}), [(0, 1)], True)
     assert "app:7 and 1,992 more, which must be loaded" in noted[0]
 
 

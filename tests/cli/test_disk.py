@@ -306,7 +306,10 @@ def test_a_layer_is_unpacked_to_what_is_allowed_at_most(tmp_path: Path) -> None:
 def test_a_shortened_digest_names_no_target(pair: pairs.Pair, tmp_path: Path) -> None:
     ended = dib("apply", "--target", "sha256:4d1a854cf1ac", pair.base, pair.bundle, "-o", tmp_path / "out")
     assert ended.code == 2
-    assert "sha256:4d1a854cf1ac is not a digest: wanted sha256: and 64 digits (fewer can be forged)" in ended.err
+    assert (
+        "sha256:4d1a854cf1ac is not a digest: wanted sha256: and 64 hex digits (a shorter digest can be forged)"
+        in ended.err
+    )
 
 
 def test_a_layer_that_came_with_a_bundle_is_decompressed_within_a_ratio(tmp_path: Path, disk: Disk) -> None:

@@ -90,8 +90,8 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("push a.tar docker://registry.example/app:1", 2, "no bundle", "push registry.example/app:1"),
     ("create --no-base a.tar b.tar o.dib", 2, "wanted TARGET OUT", "dib create --no-base a.tar b.tar -o o.dib"),
     ("create --base a.tar a.tar b.tar o.dib", 2, "wanted TARGET OUT", "dib create --base a.tar a.tar b.tar -o o.dib"),
-    ("-q create a.tar b.tar o.dib", 2, "no such option: -q before the command", "dib create -q a.tar b.tar o.dib"),
-    ("--progress json diff a.tar", 2, "no such option: --progress before", "dib diff --progress json a.tar"),
+    ("-q create a.tar b.tar o.dib", 2, "option -q is not valid before the command", "dib create -q a.tar b.tar o.dib"),
+    ("--progress json diff a.tar", 2, "option --progress is not valid before", "dib diff --progress json a.tar"),
     ("--nothing", 2, "no such option '--nothing'", "dib --help"),
     ("create -12 a.tar b.tar o.dib", 2, "two levels given: 1 and 2", "choose one: -1 (fast) to -9 (small)"),
     (
@@ -116,8 +116,8 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("diff a.tar b.tar --list --op keep", 2, "'keep' is not one of 'mode', 'time', 'patch'", "dib diff --help"),
     ("create a.tar b.tar o.dib --level 10", 2, "not in the range", "dib create --help"),
     ("create a.tar b.tar o.dib --split 10", 2, "less than 65,536 bytes", "--split 3900M"),
-    ("create a.tar b.tar o.dib --split much", 2, "much is not a size", "20M (MiB)"),
-    ("apply a.tar out.dib --max-size 1.5G", 2, "1.5G is not a size", "20M (MiB)"),
+    ("create a.tar b.tar o.dib --split much", 2, "much is not a valid size", "20M (MiB)"),
+    ("apply a.tar out.dib --max-size 1.5G", 2, "1.5G is not a valid size", "20M (MiB)"),
     ("create a.tar b.tar - --split 64K", 2, "--split writes several files", "give a file name"),
     ("create a.tar b.tar /dev/stdout --split 64K", 2, "--split writes several files", "update.dib.001"),
     ("create a.tar absent/b.tar o.dib", 3, "cannot open absent/b.tar", "ls -l absent"),
@@ -145,8 +145,8 @@ MISTAKES: list[tuple[str, int, str, str]] = [
     ("apply a.tar out.dib --target app:9", 2, "no targets match app:9", "sha256:"),
     ("inspect a.tar", 2, "no bundle among", "dib diff a.tar NEW.tar"),
     ("create a.tar b.tar docker://registry.example/app:1-2", 2, "to a file", "dib push update.dib docker://"),
-    ("verify out.dib a.tar", 2, "2 arguments, wanted BUNDLE", "dib verify BUNDLE --base OLD.tar"),
-    ("verify out.dib half.dib", 2, "2 arguments, wanted BUNDLE, or its parts", "verify them one at a time"),
+    ("verify out.dib a.tar", 2, "2 arguments given, wanted BUNDLE", "dib verify BUNDLE --base OLD.tar"),
+    ("verify out.dib half.dib", 2, "2 arguments given, wanted BUNDLE or its parts", "verify them one at a time"),
     *(
         (f"{command} a.tar", 2, "no bundle", "give the .dib file in place of a.tar")
         for command in (
@@ -250,7 +250,7 @@ def test_hints_begin_with_what_was_run(work: Path, command: str, hint: str) -> N
 def test_json_before_the_command_is_told_where_it_goes(work: Path) -> None:
     ended = dib("--json", "inspect", "out.dib", cwd=work)
     told = json.loads(ended.out)
-    assert (ended.code, told["message"]) == (2, "no such option: --json before the command")
+    assert (ended.code, told["message"]) == (2, "option --json is not valid before the command")
     assert told["hint"] == "dib inspect --json out.dib"
 
 

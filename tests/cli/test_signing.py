@@ -290,7 +290,11 @@ def test_validity_is_judged_as_of_a_time(keys: Keys, made, signed: Path, tmp_pat
     line = f'{WHO} valid-after="20200101",valid-before="20210101" {keys.public("ed25519")}'
     allowed = keys.allowed(tmp_path, line)
     for options, told, hint in (
-        ((), "expired on 2021-01-01 00:00:00", "if it was signed before the expiry: --verify-time 202012312359"),
+        (
+            (),
+            "expired on 2021-01-01 00:00:00",
+            "if the bundle was signed before the key expired, add --verify-time 202012312359",
+        ),
         (("--identity", WHO), "expired on 2021-01-01 00:00:00", "ask the sender to sign again with a valid key"),
         (("--verify-time", "20190601"), "is valid from 2020-01-01 00:00:00 on", "check the clock of this machine"),
     ):
@@ -530,7 +534,7 @@ def test_keys_that_are_not_as_they_should_be_are_told(keys: Keys, made, signed: 
     bare = tmp_path / "bare"
     bare.write_text(keys.public("other") + "\n")
     ended = dib("apply", made.base, signed, "--allowed-signers", bare)
-    assert (ended.code, "this is a bare public key" in ended.err) == (8, True)
+    assert (ended.code, "the file has only a public key" in ended.err) == (8, True)
 
 
 @pytest.mark.parametrize(

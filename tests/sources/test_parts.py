@@ -91,7 +91,7 @@ def test_the_first_part_that_is_missing_is_named(copy: Path, given: list[str]):
         ended = dib(*arguments)
         assert (ended.code, ended.out) == (3, b"")
         assert f"the first part is missing: {copy / 'out.dib.001'}\n" in ended.err
-        assert "copy it to the folder of the others" in ended.err
+        assert "copy it to the folder of the other parts" in ended.err
         assert not (copy / "new.tar").exists()
 
 
@@ -141,7 +141,9 @@ def test_parts_of_an_older_longer_bundle_are_named(copy: Path, command: str):
     ended = dib(command, copy / "out.dib.001", *base)
     size = sum(path.stat().st_size for path in parts(copy)[:5])
     assert ended.code == 5
-    assert f"{older} belongs to an older bundle: this bundle is complete without it, at {size:,} bytes" in ended.err
+    assert (
+        f"{older} belongs to an older bundle: this bundle has {size:,} bytes, and is complete without it" in ended.err
+    )
     assert f"rm {older}" in ended.err
     assert not (copy / "new.tar").exists()
 

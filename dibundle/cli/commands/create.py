@@ -48,10 +48,10 @@ LEAST_PART: Final = 65536
     type=click.Choice(["auto", "all", "none"]),
     default="auto",
     show_default=True,
-    help="Names to store for listings; auto: if they add at most 5 % of the bundle or 2 kB.",
+    help="Names to store for listings; auto stores them only if they add at most 5 % of the bundle or 2 kB.",
 )
 @click.option("--workers", type=click.IntRange(0, 256), default=0, help="Number of threads. Default: one per core.")
-@click.option("--inventory", metavar="FILE", help="Use only base layers in this inventory of the receiver.")
+@click.option("--inventory", metavar="FILE", help="Use only base layers that this inventory of the receiver lists.")
 @click.option(
     "--split",
     type=read_size,

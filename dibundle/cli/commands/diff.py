@@ -39,7 +39,7 @@ def command(
         dib diff docker-daemon:app:1 docker-daemon:app:2 --tree
 
     The root filesystems are compared: a file that only moved to another layer is unchanged. "time" means that only
-    the time of a path changed, "mode" that permissions, owner, type or link target did.
+    the time of a path changed; "mode" means that permissions, owner, type or link target changed.
     """
     listing.require(choice, show, listed=console.json)
     changes = diff(old, new, access, context)

@@ -60,7 +60,7 @@ def command() -> None:
         dib dockerfile create --linked docker://registry.example/app:1 docker://registry.example/app:2 > Dockerfile
         dib dockerfile apply docker://registry.example/app:1-2 > Dockerfile
 
-    The build needs an image of dib, and takes each source from a registry or from its context.
+    The build needs an image of dib, and takes each source from a registry or from the build context.
     """
 
 
@@ -70,7 +70,9 @@ def command() -> None:
     "--linked", "kind", flag_value="linked", help="Build on the base's layers, and add one that holds the bundle."
 )
 @click.option("--unlinked", "kind", flag_value="unlinked", help="Build an image of the bundle's layer alone.")
-@click.option("--base", metavar="NAME", help="The image to link to, as the builder calls it. Default: OLD.")
+@click.option(
+    "--base", metavar="NAME", help="The image to link to, under the name that the builder uses. Default: OLD."
+)
 @_options
 def _create(
     sources: tuple[str, ...],
@@ -97,7 +99,7 @@ def _create(
 
 @command.command("apply", cls=Command, short_help="Write a Dockerfile that rebuilds an archive.")
 @click.argument("sources", nargs=-1, metavar="SOURCE...", required=True)
-@click.option("--target", metavar="NAME", help="Which archive of a bundle that has several: by tag or digest.")
+@click.option("--target", metavar="NAME", help="Archive to rebuild, by tag or digest, if the bundle has several.")
 @click.option("--thin", is_flag=True, help="Leave out the layers that the base has.")
 @max_size_option(default=None)
 @click.option("--expect", multiple=True, metavar="ID", help="Fail unless the archive holds this image ID or digest.")

@@ -22,8 +22,8 @@ def command(name: str, access: Access, context: Context, console: Console) -> No
     \b
         dib list docker://registry.example/app
 
-    Bundles are found by their tags and by the images that they are attached to. STATE names what is missing: the
-    target image, the bundle, or the manifest of a bundle. "dib delete --orphans" deletes these.
+    Bundles are found by their tags and by the images that they are attached to. STATE shows what is missing: the
+    target image, the bundle, or the manifest of a bundle. "dib delete --orphans" deletes such bundles.
 
     With --allowed-signers, the head of each bundle is fetched. SIGNED BY then names the trusted signer, and the images
     are those in the signed bundle. All else is what the registry claims.

@@ -26,7 +26,7 @@ from dibundle.sources.engines import ENGINES
 @click.option(
     "--engine",
     type=click.Choice(sorted(ENGINES)),
-    help="Engine to load into. Default: that of a SOURCE, else docker, podman, ctr.",
+    help="Engine to load into. Default: the engine of a SOURCE, else docker, podman or ctr.",
 )
 @base
 @click.option("--target", metavar="NAME", help="Target to load, by tag or digest, if the bundle has several.")
@@ -56,8 +56,8 @@ def command(
 
     A --base that does not exist is skipped, so that one command fits all machines.
 
-    If "dib apply" would fail, the exit code is the same; else it is the loader's. Engines are found as their own
-    clients find them (DOCKER_HOST, CONTAINERS_STORAGE_CONF, CONTAINERD_ADDRESS, ...).
+    If "dib apply" would fail, the exit code is the same; else it is the exit code of the loader. Engines are found as
+    their own clients find them (DOCKER_HOST, CONTAINERS_STORAGE_CONF, CONTAINERD_ADDRESS, ...).
     """
     reuse_memory()
     options = LoadOptions(engine=engine, target=target, expect=expect, max_size=max_size, thin=thin)

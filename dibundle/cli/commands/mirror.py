@@ -33,37 +33,39 @@ _COLLECTIONS = (1000, 10, 10)
     "--upstream", "upstreams", multiple=True, metavar="[NAME=]HOST", help="Registry to mirror; may be repeated."
 )
 @click.option("--cache", metavar="DIR", required=True, help="Folder for blobs.")
-@click.option("--cache-size", type=read_size, default=_SIZE, metavar="SIZE", help="Maximum size. Default: 20G.")
+@click.option(
+    "--cache-size", type=read_size, default=_SIZE, metavar="SIZE", help="Maximum size of the cache. Default: 20G."
+)
 @click.option("--prune", is_flag=True, help="Shrink the cache to --cache-size and end.")
 @click.option(
     "--listen",
     metavar="HOST:PORT",
     default=f"{HERE.host}:{HERE.port}",
-    help=f"Default: {HERE.host}:{HERE.port}.",
+    help=f"Address to listen on. Default: {HERE.host}:{HERE.port}.",
 )
 @click.option(
     "--make-timeout",
     type=click.FloatRange(0, 3600),
     default=60.0,
     metavar="SECONDS",
-    help="Seconds to rebuild a layer before it is fetched instead. Default: 60.",
+    help="Maximum seconds to rebuild a layer; after that, the layer is fetched. Default: 60.",
 )
 @click.option(
     "--prefer",
     type=click.Choice(("speed", "bytes")),
     default="speed",
-    help="Use deltas if they are faster, or if they are fewer bytes. Default: speed.",
+    help="Use deltas if they are faster (speed), or if they have fewer bytes (bytes). Default: speed.",
 )
 @click.option("--serve-private", is_flag=True, help="Use the logins of this machine, for all clients.")
 @click.option("--tls-cert", metavar="FILE", help="TLS certificate.")
 @click.option("--tls-key", metavar="FILE", help="Key of the certificate.")
-@click.option("--insecure-listen", is_flag=True, help="Listen on other addresses than loopback without TLS.")
+@click.option("--insecure-listen", is_flag=True, help="Allow listening without TLS on addresses other than loopback.")
 @click.option(
     "--store",
     "stores",
     multiple=True,
     metavar="[NAME=]DIR",
-    help="Folder of an engine's blobs, as bases; may be repeated.",
+    help="Folder with an engine's blobs, to use as bases; may be repeated.",
 )
 @session(signatures=True, progress=False)
 def command(
@@ -90,7 +92,7 @@ def command(
         docker pull 127.0.0.1:5055/registry.example/app:2
 
     If an image has bundles ("dib push"), the mirror fetches the cheapest chain of them, and rebuilds the layers with
-    the same digests. If there are none, or fetching the layers is faster, it fetches the layers.
+    the same digests. If there are no bundles, or fetching the layers is faster, the mirror fetches the layers.
 
     An upstream with a port needs a name: --upstream site=registry.internal:5000.
     """

@@ -21,7 +21,9 @@ from dibundle.sources.access import Access
 @click.option("-o", "--output", metavar="OUT", required=True, help="Bundle to write.")
 @session(signatures=True)
 def command(name: str, output: str, access: Access, context: Context, console: Console) -> None:
-    """Pull a bundle from a registry, and check it. It may be an artifact ("dib push") or in an image ("dib wrap").
+    """Pull a bundle from a registry, and check it.
+
+    The bundle may be an artifact ("dib push") or inside an image ("dib wrap").
 
     \b
         dib pull docker://registry.example/app:1-2 -o update.dib

@@ -27,11 +27,11 @@ def command(bundle: str, name: str, subject: str | None, access: Access, context
     \b
         dib push update.dib docker://registry.example/app:1-2
 
-    The bundle is attached to its target image in the same repository. That is the one in --subject, else the one with
-    the tag that the image had when the bundle was created. "dib update" and "dib mirror" find it from there. Without
-    TAG, the bundle can be found only in this way.
+    The bundle is attached to its target image in the same repository. The target image is the image in --subject,
+    else the image with the tag that it had when the bundle was created. "dib update" and "dib mirror" find the bundle
+    through this image. Without TAG, the bundle can be found only in this way.
 
-    If TAG is an image's, the push is refused, because engines could no longer pull that image.
+    If TAG belongs to an image, the push is refused, because engines could no longer pull that image.
     """
     image = shell_words(name.removeprefix(SCHEME))
     with hints({"source.no_bundle": Hint.of("an image is pushed by its engine: {docker} push {image}", image=image)}):

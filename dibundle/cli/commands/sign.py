@@ -41,7 +41,7 @@ def command(
         dib verify --allowed-signers signers update.dib
 
     The signature covers the first 64 bytes, which hold the digest of all else. An old signature is replaced. A
-    detached one can be checked without dib:
+    detached signature can be checked without dib:
 
     \b
         head -c 64 update.dib | ssh-keygen -Y verify -n dib -f signers -I me@example.com -s update.dib.sig

@@ -23,12 +23,12 @@ from dibundle.sources.access import Access
 @click.option(
     "--linked", "kind", flag_value="linked", help="Build on the base's layers, and add one that holds the bundle."
 )
-@click.option("--unlinked", "kind", flag_value="unlinked", help="Only the layer with the bundle.")
+@click.option("--unlinked", "kind", flag_value="unlinked", help="Build an image of the bundle's layer alone.")
 @click.option("--base", "bases", multiple=True, metavar="BASE", help="Base image, for --linked.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME", help="Name of the image; may be repeated.")
 @click.option("-o", "--output", metavar="FILE", help="Write to FILE. Default: stdout.")
 @click.option("--push", "target", metavar="docker://HOST/NAME:TAG", help="Push the image instead of writing it.")
-@session(signatures=True, platform="Platform of an unlinked image, or of the one to export.")
+@session(signatures=True, platform="Platform of an unlinked image, or of the image to export.")
 def command(
     sources: tuple[str, ...],
     kind: str | None,

@@ -64,10 +64,14 @@ def options(operations: Sequence[str]) -> Callable[[Callable[..., None]], Callab
                 "chosen",
                 multiple=True,
                 type=click.Choice(operations),
-                help="Only these operations; may be given more than once.",
+                help="Show only these operations; may be repeated.",
             ),
             click.option(
-                "--path", "paths", multiple=True, metavar="GLOB", help="Only paths like this; * goes across folders."
+                "--path",
+                "paths",
+                multiple=True,
+                metavar="GLOB",
+                help='Show only paths that match this pattern; * also matches "/".',
             ),
         ):
             decorated = option(decorated)

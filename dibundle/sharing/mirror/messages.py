@@ -8,7 +8,8 @@ from dibundle.errors import Message
 
 MIRROR_CACHE_FOREIGN: Final = Message(
     "mirror.cache_foreign",
-    "{folder} belongs to another user, is a link, or can be changed by others: the mirror deletes files in its cache",
+    "the mirror deletes files in its cache, but {folder} belongs to another user, is a link, or can be changed by"
+    " others",
     hint="choose another --cache, or change the owner and the mode of the folder",
 )
 MIRROR_CACHE_IN_USE: Final = Message(
@@ -20,7 +21,7 @@ MIRROR_CERTIFICATE: Final = Message(
 MIRROR_INSECURE_LISTEN: Final = Message(
     "mirror.insecure_listen",
     "{address} is reachable by other machines, and without TLS its traffic can be read and changed",
-    hint="--tls-cert FILE --tls-key FILE, or --insecure-listen to accept that",
+    hint="give --tls-cert FILE --tls-key FILE, or accept this risk: --insecure-listen",
 )
 MIRROR_LIBRARIES: Final = Message("mirror.libraries", "a mirror needs {missing}, which is not installed")
 MIRROR_LISTEN: Final = Message(
@@ -34,7 +35,7 @@ MIRROR_NO_UPSTREAM: Final = Message(
 )
 MIRROR_STORE: Final = Message(
     "mirror.store",
-    "{store} does not name its upstream, and there are several",
+    "{store} does not name its upstream, but there are several upstreams",
     hint="--store {name}={store}",
 )
 MIRROR_TLS: Final = Message("mirror.tls", "cannot use {certificate} and {key} for TLS: {reason}")
@@ -44,6 +45,6 @@ MIRROR_UPSTREAM: Final = Message(
 MIRROR_UPSTREAM_NAME: Final = Message(
     "mirror.upstream_name",
     "{found} cannot be part of an image name",
-    hint="name the upstream: --upstream site={host}",
+    hint="give the upstream a name: --upstream site={host}",
 )
 MIRROR_UPSTREAM_TWICE: Final = Message("mirror.upstream_twice", "two upstreams are called {name}")

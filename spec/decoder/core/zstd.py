@@ -9,6 +9,7 @@ import lzma
 import sys
 import tarfile
 import zlib
+from collections.abc import Iterator
 from typing import IO, Any, BinaryIO
 
 from decoder.core.basics import MiB, Refused, need
@@ -58,26 +59,28 @@ def broken() -> tuple[type[Exception], ...]:
 
 
 def uncompressed(data: bytes, most: int) -> bytes:
-    """Decompress gzip members or zstd frames that are whole; no more than is needed to see that it is too much."""
+    """Decompress as `pieces` does; no more than is needed to see that it is too much."""
     out = bytearray()
-    if data[:2] == b"\x1f\x8b":
-        while data and len(out) <= most:
-            member = zlib.decompressobj(31)
-            out += member.decompress(data, most + 1 - len(out))
-            need(member.eof or len(out) > most, "a gzip member that is cut off", 6)
-            data = member.unused_data
-        return bytes(out)
-    need(head_is_zstd(io.BytesIO(data)), "neither gzip nor zstd", 6)
-    while data and len(out) <= most:
-        engine, ended = zstd_engine(), False
-        for at in range(0, len(data), 4096):
-            out += engine.decompress(data[at : at + 4096])
-            ended = engine.eof
-            if ended or len(out) > most:
-                data = engine.unused_data + data[at + 4096 :]
-                break
-        need(ended or len(out) > most, "a zstd frame that is cut off", 6)
+    for piece in pieces(memoryview(data)):
+        out += piece
+        if len(out) > most:
+            break
     return bytes(out)
+
+
+def pieces(data: memoryview) -> Iterator[bytes]:
+    """Decompress whole gzip members or zstd frames, with nothing behind them."""
+    is_gzip = bytes(data[:2]) == b"\x1f\x8b"
+    need(is_gzip or head_is_zstd(io.BytesIO(data[:4])), "neither gzip nor zstd", 6)
+    at = 0
+    while at < len(data):
+        engine = zlib.decompressobj(31) if is_gzip else zstd_engine()
+        while at < len(data) and not engine.eof:
+            piece = data[at : at + 4096]
+            at += len(piece)
+            yield engine.decompress(piece)
+        need(engine.eof, "a gzip member or zstd frame is cut off", 6)
+        at -= len(engine.unused_data)
 
 
 def zstd_engine() -> Any:  # noqa: ANN401 - of one library or the other

@@ -364,6 +364,7 @@ class Klauspost(Blocks):
             if self.reaches(at, near):
                 other, _ = self.far.get(self.long_hash(follow), NOWHERE)
                 if self.reaches(follow, other):
+                    # `other` is not before `base`, so that this place is not behind `follow`
                     place = other if self.encoder == 4 else self.base + follow - other
                     if self.full(follow + 4, place + 4) > self.full(at + 4, near + 4):
                         return follow, other, follow
