@@ -77,16 +77,17 @@ def create(
 ) -> CreateResult:
     """Create the bundle ``out``, which rebuilds ``target`` from ``base``, and return the result.
 
-    If ``base`` is None, nothing is needed to apply it. A file ``out`` appears complete or not at all. ``level`` is 1
-    (fast) to 9 (small). The ``profile`` "core" is for simple readers. ``inventory`` is a file with the result of
-    :func:`inventory`. With ``raw_layers``, the bundle rebuilds the same images with raw layers.
+    If ``base`` is None, the bundle can be applied without a base. If ``out`` is a file, it appears complete or not at
+    all. ``level`` is 1 (fast) to 9 (small). The ``profile`` "core" is for simple readers. ``inventory`` is a file with
+    the result of :func:`inventory`. With ``raw_layers``, the bundle rebuilds the same images with uncompressed layers.
 
-    The result does not depend on the number of ``workers`` (threads, 0: one per core), or on the ``executor`` (of
-    concurrent.futures). The executor gets ``workers`` frames at a time, each as a function and bytes. Its machines need
-    the same dib and zstandard. A process pool needs spawn or forkserver, and ``if __name__ == "__main__":``.
+    The result depends neither on the number of ``workers`` (threads; 0 means one per core) nor on the ``executor``
+    (from concurrent.futures). The executor gets ``workers`` frames at a time. For each frame, it gets a function and
+    bytes. Its machines need the same versions of dib and zstandard. A process pool needs the start method spawn or
+    forkserver, and the caller's script needs ``if __name__ == "__main__":``.
 
-    Raises ``ArchiveError`` if an input is not an image archive, ``UsageError`` for an unknown level or number of
-    workers, ``FileError`` if the system fails or a stream would block. The caller's own exceptions pass through.
+    Raises ``ArchiveError`` if an input is not an image archive, and ``UsageError`` for an invalid level or number of
+    workers. Raises ``FileError`` if the system fails or a stream would block. The caller's own exceptions pass through.
     """
     options = CreateOptions(level=level, profile=profile, names=names, workers=workers, recompress=recompress)
     options = replace(options, inventory=inventories.read_given(inventory), raw_layers=raw_layers)
@@ -133,12 +134,13 @@ def apply(
 
     Bundles are recognised by their content. Several bundles are applied as a chain. For a bundle in parts, name any
     part. ``bases`` are archives, and bundles that rebuild an archive. Missing files are skipped. ``target`` chooses a
-    target if there are several. If ``expect`` has image IDs or digests (``sha256:...``), no other archive is yielded.
-    The last bytes come only after all others are verified, so an incomplete archive never looks complete.
+    target if there are several. If ``expect`` has image IDs or digests (``sha256:...``), an archive is yielded only if
+    it, or each of its images, has one of them. The last bytes come only after all others are verified, so an incomplete
+    archive never looks complete.
 
     Nothing is opened before the first byte is requested. After that, ``BaseMismatchError`` is raised for a wrong base,
     and ``BundleError`` or ``DigestError`` for a malformed or damaged bundle. ``SignatureError`` is raised if a bundle
-    has no trusted signature, or an unexpected result.
+    has no trusted signature, or if its result is not expected.
     """
     options = RebuildOptions(target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
@@ -222,8 +224,8 @@ def load(
 ) -> LoadResult:
     """Rebuild targets as :func:`apply` does, load them into docker, podman or ctr, and check the result.
 
-    If ``engine`` is None, it is a source's engine or the first installed engine. ``thin`` leaves out the base's layers,
-    which the engine must have. Raises ``LoadError`` unless the engine has the image afterwards.
+    If ``engine`` is None, a source's engine or else the first installed engine is used. ``thin`` leaves out the base's
+    layers, which the engine must have. Raises ``LoadError`` unless the engine has the image afterwards.
     """
     options = LoadOptions(engine=engine, thin=thin, target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:

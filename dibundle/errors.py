@@ -1,8 +1,8 @@
 """The errors that dib raises. Each error has a stable code, an exit code, a message and optionally a hint.
 
 Texts are in one table per package, ``messages.py``. If a subclass needs more than a text, it is defined in the module
-that raises it. A message is lower case, has no full stop, and states the found and the wanted value. A hint is one
-action, ready to paste.
+that raises it. A message is lower case, has no full stop, and states both the value that was found and the value that
+was wanted. A hint is one action, ready to paste.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class RegistryError(DibError):
 def shell_words(*names: str) -> str:
     """Return file names quoted for a shell, for hints that people paste.
 
-    Commands do not take such a name for an option.
+    Commands do not mistake such a name for an option.
     """
     return shlex.join(f"./{name}" if name.startswith("-") and name != "-" else name for name in names)
 

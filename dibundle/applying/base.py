@@ -198,7 +198,10 @@ def _name(image: AboutImage) -> str:
 
 
 def _lacking(manifest: Manifest, missing: Collection[int]) -> list[AboutImage]:
-    """Return the base images that hold the ``missing`` objects. If the bundle lists none, return all base images."""
+    """Return the base images that hold the ``missing`` objects.
+
+    If the bundle lists no such image for an object, return all base images.
+    """
     bases = manifest.about.bases if manifest.about else ()
     contents = {form.object: form.digest for form in manifest.forms}
     digests = {contents.get(number, manifest.objects[number].digest) for number in missing}

@@ -46,8 +46,9 @@ class Wanted(NamedTuple):
 class _Budget:
     """The number of bytes that may still be decompressed from an archive that a bundle rebuilt or contains.
 
-    The bundle controls such an archive, so the content of the archive is not trusted. In addition to the number that
-    the ratio allows, all archives of a bundle share the number of bytes in the list ``floor``, which has one item.
+    The bundle controls such an archive, so the content of the archive is not trusted. Each archive has the number of
+    bytes that the ratio allows. In addition, all archives of a bundle share the number of bytes in ``floor``, a list
+    with one item.
     """
 
     def __init__(self, size: int, floor: list[int]) -> None:

@@ -3,8 +3,8 @@
 Members that are only content (layers, configs, blobs) pass directly if all readers parse them in the same way. This
 ends at the first other member (manifest.json, index.json, repositories, or a member with an unusual header), or at the
 end of the archive. From there on, everything is kept in a temporary file. The end of the preceding member is kept too.
-So if the rebuild fails, the loader's input ends inside a header or inside a member's content. No reader takes such an
-input for a complete archive.
+So if the rebuild fails, the loader's input ends inside a header or inside a member's content. No reader mistakes such
+an input for a complete archive.
 """
 
 from __future__ import annotations
@@ -90,7 +90,10 @@ class Gate:
         self._sink(piece)
 
     def finish(self) -> ReadAt:
-        """End the archive and return it. In the result, large members that have already passed are zeros."""
+        """End the archive and return it.
+
+        In the result, large members that were already passed on are replaced by zeros.
+        """
         if not self._is_shut:
             self._is_shut = True
             self._spool.write(self._waiting)

@@ -93,8 +93,8 @@ def load(
     """Load the target of the last bundle into an engine, and check that the engine has the target.
 
     ``candidates`` are possible bases: archives, and bundles that rebuild an archive. Missing files are skipped. Raises
-    the errors of applying. Raises :class:`LoadError` if the engine refuses the archive, or has a different image
-    afterwards.
+    the same errors as applying a bundle. Raises :class:`LoadError` if the engine refuses the archive, or has a
+    different image afterwards.
     """
     require_engine(options.engine)
     opened = open_sources(sources, access, context, candidates=candidates)
@@ -158,7 +158,7 @@ class Loading:
             ), True
         is_nameless = 0 < len(images) <= MAX_NAMES and not any(image.names for image in images)
         if self.engine == "ctr" and is_nameless:
-            # the target's own bytes give no name, and containerd keeps no image without one
+            # the target's own bytes give no name, and containerd keeps no image without a name
             return self._load_expected(number, Expectation(frozenset(image.id for image in images))), False
         if not images:
             self.context.progress.note(f"the bundle does not list its images, so {self.engine} is not asked for any")
@@ -354,7 +354,7 @@ def hand_over(
         raise LoadError(messages.LOAD_MANY_NAMES, count=count, max_names=MAX_NAMES, exit_code=5)
     for image, _ in images:
         require_left_out(image, engine)
-    # first under names of their own: a name that leads to another image now must not lead to one that cannot be used
+    # load under temporary names first: a name that now leads to another image must not move to an unusable image
     token = secrets.token_hex(8)
     given = [
         (image, (f"localhost/dib:loading-{token}-{number}",) if names and engine != "podman" else names)
@@ -418,5 +418,5 @@ def repositories_of(archives: Sequence[Archive], engine: str) -> frozenset[str]:
 
 
 def repository_of(name: str, engine: str = "docker") -> str:
-    """Return a reference without its tag. A short reference is expanded as an engine does."""
+    """Return a reference without its tag. A short reference is expanded in the same way as an engine expands it."""
     return writers.whole_name(name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name, engine)

@@ -15,7 +15,7 @@ class RebuildOptions:
     """The options of a rebuild. ``max_size`` is the maximum size of a target in bytes.
 
     If the bundle has several targets, ``target`` names one by an image's name, an image ID or an archive's digest. If
-    ``expect`` is not empty, the target, or each of its images, must have one of its digests.
+    ``expect`` is not empty, the target, or each of its images, must have one of the digests in ``expect``.
     """
 
     target: str | None = None

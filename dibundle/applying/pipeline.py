@@ -165,7 +165,7 @@ def wanted_targets(manifest: Manifest, options: RebuildOptions) -> Collection[in
 
 
 def beside(output: Destination | Folder, size: int, context: Context) -> Space:
-    """Return the :class:`Space` that is needed beside an output of ``size`` bytes.
+    """Return the :class:`Space` that is needed in addition to an output of ``size`` bytes.
 
     The output's folder may be missing.
     """

@@ -49,7 +49,10 @@ class Loaded(NamedTuple):
     diff_ids: Mapping[bytes, bytes]
 
     def shared(self, chain: tuple[bytes, ...]) -> tuple[bytes, ...]:
-        """Return the lowest layers that an image shares with a loaded image. Engines share only lowest layers."""
+        """Return the lowest layers that an image shares with a loaded image.
+
+        Engines share a layer only if all lower layers are shared too.
+        """
         return chain[: sum(1 for _ in takewhile(self.chain_ids.__contains__, chain_ids(chain)))]
 
 
@@ -283,7 +286,10 @@ def stored_images(archives: Sequence[Archive]) -> list[ImageArchive]:
 
 
 def _note_left_out(progress: Progress, without: Loaded, holes: Sequence[tuple[int, int]], is_shared: bool) -> None:
-    """Print how many layers were left out. If none was, print why. ``is_shared``: the images share a layer."""
+    """Print how many layers were left out.
+
+    If no layer was left out, print why. ``is_shared`` is true if the images share a layer.
+    """
     told = wording.some(without.names) or "the base"
     if holes:
         note = f"without {wording.count(len(holes), 'layer')} of {told}, which must be loaded already"
@@ -311,7 +317,7 @@ def needed(manifest: Manifest, number: int, without: Loaded) -> list[tuple[bytes
 def _left_out(manifest: Manifest, number: int, without: Loaded | None) -> list[tuple[int, int]]:
     """Return the start and end of each layer to leave out of a target.
 
-    Such a layer is loaded for every image that uses it.
+    For every image that uses such a layer, the receiver has already loaded the layer.
     """
     if without is None or manifest.about is None:
         return []

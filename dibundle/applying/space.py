@@ -33,7 +33,7 @@ class Space(NamedTuple):
 
     @classmethod
     def beside(cls, output: Destination, size: int, tmp: str | None, *, kept: int = 0) -> Space:
-        """Return the :class:`Space` that is needed beside an output of ``size`` bytes."""
+        """Return the :class:`Space` that is needed in addition to an output of ``size`` bytes."""
         return cls(kept=kept, check_output=lambda temporary: output.check_room(size, temporary, room(tmp)[0]))
 
 
@@ -54,10 +54,10 @@ def _kept(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: S
 def check_sizes(
     manifest: Manifest, base: FoundBase, bases: Sequence[Archive], options: RebuildOptions, space: Space
 ) -> int:
-    """Refuse targets above ``max_size``, also intermediate targets, and temporary files above twice ``max_size``.
+    """Refuse targets (including intermediate targets) above ``max_size``, and temporary files above twice ``max_size``.
 
     Temporary files count if they hold targets, or decompressed layers of targets. They count for this bundle, and for
-    earlier bundles among ``bases``. Returns the number of bytes of temporary files that the targets take.
+    earlier bundles among ``bases``. Returns how many bytes of temporary files the targets take.
     """
     for number in base.order:
         check_size(manifest, number, options)

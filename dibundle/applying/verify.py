@@ -37,7 +37,7 @@ def verify(
 ) -> VerifyResult:
     """Check every byte of a bundle against its header.
 
-    If bases are given or no base is needed, also rebuild all targets. Raises the errors of applying.
+    If bases are given or no base is needed, also rebuild all targets. Raises the same errors as applying a bundle.
     """
     opened = open_sources([bundle, *bases], access, context, bundle_first=True)
     reader = opened.read_bundle()

@@ -20,7 +20,7 @@ KIND_LAYER = 1
 KIND_CONFIG = 2
 KIND_OTHER = 3
 
-# If an object lies in a target, PLACED is added to its kind or, if the object is compressed there, PLACED_COMPRESSED.
+# For an object in a target, PLACED is added to its kind. If it is compressed there, PLACED_COMPRESSED is added instead.
 PLACED = 16
 PLACED_COMPRESSED = 32
 
@@ -73,7 +73,7 @@ MAX_ABOUT_TEXT = 4 << 20  # bytes of all strings
 # The budget: each item of a bundle has a minimum cost, in bytes of work (spec/dib.md, 4.5 and 4.6).
 COST_FACTOR = 8  # a target may cost this many times its size
 COST_FLOOR = 64 << 20  # cost that all targets together may have in addition
-FRAME_COST = 16384  # cost of a frame, plus the sizes of the frame and of its source
+FRAME_COST = 16384  # a frame costs this number plus the sizes of the frame and of its source
 RANGE_COST = 256
 SEGMENT_COST = 1024
 PLACED_COST = 8192  # cost of a compressed object in a target: beginning a frame takes up to 100 us

@@ -42,7 +42,7 @@ UNKNOWN = 1 << 62  # without a base, this stands for the content size of a base 
 
 @dataclass(slots=True)  # not frozen, because this would take 1 s for the maximum number of operations
 class Operation:
-    """An operation, with its kind, the number of its entries (for keep: bytes), and its path and size if known.
+    """An operation, with its kind, the number of its entries (for keep, of its bytes), and its path and size if known.
 
     ``place`` is the object and offset in the base at which the operation begins. ``old_size`` is the size of the
     patched content. Without a base, both are unknown. ``stream`` is the stream of the content. It is None if there is
@@ -79,7 +79,7 @@ class _Outline:
         self._text_at = 0
         self._texts: dict[int, bytes] = {}
         self._registers: list[bytes | None] = [EMPTY, EMPTY]
-        # types of the last blocks, because the type of an unknown block may be known
+        # types of the last blocks, because the type may be known even if the rest of the block is not
         self._types: list[bytes | None] = [b"", b""]
         self._long_name: bytes | None = None
         self._left = _MAX_WORK

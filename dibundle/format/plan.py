@@ -1,7 +1,8 @@
 """The plan of a rebuild. Planning walks the program once, and reads only header blocks of the base.
 
-The walk finds each frame's source and last use. Before the first byte of output, it refuses a program whose frames are
-out of order or not used completely, whose output has a wrong size, or that needs too many frames in memory.
+The walk finds each frame's source and last use. Before the first byte of output, it refuses a program that is
+inconsistent or needs too many frames in memory. A program is inconsistent if its frames are out of order or not used
+completely, or if its output has a wrong size.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class RebuildPlan:
     walks the program again.
     """
 
-    # offset and object << 32 | length for each frame and range
+    # for each frame, a flat list of its ranges: the offset, then object << 32 | length
     sources: dict[int, array[int]] = field(default_factory=dict)
     # frame -> index of the last repeat step that needs the frame
     last_use: dict[int, int] = field(default_factory=dict)

@@ -78,7 +78,7 @@ class BundleReader:
     def skip(self) -> Frame:
         """Skip the next frame and return it.
 
-        Check its stored bytes, but do not keep them, because they may have 80 MiB.
+        Check its stored bytes, but do not keep them, because they may take 80 MiB.
         """
         frame, begun = self._next(), self._at
         found = digest.sha256_of(self._chunks(frame.stored))

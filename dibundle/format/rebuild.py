@@ -37,7 +37,7 @@ OVERHEAD = 4096  # bytes of memory for any frame, in addition to its content
 MOST = 96 << 20
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # number of threads for the blocks of pgzip
-MANY = 32 << 20  # bytes of covers and steps from which on nothing is decoded beside a frame
+MANY = 32 << 20  # from this many bytes of covers and steps on, no other frame is decoded at the same time
 LARGE = 256 << 10  # from this size on, a frame of codec 6 may need 300 MiB: no other frame is decoded beside it
 DECODERS = 2  # number of threads; more help little, because memory limits how much is decoded in advance
 LITTLE = 1 << 20  # maximum bytes of frames and sources to decode without a thread pool: importing it takes 7 ms
@@ -176,7 +176,7 @@ class _FrameFeed:
             raise
 
     def _source(self, index: int, frame: Frame) -> bytearray:
-        """Return the source of a frame, which the decoder may overwrite."""
+        """Return the source of a frame, in a buffer that the decoder may overwrite."""
         source = unfilled(frame.source_size)
         rest = memoryview(source)
         for item in self._plan.source_ranges(index, frame):
@@ -189,7 +189,7 @@ class _FrameFeed:
 
 
 def _is_large(frame: Frame, stored: bytes) -> bool:
-    """Return whether decoding a frame may take so much memory that nothing is decoded beside it."""
+    """Return whether decoding a frame may take so much memory that no other frame is decoded at the same time."""
     if frame.codec == decoders.UNPACK:
         return frame.size + frame.source_size >= LARGE
     return decoders.table_size(frame.codec, stored) >= MANY
@@ -205,7 +205,7 @@ class _Memory:
 
     @contextmanager
     def use(self, *, alone: bool) -> Iterator[None]:
-        """Wait until no frame has the memory alone. With ``alone``, wait until no frame has any of it."""
+        """Wait until no frame has the memory alone. With ``alone``, wait until no frame uses any of the memory."""
         with self._changed:
             while self._alone or (alone and self._users):
                 self._changed.wait()
@@ -377,7 +377,9 @@ class _Rebuilder:
 
 
 class _Packing:
-    """Recompression of content, from the beginning to the end of a recipe. All recipes cost at most ``limit()``.
+    """Recompression of content, from the beginning to the end of a recipe.
+
+    All recipes together cost at most ``limit()``.
 
     ``reencoders`` are the re-encoders that the bundle lists.
     """

@@ -1,9 +1,9 @@
 """Tar header blocks as edits of other header blocks. An edit has the changed fields, but the checksum is computed.
 
-A *record* is a 512-byte header block and its content. The size field has the length of the content, which is rounded up
-to 512 bytes in the archive. PAX and GNU extension headers are records too. A number is written in the style of the
-reference block, which includes leading spaces, digits, and the bytes after the digits. So no tar dialect needs separate
-code.
+A *record* is a 512-byte header block and its content. The size field has the length of the content. In the archive, the
+content is padded to a multiple of 512 bytes. PAX and GNU extension headers are records too. A number is written in the
+style of the reference block. This style includes the leading spaces, the number of digits, and the bytes after the
+digits. So no tar dialect needs separate code.
 """
 
 from __future__ import annotations

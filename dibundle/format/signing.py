@@ -100,7 +100,7 @@ class Signers:
 
     ``identity`` is the required signer (None: anyone in the file). ``signatures`` are detached signatures to check
     instead of the bundle's embedded signature. Pass the contents of the signature files as bytes, not the file names.
-    ``verify_time`` is the time at which keys must be valid (YYYYMMDD[HHMM[SS]][Z]). The default is now.
+    ``verify_time`` is the time at which keys must be valid (YYYYMMDD[HHMM[SS]][Z]). The default is the current time.
     """
 
     allowed: str

@@ -46,7 +46,7 @@ class Frame(NamedTuple):
 class Segment(NamedTuple):
     """``length`` bytes of a target, and their SHA-256 ``digest``.
 
-    All segments without a ``digest`` share one digest.
+    All segments without a separate ``digest`` share one digest.
     """
 
     length: int

@@ -1,4 +1,4 @@
 """Images in an archive.
 
-They show which outer members are layers, configs or manifests, and which digests are claimed.
+Reading the images shows which outer members are layers, configs or manifests, and which digests are claimed.
 """

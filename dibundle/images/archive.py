@@ -90,8 +90,8 @@ class Archive:
 def open_archive(path: str | os.PathLike[str], *, spool_dir: str | None = None, ratio: int | None = None) -> Archive:
     """Open the archive at ``path``.
 
-    Raise ``FileError`` if the system refuses it, and ``ArchiveError`` if it is not a tar. ``ratio`` limits the
-    decompressed size as in :func:`compression.decompress_iter`.
+    Raise ``FileError`` if the system refuses to open the file, and ``ArchiveError`` if the file is not a tar. ``ratio``
+    limits the decompressed size as in :func:`compression.decompress_iter`.
     """
     name = os.fspath(path)
     try:

@@ -73,7 +73,10 @@ class Claims:
     _names_size: int = 0
 
     def count_layers(self, count: int) -> None:
-        """Count layers, names, and images without both. If the total exceeds the limit, raise ``ArchiveError``."""
+        """Count layers and names, and also images that have neither.
+
+        If the total exceeds the limit, raise ``ArchiveError``.
+        """
         self._references += count
         if self._references > MAX_REFERENCES:
             raise ArchiveError(messages.ARCHIVE_TOO_MANY_REFERENCES, max_references=MAX_REFERENCES)

@@ -24,7 +24,7 @@ def has_many_values(content: bytes) -> bool:
 
 
 def parse(content: bytes, name: str) -> object:
-    """Parse JSON. Raise ``ArchiveError`` with the member's name if it is malformed."""
+    """Parse JSON. If the JSON is malformed, raise ``ArchiveError`` with the member's name."""
     try:
         return json.loads(content.decode("utf-8"))
     except RecursionError as error:

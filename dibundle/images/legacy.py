@@ -70,15 +70,15 @@ def _parent(members: Members, name: str) -> str | None:
         parent = get_text(document.parse(members.read(entry), f"{name}/json"), "parent")
     except ArchiveError:
         return None
-    # a layer's name has the same length as the name of any other layer
+    # the names of all layers have the same length
     return parent if parent and len(parent) == len(name) else None
 
 
 def _names(claims: Claims, layers: Container[str]) -> dict[str, list[str]]:
     """Return the names of images, by the name of the topmost layer.
 
-    The document has a repository's name once, but the name is repeated for every tag. So the total length of all names
-    is checked before a name is built.
+    The document contains a repository's name only once, but the images' names repeat it for every tag. So the total
+    length of all names is checked before a name is built.
     """
     entry = claims.members.find(REPOSITORIES)
     value = document.parse(claims.members.read(entry), "repositories") if entry else None

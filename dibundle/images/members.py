@@ -1,4 +1,4 @@
-"""The outer members of an archive by name. They are looked up as loaders do."""
+"""The outer members of an archive by name. They are looked up in the same way as loaders look them up."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class OciLayout:
             self._read_manifest(entry, *manifest, descriptor, names)
 
     def _below(self, index: object) -> list[_Descriptor] | None:
-        """Return the descriptors of an index for which a blob exists. Return None if the document is not an index."""
+        """For an index, return only the descriptors whose blob exists. Return None if the document is not an index."""
         if not isinstance(get(index, "manifests"), list):
             return None
         found = []

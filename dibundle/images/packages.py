@@ -189,7 +189,7 @@ def _rpm_header(blob: bytes) -> Iterator[tuple[str, str]]:
     found: dict[int, str] = {}
     for at in range(8, min(8 + 16 * entries, len(blob) - 15), 16):
         tag, kind, offset, _ = struct.unpack_from(">IIII", blob, at)
-        if tag in found:  # this is limited, because all entries may refer to the same long text
+        if tag in found:  # each tag is read only once, because all entries may refer to the same long text
             continue
         if tag in (_NAME, _VERSION, _RELEASE) and kind in (_STRING, _I18N):
             found[tag] = data[offset : offset + _FIELD].split(b"\0", 1)[0].decode("utf-8", "replace")

@@ -362,8 +362,8 @@ def layer_compression(head: bytes) -> str | None:
 class Pool:
     """The remaining budget, in bytes, of all archives that are checked together.
 
-    ``excess`` is the content of layers above :data:`MAX_EXPANSION` times their sizes. ``documents`` is the number of
-    bytes of documents that are read again.
+    ``excess`` is how much content layers may still have beyond :data:`MAX_EXPANSION` times their sizes. ``documents``
+    is how many bytes of documents may still be read again.
     """
 
     def __init__(self, excess: int = MAX_EXCESS) -> None:

@@ -3,7 +3,8 @@
 They are strict JSON. Unknown keys are refused, and each known key has one spelling. Loaders are written in Go. Go's
 JSON decoder accepts keys in any case of letters (U+017F and U+212A fold too), uses the last of two equal keys, and
 replaces invalid UTF-8. In some programs, the decoder stops reading after the first value. This module refuses every
-document for which one of these differences matters. All functions raise ``ArchiveError`` with the place.
+document for which one of these differences matters. All functions raise ``ArchiveError``, which names the place in the
+document.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def fold(key: str) -> str:
 def read_object(value: object, known: Collection[str], where: str, *, more: bool = False) -> dict[str, object]:
     """Return an object with only ``known`` keys.
 
-    With ``more``, other keys may occur if no reader takes them for known keys.
+    With ``more``, other keys may occur if no reader mistakes them for known keys.
     """
     if not isinstance(value, dict):
         raise ArchiveError(messages.JSON_NOT_OBJECT, where=where)

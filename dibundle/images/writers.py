@@ -95,7 +95,9 @@ def _renamed(index: bytes, names: tuple[str, ...]) -> bytes:
 
 
 def write(parts: ImageParts, form: ArchiveForm, sink: Callable[[bytes], object], *, check: bool = False) -> None:
-    """Write an archive in a form, reproducibly. The blobs come in the order of their digests, and then the documents.
+    """Write an archive in a form, reproducibly.
+
+    The blobs come first, in the order of their digests, and the documents come after them.
 
     With ``check``, the digests are only claims, so the end of each blob is withheld until its digest is verified.
     Raises ``ArchiveError`` if a digest differs.

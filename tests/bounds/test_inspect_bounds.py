@@ -153,7 +153,7 @@ def test_folders_of_a_tree_are_bounded(monkeypatch):
     monkeypatch.setattr(inspected, "_MAX_FOLDERS", MIB)
     lines = [Line(operation="add", path=b"%d/" % row + b"ab/" * 1300 + b"f") for row in range(80)]
     assert len(tree(lines, 3)) == 1 + 3 * 80
-    with pytest.raises(ListingError, match="folders"):
+    with pytest.raises(ListingError, match="folder names"):
         tree(lines, 100)
 
 
