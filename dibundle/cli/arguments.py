@@ -73,7 +73,10 @@ def _two_arguments(archives: Sequence[str]) -> Hint:
 
 
 def _is_new_bundle(name: str) -> bool:
-    """Return whether a name likely is the bundle to write. Its ending shows this, or no file has this name."""
+    """Return whether a name is probably the name of the bundle to write.
+
+    Either its ending shows this, or there is no file with this name.
+    """
     return is_named_so(name) or not (":" in name or Path(name).exists())
 
 

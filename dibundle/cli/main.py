@@ -130,7 +130,10 @@ def main() -> None:
 
 
 class _Terminated(BaseException):
-    """The exception for SIGTERM and similar signals. It lets everything be cleaned up. ``code`` is the exit code."""
+    """The exception for SIGTERM and similar signals.
+
+    Because of this exception, everything is cleaned up before the process ends. ``code`` is the exit code.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -181,7 +184,10 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _sends_again(frame: FrameType | None) -> bool:
-    """Return whether :func:`_send_again` is running. It would lose an exception, but it will send the signal again."""
+    """Return whether :func:`_send_again` is running.
+
+    An exception that is raised in that function would be lost, but the function will send the signal again.
+    """
     while frame and frame.f_code is not _send_again.__code__:
         frame = frame.f_back
     return frame is not None

@@ -109,7 +109,7 @@ def session(
     """Pass ``access``, ``context`` and ``console`` to a command's function.
 
     With ``expect``, also pass an argument ``expect``. ``signatures`` is true if the command reads bundles. ``platform``
-    is the help of the command's option --platform. ``progress`` is true if the command may take long.
+    is the help of the command's option --platform. ``progress`` is true if the command may take a long time.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

@@ -77,7 +77,7 @@ With the quick model, the result for static-binary's two programs is 0.7 % large
 larger.
 """
 
-# minimum size of literals at which zstd never wins, so that only its fastest level is tried
+# for literals of more than this size, zstd never wins, so only its fastest level is tried
 SURELY_LZMA2: Final = 64 << 10
 
 CONTEXT_LITERALS: Final = 1 << 20
@@ -128,12 +128,14 @@ def encode(
     thorough: bool = False,
     machine: int = NO_CODE,
 ) -> bytes:
-    """Return a payload from which :func:`decode` rebuilds ``target`` with ``source``. ``covers`` match the two sides.
+    """Return a payload from which :func:`decode` rebuilds ``target`` with ``source``.
+
+    ``covers`` are the matching stretches of the two sides.
 
     ``effort`` is 1 (fast) to 9 (small), and sets zstd's level. From effort 3 on, differences are modelled. From effort
-    5 on, LZMA2 is tried. With ``thorough``, also try slow methods, because few bytes change. If the literals are code
-    of ``machine``, their operands are made absolute. If there are more than ``MAX_COVERS`` covers, only the longest are
-    used. Raises ``ValueError`` if covers do not fit the two sides or are out of order.
+    5 on, LZMA2 is tried. With ``thorough``, which is for few changed bytes, also try slow methods. If the literals are
+    code of ``machine``, their operands are made absolute. If there are more than ``MAX_COVERS`` covers, only the
+    longest are used. Raises ``ValueError`` if covers do not fit the two sides or are out of order.
     """
     covers.check(len(source), len(target))
     rows = flat(covers if len(covers) <= MAX_COVERS else covers.longest(MAX_COVERS))
@@ -217,14 +219,14 @@ class Parsed(NamedTuple):
 def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
     """Decode ``payload`` with ``source`` into ``target_size`` bytes. Raise ``BundleError`` for a malformed payload.
 
-    In addition to the result, decoding takes memory for the literal bytes, up to 80 MB for a million covers, and up to
-    128 MiB for the packers' windows or tables.
+    In addition to the result, decoding takes memory for the literal bytes. It also takes up to 80 MB for a million
+    covers, and up to 128 MiB for the packers' windows or tables.
     """
     return parse(payload, memoryview(source).nbytes, target_size).apply(source)
 
 
 def table_size(payload: Buffer) -> int:
-    """Estimate the memory in bytes for the covers of a payload. Return 0 if the payload is cut."""
+    """Estimate the memory in bytes for the covers of a payload. Return 0 if the payload is truncated."""
     try:
         return _COVER * Numbers(payload).number()
     except BundleError:  # decoding says why
@@ -276,7 +278,10 @@ def context(source: Buffer, rows: array[int]) -> bytes:
 
 
 def _in_context(literals: bytearray, around: bytes, level: int, *, most: int) -> bytes:
-    """Compress literals with their context. Try the slow level only if a quick level gives about ``most`` bytes."""
+    """Compress literals with their context.
+
+    Try the slow level only if the result of a quick level is not much larger than ``most`` bytes.
+    """
     if not around:
         return b""
     quick = zstd.compress(literals, min(level, _QUICK), prefix=around)
@@ -305,7 +310,7 @@ def _pack_difference(
 
 
 def flat(covers: Covers) -> array[int]:
-    """Return the source, target and length of each cover in one array, which is the layout of the C functions."""
+    """Return the source, target and length of each cover in one array, in the layout of the C functions."""
     rows = array("q", bytes(24 * len(covers)))
     rows[0::3], rows[1::3], rows[2::3] = covers.source, covers.target, covers.length
     return rows

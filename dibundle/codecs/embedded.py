@@ -27,7 +27,7 @@ MAX_SOURCE: Final = 64 << 20
 MAX_STREAMS: Final = 1 << 16
 STREAM_BYTES: Final = 16  # minimum bytes of source per stream
 COST: Final = 64  # cost of recompression that is allowed for each byte of the target
-# cost that is allowed in addition; these two numbers also limit inflated bytes, for each byte of target and source
+# cost that is allowed in addition; COST per byte of source and target, plus this number, also limits inflated bytes
 COST_FLOOR: Final = 64 << 10
 # unpacking a source is free up to a cost of this number per byte of the target, plus 1 per byte of the source
 FREE: Final = 16

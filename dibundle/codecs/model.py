@@ -1,4 +1,6 @@
-"""The modelled difference. An arithmetic coder also reads the source at each byte of a difference stream.
+"""The modelled difference.
+
+An arithmetic coder encodes a difference stream. At each byte of this stream, it also reads the source.
 
 Two builds of native code differ mostly in operands, which are addresses, and offsets in structures and stacks. The
 source around a byte shows whether the byte is part of an operand. If the same word has changed before, it usually

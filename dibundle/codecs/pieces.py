@@ -1,7 +1,7 @@
 """Work on one frame in independent pieces, which idle workers take over (creation only).
 
-The pieces do not depend on the workers, so results do not depend on the number of workers. No function below
-:func:`choose.encode` has a parameter for workers: a thread either belongs to a crew or works alone.
+The pieces do not depend on the workers, so results do not depend on the number of workers. No function that
+:func:`choose.encode` calls has a parameter for workers: a thread either belongs to a crew or works alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 class Trace:
     """The seconds of CPU for a frame.
 
-    Each step of the frame's own worker has a time, and so has each piece that could be shared.
+    There is a time for each step of the frame's own worker, and for each piece that could be shared.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ _CURRENT: ContextVar[tuple[Crew, Trace] | None] = ContextVar("crew", default=Non
 
 
 def hands() -> int:
-    """Return the number of workers, including this worker, that could do pieces now."""
+    """Return the number of workers, including this worker, that could work on pieces now."""
     current = _CURRENT.get()
     return 1 + current[0].idle if current else 1
 

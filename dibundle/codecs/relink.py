@@ -1,6 +1,6 @@
 """The relink codec, which moves the addresses in the source's native code, and then applies a cover payload.
 
-If code has moved, every call and every address that points across it has changed. These changes are most of the
+If code has moved, all calls and addresses that point across the moved place have changed. These changes are most of the
 difference between two builds. The covers show which code moved. The addresses in the source are recomputed with integer
 arithmetic, from the covers and a table of the source's sections. Encoder and decoder do the same computation
 (``spec/relink.md``).
@@ -33,7 +33,7 @@ MAX_STEPS: Final = 1 << 21
 MAX_TABLES: Final = 16
 MAX_ADDRESS: Final = 1 << 61
 _STEP: Final = 72  # bytes of memory for a fixed step while a payload is decoded, at most
-_CUTTING: Final = threading.Lock()  # cutting covers may take 128 MiB, and has no result that another frame waits for
+_CUTTING: Final = threading.Lock()  # cutting covers may take 128 MiB, and no other frame waits for the result
 
 RAW, X86, ARM, POINTERS, INDEX, FRAMES, TABLES, X86_FIXED, TABLES_FIXED, RELOCATIONS, SYMBOLS = range(11)
 RISCV, THUMB, WORDS, GO = range(11, 15)
@@ -143,7 +143,7 @@ def derive(source: Buffer, parts: Sequence[Region], *, put_back: bool) -> bytear
 
 
 def columns(rows: Sequence[tuple[int, ...]]) -> array[int]:
-    """Return rows of numbers in one array, which is the layout of the C functions."""
+    """Return rows of numbers in one array, which is the layout that the C functions expect."""
     return array("q", chain.from_iterable(rows))
 
 
@@ -185,7 +185,7 @@ def _put_regions(regions: Sequence[Region]) -> bytearray:
 
 
 def table_size(payload: Buffer) -> int:
-    """Estimate the memory in bytes for the covers and fixed steps of a payload. Return 0 if the payload is cut."""
+    """Estimate the memory in bytes for the covers and fixed steps of a payload. Return 0 if it is truncated."""
     reader = Numbers(payload)
     try:
         reader.take(2)

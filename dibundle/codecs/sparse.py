@@ -26,7 +26,9 @@ def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], 
 
 
 def unpack(stored: Buffer, data: memoryview) -> None:
-    """Undo :func:`pack` into ``data``. Raise ``BundleError`` unless the result has exactly the size of ``data``.
+    """Reverse :func:`pack`, and write the result into ``data``.
+
+    Raise ``BundleError`` unless the result has exactly the size of ``data``.
 
     This needs memory for up to 1.5 times the size of ``data``, and for unpacking the last of the three streams.
     """
@@ -56,7 +58,10 @@ def split(data: Buffer) -> tuple[bytes, bytes, bytes]:
 
 
 def join(gaps: Buffer, lengths: Buffer, values: Buffer, data: memoryview) -> None:
-    """Undo :func:`split` into ``data``. Raise ``BundleError`` if the three inputs do not fit together."""
+    """Reverse :func:`split`, and write the result into ``data``.
+
+    Raise ``BundleError`` if the three inputs do not fit together.
+    """
     held = [Pinned(part) for part in (gaps, lengths, values)]
     sides = [side for part in held for side in (part, part.size)]
     if LIBRARY.dib_sparse_join(*sides, Pinned(data), len(data)):

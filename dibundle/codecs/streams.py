@@ -1,4 +1,7 @@
-"""Packed streams. A stream is stored bytes, a zstd frame or raw LZMA2, whichever is smallest (see spec/cover.md)."""
+"""Packed streams.
+
+A stream has the smallest of three forms: stored bytes, a zstd frame or raw LZMA2 (see spec/cover.md).
+"""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ LOOK = 0.2  # time to sample a frame, as a share of the time to encode the frame
 LOOKS = 0.9  # seconds of CPU that all samples together may always take
 SHARE = 0.03  # for longer encodings, all samples may take this share of the time to encode all frames
 LEAST_SAMPLE = 2  # minimum sampled frames of each stream
-# factor for the maximum time: on an idle machine, one of five pairs took this many times the expected time
+# factor for the maximum time: on an idle machine, one of five image pairs took this many times the expected time
 _UNSURE = 1.5
 
 
@@ -68,7 +68,7 @@ class _Guess:
 def estimate(
     bases: Sequence[Source], targets: Sequence[Source], options: CreateOptions, access: Access, context: Context
 ) -> Estimate:
-    """Match everything as ``create`` does, then sample the content to encode.
+    """Match everything as ``create`` does, then sample the content that has to be encoded.
 
     All frames are encoded at level 1, which is little work. Then some frames are sampled at the actual level. The
     larger a frame is at level 1, the more likely it is chosen. The same inputs give the same estimate, except for the

@@ -129,7 +129,7 @@ ABOUT_NOTES: Final = 64 << 10  # bytes of text reserved for notes
 
 
 def _needed_images(base: BaseSide, used: set[bytes]) -> Iterator[AboutImage]:
-    """Yield the images of the bases. Skip an image if earlier images have all of its layers that are used."""
+    """Yield the images of the bases. Skip an image if earlier images have every layer that is used from it."""
     images = [image for archive in base.images for image in archive.images]
     found = [about for archive in base.images for about in _about_images(archive)]
     if len(found) < 2:

@@ -33,8 +33,8 @@ _STEP_BYTES: Final = 8  # bytes of input that allow one more call of a library
 _STEP_MADE: Final = 1024  # bytes of output that allow one more call of a library; a call takes 3 us
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_BLOCK_LIMIT: Final = 128 << 10
-# Bytes per call of a library, which returns unused input as a copy.
-# So if a large piece had many tiny streams, the time would grow with the square of the piece's length.
+# Maximum input bytes per call of a library, because the library returns unused input as a copy. So if a large piece had
+# many tiny streams, the time would grow with the square of the piece's length.
 _SLICE: Final = 32 << 10
 
 

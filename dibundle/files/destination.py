@@ -1,4 +1,4 @@
-"""Outputs. Files appear complete or not at all, and pipes, devices and open streams are written directly."""
+"""Outputs. A file appears only when it is complete. Pipes, devices and open streams are written directly."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Output(Protocol):
 
     @property
     def identity(self) -> tuple[int, int] | None:
-        """The device and inode of the file that would be overwritten. It is None if there is none."""
+        """The device and inode of the file that would be overwritten. It is None if there is no such file."""
 
     def write(self, data: bytes, /) -> object:
         """Write all of ``data``."""
@@ -76,11 +76,11 @@ class Output(Protocol):
 class Destination:
     """An output to a path. This context manager finishes the output on success, and removes it after a failure.
 
-    A regular file is created exclusively in the folder of the resolved path, under an unpredictable name. Then it is
-    synced and renamed. A symbolic link is resolved once. For ``-``, ``/dev/stdout`` and similar names, the output goes
-    directly to the open descriptor. Pipes and devices are also written directly. Terminals are refused. ``identity`` is
-    the device and inode of the file that would be overwritten, so that callers can refuse to overwrite their inputs.
-    ``descriptor`` is the number of an open descriptor, or else None.
+    A regular file is first created in the folder of the resolved path, under an unpredictable name that no file has
+    yet. Then it is synced and renamed. A symbolic link is resolved once. For ``-``, ``/dev/stdout`` and similar names,
+    the output goes directly to the open descriptor. Pipes and devices are also written directly. Terminals are refused.
+    ``identity`` is the device and inode of the file that would be overwritten, so that callers can refuse to overwrite
+    their inputs. ``descriptor`` is the number of an open descriptor, or else None.
     """
 
     def __init__(self, path: str, *, is_derived: bool = False) -> None:
@@ -159,7 +159,7 @@ class Destination:
             while self._rest:
                 count = os.write(self._fd, self._rest)
                 self._passed, self._rest = self._passed + count, self._rest[count:]
-            self._rest = memoryview(b"")  # an empty view would keep the whole buffer in memory
+            self._rest = memoryview(b"")  # an empty slice of the old view would keep the whole buffer in memory
             if self._temporary and self.written - self._begun >= STRETCH:
                 _start_writing(self._fd, self._begun, self.written - self._begun)
                 self._begun = self.written
@@ -245,7 +245,7 @@ class Writable(Protocol):
 
 
 class StreamOutput:
-    """An output to an open binary file, which the caller closes. Its exceptions pass through."""
+    """An output to an open binary file, which the caller closes. Exceptions of this file reach the caller."""
 
     def __init__(self, stream: Writable) -> None:
         self.name = "the stream that was given"

@@ -23,7 +23,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """A progress that ignores everything."""
+    """A receiver of progress that ignores everything."""
 
     def phase(self, name: str, total: int) -> None:
         """Ignore a phase."""
@@ -66,7 +66,7 @@ class Thinned:
             self._inner.note(text)
 
     def close(self) -> None:
-        """Make the inner progress release the terminal, if it has one."""
+        """If the inner receiver of progress uses a terminal, make it release the terminal."""
         close = getattr(self._inner, "close", None)
         if close is not None:
             close()

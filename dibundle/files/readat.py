@@ -16,7 +16,7 @@ from dibundle.errors import FileError, NoRoomError
 from dibundle.files import messages
 
 _LOCK: Final = threading.Lock()
-# open spools; messages include the space that these take
+# open spools; messages include the disk space that they take
 _OPEN: Final[weakref.WeakSet[Spool]] = weakref.WeakSet()
 
 
@@ -183,7 +183,7 @@ class Stream:
 def _nameless(directory: str) -> int:
     """Open a new file without a name. If the system does not support this, the file has a name for a short time."""
     if hasattr(os, "O_TMPFILE"):
-        with suppress(OSError):  # some file systems do not support O_TMPFILE; other errors appear below
+        with suppress(OSError):  # some file systems do not support O_TMPFILE; any other error occurs again below
             return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_EXCL | os.O_CLOEXEC, 0o600)
     import tempfile
 
@@ -195,7 +195,7 @@ def _nameless(directory: str) -> int:
 class Spool:
     """A temporary file without a name. It is written in order, then read by position.
 
-    Closing it, or any exit, deletes it.
+    It is deleted when it is closed, or when the process ends for any reason.
     """
 
     def __init__(self, directory: str | None = None) -> None:
@@ -302,7 +302,7 @@ def default_spool_dir() -> str:
 
 
 def room(directory: str | None) -> tuple[str, int]:
-    """Return the folder of spools, which is ``directory`` (None: the default), and its free bytes."""
+    """Return the folder for spools and the free bytes there. The folder is ``directory`` (None: the default)."""
     import shutil
 
     place = directory or default_spool_dir()
@@ -322,7 +322,7 @@ def taken(directory: str | None) -> int:
 def check_room(directory: str | None, size: int) -> None:
     """Raise ``FileError`` if ``directory`` (None: the default) has no free space for ``size`` more bytes of spools.
 
-    In the message, the bytes that spools in this folder already use are added to the needed and to the free bytes.
+    In the message, the needed bytes and the free bytes both include the bytes that spools in this folder already use.
     """
     place, free = room(directory)
     if size > free:

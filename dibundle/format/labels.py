@@ -1,4 +1,4 @@
-"""Labels of an image or annotations of an artifact that describe a bundle's bases and targets.
+"""Labels of an image, or annotations of an artifact. They describe a bundle's bases and targets.
 
 Labels are hints. No check relies on them.
 """

@@ -1,4 +1,6 @@
-"""The manifest as immutable values. It has everything in a bundle except header, signature and the frames' bytes.
+"""The manifest as immutable values.
+
+It has everything in a bundle except the header, the signature and the bytes of the frames.
 
 For every valid manifest, ``Manifest.decode`` is the inverse of ``Manifest.encode``, because each manifest has exactly
 one encoding.

@@ -59,7 +59,7 @@ class BaseHeaders(Protocol):
 
 
 class Cursor:
-    """The state of a walk, with the place in the base, and the registers' content sizes."""
+    """The state of a walk: the place in the base, and the content sizes of the registers."""
 
     def __init__(self, columns: Columns, base: BaseHeaders | None, object_sizes: list[int]) -> None:
         self.columns = columns
@@ -71,7 +71,7 @@ class Cursor:
         self.shapes = self._read_shapes()
 
     def _read_shapes(self) -> list[tuple[int, tuple[tuple[Field, Column | None], ...]]]:
-        """Return each shape with the fields that it changes. Each numeric field has its column."""
+        """Return each shape with the fields that it changes. Each numeric field has its own column."""
         shapes: list[tuple[int, tuple[tuple[Field, Column | None], ...]]] = []
         column = self.columns.shapes
         while column.position < len(column.data):

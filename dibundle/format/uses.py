@@ -22,12 +22,12 @@ _TAKE = bytes((OP_KEEP, OP_MODE, OP_PATCH, OP_REPLACE))
 
 
 def objects_used(manifest: Manifest, number: int) -> set[int]:
-    """Return the numbers of the objects that target ``number`` uses."""
+    """Return the numbers of the objects that the target with this ``number`` uses."""
     return set(members(uses(manifest, number)))
 
 
 def uses(manifest: Manifest, number: int, *, malformed: int | None = None) -> int:
-    """Return the objects that target ``number`` uses, as bits. The result is cached.
+    """Return the objects that the target with this ``number`` uses, as bits. The result is cached.
 
     If the program is malformed, return ``malformed`` or, if ``malformed`` is None, raise :class:`BundleError`.
     """
@@ -143,7 +143,7 @@ class Sums:
 class Order:
     """The order of targets. If the ``missing`` objects are in no base, some targets must be rebuilt before others.
 
-    A missing object is read from its place in an earlier target. An object without such a place is lacking.
+    A missing object is read from its place in an earlier target. An object without such a place counts as lacking.
     """
 
     def __init__(self, manifest: Manifest, missing: Iterable[int]) -> None:

@@ -178,7 +178,7 @@ class Column:
         return len(self.data.translate(None, _MORE))
 
     def rewound(self) -> Column:
-        """Return a column of the same bytes, at its beginning."""
+        """Return a new column with the same bytes, positioned at its beginning."""
         return Column(self.data, self.what)
 
     def end(self) -> None:

@@ -120,7 +120,7 @@ def compare(old: Archive, new: Archive, context: Context, most: int | None = Non
         spool = own.spool()
         before, after = (_read(images, spool, executor, progress, most) for images in sides)
         progress.phase("comparing", 0)
-        # first, because a database in memory beside all lines and settings would take too much
+        # compare packages first: a database in memory together with all lines and settings would take too much memory
         packages = changed(_packages(before.tree), _packages(after.tree))
         lines = list(_lines(before.tree, after.tree))
         return Changes(

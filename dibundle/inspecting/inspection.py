@@ -97,7 +97,7 @@ def lines_with_base(
         return listing(reader, number)
     used = objects_used(reader.manifest, number)
     try:
-        # do not search the content of an archive that contained a bundle, because it may not be the base
+        # do not search the content of an archive that contained a bundle, because this archive is perhaps not the base
         base = find_base(reader.manifest, archives, context, [number], believe=not given)
         context.defer(base.close)
         if base.missing(used):
@@ -106,7 +106,7 @@ def lines_with_base(
     except BaseMismatchError:
         if given:
             raise
-        return listing(reader, number)  # the archive of a wrapped bundle may not be the base
+        return listing(reader, number)  # the archive of a wrapped bundle is perhaps not the base
     return listing(reader, number, base, limited=not given)
 
 

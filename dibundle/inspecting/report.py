@@ -69,7 +69,7 @@ def report(
         return read_bundle(Stream(whole), opened.bundles[0][0], whole.size, opened.check)
 
     changes, note = None, _WITHOUT_BASE
-    if bases:  # first, because the lines would take memory beside a rebuild
+    if bases:  # do this before the lines are read, because the lines and a rebuild together would take more memory
         base = opened.archives[-len(bases)]  # skip the image that contains the bundle, which is listed before the base
         changes, note = _changes(opened, reader(), base, options, context)
     first = reader()

@@ -36,7 +36,7 @@ class Access:
     registries: RegistrySettings = field(default_factory=RegistrySettings)
 
     def __post_init__(self) -> None:
-        """Refuse signers of a wrong type. Callers easily pass the name of a file with signers."""
+        """Refuse signers of a wrong type. Callers may pass the name of a file with signers by mistake."""
         if self.signers is None:
             return
         from dibundle.format.signing import Signers
@@ -87,9 +87,10 @@ class _Demand(NamedTuple):
 class SignatureCheck:
     """A check of bundles' signatures.
 
-    When a signature for a header is accepted, no further signature for it is checked. The signature covers the header,
-    which determines everything in the bundle except the signature. So a trusted header stays trusted, even if a copy of
-    the bundle has another signature. Without this rule, copies with different signatures would each start ssh-keygen.
+    After a signature for a header is accepted, no other signature for the same header is checked. The signature covers
+    the header, which determines everything in the bundle except the signature. So a trusted header stays trusted, even
+    if a copy of the bundle has another signature. Without this rule, copies with different signatures would each start
+    ssh-keygen.
     """
 
     def __init__(

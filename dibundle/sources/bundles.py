@@ -1,4 +1,7 @@
-"""Bundles as streams. Heads are read and checked, and a signature is checked before anything after it is read."""
+"""Bundles as streams.
+
+Heads are read and checked. A signature is checked before any of the bytes that follow it are read.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +113,7 @@ class _Recorded:
 
 
 class _TrustedError(Exception):
-    """The error that ends the reading after a signature was accepted, before anything after the signature is read."""
+    """The error that ends the reading when a signature is accepted, before any later byte is read."""
 
 
 def peek(stream: Rereadable, size: int) -> bytes:

@@ -72,7 +72,7 @@ def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
 
 
 def engine_in_use(arguments: Sequence[str]) -> str:
-    """Return the engine that --engine or an image's name on the command line names, or else an installed engine."""
+    """Return the engine from --engine or from an image's name on the command line, or else an installed engine."""
     words = [word for argument in arguments for word in argument.split("=", 1)]
     for option, engine in pairwise(words):
         if option == "--engine" and engine in ENGINES:
@@ -232,7 +232,7 @@ class Tail:
         os.close(self._fd)
 
     def end(self) -> bytes:
-        """Return the last output after the program has ended, even if a child of it keeps the pipe open."""
+        """Return the last output after the program has ended, even if a child process keeps the pipe open."""
         self._reader.join(5)
         return self._text
 

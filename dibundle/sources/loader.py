@@ -105,13 +105,13 @@ class Loader:
     def forget(self, names: Sequence[str]) -> None:
         """Remove names, if the engine has them. An image without another name is removed too."""
         if names:
-            with suppress(FileError):  # the client cannot be run, which another error says
+            with suppress(FileError):  # another error reports that the client cannot be run
                 run((*(("ctr", "images", "rm") if self._engine == "ctr" else (self._engine, "rmi")), "--", *names))
 
     def check_whole(self, names: Iterable[str]) -> None:
         """Check that the engine has all blobs of an image, if the engine stores blobs and the archive left some out.
 
-        Raises :class:`LoadError` if blobs are missing, because the engine stores the layers in another form.
+        Raises :class:`LoadError` if blobs are missing, which happens if the engine stores the layers in another form.
         """
         for name in names:
             if self._engine == "docker":

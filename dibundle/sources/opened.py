@@ -40,7 +40,7 @@ class OpenedSources:
     ``placed`` has the archives by their places among the sources, because archives are not opened in the order of the
     sources. ``engines`` are the images that engines have not saved yet. ``wrapped`` has the archives that contained
     bundles. ``within`` has the streams of these bundles, by ``id``. ``identities`` maps the identities of files to
-    their names. ``bundle_sizes`` are the sizes of known streams, by ``id``. The name is not the key, because several
+    their names. ``bundle_sizes`` has the known sizes of streams, by ``id``. The name is not the key, because several
     sources may have the same name: bundles in one archive, or stdin and a file called "stdin". ``spare_streams`` are
     the bundles among candidates for a base, by ``id``. ``spare`` has these bundles after they are read.
     """

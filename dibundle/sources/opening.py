@@ -316,9 +316,9 @@ class _Opening:
     def open_waiting(self) -> None:
         """Open the archives among files. With signers, find the bundles in them.
 
-        If a signature is required, a file that may contain a bundle is unpacked only to a limited ratio of its size,
-        until a bundle is accepted. A file that exceeds the ratio is used as a base, unless its name or place requires a
-        bundle.
+        If a signature is required, unpacking a file that may contain a bundle is limited to a ratio of its size. This
+        limit ends when a bundle is accepted. A file that exceeds the ratio is used as a base, unless its name or place
+        requires a bundle.
         """
         refused: list[tuple[_Other, RatioError]] = []
         for other in self._waiting:

@@ -47,7 +47,7 @@ class Policy(NamedTuple):
         return tuple(filter(None, (self.allowed, self.revoked)))
 
     def signers(self, own: Signers | None, tmp: str | None) -> Signers | None:
-        """Return the required signers of bundles, combined with the command's ``own``.
+        """Return the required signers of bundles, combined with ``own``, which are the command's signers.
 
         Return None if no signer is required. Raises :class:`UsageError` if a signature is required and no signers are
         given. Raises :class:`FileError` for lists of signers that are missing, or that other users can change.
@@ -297,7 +297,7 @@ _REPOSITORY: Final = re.compile(r"[^/A-Z]+(?:/[^/A-Z]+)*(?:/?\*)?")
 
 
 def _canonical(repository: str) -> list[str]:
-    """Return the compared spellings of a repository, or of a prefix with ``*`` at its end.
+    """Return the spellings of a repository (or of a prefix with ``*`` at its end) that are used for comparisons.
 
     If a name has no host, some engines use docker.io, and others use localhost. So both are returned. In docker.io,
     ``app`` is ``library/app``.
@@ -317,7 +317,10 @@ def _canonical(repository: str) -> list[str]:
 
 
 def _repositories(name: str) -> list[str]:
-    """Return the repository of an image's name in the compared spellings. "" stands for an image without a name."""
+    """Return the repository of an image's name, in the spellings that are used for comparisons.
+
+    "" stands for an image without a name.
+    """
     path = name.partition("@")[0]
     return _canonical(path.rpartition(":")[0] if ":" in path.rpartition("/")[2] else path)
 

@@ -1,4 +1,7 @@
-"""Bundles in images of ``dib wrap``. A label shows the bundle, which is in the last layer (spec/transports.md)."""
+"""Bundles in images of ``dib wrap``.
+
+A label shows that an image has a bundle, which is in the last layer (spec/transports.md).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from dibundle.sources import messages
 from dibundle.sources.bundles import Pieces
 
 FILE: Final = "bundle.dib"
-_HEAD: Final = 64 << 10  # the bundle must begin within this many first bytes of a layer
+_HEAD: Final = 64 << 10  # the bundle must begin at most this many bytes after the beginning of a layer
 _CONFIGS: Final = 16 << 20  # maximum bytes of a config whose labels are read
 _FIRST_MEMBERS: Final = 16
 
@@ -82,7 +85,7 @@ def find_in_layer(layer: Iterable[bytes], name: str) -> Pieces:
     """Return a stream at the beginning of the bundle in a wrapped image's last layer.
 
     ``layer`` has the layer's stored bytes. Only the needed bytes are read. Raises ``ArchiveError`` if the bundle is not
-    among the first members, because :func:`wrap` writes no other members.
+    among the first members: :func:`wrap` writes no members except the bundle.
     """
     stored = iter(layer)
     head = b""
