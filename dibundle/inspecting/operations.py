@@ -142,7 +142,10 @@ def _text_frames(manifest: Manifest, frames: range) -> Collection[int] | None:
 
 
 def _work(size: int, codec: int) -> int:
-    """Return the weight of decoding a frame with ``size`` bytes of content and source. Slow codecs also fill tables."""
+    """Return the estimated work of decoding a frame with ``size`` bytes of content and source.
+
+    Slow codecs also fill tables.
+    """
     return FRAME_COST + (8 * size if codec in _SLOW else size)
 
 
@@ -174,7 +177,7 @@ def listing(
 def _with_runs(operations: Sequence[Operation], shares: Shares, patched: Sequence[bytes]) -> Iterator[Line]:
     """Yield lines.
 
-    Between two named paths, one line is for kept entries, and one line is for entries with new metadata.
+    Between two named paths, there is one line for the kept entries, and one line for the entries with new metadata.
     """
     names = iter(patched)
     runs = {"keep": 0, "mode": 0}

@@ -106,7 +106,7 @@ def parse_repository(name: str, command: str) -> Reference:
 
 
 def stored(found: FoundBundle, repository: Repository, signed_by: str | None = None) -> StoredBundle:
-    """Return a found bundle in the form of the results."""
+    """Return a found bundle as a :class:`StoredBundle`."""
     own = digest.text(found.digest)
     image = found.subject or min(found.lists, default=None)
     return StoredBundle(
@@ -126,7 +126,7 @@ def stored(found: FoundBundle, repository: Repository, signed_by: str | None = N
 
 
 def _checked(found: FoundBundle, repository: Repository, signatures: SignatureCheck) -> StoredBundle:
-    """Return a bundle. If signers are given, its signer is added, and the image names are from the bundle itself.
+    """Return a bundle. If signers are given, add the bundle's signer, and take the image names from the bundle itself.
 
     The names in the registry's list are not signed. Anyone with permission to push could list a signed bundle under
     other names.

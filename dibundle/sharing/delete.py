@@ -67,7 +67,7 @@ def delete_bundles(names: Iterable[str], access: Access, context: Context, *, dr
 def delete_orphans(name: str, access: Access, context: Context, *, dry_run: bool = False) -> DeleteResult:
     """Delete the incomplete bundles of a repository, ``docker://HOST/NAME``, and their entries in lists.
 
-    A bundle is incomplete if its manifest is missing but listed, or if the bundle itself or the image to which it
+    A bundle is incomplete if its manifest is listed but missing, or if the bundle itself or the image to which it
     refers is missing.
     """
     from dibundle.sources.registry.catalog import search

@@ -17,10 +17,10 @@ def list_bundles(
 ) -> BundleList:
     """Return the bundles that the registry lists for a repository, ``docker://HOST/NAME``.
 
-    Bundles are found by their tags and by the referrers of images. Sizes are in bytes, digests are ``sha256:...``. With
-    signers, the head of each bundle is fetched, and the names of images are from the bundle's own manifest. Raises
-    ``UsageError`` if ``name`` is not the name of a repository, and ``RegistryError`` if the registry fails or has no
-    such repository.
+    Bundles are found by their tags and by the referrers of images. Sizes are in bytes, and digests have the form
+    ``sha256:...``. With signers, the head of each bundle is fetched, and the names of images are from the bundle's own
+    manifest. Raises ``UsageError`` if ``name`` is not the name of a repository, and ``RegistryError`` if the registry
+    fails or has no such repository.
     """
     with Context(tmp, progress) as context:
         return catalog.list_bundles(name, access or Access(), context)

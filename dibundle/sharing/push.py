@@ -111,7 +111,7 @@ def _subject(
 
 
 def _note_other_blobs(makes: RemoteManifest, manifest: Manifest, repository: Repository, context: Context) -> None:
-    """Add a note if a bundle rebuilds layers in other stored forms than the registry's image has."""
+    """Add a note if a bundle rebuilds layers with other stored bytes than in the registry's image."""
     from dibundle.sources.registry import artifacts
 
     targets = [image for images in manifest.about.targets for image in images] if manifest.about else []

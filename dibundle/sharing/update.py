@@ -1,4 +1,7 @@
-"""The update to an image in a registry, which fetches the image, or bundles that rebuild it from local images."""
+"""The update to an image in a registry.
+
+It fetches either the image, or bundles that rebuild the image from local images.
+"""
 
 from __future__ import annotations
 
@@ -62,8 +65,8 @@ class UpdateOptions(RebuildOptions):
     """Options of update.
 
     ``engine`` is the engine that gets the image (None: a source's engine, else the first installed engine). The image
-    must have a digest in ``expect``. ``max_size`` is the maximum number of bytes to fetch, and the maximum size of each
-    rebuilt image.
+    must have one of the digests in ``expect``. ``max_size`` is the maximum number of bytes to fetch, and the maximum
+    size of each rebuilt image.
     """
 
     engine: str | None = None

@@ -101,7 +101,7 @@ def plan_wrapped(image: RemoteImage, archives: Sequence[Archive], needs: Collect
 
 
 def _lowest_here(image: RemoteImage, archives: Sequence[Archive]) -> frozenset[bytes]:
-    """Return the digests of those lowest layers of an image that an image in ``archives`` has too.
+    """Return the digests of an image's lowest layers that an image in ``archives`` has too.
 
     Engines share a layer only if all lower layers are shared too. A layer that also occurs higher up is not among them,
     because a manifest lists it only once.

@@ -50,7 +50,7 @@ class Wrapped:
 class WrapOptions:
     """The options of wrap.
 
-    ``tags`` are the tags of the image. ``platform`` is that of an unlinked image (``os/architecture``).
+    ``tags`` are the tags of the image. ``platform`` is the platform of an unlinked image (``os/architecture``).
     """
 
     tags: tuple[str, ...] = ()

@@ -39,7 +39,7 @@ def require(choice: Choice, show: str | None, *, listed: bool = False) -> None:
 
 
 def options(operations: Sequence[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add the options of a listing to a command. Its function gets them as ``choice``.
+    """Add the options of a listing to a command. The command's function gets these options as ``choice``.
 
     ``operations`` are the operations that the command can show.
     """

@@ -96,7 +96,7 @@ class ArchiveComposer:
         self._bytes(end, self._source.size - end)
 
     def tail(self) -> int:
-        """Return the offset from which on output is withheld until everything is verified."""
+        """Return an offset: output from this offset on is withheld until everything is verified."""
         entries = self._index.entries
         size = self._source.size
         marked = [entry.start for entry in entries if entry.path.removeprefix(b"./") in TAIL_MARKS]

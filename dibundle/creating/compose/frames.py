@@ -19,12 +19,12 @@ LARGE_STREAM = 3  # large changed files, in windows
 DOCUMENT_STREAM = 4  # configs, manifests and similar documents
 
 LONG_TEXT = 1024  # minimum bytes of a text that is not held in memory, but read again when its frame is encoded
-UNIT = 4 << 20  # bytes of target in a unit of small files (engines.md)
+UNIT = 4 << 20  # bytes of the target in a unit of small files (engines.md)
 UNIT_SOURCE = 16 << 20
 TEXT_UNIT = 1 << 20
 ADD_UNIT = 8 << 20
 LARGE = 2 << 20  # minimum size of a changed file with frames of its own
-WINDOW = 64 << 20  # bytes of target in one frame of a large file: with 32 MiB, static-binary would be 4 % larger
+WINDOW = 64 << 20  # bytes of the target in one frame of a large file: with 32 MiB, static-binary would be 4 % larger
 # WINDOW at level 1: for node-app, windows of 64 MiB would take 3 % more time, and save 1.4 % of the bytes
 FASTEST_WINDOW = 32 << 20
 # maximum total bytes of an old and a new file that are in memory together to plan their relinking
@@ -35,7 +35,7 @@ Reader = Callable[[], bytes]
 
 
 class LargeFile:
-    """A large changed file, cut into windows. The relink plan for the whole is made once."""
+    """A large changed file, cut into windows. The relink plan for the whole file is made once."""
 
     def __init__(self, old: Copy, read: Callable[[int, int], bytes], size: int, windows: int) -> None:
         self.old = old
@@ -69,7 +69,10 @@ class LargeFile:
 
 @dataclass(slots=True)
 class FrameDraft:
-    """A frame before it is encoded. ``pieces`` read the target's bytes, and ``old`` is the source, in order.
+    """A frame before it is encoded.
+
+    ``pieces`` are functions that read the target's bytes, and ``old`` lists the ranges of the source; both are in
+    order.
 
     For a frame of a large file, ``whole`` is the file, and ``window`` is the range in the file.
     """

@@ -167,7 +167,7 @@ class LayerComposer:
         self._main(entry, new_records[-1], old_records[-1] if old_records else None, match, mark)
 
     def _keep_or_edit(self, entry: Entry, match: Match, old: Entry) -> bool:
-        """If an entry has the base's content and a single header, write it. Return whether it was written.
+        """Write an entry if it has the base's content and a single header. Return whether it was written.
 
         Nearly all entries are like this. This method writes the same operations as :meth:`_keep_whole` and
         :meth:`_main`, in a third of the time.
@@ -351,7 +351,10 @@ class LayerComposer:
         self._remember(mark, self._frames.add(self._reader(offset), size))
 
     def _raw_bytes(self, offset: int, data: bytes) -> None:
-        """Write the bytes at ``offset`` unchanged, with the text. They are header blocks and extension contents."""
+        """Write the bytes at ``offset`` unchanged, as part of the text.
+
+        They are header blocks and extension contents.
+        """
         if data:
             self._writer.raw(len(data), 0)
             self._text(offset, data)

@@ -24,7 +24,7 @@ class ObjectTable:
         return self.use(KIND_LAYER, layer.digest, layer.source)
 
     def use(self, kind: int, digest: bytes, source: ReadAt) -> int:
-        """Return the number of the object with this kind and with this sha256 of the content."""
+        """Return the number of the object that has this kind, and whose content has this sha256."""
         self.used.add(digest)
         number = self._numbers.setdefault(digest, len(self.objects))
         if number == len(self.objects):

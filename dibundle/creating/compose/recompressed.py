@@ -25,8 +25,8 @@ PLAIN: Final = 1 << 20  # maximum bytes of a layer outside of bodies
 COST: Final = 16  # maximum recompression cost for each byte of the layer in the archive (spec/dib.md, 4.6)
 
 _TRAILER: Final = 8
-_GUESSED: Final = 3 << 20  # bytes used to guess an encoder: within 2.1 MB, the output of pgzip's versions differs
-_PROBED: Final = 64 << 10  # bytes of each further member on which the remaining encoders are tried
+_GUESSED: Final = 3 << 20  # bytes used to guess an encoder: outputs of pgzip versions differ within the first 2.1 MB
+_PROBED: Final = 64 << 10  # the remaining encoders are tried on this many bytes of each further member
 _LOOKED_AT: Final = 2 << 20  # bytes of a layer that are read to describe its writer
 _HEADER: Final = 1 << 16  # maximum bytes of a header
 

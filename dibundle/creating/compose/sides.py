@@ -28,8 +28,8 @@ from dibundle.images.reader import read_images
 class Reading:
     """Resources and limits for reading, with threads, and a context for temporary files.
 
-    If ``inventory`` is given, only its layers of the base may be used. With ``recompress``, compressed layers are
-    unpacked. ``most_unpacked`` is the maximum size of the temporary files for the unpacked layers of targets. If
+    If ``inventory`` is given, only the base layers that it lists may be used. With ``recompress``, compressed layers
+    are unpacked. ``most_unpacked`` is the maximum size of the temporary files for the unpacked layers of targets. If
     ``shared`` is true, later targets build on earlier targets, so every gzip and zstd must be able to decompress the
     layers of earlier targets.
     """
@@ -68,9 +68,9 @@ class BaseSide:
     """The content to build on.
 
     It consists of the bases and, for each target, the targets before it. ``own`` are the layers of the bases. ``known``
-    maps the digest of content that can be referenced as a whole to (kind, source). It contains only layers
-    (uncompressed, or as stored), because every archive of an image has the layers. Archives of different forms have
-    different manifests. Their configs may also differ: skopeo rewrites configs when it writes an OCI layout.
+    maps digests to (kind, source), for all content that can be referenced as a whole. It contains only layers
+    (uncompressed, or as stored), because every archive of an image contains the image's layers. Archives of different
+    forms have different manifests. Their configs may also differ: skopeo rewrites configs when it writes an OCI layout.
     """
 
     images: tuple[ImageArchive, ...]
@@ -140,7 +140,7 @@ def read_sides(
 
 
 def _read_images(targets: Iterable[Archive]) -> Iterator[ImageArchive]:
-    """Yield targets without the images that exceed a bundle's limit.
+    """Yield the targets, and leave out the images beyond a bundle's maximum number of images.
 
     The targets of a chain may exceed the limit by far.
     """
@@ -243,7 +243,7 @@ def _unpack(
 
 
 def _is_damaged(blob: StoredBlob, found: RecompressedLayer) -> bool:
-    """Return whether a layer has more bytes than its compressed content (padding), or is damaged (wrong checksum)."""
+    """Return whether a layer has bytes after its compressed content (padding), or is damaged (wrong checksum)."""
     try:
         chunks = copy_chunks(blob.source, 0, blob.source.size)
         content = compression.decompress_iter(blob.blob.compression or "", chunks, is_exact=True)

@@ -34,7 +34,8 @@ Mark = bytes | Place
 class Layer:
     """A layer's uncompressed content. ``digest`` is its sha256, the diffID.
 
-    ``marks`` has the mark of each entry's content, computed when needed. It is None if no other content can be equal.
+    ``marks`` has the mark of each entry's content, computed when needed. A mark is None if no other content can be
+    equal.
     """
 
     digest: bytes
@@ -204,7 +205,7 @@ def _equal(old: Window, old_entry: Entry, new: Window, entry: Entry, chunk: int 
 def _hash(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
     """Hash the unmarked files of ``layer`` whose size is in ``sizes``.
 
-    Files of other sizes are equal to no other file.
+    A file of any other size cannot be equal to another file.
     """
     window = Window(layer.source)
 
@@ -277,7 +278,7 @@ class BaseIndex:
         return found
 
     def at_path(self, path: bytes) -> Sequence[Place]:
-        """Return the entries at a cleaned path, the topmost layer's last.
+        """Return the entries at a cleaned path; the entry in the topmost layer comes last.
 
         If there are more than 256, return the last 256.
         """

@@ -69,9 +69,9 @@ def pick(
 
 
 def _cover(worths: list[list[float]], wanted: list[_Content]) -> list[int]:
-    """Choose the base that promises most bytes.
+    """Choose the base that promises the most bytes.
 
-    Then, repeatedly choose the base that adds most bytes to these bases.
+    Then, repeatedly choose the base that adds the most bytes to the bases chosen so far.
     """
     total = sum(content.size for content in wanted)
     best = [0.0] * len(worths[0])
@@ -87,7 +87,7 @@ def _cover(worths: list[list[float]], wanted: list[_Content]) -> list[int]:
 
 
 class _Judge:
-    """An estimator of the number of bytes of a target that a base is likely to save."""
+    """An estimator of how many bytes of a target a base is likely to save."""
 
     def __init__(self, contents: list[_Content]) -> None:
         self._claims = {claim for content in contents for claim in content.claims}

@@ -158,7 +158,10 @@ class Matcher:
         return self._tops[key]
 
     def _most_alike(self, entry: Entry, places: list[Place]) -> Place:
-        """Return the place whose path has the longest common beginning. Among equals, choose the nearest size."""
+        """Return the place whose path has the longest beginning in common with the entry's path.
+
+        Among equals, choose the nearest size.
+        """
 
         def likeness(place: Place) -> tuple[int, int]:
             other = self._base.entry(place)

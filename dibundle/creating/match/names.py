@@ -14,7 +14,10 @@ _HASH_PART = re.compile(rb"[-.][0-9A-Za-z_]{8,}(?=\.|$)")
 
 
 def clean(path: bytes) -> bytes:
-    """Return ``path`` without ``./``, leading and trailing slashes, so that each place in the tree has one name."""
+    """Return ``path`` without a leading ``./``, and without leading and trailing slashes.
+
+    So each place in the tree has one name.
+    """
     if path and path[0] not in b"./" and path[-1] != 0x2F:
         return path
     start = _LEADING.match(path)
@@ -22,7 +25,7 @@ def clean(path: bytes) -> bytes:
 
 
 def versionless(path: bytes) -> bytes:
-    """Return ``path`` with replaced digits and hashes, so that the same file has the same path in two releases."""
+    """Replace digits and hashes in ``path``, so that the same file has the same path in two releases."""
     return _CHANGING.sub(b"#", path[-LONGEST:])
 
 

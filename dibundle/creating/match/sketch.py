@@ -22,11 +22,11 @@ SKETCH = 24  # numbers in a sketch
 LARGEST = 1 << 20  # maximum bytes of a file that are read, from its beginning
 SMALLEST = 256  # minimum bytes of a file for a sketch
 CROWD = 32  # maximum number of files with the same feature; a more frequent feature is ignored
-ALIKE = 3  # minimum shared numbers of two similar files
+ALIKE = 3  # two similar files share at least this many numbers
 
 
 def sketch(data: bytes) -> list[int]:
-    """Return the sketch of a content, which has at most 24 distinct numbers."""
+    """Return the sketch of a file's content: at most 24 distinct numbers."""
     features = {zlib.crc32(data[found.start() : found.start() + _FEATURE]) for found in _MARK.finditer(data)}
     return heapq.nsmallest(SKETCH, features)
 
@@ -43,7 +43,7 @@ class SketchIndex(Generic[Key]):
             self._files.setdefault(number, []).append(key)
 
     def nearest(self, data: bytes) -> Iterable[Key]:
-        """Return the files that have most in common with ``data``, the best first. The result may be empty."""
+        """Return the files that have the most in common with ``data``, the best first. The result may be empty."""
         votes: Counter[Key] = Counter()
         for number in sketch(data):
             files = self._files.get(number, ())

@@ -132,7 +132,7 @@ class BlobServer:
     async def _cached(self, request: web.Request, pool: Threads, key: Key, fd: int) -> web.StreamResponse:
         """Send a cached blob or a part of it.
 
-        ``fd`` stays the hashed file even if the file's name is deleted or replaced.
+        ``fd`` still refers to the hashed file, even if the file's name is deleted or replaced.
         """
         try:
             size = os.fstat(fd).st_size

@@ -42,7 +42,7 @@ class _State(NamedTuple):
 
 
 def _taken(size: int) -> int:
-    """Return the number of bytes that a file counts in the cache."""
+    """Return the number of bytes by which a file counts towards the size of the cache."""
     return max(size, _BLOCK)
 
 
@@ -252,7 +252,10 @@ class Cache:
             return True
 
     def read(self, key: Key, most: int) -> bytes | None:
-        """Return a blob's bytes. Return None if it is missing, or has over ``most`` bytes and so is not hashed."""
+        """Return a blob's bytes.
+
+        Return None if it is missing, or if it has over ``most`` bytes; a blob of that size is not hashed.
+        """
         fd = self.open(key) if self._sizes.get(key, 0) <= most else None
         if fd is None:
             return None

@@ -18,8 +18,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 WAITING: Final = 30.0  # maximum seconds until a client sends its first or next request
-_LEAST: Final = 128 << 10  # a client is slow if it takes fewer bytes in ``WAITING`` seconds
-_BRIEF: Final = 1.0  # seconds from a connection to its first request during which a client is not idle
+_LEAST: Final = 128 << 10  # a client that takes fewer bytes than this in ``WAITING`` seconds is slow
+_BRIEF: Final = 1.0  # a client without a running request counts as idle only after this many seconds
 _GREETING: Final = 10  # maximum seconds for the TLS handshake
 _MOST_CLIENTS: Final = 1024
 _MOST_HEADERS: Final = 48  # maximum headers of a request: engines send ten
@@ -70,7 +70,7 @@ class Client(web.RequestHandler):
             lingering_time=0,
         )
         self._door = door
-        self.slow: float | None = None  # time since which the client of a request has taken fewer than _LEAST bytes
+        self.slow: float | None = None  # since this time, the client of a request has taken fewer than _LEAST bytes
         self.passed = 0  # bytes that were passed on to the client so far
         self._taken = 0  # how many of them the client had taken at the time ``slow``
         self._parsed = 0  # bytes of the current request
@@ -185,7 +185,7 @@ class Door:
         self._most = min(_MOST_CLIENTS, max(files - _OTHER_FILES, files // 4) // _FILES_OF_CLIENT)
         self._greeting: dict[Client, asyncio.Transport] = {}  # clients in the TLS handshake, the oldest first
         self._clients: set[Client] = set()
-        # the time since which each idle client is idle; the longest idle client comes first
+        # when each idle client became idle; the client that has been idle longest comes first
         self._waiting: dict[Client, float] = {}
 
     def protocol(self, server: web.Server, tls: ssl.SSLContext | None) -> asyncio.BaseProtocol:
@@ -202,8 +202,8 @@ class Door:
     def come(self, client: Client) -> None:
         """Register a client.
 
-        If there are too many clients, end the longest idle client. If no client is idle, end a client that takes too
-        few bytes or, if there is none, the new client.
+        If there are too many clients, end the connection of the client that has been idle longest. If no client is
+        idle, end the connection of a client that takes too few bytes or, if there is none, of the new client.
         """
         self._greeting.pop(client, None)
         self._clients.add(client)

@@ -22,7 +22,7 @@ from dibundle.sources.registry.transport import ConnectionFailure
 _PIECE: Final = 128 << 10
 WITHHELD: Final = 64 << 10  # bytes at the end of a blob that are sent only if the whole blob has its digest
 _TRIES: Final = 3  # maximum attempts to continue a blob after the connection breaks
-_MEASURED: Final = 64 << 10  # minimum bytes of a blob with which the speed of an upstream is measured
+_MEASURED: Final = 64 << 10  # a smaller blob does not change the measured speed of its upstream
 _PUMPS: Final = 64  # maximum downloads from an upstream at once
 HASHES: Final = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
 _ALONE: Final = 16 << 20  # a download that no client reads continues only if at most this many bytes are missing
@@ -102,7 +102,10 @@ class Download:
             self._blob.close()
 
     def give_up_alone(self) -> bool:
-        """Return whether the download should end. It has no readers, and more than ``_ALONE`` bytes are missing."""
+        """Return whether the download should end.
+
+        It should end if it has no readers, and more than ``_ALONE`` bytes are missing.
+        """
         with self.bell.changed:
             self._is_given_up = self._readers == 1 and self.size - self.received > _ALONE
         return self._is_given_up

@@ -40,7 +40,7 @@ MOST: Final = 256  # maximum images of an upstream that are planned or wait for 
 MOST_OF_ONE: Final = 32  # maximum images of one repository that wait for a planner
 PATIENCE: Final = 10.0  # maximum seconds that an image waits for a slot: a hostile bundle may take a minute
 SOON: Final = 2.0  # maximum seconds that a layer waits for the planner to begin
-MIN_MEASURED: Final = 1 << 20  # minimum bytes of layers with which the speed of rebuilding is measured
+MIN_MEASURED: Final = 1 << 20  # rebuilding fewer bytes of layers than this does not change the measured speed
 SPEED: Final = 25e6  # assumed speed of rebuilding before the first measurement: bytes of compressed layers per second
 FAST: Final = 100e6  # assumed speed of upstream before the first measurement: bytes per second
 _SLACK: Final = 64 << 20  # bytes of an archive in addition to its layers
@@ -116,7 +116,7 @@ class Maker:
         self._speeds: dict[str, float] = {}  # speed of rebuilding, in bytes per second, by upstream
 
     def close(self) -> None:
-        """Begin no more images."""
+        """Start no work on further images."""
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -69,7 +69,7 @@ class UpstreamPlace(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of the repository for users."""
+        """The name of the repository, as shown to users."""
         return f"{'docker.io' if self.host == HUB else self.host}/{self.repository}"
 
 

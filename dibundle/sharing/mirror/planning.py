@@ -70,7 +70,7 @@ class Way(NamedTuple):
 class Planner:
     """A thread-safe planner of chains.
 
-    It computes only one plan at a time, because Python's lock would make clients wait.
+    It computes only one plan at a time, because several plans would make clients wait for Python's global lock.
     """
 
     def __init__(self, bases: Bases, upstreams: Upstreams) -> None:
@@ -133,7 +133,7 @@ class Planner:
     def _find_images(
         self, goal: Goal, deltas_to: Callable[[bytes], Sequence[Delta]], check: Callable[[], object]
     ) -> None:
-        """Add complete images. They are in the cache, or are in stores and listed as bases of bundles.
+        """Add complete images. These are images in the cache, and images in stores that are listed as bases of bundles.
 
         Looking up an image may require parsing a document of a megabyte.
         """
@@ -189,7 +189,7 @@ class _Turn:
 
 
 def _covering(chain: Sequence[ChainStep], images: Iterable[LocalImage]) -> list[LocalImage]:
-    """Return a small set of images that have, together, all layers that a chain needs."""
+    """Return a small set of images that together have all layers that a chain needs."""
     needed = {digest for step in chain for digest in step.delta.told.needs}
     having = [(needed.intersection(image.digests), image) for image in images]
     found: list[LocalImage] = []

@@ -19,14 +19,14 @@ from dibundle.sources.registry.opening import allowed_settings
 from dibundle.sources.registry.reference import Reference
 from dibundle.sources.registry.transport import READ, SMALL, ConnectionFailure, Transport
 
-_ASKING: Final = 32  # maximum concurrent requests to an upstream, without downloads of blobs
+_ASKING: Final = 32  # maximum concurrent requests to an upstream, not counting downloads of blobs
 _PASSING: Final = 32  # maximum threads for blobs that are passed on and not kept
 _IDLE: Final = 64  # maximum idle connections
 _GRANT_SECONDS: Final = 60.0
 _MAX_GRANTS: Final = 65_536
 _MOST_ERROR: Final = 64 << 10  # maximum bytes of an error that are passed on
 _LONGEST_LENGTH: Final = 18  # maximum digits of a Content-Length
-# control characters except tab, which aiohttp refuses to send
+# aiohttp refuses to send control characters other than tab
 _CONTROLS: Final = frozenset(map(chr, (*range(9), *range(10, 32), 127)))
 Kind = Literal["manifests", "blobs"]
 # maximum tasks that wait for an upstream's threads: a quarter of the maximum number of clients
@@ -159,7 +159,7 @@ class Upstreams:
         method: Literal["GET", "HEAD"] = "GET",
         most: int = READ,
     ) -> Iterator[Streamed]:
-        """Send a request, and read at most ``most`` bytes of the answer at once.
+        """Send a request, and read the answer's body in pieces of at most ``most`` bytes.
 
         Raises :class:`RegistryError` or :class:`ConnectionFailure` if there is no answer.
         """
@@ -209,7 +209,10 @@ class Upstreams:
             yield piece
 
     def repository(self, place: UpstreamPlace, seconds: float) -> Repository:
-        """Return a repository to search for bundles, with the client's credentials. Requests end after ``seconds``."""
+        """Return a repository to search for bundles, with the client's credentials.
+
+        All of its requests together end after ``seconds``.
+        """
         own = None if self._is_private else place.authorization
         limited = replace(self._settings, max_time=min(seconds, self._settings.max_time or seconds))
         return Repository(Reference(place.host, place.repository), limited, authorization=own)

@@ -38,7 +38,7 @@ class FoundBundle(NamedTuple):
     """A bundle in a repository, with its manifest's digest and fields. ``blob`` is None if the manifest is missing.
 
     ``subject`` is the digest of the image that the manifest refers to. ``lists`` are the images whose lists of
-    referrers have the bundle.
+    referrers contain the bundle.
     """
 
     digest: bytes
@@ -188,7 +188,7 @@ class _Search:
         self._waiting.append(image)
 
     def _ask(self, image: bytes) -> None:
-        """Read the bundles to which an image leads."""
+        """Read the bundles that refer to an image."""
         with self._passing_over(f"what refers to {text(image)}"):
             for item in self._listing.referrers(image):
                 digest = sha256_of(get(item, "digest"))

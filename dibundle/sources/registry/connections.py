@@ -72,7 +72,10 @@ def pool_classes(
     def answered(
         connection: urllib3.connection.HTTPConnection, answer: Callable[[], urllib3.HTTPResponse]
     ) -> urllib3.HTTPResponse:
-        """Wait for status and headers within a total time. Without it, a slow registry could delay this forever."""
+        """Wait for status and headers, with a limit for the total time.
+
+        Without this limit, a slow registry could keep the caller waiting forever.
+        """
         # kept here, because `sock` becomes None when the registry closes the connection
         sockets[connection] = connection.sock
         with watchdog.watch(connection):
@@ -245,5 +248,5 @@ def shut(connection: urllib3.connection.HTTPConnection, sockets: Sockets) -> Non
     """End all waits for a connection."""
     held = sockets.get(connection) or connection.sock
     if held is not None:
-        with suppress(OSError):  # shut down the original socket, which bypasses the closing messages of TLS
+        with suppress(OSError):  # shutting down the original socket bypasses the closing messages of TLS
             socket.socket.shutdown(held, socket.SHUT_RDWR)

@@ -135,7 +135,7 @@ def _entries(index: RemoteManifest) -> Iterator[object]:
 
 
 def digests_in(index: RemoteManifest) -> list[bytes]:
-    """Return the digests of the manifests of the images in an index."""
+    """Return the digests of the image manifests that an index lists."""
     return [found for entry in _entries(index) if (found := sha256_of(get(entry, "digest")))]
 
 

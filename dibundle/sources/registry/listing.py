@@ -143,7 +143,7 @@ class Listing:
     def _described(self, wanted: bytes) -> object | None:
         """Return a bundle's descriptor, made from its manifest.
 
-        The registry's list does not show that it is a bundle.
+        The registry's list does not show that the manifest belongs to a bundle.
         """
         if wanted not in self._manifests and self._lookups_left and self.has_room:
             self._lookups_left -= 1
@@ -158,7 +158,7 @@ class Listing:
         return self._manifests.get(wanted)
 
     def _kept(self, manifest: RemoteManifest) -> object | None:
-        """Return a manifest's kept fields, like an entry of a list.
+        """Return the kept fields of a manifest, in the form of a list's entry.
 
         Return None if the manifest does not belong to a bundle, or is too large.
         """

@@ -1,4 +1,7 @@
-"""Places to which a registry may redirect. Only a registry on this machine or its network link may redirect there."""
+"""Places to which a registry may redirect.
+
+Only a registry on this machine or its network link may redirect to an address of this machine or that link.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
-_THIS: Final = ipaddress.ip_network("0.0.0.0/8")  # a connection to this address reaches this machine
+_THIS: Final = ipaddress.ip_network("0.0.0.0/8")  # a connection to such an address reaches this machine
 _METADATA: Final = frozenset(  # metadata services of clouds that have no link-local address
     map(
         ipaddress.ip_address,
@@ -23,7 +26,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 def kind(text: str) -> str | None:
-    """Return the kind of an address if only registries with the same kind of address may name it.
+    """Return the kind of an address if only registries with an address of the same kind may name this address.
 
     Otherwise, return None.
     """

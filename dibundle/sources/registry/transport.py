@@ -170,7 +170,7 @@ class Transport:
             raise ConnectionFailure("the connection ended")
 
     def _read(self, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
-        """Read the available part of a body within a total time. Bytes may trickle in without end."""
+        """Read the available part of a body, with a limit for the total time. Bytes may trickle in without end."""
         connection = response.connection
         if not isinstance(connection, urllib3.connection.HTTPConnection):
             return response.read1(most, decode_content=False)
@@ -182,8 +182,8 @@ class Transport:
 
         A name may have several addresses, and its addresses may change. So only the address at which the registry was
         first reached counts. Afterwards, even the registry's own name must not lead to a different kind of address. If
-        the time limit is reached, this also raises :class:`RegistryError`, because connections that did not exist at
-        that time were not ended.
+        the time limit is reached, this also raises :class:`RegistryError`, because only connections that existed at
+        that time were ended.
         """
         self._patience()
         is_own = host.strip("[]").lower() == (urlsplit(self._base).hostname or "")
@@ -257,7 +257,7 @@ class Transport:
     def _opened(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Iterator[tuple[urllib3.BaseHTTPResponse, str]]:
-        """Send a request, with a login if the registry requests a login, and follow redirects of reads."""
+        """Send a request, with a login if the registry requests one, and follow redirects if the request is a read."""
         answered = False
         for _ in range(REDIRECTS + 2):
             own = _origin(url) == _origin(self._base)
