@@ -35,7 +35,9 @@ class Msgpack:
 
     def uint(self) -> int:
         """Take an unsigned integer."""
-        return self.head({0xCC: (1, 128), 0xCD: (2, 256), 0xCE: (4, 65536), 0xCF: (8, 1 << 32)}, range(128))
+        value = self.head({0xCC: (1, 128), 0xCD: (2, 256), 0xCE: (4, 65536), 0xCF: (8, 1 << 32)}, range(128))
+        need(value < 1 << 63, "a msgpack integer of 2^63 or above")
+        return value
 
     def array(self, length: int | None = None, most: int = U32) -> int:
         """Take an array's head and give its length."""
