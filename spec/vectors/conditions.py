@@ -234,8 +234,17 @@ for _name, _text in (
     ("a-zero-in-front", b',"created":01}'),
     ("the-second-half-of-a-pair", b',"author":"\\udc00"}'),
     ("the-first-half-of-a-pair-and-another-escape", b',"author":"\\ud800\\u0041"}'),
+    ("its-end-missing", b""),
+    ("a-text-that-is-cut", b',"author":"x'),
+    ("an-unknown-escape", b',"author":"\\x41"}'),
+    ("an-escape-of-a-letter-that-is-no-digit", b',"author":"\\u004g"}'),
+    ("an-escape-of-three-digits", b',"author":"\\u041"}'),
 ):
     not_config(f"config-with-{_name}", ID[:-1] + _text, "P8")
+_ESCAPED = changed(ID, extra=1).replace(b'"amd64"', b'"\\u0061md64"')[:-1] + (
+    b',"author":"\\b\\f\\n\\r\\t\\"\\\\\\/\\u00e9\\u00C9\\uD83D\\uDE00"}'
+)
+taken("config-with-every-escape", of_config(_ESCAPED), "P8", expect=sha256(_ESCAPED))
 not_config("config-with-nul-behind", ID + b"\0", "P8")
 not_config("config-with-a-key-that-folds-to-a-listed-one", changed(ID, **{"hi\u017ftory": []}), "P9")
 not_config("config-with-a-byte-order-mark", b"\xef\xbb\xbf" + ID, "P8")
@@ -324,6 +333,7 @@ refused("entry-that-is-a-text", of_entries("c"), "P9")
 refused("entry-with-a-key-more", of_entries({**ENTRY, "Id": "x"}), "P9")
 refused("entry-of-jib-with-a-parent", of_entries({"config": "c", "layers": ["l"], "Parent": None}), "P9")
 refused("entry-without-a-config", of_entries({"RepoTags": [], "Layers": ["l"]}), "P10")
+refused("entry-with-a-list-as-config", of_entries({**ENTRY, "Config": ["c"]}), "P10")
 refused("entry-with-a-tag-of-null", of_entries({**ENTRY, "RepoTags": [None]}), "P10")
 refused("entry-with-tags-as-a-text", of_entries({**ENTRY, "RepoTags": "x"}), "P10")
 refused("entry-with-layers-as-an-object", of_entries({**ENTRY, "Layers": {"l": 1}}), "P10")
@@ -337,6 +347,7 @@ not_config("config-with-a-key-in-another-case", changed(ID, Os="linux"), "P9")
 for _one, _two in (("\u00df", "ss"), ("\ufb01", "fi"), ("\u212a", "k")):
     not_config(f"config-with-keys-that-fold-to-{_two}", changed(ID, **{_one: 1, _two: 1}), "P9")
 not_config("config-with-a-key-in-two-cases", changed(ID, x=1, X=1), "P9")
+not_config("config-that-is-a-list", b"[" + ID + b"]", "P9")
 not_config("config-whose-rootfs-is-a-list", changed(ID, rootfs=[]), "P9")
 not_config("config-without-a-rootfs", without(ID, "rootfs"), "P9")
 _ROOT = {"type": "layers", "diff_ids": [f"sha256:{sha256(OWN).hex()}"]}
@@ -661,6 +672,13 @@ refused("one-of-two", _TWO, "S8")
 refused("one-of-two-by-target-and-by-id", _TWO, "S8", arguments=[*BY_TARGET, "--expect", f"sha256:{sha256(ID).hex()}"])
 refused("another-by-target", acting(SECOND), "S8", arguments=BY_TARGET)
 refused("one-of-two-with-annotations", acting(_ACTED, SECOND), "P24", arguments=BY_TARGET)
+_NOTED = {f"sha256:{sha256(OWN).hex()}": blob(OWN, "layer.v1.tar", annotations={"x": "y"})}
+refused(
+    "by-target-with-annotations-of-a-layer-source",
+    of_entries({**ENTRY, "LayerSources": _NOTED}),
+    "P24",
+    arguments=BY_TARGET,
+)
 taken(
     "one-of-two-by-target-in-an-expected-archive",
     _TWO,

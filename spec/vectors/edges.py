@@ -10,6 +10,7 @@ from faults import MIB, bad, body, more, put
 from good import (
     BASES,
     CODE,
+    GZ_FORM,
     HELLO,
     PACKED_CONTENT,
     C,
@@ -103,6 +104,27 @@ for _name, _names in (
     ("str-of-255-bytes", b"\x91\xda\0\xff" + b"n" * 255),
 ):
     bad(f"msgpack-{_name}-not-shortest", "stored", "M12")(more(s2=msgpack([[[Raw(_names), b"", b""]], [[]], []])))
+
+bad("msgpack-integer-of-2-to-the-63", "a-form-that-is-not-needed", "M12", "form.size")(
+    more(s6=msgpack([form(GZ_FORM, size=1 << 63)]))
+)
+
+
+@good("M12", "M40", "form.size")
+def form_of_2_to_the_63_minus_1_bytes() -> Bundle:
+    return kept_blob(form(GZ_FORM, size=(1 << 63) - 1))
+
+
+for _name, _about in (
+    ("bin-for-the-name-of-an-image", [[[[b"name"], b"", b""]], [[]], []]),
+    ("integer-for-the-key-of-a-note", [[], [[]], [[3, "text"]]]),
+    ("array-for-the-text-of-a-note", [[], [[]], [["key", ["text"]]]]),
+):
+    bad(f"msgpack-{_name}", "stored", "M12")(more(s2=msgpack(_about)))
+for _name, _digests in (("a-byte-short", sha256(b"nowhere")[:-1]), ("one-too-many", sha256(b"nowhere") + bytes(32))):
+    bad(f"object-digests-{_name}", "an-object-that-no-operation-uses", "M12", "objects.digests")(
+        put(on_objects=lambda values, digests=_digests: values.__setitem__(2, digests))
+    )
 
 
 @good("M12")

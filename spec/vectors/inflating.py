@@ -103,15 +103,35 @@ REFUSED = {
     ),
     "with-its-last-byte-missing": fixed(*LETTERS, END)[:-1],
 }
-BASES["deflate"] = archive(
-    {"config.json": CONFIG, **{name: stream for name, (stream, _) in TAKEN.items()}, **REFUSED}, [], "config.json"
-)
 
 
 def _inflates(stream: bytes, size: int) -> Bundle:
     """Return a bundle that inflates a base object, and makes 20 bytes without it."""
     payload = unpacked([(1, size)], packing(SIZE), zframe(b"a" * SIZE), codec=1)
     return through(6, payload, stream, b"a" * SIZE, of=(3, len(stream), sha256(stream)))
+
+
+FAR_HEADER = b"PK\3\4" + bytes(4) + b"\x08\0" + bytes(16) + b"\xff\xff\xff\xff" + fixed(*LETTERS, END)
+BASES["deflate"] = archive(
+    {
+        "config.json": CONFIG,
+        **{name: stream for name, (stream, _) in TAKEN.items()},
+        **REFUSED,
+        "far-header": FAR_HEADER,
+    },
+    [],
+    "config.json",
+)
+
+
+@bad(
+    "unpack-local-header-that-leads-beyond-the-source", "unpack-without-a-source", "unpack.gaps", "M119", base="deflate"
+)
+@instead
+def _far_header() -> Bundle:
+    """Have a local header with a name and a field of 65,535 bytes, behind which the stream would be."""
+    payload = unpacked([(0, SIZE)], packing(SIZE), zframe(b"a" * SIZE), codec=1)
+    return through(6, payload, FAR_HEADER, b"a" * SIZE, of=(3, len(FAR_HEADER), sha256(FAR_HEADER)))
 
 
 def _taken(name: str, stream: bytes, size: int) -> None:

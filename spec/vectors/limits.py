@@ -482,6 +482,35 @@ def _sparse_packer() -> Bundle:
     return through(4, payload, CODE, SPARSE_OUT)
 
 
+# Packers of empty streams: what they hold is right, and empty
+_NOTHING, _PLAIN = zframe(b""), packing(1000)
+_INNER = cover([(0, 3000, 0)], bytes(3000), b"", packers={3: (1, zframe(bytes(3000)))})
+_REGIONS: list[tuple[int, ...]] = [(0, 3000, 0x400000, 0, 0)]
+_SECTIONS: list[tuple[int, ...]] = [(0, 3000, 0x400000)]
+_SPARSE_OF_NOTHING = sparse([], [], b"", {2: (2, 1, 0)}) + b"\0"
+_EMPTY_GAPS = (1, len(_NOTHING), 0, len(zframe(_PLAIN)), len(_PLAIN))
+for _name, _of, _codec, _payload, _source, _out in (
+    (
+        *("relink-packer-1-of-nothing", "relink-raw", 5),
+        relinked(_REGIONS, _SECTIONS, [], _NOTHING + _INNER, heads={4: (1, len(_NOTHING), 0)}),
+        *(CODE, CODE),
+    ),
+    (
+        *("cover-sparse-with-packer-2-of-nothing", "cover-sparse", 4),
+        cover(COVERS, bytes(2500), b"insertedthe end", packers={3: (4, _SPARSE_OF_NOTHING)}),
+        *(CODE, CODE[:1000] + b"inserted" + CODE[1000:2500] + b"the end"),
+    ),
+    (
+        *("unpack-gaps-with-packer-1-of-nothing", "unpack-without-a-source", 6),
+        unpacked([], _PLAIN, HELLO, codec=0, table=_NOTHING + zframe(_PLAIN), heads=_EMPTY_GAPS),
+        *(b"", HELLO),
+    ),
+):
+    bad(_name, _of, "M99", base="base")(instead(lambda given=(_codec, _payload, _source, _out): through(*given)))
+
+bad("unpack-packs-fewer-bytes", "unpack-without-a-source", "unpack.table", "M71")(
+    instead(lambda: through(6, unpacked([], packing(999), HELLO[:999], codec=0), b"", HELLO))
+)
 bad("unpack-gaps-with-packer-5", "unpack-streams-of-a-zip", "unpack.gaps", "M99")(
     lambda b: b.frames[0].__setattr__("data", _prefixed(b.frames[0].data, b"\7\0\0"))
 )

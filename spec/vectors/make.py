@@ -25,12 +25,14 @@ import expected  # noqa: F401 - adds its cases
 import frames  # noqa: F401 - adds its cases
 import inflating  # noqa: F401 - adds its cases
 import limits  # noqa: F401 - adds its cases
+import lzma2  # noqa: F401 - adds its cases
 import payload_faults  # noqa: F401 - adds its cases
 import payloads  # noqa: F401 - adds its cases
 import readings  # noqa: F401 - adds its cases
 import relinking  # noqa: F401 - adds its cases
 import requirements
 import targets  # noqa: F401 - adds its cases
+import zstd_blocks  # noqa: F401 - adds its cases
 from bundles import Bundle, sha256
 from faults import BAD, Bad
 from good import BASES, GOOD, Good

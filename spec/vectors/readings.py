@@ -206,6 +206,28 @@ def _inflated(over: int) -> Bundle:
     return bundle
 
 
+@pair(
+    "packings-and-frames-share-64-mib",
+    "unpack-without-a-source",
+    "M132",
+    beyond="packings-and-frames-exceed-64-mib",
+    base="inflates",
+)
+def _together(over: int) -> Bundle:
+    """Have four of these frames, and a packing of zeros that costs 32 MiB beyond 16 times the target's size."""
+    payload = unpacked([(1, HELD)], packing(1), relinked([], [], [], cover([], b"", b"x")), codec=5)
+    size = 120000
+    content = 32 * MIB + 16 * size + over - 1024 - 128 - 2048
+    packed, table = deflated(bytes(content), 1, 1), packing((content, 17, 0, []))
+    program = Program().do("raw", raw=4, stream=1).do("begin", packing=len(table), packed=len(packed))
+    program.do("zero", zero=content).do("end").do("zero", zero=size - 4 - len(packed))
+    frames = [Frame(payload, 1, codec=6, spans=[(0, 0, 40000)]) for _ in range(4)]
+    out = b"x" * 4 + packed + bytes(size - 4 - len(packed))
+    bundle = one(out, program, *frames, plain(table, 0))
+    bundle.objects, bundle.reencoders = [(1, 40000, sha256(INFLATES))], [17]
+    return bundle
+
+
 # The context of literals: what lies behind a cover and before the next, up to a limit
 
 

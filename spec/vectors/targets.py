@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -201,6 +202,21 @@ EMPTY_MEMBER = gzipped(deflated(b"", 6, 6, 8), b"")
 @good("M28", base="", target=1)
 def object_in_2000_empty_gzip_members_and_one() -> Bundle:
     return placed(2000 * EMPTY_MEMBER + MEMBER, NEXT, is_compressed=True)
+
+
+def headed(flags: int, fields: bytes) -> bytes:
+    """Return that member with fields in its header and a right CRC of it, if the flags say that there is one."""
+    head = MEMBER[:3] + bytes((flags,)) + MEMBER[4:10] + fields
+    return head + ((zlib.crc32(head) & 0xFFFF).to_bytes(2, "little") if flags & 2 else b"") + MEMBER[10:]
+
+
+@good("M28", "M26", "objects.lengths", base="", target=1)
+def object_in_gzip_members_with_every_field() -> Bundle:
+    """Have an extra field, a name and a comment, with a CRC of the header and without; then each of the four alone."""
+    extra, name, comment = b"\6\0ab\2\0cd", b"name\0", b"a comment\0"
+    fields = {31: extra + name + comment, 28: extra + name + comment, 4: extra, 8: name, 16: comment, 2: b"", 1: b""}
+    members = [headed(flags, content) for flags, content in fields.items()]
+    return placed(b"".join(members), len(members) * NEXT, is_compressed=True)
 
 
 @good("M28", base="", target=1)
