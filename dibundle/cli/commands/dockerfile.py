@@ -31,7 +31,7 @@ _OPTIONS: Final = (
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of every build; the function gets them as ``build`` and ``platform``."""
+    """Give a command the options that all builds have; the function gets them as ``build`` and ``platform``."""
 
     @wraps(command)
     def run(

@@ -56,8 +56,8 @@ def command(
 
     A --base that does not exist is skipped, so that one command fits all machines.
 
-    If "dib apply" would fail, the exit code is the same; else it is the exit code of the loader. Engines are found as
-    their own clients find them (DOCKER_HOST, CONTAINERS_STORAGE_CONF, CONTAINERD_ADDRESS, ...).
+    If "dib apply" would fail, the exit code is that of "dib apply"; else it is the exit code of the loader. Engines are
+    found as their own clients find them (DOCKER_HOST, CONTAINERS_STORAGE_CONF, CONTAINERD_ADDRESS, ...).
     """
     reuse_memory()
     options = LoadOptions(engine=engine, target=target, expect=expect, max_size=max_size, thin=thin)
@@ -80,7 +80,7 @@ def command(
 
 
 def _without_bundle(sources: Sequence[str]) -> Hint | None:
-    """Return the hint if no source is a bundle: an engine loads a single archive itself."""
+    """Return the hint to show if no source is a bundle: an engine loads a single archive itself."""
     (first, *others) = sources
     if others or not Path(first).is_file():
         return None

@@ -85,7 +85,7 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Run a registry on this machine from which docker, containerd and podman pull by delta.
+    """Run a registry on this machine; docker, containerd and podman pull from it by delta.
 
     \b
         dib mirror --upstream registry.example --cache /var/lib/dib

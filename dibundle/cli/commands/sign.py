@@ -46,8 +46,8 @@ def command(
     \b
         head -c 64 update.dib | ssh-keygen -Y verify -n dib -f signers -I me@example.com -s update.dib.sig
 
-    If a bundle was split into parts, the signature is stored in the first part. A bundle in a registry can be signed
-    with --detach -o FILE; else pull it, sign it and push it again.
+    If a bundle was split into parts, the signature is stored in the first part. To sign a bundle in a registry, use
+    --detach -o FILE, or pull it, sign it and push it again.
     """
     if output is not None:
         console.keep_stdout(Destination(output))

@@ -49,7 +49,7 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Fetch an image from a registry over the smallest chain of deltas, or in full; then load and verify it.
+    """Fetch an image from a registry, by the smallest chain of deltas or in full; then load and verify it.
 
     \b
         dib update docker://registry.example/app:2 --base docker-daemon:app:1

@@ -59,7 +59,7 @@ def command(
 
 
 def _one(names: Sequence[str]) -> str:
-    """Return the only named bundle; if several of its parts are named, return its first part."""
+    """Return the one bundle that is named; if several of its parts are named, return its first part."""
     if len(names) == 1:
         return names[0]
     bundle, *others = firsts(names)

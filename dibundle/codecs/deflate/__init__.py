@@ -1,4 +1,6 @@
-"""Recompressed layers. Encoders give the bytes of well-known writers, and a search finds the encoder (spec/deflate.md).
+"""Recompressed layers.
+
+Encoders produce the same bytes as well-known writers, and a search finds the right encoder (spec/deflate.md).
 
 Nothing here handles gzip's header and trailer. A *body* is raw deflate, and *content* is the decoded body.
 """

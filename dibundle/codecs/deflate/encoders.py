@@ -103,7 +103,7 @@ KNOWN: Final = frozenset(encoder << 4 | level for encoder, family in FAMILIES.it
 
 
 class PigzMode(IntEnum):
-    """The mode in which pigz cuts content, which is in the lowest bits of pigz's parameter."""
+    """The mode in which pigz cuts content; the lowest bits of pigz's parameter contain the mode."""
 
     THREADS = 0
     INDEPENDENT = 1
@@ -292,8 +292,8 @@ def encode_frame(encoder: int, level: int, dictionary: Buffer, block: Buffer, *,
     """Return a single encoded pgzip block, so that blocks can be encoded in parallel.
 
     ``dictionary`` is the last 16 KiB of the previous block. For the first block, it is empty. All blocks except the
-    last have the block size. If the content's size is a multiple of the block size, the last block is empty. All
-    blocks, in order, are the body.
+    last have the block size. If the content's size is a multiple of the block size, the last block is empty. The blocks
+    joined in order are the body.
     """
     prove(encoder, level)
     before, content = Pinned(dictionary), Pinned(block)

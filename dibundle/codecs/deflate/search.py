@@ -24,7 +24,7 @@ _BODY_SLICE: Final = 64 << 10  # bytes of the body per step: this limits how man
 # maximum bytes of the body that wait for candidates; each block counts as at least 512 bytes
 _WAITING: Final = 32 << 20
 _FREE: Final = 64 << 10  # literal bytes that any recipe may have
-_SHARE: Final = 10  # for each of this many bytes of the body, a recipe may have one more literal byte
+_SHARE: Final = 10  # a recipe may have one more literal byte per this many bytes of the body
 _MOST: Final = 8 << 20  # maximum literal bytes of a recipe, because literals are held in memory
 # extra literal bytes that a lost run may take until its encoder and the body start a block at the same content again
 _SEEKING: Final = 256 << 10
@@ -33,7 +33,7 @@ _TWINS: Final = 8 << 20
 _NEAR: Final = 64  # minimum bits of a copy: a shorter copy costs more than it saves
 
 
-# block size for a pgzip body with a single block: any size works that is not below the content's size
+# block size for a pgzip body with a single block: any size works if it is at least the content's size
 _GUESSED_FRAME: Final = 1 << 20
 
 
@@ -245,7 +245,10 @@ class _Real:
         return block_size if encoders.DICTIONARY < block_size <= encoders.FRAME_LIMIT else 0
 
     def is_too_much(self) -> bool:
-        """Return whether more data waits than useful blocks can have, because a body may have endless empty blocks."""
+        """Return whether more data waits than useful blocks can have.
+
+        This check is needed because a body may have endless empty blocks.
+        """
         return len(self.data) > _WAITING or len(self.marks) > _WAITING // 512
 
     def forget(self, bit: int | None) -> None:

@@ -1,6 +1,7 @@
 """Covers are stretches of a target that resemble stretches of a source (creation only, see ``native/match.c``).
 
-A cover is approximate: most of its bytes are equal on both sides, and the other bytes differ at the same places.
+A cover is approximate: most of its bytes are equal on both sides. The other bytes differ, but have the same places on
+both sides.
 """
 
 from __future__ import annotations

@@ -64,8 +64,8 @@ class Symbols(NamedTuple):
 class Program:
     """An ELF file within the data, with its start, its end, and its sections by address.
 
-    ``fixed`` is true if the file is not relocatable. ``symbols`` is the unloaded table of symbols, if there is one.
-    ``parts`` are the names and addresses of tables within sections.
+    ``fixed`` is true if the file is not relocatable. ``symbols`` is the table of symbols that is not loaded into
+    memory, if there is one. ``parts`` are the names and addresses of tables within sections.
     """
 
     start: int
@@ -138,7 +138,7 @@ def _arm_distance(call: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Form:
-    """The layout of a header's fields for the table of sections, and of a row of this table."""
+    """The layout of the header fields that describe the table of sections, and the layout of a row of this table."""
 
     machines: tuple[int, ...]
     header: int
@@ -270,7 +270,10 @@ def _names(rows: list[_Row], row: _Row) -> int | None:
 
 
 def _symbols(rows: list[_Row], kept: list[_Row], at: int) -> Symbols | None:
-    """Return the first unloaded table of symbols. Return None if the table or its names overlap anything else."""
+    """Return the first table of symbols that is not loaded into memory.
+
+    Return None if the table or its names overlap anything else.
+    """
     row = next((row for row in rows if row.kind == _SYMTAB and not row.flags & _ALLOC and row.link < len(rows)), None)
     if row is None:
         return None

@@ -21,7 +21,7 @@ from dibundle.codecs.recompression import Body, Part, Plain
 SOURCE: Final = 64 << 20
 TARGET: Final = 48 << 20
 LEAST: Final = 64  # minimum bytes of a stream; also the minimum bytes of its content
-LOST: Final = 24  # if no encoder gives this many consecutive streams, the file's encoder counts as unknown
+LOST: Final = 24  # after this many consecutive streams that no encoder reproduces, the file's encoder counts as unknown
 WORK: Final = 64  # bytes that may be inflated for each byte of a file
 # bytes that may be inflated in addition; without a limit, streams that begin within other streams would take too long
 WORK_FLOOR: Final = 64 << 20
@@ -60,9 +60,9 @@ class Unpacked(NamedTuple):
 def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1) -> Unpacked | None:
     """Return both sides unpacked. Return None if no stream in ``target`` can be recompressed to the same bytes.
 
-    Such streams must have at least the share ``least_share`` of the target's bytes. In each group of ``trust`` streams,
-    only one is compared with the encoder's output, and the same encoder is assumed for the others. This is enough for
-    estimates, but not for encoding.
+    Such streams must make up at least the share ``least_share`` of the target's bytes. In each group of ``trust``
+    streams, only one is compared with the encoder's output, and the same encoder is assumed for the others. This is
+    enough for estimates, but not for encoding.
     """
     if len(source) > SOURCE:
         return None

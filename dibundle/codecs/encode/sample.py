@@ -2,7 +2,7 @@
 
 The slow parts of encoding are the full search and the models. The estimate runs them only on slices of the target, and
 on the parts of the source that the fast search finds for the slices. In addition, the whole target is encoded at level
-1, which shows which share of the whole the slices have.
+1. This shows the slices' share of the whole.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SLICES = 96  # number of places of the sample, evenly spaced
 WHOLE = 2 << 20
 # minimum bytes of a relinked target to search only once: this takes a third less time, and the estimate is 3 % higher
 LARGE = 24 << 20
-TRUST = 8  # one of this many streams is compared with an encoder's output
+TRUST = 8  # only one stream in this many is compared with an encoder's output
 MARGIN = 2048  # bytes of the source around each match that the fast search finds for a slice
 
 

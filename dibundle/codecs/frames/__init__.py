@@ -1,1 +1,4 @@
-"""Encoders that give the zstd frames of well-known programs, and the search for the right encoder (spec/zstd.md)."""
+"""Encoders that produce the same zstd frames as well-known programs, and the search for the right encoder.
+
+The frames are described in spec/zstd.md.
+"""

@@ -37,7 +37,7 @@ class FrameHead(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """A frame, with its head, the start of each block, and its end. Offsets are in the file."""
+    """A frame, with its head, the start of each block, and its end. Offsets count from the start of the file."""
 
     head: FrameHead
     blocks: list[int]

@@ -29,14 +29,15 @@ from dibundle.errors import ArchiveError
 _SLICE: Final = 32 << 10  # bytes of the frame per step; encoding their content may take several steps
 _PIECE: Final = 1 << 20  # bytes of content per step of the encoders
 _FREE: Final = 64 << 10  # literal bytes that any recipe may have
-_SHARE: Final = 10  # for each of this many bytes of the frame, a recipe may have one more literal byte
+_SHARE: Final = 10  # a recipe may have one more literal byte per this many bytes of the frame
 _MOST: Final = 8 << 20  # maximum literal bytes of a recipe, because literals are held in memory
 _WINDOW: Final = 128 << 20  # the largest supported window of a frame
 _UNDECIDED: Final = 2048  # after this many frames, only the likeliest candidate is used
 _PROBED: Final = 8  # maximum blocks that are searched for a block that distinguishes encoders
 _TELLING: Final = 4 << 10  # minimum bytes of a coded block that distinguishes encoders
 _CODED: Final = 2
-_BETTER: Final = 1.03  # libzstd's slow levels hardly ever give more than this many times the bytes of the other levels
+# the output of libzstd's slow levels is hardly ever larger than this many times that of the other levels
+_BETTER: Final = 1.03
 _UNTOLD: Final = 4  # number of libzstd's candidates that are tried if the frame rules out none of them
 _SMALL: Final = 256 << 10  # maximum bytes of a frame for which all candidates are tried
 _JOB_BEGUN: Final = 1 << 20
@@ -70,7 +71,7 @@ class FrameSearch:
 
     @property
     def candidates(self) -> list[FrameCandidate]:
-        """The candidates that are left, because they gave all frames so far."""
+        """The candidates that are left, because they reproduced all frames so far."""
         return self._left
 
     def find(self, stored: Bytes, layout: Layout, start: int, take: Callable[[bytes], object]) -> Recipe | None:
@@ -113,7 +114,9 @@ class FrameSearch:
         return best.recipe()
 
     def likely(self, stored: Bytes, layout: Layout, start: int, most: int) -> Recipe | None:
-        """Return the likely recipe of a frame. Its candidate has no difference in ``most`` bytes of content.
+        """Return the likely recipe of a frame.
+
+        Its candidate's output equals the frame, compared for ``most`` bytes of content.
 
         For libzstd, more content is compared, because its jobs are long. The slow levels of libzstd are not tried.
         """
@@ -159,7 +162,8 @@ class FrameSearch:
                 if good and group < LIBRARY:
                     yield good, first
                     continue
-                # try the beginning of a job before the rest, because jobs give no output for megabytes
+                # try the beginning of a job before the rest, because a job gives no output before it has megabytes of
+                # content
                 for one in good:
                     if not one.jobs or _library_gives(one, stored, layout, start, _JOB_BEGUN):
                         yield [one], first
@@ -207,7 +211,7 @@ class FrameSearch:
 
 
 def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, start: int, most: int) -> bool:
-    """Return whether libzstd gives the same beginning of a frame, for ``most`` bytes of content.
+    """Return whether libzstd's output equals the beginning of the frame, compared for ``most`` bytes of content.
 
     Ignore the last blocks.
     """
@@ -252,7 +256,7 @@ def _judged(runs: list[_Run]) -> list[_Run]:
 def _probe(stored: Bytes, layout: Layout, start: int) -> _Probe | None:
     """Return the first blocks, up to a block that distinguishes encoders. Return None if there is no such block.
 
-    If two encoders find different matches, they hardly ever give the same block of some kilobytes.
+    Encoders that find different matches hardly ever produce an equal block of several kilobytes.
     """
     ends = [*layout.blocks[1:], layout.end]
     for number, begin in enumerate(layout.blocks[:_PROBED]):

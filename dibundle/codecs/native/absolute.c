@@ -1,5 +1,5 @@
-/* Conversion of operands of code in literals: to absolute values, so that all calls of a function are equal, and back
- * to relative values (codecs/relink.py, spec/relink.md). */
+/* Conversion of the operands of code within literals (codecs/relink.py, spec/relink.md). Operands become absolute, so
+ * that all calls of a function are equal, or become relative again. */
 #include "bytes.h"
 
 enum { NO_CODE, X86_CODE, ARM_CODE };
@@ -21,7 +21,7 @@ static inline int has_operand(uint32_t before, uint32_t byte)
 }
 
 /* Convert the operand that ends at `place`. Values that lead into a target of `size` bytes become absolute. Other
- * values are moved to make place for them, so that the conversion can be undone. */
+ * values are moved to make room for them, so that the conversion can be undone. */
 static inline uint32_t turned(uint32_t word, uint32_t place, uint32_t size, int back)
 {
     if (back)
@@ -38,7 +38,8 @@ static void turn_x86(uint8_t *data, int64_t length, int64_t place, uint32_t size
             uint8_t *s = data + i + 1;
             uint32_t word = back ? (uint32_t)s[0] << 24 | (uint32_t)s[1] << 16 | (uint32_t)s[2] << 8 | s[3] : source_word(s);
             word = turned(word, (uint32_t)(place + i + 5), size, back);
-            for (int k = 0; k < 4; k++) /* absolute operands have their highest byte first, because the other bytes differ */
+            /* an absolute operand has its highest byte first, because the other bytes differ between operands */
+            for (int k = 0; k < 4; k++)
                 s[k] = (uint8_t)(word >> (back ? 8 * k : 24 - 8 * k));
             i += 4;
             byte = 0;

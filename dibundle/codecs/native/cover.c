@@ -92,9 +92,9 @@ int64_t dib_cover_fits(const int64_t *sources, const int64_t *targets, const int
     return 1;
 }
 
-/* Write the columns that place the covers: the number of bytes between two covers in the target, and how much further
- * the place in the source moves. A distance d is written as 2d or, if it is negative, as -2d - 1. Each column has space
- * for `count` numbers. */
+/* Write the columns that place the covers: the gap between two covers in the target, and how much larger it is in the
+ * source. A distance d is written as 2d or, if it is negative, as -2d - 1. Each column has space for `count`
+ * numbers. */
 void dib_cover_columns(const cover_t *covers, int64_t count, int64_t *gaps, int64_t *turns)
 {
     int64_t source_end = 0, target_end = 0;

@@ -16,7 +16,7 @@ int64_t dib_open(void)
 
 #define LARGE_PAGE (2 << 20)
 
-/* Ask the system for pages of 2 MiB in all parts of this unwritten memory that such pages fill completely. */
+/* Ask the system for pages of 2 MiB, wherever a whole page of this size fits into this unwritten memory. */
 void dib_take_large_pages(uint8_t *memory, int64_t size)
 {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)

@@ -1,10 +1,9 @@
-/* The search for covers: stretches of a target that resemble stretches of a source (codecs/encode/covers.py).
- *
- * The search walks through the target, like bsdiff. It follows one cover until a new cover is worth its bytes, because
+/* The search for covers: stretches of a target that resemble stretches of a source (codecs/encode/covers.py). The
+ * search walks through the target, like bsdiff. It follows one cover until a new cover is worth its bytes, because
  * another stretch of the source resembles the next bytes much more. Then it extends the old cover forwards and the new
- * cover backwards, while enough bytes are equal. It finds stretches by a table of the source's places, with the eight
- * bytes at each place as the key. A match near the place to which the followed cover leads may be shorter, because it
- * costs fewer bytes. */
+ * cover backwards, while enough bytes are equal. It finds stretches with a table of the source's places; the key is the
+ * eight bytes at each place. A match near the place to which the followed cover leads may be shorter, because it costs
+ * fewer bytes. */
 #include "bytes.h"
 
 #define MOST_SOURCE ((int64_t)1 << 30)
@@ -14,7 +13,8 @@
 /* minimum bytes of a distant stretch; a table entry has a few bits of the hash of the last five bytes */
 #define FAR_KEY 13
 #define LOST 1024       /* an extension ends when its value is lower than its best value by this amount */
-/* maximum bytes of a backward extension; without it, hostile contents could make this repeat the same work */
+/* maximum bytes of a backward extension; without this limit, hostile contents could cause the same work again and
+ * again */
 #define BACK 4096
 #define FAVOUR 9       /* weight of an equal byte: 9 / 4 of the weight of an unequal byte */
 #define UNEQUAL 4
@@ -275,7 +275,7 @@ int64_t dib_match(const uint8_t *source, int64_t source_size, uint32_t *table, c
     search_t w = {.source = source, .target = target, .source_size = source_size, .target_size = target_size,
                   .around = quick ? 4 : 16, .quick = quick != 0};
     int64_t count = 0, moved = place; /* number of covers, and the shift of the last cover */
-    int64_t from = 0;                 /* the followed cover begins at `from`, in the source at `place` */
+    int64_t from = 0;                 /* where the followed cover begins in the target; `place` is in the source */
     match_t next = {0, 0, 0};
     search_open(&w, table);
     do {

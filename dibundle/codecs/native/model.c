@@ -8,7 +8,7 @@
 #define SPAN 32
 #define GROUP 4          /* maximum bytes of a group */
 #define GUESSES 5
-/* a counter below this value stands for less than 1 in 64; with 128, rebuild-noop is 13 % larger */
+/* a counter below this value means a probability of less than 1 in 64; with 128, rebuild-noop is 13 % larger */
 #define RARE (64 << 4)
 /* saves 8 % of the time; gives 0.8 % more bytes here, but up to 40 % more for some contents */
 #define RARE_QUICKLY (256 << 4)

@@ -26,7 +26,7 @@ UNNAMED_FOLDER: Final = UNNAMED + b"/"
 """Replacements for names that are not kept, one for files and one for folders. Compare them with ``is``."""
 
 _FREE_RECORDS: Final = 65_536
-# bytes of a tar for each further PAX record; an honest record and its entry take at least 50 bytes
+# a tar may have one more PAX record per this many bytes; an honest record and its entry take at least 50 bytes
 _RECORD: Final = 32
 _ZEROS: Final = bytes(BLOCK)
 _WINDOW: Final = 256 << 10
@@ -42,8 +42,8 @@ class Entry(NamedTuple):
     ``head`` is the number of bytes from the main header to the content. ``cut`` is the number of missing bytes of
     padding. Nearly all entries have the same ``head`` and ``cut``, so an index of 300,000 entries stores few different
     numbers. ``plain`` is true if a walk by blocks gives the same entry. Such a walk begins at ``start``. After each
-    header, it skips the content. The header's size field gives the size unambiguously, and the size is rounded up to
-    512. It ends exactly at ``end``, and its last header is the main header.
+    header, it skips the content. The header's size field gives the size unambiguously, and the size is rounded up to a
+    multiple of 512. The walk ends exactly at ``end``, and its last header is the main header.
     """
 
     start: int
@@ -87,7 +87,7 @@ class TarIndex(NamedTuple):
 
 
 def most_names(size: int) -> int:
-    """Return the maximum number of bytes of names to keep for a tar of ``size`` bytes that the user gave.
+    """For a user's tar of ``size`` bytes, return the maximum number of bytes of names to keep.
 
     All names of real images are kept, because their layers have fifty bytes for each byte of a name.
     """
@@ -160,7 +160,7 @@ def _within(entry: Entry, left: int, longest: int) -> Entry:
 def arriving(source: ReadAt) -> Iterator[Entry]:
     """Yield the entries of a tar that is still arriving.
 
-    Yield each entry as soon as its headers are complete. Raise no errors. ``source`` may report more than its real
+    Yield each entry as soon as its headers are complete. Raise no errors. ``source`` may report a size above its real
     size. At its end, it may return fewer bytes than requested.
     """
     with suppress(_StopReading):

@@ -46,7 +46,8 @@ _MODE_TYPES: Final = {
 class PlainMember(NamedTuple):
     """A member of a tar.
 
-    ``name`` is its cleaned name, and ``kind`` is its type flag. The content has a place, and a link has a target.
+    ``name`` is its cleaned name, and ``kind`` is its type flag. ``start`` and ``size`` are the place of the content,
+    and ``leads_to`` is the target of a link.
     """
 
     name: str

@@ -557,7 +557,7 @@ void klauspost_restart(klauspost_t *k, const uint8_t *dictionary, int32_t n)
         klauspost_match(k, dictionary, n);
 }
 
-/* Flush like pgzip at the end of each of its blocks. */
+/* Flush in the same way as pgzip does at the end of each of its blocks. */
 void klauspost_sync(klauspost_t *k)
 {
     if (k->lazy)

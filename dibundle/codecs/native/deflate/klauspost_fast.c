@@ -190,8 +190,8 @@ void klauspost_match4(klauspost_t *k, int32_t s)
             if (reaches(k, near, s, (uint32_t)bytes)) {
                 far = k->far[far_hash(next_bytes)][0] - k->offset;
                 if (reaches(k, far, next, (uint32_t)next_bytes)) {
-                    /* from 1.18.0 on, candidates are compared at the wrong place: their distance from the start of the
-                     * history */
+                    /* from 1.18.0 on, candidates are compared at the wrong place: their distance is used as their
+                     * offset in the history */
                     int32_t other = k->misplaced ? next - far : far;
                     int32_t length = full_length(k, s + 4, near + 4);
                     if (full_length(k, next + 4, other + 4) > length) {

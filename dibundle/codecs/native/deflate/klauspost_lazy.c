@@ -22,11 +22,11 @@ struct lazy {
     int32_t start;    /* start of the block; NO_START after it has left the window */
     int32_t inserted; /* positions below this one are indexed */
     int32_t length, from_distance, head, offset;
-    int pending;   /* the byte before at is pending */
+    int pending;   /* the byte before `at` is pending */
     uint16_t idle; /* positions without a match; this may overflow, as in upstream */
     int sync;
     int32_t heads[1 << HASH_BITS], previous[WINDOW]; /* positions + offset */
-    int32_t costs[2 * WINDOW + 1];                   /* level 9: bits of all bytes up to a position, as literals */
+    int32_t costs[2 * WINDOW + 1];                   /* level 9: bits of all bytes up to a position as literals */
     uint8_t window[2 * WINDOW + 8];
 };
 

@@ -20,7 +20,7 @@ typedef struct pigz {
     int64_t taken; /* hits so far */
     uint32_t hash;
     int64_t scanned;     /* how many bytes of `held` are checked */
-    int64_t *hits, count; /* ends of pieces in held, up to scanned */
+    int64_t *hits, count; /* ends of pieces in `held`, up to `scanned` */
     uint8_t *held;
 } pigz_t;
 

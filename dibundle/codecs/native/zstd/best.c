@@ -1,4 +1,4 @@
-/* The search for matches of level best of klauspost/compress, zstd (NOTICE; spec/zstd.md describes it). */
+/* The search for matches of the level "best" of klauspost/compress, zstd (NOTICE; spec/zstd.md describes it). */
 #include "zstd.h"
 
 enum { SHORT = 18, LONG = 22 };

@@ -75,7 +75,7 @@ static uint64_t hash_end(const encoder_t *e)
     return h ^ h >> 32;
 }
 
-/* logarithms of the sizes of the tables `entries`, `more_entries`, pairs and more pairs; 0: no such table */
+/* logarithms of the sizes of the tables `entries`, `more_entries`, `pairs` and `more_pairs`; 0: no such table */
 static void table_logs(int level, int logs[4])
 {
     static const uint8_t LOGS[5][4] = {{0, 0, 0, 0}, {15, 0, 0, 0}, {15, 17, 0, 0}, {13, 0, 19, 0}, {0, 0, 22, 18}};

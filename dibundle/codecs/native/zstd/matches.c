@@ -21,7 +21,7 @@ static int32_t add_repeated(encoder_t *e, int32_t emitted, int32_t s, int32_t at
     return after;
 }
 
-/* Take a match of `length` bytes at `s` with those at `t`: extend it backwards and add it; return its end. */
+/* Take a match of the `length` bytes at `s` with the bytes at `t`: extend it backwards and add it; return its end. */
 static int32_t add_match(encoder_t *e, int32_t emitted, int32_t s, int32_t t, int32_t length)
 {
     const uint8_t *h = e->history;

@@ -1,6 +1,5 @@
-/* FSE: the shares of symbols, the states for these shares, and how both are encoded (RFC 8878, 4.1).
- *
- * The rules for choosing shares are those of klauspost/compress, fse and zstd (NOTICE), and so those of
+/* FSE: the shares of symbols, the states for these shares, and how both are encoded (RFC 8878, 4.1). The rules for
+ * choosing shares are those of klauspost/compress, fse and zstd (NOTICE), which are also those of
  * FiniteStateEntropy. */
 #include "zstd.h"
 
