@@ -194,6 +194,7 @@ refused("link-name-in-another-script", docker() + link("x", "\u00e9") + END, "P2
 refused("link-to-a-folder", docker() + block("y/", typeflag=b"5") + link("x", "y") + END, "P26")
 refused("hard-link-from-its-folder", docker() + member("y/a", b"") + link("y/x", "a", b"1") + END, "P26")
 refused("hard-link-to-above", docker() + link("y/x", "../l", b"1") + END, "P26")
+taken("link-that-goes-up-and-down", docker() + member("y/a", b"") + link("y/x", "../y/a") + END, "P26")
 refused("link-with-dots-within", docker() + member("y/a", b"") + link("x", "y/../l") + END, "P26")
 refused("link-to-here", docker() + link("x", "./l") + END, "P26")
 
@@ -582,6 +583,17 @@ refused("layer-in-gzip-that-is-cut", of_config(ID, GZIPPED[:-9]), "P21")
 refused("layer-in-gzip-with-a-wrong-checksum", of_config(ID, GZIPPED[:-8] + bytes(4) + GZIPPED[-4:]), "P21")
 refused("layer-in-gzip-with-a-wrong-length", of_config(ID, GZIPPED[:-4] + bytes(4)), "P21")
 refused("layer-in-zstd-that-is-cut", of_config(ID, ZSTD[:-1]), "P21")
+for _name, _layer in (
+    ("gzip-with-a-zero-behind-it", GZIPPED + bytes(1)),
+    ("gzip-with-zeros-before-a-member", GZIPPED + bytes(512) + gzipped(deflated(b"", 6, 6, 8), b"")),
+    ("gzip-with-a-reserved-flag", b"".join((GZIPPED[:3], b"\x20", GZIPPED[4:]))),
+    ("gzip-with-a-wrong-header-checksum", b"".join((GZIPPED[:3], b"\2", GZIPPED[4:10], bytes(2), GZIPPED[10:]))),
+    ("zstd-with-a-zero-behind-it", ZSTD + bytes(1)),
+    ("zstd-with-a-magic-behind-it", ZSTD + ZSTD[:4]),
+    ("zstd-with-a-skippable-frame-that-is-cut", ZSTD + b"\x50\x2a\x4d\x18\4\0\0\0abc"),
+):
+    refused(f"layer-in-{_name}", of_config(ID, _layer), "P21")
+taken("layer-in-zstd-with-a-skippable-frame", of_config(ID, ZSTD + b"\x50\x2a\x4d\x18\4\0\0\0abcd"), "P21")
 _TWO = gzipped(deflated(OWN[:512], 6, 6, 8), OWN[:512]) + gzipped(deflated(OWN[512:], 6, 6, 8), OWN[512:])
 taken("layer-in-two-gzip-members", of_config(ID, _TWO), "P21")
 taken("layer-in-two-zstd-frames", of_config(ID, zframe(OWN[:512]) + zframe(OWN[512:])), "P21")
