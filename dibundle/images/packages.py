@@ -26,10 +26,10 @@ The database of a large installation has about 100 MB.
 SMALL_LIMIT: Final = 4 << 20
 """The maximum size of a file about a single package, in bytes. Parsed JSON takes thirty times its size."""
 
-MOST: Final = 1 << 18
+MOST: Final = 1 << 16
 """The maximum number of packages to read from an image. A large image has some thousands."""
 
-_MOST_TEXT: Final = 16 << 20  # maximum bytes of the names and versions of all packages
+_MOST_TEXT: Final = 8 << 20  # maximum bytes of the names and versions of all packages, as Python stores them
 _HEAD: Final = 1 << 16  # bytes to read from a file of pip: name and version are at the beginning
 _BLOB: Final = 1  # index of the column with a package's header in rpm's table Packages (hnum, blob)
 _ROW: Final = 16 << 20  # maximum bytes of a row of this table
@@ -70,7 +70,7 @@ def inventory(paths: Collection[bytes], read: Callable[[bytes], bytes | None]) -
         if reader and content is not None:
             manager, parse = reader
             for name, version in islice(parse(content), MOST - len(found)):
-                left -= len(name) + len(version)
+                left -= sum(len(text) if text.isascii() else 4 * len(text) for text in (name, version))
                 if left < 0:
                     return found
                 found.setdefault((manager, name), set()).add(version)
@@ -129,7 +129,13 @@ def _stanzas(content: bytes) -> Iterator[dict[bytes, str]]:
         end = content.find(b"\n\n", begins.start())
         at = len(content) if end < 0 else end
         found = islice(_FIELDS.finditer(content, begins.start(), at), _FIRST)
-        yield {field[1]: field[2][:_FIELD].strip(b" \t\r").decode("utf-8", "replace") for field in found}
+        yield {field[1]: _text_of(content, field) for field in found}
+
+
+def _text_of(content: bytes, field: re.Match[bytes]) -> str:
+    """Return the value of a field without a copy of all of it, because a line may be as long as the file."""
+    begin, end = field.span(2)
+    return content[begin : min(end, begin + _FIELD)].strip(b" \t\r").decode("utf-8", "replace")
 
 
 def _dpkg(content: bytes) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ from dibundle.files import compression, digest
 from dibundle.files.readat import ReadAt, copy_chunks
 from dibundle.images import messages, strict
 from dibundle.images.strict import Descriptor, DockerEntry, IndexDocument, ManifestDocument, StrictConfig
-from dibundle.images.tar.plain import FILE, FOLDER, HARD_LINK, LINK, PlainMember, members
+from dibundle.images.tar.plain import FILE, FOLDER, HARD_LINK, LINK, MAX_MEMBERS, PlainMember, members
 
 MAX_DOCUMENT: Final = 4 << 20
 """The maximum size of a document in bytes. A parsed document takes up to thirty times as much memory."""
@@ -117,6 +117,7 @@ class Judge:
 
     def _read_members(self) -> None:
         spelled: dict[str, str] = {}
+        folders: set[str] = set()
         for member in members(self._source):
             key = member.name.casefold()
             if key in spelled:
@@ -131,12 +132,17 @@ class Judge:
                 raise ArchiveError(messages.PROFILE_DOCUMENT_SPELLING, name=name)
             while "/" in above:
                 above = above.rpartition("/")[0]
+                if above in folders:
+                    break  # this folder, and all folders above it, were checked with an earlier member
+                folders.add(above)
                 if above in self._members and self._members[above].kind != FOLDER:
                     raise ArchiveError(messages.PROFILE_BENEATH_NO_FOLDER, name=name, above=above)
                 if spelled.setdefault(above.casefold(), above) != above:
                     raise ArchiveError(messages.PROFILE_FOLDER_SPELLINGS, name=name)
                 if above.lower() in _DOCUMENTS and above not in _DOCUMENTS:
                     raise ArchiveError(messages.PROFILE_DOCUMENT_SPELLING, name=name)
+                if len(spelled) > MAX_MEMBERS:
+                    raise ArchiveError(messages.TAR_MEMBERS, most=MAX_MEMBERS)
 
     def _leads_to_a_file(self, member: PlainMember) -> bool:
         """Return whether a link leads to a file in the archive. Any other link might lead out of the extracted folder.

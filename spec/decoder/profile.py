@@ -97,6 +97,7 @@ def read_members(data: memoryview) -> dict[str, Member]:
         for end in (found.start() for found in re.finditer("/", name)):
             fits(name[:end] not in members or members[name[:end]].flag == ord("5"), "P7")
             fits(spellings.setdefault(name[:end].lower(), name[:end]) == name[:end], "P7")
+            fits(len(spellings) <= 65536, "P6")
     return members
 
 

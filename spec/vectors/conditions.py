@@ -190,6 +190,11 @@ for _name in ("Manifest.json", "blobs/SHA256/x"):
     refused(f"{_name.lower().replace('/', '-')}-in-another-case", oci(index(LEAD)) + member(_name, b"") + END, "P25")
 for _name in ("Index.json", "OCI-layout", "Repositories", "Blobs"):
     refused(f"{_name.lower()}-in-another-case", docker() + member(_name, b"") + END, "P25")
+# each of the first names has 124 folders; the image has three members
+_DEEP = b"".join(member("a/" * 47 + "a", b"", prefix=b"%03d/" % number + b"a/" * 75 + b"a") for number in range(524))
+_MORE = b"".join(member(f"b{number}", b"") for number in range(65_536 - 125 * 524 - 3))
+taken("65536-members-and-folders", docker() + _DEEP + _MORE + END, "P6")
+refused("65537-members-and-folders", docker() + _DEEP + _MORE + member("one-more", b"") + END, "P6")
 refused("link-name-in-another-script", docker() + link("x", "\u00e9") + END, "P26")
 refused("link-to-a-folder", docker() + block("y/", typeflag=b"5") + link("x", "y") + END, "P26")
 refused("hard-link-from-its-folder", docker() + member("y/a", b"") + link("y/x", "a", b"1") + END, "P26")

@@ -104,7 +104,7 @@ def nested(
 
 def made(out: bytes) -> Bundle:
     """Return a bundle that makes an archive, and says that it is the expected image."""
-    frame = plain(out) if len(out) < MIB else Frame(zframe(out), len(out), 1, codec=1)
+    frame = plain(out) if len(out) < MIB // 4 else Frame(zframe(out), len(out), 1, codec=1)
     bundle = Bundle([frame], [Target(out, whole(out), 1)])
     bundle.more = {2: msgpack([[], [[[["example.com/vector:1"], sha256(ID), sha256(OWN)]]], []])}
     return bundle

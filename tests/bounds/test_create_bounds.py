@@ -271,7 +271,7 @@ def test_long_names_are_not_held(tmp_path: Path) -> None:
     assert created.memory < 384 << 20
     compared = dib("diff", *sources)
     assert compared.status == 4
-    assert "their names are too long" in compared.err
+    assert "entry names that are too long" in compared.err
     assert compared.memory < 384 << 20
 
 

@@ -453,17 +453,33 @@ def test_a_client_that_takes_enough_bytes_is_not_slow() -> None:
     line = Line(ours)
     client._line, client.passed = line, line.left
     client.begin()
-    client.passed, line.left, client.slow = client.passed + 500_000, line.left + 500_000, 1.0
+    client.passed, line.left = client.passed + 500_000, line.left + 500_000
+    begun = client.since = time.monotonic() - 15
     client.look()
-    assert client.slow == 1.0
+    assert client.shortfall == pytest.approx(door._LEAST / 2, rel=0.01)
     line.left -= door._LEAST - 1
     client.look()
-    assert client.slow == 1.0
+    assert (client.shortfall, client.since) == (0, begun)
     line.left -= 1
     client.look()
-    assert client.slow > 1.0
+    assert client.since > begun
+    client.since = time.monotonic() - 0.5
+    client.look()
+    assert client.shortfall == 0  # not yet: no client is judged in its first second
     ours.close()
     theirs.close()
+
+
+def test_a_client_that_waits_for_the_mirror_is_slow_only_after_all_that_do_not_read() -> None:
+    client = door.Client.__new__(door.Client)
+    client._line, client.passed = None, 0
+    client.begin()
+    client.since = time.monotonic() - door.WAITING / 2
+    client.look()
+    assert client.shortfall == 0
+    client.since -= door.WAITING
+    client.look()
+    assert client.shortfall == 1
 
 
 def test_slow_clients_leave_places_to_others(

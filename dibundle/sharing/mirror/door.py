@@ -19,6 +19,7 @@ from aiohttp.typedefs import Handler
 
 WAITING: Final = 30.0  # maximum seconds until a client sends its first or next request
 _LEAST: Final = 128 << 10  # a client that takes fewer bytes than this in ``WAITING`` seconds is slow
+_LOOKS: Final = 1.0  # seconds between two checks of all clients
 _BRIEF: Final = 1.0  # a client without a running request counts as idle only after this many seconds
 _GREETING: Final = 10  # maximum seconds for the TLS handshake
 _MOST_CLIENTS: Final = 1024
@@ -70,9 +71,11 @@ class Client(web.RequestHandler):
             lingering_time=0,
         )
         self._door = door
-        self.slow: float | None = None  # since this time, the client of a request has taken fewer than _LEAST bytes
+        # when the running request began, or when the client had last taken _LEAST more bytes; None between requests
+        self.since: float | None = None
         self.passed = 0  # bytes that were passed on to the client so far
-        self._taken = 0  # how many of them the client had taken at the time ``slow``
+        self._taken = 0  # how many of them the client had taken at the time ``since``
+        self.shortfall = 0.0  # how many bytes the client is behind the least rate
         self._parsed = 0  # bytes of the current request
         # kept here, because aiohttp drops its own reference before the connection has ended
         self._line: asyncio.Transport | None = None
@@ -106,22 +109,39 @@ class Client(web.RequestHandler):
 
     def begin(self) -> None:
         """Note the beginning of a request."""
-        self.slow, self._taken = time.monotonic(), self._count()
+        self.since, self.shortfall = time.monotonic(), 0.0
+        self._taken = self.passed - self._left()
+
+    def end(self) -> None:
+        """Note the end of a request."""
+        self.since, self.shortfall = None, 0.0
 
     def look(self) -> None:
-        """Note whether the client has taken ``_LEAST`` more bytes."""
-        if self.slow is not None and (taken := self._count()) >= self._taken + _LEAST:
-            self.slow, self._taken = time.monotonic(), taken
+        """Compare the bytes that the client has taken with the least rate.
 
-    def _count(self) -> int:
-        """Return how many bytes the client has taken."""
+        If the client has taken all bytes, it waits for the mirror. Such a client counts as slow only after ``WAITING``
+        seconds, and less than any client with bytes to take.
+        """
+        if self.since is None:
+            return
+        now, left = time.monotonic(), self._left()
+        age, taken = now - self.since, self.passed - left - self._taken
+        if taken >= _LEAST:
+            self.since, self._taken, self.shortfall = now, self._taken + taken, 0.0
+        elif left:
+            self.shortfall = max(0.0, _LEAST * age / WAITING - taken) if age > _BRIEF else 0.0
+        else:
+            self.shortfall = float(age > WAITING)
+
+    def _left(self) -> int:
+        """Return how many bytes the client has not taken yet."""
         if self._line is None:
-            return self.passed
+            return 0
         left = self._line.get_write_buffer_size()
         connection = self._line.get_extra_info("socket")
-        with suppress(OSError, ValueError):  # the connection has ended
+        with suppress(OSError, ValueError, AttributeError):  # the connection has ended
             left += struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
-        return self.passed - left
+        return left
 
     def handle_error(self, *_: Any, **__: Any) -> web.StreamResponse:  # noqa: ANN401 - aiohttp's own
         """Answer a request that cannot be parsed, without repeating any part of the request."""
@@ -202,8 +222,8 @@ class Door:
     def come(self, client: Client) -> None:
         """Register a client.
 
-        If there are too many clients, end the connection of the client that has been idle longest. If no client is
-        idle, end the connection of a client that takes too few bytes or, if there is none, of the new client.
+        If there are too many clients, end the connection of the client that has been idle longest. If no client has
+        been idle for ``_BRIEF`` seconds, end that of the slowest client below the least rate, if there is one.
         """
         self._greeting.pop(client, None)
         self._clients.add(client)
@@ -214,9 +234,9 @@ class Door:
             self._send_away(oldest if is_idle else self._slow() or oldest)
 
     def _slow(self) -> Client | None:
-        """Return a client of a running request that has taken fewer than ``_LEAST`` bytes in ``WAITING`` seconds."""
-        late = time.monotonic() - WAITING
-        return next((client for client in self._clients if client.slow is not None and client.slow < late), None)
+        """Return the client that is the furthest behind the least rate, which is ``_LEAST`` bytes in ``WAITING`` s."""
+        slowest = max(self._clients, key=lambda client: client.shortfall)
+        return slowest if slowest.shortfall else None
 
     def gone(self, client: Client) -> None:
         """Unregister a client."""
@@ -237,7 +257,7 @@ class Door:
         try:
             return await handler(request)
         finally:
-            client.slow = None
+            client.end()
             # documents are sent after this point, so a client that does not read a document counts as idle
             if client in self._clients:
                 self._waiting[client] = time.monotonic()
@@ -245,7 +265,7 @@ class Door:
     async def watch(self) -> None:
         """End connections that are idle for more than ``WAITING`` seconds."""
         while True:
-            await asyncio.sleep(WAITING / 10)
+            await asyncio.sleep(min(_LOOKS, WAITING / 10))
             for client in list(self._clients):
                 client.look()
             for client, since in list(self._waiting.items()):
