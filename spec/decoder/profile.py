@@ -294,7 +294,7 @@ class Images:
             sources = entry.get("LayerSources")
             for diff_id, source in keyed({} if sources is None else sources, set(), True).items():
                 found = described(source)
-                fits(not found["annotations"], "P24")
+                fits(not found["annotations"], "P15")
                 fits(hex_of(diff_id) in diff_ids and found["mediaType"] in LAYERS, "P15")
                 for data in (
                     self.file(name) for name, of in zip(names, diff_ids, strict=True) if of == hex_of(diff_id)

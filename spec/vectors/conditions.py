@@ -449,7 +449,7 @@ for _name, _source in (
     refused(f"layer-source-{_name}", of_entries({**ENTRY, "LayerSources": _source}), "P9" if "urls" in _name else "P15")
 for _name, _notes in (("null", None), ("none", {})):
     _source = {f"sha256:{sha256(OWN).hex()}": blob(OWN, "layer.v1.tar", annotations=_notes)}
-    taken(f"layer-source-with-{_name}-as-annotations", of_entries({**ENTRY, "LayerSources": _source}), "P24")
+    taken(f"layer-source-with-{_name}-as-annotations", of_entries({**ENTRY, "LayerSources": _source}), "P15")
 for _key, _rule in (("LayerSources", "P9"), ("Parent", "P10")):
     refused(f"entry-with-false-as-{_key.lower()}", of_entries({**ENTRY, _key: False}), _rule)
 not_config("config-with-false-as-os", changed(ID, os=False), "P10")
@@ -693,7 +693,7 @@ _NOTED = {f"sha256:{sha256(OWN).hex()}": blob(OWN, "layer.v1.tar", annotations={
 refused(
     "by-target-with-annotations-of-a-layer-source",
     of_entries({**ENTRY, "LayerSources": _NOTED}),
-    "P24",
+    "P15",
     arguments=BY_TARGET,
 )
 taken(

@@ -375,4 +375,6 @@ refused(
 OF_CONFIG = {**json.loads(MANIFEST), "config": blob(ID, "config.v1+json", annotations={"x": "y"})}
 refused("annotations-of-a-config", oci(index(blob(m := to_json(OF_CONFIG), "manifest.v1+json")), m) + END, "P24")
 SOURCES = {f"sha256:{sha256(OWN).hex()}": blob(OWN, "layer.v1.tar", annotations={"x": "y"})}
-refused("annotations-of-a-layer-source", docker({**ENTRY, "LayerSources": SOURCES}) + END, "P24")
+refused("annotations-of-a-layer-source", docker({**ENTRY, "LayerSources": SOURCES}) + END, "P15")
+_SLASHED = {f"sha256:{sha256(OWN).hex()}": blob(OWN, "layer.v1.tar", platform={"os": "a/b", "architecture": "c"})}
+refused("slash-in-the-platform-of-a-layer-source", docker({**ENTRY, "LayerSources": _SLASHED}) + END, "P20")
