@@ -81,10 +81,9 @@ def create(
     all. ``level`` is 1 (fast) to 9 (small). The ``profile`` "core" is for simple readers. ``inventory`` is a file with
     the result of :func:`inventory`. With ``raw_layers``, the bundle rebuilds the same images with uncompressed layers.
 
-    The result depends neither on the number of ``workers`` (threads; 0 means one per core) nor on the ``executor``
-    (from concurrent.futures). The executor gets ``workers`` frames at a time. For each frame, it gets a function and
-    bytes. Its machines need the same versions of dib and zstandard. A process pool needs the start method spawn or
-    forkserver, and the caller's script needs ``if __name__ == "__main__":``.
+    The result depends neither on the number of ``workers`` (threads; 0: one per core) nor on the ``executor`` (from
+    concurrent.futures). The executor gets ``workers`` frames at a time, each as a function and bytes. Its machines need
+    the same dib and zstandard. A process pool needs spawn or forkserver, and ``if __name__ == "__main__":``.
 
     Raises ``ArchiveError`` if an input is not an image archive, and ``UsageError`` for an invalid level or number of
     workers. Raises ``FileError`` if the system fails or a stream would block. The caller's own exceptions pass through.
@@ -134,9 +133,8 @@ def apply(
 
     Bundles are recognised by their content. Several bundles are applied as a chain. For a bundle in parts, name any
     part. ``bases`` are archives, and bundles that rebuild an archive. Missing files are skipped. ``target`` chooses a
-    target if there are several. If ``expect`` has image IDs or digests (``sha256:...``), an archive is yielded only if
-    it, or each of its images, has one of them. The last bytes come only after all others are verified, so an incomplete
-    archive never looks complete.
+    target if there are several. With ``expect`` (``sha256:...``), an archive is yielded only if it, or each of its
+    images, has one of these digests. The last bytes come only after all others are verified.
 
     Nothing is opened before the first byte is requested. After that, ``BaseMismatchError`` is raised for a wrong base,
     and ``BundleError`` or ``DigestError`` for a malformed or damaged bundle. ``SignatureError`` is raised if a bundle

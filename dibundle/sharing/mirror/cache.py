@@ -252,10 +252,7 @@ class Cache:
             return True
 
     def read(self, key: Key, most: int) -> bytes | None:
-        """Return a blob's bytes.
-
-        Return None if it is missing, or if it has over ``most`` bytes; a blob of that size is not hashed.
-        """
+        """Return a blob's bytes. Return None if it is missing, or has over ``most`` bytes and so is not hashed."""
         fd = self.open(key) if self._sizes.get(key, 0) <= most else None
         if fd is None:
             return None
