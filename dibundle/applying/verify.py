@@ -23,13 +23,15 @@ from dibundle.sources.opening import Source, open_sources
 class VerifyResult:
     """A valid bundle: its size in bytes, its targets and its signers.
 
-    ``rebuilt`` is true if all targets were rebuilt.
+    ``rebuilt`` is true if all targets were rebuilt. ``is_signed`` is true if the bundle has a signature, which is not
+    checked if ``signed_by`` is empty.
     """
 
     size: int
     rebuilt: bool
     targets: tuple[MadeTarget, ...]
     signed_by: tuple[str, ...]
+    is_signed: bool
 
 
 def verify(
@@ -53,6 +55,7 @@ def verify(
         rebuilt=full,
         targets=made_targets(reader.manifest),
         signed_by=opened.signatures.signed_by([reader]),
+        is_signed=bool(reader.signature),
     )
 
 

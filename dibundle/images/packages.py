@@ -63,13 +63,14 @@ def inventory(paths: Collection[bytes], read: Callable[[bytes], bytes | None]) -
     ``read`` returns a file's content, or None if there is no content.
     """
     found: dict[tuple[str, str], set[str]] = {}
-    left = _MOST_TEXT
+    left, most = _MOST_TEXT, MOST
     for path in paths:
         reader = _reader(path)
         content = read(path) if reader else None
         if reader and content is not None:
             manager, parse = reader
-            for name, version in islice(parse(content), MOST - len(found)):
+            for name, version in islice(parse(content), most):
+                most -= 1  # one name may have any number of versions
                 left -= sum(len(text) if text.isascii() else 4 * len(text) for text in (name, version))
                 if left < 0:
                     return found

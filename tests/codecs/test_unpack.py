@@ -185,7 +185,7 @@ def test_limits_come_before_memory():
 
 def test_a_payload_within_a_payload_is_refused():
     old, new, payload = payload_of()
-    with pytest.raises(BundleError, match="codec 6 within"):
+    with pytest.raises(BundleError, match="codec 6 is not allowed within"):
         decoders.decode(decoders.UNPACK, bytes([decoders.UNPACK]) + payload[1:], old, len(new))
 
 

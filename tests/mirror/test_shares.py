@@ -443,43 +443,93 @@ def test_a_request_that_cannot_be_parsed_is_answered_as_data(mirror: Running) ->
     assert b"<b>" not in found
 
 
+def client_of(line: Line) -> door.Client:
+    """Return a client that has been asking for a blob, over a line."""
+    client = door.Client.__new__(door.Client)
+    client._line, client.passed, client.reads, client.shortfall = line, 0, None, 0.0
+    client.begin("blob")
+    return client
+
+
 def test_a_client_that_takes_enough_bytes_is_not_slow() -> None:
     """Bytes count when the client has taken them, not when the mirror has passed them on.
 
     Before the fix, 8 KiB every 12 s were enough: such clients kept all places of a mirror.
     """
-    client = door.Client.__new__(door.Client)
     ours, theirs = socket.socketpair()
-    line = Line(ours)
-    client._line, client.passed = line, line.left
-    client.begin()
-    client.passed, line.left = client.passed + 500_000, line.left + 500_000
-    begun = client.since = time.monotonic() - 15
-    client.look()
-    assert client.shortfall == pytest.approx(door._LEAST / 2, rel=0.01)
-    line.left -= door._LEAST - 1
-    client.look()
-    assert (client.shortfall, client.since) == (0, begun)
-    line.left -= 1
-    client.look()
-    assert client.since > begun
-    client.since = time.monotonic() - 0.5
-    client.look()
-    assert client.shortfall == 0  # not yet: no client is judged in its first second
-    ours.close()
-    theirs.close()
+    with ours, theirs:
+        line = Line(ours)
+        client = client_of(line)
+        client.passed = line.left = 500_000
+        client.look()
+        client.reads = time.monotonic() - 15, 0
+        client.look()
+        assert client.shortfall == pytest.approx(door._LEAST / 2, rel=0.01)
+        line.left -= door._LEAST - 1
+        client.look()
+        assert client.shortfall == 0
+        line.left -= 1
+        client.look()
+        assert client.reads[1] == door._LEAST
+        client.reads = time.monotonic() - 0.5, client.reads[1]
+        client.look()
+        assert client.shortfall == 0  # not yet: no client is judged in its first second
 
 
-def test_a_client_that_waits_for_the_mirror_is_slow_only_after_all_that_do_not_read() -> None:
-    client = door.Client.__new__(door.Client)
-    client._line, client.passed = None, 0
-    client.begin()
-    client.since = time.monotonic() - door.WAITING / 2
-    client.look()
-    assert client.shortfall == 0
-    client.since -= door.WAITING
-    client.look()
-    assert client.shortfall == 1
+def test_a_client_that_waits_for_the_mirror_is_not_slow() -> None:
+    """Before the fix, time without bytes to take counted, and a client was ended as soon as it got its first bytes."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        line = Line(ours)
+        line.left = 0
+        client = client_of(line)
+        client.waits = time.monotonic() - 29
+        client.look()
+        assert client.shortfall == 0
+        client.passed = line.left = 100_000
+        client.look()
+        assert (client.shortfall, client.waits) == (0, None)
+        line.left = 0
+        client.look()
+        assert (client.shortfall, client.reads) == (0, None)
+        assert client.waits > time.monotonic() - 1
+
+
+def test_of_clients_that_wait_for_the_same_answer_the_latest_makes_way() -> None:
+    place = door.Door()
+    now = time.monotonic()
+    clients = []
+    for asked, waited in (("a", 50), ("b", 20), ("b", 10), ("b", 0.5), ("c", 40)):
+        ours, theirs = socket.socketpair()
+        client = client_of(Line(ours))
+        client.asked, client.waits = asked, now - waited
+        clients.append((client, ours, theirs))
+    place._clients = {client for client, *_ in clients}
+    assert place._waiter() is clients[2][0]
+    place._clients -= {clients[2][0]}
+    assert place._waiter() is clients[0][0]
+    place._clients -= {clients[0][0], clients[4][0]}
+    assert place._waiter() is None
+    for _, ours, theirs in clients:
+        ours.close()
+        theirs.close()
+
+
+def test_the_end_of_a_blob_is_not_lost_for_a_slow_client(
+    options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the mirror has written a blob, the system still holds bytes of it. Such a client is not idle."""
+    monkeypatch.setattr(door, "WAITING", 0.3)
+    content = os.urandom(1_000_000)
+    with beside(options, access, lambda request: request.answer(200, content)) as (_, evil):
+        with socket.create_connection(("127.0.0.1", evil.port)) as connection:
+            path = f"/v2/evil/{REPOSITORY}/blobs/{digest(content)}"
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            time.sleep(2)
+            got = 0
+            while got < len(content) and (piece := connection.recv(1 << 20)):
+                got += len(piece)
+        assert got > len(content)
 
 
 def test_slow_clients_leave_places_to_others(

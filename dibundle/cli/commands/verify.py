@@ -46,6 +46,8 @@ def command(
     told = f"{human(result.size)}, " + (f"rebuilds {made}" if result.rebuilt else "undamaged")
     more = "" if result.rebuilt else " (give --base to check a rebuild)"
     lines = [f"{wording.escape(bundle)}: signed by {wording.escape(who)}" for who in result.signed_by]
+    if result.is_signed and not result.signed_by:
+        lines.append(f"{wording.escape(bundle)}: signed, but the signature is not checked (give --allowed-signers)")
     lines.append(f"{wording.escape(bundle)}: {told}{more}")
     document = {
         **documents.name("bundle", bundle),

@@ -14,7 +14,7 @@ from aiohttp import web
 from dibundle.files.digest import text
 from dibundle.sharing.mirror.answers import aside, blob_headers, hang_up, passed
 from dibundle.sharing.mirror.cache import Cache, CacheFullError
-from dibundle.sharing.mirror.door import note_piece
+from dibundle.sharing.mirror.door import UNREAD, note_piece
 from dibundle.sharing.mirror.downloads import HASHES, WITHHELD, Download, Downloads, require_blob
 from dibundle.sharing.mirror.making import Maker
 from dibundle.sharing.mirror.metrics import Metrics
@@ -26,7 +26,6 @@ _PIECE: Final = 128 << 10  # bytes of a piece: each of a thousand clients may le
 _READERS: Final = 16  # number of threads per upstream that open and read files of the cache
 # number of threads per upstream that only hash files of the cache, so that no read waits for hashing
 _HASHERS: Final = 4
-_UNREAD: Final = 300.0  # maximum seconds during which a client receives no byte
 
 
 class BlobServer:
@@ -235,11 +234,11 @@ class BlobServer:
                     if response.content_length is not None and sent > response.content_length:
                         raise ConnectionFailure("too long")
                     note_piece(request, len(piece))
-                    async with asyncio.timeout(_UNREAD):
+                    async with asyncio.timeout(UNREAD):
                         await response.write(piece)
                 if response.content_length not in (None, sent):
                     raise ConnectionFailure("too short")
-            async with asyncio.timeout(_UNREAD):
+            async with asyncio.timeout(UNREAD):
                 await response.write_eof()
         # end the connection after any error, because the client would mistake an error answer for a part of the body
         except Exception:

@@ -11,13 +11,16 @@ import ssl
 import struct
 import termios
 import time
+from collections import defaultdict
 from contextlib import suppress
+from operator import itemgetter
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 WAITING: Final = 30.0  # maximum seconds until a client sends its first or next request
+UNREAD: Final = 300.0  # maximum seconds during which a client takes no piece of a blob
 _LEAST: Final = 128 << 10  # a client that takes fewer bytes than this in ``WAITING`` seconds is slow
 _LOOKS: Final = 1.0  # seconds between two checks of all clients
 _BRIEF: Final = 1.0  # a client without a running request counts as idle only after this many seconds
@@ -71,11 +74,12 @@ class Client(web.RequestHandler):
             lingering_time=0,
         )
         self._door = door
-        # when the running request began, or when the client had last taken _LEAST more bytes; None between requests
-        self.since: float | None = None
+        self.asked = ""  # the path of the running request; empty between requests
+        self.waits: float | None = None  # since when the client of a running request has waited for the mirror
         self.passed = 0  # bytes that were passed on to the client so far
-        self._taken = 0  # how many of them the client had taken at the time ``since``
         self.shortfall = 0.0  # how many bytes the client is behind the least rate
+        # since when the client has had bytes to take, and how many bytes it had taken then; begins anew after _LEAST
+        self.reads: tuple[float, int] | None = None
         self._parsed = 0  # bytes of the current request
         # kept here, because aiohttp drops its own reference before the connection has ended
         self._line: asyncio.Transport | None = None
@@ -107,31 +111,33 @@ class Client(web.RequestHandler):
                 self.hang_up()
                 return
 
-    def begin(self) -> None:
+    def begin(self, path: str) -> None:
         """Note the beginning of a request."""
-        self.since, self.shortfall = time.monotonic(), 0.0
-        self._taken = self.passed - self._left()
+        self.asked, self.waits = path, time.monotonic()
 
     def end(self) -> None:
-        """Note the end of a request."""
-        self.since, self.shortfall = None, 0.0
+        """Note the end of a request. The client may still have bytes to take."""
+        self.asked, self.waits = "", None
+        self.look()
 
     def look(self) -> None:
         """Compare the bytes that the client has taken with the least rate.
 
-        If the client has taken all bytes, it waits for the mirror. Such a client counts as slow only after ``WAITING``
-        seconds, and less than any client with bytes to take.
+        Time without bytes to take does not count.
         """
-        if self.since is None:
-            return
         now, left = time.monotonic(), self._left()
-        age, taken = now - self.since, self.passed - left - self._taken
-        if taken >= _LEAST:
-            self.since, self._taken, self.shortfall = now, self._taken + taken, 0.0
-        elif left:
-            self.shortfall = max(0.0, _LEAST * age / WAITING - taken) if age > _BRIEF else 0.0
-        else:
-            self.shortfall = float(age > WAITING)
+        taken = self.passed - left
+        if not left:
+            self.reads, self.shortfall = None, 0.0
+            if self.asked and self.waits is None:
+                self.waits = now
+            return
+        self.waits = None
+        if self.reads is None or taken >= self.reads[1] + _LEAST:
+            self.reads = now, taken
+        age = now - self.reads[0]
+        wanted = _LEAST * age / WAITING if age > _BRIEF else 0.0
+        self.shortfall = max(0.0, wanted - (taken - self.reads[1]))
 
     def _left(self) -> int:
         """Return how many bytes the client has not taken yet."""
@@ -205,6 +211,7 @@ class Door:
         self._most = min(_MOST_CLIENTS, max(files - _OTHER_FILES, files // 4) // _FILES_OF_CLIENT)
         self._greeting: dict[Client, asyncio.Transport] = {}  # clients in the TLS handshake, the oldest first
         self._clients: set[Client] = set()
+        self._draining: set[Client] = set()  # clients without a running request that still have bytes of a blob to take
         # when each idle client became idle; the client that has been idle longest comes first
         self._waiting: dict[Client, float] = {}
 
@@ -223,7 +230,8 @@ class Door:
         """Register a client.
 
         If there are too many clients, end the connection of the client that has been idle longest. If no client has
-        been idle for ``_BRIEF`` seconds, end that of the slowest client below the least rate, if there is one.
+        been idle for ``_BRIEF`` seconds, end that of the slowest client below the least rate, or else of a client that
+        waits for the same answer as others.
         """
         self._greeting.pop(client, None)
         self._clients.add(client)
@@ -231,18 +239,37 @@ class Door:
         if len(self._clients) > self._most:
             oldest, since = next(iter(self._waiting.items()))
             is_idle = time.monotonic() - since > _BRIEF
-            self._send_away(oldest if is_idle else self._slow() or oldest)
+            self._send_away(oldest if is_idle else self._slow() or self._waiter() or oldest)
 
     def _slow(self) -> Client | None:
         """Return the client that is the furthest behind the least rate, which is ``_LEAST`` bytes in ``WAITING`` s."""
         slowest = max(self._clients, key=lambda client: client.shortfall)
         return slowest if slowest.shortfall else None
 
+    def _waiter(self) -> Client | None:
+        """Return the latest of those clients that wait for the same answer as most others.
+
+        If no two wait for the same answer, return the client that has waited longest, if it is more than ``WAITING``.
+        """
+        now = time.monotonic()
+        waiters = defaultdict(list)
+        for client in self._clients:
+            if client.waits is not None and now - client.waits > _BRIEF:
+                waiters[client.asked].append((client.waits, client))
+        if not waiters:
+            return None
+        most = max(waiters.values(), key=len)
+        if len(most) > 1:
+            return max(most, key=itemgetter(0))[1]
+        since, longest = min((item for items in waiters.values() for item in items), key=itemgetter(0))
+        return longest if now - since > WAITING else None
+
     def gone(self, client: Client) -> None:
         """Unregister a client."""
         self._greeting.pop(client, None)
         self._clients.discard(client)
         self._waiting.pop(client, None)
+        self._draining.discard(client)
 
     @web.middleware
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -250,7 +277,8 @@ class Door:
         client = request.protocol
         assert isinstance(client, Client)
         self._waiting.pop(client, None)
-        client.begin()
+        self._draining.discard(client)
+        client.begin(request.path)
         # bytes after this request would wait, or would be parsed wrongly
         if request.can_read_body or "Upgrade" in request.headers:
             client.close()
@@ -260,7 +288,10 @@ class Door:
             client.end()
             # documents are sent after this point, so a client that does not read a document counts as idle
             if client in self._clients:
-                self._waiting[client] = time.monotonic()
+                if client.reads is None:
+                    self._waiting[client] = time.monotonic()
+                else:  # the system still holds bytes of a blob for the client
+                    self._draining.add(client)
 
     async def watch(self) -> None:
         """End connections that are idle for more than ``WAITING`` seconds."""
@@ -268,6 +299,12 @@ class Door:
             await asyncio.sleep(min(_LOOKS, WAITING / 10))
             for client in list(self._clients):
                 client.look()
+            for client in list(self._draining):
+                if client.reads is None:
+                    self._draining.discard(client)
+                    self._waiting[client] = time.monotonic()
+                elif time.monotonic() - client.reads[0] > UNREAD:
+                    self._send_away(client)
             for client, since in list(self._waiting.items()):
                 if time.monotonic() - since > WAITING:
                     self._send_away(client)
