@@ -123,7 +123,7 @@ def test_many_images_without_names_are_refused_by_ctr(engine: Loader, tmp_path: 
     (tmp_path / "new.tar").write_bytes(docker_save(images, "classic"))
     succeed("create", "--no-base", tmp_path / "new.tar", tmp_path / "x.dib")
     ended = load(engine, tmp_path / "x.dib")
-    assert (ended.code, "keeps no image without one" in ended.err) == (6, True), ended.err
+    assert (ended.code, "does not keep images without a name" in ended.err) == (6, True), ended.err
     assert engine.found(6).configs == frozenset()
 
 
@@ -141,5 +141,5 @@ def test_an_image_without_a_name_beside_others_is_refused_by_ctr(engine: Loader,
             archive.addfile(tarfile.TarInfo("a~b"))
     succeed("create", "--no-base", tmp_path / "new.tar", tmp_path / "x.dib")
     ended = load(engine, tmp_path / "x.dib")
-    assert (ended.code, "keeps no image without one" in ended.err) == (6, True), ended.err
+    assert (ended.code, "does not keep images without a name" in ended.err) == (6, True), ended.err
     assert engine.found(6).configs == frozenset()
