@@ -13,6 +13,7 @@ import json
 import tarfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import zstandard
@@ -305,3 +306,11 @@ def _repositories(images: list[TestImage]) -> TarItem:
             repository, _, tag = name.rpartition(":")
             tags.setdefault(repository, {})[tag] = sha256(image.config_bytes())
     return file("repositories", to_json(tags) + b"\n")
+
+
+def extract(archive: tarfile.TarFile, folder: Path) -> None:
+    """Extract an archive that a test has made. Python before 3.11.4 has no filters."""
+    if hasattr(tarfile, "data_filter"):
+        archive.extractall(folder, filter="data")
+    else:
+        archive.extractall(folder)

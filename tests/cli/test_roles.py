@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests import engines
-from tests.builders import TestImage, build_layer, docker_save, file
+from tests.builders import TestImage, build_layer, docker_save, extract, file
 from tests.content import noise, text
 from tests.program import Ended, succeed
 from tests.sources.conftest import put_image
@@ -82,7 +82,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Releases]:
             layers.append(build_layer([file("version", text(number, 30_000 * number))]))
             made.archive(number).write_bytes(docker_save([TestImage(layers, [f"example.com/app:{number}"])], "v25"))
             with tarfile.open(made.archive(number)) as tar:
-                tar.extractall(folder / f"layout{number}", filter="data")
+                extract(tar, folder / f"layout{number}")
             put_image(registry, made.archive(number), f"v{number}")
             load = [str(folder / "docker"), "load", "-i", str(made.archive(number))]
             subprocess.run(load, env={**os.environ, **env}, check=True)
