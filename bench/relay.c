@@ -1,5 +1,5 @@
-/* The least work of a registry that keeps what it passes on, as a lower bound for bench/mirror.py: each connection is
- * passed on to upstream, and what comes back is sent, then hashed and written to a file. HTTP is not read.
+/* A bare relay, as a yardstick for bench/mirror.py: each connection is passed on to upstream by one thread, and what
+ * comes back is sent, then hashed and written to a file. HTTP is not read.
  *
  *     relay PORT FOLDER    (listens on loopback and prints its port; PORT is upstream's port on loopback) */
 #include <arpa/inet.h>
