@@ -36,7 +36,7 @@ def test_a_pull_keeps_no_list_of_bundles(options: MirrorOptions, access: Access,
         mirror.client.pull("v1")
         mirror.client.pull("v2")
         assert mirror.last()["way"] == "delta"
-        assert eventually(lambda: len(kept(Delta, Listing, FetchedBundles)) == before)
+        assert eventually(lambda: len(kept(Delta, Listing, FetchedBundles)) <= before)
 
 
 @pytest.mark.parametrize("kind", ["manifests/v9", "referrers/sha256:" + "0" * 64, "tags/list"])

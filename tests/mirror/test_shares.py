@@ -471,9 +471,9 @@ def test_a_client_that_takes_enough_bytes_is_not_slow() -> None:
         line.left -= 1
         client.look()
         assert client.reads[1] == door._LEAST
-        client.reads = time.monotonic() - 0.5, client.reads[1]
+        client.reads = time.monotonic() - 1.5, client.reads[1]
         client.look()
-        assert client.shortfall == 0  # not yet: no client is judged in its first second
+        assert client.shortfall == 0  # not yet: no client is judged in its first two seconds
 
 
 def test_a_client_that_waits_for_the_mirror_is_not_slow() -> None:
@@ -493,6 +493,20 @@ def test_a_client_that_waits_for_the_mirror_is_not_slow() -> None:
         client.look()
         assert (client.shortfall, client.reads) == (0, None)
         assert client.waits > time.monotonic() - 1
+
+
+def test_a_client_that_takes_all_bytes_of_a_slow_upstream_is_no_waiter() -> None:
+    """Before the fix, a mirror full of clients that waited sent such a client away at its full speed."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        line = Line(ours)
+        line.left = 0
+        client = client_of(line)
+        for taken, is_waiter in ((100_000, False), (200_000, False), (200_100, True)):
+            client.passed = taken
+            client.waits = time.monotonic() - 29
+            client.look()
+            assert (client.waits < time.monotonic() - 20) == is_waiter
 
 
 def test_of_clients_that_wait_for_the_same_answer_the_latest_makes_way() -> None:
@@ -562,6 +576,37 @@ def test_slow_clients_leave_places_to_others(
         assert got > len(content)  # the headers count too
         for connection in clients:
             connection.close()
+
+
+def queued(port: int, of_client: int) -> int:
+    """Return how many bytes the system holds for a client of a server on ``port``."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, queues, *_ = line.split()
+        if [int(place.partition(":")[2], 16) for place in (local, remote)] == [port, of_client]:
+            return int(queues.partition(":")[0], 16)
+    return 0
+
+
+def test_the_system_holds_little_of_a_blob_for_a_slow_client(
+    options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the fix, the system held up to 4 MB for each slow client, also after the client was sent away."""
+    monkeypatch.setattr(door, "_MOST_CLIENTS", 1)
+    content = os.urandom(16 << 20)
+    with (
+        beside(options, access, lambda request: request.answer(200, content)) as (_, evil),
+        socket.socket() as connection,
+    ):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", evil.port))
+        own = connection.getsockname()[1]
+        path = f"/v2/evil/{REPOSITORY}/blobs/{digest(content)}"
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert eventually(lambda: queued(evil.port, own) > 64 << 10)
+        time.sleep(door._BRIEF + 1.5)
+        assert queued(evil.port, own) < 512 << 10
+        assert b" 200 " in raw(evil.port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 2)[:20]
+        assert eventually(lambda: not queued(evil.port, own))
 
 
 class Line:

@@ -7,6 +7,7 @@ import asyncio.sslproto
 import fcntl
 import logging
 import resource
+import socket
 import ssl
 import struct
 import termios
@@ -23,13 +24,14 @@ WAITING: Final = 30.0  # maximum seconds until a client sends its first or next 
 UNREAD: Final = 300.0  # maximum seconds during which a client takes no piece of a blob
 _LEAST: Final = 128 << 10  # a client that takes fewer bytes than this in ``WAITING`` seconds is slow
 _LOOKS: Final = 1.0  # seconds between two checks of all clients
-_BRIEF: Final = 1.0  # a client without a running request counts as idle only after this many seconds
+_BRIEF: Final = 2.0  # no client counts as idle, slow or waiting in its first seconds
 _GREETING: Final = 10  # maximum seconds for the TLS handshake
 _MOST_CLIENTS: Final = 1024
 _MOST_HEADERS: Final = 48  # maximum headers of a request: engines send ten
 # maximum bytes of a request, because its headers stay in memory while a client reads slowly
 _MOST_HEAD: Final = 16 << 10
 _UNSENT: Final = 64 << 10  # if a client has this many unsent bytes, writing to the client waits
+_UNSENT_BY_SYSTEM: Final = 128 << 10  # the same for bytes in the system's buffers
 _PARSED: Final = 4 << 10  # bytes of a request that are parsed in one step
 # replaces non-ASCII bytes: in a string with other characters, each character takes up to four bytes
 _ASCII: Final = bytes(range(128)) + bytes(128)
@@ -80,6 +82,7 @@ class Client(web.RequestHandler):
         self.shortfall = 0.0  # how many bytes the client is behind the least rate
         # since when the client has had bytes to take, and how many bytes it had taken then; begins anew after _LEAST
         self.reads: tuple[float, int] | None = None
+        self._seen = 0  # how many bytes the client had taken at the last look without bytes to take
         self._parsed = 0  # bytes of the current request
         # kept here, because aiohttp drops its own reference before the connection has ended
         self._line: asyncio.Transport | None = None
@@ -89,6 +92,9 @@ class Client(web.RequestHandler):
         assert isinstance(transport, asyncio.Transport)
         self._line = transport
         transport.set_write_buffer_limits(_UNSENT)  # asyncio's default for TLS is 512 KiB
+        with suppress(OSError):  # without this, the system holds up to 4 MB for each client
+            connection = transport.get_extra_info("socket")
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BY_SYSTEM)
         super().connection_made(transport)
         self._door.come(self)
 
@@ -113,7 +119,7 @@ class Client(web.RequestHandler):
 
     def begin(self, path: str) -> None:
         """Note the beginning of a request."""
-        self.asked, self.waits = path, time.monotonic()
+        self.asked, self.waits, self._seen = path, time.monotonic(), self.passed
 
     def end(self) -> None:
         """Note the end of a request. The client may still have bytes to take."""
@@ -129,8 +135,10 @@ class Client(web.RequestHandler):
         taken = self.passed - left
         if not left:
             self.reads, self.shortfall = None, 0.0
-            if self.asked and self.waits is None:
+            is_fed = taken - self._seen >= _LEAST * _LOOKS / WAITING
+            if self.asked and (self.waits is None or is_fed):
                 self.waits = now
+            self._seen = taken
             return
         self.waits = None
         if self.reads is None or taken >= self.reads[1] + _LEAST:
@@ -164,6 +172,10 @@ class Client(web.RequestHandler):
         """End the connection at once. aiohttp and asyncio would wait until the client has read all written bytes."""
         self.force_close()
         if self._line:
+            if self._left():  # otherwise, the system would keep these bytes until the client takes them
+                with suppress(OSError):
+                    connection = self._line.get_extra_info("socket")
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._line.abort()
 
 
@@ -211,6 +223,8 @@ class Door:
         self._most = min(_MOST_CLIENTS, max(files - _OTHER_FILES, files // 4) // _FILES_OF_CLIENT)
         self._greeting: dict[Client, asyncio.Transport] = {}  # clients in the TLS handshake, the oldest first
         self._clients: set[Client] = set()
+        self.empty = asyncio.Event()  # set while there is no client
+        self.empty.set()
         self._draining: set[Client] = set()  # clients without a running request that still have bytes of a blob to take
         # when each idle client became idle; the client that has been idle longest comes first
         self._waiting: dict[Client, float] = {}
@@ -235,6 +249,7 @@ class Door:
         """
         self._greeting.pop(client, None)
         self._clients.add(client)
+        self.empty.clear()
         self._waiting[client] = time.monotonic()
         if len(self._clients) > self._most:
             oldest, since = next(iter(self._waiting.items()))
@@ -270,6 +285,8 @@ class Door:
         self._clients.discard(client)
         self._waiting.pop(client, None)
         self._draining.discard(client)
+        if not self._clients:
+            self.empty.set()
 
     @web.middleware
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:

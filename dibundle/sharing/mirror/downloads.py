@@ -20,6 +20,8 @@ from dibundle.sharing.mirror.upstream import Document, Streamed, Upstreams, thre
 from dibundle.sources.registry.transport import ConnectionFailure
 
 _PIECE: Final = 128 << 10
+_SMALL: Final = 32 << 10  # after a piece of fewer bytes, a client waits for more
+_SHARE: Final = 0.001  # seconds of this wait, for each client of the download
 WITHHELD: Final = 64 << 10  # bytes at the end of a blob that are sent only if the whole blob has its digest
 _TRIES: Final = 3  # maximum attempts to continue a blob after the connection breaks
 _MEASURED: Final = 64 << 10  # a smaller blob does not change the measured speed of its upstream
@@ -132,6 +134,9 @@ class Download:
                 piece = os.pread(self._blob.fd, min(_PIECE, ready - at), at)
                 at += len(piece)
                 yield piece
+                if len(piece) < _SMALL and at < self.size:
+                    # small pieces, each for many clients, would take all time of the loop
+                    await asyncio.sleep(min(1.0, _SHARE * self._readers))
                 continue
             if self.error:
                 raise ConnectionFailure(str(self.error))

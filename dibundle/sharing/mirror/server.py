@@ -296,8 +296,8 @@ async def running(mirror: Mirror) -> AsyncIterator[int]:
         watching.cancel()
         ending = asyncio.get_running_loop().call_later(_PATIENCE, door.close)  # aiohttp would wait twice as long
         await runner.cleanup()
+        await door.empty.wait()  # clients still take what was written: at most until ``door.close``
         ending.cancel()
-        door.close()
 
 
 def _tls(certificate: tuple[str, str] | None) -> ssl.SSLContext | None:
