@@ -6,23 +6,23 @@ from typing import Final
 
 from dibundle.errors import Message
 
-BASE_CANNOT_SERVE: Final = Message("base.cannot_serve", "base cannot be used as {wanted}: {reason}")
+BASE_CANNOT_SERVE: Final = Message("base.cannot_serve", "base cannot provide {wanted}: {reason}")
 BASE_DAMAGED: Final = Message("base.damaged", "base is damaged: {wanted}: {reason}")
 BASE_DIGEST: Final = Message(
     "base.digest",
-    "base is damaged, or changed while it was read: {wanted} has another digest",
+    "base is damaged, or changed while it was read: {wanted} has the wrong digest",
     hint="export the base again, and repeat the command",
 )
 BASE_LACKS: Final = Message("base.lacks", "base does not contain {wanted}")
 BASE_MISSING: Final = Message(
     "base.missing",
-    "this bundle needs a base: {wanted} (content {content}{more})",
+    "this bundle needs a base: {wanted} (missing {content}{more})",
     hint="export the base with {save_command}, and add it to the command",
 )
 BASE_MISSING_LAYER: Final = Message(
     "base.missing_layer",
     "{given} does not contain the base of this bundle: {wanted} (missing {content}{more})",
-    hint=("add the bundle that rebuilds {name}, or export the image where it exists: {save_command}"),
+    hint=("add the bundle that rebuilds {name}, or export the image on a machine that has it: {save_command}"),
 )
 BASE_NOT_COMPRESSED: Final = Message("base.not_compressed", "it is neither gzip nor zstd")
 BASE_OTHER_IMAGE: Final = Message(
@@ -32,10 +32,10 @@ BASE_OTHER_IMAGE: Final = Message(
 )
 BASE_RECOMPRESSED_DIFFERS: Final = Message(
     "base.recompressed_differs",
-    "base does not contain {wanted}, and recompressing the content gives different bytes",
-    hint="export the base in the form that the bundle was created from",
+    "base has only the content of {wanted}, and recompressing this content gives different bytes",
+    hint="give the base in the same form as when the bundle was created",
 )
-BASE_SEARCH_LIMIT: Final = Message("base.search_limit", "it has more members than dib searches")
+BASE_SEARCH_LIMIT: Final = Message("base.search_limit", "it has too many members for dib to search")
 BASE_SIZE: Final = Message("base.size", "base is damaged: {wanted} has {size} bytes, wanted {size_2}")
 BASE_UNREADABLE: Final = Message("base.unreadable", "base cannot be read: {reason}")
 CHAIN_AMBIGUOUS: Final = Message(
@@ -49,11 +49,11 @@ CHAIN_BROKEN: Final = Message(
 CHAIN_UNUSED: Final = Message(
     "chain.unused",
     "these sources lack an image that a bundle builds on: {told}",
-    hint="omit this bundle if it is not needed; else add {need}, or the bundle that rebuilds that image",
+    hint="if this bundle is not needed, omit it; else add {need}, or the bundle that rebuilds that image",
 )
 ENGINE_LAYER_ABSENT: Final = Message(
     "engine.layer_absent",
-    "{engine} does not report layer {absent} of {id}, so it cannot be left out",
+    "{engine} does not report layer {absent} of {id}, so this layer cannot be left out",
     hint="repeat the command without --thin",
 )
 EXPECT_AMBIGUOUS: Final = Message(
@@ -63,7 +63,7 @@ EXPECT_AMBIGUOUS: Final = Message(
 )
 EXPECT_ANNOTATIONS: Final = Message(
     "expect.annotations",
-    "{where} has annotations that an image ID does not cover and that are not org.opencontainers.image.*",
+    "{where} has annotations other than org.opencontainers.image.*, and an image ID does not cover them",
     hint="give --expect the digest of the manifest or the archive",
 )
 EXPECT_CLAIMED_IMAGE: Final = Message(
@@ -95,11 +95,11 @@ LOAD_MANY_NAMES: Final = Message(
 LOAD_WITHOUT_NAME: Final = Message(
     "load.without_name",
     "the image has no name, and {engine} does not keep images without a name",
-    hint="give it a name of its own: dib load --expect sha256:{id} ...",
+    hint="let dib name the image by its ID: dib load --expect sha256:{id} ...",
 )
 LOAD_THIN_WITHOUT_NAME: Final = Message(
     "load.thin_without_name",
-    "the image has no name, so {engine} cannot report whether it has all layers",
+    "the image has no name, so {engine} cannot report whether all layers of the image are there",
     hint="repeat the command without --thin",
 )
 EXPECT_NOT_MADE: Final = Message("expect.not_made", "the bundle does not rebuild {wanted}")
@@ -136,7 +136,7 @@ MANIFEST_RECOMPRESSED_CONTENT: Final = Message(
 )
 OPTION_AS_ONE_IMAGE: Final = Message(
     "option.as_one_image",
-    "--format and --thin write a single archive",
+    "--format and --thin write a single archive, but the output is a folder",
     hint="write to a file, and choose a target with --target NAME",
 )
 OPTION_FORM: Final = Message(
@@ -153,7 +153,7 @@ TARGET_SHORT_DIGEST: Final = Message(
 TARGET_UNKNOWN: Final = Message(
     "target.unknown",
     "{found_count} targets match {target}; the targets are {target_names}",
-    hint="choose by digest: sha256:... of the image or the archive",
+    hint="choose a target by the digest of its image or archive: sha256:...",
 )
 VERIFY_EXPECT_WITHOUT_BASE: Final = Message(
     "verify.expect_without_base", "--expect needs a full rebuild", hint="add --base"

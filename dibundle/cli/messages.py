@@ -34,7 +34,7 @@ INTERNAL_ERROR: Final = Message(
     "internal error: {kind}: {error}",
     hint="repeat the command with DIB_DEBUG=1, and report the output",
 )
-OPTION_ARGUMENT_COUNT: Final = Message("option.argument_count", "{archives_count}, wanted {shape}")
+OPTION_ARGUMENT_COUNT: Final = Message("option.argument_count", "{archives_count} given, wanted {shape}")
 OPTION_JSON_AND_STDOUT: Final = Message(
     "option.json_and_stdout",
     "--json and the output cannot both go to stdout",
@@ -75,11 +75,11 @@ OPTION_SPLIT_TOO_SMALL: Final = Message(
     hint="for example --split 3900M",
 )
 OPTION_UNKNOWN: Final = Message("option.unknown", "{reason}")
-OUTPUT_EXISTS: Final = Message("output.exists", "{path} already exists", hint="name an empty or new folder: --keep DIR")
-OUTPUT_FOLDER_IS_FILE: Final = Message("output.folder_is_file", "{folder} is a file", hint="name a folder: --keep DIR")
+OUTPUT_EXISTS: Final = Message("output.exists", "{path} already exists", hint="give an empty or new folder: --keep DIR")
+OUTPUT_FOLDER_IS_FILE: Final = Message("output.folder_is_file", "{folder} is a file", hint="give a folder: --keep DIR")
 SIGNATURE_ENVIRONMENT_FILE: Final = Message(
     "signature.environment_file",
-    "DIB_ALLOWED_SIGNERS is set: {reason}",
+    "the file in DIB_ALLOWED_SIGNERS cannot be used: {reason}",
     hint=("create the file (see ALLOWED SIGNERS in ssh-keygen(1)), or give --allowed-signers"),
 )
 SIGNATURE_ENVIRONMENT_EMPTY: Final = Message(
@@ -93,7 +93,7 @@ SIGNATURE_NO_SIGNERS: Final = Message(
     hint=("give --allowed-signers FILE (see ALLOWED SIGNERS in ssh-keygen(1)), or set DIB_ALLOWED_SIGNERS"),
 )
 SYSTEM_NO_MEMORY: Final = Message(
-    "system.no_memory", "not enough memory", hint="use a machine with more memory, or, for dib create, --workers 1"
+    "system.no_memory", "not enough memory", hint="use a machine with more memory, or run dib create with --workers 1"
 )
 SYSTEM_NO_MODULE: Final = Message("system.no_module", "{python} lacks the module {module}", hint="{action}")
 SYSTEM_NO_OWN_MODULE: Final = Message(
@@ -102,7 +102,7 @@ SYSTEM_NO_OWN_MODULE: Final = Message(
 SYSTEM_NO_STANDARD_MODULE: Final = Message(
     "system.no_standard_module",
     "{python} lacks the module {module}",
-    hint="use a Python that has it; test: python3 -c 'import {module}'",
+    hint="use a Python that has this module; to test a Python: python3 -c 'import {module}'",
 )
 VERIFY_ARGUMENTS: Final = Message(
     "verify.arguments",
@@ -113,7 +113,7 @@ VERIFY_SEVERAL: Final = Message(
     "verify.several", "{names_count} arguments given, wanted BUNDLE or its parts", hint="verify them one at a time"
 )
 WRAP_ARGUMENTS: Final = Message(
-    "wrap.arguments", "{sources_count} arguments, wanted BUNDLE", hint="add the base with --base"
+    "wrap.arguments", "{sources_count} arguments given, wanted BUNDLE", hint="add the base with --base"
 )
 WRAP_BASE: Final = Message(
     "wrap.base", "--unlinked takes no --base", hint="{dib} wrap BUNDLE --linked --base OLD.tar --tag NAME"

@@ -19,16 +19,17 @@ ENCODER_PARAMETER_OUT_OF_RANGE: Final = Message(
 ENCODER_UNKNOWN: Final = Message(
     "encoder.unknown", "unknown encoder {encoder} (known: {families})", hint="use a newer dib"
 )
-ENCODER_UNKNOWN_LEVEL: Final = Message("encoder.unknown_level", "level {level} of the encoder {name} is not known")
+ENCODER_UNKNOWN_LEVEL: Final = Message("encoder.unknown_level", "encoder {name} has no level {level}")
 FRAMES_DAMAGED: Final = Message("frames.damaged", "zstd data is damaged", hint="copy or download the file again")
 LIBRARY_ENCODER_BROKEN: Final = Message(
     "library.encoder_broken",
-    "the C library's encoder {name}, level {level}, does not work on this machine",
+    "encoder {name} of dib's C library does not work at level {level} on this machine",
     hint="reinstall dibundle with another C compiler",
 )
 LIBRARY_LIBZSTD_VERSION: Final = Message(
     "library.libzstd_version",
-    "the bundle needs libzstd {wanted} to recompress a zstd layer; the zstandard module here has {found}",
+    "the bundle needs libzstd {wanted} to recompress a zstd layer, but the zstandard module on this machine has"
+    " {found}",
     hint="{install_hint}; or ask for a bundle created with --raw-layers, which needs no libzstd",
 )
 LIBRARY_MISSING: Final = Message(
@@ -41,29 +42,30 @@ LIMIT_DECODING_WORK: Final = Message(
 )
 LIMIT_EMBEDDED_STREAMS: Final = Message(
     "limit.embedded_streams",
-    "bundle over a limit: a source of {source_count} bytes has {total} bytes in {count} streams",
+    "bundle over a limit: a source of {source_count} bytes has {count} streams, with {total} bytes in total",
 )
 LIMIT_RECOMPRESSION_WORK: Final = Message(
     "limit.recompression_work", "bundle over a limit: its layers or files take too long to compress for their size"
 )
 LIMIT_UNPACKED_FRAME: Final = Message(
-    "limit.unpacked_frame", "bundle over a limit: a frame of {plain} bytes unpacked, at most {max_unpacked}"
+    "limit.unpacked_frame",
+    "bundle over a limit: a frame has {plain} bytes when unpacked, at most {max_unpacked} are allowed",
 )
 LIMIT_VCDIFF_WINDOWS: Final = Message(
     "limit.vcdiff_windows", "bundle over a limit: more than {most} vcdiff windows for {target_size} bytes"
 )
 LIMIT_ZSTD_FRAME: Final = Message(
-    "limit.zstd_frame", "bundle over a limit: a zstd frame declares {size} bytes, at most {maximum}"
+    "limit.zstd_frame", "bundle over a limit: a zstd frame declares {size} bytes, at most {maximum} are allowed"
 )
 LIMIT_ZSTD_WINDOW: Final = Message(
-    "limit.zstd_window", "bundle over a limit: a zstd window of {window_size} bytes, at most {max_window}"
+    "limit.zstd_window", "bundle over a limit: a zstd window has {window_size} bytes, at most {max_window} are allowed"
 )
 PAYLOAD_BYTES_AFTER_COLUMN: Final = Message(
     "payload.bytes_after_column", "malformed bundle: a column has bytes after its last number"
 )
-PAYLOAD_BYTES_AFTER_RECIPE: Final = Message("payload.bytes_after_recipe", "malformed bundle: bytes after a packing")
+PAYLOAD_BYTES_AFTER_RECIPE: Final = Message("payload.bytes_after_recipe", "malformed bundle: bytes follow a packing")
 PAYLOAD_COVER_COLUMN_SIZE: Final = Message(
-    "payload.cover_column_size", "malformed bundle: {name} column of {size} bytes for {count} covers"
+    "payload.cover_column_size", "malformed bundle: the {name} column has {size} bytes for {count} covers"
 )
 PAYLOAD_COVER_OUT_OF_BOUNDS: Final = Message(
     "payload.cover_out_of_bounds", "malformed bundle: a cover does not fit into source and target"
@@ -108,10 +110,10 @@ PAYLOAD_MODEL_BITS: Final = Message(
 )
 PAYLOAD_MODEL_DAMAGED: Final = Message("payload.model_damaged", "malformed bundle: a modelled difference is damaged")
 PAYLOAD_MODEL_PARAMETERS: Final = Message(
-    "payload.model_parameters", "malformed bundle: a model of {bits} bits, wanted 10 to 18"
+    "payload.model_parameters", "malformed bundle: a model has {bits} bits, wanted 10 to 18"
 )
 PAYLOAD_MODEL_WITHOUT_PARAMETERS: Final = Message(
-    "payload.model_without_parameters", "malformed bundle: a modelled difference without its parameters"
+    "payload.model_without_parameters", "malformed bundle: a modelled difference lacks its parameters"
 )
 PAYLOAD_NUMBER_NOT_SHORTEST: Final = Message(
     "payload.number_not_shortest", "malformed bundle: a number in a payload is not in its shortest form"
@@ -140,7 +142,7 @@ PAYLOAD_STORED_SIZE: Final = Message(
     "payload.stored_size", "malformed bundle: a stored stream has {packed_count} bytes, wanted {size}"
 )
 PAYLOAD_TOO_MANY_COVERS: Final = Message(
-    "payload.too_many_covers", "malformed bundle: {count} covers, at most {target_size}"
+    "payload.too_many_covers", "malformed bundle: a payload has {count} covers, at most {target_size} are allowed"
 )
 PAYLOAD_TRUNCATED: Final = Message("payload.truncated", "malformed bundle: a payload ends too early")
 PAYLOAD_UNKNOWN_PACKER: Final = Message("payload.unknown_packer", "malformed bundle: unknown stream packer {packer}")
@@ -149,13 +151,15 @@ RECIPE_BITS_OUT_OF_RANGE: Final = Message(
     "recipe.bits_out_of_range", "{where} has a number of bits that is out of range"
 )
 RECIPE_CONTENT_LEFT: Final = Message(
-    "recipe.content_left", "malformed bundle: it has more content than its packing takes"
+    "recipe.content_left", "malformed bundle: a packing gets more content than it takes"
 )
 RECIPE_CONTENT_SHORT: Final = Message(
-    "recipe.content_short", "malformed bundle: it has less content than its packing takes"
+    "recipe.content_short", "malformed bundle: a packing gets less content than it needs"
 )
 RECIPE_EDIT_WITHOUT_EFFECT: Final = Message("recipe.edit_without_effect", "{where} changes nothing")
-RECIPE_EDITS_ADJACENT: Final = Message("recipe.edits_adjacent", "{where} has no gap to the edit before it")
+RECIPE_EDITS_ADJACENT: Final = Message(
+    "recipe.edits_adjacent", "there is no gap between {where} and the edit before it"
+)
 RECIPE_EDITS_BEYOND_END: Final = Message("recipe.edits_beyond_end", "edits of a compressed layer go beyond its end")
 RECIPE_ENCODER_NOT_LISTED: Final = Message(
     "recipe.encoder_not_listed", "malformed bundle: re-encoder {reencoder} is used, but not listed in section 1"
@@ -167,26 +171,26 @@ RECIPE_PLAIN_SIZE: Final = Message(
     "recipe.plain_size", "malformed bundle: a packing needs {plain_size} plain bytes, but has {plain_count}"
 )
 RECIPE_TOO_MANY_EDITS: Final = Message(
-    "recipe.too_many_edits", "malformed bundle: more than {max_edits} edits in a packing"
+    "recipe.too_many_edits", "malformed bundle: a packing has more than {max_edits} edits"
 )
 RECIPE_TOO_MANY_PARTS: Final = Message(
-    "recipe.too_many_parts", "malformed bundle: a packing of {count} parts, at most {max_parts}"
+    "recipe.too_many_parts", "malformed bundle: a packing has {count} parts, at most {max_parts} are allowed"
 )
 RELINK_COLUMN_SIZE: Final = Message(
     "relink.column_size", "malformed bundle: a relink column of {size} bytes for {count} rows"
 )
 RELINK_COVERS_SIZE: Final = Message(
-    "relink.covers_size", "malformed bundle: a relink payload with a minimum cover size of {least} bytes"
+    "relink.covers_size", "malformed bundle: a relink payload has an invalid minimum cover size of {least} bytes"
 )
 RELINK_MACHINE: Final = Message(
-    "relink.machine", "malformed bundle: a relink payload of machine {machine}, wanted 0 to 2"
+    "relink.machine", "malformed bundle: a relink payload has the machine number {machine}, wanted 0 to 2"
 )
 RELINK_REGION_OUT_OF_BOUNDS: Final = Message(
-    "relink.region_out_of_bounds", "malformed bundle: region of {length} bytes at {start} does not fit"
+    "relink.region_out_of_bounds", "malformed bundle: the region of {length} bytes at byte {start} does not fit"
 )
 RELINK_STEP: Final = Message("relink.step", "malformed bundle: the address step at {at} by {shift} is not valid")
 RELINK_TOO_MANY: Final = Message(
-    "relink.too_many", "malformed bundle: {count} {name} in a relink payload, at most {most}"
+    "relink.too_many", "malformed bundle: a relink payload has {count} {name}, at most {most} are allowed"
 )
 RELINK_TOO_MANY_PIECES: Final = Message(
     "relink.too_many_pieces", "malformed bundle: covers and sections make more than {max_steps} pieces"
@@ -195,7 +199,7 @@ RELINK_TOO_MANY_TABLES: Final = Message(
     "relink.too_many_tables", "malformed bundle: more than {max_tables} regions of jump tables"
 )
 RELINK_VERSION: Final = Message(
-    "relink.version", "malformed bundle: a relink payload of version {payload}, wanted {version}"
+    "relink.version", "malformed bundle: a relink payload has version {payload}, wanted {version}"
 )
 ZSTD_DAMAGED: Final = Message("zstd.damaged", "malformed bundle: a zstd frame is damaged")
 ZSTD_DECLARED_SIZE: Final = Message(

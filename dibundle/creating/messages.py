@@ -11,7 +11,7 @@ ARCHIVE_LAYER_CONTENT_LIMIT: Final = Message(
 )
 ARCHIVE_LAYER_IS_OTHER: Final = Message(
     "archive.layer_is_other",
-    "a layer of {names} has the diffID {found}, but its config lists {diff_id}",
+    "a layer of {names} has the diffID {found}, but the image's config lists {diff_id}",
     hint="save or download the archive again",
 )
 ARCHIVE_LAYER_MISSING_FOR_RAW: Final = Message(

@@ -19,7 +19,7 @@ COMPRESSION_RATIO: Final = Message(
     "compression.ratio", "{kind} data of {taken:size} decompresses to more than {ratio} times its size"
 )
 COMPRESSION_TINY_PIECES: Final = Message("compression.tiny_pieces", "{kind} data consists of too many tiny pieces")
-COMPRESSION_TRAILING_DATA: Final = Message("compression.trailing_data", "found other data {where} {kind} data")
+COMPRESSION_TRAILING_DATA: Final = Message("compression.trailing_data", "unexpected bytes {where} {kind} data")
 COMPRESSION_TRUNCATED: Final = Message(
     "compression.truncated", "{kind} data ends too early", hint="copy or download the file again"
 )
@@ -33,19 +33,19 @@ FILE_IS_LINK: Final = Message(
 )
 FILE_LINK_OF_ANOTHER: Final = Message(
     "file.link_of_another",
-    "{path} is a symbolic link of another user in a world-writable folder",
+    "{path} is a symbolic link that belongs to another user, in a world-writable folder",
     hint="give the file that it points to, or a file in a folder of your own",
 )
 FILE_CANNOT_WRITE_TEMPORARY: Final = Message(
     "file.cannot_write_temporary",
     "cannot write a temporary file in {directory}: {reason}",
-    hint="name a folder {place}: --tmp DIR",
+    hint="choose a folder {place}: --tmp DIR",
 )
 FILE_DISK_FULL: Final = Message(
-    "file.disk_full", "cannot write {name}: {reason}", hint="free space on that disk, or write to another one"
+    "file.disk_full", "cannot write {name}: {reason}", hint="free some space on that disk, or write to another disk"
 )
 FILE_IS_DIRECTORY: Final = Message(
-    "file.is_directory", "cannot write {path}: it is a directory", hint="name a file in it"
+    "file.is_directory", "cannot write {path}: it is a directory", hint="give the name of a file in this folder"
 )
 FILE_NAME: Final = Message("file.name", "{path} is not a file name")
 FILE_NO_FOLDER: Final = Message(
@@ -54,16 +54,18 @@ FILE_NO_FOLDER: Final = Message(
 FILE_NO_SPACE: Final = Message(
     "file.no_space",
     "cannot write {name}: it needs {size:size}{more}, but the disk has {free:size} free",
-    hint="free space, or write to another disk",
+    hint="free some space, or write to another disk",
 )
 FILE_NO_TEMPORARY_SPACE: Final = Message(
     "file.no_temporary_space",
     "temporary files need {needed:size} in {place}, which has {free:size} free",
-    hint="name a folder with more free space: --tmp DIR",
+    hint="choose a folder with more free space: --tmp DIR",
 )
-FILE_SHRUNK: Final = Message("file.shrunk", "{name} ended at byte {size}, wanted {offset}")
+FILE_SHRUNK: Final = Message("file.shrunk", "{name} ended at byte {size}, wanted bytes up to {offset}")
 FILE_SHRUNK_2: Final = Message(
-    "file.shrunk", "{name} ended at byte {offset}, wanted {offset_2}", hint="the file changed while it was read"
+    "file.shrunk",
+    "{name} ended at byte {offset}, wanted bytes up to {offset_2}",
+    hint="the file changed while it was read",
 )
 OUTPUT_STREAM_REFUSED: Final = Message(
     "output.stream_refused",

@@ -8,7 +8,7 @@ from dibundle.errors import Message
 
 BASE_CHANGED: Final = Message(
     "base.changed",
-    "base is damaged, or changed while it was read: {subject} has the digest {found}",
+    "base is damaged, or changed while it was read: {subject} has the wrong digest {found}",
     hint="export the base again, and repeat the command",
 )
 BASE_HEADER_BLOCK: Final = Message("base.header_block", "base is damaged: the size in a header block cannot be read")
@@ -27,9 +27,11 @@ BUNDLE_TRUNCATED: Final = Message(
     "bundle.truncated", "truncated bundle: {subject} has {data_count} of {size} bytes", hint="fetch the bundle again"
 )
 BUNDLE_UNKNOWN_FEATURE: Final = Message(
-    "bundle.unknown_feature", "bundle needs {subject} {number}, which this dib does not know", hint="use a newer dib"
+    "bundle.unknown_feature",
+    "bundle needs {subject} {number}, which this version of dib does not know",
+    hint="use a newer dib",
 )
-BUNDLE_WRONG_OUTPUT: Final = Message("bundle.wrong_output", "bundle is damaged: {subject} has the digest {found}")
+BUNDLE_WRONG_OUTPUT: Final = Message("bundle.wrong_output", "bundle is damaged: {subject} has the wrong digest {found}")
 FILE_CANNOT_OPEN: Final = Message("file.cannot_open", "cannot open {name}: {reason}")
 FILE_CANNOT_READ: Final = Message("file.cannot_read", "cannot read {name}: {reason}")
 HEADER_MAGIC: Final = Message("header.magic", "not a dib bundle: the magic bytes are missing")
@@ -38,7 +40,8 @@ HEADER_SIGNATURE_AREA_DAMAGED: Final = Message(
     "header.signature_area_damaged", "malformed bundle: the signature area is damaged"
 )
 HEADER_SIGNATURE_AREA_SIZE: Final = Message(
-    "header.signature_area_size", "malformed bundle: signature area of {length} bytes, at most {max_signature}"
+    "header.signature_area_size",
+    "malformed bundle: the signature area has {length} bytes, at most {max_signature} are allowed",
 )
 HEADER_TEXT_MODE: Final = Message(
     "header.text_mode",
@@ -55,16 +58,17 @@ HEADER_VERSION: Final = Message(
     "bundle has format version {version}, but this dib reads version {version_2}",
     hint="use a newer dib",
 )
-LIMIT_COUNT: Final = Message("limit.count", "bundle over a limit: {subject}: {values}, at most {most}")
+LIMIT_COUNT: Final = Message("limit.count", "bundle over a limit: {subject}: {values}, at most {most} allowed")
 LIMIT_LIVE_FRAMES: Final = Message(
     "limit.live_frames", "bundle over a limit: it keeps {most} bytes of decoded frames, at most {max_live} are allowed"
 )
 LIMIT_MANIFEST: Final = Message(
-    "limit.manifest", "bundle over a limit: manifest of {value} {subject} bytes, at most {max_manifest}"
+    "limit.manifest",
+    "bundle over a limit: its manifest has {value} {subject} bytes, at most {max_manifest} are allowed",
 )
 LIMIT_OPEN_FRAMES: Final = Message(
     "limit.open_frames",
-    ("bundle over a limit: {most} bytes of open frames, at most {max_open}"),
+    ("bundle over a limit: it has {most} bytes of open frames, at most {max_open} are allowed"),
 )
 LIMIT_OUTLINE: Final = Message(
     "limit.outline", "bundle over a limit: more than {max_work:,} operations and edits to list"
@@ -76,12 +80,14 @@ LIMIT_PLACED: Final = Message(
     "limit.placed",
     "bundle over a limit: an object of {size:size} is too large for the compressed bytes in target {place_target}",
 )
-LIMIT_RANGES: Final = Message("limit.ranges", "bundle over a limit: {sum} source ranges, at most {max_ranges}")
+LIMIT_RANGES: Final = Message(
+    "limit.ranges", "bundle over a limit: it has {sum} source ranges, at most {max_ranges} are allowed"
+)
 LIMIT_RECIPE: Final = Message(
-    "limit.recipe", "bundle over a limit: a packing of {packing} bytes, at most {max_packing}"
+    "limit.recipe", "bundle over a limit: a packing has {packing} bytes, at most {max_packing} are allowed"
 )
 LIMIT_RECOMPRESSED_CONTENT: Final = Message(
-    "limit.recompressed_content", "bundle over a limit: {content} bytes to compress for a target of {target_size} bytes"
+    "limit.recompressed_content", "bundle over a limit: a target of {target_size} bytes has {content} bytes to compress"
 )
 LIMIT_SEGMENTS: Final = Message(
     "limit.segments", "bundle over a limit: {segments} segments and {ranges_count} source ranges"
@@ -92,11 +98,14 @@ LIMIT_WORK: Final = Message(
 )
 LIMIT_WRITTEN_MANIFEST: Final = Message(
     "limit.written_manifest",
-    ("the bundle would be over a limit: a manifest of {encoded_count:size}, at most {max_manifest:size}"),
+    (
+        "the bundle would be over a limit: its manifest has {encoded_count:size}, at most {max_manifest:size} are"
+        " allowed"
+    ),
     hint="create one bundle for each image, or use --names none",
 )
 MANIFEST_COLUMN_LEFT: Final = Message(
-    "manifest.column_left", "malformed bundle: column {subject} holds more than is used"
+    "manifest.column_left", "malformed bundle: column {subject} holds more numbers than are used"
 )
 MANIFEST_COLUMN_NOT_CANONICAL: Final = Message(
     "manifest.column_not_canonical", "malformed bundle: column {subject} holds a number that is not canonical"
@@ -105,10 +114,10 @@ MANIFEST_COLUMN_NUMBER: Final = Message(
     "manifest.column_number", "malformed bundle: column {subject} ends early, or holds a number that is too large"
 )
 MANIFEST_COLUMN_TRUNCATED: Final = Message("manifest.column_truncated", "malformed bundle: column {subject} ends early")
-MANIFEST_EMPTY_SEGMENT: Final = Message("manifest.empty_segment", "malformed bundle: an empty segment")
+MANIFEST_EMPTY_SEGMENT: Final = Message("manifest.empty_segment", "malformed bundle: it has an empty segment")
 MANIFEST_FRAME: Final = Message("manifest.frame", "malformed bundle: frame {index} has the unknown {subject} {other}")
 MANIFEST_FRAMES_UNUSED: Final = Message(
-    "manifest.frames_unused", "malformed bundle: its targets use more or fewer frames than it has"
+    "manifest.frames_unused", "malformed bundle: its targets use more or fewer frames than the bundle has"
 )
 MANIFEST_IMAGE_DIGEST: Final = Message(
     "manifest.image_digest", "malformed bundle: an image ID or diffID is not a SHA-256 digest"
@@ -146,15 +155,17 @@ MANIFEST_SOURCE_OUT_OF_BOUNDS: Final = Message(
     "manifest.source_out_of_bounds", "malformed bundle: a frame's source lies outside its base object"
 )
 MANIFEST_STRUCTURE: Final = Message("manifest.structure", "malformed bundle: {wanted} expected in {where} at byte {at}")
-MANIFEST_TAIL: Final = Message("manifest.tail", "malformed bundle: a tail of {size} bytes, wanted 1 to {max_tail}")
-MANIFEST_TOO_FEW: Final = Message("manifest.too_few", "malformed bundle: {subject}: {values}, at least {least}")
+MANIFEST_TAIL: Final = Message("manifest.tail", "malformed bundle: the tail has {size} bytes, wanted 1 to {max_tail}")
+MANIFEST_TOO_FEW: Final = Message("manifest.too_few", "malformed bundle: {subject}: {values}, at least {least} needed")
 MANIFEST_UNKNOWN_SECTION: Final = Message(
-    "manifest.unknown_section", "bundle needs section {number}, which this dib does not know", hint="use a newer dib"
+    "manifest.unknown_section",
+    "bundle needs section {number}, which this version of dib does not know",
+    hint="use a newer dib",
 )
 PROGRAM_BEGIN_WITHOUT_END: Final = Message("program.begin_without_end", "malformed bundle: a packing has no end")
 PROGRAM_BYTES_LEFT: Final = Message("program.bytes_left", "malformed bundle: its program leaves decoded bytes unused")
 PROGRAM_EMPTY_OPERATION: Final = Message(
-    "program.empty_operation", "malformed bundle: an operation of length 0 in column {subject}"
+    "program.empty_operation", "malformed bundle: column {subject} has an operation of length 0"
 )
 PROGRAM_FRAME_EARLY: Final = Message("program.frame_early", "malformed bundle: frame {index} comes before it is needed")
 PROGRAM_FRAME_MISSING: Final = Message(
@@ -164,7 +175,7 @@ PROGRAM_FRAME_ORDER: Final = Message(
     "program.frame_order", "malformed bundle: frame {index} is needed before frame {entered}"
 )
 PROGRAM_FRAMES_EXHAUSTED: Final = Message(
-    "program.frames_exhausted", "malformed bundle: its program asks for more frames than it has"
+    "program.frames_exhausted", "malformed bundle: its program asks for more frames than the manifest lists"
 )
 PROGRAM_FRAMES_UNUSED: Final = Message(
     "program.frames_unused", "malformed bundle: it has frames that its program does not use"
@@ -180,7 +191,7 @@ PROGRAM_NESTED_BEGIN: Final = Message(
     "program.nested_begin", 'malformed bundle: a "begin" within a packing, or an "end" outside a packing'
 )
 PROGRAM_NO_OBJECT: Final = Message(
-    "program.no_object", "malformed bundle: an operation reads a base object, but there is none"
+    "program.no_object", "malformed bundle: an operation reads a base object, but the bundle has no base object"
 )
 PROGRAM_OUTPUT_SIZE: Final = Message(
     "program.output_size", "malformed bundle: its program makes {output} bytes, wanted {target_size}"
@@ -198,7 +209,8 @@ PROGRAM_RECIPE_SHORT: Final = Message(
     "program.recipe_short", "malformed bundle: a packing makes {left} bytes less than it declares"
 )
 PROGRAM_REGISTER: Final = Message(
-    "program.register", "malformed bundle: it refers to register {register} (from 0), but only {registers} exist"
+    "program.register",
+    "malformed bundle: it refers to register {register}, but there are only {registers} registers, numbered from 0",
 )
 PROGRAM_REPEAT_AHEAD: Final = Message(
     "program.repeat_ahead", "malformed bundle: a repeat reads frame {frame}, which is not decoded yet"
@@ -206,25 +218,30 @@ PROGRAM_REPEAT_AHEAD: Final = Message(
 PROGRAM_REPEAT_BEYOND_END: Final = Message(
     "program.repeat_beyond_end", "malformed bundle: a repeat reads past the end of frame {frame}"
 )
-PROGRAM_SEEK_AFTER_SEEK: Final = Message("program.seek_after_seek", "malformed bundle: a seek follows a seek")
+PROGRAM_SEEK_AFTER_SEEK: Final = Message(
+    "program.seek_after_seek", "malformed bundle: a seek directly follows another seek"
+)
 PROGRAM_SEEK_OBJECT: Final = Message(
     "program.seek_object",
-    "malformed bundle: a seek goes to base object {target} (from 0), but only {object_sizes_count} exist",
+    "malformed bundle: a seek goes to base object {target}, but there are only {object_sizes_count} base objects,"
+    " numbered from 0",
 )
 PROGRAM_SEEK_OUT_OF_BOUNDS: Final = Message(
-    "program.seek_out_of_bounds", "malformed bundle: seek to a place outside its base object"
+    "program.seek_out_of_bounds", "malformed bundle: a seek goes to a place outside its base object"
 )
 PROGRAM_SHAPE_NUMBER: Final = Message(
-    "program.shape_number", "malformed bundle: it refers to shape {index} (from 0), but only {shapes_count} exist"
+    "program.shape_number",
+    "malformed bundle: it refers to shape {index}, but there are only {shapes_count} shapes, numbered from 0",
 )
 PROGRAM_SOURCE_SIZE: Final = Message(
-    "program.source_size", "malformed bundle: the source of frame {index} has another size than declared"
+    "program.source_size", "malformed bundle: the source of frame {index} does not have its declared size"
 )
 PROGRAM_STREAM_EXHAUSTED: Final = Message(
-    "program.stream_exhausted", "malformed bundle: its program asks for more of stream {stream} than there is"
+    "program.stream_exhausted",
+    "malformed bundle: its program asks for more frames of stream {stream} than the bundle has",
 )
 PROGRAM_TEXT_TOO_LONG: Final = Message(
-    "program.text_too_long", "malformed bundle: text longer than header field {name}"
+    "program.text_too_long", "malformed bundle: a text is longer than header field {name}"
 )
 PROGRAM_UNKNOWN_OPERATION: Final = Message(
     "program.unknown_operation", "malformed bundle: operation {op} does not exist in version 1"
@@ -233,7 +250,8 @@ PROGRAM_UNKNOWN_SHAPE: Final = Message(
     "program.unknown_shape", "malformed bundle: shape {shape:#x} does not exist in version 1"
 )
 PROGRAM_UNKNOWN_STREAM: Final = Message(
-    "program.unknown_stream", "malformed bundle: it refers to stream {stream}, but only {streams} exist (from 0)"
+    "program.unknown_stream",
+    "malformed bundle: it refers to stream {stream}, but there are only {streams} streams, numbered from 0",
 )
 SIGNATURE_ARMOR: Final = Message("signature.armor", "the signature is damaged: its armor is not base64")
 SIGNATURE_BARE_KEY: Final = Message(
@@ -280,7 +298,7 @@ SIGNATURE_NOT_ALLOWED: Final = Message(
 )
 SIGNATURE_NOT_YET_VALID: Final = Message(
     "signature.not_yet_valid",
-    "the {by} that signed the bundle is valid from {time} on ({line})",
+    "the {by} that signed the bundle is not valid before {time} ({line})",
     hint="check the clock of this machine, and --verify-time if given; if they are right, ask the sender for a valid"
     " key",
 )
@@ -288,7 +306,7 @@ SIGNATURE_NOT_SSHSIG: Final = Message(
     "signature.not_sshsig", "the signature is not an armored SSHSIG, as ssh-keygen writes it"
 )
 SIGNATURE_OTHER_BUNDLE: Final = Message(
-    "signature.other_bundle", "the signature is not over the header of this bundle", hint="sign this file"
+    "signature.other_bundle", "the signature is not for the header of this bundle", hint="sign this file"
 )
 SIGNATURE_OTHER_IDENTITY: Final = Message(
     "signature.other_identity",
@@ -318,15 +336,15 @@ SIGNATURE_REVOKED: Final = Message(
 SIGNATURE_SIGNERS: Final = Message(
     "signature.signers",
     "{name}: {reason}",
-    hint="wanted lines WHO KEY-TYPE KEY: see ALLOWED SIGNERS in ssh-keygen(1)",
+    hint="write lines of the form WHO KEY-TYPE KEY: see ALLOWED SIGNERS in ssh-keygen(1)",
 )
 SIGNATURE_TIMEOUT: Final = Message("signature.timeout", "ssh-keygen did not end within {seconds} seconds")
 SIGNATURE_TOO_LARGE: Final = Message(
-    "signature.too_large", "a signature of {data_count} bytes, at most {max_signature} are allowed"
+    "signature.too_large", "the signature has {data_count} bytes, at most {max_signature} are allowed"
 )
 SIGNATURE_TRAILING_BYTES: Final = Message("signature.trailing_bytes", "the signature is damaged: bytes follow its end")
 SIGNATURE_TRUNCATED: Final = Message("signature.truncated", "the signature is damaged: it ends early")
 SIGNATURE_VERIFY_TIME: Final = Message(
     "signature.verify_time", "{verify_time} is not a valid --verify-time", hint="use YYYYMMDD or YYYYMMDDHHMM"
 )
-SIGNATURE_VERSION: Final = Message("signature.version", "the signature is not SSHSIG of version 1")
+SIGNATURE_VERSION: Final = Message("signature.version", "the signature is not an SSHSIG signature of version 1")

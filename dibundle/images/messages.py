@@ -13,7 +13,7 @@ ARCHIVE_DAMAGED_WITHOUT_MANIFEST: Final = Message(
 )
 ARCHIVE_DIGEST: Final = Message(
     "archive.digest",
-    "{name} has the digest sha256:{hexdigest}, which is not the expected one",
+    "{name} has the digest sha256:{hexdigest}, which is not the expected digest",
     hint="save or download the archive again",
 )
 ARCHIVE_DOCUMENTS_TOTAL: Final = Message(
@@ -44,7 +44,7 @@ ARCHIVE_LAYER_NOT_OCI: Final = Message(
 )
 ARCHIVE_NO_CONFIG: Final = Message("archive.no_config", "{names} has no config, so it cannot be converted")
 ARCHIVE_NO_IMAGE: Final = Message("archive.no_image", "it has no image")
-ARCHIVE_NOT_HERE: Final = Message("archive.not_here", "only its metadata is here, not its content")
+ARCHIVE_NOT_HERE: Final = Message("archive.not_here", "its metadata is here, but its content is not")
 ARCHIVE_NOT_IMAGE: Final = Message("archive.not_image", "{name} is not an image archive: {reason}")
 ARCHIVE_NOT_TAR: Final = Message(
     "archive.not_tar", "{name} is not a tar archive ({problem})", hint="create an image archive: {save} FILE IMAGE"
@@ -66,12 +66,12 @@ ARCHIVE_PLAIN_DIRECTORY: Final = Message(
 )
 ARCHIVE_RATIO: Final = Message(
     "archive.ratio",
-    "{name}: {reason}, and no trusted signature was found before that",
-    hint="if you trust it, decompress it first",
+    "{name}: {reason}; dib allows this only after it has found a trusted signature",
+    hint="if you trust the file, decompress it first",
 )
 ARCHIVE_REPOSITORIES_ALONE: Final = Message(
     "archive.repositories_alone",
-    ("{name} is not an image archive: it has repositories but no manifest.json and no layers"),
+    ('{name} is not an image archive: it has the file "repositories", but no manifest.json and no layers'),
     hint="create one: {save} FILE IMAGE",
 )
 ARCHIVE_ROOT_FILE_SYSTEM: Final = Message(
@@ -90,13 +90,9 @@ ARCHIVE_NAMES_TOO_LONG: Final = Message(
 ARCHIVE_TOO_MANY_REFERENCES: Final = Message(
     "archive.too_many_references", "its documents list more than {max_references:,} layers, names and images"
 )
-DOCKER_CONFIG_NOT_TEXT: Final = Message(
-    "docker.config_not_text", "unexpected value (expected text) in '{where}.Config'"
-)
-DOCKER_LAYER_NOT_TEXT: Final = Message("docker.layer_not_text", "unexpected value (expected text) in '{where}'")
-DOCKER_LAYERS_NOT_LIST: Final = Message(
-    "docker.layers_not_list", "unexpected value (expected a list) in '{where}.Layers'"
-)
+DOCKER_CONFIG_NOT_TEXT: Final = Message("docker.config_not_text", "'{where}.Config' is not a string")
+DOCKER_LAYER_NOT_TEXT: Final = Message("docker.layer_not_text", "'{where}' is not a string")
+DOCKER_LAYERS_NOT_LIST: Final = Message("docker.layers_not_list", "'{where}.Layers' is not a list")
 DOCKER_MANIFEST_NOT_LIST: Final = Message(
     "docker.manifest_not_list", "manifest.json is not a list of images", hint="create one: {save} FILE IMAGE"
 )
@@ -107,7 +103,7 @@ EXPECT_LAYER_MISSING: Final = Message(
     "expect.layer_missing", "layer {number} of the expected image (diffID {diff_id}) is missing"
 )
 EXPECT_MANIFEST: Final = Message(
-    "expect.manifest", "the expected manifest does not list exactly the layers of its config, or is ambiguous"
+    "expect.manifest", "the expected manifest is ambiguous, or its layers are not exactly the layers of its config"
 )
 FILE_CANNOT_OPEN: Final = Message("file.cannot_open", "cannot open {name}: {system_reason}")
 FILE_CANNOT_OPEN_2: Final = Message("file.cannot_open", "cannot open {path}: {reason}")
@@ -117,9 +113,9 @@ HEADER_TEXT_MODE_FILE: Final = Message(
     "{name} looks like a dib bundle damaged by a text-mode transfer",
     hint="copy it again in binary mode",
 )
-JSON_ARTIFACT_TYPE: Final = Message("json.artifact_type", "{where}.artifactType is not that of an image")
-JSON_CONFIG_KEY: Final = Message("json.config_key", "{name} is a config with the key {key!r}")
-JSON_PLATFORM: Final = Message("json.platform", "{where} has a / in a part of its platform")
+JSON_ARTIFACT_TYPE: Final = Message("json.artifact_type", "{where}.artifactType is not the artifact type of an image")
+JSON_CONFIG_KEY: Final = Message("json.config_key", "{name}: a config must not have the key {key!r}")
+JSON_PLATFORM: Final = Message("json.platform", "{where} has a platform with a / inside one of its parts")
 JSON_DIGEST: Final = Message("json.digest", "{where} is not a sha256 digest of 64 lowercase hex digits")
 JSON_INDEX_NESTED: Final = Message("json.index_nested", "{where} is nested too deeply")
 JSON_KEY: Final = Message("json.key", "{where} has the key {key!r}, which readers may interpret differently")
@@ -137,7 +133,7 @@ JSON_ROOTFS_TYPE: Final = Message("json.rootfs_type", "{name}: rootfs.type is no
 JSON_SCHEMA_VERSION: Final = Message("json.schema_version", "{name}: schemaVersion is not 2")
 JSON_SIZE: Final = Message("json.size", "{where}.size is not a valid size")
 JSON_SIZE_LIMIT: Final = Message(
-    "json.size_limit", "{name} has {size:size}, more than the {size_limit:size} that JSON may have"
+    "json.size_limit", "{name} has {size:size}, but a JSON file may have at most {size_limit:size}"
 )
 JSON_START: Final = Message("json.start", "{name} does not begin with a JSON object or array")
 JSON_SURROGATE: Final = Message("json.surrogate", "{name} has half of a surrogate pair")
@@ -154,13 +150,17 @@ PROFILE_ATTESTATION_ORDER: Final = Message(
 PROFILE_BENEATH_NO_FOLDER: Final = Message(
     "profile.beneath_no_folder", "{name!r} lies beneath {above!r}, which is not a folder"
 )
-PROFILE_CONFIG_TYPE: Final = Message("profile.config_type", "{where} has a config of the type {media_type!r}")
-PROFILE_DESCRIPTOR_DIGEST: Final = Message(
-    "profile.descriptor_digest", "{where} has another digest than its descriptor says"
+PROFILE_CONFIG_TYPE: Final = Message(
+    "profile.config_type", "{where} has a config of the unsupported type {media_type!r}"
 )
-PROFILE_DESCRIPTOR_SIZE: Final = Message("profile.descriptor_size", "{where} has another size than its descriptor says")
+PROFILE_DESCRIPTOR_DIGEST: Final = Message(
+    "profile.descriptor_digest", "the digest of {where} differs from the digest in its descriptor"
+)
+PROFILE_DESCRIPTOR_SIZE: Final = Message(
+    "profile.descriptor_size", "the size of {where} differs from the size in its descriptor"
+)
 PROFILE_DOCUMENT_SIZE: Final = Message(
-    "profile.document_size", "{name!r} has {size:size}, more than the {max_document:size} that JSON may have"
+    "profile.document_size", "{name!r} has {size:size}, but a JSON file may have at most {max_document:size}"
 )
 PROFILE_DOCUMENTS_TOTAL: Final = Message(
     "profile.documents_total",
@@ -170,39 +170,41 @@ PROFILE_EXPANSION: Final = Message(
     "profile.expansion", "layers decompress to more than {max_expansion} times their sizes plus {max_excess} GiB"
 )
 PROFILE_FOLDER_SPELLINGS: Final = Message(
-    "profile.folder_spellings", "{name!r} lies in a folder that has two spellings"
+    "profile.folder_spellings", "the archive spells a folder of {name!r} in two ways"
 )
-PROFILE_HALF_LAYOUT: Final = Message("profile.half_layout", "it has oci-layout or index.json, but not both")
+PROFILE_HALF_LAYOUT: Final = Message("profile.half_layout", "it has only one of the files oci-layout and index.json")
 PROFILE_IMAGE_NAME_TWICE: Final = Message("profile.image_name_twice", "two images have the name {name!r}")
 PROFILE_LAYER_COUNT: Final = Message(
     "profile.layer_count", "{where} has {names_count} layers, but its config lists {diff_ids_count}"
 )
 PROFILE_LAYER_DIGEST: Final = Message(
-    "profile.layer_digest", "{where}: the layer {name!r} is not the one that its documents name"
+    "profile.layer_digest", "{where}: the content of layer {name!r} does not match the manifest or the config"
 )
 PROFILE_LAYER_SOURCE: Final = Message(
-    "profile.layer_source", "{where}.LayerSources gives another digest or size for {name!r}"
+    "profile.layer_source", "{where}.LayerSources has a wrong digest or size for {name!r}"
 )
 PROFILE_LAYER_SOURCES: Final = Message(
-    "profile.layer_sources", "{where}.LayerSources lists something other than the layers"
+    "profile.layer_sources", "{where}.LayerSources has an entry that does not describe a layer"
 )
 PROFILE_LAYER_TYPE: Final = Message("profile.layer_type", "{where} has a layer whose media type is not a layer type")
 PROFILE_LINK: Final = Message("profile.link", "the link {name} leads to no file of the archive")
 PROFILE_DOCUMENT_SPELLING: Final = Message(
-    "profile.document_spelling", "{name} is another spelling of a document's name"
+    "profile.document_spelling", "the name {name} differs only in letter case from a document's name"
 )
 PROFILE_LAYOUT_VERSION: Final = Message("profile.layout_version", "oci-layout does not have version 1.0.0")
-PROFILE_LEGACY: Final = Message("profile.legacy", "it has files of an old docker save, but no manifest.json")
+PROFILE_LEGACY: Final = Message("profile.legacy", "it has files in an old format of docker save, but no manifest.json")
 PROFILE_MANIFEST_ABSENT: Final = Message(
     "profile.manifest_absent", "{where} is not in the archive, but an engine may already have it"
 )
-PROFILE_MEDIA_TYPE: Final = Message("profile.media_type", "{where} has the media type {media_type!r}")
+PROFILE_MEDIA_TYPE: Final = Message("profile.media_type", "{where} has the unsupported media type {media_type!r}")
 PROFILE_NAME_TWICE: Final = Message("profile.name_twice", "two members have the name {name!r}")
 PROFILE_NO_IMAGE: Final = Message("profile.no_image", "{where} does not lead to any image in the archive")
 PROFILE_NOT_REGULAR: Final = Message(
     "profile.not_regular", "its documents refer to {name!r}, but it has no regular file of that name"
 )
-PROFILE_PARENT: Final = Message("profile.parent", "manifest.json names a parent that is not another image in it")
+PROFILE_PARENT: Final = Message(
+    "profile.parent", "manifest.json has an image whose parent is not another image in manifest.json"
+)
 PROFILE_PLATFORM: Final = Message(
     "profile.platform", "the descriptor of {where} is for {platform}, its config for {platform_2}"
 )
@@ -239,23 +241,25 @@ SOURCE_ZIP: Final = Message(
 TAR_CHECKSUM: Final = Message("tar.checksum", "the header at byte {at} has a wrong checksum")
 TAR_LINK_SIZE: Final = Message("tar.link_size", "a link or folder at byte {at} has a size other than 0")
 TAR_MAGIC: Final = Message("tar.magic", "the header at byte {at} is neither a ustar nor a GNU tar header")
-TAR_MEMBER_SIZE: Final = Message("tar.member_size", "the header at byte {at} has a size in an odd form")
+TAR_MEMBER_SIZE: Final = Message("tar.member_size", "the header at byte {at} has a size in an unusual form")
 TAR_MEMBERS: Final = Message("tar.members", "it has over {most} members and folders")
 TAR_MODE: Final = Message("tar.mode", "the header at byte {at} has a mode whose file type differs from its type flag")
 TAR_NO_LINK: Final = Message("tar.no_link", "the header at byte {at} has a link target, but is not a link")
 TAR_NAME: Final = Message("tar.name", "the name {name!r} is not a plain relative path")
 TAR_NAME_END: Final = Message("tar.name_end", "the name {name!r} is followed by bytes after its final NUL")
-TAR_NUMBER: Final = Message("tar.number", "the header at byte {at} has a number in an odd form")
+TAR_NUMBER: Final = Message("tar.number", "the header at byte {at} has a number in an unusual form")
 TAR_PAX_FIRST: Final = Message("tar.pax_first", "a PAX header comes before the member")
-TAR_PAX_KEY: Final = Message("tar.pax_key", "the PAX header at byte {at} has the key {found!r}")
+TAR_PAX_KEY: Final = Message("tar.pax_key", "the PAX header at byte {at} has the unsupported key {found!r}")
 TAR_PAX_MALFORMED: Final = Message("tar.pax_malformed", "the PAX header at byte {at} is malformed")
-TAR_PAX_SIZE: Final = Message("tar.pax_size", "a PAX header gives the member at byte {at} another size")
+TAR_PAX_SIZE: Final = Message(
+    "tar.pax_size", "the size in a PAX header differs from the size of the member at byte {at}"
+)
 TAR_PAX_NAME: Final = Message("tar.pax_name", "the name of the PAX header at byte {at} is not printable ASCII")
 TAR_PAX_TWICE: Final = Message(
-    "tar.pax_twice", "the PAX header at byte {at} is too large, or is the second one of its member"
+    "tar.pax_twice", "the PAX header at byte {at} is too large, or is the second PAX header of its member"
 )
 TAR_PREFIX: Final = Message("tar.prefix", "the name {name!r} has a prefix that some readers do not accept")
 TAR_SIZE: Final = Message("tar.size", "its size, {size} bytes, is not a multiple of {block}")
 TAR_TRAILING_DATA: Final = Message("tar.trailing_data", "other data follows its end")
 TAR_TRUNCATED: Final = Message("tar.truncated", "it is cut short")
-TAR_TYPE: Final = Message("tar.type", "the header at byte {at} has the type flag {chr!r}")
+TAR_TYPE: Final = Message("tar.type", "the header at byte {at} has the unsupported type flag {chr!r}")

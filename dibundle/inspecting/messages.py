@@ -15,11 +15,11 @@ ARCHIVE_TOO_MANY_ENTRIES: Final = Message(
 )
 BASE_EARLIER_TARGET: Final = Message(
     "base.earlier_target",
-    "{target_name} needs an earlier target of the bundle",
+    "{target_name} builds on an earlier target of the same bundle",
     hint="rebuild the earlier target with {dib} apply, and add it with --base",
 )
 BASE_OF_EARLIER_TARGET: Final = Message(
-    "base.of_earlier_target", "this target needs an earlier target: give the earlier target's archive as the base"
+    "base.of_earlier_target", "this target builds on an earlier target: give the archive of that target as the base"
 )
 BUNDLE_ALREADY_READ: Final = Message(
     "bundle.already_read", "the operations of this bundle were already read", hint="open it again"

@@ -13,7 +13,7 @@ DELETE_NO_BUNDLE: Final = Message(
 )
 DELETE_NO_DIGEST: Final = Message(
     "delete.no_digest",
-    "{name} is a repository: bundles are deleted by tag or digest",
+    "{name} is a repository, wanted the tag or digest of a bundle",
     hint="list the bundles: {dib} list {place}",
 )
 DOCKERFILE_BASE_NAME: Final = Message(
@@ -31,9 +31,7 @@ DOCKERFILE_SOURCE: Final = Message(
 EXPECT_REGISTRY_IMAGE: Final = Message("expect.registry_image", "{name} is {id}, which is not the expected image")
 PLATFORM_UNKNOWN: Final = Message("platform.unknown", "{found} is not a platform", hint="for example linux/amd64")
 PLATFORM_UNKNOWN_2: Final = Message("platform.unknown", "{found} is not a platform", hint="for example {platform}")
-PUSH_NO_NAME: Final = Message(
-    "push.no_name", "the bundle needs a reference of its own", hint="{dib} push {bundle} {name}"
-)
+PUSH_NO_NAME: Final = Message("push.no_name", "the bundle needs a tag of its own", hint="{dib} push {bundle} {name}")
 PUSH_SUBJECT: Final = Message(
     "push.subject", "{wanted} is not the target image of {bundle}", hint="push the target image first"
 )
@@ -55,11 +53,11 @@ REGISTRY_NOT_A_NAME: Final = Message(
 REGISTRY_NOT_A_REPOSITORY: Final = Message(
     "registry.not_a_name", "{name} is not a reference in a registry", hint="for example docker://registry.example/app"
 )
-REGISTRY_OTHER_IMAGE: Final = Message("registry.other_image", "{name} is another image: {reason}")
+REGISTRY_OTHER_IMAGE: Final = Message("registry.other_image", "the result is not the image {name}: {reason}")
 UPDATE_SEVERAL_IMAGES: Final = Message(
     "update.several_images",
     "the bundle in {name} rebuilds {count} images, wanted one",
-    hint="pull it, then choose one with {dib} apply --target: {dib} pull {name} -o update.dib",
+    hint="pull the bundle, then choose one image with {dib} apply --target: {dib} pull {name} -o update.dib",
 )
 REGISTRY_TOO_LARGE: Final = Message(
     "registry.too_large",
@@ -101,11 +99,11 @@ SIGNATURE_NO_SIGNED_WAY: Final = Message(
 UPDATE_NOT_MADE: Final = Message("update.not_made", "the bundle does not rebuild {id}")
 WRAP_TOO_MANY_IMAGES: Final = Message(
     "wrap.too_many_images",
-    "the base has too many images and layers to find the one that the bundle needs",
+    "the base has too many images and layers for dib to find the image that the bundle needs",
     hint="wrap it with --unlinked, or give a base with only that image",
 )
 WRAP_SEVERAL_IMAGES: Final = Message(
     "wrap.several_images",
-    "the base layers are in several images, but a linked image builds on one",
+    "the base layers are in several images, but a linked image builds on only one image",
     hint="wrap it with --unlinked",
 )

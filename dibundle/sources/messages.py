@@ -17,7 +17,7 @@ ENGINE_CLIENT_MISSING: Final = Message(
 )
 ENGINE_LAYERS_IN_OTHER_FORM: Final = Message(
     "engine.layers_in_other_form",
-    "{engine} does not have all layers of {name} in the same compression as the image",
+    "{engine} lacks layers of {name} in the compression that the image uses",
     hint="repeat the command without --thin",
 )
 ENGINE_LOAD_FAILED: Final = Message("engine.load_failed", "{engine} load failed: {last}")
@@ -28,7 +28,7 @@ ENGINE_NO_IMAGE: Final = Message(
     "engine.no_image", "{client} has no image {reference}: {client_message}", hint="list the images: {client} images"
 )
 ENGINE_NO_NAME: Final = Message(
-    "engine.no_name", "no image name follows {transport_}:", hint="for example {transport_}:app:1"
+    "engine.no_name", "an image name is missing after {transport_}:", hint="for example {transport_}:app:1"
 )
 ENGINE_NO_OCI_ARCHIVE: Final = Message(
     "engine.no_oci_archive",
@@ -48,39 +48,46 @@ ENGINE_NOT_THERE: Final = Message(
 ENGINE_NOT_THERE_IN_CTR: Final = Message("engine.not_there_in_ctr", "ctr reported success, but does not have {wanted}")
 ENGINE_OTHER_DIGEST: Final = Message(
     "engine.other_digest",
-    "after loading, {name} is {found} in {engine}, wanted {wanted}",
+    "after loading, {engine} has {found} under the name {name}, wanted {wanted}",
     hint="read the log of {engine}",
 )
-ENGINE_OTHER_IMAGE: Final = Message("engine.other_image", "{engine} has another image under {name}: {told}")
+ENGINE_OTHER_IMAGE: Final = Message("engine.other_image", "{engine} has another image under the name {name}: {told}")
 ENGINE_PODMAN_WORKS: Final = Message(
     "engine.podman_works", "{engine} load failed: {last}", hint="use podman, which works here: --engine podman"
 )
 ENGINE_SAVE_DISCARDED: Final = Message(
     "engine.save_discarded",
     "{client} could not save {reference}: {client_message}",
-    hint=("containerd discards unpacked layers here: set discard_unpacked_layers = false and pull the image again"),
+    hint=(
+        "containerd discards unpacked layers on this machine: set discard_unpacked_layers = false and pull the"
+        " image again"
+    ),
 )
 ENGINE_SAVE_FAILED: Final = Message("engine.save_failed", "{client} could not save {reference}: {client_message}")
 ENGINE_SAVE_NO_PLATFORM: Final = Message(
     "engine.save_no_platform",
     "{client} could not save {reference}: {client_message}",
     hint=(
-        "this {client} has no --platform for save: repeat the command without --platform, or with docker://HOST/NAME:TAG"
+        "this {client} cannot save with --platform: repeat the command without --platform, or use"
+        " docker://HOST/NAME:TAG as the source"
     ),
 )
 ENGINE_SAVED_WITHOUT_LAYERS: Final = Message(
     "engine.saved_without_layers",
     "{engine_} exported the image without its layers",
-    hint=("containerd discards unpacked layers here: set discard_unpacked_layers = false and pull the image again"),
+    hint=(
+        "containerd discards unpacked layers on this machine: set discard_unpacked_layers = false and pull the"
+        " image again"
+    ),
 )
 ENGINE_THIN_LAYERS: Final = Message(
     "engine.thin_layers",
-    "{engine} does not have the layers of {base}, which a thin archive leaves out",
+    "a thin archive leaves out the layers of {base}, but {engine} does not have these layers",
     hint="repeat the command without --thin",
 )
 ENGINE_THIN_LAYERS_OF_FILE: Final = Message(
     "engine.thin_layers_of_file",
-    "{engine} does not have the layers of {base}, which a thin archive leaves out",
+    "a thin archive leaves out the layers of {base}, but {engine} does not have these layers",
     hint="repeat the command without --thin, or load the base first: {engine} load -i {file}",
 )
 ENGINE_UNKNOWN: Final = Message("engine.unknown", "unknown engine {name}", hint="choose docker, podman or ctr")
@@ -103,7 +110,7 @@ IMAGE_NAME: Final = Message(
     hint="for example team/app:1-2",
 )
 LOGIN_FILE: Final = Message(
-    "login.file", "{path} is not a file of logins", hint="log in again with {docker} login or podman login"
+    "login.file", "{path} is not a valid login file", hint="log in again with {docker} login or podman login"
 )
 LOGIN_HELPER_ANSWER: Final = Message("login.helper_answer", "the output of {program} is not a login")
 LOGIN_HELPER_FAILED: Final = Message("login.helper_failed", "{program} failed: {splitlines}")
@@ -124,7 +131,7 @@ PARTS_FIRST_MISSING: Final = Message(
 )
 PARTS_LEFT_OVER: Final = Message(
     "parts.left_over",
-    "{older} belongs to an older bundle: this bundle has {size:,} bytes, and is complete without it",
+    "{older} belongs to an older bundle: this bundle of {size:,} bytes is complete without this file",
     hint="remove it (later parts are then ignored): rm {older_2}",
 )
 PARTS_OLDER_LEFT: Final = Message(
@@ -135,7 +142,7 @@ PARTS_TOO_MANY: Final = Message(
 )
 PARTS_TRAILING_BYTES: Final = Message(
     "parts.trailing_bytes",
-    ("malformed bundle: bytes follow its last frame: {excess}, found {size:,} bytes, wanted {size_2:,}"),
+    ("malformed bundle: bytes follow its last frame: found {size:,} bytes, wanted {size_2:,} ({excess})"),
     hint="copy these parts again, all from the same bundle",
 )
 PARTS_TRUNCATED: Final = Message(
@@ -146,11 +153,11 @@ PARTS_TRUNCATED: Final = Message(
 POLICY_FILE: Final = Message(
     "policy.file",
     "cannot open {name}, which {path} names: {reason}",
-    hint="create the file, readable by all users, or correct its name; then run {dib} doctor",
+    hint="create the file so that all users can read it, or correct its name; then run {dib} doctor",
 )
 POLICY_IDENTITY: Final = Message(
     "policy.identity",
-    "the bundle rebuilds {name}, but is signed by {found}: wanted {wanted} (required by {path})",
+    "the bundle rebuilds {name}, but is signed by {found}; {path} requires a signature by {wanted}",
     hint="get a bundle with that signature",
 )
 POLICY_INSECURE: Final = Message(
@@ -218,15 +225,16 @@ REGISTRY_DOCUMENT_SIZE: Final = Message(
 )
 REGISTRY_INTERRUPTED: Final = Message(
     "registry.interrupted",
-    "{host}/{repository} closed the connection at byte {at:,} of {size:,} of a blob: {reason}",
+    "{host}/{repository} closed the connection after {at:,} of the {size:,} bytes of a blob: {reason}",
     hint="repeat the command",
 )
 REGISTRY_LAYERS_NOT_OF_CONFIG: Final = Message(
     "registry.layers_not_of_config",
-    ("{host}/{repository} has a manifest whose layers are not those of its config (is it a bundle?)"),
+    ("{host}/{repository} has a manifest whose layers do not match its config (is the manifest a bundle?)"),
 )
 REGISTRY_MANY_LAYERS: Final = Message(
-    "registry.many_layers", "{host}/{repository} has an image of {layers_count} layers, at most {max_list}"
+    "registry.many_layers",
+    "{host}/{repository} has an image with {layers_count} layers, at most {max_list} are allowed",
 )
 REGISTRY_LISTED_BUNDLE: Final = Message(
     "registry.listed_bundle",
@@ -237,13 +245,13 @@ REGISTRY_MANIFEST_DIGEST: Final = Message(
 )
 REGISTRY_NEITHER_IMAGE_NOR_BUNDLE: Final = Message(
     "registry.neither_image_nor_bundle",
-    ("{wanted} in {host}/{repository} is neither image nor bundle: {media_type!r}"),
+    ("{wanted} in {host}/{repository} is neither an image nor a bundle, but {media_type!r}"),
 )
 REGISTRY_NO_ANSWER: Final = Message(
     "registry.no_answer", "{host}/{repository} does not answer: {reason}", hint="try again later"
 )
 REGISTRY_NO_HOST: Final = Message(
-    "registry.no_host", "{found} has no registry", hint="for example docker://registry.example/team/app:1"
+    "registry.no_host", "{found} does not name a registry", hint="for example docker://registry.example/team/app:1"
 )
 REGISTRY_NO_REPOSITORY: Final = Message(
     "registry.no_repository", "{host} has no repository {repository}", hint="check the name"
@@ -270,10 +278,10 @@ REGISTRY_PLATFORM: Final = Message(
     hint="choose another one: --platform OS/ARCH",
 )
 REGISTRY_RANGE: Final = Message(
-    "registry.range", "{host}/{repository} sends another range than requested (from byte {at:,})"
+    "registry.range", "{host}/{repository} does not send the requested range from byte {at:,}"
 )
 REGISTRY_REDIRECT_ADDRESS: Final = Message(
-    "registry.redirect_address", "{host}/{repository} redirects to {host_}, a {wrong} address, which is refused"
+    "registry.redirect_address", "{host}/{repository} redirects to {host_}, but dib refuses a {wrong} address"
 )
 REGISTRY_REDIRECT_LOCATION: Final = Message(
     "registry.redirect_location", "{host}/{repository} redirects to {location!r}, which is refused"
@@ -301,7 +309,7 @@ LIMIT_WRAPPED_BUNDLES: Final = Message(
 )
 LIMIT_WRAPPED_MANIFESTS: Final = Message(
     "limit.wrapped_manifests",
-    "{name}: bundle over a limit: the bundles in archives have more than {max_manifest} MiB of manifests in all",
+    "{name}: bundle over a limit: the manifests of the bundles in archives exceed {max_manifest} MiB in total",
 )
 REGISTRY_TIME_LIMIT: Final = Message(
     "registry.time_limit",
@@ -310,7 +318,7 @@ REGISTRY_TIME_LIMIT: Final = Message(
 )
 REGISTRY_TOKEN: Final = Message("registry.token", "the token server of {host}/{repository} sent no token")
 REGISTRY_TOKEN_REALM: Final = Message(
-    "registry.token_realm", "{host}/{repository} requests tokens from {realm!r}; dib refuses that address"
+    "registry.token_realm", "{host}/{repository} names the token server {realm!r}, but dib refuses this address"
 )
 REGISTRY_UPLOAD_HOST: Final = Message(
     "registry.upload_host",
@@ -328,7 +336,7 @@ SOURCE_BUNDLE_NOT_ARCHIVE: Final = Message(
 )
 SOURCE_EMPTY_STREAM: Final = Message(
     "source.empty_stream",
-    "a stream is at its end",
+    "a source stream is already at its end",
     hint="rewind it: seek(0)",
 )
 SOURCE_NO_BUNDLE: Final = Message("source.no_bundle", "no bundle among the sources ({given})", hint="add the .dib file")

@@ -48,10 +48,12 @@ LEAST_PART: Final = 65536
     type=click.Choice(["auto", "all", "none"]),
     default="auto",
     show_default=True,
-    help="Names to store for listings; auto stores them only if they add at most 5 % of the bundle or 2 kB.",
+    help="Names to store for listings; auto stores names only if they add at most 5 % to the bundle, or 2 kB.",
 )
 @click.option("--workers", type=click.IntRange(0, 256), default=0, help="Number of threads. Default: one per core.")
-@click.option("--inventory", metavar="FILE", help="Use only base layers that this inventory of the receiver lists.")
+@click.option(
+    "--inventory", metavar="FILE", help="Use only base layers that the receiver has, according to this inventory."
+)
 @click.option(
     "--split",
     type=read_size,
@@ -62,7 +64,7 @@ LEAST_PART: Final = 65536
 @click.option(
     "--raw-layers",
     is_flag=True,
-    help="Rebuild the images with uncompressed layers; image IDs and tags stay.",
+    help="Rebuild the images with uncompressed layers; image IDs and tags stay the same.",
 )
 @click.option("--timings", metavar="FILE", help="Write the CPU seconds of each frame to FILE, as JSON.")
 @click.option("--dry-run", is_flag=True, help="Estimate the size of the bundle and the time; write nothing.")
@@ -94,8 +96,8 @@ def command(
         dib create --no-base app.tar app.dib
         dib create --base web1.tar --base api1.tar web2.tar api2.tar -o release.dib
 
-    A release of several TARGETs needs -o and --base (or --no-base). Content that they share is stored once. With
-    several bases, only those that help are used.
+    A release of several TARGETs needs -o and --base (or --no-base). Content that the TARGETs share is stored once.
+    With several bases, only those that help are used.
 
     If an archive is compressed (gzip, bzip2, xz or zstd), the bundle rebuilds the tar inside it. "-" is stdin.
     """

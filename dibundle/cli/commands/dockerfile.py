@@ -21,7 +21,9 @@ from dibundle.sources import policy
 
 _DEMANDS: Final = ("DIB_ALLOWED_SIGNERS", "DIB_REQUIRE_SIGNATURE")
 _OPTIONS: Final = (
-    click.option("--image", default=IMAGE, show_default=True, metavar="NAME", help="The image of dib for the build."),
+    click.option(
+        "--image", default=IMAGE, show_default=True, metavar="NAME", help="Image that contains dib, for the build."
+    ),
     click.option("--secret", metavar="ID", help="BuildKit secret that holds the logins for registries."),
     click.option("--platform", metavar="OS/ARCH", help="Platform of images in a registry."),
     click.option(
@@ -67,9 +69,11 @@ def command() -> None:
 @command.command("create", cls=Command, short_help="Write a Dockerfile that wraps a new bundle.")
 @click.argument("sources", nargs=-1, metavar="OLD NEW", required=True)
 @click.option(
-    "--linked", "kind", flag_value="linked", help="Build on the base's layers, and add one that holds the bundle."
+    "--linked", "kind", flag_value="linked", help="Build on the base's layers, and add a layer that holds the bundle."
 )
-@click.option("--unlinked", "kind", flag_value="unlinked", help="Build an image of the bundle's layer alone.")
+@click.option(
+    "--unlinked", "kind", flag_value="unlinked", help="Build an image with only one layer, which holds the bundle."
+)
 @click.option(
     "--base", metavar="NAME", help="The image to link to, under the name that the builder uses. Default: OLD."
 )
@@ -120,8 +124,7 @@ def _apply(
         dib dockerfile apply docker://registry.example/app:1-2 > Dockerfile
         dib dockerfile apply old.tar update.dib > Dockerfile
 
-    The build checks no signature: --expect pins the image.
-    """
+    The build does not check signatures: use --expect to require a certain image."""
     _require_no_signatures()
     for identity in expect:
         parse(identity)

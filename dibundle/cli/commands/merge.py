@@ -33,7 +33,7 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Merge a chain of bundles into one. SOURCEs are the bundles, and the base of the first of them.
+    """Merge a chain of bundles into one. SOURCEs are the bundles and the base of the first bundle.
 
     \b
         dib merge v1.tar v1-v2.dib v2-v3.dib -o v1-v3.dib

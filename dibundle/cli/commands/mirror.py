@@ -85,7 +85,7 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Run a registry on this machine; docker, containerd and podman pull from it by delta.
+    """Run a local registry that fetches images as deltas, for docker, containerd and podman.
 
     \b
         dib mirror --upstream registry.example --cache /var/lib/dib

@@ -40,7 +40,7 @@ def command(
         dib sign --key ~/.ssh/id_ed25519 update.dib
         dib verify --allowed-signers signers update.dib
 
-    The signature covers the first 64 bytes, which hold the digest of all else. An old signature is replaced. A
+    The signature covers the first 64 bytes, which hold the digest of everything else. An old signature is replaced. A
     detached signature can be checked without dib:
 
     \b

@@ -21,9 +21,11 @@ from dibundle.sources.access import Access
 @click.command("wrap", cls=Command, short_help="Wrap a bundle as a container image.")
 @click.argument("sources", nargs=-1, metavar="BUNDLE", required=True)
 @click.option(
-    "--linked", "kind", flag_value="linked", help="Build on the base's layers, and add one that holds the bundle."
+    "--linked", "kind", flag_value="linked", help="Build on the base's layers, and add a layer that holds the bundle."
 )
-@click.option("--unlinked", "kind", flag_value="unlinked", help="Build an image of the bundle's layer alone.")
+@click.option(
+    "--unlinked", "kind", flag_value="unlinked", help="Build an image with only one layer, which holds the bundle."
+)
 @click.option("--base", "bases", multiple=True, metavar="BASE", help="Base image, for --linked.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME", help="Name of the image; may be repeated.")
 @click.option("-o", "--output", metavar="FILE", help="Write to FILE. Default: stdout.")
@@ -40,16 +42,15 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Wrap BUNDLE as a container image, which registries and engines store and copy like any other.
+    """Wrap BUNDLE as a container image, which registries and engines store and copy like any other image.
 
     \b
         dib wrap update.dib --linked --base old.tar --tag app:1-2 | docker load
         dib wrap update.dib --unlinked --tag app:delta -o delta.tar
         dib wrap update.dib --linked --base docker://registry.example/app:1 --push docker://registry.example/app:1-2
 
-    A linked image has the base's own layers and one more. Whoever pulls it has all that "dib apply" needs. Do not run
-    a wrapped image: apply it.
-    """
+    A linked image has the base's own layers and one more layer. Whoever pulls this image has everything that "dib
+    apply" needs. Do not run a wrapped image: apply it."""
     if kind is None:
         raise UsageError(messages.WRAP_KIND)
     if len(sources) > 1:
