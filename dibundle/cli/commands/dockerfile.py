@@ -124,7 +124,8 @@ def _apply(
         dib dockerfile apply docker://registry.example/app:1-2 > Dockerfile
         dib dockerfile apply old.tar update.dib > Dockerfile
 
-    The build does not check signatures: use --expect to require a certain image."""
+    The build does not check signatures: use --expect to require a certain image.
+    """
     _require_no_signatures()
     for identity in expect:
         parse(identity)

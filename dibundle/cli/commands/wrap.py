@@ -50,7 +50,8 @@ def command(
         dib wrap update.dib --linked --base docker://registry.example/app:1 --push docker://registry.example/app:1-2
 
     A linked image has the base's own layers and one more layer. Whoever pulls this image has everything that "dib
-    apply" needs. Do not run a wrapped image: apply it."""
+    apply" needs. Do not run a wrapped image: apply it.
+    """
     if kind is None:
         raise UsageError(messages.WRAP_KIND)
     if len(sources) > 1:
