@@ -97,7 +97,7 @@ def test_a_bundle_of_before_is_named(versions: Path, tmp_path: Path):
     ended = dib(*chain, "--tmp", tmp_path)
     assert ended.code == 6
     assert f"lack an image that a bundle builds on: {versions}/v1-v2.dib builds on example.com/app:1\n" in ended.err
-    assert "omit this bundle if it is not needed" in ended.err
+    assert "if this bundle is not needed, omit it" in ended.err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -299,7 +299,7 @@ def test_a_client_that_saves_no_platform_of_choice(client: str, versions: Path, 
     assert ended.code == 3
     assert f"error: {client} could not save app:1: unknown flag: --platform\n" in ended.err
     assert (
-        f"hint: this {client} has no --platform for save: repeat the command without --platform, or with docker"
+        f"hint: this {client} cannot save with --platform: repeat the command without --platform, or use docker"
         in ended.err
     )
 

@@ -87,7 +87,7 @@ def test_zeros_after_the_end_are_padding(kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("junk", [b"junk", b"\0\0junk"])
 def test_other_bytes_after_the_end_are_refused(kind, junk):
-    with pytest.raises(ArchiveError, match=f"found other data after the end of the {kind} data"):
+    with pytest.raises(ArchiveError, match=f"unexpected bytes after the end of the {kind} data"):
         inflate(kind, COMPRESS[kind](b"data") + junk)
 
 

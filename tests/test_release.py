@@ -79,7 +79,7 @@ def test_of_two_bases_the_one_that_is_missing_is_named(tmp_path: Path):
         assert f'"docker save -o base.tar example.com/{wanted}:1"' in ended.err
         assert not out.exists()
     ended = dib("apply", tmp_path / "new.dib", "-o", out)
-    assert "needs a base: example.com/one:1 and example.com/two:1 (content" in ended.err
+    assert "needs a base: example.com/one:1 and example.com/two:1 (missing" in ended.err
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -23,7 +23,7 @@ ENCODER_UNKNOWN_LEVEL: Final = Message("encoder.unknown_level", "encoder {name} 
 FRAMES_DAMAGED: Final = Message("frames.damaged", "zstd data is damaged", hint="copy or download the file again")
 LIBRARY_ENCODER_BROKEN: Final = Message(
     "library.encoder_broken",
-    "encoder {name} of dib's C library does not work at level {level} on this machine",
+    "encoder {name} does not work at level {level} on this machine",
     hint="reinstall dibundle with another C compiler",
 )
 LIBRARY_LIBZSTD_VERSION: Final = Message(
@@ -158,7 +158,7 @@ RECIPE_CONTENT_SHORT: Final = Message(
 )
 RECIPE_EDIT_WITHOUT_EFFECT: Final = Message("recipe.edit_without_effect", "{where} changes nothing")
 RECIPE_EDITS_ADJACENT: Final = Message(
-    "recipe.edits_adjacent", "there is no gap between {where} and the edit before it"
+    "recipe.edits_adjacent", "{where} directly follows the edit before it, without a gap"
 )
 RECIPE_EDITS_BEYOND_END: Final = Message("recipe.edits_beyond_end", "edits of a compressed layer go beyond its end")
 RECIPE_ENCODER_NOT_LISTED: Final = Message(

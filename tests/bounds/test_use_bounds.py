@@ -50,7 +50,7 @@ def test_a_column_of_more_objects_than_seeks_is_refused_before_it_is_read():
         program.columns["seek_object"] += numbers
         manifest = manifest_of(one(1024, program))
         start = time.process_time()
-        with pytest.raises(BundleError, match="more than is used"):
+        with pytest.raises(BundleError, match="more numbers than are used"):
             objects_used(manifest, 0)
         assert time.process_time() - start < 0.2
 

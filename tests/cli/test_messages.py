@@ -296,7 +296,8 @@ def test_words_are_kept_as_typed(pair):
 
 
 @pytest.mark.parametrize(
-    ("module", "hint"), [("_lzma", "use a Python that has it"), ("msgpack", "pip install --force-reinstall msgpack")]
+    ("module", "hint"),
+    [("_lzma", "use a Python that has this module"), ("msgpack", "pip install --force-reinstall msgpack")],
 )
 def test_a_module_that_is_not_there_is_named(pair, module, hint):
     """If a module is missing, as in some builds of Python, the error names the module."""

@@ -296,7 +296,7 @@ def test_validity_is_judged_as_of_a_time(keys: Keys, made, signed: Path, tmp_pat
             "if the bundle was signed before the key expired, add --verify-time 202012312359",
         ),
         (("--identity", WHO), "expired on 2021-01-01 00:00:00", "ask the sender to sign again with a valid key"),
-        (("--verify-time", "20190601"), "is valid from 2020-01-01 00:00:00 on", "check the clock of this machine"),
+        (("--verify-time", "20190601"), "is not valid before 2020-01-01 00:00:00", "check the clock of this machine"),
     ):
         ended = refused(made, signed, "--allowed-signers", allowed, *options)
         key = keys.fingerprint("ed25519")
@@ -439,7 +439,7 @@ def test_says_what_is_missing(keys: Keys, made, signed: Path, tmp_path: Path) ->
     assert "DIB_ALLOWED_SIGNERS is set, but empty" in ended.err
     ended = dib("verify", signed, env={"DIB_ALLOWED_SIGNERS": str(tmp_path / "none")})
     assert (ended.code, ended.out) == (3, b"")
-    assert f"DIB_ALLOWED_SIGNERS is set: cannot open {tmp_path / 'none'}: No such file" in ended.err
+    assert f"the file in DIB_ALLOWED_SIGNERS cannot be used: cannot open {tmp_path / 'none'}: No such file" in ended.err
     assert "create the file (see" in ended.err
     for options in ((), ("--key", keys["rsa"], "--signature", "x"), ("--key", tmp_path / "none")):
         before = signed.read_bytes()

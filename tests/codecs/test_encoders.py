@@ -148,7 +148,7 @@ def test_every_encoder_proves_itself():
 def test_an_encoder_that_does_not_work_is_refused(monkeypatch):
     monkeypatch.setitem(encoders._PROOFS, GO, {6: "0" * 16})
     encoders.prove.cache_clear()
-    with pytest.raises(FileError, match=r"Go compress/flate up to 1\.26, level 6, does not work on this machine"):
+    with pytest.raises(FileError, match=r"Go compress/flate up to 1\.26 does not work at level 6 on this machine"):
         Encoder(GO, 6, 0)
     encoders.prove.cache_clear()
 

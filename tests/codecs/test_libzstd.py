@@ -98,7 +98,7 @@ def test_another_version_is_refused(monkeypatch):
     monkeypatch.setattr(zstandard, "ZSTD_VERSION", (1, 5, 6))
     libzstd.prove.cache_clear()
     assert libzstd.here() is None
-    with pytest.raises(FileError, match=r"needs libzstd 1\.5\.7 .* here has 1\.5\.6") as refusal:
+    with pytest.raises(FileError, match=r"needs libzstd 1\.5\.7 .* on this machine has 1\.5\.6") as refusal:
         LibraryEncoder(LIBZSTD_157, 3, 0, None)
     assert refusal.value.code == "library.libzstd_version"
     assert "zstandard>=0.24" in (refusal.value.hint or "")
@@ -109,7 +109,7 @@ def test_another_version_is_refused(monkeypatch):
 def test_a_library_that_gives_other_bytes_is_refused(monkeypatch):
     monkeypatch.setitem(libzstd._PROOFS, LIBZSTD_157, {3: "0" * 16})
     libzstd.prove.cache_clear()
-    with pytest.raises(FileError, match=r"libzstd 1\.5\.7, level 3, does not work on this machine"):
+    with pytest.raises(FileError, match=r"libzstd 1\.5\.7 does not work at level 3 on this machine"):
         LibraryEncoder(LIBZSTD_157, 3, 0, None)
     libzstd.prove.cache_clear()
 

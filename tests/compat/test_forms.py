@@ -185,7 +185,7 @@ def test_loading_thin_asks_for_the_base_first(folder: Path, kind: str):
     with engines.engine(kind) as engine:
         ended = dib("load", "--thin", "--engine", engine.dib_name, old, bundle, env=engine.env)
         assert ended.code == 6
-        assert "does not have the layers of example.com/app:1" in ended.err
+        assert "leaves out the layers of example.com/app:1" in ended.err
         assert engine.images() == []
         engine.load(old)
         ended = dib("load", "--thin", "--engine", engine.dib_name, old, bundle, env=engine.env)

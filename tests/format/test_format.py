@@ -310,5 +310,5 @@ def test_a_zstd_bomb_in_place_of_the_manifest_is_refused():
 def test_a_signature_area_has_a_limit() -> None:
     """The size of a signature area has a limit. No vector tests it, because the vector would take a megabyte."""
     assert signature_length(MAX_SIGNATURE.to_bytes(4, "little")) == MAX_SIGNATURE
-    with pytest.raises(BundleError, match="signature area of 1048577 bytes"):
+    with pytest.raises(BundleError, match="signature area has 1048577 bytes"):
         signature_length((MAX_SIGNATURE + 1).to_bytes(4, "little"))

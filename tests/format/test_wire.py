@@ -30,7 +30,7 @@ def test_bad_numbers_are_refused(data: bytes):
 
 
 def test_numbers_left_over_are_refused():
-    with pytest.raises(BundleError, match="more than is used"):
+    with pytest.raises(BundleError, match="more numbers than are used"):
         Column(b"\x01").end()
 
 

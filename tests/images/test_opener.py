@@ -101,7 +101,7 @@ def test_a_tar_without_entries_opens(tmp_path):
         (gzip.compress(b"just text", mtime=0), "is not a tar archive"),
         (gzip.compress(b"", mtime=0), "is empty"),
         (gzip.compress(TAR, mtime=0)[:-12], "gzip data ends too early"),
-        (gzip.compress(TAR, mtime=0) + b"x", "found other data after the end of the gzip data"),
+        (gzip.compress(TAR, mtime=0) + b"x", "unexpected bytes after the end of the gzip data"),
     ],
 )
 def test_what_is_no_archive_is_refused(tmp_path, data, message):
@@ -110,7 +110,7 @@ def test_what_is_no_archive_is_refused(tmp_path, data, message):
         open_archive(path, spool_dir=str(tmp_path))
     assert caught.value.exit_code == 4
     assert caught.value.message.startswith(str(path))
-    assert caught.value.hint or "found other data" in message
+    assert caught.value.hint or "unexpected bytes" in message
 
 
 def test_a_bundle_damaged_by_a_text_transfer_is_a_bad_bundle(tmp_path):

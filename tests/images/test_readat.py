@@ -48,7 +48,7 @@ def test_reads_exact_ranges(source):
     ("offset", "length"), [(len(DATA), 1), (0, len(DATA) + 1), (len(DATA) + 1, 0), (-1, 1), (1, -1)]
 )
 def test_ranges_outside_are_refused(source, offset, length):
-    with pytest.raises(FileError, match=rf"ended at byte {len(DATA)}, wanted {offset + length}"):
+    with pytest.raises(FileError, match=rf"ended at byte {len(DATA)}, wanted bytes up to {offset + length}"):
         source.read_at(offset, length)
 
 
@@ -68,7 +68,7 @@ def test_a_file_that_shrinks_is_an_error(tmp_path):
     path.write_bytes(DATA)
     file = FileBytes(os.open(path, os.O_RDONLY), "f")
     os.truncate(path, 100)
-    with pytest.raises(FileError, match="f ended at byte 100, wanted 200") as caught:
+    with pytest.raises(FileError, match="f ended at byte 100, wanted bytes up to 200") as caught:
         file.read_at(0, 200)
     assert caught.value.exit_code == 3
     file.close()
@@ -97,7 +97,7 @@ def test_a_full_disk_gives_a_hint(tmp_path, monkeypatch):
         with pytest.raises(FileError, match="No space left") as caught:
             spool.write(b"x")
     assert caught.value.exit_code == 3
-    assert caught.value.hint == "name a folder with more free space: --tmp DIR"
+    assert caught.value.hint == "choose a folder with more free space: --tmp DIR"
     spool.close()
 
 
