@@ -609,6 +609,51 @@ def test_the_system_holds_little_of_a_blob_for_a_slow_client(
         assert eventually(lambda: not queued(evil.port, own))
 
 
+def ask_and_leave(port: int, name: str) -> socket.socket:
+    """Ask for a small blob, read nothing, and let the mirror end the connection."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(("127.0.0.1", port))
+    path = f"/v2/evil/{REPOSITORY}/blobs/{name}"
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    return connection
+
+
+@pytest.mark.parametrize("way", ["full", "time"])
+def test_the_system_holds_bytes_of_no_more_connections_than_clients(
+    options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Before the fix, an ended connection did not count, and the system held 240 kB for any number of them."""
+    monkeypatch.setattr(door, "_MOST_CLIENTS", 4)
+    monkeypatch.setattr(door, "WAITING", 30.0 if way == "full" else 0.3)
+    content = os.urandom(100_000)
+    with beside(options, access, lambda request: request.answer(200, content)) as (_, evil):
+        evil.blob(digest(content))
+        clients = []
+        for _ in range(8 if way == "full" else 4):
+            clients.append(client := ask_and_leave(evil.port, digest(content)))
+            own = client.getsockname()[1]
+            assert eventually(lambda own=own: queued(evil.port, own) > 50_000) or way == "time"
+        wanted = 4 if way == "full" else 0
+        assert eventually(lambda: sum(queued(evil.port, client.getsockname()[1]) > 0 for client in clients) <= wanted)
+        for client in clients:
+            client.close()
+
+
+def test_an_ended_connection_is_kept_until_its_client_has_taken_all_bytes(
+    options: MirrorOptions, access: Access, stocked: Registry
+) -> None:
+    content = os.urandom(100_000)
+    with beside(options, access, lambda request: request.answer(200, content)) as (_, evil):
+        evil.blob(digest(content))
+        with ask_and_leave(evil.port, digest(content)) as connection:
+            time.sleep(1.5)
+            got = b""
+            while piece := connection.recv(1000):
+                got += piece
+            assert got.endswith(content)
+
+
 class Line:
     """A stand-in for a transport."""
 

@@ -86,6 +86,7 @@ class Client(web.RequestHandler):
         self._parsed = 0  # bytes of the current request
         # kept here, because aiohttp drops its own reference before the connection has ended
         self._line: asyncio.Transport | None = None
+        self._is_hung_up = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register with the door."""
@@ -151,11 +152,7 @@ class Client(web.RequestHandler):
         """Return how many bytes the client has not taken yet."""
         if self._line is None:
             return 0
-        left = self._line.get_write_buffer_size()
-        connection = self._line.get_extra_info("socket")
-        with suppress(OSError, ValueError, AttributeError):  # the connection has ended
-            left += struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
-        return left
+        return self._line.get_write_buffer_size() + _held(self._line.get_extra_info("socket"))
 
     def handle_error(self, *_: Any, **__: Any) -> web.StreamResponse:  # noqa: ANN401 - aiohttp's own
         """Answer a request that cannot be parsed, without repeating any part of the request."""
@@ -165,18 +162,38 @@ class Client(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Unregister from the door."""
-        self._door.gone(self)
+        self.leave()
         super().connection_lost(exc)
 
+    def leave(self) -> None:
+        """Unregister from the door. It keeps the connection while the system holds bytes that the client can take."""
+        self._door.gone(self)
+        if self._line and not self._is_hung_up and _held(connection := self._line.get_extra_info("socket")):
+            self._door.leave(connection.dup())
+
     def hang_up(self) -> None:
-        """End the connection at once. aiohttp and asyncio would wait until the client has read all written bytes."""
+        """End the connection at once, and drop all bytes that the client has not taken.
+
+        aiohttp, asyncio and the system would wait until the client has taken them.
+        """
+        self._is_hung_up = True
         self.force_close()
         if self._line:
-            if self._left():  # otherwise, the system would keep these bytes until the client takes them
-                with suppress(OSError):
-                    connection = self._line.get_extra_info("socket")
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            _drop_unsent(self._line.get_extra_info("socket"))
             self._line.abort()
+
+
+def _held(connection: socket.socket) -> int:
+    """Return how many bytes the system holds for the other side of a connection."""
+    with suppress(OSError, ValueError, AttributeError):  # the connection has ended
+        return int(struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
+    return 0
+
+
+def _drop_unsent(connection: socket.socket) -> None:
+    """If the system holds bytes, make it drop them when the connection is closed. The other side then gets a reset."""
+    if _held(connection):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def note_piece(request: web.Request, size: int) -> None:
@@ -207,8 +224,11 @@ class _Greeting(asyncio.sslproto.SSLProtocol):
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Unregister from the door, even if the handshake was not completed."""
-        self._door.gone(self._client)
+        """Unregister from the door, even if the handshake was not completed.
+
+        When asyncio calls the client's own method, the connection is already closed.
+        """
+        self._client.leave()
         super().connection_lost(exc)
 
 
@@ -228,6 +248,8 @@ class Door:
         self._draining: set[Client] = set()  # clients without a running request that still have bytes of a blob to take
         # when each idle client became idle; the client that has been idle longest comes first
         self._waiting: dict[Client, float] = {}
+        # ended connections for which the system still holds bytes, and when each ended; the oldest comes first
+        self._leaving: dict[socket.socket, float] = {}
 
     def protocol(self, server: web.Server, tls: ssl.SSLContext | None) -> asyncio.BaseProtocol:
         """Return the protocol object for a new client."""
@@ -243,15 +265,19 @@ class Door:
     def come(self, client: Client) -> None:
         """Register a client.
 
-        If there are too many clients, end the connection of the client that has been idle longest. If no client has
-        been idle for ``_BRIEF`` seconds, end that of the slowest client below the least rate, or else of a client that
-        waits for the same answer as others.
+        If there are too many clients, drop the oldest ended connection. If there is none, end the connection of the
+        client that has been idle longest. If no client has been idle for ``_BRIEF`` seconds, end that of the slowest
+        client below the least rate, or else of a client that waits for the same answer as others.
         """
         self._greeting.pop(client, None)
         self._clients.add(client)
         self.empty.clear()
         self._waiting[client] = time.monotonic()
-        if len(self._clients) > self._most:
+        if len(self._clients) + len(self._leaving) <= self._most:
+            return
+        if self._leaving:
+            self._drop(next(iter(self._leaving)))
+        else:
             oldest, since = next(iter(self._waiting.items()))
             is_idle = time.monotonic() - since > _BRIEF
             self._send_away(oldest if is_idle else self._slow() or self._waiter() or oldest)
@@ -287,6 +313,20 @@ class Door:
         self._draining.discard(client)
         if not self._clients:
             self.empty.set()
+
+    def leave(self, connection: socket.socket) -> None:
+        """Keep an ended connection until the client has taken all bytes, or for at most ``WAITING`` seconds.
+
+        It counts like a client. Otherwise, the system would hold the bytes of any number of such connections.
+        """
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_WR)
+        self._leaving[connection] = time.monotonic()
+
+    def _drop(self, connection: socket.socket) -> None:
+        del self._leaving[connection]
+        _drop_unsent(connection)
+        connection.close()
 
     @web.middleware
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -325,6 +365,9 @@ class Door:
             for client, since in list(self._waiting.items()):
                 if time.monotonic() - since > WAITING:
                     self._send_away(client)
+            for connection, since in list(self._leaving.items()):
+                if time.monotonic() - since > WAITING or not _held(connection):
+                    self._drop(connection)
 
     def close(self) -> None:
         """End all connections at once."""
@@ -332,6 +375,11 @@ class Door:
             transport.abort()
         for client in list(self._clients):
             self._send_away(client)
+
+    def release(self) -> None:
+        """Leave all ended connections to the system, which goes on sending what it holds."""
+        for connection in self._leaving:
+            connection.close()
 
     def _send_away(self, client: Client) -> None:
         self.gone(client)

@@ -233,8 +233,10 @@ class Downloads:
         try:
             for piece in self._pieces(download, place, path, first):
                 download._blob.write(piece)
+                before = download.available
                 download.received += len(piece)
-                download.bell.ring()
+                if download.available > before:  # otherwise, nobody could take a byte more
+                    download.bell.ring()
                 if download.give_up_alone():
                     raise ConnectionFailure("nobody waits for it")
             if download._blob.digest != download.digest:

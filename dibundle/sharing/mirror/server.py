@@ -298,6 +298,7 @@ async def running(mirror: Mirror) -> AsyncIterator[int]:
         await runner.cleanup()
         await door.empty.wait()  # clients still take what was written: at most until ``door.close``
         ending.cancel()
+        door.release()
 
 
 def _tls(certificate: tuple[str, str] | None) -> ssl.SSLContext | None:
