@@ -171,6 +171,9 @@ refused("pax-header-with-a-comment", pax("comment=x") + docker() + END, "P5")
 refused("pax-header-with-a-name", pax("path=c") + docker() + END, "P5")
 refused("pax-header-of-a-sparse-file", pax("GNU.sparse.size=1") + docker() + END, "P5")
 refused("pax-header-with-the-size-of-a-small-file", pax("size=1") + member("x", b"x") + docker() + END, "P5")
+refused(
+    "pax-header-with-the-size-of-a-folder", pax(f"size={1 << 33}") + block("x/", typeflag=b"5") + docker() + END, "P5"
+)
 refused("pax-record-that-is-longer-than-it-says", of_pax(b"11 uname=xy\n") + docker() + END, "P5")
 refused("pax-record-with-two-lines", of_pax(b"22 uname=x\n11 mtime=1\n") + docker() + END, "P5")
 refused("pax-record-with-a-nul", of_pax(b"12 uname=x\0\n") + docker() + END, "P5")
@@ -408,6 +411,8 @@ for _name, _of in (("index", index(LEAD)), ("manifest", MANIFEST)):
     _refuse(f"{_name}-with-a-media-type-of-null", changed(_of, mediaType=None), "P11")
     _refuse(f"{_name}-with-a-subject", changed(_of, subject=LEAD), "P9")
     _refuse(f"{_name}-with-a-number-as-annotation", changed(_of, annotations={"x": 1}), "P10")
+_BELOW = changed(index(LEAD), mediaType=f"{DOCKER}distribution.manifest.list.v2+json")
+refused("index-below-index-json-typed-as-dockers", oci(index(blob(_BELOW, "index.v1+json")), _BELOW) + END, "P11")
 refused("index-json-typed-as-manifest", oci(index(LEAD, mediaType=f"{OCI}manifest.v1+json")) + END, "P11")
 refused("index-without-a-list", oci(changed(index(LEAD), manifests=None)) + END, "P10")
 not_manifest("manifest-typed-as-dockers", changed(MANIFEST, mediaType=f"{DOCKER}distribution.manifest.v2+json"), "P11")
@@ -441,6 +446,7 @@ refused("no-entries-beside-an-index", oci(index(LEAD)) + member("manifest.json",
 refused("layers-too-few", of_entries({**ENTRY, "Layers": []}), "P15")
 for _name, _source in (
     ("of-another-diff-id", {f"sha256:{sha256(OTHER).hex()}": blob(OWN, "layer.v1.tar")}),
+    ("of-no-digest", {"layer": blob(OWN, "layer.v1.tar")}),
     ("of-another-digest", {f"sha256:{sha256(OWN).hex()}": {**blob(OTHER, "layer.v1.tar")}}),
     ("of-another-size", {f"sha256:{sha256(OWN).hex()}": {**blob(OWN, "layer.v1.tar"), "size": 1}}),
     ("of-another-type", {f"sha256:{sha256(OWN).hex()}": blob(OWN, "config.v1+json")}),
@@ -469,6 +475,7 @@ refused(
     "P16",
 )
 not_manifest("config-typed-as-a-layer", changed(MANIFEST, config=blob(ID, "layer.v1.tar")), "P17")
+not_manifest("layer-of-another-size", changed(MANIFEST, layers=[{**blob(OWN, "layer.v1.tar"), "size": 1}]), "P16")
 not_manifest("layer-of-an-unknown-type", manifest(media_type="layer.v1.tar+xz"), "P17")
 refused("layer-in-gzip-typed-as-none", of_manifest(manifest(GZIPPED), GZIPPED), "P17")
 refused("layer-in-zstd-typed-as-gzip", of_manifest(manifest(ZSTD, "layer.v1.tar+gzip"), ZSTD), "P17")

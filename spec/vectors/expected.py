@@ -127,6 +127,13 @@ def expecting(expect: bytes | tuple[bytes, ...] | None) -> list[str]:
     return [word for digest in digests for word in ("--expect", f"sha256:{digest.hex()}")]
 
 
+def _called_an_id() -> Bundle:
+    """Return a bundle that calls the digest of its target the ID of an image, too."""
+    bundle = made(docker() + END)
+    bundle.more = {2: msgpack([[], [[[["example.com/vector:1"], sha256(docker() + END), sha256(OWN)]]], []])}
+    return bundle
+
+
 class Expected(Good):
     """A case with an expected image."""
 
@@ -174,6 +181,9 @@ def pax(*records: str) -> bytes:
 
 taken("docker-archive", docker() + END, "P1", "P2", "P13", "P15")
 taken("docker-archive-of-jib", docker({"config": "c", "repoTags": None, "layers": ["l"]}) + END, "P9")
+GOOD["target-whose-digest-is-called-an-id-too"] = Expected(
+    _called_an_id, ("M123",), (), ["--target", f"sha256:{sha256(docker() + END).hex()}"]
+)
 taken("oci-layout", oci(index(LEAD)) + END, "P13", "P16", "P17")
 taken("by-its-manifest", oci(index(LEAD)) + END, "P16", expect=sha256(MANIFEST))
 taken("both", oci(index(LEAD)) + docker() + END, "P22")
@@ -252,6 +262,7 @@ refused("another-case", docker() + member("Index.json", b"{}") + END, "P25")
 refused("another-case-above", docker() + member("Blobs/x", b"{}") + END, "P25")
 refused("short-name", docker() + member("MANIFE~1.JSO", b"x") + END, "P4")
 refused("config-alone", ID, "P27")
+refused("config-by-its-digest", ID, "P27", arguments=["--target", f"sha256:{sha256(ID).hex()}"])
 refused("dot-behind", docker() + member("index.json.", b"{}") + END, "P4")
 refused("link-to-elsewhere", docker() + link("x", "/etc/hostname") + END, "P26")
 refused("link-to-above", docker() + link("x", "../../l") + END, "P26")

@@ -162,6 +162,16 @@ def manifest_frame(change: Callable[[bytes], bytes]) -> Change:
     return put(on_stored=change)
 
 
+def _size_and_blocks(data: bytes) -> tuple[int, bytes]:
+    """Return what the manifest's frame declares, and what follows its header."""
+    count = {0x20: 1, 0x60: 2}[data[4]]
+    return int.from_bytes(data[5 : 5 + count], "little") + (256 if count == 2 else 0), data[5 + count :]
+
+
+def _declaring(data: bytes, size: int) -> bytes:
+    return data[:4] + b"\xa0" + size.to_bytes(4, "little") + _size_and_blocks(data)[1]
+
+
 bad("manifest-declares-less", "stored", "M9")(lambda b: b.__setattr__("on_manifest", lambda m: m) or _off(b, -1))
 bad("manifest-declares-more", "stored", "M9")(lambda b: _off(b, 1))
 
@@ -170,7 +180,7 @@ def _off(bundle: Bundle, by: int) -> None:
     """Make the header's decoded size differ from the frame's."""
 
     def stored(data: bytes) -> bytes:
-        bundle.decoded_size = int.from_bytes(data[5:7], "little") + 256 + by
+        bundle.decoded_size = _size_and_blocks(data)[0] + by
         return data
 
     bundle.on_stored = stored
@@ -180,8 +190,16 @@ bad("manifest-zstd-magic", "stored", "M8")(manifest_frame(lambda data: b"\x27" +
 bad("manifest-zstd-dictionary-id", "stored", "M10")(
     manifest_frame(lambda data: data[:4] + bytes((data[4] | 1,)) + b"\7" + data[5:])
 )
-bad("manifest-zstd-without-a-size", "stored", "M9")(manifest_frame(lambda data: data[:4] + b"\x00\x58" + data[7:]))
-bad("manifest-zstd-window-too-large", "stored", "M11")(manifest_frame(lambda data: data[:4] + b"\x40\x88" + data[5:]))
+bad("manifest-zstd-without-a-size", "stored", "M9")(
+    manifest_frame(lambda data: data[:4] + b"\x00\x58" + _size_and_blocks(data)[1])
+)
+bad("manifest-zstd-window-too-large", "stored", "M11")(
+    manifest_frame(
+        lambda data: (
+            data[:4] + b"\x80\x88" + _size_and_blocks(data)[0].to_bytes(4, "little") + _size_and_blocks(data)[1]
+        )
+    )
+)
 bad("manifest-zstd-and-a-byte", "stored", "M8")(manifest_frame(lambda data: data + b"\0"))
 bad("manifest-zstd-and-another-frame", "stored", "M8")(manifest_frame(lambda data: data + zframe(b"")))
 bad("manifest-zstd-behind-a-skippable-frame", "stored", "M8")(
@@ -189,7 +207,7 @@ bad("manifest-zstd-behind-a-skippable-frame", "stored", "M8")(
 )
 bad("manifest-zstd-cut", "stored", "M8")(manifest_frame(lambda data: data[:-1]))
 bad("manifest-zstd-holds-less", "stored", "M9")(
-    manifest_frame(lambda data: data[:5] + (int.from_bytes(data[5:7], "little") + 1).to_bytes(2, "little") + data[7:])
+    manifest_frame(lambda data: _declaring(data, _size_and_blocks(data)[0] + 1))
 )
 bad("manifest-is-not-zstd", "stored", "M8")(manifest_frame(lambda data: b"manifest"))
 
@@ -205,8 +223,8 @@ bad("msgpack-integer-not-shortest", "empty-target", "M12")(
 bad("msgpack-negative-integer", "empty-target", "M12")(section(7, lambda data: data.replace(b"\x97\0", b"\x97\xff", 1)))
 bad("msgpack-float", "empty-target", "M12")(section(7, lambda data: data.replace(b"\x97\0", b"\x97\xca\0\0\0\0", 1)))
 bad("msgpack-array-not-shortest", "stored", "M12")(section(7, lambda data: b"\xdc\0\1" + data[1:]))
-bad("msgpack-bin-not-shortest", "stored", "M12")(section(3, lambda data: b"\x93\xc5\0\0" + data[3:]))
-bad("msgpack-str-for-bin", "stored", "M12")(section(3, lambda data: b"\x93\xa0" + data[3:]))
+bad("msgpack-bin-not-shortest", "stored", "M12")(section(3, lambda data: data[:1] + b"\xc5\0\0" + data[3:]))
+bad("msgpack-str-for-bin", "stored", "M12")(section(3, lambda data: data[:1] + b"\xa0" + data[3:]))
 bad("msgpack-str-not-shortest", "sections-for-people", "M12")(
     section(2, lambda data: data.replace(b"\xa3key", b"\xd9\3key"))
 )

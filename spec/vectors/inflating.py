@@ -51,6 +51,7 @@ def dynamic(
 
 ORDER = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15)
 LETTERS: list[int | tuple[int, int]] = [97] * SIZE
+MORE = (0, 256)  # bits behind a stream, so that no reader lacks some
 FIXED = [8] * 144 + [9] * 112 + [7] * 24 + [8] * 8
 
 
@@ -89,12 +90,14 @@ REFUSED = {
     "with-too-many-codes": dynamic({97: 1, 98: 1, END: 1}, [0], [*LETTERS, (0, 9)]),
     "with-too-many-distances": dynamic({97: 1, END: 1}, [1, 1, 1], [*LETTERS, END]),
     "with-incomplete-distances": dynamic({97: 1, END: 1}, [2], [*LETTERS, END]),
-    "with-a-distance-that-is-none": dynamic({97: 2, END: 2, 257: 1}, [1], [*[97] * 17, 257, (1, 1), END], 258),
-    "with-a-match-without-distances": dynamic({97: 2, END: 2, 257: 1}, [0], [*[97] * 17, 257, (0, 1), END], 258),
-    "with-a-distance-before-its-start": fixed(97, 257, turned(1, 5), END),
+    "with-a-distance-that-is-none": dynamic({97: 2, END: 2, 257: 1}, [1], [*[97] * 17, 257, (1, 1), END, MORE], 258),
+    "with-a-match-without-distances": dynamic({97: 2, END: 2, 257: 1}, [0], [*[97] * 17, 257, (0, 1), END, MORE], 258),
+    "with-a-distance-before-its-start": fixed(*[97] * 17, 257, turned(8, 5), (7, 3), END),
     "with-distance-symbol-30": fixed(*[97] * 17, 257, turned(30, 5), END),
     "with-length-symbol-286": fixed(*LETTERS, 286, END),
-    "of-block-type-3": packed([(1, 1), (3, 2), (0, 29)]),
+    "of-block-type-3": packed(
+        [(0, 1), (1, 2), *(codes(FIXED)[item] for item in (*[97] * SIZE, END)), (1, 1), (3, 2), MORE]
+    ),
     "with-another-complement": packed([(1, 3), (0, 5), (SIZE, 16), (0xFFFF - SIZE - 1, 16)]) + b"a" * SIZE,
     "with-a-repetition-of-nothing": lengths_of((16, 0)),
     "with-a-repetition-beyond-its-codes": lengths_of((18, 127), (18, 127)),

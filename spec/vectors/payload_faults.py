@@ -15,12 +15,15 @@ from payloads import (
     DIFFERENCE,
     INSTRUCTIONS,
     MADE,
+    NEW_A,
     NOISY,
     OLD_A,
+    OLD_C,
     PARTS,
     SPARSE_DIFFERENCE,
     UNPACK_SOURCE,
     VCDIFF,
+    ZIPPED,
     a_window,
     integer,
     lzma2,
@@ -97,6 +100,7 @@ bad("vcdiff-integer-of-ten-bytes", _V, "M84")(
     _windows(a_window().replace(integer(len(CODE)), b"\x80" * 8 + integer(len(CODE)), 1))
 )
 bad("vcdiff-delta-length", _V, "M85")(_windows(a_window(length=len(a_window()) + 1)))
+bad("vcdiff-delta-length-that-ends-within", _V, "M85")(_windows(a_window(length=len(a_window()) - 1)))
 bad("vcdiff-windows-too-large", _V, "M86")(_windows(a_window(), window(b"x", b"\2", b"", 1)))
 bad("vcdiff-windows-too-small", _V, "M86")(_windows(window(ADDED, b"\x0c", b"", 11)))
 bad("vcdiff-a-byte-behind", _V, "M86")(body(zframe(VCDIFF + b"\0" + a_window() + b"\0")))
@@ -236,7 +240,6 @@ for _name, _packed in (
     ("and-a-byte", sparse([1501, 3], [2, 400], _VALUES) + b"\0"),
     ("cut", sparse([1501, 3], [2, 400], _VALUES)[:-1]),
     ("with-packer-4", sparse([1501, 3], [2, 400], _VALUES, {2: (4, 402, 402)})),
-    ("decoded-too-long", sparse([1501, 3], [2, 400], bytes(2501))),
     ("value-of-another-length", sparse([1501, 3], [2, 400], _VALUES, {2: (0, 402, 401)})),
 ):
     bad(f"cover-sparse-{_name}", "cover-sparse", "packer.sparse", "M98")(_differences(4, _packed, SPARSE_DIFFERENCE))
@@ -335,6 +338,9 @@ bad("relink-without-an-inner-payload", _R, "relink.cover payload", "M91")(_relin
 # --- codec 6 ----------------------------------------------------------------------------------------------------------
 
 _U = "unpack-streams-of-a-zip"
+_PARTS_AND_A_BYTE = packing(
+    3, (len(NEW_A), 6 * 16 + 6, 8, [(8, 0, 8)]), len(ZIPPED), (len(OLD_C), 7 * 16 + 9, 0, []), 3, literals=b"x"
+)
 _WIDE_TABLE = b"\x28\xb5\x2f\xfd\x80\x88" + len(PARTS).to_bytes(4, "little") + zframe(PARTS)[6:]
 
 
@@ -365,7 +371,7 @@ for _name, _tests, _given in (
     ("table-of-another-length", ("unpack.table", "M9"), {"heads": (0, 3, 3, None, 5)}),
     ("table-too-large", ("unpack.table", "M115"), {"heads": (0, 3, 3, None, 16 * MIB + 1)}),
     ("packing-with-plain-bytes", ("unpack.table", "M66"), {"behind": b"x"}),
-    ("packs-another-size", ("unpack.table", "M71"), {"packing_": packing(1148)}),
+    ("packs-another-size", ("unpack.table", "M71"), {"packing_": _PARTS_AND_A_BYTE}),
     ("inner-payload-missing", ("unpack.inner payload", "M91"), {"inner_": b""}),
 ):
     bad(f"unpack-{_name}", _U, *_tests)(_unpack(**_given))
