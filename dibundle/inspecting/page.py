@@ -24,6 +24,7 @@ from dibundle.inspecting.operations import Line, layers_of
 _UNSHOWN: Final = frozenset({"keep", "member"})
 _OUTSIDE: Final = "outside of layers"
 _ROWS: Final = 256  # number of paths that are prepared at a time
+_SHOWN: Final = 4096  # maximum characters of a text; settings may have millions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,8 @@ def _hash(text: str) -> str:
 
 
 def _text(value: str | bytes) -> str:
-    return html.escape(wording.escape(value))
+    shown = html.escape(wording.escape(value[:_SHOWN]))
+    return f"{shown} ... ({len(value) - _SHOWN:,} more)" if len(value) > _SHOWN else shown
 
 
 def _data(page: Page) -> Iterator[str]:

@@ -214,6 +214,16 @@ def test_what_changed_is_written_to_a_page_as_it_is_made():
     assert len(pieces) > 1000
 
 
+def test_a_long_text_is_cut_in_a_page():
+    """Before the fix, a setting of 8 MiB of apostrophes took 1 GiB: each becomes six characters of four bytes."""
+    image = Image((), None, b"", (), (), None, None)
+    long = image_diff.Setting(key="k", old=None, new="'" * 1_000_000 + "\U0001f600")
+    changes = image_diff.Changes(old=image, new=image, lines=[], same=0, settings=[long], packages=[])
+    made = b"".join(page.build(page.Page(title="t", facts=[], stored=1, kinds=[], lines=[], changes=changes)))
+    assert made.count(b"&#x27;") == 4096
+    assert b"&#x27; ... (995,905 more)</td>" in made
+
+
 def test_what_layers_of_a_bundle_hold_is_bounded(tmp_path, monkeypatch):
     """The memory for a bundle's layers is bounded.
 

@@ -446,7 +446,7 @@ def test_a_request_that_cannot_be_parsed_is_answered_as_data(mirror: Running) ->
 def client_of(line: Line) -> door.Client:
     """Return a client that has been asking for a blob, over a line."""
     client = door.Client.__new__(door.Client)
-    client._line, client.passed, client.reads, client.shortfall = line, 0, None, 0.0
+    client._line, client.passed, client.meter = line, 0, door.Meter()
     client.begin("blob")
     return client
 
@@ -462,18 +462,18 @@ def test_a_client_that_takes_enough_bytes_is_not_slow() -> None:
         client = client_of(line)
         client.passed = line.left = 500_000
         client.look()
-        client.reads = time.monotonic() - 15, 0
+        client.meter.reads = time.monotonic() - 15, 0
         client.look()
-        assert client.shortfall == pytest.approx(door._LEAST / 2, rel=0.01)
+        assert client.meter.shortfall == pytest.approx(door._LEAST / 2, rel=0.01)
         line.left -= door._LEAST - 1
         client.look()
-        assert client.shortfall == 0
+        assert client.meter.shortfall == 0
         line.left -= 1
         client.look()
-        assert client.reads[1] == door._LEAST
-        client.reads = time.monotonic() - 1.5, client.reads[1]
+        assert client.meter.reads[1] == door._LEAST
+        client.meter.reads = time.monotonic() - 1.5, client.meter.reads[1]
         client.look()
-        assert client.shortfall == 0  # not yet: no client is judged in its first two seconds
+        assert client.meter.shortfall == 0  # not yet: no client is judged in its first two seconds
 
 
 def test_a_client_that_waits_for_the_mirror_is_not_slow() -> None:
@@ -485,13 +485,13 @@ def test_a_client_that_waits_for_the_mirror_is_not_slow() -> None:
         client = client_of(line)
         client.waits = time.monotonic() - 29
         client.look()
-        assert client.shortfall == 0
+        assert client.meter.shortfall == 0
         client.passed = line.left = 100_000
         client.look()
-        assert (client.shortfall, client.waits) == (0, None)
+        assert (client.meter.shortfall, client.waits) == (0, None)
         line.left = 0
         client.look()
-        assert (client.shortfall, client.reads) == (0, None)
+        assert (client.meter.shortfall, client.meter.reads) == (0, None)
         assert client.waits > time.monotonic() - 1
 
 
@@ -529,8 +529,9 @@ def test_of_clients_that_wait_for_the_same_answer_the_latest_makes_way() -> None
         theirs.close()
 
 
+@pytest.mark.parametrize("more", ["", "Connection: close\r\n"])
 def test_the_end_of_a_blob_is_not_lost_for_a_slow_client(
-    options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+    options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch, more: str
 ) -> None:
     """When the mirror has written a blob, the system still holds bytes of it. Such a client is not idle."""
     monkeypatch.setattr(door, "WAITING", 0.3)
@@ -538,7 +539,7 @@ def test_the_end_of_a_blob_is_not_lost_for_a_slow_client(
     with beside(options, access, lambda request: request.answer(200, content)) as (_, evil):
         with socket.create_connection(("127.0.0.1", evil.port)) as connection:
             path = f"/v2/evil/{REPOSITORY}/blobs/{digest(content)}"
-            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n".encode())
             time.sleep(2)
             got = 0
             while got < len(content) and (piece := connection.recv(1 << 20)):
@@ -625,7 +626,9 @@ def test_the_system_holds_bytes_of_no_more_connections_than_clients(
 ) -> None:
     """Before the fix, an ended connection did not count, and the system held 240 kB for any number of them."""
     monkeypatch.setattr(door, "_MOST_CLIENTS", 4)
-    monkeypatch.setattr(door, "WAITING", 30.0 if way == "full" else 0.3)
+    monkeypatch.setattr(door, "UNREAD", 300.0 if way == "full" else 0.3)
+    monkeypatch.setattr(door, "_BRIEF", 0.1)
+    monkeypatch.setattr(door, "_LOOKS", 0.05)
     content = os.urandom(100_000)
     with beside(options, access, lambda request: request.answer(200, content)) as (_, evil):
         evil.blob(digest(content))
@@ -634,10 +637,31 @@ def test_the_system_holds_bytes_of_no_more_connections_than_clients(
             clients.append(client := ask_and_leave(evil.port, digest(content)))
             own = client.getsockname()[1]
             assert eventually(lambda own=own: queued(evil.port, own) > 50_000) or way == "time"
+            time.sleep(0.3)
         wanted = 4 if way == "full" else 0
         assert eventually(lambda: sum(queued(evil.port, client.getsockname()[1]) > 0 for client in clients) <= wanted)
         for client in clients:
             client.close()
+
+
+def test_idle_clients_make_way_before_an_answer_in_flight(
+    options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docker sends ``Connection: close`` with each request. Before the fix, its answers were dropped first."""
+    monkeypatch.setattr(door, "_MOST_CLIENTS", 4)
+    content = os.urandom(100_000)
+    with beside(options, access, lambda request: request.answer(200, content)) as (_, evil), ExitStack() as opened:
+        evil.blob(digest(content))
+        connection = opened.enter_context(ask_and_leave(evil.port, digest(content)))
+        for _ in range(3):
+            opened.enter_context(socket.create_connection(("127.0.0.1", evil.port)))
+        time.sleep(door._BRIEF + 0.5)
+        got = connection.recv(80_000)
+        for _ in range(2):
+            assert b" 200 " in raw(evil.port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 1)[:20]
+        while piece := connection.recv(10_000):
+            got += piece
+        assert got.endswith(content)
 
 
 def test_an_ended_connection_is_kept_until_its_client_has_taken_all_bytes(

@@ -61,6 +61,35 @@ def raise_limit_of_files() -> None:
         )
 
 
+class Meter:
+    """How far a client is behind the least rate, which is ``_LEAST`` bytes in ``WAITING`` seconds.
+
+    Time without bytes to take does not count.
+    """
+
+    def __init__(self) -> None:
+        self.shortfall = 0.0  # bytes
+        # since when the client has had bytes to take, and how many bytes it had taken then; begins anew after _LEAST
+        self.reads: tuple[float, int] | None = None
+
+    def look(self, taken: int, left: int) -> None:
+        """Note how many bytes the client has taken so far, and how many bytes are left for it to take."""
+        now = time.monotonic()
+        if not left:
+            self.reads, self.shortfall = None, 0.0
+            return
+        if self.reads is None or taken >= self.reads[1] + _LEAST:
+            self.reads = now, taken
+        age = now - self.reads[0]
+        wanted = _LEAST * age / WAITING if age > _BRIEF else 0.0
+        self.shortfall = max(0.0, wanted - (taken - self.reads[1]))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the client has had bytes to take for too long."""
+        return self.reads is not None and time.monotonic() - self.reads[0] > UNREAD
+
+
 class Client(web.RequestHandler):
     """A client's connection, tracked by the door."""
 
@@ -79,9 +108,7 @@ class Client(web.RequestHandler):
         self.asked = ""  # the path of the running request; empty between requests
         self.waits: float | None = None  # since when the client of a running request has waited for the mirror
         self.passed = 0  # bytes that were passed on to the client so far
-        self.shortfall = 0.0  # how many bytes the client is behind the least rate
-        # since when the client has had bytes to take, and how many bytes it had taken then; begins anew after _LEAST
-        self.reads: tuple[float, int] | None = None
+        self.meter = Meter()
         self._seen = 0  # how many bytes the client had taken at the last look without bytes to take
         self._parsed = 0  # bytes of the current request
         # kept here, because aiohttp drops its own reference before the connection has ended
@@ -128,25 +155,17 @@ class Client(web.RequestHandler):
         self.look()
 
     def look(self) -> None:
-        """Compare the bytes that the client has taken with the least rate.
-
-        Time without bytes to take does not count.
-        """
-        now, left = time.monotonic(), self._left()
+        """Note what the client has taken, and whether it waits for the mirror."""
+        left = self._left()
         taken = self.passed - left
-        if not left:
-            self.reads, self.shortfall = None, 0.0
-            is_fed = taken - self._seen >= _LEAST * _LOOKS / WAITING
-            if self.asked and (self.waits is None or is_fed):
-                self.waits = now
-            self._seen = taken
+        self.meter.look(taken, left)
+        if left:
+            self.waits = None
             return
-        self.waits = None
-        if self.reads is None or taken >= self.reads[1] + _LEAST:
-            self.reads = now, taken
-        age = now - self.reads[0]
-        wanted = _LEAST * age / WAITING if age > _BRIEF else 0.0
-        self.shortfall = max(0.0, wanted - (taken - self.reads[1]))
+        is_fed = taken - self._seen >= _LEAST * _LOOKS / WAITING
+        if self.asked and (self.waits is None or is_fed):
+            self.waits = time.monotonic()
+        self._seen = taken
 
     def _left(self) -> int:
         """Return how many bytes the client has not taken yet."""
@@ -169,7 +188,8 @@ class Client(web.RequestHandler):
         """Unregister from the door. It keeps the connection while the system holds bytes that the client can take."""
         self._door.gone(self)
         if self._line and not self._is_hung_up and _held(connection := self._line.get_extra_info("socket")):
-            self._door.leave(connection.dup())
+            with suppress(OSError):  # too many open files: then the system drops nothing, and nobody counts the bytes
+                self._door.leave(Leaving(connection.dup()))
 
     def hang_up(self) -> None:
         """End the connection at once, and drop all bytes that the client has not taken.
@@ -181,6 +201,35 @@ class Client(web.RequestHandler):
         if self._line:
             _drop_unsent(self._line.get_extra_info("socket"))
             self._line.abort()
+
+
+class Leaving:
+    """An ended connection whose last bytes the client can still take.
+
+    It counts like a client. Otherwise, the system would hold the bytes of any number of such connections.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._first = _held(connection)
+        self.meter = Meter()
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_WR)
+        self.look()
+
+    def look(self) -> None:
+        """Note what the client has taken."""
+        left = _held(self._connection)
+        self.meter.look(self._first - left, left)
+
+    def hang_up(self) -> None:
+        """Close the connection, and drop the bytes that the client has not taken."""
+        _drop_unsent(self._connection)
+        self.release()
+
+    def release(self) -> None:
+        """Close the connection, and leave all bytes to the system, which goes on sending them."""
+        self._connection.close()
 
 
 def _held(connection: socket.socket) -> int:
@@ -248,8 +297,7 @@ class Door:
         self._draining: set[Client] = set()  # clients without a running request that still have bytes of a blob to take
         # when each idle client became idle; the client that has been idle longest comes first
         self._waiting: dict[Client, float] = {}
-        # ended connections for which the system still holds bytes, and when each ended; the oldest comes first
-        self._leaving: dict[socket.socket, float] = {}
+        self._leaving: set[Leaving] = set()
 
     def protocol(self, server: web.Server, tls: ssl.SSLContext | None) -> asyncio.BaseProtocol:
         """Return the protocol object for a new client."""
@@ -265,27 +313,24 @@ class Door:
     def come(self, client: Client) -> None:
         """Register a client.
 
-        If there are too many clients, drop the oldest ended connection. If there is none, end the connection of the
-        client that has been idle longest. If no client has been idle for ``_BRIEF`` seconds, end that of the slowest
-        client below the least rate, or else of a client that waits for the same answer as others.
+        If there are too many clients, end the connection of the client that has been idle longest. If no client has
+        been idle for ``_BRIEF`` seconds, end that of the slowest client below the least rate, or else of a client that
+        waits for the same answer as others.
         """
         self._greeting.pop(client, None)
         self._clients.add(client)
         self.empty.clear()
         self._waiting[client] = time.monotonic()
-        if len(self._clients) + len(self._leaving) <= self._most:
-            return
-        if self._leaving:
-            self._drop(next(iter(self._leaving)))
-        else:
+        if len(self._clients) + len(self._leaving) > self._most:
             oldest, since = next(iter(self._waiting.items()))
             is_idle = time.monotonic() - since > _BRIEF
             self._send_away(oldest if is_idle else self._slow() or self._waiter() or oldest)
 
-    def _slow(self) -> Client | None:
-        """Return the client that is the furthest behind the least rate, which is ``_LEAST`` bytes in ``WAITING`` s."""
-        slowest = max(self._clients, key=lambda client: client.shortfall)
-        return slowest if slowest.shortfall else None
+    def _slow(self) -> Client | Leaving | None:
+        """Return the client that is the furthest behind the least rate."""
+        every: set[Client | Leaving] = {*self._clients, *self._leaving}
+        slowest = max(every, key=lambda client: client.meter.shortfall)
+        return slowest if slowest.meter.shortfall else None
 
     def _waiter(self) -> Client | None:
         """Return the latest of those clients that wait for the same answer as most others.
@@ -305,8 +350,11 @@ class Door:
         since, longest = min((item for items in waiters.values() for item in items), key=itemgetter(0))
         return longest if now - since > WAITING else None
 
-    def gone(self, client: Client) -> None:
+    def gone(self, client: Client | Leaving) -> None:
         """Unregister a client."""
+        if isinstance(client, Leaving):
+            self._leaving.discard(client)
+            return
         self._greeting.pop(client, None)
         self._clients.discard(client)
         self._waiting.pop(client, None)
@@ -314,19 +362,9 @@ class Door:
         if not self._clients:
             self.empty.set()
 
-    def leave(self, connection: socket.socket) -> None:
-        """Keep an ended connection until the client has taken all bytes, or for at most ``WAITING`` seconds.
-
-        It counts like a client. Otherwise, the system would hold the bytes of any number of such connections.
-        """
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_WR)
-        self._leaving[connection] = time.monotonic()
-
-    def _drop(self, connection: socket.socket) -> None:
-        del self._leaving[connection]
-        _drop_unsent(connection)
-        connection.close()
+    def leave(self, connection: Leaving) -> None:
+        """Register an ended connection whose last bytes the client can still take."""
+        self._leaving.add(connection)
 
     @web.middleware
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -345,7 +383,7 @@ class Door:
             client.end()
             # documents are sent after this point, so a client that does not read a document counts as idle
             if client in self._clients:
-                if client.reads is None:
+                if client.meter.reads is None:
                     self._waiting[client] = time.monotonic()
                 else:  # the system still holds bytes of a blob for the client
                     self._draining.add(client)
@@ -357,17 +395,18 @@ class Door:
             for client in list(self._clients):
                 client.look()
             for client in list(self._draining):
-                if client.reads is None:
+                if client.meter.reads is None:
                     self._draining.discard(client)
                     self._waiting[client] = time.monotonic()
-                elif time.monotonic() - client.reads[0] > UNREAD:
+                elif client.meter.is_over:
                     self._send_away(client)
+            for leaving in list(self._leaving):
+                leaving.look()
+                if leaving.meter.reads is None or leaving.meter.is_over:
+                    self._send_away(leaving)
             for client, since in list(self._waiting.items()):
                 if time.monotonic() - since > WAITING:
                     self._send_away(client)
-            for connection, since in list(self._leaving.items()):
-                if time.monotonic() - since > WAITING or not _held(connection):
-                    self._drop(connection)
 
     def close(self) -> None:
         """End all connections at once."""
@@ -378,9 +417,9 @@ class Door:
 
     def release(self) -> None:
         """Leave all ended connections to the system, which goes on sending what it holds."""
-        for connection in self._leaving:
-            connection.close()
+        for leaving in self._leaving:
+            leaving.release()
 
-    def _send_away(self, client: Client) -> None:
+    def _send_away(self, client: Client | Leaving) -> None:
         self.gone(client)
         client.hang_up()
