@@ -20,10 +20,10 @@ from dibundle.images.archive import Archive
 class Space(NamedTuple):
     """The space that is used for other purposes while targets are rebuilt.
 
-    ``kept`` is the maximum size of the temporary files that the sinks write. ``spared`` is an estimate of the part of
-    ``kept`` that the sinks will not write. ``withheld`` is the number of bytes that the sinks may write, depending on
-    the content. ``check_output`` gets the size of the temporary files before the files are written. It raises an error
-    if the files would leave too little free space for the output.
+    ``kept`` is the maximum size of the temporary files that the sinks write. ``spared`` is an estimate of the part
+    of ``kept`` that the sinks will not write. ``withheld`` is the number of bytes that the sinks write if the
+    content requires this. ``check_output`` gets the size of the temporary files before the files are written. It
+    raises an error if the files would leave too little free space for the output.
     """
 
     kept: int = 0

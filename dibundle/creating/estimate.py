@@ -27,7 +27,7 @@ from dibundle.sources.opening import Source
 ALL = 1.0
 LOOK = 0.2  # time to sample a frame, as a share of the time to encode the frame (approximate)
 LOOKS = 0.9  # seconds of CPU that all samples together may always take
-SHARE = 0.03  # for longer encodings, all samples may take this share of the time to encode all frames
+SHARE = 0.03  # if encoding takes long, all samples together may take this share of its time
 LEAST_SAMPLE = 2  # minimum sampled frames of each stream
 # factor for the maximum time: on an idle machine, one of five image pairs took this many times the expected time
 _UNSURE = 1.5

@@ -61,7 +61,8 @@ MAX_OPEN = 144 << 20  # bytes of kept frames and of partly used frames
 MAX_TAIL = 64 << 20  # bytes of output that are withheld until everything is verified
 MAX_SHAPES = 4096
 MAX_PACKING = 16 << 20  # bytes of a recipe with its plain bytes
-# An object that lies compressed in a target has at most PLACED_RATIO times its compressed length + PLACED_FLOOR bytes.
+# An object that lies compressed in a target has at most PLACED_RATIO times as many bytes as it has compressed, plus
+# PLACED_FLOOR bytes.
 PLACED_RATIO = 16
 PLACED_FLOOR = 16384
 MAX_ALIKE = 4  # maximum forms of the same content, because each form is recompressed as a whole

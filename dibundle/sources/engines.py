@@ -1,4 +1,4 @@
-"""Container engines as programs, which save an image and list their images."""
+"""Programs of container engines. They save an image, and list the images of the engine."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ GO_TABLES: Final = (b".gopclntab", b".data.rel.ro.gopclntab")
 _GO_MAGIC: Final = (b"\xf0\xff\xff\xff", b"\xf1\xff\xff\xff")  # Go 1.18, and Go 1.20 and later
 _GO_HEAD: Final = 72
 _NEAR: Final = 1 << 26
-_LEAST_STRETCH: Final = 1 << 20  # minimum bytes of a stretch of a program for which a guess is worth its time
+_LEAST_STRETCH: Final = 1 << 20  # minimum bytes of a stretch: a guess costs time, and helps little with fewer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +156,7 @@ _FORMS: Final = {
 
 def _programs(data: bytes) -> Iterator[Program]:
     found = _MAGIC.search(data)
-    # number of sections that may still be read: many headers may point to one table
+    # how many more sections may be read; without a limit, many headers could point to one table
     left = len(data) // _ROW + _MAX_SECTIONS
     while found and left >= 0:
         at, form = found.start(), _FORMS[data[found.start() + 4]]

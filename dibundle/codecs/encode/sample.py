@@ -99,7 +99,10 @@ def _within(found: covers.Covers, start: int, end: int) -> Iterator[tuple[int, i
 def _stretches(
     found: covers.Covers, starts: list[int], length: int, source_size: int, target_size: int
 ) -> list[tuple[int, int]]:
-    """Return the likely source stretches of the target's slices, in order, without overlaps."""
+    """Return the stretches of the source that are probably similar to slices of the target.
+
+    They are sorted and do not overlap.
+    """
     spans = sorted(_near(found, starts, length, source_size, target_size))
     merged: list[tuple[int, int]] = []
     for start, end in spans:

@@ -49,7 +49,7 @@ static void branch(walk_t *w, const int action, int64_t i, uint32_t op)
     }
 }
 
-/* Process the word at `data[at]`, to which an ADD adds its address. */
+/* Process the word at `data[at]`. An ADD instruction adds its own address to this word. */
 static void literal(walk_t *w, const int action, int64_t at, int64_t i)
 {
     uint64_t from = w->address + (uint64_t)i + 4;
