@@ -12,7 +12,8 @@ from upstream's, the run fails.
 
 With ``--loopback``, there is no proxy. The script then compares seconds at full speed. It also measures docker-registry
 as a pull-through cache, which does not rebuild layers, and relay.c (compiled here; needs libssl-dev), which only passes
-on, hashes and writes. Each round begins with empty stores; the medians are printed.
+on, hashes and writes, and relay.c as a pipe, which only passes on. Each round begins with empty stores; the medians are
+printed.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -169,13 +171,15 @@ def pull_through(upstream: str, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def relay(upstream: str, folder: Path) -> Iterator[str]:
-    """Compile and run relay.c; yield its host."""
+def relay(upstream: str, folder: Path, *, keeps: bool = True) -> Iterator[str]:
+    """Compile and run relay.c; yield its host. ``keeps``: it hashes and writes what it passes on."""
     program, kept = folder / "relay", folder / "kept"
     kept.mkdir()
     command = ["cc", "-O2", "-o", str(program), str(Path(__file__).with_name("relay.c")), "-lcrypto", "-lpthread"]
     subprocess.run(command, check=True)
-    with subprocess.Popen([program, upstream.rpartition(":")[2], kept], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [program, upstream.rpartition(":")[2], *([kept] if keeps else [])], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout
         yield f"127.0.0.1:{process.stdout.readline().strip()}"
         process.terminate()
@@ -297,6 +301,7 @@ def at_full_speed(kind: str, host: str, name: str, rounds: int) -> list[str]:
     images = {tag: upstream(host, name, tag) for tag in "ab"}
     link = Link(("", 0), None, 0.0)  # not used
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    makers = {"cache": pull_through, "relay": relay, "pipe": partial(relay, keeps=False)}
     for _ in range(rounds):
         for side in ("plain", *_BETWEEN):
             with ExitStack() as stack:
@@ -307,7 +312,7 @@ def at_full_speed(kind: str, host: str, name: str, rounds: int) -> list[str]:
                     mirror = stack.enter_context(Mirror(host, folder, "--prefer", "speed"))
                     where, repository = mirror.host, f"site/{name}"
                 elif side != "plain":
-                    where = stack.enter_context({"cache": pull_through, "relay": relay}[side](host, folder))
+                    where = stack.enter_context(makers[side](host, folder))
                 for tag in "ab":
                     found[side, tag].append(measured(pull, link, where, repository, tag, images[tag]).seconds)
     medians = {key: statistics.median(seconds) for key, seconds in found.items()}
@@ -315,11 +320,12 @@ def at_full_speed(kind: str, host: str, name: str, rounds: int) -> list[str]:
     return [name, kind, *(f"{medians['plain', tag]:.2f}" for tag in "ab"), *(f"{ratio:.2f}" for ratio in ratios)]
 
 
-_BETWEEN = ("mirror", "cache", "relay")
+_BETWEEN = ("mirror", "cache", "relay", "pipe")
 """What stands between client and registry."""
 FULL_SPEED = (
     "| pair | client | plain a, s | plain b "
-    "| a: mirror | a: pull-through cache | a: relay | b: mirror | b: pull-through cache | b: relay |"
+    "| a: mirror | a: pull-through cache | a: relay | a: pipe "
+    "| b: mirror | b: pull-through cache | b: relay | b: pipe |"
 )
 HEAD = (
     "| pair | client | plain a, MB | plain b | mirror a | mirror b | b: ratio | beside bundle and documents, B "

@@ -1,7 +1,8 @@
 /* A bare relay, as a yardstick for bench/mirror.py: each connection is passed on to upstream by one thread, and what
  * comes back is sent, then hashed and written to a file. HTTP is not read.
  *
- *     relay PORT FOLDER    (listens on loopback and prints its port; PORT is upstream's port on loopback) */
+ *     relay PORT FOLDER    (listens on loopback and prints its port; PORT is upstream's port on loopback)
+ *     relay PORT           (the same, but nothing is hashed or written) */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -16,7 +17,7 @@
 #include <unistd.h>
 
 enum { PIECE = 128 << 10 };
-static int port;
+static int port, keeps;
 
 static struct sockaddr_in loopback(int number)
 {
@@ -40,7 +41,7 @@ static void *pass_on(void *argument)
     EVP_MD_CTX *hash = EVP_MD_CTX_new();
     EVP_DigestInit_ex(hash, EVP_sha256(), NULL);
     snprintf(name, sizeof name, "%d", client);
-    int file = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    int file = keeps ? open(name, O_WRONLY | O_CREAT | O_TRUNC, 0600) : -1;
     setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(upstream, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     struct pollfd both[2] = {{client, POLLIN, 0}, {upstream, POLLIN, 0}};
@@ -51,7 +52,7 @@ static void *pass_on(void *argument)
                 continue;
             ssize_t size = read(both[i].fd, piece, PIECE);
             is_over = size <= 0 || write_all(both[!i].fd, piece, size);
-            if (i && !is_over) {
+            if (i && keeps && !is_over) {
                 EVP_DigestUpdate(hash, piece, size);
                 is_over = write_all(file, piece, size);
             }
@@ -66,7 +67,8 @@ static void *pass_on(void *argument)
 
 int main(int count, char **arguments)
 {
-    if (count != 3 || chdir(arguments[2]))
+    keeps = count == 3;
+    if ((count != 2 && !keeps) || (keeps && chdir(arguments[2])))
         return 2;
     port = atoi(arguments[1]);
     signal(SIGPIPE, SIG_IGN);
