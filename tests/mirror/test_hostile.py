@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio.selector_events
 import gzip
 import hashlib
 import http.client
@@ -21,13 +22,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dibundle.errors import BundleError, DigestError
 from dibundle.format.reader import BundleReader
 from dibundle.images import document
-from dibundle.sharing.mirror import answers, bases, door, downloads, making, server, worker
+from dibundle.sharing.mirror import answers, bases, door, downloads, making, meter, server, worker
 from dibundle.sharing.mirror import cache as caching
 from dibundle.sharing.mirror.cache import Cache, CacheFullError, NewBlob
 from dibundle.sharing.mirror.downloads import Downloads
@@ -160,7 +162,7 @@ def test_an_upstream_that_does_not_answer_keeps_nobody_from_others(
 
 
 def test_connections_that_ask_nothing_end(mirror: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "WAITING", 0.5)
+    monkeypatch.setattr(meter, "WAITING", 0.5)
     with socket.create_connection(("127.0.0.1", mirror.client.port)) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost")
         connection.settimeout(10)
@@ -199,7 +201,7 @@ def test_who_reads_nothing_goes(
     not just removed from a list.
     """
     monkeypatch.setattr(door, "_MOST_CLIENTS", most)
-    monkeypatch.setattr(door, "WAITING", 60.0 if most == 4 else 0.5)
+    monkeypatch.setattr(meter, "WAITING", 60.0 if most == 4 else 0.5)
     monkeypatch.setattr(server, "_LARGE", 8 << 20)  # one large answer in place of many small answers
     document = b"[" + b" " * 4_000_000 + b"]"
     with beside(options, access, lambda request: request.answer(200, document)) as (mirror, evil), ExitStack() as stack:
@@ -1037,6 +1039,96 @@ def certificate(tmp_path: Path) -> tuple[str, str]:
     names = ["-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "crt.pem"]
     subprocess.run([*make, *names], cwd=tmp_path, check=True, capture_output=True)
     return str(tmp_path / "crt.pem"), str(tmp_path / "key.pem")
+
+
+def malformed(port: int, stack: ExitStack) -> socket.socket:
+    """Connect with TLS, send a malformed request, and do not answer the mirror's end of TLS."""
+    tls = ssl.create_default_context()
+    tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    client = stack.enter_context(tls.wrap_socket(socket.create_connection(("127.0.0.1", port))))
+    client.sendall(b"\0\r\n\r\n")
+    return client
+
+
+def test_clients_that_do_not_end_tls_are_ended(
+    options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the fix, the error of one such client ended the check of all clients."""
+    monkeypatch.setattr(meter, "WAITING", 1.0)
+    with mirroring(with_options(options, certificate=certificate), access) as mirror, ExitStack() as stack:
+        clients = [malformed(mirror.client.port, stack)]
+        time.sleep(2)
+        clients.append(stack.enter_context(socket.create_connection(("127.0.0.1", mirror.client.port))))
+        assert eventually(lambda: not any(map(is_open, clients)))
+        assert not mirror.lines
+
+
+def test_a_new_client_is_served_beside_clients_that_do_not_end_tls(
+    options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the fix, the new client was ended by the error of an old one."""
+    monkeypatch.setattr(door, "_MOST_CLIENTS", 3)
+    monkeypatch.setattr(meter, "BRIEF", 0.1)
+    tls = ssl.create_default_context(cafile=certificate[0])
+    with mirroring(with_options(options, certificate=certificate), access) as mirror, ExitStack() as stack:
+        for _ in range(5):
+            malformed(mirror.client.port, stack)
+        time.sleep(0.5)
+        client = http.client.HTTPSConnection("localhost", mirror.client.port, timeout=5, context=tls)
+        with closing(client):
+            client.request("GET", "/healthz")
+            assert client.getresponse().read() == b"ok\n"
+
+
+def test_an_error_of_a_check_is_logged_and_does_not_end_the_checks(
+    options: MirrorOptions, access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meter, "WAITING", 1.0)
+    faults = [KeyError("x")]
+    look = door.Client.look
+
+    def failing(client: door.Client) -> None:
+        if faults:
+            raise faults.pop()
+        look(client)
+
+    monkeypatch.setattr(door.Client, "look", failing)
+    with mirroring(options, access) as mirror:
+        with socket.create_connection(("127.0.0.1", mirror.client.port)) as client:
+            assert eventually(lambda: not is_open(client))
+        assert mirror.lines == [{"event": "error", "kind": "loop", "error": "KeyError"}]
+
+
+def test_tls_reads_nothing_while_a_client_takes_nothing(
+    options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TLS answers requests for new keys. Before the fix, the answers filled a buffer without a limit."""
+    paused: list[str] = []
+    for name in ("pause_reading", "resume_reading"):
+        real = getattr(asyncio.selector_events._SelectorSocketTransport, name)
+
+        def noted(self: Any, real: Any = real, name: str = name) -> None:
+            paused.append(name)
+            real(self)
+
+        monkeypatch.setattr(asyncio.selector_events._SelectorSocketTransport, name, noted)
+    content = os.urandom(8 << 20)
+    private = with_options(options, certificate=certificate)
+    with beside(private, access, lambda request: request.answer(200, content)) as (_, evil):
+        tls = ssl.create_default_context(cafile=certificate[0])
+        with tls.wrap_socket(
+            socket.create_connection(("127.0.0.1", evil.port)), server_hostname="localhost"
+        ) as connection:
+            path = f"/v2/evil/{REPOSITORY}/blobs/{digest(content)}"
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            assert eventually(lambda: bool(paused))
+            time.sleep(0.5)
+            assert paused[-1] == "pause_reading"
+            got = b""
+            while piece := connection.recv(1 << 20):
+                got += piece
+        assert got.endswith(content)
+        assert "resume_reading" in paused
 
 
 def test_tls_takes_little_memory_for_a_client(

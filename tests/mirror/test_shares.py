@@ -21,7 +21,7 @@ import pytest
 
 from dibundle.errors import FileError
 from dibundle.images.writers import OCI_CONFIG
-from dibundle.sharing.mirror import door, upstream
+from dibundle.sharing.mirror import door, meter, upstream
 from dibundle.sharing.mirror.answers import aside, content_type
 from dibundle.sharing.mirror.bases import Bases, Documents
 from dibundle.sharing.mirror.cache import Cache, CacheFullError
@@ -301,7 +301,7 @@ def test_who_takes_nothing_of_a_blob_makes_way(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(door, "_MOST_CLIENTS", 4)
-    monkeypatch.setattr(door, "WAITING", 0.3)
+    monkeypatch.setattr(meter, "WAITING", 0.3)
     content = os.urandom(8 << 20)
     with beside(options, access, lambda request: request.answer(200, content)) as (mirror, evil), ExitStack() as stack:
         for _ in range(4):
@@ -315,7 +315,7 @@ def test_who_waits_for_a_blob_that_does_not_come_makes_way(
 ) -> None:
     """Before the fix, clients that waited for one stalled registry kept all others out."""
     monkeypatch.setattr(door, "_MOST_CLIENTS", 4)
-    monkeypatch.setattr(door, "WAITING", 0.3)
+    monkeypatch.setattr(meter, "WAITING", 0.3)
     over = threading.Event()
 
     def stall(request: Request) -> None:
@@ -446,7 +446,7 @@ def test_a_request_that_cannot_be_parsed_is_answered_as_data(mirror: Running) ->
 def client_of(line: Line) -> door.Client:
     """Return a client that has been asking for a blob, over a line."""
     client = door.Client.__new__(door.Client)
-    client._line, client.passed, client.meter = line, 0, door.Meter()
+    client._line, client.lowest, client.passed, client.meter = line, line, 0, meter.Meter()
     client.begin("blob")
     return client
 
@@ -464,13 +464,13 @@ def test_a_client_that_takes_enough_bytes_is_not_slow() -> None:
         client.look()
         client.meter.reads = time.monotonic() - 15, 0
         client.look()
-        assert client.meter.shortfall == pytest.approx(door._LEAST / 2, rel=0.01)
-        line.left -= door._LEAST - 1
+        assert client.meter.shortfall == pytest.approx(meter.LEAST / 2, rel=0.01)
+        line.left -= meter.LEAST - 1
         client.look()
         assert client.meter.shortfall == 0
         line.left -= 1
         client.look()
-        assert client.meter.reads[1] == door._LEAST
+        assert client.meter.reads[1] == meter.LEAST
         client.meter.reads = time.monotonic() - 1.5, client.meter.reads[1]
         client.look()
         assert client.meter.shortfall == 0  # not yet: no client is judged in its first two seconds
@@ -534,7 +534,7 @@ def test_the_end_of_a_blob_is_not_lost_for_a_slow_client(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch, more: str
 ) -> None:
     """When the mirror has written a blob, the system still holds bytes of it. Such a client is not idle."""
-    monkeypatch.setattr(door, "WAITING", 0.3)
+    monkeypatch.setattr(meter, "WAITING", 0.3)
     content = os.urandom(1_000_000)
     with beside(options, access, lambda request: request.answer(200, content)) as (_, evil):
         with socket.create_connection(("127.0.0.1", evil.port)) as connection:
@@ -551,7 +551,7 @@ def test_slow_clients_leave_places_to_others(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Clients that read a large blob too slowly are ended when the mirror is full, and a faster client is not."""
-    monkeypatch.setattr(door, "WAITING", 1.0)
+    monkeypatch.setattr(meter, "WAITING", 1.0)
     monkeypatch.setattr(door, "_MOST_CLIENTS", 8)
     content = os.urandom(32 << 20)
     with beside(options, access, lambda request: request.answer(200, content)) as (_, evil):
@@ -604,7 +604,7 @@ def test_the_system_holds_little_of_a_blob_for_a_slow_client(
         path = f"/v2/evil/{REPOSITORY}/blobs/{digest(content)}"
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert eventually(lambda: queued(evil.port, own) > 64 << 10)
-        time.sleep(door._BRIEF + 1.5)
+        time.sleep(meter.BRIEF + 1.5)
         assert queued(evil.port, own) < 512 << 10
         assert b" 200 " in raw(evil.port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 2)[:20]
         assert eventually(lambda: not queued(evil.port, own))
@@ -626,8 +626,8 @@ def test_the_system_holds_bytes_of_no_more_connections_than_clients(
 ) -> None:
     """Before the fix, an ended connection did not count, and the system held 240 kB for any number of them."""
     monkeypatch.setattr(door, "_MOST_CLIENTS", 4)
-    monkeypatch.setattr(door, "UNREAD", 300.0 if way == "full" else 0.3)
-    monkeypatch.setattr(door, "_BRIEF", 0.1)
+    monkeypatch.setattr(meter, "UNREAD", 300.0 if way == "full" else 0.3)
+    monkeypatch.setattr(meter, "BRIEF", 0.1)
     monkeypatch.setattr(door, "_LOOKS", 0.05)
     content = os.urandom(100_000)
     with beside(options, access, lambda request: request.answer(200, content)) as (_, evil):
@@ -655,7 +655,7 @@ def test_idle_clients_make_way_before_an_answer_in_flight(
         connection = opened.enter_context(ask_and_leave(evil.port, digest(content)))
         for _ in range(3):
             opened.enter_context(socket.create_connection(("127.0.0.1", evil.port)))
-        time.sleep(door._BRIEF + 0.5)
+        time.sleep(meter.BRIEF + 0.5)
         got = connection.recv(80_000)
         for _ in range(2):
             assert b" 200 " in raw(evil.port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 1)[:20]

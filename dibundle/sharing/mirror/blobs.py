@@ -14,9 +14,10 @@ from aiohttp import web
 from dibundle.files.digest import text
 from dibundle.sharing.mirror.answers import aside, blob_headers, hang_up, passed
 from dibundle.sharing.mirror.cache import Cache, CacheFullError
-from dibundle.sharing.mirror.door import UNREAD, note_piece
+from dibundle.sharing.mirror.door import note_piece
 from dibundle.sharing.mirror.downloads import HASHES, WITHHELD, Download, Downloads, require_blob
 from dibundle.sharing.mirror.making import Maker
+from dibundle.sharing.mirror.meter import UNREAD
 from dibundle.sharing.mirror.metrics import Metrics
 from dibundle.sharing.mirror.options import Key, MirrorOptions, UpstreamPlace
 from dibundle.sharing.mirror.upstream import PASSED, Document, Streamed, Threads, Upstreams, threads

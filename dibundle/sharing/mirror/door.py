@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.sslproto
-import fcntl
 import logging
 import resource
 import socket
 import ssl
-import struct
-import termios
 import time
 from collections import defaultdict
 from contextlib import suppress
@@ -20,11 +17,10 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-WAITING: Final = 30.0  # maximum seconds until a client sends its first or next request
-UNREAD: Final = 300.0  # maximum seconds during which a client takes no piece of a blob
-_LEAST: Final = 128 << 10  # a client that takes fewer bytes than this in ``WAITING`` seconds is slow
+from dibundle.sharing.mirror import meter
+from dibundle.sharing.mirror.meter import Leaving, Meter, drop_unsent, held
+
 _LOOKS: Final = 1.0  # seconds between two checks of all clients
-_BRIEF: Final = 2.0  # no client counts as idle, slow or waiting in its first seconds
 _GREETING: Final = 10  # maximum seconds for the TLS handshake
 _MOST_CLIENTS: Final = 1024
 _MOST_HEADERS: Final = 48  # maximum headers of a request: engines send ten
@@ -61,35 +57,6 @@ def raise_limit_of_files() -> None:
         )
 
 
-class Meter:
-    """How far a client is behind the least rate, which is ``_LEAST`` bytes in ``WAITING`` seconds.
-
-    Time without bytes to take does not count.
-    """
-
-    def __init__(self) -> None:
-        self.shortfall = 0.0  # bytes
-        # since when the client has had bytes to take, and how many bytes it had taken then; begins anew after _LEAST
-        self.reads: tuple[float, int] | None = None
-
-    def look(self, taken: int, left: int) -> None:
-        """Note how many bytes the client has taken so far, and how many bytes are left for it to take."""
-        now = time.monotonic()
-        if not left:
-            self.reads, self.shortfall = None, 0.0
-            return
-        if self.reads is None or taken >= self.reads[1] + _LEAST:
-            self.reads = now, taken
-        age = now - self.reads[0]
-        wanted = _LEAST * age / WAITING if age > _BRIEF else 0.0
-        self.shortfall = max(0.0, wanted - (taken - self.reads[1]))
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the client has had bytes to take for too long."""
-        return self.reads is not None and time.monotonic() - self.reads[0] > UNREAD
-
-
 class Client(web.RequestHandler):
     """A client's connection, tracked by the door."""
 
@@ -113,12 +80,14 @@ class Client(web.RequestHandler):
         self._parsed = 0  # bytes of the current request
         # kept here, because aiohttp drops its own reference before the connection has ended
         self._line: asyncio.Transport | None = None
+        # the transport below TLS, or the same: after two calls of close(), the one of TLS has no connection any more
+        self.lowest: asyncio.Transport | None = None
         self._is_hung_up = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register with the door."""
         assert isinstance(transport, asyncio.Transport)
-        self._line = transport
+        self._line, self.lowest = transport, self.lowest or transport
         transport.set_write_buffer_limits(_UNSENT)  # asyncio's default for TLS is 512 KiB
         with suppress(OSError):  # without this, the system holds up to 4 MB for each client
             connection = transport.get_extra_info("socket")
@@ -162,16 +131,20 @@ class Client(web.RequestHandler):
         if left:
             self.waits = None
             return
-        is_fed = taken - self._seen >= _LEAST * _LOOKS / WAITING
+        is_fed = taken - self._seen >= meter.LEAST * _LOOKS / meter.WAITING
         if self.asked and (self.waits is None or is_fed):
             self.waits = time.monotonic()
         self._seen = taken
 
     def _left(self) -> int:
         """Return how many bytes the client has not taken yet."""
-        if self._line is None:
+        if self._line is None or self.lowest is None:
             return 0
-        return self._line.get_write_buffer_size() + _held(self._line.get_extra_info("socket"))
+        left = self.lowest.get_write_buffer_size() + held(self.lowest.get_extra_info("socket"))
+        if self._line is not self.lowest:
+            with suppress(AttributeError):  # it has no connection any more
+                left += self._line.get_write_buffer_size()
+        return left
 
     def handle_error(self, *_: Any, **__: Any) -> web.StreamResponse:  # noqa: ANN401 - aiohttp's own
         """Answer a request that cannot be parsed, without repeating any part of the request."""
@@ -187,7 +160,7 @@ class Client(web.RequestHandler):
     def leave(self) -> None:
         """Unregister from the door. It keeps the connection while the system holds bytes that the client can take."""
         self._door.gone(self)
-        if self._line and not self._is_hung_up and _held(connection := self._line.get_extra_info("socket")):
+        if self.lowest and not self._is_hung_up and held(connection := self.lowest.get_extra_info("socket")):
             with suppress(OSError):  # too many open files: then the system drops nothing, and nobody counts the bytes
                 self._door.leave(Leaving(connection.dup()))
 
@@ -198,51 +171,9 @@ class Client(web.RequestHandler):
         """
         self._is_hung_up = True
         self.force_close()
-        if self._line:
-            _drop_unsent(self._line.get_extra_info("socket"))
-            self._line.abort()
-
-
-class Leaving:
-    """An ended connection whose last bytes the client can still take.
-
-    It counts like a client. Otherwise, the system would hold the bytes of any number of such connections.
-    """
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._first = _held(connection)
-        self.meter = Meter()
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_WR)
-        self.look()
-
-    def look(self) -> None:
-        """Note what the client has taken."""
-        left = _held(self._connection)
-        self.meter.look(self._first - left, left)
-
-    def hang_up(self) -> None:
-        """Close the connection, and drop the bytes that the client has not taken."""
-        _drop_unsent(self._connection)
-        self.release()
-
-    def release(self) -> None:
-        """Close the connection, and leave all bytes to the system, which goes on sending them."""
-        self._connection.close()
-
-
-def _held(connection: socket.socket) -> int:
-    """Return how many bytes the system holds for the other side of a connection."""
-    with suppress(OSError, ValueError, AttributeError):  # the connection has ended
-        return int(struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
-    return 0
-
-
-def _drop_unsent(connection: socket.socket) -> None:
-    """If the system holds bytes, make it drop them when the connection is closed. The other side then gets a reset."""
-    if _held(connection):
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if self.lowest:
+            drop_unsent(self.lowest.get_extra_info("socket"))
+            self.lowest.abort()
 
 
 def note_piece(request: web.Request, size: int) -> None:
@@ -269,8 +200,21 @@ class _Greeting(asyncio.sslproto.SSLProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register with the door, and start the handshake."""
         assert isinstance(transport, asyncio.Transport)
+        self._client.lowest = transport
         self._door.greet(self._client, transport)
         super().connection_made(transport)
+
+    def pause_writing(self) -> None:
+        """Stop reading too. TLS answers requests for new keys into a buffer, even if the client does not read."""
+        super().pause_writing()
+        if self._client.lowest:
+            self._client.lowest.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Read again, unless the client's protocol has stopped reading."""
+        super().resume_writing()
+        if self._client.lowest and not self._ssl_reading_paused:  # type: ignore[attr-defined]  # asyncio's own
+            self._client.lowest.resume_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Unregister from the door, even if the handshake was not completed.
@@ -314,7 +258,7 @@ class Door:
         """Register a client.
 
         If there are too many clients, end the connection of the client that has been idle longest. If no client has
-        been idle for ``_BRIEF`` seconds, end that of the slowest client below the least rate, or else of a client that
+        been idle for ``BRIEF`` seconds, end that of the slowest client below the least rate, or else of a client that
         waits for the same answer as others.
         """
         self._greeting.pop(client, None)
@@ -323,7 +267,7 @@ class Door:
         self._waiting[client] = time.monotonic()
         if len(self._clients) + len(self._leaving) > self._most:
             oldest, since = next(iter(self._waiting.items()))
-            is_idle = time.monotonic() - since > _BRIEF
+            is_idle = time.monotonic() - since > meter.BRIEF
             self._send_away(oldest if is_idle else self._slow() or self._waiter() or oldest)
 
     def _slow(self) -> Client | Leaving | None:
@@ -340,7 +284,7 @@ class Door:
         now = time.monotonic()
         waiters = defaultdict(list)
         for client in self._clients:
-            if client.waits is not None and now - client.waits > _BRIEF:
+            if client.waits is not None and now - client.waits > meter.BRIEF:
                 waiters[client.asked].append((client.waits, client))
         if not waiters:
             return None
@@ -348,7 +292,7 @@ class Door:
         if len(most) > 1:
             return max(most, key=itemgetter(0))[1]
         since, longest = min((item for items in waiters.values() for item in items), key=itemgetter(0))
-        return longest if now - since > WAITING else None
+        return longest if now - since > meter.WAITING else None
 
     def gone(self, client: Client | Leaving) -> None:
         """Unregister a client."""
@@ -389,24 +333,32 @@ class Door:
                     self._draining.add(client)
 
     async def watch(self) -> None:
-        """End connections that are idle for more than ``WAITING`` seconds."""
+        """Check all clients again and again. An error is logged, and does not end this."""
         while True:
-            await asyncio.sleep(min(_LOOKS, WAITING / 10))
-            for client in list(self._clients):
-                client.look()
-            for client in list(self._draining):
-                if client.meter.reads is None:
-                    self._draining.discard(client)
-                    self._waiting[client] = time.monotonic()
-                elif client.meter.is_over:
-                    self._send_away(client)
-            for leaving in list(self._leaving):
-                leaving.look()
-                if leaving.meter.reads is None or leaving.meter.is_over:
-                    self._send_away(leaving)
-            for client, since in list(self._waiting.items()):
-                if time.monotonic() - since > WAITING:
-                    self._send_away(client)
+            await asyncio.sleep(min(_LOOKS, meter.WAITING / 10))
+            try:
+                self._look_at_all()
+            except Exception as error:
+                context = {"message": "clients cannot be checked", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
+
+    def _look_at_all(self) -> None:
+        """End connections that are idle for more than ``WAITING`` seconds, or take nothing for ``UNREAD`` seconds."""
+        for client in list(self._clients):
+            client.look()
+        for client in list(self._draining):
+            if client.meter.reads is None:
+                self._draining.discard(client)
+                self._waiting[client] = time.monotonic()
+            elif client.meter.is_over:
+                self._send_away(client)
+        for leaving in list(self._leaving):
+            leaving.look()
+            if leaving.meter.reads is None or leaving.meter.is_over:
+                self._send_away(leaving)
+        for client, since in list(self._waiting.items()):
+            if time.monotonic() - since > meter.WAITING:
+                self._send_away(client)
 
     def close(self) -> None:
         """End all connections at once."""

@@ -1,0 +1,90 @@
+"""How fast clients take bytes, and which bytes the system holds for them."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+import termios
+import time
+from contextlib import suppress
+from typing import Final
+
+WAITING: Final = 30.0  # maximum seconds until a client sends its first or next request
+UNREAD: Final = 300.0  # maximum seconds during which a client takes no piece of a blob
+LEAST: Final = 128 << 10  # a client that takes fewer bytes than this in ``WAITING`` seconds is slow
+BRIEF: Final = 2.0  # no client counts as idle, slow or waiting in its first seconds
+_RESET: Final = 7  # the state TCP_CLOSE: after a reset, the system still counts bytes that it does not hold
+
+
+class Meter:
+    """How far a client is behind the least rate, which is ``LEAST`` bytes in ``WAITING`` seconds.
+
+    Time without bytes to take does not count.
+    """
+
+    def __init__(self) -> None:
+        self.shortfall = 0.0  # bytes
+        # since when the client has had bytes to take, and how many bytes it had taken then; begins anew after LEAST
+        self.reads: tuple[float, int] | None = None
+
+    def look(self, taken: int, left: int) -> None:
+        """Note how many bytes the client has taken so far, and how many bytes are left for it to take."""
+        now = time.monotonic()
+        if not left:
+            self.reads, self.shortfall = None, 0.0
+            return
+        if self.reads is None or taken >= self.reads[1] + LEAST:
+            self.reads = now, taken
+        age = now - self.reads[0]
+        wanted = LEAST * age / WAITING if age > BRIEF else 0.0
+        self.shortfall = max(0.0, wanted - (taken - self.reads[1]))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the client has had bytes to take for too long."""
+        return self.reads is not None and time.monotonic() - self.reads[0] > UNREAD
+
+
+class Leaving:
+    """An ended connection whose last bytes the client can still take.
+
+    It counts like a client. Otherwise, the system would hold the bytes of any number of such connections.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._first = held(connection)
+        self.meter = Meter()
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_WR)
+        self.look()
+
+    def look(self) -> None:
+        """Note what the client has taken."""
+        left = held(self._connection)
+        self.meter.look(self._first - left, left)
+
+    def hang_up(self) -> None:
+        """Close the connection, and drop the bytes that the client has not taken."""
+        drop_unsent(self._connection)
+        self.release()
+
+    def release(self) -> None:
+        """Close the connection, and leave all bytes to the system, which goes on sending them."""
+        self._connection.close()
+
+
+def held(connection: socket.socket) -> int:
+    """Return how many bytes the system holds for the other side of a connection."""
+    with suppress(OSError, ValueError, AttributeError):  # the connection has ended
+        if connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _RESET:
+            return 0
+        return int(struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
+    return 0
+
+
+def drop_unsent(connection: socket.socket) -> None:
+    """If the system holds bytes, make it drop them when the connection is closed. The other side then gets a reset."""
+    if held(connection):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
