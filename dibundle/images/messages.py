@@ -147,6 +147,9 @@ PROFILE_ATTESTATION_LAYERS: Final = Message(
 PROFILE_ATTESTATION_ORDER: Final = Message(
     "profile.attestation_order", "{where} is an image listed after an attestation"
 )
+PROFILE_DOCUMENT_FOLDER: Final = Message(
+    "profile.document_folder", "{name} is a folder, but programs read a file of this name"
+)
 PROFILE_BENEATH_NO_FOLDER: Final = Message(
     "profile.beneath_no_folder", "{name!r} lies beneath {above!r}, which is not a folder"
 )

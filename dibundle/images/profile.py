@@ -39,6 +39,7 @@ _DOCUMENTS: Final = frozenset(("manifest.json", "index.json", "oci-layout", "rep
 
 If a disk ignores case, programs also find these names in other spellings after extraction.
 """
+_FILES: Final = frozenset(("manifest.json", "index.json", "oci-layout", "repositories"))
 _SAME_HOSTS: Final = ("docker.io/", "index.docker.io/", "localhost/")
 """Prefixes that engines add to a name without a registry. podman adds the last prefix."""
 _LEGACY: Final = re.compile(r"(?:repositories|[^/]+/(?:json|layer\.tar|VERSION))")
@@ -127,20 +128,18 @@ class Judge:
         for name, member in self._members.items():
             if member.kind in (HARD_LINK, LINK) and not self._leads_to_a_file(member):
                 raise ArchiveError(messages.PROFILE_LINK, name=name)
+            _check_spelling(name, is_folder=member.kind == FOLDER)
             above = name
-            if name.lower() in _DOCUMENTS and name not in _DOCUMENTS:
-                raise ArchiveError(messages.PROFILE_DOCUMENT_SPELLING, name=name)
             while "/" in above:
                 above = above.rpartition("/")[0]
                 if above in folders:
                     break  # this folder, and all folders above it, were checked with an earlier member
                 folders.add(above)
+                _check_spelling(above, is_folder=True)
                 if above in self._members and self._members[above].kind != FOLDER:
                     raise ArchiveError(messages.PROFILE_BENEATH_NO_FOLDER, name=name, above=above)
                 if spelled.setdefault(above.casefold(), above) != above:
                     raise ArchiveError(messages.PROFILE_FOLDER_SPELLINGS, name=name)
-                if above.lower() in _DOCUMENTS and above not in _DOCUMENTS:
-                    raise ArchiveError(messages.PROFILE_DOCUMENT_SPELLING, name=name)
                 if len(spelled) > MAX_MEMBERS:
                     raise ArchiveError(messages.TAR_MEMBERS, most=MAX_MEMBERS)
 
@@ -393,3 +392,11 @@ def expanded(
         if pool.excess < 0:
             raise ArchiveError(messages.PROFILE_EXPANSION, max_expansion=MAX_EXPANSION, max_excess=MAX_EXCESS >> 30)
         yield piece
+
+
+def _check_spelling(name: str, *, is_folder: bool) -> None:
+    """Raise ``ArchiveError`` if a name is a document's name in other letters, or that of a folder."""
+    if name.lower() in _DOCUMENTS and name not in _DOCUMENTS:
+        raise ArchiveError(messages.PROFILE_DOCUMENT_SPELLING, name=name)
+    if is_folder and name in _FILES:
+        raise ArchiveError(messages.PROFILE_DOCUMENT_FOLDER, name=name)

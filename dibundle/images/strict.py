@@ -74,6 +74,13 @@ def _pairs(items: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
+_FOLDED: Final[dict[int, int | str]] = {
+    **{letter: letter + 32 for letter in range(ord("A"), ord("Z") + 1)},
+    0x17F: "s",
+    0x212A: "k",
+}
+
+
 def _refuse_constant(text: str) -> Never:
     raise ValueError(f"{text} is no number")
 
@@ -81,9 +88,9 @@ def _refuse_constant(text: str) -> Never:
 def fold(key: str) -> str:
     """Return the form of a key that readers compare if they ignore case.
 
-    If Go's ``encoding/json`` treats two keys as equal, they have the same form.
+    Go's ``encoding/json`` compares keys with names of ASCII letters. Two other characters are equal to such letters.
     """
-    return key.casefold()
+    return key.translate(_FOLDED)
 
 
 def read_object(value: object, known: Collection[str], where: str, *, more: bool = False) -> dict[str, object]:

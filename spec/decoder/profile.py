@@ -84,10 +84,12 @@ def read_members(data: memoryview) -> dict[str, Member]:
     fits(len(members) <= 65536, "P6")
     fits(len({name.lower() for name in members}) == len(members), "P6")
     spellings = {name.lower(): name for name in members}
-    documents = {"manifest.json", "index.json", "oci-layout", "repositories", "blobs", "blobs/sha256"}
+    files = {"manifest.json", "index.json", "oci-layout", "repositories"}
+    documents = files | {"blobs", "blobs/sha256"}
     for name, member in members.items():
         above = [name, *(name[: found.start()] for found in re.finditer("/", name))]
         fits(all(part in documents or part.lower() not in documents for part in above), "P25")
+        fits(not files & {*above[1:], *([name] if member.flag == ord("5") else [])}, "P25")
         if member.flag in b"12":
             parts, rest = name.split("/")[:-1] if member.flag == ord("2") else [], member.leads_to
             while parts and rest.startswith("../"):
@@ -152,14 +154,19 @@ def document(content: memoryview) -> Any:  # noqa: ANN401 - what JSON holds
     return value
 
 
+def fold(key: str) -> str:
+    """Return a key with its case folded, as Go's JSON folds it."""
+    return re.sub("[A-Z]", lambda found: found[0].lower(), key).replace("\u017f", "s").replace("\u212a", "k")
+
+
 def keyed(value: object, keys: set[str], more: bool = False) -> dict[str, Any]:
     """Check the keys of an object."""
     fits(isinstance(value, dict), "P9")
     assert isinstance(value, dict)
-    folded = {key.casefold() for key in keys}
+    folded = {fold(key) for key in keys}
     for key in value:
-        fits(key in keys or (more and key.casefold() not in folded), "P9")
-    fits(len({key.casefold() for key in value}) == len(value), "P9")
+        fits(key in keys or (more and fold(key) not in folded), "P9")
+    fits(len({fold(key) for key in value}) == len(value), "P9")
     return dict(value)
 
 

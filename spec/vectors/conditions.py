@@ -183,6 +183,10 @@ refused("pax-records-and-nuls", of_pax(b"11 mtime=1\n\0") + docker() + END, "P5"
 
 # --- P6, P7, P25, P26: names ------------------------------------------------------------------------------------------
 
+refused("folder-called-repositories", docker() + block("repositories/", typeflag=b"5") + END, "P25")
+for _name in ("manifest.json", "repositories"):
+    refused(f"file-beneath-{_name.replace('.', '-')}", oci(index(LEAD)) + member(f"{_name}/x", b"") + END, "P25")
+refused("file-beneath-index-json", docker() + member("index.json/x", b"") + END, "P25")
 refused("any-name-twice", docker() + member("x", b"") * 2 + END, "P6")
 refused("any-name-in-two-cases", docker() + member("x", b"") + member("X", b"") + END, "P6")
 refused("a-folder-and-a-file", docker() + member("x", b"") + block("x/", typeflag=b"5") + END, "P6")
@@ -353,7 +357,9 @@ taken("list-of-4096-values", of_entries({**ENTRY, "RepoTags": _TAGS[:4096]}), "P
 refused("list-of-4097-values", of_entries({**ENTRY, "RepoTags": _TAGS}), "P10")
 
 not_config("config-with-a-key-in-another-case", changed(ID, Os="linux"), "P9")
-for _one, _two in (("\u00df", "ss"), ("\ufb01", "fi"), ("\u212a", "k")):
+_SHARP = changed(ID, **{"\u00df": 1, "ss": 1, "\u00e9": 1, "\u00c9": 1})
+taken("config-with-keys-that-only-unicode-folds", of_config(_SHARP), "P9", expect=sha256(_SHARP))
+for _one, _two in (("\u017f", "s"), ("\u212a", "k")):
     not_config(f"config-with-keys-that-fold-to-{_two}", changed(ID, **{_one: 1, _two: 1}), "P9")
 not_config("config-with-a-key-in-two-cases", changed(ID, x=1, X=1), "P9")
 not_config("config-that-is-a-list", b"[" + ID + b"]", "P9")

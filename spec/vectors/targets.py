@@ -24,6 +24,7 @@ from good import (
     plain,
     text,
 )
+from inflating import REFUSED, SIZE
 
 OWN = record(block("own", size=700), text(700)) + bytes(1024)  # a layer that no base has
 NEXT = OWN[:600] + b"!" + OWN[601:]  # another one, made of it
@@ -353,6 +354,7 @@ for _name, _stored, _content in (
     ("zstd-frames-and-padding", zframe(NEXT) + bytes(10), NEXT),
     ("padding-between-zstd-frames", zframe(NEXT) + bytes(10) + zframe(NEXT), 2 * NEXT),
     ("a-gzip-member-with-a-reserved-flag", MEMBER[:3] + b"\x20" + MEMBER[4:], NEXT),
+    ("a-gzip-member-with-incomplete-codes", gzipped(REFUSED["with-incomplete-distances"], b"a" * SIZE), b"a" * SIZE),
     ("a-gzip-member-with-a-wrong-header-crc", _HEAD + b"\0\0" + MEMBER[10:], NEXT),
 ):
     bad(f"object-in-{_name}", _MEMBERS, "M28", "M26", code=6)(_member(_stored, _content))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio.selector_events
+import asyncio.sslproto
 import gzip
 import hashlib
 import http.client
@@ -1129,6 +1130,49 @@ def test_tls_reads_nothing_while_a_client_takes_nothing(
                 got += piece
         assert got.endswith(content)
         assert "resume_reading" in paused
+
+
+def test_tls_does_not_read_again_while_writing_is_paused_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio writes when it resumes, and this may pause writing again, before its call returns."""
+    called: list[str] = []
+
+    class Lowest:
+        def resume_reading(self) -> None:
+            called.append("resume_reading")
+
+    greeting: Any = door._Greeting.__new__(door._Greeting)
+    greeting._client = type("Client", (), {"lowest": Lowest()})
+    greeting._ssl_reading_paused = False
+    for is_paused in (True, False):
+        greeting._ssl_writing_paused = is_paused
+        monkeypatch.setattr(asyncio.sslproto.SSLProtocol, "resume_writing", lambda _: None)
+        greeting.resume_writing()
+        assert called == ([] if is_paused else ["resume_reading"])
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_handshakes_that_are_not_completed_keep_no_connection(
+    options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the fix, each such client kept a file of the mirror for five minutes, and any number was allowed."""
+    monkeypatch.setattr(door, "_AT_ONCE", 5)
+    hello = ssl.MemoryBIO()
+    tls = ssl.create_default_context()
+    with suppress(ssl.SSLWantReadError):
+        tls.wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost").do_handshake()
+    greeting = hello.read()
+    with mirroring(with_options(options, certificate=certificate), access) as mirror, ExitStack() as stack:
+        before = open_files()
+        for _ in range(40):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+            client.connect(("127.0.0.1", mirror.client.port))
+            client.sendall(greeting)
+            time.sleep(0.01)
+        assert eventually(lambda: open_files() <= before + 40 + 5)
 
 
 def test_tls_takes_little_memory_for_a_client(

@@ -160,7 +160,12 @@ class Client(web.RequestHandler):
     def leave(self) -> None:
         """Unregister from the door. It keeps the connection while the system holds bytes that the client can take."""
         self._door.gone(self)
-        if self.lowest and not self._is_hung_up and held(connection := self.lowest.get_extra_info("socket")):
+        if self.lowest is None or self._is_hung_up:
+            return
+        connection = self.lowest.get_extra_info("socket")
+        if self._line is None:  # the handshake was not completed
+            drop_unsent(connection)
+        elif held(connection):
             with suppress(OSError):  # too many open files: then the system drops nothing, and nobody counts the bytes
                 self._door.leave(Leaving(connection.dup()))
 
@@ -211,9 +216,10 @@ class _Greeting(asyncio.sslproto.SSLProtocol):
             self._client.lowest.pause_reading()
 
     def resume_writing(self) -> None:
-        """Read again, unless the client's protocol has stopped reading."""
+        """Read again, unless the client's protocol has stopped reading, or writing has been paused again."""
         super().resume_writing()
-        if self._client.lowest and not self._ssl_reading_paused:  # type: ignore[attr-defined]  # asyncio's own
+        is_paused = self._ssl_reading_paused or self._ssl_writing_paused  # type: ignore[attr-defined]  # asyncio's own
+        if self._client.lowest and not is_paused:
             self._client.lowest.resume_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -307,8 +313,11 @@ class Door:
             self.empty.set()
 
     def leave(self, connection: Leaving) -> None:
-        """Register an ended connection whose last bytes the client can still take."""
-        self._leaving.add(connection)
+        """Register an ended connection whose last bytes the client can still take. If there are too many, end it."""
+        if len(self._clients) + len(self._leaving) < self._most:
+            self._leaving.add(connection)
+        else:
+            connection.hang_up()
 
     @web.middleware
     async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
