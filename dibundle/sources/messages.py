@@ -284,7 +284,7 @@ REGISTRY_REDIRECT_ADDRESS: Final = Message(
     "registry.redirect_address", "{host}/{repository} redirects to {host_}, but dib refuses a {wrong} address"
 )
 REGISTRY_REDIRECT_LOCATION: Final = Message(
-    "registry.redirect_location", "{host}/{repository} redirects to {location!r}, which is refused"
+    "registry.redirect_location", "{host}/{repository} redirects to {location!r}, but dib refuses to follow"
 )
 REGISTRY_REDIRECTS: Final = Message("registry.redirects", "{host}/{repository} redirects more than {redirects} times")
 REGISTRY_REFERRERS_LOST: Final = Message(

@@ -248,7 +248,7 @@ def test_edits_at_the_ends():
         (edited((1, 0, 8, b"ab")), "edit 0 .* has 2 bytes for 8 bits"),
         (edited((1, 0, 7, b"\x80")), "edit 0 .* padding bits that are not zero"),
         (edited((1, 0, 0, b"")), "edit 0 .* changes nothing"),
-        (edited((0, 0, 8, b"a"), (0, 0, 8, b"a")), "no gap between edit 1 "),
+        (edited((0, 0, 8, b"a"), (0, 0, 8, b"a")), "edit 1 .* without a gap"),
         (PLAIN._replace(encoder=99), "unknown encoder 99"),
         (PLAIN._replace(level=77), "level 77"),
         (PLAIN._replace(parameter=5), "parameter 5"),
