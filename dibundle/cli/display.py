@@ -159,7 +159,7 @@ class Bars(Notes):
         message(f"dib: {printable(text)}")
 
     def begin(self) -> None:
-        """Draw the line before the first bytes are counted."""
+        """Show the progress line before any bytes are counted."""
         self.show()
 
     def show(self) -> None:

@@ -263,7 +263,10 @@ def parse(payload: Buffer, source_size: int, target_size: int) -> Parsed:
 
 
 def turned(literals: Buffer, rows: array[int], target_size: int, *, machine: int, back: bool) -> bytearray:
-    """Return literals in which the operands of a machine's code are made absolute or, with ``back``, relative again."""
+    """Return the literals with absolute addresses as operands of the machine code.
+
+    With ``back``, return them with relative ones again.
+    """
     data = bytearray(literals)
     LIBRARY.dib_absolute(Pinned(data), Pinned(rows), len(rows) // 3, target_size, machine, int(back))
     return data

@@ -77,7 +77,8 @@ PAYLOAD_COVER_STREAMS_LENGTH: Final = Message(
     "payload.cover_streams_length", "malformed bundle: cover streams make {headers} bytes, wanted {target_size}"
 )
 PAYLOAD_DIFFERENCE_LENGTH: Final = Message(
-    "payload.difference_length", "malformed bundle: the covers have {total} bytes, but their difference has {covered}"
+    "payload.difference_length",
+    "malformed bundle: the covers have {total} bytes, but the stream of differences has {covered}",
 )
 PAYLOAD_EMBEDDED_COLUMN_SIZES: Final = Message(
     "payload.embedded_column_sizes", "malformed bundle: the columns of an unpack payload have impossible sizes"

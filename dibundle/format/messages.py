@@ -133,7 +133,7 @@ MANIFEST_OBJECT_PLACE: Final = Message(
 MANIFEST_OBJECT_TWICE: Final = Message("manifest.object_twice", "malformed bundle: a base object is listed twice")
 MANIFEST_RECOMPRESSED_OBJECT: Final = Message(
     "manifest.recompressed_object",
-    "malformed bundle: it lists a form of object {number}, but this object is not a blob",
+    "malformed bundle: it lists a form for object {number}, but this object is not a blob",
 )
 MANIFEST_RECOMPRESSED_ORDER: Final = Message(
     "manifest.recompressed_order", "malformed bundle: the forms of section 6 are not in ascending order"
@@ -241,7 +241,7 @@ PROGRAM_STREAM_EXHAUSTED: Final = Message(
     "malformed bundle: its program asks for more frames of stream {stream} than the bundle has",
 )
 PROGRAM_TEXT_TOO_LONG: Final = Message(
-    "program.text_too_long", "malformed bundle: a text is longer than header field {name}"
+    "program.text_too_long", "malformed bundle: a text does not fit into header field {name}"
 )
 PROGRAM_UNKNOWN_OPERATION: Final = Message(
     "program.unknown_operation", "malformed bundle: operation {op} does not exist in version 1"

@@ -27,7 +27,7 @@ def objects_used(manifest: Manifest, number: int) -> set[int]:
 
 
 def uses(manifest: Manifest, number: int, *, malformed: int | None = None) -> int:
-    """Return the objects that the target with this ``number`` uses, as bits. The result is cached.
+    """Return a set of bits: the objects that the target with this ``number`` uses. The result is cached.
 
     If the program is malformed, return ``malformed`` or, if ``malformed`` is None, raise :class:`BundleError`.
     """

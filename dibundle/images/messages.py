@@ -173,7 +173,7 @@ PROFILE_EXPANSION: Final = Message(
     "profile.expansion", "layers decompress to more than {max_expansion} times their sizes plus {max_excess} GiB"
 )
 PROFILE_FOLDER_SPELLINGS: Final = Message(
-    "profile.folder_spellings", "the archive spells a folder of {name!r} in two ways"
+    "profile.folder_spellings", "the archive writes a folder above {name!r} in two ways"
 )
 PROFILE_HALF_LAYOUT: Final = Message("profile.half_layout", "it has only one of the files oci-layout and index.json")
 PROFILE_IMAGE_NAME_TWICE: Final = Message("profile.image_name_twice", "two images have the name {name!r}")

@@ -708,7 +708,8 @@ def noise_beside_kept_frames(chance: random.Random) -> Bundle:
 
 @bundle_class
 def frames_beside_kept_frames(chance: random.Random) -> Bundle:
-    """A large frame of codec 6, before or behind frames of codec 5 with a million steps each, beside all kept frames.
+    """One large frame of codec 6 is placed before or after frames of codec 5 with a million steps each. All kept frames
+    are in memory too.
 
     How much memory it takes depends on how the threads meet.
     """

@@ -78,7 +78,7 @@ class Open:
 
     @classmethod
     def of(cls, bundle: bytes) -> Open:
-        """Open a valid bundle. Raise any exception for an invalid bundle."""
+        """Open a valid bundle. Raise an exception, of any type, for an invalid bundle."""
         stored = int.from_bytes(bundle[16:24], "little")
         start = 64 + 8 + int.from_bytes(bundle[64:68], "little")
         return cls.parse(

@@ -1,8 +1,9 @@
 """The C files under sanitizers.
 
-Run ``python -m tests.fuzz.sanitize [PYTEST ARGUMENT...]``. By default, vectors and corpora run. A copy of the package
-gets a library that clang built with the address and undefined-behaviour sanitizers, and tests run on it. Leaks are not
-checked, because Python itself has leaks. ``--fuzzer`` builds the library for libFuzzer, and prints its folder.
+Run ``python -m tests.fuzz.sanitize [PYTEST ARGUMENT...]``. By default, vectors and corpora run. In a copy of the
+package, clang builds the library with two sanitizers, for addresses and for undefined behaviour. The tests run with
+this copy. Leaks are not checked, because Python itself has leaks. ``--fuzzer`` builds the library for libFuzzer, and
+prints its folder.
 """
 
 from __future__ import annotations

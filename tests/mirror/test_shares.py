@@ -42,7 +42,7 @@ from tests.sources.server import Registry, Request, digest, serve
 
 
 class LargeError(Exception):
-    """An error that holds memory, like a failed request."""
+    """An error that keeps memory in use, like the error of a failed request."""
 
     made: ClassVar[list[weakref.ref[LargeError]]] = []
 

@@ -440,7 +440,9 @@ def test_a_bundle_that_there_is_no_room_for_is_passed_over(stocked, files, dib, 
 
 
 def test_a_registry_that_fails_at_random_is_got_through(stocked, files, dib, tmp_path):
-    """If every third request fails at random, update gets the right image, or ends with exit code 9 and no file."""
+    """If a random third of the requests fails, ``update`` gets the right image, or ends with exit code 9 and writes no
+    file.
+    """
     right = 0
     for seed in range(20):
         chance = random.Random(seed)
@@ -811,7 +813,7 @@ def test_an_image_that_the_engine_has_is_not_fetched_again(stocked, files, dib, 
 def test_a_body_in_tiny_pieces_is_broken_off(stocked, files, dib, tmp_path):
     """The transfer of a body in tiny pieces is aborted.
 
-    Before the fix, each chunk of a byte took 10 us, so 8 MB took 77 s.
+    Before the fix, each chunk of one byte took 10 us, so 8 MB took 77 s.
     """
     data = b" " * 300_000
 

@@ -38,7 +38,10 @@ def find(source: Buffer, target: Buffer, *, stride: int, piece: int = PIECE) -> 
 
 
 def joined(found: list[array[int]]) -> array[int]:
-    """Return the rows of all pieces in order. Join stretches that were cut between two pieces."""
+    """Return the rows of all pieces in order.
+
+    Join stretches that were split because they lay across the border of two pieces.
+    """
     rows = array("q")
     for piece in found:
         rows.extend(piece)

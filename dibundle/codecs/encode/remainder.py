@@ -60,7 +60,7 @@ class Remainder:
 
 
 class _Rest:
-    """A content without some stretches. The stretches are in order, and may overlap.
+    """Content from which some stretches are left out. The stretches are in order, and may overlap.
 
     For each remaining stretch, ``starts`` has its offset in the whole, and ``places`` has its offset in the rest. The
     last number of ``places`` is the end of the rest.

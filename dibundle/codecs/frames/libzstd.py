@@ -69,7 +69,7 @@ def library_level(encoder: int, level: int) -> int:
 
 
 def start_cost(encoder: int, level: int) -> int:
-    """Return the extra cost of a body. It is added to the cost of the content, and to the cost that every body has."""
+    """Return the extra cost of a body. It is added to the cost of the content, and to the fixed cost of each body."""
     return _LARGE if library_level(encoder, level) >= _LARGE_LEVEL else _SMALL
 
 

@@ -87,7 +87,7 @@ def _cover(worths: list[list[float]], wanted: list[_Content]) -> list[int]:
 
 
 class _Judge:
-    """An estimator of how many bytes of a target a base is likely to save."""
+    """An estimator of how many bytes a base is likely to save for a target."""
 
     def __init__(self, contents: list[_Content]) -> None:
         self._claims = {claim for content in contents for claim in content.claims}

@@ -338,7 +338,9 @@ class Cache:
 
     @contextmanager
     def growing(self) -> Iterator[Callable[[int], None]]:
-        """Yield a function that counts bytes of a temporary file like bytes of blobs until the ``with`` block ends.
+        """Yield a function that adds the bytes of a temporary file to the bytes of blobs.
+
+        They count until the ``with`` block ends.
 
         The function raises :class:`CacheFullError` if there is no space.
         """

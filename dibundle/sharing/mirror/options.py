@@ -82,7 +82,8 @@ class MirrorOptions:
     - ``make_timeout``: maximum seconds for rebuilding a layer; after this time, the layer is fetched
     - ``is_private``: the mirror uses its own credentials; every client of the mirror can read all content that these
       credentials give access to
-    - ``stores``: folders of blobs by digest, like containerd's, each with the host whose images may use it as a base
+    - ``stores``: folders whose blobs are named by digest, as in containerd; each folder has a host, and only images of
+      this host may use its blobs as a base
     - ``certificate``: files of a TLS certificate and its key
     """
 

@@ -326,7 +326,8 @@ class Repository:
     def _from(self, url: str, at: int, drop: Callable[[int], None]) -> Iterator[bytes]:
         """Yield the bytes of a blob from ``at`` on, until the blob or the connection ends.
 
-        If the registry ignores the range, ``drop`` is called with the number of bytes that it sends before ``at``.
+        If the registry ignores the range, ``drop`` is called with the number of bytes that the registry sends in front
+        of position ``at``.
         """
         with self._transport.stream(url, {"Range": f"bytes={at}-"} if at else {}) as response:
             skip = at

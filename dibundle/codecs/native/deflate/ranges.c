@@ -28,8 +28,8 @@ int64_t dib_bits_same(const uint8_t *a, int64_t a_bit, const uint8_t *b, int64_t
     return n;
 }
 
-/* Copy `n` bits of `in`, from `in_bit` on, to `out`, from `out_bit` on. In the first byte of the copy, bits before
- * `out_bit` are kept. In its last byte, bits after the copy become 0. */
+/* Copy `n` bits from `in`, beginning at bit `in_bit`, to `out`, beginning at bit `out_bit`. In the first byte of the
+ * copy, bits before `out_bit` are kept. In its last byte, bits after the copy become 0. */
 int64_t dib_bits_copy(uint8_t *out, int64_t out_bit, const uint8_t *in, int64_t in_bit, int64_t n)
 {
     int64_t in_end = (in_bit + n + 7) >> 3;

@@ -6,7 +6,8 @@ static inline int32_t larger(int32_t a, int32_t b)
     return a > b ? a : b;
 }
 
-/* Take a repeated match at `at`, `offset` bytes back. Extend it backwards, but leave at least one literal before it. */
+/* Use a repeated match at position `at`, whose source is `offset` bytes before it. Extend it backwards, but leave at
+ * least one literal before it. */
 static int32_t add_repeated(encoder_t *e, int32_t emitted, int32_t s, int32_t at, int32_t offset, int32_t end, int32_t most)
 {
     const uint8_t *h = e->history;
@@ -180,7 +181,7 @@ void find_default(encoder_t *e, int32_t s, int32_t end, int alone)
     add_rest(e, emitted, end);
 }
 
-/* Enter every second position from `at` on, but below s - 1, into the tables of the level "better". */
+/* Add every second position, from `at` to s - 2, to the tables of the level "better". */
 static void enter_better(encoder_t *e, int32_t at, int32_t s)
 {
     for (; at < s - 1; at += 2) {
