@@ -338,9 +338,7 @@ class Cache:
 
     @contextmanager
     def growing(self) -> Iterator[Callable[[int], None]]:
-        """Yield a function that adds the bytes of a temporary file to the bytes of blobs.
-
-        They count until the ``with`` block ends.
+        """Yield a function that adds bytes of a temporary file to those of blobs until the ``with`` block ends.
 
         The function raises :class:`CacheFullError` if there is no space.
         """
