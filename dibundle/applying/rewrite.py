@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -22,7 +21,7 @@ from dibundle.applying.targets import choose_target
 from dibundle.errors import ArchiveError, BundleError, FileError
 from dibundle.files import digest, wording
 from dibundle.files.context import Context
-from dibundle.files.destination import Destination
+from dibundle.files.destination import Destination, temporary_name
 from dibundle.files.progress import Progress
 from dibundle.files.readat import Spool
 from dibundle.format.manifest import Manifest
@@ -141,7 +140,7 @@ def apply_to_layout(
         final = Path(folder)
         beside: Path | None = None
         try:
-            beside = final.parent / f".{final.name[:64]}.{secrets.token_hex(8)}.part"
+            beside = final.parent / temporary_name(final.name)
             beside.mkdir()
             (beside / "blobs" / "sha256").mkdir(parents=True)
             for name, content in writers.files(parts, "oci-archive"):

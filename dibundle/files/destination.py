@@ -73,6 +73,11 @@ class Output(Protocol):
     ) -> None: ...
 
 
+def temporary_name(name: str) -> str:
+    """Return a name for a temporary file or folder beside a final one. It has at most 64 bytes of the final name."""
+    return f".{os.fsdecode(os.fsencode(name)[:64])}.{os.urandom(8).hex()}.part"
+
+
 class Destination:
     """An output to a path. This context manager finishes the output on success, and removes it after a failure.
 
@@ -130,7 +135,7 @@ class Destination:
                 self._fd = os.open(self._final, os.O_WRONLY | os.O_CLOEXEC)
             else:
                 folder, name = os.path.split(self._final)
-                self._temporary = os.path.join(folder, f".{name[:64]}.{os.urandom(8).hex()}.part")  # noqa: PTH118
+                self._temporary = os.path.join(folder, temporary_name(name))  # noqa: PTH118
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 self._fd = os.open(self._temporary, flags, 0o666 if self._mode < 0 else self._mode & 0o600)
                 if self._mode >= 0:

@@ -346,6 +346,15 @@ def test_faults_of_every_kind() -> None:
 # Outputs that are not plain files
 
 
+def test_an_output_whose_name_has_as_many_bytes_as_the_system_allows(pair: Pair, tmp_path: Path) -> None:
+    out = tmp_path / ("\U0001f600" * 62 + ".tar")
+    succeed("apply", pair.base, pair.bundle, "-o", out)
+    assert out.read_bytes() == pair.target.read_bytes()
+    folder = tmp_path / ("\U0001f600" * 63)
+    succeed("apply", pair.base, pair.bundle, "--format", f"oci:{folder}")
+    assert (folder / "index.json").exists()
+
+
 def test_a_symlink_is_followed(pair: Pair, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     real, link = tmp_path / "there" / "real.dib", tmp_path / "link.dib"
