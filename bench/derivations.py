@@ -3,8 +3,8 @@
     python bench/derivations.py OLD NEW [--code 3000000]
 
 OLD and NEW are two releases of an ELF program for x86-64. The script replaces dib's functions to switch off one
-derivation at a time, and encodes the payload again. Then, in the first ``--code`` bytes of code, it counts the changed
-bytes for each part of an instruction, before and after relinking. The script needs capstone from PyPI.
+derivation at a time, and encodes the payload again. Then it compares the first ``--code`` bytes of code before and
+after relinking. It counts the changed bytes for each part of an instruction. The script needs capstone from PyPI.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def changed(rows: array[int], source: bytes, target: bytes, section: elf.ElfSect
 
 
 def kinds(target: bytes, section: elf.ElfSection, most: int) -> Callable[[int], str]:
-    """Return a function that gives, for an offset in code, the part of an instruction at this offset."""
+    """Return a function that takes an offset in code, and returns which part of an instruction is at this offset."""
     import capstone
 
     machine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)

@@ -222,7 +222,7 @@ class Debian:
         return found
 
     def draw(self, what: str, machine: str, source: random.Random) -> Iterator[tuple[str, Finder]]:
-        """Yield one package of each source package, in random order."""
+        """Yield one binary package for each source package, in random order."""
         old, new = (self.packages(names, machine) for names in self.suites(what))
         groups: dict[str, list[str]] = {}
         for name in sorted(old.keys() & new.keys()):

@@ -3,9 +3,9 @@
     python bench/growth.py [--sizes 0.25,1,4,16] [--files 1000,30000,300000,3000000] [--work FOLDER]
 
 Images are generated. They have files of many sizes; the largest file has three eighths of the whole. The content
-compresses to about 60 %. In the second image, all timestamps are later. Of forty files, one is edited: some bytes are
-replaced, and a line is inserted. Of four hundred files, one is replaced by another file. From 4 GiB on, three blocks in
-four are zeros, which take no disk space. FOLDER needs free space for two thirds of the largest image.
+compresses to about 60 %. In the second image, all timestamps are later. One file in forty is edited: some bytes are
+replaced, and a line is inserted. One file in four hundred is replaced by another file. From 4 GiB on, three blocks in
+four are zeros, which take no disk space. FOLDER needs as much free space as two thirds of the largest image.
 """
 
 from __future__ import annotations

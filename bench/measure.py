@@ -1,7 +1,7 @@
 """Measurement of whole processes: wall and CPU seconds, and peak memory of the process and all its descendants.
 
 Memory is the proportional set size from /proc, summed over the process tree and sampled every 20 ms. If a run is
-shorter than that, the result is 0.
+shorter than 20 ms, the memory is reported as 0.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ are those of the test suite (docker needs root); ``oras`` and ``skopeo`` copy to
 from upstream's, the run fails.
 
 With ``--loopback``, there is no proxy. The script then compares seconds at full speed. It also measures docker-registry
-as a pull-through cache, which does not rebuild layers, and relay.c (compiled here; needs libssl-dev), which only passes
-on, hashes and writes, and relay.c as a pipe, which only passes on. Each round begins with empty stores; the medians are
-printed.
+as a pull-through cache, which does not rebuild layers. Two more peers use relay.c (compiled here; needs libssl-dev).
+One passes bytes on, hashes and writes them; the other is a pipe that only passes bytes on. Each round begins with empty
+stores; the medians are printed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests import engines
 
 PIECE = 16 << 10
-AHEAD = 64  # maximum pieces of a connection in transit
+AHEAD = 64  # maximum number of pieces in transit for each connection
 ACCEPT = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 CLIENTS = ("skopeo", "oras", "classic", "containerd", "podman", "ctr")
 

@@ -3,8 +3,8 @@
     dib create --workers 8 --timings t.json a.tar b.tar out.dib && python bench/scaling.py t.json
 
 Frames go to workers in dib's order: the largest first, each to a free worker. A worker without a frame helps with the
-pieces of other workers. Other work is not divided among workers. Run create with as many workers as in the estimate,
-because with several workers, create also makes tables in pieces.
+pieces of other workers. Other work is not divided among workers. Run create with as many workers as the estimate
+assumes, because create also splits the making of tables among several workers.
 """
 
 from __future__ import annotations

@@ -200,14 +200,14 @@ def _oci(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
 
 
 def docker_save_part(image: TestImage) -> bytes:
-    """Return the archive that docker with containerd's store saves if an image lacks one of its two platforms."""
+    """Return the archive that docker with containerd's store saves if it lacks one of the image's two platforms."""
     return build_layer(_c8d([image], None, part=True))
 
 
 def _c8d(images: list[TestImage], packing: LayerCompression, *, part: bool = False) -> list[TarItem]:
     """Return blobs as :func:`_v25` does.
 
-    In addition, each image has an index with an attestation and a missing platform.
+    In addition, each image has an index, which lists an attestation and a platform that is missing.
     """
     blobs, descriptors, manifest = _blobs(images, packing)
     top = []

@@ -33,7 +33,7 @@ from tests.fuzz.bundles import Open, flipped, sha256
 from tests.reference import decoder
 from tests.test_vectors import FOLDER, options, runner
 
-LARGEST: Final = 100_000  # maximum bytes of a bundle; its target may have ten times as many
+LARGEST: Final = 100_000  # maximum bytes of a bundle; its target may have ten times as many bytes
 SECONDS: Final = 20  # time limit for the reference decoder, because it is slow
 TOO_LONG: Final = -14  # the reference decoder's result at this limit: SIGALRM
 TOO_LARGE: Final = -1  # dib's result for a target that is too large
@@ -41,7 +41,7 @@ Ended = tuple[int, bytes]
 
 
 def by_dib(bases: list[Path], bundle: bytes, name: str | None, *, is_checked: bool = True) -> Ended:
-    """Return dib's exit code and output for a bundle. Unless ``is_checked`` is true, no digest is checked."""
+    """Return dib's exit code and output for a bundle. Digests are checked only if ``is_checked`` is true."""
     before, out = rebuilding.VerifiedOutput, io.BytesIO()
     if not is_checked:
         rebuilding.VerifiedOutput = targets.Unchecked  # type: ignore[misc]

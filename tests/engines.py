@@ -48,7 +48,7 @@ class Loaded:
 class Engine:
     """The interface of all engines.
 
-    ``env`` is the environment of its programs, and ``dib_name`` is for ``dib load --engine``.
+    ``env`` is the environment of its programs, and ``dib_name`` is the engine's name for ``dib load --engine``.
     """
 
     kind: Kind
@@ -105,7 +105,7 @@ class Docker(Engine):
         return sorted(set(self.run("docker", "images", "-q", "--no-trunc").decode().split()))
 
     def build(self, tag: str, context: Path) -> None:
-        """Build an image without BuildKit, which has more requirements."""
+        """Build an image without BuildKit, because BuildKit has more requirements."""
         self.run("docker", "build", "-q", "--no-cache", "--network", "host", "-t", tag, context)
 
     def save(self, archive: Path, *references: str) -> None:
@@ -187,7 +187,9 @@ class Ctr(Engine):
 
 
 class Cri:
-    """containerd with the interface of a Kubernetes node. Images are pulled through the CRI, with gRPC over curl."""
+    """containerd with the interface that a Kubernetes node uses (CRI). Images are pulled through the CRI, with gRPC
+    over curl.
+    """
 
     def __init__(self, address: str, folder: Path) -> None:
         self._address = address

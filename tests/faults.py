@@ -41,7 +41,7 @@ Prepare = Callable[[], object]
 
 
 class Rig:
-    """A pair, a working folder, and a runner of commands in child processes with a prepared fault."""
+    """A pair and a working folder, and methods that run commands in child processes with a prepared fault."""
 
     def __init__(self, work: Path, chance: random.Random) -> None:
         self.chance = chance
@@ -112,11 +112,11 @@ class Rig:
         return None
 
     def apply(self, base: Path | None = None) -> list[str | Path]:
-        """Return the arguments of an apply into OUT."""
+        """Return the arguments of a ``dib apply`` that writes to OUT."""
         return ["apply", base or self.pair.base, self.pair.bundle, "-o", self.out / "b", "--tmp", self.tmp]
 
     def create(self) -> list[str | Path]:
-        """Return the arguments of a create into OUT."""
+        """Return the arguments of a ``dib create`` that writes to OUT."""
         return ["create", "-1", self.zipped, self.pair.target, self.out / "b", "--tmp", self.tmp]
 
 
@@ -135,7 +135,7 @@ def _become(arguments: Sequence[str | Path], prepare: Prepare, stdin: int, stdou
 
 
 class Failing:
-    """A replacement of functions of ``os``. The n-th call fails, counted over all replaced functions."""
+    """A replacement of functions of ``os``. The n-th call fails; calls of all replaced functions count together."""
 
     def __init__(
         self, names: Sequence[str], number: int, wrong: Callable[..., object], told: Path | None = None
@@ -204,7 +204,7 @@ def _created(rig: Rig) -> bytes:
 
 
 def full_disk(rig: Rig, times: int) -> list[str | None]:
-    """A full disk at every write, sync and rename: apply, apply of a compressed base, create."""
+    """The disk is full at each write, sync and rename in turn: for apply, apply with a compressed base, and create."""
     share = max(1, times // 3)
     return [
         *_each_call(rig, rig.apply(), WRITES, errno.ENOSPC, share),
@@ -214,7 +214,7 @@ def full_disk(rig: Rig, times: int) -> list[str | None]:
 
 
 def failing_reads(rig: Rig, times: int) -> list[str | None]:
-    """EIO at every read."""
+    """Each read in turn fails with EIO."""
     share = max(1, times // 3)
     return [
         *_each_call(rig, rig.apply(), READS, errno.EIO, share),
@@ -224,7 +224,7 @@ def failing_reads(rig: Rig, times: int) -> list[str | None]:
 
 
 def short_calls(rig: Rig, times: int) -> list[str | None]:
-    """Reads and writes that all handle fewer bytes than requested."""
+    """Every read and every write handles fewer bytes than requested."""
 
     def shortened(seed: int) -> Prepare:
         def prepare() -> None:
@@ -309,14 +309,14 @@ def changing_base(rig: Rig, times: int) -> list[str | None]:
         at = rig.chance.randrange(rig.base.stat().st_size)
         call = rig.chance.randrange(1, count + 1)
         code = rig.wait(rig.start(rig.apply(rig.base), Failing(names, call, change(number % 3, at))))
-        # the result is right, because dib never opens a name again
+        # the result is right, because dib never opens a file by its name a second time
         allowed = (0,) if number % 3 == 2 else (0, SYSTEM, 4, BASE)
         ended.append(rig.fault(code, allowed, rig.whole))
     return ended
 
 
 def stalled_pipes(rig: Rig, times: int) -> list[str | None]:
-    """A bundle from a pipe that pauses or ends early, and a reader that pauses or ends early."""
+    """The pipe with the bundle pauses or ends early, or the reader of the output pauses or ends early."""
     bundle = rig.pair.bundle.read_bytes()
     ended = []
     for number in range(times):
@@ -354,10 +354,10 @@ def stalled_pipes(rig: Rig, times: int) -> list[str | None]:
 
 
 def little_memory(rig: Rig, times: int) -> list[str | None]:
-    """An address space of 512 MiB, with which apply works, or of 256 to 512 MiB.
+    """The address space is limited to 512 MiB, which is enough for apply, or to 256 to 512 MiB.
 
-    In the second case, apply may report a lack of memory. With less memory, a new thread may end before it runs, and in
-    Python, the thread that started it then waits forever.
+    In the second case, apply may report a lack of memory. With less than 256 MiB, a new thread may end before it runs.
+    In Python, the thread that started it then waits forever.
     """
     result = _created(rig)
     ended = []

@@ -1,7 +1,7 @@
 """Archives of many writers. They are generated stand-ins, and third-party files, which are read where they are.
 
-Tests of stand-ins run by default, so that the same cases are tested without third-party files. Tests of third-party
-files are marked ``slow``.
+Tests of stand-ins run by default, so that these cases are tested even if the third-party files are missing. Tests of
+third-party files are marked ``slow``.
 """
 
 from __future__ import annotations

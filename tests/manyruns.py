@@ -1,7 +1,8 @@
 """Hundreds of runs of ``dib``. A process that has imported dib forks for every command.
 
-Each command is the real command, with its own descriptors and exit code. Only the start of Python is saved. As a
-program, this module is the process that forks. It reads commands as lines of JSON, and answers each with an exit code.
+Each command is the real command, with its own descriptors and exit code. The only difference is that Python does not
+start again, which saves time. When this module runs as a program, it is the process that forks. It reads commands as
+lines of JSON, and answers each with an exit code.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Mutated bundles, and the result of ``apply`` for each. One half has changed bytes, and the other half changed fields.
+"""Mutated bundles, and the result of ``apply`` for each. In one half of the mutations, bytes are changed, and in the
+other half, fields are changed.
 
     python -m tests.mutations                                    1,000 mutations of generated pairs
     python -m tests.mutations --count 10000                      10,000 of them
@@ -57,7 +58,7 @@ class Real:
 
 @dataclass
 class Ended:
-    """The result of one attempt, which is 0 (the file has the output), an exit code of dib, or ``WENT_WRONG``."""
+    """The result of one attempt: 0 (the output is in the file), another exit code of dib, or ``WENT_WRONG``."""
 
     code: int
     seconds: float

@@ -26,7 +26,7 @@ PATCHED = text(2, 4096)  # content of a file that is different in the new versio
 class Pair:
     """Two archives, and bundles that rebuild the second archive.
 
-    They are by ``create``, with VCDIFF patches, and without a base.
+    One is an ordinary bundle from ``create``, one has VCDIFF patches, and one has no base.
     """
 
     base: Path

@@ -1,7 +1,7 @@
 """Faults planted in the decoder, one at a time, and the test that catches each.
 
-Run ``python -m tests.planted [NUMBER...]``. Each fault is put into a copy of the package. On this copy, the vectors,
-the fuzz corpora and the other tests run, in this order. The script prints a table in Markdown, such as the one in
+Run ``python -m tests.planted [NUMBER...]``. Each fault is put into a copy of the package. The vectors, the fuzz corpora
+and the other tests then run with this copy, in this order. The script prints a table in Markdown, such as the one in
 tests/planted.md. Its exit code is 1 if a fault was not caught.
 """
 

@@ -33,7 +33,7 @@ def dib(
     env: dict[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Ended:
-    """Run ``dib`` with these arguments to its end, in this process. ``stdin`` is its input (None: nothing).
+    """Run ``dib`` with these arguments to its end, in this process. ``stdin`` is its input; None means an empty input.
 
     Starting Python takes longer than most commands. If a test needs a separate process, use :func:`process`.
     """

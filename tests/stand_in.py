@@ -94,7 +94,7 @@ def write(data: bytes, output: str) -> None:
 
 def engine(command: str, rest: list[str]) -> None:
     """Run a command of docker or podman."""
-    if "--" in rest:  # the other arguments are names
+    if "--" in rest:  # the arguments after "--" are names
         rest.remove("--")
     if command == "load":
         source = option(rest, "-i")

@@ -34,7 +34,7 @@ from tests.builders import TestImage, build_layer, docker_save, file
 from tests.fuzz import bounds
 from tests.roundtrip import bundle_of
 
-EACH = 2  # number of bundles of each class; runs by hand draw many more (tests/fuzz/LOG.md)
+EACH = 2  # number of bundles of each class; runs that are started by hand generate many more (tests/fuzz/LOG.md)
 QUICK = 8.0  # maximum seconds of CPU; before the fixes, each case took minutes or did not end
 
 
@@ -88,7 +88,7 @@ def test_a_release_of_1024_targets_and_300000_files_is_within_the_limits():
 
 
 def test_an_image_of_50_gb_and_five_million_files_is_within_the_limits():
-    """All files change. For each file, there is a seek, a patch, and nine bytes of other columns."""
+    """All files change. For each file, the bundle has a seek, a patch, and nine bytes in other columns."""
     size, files = 50_000_000_000, 5_000_000
     frames = size // (4 << 20)
     whole = target(size, frames=frames, segments=1000, ops=bytes(2 * files))
@@ -306,7 +306,7 @@ def test_many_tiny_streams_take_time_by_their_number(kind, stream):
 def test_more_tiny_pieces_than_any_program_makes_are_refused(kind):
     pieces = {"zstd": b"\x28\xb5\x2f\xfd\x20\x01\x09\x00\x00x", "gzip": gzip.compress(b"x", mtime=0)}
     many = (pieces.get(kind) or b"") * 200_000
-    if kind == "blocks":  # a single frame of raw blocks of one byte
+    if kind == "blocks":  # a single frame that consists of raw blocks of one byte each
         many = b"\x28\xb5\x2f\xfd\x00\x58" + b"\x08\x00\x00x" * 1_000_000 + b"\x09\x00\x00x"
     begun = time.process_time()
     with pytest.raises(ArchiveError, match="tiny pieces"):
@@ -316,7 +316,7 @@ def test_more_tiny_pieces_than_any_program_makes_are_refused(kind):
 
 
 def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatch):
-    """After planning, a size in the base changes, so that the program requires a frame that does not exist."""
+    """After planning, a size in the base changes, so that the bundle's program requires a frame that does not exist."""
     old = build_layer([file("a", b"x" * 10), file("p", bytes(600 << 10)), file("z", b"y" * 10)])
     new = build_layer([file("a", b"1" * 10), file("p", bytes(600 << 10)), file("z", b"2" * 10)])
     bases = [docker_save([TestImage([old])])]

@@ -168,7 +168,7 @@ def test_a_layer_that_comes_again_does_not_turn_a_chain_around(tmp_path: Path, o
 
 
 def test_archives_that_do_not_say_what_they_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """If archives do not claim their content, the content is searched.
+    """If archives do not claim digests of their content, dib searches the content itself.
 
     Each blob is hashed once to order the bundles, and once for each step.
     """
@@ -331,7 +331,7 @@ def test_a_base_may_be_absent(versions: Path, tmp_path: Path) -> None:
 def test_parts_of_a_candidate_are_one(versions: Path, tmp_path: Path) -> None:
     """The parts of a candidate count as one bundle.
 
-    Before the fix, with several parts, the user's own bundle was taken for a candidate, and left out.
+    Before the fix, if a candidate had several parts, the user's own bundle was mistaken for a candidate, and left out.
     """
     back = tmp_path / "back.dib"
     succeed("create", versions / "v2.tar", versions / "v1.tar", back)

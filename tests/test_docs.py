@@ -1,7 +1,7 @@
 """The commands in docs/, run page by page, with stand-ins for engines, networks and other machines.
 
-A block's title is its place. ``far side`` means the other machine, and a file name means a file to save. A block
-without a title belongs to this machine.
+A block's title tells where the block belongs. ``far side`` means the other machine, and a file name means that the
+block is saved as this file. A block without a title belongs to this machine.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ class Machines:
             ("/media/stick", f"{self.near}/stick"),
         ):
             block = block.replace(name, here)
-        block = block.replace("--split 3900M", "--split 64K")  # the pattern matches several parts
+        # smaller parts, so that the pattern matches several parts
+        block = block.replace("--split 3900M", "--split 64K")
         path = f"{self.near}/bin:{os.environ['PATH']}"
         env = {**os.environ, "PATH": path, "FAR": str(self.far), "MACHINE": str(folder), "HOME": str(folder), **more}
         env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
@@ -173,7 +174,9 @@ def test_no_link_is_dead(document: str):
 
 
 def leads_somewhere(document: Path, link: str) -> bool:
-    """Return whether a relative link leads to a file and, if the link names a heading, to a heading of this file."""
+    """Return whether a relative link leads to an existing file and, if the link names a heading, to an existing
+    heading.
+    """
     path, _, anchor = unquote(link).partition("#")
     found = (document.parent / path).resolve() if path else document
     if not found.exists():
@@ -212,9 +215,9 @@ def test_a_page(page: str, machines: Machines):
 
 
 def forget(image: Path, machines: Machines) -> None:
-    """Move an image so that the engine can save it, but does not count it as loaded.
+    """Move an image, so that the engine can still save it, but no longer counts it as loaded.
 
-    So if the image is loaded later, this is visible.
+    So the test can see whether the image is loaded later.
     """
     docker = machines.near / "bin" / "docker"
     kept = image.rename(machines.near / "kept.tar")

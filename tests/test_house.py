@@ -68,7 +68,9 @@ def test_no_two_public_types_share_a_name() -> None:
 
 
 def raises() -> Iterator[tuple[Path, ast.Call, str]]:
-    """Yield the file, the call and the message's constant for each call that constructs an error from a message."""
+    """For each call that constructs an error from a message, yield the file, the call, and the constant with the
+    message.
+    """
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and node.args:

@@ -108,7 +108,7 @@ def test_any_form_of_the_base_does(tmp_path: Path):
 
 
 def test_layers_that_stay_compressed_do_not_tie_a_bundle_to_their_form(tmp_path: Path):
-    """If compressed layers do not change, a bundle does not need them in this form.
+    """If compressed layers do not change, a receiver does not need them in compressed form.
 
     The lowest layer is the same blob on both sides. A receiver that has only the layer's content recompresses the
     layer.
@@ -247,7 +247,9 @@ def test_members_are_searched_with_the_encoders_that_are_left():
 
 
 def test_the_smallest_layers_are_made_again(tmp_path: Path):
-    """The smallest layers are recompressed, although they are mostly zeros and get over sixteen times smaller."""
+    """The smallest layers are recompressed, although they are mostly zeros and become over sixteen times smaller when
+    compressed.
+    """
     tiny = [build_layer([file(f"usr/{k}", b"%d" % k)]) + bytes(6144) for k in range(40)]
     base, target = (
         docker_save([TestImage(layers)], "oci", write) for layers, write in ((tiny[:3], None), (tiny, DOCKER))
@@ -257,7 +259,9 @@ def test_the_smallest_layers_are_made_again(tmp_path: Path):
 
 
 def test_of_a_bomb_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch):
-    """For a bomb, no encoder is guessed, because each candidate would encode the gigabytes in its first megabytes."""
+    """For a decompression bomb, no encoder is guessed. Each candidate would have to encode the gigabytes that its first
+    megabytes contain.
+    """
     content = bytes(20 << 20)
     stored = MemoryBytes(DOCKER(content))
     monkeypatch.setattr(search.Search, "feed", None)
@@ -266,7 +270,9 @@ def test_of_a_bomb_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("name", ["gzip", "slow zlib"])
 def test_slow_levels_are_found_where_layers_get_four_times_smaller(tmp_path: Path, name: str):
-    """A layer with a program gets four times smaller at level -9, and this level has a higher cost than others."""
+    """At level -9, a layer with a program becomes four times smaller. The search at this level costs more than at other
+    levels.
+    """
     words = b"".join(text(i % 50, 36) + text(1000 + i, 24) for i in range(9_000))
     write = {"gzip": WRITERS["gzip"], "slow zlib": compressor(encoders.ZLIB, 9, 8)}[name]
     images = [TestImage([build_layer([file("words", words + extra)])]) for extra in (b"", b"more")]
@@ -356,7 +362,7 @@ def test_a_packing_of_an_absurd_size_is_refused(packed):
 
 
 def with_packing(packed, change):
-    """Return the manifest and the frames, with changed parts in the first recompression recipe.
+    """Return the manifest and the frames, after changing the parts of the first recompression recipe.
 
     Text frames keep their size.
     """

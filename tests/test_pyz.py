@@ -1,4 +1,6 @@
-"""dib.pyz is built from this repository and PyPI, runs in Pythons without packages, and explains its failures."""
+"""dib.pyz is built from this repository and PyPI, runs in a Python without installed packages, and explains its
+failures.
+"""
 
 from __future__ import annotations
 

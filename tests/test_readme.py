@@ -52,7 +52,7 @@ def blocks() -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder with both archives. Inside, the folder ``far`` is the other machine, with the old archive."""
+    """Return a folder with both archives. Its subfolder ``far`` is the other machine, and has the old archive."""
     words = text(1, 200_000)
     for name, content in (("old", words), ("new", edited(words, 3))):
         layers = [build_layer([file("data", noise(1, 300_000))]), build_layer([file("app", content)])]

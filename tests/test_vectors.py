@@ -45,7 +45,8 @@ ELSEWHERE = {  # tests of requirements that a bundle alone cannot show
     "S8": ("test_expect.py", "test_refuses_an_image_beside_the_expected_one"),
 }
 
-# key: text and head of a table; value: prefix of the table's fields in vectors, and the columns that have their names
+# key: text and header row of a table; value: prefix of its fields in the vectors, and the columns with the fields'
+# names
 TABLES = {
     ("dib", "part | length | content"): ("file", [0]),
     ("dib", "offset | length | field | value"): ("header", [2]),
@@ -77,7 +78,7 @@ NO_FIELDS = (
     *("encoder | levels |", "exit code |", "label |", "member |", "thing |", "codec | ns", "object | keys", "blob |"),
     "the user gave |",
 )
-IN_PROSE = {  # by prefix in vectors: the list of fields in sections 3 and 4.3 of dib.md
+IN_PROSE = {  # the lists of fields in sections 3 and 4.3 of dib.md; each key is the prefix of the fields in the vectors
     "requires": "[codecs, transforms, re-encoders]",
     "objects": "[kinds, sizes, digests, targets, offsets, lengths]",
     "segments": "[lengths, kinds, digests]",
@@ -89,7 +90,7 @@ IN_PROSE = {  # by prefix in vectors: the list of fields in sections 3 and 4.3 o
         "register, shapes, shape, mode, uid, gid, size, mtime, devmajor, devminor, text, packing, packed"
     ),
 }
-BESIDES = {  # fields that the specification lists in sentences
+BESIDES = {  # fields that the specification describes in sentences, not in a list
     "frames": (
         *("stream", "codec", "source kind", "stored length", "size", "source size", "source count"),
         *("source object", "source offset", "source length", "digests"),

@@ -184,7 +184,7 @@ class _Context:
 
 
 def nested(index: bytes, size: int) -> bytes:
-    """Return an index that leads to a document. Next to this document, there is a document of empty objects."""
+    """Return an index that leads to a document. The archive also has a document that consists of empty objects."""
     return (
         b'{"schemaVersion":2,"manifests":['
         + index
@@ -311,7 +311,7 @@ def test_names_of_indexes_are_counted_for_each_image_below(tmp_path, monkeypatch
 
 
 def test_long_names_of_indexes_in_another_form_take_little(tmp_path):
-    """Before the output's size was checked, names of 16 kB for thousands of images took gigabytes."""
+    """Before the fix, which checks the output's size, names of 16 kB for thousands of images took gigabytes."""
     data = named_twice(2000, "\U0001f600" * 4000)
     program = Program().do("raw", raw=len(data), stream=1)
     made = written.Target(data, program, 1, tail=len(data) - 2048)

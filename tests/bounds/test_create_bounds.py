@@ -51,7 +51,7 @@ def row(kind: int, flags: int, address: int, offset: int, length: int) -> bytes:
 
 
 def headers_with_one_table(count: int, *, last: int) -> bytes:
-    """Return headers that refer to one table of sections with a long name. The first section is at ``last``."""
+    """Return headers that all refer to one table of sections with a long name. The first section is at ``last``."""
     table = 64 * count
     text = table + 64 * SECTIONS
     rows = [row(1, 2, 0, last, 1), *[row(1, 2, 0, 0, 1)] * (SECTIONS - 2), row(3, 0, 0, text, NAME)]
@@ -211,7 +211,7 @@ def test_members_of_gzip_layers_by_encoders_in_turn() -> None:
 def test_layers_of_many_bases_are_inflated_as_far_as_those_of_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_made: bool
 ) -> None:
-    """When create selects the helpful bases among many, a layer of a few kB does not fill the disk."""
+    """When create selects the helpful bases among many, a layer of a few kB cannot fill the disk when inflated."""
     monkeypatch.setattr(images, "FREE_CONTENT", 1 << 20)
     monkeypatch.setattr(images, "MOST_RATIO", 1)
     paths = [tmp_path / f"{number}.tar" for number in range(5)]
@@ -305,9 +305,9 @@ def test_what_readers_refuse_is_not_written(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_zstd_frame_takes_time_as_its_blocks() -> None:
-    """If no encoder wrote the blocks of a frame, the search takes linear time.
+    """If no known encoder gives the blocks of a frame, the search takes linear time.
 
-    All of klauspost's encoders may have written the frame's header.
+    According to the frame's header, any of klauspost's encoders may have written the frame.
     """
     count, each = 100_000, 13
     content = random.Random(5).randbytes(count * each)

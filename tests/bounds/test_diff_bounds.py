@@ -45,7 +45,9 @@ class OldLayer:
 
 
 def from_the_bottom(layers: list[OldLayer]) -> dict[bytes, tuple[int, object]]:
-    """Return the tree of an image as it is defined. Each layer hides entries of the layers below it."""
+    """Return the tree of an image, computed directly from the definition. Each layer hides entries of the layers below
+    it.
+    """
     tree: dict[bytes, tuple[int, object]] = {}
     for layer in layers:
         gone: list[bytes] = []
@@ -133,7 +135,7 @@ def test_whiteouts_cost_what_they_hide():
 
 
 def test_a_schema_whose_pages_all_name_the_same_child_takes_no_time(tmp_path):
-    """A layer of a few hundred bytes takes no time, although SQLite would find millions of tables in its schema."""
+    """A layer of a few hundred bytes takes little time, although SQLite would find millions of tables in its schema."""
     pages = database(interior(2), interior(3), interior(4), schema(5))
     layer = written.block("var/lib/rpm/rpmdb.sqlite", size=len(pages)) + pages
     for name in ("old", "new"):
@@ -205,7 +207,7 @@ def test_files_of_packages_are_read_one_after_the_other():
 
 
 def test_what_changed_is_written_to_a_page_as_it_is_made():
-    """A page of changes is written piece by piece. It is not joined and escaped as a whole."""
+    """A page of changes is written piece by piece. The page is never joined and escaped as a whole."""
     image = Image((), None, b"", (), (), None, None)
     settings = [image_diff.Setting(key=f"k{row}", old=None, new="<") for row in range(1000)]
     changes = image_diff.Changes(old=image, new=image, lines=[], same=0, settings=settings, packages=[])
@@ -227,7 +229,7 @@ def test_a_long_text_is_cut_in_a_page():
 def test_what_layers_of_a_bundle_hold_is_bounded(tmp_path, monkeypatch):
     """The memory for a bundle's layers is bounded.
 
-    Before the fix, the entries and names of an image took 3 GiB for a bundle of 3 kB.
+    Before the fix, the entries and names of an image from a bundle of 3 kB took 3 GiB.
     """
     path = tmp_path / "image.tar"
     path.write_bytes(

@@ -1,4 +1,6 @@
-"""Costs that few bytes can cause in ``dib inspect``. Even without a rebuild, they stay within spec/dib.md, 10.1."""
+"""Costs that few bytes can cause in ``dib inspect``. Even though nothing is rebuilt, these costs stay within the bounds
+of spec/dib.md, 10.1.
+"""
 
 from __future__ import annotations
 
@@ -233,7 +235,9 @@ def long_names(count: int, name: bytes) -> written.Bundle:
 
 @pytest.mark.parametrize(("count", "name", "shown"), [(6_000, b"\x01", "\\x01"), (15_000, b"d/", "d/")])
 def test_a_long_text_of_names_takes_little(tmp_path, count, name, shown):
-    """Listings stay within the bound even with 24 MB of names of control characters, or 60 MB of other names."""
+    """Listings stay within the bound even for 24 MB of names that consist of control characters, or 60 MB of other
+    names.
+    """
     path = tmp_path / "names.dib"
     times = 4000 // len(name)
     path.write_bytes(long_names(count, name * times).encode())
@@ -247,7 +251,7 @@ def test_a_long_text_of_names_takes_little(tmp_path, count, name, shown):
 def repeated(count: int, name: bytes) -> written.Bundle:
     """Return a bundle whose listing has ``count`` lines.
 
-    Each line stands for few bytes, but has the long name of a layer.
+    Each line takes only a few bytes in the bundle, but includes the long name of a layer.
     """
     program = Program()
     content = name + b"\0"

@@ -114,7 +114,7 @@ def test_what_was_peeked_at_is_read_again():
 def test_a_chain_compares_what_others_build_on_alone():
     """Only the segments that other bundles need are compared.
 
-    Before the fix, each bundle caused the sets of all other bundles' segments to be built again.
+    Before the fix, dib built the sets of all other bundles' segments again for each bundle.
     """
     count, segments = 6, 1 << 14
     readers = []

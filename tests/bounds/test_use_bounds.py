@@ -1,4 +1,4 @@
-"""Costs that few bytes can cause before a target is rebuilt, when the objects and targets that it needs are found."""
+"""Costs that a few bytes can cause before a target is rebuilt, while dib finds the needed objects and targets."""
 
 from __future__ import annotations
 
@@ -122,8 +122,8 @@ def search_closing(manifest, context, targets):
 def test_a_check_reads_the_base_once_for_all_targets(tmp_path):
     """A check reads the base once for all targets.
 
-    Before the fix, each of a thousand targets caused a search in the base, for the objects of this target and of all
-    earlier targets.
+    Before the fix, each of a thousand targets caused a search in the base. It included the objects of all earlier
+    targets.
     """
     count, seeks = 500, 8000
     program = Program()
@@ -141,7 +141,7 @@ def test_a_check_reads_the_base_once_for_all_targets(tmp_path):
 
 
 def test_a_check_of_a_thousand_targets_that_build_on_each_other_takes_no_minute(tmp_path):
-    """Before the fix, each target caused a loop over all targets and objects, to compute the kept objects again."""
+    """Before the fix, dib computed the kept objects again for each target, in a loop over all targets and objects."""
     count, many = 1024, 8192
     links = [(3, 1, sha256(b"%d" % number_of), (min(number_of, count - 1), 0)) for number_of in range(many)]
     targets = []
@@ -199,7 +199,7 @@ def test_what_targets_lack_is_worked_out_once(monkeypatch):
     assert asked == [[row] for row in range(8)]
 
 
-# --- messages about objects that many targets lack, or have
+# --- messages about objects that many targets lack, or that are present for many targets
 
 
 def bare_archive(path, items, images):
@@ -230,7 +230,7 @@ def test_what_is_missing_is_said_with_few_names_and_worked_out_once(tmp_path):
 
 
 def test_what_is_here_is_said_with_few_names(tmp_path):
-    """Before the fix, each target had a line with the names of all images. This took four gigabytes."""
+    """Before the fix, dib wrote a line with the names of all images for each target. This took four gigabytes."""
     base = bare_archive(tmp_path / "base.tar", [("c", b"{}")], [{"Config": "c", "Layers": []}])
     config = [(2, 2, sha256(b"{}"))]
     names = [[[f"{number:04}" + "n" * 4092], sha256(b"{}"), b""] for number in range(1000)]
@@ -387,7 +387,7 @@ def test_the_images_without_which_something_is_written_are_named_up_to_a_few():
 def test_archives_on_the_way_are_not_compared_with_each_other(tmp_path):
     """Intermediate archives are not compared with one another.
 
-    Before the fix, a lack of space caused a search for all objects of the next bundle in all pairs of 200 archives.
+    Before the fix, if space was short, dib searched all pairs of 200 archives for all objects of the next bundle.
     """
     targets, frames = [], []
     for number_of in range(200):
@@ -421,7 +421,7 @@ def test_documents_that_many_lead_to_are_counted_for_all_targets_of_a_bundle(mon
     archive = MemoryBytes(docker_save([image], "c8d"))
     pool = profile.Pool()
     read = 0
-    for _ in range(50):  # read once before the measurement, because the archive's size limits the first reading
+    for _ in range(50):  # read before the measurement, because the archive's size limits the first read
         judge = profile.Judge(archive, pool=pool)
         judge.images()
         read += profile.MAX_DOCUMENTS - judge._left
@@ -442,7 +442,7 @@ def _read_again(judge: profile.Judge, times: int) -> None:
 def test_objects_that_overlap_in_a_target_are_not_hashed(tmp_path, monkeypatch):
     """If an output is wrong, objects in targets are not hashed to find the cause.
 
-    If all objects of a target lie in targets whose digests are correct, only the bundle can be the cause.
+    If all objects of a target are in other targets with correct digests, only the bundle can be the cause.
     """
     size, count = MIB, 500
     sums = [sha256(bytes(size - count + row + 1)) for row in range(count)]

@@ -1,4 +1,4 @@
-"""Limits of the temporary files that dib writes because of its sources, and the times when they are written."""
+"""The limits for temporary files that dib writes because of its sources, and the moments when it writes them."""
 
 from __future__ import annotations
 

@@ -167,7 +167,9 @@ def test_inspect_into_a_pipe_closed_by_its_reader(pair: Pair) -> None:
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
 def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Path) -> None:
-    """With closed standard streams, commands succeed, unless they must write an archive to a closed stdout."""
+    """Commands succeed even if standard streams are closed, except commands that must write an archive to a closed
+    stdout.
+    """
 
     def run(*arguments: str | Path) -> tuple[int, bytes]:
         command = f"exec {shlex.join([*DIB, *map(str, arguments)])} {closed}"

@@ -1,4 +1,6 @@
-"""Hints are commands to paste. Hostile names in them are single words for a shell, and do not control a terminal."""
+"""Hints are commands to paste. In hints, the shell takes a hostile name as a single word, and the name cannot control
+the terminal.
+"""
 
 from __future__ import annotations
 

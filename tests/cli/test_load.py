@@ -1,4 +1,4 @@
-"""``dib load`` and the loader that it runs. The loader may fail, or may only claim success."""
+"""``dib load`` and the loader that it runs. The loader may fail, or may claim success wrongly."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ def test_odd_answers_of_an_engine_are_none(answer: str, options: list[str], pair
 
 
 def test_an_engine_that_says_much_as_it_saves(pair: Pair, tmp_path: Path) -> None:
-    """Before the fix, the engine's messages filled the pipe, and both processes waited for each other."""
+    """Before the fix, the engine's messages filled the pipe, and dib and the engine waited for each other."""
     said = "head -c 300000 /dev/zero | tr '\\0' x >&2"
     (tmp_path / "docker").write_text(
         f'#!/bin/sh\ntest "$1" = save || exec echo {"9" * 6000}\n{said}\ncat {pair.base}\n'
@@ -279,7 +279,7 @@ def test_an_engine_that_says_much_as_it_saves(pair: Pair, tmp_path: Path) -> Non
 def test_what_is_named_by_its_digest_and_can_be_read_in_two_ways_is_not_loaded_thin(
     option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the user names a target by its digest, and programs may find different images in it, it is not loaded thin.
+    """A target that the user names by its digest is not loaded thin if programs may find different images in it.
 
     Otherwise, the engine would get only the images that dib finds, in an archive with another digest.
     """

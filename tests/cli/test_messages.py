@@ -1,4 +1,6 @@
-"""The output of an error. There is an exit code, one or two lines on stderr, nothing on stdout, and no file."""
+"""The output of an error. dib ends with an exit code, writes one or two lines to stderr and nothing to stdout, and
+leaves no file.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Mistakes of new users. They get the right exit code, at most three lines, and a hint that they can follow."""
+"""Mistakes of new users. Each mistake gives the right exit code, at most three lines, and a hint that the user can
+follow.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress is shown as lines, not at all or, only on a terminal, as bars. No byte of progress goes to stdout."""
+"""Progress is shown as lines, as bars (only on a terminal), or not at all. No byte of progress goes to stdout."""
 
 from __future__ import annotations
 

@@ -99,7 +99,9 @@ def test_the_reference_decoder_makes_the_same(encoder, level):
 
 
 def test_history_that_moves():
-    """Frames are right when the encoder moves its history. Level 1 has a window of 4 MiB, and a history of 8 MiB."""
+    """Frames are also right when the encoder moves its history buffer. Level 1 has a window of 4 MiB, and a history of
+    8 MiB.
+    """
     content = b"".join(hashlib.sha256(b"%d" % (k % 60_000)).digest() * 3 for k in range(150_000))
     frame = encode(KLAUSPOST_17, FASTEST, 0, content)
     assert zstandard.ZstdDecompressor().decompressobj().decompress(frame) == content
@@ -180,7 +182,7 @@ def test_a_beginning_that_another_level_gives_too():
 
 
 def test_blocks_that_differ_are_given():
-    """A recipe stores differing blocks as edits.
+    """A recipe stores blocks that differ from the encoder's output as edits.
 
     One block of the frame is replaced by a block of another level, as if an unknown version had written it.
     """

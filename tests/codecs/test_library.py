@@ -127,7 +127,9 @@ def test_a_place_in_a_buffer_holds_all_of_it() -> None:
 
 
 def test_no_code_asks_for_an_address_alone() -> None:
-    """No code passes only the address of a buffer. It passes the object, so that the call keeps the buffer alive."""
+    """No code passes a buffer to a C function by its address alone. It passes the object, so that the call keeps the
+    buffer alive.
+    """
     for path in Path(dibundle.__file__).parent.rglob("*.py"):
         assert "_as_parameter_" not in path.read_text() or path.name == "library.py", path
         assert not re.search(r"Pinned\([^()]*\)\.[a-z]", path.read_text()), path

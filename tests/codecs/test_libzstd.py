@@ -165,7 +165,7 @@ def test_frames_of_the_program(zstd, tmp_path, name, level, options):
 
 
 def test_jobs_are_told_from_one_thread(zstd):
-    content = MIXTURE * 9  # at level 1, jobs have 2 MiB
+    content = MIXTURE * 9  # at level 1, each job compresses 2 MiB
     for options, jobs in (([], JOBS), (["--single-thread"], 0)):
         command = [zstd, "-q", "-c", "-1", *options]
         frame = subprocess.run(command, input=content, capture_output=True, check=True).stdout

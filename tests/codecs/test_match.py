@@ -39,7 +39,7 @@ def test_few_bytes(source, target, times):
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_functions_in_another_order_are_found(quick):
-    """Covers miss at most a tenth of a target with shuffled pieces of 200 bytes and one changed byte in thirty."""
+    """A target has shuffled pieces of 200 bytes, with one changed byte in thirty. Covers miss at most a tenth of it."""
     chance = random.Random(1)
     source = code_like(256 << 10)
     pieces = [bytearray(source[at : at + 200]) for at in range(0, len(source), 200)]

@@ -91,7 +91,9 @@ def cut(data, at):
 
 
 def replaced(body, number, content):
-    """Return the body with block ``number`` (at most 65,535 bytes) stored. Other blocks are unchanged, bit for bit."""
+    """Return the body in which block ``number`` (at most 65,535 bytes) is replaced by a stored block. Other blocks are
+    unchanged, bit for bit.
+    """
     marks = [*inflate(body)[1], None]
     bits = Bits()
     for at, (block, after) in enumerate(pairwise(marks)):

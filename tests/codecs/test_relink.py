@@ -346,7 +346,7 @@ def test_pointers_overwritten_by_other_data_tell_of_no_move():
 def test_steps_that_crowd_are_found(mode):
     """Because of a single distant step, all other steps share one bucket.
 
-    The last step and gaps between steps are tested, too.
+    Places after the last step and in gaps between steps are also tested.
     """
     chance = random.Random(mode)
     data = bytearray()
@@ -412,7 +412,7 @@ def test_gos_table_of_functions_costs_what_changed_alone():
 def test_a_table_of_go_that_is_not_in_the_file_is_none():
     """If a section of Go's table has no bytes in the file, the table is ignored.
 
-    The section is at the end of the file, whose last bytes are the table's magic.
+    The section is at the end of the file, and the file's last bytes are the table's magic number.
     """
     magic = go_table([16], [b"main.f"])[:8]
     file = programs._file(

@@ -1,4 +1,6 @@
-"""Covers of the whole content, found by a search in the remainder, which lacks the long equal stretches."""
+"""Covers of the whole content. They are found by a search in the remainder, which is the content without long equal
+stretches.
+"""
 
 from array import array
 

@@ -130,7 +130,9 @@ def test_many_images_without_names_are_refused_by_ctr(engine: Loader, tmp_path: 
 @pytest.mark.parametrize("engine", ["ctr"], indirect=True)
 @pytest.mark.parametrize("is_odd", [False, True], ids=["plain", "odd"])
 def test_an_image_without_a_name_beside_others_is_refused_by_ctr(engine: Loader, is_odd: bool, tmp_path: Path) -> None:
-    """Before the fix, in an archive that the strict profile refuses, the image was reported, but not kept."""
+    """Before the fix, if the strict profile refused the archive, the image was reported as loaded, but the engine did
+    not keep it.
+    """
     images = [
         TestImage([build_layer([file("app", b"one")])], ["example.com/app:2"]),
         TestImage([build_layer([file("app", b"two")])], []),

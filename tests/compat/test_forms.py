@@ -125,7 +125,7 @@ def packed(tmp_path: Path) -> Path:
 def test_thin_says_that_nothing_is_left_out(packed: Path) -> None:
     """``--thin`` reports that nothing is left out.
 
-    If podman has a layer only with another compression, it refuses to load an archive without this layer.
+    If podman has a layer only in another compression, it refuses to load an archive that lacks this layer.
     """
     ended = succeed("apply", "--thin", packed / "base.tar", packed / "out.dib", "-o", packed / "thin.tar")
     assert "dib: nothing is left out: example.com/grown:1 has no layer in the form that the new image has" in ended.err

@@ -137,7 +137,7 @@ def test_an_image_without_a_name_is_loaded(kind: Kind, tmp_path: Path) -> None:
 
 
 def test_a_name_that_ends_the_same_is_another_name(tmp_path: Path) -> None:
-    """Before the fix, ``load --expect`` into ctr compared the image with another repository's."""
+    """Before the fix, ``load --expect`` into ctr compared the image with an image of another repository."""
     archive = tmp_path / "1.tar"
     archive.write_bytes(docker_save([TestImage([layer(50)], ["docker.io/evil/app:2"])], "v25"))
     for number, names in ((1, ["app:1"]), (2, ["app:2"])):

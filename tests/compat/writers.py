@@ -30,7 +30,9 @@ _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 class Source:
-    """An image as an archive, and in other forms. A form exists from the first request until ``stack`` ends."""
+    """An image as an archive, and in other forms. Each form is created at its first request, and exists until ``stack``
+    is closed.
+    """
 
     def __init__(self, archive: Path, work: Path, stack: contextlib.ExitStack) -> None:
         self.archive, self.work = archive, work
@@ -107,7 +109,7 @@ def _skopeo(source: str, out: Path, *options: str) -> None:
 def built_by_buildx(kind: str, *options: str) -> Writer:
     """Return a writer that uses dockerd's BuildKit.
 
-    Each build starts a new engine, because BuildKit keeps a layer's first form.
+    Each build starts a new engine, because BuildKit keeps the form in which a layer was first compressed.
     """
 
     def write(source: Source, out: Path) -> None:

@@ -1,4 +1,5 @@
-"""Generate archives with an expected image (GOOD) in which one or two tricks may lead a loader to a wrong image (EVIL).
+"""Generate archives with an expected image (GOOD). One or two tricks in each archive may lead a loader to a wrong image
+(EVIL).
 
 A mechanism changes an honest archive to mislead loaders. An honest variant has only changes that any writer may make.
 The same seed gives the same bytes. Each archive has layers of its own, because engines do not read layers that they
@@ -32,7 +33,9 @@ OCI = "application/vnd.oci.image"
 
 @dataclass(frozen=True)
 class Raw:
-    """A member to write. ``before`` are blocks before its header, and ``patch`` changes the bytes of its header."""
+    """A member to write. ``before`` has the blocks before the member's header, and ``patch`` changes bytes of the
+    header.
+    """
 
     name: str
     data: bytes = b""
@@ -110,7 +113,7 @@ class Draft:
         return to_json({"schemaVersion": 2, "config": config, "layers": layers})
 
     def entry_of(self, image: TestImage, name: str) -> list[dict[str, Any]]:
-        """Add the blobs of an image. Return a manifest.json that leads to the image."""
+        """Add the blobs of an image. Return the entries of a manifest.json that lead to the image."""
         config = self.blob(image.config_bytes())
         layers = [f"blobs/sha256/{self.blob(layer)}" for layer in image.layers]
         return [{"Config": f"blobs/sha256/{config}", "RepoTags": [name], "Layers": layers}]
@@ -446,7 +449,7 @@ def pax_length_swallows(made: Draft) -> None:
 def _compressed_for_others(made: Draft, head: bytes, body: bytes) -> None:
     """Put two members first.
 
-    They are a PAX header whose name begins with ``head``, and a file with the content ``body``.
+    The first is a PAX header whose name begins with ``head``, and the second is a file with the content ``body``.
     """
 
     def patch(header: bytearray) -> None:
@@ -458,7 +461,7 @@ def _compressed_for_others(made: Draft, head: bytes, body: bytes) -> None:
 
 @mechanism
 def a_pax_header_begins_a_frame_of_zstd(made: Draft) -> None:
-    """For zstd, the bytes are an empty frame, a skippable frame, the other archive's frame, and a skippable rest."""
+    """zstd reads an empty frame, a skippable frame, the other archive's frame, and the rest as a skippable frame."""
     packed = zstandard.compress(_other_archive(made))
     rest = sum(len(member.blocks()) for member in made.members) + len(made.end) + -(len(packed) + 8) % BLOCK
     head = bytes.fromhex("28b52ffd2000010000") + b"\x50\x2a\x4d\x18" + (3 * BLOCK - 17).to_bytes(4, "little")
@@ -828,7 +831,7 @@ AMD64 = {"architecture": "amd64", "os": "linux"}
 def _absent(
     platform: dict[str, str] | None, good: dict[str, str] | None = AMD64, *, apart: bool = False, comes: bool = False
 ) -> Mechanism:
-    """Lead to GOOD, which has a platform, and to EVIL, which is absent, or is present under other names.
+    """Lead to GOOD, which has a platform, and to EVIL. EVIL is absent, or present only under other names.
 
     If ``apart`` is true, EVIL has a separate index.
     """

@@ -68,7 +68,7 @@ def written_for(target: bytes, claim: bytes) -> bytes:
 
 
 def applied(case: Case) -> Verdict:
-    """Apply a bundle of a case's archive, with GOOD expected."""
+    """Apply a bundle that rebuilds a case's archive, with GOOD as the expected image."""
     out = io.BytesIO()
     try:
         options = RebuildOptions(expect=frozenset((case.good,)))
@@ -82,7 +82,7 @@ def applied(case: Case) -> Verdict:
 
 
 def loaded(case: Case, loader: Loader) -> Taken:
-    """Load a bundle of a case's archive into an engine with dib, with GOOD expected."""
+    """Load a bundle that rebuilds a case's archive into an engine through dib, with GOOD as the expected image."""
     text, code = "", 0
     if case.before is not None:
         loader.prepare(case.before)

@@ -135,7 +135,7 @@ class Skopeo:
 
 @contextlib.contextmanager
 def loaders() -> Iterator[list[Loader | Skopeo]]:
-    """Start docker with both stores, podman and containerd. Each is empty. skopeo needs nothing."""
+    """Start docker with both stores, podman and containerd. Each is empty. skopeo needs no engine."""
     needs.programs("skopeo")
     with contextlib.ExitStack() as stack:
         kinds: tuple[engines.Kind, ...] = ("classic", "containerd", "podman", "ctr")

@@ -29,7 +29,7 @@ def programs() -> Iterator[list[Loader]]:
 
 
 def broken_at_the_end(archive: bytes) -> bytes:
-    """Return a bundle for an archive, with a wrong last digest, and with a tail of only one withheld byte."""
+    """Return a bundle for an archive. Its last digest is wrong, and its tail is only one withheld byte."""
     reader = bundle_for(archive, bytes(32))
     (target,) = reader.manifest.targets
     frames = [reader.frame()[1] for _ in reader.manifest.frames]
@@ -52,7 +52,7 @@ def test_nothing_is_loaded_of_what_is_damaged(style, junk: bytes, programs: list
 def test_what_a_bundle_claims_is_compared_where_readers_may_differ_too(programs: list[Loader]) -> None:
     """The claim of a bundle is compared even if readers may find different images.
 
-    Docker's containerd store and ctr take an image for the claimed image if both have the same layers.
+    Docker's containerd store and ctr treat an image as the claimed image if both have the same layers.
     """
     for number, program in enumerate(programs):
         made = draft(91_000 + number, "v25")

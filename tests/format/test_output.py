@@ -1,4 +1,4 @@
-"""Outputs of wrong targets. An output never ends where an entry of a tar could end."""
+"""Outputs when a target is wrong. An output never ends where an entry of a tar could end."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_right_target_comes_whole(held: int) -> None:
 
 
 def test_a_write_that_is_interrupted_does_not_end_between_blocks(tmp_path: Path) -> None:
-    """If an output is interrupted, it does not end between blocks, although a pipe takes whole pages."""
+    """An interrupted output does not end between tar blocks, although a pipe takes whole memory pages."""
     target = tmp_path / "new.tar"
     bundle = tmp_path / "new.dib"
     target.write_bytes(docker_save([TestImage([build_layer([file("a", noise(1, 8 << 20))])], ["app:1"])]))

@@ -1,1 +1,3 @@
-"""Attacks on the decoders, with inputs from libFuzzer and structure-aware mutators, and invariants for each input."""
+"""Attacks on the decoders, with inputs from libFuzzer and from structure-aware mutators. Invariants are checked for
+each input.
+"""

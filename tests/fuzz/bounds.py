@@ -74,7 +74,7 @@ def edge(chance: random.Random, limit: int, least: int = 0) -> int:
 
 
 def drawn(chance: random.Random, frame: Frame, **given: Any) -> Bundle:
-    """Return a bundle of one frame, used as a whole, sometimes followed by zeros."""
+    """Return a bundle whose target is the whole content of one frame, sometimes followed by zeros."""
     size = min(frame.size, LARGEST_TARGET)
     program = Program().do("raw", raw=size, stream=frame.stream)
     rest = chance.choice((0, 0, 0, 1, MIB))
@@ -95,7 +95,7 @@ def target(size: int, program: Program, frames: int = 0) -> Target:
 
 @cache
 def zeros(size: int) -> bytes:
-    """Return zeros. Each size always gives the same object."""
+    """Return zeros. Calls with the same size return the same object."""
     return bytes(size)
 
 
@@ -393,7 +393,7 @@ def tangled(chance: random.Random, size: int) -> bytes:
 
 @bundle_class
 def inner_payloads(chance: random.Random) -> Bundle:
-    """Codec 6 with streams of the source, parts and bodies of the target, and inflated content."""
+    """Frames of codec 6, with streams in the source, parts and bodies in the target, and inflated content."""
     streams = edge(chance, chance.choice((1, 100, 65536)))
     content = chance.choice((0, 1, 1000, MIB))
     stream = zlib.compressobj(9, zlib.DEFLATED, -15)
@@ -624,7 +624,7 @@ def kept_frames(chance: random.Random) -> Bundle:
 
 
 class Drawn:
-    """Frames that a program uses completely, in order, and keeps for later repeats of a single byte."""
+    """Frames whose whole content a program uses, in order. It keeps each frame, to repeat a single byte of it later."""
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []
@@ -649,7 +649,9 @@ class Drawn:
 
 @bundle_class
 def small_frames_beside_large_ones(chance: random.Random) -> Bundle:
-    """Kept frames of about a page, most of them freed, then a recompression recipe, a tail and a large frame."""
+    """Kept frames of about a memory page, most of which are freed. Then come a recompression recipe, a tail and a large
+    frame.
+    """
     drawn = Drawn()
     held: list[int] = []
     for size in chance.choice(((1000,), (1000, 2100, 4040), (4097,), (1000, 4097))):
@@ -678,7 +680,7 @@ def small_frames_beside_large_ones(chance: random.Random) -> Bundle:
 
 @bundle_class
 def frames_that_leave_holes(chance: random.Random) -> Bundle:
-    """Frames of increasing sizes. Every second frame is freed, so that no later frame fits into its memory."""
+    """Frames of increasing sizes. Every second frame is freed, but no later frame fits into the freed memory."""
     drawn = Drawn()
     size = chance.choice((16, 32, 128, 1024)) * KIB
     held: list[tuple[int, int]] = []
@@ -701,7 +703,7 @@ def frames_that_leave_holes(chance: random.Random) -> Bundle:
 
 @bundle_class
 def noise_beside_kept_frames(chance: random.Random) -> Bundle:
-    """A large frame of noise in a packing of many edits, beside all that may be kept."""
+    """A large frame of noise in a recompression recipe with many edits, while as many frames as possible are kept."""
     frame, source = _large_frame(chance)
     return _beside_kept_frames(chance, [frame], source, chance.choice((1, 65536)))
 
@@ -711,7 +713,7 @@ def frames_beside_kept_frames(chance: random.Random) -> Bundle:
     """One large frame of codec 6 is placed before or after frames of codec 5 with a million steps each. All kept frames
     are in memory too.
 
-    How much memory it takes depends on how the threads meet.
+    The memory depends on the timing of the threads.
     """
     noise, size = chance.choice((0, 0, 1, 8)) * MIB, chance.choice((4, 12, 12, 20)) * MIB
     data = chance.randbytes(noise) + zeros(64 * MIB - noise)
@@ -726,9 +728,10 @@ def frames_beside_kept_frames(chance: random.Random) -> Bundle:
 def _beside_kept_frames(
     chance: random.Random, frames: list[Frame], source: bytes, bodies: int, edits: int = 0
 ) -> Bundle:
-    """Return a bundle of ``frames`` in a recipe, beside all that may be kept.
+    """Return a bundle that uses ``frames`` in a recipe, while the maximum of kept frames is in memory.
 
-    The frames' base is a layer of ``source``. Before the recipe, ``edits`` header blocks get 15 texts of no bytes.
+    The frames' base is a layer of ``source``. Before the recipe, there are ``edits`` header blocks, each with 15 empty
+    texts.
     """
     drawn = Drawn()
     if edits:
@@ -769,7 +772,7 @@ def _beside_kept_frames(
 
 @bundle_class
 def pieces_beside_kept_frames(chance: random.Random) -> Bundle:
-    """Frames of codec 5 with two million pieces each, and many edits, beside all kept frames."""
+    """Frames of codec 5 with two million pieces each, and many edits, while all kept frames are in memory."""
     size = 16 * MIB
     frames = [_of_two_million_pieces(size, chance.choice((255, 8))) for _ in range(2 * chance.choice((1, 2)))]
     if chance.randrange(2):
@@ -779,7 +782,7 @@ def pieces_beside_kept_frames(chance: random.Random) -> Bundle:
 
 
 def _of_two_million_pieces(size: int, long: int) -> Frame:
-    """Return a frame whose source of ``size`` bytes has 4,096 regions, each of which ``long`` covers are cut at."""
+    """Return a frame whose source of ``size`` bytes has 4,096 regions. All ``long`` covers are cut at each region."""
     regions = 4096
     steps, count = min(MIB, 128 + size // 16), MIB
     short = count - long
@@ -796,7 +799,7 @@ def _of_two_million_pieces(size: int, long: int) -> Frame:
     return frame
 
 
-EDIT: Final = numbers(1 << 30, 1 << 30, 1824)  # far away, with 228 bytes of its own
+EDIT: Final = numbers(1 << 30, 1 << 30, 1824)  # an edit at a distant place, with 228 bytes of replacement data
 
 
 def _of_edits(content: int, number_of: int, parameter: int, count: int) -> bytes:
@@ -874,7 +877,7 @@ def _relinked(rows: list[bytes], counts: tuple[int, int, int], columns: list[byt
 
 @bundle_class
 def pieces_beside_large_frames(chance: random.Random) -> Bundle:
-    """A body that threads compress in parallel from a large frame, beside kept frames and a withheld tail."""
+    """A body that threads compress from a large frame, while kept frames and a withheld tail are in memory."""
     drawn = Drawn()
     noise = chance.choice((0, 1, 4)) * MIB
     held = [drawn.add(Frame(frame_of(chance.randbytes(noise)), noise, codec=1))] if noise else []
@@ -1141,7 +1144,9 @@ BASE: Final = base_of(bytes(MIB))
 
 
 def promised(bundle: bytes, made: int) -> tuple[int, float]:
-    """Return the maximum memory in bytes, and seconds, for a bundle with ``made`` bytes of output (spec/dib.md)."""
+    """Return the maximum memory (bytes) and time (seconds) for a bundle with ``made`` bytes of output, as in
+    spec/dib.md.
+    """
     manifest = min(int.from_bytes(bundle[24:32], "little"), 64 * MIB)
     nanoseconds = NANOSECONDS * (len(bundle) + manifest // COST_FACTOR) + NANOSECONDS_MADE * made
     return MOST_MEMORY + MEMORY_PER_MANIFEST_BYTE * manifest, SECONDS + nanoseconds / 1e9

@@ -1,7 +1,7 @@
 """Opened bundles, so that mutations get right digests. Use ``Open.of``, ``Open.mutated`` and ``Open.encode``.
 
-An opened bundle is its manifest as nested lists, with the columns as numbers, and the bytes of its frames. Encoding
-computes the lengths and digests of frames, manifest and file again.
+An opened bundle has the manifest as nested lists, in which columns are numbers, and the bytes of the frames. Encoding
+recomputes the lengths and digests of the frames, the manifest and the file.
 """
 
 from __future__ import annotations

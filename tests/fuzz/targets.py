@@ -64,7 +64,7 @@ from tests.images.contents import contents
 
 VECTORS = Path(__file__).parents[2] / "spec" / "vectors"
 LARGEST = 1 << 17  # maximum bytes of a codec's output, because larger outputs are slow; the vectors have larger outputs
-ASKED_LARGEST = 1 << 11  # maximum output for which the reference decoder also runs
+ASKED_LARGEST = 1 << 11  # maximum bytes of an output for which the reference decoder also runs
 ASKED_SHARE = 8  # the reference decoder gets one of this many inputs, because it takes a hundred times as long
 SEEDS_LARGEST = 30_000
 FRAMES_LARGEST = 1 << 20  # maximum bytes of all frames of a bundle
@@ -102,7 +102,7 @@ def both(call: Callable[[], Any], by_reference: Callable[[], bytes]) -> object:
 
 
 def joined(size: int, source: bytes, rest: bytes) -> bytes:
-    """Return the input of a codec's target."""
+    """Build the input of a codec's fuzz target from its parts, and return it."""
     return size.to_bytes(3, "little") + len(source).to_bytes(2, "little") + source + rest
 
 
@@ -154,13 +154,15 @@ class Unchecked(VerifiedOutput):
 
 
 def bundle_input(opened: Open, choice: int = 0) -> bytes:
-    """Return the input of the bundle's target. ``choice`` has bit 0 for the base and bit 1 for the last target."""
+    """Build the input of the fuzz target ``bundle``, and return it. ``choice`` has bit 0 for the base and bit 1 for the
+    last target.
+    """
     manifest = msgpack.packb([[number, opened.sections[number]] for number in sorted(opened.sections)])
     return bytes((choice,)) + len(manifest).to_bytes(3, "little") + manifest + b"".join(opened.frames)
 
 
 def opened_input(data: bytes) -> Open:
-    """Undo ``bundle_input``. Raise any exception for other bytes."""
+    """Undo ``bundle_input``. For bytes that are not such an input, any exception may be raised."""
     end = 4 + int.from_bytes(data[1:4], "little")
     return Open.parse(data[4:end], data[end:])
 
@@ -237,7 +239,7 @@ def manifest(data: bytes) -> object:
 
 @target
 def head(data: bytes) -> object:
-    """The head of a bundle, unchanged."""
+    """The head of a bundle, read without any corrections of its digests."""
     return outcome(lambda: BundleReader(io.BytesIO(data)).manifest)
 
 
@@ -328,7 +330,7 @@ def sparse_difference(data: bytes) -> object:
 
 @target
 def modelled(data: bytes) -> object:
-    """A modelled difference, after up to eight covers of two bytes each."""
+    """A modelled difference, after up to eight covers, each described by two bytes of the input."""
     size, source, payload = _parted(data)
     rows = array("q")
     covered = 0
@@ -432,7 +434,7 @@ def bodies(data: bytes) -> object:
 
 @target
 def encoded(data: bytes) -> object:
-    """Any content and encoder. The result is a body of that content."""
+    """Arbitrary content and an arbitrary encoder. The result is a body of that content."""
     if len(data) < 4:
         return None
     number = sorted(encoders.KNOWN)[data[0] % len(encoders.KNOWN)]
@@ -492,7 +494,7 @@ FRAMERS: Final = sorted({**framing.FAMILIES, **libzstd.FAMILIES})
 
 @target
 def framed(data: bytes) -> object:
-    """Any content and encoder. The result is a frame of that content."""
+    """Arbitrary content and an arbitrary encoder. The result is a frame of that content."""
     if len(data) < 4:
         return None
     family, level = FRAMERS[data[0] % len(FRAMERS)], 1 + (data[0] >> 4) % 4
@@ -510,7 +512,7 @@ def framed(data: bytes) -> object:
 
 @target
 def tars(data: bytes) -> object:
-    """The index of a tar has no gaps and stays within it."""
+    """The index of a tar has no gaps and stays within the tar."""
     index = entries.scan(MemoryBytes(data))
     end = 0
     for entry in index.entries:
@@ -524,7 +526,7 @@ def tars(data: bytes) -> object:
 
 @target
 def mended_tars(data: bytes) -> object:
-    """The target ``tars`` with corrected checksums, so that mutations pass the check of checksums."""
+    """The target ``tars`` with corrected checksums, so that mutated headers are not refused because of these."""
     out = bytearray(data)
     for at in range(0, len(out) - 511, 512):
         if out[at + 257 : at + 262] == b"ustar":

@@ -1,4 +1,4 @@
-"""Content that a base can serve. This is the uncompressed contents of an archive's blobs."""
+"""Content that a base can serve. This is the uncompressed content of an archive's blobs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dibundle.images.model import Blob, ImageArchive
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A content that a base can serve.
+    """One piece of content that a base can serve.
 
     ``source`` is the stored form. ``size`` is the uncompressed size (None if it is unknown before inflating).
     ``claimed`` is the sha256 that the archive claims for the uncompressed bytes: a layer's diffID, else the blob's

@@ -88,7 +88,7 @@ def test_a_manifest_that_names_something_else_is_replaced(change: str, tmp_path:
 def test_a_layer_that_is_left_out_is_described_as_the_receiver_has_it(tmp_path: Path) -> None:
     """The manifest describes an omitted layer as the receiver stores it.
 
-    With a different digest in the manifest, an engine could use a wrong layer of its own.
+    If the manifest had a different digest, an engine could use a wrong layer from its store.
     """
     evil = build_layer([file("below", b"evil")])
     kept = {sha256(LAYERS[0]): Stored(None, sha256(LAYERS[0]), MemoryBytes(LAYERS[0]))}

@@ -1,4 +1,4 @@
-"""The rows of a table in an SQLite database are the same as in SQLite. A hostile database takes little time."""
+"""dib reads the same rows from a table of an SQLite database as SQLite itself. A hostile database takes little time."""
 
 from __future__ import annotations
 

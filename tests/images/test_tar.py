@@ -25,7 +25,7 @@ FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarf
 
 
 def header(name: bytes = b"f", size: bytes = b"00000000000\0", kind: bytes = b"0", **fields: bytes) -> bytes:
-    """Return a header block with a right checksum. ``at345=b"..."`` and the like put bytes at an offset."""
+    """Return a header block with a right checksum. An argument such as ``at345=b"..."`` puts bytes at this offset."""
     block = bytearray(512)
     block[: len(name)] = name
     block[100:108] = b"0000644\0"
@@ -68,7 +68,7 @@ def index_of(data: bytes) -> TarIndex:
 def check_shape(data: bytes, index: TarIndex) -> None:
     """Check the index of any bytes.
 
-    It must have no gaps and nothing outside of the bytes, and plain entries must really be plain.
+    The index must have no gaps, must stay within the bytes, and plain entries must really be plain.
     """
     assert index.size == len(data)
     ends = [0, *(entry.end for entry in index.entries)]

@@ -1,6 +1,6 @@
 """Engines pull through ``dib mirror`` from docker-registry.
 
-They get the second image by a delta, and see no difference.
+The second image comes as a delta, but the engines see no difference from a direct pull.
 """
 
 from __future__ import annotations

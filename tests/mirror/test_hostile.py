@@ -334,9 +334,10 @@ def test_downloads_are_those_of_their_upstream(options: MirrorOptions, access: A
 
 
 def test_makings_are_those_of_their_repository(options: MirrorOptions, access: Access, stocked: Registry) -> None:
-    """Rebuilds belong to their repository.
+    """Each rebuild belongs to one repository.
 
-    If a manifest lists a layer of another repository, and its config never arrives, other clients are not delayed.
+    If a manifest lists a layer of another repository, and the manifest's config never arrives, other clients are not
+    delayed.
     """
     body = json.loads(stocked.manifests[REPOSITORY, "v1"][1])
     body["config"]["digest"] = digest(b"never")
@@ -386,7 +387,7 @@ def test_redirects_lead_to_no_address_of_the_link(
 
 
 def test_realms_lead_to_no_address_of_the_link(options: MirrorOptions, access: Access, stocked: Registry) -> None:
-    """Realms do not lead to a link-local address.
+    """The realm in an authentication challenge cannot lead the mirror to a link-local address.
 
     This concerns mirrors that log in themselves. A mirror without a login passes the challenge on to the client.
     """
@@ -572,7 +573,7 @@ def test_errors_are_small(part: str, options: MirrorOptions, access: Access, sto
 def test_what_is_said_of_blobs_is_a_document(
     kind: str, options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever its status, an upstream's answer that is not a blob counts as a document."""
+    """If an upstream's answer is not a blob, it counts as a document, no matter which status it has."""
     monkeypatch.setattr(server, "_MOST_LARGE", 0)
     name = f"{kind}:{hashlib.new(kind, b'x').hexdigest()}"
     with beside(options, access, lambda request: request.answer(300, b"e" * (4 << 20))) as (_, evil):
@@ -870,7 +871,7 @@ def test_bundles_are_checked_in_pieces(dib: Program, tmp_path: Path) -> None:
 
 
 def test_threads_share_memory() -> None:
-    """Threads share memory. Otherwise, each of many threads would keep the maximum that it ever needed."""
+    """Threads share memory. Otherwise, each of many threads would keep as much memory as it ever needed at one time."""
     program = """
 import ctypes, threading
 from dibundle.codecs.native.library import share_memory
@@ -1043,7 +1044,7 @@ def certificate(tmp_path: Path) -> tuple[str, str]:
 
 
 def malformed(port: int, stack: ExitStack) -> socket.socket:
-    """Connect with TLS, send a malformed request, and do not answer the mirror's end of TLS."""
+    """Connect with TLS, send a malformed request, and do not answer when the mirror ends TLS."""
     tls = ssl.create_default_context()
     tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
     client = stack.enter_context(tls.wrap_socket(socket.create_connection(("127.0.0.1", port))))
@@ -1133,7 +1134,7 @@ def test_tls_reads_nothing_while_a_client_takes_nothing(
 
 
 def test_tls_does_not_read_again_while_writing_is_paused_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """asyncio writes when it resumes, and this may pause writing again, before its call returns."""
+    """When asyncio resumes, it writes. This may pause writing again before the call to resume returns."""
     called: list[str] = []
 
     class Lowest:
@@ -1157,7 +1158,9 @@ def open_files() -> int:
 def test_handshakes_that_are_not_completed_keep_no_connection(
     options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the fix, each such client kept a file of the mirror for five minutes, and any number was allowed."""
+    """Before the fix, each such client kept a file descriptor of the mirror for five minutes, and their number was not
+    limited.
+    """
     monkeypatch.setattr(door, "_AT_ONCE", 5)
     hello = ssl.MemoryBIO()
     tls = ssl.create_default_context()

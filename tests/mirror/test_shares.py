@@ -313,7 +313,7 @@ def test_who_takes_nothing_of_a_blob_makes_way(
 def test_who_waits_for_a_blob_that_does_not_come_makes_way(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the fix, clients that waited for one stalled registry kept all others out."""
+    """Before the fix, clients that waited for one stalled registry took all places, so no other client was served."""
     monkeypatch.setattr(door, "_MOST_CLIENTS", 4)
     monkeypatch.setattr(meter, "WAITING", 0.3)
     over = threading.Event()
@@ -444,7 +444,7 @@ def test_a_request_that_cannot_be_parsed_is_answered_as_data(mirror: Running) ->
 
 
 def client_of(line: Line) -> door.Client:
-    """Return a client that has been asking for a blob, over a line."""
+    """Return a client that has requested a blob, with ``line`` as its connection."""
     client = door.Client.__new__(door.Client)
     client._line, client.lowest, client.passed, client.meter = line, line, 0, meter.Meter()
     client.begin("blob")
@@ -477,7 +477,9 @@ def test_a_client_that_takes_enough_bytes_is_not_slow() -> None:
 
 
 def test_a_client_that_waits_for_the_mirror_is_not_slow() -> None:
-    """Before the fix, time without bytes to take counted, and a client was ended as soon as it got its first bytes."""
+    """Before the fix, time without available bytes counted, so the client was disconnected as soon as it got its first
+    bytes.
+    """
     ours, theirs = socket.socketpair()
     with ours, theirs:
         line = Line(ours)
@@ -496,7 +498,9 @@ def test_a_client_that_waits_for_the_mirror_is_not_slow() -> None:
 
 
 def test_a_client_that_takes_all_bytes_of_a_slow_upstream_is_no_waiter() -> None:
-    """Before the fix, a mirror full of clients that waited sent such a client away at its full speed."""
+    """Before the fix, a mirror that was full of waiting clients disconnected such a client, although it read at full
+    speed.
+    """
     ours, theirs = socket.socketpair()
     with ours, theirs:
         line = Line(ours)
@@ -533,7 +537,9 @@ def test_of_clients_that_wait_for_the_same_answer_the_latest_makes_way() -> None
 def test_the_end_of_a_blob_is_not_lost_for_a_slow_client(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch, more: str
 ) -> None:
-    """When the mirror has written a blob, the system still holds bytes of it. Such a client is not idle."""
+    """After the mirror has written a blob, the operating system may still hold bytes of it for a slow client. Such a
+    client is not idle.
+    """
     monkeypatch.setattr(meter, "WAITING", 0.3)
     content = os.urandom(1_000_000)
     with beside(options, access, lambda request: request.answer(200, content)) as (_, evil):
@@ -591,7 +597,9 @@ def queued(port: int, of_client: int) -> int:
 def test_the_system_holds_little_of_a_blob_for_a_slow_client(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the fix, the system held up to 4 MB for each slow client, also after the client was sent away."""
+    """Before the fix, the system held up to 4 MB for each slow client, even after the mirror had disconnected the
+    client.
+    """
     monkeypatch.setattr(door, "_MOST_CLIENTS", 1)
     content = os.urandom(16 << 20)
     with (
@@ -624,7 +632,7 @@ def ask_and_leave(port: int, name: str) -> socket.socket:
 def test_the_system_holds_bytes_of_no_more_connections_than_clients(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    """Before the fix, an ended connection did not count, and the system held 240 kB for any number of them."""
+    """Before the fix, ended connections did not count, and the system held 240 kB for each of any number of them."""
     monkeypatch.setattr(door, "_MOST_CLIENTS", 4)
     monkeypatch.setattr(meter, "UNREAD", 300.0 if way == "full" else 0.3)
     monkeypatch.setattr(meter, "BRIEF", 0.1)

@@ -76,7 +76,7 @@ class Request(BaseHTTPRequestHandler):
         return True
 
     def endless(self, piece: bytes, most: int = 1 << 30) -> bool:
-        """Send a body that does not end until the client closes the connection."""
+        """Send a body without an end, until the client closes the connection."""
         self.send_response(200)
         self.send_header("Connection", "close")
         self.end_headers()

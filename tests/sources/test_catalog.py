@@ -33,7 +33,7 @@ def listed(dib: Program, registry: Registry, *options: object) -> dict[str, Any]
 
 
 def states(dib: Program, registry: Registry) -> dict[str, str | None]:
-    """Return the missing part of each bundle, by the bundle's first tag or, without a tag, by its digest."""
+    """Return the missing part of each bundle. The key is the bundle's first tag, or its digest if it has no tag."""
     return {(item["tags"] or [item["digest"]])[0]: item["missing"] for item in listed(dib, registry)["bundles"]}
 
 
@@ -271,7 +271,7 @@ def test_a_registry_that_fails(stocked: Registry, dib: Program, method: str, par
 
 
 def test_what_another_place_does_not_have_is_not_gone(stocked: Registry, files: Files, dib: Program) -> None:
-    """Content that only the target of a redirect lacks does not count as missing.
+    """Content does not count as missing if only the target of a redirect lacks it.
 
     A cache or store to which the registry redirects may temporarily lack existing content.
     """

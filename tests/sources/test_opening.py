@@ -30,9 +30,9 @@ def test_different_bundles_in_an_archive_have_their_own_sizes(files: Files, tmp_
 
 
 def test_a_file_called_stdin_is_not_taken_for_it(files: Files, tmp_path: Path):
-    """A file called stdin is not taken for standard input.
+    """A file with the name stdin is not mistaken for standard input.
 
-    Before the fix, with such a file, the real file at standard input could be overwritten.
+    Before the fix, if such a file existed, the file that was redirected to standard input could be overwritten.
     """
     (tmp_path / "stdin").write_bytes(files.archive(1).read_bytes())
     bundle = tmp_path / "1-2.dib"
@@ -84,7 +84,9 @@ def test_a_pipe_is_no_part(files: Files, dib: Program, tmp_path: Path):
 def test_a_file_called_like_an_image_in_an_engine_is_not_that_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the fix, a file that came with a bundle could stand for the base, and give its names to another image."""
+    """Before the fix, a file that came with a bundle could replace the base, and another image could get the base's
+    names.
+    """
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docker-daemon:app:1").write_bytes(b"planted")
     assert names.engine_of("docker-daemon:app:1") == ("docker-daemon", "app:1")

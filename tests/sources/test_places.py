@@ -202,7 +202,7 @@ def test_a_registry_on_this_machine_may_send_to_this_machine(registry: Registry,
 
 
 def test_no_byte_of_a_bundle_goes_to_another_host(registry: Registry, settings: RegistrySettings) -> None:
-    data = noise(3, 20_000_000)  # sent in chunks, because each answer may redirect
+    data = noise(3, 20_000_000)  # sent in chunks, because the answer to each chunk may be a redirect
     with serve() as other:
 
         def first(request: Request) -> object:
@@ -325,7 +325,9 @@ def test_addresses_that_do_not_answer_take_as_long_as_one(resolved: dict[str, li
 def test_a_connection_that_was_made_too_late_is_not_used(
     registry: Registry, resolved: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that is made after the time limit is not used. At the limit, there was no connection to abort."""
+    """A connection that is made after the time limit is not used. When the time limit was reached, there was not yet a
+    connection to abort.
+    """
     name, _, port = registry.host.partition(":")
     resolved["registry.example"] = [name]
     connect = socket.socket.connect

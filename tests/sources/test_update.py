@@ -120,7 +120,7 @@ def test_an_image_goes_into_the_engine_that_the_old_one_is_in(stocked, files, di
 
 
 def test_a_base_in_a_registry_is_noted(stocked, files, dib, tmp_path):
-    """A base in a registry is reported, because the plan does not include its download."""
+    """dib reports that a base is in a registry, because the plan does not include the base's download."""
     told = "a base in a registry is downloaded first"
     for base, is_told in ((name(stocked, "v1"), True), (files.archive(1), False)):
         ended = dib("update", name(stocked, "v2"), "--base", base, "-o", tmp_path / "out.tar")
@@ -236,7 +236,7 @@ def passed_over(dib: Program, registry: Registry, files: Files, tmp_path: Path, 
 
 
 def refused(dib: Program, registry: Registry, files: Files, tmp_path: Path, *texts: str, code: int = 9) -> None:
-    """Assert that an update ends with ``code``, at least one line of message, and no file."""
+    """Assert that an update ends with ``code``, prints at least one line, and leaves no file."""
     ended = dib("update", name(registry, "v4"), "--base", files.archive(1), "-o", tmp_path / "out.tar")
     assert ended.code == code, ended.err
     lines = [line for line in ended.err.splitlines() if line.startswith("dib: error: ")]
@@ -403,7 +403,7 @@ def test_a_manifest_that_many_entries_name_is_read_once(stocked, files, dib, tmp
 
 
 def test_so_many_manifests_are_asked_for_and_no_more(stocked, files, dib, tmp_path, monkeypatch):
-    """The number of requested manifests is limited, because a limit of bytes hardly counts absent manifests."""
+    """The number of requested manifests is limited, because absent manifests hardly count towards a limit of bytes."""
     monkeypatch.setattr(listing, "MAX_LOOKUPS", 5)
     fallback = (REPOSITORY, digest_of(stocked, "v4").replace(":", "-"))
     kind, index = stocked.manifests[fallback]
@@ -509,7 +509,7 @@ def test_a_tag_that_is_taken_from_another_bundle_is_told(stocked, files, dib):
 def test_push_says_where_other_blobs_are_rebuilt_than_the_registry_has(stocked, files, dib, tmp_path):
     """Push reports if a bundle rebuilds blobs that differ from those in the registry.
 
-    A mirror must give clients exactly the blobs in a manifest, so it cannot use raw layers.
+    A mirror must give clients exactly the blobs that a manifest lists, so it cannot use a bundle with raw layers.
     """
     (tmp_path / "raw.tar").write_bytes(docker_save([version(2)], "v25"))
     assert dib("create", files.archive(1), tmp_path / "raw.tar", tmp_path / "raw.dib").code == 0
@@ -665,7 +665,7 @@ def test_a_signed_bundle_for_something_else_is_passed_over(
 
     The bundle of the wrong image is smaller, correctly signed, and listed with false labels.
     """
-    if not is_compared:  # without the comparison, only its rebuilt image is wrong
+    if not is_compared:  # without the comparison, the bundle is refused only because it rebuilds a wrong image
         monkeypatch.setattr(module._Update, "_require_as_listed", lambda *given: None)
     allowed, replayed, signed = signer(tmp_path), tmp_path / "1-1.dib", tmp_path / "2-4.dib"
     assert dib("create", files.archive(1), files.archive(1), replayed).code == 0
@@ -743,7 +743,7 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
     assert ended.code == 8
     assert "no other bundle leads from" in ended.err
     assert not (tmp_path / "out.tar").exists()
-    for key, data in list(registry.blobs.items()):  # other data is skipped like unsigned bundles
+    for key, data in list(registry.blobs.items()):  # data that is not a bundle is skipped, as unsigned bundles are
         if data == files.bundle(2, 4).read_bytes():
             registry.blobs[key] = b"junk" * (len(data) // 4) + data[: len(data) % 4]
     assert dib(*update, "--base", files.archive(2)).code == 0
@@ -858,7 +858,7 @@ def test_so_many_bundles_are_passed_over_and_no_more(stocked, files, tmp_path, m
 
 
 def test_the_manifests_of_a_chain_have_a_sum(registry, files, dib, tmp_path, monkeypatch):
-    """The manifests of a chain have a total limit.
+    """The total size of the manifests in a chain is limited.
 
     The registry decides the number of bundles. Before the fix, 219 kB of bundles took 4 GB.
     """

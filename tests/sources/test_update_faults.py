@@ -1,4 +1,6 @@
-"""``dib update`` from a registry with five faulty bundles. They are deleted, damaged, truncated, unsigned and slow."""
+"""``dib update`` from a registry with five faulty bundles. One bundle is deleted, one damaged, one truncated, one
+unsigned, and one slow.
+"""
 
 from __future__ import annotations
 
