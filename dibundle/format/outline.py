@@ -204,7 +204,7 @@ def outline(
     base: BaseHeaders | None = None,
     object_sizes: list[int] | None = None,
 ) -> Iterator[Operation]:
-    """Yield a program's operations in tar order. With a base, each entry is a separate operation with its place.
+    """Yield a program's operations in tar order. With a base, each entry is a separate operation, and has its position.
 
     ``text`` is the decoded stream 0. If it is None, the names of added entries are missing.
     """

@@ -234,7 +234,7 @@ def _as_described(
     *,
     is_expected: bool,
 ) -> tuple[PinnedLayer, ...] | None:
-    """Return the layers in the form that a manifest lists. Return None if these are not the config's layers."""
+    """Return the layers as the manifest lists them. Return None if these are not the config's layers."""
     if (
         manifest.config.digest != digest.sha256(pins.config)
         or manifest.config.size != len(pins.config)

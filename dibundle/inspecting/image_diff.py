@@ -75,7 +75,7 @@ class _Node:
 
     @property
     def kind(self) -> int:
-        """The type. All tar types of regular files have the same value."""
+        """The type. All tar types of regular files are mapped to one value."""
         return REGULAR[0] if self.entry.type in REGULAR else self.entry.type
 
     @property

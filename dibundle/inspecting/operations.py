@@ -43,7 +43,7 @@ class Line:
     """A line of a listing.
 
     It stands for ``count`` entries with the same kind of change, or for a single path with its sizes in bytes.
-    ``stored`` is the approximate size in the bundle, which is the line's share of the frames that hold its content.
+    ``stored`` is the approximate size of the line's content in the bundle: its share of the frames with this content.
     ``layer`` is the name of the outer member that has the path. A path of more than 4,096 bytes is shortened, and ends
     with dots. ``target`` is the target of a symbolic link, and ``old_target`` its old target, if known.
     """

@@ -47,7 +47,7 @@ class FetchedBundles:
     ) -> None:
         """Prepare for fetching. Nothing is fetched yet.
 
-        ``growing`` is a context manager that is entered while a bundle is kept. It yields a function. This function is
+        ``growing`` is a context manager for the time in which a bundle is kept. It yields a function. This function is
         called with the number of received bytes. ``is_decoded`` is true if this class decodes manifests (a manifest may
         take 120 MB) and checks integrity. If it is false, the caller must do both.
         """

@@ -251,7 +251,7 @@ class _Fields:
         return frozenset(hosts)
 
     def identities(self, key: str) -> dict[str, tuple[str, ...]]:
-        """Return the required signers by patterns of repositories."""
+        """Return the required signers for each pattern of repositories."""
         table = self._found.get(key, {})
         if not isinstance(table, dict):
             raise self.wrong(key, f"a table [{key}] is wanted, not {_shown(table)}")

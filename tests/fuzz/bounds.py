@@ -772,7 +772,7 @@ def _beside_kept_frames(
 
 @bundle_class
 def pieces_beside_kept_frames(chance: random.Random) -> Bundle:
-    """Frames of codec 5 with two million pieces each, and many edits, while all kept frames are in memory."""
+    """A bundle has frames of codec 5 with two million pieces each, and many edits. All kept frames are in memory."""
     size = 16 * MIB
     frames = [_of_two_million_pieces(size, chance.choice((255, 8))) for _ in range(2 * chance.choice((1, 2)))]
     if chance.randrange(2):

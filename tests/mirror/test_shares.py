@@ -477,8 +477,8 @@ def test_a_client_that_takes_enough_bytes_is_not_slow() -> None:
 
 
 def test_a_client_that_waits_for_the_mirror_is_not_slow() -> None:
-    """Before the fix, time without available bytes counted, so the client was disconnected as soon as it got its first
-    bytes.
+    """Before the fix, the time limit also ran while no bytes were available. So the client was disconnected at its
+    first bytes.
     """
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -134,7 +134,7 @@ int64_t dib_cover_place(const int64_t *gaps, const int64_t *lengths, const int64
  * last offset in the rest is the end of the rest. */
 typedef struct { const int64_t *starts, *places; int64_t count, at; } rest_t;
 
-/* For a byte of the rest, return its offset in the whole. `*room` receives the number of bytes from this byte to the
+/* Convert an offset in the rest to an offset in the whole. `*room` receives the number of bytes from this byte to the
  * end of its piece. */
 static int64_t place_in_whole(rest_t *r, int64_t at, int64_t *room)
 {

@@ -215,7 +215,7 @@ def _unpack(
     """Return the new compressed layers that can be recompressed, by digest, and the other compressed layers."""
     new = [blob for blob in blobs if blob.blob.kind == "layer" and blob.blob.compression and blob.digest not in known]
     new = list({blob.digest: blob for blob in new}.values())
-    # size of all blobs: each layer gets a proportional share of the target's limit
+    # total size of the blobs; each layer gets a share of the target's limit by its size
     stored = sum(blob.source.size for blob in blobs)
 
     def most(blob: StoredBlob) -> int | None:

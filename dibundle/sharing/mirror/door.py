@@ -166,7 +166,7 @@ class Client(web.RequestHandler):
         if self._line is None:  # the handshake was not completed
             drop_unsent(connection)
         elif held(connection):
-            with suppress(OSError):  # too many open files: then the system drops nothing, and nobody counts the bytes
+            with suppress(OSError):  # with too many open files, the connection ends without being counted
                 self._door.leave(Leaving(connection.dup()))
 
     def hang_up(self) -> None:
@@ -285,7 +285,8 @@ class Door:
     def _waiter(self) -> Client | None:
         """Return the latest of those clients that wait for the same answer as most others.
 
-        If no two wait for the same answer, return the client that has waited longest, if it is more than ``WAITING``.
+        If no two clients wait for the same answer, return the one that has waited longest, but only after ``WAITING``
+        seconds.
         """
         now = time.monotonic()
         waiters = defaultdict(list)
