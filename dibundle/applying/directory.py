@@ -16,6 +16,7 @@ from dibundle.applying.rebuilding import rebuild_targets
 from dibundle.applying.space import NO_SPACE, Space
 from dibundle.applying.targets import target_name
 from dibundle.errors import FileError
+from dibundle.files import messages as file_messages
 from dibundle.files.context import Context
 from dibundle.files.destination import Destination
 from dibundle.format.manifest import Manifest
@@ -81,4 +82,6 @@ def _make_folder(folder: str) -> bool:
         return False
     except OSError as error:
         raise FileError(messages.FILE_CANNOT_MAKE_FOLDER, folder=folder, reason=error.strerror) from error
+    except ValueError as error:  # the name has a NUL, or half a surrogate pair
+        raise FileError(file_messages.FILE_NAME, path=folder) from error
     return True

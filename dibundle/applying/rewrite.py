@@ -20,6 +20,7 @@ from dibundle.applying.space import NO_SPACE, Space
 from dibundle.applying.targets import choose_target
 from dibundle.errors import ArchiveError, BundleError, FileError
 from dibundle.files import digest, wording
+from dibundle.files import messages as file_messages
 from dibundle.files.context import Context
 from dibundle.files.destination import Destination, temporary_name
 from dibundle.files.progress import Progress
@@ -150,6 +151,8 @@ def apply_to_layout(
             beside.rename(final)
         except OSError as error:
             raise FileError(messages.FILE_CANNOT_WRITE, folder=folder, reason=error.strerror) from error
+        except ValueError as error:  # the name has a NUL, or half a surrogate pair
+            raise FileError(file_messages.FILE_NAME, path=folder) from error
         finally:
             if beside is not None and beside.is_dir():
                 shutil.rmtree(beside)

@@ -75,7 +75,8 @@ class Output(Protocol):
 
 def temporary_name(name: str) -> str:
     """Return a name for a temporary file or folder beside a final one. It has at most 64 bytes of the final name."""
-    return f".{os.fsdecode(os.fsencode(name)[:64])}.{os.urandom(8).hex()}.part"
+    beginning = os.fsencode(name)[:64].decode("utf-8", "ignore")  # some disks accept only valid UTF-8
+    return f".{beginning}.{os.urandom(8).hex()}.part"
 
 
 class Destination:
