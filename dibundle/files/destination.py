@@ -136,7 +136,7 @@ class Destination:
                 self._fd = os.open(self._final, os.O_WRONLY | os.O_CLOEXEC)
             else:
                 folder, name = os.path.split(self._final)
-                self._temporary = os.path.join(folder, temporary_name(name))  # noqa: PTH118
+                self._temporary = os.path.join(folder, temporary_name(name))  # noqa: PTH118 - the folder as given
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 self._fd = os.open(self._temporary, flags, 0o666 if self._mode < 0 else self._mode & 0o600)
                 if self._mode >= 0:

@@ -34,12 +34,12 @@ MAX_EXCESS: Final = 4 << 30
 """The maximum bytes of all layers above ``MAX_EXPANSION`` times their sizes. zstd compresses zeros 30,000-fold."""
 _ANY: Final = "any"
 
-_DOCUMENTS: Final = frozenset(("manifest.json", "index.json", "oci-layout", "repositories", "blobs", "blobs/sha256"))
+_FILES: Final = frozenset(("manifest.json", "index.json", "oci-layout", "repositories"))
+_DOCUMENTS: Final = _FILES | {"blobs", "blobs/sha256"}
 """Names that programs look for.
 
 If a disk ignores case, programs also find these names in other spellings after extraction.
 """
-_FILES: Final = frozenset(("manifest.json", "index.json", "oci-layout", "repositories"))
 _SAME_HOSTS: Final = ("docker.io/", "index.docker.io/", "localhost/")
 """Prefixes that engines add to a name without a registry. podman adds the last prefix."""
 _LEGACY: Final = re.compile(r"(?:repositories|[^/]+/(?:json|layer\.tar|VERSION))")
