@@ -168,8 +168,10 @@ def _size_and_blocks(data: bytes) -> tuple[int, bytes]:
     return int.from_bytes(data[5 : 5 + count], "little") + (256 if count == 2 else 0), data[5 + count :]
 
 
-def _declaring(data: bytes, size: int) -> bytes:
-    return data[:4] + b"\xa0" + size.to_bytes(4, "little") + _size_and_blocks(data)[1]
+def _declaring(data: bytes, head: bytes, more: int = 0) -> bytes:
+    """Return the manifest's frame with other bytes before its content size, which has 4 bytes and is ``more``."""
+    size, blocks = _size_and_blocks(data)
+    return data[:4] + head + (size + more).to_bytes(4, "little") + blocks
 
 
 bad("manifest-declares-less", "stored", "M9")(lambda b: b.__setattr__("on_manifest", lambda m: m) or _off(b, -1))
@@ -193,22 +195,26 @@ bad("manifest-zstd-dictionary-id", "stored", "M10")(
 bad("manifest-zstd-without-a-size", "stored", "M9")(
     manifest_frame(lambda data: data[:4] + b"\x00\x58" + _size_and_blocks(data)[1])
 )
-bad("manifest-zstd-window-too-large", "stored", "M11")(
-    manifest_frame(
-        lambda data: (
-            data[:4] + b"\x80\x88" + _size_and_blocks(data)[0].to_bytes(4, "little") + _size_and_blocks(data)[1]
-        )
-    )
-)
+bad("manifest-zstd-window-too-large", "stored", "M11")(manifest_frame(lambda data: _declaring(data, b"\x80\x88")))
 bad("manifest-zstd-and-a-byte", "stored", "M8")(manifest_frame(lambda data: data + b"\0"))
 bad("manifest-zstd-and-another-frame", "stored", "M8")(manifest_frame(lambda data: data + zframe(b"")))
 bad("manifest-zstd-behind-a-skippable-frame", "stored", "M8")(
     manifest_frame(lambda data: b"\x50\x2a\x4d\x18\0\0\0\0" + data)
 )
 bad("manifest-zstd-cut", "stored", "M8")(manifest_frame(lambda data: data[:-1]))
-bad("manifest-zstd-holds-less", "stored", "M9")(
-    manifest_frame(lambda data: _declaring(data, _size_and_blocks(data)[0] + 1))
-)
+
+
+@bad("manifest-zstd-holds-less", "stored", "M9")
+def _less(bundle: Bundle) -> None:
+    """Have header and frame declare a byte more than the frame holds."""
+
+    def stored(data: bytes) -> bytes:
+        bundle.decoded_size = _size_and_blocks(data)[0] + 1
+        return _declaring(data, b"\xa0", 1)
+
+    bundle.on_stored = stored
+
+
 bad("manifest-is-not-zstd", "stored", "M8")(manifest_frame(lambda data: b"manifest"))
 
 # --- 2: values --------------------------------------------------------------------------------------------------------
