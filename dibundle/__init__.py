@@ -10,7 +10,7 @@ This module is the public interface. Everything else may change. No function pri
 function can be called from several threads at once. These functions read no environment variables except those for the
 folder of temporary files. A source is a path, an open binary file, or a name as on the command line
 (``docker-daemon:app:1``, ``docker://HOST/app:1``; ``-`` is stdin). Each error is a :class:`DibError` with a ``code``,
-an ``exit_code`` and optionally a ``hint``. Exceptions that the caller's own files and executors raise are passed on
+an ``exit_code`` and optionally a ``hint``. If the caller's own files or executors raise exceptions, these are passed on
 unchanged.
 """
 

@@ -1,7 +1,7 @@
 """The public functions that ``dibundle`` exports. Each function is a use case, and its options are keyword arguments.
 
-``access`` sets how sources are reached, and adds required signers to the policy. ``progress`` is notified of phases and
-of the bytes done. ``tmp`` is the folder of temporary files. Errors of dib are subclasses of :class:`DibError`.
+``access`` sets how sources are reached, and adds required signers to the policy. ``progress`` gets the phases and the
+number of bytes done. ``tmp`` is the folder of temporary files. Errors of dib are subclasses of :class:`DibError`.
 """
 
 from __future__ import annotations
@@ -78,12 +78,14 @@ def create(
     """Create the bundle ``out``, which rebuilds ``target`` from ``base``, and return the result.
 
     If ``base`` is None, the bundle can be applied without a base. If ``out`` is a file, it appears complete or not at
-    all. ``level`` is 1 (fast) to 9 (small). The ``profile`` "core" is for simple readers. ``inventory`` is a file with
-    the result of :func:`inventory`. With ``raw_layers``, the bundle rebuilds the same images with uncompressed layers.
+    all. ``level`` is 1 (fast) to 9 (small). With the ``profile`` "core", simple readers can read the bundle.
+    ``inventory`` is a file with the result of :func:`inventory`. With ``raw_layers``, the bundle rebuilds the same
+    images with uncompressed layers.
 
-    The result depends neither on the number of ``workers`` (threads; 0: one per core) nor on the ``executor`` (from
-    concurrent.futures). The executor gets ``workers`` frames at a time, each as a function and bytes. Its machines need
-    the same dib and zstandard. A process pool needs spawn or forkserver, and ``if __name__ == "__main__":``.
+    The result is the same for any number of ``workers`` (threads; 0: one per core) and any ``executor`` (from
+    concurrent.futures). The executor gets ``workers`` frames at a time. For each frame, it gets a function and bytes.
+    Its machines need the same dib and zstandard. A process pool needs spawn or forkserver, and ``if __name__ ==
+    "__main__":``.
 
     Raises ``ArchiveError`` if an input is not an image archive, and ``UsageError`` for an invalid level or number of
     workers. Raises ``FileError`` if the system fails or a stream would block. The caller's own exceptions pass through.
@@ -109,7 +111,7 @@ def estimate(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> Estimate:
-    """Return the approximate size of a bundle and the time to create it, from a sample of its frames."""
+    """Estimate a bundle's size and the time to create it, from a sample of its frames."""
     there = inventories.read_given(inventory)
     options = CreateOptions(
         level=level, profile=profile, workers=workers, inventory=there, recompress=recompress, raw_layers=raw_layers
@@ -131,10 +133,11 @@ def apply(
 ) -> Iterator[bytes]:
     """Rebuild an archive from the bundles and archives in ``sources``, and yield its exact bytes.
 
-    Bundles are recognised by their content. Several bundles are applied as a chain. For a bundle in parts, name any
-    part. ``bases`` are archives, and bundles that rebuild an archive. Missing files are skipped. ``target`` chooses a
-    target if there are several. With ``expect`` (``sha256:...``), an archive is yielded only if it, or each of its
-    images, has one of these digests. The last bytes come only after all others are verified.
+    Bundles are recognised by their content. Several bundles are applied as a chain. If a bundle is split into parts,
+    name any part. ``bases`` are archives. They may also be bundles that rebuild an archive. Missing files are skipped.
+    ``target`` chooses a target if there are several. ``expect`` lists digests (``sha256:...``). An archive is yielded
+    only if its digest, or the digest of each of its images, is in this list. The last bytes are yielded only after all
+    other bytes are verified.
 
     Nothing is opened before the first byte is requested. After that, ``BaseMismatchError`` is raised for a wrong base,
     and ``BundleError`` or ``DigestError`` for a malformed or damaged bundle. ``SignatureError`` is raised if a bundle
@@ -170,10 +173,10 @@ def apply_to(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> ApplyResult:
-    """Rebuild targets as :func:`apply` does, and write them to ``out``, which appears complete or not at all.
+    """Rebuild targets as :func:`apply` does, and write them to ``out``. The output appears complete or not at all.
 
-    ``out`` may be a folder, which gets a file for each target. With ``form``, the output is not the exact target, but
-    "docker-archive", "oci-archive", or "oci" (a layout in the folder ``out``). ``thin`` leaves out the base's layers.
+    ``out`` may be a folder, which gets a file for each target. ``form`` writes "docker-archive", "oci-archive" or "oci"
+    (a layout in the folder ``out``) instead of the exact target. ``thin`` leaves out the base's layers.
     """
     if form not in (None, *get_args(OutputFormat)):
         raise UsageError(messages.OPTION_FORM, name=form)
@@ -197,9 +200,12 @@ def check(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CheckResult:
-    """Check whether the bundle in ``sources`` can be applied to the archives there. Read only heads and metadata.
+    """Check whether the bundle in ``sources`` can be applied to the archives in ``sources``.
 
-    If a target cannot be rebuilt, the result has its ``error``. Other errors are raised as in :func:`apply`.
+    Read only heads and metadata.
+
+    If a target cannot be rebuilt, the result contains the target's ``error``. Other errors are raised as in
+    :func:`apply`.
     """
     options = ApplyOptions(target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
@@ -222,8 +228,9 @@ def load(
 ) -> LoadResult:
     """Rebuild targets as :func:`apply` does, load them into docker, podman or ctr, and check the result.
 
-    If ``engine`` is None, a source's engine or else the first installed engine is used. ``thin`` leaves out the base's
-    layers, which the engine must have. Raises ``LoadError`` unless the engine has the image afterwards.
+    If ``engine`` is None, a source's engine is used. If no source has an engine, the first installed engine is used.
+    ``thin`` leaves out the base's layers, which the engine must have. Raises ``LoadError`` unless the engine has the
+    image afterwards.
     """
     options = LoadOptions(engine=engine, thin=thin, target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
@@ -284,7 +291,7 @@ def diff(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> Changes:
-    """Return the changes of paths, packages and the config from the image in ``old`` to the image in ``new``."""
+    """Return changes in paths, packages and config between the images in ``old`` and ``new``."""
     with Context(tmp, progress) as context:
         return image_diff.diff(old, new, access or Access(), context)
 
@@ -317,7 +324,8 @@ def sign(
 ) -> SignResult:
     """Sign a bundle with an SSH key, or insert a ``signature`` that ssh-keygen made elsewhere.
 
-    The result is written to ``out``. With ``detach``, the bundle is unchanged, and BUNDLE.sig gets the signature.
+    The result is written to ``out``. With ``detach``, the bundle is unchanged, and the signature is written to
+    BUNDLE.sig.
     """
     options = SignOptions(
         key=None if key is None else os.fspath(key),
@@ -416,7 +424,7 @@ def update(
 ) -> UpdateResult:
     """Fetch an image from a registry, either in full or as bundles that build on the local images in ``here``.
 
-    The image is loaded into an ``engine``, or written to ``out``. With required signers, only bundles are fetched.
+    The image is loaded into an ``engine``, or written to ``out``. If signers are required, only bundles are fetched.
     """
     from dibundle.sharing import update as updating  # needs urllib3
 
@@ -442,7 +450,7 @@ def plan_update(
 
 
 def open_bundle(source: Source, *, access: Access | None = None, tmp: str | None = None) -> Bundle:
-    """Open a bundle for inspection. For a bundle in parts, name any part.
+    """Open a bundle for inspection. If a bundle is split into parts, name any part.
 
     Raises :class:`DibError` if the file is not a bundle, lacks a required signature, has a damaged head or is
     truncated. Everything after the head is checked when the bundle is applied.

@@ -1,7 +1,7 @@
 """The errors that dib raises. Each error has a stable code, an exit code, a message and optionally a hint.
 
 Texts are in one table per package, ``messages.py``. If a subclass needs more than a text, it is defined in the module
-that raises it. A message is lower case, has no full stop, and states both the value that was found and the value that
+that raises it. A message is in lower case without a full stop. It states the value that was found and the value that
 was wanted. A hint is one action, ready to paste.
 """
 
@@ -52,7 +52,7 @@ WORDS: Final[Mapping[str, str]] = {
 
 
 class Hint(NamedTuple):
-    """The next action, as a text with the fields of :data:`WORDS` and of ``values``. A value may be a hint itself."""
+    """The next action: a text whose fields come from :data:`WORDS` and ``values``. A value may be a hint itself."""
 
     text: str
     values: Mapping[str, object]
@@ -78,8 +78,8 @@ class DibError(Exception):
     """The error for anything that dib refuses or cannot do.
 
     ``code`` is stable and identifies the text. ``exit_code`` is the process's exit code. ``advice`` is the hint as an
-    object, which can be rendered with the names of other programs. ``sizes`` has, by field name, the exact bytes of the
-    sizes that the message shows in units.
+    object, which can be rendered with the names of other programs. ``sizes`` maps field names to sizes in exact bytes.
+    The message shows these sizes in units.
     """
 
     exit_code = 1
@@ -133,7 +133,7 @@ class UsageError(DibError):
 
 
 class FileError(DibError):
-    """A file or the system refused. The file is missing or unreadable, for example, or the disk is full."""
+    """A file operation or a system call failed. The file is missing or unreadable, for example, or the disk is full."""
 
     exit_code = 3
 
@@ -183,15 +183,15 @@ class RegistryError(DibError):
 
 
 def shell_words(*names: str) -> str:
-    """Return file names quoted for a shell, for hints that people paste.
+    """Quote file names for a shell, for use in hints that people paste.
 
-    Commands do not mistake such a name for an option.
+    If a name begins with ``-``, commands do not mistake it for an option.
     """
     return shlex.join(f"./{name}" if name.startswith("-") and name != "-" else name for name in names)
 
 
 def save_command(name: str) -> Hint:
-    """Return the engine's command that saves an image, for a hint. For any name, the command is safe to paste.
+    """Return the engine's command to save an image, for use in a hint. For any name, the command is safe to paste.
 
     Names come from bundles, archives and registries, and people paste hints. A name with special characters is quoted
     for a shell. For any other name, the whole command is in double quotes. A name that begins like an option comes

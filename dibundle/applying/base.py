@@ -1,4 +1,4 @@
-"""The search for a bundle's base objects in archives, and the error that names the images of missing objects."""
+"""Search archives for a bundle's base objects. If objects are missing, the error names their images."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ MAX_REFUSALS: Final = 8  # maximum number of errors to create: all given images 
 
 
 class FoundBase(BaseObjects):
-    """The base of the ``wanted`` targets of a bundle.
+    """The base for a bundle's ``wanted`` targets.
 
-    ``order`` lists the targets that must be rebuilt to get the ``wanted`` targets, in order. ``kept`` lists the targets
-    in ``order`` from which later targets read objects. ``spooled`` is the size of the temporary files for each object.
+    ``order`` lists the targets to rebuild, in this order, to get the ``wanted`` targets. ``kept`` lists the targets in
+    ``order`` from which later targets read objects. ``spooled`` is the size of the temporary files for each object.
     ``spooled_of_made`` is the size of the temporary files for all objects that come from bundles.
     """
 
@@ -50,7 +50,7 @@ class FoundBase(BaseObjects):
         self._refusals: dict[int, BaseMismatchError] = {}
 
     def search(self, bases: Sequence[Archive], targets: Collection[int]) -> None:
-        """Search for the objects that ``targets``, and the targets before them, use."""
+        """Search for the objects that ``targets`` and all earlier targets use."""
         self._here = bases
         every = members(_may_use(self._manifest, targets))
         self.add([blobs_of(archive) for archive in bases], every)
@@ -62,7 +62,7 @@ class FoundBase(BaseObjects):
     def choose(self, targets: Collection[int]) -> None:
         """Set the order in which ``targets`` are rebuilt. Call :meth:`search` with these targets first.
 
-        If objects are missing, raises :class:`BaseMismatchError`, which names them and a remedy.
+        Raises :class:`BaseMismatchError` if objects are missing. The error names the objects and a remedy.
         """
         for number in targets:
             uses(self._manifest, number)
@@ -95,8 +95,8 @@ def find_base(
 ) -> FoundBase:
     """Return the base objects for ``targets``.
 
-    With ``believe``, the claims of archives are trusted, and no content is read. If objects are missing, raises
-    :class:`BaseMismatchError`, which names them and a remedy.
+    With ``believe``, the claims of archives are trusted, and no content is read. Raises :class:`BaseMismatchError` if
+    objects are missing. The error names the objects and a remedy.
     """
     for number in targets:
         uses(manifest, number)  # a malformed program is reported before missing objects
@@ -120,7 +120,7 @@ def search_base(
 def missing_objects(
     manifest: Manifest, bases: Sequence[Archive], context: Context, digests: FoundDigests | None = None
 ) -> list[int]:
-    """Return the numbers of those objects of a bundle that no archive has.
+    """Return the numbers of a bundle's objects that no archive has.
 
     Without ``digests``, only the archives' claims count. With ``digests``, the contents of archives are hashed too.
     """
@@ -200,7 +200,7 @@ def _name(image: AboutImage) -> str:
 def _lacking(manifest: Manifest, missing: Collection[int]) -> list[AboutImage]:
     """Return the base images that hold the ``missing`` objects.
 
-    If the bundle lists no such image for an object, return all base images.
+    If the bundle does not say which image holds an object, return all base images.
     """
     bases = manifest.about.bases if manifest.about else ()
     contents = {form.object: form.digest for form in manifest.forms}

@@ -33,7 +33,7 @@ class Wanted(NamedTuple):
     """A base object: its SHA-256 and its size in bytes.
 
     If no archive has the object, there are two other sources: ``make`` can recompress the object from the content of
-    the object ``of``, or the object lies at ``place`` in a target of the same bundle.
+    the object ``of``. Or the object is at ``place`` in a target of the same bundle.
     """
 
     digest: bytes
@@ -46,8 +46,8 @@ class Wanted(NamedTuple):
 class _Budget:
     """The number of bytes that may still be decompressed from an archive that a bundle rebuilt or contains.
 
-    The bundle controls such an archive, so the content of the archive is not trusted. Each archive has the number of
-    bytes that the ratio allows. In addition, all archives of a bundle share the number of bytes in ``floor``, a list
+    The bundle controls such an archive, so the content of the archive is not trusted. Each archive may use the number
+    of bytes that the ratio allows. In addition, all archives of a bundle share the number of bytes in ``floor``, a list
     with one item.
     """
 
@@ -57,7 +57,7 @@ class _Budget:
 
     @property
     def is_spent(self) -> bool:
-        """Whether nothing is left of the budget, including the shared part."""
+        """Whether the budget is used up, including the shared part."""
         return self._left <= 0 and self._floor[0] <= 0
 
     def spend(self, size: int) -> bool:
@@ -146,7 +146,7 @@ class BaseObjects:
     """The base objects of a bundle, by index, from the archives that were added.
 
     Claims of archives are trusted here, because every byte of output is verified later. If no claim fits, stored blobs
-    of the right size are hashed, and so are the contents of layers. With ``believe``, no blob is hashed.
+    of the right size and the contents of layers are hashed. With ``believe``, no blob is hashed.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ class BaseObjects:
                 self._sources[index] = part
 
     def _unread(self, needed: Iterable[int]) -> list[int]:
-        """Return the ``needed`` objects that no archive has, neither as a stored blob nor as the content of a layer."""
+        """Return the ``needed`` objects that no archive has as a stored blob or a layer's content."""
         return [i for i in sorted(needed) if self._sources[i] is None and i not in self._inflate]
 
     def missing(self, needed: Iterable[int]) -> list[int]:
@@ -218,7 +218,7 @@ class BaseObjects:
     def spool_size(self, needed: Iterable[int], *, of_made: bool = False) -> int:
         """Return the number of bytes that :meth:`prepare` writes to temporary files.
 
-        With ``of_made``, count only the bytes that bundles cause.
+        With ``of_made``, count only the bytes of objects that come from bundles.
         """
         return sum(self._wanted[index].size for index in needed if self._takes_spool(index, of_made=of_made))
 
@@ -230,14 +230,14 @@ class BaseObjects:
 
     @property
     def made_size(self) -> int:
-        """The size of the temporary files that bundles have caused so far."""
+        """The size of the temporary files so far for objects that come from bundles."""
         return self._made_size
 
     def prepare(self, needed: Collection[int]) -> None:
         """Decompress or recompress the ``needed`` objects that cannot be read directly, using temporary files.
 
-        Raises :class:`BaseMismatchError` if an object cannot be prepared. If the disk has too little free space, raises
-        :class:`FileError` before anything is written.
+        Raises :class:`BaseMismatchError` if an object cannot be prepared. Raises :class:`FileError` before anything is
+        written if the disk has too little free space.
         """
         if self.spool_size(needed):
             check_room(self._tmp, self.spool_size(needed))
@@ -383,9 +383,9 @@ class BaseObjects:
                 self.serving.add(found.number)
 
     def _resolve_forms(self, candidates: list[_Candidate], needed: list[int]) -> None:
-        """Find contents from which missing objects can be recompressed.
+        """Find contents that can be recompressed to missing objects.
 
-        Claims are used and, for rebuilt targets, also hashes.
+        Claims are used. For rebuilt targets, hashes are used too.
         """
         contents: dict[bytes, _Candidate] = {}
         for candidate in candidates:
@@ -436,7 +436,7 @@ def _content_of(part: ReadAt) -> Iterator[bytes]:
 
 
 def _blamed(error: FileError) -> DibError:
-    """Return a base mismatch if the base ends early. Return ``error`` if the system cannot read the base."""
+    """Return a :class:`BaseMismatchError` if the base ends early, or ``error`` if the system cannot read the base."""
     if isinstance(error.__cause__, OSError):
         return error
     return BaseMismatchError(messages.BASE_UNREADABLE, reason=error.message, hint=error.advice)

@@ -37,7 +37,7 @@ def follow(
     spare: Sequence[BundleReader] = (),
     only_claims: bool = False,
 ) -> tuple[list[Archive], BundleReader]:
-    """Apply all ``bundles`` except the last of their chain. Return the resulting archives, and the last bundle.
+    """Apply all ``bundles`` except the last bundle of their chain. Return the resulting archives, and the last bundle.
 
     The order of the bundles does not matter, and duplicates are ignored. If a bundle's base is in no archive and no
     other bundle rebuilds it, ``spare`` bundles are applied too. Intermediate targets are in temporary files of
@@ -175,7 +175,10 @@ class _Claims:
 
 
 def _serves_any(manifest: Manifest, archives: Sequence[Archive], claims: _Claims, context: Context) -> bool:
-    """Return whether a target can be rebuilt. If the archives' claims do not suffice, look at their contents."""
+    """Return whether a target can be rebuilt.
+
+    If the archives' claims are not enough, also look at the archives' contents.
+    """
     for missing in (missing_objects, claims.missing_contents):
         # if every target needs another target, no target can be rebuilt
         found = set(missing(manifest, archives, context))
@@ -215,10 +218,12 @@ def _not_made_for(
 
 
 class _Links(NamedTuple):
-    """The digests that link a bundle with other bundles. A bundle with a million segments has few such digests.
+    """The digests that link a bundle with other bundles.
 
-    ``makes`` has the digests of layers and other contents of the targets, and ``needs`` those of contents of the base.
-    ``images`` has the IDs of the targets' images, and ``bases`` the IDs of the base images.
+    Even a bundle with a million segments has few of these digests.
+
+    ``makes`` has the digests of layers and other contents of the targets. ``needs`` has the digests of contents of the
+    base. ``images`` has the IDs of the targets' images. ``bases`` has the IDs of the base images.
     """
 
     makes: frozenset[bytes]
@@ -348,7 +353,7 @@ def _no_chain(ready: Sequence[BundleReader], *, apart: bool) -> UsageError:
 
 
 def _unfit(waiting: Sequence[BundleReader]) -> BaseMismatchError:
-    """Return the error for bundles whose base is missing because no archive has it and no other bundle rebuilds it."""
+    """Return the error for bundles with a missing base, which no other bundle rebuilds."""
     needs = [wording.some(base_names(bundle.manifest), " and ") or "another image" for bundle in waiting]
     told = "; ".join(
         f"{bundle.name or 'a bundle'} builds on {need}" for bundle, need in zip(waiting, needs, strict=True)

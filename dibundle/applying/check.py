@@ -1,4 +1,4 @@
-"""The check whether targets can be rebuilt here, and how much space this takes. It reads only heads and metadata."""
+"""Check whether targets can be rebuilt here, and how much space this takes. Only heads and metadata are read."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def check(
     *,
     candidates: Sequence[Source] = (),
 ) -> CheckResult:
-    """Check whether the bundles among ``sources`` can be applied here as :func:`applying.pipeline.apply` would.
+    """Check whether :func:`applying.pipeline.apply` can apply the bundles in ``sources`` here.
 
     Engines only list their layers, and no image is exported. Raises :class:`FileError` if there is too little free
     space for temporary files or the output. Errors of single targets are in the result.
@@ -139,7 +139,7 @@ def _memory(manifest: Manifest) -> int:
 
 
 def _seconds(manifest: Manifest) -> float:
-    """Estimate the seconds for applying a bundle: writing and hashing the targets, patching, and decoding."""
+    """Estimate the seconds to apply a bundle: to write and hash targets, to patch and to decode."""
     targets = sum(target.size for target in manifest.targets)
     frames = sum(frame.size for frame in manifest.frames)
     modelled = sum(frame.stored for frame in manifest.frames if frame.codec == decoders.RELINK)

@@ -1,7 +1,7 @@
-"""The receiver's expectation of a target. The whole output is checked before any byte of it is released.
+"""Check whether a target is what the receiver expects. The whole output is checked before any byte of it is released.
 
-The header commits to the bundle's description of its images (section 2 of the manifest), but nothing checks that
-description. So the description is never a reason to accept a target.
+The header covers the bundle's description of its images (section 2 of the manifest). But nothing checks whether this
+description is true. Therefore, a target is never accepted because of this description.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class UnexpectedError(SignatureError):
 
 
 class Expectation(NamedTuple):
-    """The expected digests of a target: of configs, of manifests or of the archive itself.
+    """The expected digests for a target: digests of configs, manifests or the archive itself.
 
     The archive, or every image in it, must have one of the digests in ``images``. If this set is empty, any image is
     accepted. At least one image must have the digest ``named``.
@@ -44,7 +44,7 @@ class Expectation(NamedTuple):
 
     @property
     def wanted(self) -> frozenset[bytes]:
-        """The accepted digests of an image, if an archive with only that image is written."""
+        """The accepted digests of an image that is written to an archive of its own."""
         return frozenset((self.named,)) if self.named else self.images
 
     def without_archive(self, archive: bytes) -> Expectation:
@@ -102,7 +102,7 @@ def verified_digests(target: Target) -> dict[tuple[int, int], bytes]:
 
 
 class Judgement:
-    """The checks of a bundle's targets. All targets together have the limits of a single target."""
+    """The checks of a bundle's targets. The limits for a single target apply to all targets together."""
 
     def __init__(self, expectation: Expectation, tmp: str | None) -> None:
         self._expectation = expectation
@@ -191,7 +191,7 @@ def _compare(expectation: Expectation, images: Sequence[ArchiveImage]) -> None:
 def refuse_instructions(images: Iterable[ArchiveImage]) -> None:
     """Raise ``ArchiveError`` for annotations that may change what programs do.
 
-    No config's digest covers annotations.
+    The digest of a config does not cover annotations.
     """
     for image in images:
         if image.has_instructions:

@@ -1,10 +1,10 @@
 """A gate between a target and a loader. Until everything is verified, the loader gets nothing that it could load.
 
-Members that are only content (layers, configs, blobs) pass directly if all readers parse them in the same way. This
-ends at the first other member (manifest.json, index.json, repositories, or a member with an unusual header), or at the
-end of the archive. From there on, everything is kept in a temporary file. The end of the preceding member is kept too.
-So if the rebuild fails, the loader's input ends inside a header or inside a member's content. No reader mistakes such
-an input for a complete archive.
+Members that are only content (layers, configs, blobs) pass directly if all readers parse them in the same way. Passing
+directly ends at the first other member (manifest.json, index.json, repositories, or a member with an unusual header),
+or at the end of the archive. From there on, everything is kept in a temporary file. The end of the preceding member is
+kept too. If the rebuild fails, the loader's input therefore ends inside a header or inside a member's content. No
+reader mistakes such an input for a complete archive.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Gate:
         self._sink = sink
         self._spool = Spool(tmp)
         self._is_shut = False
-        self._passed = 0  # bytes that the loader has
+        self._passed = 0  # number of bytes that the loader already has
         self._head = bytearray()  # the part of the next member's header that has arrived
         self._left = 0  # remaining bytes of the current member, padding included
         # bytes of _left that are withheld until the next header: the last byte of content, and the padding
@@ -92,7 +92,7 @@ class Gate:
     def finish(self) -> ReadAt:
         """End the archive and return it.
 
-        In the result, large members that were already passed on are replaced by zeros.
+        In the result, zeros replace large members that were already passed on.
         """
         if not self._is_shut:
             self._is_shut = True

@@ -1,4 +1,4 @@
-"""Loading of a bundle's target into an engine, which gets nothing that it could load until everything is verified.
+"""Load a bundle's target into an engine. Until everything is verified, the engine gets nothing that it could load.
 
 If an image is expected by digest, the engine gets an archive that this module writes. Otherwise the engine gets the
 target's own bytes. Everything from the first document on is withheld until the last byte is verified.
@@ -60,8 +60,8 @@ MAX_NAMES: Final = 64
 class LoadOptions(RebuildOptions):
     """The options of a load.
 
-    ``engine`` is docker, podman or ctr. None means a source's engine, or else the first installed engine. ``thin``
-    leaves out the layers of the base, which the engine must already have.
+    ``engine`` is docker, podman or ctr. If it is None, a source's engine is used. If no source has an engine, the first
+    installed engine is used. ``thin`` leaves out the layers of the base, which the engine must already have.
     """
 
     engine: str | None = None
@@ -73,7 +73,7 @@ class LoadResult:
     """The loaded images, with one entry for each name, and the signers of the bundles.
 
     If ``is_checked`` is true, the images were expected, and the engine got only these images. Otherwise, the images are
-    from the bundle's description, and the check was only that the engine has images with these names.
+    from the bundle's description. The only check was that the engine has images with these names.
     """
 
     engine: str
@@ -131,8 +131,8 @@ class Loading:
     """A bundle to load into an engine.
 
     ``given`` are the archives among the sources. ``bases`` are these archives and the intermediate targets of other
-    bundles. ``without`` are images that the engine has, so their layers are left out. ``repositories`` are the allowed
-    repositories for the names of an expected image, from :func:`repositories_of`. If a trusted signature covers the
+    bundles. ``without`` are images that the engine has, so their layers are left out. ``repositories`` has the
+    repositories that an expected image's names may use, from :func:`repositories_of`. If a trusted signature covers the
     bundle, ``repositories`` is None, which allows all names. ``signatures`` check the names that the engine would get.
     """
 
@@ -304,7 +304,7 @@ def _one_by_one(images: Iterable[AboutImage]) -> list[AboutImage]:
 
 
 def _base_with(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]]) -> tuple[str, str | None]:
-    """Return a description of the image with the given layers, and the file with the image if there is one."""
+    """Return a description of the image with the given layers, and the image's file, if any."""
     wanted = {[*chain_ids(chain)][-1] for chain in {*chains} if chain}
     for archive in archives:
         images = read_images(archive).images
@@ -329,7 +329,7 @@ def _name_all(
 ) -> list[tuple[PinnedImage, tuple[str, ...]]]:
     """Return images with names. An image without a name gets a name if the engine needs it.
 
-    In containerd, images need names. The check that a thin image is complete needs a name, too.
+    In containerd, images need names. A name is also needed to check that a thin image is complete.
     """
     is_thin = any(layer.content is None for image, _ in images for layer in image.layers)
     if engine != "ctr" and not is_thin:
@@ -354,7 +354,7 @@ def hand_over(
         raise LoadError(messages.LOAD_MANY_NAMES, count=count, max_names=MAX_NAMES, exit_code=5)
     for image, _ in images:
         require_left_out(image, engine)
-    # load under temporary names first: a name that now leads to another image must not move to an unusable image
+    # load under temporary names first: a name of another image must not move to an unusable image
     token = secrets.token_hex(8)
     given = [
         (image, (f"localhost/dib:loading-{token}-{number}",) if names and engine != "podman" else names)
@@ -380,7 +380,7 @@ def hand_over(
 
 
 def require_left_out(image: PinnedImage, engine: str) -> None:
-    """Raise :class:`LoadError` unless the engine reports that it has all layers that are left out of an image."""
+    """Raise :class:`LoadError` if the engine does not report all layers left out of an image."""
     absent = [number for number, layer in enumerate(image.layers) if layer.content is None]
     if not absent:
         return
@@ -412,7 +412,7 @@ def allowed_names(
 
 
 def repositories_of(archives: Sequence[Archive], engine: str) -> frozenset[str]:
-    """Return the repositories of all names of the archives' images."""
+    """Return the repositories in the names of the archives' images."""
     images = [image for archive in stored_images(archives) for image in archive.images]
     return frozenset(repository_of(name, engine) for image in images for name in image.names)
 

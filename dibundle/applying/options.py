@@ -14,7 +14,7 @@ MAX_TARGET: Final = 1 << 40
 class RebuildOptions:
     """The options of a rebuild. ``max_size`` is the maximum size of a target in bytes.
 
-    If the bundle has several targets, ``target`` names one by an image's name, an image ID or an archive's digest. If
+    If the bundle has several targets, ``target`` chooses a target by image name, image ID or archive digest. If
     ``expect`` is not empty, the target, or each of its images, must have one of the digests in ``expect``.
     """
 

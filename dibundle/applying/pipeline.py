@@ -160,7 +160,10 @@ def require_one_image(output: Destination | Folder, options: ApplyOptions) -> No
 
 
 def wanted_targets(manifest: Manifest, options: RebuildOptions) -> Collection[int]:
-    """Return the targets for a folder. This is the target in the options, or else all targets."""
+    """Return the targets for a folder.
+
+    If the options name a target, only this target is returned. Otherwise, all targets are returned.
+    """
     return range(len(manifest.targets)) if options.target is None else [choose_target(manifest, options)]
 
 

@@ -60,7 +60,7 @@ def rebuild_targets(
     """Pass targets to their sinks, one after the other, as :func:`rebuild_target` does. The keys are target numbers.
 
     If these targets build on earlier targets, the earlier targets are rebuilt into temporary files. If a single target
-    is rebuilt, ``compact`` gets each of its pieces.
+    is rebuilt, ``compact`` gets each piece of the target.
     """
     for _ in rebuild_steps(bases, bundle, sinks, options, context, space=space, whole=whole, compact=compact):
         pass
@@ -137,7 +137,7 @@ class _Rebuild(NamedTuple):
     def target(self, number: int, sink: Sink) -> Iterator[None]:
         """Rebuild one target, step by step.
 
-        For the last target, the bundle is read and checked to its end before the output is finished.
+        Before the output of the last target is finished, the bundle is read and checked to its end.
         """
         bundle, base, manifest = self.bundle, self.base, self.bundle.manifest
         target = manifest.targets[number]

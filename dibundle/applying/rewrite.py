@@ -1,4 +1,4 @@
-"""The output of a target in a format that differs from its own, or without the layers that the receiver has."""
+"""Write a target in a format other than its own, or without layers that the receiver has."""
 
 from __future__ import annotations
 
@@ -159,7 +159,10 @@ def apply_to_layout(
 
 
 def _check_size(parts: writers.ImageParts, options: RebuildOptions) -> None:
-    """Refuse a written archive that is larger than allowed. Its documents may be larger than those of the target."""
+    """Refuse a written archive that is larger than allowed.
+
+    The documents of this archive may be larger than the target's documents.
+    """
     size = sum(map(writers.size_of, parts.blobs.values())) + len(parts.index_json) + len(parts.manifest)
     if size > options.max_size:
         raise BundleError(messages.LIMIT_MAX_SIZE_AS_FORM, size=size, max_size=options.max_size)
@@ -201,8 +204,8 @@ def rebuild_images(
 ) -> tuple[ImageArchive, list[tuple[int, int]]]:
     """Rebuild a target into a temporary file. Return its images, and the ranges that were left out (start, end).
 
-    This checks the digests of the target's segments. If the digest of the whole target is expected, this checks that
-    digest too. The images are checked by :func:`pin`.
+    The digests of the target's segments are checked. If the digest of the whole target is expected, this digest is
+    checked too. The images are checked by :func:`pin`.
     """
     target = bundle.manifest.targets[choose_target(bundle.manifest, options)]
     holes = _left_out(bundle.manifest, choose_target(bundle.manifest, options), without)
@@ -262,7 +265,7 @@ def pin(
 def _stored_in(
     bases: Sequence[Archive], holes: Sequence[tuple[int, int]], target: Target, without: Loaded | None
 ) -> dict[bytes, Stored]:
-    """Return the layers that are left out of a target, by diffID, in the form in which the base stores each layer."""
+    """Return the layers that are left out of a target, by diffID, as the base stores them."""
     from dibundle.images.pinned import LayerStore
 
     store = LayerStore(stored_images(bases))
@@ -279,7 +282,7 @@ def _stored_in(
 
 
 def stored_images(archives: Sequence[Archive]) -> list[ImageArchive]:
-    """Return the images in archives. Archives that are not image archives are ignored."""
+    """Return the images in archives. If an archive is not an image archive, it is ignored."""
     found = []
     for archive in archives:
         with suppress(ArchiveError):
@@ -311,7 +314,10 @@ def written_size(manifest: Manifest, number: int, without: Loaded | None) -> int
 
 
 def needed(manifest: Manifest, number: int, without: Loaded) -> list[tuple[bytes, ...]]:
-    """Return the layers to leave out of each image of a target. They are diffIDs, with the lowest layer first."""
+    """Return the layers to leave out of each image of a target.
+
+    Each layer is given by its diffID. The lowest layer is first.
+    """
     images = manifest.about.targets[number] if manifest.about else ()
     return [without.shared(image.diff_ids) for image in images]
 
@@ -319,7 +325,7 @@ def needed(manifest: Manifest, number: int, without: Loaded) -> list[tuple[bytes
 def _left_out(manifest: Manifest, number: int, without: Loaded | None) -> list[tuple[int, int]]:
     """Return the start and end of each layer to leave out of a target.
 
-    For every image that uses such a layer, the receiver has already loaded the layer.
+    The receiver has already loaded such a layer for every image that uses the layer.
     """
     if without is None or manifest.about is None:
         return []

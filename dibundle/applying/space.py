@@ -1,4 +1,4 @@
-"""The size of the temporary files for rebuilding targets, and checks of free space and limits."""
+"""Compute the size of temporary files for rebuilding, and check free space and limits."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from dibundle.images.archive import Archive
 class Space(NamedTuple):
     """The space that is used for other purposes while targets are rebuilt.
 
-    ``kept`` is the maximum size of the temporary files that the sinks write. ``spared`` is an estimate of the part
-    of ``kept`` that the sinks will not write. ``withheld`` is the number of bytes that the sinks write if the
-    content requires this. ``check_output`` gets the size of the temporary files before the files are written. It
+    ``kept`` is the maximum size of the temporary files that the sinks write. ``spared`` is an estimate of the part of
+    ``kept`` that the sinks will not write. ``withheld`` is the number of bytes that the sinks may have to write,
+    depending on the content. ``check_output`` gets the size of the temporary files before the files are written. It
     raises an error if the files would leave too little free space for the output.
     """
 
@@ -57,7 +57,7 @@ def check_sizes(
     """Refuse targets (including intermediate targets) above ``max_size``, and temporary files above twice ``max_size``.
 
     Temporary files count if they hold targets, or decompressed layers of targets. They count for this bundle, and for
-    earlier bundles among ``bases``. Returns how many bytes of temporary files the targets take.
+    earlier bundles among ``bases``. Returns the size of the temporary files for the targets, in bytes.
     """
     for number in base.order:
         check_size(manifest, number, options)
@@ -67,7 +67,10 @@ def check_sizes(
 
 
 def check_temporary(kept: int, options: RebuildOptions) -> None:
-    """Refuse temporary files above twice the maximum size of a target. ``kept`` is their size in bytes."""
+    """Refuse temporary files with a total size above twice the maximum size of a target.
+
+    ``kept`` is their size in bytes.
+    """
     if kept > 2 * options.max_size:
         raise BundleError(messages.LIMIT_TEMPORARY_FILES, kept=kept, max_size=options.max_size, kept_2=(kept + 1) // 2)
 

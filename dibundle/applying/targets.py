@@ -14,7 +14,7 @@ from dibundle.format.values import AboutImage
 
 
 class MadeTarget(NamedTuple):
-    """A target of a bundle: its size in bytes, its ``sha256:...`` and its images.
+    """A target of a bundle: its size in bytes, its digest (``sha256:...``) and its images.
 
     An image's ``id`` and ``diff_ids`` are digests of 32 bytes. For ``expect``, write ``f"sha256:{image.id.hex()}"``.
     """

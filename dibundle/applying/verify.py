@@ -23,8 +23,8 @@ from dibundle.sources.opening import Source, open_sources
 class VerifyResult:
     """A valid bundle: its size in bytes, its targets and its signers.
 
-    ``rebuilt`` is true if all targets were rebuilt. ``is_signed`` is true if the bundle has a signature, which is not
-    checked if ``signed_by`` is empty.
+    ``rebuilt`` is true if all targets were rebuilt. ``is_signed`` is true if the bundle has a signature. If
+    ``signed_by`` is empty, the signature was not checked.
     """
 
     size: int
@@ -60,7 +60,7 @@ def verify(
 
 
 def check_rebuild(bases: Sequence[Archive], bundle: BundleReader, options: RebuildOptions, context: Context) -> None:
-    """Rebuild every target, check all digests, including those of the whole archives, and write no output."""
+    """Rebuild every target and check all digests (also of whole archives) without output."""
     sinks = dict.fromkeys(range(len(bundle.manifest.targets)), _nowhere)
     rebuild_targets(bases, bundle, sinks, options, context, whole=True)
 

@@ -1,8 +1,8 @@
 """Recompression recipes. They describe how to compress content to the original bytes (spec/dib.md, section 5.1).
 
 A recompression recipe is a list of parts. The bytes of a *plain* part are in the recipe itself. A *body* is a deflate
-stream or a zstd frame. An encoder and a :class:`Recipe` give the body for a stretch of content. A gzip layer is a plain
-header, a body and a plain trailer. A jar has hundreds of plain parts and bodies.
+stream or a zstd frame. An encoder and a :class:`Recipe` compress a stretch of content to the body. A gzip layer is a
+plain header, a body and a plain trailer. A jar has hundreds of plain parts and bodies.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Plain(NamedTuple):
 
 
 class Body(NamedTuple):
-    """The compressed bytes that a :class:`Recipe` gives for the next ``content`` bytes of content."""
+    """The compressed bytes that a :class:`Recipe` produces from the next ``content`` bytes."""
 
     content: int
     recipe: Recipe
@@ -105,7 +105,7 @@ def write(parts: Sequence[Part]) -> bytes:
 
 
 def read(data: bytes, listed: Collection[int] = reencoders.KNOWN, *, most: int = MOST_COST) -> tuple[list[Part], bytes]:
-    """Return the parts and the bytes after them. Raise ``BundleError`` for bytes that :func:`write` never gives.
+    """Return the parts and the bytes after them. Raise ``BundleError`` for bytes that :func:`write` cannot produce.
 
     ``listed`` has the re-encoders in the bundle's section 1. No other re-encoders are allowed. ``most`` is the maximum
     cost of the recipe.

@@ -42,7 +42,7 @@ def unpack(packer: int, packed: Buffer, size: int) -> Buffer:
         if len(packed) != size:
             raise BundleError(messages.PAYLOAD_STORED_SIZE, packed_count=len(packed), size=size)
         return packed
-    if size == 0:  # zstandard does not check an empty frame beyond its header
+    if size == 0:  # zstandard checks only the header of an empty frame
         raise BundleError(messages.PAYLOAD_EMPTY_STREAM_PACKER, packer=packer, stored=STORED)
     if packer == ZSTD:
         return zstd.decompress(packed, size)

@@ -106,7 +106,7 @@ def _malformed(what: str) -> BundleError:
 
 
 class _Reader:
-    """A reader of bytes and RFC 3284 integers of ``data`` from ``at`` on."""
+    """A reader of bytes and RFC 3284 integers in ``data``, from offset ``at`` on."""
 
     __slots__ = ("at", "data")
 
@@ -137,7 +137,7 @@ class _Reader:
 
 
 def _windows(delta: bytes) -> Iterator[_Window]:
-    """Read the file's header and yield its windows, at least one."""
+    """Read the file's header and yield its windows. There is at least one window."""
     reader = _Reader(memoryview(delta))
     magic = bytes(reader.take(4))
     if magic != MAGIC:
@@ -221,7 +221,7 @@ def _window(source: bytes, target: bytes, covers: list[tuple[int, int, int]]) ->
 
 
 def _encode_window(segment: memoryview, target: bytes, rows: array[int]) -> tuple[Buffer, Buffer, Buffer]:
-    """Return the three sections of one window, which are data, instructions and addresses."""
+    """Return the three sections of one window: data, instructions and addresses."""
     room = 2 * len(target) + 64
     sections = (bytearray(room), bytearray(room), bytearray(room))
     sizes = array("q", [0, 0, 0])
@@ -237,7 +237,7 @@ def _encode_window(segment: memoryview, target: bytes, rows: array[int]) -> tupl
 
 
 def _number(value: int) -> bytes:
-    """Return ``value`` as an RFC 3284 integer, which has groups of seven bits, the highest group first."""
+    """Return ``value`` as an RFC 3284 integer: groups of seven bits, the highest group first."""
     out = [value & 127]
     while value := value >> 7:
         out.append(value & 127 | 128)

@@ -1,4 +1,4 @@
 """Bytes on this machine: random-access files, temporary files, outputs, compression and digests.
 
-Also the progress of work.
+The package also reports the progress of work.
 """

@@ -1,9 +1,9 @@
 """Streaming decompression for archives and layers: gzip, bzip2, xz and zstd.
 
 Everything here works on untrusted bytes. No call returns more than its limit, windows are limited, and corrupt or
-truncated data is an ``ArchiveError``. Several consecutive streams (gzip members, xz streams, zstd frames) are read as
-one. Zero bytes after a stream are padding, as in gzip(1). Any other data is an error. Data that the specification
-defines is *exact*: it has no padding, and may have any number of streams.
+truncated data raises ``ArchiveError``. Several consecutive streams (gzip members, xz streams, zstd frames) are read as
+one. Zero bytes after a stream are padding, as in gzip(1). Any other data is an error. If the specification defines the
+data, the data is *exact*: it has no padding, and may have any number of streams.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _STEP_BYTES: Final = 8  # bytes of input that allow one more call of a library
 _STEP_MADE: Final = 1024  # bytes of output that allow one more call of a library; a call takes 3 us
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_BLOCK_LIMIT: Final = 128 << 10
-# Maximum input bytes per call of a library, because the library returns unused input as a copy. So if a large piece had
-# many tiny streams, the time would grow with the square of the piece's length.
+# Maximum input bytes per call of a library, because the library returns unused input as a copy. Without this limit, if
+# a large piece had many tiny streams, the time would grow with the square of the piece's length.
 _SLICE: Final = 32 << 10
 
 
 def sniff(head: bytes) -> str | None:
-    """Return the compression of a stream that starts with ``head`` (16 bytes are enough), by its magic."""
+    """Detect a stream's compression by the magic in its first bytes ``head`` (16 are enough)."""
     if head[:3] == b"\x1f\x8b\x08":
         return "gzip"
     if head[:6] == b"\xfd7zXZ\0":
@@ -149,7 +149,7 @@ class Decompressor:
 
 
 def open_decompressor(kind: str, *, is_exact: bool = False) -> Decompressor:
-    """Return a new decompressor for ``kind``, one of the names that ``sniff`` returns."""
+    """Return a new decompressor for ``kind``, which is a name that ``sniff`` returns."""
     if kind not in _ENGINES:
         raise ArchiveError(messages.COMPRESSION_UNKNOWN, kind=kind)
     return Decompressor(kind, is_exact=is_exact)
@@ -219,8 +219,8 @@ class _ZstdFrame:
     """A zstd frame or a skippable frame, which is passed to the library block by block.
 
     The Python binding does not limit output, and reports neither a truncated frame nor the end of a frame. But each
-    block declares its length, and gives at most 128 KiB. So with one block at a time, the output is limited, and the
-    end is found.
+    block declares its length, and decompresses to at most 128 KiB. If one block is passed at a time, the output is
+    limited and the end is found.
     """
 
     def __init__(self, decompressor: zstandard.ZstdDecompressor) -> None:

@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 
 class Context:
-    """A context manager. When it ends, it closes everything that was opened through it, in reverse order.
+    """A context manager. When the context ends, it closes everything that was opened with it, in reverse order.
 
     ``tmp`` is the folder of temporary files (None: the default). ``progress`` receives phases and the bytes done.
     """

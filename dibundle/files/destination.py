@@ -26,7 +26,7 @@ _DESCRIPTOR = re.compile(r"-|/dev/stdout|(?:/dev|/proc/self)/fd/([0-9]{1,9})")
 _BLOCK: Final = 512  # bytes of a block; entries of a tar begin at multiples of this size
 STRETCH: Final = 16 << 20  # after each piece of this many bytes, the system is asked to write the piece to disk
 _WRITE: Final = 2  # SYNC_FILE_RANGE_WRITE
-LINKS: Final = 40  # maximum length of a chain of symbolic links, as in the system
+LINKS: Final = 40  # maximum length of a chain of symbolic links; the system has the same limit
 
 
 def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
@@ -74,7 +74,10 @@ class Output(Protocol):
 
 
 def temporary_name(name: str) -> str:
-    """Return a name for a temporary file or folder beside a final one. It has at most 64 bytes of the final name."""
+    """Return a name for a temporary file or folder beside the final file or folder.
+
+    It has at most 64 bytes of the final name.
+    """
     beginning = os.fsencode(name)[:64].decode("utf-8", "ignore")  # some disks accept only valid UTF-8
     return f".{beginning}.{os.urandom(8).hex()}.part"
 
@@ -86,7 +89,7 @@ class Destination:
     yet. Then it is synced and renamed. A symbolic link is resolved once. For ``-``, ``/dev/stdout`` and similar names,
     the output goes directly to the open descriptor. Pipes and devices are also written directly. Terminals are refused.
     ``identity`` is the device and inode of the file that would be overwritten, so that callers can refuse to overwrite
-    their inputs. ``descriptor`` is the number of an open descriptor, or else None.
+    their inputs. ``descriptor`` is the number of an open descriptor, or None.
     """
 
     def __init__(self, path: str, *, is_derived: bool = False) -> None:
@@ -158,7 +161,7 @@ class Destination:
             check_room(self.name, os.path.dirname(self._final), size, temporary, place)  # noqa: PTH120
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Write all of ``data``. Raise :class:`FileError` if the system refuses."""
+        """Write all of ``data``. Raise :class:`FileError` if the system refuses to write the data."""
         self.written += len(data)
         try:
             self._rest = memoryview(data)
@@ -288,10 +291,10 @@ class StreamOutput:
 
 
 def check_room(name: str, folder: str, size: int, temporary: int = 0, place: str = ".") -> None:
-    """Raise :class:`FileError` if ``folder`` has no free space for ``size`` bytes while the old file is still there.
+    """Raise :class:`FileError` if ``folder`` lacks space for ``size`` bytes beside the old file.
 
-    ``temporary`` is the size of the temporary files that exist at the same time in the folder ``place``, which may be
-    on the same disk.
+    ``temporary`` is the size of the temporary files that exist at the same time. They are in the folder ``place``,
+    which may be on the same disk.
     """
     import shutil
 

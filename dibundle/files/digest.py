@@ -24,7 +24,7 @@ def short(digest: bytes) -> str:
 
 
 def sha256_of(chunks: Iterable[bytes]) -> bytes:
-    """Return the 32-byte SHA-256 of ``chunks``, one after the other."""
+    """Return the 32-byte SHA-256 of all ``chunks`` in order."""
     whole = hashlib.sha256()
     for chunk in chunks:
         whole.update(chunk)

@@ -1,4 +1,4 @@
-"""The progress of work, in phases with a number of bytes to do."""
+"""The progress of work. Each phase has a number of bytes to process."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def root(source: ReadAt, offset: int) -> tuple[ReadAt, int]:
 
 
 class Joined:
-    """Other sources, one after the other."""
+    """Several sources that are joined, one after the other."""
 
     def __init__(self, parts: Iterable[ReadAt] = ()) -> None:
         self._starts: list[int] = []
@@ -294,7 +294,7 @@ def copy_chunks(source: ReadAt, offset: int, length: int, chunk: int = 1 << 20) 
 
 
 def default_spool_dir() -> str:
-    """Return the default folder for temporary files, which is $TMPDIR or else /var/tmp.
+    """Return the default folder for temporary files: $TMPDIR if it is set, otherwise /var/tmp.
 
     Unlike /tmp, /var/tmp is seldom in memory.
     """

@@ -12,10 +12,10 @@ _USED = 32  # the distance doubles only if at least one byte in this number has 
 class Window:
     """A read-ahead window over a source. Only one thread at a time may use it. Larger reads bypass it.
 
-    The window has a read-ahead distance. If a read begins at the window's end, or within this distance after the end,
-    and enough of the window was used, the distance doubles. Any other read halves the distance. So random access causes
-    no long reads, and consecutive small files take few reads. A hostile bundle cannot cause long reads for single
-    bytes. This matters if the source is compressed: then a long read takes a millisecond.
+    The window has a read-ahead distance. The distance doubles if enough of the window was used and a read begins at
+    most this distance after the window's end. Any other read halves the distance. Therefore, random access causes no
+    long reads, and consecutive small files take few reads. A hostile bundle cannot cause long reads for single bytes.
+    This matters for compressed sources, in which a long read takes a millisecond.
     """
 
     def __init__(self, source: ReadAt) -> None:

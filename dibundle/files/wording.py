@@ -41,7 +41,7 @@ def _escape_one(character: str) -> str:
 
 
 class _Escapes(dict[int, str]):
-    """Replacements of characters by their codes. Only a limited number is cached."""
+    """Replacements of characters by their codes. Only a limited number of replacements is cached."""
 
     def __missing__(self, code: int) -> str:
         escaped = _escape_one(chr(code))
@@ -62,7 +62,7 @@ def count(number: int, what: str) -> str:
 def some(names: Collection[str], link: str = ", ") -> str:
     """Return the first few names and the number of the other names. A bundle may have tens of thousands of names.
 
-    Texts that listed all names for many targets took gigabytes.
+    With all names of many targets, texts took gigabytes.
     """
     more = len(names) - _NAMED
     first = link.join(islice(names, _NAMED))

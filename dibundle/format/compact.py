@@ -82,8 +82,8 @@ class CompactTarget:
         self._most_memory = memory
         self._memory = bytearray()  # the first blocks, in a single buffer, because many small buffers fragment the heap
         self._file = context.spool()  # the other blocks
-        self._blocks = array("Q")  # offset of each block; offsets in the file come after those in memory
-        self._open: dict[int, bytes] = {}  # decompressed blocks, the most recently used one last
+        self._blocks = array("Q")  # offset of each block; offsets in the file follow the offsets in memory
+        self._open: dict[int, bytes] = {}  # decompressed blocks; the last block is the most recently used block
         self._codec = zstd.Blocks(_LEVEL)
         self._lock = threading.Lock()
 
@@ -154,7 +154,7 @@ class CompactTarget:
         self._placed += length
 
     def write(self, piece: Piece) -> None:
-        """Take the next bytes of the target. Store those that are in no archive."""
+        """Take the next bytes of the target. Store the bytes that are in no archive."""
         view = memoryview(piece)
         while view:
             is_last = self._stretch + 1 == len(self._starts)
@@ -221,7 +221,7 @@ class CompactTarget:
             offset, view = offset + count, view[count:]
 
     def _opened(self, number: int) -> bytes:
-        """Return a block, decompressed."""
+        """Return a decompressed block."""
         block = self._open.pop(number, None)
         if block is None:
             size = min(_BLOCK, self._own - number * _BLOCK)

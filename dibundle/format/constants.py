@@ -61,8 +61,8 @@ MAX_OPEN = 144 << 20  # bytes of kept frames and of partly used frames
 MAX_TAIL = 64 << 20  # bytes of output that are withheld until everything is verified
 MAX_SHAPES = 4096
 MAX_PACKING = 16 << 20  # bytes of a recipe with its plain bytes
-# An object that lies compressed in a target has at most PLACED_RATIO times as many bytes as it has compressed, plus
-# PLACED_FLOOR bytes.
+# If an object is compressed in a target, its size is at most PLACED_RATIO times its compressed size, plus PLACED_FLOOR
+# bytes.
 PLACED_RATIO = 16
 PLACED_FLOOR = 16384
 MAX_ALIKE = 4  # maximum forms of the same content, because each form is recompressed as a whole
@@ -73,14 +73,14 @@ MAX_ABOUT_TEXT = 4 << 20  # bytes of all strings
 
 # The budget: each item of a bundle has a minimum cost, in bytes of work (spec/dib.md, 4.5 and 4.6).
 COST_FACTOR = 8  # a target may cost this many times its size
-COST_FLOOR = 64 << 20  # cost that all targets together may have in addition
+COST_FLOOR = 64 << 20  # additional cost that all targets together may have
 FRAME_COST = 16384  # a frame costs this number plus the sizes of the frame and of its source
 RANGE_COST = 256
 SEGMENT_COST = 1024
 PLACED_COST = 8192  # cost of a compressed object in a target: beginning a frame takes up to 100 us
 OP_COST = 256
 SHAPE_COST = 512
-MAX_OPS = 65536  # operations that any target may have
-OP_BYTES = 32  # bytes of a target that allow one more operation
+MAX_OPS = 65536  # every target may have this number of operations
+OP_BYTES = 32  # a target may have one more operation for this number of bytes
 # maximum bytes of content to recompress for each byte of a target; all targets together may have COST_FLOOR bytes more
 PACKING_COST = 16

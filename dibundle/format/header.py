@@ -58,7 +58,7 @@ class Header(NamedTuple):
 
 
 def encode_signature_area(signature: bytes) -> bytes:
-    """Return the signature area, which has a length (u32), the signature's bytes and the CRC-32 of both."""
+    """Return the signature area: a length (u32), the signature's bytes and the CRC-32 of both."""
     body = len(signature).to_bytes(4, "little") + signature
     return body + zlib.crc32(body).to_bytes(4, "little")
 

@@ -87,7 +87,7 @@ def made_blobs(manifest: Manifest) -> Iterator[bytes]:
 
 
 def _others(blobs: Iterable[bytes], known: Collection[bytes]) -> set[bytes]:
-    """Return the blobs that are not in ``known``. If a label cannot hold all of them, return only the first."""
+    """Return the blobs that are not in ``known``. If a label cannot hold all of them, return only the first blobs."""
     found: set[bytes] = set()
     for blob in blobs:
         if blob not in known:

@@ -124,7 +124,7 @@ class Manifest:
         """Refuse objects outside of their target.
 
         Refuse objects that together have more compressed bytes than their target. If an object is compressed in a
-        target, also refuse a size that exceeds what the compressed length allows.
+        target, also refuse a size that is too large for the compressed length.
         """
         left = [target.size for target in self.targets]
         for item in self.objects:
@@ -146,7 +146,7 @@ class Manifest:
 
     @property
     def profile(self) -> str:
-        """The profile. It is "core" for bundles that any reader of the format can apply, or else "full"."""
+        """The profile. It is "core" if any reader of the format can apply the bundle. Otherwise, it is "full"."""
         packs = any(c.OP_BEGIN in target.columns.ops.data for target in self.targets)
         is_full = packs or self.reencoders or max(self.codecs, default=0) > c.LAST_CORE_CODEC
         return "full" if is_full else "core"

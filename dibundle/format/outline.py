@@ -64,7 +64,7 @@ class Operation:
 class ListingError(BundleError):
     """The error for a listing that would take too much time or memory.
 
-    Applying needs no listing, so it is still possible.
+    The bundle can still be applied, because applying needs no listing.
     """
 
 
@@ -79,7 +79,7 @@ class _Outline:
         self._text_at = 0
         self._texts: dict[int, bytes] = {}
         self._registers: list[bytes | None] = [EMPTY, EMPTY]
-        # types of the last blocks, because the type may be known even if the rest of the block is not
+        # types of the last blocks; a type may be known even if the rest of its block is unknown
         self._types: list[bytes | None] = [b"", b""]
         self._long_name: bytes | None = None
         self._left = _MAX_WORK
@@ -119,7 +119,7 @@ class _Outline:
         return block
 
     def kind(self, register: int, otherwise: str) -> str:
-        """Return the kind of entry of the last block in a register. If the block is not known, return ``otherwise``."""
+        """Return the entry kind of the last block in a register. If the block is not known, return ``otherwise``."""
         kind = self._types[register]
         return _TYPES.get(kind[0], otherwise) if kind else otherwise
 

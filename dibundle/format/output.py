@@ -55,11 +55,11 @@ class VerifiedOutput:
     def write(self, piece: Piece) -> None:
         """Take the next bytes. Raise an error as soon as a finished segment is known to be wrong.
 
-        The output that is passed on always ends with the first byte of a block. So a truncated stream never ends
-        between entries.
+        The output that is passed on always ends with the first byte of a block. Therefore, a truncated stream never
+        ends between entries.
         """
         if len(piece) < LARGE:
-            self._wait(bytes(piece))  # a view would keep all of its frame in memory
+            self._wait(bytes(piece))  # a view would keep the whole frame in memory
             if self._waiting_size >= WRITE or len(self._waiting) >= PIECES:
                 self._flush()
             return
@@ -69,7 +69,7 @@ class VerifiedOutput:
         self._wait(bytes(view[:first]))
         self._flush()
         self._pass_on(view[first:last])
-        self._wait(bytes(view[last:]))  # a view would keep all of the frame in memory
+        self._wait(bytes(view[last:]))  # a view would keep the whole frame in memory
 
     def finish(self) -> None:
         """Check everything, then pass on the tail."""
@@ -94,7 +94,7 @@ class VerifiedOutput:
         self._waiting_size += len(piece)
 
     def _flush(self, *, last: bool = False) -> None:
-        """Pass on the waiting bytes up to the first byte of the last block or, with ``last``, all of them."""
+        """Pass on the waiting bytes up to the first byte of the last block. With ``last``, pass on all of them."""
         chunk = memoryview(b"".join(self._waiting))
         kept = 0 if last else (self._written + len(chunk) - 1) % BLOCK
         self._waiting, self._waiting_size = [chunk[len(chunk) - kept :]], kept
@@ -110,7 +110,7 @@ class VerifiedOutput:
             self._sink(chunk)
         elif before_tail > 0:
             self._sink(chunk[:before_tail])
-            self._held.append(bytes(chunk[before_tail:]))  # a view would keep all of its frame in memory
+            self._held.append(bytes(chunk[before_tail:]))  # a view would keep the whole frame in memory
         else:
             self._held.append(bytes(chunk))
 

@@ -62,7 +62,7 @@ class RebuildPlan:
             yield Range(flat[position + 1] >> 32, flat[position], flat[position + 1] & 0xFFFFFFFF)
 
     def source_size(self, index: int) -> int:
-        """Return the source size of an implied frame in bytes, which is the sum over its pieces."""
+        """Return the source size of an implied frame in bytes, as the sum over its pieces."""
         return sum(item & 0xFFFFFFFF for item in self.sources.get(index, array("Q"))[1::2])
 
 
@@ -188,8 +188,8 @@ def make_plan(
 
     ``packings`` is the budget that the rebuilt targets of the bundle share. It is None if there is only this target.
 
-    Raises :class:`BundleError` if the program is inconsistent, and :class:`BaseMismatchError` if header blocks of the
-    base differ from those that the program expects.
+    Raises :class:`BundleError` if the program is inconsistent. Raises :class:`BaseMismatchError` if header blocks of
+    the base are not those that the program expects.
     """
     target = manifest.targets[target_index]
     first = sum(before.frames for before in manifest.targets[:target_index])
@@ -215,7 +215,7 @@ def make_plan(
 
 
 class _Sizes:
-    """The running totals of a program, for its output, and for content that is recompressed into output."""
+    """The running totals of a program: for its output, and for content to recompress."""
 
     def __init__(self, target_size: int, limit: int) -> None:
         self._target_size = target_size

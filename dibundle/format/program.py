@@ -99,7 +99,7 @@ class Cursor:
 
     def take(self, length: int) -> Copy:
         """Return the next ``length`` bytes of the base object as a copy, and move the cursor past them."""
-        if self.object >= len(self.object_sizes):  # without objects, not even 0 bytes can be taken
+        if self.object >= len(self.object_sizes):  # without objects, even a copy of 0 bytes is invalid
             raise BundleError(messages.PROGRAM_NO_OBJECT)
         offset, size = self.offset, self.object_sizes[self.object]
         if length > size - offset:
@@ -149,8 +149,8 @@ def walk(columns: Columns, base: BaseHeaders, object_sizes: list[int]) -> Iterat
     """Yield the steps of a program in the order of the target's bytes.
 
     ``object_sizes`` are the sizes of the base objects in bytes. Every column must be read to its end. Raises
-    :class:`BundleError` if no base could satisfy the program, and :class:`BaseMismatchError` if a header block of the
-    base differs from the block that the program expects.
+    :class:`BundleError` if no base could satisfy the program. Raises :class:`BaseMismatchError` if a header block of
+    the base differs from the expected block.
     """
     columns = columns.rewound()
     cursor = Cursor(columns, base, object_sizes)
@@ -196,7 +196,7 @@ def _base_record(cursor: Cursor) -> tuple[bytes, int]:
 def _positive(column: Column) -> int:
     """Read a length or count, and refuse 0.
 
-    So each operation yields at least a byte, and the output's size limits the work.
+    Each operation therefore yields at least one byte, and the output's size limits the work.
     """
     value = column.next()
     if not value:

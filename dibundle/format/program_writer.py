@@ -1,4 +1,4 @@
-"""The writer of programs, which writes operations as columns, and header blocks as edits of other header blocks."""
+"""Write programs: operations as columns, and header blocks as edits of other header blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The rebuild of a target, which is a second walk. It reads the base, decodes frames and yields the target's bytes."""
+"""The rebuild of a target, in a second walk through its program.
+
+It reads the base, decodes frames and yields the target's bytes.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +40,9 @@ OVERHEAD = 4096  # bytes of memory for any frame, in addition to its content
 MOST = 96 << 20
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # number of threads for the blocks of pgzip
-MANY = 32 << 20  # from this many bytes of covers and steps on, no other frame is decoded at the same time
-LARGE = 256 << 10  # from this size on, a frame of codec 6 may need 300 MiB: no other frame is decoded beside it
-DECODERS = 2  # number of threads; more help little, because memory limits how much is decoded in advance
+MANY = 32 << 20  # with at least this many bytes of covers and steps, no other frame is decoded at the same time
+LARGE = 256 << 10  # from this size on, codec 6 may need 300 MiB: no other frame is decoded at that time
+DECODERS = 2  # number of threads; more threads help little, because memory limits the work in advance
 LITTLE = 1 << 20  # maximum bytes of frames and sources to decode without a thread pool: importing it takes 7 ms
 
 
@@ -54,7 +57,7 @@ class Base(BaseHeaders, Protocol):
 
 
 class Follower(Protocol):
-    """A receiver of the origin of each piece of a target. It is called before the piece is yielded."""
+    """A receiver for the origins of a target's pieces. It is called before the piece is yielded."""
 
     def copied(self, step: Copy, offset: int, length: int) -> None:
         """Record that the next ``length`` bytes are part of a copy, and begin at ``offset`` in the copy."""
@@ -189,14 +192,14 @@ class _FrameFeed:
 
 
 def _is_large(frame: Frame, stored: bytes) -> bool:
-    """Return whether decoding a frame may take so much memory that no other frame is decoded at the same time."""
+    """Return whether a frame may need so much memory that it must be decoded alone."""
     if frame.codec == decoders.UNPACK:
         return frame.size + frame.source_size >= LARGE
     return decoders.table_size(frame.codec, stored) >= MANY
 
 
 class _Memory:
-    """The memory for decoding. Frames share it, but a large frame has it alone."""
+    """The memory for decoding. Frames share it, but a large frame uses it alone."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -205,7 +208,7 @@ class _Memory:
 
     @contextmanager
     def use(self, *, alone: bool) -> Iterator[None]:
-        """Wait until no frame has the memory alone. With ``alone``, wait until no frame uses any of the memory."""
+        """Wait until no frame uses the memory alone. With ``alone``, wait until no frame uses any of the memory."""
         with self._changed:
             while self._alone or (alone and self._users):
                 self._changed.wait()

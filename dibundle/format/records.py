@@ -1,9 +1,11 @@
-"""Tar header blocks as edits of other header blocks. An edit has the changed fields, but the checksum is computed.
+"""Tar header blocks as edits of other header blocks.
+
+An edit has the changed fields, except the checksum, which is computed.
 
 A *record* is a 512-byte header block and its content. The size field has the length of the content. In the archive, the
 content is padded to a multiple of 512 bytes. PAX and GNU extension headers are records too. A number is written in the
 style of the reference block. This style includes the leading spaces, the number of digits, and the bytes after the
-digits. So no tar dialect needs separate code.
+digits. Therefore, no tar dialect needs separate code.
 """
 
 from __future__ import annotations
@@ -199,7 +201,10 @@ _STRETCHES = tuple(
 
 @lru_cache(maxsize=8192)
 def _time_edit(reference: bytes, field: bytes) -> HeaderEdit | None:
-    """Return the edit between two time fields. Return None for equal fields, or if no number gives the new field."""
+    """Return the edit between two time fields.
+
+    Return None if the fields are equal, or if no number produces the new field.
+    """
     value = read_number(field)
     is_number = reference != field and value is not None and _number_field(reference, value) == field
     return HeaderEdit(1 << MTIME_FIELD, (value,)) if is_number and value is not None else None

@@ -1,4 +1,4 @@
-"""Writing and reading of a manifest's sections. Reading checks all limits."""
+"""Write and read a manifest's sections. Reading checks all limits."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Signatures over a bundle's header. OpenSSH creates and checks them, in the format SSHSIG and the namespace ``dib``.
 
-This module itself contains no cryptography. ``ssh-keygen -Y`` signs and verifies, with any key that it can use. Keys
+This module itself contains no cryptography. ``ssh-keygen -Y`` signs and verifies with any key that it supports. Keys
 may be in files, agents or security keys. The signed data is the 64-byte header, which determines the rest of the
 bundle.
 """
@@ -44,7 +44,7 @@ ReadFunction = Callable[[int], bytes]
 
 
 class Signature(NamedTuple):
-    """An SSHSIG signature, with its bytes without the armor, and the public key that it names."""
+    """An SSHSIG signature: its bytes without the armor, and the public key that it names."""
 
     blob: bytes
     key: bytes
@@ -111,7 +111,7 @@ class Signers:
     tmp: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse file names in place of the contents of files."""
+        """Refuse file names that were passed instead of file contents."""
         if not all(isinstance(item, bytes) for item in self.signatures):
             raise TypeError("signatures are what the files hold, as a tuple of bytes: Path(name).read_bytes()")
 
@@ -185,7 +185,7 @@ class Signers:
         """Return whether a key is revoked. A failed verification does not report this reason."""
         if self.revoked is None:
             return False
-        # a list of public keys, for which -Q does not work: -Q requires a KRL
+        # -Q does not work for a list of public keys, because -Q requires a KRL
         if base64.b64encode(key) in read_file(self.revoked).split():
             return True
         kind, _ = _string(key)
@@ -258,7 +258,7 @@ def _unusable(key: str, run: subprocess.CompletedProcess[bytes]) -> SignatureErr
 
 
 def check_own(header: bytes, data: bytes, tmp: str | None = None) -> Signature:
-    """Return the signature in ``data``, which must be a signature over ``header`` by any key."""
+    """Return the signature in ``data``. It must be a signature over ``header``, by any key."""
     signature = Signature.parse(data)
     with _temporary(".sig", tmp) as file:
         file.write(signature.armored())
@@ -302,7 +302,7 @@ def _exactly(read: ReadFunction, size: int) -> bytes:
 
 
 def _check_alone(header: bytes, signature: str) -> subprocess.CompletedProcess[bytes]:
-    """Check a signature in a file, by any key."""
+    """Check a signature file, and accept any key."""
     return _ssh_keygen("-Y", "check-novalidate", "-n", NAMESPACE, "-s", signature, given=header, seconds=CHECK_SECONDS)
 
 
@@ -369,6 +369,9 @@ def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess
 
 
 def _told(run: subprocess.CompletedProcess[bytes]) -> str:
-    """Return the first line of ssh-keygen's output, which is the most useful. The last line is only a summary."""
+    """Return the first line of ssh-keygen's output, because this line is the most useful.
+
+    The last line is only a summary.
+    """
     lines = (run.stderr + b"\n" + run.stdout).decode(errors="replace").splitlines()
     return next((line.strip().rstrip(".") for line in lines if line.strip()), f"ssh-keygen ended with {run.returncode}")

@@ -59,7 +59,7 @@ class Text(NamedTuple):
 
 
 class Copy(NamedTuple):
-    """``length`` bytes of base object ``object`` from ``offset`` on."""
+    """``length`` bytes of the base object ``object``, from ``offset`` on."""
 
     object: int
     offset: int

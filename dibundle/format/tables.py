@@ -16,7 +16,7 @@ Row = TypeVar("Row")
 
 
 class Range(NamedTuple):
-    """``length`` bytes of base object ``object`` from ``offset`` on.
+    """``length`` bytes of the base object ``object``, from ``offset`` on.
 
     If ``object`` equals the number of base objects, the range is in the digest text.
     """
@@ -225,7 +225,7 @@ class SegmentTable(Table[Segment]):
 
 
 class Paths(Sequence[bytes]):
-    """Paths, each followed by NUL in ``data``. Iteration finds them one by one."""
+    """Paths in ``data``. A NUL follows each path. Iteration finds them one by one."""
 
     __slots__ = ("data",)
     __hash__ = None  # type: ignore[assignment]

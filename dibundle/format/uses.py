@@ -29,7 +29,7 @@ def objects_used(manifest: Manifest, number: int) -> set[int]:
 def uses(manifest: Manifest, number: int, *, malformed: int | None = None) -> int:
     """Return a set of bits: the objects that the target with this ``number`` uses. The result is cached.
 
-    If the program is malformed, return ``malformed`` or, if ``malformed`` is None, raise :class:`BundleError`.
+    If the program is malformed, return ``malformed``. If ``malformed`` is None, raise :class:`BundleError` instead.
     """
     known = manifest.uses.get(number)
     if known is None:
@@ -59,7 +59,7 @@ def _uses(manifest: Manifest, number: int) -> int:
 
 
 def _check_seeks(ops: bytes, column: Column) -> None:
-    """Refuse two consecutive seeks, and a column that does not have exactly one object for each seek.
+    """Refuse two consecutive seeks. Also refuse a column whose number of objects differs from the number of seeks.
 
     This check runs before the column is read, because the column may be as large as a manifest. A walk would find these
     faults much later.
@@ -108,7 +108,7 @@ def bits_of(members: Iterable[int]) -> int:
 
 
 def members(bits: int) -> list[int]:
-    """Return the numbers in a set of bits, ascending."""
+    """Return the numbers in a set of bits in ascending order."""
     found: list[int] = []
     for place, byte in enumerate(bits.to_bytes((bits.bit_length() + 7) // 8, "little")):
         if byte:
@@ -120,7 +120,7 @@ _IN_BYTE: Final = [[bit for bit in range(8) if byte >> bit & 1] for byte in rang
 
 
 def used_by(manifest: Manifest, targets: Iterable[int]) -> int:
-    """Return the objects that any of the given targets uses, as bits."""
+    """Return, as bits, the objects that the given targets use."""
     return reduce(or_, (uses(manifest, number) for number in targets), 0)
 
 
@@ -143,7 +143,8 @@ class Sums:
 class Order:
     """The order of targets. If the ``missing`` objects are in no base, some targets must be rebuilt before others.
 
-    A missing object is read from its place in an earlier target. An object without such a place counts as lacking.
+    A missing object is read from its place in an earlier target. If no earlier target has a missing object, the object
+    counts as lacking.
     """
 
     def __init__(self, manifest: Manifest, missing: Iterable[int]) -> None:
@@ -153,7 +154,7 @@ class Order:
         self._before: dict[int, tuple[int, int]] = {}
 
     def of(self, wanted: Collection[int]) -> list[int]:
-        """Return the targets to rebuild for the ``wanted`` targets, in order."""
+        """Return, in order, the targets that must be rebuilt to get the ``wanted`` targets."""
         todo = bits_of(wanted)
         for number in range(max(wanted, default=0), 0, -1):
             if todo >> number & 1:
@@ -165,11 +166,11 @@ class Order:
         return reduce(or_, (self._found(number)[0] for number in order), 0)
 
     def lacking(self, number: int) -> int:
-        """Return, as bits, the objects that a target uses, but that neither a base nor an earlier target has."""
+        """Return, as bits, the objects of a target that are in no base and in no earlier target."""
         return self._found(number)[1]
 
     def _found(self, number: int) -> tuple[int, int]:
-        """Return, as bits, the earlier targets from which a target reads objects, and the objects that it lacks."""
+        """Return, as bits, the earlier targets that a target reads, and the target's missing objects."""
         known = self._before.get(number)
         if known is None:
             lacking, targets = uses(self._manifest, number) & self._missing, 0
@@ -182,7 +183,7 @@ class Order:
 
 
 def _placed(manifest: Manifest, among: int) -> dict[int, int]:
-    """Return the objects of ``among`` that lie in each target, as bits."""
+    """Return, as bits, which objects of ``among`` are in each target."""
     found: dict[int, list[int]] = {}
     for number in members(among):
         if place := manifest.objects[number].place:

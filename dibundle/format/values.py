@@ -56,7 +56,7 @@ class Target(NamedTuple):
         return b"".join(segment.digest for segment in self.segments if segment.digest)
 
     def digest_text(self) -> bytes:
-        """Return the segments' digests as concatenated hex digits. They are a source for names and JSON."""
+        """Return the segments' digests as joined hex digits. Frames use this text as a source for names and JSON."""
         return self.own_digests().hex().encode()
 
 
@@ -87,7 +87,7 @@ class Names(NamedTuple):
 
 
 class RecompressedObject(NamedTuple):
-    """A recipe to recompress base object ``object``, a compressed layer, from its content.
+    """A recipe to recompress the base object ``object`` (a compressed layer) from its content.
 
     The content has ``size`` bytes and SHA-256 ``digest``. ``packing`` is a recipe with its plain bytes. The recipe may
     be a guess.

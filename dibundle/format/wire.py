@@ -1,7 +1,7 @@
-"""The encoding of values. Structure is strict msgpack, and long runs of numbers are LEB128 columns.
+"""The encoding of values. The structure is strict msgpack. Long runs of numbers are LEB128 columns.
 
-Every value has exactly one byte form. The reader, not the data, decides which type comes next. So hostile bytes cannot
-create values that the reader did not request.
+Every value has exactly one byte form. The reader, not the data, decides which type comes next. Therefore, hostile bytes
+cannot create values that the reader did not request.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class Column:
         return values
 
     def count(self) -> int:
-        """Return the number of numbers in the column, without reading them."""
+        """Count the numbers in the column, without reading them."""
         return len(self.data.translate(None, _MORE))
 
     def rewound(self) -> Column:

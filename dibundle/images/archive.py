@@ -1,4 +1,4 @@
-"""Opening of files as archives, recognised by their content."""
+"""Open files as archives, which are recognised by their content."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class NoArchiveError(OtherFormatError):
 
 @dataclass(eq=False)
 class Archive:
-    """An opened outer archive, and a context manager that closes the files that it opened.
+    """An opened outer archive. As a context manager, it closes the files that it opened.
 
     ``name`` is the path as the user typed it. ``bytes`` is the uncompressed tar. ``compression`` is the removed
     compression. ``identity`` is the device and inode of the file.
@@ -102,7 +102,10 @@ def open_archive(path: str | os.PathLike[str], *, spool_dir: str | None = None, 
 
 
 def from_fd(fd: int, name: str, *, spool_dir: str | None = None, ratio: int | None = None) -> Archive:
-    """Open the archive in the open file ``fd``, from its position on. The caller closes ``fd`` after the archive."""
+    """Open the archive in the open file ``fd``, from the current position on.
+
+    The caller closes ``fd`` after the archive.
+    """
     return _open(fd, name, spool_dir, [], ratio)
 
 

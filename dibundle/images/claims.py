@@ -73,7 +73,7 @@ class Claims:
     _names_size: int = 0
 
     def count_layers(self, count: int) -> None:
-        """Count layers and names, and also images that have neither.
+        """Count layers, names, and images that have no layers and no names.
 
         If the total exceeds the limit, raise ``ArchiveError``.
         """

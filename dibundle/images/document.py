@@ -59,7 +59,7 @@ def get_text(value: object, key: str) -> str | None:
 
 
 def texts(value: object) -> dict[str, str]:
-    """Return the members of an object that are texts, such as labels and annotations."""
+    """Return an object's members that are texts, such as labels and annotations."""
     return {key: item for key, item in value.items() if isinstance(item, str)} if isinstance(value, dict) else {}
 
 

@@ -23,7 +23,7 @@ _LAYER: Final = re.compile(rb"([0-9a-f]{64})/layer\.tar")
 
 
 def read_drafts(claims: Claims) -> list[ImageDraft]:
-    """Return the images of such an archive. Images with names come first.
+    """Return the images of an archive of docker before 1.10. Images with names come first.
 
     For any other kind of archive, return no images.
     """
@@ -77,8 +77,8 @@ def _parent(members: Members, name: str) -> str | None:
 def _names(claims: Claims, layers: Container[str]) -> dict[str, list[str]]:
     """Return the names of images, by the name of the topmost layer.
 
-    The document contains a repository's name only once, but the images' names repeat it for every tag. So the total
-    length of all names is checked before a name is built.
+    The document contains a repository's name only once, but the images' names repeat it for every tag. Therefore, the
+    total length of all names is checked before a name is built.
     """
     entry = claims.members.find(REPOSITORIES)
     value = document.parse(claims.members.read(entry), "repositories") if entry else None

@@ -1,4 +1,4 @@
-"""The outer members of an archive by name. They are looked up in the same way as loaders look them up."""
+"""The outer members of an archive by name. The lookup follows the same rules as in loaders."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LINKS: Final = b"12"
 class Members:
     """Members by normalised name.
 
-    If several members have the same name, the last one counts, as if all were unpacked.
+    If several members have the same name, the last member counts, as after unpacking all members.
     """
 
     def __init__(self, archive: Archive) -> None:

@@ -1,4 +1,7 @@
-"""The content of an image archive: images and their blobs. Unless noted, digests here are the archive's claims."""
+"""The content of an image archive: images and their blobs.
+
+Digests here are the archive's claims, unless a comment says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class Image(NamedTuple):
     """One image. A layer that the archive does not contain is None.
 
     ``names`` are from the archive, and are only for display. ``config_digest`` is the actual sha256 of the config's
-    bytes. If the config is missing, ``config_digest`` is the claimed sha256 or, without a claim, empty.
+    bytes. If the config is missing, ``config_digest`` is the claimed sha256, or empty if there is no claim.
     """
 
     names: tuple[str, ...]

@@ -1,7 +1,7 @@
 """Installed packages of a file tree, from the databases of dpkg, apk, rpm, pip and npm.
 
-Packages are only displayed, so unreadable files are skipped. For rpm, only the SQLite database is read, which Fedora
-and RHEL have used since 2020. Older Berkeley DB databases and SUSE's ndb databases are not read.
+Packages are only displayed, so unreadable files are skipped. For rpm, only the SQLite database is read. Fedora and RHEL
+have used it since 2020. Older Berkeley DB databases and SUSE's ndb databases are not read.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Package:
 
 
 def inventory(paths: Collection[bytes], read: Callable[[bytes], bytes | None]) -> Inventory:
-    """Return the packages in a file tree, which consists of ``paths``.
+    """Return the packages in a file tree with these ``paths``.
 
     ``read`` returns a file's content, or None if there is no content.
     """
@@ -114,7 +114,7 @@ def _reader(path: bytes) -> tuple[str, _Parse] | None:
 
 
 def _is_npm_package(folder: bytes) -> bool:
-    """Return whether this is a package's own folder, which is node_modules/NAME or node_modules/@SCOPE/NAME."""
+    """Return whether this is a package's folder: node_modules/NAME or node_modules/@SCOPE/NAME."""
     parts = folder.split(b"/")
     scoped = len(parts) > 2 and parts[-2].startswith(b"@")
     return len(parts) > 1 and parts[-3 if scoped else -2] == b"node_modules"
@@ -134,7 +134,7 @@ def _stanzas(content: bytes) -> Iterator[dict[bytes, str]]:
 
 
 def _text_of(content: bytes, field: re.Match[bytes]) -> str:
-    """Return the value of a field without a copy of all of it, because a line may be as long as the file."""
+    """Return a field's value without copying the whole line, which may be as long as the file."""
     begin, end = field.span(2)
     return content[begin : min(end, begin + _FIELD)].strip(b" \t\r").decode("utf-8", "replace")
 

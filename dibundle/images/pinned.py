@@ -29,8 +29,8 @@ _TYPES: Final = {None: writers.OCI_LAYER, "gzip": f"{writers.OCI_LAYER}+gzip", "
 class PinnedLayer:
     """A layer of a :class:`PinnedImage`.
 
-    ``diff_id`` is the digest of its content. ``digest`` and ``size`` are those of the stored form. ``content`` is None
-    if it is left out.
+    ``diff_id`` is the digest of its content. ``digest`` and ``size`` describe the stored form. If the layer is left
+    out, ``content`` is None.
     """
 
     diff_id: bytes
@@ -42,7 +42,7 @@ class PinnedLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedImage:
-    """An image whose parts all have the digests that the expected digest determines."""
+    """An image whose parts all have the digests that follow from the expected digest."""
 
     config: bytes
     manifest: bytes
@@ -78,7 +78,7 @@ class Pins:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A layer as an archive stores it, with its compression, the digest of the stored bytes, and the stored bytes."""
+    """A layer in the form that an archive stores: compression, stored bytes and their digest."""
 
     compression: str | None
     digest: bytes
@@ -95,7 +95,7 @@ class LayerStore:
     def __init__(self, archives: Iterable[ImageArchive], holes: Collection[int] = ()) -> None:
         self._candidates: dict[bytes, list[tuple[ImageArchive, Blob]]] = {}
         self._stored: dict[tuple[int, int], Stored] = {}
-        self._contents: dict[tuple[int, int], bytes] = {}  # digests of their uncompressed content
+        self._contents: dict[tuple[int, int], bytes] = {}  # digests of the layers' uncompressed content
         self._found: dict[tuple[bytes | None, bytes], Stored | None] = {}
         self._pool, self._pool_of_bundles = Pool(), Pool(EXCESS_OF_BUNDLES)
         for archive in archives:
@@ -181,12 +181,12 @@ def assemble(
 ) -> PinnedImage:
     """Return an image with its layers from ``store``. Raise ``ArchiveError`` if a layer is missing.
 
-    ``left_out`` are the layers that the receiver has, by diffID, in the stored form of the receiver's archives. These
-    layers are described, but their content is left out. If the image's own manifest lists exactly this config and these
-    layers, the manifest is kept. Otherwise, a new manifest is written or, with ``is_manifest_expected``,
-    ``ArchiveError`` is raised. An expected manifest may list a left-out layer under a digest that differs from the
-    receiver's digest. A manifest with annotations is kept only if it is expected, or with ``are_annotations_known``.
-    Engines show annotations, although nobody vouches for them.
+    ``left_out`` has the layers that the receiver has, by diffID, as the receiver's archives store them. These layers
+    are described, but their content is left out. If the image's own manifest lists exactly this config and these
+    layers, the manifest is kept. Otherwise, a new manifest is written. With ``is_manifest_expected``, ``ArchiveError``
+    is raised instead. An expected manifest may list a left-out layer under a digest that differs from the receiver's
+    digest. A manifest with annotations is kept only if it is expected, or if ``are_annotations_known`` is true. Engines
+    show annotations, although nobody vouches for them.
     """
     config = StrictConfig(pins.config, "config")
     left_out = left_out or {}

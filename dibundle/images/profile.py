@@ -49,8 +49,8 @@ _LEGACY: Final = re.compile(r"(?:repositories|[^/]+/(?:json|layer\.tar|VERSION))
 class ArchiveImage:
     """An image to which a document leads.
 
-    It has the config's digest and, if there is a manifest, the manifest's digest. ``has_instructions`` is true if,
-    apart from digests and sizes, the manifest has content that may change what programs do.
+    It has the config's digest and, if there is a manifest, the manifest's digest. ``has_instructions`` is true if the
+    manifest has content, besides digests and sizes, that may change what programs do.
     """
 
     where: str
@@ -338,7 +338,7 @@ def canonical_name(name: str) -> str:
 
 
 def names_of(descriptor: Descriptor) -> tuple[str, ...]:
-    """Return the names that engines may give the image of a descriptor in index.json.
+    """Return the names that engines may give an image, from its descriptor in index.json.
 
     Engines use the first annotation that exists. Some engines know only the second annotation. The second annotation is
     usually the tag of the name in the first annotation.
@@ -367,8 +367,8 @@ def layer_compression(head: bytes) -> str | None:
 class Pool:
     """The remaining budget, in bytes, of all archives that are checked together.
 
-    ``excess`` is how much content layers may still have beyond :data:`MAX_EXPANSION` times their sizes. ``documents``
-    is how many bytes of documents may still be read again.
+    ``excess`` is the number of bytes by which content may still exceed :data:`MAX_EXPANSION` times the layers' sizes.
+    ``documents`` is the number of bytes of documents that may still be read again.
     """
 
     def __init__(self, excess: int = MAX_EXCESS) -> None:
@@ -395,7 +395,7 @@ def expanded(
 
 
 def _check_spelling(name: str, *, is_folder: bool) -> None:
-    """Raise ``ArchiveError`` if a name is a document's name in other letters, or that of a folder."""
+    """Raise ``ArchiveError`` for a document's name in other case, or as the name of a folder."""
     if name.lower() in _DOCUMENTS and name not in _DOCUMENTS:
         raise ArchiveError(messages.PROFILE_DOCUMENT_SPELLING, name=name)
     if is_folder and name in _FILES:

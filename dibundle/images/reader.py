@@ -1,7 +1,7 @@
 """The images of an archive, read from Docker's manifest.json and from an OCI layout's index.json.
 
-If both exist, the images are those in manifest.json, as in loaders. The documents below index.json then only add kinds
-and claimed digests of blobs. If neither exists, the archive may be from docker before 1.10.
+If both exist, only the images in manifest.json count, as for loaders. In this case, the documents below index.json only
+add kinds and claimed digests of blobs. If neither exists, the archive may be from docker before 1.10.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The rows of a table in an SQLite database.
 
-They are read without parsing SQL, in a time linear in the database's size. SQLite itself may take unlimited time in two
-cases: all pages of a schema refer to the same child, or rows share a long chain of pages. The format is described at
-https://www.sqlite.org/fileformat2.html
+They are read without parsing SQL. The time is linear in the database's size. SQLite itself may take unlimited time in
+two cases: all pages of a schema refer to the same child, or rows share a long chain of pages. The format is described
+at https://www.sqlite.org/fileformat2.html
 """
 
 from __future__ import annotations

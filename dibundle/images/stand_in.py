@@ -1,6 +1,6 @@
 """Placeholders for archives of images that are not saved yet, and for targets that are not rebuilt yet.
 
-Placeholders claim layers, but have no bytes. Claims suffice to decide whether a bundle can be applied.
+Placeholders claim layers, but have no bytes. Claims are enough to decide whether a bundle can be applied.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Documents of images that all readers parse in the same way.
 
 They are strict JSON. Unknown keys are refused, and each known key has one spelling. Loaders are written in Go. Go's
-JSON decoder accepts keys in any case of letters (U+017F and U+212A fold too), uses the last of two equal keys, and
-replaces invalid UTF-8. In some programs, the decoder stops reading after the first value. This module refuses every
-document for which one of these differences matters. All functions raise ``ArchiveError``, which names the place in the
+JSON decoder ignores the case of keys (U+017F and U+212A fold too), uses the last of two equal keys, and replaces
+invalid UTF-8. In some programs, the decoder stops reading after the first value. This module refuses a document if one
+of these differences matters for the document. All functions raise ``ArchiveError``, which names the place in the
 document.
 """
 
@@ -48,7 +48,7 @@ _PLATFORM_KEYS: Final = frozenset(("architecture", "os", "variant", "os.version"
 
 
 def parse(content: bytes, name: str) -> object:
-    """Return the value of a JSON object or array that fills ``content``. No object may repeat a key."""
+    """Return the JSON object or array that is the whole ``content``. No object may repeat a key."""
     if content[:1] not in (b"{", b"["):
         raise ArchiveError(messages.JSON_START, name=name)
     try:
@@ -86,9 +86,10 @@ def _refuse_constant(text: str) -> Never:
 
 
 def fold(key: str) -> str:
-    """Return the form of a key that readers compare if they ignore case.
+    """Return a key in the form that case-insensitive readers compare.
 
-    Go's ``encoding/json`` compares keys with names of ASCII letters. Two other characters are equal to such letters.
+    Go's ``encoding/json`` compares keys with names of ASCII letters. Two other characters count as equal to ASCII
+    letters.
     """
     return key.translate(_FOLDED)
 
@@ -138,8 +139,8 @@ def read_digest(value: object, where: str) -> bytes:
 class Descriptor:
     """A descriptor of a blob in an index or a manifest. It has a ``digest`` (32 bytes), a ``size``, and other fields.
 
-    The other fields are a media type, a platform and names. ``is_plain`` is true if the descriptor has neither a
-    platform nor an artifact type.
+    The other fields are a media type, a platform and names. ``is_plain`` is true if the descriptor has no platform and
+    no artifact type.
     """
 
     __slots__ = ("annotations", "digest", "is_plain", "media_type", "platform", "size")
@@ -260,7 +261,7 @@ def _head(fields: dict[str, object], name: str, media_type: str | None, types: C
 class DockerEntry:
     """An image in docker's manifest.json.
 
-    It has the names of its config and layers in the archive, tags, and a parent.
+    It has tags, a parent, and the names of its config and layers in the archive.
     """
 
     __slots__ = ("config", "layers", "names", "parent", "sources")

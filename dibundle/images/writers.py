@@ -1,7 +1,7 @@
 """Archives in canonical forms. The images and their digests stay the same, and loaders expect these forms.
 
 All forms have the blobs of an OCI layout. If an archive has OCI documents (index.json and manifests), they are kept
-unchanged. If it has none, manifests are made from configs and layers.
+unchanged. If it has no OCI documents, manifests are made from configs and layers.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ def layout(
 ) -> ImageParts:
     """Return the layout of all images of an archive. Leave out the members whose contents start at ``dropped``.
 
-    ``names`` has new names for each image (None: the image keeps its own names). ``verified`` are the digests that are
-    already computed, by start and length of a range of the archive. Digests that the archive claims are not used.
-    Raises ``ArchiveError`` if a layer of unknown size is missing, or a layer has a compression that OCI does not allow.
+    ``names`` has new names for each image (None: the image keeps its own names). ``verified`` has digests that are
+    already computed. The keys are the start and length of a range of the archive. Digests that the archive claims are
+    not used. Raises ``ArchiveError`` if a layer of unknown size is missing, or a layer has a compression that OCI does
+    not allow.
     """
     kept = (blob for blob in images.blobs if _belongs(blob) and blob.member.content not in dropped)
     places = ((blob, verified.get((blob.member.content, blob.member.size))) for blob in images.blobs)
@@ -95,11 +96,11 @@ def _renamed(index: bytes, names: tuple[str, ...]) -> bytes:
 
 
 def write(parts: ImageParts, form: ArchiveForm, sink: Callable[[bytes], object], *, check: bool = False) -> None:
-    """Write an archive in a form, reproducibly.
+    """Write a reproducible archive in a form.
 
     The blobs come first, in the order of their digests, and the documents come after them.
 
-    With ``check``, the digests are only claims, so the end of each blob is withheld until its digest is verified.
+    With ``check``, the digests are only claims. The end of each blob is then withheld until its digest is verified.
     Raises ``ArchiveError`` if a digest differs.
     """
     for name, content in files(parts, form):
@@ -175,9 +176,9 @@ def docker_entry(config: bytes, names: Iterable[str], layers: list[dict[str, obj
 
 
 def described(images: ImageArchive, image: Image) -> list[dict[str, object]]:
-    """Return the descriptors of an image's layers, by the archive's claims.
+    """Return the descriptors of an image's layers, taken from the archive's claims.
 
-    Raise ``ArchiveError`` if OCI has no such descriptor.
+    Raise ``ArchiveError`` if OCI does not allow such a descriptor.
     """
     return [_described(image, layer, lambda blob: _claimed(images, blob)) for layer in image.layers]
 
@@ -197,7 +198,7 @@ def _claimed(images: ImageArchive, blob: Blob) -> bytes:
 
 
 def _computed(images: ImageArchive, blob: Blob, known: dict[int, bytes]) -> bytes:
-    """Return the digest of a blob. ``known`` caches digests by the place of the member."""
+    """Return the digest of a blob. ``known`` caches digests by the position of the member."""
     if blob.member.header not in known:
         known[blob.member.header] = digest.sha256_of(chunks(images.stored(blob)))
     return known[blob.member.header]
@@ -217,7 +218,7 @@ def descriptor(media_type: str, digest: bytes, size: int) -> dict[str, object]:
 
 
 def named(plain: dict[str, object], names: tuple[str, ...]) -> Iterator[dict[str, object]]:
-    """Yield the descriptor once for each name, which is the form that engines write and read."""
+    """Yield the descriptor once for each name, as engines write and read it."""
     if not names:
         yield plain
     for name in names:
