@@ -78,14 +78,12 @@ def create(
     """Create the bundle ``out``, which rebuilds ``target`` from ``base``, and return the result.
 
     If ``base`` is None, the bundle can be applied without a base. If ``out`` is a file, it appears complete or not at
-    all. ``level`` is 1 (fast) to 9 (small). With the ``profile`` "core", simple readers can read the bundle.
-    ``inventory`` is a file with the result of :func:`inventory`. With ``raw_layers``, the bundle rebuilds the same
-    images with uncompressed layers.
+    all. ``level`` is 1 (fast) to 9 (small). Simple readers can read the ``profile`` "core". ``inventory`` is a file with
+    the result of :func:`inventory`. With ``raw_layers``, the bundle rebuilds the same images with uncompressed layers.
 
     The result is the same for any number of ``workers`` (threads; 0: one per core) and any ``executor`` (from
     concurrent.futures). The executor gets ``workers`` frames at a time. For each frame, it gets a function and bytes.
-    Its machines need the same dib and zstandard. A process pool needs spawn or forkserver, and ``if __name__ ==
-    "__main__":``.
+    Its machines need the same dib and zstandard. A process pool needs spawn or forkserver, and a guarded main module.
 
     Raises ``ArchiveError`` if an input is not an image archive, and ``UsageError`` for an invalid level or number of
     workers. Raises ``FileError`` if the system fails or a stream would block. The caller's own exceptions pass through.
@@ -134,10 +132,9 @@ def apply(
     """Rebuild an archive from the bundles and archives in ``sources``, and yield its exact bytes.
 
     Bundles are recognised by their content. Several bundles are applied as a chain. If a bundle is split into parts,
-    name any part. ``bases`` are archives. They may also be bundles that rebuild an archive. Missing files are skipped.
-    ``target`` chooses a target if there are several. ``expect`` lists digests (``sha256:...``). An archive is yielded
-    only if its digest, or the digest of each of its images, is in this list. The last bytes are yielded only after all
-    other bytes are verified.
+    name any part. ``bases`` are archives, or bundles that rebuild an archive. Missing files are skipped. ``target``
+    chooses a target if there are several. With ``expect`` (digests), an archive is yielded only if its digest, or the
+    digest of each of its images, is among them. The last bytes are yielded only after all other bytes are verified.
 
     Nothing is opened before the first byte is requested. After that, ``BaseMismatchError`` is raised for a wrong base,
     and ``BundleError`` or ``DigestError`` for a malformed or damaged bundle. ``SignatureError`` is raised if a bundle
@@ -200,12 +197,9 @@ def check(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CheckResult:
-    """Check whether the bundle in ``sources`` can be applied to the archives in ``sources``.
+    """Check whether the bundle in ``sources`` can be applied to the archives there. Read only heads and metadata.
 
-    Read only heads and metadata.
-
-    If a target cannot be rebuilt, the result contains the target's ``error``. Other errors are raised as in
-    :func:`apply`.
+    If a target cannot be rebuilt, its result has an ``error``. Other errors are raised as in :func:`apply`.
     """
     options = ApplyOptions(target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
@@ -324,8 +318,7 @@ def sign(
 ) -> SignResult:
     """Sign a bundle with an SSH key, or insert a ``signature`` that ssh-keygen made elsewhere.
 
-    The result is written to ``out``. With ``detach``, the bundle is unchanged, and the signature is written to
-    BUNDLE.sig.
+    The result is written to ``out``. With ``detach``, BUNDLE.sig gets the signature, and the bundle is unchanged.
     """
     options = SignOptions(
         key=None if key is None else os.fspath(key),

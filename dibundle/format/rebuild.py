@@ -1,7 +1,4 @@
-"""The rebuild of a target, in a second walk through its program.
-
-It reads the base, decodes frames and yields the target's bytes.
-"""
+"""The rebuild of a target: a second walk, which reads the base, decodes frames and yields the target's bytes."""
 
 from __future__ import annotations
 
