@@ -78,7 +78,7 @@ def create(
     """Create the bundle ``out``, which rebuilds ``target`` from ``base``, and return the result.
 
     If ``base`` is None, the bundle can be applied without a base. If ``out`` is a file, it appears complete or not at
-    all. ``level`` is 1 (fast) to 9 (small). Simple readers can read the ``profile`` "core". ``inventory`` is a file with
+    all. ``level`` is 1 (fast) to 9 (small). The ``profile`` "core" suits simple readers. ``inventory`` is a file with
     the result of :func:`inventory`. With ``raw_layers``, the bundle rebuilds the same images with uncompressed layers.
 
     The result is the same for any number of ``workers`` (threads; 0: one per core) and any ``executor`` (from
@@ -223,8 +223,7 @@ def load(
     """Rebuild targets as :func:`apply` does, load them into docker, podman or ctr, and check the result.
 
     If ``engine`` is None, a source's engine is used. If no source has an engine, the first installed engine is used.
-    ``thin`` leaves out the base's layers, which the engine must have. Raises ``LoadError`` unless the engine has the
-    image afterwards.
+    ``thin`` leaves out the base's layers. Raises ``LoadError`` unless the engine has the image afterwards.
     """
     options = LoadOptions(engine=engine, thin=thin, target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
