@@ -1,1 +1,1 @@
-"""The command line. It contains only arguments, exit codes and the terminal."""
+"""The command line. This package handles only arguments, exit codes and the terminal."""

@@ -20,7 +20,7 @@ FORMS: Final = ("docker-archive", "oci-archive", "oci:")
 
 
 def order_hint(names: Sequence[str]) -> Hint | None:
-    """Return a hint with the arguments in the right order, the bundle last.
+    """Return a hint with the arguments in the right order. The bundle comes last.
 
     Return None if the order is already right.
     """

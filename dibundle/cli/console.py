@@ -1,7 +1,7 @@
 """A command's output, and the options -q, -v, --progress and --json, which all commands have.
 
-With --json, stdout has exactly one document, which is the result or the error. A command that normally writes data (an
-archive, a bundle) to stdout then requires a file for the data.
+With --json, stdout has exactly one document, which is the result or the error. If a command normally writes an archive
+or a bundle to stdout, --json requires a file for this data.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Console:
             self.say("signed by " + ", ".join(map(wording.escape, signed_by)))
 
     def answer(self, schema: str, document: Document, lines: Iterable[str]) -> None:
-        """Print the answer on stdout, either ``lines`` as text or the document."""
+        """Print the answer on stdout: the document with --json, otherwise ``lines`` as text."""
         self.result(schema, document)
         self.print_lines(lines)
 
@@ -159,7 +159,10 @@ def _plain(text: str) -> str:
 
 
 def options(*, progress: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add these options to a command. Its function gets them as ``console``. Without ``progress``, add only --json."""
+    """Add these options to a command.
+
+    The command's function gets their values as ``console``. Without ``progress``, add only --json.
+    """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)

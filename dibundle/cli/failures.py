@@ -76,7 +76,7 @@ class Failure:
 
     def _words(self) -> dict[str, str]:
         words = WORDS
-        # these are imported here, because the error may be a missing module, or a lack of memory for a module
+        # imported only here, because the reported error may be a missing module, or too little memory for a module
         with contextlib.suppress(ModuleNotFoundError, MemoryError):
             from dibundle.sources.engines import engine_in_use, words_for
 
@@ -108,7 +108,7 @@ class Failure:
         return Hint.of("{dib} {moved}", moved=moved) if place else None
 
     def internal(self, error: Exception) -> int:
-        """Report an unexpected error. Raise it if DIB_DEBUG is set."""
+        """Report an unexpected error. If DIB_DEBUG is set, raise the error instead."""
         if os.environ.get("DIB_DEBUG"):
             raise error
         if isinstance(error, ModuleNotFoundError):

@@ -164,7 +164,7 @@ def run(program: str = "dib") -> None:
 
 
 def _stand_in_for_closed() -> None:
-    """Replace closed standard streams by descriptors that refuse data. Text for such a stream is discarded.
+    """Replace closed standard streams by descriptors that refuse data. Text for a closed stream is discarded.
 
     Without this, the next opened file would get the descriptor of a standard stream.
     """
@@ -197,7 +197,7 @@ _raised: list[int] = []  # signals whose exceptions were raised
 
 
 def _send_again(ignored: sys.UnraisableHookArgs) -> None:
-    """Send a signal again if its exception was raised in a callback. There, Python only prints the exception."""
+    """Send a signal again if its exception was raised in a callback, where Python only prints it."""
     error = ignored.exc_value
     if not isinstance(error, KeyboardInterrupt | _Terminated):
         sys.__unraisablehook__(ignored)
@@ -220,7 +220,7 @@ def _send_again(ignored: sys.UnraisableHookArgs) -> None:
 def _dispatch(arguments: list[str]) -> int:
     try:
         result = main.main(args=arguments, prog_name="dib", standalone_mode=False)
-    except SystemExit as error:  # click ends the completion for a shell with this exception
+    except SystemExit as error:  # click raises this exception after it has completed a command for a shell
         result = error.code
     return result if isinstance(result, int) else 0
 

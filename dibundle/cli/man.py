@@ -22,7 +22,7 @@ def pages() -> dict[str, str]:
 
 
 def every_command(context: click.Context | None = None) -> Iterator[click.Context]:
-    """Yield click's context of ``dib`` (or of the command in ``context``), and of each of its subcommands."""
+    """Yield click's contexts of a command and its subcommands. Without ``context``, the command is ``dib``."""
     context = context or click.Context(main, info_name="dib")
     yield context
     if isinstance(context.command, click.Group):
@@ -74,7 +74,7 @@ def _short(group: click.Group, context: click.Context, name: str) -> str:
 
 
 def _description(text: str) -> Iterator[str]:
-    """Yield paragraphs. If click does not wrap a paragraph, do not wrap it here either."""
+    """Yield paragraphs. Wrap only the paragraphs that click wraps."""
     kept = False
     for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text)):
         lines = paragraph.splitlines()

@@ -151,7 +151,7 @@ def _registries(given: dict[str, Any]) -> RegistrySettings:
 
 
 def _logins() -> Iterable[Path]:
-    """Yield the files of logins. Podman's files come in podman's order, and docker's file comes after them."""
+    """Yield the files with logins. Podman's files come in podman's order, and docker's file comes after them."""
     environment = os.environ
     if environment.get("REGISTRY_AUTH_FILE"):
         yield Path(environment["REGISTRY_AUTH_FILE"])
@@ -170,7 +170,7 @@ def _signers(given: dict[str, Any], tmp: str | None) -> Signers | None:
     if allowed is None and os.environ.get("DIB_ALLOWED_SIGNERS") == "":
         raise UsageError(
             messages.SIGNATURE_ENVIRONMENT_EMPTY
-        )  # a script may have set it from an empty variable: refuse, because nothing would be checked
+        )  # a script may have set this from an empty variable; refuse this, because nothing would be checked
     is_asked = bool(detached or asked["require_signature"]) or any(
         asked[name] is not None for name in ("identity", "revoked", "verify_time")
     )

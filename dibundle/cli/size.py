@@ -1,4 +1,4 @@
-"""Options that are sizes: 65536, 20M, 4700MB."""
+"""Options whose values are sizes: 65536, 20M, 4700MB."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _POWERS: Final = {None: 0, "K": 1, "M": 2, "G": 3, "T": 4}
 def read_size(text: str | int) -> int:
     """Return the number of bytes. click uses this function as the type of such options.
 
-    Units are those of coreutils: M and MiB are 2**20 bytes, MB is 10**6 bytes. K, G and T work in the same way.
+    The units are the same as in coreutils: M and MiB are 2**20 bytes, MB is 10**6 bytes. K, G and T work in the same
+    way.
     """
     found = _SIZE.fullmatch(str(text).upper())
     if not found:

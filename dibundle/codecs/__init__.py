@@ -1,1 +1,1 @@
-"""Codecs and transforms, which turn source content and a payload into target content, and the choice of a codec."""
+"""Codecs and transforms turn source content and a payload into target content. This package also chooses the codec."""

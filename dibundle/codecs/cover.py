@@ -1,8 +1,8 @@
 """The cover codec (spec/cover.md). A payload has matching stretches of the source, byte-wise differences, and literals.
 
-A payload is the number of covers, the headers of five streams, then the streams. Three streams are columns of numbers:
-how many literal bytes precede each cover, the cover's length, and the cover's seek in the source. The other two streams
-are the difference and the literals.
+A payload has the number of covers, then the headers of five streams, then the streams. Three streams are columns of
+numbers. For each cover, they have the number of literal bytes before it, its length, and its seek (the jump in the
+source). The other two streams are the difference and the literals.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ With the quick model, the result for static-binary's two programs is 0.7 % large
 larger.
 """
 
-# for literals of more than this size, zstd never wins, so only its fastest level is tried
+# if literals are larger than this, zstd never wins, so only its fastest level is tried
 SURELY_LZMA2: Final = 64 << 10
 
 CONTEXT_LITERALS: Final = 1 << 20
@@ -115,7 +115,7 @@ the slow level's result is not used in the end. Without the slow level, encoding
 packages and three pairs of the corpus, the sizes are exactly the same.
 """
 _ZSTD_LEVELS: Final = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15}
-_COVER: Final = 160  # bytes of memory for a cover while a payload is decoded, at most
+_COVER: Final = 160  # maximum bytes of memory for a cover while a payload is decoded
 _NAMES: Final = ("gap", "length", "seek", "difference", "literal")
 
 
@@ -132,10 +132,10 @@ def encode(
 
     ``covers`` are the matching stretches of the two sides.
 
-    ``effort`` is 1 (fast) to 9 (small), and sets zstd's level. From effort 3 on, differences are modelled. From effort
-    5 on, LZMA2 is tried. With ``thorough``, which is for few changed bytes, also try slow methods. If the literals are
-    code of ``machine``, their operands are made absolute. If there are more than ``MAX_COVERS`` covers, only the
-    longest are used. Raises ``ValueError`` if covers do not fit the two sides or are out of order.
+    ``effort`` is from 1 (fast) to 9 (small). It sets zstd's level. From effort 3 on, a model packs the differences.
+    From effort 5 on, LZMA2 is tried. With ``thorough``, also try slow methods. Use this if few bytes changed. If the
+    literals are code of ``machine``, their operands are made absolute. If there are more than ``MAX_COVERS`` covers,
+    only the longest are used. Raises ``ValueError`` if covers do not fit the two sides or are out of order.
     """
     covers.check(len(source), len(target))
     rows = flat(covers if len(covers) <= MAX_COVERS else covers.longest(MAX_COVERS))
@@ -148,7 +148,7 @@ def encode(
     if effort >= 5:
         literal_trials = ((3, 0, 2), (4, 0, 0)) if effort >= 9 else ((3, 0, 0),)
     columns = _columns(rows)
-    # whether LZMA2 packed the literals; its advantage grows with their size
+    # whether LZMA2 packed the literals; the more literals there are, the larger is LZMA2's advantage
     is_won = literal_trials and effort < SLOW_EFFORT
     literal_level = min(level, 9 if len(literals) <= SURELY_LZMA2 else 1) if is_won else level
     packed = pieces.share(
@@ -265,7 +265,7 @@ def parse(payload: Buffer, source_size: int, target_size: int) -> Parsed:
 def turned(literals: Buffer, rows: array[int], target_size: int, *, machine: int, back: bool) -> bytearray:
     """Return the literals with absolute addresses as operands of the machine code.
 
-    With ``back``, return them with relative ones again.
+    With ``back``, make the addresses relative again.
     """
     data = bytearray(literals)
     LIBRARY.dib_absolute(Pinned(data), Pinned(rows), len(rows) // 3, target_size, machine, int(back))
@@ -273,7 +273,10 @@ def turned(literals: Buffer, rows: array[int], target_size: int, *, machine: int
 
 
 def context(source: Buffer, rows: array[int]) -> bytes:
-    """Return the source around each run of literals, in order. A run lies between two covers or at an end."""
+    """Return the source around each run of literals, in order.
+
+    A run lies between two covers, before the first cover, or after the last cover.
+    """
     out = bytearray(min(MAX_CONTEXT, 2 * CONTEXT * (len(rows) // 3 + 1)))
     held = Pinned(source)
     size = LIBRARY.dib_cover_context(*(held, held.size, Pinned(rows), len(rows) // 3, CONTEXT, Pinned(out), len(out)))
@@ -330,7 +333,7 @@ def _columns(rows: array[int]) -> tuple[bytes, bytes, bytes]:
 def _place(columns: list[array[int]], source_size: int, covered: int, target_size: int) -> array[int]:
     """Return the rows that the columns describe.
 
-    Check that each cover fits, and that all together have ``covered`` bytes.
+    Check that each cover fits, and that all covers together have ``covered`` bytes.
     """
     rows = array("q", bytes(24 * len(columns[0])))
     gaps, lengths, turns = map(Pinned, columns)

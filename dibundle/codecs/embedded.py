@@ -1,8 +1,8 @@
 """The unpack codec, which inflates embedded streams in a frame before patching, and recompresses them afterwards.
 
-If one line of a compressed changelog changes, most of the compressed bytes change. So if a known encoder gives the
-compressed bytes, the decompressed target is patched from the decompressed source (spec/unpack.md). A side in this form
-has two parts: the bytes outside of its deflate streams, and then the content of these streams.
+If one line of a compressed changelog changes, most of the compressed bytes change. So if a known encoder reproduces the
+compressed bytes, the decompressed target is patched from the decompressed source (spec/unpack.md). An unpacked side has
+two parts: first the bytes outside of its deflate streams, then the content of these streams.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from dibundle.codecs.recompression import Recompressor
 from dibundle.errors import BundleError
 
 MAX_UNPACKED: Final = 64 << 20
-# maximum bytes of a source and its content together; larger sources would need the most memory of all frames
+# maximum total bytes of a source and its content; frames with larger sources would need more memory than any others
 MAX_SOURCE: Final = 64 << 20
 MAX_STREAMS: Final = 1 << 16
 STREAM_BYTES: Final = 16  # minimum bytes of source per stream
 COST: Final = 64  # cost of recompression that is allowed for each byte of the target
-# cost that is allowed in addition; COST per byte of source and target, plus this number, also limits inflated bytes
+# additional cost that is allowed; the inflated bytes have a limit too: COST per byte of source and target, plus this
+# number
 COST_FLOOR: Final = 64 << 10
-# unpacking a source is free up to a cost of this number per byte of the target, plus 1 per byte of the source
+# free cost of unpacking a source: this number for each byte of the target, plus 1 for each byte of the source
 FREE: Final = 16
 STREAM_COST: Final = 256  # cost of a stream, in addition to the cost of its content
 RELINKED: Final = 4  # cost of a byte of content that is relinked
@@ -57,7 +58,7 @@ class Streams:
         self.note(start, end, len(content))
 
     def note(self, start: int, end: int, size: int) -> None:
-        """Note a stream whose content was appended to :attr:`content`."""
+        """Record a stream whose content was appended to :attr:`content`."""
         self.starts.append(start)
         self.ends.append(end)
         self.sizes.append(size)
@@ -77,7 +78,10 @@ class Streams:
         return out
 
     def lengths(self) -> bytes:
-        """Return the lengths in a recipe for exactly these streams. The target's recipe has mostly the same lengths."""
+        """Return the lengths that a recipe for exactly these streams has.
+
+        The target's recipe has mostly the same lengths.
+        """
         out = bytearray()
         for start, end, size in zip(self.starts, [0, *self.ends], self.sizes, strict=False):
             out += number(start - end << 1) + number(size << 1 | 1)
@@ -115,7 +119,7 @@ def decode(
 ) -> bytearray:
     """Decode ``payload`` with ``source`` into ``size`` bytes. Raise ``BundleError`` for a malformed payload.
 
-    ``decode_inner`` is :func:`decoders.decode` for inner codecs. This needs memory for the inner codec, and for the
+    ``decode_inner`` is :func:`decoders.decode` for inner codecs. Decoding needs memory for the inner codec, and for the
     unpacked source and target. ``excess`` is the pool that all frames of a bundle share. It is None if there is only
     this frame.
     """
@@ -143,7 +147,7 @@ def decode(
 
 
 def _recompressed(packer: Recompressor, content: memoryview, excess: Excess) -> Iterator[bytes | memoryview]:
-    """Yield the compressed bytes. If they are no longer needed, stop, even between two yields."""
+    """Yield the compressed bytes. If the bytes are no longer needed, stop, even between two yields."""
     for at in range(0, len(content), _SLICE):
         excess.require()
         yield from packer.write(content[at : at + _SLICE])
@@ -173,7 +177,10 @@ def _zip_entries(data: bytes | bytearray, at: int) -> Iterator[_Entry]:
 
 
 class Inflated(NamedTuple):
-    """The result of inflating: the content (None: no stream, or too long), the stream's end, and the bytes of work."""
+    """The result of inflating: the content, the stream's end, and the bytes of work.
+
+    The content is None if there is no stream, or if it is too long.
+    """
 
     content: bytes | None
     end: int
@@ -188,7 +195,10 @@ def inflate(data: bytes | bytearray, start: int, limit: int) -> Inflated:
 
 
 def _inflate_onto(out: bytearray, data: bytes | bytearray, start: int, limit: int) -> tuple[bool, int, int]:
-    """Append a stream's content to ``out``. Return whether it is complete, and the stream's end and bytes of work."""
+    """Append a stream's content to ``out``.
+
+    Return whether the content is complete, the stream's end, and the bytes of work.
+    """
     begin, most = start, limit
     inflater = zlib.decompressobj(-15)
     view = memoryview(data)
@@ -208,7 +218,7 @@ def _inflate_onto(out: bytearray, data: bytes | bytearray, start: int, limit: in
 
 
 def cost(codec: int, content: int, count: int) -> int:
-    """Return the cost of unpacking a source with ``count`` streams for an inner codec, in bytes of work."""
+    """Return the cost, in bytes of work, to unpack a source's ``count`` streams for ``codec``."""
     return content * (RELINKED if codec == _RELINK else 1) + STREAM_COST * count
 
 
@@ -216,7 +226,7 @@ def _read(
     payload: Buffer, source: bytes | bytearray, target_size: int, reencoders: Collection[int], excess: Excess
 ) -> tuple[int, bytearray, list[recompression.Part], memoryview]:
     """Return the inner codec, the unpacked source, the parts and the inner payload."""
-    view = memoryview(payload)  # the inner payload is most of the payload: do not copy it
+    view = memoryview(payload)  # do not copy the inner payload, which is most of the payload
     reader = Numbers(view)
     codec, whole, total, count = reader.byte(), reader.byte(), reader.number(), reader.number()
     if whole > 1:

@@ -1,4 +1,4 @@
-"""Excess is the decoding work of frames and recipes beyond the amount that their sizes allow (spec/dib.md, 4.6)."""
+"""Excess is decoding work beyond the amount that the sizes of frames and recipes allow. See spec/dib.md, 4.6."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dibundle.errors import BundleError
 
 MOST: Final = 64 << 20
 OF_FRAME: Final = (
-    64  # maximum excess of a frame that create writes; the pool then suffices for the maximum number of frames
+    64  # maximum excess of a frame in a new bundle; the pool is then large enough for the maximum number of frames
 )
 
 

@@ -1,4 +1,4 @@
-"""Numbers in payloads. They have groups of seven bits, the lowest group first (spec/cover.md)."""
+"""Numbers in payloads. Each number is stored in groups of seven bits, the lowest group first (spec/cover.md)."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Numbers:
             raise BundleError(messages.PAYLOAD_BYTES_AFTER_COLUMN)
 
     def numbers(self, count: int) -> array[int]:
-        """Return the ``count`` numbers that fill the data. The data must have at least ``count`` bytes."""
+        """Return the rest of the data as ``count`` numbers. The data must have at least ``count`` bytes."""
         if len(self.data) - self.at < count:
             raise BundleError(messages.PAYLOAD_TRUNCATED)
         values = array("q", bytes(8 * count))

@@ -1,7 +1,7 @@
 """Work on one frame in independent pieces, which idle workers take over (creation only).
 
-The pieces do not depend on the workers, so results do not depend on the number of workers. No function that
-:func:`choose.encode` calls has a parameter for workers: a thread either belongs to a crew or works alone.
+The pieces do not depend on the workers, so results do not depend on the number of workers. The functions that
+:func:`choose.encode` calls have no parameter for workers: a thread either belongs to a crew or works alone.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Result = TypeVar("Result")
 
 
 class Trace:
-    """The seconds of CPU for a frame.
+    """The CPU time that a frame takes, in seconds.
 
-    There is a time for each step of the frame's own worker, and for each piece that could be shared.
+    It has the time of each step of the frame's own worker, and the time of each piece that could be shared.
     """
 
     def __init__(self) -> None:

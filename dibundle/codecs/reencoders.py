@@ -21,22 +21,22 @@ KNOWN: Final = frozenset(encoder << 4 | level for encoder, family in FAMILIES.it
 """The re-encoders by their number in section 1, which is 16 times the encoder's number, plus the level."""
 
 _SLOW_LEVEL: Final = 7
-# factor of time for levels from SLOW_LEVEL on: for layers, level 9 takes 3 to 4 times as long as level 6
+# time factor for levels from SLOW_LEVEL on: for layers, level 9 takes 3 to 4 times as long as level 6
 _SLOW: Final = 4
 _LAZY: Final = frozenset((deflate.PGZIP_1, deflate.PGZIP_2, deflate.PGZIP_3))
 _LAZIEST_LEVEL: Final = 9
-# factor of time for LAZIEST_LEVEL: in random content of two letters, each byte needs 1,024 comparisons (5 to 6 us)
+# time factor for LAZIEST_LEVEL: in random content with only two letters, each byte takes 1,024 comparisons (5 to 6 us)
 _LAZIEST: Final = 8
 _FRAMES_START: Final = 8192
 """The cost of a new encoder. zstd's level 4 has tables of 34 MB, and zeroing them in huge pages takes 5.5 ms."""
-_SLOW_BEST: Final = 2  # factor of time for zstd's best level: 20 MB/s, compared with 40 MB/s for deflate's level 6
+_SLOW_BEST: Final = 2  # time factor for zstd's best level: it encodes 20 MB/s, and deflate's level 6 encodes 40 MB/s
 
 
 class AnyEncoder(Protocol):
     """The interface of all encoders."""
 
     def write(self, content: Buffer) -> bytes:
-        """Take content, and return the bytes that are complete."""
+        """Take content, and return the encoded bytes that are complete."""
 
     def finish(self) -> bytes:
         """Finish the content, and return the remaining bytes."""
@@ -48,7 +48,7 @@ def is_frames(encoder: int) -> bool:
 
 
 def check(encoder: int, level: int, parameter: int) -> None:
-    """Raise ``BundleError`` unless the table has such an encoder."""
+    """Raise ``BundleError`` unless the table has an encoder with these values."""
     deflate.check(encoder, level, parameter, FAMILIES)
 
 
@@ -64,7 +64,10 @@ def byte_cost(encoder: int, level: int) -> int:
 
 
 def start_cost(reencoder: int, before: int) -> int:
-    """Return a body's cost beyond the cost that every body has. The previous re-encoder, ``before``, may be reused."""
+    """Return the start cost of a body, in addition to the cost that all bodies have.
+
+    The previous re-encoder, ``before``, may be reused.
+    """
     encoder, level = reencoder >> 4, reencoder & 15
     if encoder in libzstd.FAMILIES:
         return libzstd.start_cost(encoder, level)
@@ -77,7 +80,7 @@ def prove(encoder: int, level: int) -> None:
 
 
 def libraries_of(reencoders: Iterable[int]) -> list[str]:
-    """Return the display names of the libraries that re-encoders of section 1 need in an exact version."""
+    """Return the names of the exact library versions that re-encoders of section 1 need."""
     return [f"libzstd {release.name}" for release in libzstd.releases_of(reencoders)]
 
 

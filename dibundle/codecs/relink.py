@@ -1,11 +1,11 @@
 """The relink codec, which moves the addresses in the source's native code, and then applies a cover payload.
 
-If code has moved, all calls and addresses that point across the moved place have changed. These changes are most of the
+If code moves, every call and address that points across the moved code changes. These changes are most of the
 difference between two builds. The covers show which code moved. The addresses in the source are recomputed with integer
-arithmetic, from the covers and a table of the source's sections. Encoder and decoder do the same computation
+arithmetic, from the covers and a table of the source's sections. The encoder and the decoder do the same computation
 (``spec/relink.md``).
 
-A payload is a header, five packed columns and a cover payload. The columns are regions, sections, and three columns of
+A payload is a header, five packed columns and a cover payload. One column has regions, one has sections, and three have
 fixed steps.
 """
 
@@ -32,8 +32,9 @@ FIXED_BYTES: Final = 16  # a source may have one fixed step for each 16 bytes of
 MAX_STEPS: Final = 1 << 21
 MAX_TABLES: Final = 16
 MAX_ADDRESS: Final = 1 << 61
-_STEP: Final = 72  # bytes of memory for a fixed step while a payload is decoded, at most
-_CUTTING: Final = threading.Lock()  # cutting covers may take 128 MiB, and no other frame waits for the result
+_STEP: Final = 72  # maximum bytes of memory for a fixed step while a payload is decoded
+# one thread at a time cuts covers, because this may take 128 MiB; no other frame waits for the result
+_CUTTING: Final = threading.Lock()
 
 RAW, X86, ARM, POINTERS, INDEX, FRAMES, TABLES, X86_FIXED, TABLES_FIXED, RELOCATIONS, SYMBOLS = range(11)
 RISCV, THUMB, WORDS, GO = range(11, 15)
@@ -50,8 +51,8 @@ LEAST: Final = 32
 def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
     """Decode ``payload`` with ``source`` into ``target_size`` bytes. Raise ``BundleError`` for a malformed payload.
 
-    A writable source is relinked in place. Any other source is copied. In addition to the cover codec's memory, this
-    needs up to 200 MB for a million covers.
+    A writable source is relinked in place. Any other source is copied. Decoding needs the cover codec's memory, plus up
+    to 200 MB for a million covers.
     """
     header, inner = _read(payload, memoryview(source).nbytes, target_size)
     parsed = cover.parse(inner, memoryview(source).nbytes, target_size)
@@ -106,7 +107,7 @@ def most_steps(source_size: int) -> int:
 
 
 def most_regions(source_size: int) -> int:
-    """Return the maximum number of regions of a source, which is also the maximum number of sections."""
+    """Return the maximum number of regions of a source. Sections have the same maximum."""
     return min(MAX_REGIONS, FEW + source_size // REGION_BYTES)
 
 
@@ -130,7 +131,7 @@ def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask
 
 
 def derive(source: Buffer, parts: Sequence[Region], *, put_back: bool) -> bytearray:
-    """Remove from ``source`` the fields of ``parts`` that can be computed from other fields, or put them back.
+    """In the ``parts`` of ``source``, remove or put back the fields that other fields determine.
 
     A bytearray is changed in place.
     """
@@ -143,7 +144,7 @@ def derive(source: Buffer, parts: Sequence[Region], *, put_back: bool) -> bytear
 
 
 def columns(rows: Sequence[tuple[int, ...]]) -> array[int]:
-    """Return rows of numbers in one array, which is the layout that the C functions expect."""
+    """Return rows of numbers in one array, in the layout of the C functions."""
     return array("q", chain.from_iterable(rows))
 
 
@@ -185,7 +186,7 @@ def _put_regions(regions: Sequence[Region]) -> bytearray:
 
 
 def table_size(payload: Buffer) -> int:
-    """Estimate the memory in bytes for the covers and fixed steps of a payload. Return 0 if it is truncated."""
+    """Estimate the bytes of memory for a payload's covers and fixed steps. Return 0 if the payload is truncated."""
     reader = Numbers(payload)
     try:
         reader.take(2)
@@ -294,7 +295,10 @@ def _fits(address: int, length: int) -> bool:
 
 
 def steps_of(rows: array[int], header: RelinkHeader) -> array[int]:
-    """Return the steps. They are the fixed steps and, between them, the moves that the covers in ``rows`` show."""
+    """Return the steps.
+
+    These are the fixed steps. Between the fixed steps are the moves that the covers in ``rows`` show.
+    """
     regions, sections, fixed = columns(header.regions), columns(header.sections), _flat(header.fixed)
     room = len(header.fixed) + len(rows) // 3 + len(header.regions) + len(header.sections)
     while True:
@@ -317,7 +321,7 @@ def steps_of(rows: array[int], header: RelinkHeader) -> array[int]:
 
 
 def pieces_of(rows: array[int], regions: Sequence[Region], sections: Sequence[Region], least: int) -> array[int]:
-    """Return steps, in order of address, for the pieces of the covers in ``rows``, cut at regions and sections."""
+    """Cut the covers in ``rows`` at regions and sections. Return a step for each piece, in order of address."""
     cut, room = (columns(regions), columns(sections)), len(rows) // 3 + len(regions) + len(sections)
     given = (Pinned(rows), len(rows) // 3, Pinned(cut[0]), len(regions), Pinned(cut[1]), len(sections), least)
     return rows_from(room, lambda *out: LIBRARY.dib_relink_pieces(*given, *out))

@@ -26,7 +26,7 @@ from dibundle.sources.opening import Source
 # if encoding takes at most this many seconds of CPU, every frame is encoded, and the estimate is the actual size
 ALL = 1.0
 LOOK = 0.2  # time to sample a frame, as a share of the time to encode the frame (approximate)
-LOOKS = 0.9  # seconds of CPU that all samples together may always take
+LOOKS = 0.9  # all samples together may always take this many seconds of CPU
 SHARE = 0.03  # if encoding takes long, all samples together may take this share of its time
 LEAST_SAMPLE = 2  # minimum sampled frames of each stream
 # factor for the maximum time: on an idle machine, one of five image pairs took this many times the expected time
@@ -92,7 +92,8 @@ def estimate_opened(
         look = _Look(prepared)
         # the largest frames first, so that all threads end at about the same time
         largest_first = sorted(guesses, key=lambda guess: -guess.draft.size)
-        if largest_first:  # the plan is made here, because later, all threads with frames of the file would wait for it
+        # make the plan now: later, all threads that encode frames of this file would wait for the plan
+        if largest_first:
             threads.submit(prepared.plan_ahead, largest_first[0].draft)
         for guess, _ in zip(largest_first, threads.map(look.first, largest_first), strict=True):
             own.progress.advance(guess.draft.size)
@@ -135,7 +136,7 @@ class _Look:
         guess.cost = self.cost(guess, guess.fast * (0.5 if source else 0.9))
 
     def closer(self, guess: _Guess) -> None:
-        """Estimate a frame's size by a sample."""
+        """Estimate a frame's size from a sample."""
         guess.size = sample.size(*self._prepared.load(guess.draft, guess.hex_digits))
 
     def encode(self, guess: _Guess) -> None:
@@ -160,7 +161,7 @@ def _share(guess: _Guess) -> float:
 def _chosen(guesses: Sequence[_Guess]) -> list[_Guess]:
     """Return the frames to sample.
 
-    These are all frames if this takes little time, or else some frames of each stream.
+    If it takes little time to sample all frames, return all of them. Otherwise, return some frames of each stream.
     """
     total = sum(guess.cost for guess in guesses)
     share = max(SHARE, LOOKS / total) / LOOK

@@ -23,7 +23,7 @@ MOST = 1 << 20  # maximum bytes of a list
 
 
 def inventory(sources: Sequence[Source], access: Access, context: Context) -> str:
-    """Return the inventory of the layers that archives claim to hold, as JSON, for a sender's ``create``."""
+    """Return a JSON inventory of the layers that archives claim to hold. A sender uses it for ``create``."""
     return list_of(open_archives(sources, access, context).archives)
 
 

@@ -30,7 +30,7 @@ from dibundle.format.values import About, AboutImage, Names, RecompressedObject,
 from dibundle.images.model import ImageArchive
 
 NAMES_SHARE: Final = 0.05  # names, which are only for listings, may take this share of a bundle
-NAMES_FLOOR: Final = 2048  # names may take this many bytes of any bundle
+NAMES_FLOOR: Final = 2048  # in any bundle, names may take this many bytes
 
 
 def make_manifest(

@@ -15,9 +15,9 @@ class CreateOptions:
     """The options of create.
 
     ``level`` is 1 (fast) to 9 (small), or None for the default. If ``workers`` is 0, there is one worker per core.
-    ``profile`` is "full", or "core" for bundles that simple readers can apply. ``names`` selects which names for
-    listings are stored, and "auto" limits their size. ``inventory`` has the diffIDs of the receiver's layers, and the
-    bundle builds only on these layers. With ``recompress``, ``apply`` may recompress layers and files. With
+    ``profile`` is "full", or "core" for bundles that simple readers can apply. ``names`` selects the names that are
+    stored for listings. "auto" limits the size of these names. ``inventory`` has the diffIDs of the receiver's layers,
+    and the bundle builds only on these layers. With ``recompress``, ``apply`` may recompress layers and files. With
     ``raw_layers``, if a target has compressed layers, the bundle rebuilds an archive of the same images with raw
     layers.
     """

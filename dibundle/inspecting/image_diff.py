@@ -110,8 +110,8 @@ def compare(old: Archive, new: Archive, context: Context, most: int | None = Non
 
     If ``most`` is given, it is the maximum number of bytes to decompress from archives that bundles rebuilt.
 
-    A path is ``add``, ``delete``, ``patch`` (new content), ``mode`` (new owner, mode, link or type) or ``time``. Raises
-    :class:`ArchiveError` if an archive does not contain a whole image.
+    Each path is marked as ``add``, ``delete``, ``patch`` (new content), ``mode`` (new owner, mode, link or type) or
+    ``time``. Raises :class:`ArchiveError` if an archive does not contain a whole image.
     """
     progress = context.progress
     with context.within() as own, ThreadPoolExecutor() as executor:

@@ -56,8 +56,8 @@ def inspect(
 ) -> Inspection:
     """Inspect a bundle. With bases, every path has a line.
 
-    ``target`` chooses one of several targets. Without ``lines_wanted``, a listing that is too long is left out with a
-    note.
+    ``target`` chooses one of several targets. Without ``lines_wanted``, a listing that is too long is left out, and a
+    note says so.
     """
     opened = open_sources([bundle, *bases], access, context, bundle_first=True)
     reader = opened.read_bundle()
@@ -91,7 +91,7 @@ def lines_with_base(
 ) -> list[Line]:
     """Return the lines of a target, with a base if one is found.
 
-    A base that the user has ``given`` must be the right base.
+    If the user has ``given`` a base, it must be the right base.
     """
     if not archives:
         return listing(reader, number)

@@ -73,7 +73,7 @@ class TreeFolder:
 
 
 def tree(lines: Iterable[Line], depth: int) -> list[TreeFolder]:
-    """Return the folders down to ``depth``, with the sums over their changed paths.
+    """Return the folders down to ``depth``. Each folder has the sums of its changed paths.
 
     Each folder comes after its parent.
     """

@@ -45,7 +45,7 @@ class Line:
     It stands for ``count`` entries with the same kind of change, or for a single path with its sizes in bytes.
     ``stored`` is the approximate size of the line's content in the bundle: its share of the frames with this content.
     ``layer`` is the name of the outer member that has the path. A path of more than 4,096 bytes is shortened, and ends
-    with dots. ``target`` is the target of a symbolic link, and ``old_target`` its old target, if known.
+    with dots. ``target`` is the target of a symbolic link. ``old_target`` is the link's old target, if known.
     """
 
     operation: str
@@ -61,7 +61,7 @@ class Line:
 
 @dataclass(slots=True, kw_only=True)
 class LayerLine:
-    """A member of the archive as a whole, with the numbers of its entries by operation, and its sizes in bytes."""
+    """A whole member of the archive. It has a number of entries for each operation, and its sizes in bytes."""
 
     path: bytes
     size: int | None
@@ -84,7 +84,7 @@ def _written(name: bytes | None) -> int:
 
 
 def _listed(lines: Iterable[Line]) -> list[Line]:
-    """Return lines. Raise :class:`ListingError` if there are too many, or their names are too long in total."""
+    """Return lines. Raise :class:`ListingError` for too many lines, or if their names are too long in total."""
     left = MAX_NAMES
     found = []
     for line in _bounded(lines):
@@ -125,7 +125,7 @@ def _frames_of(manifest: Manifest, number: int) -> range:
 def _text_frames(manifest: Manifest, frames: range) -> Collection[int] | None:
     """Return the frames of the text stream. Return None if a frame needs a base.
 
-    Raises :class:`ListingError` if decoding them would take too long.
+    Raises :class:`ListingError` if decoding the frames would take too long.
     """
     table = FrameTable.of(manifest.frames)
     found = {index for index in frames if table.streams[index] == TEXT_STREAM}

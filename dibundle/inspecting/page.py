@@ -1,7 +1,7 @@
-r"""A bundle as a single page of HTML that fetches nothing: the page's policy allows only its own style and script.
+r"""A bundle as a single HTML page. It fetches nothing, because its policy allows only the page's own style and script.
 
-Names from archives are escaped twice. First, control and bidi characters become text (``\\x1b``). Then, characters of
-HTML markup, and of the end of a script, become entities or JSON's escapes.
+Names from archives are escaped twice. First, control and bidi characters become text (``\\x1b``). Then, characters that
+HTML uses for markup or for the end of a script become HTML entities or JSON escapes.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class DeleteResult:
     """Bundles that were deleted or, with ``dry_run``, would be deleted. ``left`` are bundles that are still listed.
 
-    If ``missing`` of a deleted bundle is "manifest", only its entry in a list existed. This entry was removed.
+    If a deleted bundle's ``missing`` is "manifest", only the bundle's entry in a list existed. This entry was removed.
     """
 
     deleted: tuple[StoredBundle, ...]
@@ -67,8 +67,7 @@ def delete_bundles(names: Iterable[str], access: Access, context: Context, *, dr
 def delete_orphans(name: str, access: Access, context: Context, *, dry_run: bool = False) -> DeleteResult:
     """Delete the incomplete bundles of a repository, ``docker://HOST/NAME``, and their entries in lists.
 
-    A bundle is incomplete if its manifest is listed but missing, or if the bundle itself or the image to which it
-    refers is missing.
+    A bundle is incomplete if its listed manifest, the bundle itself, or the image to which it refers is missing.
     """
     from dibundle.sources.registry.catalog import search
     from dibundle.sources.registry.opening import open_repository

@@ -107,7 +107,7 @@ def applying(build: Build, sources: Sequence[str]) -> str:
 
 
 def _words(*words: str) -> str:
-    """Return words in JSON for an instruction. No shell parses JSON, and BuildKit finds no here-document in it."""
+    """Return the words of an instruction as JSON. No shell parses JSON, and BuildKit finds no here-document in it."""
     return json.dumps(words).replace("<", "\\u003c")
 
 

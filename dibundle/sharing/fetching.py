@@ -47,7 +47,7 @@ class FetchedBundles:
     ) -> None:
         """Prepare for fetching. Nothing is fetched yet.
 
-        ``growing`` is a context manager for the time in which a bundle is kept. It yields a function. This function is
+        ``growing`` is a context manager that is open while a bundle is kept. It yields a function. This function is
         called with the number of received bytes. ``is_decoded`` is true if this class decodes manifests (a manifest may
         take 120 MB) and checks integrity. If it is false, the caller must do both.
         """
@@ -87,7 +87,7 @@ class FetchedBundles:
             self._here.pop(name)[1].close()
 
     def get(self, step: ChainStep, most_manifest: int) -> Spool:
-        """Return the bundle of a step, after checks of its required signature and integrity.
+        """Check the signature (if required) and the integrity of a step's bundle. Return the bundle.
 
         Fetch the bundle if necessary. ``most_manifest`` is the maximum size of its manifest in bytes. Raises
         :class:`RegistryError` if the bundle is not the listed bundle.
@@ -120,7 +120,7 @@ class FetchedBundles:
         return spool
 
     def listed(self, step: ChainStep) -> RemoteBlob:
-        """Return a step's bundle as listed.
+        """Return a step's bundle, which must be the listed bundle.
 
         Raise :class:`RegistryError` if the bundle differs from the list, or if lists are too long.
         """

@@ -58,7 +58,7 @@ def delete_orphans(
     """Delete the incomplete bundles of a repository, ``docker://HOST/NAME``.
 
     A bundle is incomplete if the bundle itself, or the image to which it refers, is missing. Entries without a manifest
-    are removed from their list. Parameters and errors are those of :func:`delete_bundles`.
+    are removed from their list. The parameters and errors are the same as for :func:`delete_bundles`.
     """
     with Context(tmp, progress) as context:
         return delete.delete_orphans(name, access or Access(), context, dry_run=dry_run)

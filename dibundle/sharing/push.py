@@ -86,7 +86,7 @@ def _subject(
 ) -> RemoteManifest | None:
     """Return the manifest of a bundle's target image.
 
-    If it is not found under any name of the image, only add a note.
+    If this manifest is not found under any name of the image, only add a note.
     """
     from dibundle.sources.registry import artifacts
 
@@ -111,7 +111,7 @@ def _subject(
 
 
 def _note_other_blobs(makes: RemoteManifest, manifest: Manifest, repository: Repository, context: Context) -> None:
-    """Add a note if a bundle rebuilds layers with other stored bytes than in the registry's image."""
+    """Add a note if rebuilt layers and the registry's layers differ in their stored bytes."""
     from dibundle.sources.registry import artifacts
 
     targets = [image for images in manifest.about.targets for image in images] if manifest.about else []

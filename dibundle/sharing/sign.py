@@ -70,7 +70,7 @@ def sign(bundle: str, options: SignOptions, access: Access, context: Context) ->
     if options.detach:
         opened.refuse_overwriting(destination.name, destination.identity)
     check_integrity(reader, context.progress)
-    context.end_phase()  # ssh-keygen may ask for a passphrase, for which it needs a new line
+    context.end_phase()  # ssh-keygen needs a new line, because it may ask for a passphrase
     header = reader.header_bytes
     data = signing.sign(header, options.key) if options.key is not None else signing.read_file(options.signature or "")
     try:

@@ -1,4 +1,4 @@
-"""The update to an image in a registry.
+"""The update of an engine or a file to an image in a registry.
 
 It fetches either the image, or bundles that rebuild the image from local images.
 """
@@ -183,7 +183,7 @@ class _Update:
     def plan(self, fetched: FetchedBundles) -> UpdatePlan:
         """Return the plan that fetches the fewest bytes, without refused bundles.
 
-        If the useless bundles fetched so far have more bytes than the image, the plan uses no bundles.
+        If the useless bundles that were fetched so far have more bytes than the image, the plan uses no bundles.
         """
         if self._is_wrapped:
             return plan_wrapped(self._image, self._archives, labels.digests(self._labels.get(labels.NEEDS_LAYERS, "")))
@@ -361,7 +361,7 @@ class _Update:
     ) -> PinnedImage | None:
         """Fetch or rebuild the image. If the bundles do not rebuild it, refuse a bundle and return None.
 
-        The refused bundle is the last one that was read. If the base of this bundle has a wrong digest, the bundle
+        The refused bundle is the last bundle that was read. If the base of this bundle has a wrong digest, the bundle
         before it is refused instead.
         """
         try:
@@ -403,7 +403,7 @@ class _Update:
 
 
 def pin_made(image: RemoteImage, archive: ImageArchive, *, is_signed: bool, are_annotations_known: bool) -> PinnedImage:
-    """Return the image that a registry has under a name, from an ``archive`` that a bundle rebuilt.
+    """Return a registry's image from an ``archive`` that a bundle rebuilt.
 
     If ``is_signed`` is true, only the bundle is signed, so nothing from the registry is used. If it is false, the
     registry's manifest is kept if it lists exactly these layers. Raises ``ArchiveError`` if the archive does not
@@ -424,11 +424,11 @@ def pin_fetched(
     *,
     are_annotations_known: bool,
 ) -> PinnedImage:
-    """Return an image with its fetched layers, each checked against its diffID.
+    """Return an image with its fetched layers. Each layer is checked against its diffID.
 
     ``without`` are the digests of layers that are left out, because archives in ``here`` have them. The registry's
-    manifest is kept if it lists exactly these layers in the form in which they are stored here. Otherwise, an engine
-    might use a layer of its own that has one of the manifest's digests. Raises ``ArchiveError`` if a layer is missing.
+    manifest is kept if it lists exactly these layers, in the same form as here. Otherwise, an engine might use its own
+    layer with one of the manifest's digests. Raises ``ArchiveError`` if a layer is missing.
     """
     store = LayerStore(here)
     absent = [diff_id for blob, diff_id in zip(image.layers, image.diff_ids, strict=True) if blob.digest in without]

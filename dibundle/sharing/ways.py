@@ -103,8 +103,8 @@ def plan_wrapped(image: RemoteImage, archives: Sequence[Archive], needs: Collect
 def _lowest_here(image: RemoteImage, archives: Sequence[Archive]) -> frozenset[bytes]:
     """Return the digests of an image's lowest layers that an image in ``archives`` has too.
 
-    Engines share a layer only if all lower layers are shared too. A layer that also occurs higher up is not among them,
-    because a manifest lists it only once.
+    Engines share a layer only if all lower layers are shared too. The result leaves out layers that also occur higher
+    up, because a manifest lists such a layer only once.
     """
     shared = len(loaded(archives).shared(image.diff_ids))
     layers = [*zip(image.layers, image.diff_ids, strict=True)]

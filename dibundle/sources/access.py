@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 class Access:
     """Options for opening sources.
 
-    Every bundle must be signed by one of the ``signers`` (None: the policy's signers). ``platform``
-    (``os/architecture``) selects an image if an engine or a registry has it for several platforms. If
+    Every bundle must be signed by one of the ``signers``. If this is None, the policy's signers are required.
+    ``platform`` (``os/architecture``) selects an image if an engine or a registry has it for several platforms. If
     ``checks_signatures`` is false, signatures are not checked, even if the machine's policy requires this. This is for
-    code that signs or has created the bundles. The policy for registries always applies.
+    code that signs the bundles, or has just created them. The policy for registries always applies.
     """
 
     signers: Signers | None = None
@@ -49,8 +49,9 @@ class Access:
     def signature_check(self, tmp: str | None = None, names: Collection[str] = ()) -> SignatureCheck:
         """Return the signature check. Only this method decides whose signatures are required.
 
-        A bundle must pass both the machine's policy and these signers. ``names`` are the names that the image will get,
-        in addition to those that bundles declare. Raises the errors of :meth:`Policy.signers` and :func:`read_policy`.
+        A bundle must pass both the machine's policy and these signers. ``names`` are the names that the image will get
+        in addition to the names that bundles declare. Raises the errors of :meth:`Policy.signers` and
+        :func:`read_policy`.
         """
         if not self.checks_signatures:
             return SignatureCheck()
@@ -185,7 +186,7 @@ class SignatureCheck:
         return True
 
     def signed_by(self, bundles: Iterable[BundleReader]) -> tuple[str, ...]:
-        """Return the signers of bundles with their keys, each signer once.
+        """Return each signer of the bundles once, together with the signer's key.
 
         Return no signers if signatures are not checked.
         """

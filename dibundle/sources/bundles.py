@@ -1,6 +1,6 @@
 """Bundles as streams.
 
-Heads are read and checked. A signature is checked before any of the bytes that follow it are read.
+Heads are read and checked. A signature is checked before the bytes after it are read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CheckSignature = Callable[[bytes, bytes], CheckManifest | None]
 
 
 class SignatureBeside(NamedTuple):
-    """A detached signature in a file in the folder of its bundle, with the file's name and content."""
+    """A detached signature: the name and content of a file in the same folder as the bundle."""
 
     name: str
     data: bytes
@@ -79,7 +79,7 @@ class Pieces:
 
 
 class Reread:
-    """A stream whose first bytes were already read. ``read`` reads the bytes after them."""
+    """A stream whose first bytes were already read. ``read`` reads the bytes after these first bytes."""
 
     def __init__(self, read: Callable[[int], bytes], head: bytes) -> None:
         self._read = read
@@ -102,7 +102,7 @@ class _Recorded:
 
     def __init__(self, stream: Readable) -> None:
         self._stream = stream
-        # a bytearray, because bytes would be copied at each read, and data may arrive byte by byte
+        # a bytearray: a bytes object would be copied at each read, and data may arrive byte by byte
         self.data = bytearray()
 
     def read(self, size: int, /) -> bytes:
@@ -113,7 +113,7 @@ class _Recorded:
 
 
 class _TrustedError(Exception):
-    """The error that ends the reading when a signature is accepted, before any later byte is read."""
+    """The error that ends the reading when a signature is accepted. So no later bytes are read."""
 
 
 def peek(stream: Rereadable, size: int) -> bytes:
@@ -126,7 +126,7 @@ def peek(stream: Rereadable, size: int) -> bytes:
 
 
 def check_signature(stream: Rereadable, name: str | None, check: CheckSignature) -> None:
-    """Pass a bundle's header and signature to ``check``, before anything after them is read or stored.
+    """Pass a bundle's header and signature to ``check`` before later bytes are read or stored.
 
     After the call, the stream is at its beginning again. Raises the errors of ``check`` and of :func:`read_bundle`.
     """
@@ -155,7 +155,7 @@ def fetch_bundle(
     """Write a bundle of ``size`` bytes into a temporary file while it is fetched.
 
     ``check`` gets the header and the signature before the rest of the bundle is fetched. If ``is_decoded``, the
-    manifest is decoded, and the size in it is checked, before the rest is fetched. Raises :class:`BundleError` if the
+    manifest and its size field are decoded and checked before the rest is fetched. Raises :class:`BundleError` if the
     manifest has more than ``most_manifest`` bytes.
     """
     stream = Pieces(pieces)
@@ -232,7 +232,7 @@ class WholeBundle(NamedTuple):
 
 
 def read_whole(stream: Readable, context: Context, check: CheckSignature | None, name: str) -> WholeBundle:
-    """Read a bundle to its end into a temporary file. Check every digest in it, and the signature."""
+    """Read a bundle to its end into a temporary file. Check every digest in the bundle, and the signature."""
     spool = context.spool()
     reader = BundleReader(_Copied(stream, spool), None, check, name)
     context.check_room(reader.size - spool.size)

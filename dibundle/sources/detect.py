@@ -21,7 +21,10 @@ _NAME: Final = re.compile(r".*\.dib(\.[0-9]{3})?", re.DOTALL)
 
 
 def is_bundle(head: bytes) -> bool:
-    """Return whether a file is a bundle, by its first bytes. Some of these bytes may be missing or damaged."""
+    """Return whether a file's first bytes show that the file is a bundle.
+
+    Some of these bytes may be missing or damaged.
+    """
     same = sum(a == b for a, b in zip(head, MAGIC, strict=False))
     return same >= 6 or (0 < len(head) < len(MAGIC) and same == len(head))
 
@@ -32,7 +35,7 @@ def is_named_so(name: str) -> bool:
 
 
 def firsts(names: Sequence[str]) -> list[str]:
-    """Replace all parts of a bundle in ``names`` by its first part. Users may give the parts in any order.
+    """In ``names``, replace all parts of a bundle by the bundle's first part. Users may give the parts in any order.
 
     A name alone does not show that a file is a part. Even if base.001 exists, base.002 may be something else.
     """
@@ -59,7 +62,7 @@ def _head(name: str) -> bytes:
 
 
 def _begins_as_source(head: bytes) -> bool:
-    """Return whether a file is a bundle or a tar archive, by its first block.
+    """Return whether a file's first block shows a bundle or a tar archive.
 
     A later part of a bundle is neither of them.
     """
@@ -69,12 +72,12 @@ def _begins_as_source(head: bytes) -> bool:
 def open_other(name: str, head: bytes, open_it: Callable[[], Archive], *, wanted: bool) -> Archive:
     """Open the archive in a file that is not a bundle. ``wanted`` is true if the file should be a bundle.
 
-    With ``wanted``, raises :class:`BundleError` if the file is not an archive either. Raises :class:`AbsentError` for a
+    If ``wanted`` is true and the file is not an archive, raises :class:`BundleError`. Raises :class:`AbsentError` for a
     part of a bundle whose first part is missing.
     """
     try:
         archive = open_it()
-        # refuse a file of zeros, for example from a bad disk: it would be a tar without entries
+        # refuse a file of zeros, for example from a bad disk, because it looks like a tar without entries
         if wanted and not archive.index.entries:
             raise NoArchiveError(messages.ARCHIVE_NO_ENTRIES, name=name)
     except ArchiveError as error:

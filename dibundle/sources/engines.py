@@ -55,9 +55,9 @@ _DESCRIPTION: Final = (
 
 
 def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
-    """Return the engine of the first source that is in an engine, or else the first engine whose client is installed.
+    """Return the engine of the first source in an engine, or else the first installed engine.
 
-    If there is no such engine, raises :class:`UsageError` or, if ``needed`` is False, returns docker.
+    If no engine is found, raises :class:`UsageError`. But if ``needed`` is False, returns docker.
     """
     for source in sources:
         for name, transport in TRANSPORTS.items():
@@ -125,7 +125,7 @@ def require_layers(engine: str, chains: Iterable[tuple[bytes, ...]], base: str, 
 
 
 def layers_present(engine: str, diff_ids: Sequence[bytes], digests: Sequence[bytes]) -> int:
-    """Return the number of an image's lowest layers that an engine reports.
+    """Return how many of an image's lowest layers an engine reports.
 
     docker and podman report ``diff_ids`` of images. ctr reports the ``digests`` under which it stores layers.
     """
@@ -149,21 +149,24 @@ class EngineImage(NamedTuple):
 
 
 def image_id(engine: str, name: str) -> str | None:
-    """Return the ID that docker or podman shows for a name, as ``sha256:...``. Return None if it has no such image."""
+    """Return the ID that docker or podman shows for a name, as ``sha256:...``.
+
+    Return None if the engine has no image with this name.
+    """
     return next((image.id for image in described(engine, name)), None)
 
 
 def has_listed(engine: str, name: str, ids: Collection[str]) -> bool:
     """Return whether docker or podman lists an image with one of the IDs under a name. docker hides incomplete images.
 
-    A name alone is not enough, because docker's containerd store has names of images whose layers it lacks.
+    A name alone is not enough, because docker's containerd store may keep an image's name without its layers.
     """
     return image_id(engine, name) in ids and (engine != "docker" or is_listed(name))
 
 
 def is_listed(name: str) -> bool:
     """Return whether docker lists an image under a name."""
-    known = name.removeprefix("docker.io/").removeprefix("library/")  # docker lists names without these
+    known = name.removeprefix("docker.io/").removeprefix("library/")  # docker lists names without these prefixes
     listed = run(("docker", "image", "ls", "--quiet", "--", known))
     if listed.returncode:
         raise no_answer("docker", listed.stderr)
@@ -171,7 +174,7 @@ def is_listed(name: str) -> bool:
 
 
 def described(engine: str, *names: str) -> list[EngineImage]:
-    """Return the images with these names or IDs that docker or podman has, without the rest of their configs."""
+    """Return docker's or podman's images with these names or IDs, without most of their configs."""
     found = []
     for line in run((*ENGINES[engine][1], "--format", _DESCRIPTION, "--", *names)).stdout.splitlines():
         try:
@@ -195,7 +198,7 @@ def every_image(engine: str) -> list[EngineImage]:
 
 
 def is_podman_alone() -> bool:
-    """Return whether podman works while docker's client finds no daemon that answers."""
+    """Return whether podman works, but docker's client finds no daemon that answers."""
     for command, wanted in ((("docker", "info"), False), (("podman", "info"), True)):
         try:
             told = subprocess.run(
@@ -216,7 +219,7 @@ def require_engine(name: str | None) -> None:
 
 
 class Tail:
-    """The end of a program's output, read while it runs, because a program stops if its pipe is full."""
+    """The end of a program's output. It is read while the program runs, because a program stops if its pipe is full."""
 
     def __init__(self, pipe: IO[bytes] | None) -> None:
         assert pipe
@@ -303,7 +306,7 @@ def _require_image(transport: str, reference: str) -> int:
 
 
 def run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
-    """Run an engine's client. Raise :class:`FileError` if it cannot be run, or its answer exceeds 16 MiB."""
+    """Run an engine's client. Raise :class:`FileError` if the client cannot be run, or if its answer exceeds 16 MiB."""
     try:
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -62,7 +62,7 @@ class Loader:
             self._fail(code)
 
     def finish(self) -> None:
-        """Close the pipe and wait. :class:`LoadError` carries the loader's exit code."""
+        """Close the pipe, and wait until the loader ends. A :class:`LoadError` has the loader's exit code."""
         assert self._process.stdin
         self._process.stdin.close()
         code = self._process.wait()
@@ -72,12 +72,12 @@ class Loader:
     def check_digests(self, names: Sequence[str], ids: Collection[bytes]) -> None:
         """Query the engine for each name of an image. Raise :class:`LoadError` if the image has none of the digests.
 
-        The store determines which of the ``ids`` the image has: the digest of the config or of the manifest. Without
-        names, the ids are queried.
+        ``ids`` are the digests of the config and of the manifest. The engine's store uses one of them as the image's
+        ID. Without ``names``, query the engine for the ``ids``.
         """
         wanted = {f"sha256:{item.hex()}" for item in ids}
         if self._engine == "ctr":
-            for name in names:  # a list of all images would take about 1 ms for each of them
+            for name in names:  # a list of all images would take about 1 ms for each image
                 there = self._there(f"name=={whole_name(name)}") or self._there(f"name=={name}")
                 self._require(name, next(iter(there.values()), "nothing"), wanted)
             if not names and not wanted & set(self._there().values()):
@@ -109,9 +109,9 @@ class Loader:
                 run((*(("ctr", "images", "rm") if self._engine == "ctr" else (self._engine, "rmi")), "--", *names))
 
     def check_whole(self, names: Iterable[str]) -> None:
-        """Check that the engine has all blobs of an image, if the engine stores blobs and the archive left some out.
+        """Check that an engine that stores blobs has all blobs that the archive left out.
 
-        Raises :class:`LoadError` if blobs are missing, which happens if the engine stores the layers in another form.
+        Raises :class:`LoadError` if blobs are missing. This happens if the engine stores the layers in another form.
         """
         for name in names:
             if self._engine == "docker":

@@ -25,8 +25,8 @@ BeforeSaving = Callable[[Sequence[BundleReader], Sequence[Archive]], object]
 class UnsavedImage(NamedTuple):
     """An image in an engine. Some or all of its layers will be read.
 
-    ``save`` returns the image's archive with certain layers (None: all). ``claim`` returns a placeholder for the
-    archive. If a candidate is missing, both return None.
+    ``save`` returns the image's archive with the given layers (None: all layers). ``claim`` returns a placeholder for
+    the archive. If a candidate is missing, both return None.
     """
 
     save: Callable[[Layers | None], Archive | None]
@@ -37,12 +37,12 @@ class UnsavedImage(NamedTuple):
 class OpenedSources:
     """The content of sources: archives, and bundles as tuples (name, stream).
 
-    ``placed`` has the archives by their places among the sources, because archives are not opened in the order of the
-    sources. ``engines`` are the images that engines have not saved yet. ``wrapped`` has the archives that contained
-    bundles. ``within`` has the streams of these bundles, by ``id``. ``identities`` maps the identities of files to
-    their names. ``bundle_sizes`` has the known sizes of streams, by ``id``. The name is not the key, because several
-    sources may have the same name: bundles in one archive, or stdin and a file called "stdin". ``spare_streams`` are
-    the bundles among candidates for a base, by ``id``. ``spare`` has these bundles after they are read.
+    ``placed`` maps places among the sources to archives, because archives are not opened in the order of the sources.
+    ``engines`` are the images that engines have not saved yet. ``wrapped`` has the archives that contained bundles.
+    ``within`` has the streams of these bundles, by ``id``. ``identities`` maps the identities of files to their names.
+    ``bundle_sizes`` has the known sizes of streams, by ``id``. The name is not the key, because several sources may
+    have the same name: bundles in one archive, or stdin and a file called "stdin". ``spare_streams`` are the bundles
+    among candidates for a base, by ``id``. ``spare`` has these bundles after they are read.
     """
 
     signatures: SignatureCheck
@@ -58,7 +58,10 @@ class OpenedSources:
 
     @property
     def check(self) -> CheckSignature | None:
-        """The check that every bundle's header and signature passed. It is None if signatures are not checked."""
+        """The check of headers and signatures.
+
+        Every bundle has passed this check. It is None if signatures are not checked.
+        """
         return self.signatures.required
 
     @property
@@ -83,7 +86,7 @@ class OpenedSources:
 
     @property
     def has_bundle(self) -> bool:
-        """Whether there is a bundle apart from the spare bundles."""
+        """Whether there is a bundle that is not a spare bundle."""
         return len(self.bundles) > len(self.spare_streams)
 
     def add_bundle(
@@ -105,7 +108,9 @@ class OpenedSources:
             raise UsageError(messages.OUTPUT_IS_INPUT, name=name, source=self.identities[identity])
 
     def read_bundles(self, before_saving: BeforeSaving | None = None) -> list[BundleReader]:
-        """Return at least one bundle, after its head is read and checked. Then let engines save the needed images.
+        """Read and check the heads of the bundles, and return these bundles (at least one).
+
+        Then let engines save the needed images.
 
         Spare bundles are put into :attr:`spare`. ``before_saving`` is called before an engine saves.
         """
@@ -148,7 +153,7 @@ class OpenedSources:
             yield name, stream
 
     def read_bundle(self) -> BundleReader:
-        """Return the only bundle as :meth:`read_bundles` does."""
+        """Read the only bundle in the same way as :meth:`read_bundles`, and return it."""
         if len(self.bundles) > 1:
             raise UsageError(messages.SOURCE_SEVERAL_BUNDLES, bundles_count=len(self.bundles))
         return self.read_bundles()[0]

@@ -43,7 +43,7 @@ from dibundle.sources.wrapped import find
 _CHUNK: Final = 1 << 20
 # maximum wrapped bundles in an archive; equal bundles count too, because each bundle is unpacked
 MAX_COPIES: Final = 128
-# maximum different bundles in an archive, because the limits of dib.md, 10.1, apply to each of them
+# maximum different bundles in an archive, because the limits of dib.md, 10.1, apply to each bundle
 MAX_WRAPPED: Final = 16
 
 _BESIDE: Final = 64 << 10  # approximate bytes of documents and headers that an engine saves in addition to layers
@@ -55,7 +55,7 @@ A binary file is read from its current position.
 
 
 def several(sources: Source | Iterable[Source] | None) -> list[Source]:
-    """Return a list of sources for a single source, several sources or None."""
+    """Return the given sources (one source, several sources or None) as a list."""
     if sources is None:
         return []
     # test for a single source before iterating, because a file is iterable too
@@ -72,7 +72,7 @@ def open_sources(
     candidates: Sequence[Source] = (),
     only_claims: bool = False,
 ) -> OpenedSources:
-    """Open sources. At least one of them should be a bundle.
+    """Open sources. At least one source should be a bundle.
 
     ``candidates`` are archives that may serve as a base, or bundles that rebuild a base. Missing candidates are
     skipped. With ``only_claims``, engines only list their layers, and save nothing.
@@ -126,7 +126,7 @@ def open_archives(sources: Sequence[Source], access: Access, context: Context) -
 
 
 def open_present(sources: Sequence[Source], access: Access, context: Context) -> OpenedSources:
-    """Open the archives that exist. For each missing archive, add a note with the likely intention."""
+    """Open the archives that exist. For each missing archive, add a note about what the user likely intended."""
     found = OpenedSources(SignatureCheck())
     names = [source for source in sources if isinstance(source, str)]
     for place, source in enumerate(sources):
@@ -149,7 +149,7 @@ def _note_absent(error: DibError, names: Sequence[str], context: Context) -> Non
 
 
 def _claimed(name: str, engine: tuple[str, str], layers: Layers | None) -> Archive:
-    """Return a placeholder for the archive that an engine would save, with the layers that would be read."""
+    """Return a placeholder for an engine's archive. It has the layers that would be read."""
     from dibundle.images.stand_in import stand_in
     from dibundle.sources.engines import saved_layers
 
@@ -179,7 +179,7 @@ class _Opening:
         self._context = context
         self._bundle_wanted = bundle_wanted
         self.only_claims = False
-        self.searched = 0  # number of sources, from the first on, that are searched for bundles
+        self.searched = 0  # number of sources that are searched for bundles, counted from the first source
         self._empty: list[tuple[int, str, int]] = []
         self._waiting: list[_Other] = []
 
@@ -314,11 +314,11 @@ class _Opening:
                         self.opened.placed[place] = self._archive(spool.start(), source)
 
     def open_waiting(self) -> None:
-        """Open the archives among files. With signers, find the bundles in them.
+        """Open the archives among files. With signers, find the bundles in these archives.
 
-        If a signature is required, unpacking a file that may contain a bundle is limited to a ratio of its size. This
-        limit ends when a bundle is accepted. A file that exceeds the ratio is used as a base, unless its name or place
-        requires a bundle.
+        If a signature is required, a file that may contain a bundle is unpacked to at most a fixed multiple of its
+        size. This limit ends when a bundle is accepted. A file that exceeds this limit is used as a base, unless its
+        name or place requires a bundle.
         """
         refused: list[tuple[_Other, RatioError]] = []
         for other in self._waiting:
@@ -383,7 +383,7 @@ class _Other:
     name: str
     fd: int
     head: bytes
-    bundle_wanted: bool  # whether its name or place requires a bundle
+    bundle_wanted: bool  # whether the file's name or place requires a bundle
     position: int | None = None  # offset of the file's beginning, if the file can be read again
 
     def rewound(self) -> int | None:

@@ -22,7 +22,7 @@ _NAME: Final = re.compile(r"(.*)\.([0-9]{3})")
 
 
 class PartsWriter:
-    """An output in parts of at most ``size`` bytes. No part appears before the last part is complete."""
+    """An output in parts of at most ``size`` bytes. The parts appear only after the last part is complete."""
 
     def __init__(self, name: str, size: int) -> None:
         self.name = name
@@ -144,7 +144,7 @@ class PartsReader:
     def left_over(self, size: int) -> str | None:
         """Return the name of the first part that a bundle of ``size`` bytes does not need.
 
-        Return None if the size ends within a part.
+        Return None if the bundle ends in the middle of a part.
         """
         at = 0
         for name, part_size in zip(self.names, self.sizes, strict=True):
@@ -189,7 +189,7 @@ def first_of(name: str) -> str:
 
 
 def missing_first(name: str) -> str | None:
-    """Return the name of a missing first part, if ``name`` is the name of a part, and other parts exist."""
+    """If ``name`` is a part's name and only later parts exist, return the first part's name."""
     found = _NAME.fullmatch(name)
     if not found or os.path.exists(part_name(found[1], 1)):  # noqa: PTH110
         return None

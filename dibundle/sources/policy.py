@@ -47,7 +47,7 @@ class Policy(NamedTuple):
         return tuple(filter(None, (self.allowed, self.revoked)))
 
     def signers(self, own: Signers | None, tmp: str | None) -> Signers | None:
-        """Return the required signers of bundles, combined with ``own``, which are the command's signers.
+        """Return the required signers of bundles. They combine the policy with the command's signers (``own``).
 
         Return None if no signer is required. Raises :class:`UsageError` if a signature is required and no signers are
         given. Raises :class:`FileError` for lists of signers that are missing, or that other users can change.
@@ -74,8 +74,8 @@ class Policy(NamedTuple):
     def identities_for(self, names: Iterable[str]) -> dict[tuple[str, ...], str]:
         """Return the required signers for images with these names.
 
-        Each set of identities has a name to which it applies. If several patterns match a name, the longest pattern
-        decides. "" stands for an image without a name.
+        Each set of identities comes with the name to which it applies. If several patterns match a name, the longest
+        pattern decides. "" stands for an image without a name.
         """
         found: dict[tuple[str, ...], str] = {}
         for name in names if self.identities else ():
@@ -158,7 +158,7 @@ def require_safe(name: str) -> None:
 
 
 def walk(name: str) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield each folder and link on the path to a file, and then the file. Each comes with its status.
+    """Yield each folder and link on the path to a file, and then the file. Each path comes with its status.
 
     Raises :class:`OSError` for an endless chain of links.
     """
@@ -185,7 +185,7 @@ def _unreadable(reason: str | None) -> FileError:
 
 
 def _parse(data: bytes) -> Policy:
-    import tomllib  # imported here, because only few machines have a policy
+    import tomllib  # imported here, because only a few machines have a policy
 
     try:
         text = data.decode()
@@ -297,7 +297,7 @@ _REPOSITORY: Final = re.compile(r"[^/A-Z]+(?:/[^/A-Z]+)*(?:/?\*)?")
 
 
 def _canonical(repository: str) -> list[str]:
-    """Return the spellings of a repository (or of a prefix with ``*`` at its end) that are used for comparisons.
+    """Return the spellings of a repository's name for comparisons. A name may be a prefix that ends with ``*``.
 
     If a name has no host, some engines use docker.io, and others use localhost. So both are returned. In docker.io,
     ``app`` is ``library/app``.

@@ -85,7 +85,7 @@ def find_in_layer(layer: Iterable[bytes], name: str) -> Pieces:
     """Return a stream at the beginning of the bundle in a wrapped image's last layer.
 
     ``layer`` has the layer's stored bytes. Only the needed bytes are read. Raises ``ArchiveError`` if the bundle is not
-    among the first members: :func:`wrap` writes no members except the bundle.
+    among the first members. :func:`wrap` writes only the bundle.
     """
     stored = iter(layer)
     head = b""
@@ -116,7 +116,9 @@ def _read(stream: Pieces, size: int) -> bytes:
 
 
 def _inflated(images: ImageArchive, blob: Blob, context: Context) -> ReadAt:
-    """Return a compressed layer's content. It is not much larger, because a bundle is already compressed.
+    """Return a compressed layer's content.
+
+    The content is not much larger than the layer, because a bundle is already compressed.
 
     The size in the image's labels is not used, because the labels are unchecked.
     """

@@ -41,8 +41,8 @@ class Effort:
     """The effort of encoding (``level`` 1 to 9), and the allowed codecs.
 
     ``codecs`` is "full" (all codecs), "core" (only those of the core profile), or "zstd" (only zstd). With
-    ``recompress``, payloads may need an encoder of deflate streams. With ``thorough``, which is for few changed bytes,
-    also try slow methods.
+    ``recompress``, payloads may need an encoder of deflate streams. With ``thorough``, also try slow methods. Use this
+    if few bytes changed.
     """
 
     level: int = DEFAULT_LEVEL

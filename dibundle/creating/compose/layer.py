@@ -38,7 +38,7 @@ class Counts:
     raw_entries: int = 0
     opaque_layers: int = 0
     layers: int = 0
-    names: list[bytes] = field(default_factory=list)  # one for each patch operation, in order
+    names: list[bytes] = field(default_factory=list)  # one name for each patch operation, in order
 
 
 class _Record(NamedTuple):
@@ -112,7 +112,7 @@ class LayerComposer:
     def _tail(self, layer: Layer) -> None:
         """Write the bytes after the last entry.
 
-        Zeros are written as zeros, and unparsable bytes as a patch of the base's bytes.
+        Zeros are written as zeros. Unparsable bytes are written as a patch of the base's bytes.
         """
         start, end = layer.index.entries_end, layer.source.size
         if end - start <= LONGEST_ZEROS and not self._target.read_at(start, end - start).strip(b"\0"):
@@ -233,7 +233,7 @@ class LayerComposer:
         return self._objects.layer(self._base.layers[layer])
 
     def _extensions(self, entry: Entry, new: list[_Record], old: list[_Record], layer: int) -> None:
-        """Write the extension headers of an entry, each as an edit of its counterpart in the base, if there is one."""
+        """Write the extension headers of an entry. If the base has a counterpart, write an edit of the counterpart."""
         places: dict[int, list[int]] = {}
         for place, item in enumerate(old):
             places.setdefault(item.block[156], []).append(place)
@@ -324,7 +324,7 @@ class LayerComposer:
             self._zero(padded(record.size) - record.size)
 
     def _repeat(self, record: _Record, mark: Mark | None) -> bool:
-        """Write content as a repeat of decoded frames, if this target already contained it."""
+        """If this target already contained the content, write it as a repeat of decoded frames."""
         places = self._sent.get(mark) if mark else None
         if not places or record.size < REPEAT_FROM or not self._frames.keep(places):
             return False
@@ -362,7 +362,8 @@ class LayerComposer:
     def _text(self, offset: int, data: bytes) -> None:
         """Add the bytes at ``offset`` as text.
 
-        Long texts are not held but read again later, because no frame is encoded before the last operation is written.
+        Long texts are not kept in memory. They are read again later, because no frame is encoded before the last
+        operation is written.
         """
         if len(data) < LONG_TEXT:
             self._frames.text(data)
@@ -400,7 +401,7 @@ class LayerComposer:
         self._plain_bytes(entry.content + entry.size, entry.end)
 
     def _plain_bytes(self, start: int, end: int) -> None:
-        """Write bytes outside of entries. Zeros are written as zeros, and all other bytes as added content."""
+        """Write bytes outside of entries. Zeros are written as zeros. All other bytes are written as added content."""
         zeros = 0
         for offset in range(start, end, 1 << 20):
             data = self._target.read_at(offset, min(1 << 20, end - offset))

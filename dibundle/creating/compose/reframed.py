@@ -1,4 +1,4 @@
-"""The zstd layers of a target, with their content, and how to recompress it to the same frames (creation only)."""
+"""The zstd layers of a target and their content (creation only). Recipes recompress the content to the same frames."""
 
 from __future__ import annotations
 

@@ -212,10 +212,13 @@ _UNPACKERS: Final = {"gzip": unpack_layer, "zstd": unpack_frames}
 def _unpack(
     blobs: Sequence[StoredBlob], known: Container[bytes], reading: Reading
 ) -> tuple[dict[bytes, RecompressedLayer], list[CarriedLayer]]:
-    """Return the new compressed layers that can be recompressed, by digest, and the other compressed layers."""
+    """Return the new compressed layers in two groups.
+
+    The first group has the layers that can be recompressed, by digest. The second group has the others.
+    """
     new = [blob for blob in blobs if blob.blob.kind == "layer" and blob.blob.compression and blob.digest not in known]
     new = list({blob.digest: blob for blob in new}.values())
-    # total size of the blobs; each layer gets a share of the target's limit by its size
+    # total size of the blobs; each layer's share of the target's limit is proportional to the layer's size
     stored = sum(blob.source.size for blob in blobs)
 
     def most(blob: StoredBlob) -> int | None:
@@ -263,7 +266,7 @@ def _note_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:
 
 
 def _by_image(archives: Sequence[ImageArchive], blobs: list[StoredBlob]) -> list[list[Layer]]:
-    """Return the layers of each image, the topmost last, and then the layers without an image.
+    """Return each image's layers (the topmost layer is last), then the layers without an image.
 
     Each content occurs once.
     """

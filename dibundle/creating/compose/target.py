@@ -1,6 +1,6 @@
 """A target's program.
 
-It has references to known layers, operations for each entry of other layers, and all other bytes.
+The program has references to known layers, operations for each entry of other layers, and all other bytes.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def passed(request: web.Request, place: UpstreamPlace, found: Document) -> web.R
 
 
 async def send(request: web.Request, answer: web.Response) -> None:
-    """Send a document. If the client does not receive it in time, end the connection."""
+    """Send a document. If the client does not receive the document in time, end the connection."""
     try:
         async with asyncio.timeout(_TAKING):
             await answer.prepare(request)

@@ -68,7 +68,7 @@ class LocalImage(NamedTuple):
 
 
 class OpenFile(NamedTuple):
-    """A file that the process inherits, with its descriptor, and its name in errors."""
+    """A file that the process inherits, with its descriptor, and its name for error messages."""
 
     fd: int
     name: str
@@ -127,7 +127,8 @@ def _media_type(value: object) -> str | None:
     """Return the media type of a manifest. Return None for other documents. In OCI manifests, the field is optional."""
     kinds = {"manifests": OCI_INDEX, "layers": OCI_MANIFEST}
     found = [kind for key, kind in kinds.items() if isinstance(get(value, key), list)]
-    if len(found) == 2:  # with both keys, the type is ambiguous; only the media type that upstream sent would show it
+    # with both keys, the type is ambiguous; only the media type that upstream sent would show the right type
+    if len(found) == 2:
         return None
     told = get_text(value, "mediaType") or (found[0] if found else "")
     return told if _TYPE.fullmatch(told) else None
@@ -186,7 +187,7 @@ class Bases:
         return any((store / digest.hex()).is_file() for store in self._stores_of(place))
 
     def open(self, place: UpstreamPlace, image: LocalImage, defer: Callable[[Callable[[], None]], object]) -> OpenImage:
-        """Open the blobs of an image. ``defer`` gets the functions that close them.
+        """Open the blobs of an image. ``defer`` gets the functions that close the blobs.
 
         Raises :class:`FileError` if a blob was deleted in the meantime.
         """
@@ -233,7 +234,10 @@ class Bases:
 
 
 def archive_of(image: LocalImage, contents: Mapping[bytes, ReadAt]) -> Archive:
-    """Return an image as an archive, as for a ``docker://`` source. ``contents`` are the image's blobs by digest."""
+    """Return an image as an archive, in the same way as for a ``docker://`` source.
+
+    ``contents`` are the image's blobs by digest.
+    """
     joined = Joined()
     for digest in sorted(contents):
         content = contents[digest]

@@ -1,4 +1,4 @@
-"""Blobs for clients. They come from the cache, from a running download, or from upstream without caching."""
+"""Blobs for clients. Blobs come from the cache, from a running download, or from upstream without caching."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class BlobServer:
         return await aside(self._upstreams.threads[place.host], self._upstreams.refusal, place, "blobs", digest)
 
     async def _here(self, request: web.Request, place: UpstreamPlace, digest: bytes) -> web.StreamResponse | None:
-        """Answer with a blob from the cache or from a running download. Return None if the blob is in neither."""
+        """Answer with a blob from the cache or from a running download. Return None if neither has the blob."""
         key = place.key(digest)
         running = self._downloads.running(key)
         try:
@@ -225,7 +225,7 @@ class BlobServer:
     async def _send(
         self, request: web.Request, response: web.StreamResponse, pieces: AsyncIterator[bytes]
     ) -> web.StreamResponse:
-        """Send an answer. If its body is too short or too long, end the connection to signal an error."""
+        """Send an answer. If the answer's body is too short or too long, end the connection to signal an error."""
         sent = 0
         try:
             await response.prepare(request)
@@ -279,7 +279,7 @@ def _is_plain(request: web.Request) -> bool:
 def _range(request: web.Request, size: int) -> range | None:
     """Return the requested range of bytes.
 
-    Return None if it begins after the end. A malformed range means all bytes.
+    Return None if the range begins after the blob's end. A malformed range means all bytes.
     """
     try:
         asked = request.http_range

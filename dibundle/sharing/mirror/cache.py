@@ -1,8 +1,8 @@
 """A cache of blobs by digest, in a folder of limited size. The least recently used blob is deleted first.
 
-Each blob is in the space of its registry. No other registry uses it. While a blob is written to a temporary file, it is
-hashed. Then the file is renamed to the digest. A blob is hashed again if its file has changed. If another process wrote
-a blob, the blob is also hashed before its first use.
+Each blob is in the space of its registry. No other registry uses this blob. While a blob is written to a temporary
+file, it is hashed. Then the file is renamed to the digest. A blob is hashed again if its file has changed. If another
+process wrote a blob, the blob is also hashed before its first use.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class _State(NamedTuple):
 
 
 def _taken(size: int) -> int:
-    """Return the number of bytes by which a file counts towards the size of the cache."""
+    """Return how many bytes a file adds to the size of the cache."""
     return max(size, _BLOCK)
 
 
 class CacheFullError(Exception):
-    """The error for a blob for which the cache has no space. The blob is then served, but not cached."""
+    """The error if the cache has no space for a blob. The blob is then served, but not cached."""
 
 
 class Turns:
@@ -141,7 +141,7 @@ class Cache:
         self._images: dict[str, int] = {}  # upper bound for the number of remembered images, by registry
         self._hashing = Turns()
         self._total = self._number = 0
-        self._evictable = 0  # bytes of those listed blobs that are not pinned
+        self._evictable = 0  # total bytes of the listed blobs that are not pinned
         try:
             for above in (*reversed(folder.absolute().parents), folder):
                 # with parents=True, the umask would apply, so that others might be able to write
@@ -252,7 +252,7 @@ class Cache:
             return True
 
     def read(self, key: Key, most: int) -> bytes | None:
-        """Return a blob's bytes. Return None if it is missing, or has over ``most`` bytes and so is not hashed."""
+        """Return a blob's bytes. Return None if it is missing, or (without hashing) above ``most`` bytes."""
         fd = self.open(key) if self._sizes.get(key, 0) <= most else None
         if fd is None:
             return None
@@ -338,7 +338,7 @@ class Cache:
 
     @contextmanager
     def growing(self) -> Iterator[Callable[[int], None]]:
-        """Yield a function that adds bytes of a temporary file to those of blobs until the ``with`` block ends.
+        """Yield a function that adds bytes of a temporary file to the cache's size until the ``with`` block ends.
 
         The function raises :class:`CacheFullError` if there is no space.
         """

@@ -76,11 +76,12 @@ class Client(web.RequestHandler):
         self.waits: float | None = None  # since when the client of a running request has waited for the mirror
         self.passed = 0  # bytes that were passed on to the client so far
         self.meter = Meter()
-        self._seen = 0  # how many bytes the client had taken at the last look without bytes to take
+        self._seen = 0  # how many bytes the client had taken at the last check at which no bytes were left for it
         self._parsed = 0  # bytes of the current request
         # kept here, because aiohttp drops its own reference before the connection has ended
         self._line: asyncio.Transport | None = None
-        # the transport below TLS, or the same: after two calls of close(), the one of TLS has no connection any more
+        # the transport below TLS; without TLS, the same transport; after two calls of close(), the TLS transport has no
+        # connection
         self.lowest: asyncio.Transport | None = None
         self._is_hung_up = False
 
@@ -142,7 +143,7 @@ class Client(web.RequestHandler):
             return 0
         left = self.lowest.get_write_buffer_size() + held(self.lowest.get_extra_info("socket"))
         if self._line is not self.lowest:
-            with suppress(AttributeError):  # it has no connection any more
+            with suppress(AttributeError):  # the TLS transport has no connection any more
                 left += self._line.get_write_buffer_size()
         return left
 
@@ -158,7 +159,10 @@ class Client(web.RequestHandler):
         super().connection_lost(exc)
 
     def leave(self) -> None:
-        """Unregister from the door. It keeps the connection while the system holds bytes that the client can take."""
+        """Unregister from the door.
+
+        The door keeps the connection while the system holds bytes that the client can take.
+        """
         self._door.gone(self)
         if self.lowest is None or self._is_hung_up:
             return
@@ -210,7 +214,7 @@ class _Greeting(asyncio.sslproto.SSLProtocol):
         super().connection_made(transport)
 
     def pause_writing(self) -> None:
-        """Stop reading too. TLS answers requests for new keys into a buffer, even if the client does not read."""
+        """Stop reading too. TLS puts its answers to key requests into a buffer, even if the client does not read."""
         super().pause_writing()
         if self._client.lowest:
             self._client.lowest.pause_reading()
@@ -255,7 +259,7 @@ class Door:
         return client if tls is None else _Greeting(self, client, tls)
 
     def greet(self, client: Client, transport: asyncio.Transport) -> None:
-        """Register a TLS handshake. If there are too many, end the oldest handshake."""
+        """Register a TLS handshake. If there are too many handshakes, end the oldest handshake."""
         self._greeting[client] = transport
         if len(self._greeting) > _AT_ONCE:
             self._greeting.pop(next(iter(self._greeting))).abort()
@@ -264,8 +268,8 @@ class Door:
         """Register a client.
 
         If there are too many clients, end the connection of the client that has been idle longest. If no client has
-        been idle for ``BRIEF`` seconds, end that of the slowest client below the least rate, or else of a client that
-        waits for the same answer as others.
+        been idle for ``BRIEF`` seconds, end the connection of the slowest client below the least rate. If there is no
+        such slow client, choose a client that waits for the same answer as others.
         """
         self._greeting.pop(client, None)
         self._clients.add(client)
@@ -283,10 +287,10 @@ class Door:
         return slowest if slowest.meter.shortfall else None
 
     def _waiter(self) -> Client | None:
-        """Return the latest of those clients that wait for the same answer as most others.
+        """Return the latest client among those that wait for the most requested answer.
 
-        If no two clients wait for the same answer, return the one that has waited longest, but only after ``WAITING``
-        seconds.
+        If no two clients wait for the same answer, return the client that has waited longest, but only after
+        ``WAITING`` seconds.
         """
         now = time.monotonic()
         waiters = defaultdict(list)
@@ -314,7 +318,10 @@ class Door:
             self.empty.set()
 
     def leave(self, connection: Leaving) -> None:
-        """Register an ended connection whose last bytes the client can still take. If there are too many, end it."""
+        """Register an ended connection whose last bytes the client can still take.
+
+        If there are too many connections, end this connection.
+        """
         if len(self._clients) + len(self._leaving) < self._most:
             self._leaving.add(connection)
         else:
@@ -343,7 +350,7 @@ class Door:
                     self._draining.add(client)
 
     async def watch(self) -> None:
-        """Check all clients again and again. An error is logged, and does not end this."""
+        """Check all clients again and again. An error is logged, but does not end the checks."""
         while True:
             await asyncio.sleep(min(_LOOKS, meter.WAITING / 10))
             try:
@@ -378,7 +385,7 @@ class Door:
             self._send_away(client)
 
     def release(self) -> None:
-        """Leave all ended connections to the system, which goes on sending what it holds."""
+        """Leave all ended connections to the system, which still sends the bytes that it holds."""
         for leaving in self._leaving:
             leaving.release()
 

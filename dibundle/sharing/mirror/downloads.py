@@ -20,8 +20,8 @@ from dibundle.sharing.mirror.upstream import Document, Streamed, Upstreams, thre
 from dibundle.sources.registry.transport import ConnectionFailure
 
 _PIECE: Final = 128 << 10
-_SMALL: Final = 32 << 10  # after a piece of fewer bytes, a client waits for more
-_SHARE: Final = 0.001  # seconds of this wait, for each client of the download
+_SMALL: Final = 32 << 10  # after a piece with fewer bytes than this, a client waits for more bytes
+_SHARE: Final = 0.001  # seconds of this wait, multiplied by the number of the download's clients
 WITHHELD: Final = 64 << 10  # bytes at the end of a blob that are sent only if the whole blob has its digest
 _TRIES: Final = 3  # maximum attempts to continue a blob after the connection breaks
 _MEASURED: Final = 64 << 10  # a smaller blob does not change the measured speed of its upstream
@@ -31,7 +31,7 @@ _ALONE: Final = 16 << 20  # a download that no client reads continues only if at
 
 
 class Bell:
-    """A signal of changes for threads, and for coroutines of any loop."""
+    """A signal that reports changes to threads, and to coroutines of any loop."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
@@ -47,7 +47,7 @@ class Bell:
                 loop.call_soon_threadsafe(event.set)
 
     async def wait(self, is_over: Callable[[], bool], seconds: float | None = None) -> bool:
-        """Wait until ``is_over`` returns true. It is called at each change. Return False after ``seconds``."""
+        """Wait until ``is_over`` returns true. ``is_over`` is called at each change. Return False after ``seconds``."""
         loop = asyncio.get_running_loop()
         end = None if seconds is None else loop.time() + seconds
         while True:
@@ -135,7 +135,7 @@ class Download:
                 at += len(piece)
                 yield piece
                 if len(piece) < _SMALL and at < self.size:
-                    # small pieces, each for many clients, would take all time of the loop
+                    # sending many small pieces to many clients would take all of the loop's time
                     await asyncio.sleep(min(1.0, _SHARE * self._readers))
                 continue
             if self.error:
@@ -183,8 +183,8 @@ class Downloads:
         """Start the download of a blob and return it. If upstream refuses the blob, return upstream's answer.
 
         The caller must call :meth:`Download.leave` on the result. Returns None if another thread has just started the
-        download, or if the blob is now in the cache. Raises :class:`CacheFullError` if there is no space or too many
-        downloads run, and :class:`RegistryError` or :class:`ConnectionFailure` if upstream does not answer.
+        download, or if the blob is now in the cache. Raises :class:`CacheFullError` if there is no space, or if too
+        many downloads run. Raises :class:`RegistryError` or :class:`ConnectionFailure` if upstream does not answer.
         """
         key = place.key(digest)
         with self._asking.of(key):
@@ -235,7 +235,7 @@ class Downloads:
                 download._blob.write(piece)
                 before = download.available
                 download.received += len(piece)
-                if download.available > before:  # otherwise, nobody could take a byte more
+                if download.available > before:  # otherwise, no client could take any more bytes
                     download.bell.ring()
                 if download.give_up_alone():
                     raise ConnectionFailure("nobody waits for it")

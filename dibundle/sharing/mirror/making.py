@@ -31,8 +31,8 @@ from dibundle.sharing.ways import ChainStep
 from dibundle.sources.access import Access
 from dibundle.sources.registry.transport import ConnectionFailure
 
-MAKERS: Final = 2  # maximum images that are rebuilt at once, because each may take 200 MB
-# planner threads per upstream: several, so that an image does not wait while other images are rebuilt
+MAKERS: Final = 2  # maximum images that are rebuilt at once, because each rebuild may take 200 MB
+# planner threads per upstream; with only one thread, an image would wait while other images are rebuilt
 PLANNERS: Final = 16
 # maximum planners that work for one repository, so that users who push to it cannot block other repositories
 OF_ONE: Final = 2
@@ -53,8 +53,8 @@ class Making:
     """An image that a client has begun to pull, and how the mirror gets its layers.
 
     ``way`` is "delta", "image", or "cached" if all layers are in the cache. It is None until this is decided.
-    ``reason`` is the reason for using no delta. ``fetched`` is the size of the fetched bundles. ``saved`` is the size
-    of the rebuilt layers minus ``fetched``.
+    ``reason`` says why no delta is used. ``fetched`` is the size of the fetched bundles. ``saved`` is the size of the
+    rebuilt layers minus ``fetched``.
     """
 
     place: UpstreamPlace
@@ -72,14 +72,14 @@ class Making:
 
     @property
     def name(self) -> tuple[str, bytes]:
-        """The key of the image among the images of its upstream."""
+        """The key that identifies the image among its upstream's images."""
         return self.place.repository, self.manifest
 
 
 class _UnfitError(Exception):
     """The error for a step's bundle that cannot be used.
 
-    ``is_applied`` is true if it was applied in vain, which takes time.
+    ``is_applied`` is true if the bundle was applied without success, which takes time.
     """
 
     def __init__(self, step: ChainStep, *, is_applied: bool = False) -> None:
@@ -274,7 +274,7 @@ class Maker:
             yield
 
     def _require_worth(self, making: Making, size: int, missing: dict[bytes, int], received: int) -> None:
-        """Raise an error unless the sum of ``size`` (of bundles, in bytes) and ``received`` is below the layers' size.
+        """Raise an error unless ``size`` (of bundles) plus ``received`` is below the layers' size.
 
         If the option ``prefer`` is "speed", also raise an error if fetching the layers is faster.
         """

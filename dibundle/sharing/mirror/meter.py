@@ -20,12 +20,12 @@ _RESET: Final = 7  # the state TCP_CLOSE: after a reset, the system still counts
 class Meter:
     """How far a client is behind the least rate, which is ``LEAST`` bytes in ``WAITING`` seconds.
 
-    Time without bytes to take does not count.
+    While there are no bytes to take, the time does not count.
     """
 
     def __init__(self) -> None:
         self.shortfall = 0.0  # bytes
-        # since when the client has had bytes to take, and how many bytes it had taken then; begins anew after LEAST
+        # since when the client has had bytes to take, and how many bytes it had taken then; set again after LEAST bytes
         self.reads: tuple[float, int] | None = None
 
     def look(self, taken: int, left: int) -> None:

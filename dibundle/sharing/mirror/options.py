@@ -137,7 +137,7 @@ def parse_upstreams(given: Iterable[str]) -> dict[str, str]:
 
 
 def parse_stores(given: Iterable[str], upstreams: Mapping[str, str]) -> tuple[tuple[str, Path], ...]:
-    """Parse stores (``[NAME=]DIR``). Return the folders, each with the host whose images may use it as a base.
+    """Parse stores (``[NAME=]DIR``). Return the folders. Each has the host whose images may use the folder as a base.
 
     With several upstreams, NAME is required. Otherwise, an upstream could disclose a store's content to its own
     clients.

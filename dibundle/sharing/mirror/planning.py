@@ -43,7 +43,7 @@ class Goal:
 
     @property
     def digests(self) -> frozenset[bytes]:
-        """The digests of all layers. They are collected once, because there may be a hundred thousand."""
+        """The digests of all layers. They are collected once, because there may be a hundred thousand layers."""
         if self._digests is None:
             self._digests = frozenset().union(*(image.digests for image in self.images.values()))
         return self._digests
@@ -120,7 +120,7 @@ class Planner:
         raise NoWayError("the client may not read what bundles build on")
 
     def _may_read(self, place: UpstreamPlace, image: LocalImage) -> bool:
-        """Return whether upstream lets the client read all blobs of a base, in the repository of the pull.
+        """Return whether upstream lets the client read all blobs of a base in the pull's repository.
 
         Without this check, a bundle in one repository could disclose content of another repository.
         """
@@ -133,7 +133,7 @@ class Planner:
     def _find_images(
         self, goal: Goal, deltas_to: Callable[[bytes], Sequence[Delta]], check: Callable[[], object]
     ) -> None:
-        """Add complete images. These are images in the cache, and images in stores that are listed as bases of bundles.
+        """Add complete images. They are in the cache, or they are in a store and are listed as bases of bundles.
 
         Looking up an image may require parsing a document of a megabyte.
         """
@@ -158,7 +158,7 @@ class Planner:
 
 
 class _Turn:
-    """The right to compute a plan. One thread has it at a time, and can give it up for a while."""
+    """The right to compute a plan. One thread at a time has this right, and can give it up for a while."""
 
     def __init__(self, lock: threading.Lock) -> None:
         self._lock = lock

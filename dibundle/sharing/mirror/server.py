@@ -166,7 +166,7 @@ class Mirror:
     async def _sent(self, request: web.Request, answer: web.Response) -> web.Response:
         """Send a large document.
 
-        Refuse it if ``_MOST_LARGE`` others are being sent, because clients may read slowly.
+        Refuse it if ``_MOST_LARGE`` other large documents are being sent, because clients may read slowly.
         """
         if self._large == _MOST_LARGE:
             return error_answer(503, "TOOMANYREQUESTS", "too many large documents are being sent")
@@ -226,7 +226,7 @@ class Mirror:
     # ---- metrics and log
 
     def fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Log an error of the loop, but at most one in ten seconds. asyncio may report thousands of errors a second."""
+        """Log an error of the loop, at most one in ten seconds. asyncio may report thousands of errors a second."""
         if loop.time() >= self._next_fault:
             self._next_fault = loop.time() + _FAULTS
             error = context.get("exception")
@@ -296,7 +296,7 @@ async def running(mirror: Mirror) -> AsyncIterator[int]:
         watching.cancel()
         ending = asyncio.get_running_loop().call_later(_PATIENCE, door.close)  # aiohttp would wait twice as long
         await runner.cleanup()
-        await door.empty.wait()  # clients still take what was written: at most until ``door.close``
+        await door.empty.wait()  # wait until the clients have taken the written bytes, at most until ``door.close``
         ending.cancel()
         door.release()
 

@@ -180,7 +180,7 @@ class Upstreams:
                 body = self._counted(transport.pieces(response, most)) if method == "GET" else iter(())
                 answer = Streamed(response.status, response.headers, body, transport.break_off)
                 yield answer
-            # a transport with a max_time is not reused, because its time counts from the first connection
+            # a transport with a max_time is not reused, because the time is counted from the first connection
             is_sound = self._settings.max_time is None and not answer.is_ended
         finally:
             if is_sound:

@@ -1,4 +1,6 @@
-"""Processes that rebuild layers, so that the time, memory and faults of a hostile bundle end with the process.
+"""Processes that rebuild layers.
+
+If a hostile bundle takes too much time or memory, or causes a fault, this ends with the process.
 
 The mirror writes a :class:`Job` to the process, and the process inherits open files. The process writes lines of JSON.
 Some lines report the size of its growing temporary files. Before the bytes of each layer, there is a line about the
@@ -55,8 +57,8 @@ class Job(NamedTuple):
 class JobFailedError(Exception):
     """The error for layers that could not be rebuilt. Its text is the reason.
 
-    ``bundle`` is the index of the bundle that cannot be used. ``is_applied`` is true if the fault was found by applying
-    the bundle.
+    ``bundle`` is the index of the bundle that cannot be used. ``is_applied`` is true if the fault was found while the
+    bundle was applied.
     """
 
     def __init__(self, text: str, bundle: int = -1, *, is_applied: bool = True) -> None:
@@ -74,9 +76,9 @@ class RebuiltLayer(NamedTuple):
 def run(job: Job, left: Callable[[], float], taken: Callable[[int], object]) -> Generator[RebuiltLayer, None, None]:
     """Run a job in a separate process, and yield the layers.
 
-    The caller must read each layer to its end before the next. ``left`` returns the remaining seconds, and raises an
-    error if no time remains. ``taken`` is called with the number of bytes by which the temporary files have grown. If
-    ``left`` or ``taken`` raises an error, or the iterator is closed, the process is killed. Raises
+    The caller must read each layer to its end before the next layer. ``left`` returns the remaining seconds, and raises
+    an error if no time remains. ``taken`` is called with the number of bytes by which the temporary files have grown.
+    If ``left`` or ``taken`` raises an error, or the iterator is closed, the process is killed. Raises
     :class:`JobFailedError`.
     """
     fds = [file.fd for file in job.bundles] + [file.fd for base in job.bases for file in base.files.values()]
