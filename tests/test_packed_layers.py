@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import zstandard
 
+from dibundle.applying import budget
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
 from dibundle.codecs import decoders, recompression, zstd
@@ -219,7 +220,7 @@ def test_of_a_bomb_no_more_is_inflated_than_could_be_made_again():
 @pytest.mark.parametrize("is_made", [False, True])
 def test_of_a_bomb_in_a_base_not_all_is_inflated(monkeypatch: pytest.MonkeyPatch, is_made: bool):
     monkeypatch.setattr(match_images, "FREE_CONTENT", 1 << 20)
-    monkeypatch.setattr(match_images, "MADE_FLOOR", 1 << 20)
+    monkeypatch.setattr(budget, "MADE_FLOOR", 1 << 20)
     blob = Blob(Entry(0, 0, 512, 0, 0, b"", b"", 0x30, True), "layer", "gzip", None, None)
     stored = match_images.StoredBlob(blob, MemoryBytes(gzip.compress(bytes(200 << 20), mtime=0)), bytes(32))
     with contextlib.closing(Spool(None)) as spool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from dibundle.applying import messages
+from dibundle.applying.budget import OF_BUNDLES, Budget, Shared
 from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, DibError, FileError
 from dibundle.files import compression
 from dibundle.files.digest import sha256_of
@@ -19,14 +20,7 @@ _PIECE = 1 << 20
 LEAST_PIECE = 1 << 17
 # maximum number of compressed layers to keep as candidates for the same content: the first layer may be damaged
 _MOST_CLAIMANTS = 4
-OF_BUNDLES = ("gzip", "zstd")  # compressions of layers in archives that bundles rebuild (spec/dib.md, 3.1)
 MAX_WINDOWS = 64  # windows of 256 KiB each
-MADE_RATIO = 16
-MADE_FLOOR = 64 << 20
-"""Limit for decompressing layers of intermediate targets (spec/dib.md, 3.1).
-
-Each archive may give ``MADE_RATIO`` times its size. In addition, all archives together may give ``MADE_FLOOR`` bytes.
-"""
 
 
 class Wanted(NamedTuple):
@@ -43,31 +37,6 @@ class Wanted(NamedTuple):
     make: Callable[[Iterable[bytes]], Iterator[bytes | memoryview]] | None = None
 
 
-class _Budget:
-    """The number of bytes that may still be decompressed from an archive that a bundle rebuilt or contains.
-
-    The bundle controls such an archive, so the content of the archive is not trusted. Each archive may use the number
-    of bytes that the ratio allows. In addition, all archives of a bundle share the number of bytes in ``floor``, a list
-    with one item.
-    """
-
-    def __init__(self, size: int, floor: list[int]) -> None:
-        self._left = MADE_RATIO * size
-        self._floor = floor
-
-    @property
-    def is_spent(self) -> bool:
-        """Whether the budget is used up, including the shared part."""
-        return self._left <= 0 and self._floor[0] <= 0
-
-    def spend(self, size: int) -> bool:
-        """Subtract decompressed bytes from the budget. Return whether the budget was sufficient."""
-        of_floor = min(max(0, size - self._left), size)
-        self._left -= size - of_floor
-        self._floor[0] -= of_floor
-        return self._floor[0] >= 0
-
-
 class _Candidate(NamedTuple):
     """A blob of a base: its stored bytes, and the archive's claims about it.
 
@@ -78,7 +47,7 @@ class _Candidate(NamedTuple):
     blob: Blob
     source: ReadAt
     number: int
-    budget: _Budget | None = None
+    budget: Budget | None = None
 
     def content(self, most: int) -> Iterator[bytes]:
         """Yield a compressed blob's content. Raise ``ArchiveError`` if it exceeds ``most`` bytes or the budget."""
@@ -86,7 +55,8 @@ class _Candidate(NamedTuple):
         chunks = copy_chunks(self.source, 0, self.source.size)
         made, paid = 0, LEAST_PIECE  # zstd blocks are always decoded whole
         self._pay(paid)
-        for piece in compression.decompress_iter(self.blob.compression, chunks, min(_PIECE, max(paid, most + 1))):
+        size, spend = min(_PIECE, max(paid, most + 1)), self.budget.spend_calls if self.budget else None
+        for piece in compression.decompress_iter(self.blob.compression, chunks, size, spend=spend):
             made += len(piece)
             if made > paid:
                 self._pay(made - paid)
@@ -96,8 +66,8 @@ class _Candidate(NamedTuple):
             yield piece
 
     def _pay(self, size: int) -> None:
-        if self.budget and not self.budget.spend(size):
-            raise ArchiveError(messages.BASE_SEARCH_LIMIT)
+        if self.budget:
+            self.budget.spend(size)
 
     def claims(self) -> Iterable[bytes]:
         if not self.blob.compression and self.blob.diff_id:
@@ -174,7 +144,7 @@ class BaseObjects:
             if item.place:
                 self._lying.setdefault(item.place.target, []).append(index)
         self._made_size = 0
-        self._floor = [MADE_FLOOR]
+        self._shared = Shared()
         self._wanted = wanted
         self.serving: set[int] = set()  # numbers of the archives whose claims add() has used
 
@@ -183,7 +153,7 @@ class BaseObjects:
         candidates = []
         self.serving = set()
         for number, images in enumerate(archives):
-            budget = _Budget(images.archive.bytes.size, self._floor) if images.archive.is_of_bundle else None
+            budget = Budget(images.archive.bytes.size, self._shared) if images.archive.is_of_bundle else None
             candidates += [
                 _Candidate(blob, images.stored(blob), number, budget)
                 for blob in images.blobs

@@ -31,6 +31,7 @@ _STREAM_BYTES: Final = 32  # bytes of input that allow one more stream, because 
 _FREE: Final = 65_536  # calls of a library that are always allowed
 _STEP_BYTES: Final = 8  # bytes of input that allow one more call of a library
 _STEP_MADE: Final = 1024  # bytes of output that allow one more call of a library; a call takes 3 us
+_STREAM_STEPS: Final = 4  # a new stream takes as long as this many calls
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_BLOCK_LIMIT: Final = 128 << 10
 # Maximum input bytes per call of a library, because the library returns unused input as a copy. Without this limit, if
@@ -61,11 +62,13 @@ class Decompressor:
 
     ``feed`` takes all of its input, and returns at most ``limit`` bytes. As long as ``feed`` returns bytes, call
     ``feed(b"")`` for more output: the decompressor still holds input. An empty result means that more input is needed.
+    ``spend`` gets the number of calls of the library before they are made. It may raise ``ArchiveError``.
     """
 
-    def __init__(self, kind: str, *, is_exact: bool = False) -> None:
+    def __init__(self, kind: str, *, is_exact: bool = False, spend: Callable[[int], object] | None = None) -> None:
         self._kind = kind
         self._is_exact = is_exact
+        self._spend = spend
         self._start = _ENGINES[kind]()
         self._engine: _Engine | None = None
         self._streams = 0
@@ -103,6 +106,8 @@ class Decompressor:
         are_tiny = self._steps > steps or self._streams > _FREE_STREAMS + self._taken // _STREAM_BYTES
         if are_tiny and not self._is_exact:
             raise ArchiveError(messages.COMPRESSION_TINY_PIECES, kind=self._kind)
+        if self._spend:
+            self._spend(1)
         piece = b""
         if engine.needs_input:
             if self._at == len(self._input):
@@ -144,26 +149,37 @@ class Decompressor:
         if self._input[self._at] not in _FIRST_BYTES[self._kind]:
             where = "after the end of the" if self._streams else "at the start of what should be"
             raise ArchiveError(messages.COMPRESSION_TRAILING_DATA, where=where, kind=self._kind)
+        if self._spend:
+            self._spend(_STREAM_STEPS)
         self._engine = self._start()
         return True
 
 
-def open_decompressor(kind: str, *, is_exact: bool = False) -> Decompressor:
+def open_decompressor(
+    kind: str, *, is_exact: bool = False, spend: Callable[[int], object] | None = None
+) -> Decompressor:
     """Return a new decompressor for ``kind``, which is a name that ``sniff`` returns."""
     if kind not in _ENGINES:
         raise ArchiveError(messages.COMPRESSION_UNKNOWN, kind=kind)
-    return Decompressor(kind, is_exact=is_exact)
+    return Decompressor(kind, is_exact=is_exact, spend=spend)
 
 
 def decompress_iter(
-    kind: str, chunks: Iterable[bytes], chunk_size: int = CHUNK, *, ratio: int | None = None, is_exact: bool = False
+    kind: str,
+    chunks: Iterable[bytes],
+    chunk_size: int = CHUNK,
+    *,
+    ratio: int | None = None,
+    is_exact: bool = False,
+    spend: Callable[[int], object] | None = None,
 ) -> Iterator[bytes]:
     """Yield the decompressed bytes of ``chunks`` in pieces of at most ``chunk_size``.
 
     ``ratio`` is the maximum number of bytes of output per byte read, in addition to ``RATIO_FLOOR``. More output raises
-    :class:`RatioError`. With ``is_exact``, refuse padding, and accept any number of streams.
+    :class:`RatioError`. With ``is_exact``, refuse padding, and accept any number of streams. ``spend`` gets the number
+    of calls of the library before they are made. A new stream counts as several calls.
     """
-    decompressor = open_decompressor(kind, is_exact=is_exact)
+    decompressor = open_decompressor(kind, is_exact=is_exact, spend=spend)
     taken = made = 0
     for chunk in chunks:
         taken += len(chunk)
@@ -248,13 +264,10 @@ class _ZstdFrame:
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         self._buffer += data
-        self._starved = False
-        while not self._ready and not self._ended:
+        if not self._ready and not self._ended:  # one block for each call, because empty blocks count as calls too
             out = self._next(self)
-            if out is None:
-                self._starved = True
-                break
-            self._ready = out
+            self._starved = out is None
+            self._ready = out or b""
         out, self._ready = self._ready[:max_length], self._ready[max_length:]
         return out
 

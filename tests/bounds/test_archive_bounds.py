@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from dibundle.applying import base_store, chain
+from dibundle.applying import budget, chain
 from dibundle.applying.base_store import BaseObjects, Wanted
 from dibundle.errors import ArchiveError
 from dibundle.files import compression
@@ -110,7 +110,7 @@ def test_what_has_no_name_is_found_by_content_and_by_no_name():
 
 
 def test_all_targets_on_the_way_share_one_floor(monkeypatch):
-    monkeypatch.setattr(base_store, "MADE_FLOOR", 300_000)
+    monkeypatch.setattr(budget, "MADE_FLOOR", 300_000)
     layer = bytes(60_000)
     packed = frame_of(layer)
     wanted = [Wanted(bytes([row]) * 32, len(layer)) for row in range(3)]
@@ -118,14 +118,14 @@ def test_all_targets_on_the_way_share_one_floor(monkeypatch):
     unpacked = []
     for row in range(5):
         with open_made(spooled(tar({f"l{row}": packed})), "made", owned=True) as archive:
-            before = base._floor[0]
+            before = base._shared.made
             archive.bytes.size  # noqa: B018
-            monkeypatch.setattr(base_store, "MADE_RATIO", 0)
+            monkeypatch.setattr(budget, "MADE_RATIO", 0)
             base.add([members_of(archive)], [0, 1, 2])
-            unpacked.append(before - base._floor[0])
+            unpacked.append(before - base._shared.made)
     assert sum(unpacked) <= 300_000 + 2 * (1 << 20)
     assert unpacked[0] == 1 << 17  # zstd blocks are decoded whole
-    assert base._floor[0] < 0
+    assert base._shared.made < 0
 
 
 def test_of_targets_on_the_way_nothing_is_unpacked_that_no_such_layer_is_compressed_by():
@@ -148,7 +148,36 @@ def test_an_honest_chain_of_targets_takes_nothing_of_the_floor():
     base = BaseObjects(wanted)
     with open_made(spooled(tar({"l": frame_of(layer), "pad": bytes(len(layer) // 4)})), "made", owned=True) as archive:
         base.add([members_of(archive)], [0])
-    assert base._floor == [base_store.MADE_FLOOR]
+    assert (base._shared.made, base._shared.calls) == (budget.MADE_FLOOR, budget.CALLS)
+
+
+EMPTY_BLOCK = bytes(3)
+FRAME_OF_EMPTY_BLOCKS = b"\x28\xb5\x2f\xfd\x00\x58" + 8 * EMPTY_BLOCK + b"\1\0\0"
+
+
+def test_empty_blocks_of_zstd_count_as_work(monkeypatch):
+    """Each of them takes as long as a block with content, but has only three bytes."""
+    monkeypatch.setattr(compression, "_FREE", 1000)
+    frame = FRAME_OF_EMPTY_BLOCKS[:6] + 100_000 * EMPTY_BLOCK + b"\1\0\0"
+    with pytest.raises(ArchiveError, match="too many tiny pieces"):
+        list(compression.decompress_iter("zstd", [frame]))
+    assert b"".join(compression.decompress_iter("zstd", [FRAME_OF_EMPTY_BLOCKS])) == b""
+
+
+def test_the_work_for_tiny_frames_of_targets_on_the_way_is_bounded(monkeypatch):
+    """Each bundle of a chain may decompress the same layer again, while the layer is rebuilt only once."""
+    monkeypatch.setattr(budget, "CALLS", 1000)
+    calls = []
+    spend = budget.Budget.spend_calls
+    monkeypatch.setattr(budget.Budget, "spend_calls", lambda self, count: calls.append(count) or spend(self, count))
+    layer = bytes(60_000)
+    hidden = FRAME_OF_EMPTY_BLOCKS * 3000 + frame_of(layer)
+    base = BaseObjects([Wanted(hashlib.sha256(layer).digest(), len(layer))])
+    archive = tar({"l": hidden})
+    with open_made(spooled(archive), "made", owned=True) as made:
+        base.add([members_of(made)], [0])
+    assert base.missing([0]) == [0]
+    assert sum(calls) <= 1000 + len(archive) // budget.CALL_BYTES + 4
 
 
 def test_members_of_all_archives_that_a_chain_makes_are_bounded(monkeypatch):

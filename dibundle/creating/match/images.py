@@ -8,7 +8,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final
 
-from dibundle.applying.base_store import LEAST_PIECE, MADE_FLOOR, MADE_RATIO, OF_BUNDLES
+from dibundle.applying.base_store import LEAST_PIECE
+from dibundle.applying.budget import OF_BUNDLES, Budget, Shared
 from dibundle.creating import messages
 from dibundle.creating.match.base import Layer
 from dibundle.errors import ArchiveError
@@ -53,14 +54,19 @@ def read_size(archives: Iterable[ImageArchive]) -> int:
     return sum(blob.member.size for images in archives for blob in images.blobs)
 
 
-def inflate(stored: StoredBlob, spool: Spool, most: int | None = None) -> StoredBlob:
-    """Inflate a compressed layer into ``spool``, up to ``most`` bytes. Raise ``ArchiveError`` for damage or a bomb."""
+def inflate(
+    stored: StoredBlob, spool: Spool, most: int | None = None, spend: Callable[[int], object] | None = None
+) -> StoredBlob:
+    """Inflate a compressed layer into ``spool``, up to ``most`` bytes. Raise ``ArchiveError`` for damage or a bomb.
+
+    ``spend`` gets the number of calls of the library.
+    """
     assert stored.blob.compression
     digest = hashlib.sha256()
     start = spool.size
     most = FREE_CONTENT + MOST_RATIO * stored.source.size if most is None else most
     chunks = copy_chunks(stored.source, 0, stored.source.size)
-    for piece in compression.decompress_iter(stored.blob.compression, chunks):
+    for piece in compression.decompress_iter(stored.blob.compression, chunks, spend=spend):
         if spool.size - start + len(piece) > most:
             raise ArchiveError(messages.ARCHIVE_LAYER_CONTENT_LIMIT, size=stored.source.size, most=most)
         digest.update(piece)
@@ -77,9 +83,13 @@ def inflate_all(
     The author of a bundle controls archives that the bundle rebuilds, and archives that contain the bundle. All layers
     of such an archive together have a limit, which ``most`` may lower.
     """
-    left = MADE_RATIO * archive.bytes.size + MADE_FLOOR if archive.is_of_bundle else None
-    if left is not None and most is not None:
-        left = min(left, most)
+    budget = Budget(archive.bytes.size, Shared()) if archive.is_of_bundle else None
+    left = None if budget is None else budget.made if most is None else min(budget.made, most)
+
+    def spend(calls: int) -> None:
+        if budget:
+            budget.spend_calls(2 * calls)  # apply may decompress a layer twice
+
     result = []
     for item in stored:
         is_known = left is None or item.blob.compression in OF_BUNDLES
@@ -87,7 +97,7 @@ def inflate_all(
             own = spool()
             before = own.size
             try:
-                result.append(inflate(item, own, left))
+                result.append(inflate(item, own, left, spend))
                 continue
             except ArchiveError:
                 pass
