@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure() -> None:
-    """Let programs that tests start receive SIGINT, which background jobs of a shell ignore."""
+    """Let the programs of tests receive SIGINT, although a shell's background jobs ignore it."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -73,5 +73,5 @@ def built_containerd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> pairs.Pair:
-    """A pair of generated archives of about 3 MB with its bundles. Tests do not change its files."""
+    """A pair of generated archives of about 3 MB, and its bundles. Tests do not change its files."""
     return pairs.make(tmp_path_factory.mktemp("pair"), megabytes=3)

@@ -1,4 +1,4 @@
-"""Apply truncated bundles and bundles with flipped bits with ``dib apply``, and check the results.
+"""Run ``dib apply`` on truncated bundles and on bundles with flipped bits, and check the results.
 
     python -m tests.damage            a pair of 3 MB, some cases of each kind
     python -m tests.damage --full     a pair of 20 MB, 100 random cuts and 500 flips for each bundle, and loaders
@@ -41,7 +41,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Damage:
-    """A damage to the part ``region`` of a bundle.
+    """Damage to the part ``region`` of a bundle.
 
     It is a cut before ``place``, or a flip of ``bit`` in the byte at ``place``.
     """
@@ -149,7 +149,7 @@ class Trials:
         return f"{damage}: left {left}" if left else None
 
     def to_loader(self, bundle: bytes, damage: Damage, engine: engines.Engine) -> str | None:
-        """Apply into a loader. Nothing may be loaded."""
+        """Pipe the output of apply into a loader. Nothing may be loaded."""
         self._damaged.write_bytes(damage.of(bundle))
         code, loaded = self.pipe(engine, "apply", self._pair.base, self._damaged)
         if code not in (*REFUSED, 141):
@@ -213,7 +213,7 @@ def _print_codes(name: str, trials: Trials, size: int) -> None:
 def _into_loaders(
     trials: Trials, bundle: bytes, cases: list[Damage], count: int, seed: int, other: Path, path: Path
 ) -> list[str]:
-    """Pipe every case into one store, and ``count`` cases into each of the others.
+    """Pipe every case into one store, and ``count`` cases into each of the other stores.
 
     Finally, apply the bundle to a wrong base, and pipe its output into the loader.
     """

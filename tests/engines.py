@@ -1,4 +1,5 @@
-"""Real container engines for tests. Each starts empty, with its own store and sockets, and is removed at the end.
+"""Real container engines for tests. Each engine starts empty, with its own store and sockets, and is removed at the
+end.
 
 with docker("classic") as engine:
     engine.load(archive)

@@ -135,7 +135,7 @@ def _become(arguments: Sequence[str | Path], prepare: Prepare, stdin: int, stdou
 
 
 class Failing:
-    """A replacement of functions of ``os``. The n-th call fails; calls of all replaced functions count together."""
+    """A replacement for functions of ``os``. The n-th call fails; calls of all replaced functions count together."""
 
     def __init__(
         self, names: Sequence[str], number: int, wrong: Callable[..., object], told: Path | None = None
@@ -184,7 +184,7 @@ WRITES, READS = ("write", "ftruncate", "fsync", "replace"), ("read", "pread", "p
 def _each_call(
     rig: Rig, arguments: list[str | Path], names: Sequence[str], number: int, times: int
 ) -> list[str | None]:
-    """Let each call fail, one per run. If there are more than ``times`` calls, only a random sample of them fails."""
+    """Let each call fail, one call per run. For more than ``times`` calls, let a random sample of them fail."""
     result = rig.whole if arguments[0] == "apply" else _created(rig)
     count = calls_of(rig, arguments, names)
     chosen = range(1, count + 1) if count <= times else sorted(rig.chance.sample(range(1, count + 1), times))
@@ -270,7 +270,7 @@ def _signals(rig: Rig, times: int, arguments: list[str | Path], result: bytes) -
 
 
 def signals(rig: Rig, times: int) -> list[str | None]:
-    """SIGTERM, SIGINT and SIGKILL at random moments."""
+    """Send SIGTERM, SIGINT or SIGKILL at random moments."""
     share = max(1, times // 3)
     return [
         *_signals(rig, share, rig.apply(), rig.whole),
@@ -280,7 +280,7 @@ def signals(rig: Rig, times: int) -> list[str | None]:
 
 
 def changing_base(rig: Rig, times: int) -> list[str | None]:
-    """A base that is overwritten, cut or replaced during a random read of the base."""
+    """Overwrite, cut or replace the base during one of its reads, chosen at random."""
     names = ("pread", "preadv")
     rig.base.write_bytes(rig.pair.base.read_bytes())
     count = calls_of(rig, rig.apply(rig.base), names)
@@ -354,7 +354,7 @@ def stalled_pipes(rig: Rig, times: int) -> list[str | None]:
 
 
 def little_memory(rig: Rig, times: int) -> list[str | None]:
-    """The address space is limited to 512 MiB, which is enough for apply, or to 256 to 512 MiB.
+    """Limit the address space to 512 MiB (enough for apply), or to a size from 256 to 512 MiB.
 
     In the second case, apply may report a lack of memory. With less than 256 MiB, a new thread may end before it runs.
     In Python, the thread that started it then waits forever.
@@ -384,7 +384,7 @@ KINDS = {
 
 
 def main() -> int:
-    """Run the kinds in the command line and print the table."""
+    """Run the kinds of faults from the command line, and print the table."""
     parser = argparse.ArgumentParser(description="Let the system fail in every way.")
     parser.add_argument("--times", type=int, default=30, help="tries of each kind (30)")
     parser.add_argument("--seed", type=int, default=1)

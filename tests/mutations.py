@@ -215,7 +215,7 @@ def run(reals: list[Real], count: int, seed: int, work: Path) -> Counts:
 
 
 def main() -> int:
-    """Run the mutations of the command line, and print the results."""
+    """Run the mutations that the command line requests, and print the results."""
     parser = argparse.ArgumentParser(description="Mutate bundles and apply them.")
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)

@@ -1,7 +1,7 @@
 """Requirements of tests, such as programs, root and mounts.
 
-If the machine lacks one, the test is skipped with a reason. With DIB_REQUIRE=1 in the environment, every skip is a
-failure (see conftest.py), so that a missing program is noticed.
+If the machine lacks a requirement, the test is skipped with a reason. With DIB_REQUIRE=1 in the environment, every skip
+is a failure (see conftest.py), so that a missing program is noticed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PACKAGES = {
 
 
 def programs(*names: str) -> None:
-    """Skip the test unless every program is on the PATH."""
+    """Skip the test if a program is not on the PATH."""
     absent = [name for name in names if shutil.which(name) is None]
     if absent:
         packages = " ".join(PACKAGES.get(name, name) for name in absent)
@@ -35,7 +35,7 @@ def programs(*names: str) -> None:
 
 
 def plugin(program: str, name: str) -> None:
-    """Skip the test unless a program has a command that is packaged separately."""
+    """Skip the test if a program lacks a command that is packaged separately."""
     programs(program)
     if subprocess.run([program, name, "version"], capture_output=True, check=False).returncode:
         pytest.skip(f"not installed: {program} {name}; on Debian: apt-get install {program}-{name}")

@@ -26,7 +26,7 @@ PATCHED = text(2, 4096)  # content of a file that is different in the new versio
 class Pair:
     """Two archives, and bundles that rebuild the second archive.
 
-    One is an ordinary bundle from ``create``, one has VCDIFF patches, and one has no base.
+    There is an ordinary bundle from ``create``, a bundle with VCDIFF patches, and a bundle without a base.
     """
 
     base: Path
@@ -86,7 +86,7 @@ def _write(work: Path, old: TestImage, new: TestImage, style: Style, stored: Lay
 def images(megabytes: int) -> tuple[TestImage, TestImage]:
     """Return an image and its next version.
 
-    One layer is common, one changes, and one exists only in the next version.
+    One layer is the same in both, another layer changes, and a third layer exists only in the next version.
     """
     unit = megabytes * 100_000
     bottom = build_layer(

@@ -1,4 +1,4 @@
-"""Faults planted in the decoder, one at a time, and the test that catches each.
+"""Faults planted in the decoder, one at a time, and the test that catches each fault.
 
 Run ``python -m tests.planted [NUMBER...]``. Each fault is put into a copy of the package. The vectors, the fuzz corpora
 and the other tests then run with this copy, in this order. The script prints a table in Markdown, such as the one in
@@ -21,7 +21,7 @@ from dibundle.codecs.native import build
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("dibundle", "tests", "spec", "pyproject.toml")
-CATCHERS = (  # they run in this order; the first that fails has caught the fault
+CATCHERS = (  # they run in this order; the first catcher that fails has caught the fault
     ("vectors", ("tests/test_vectors.py", "-k", "dib_agrees")),
     ("corpora", ("tests/fuzz/test_corpus.py", "-k", "test_kept or test_seeds or mutated")),
     ("tests", ("tests/format", "tests/codecs", "tests/images", "tests/test_expect.py")),

@@ -1,4 +1,4 @@
-"""Runs of the ``dib`` command, in this process, or in a separate process with its own streams and signals."""
+"""Run the ``dib`` command in this process, or in a separate process with its own streams and signals."""
 
 from __future__ import annotations
 
@@ -147,7 +147,9 @@ def start(
 
 
 def shell_code(returncode: int) -> int:
-    """Return a process's exit code as a shell shows it. If a signal ended the process, this is 128 + its number."""
+    """Return a process's exit code as a shell shows it. If a signal ended the process, the code is 128 plus the
+    signal's number.
+    """
     return 128 - returncode if returncode < 0 else returncode
 
 

@@ -29,7 +29,7 @@ def decoder() -> SimpleNamespace:
 
 
 def outcome(call: Callable[[], bytes]) -> bytes | None:
-    """Return the result of a call of the reference decoder. Return None if the decoder refuses."""
+    """Return the result of a call of the reference decoder. Return None if the decoder refuses its input."""
     try:
         return call()
     except decoder().Refused:

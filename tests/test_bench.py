@@ -1,4 +1,4 @@
-"""The outputs of bench/, which are reproducible archives that dib accepts, and a report from stored results."""
+"""The outputs of bench/: reproducible archives that dib accepts, and a report from stored results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Costs that few bytes can cause. Memory and time stay within spec/dib.md, 10.1, for any bundle and any image."""
+"""High costs that a few bytes of input could cause. Memory and time stay within spec/dib.md, 10.1, for any bundle and
+any image.
+"""
 
 from __future__ import annotations
 
@@ -270,7 +272,7 @@ def test_names_of_packages_have_a_limit():
 
 
 def test_versions_of_packages_have_a_limit():
-    """One name may have any number of versions. Before the fix, two million of them took 400 MiB."""
+    """One name may have any number of versions. Before the fix, two million versions took 400 MiB."""
     content = b"".join(b"Package: a\nVersion: %d\n\n" % number for number in range(packages.MOST + 5000))
     found = packages.inventory([b"var/lib/dpkg/status", b"var/lib/dpkg/status.d/a"], lambda path: content)
     assert sum(map(len, found.values())) == packages.MOST
@@ -327,7 +329,7 @@ def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatc
 
     def planned(*arguments, **named):
         made = plan(*arguments, **named)
-        made.steps = None  # without kept steps, dib walks twice, as for longer programs
+        made.steps = None  # without kept steps, dib walks twice, as it does for longer programs
         with path.open("r+b") as base:
             at = content.index(b"a\0")
             header = bytearray(content[at : at + 512])

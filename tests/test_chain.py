@@ -63,7 +63,7 @@ def test_a_chain_leaves_nothing_behind(versions: Path, tmp_path: Path):
 def test_a_long_chain(tmp_path: Path, limit: tuple[str, ...]):
     """Each version keeps content of all earlier versions.
 
-    Stored targets refer to earlier targets, but only over eight levels.
+    Stored targets refer to earlier targets, but over at most eight levels.
     """
     noises = [noise(number, 20_000) for number in range(12)]
     for number in range(1, 13):
@@ -331,7 +331,7 @@ def test_a_base_may_be_absent(versions: Path, tmp_path: Path) -> None:
 def test_parts_of_a_candidate_are_one(versions: Path, tmp_path: Path) -> None:
     """The parts of a candidate count as one bundle.
 
-    Before the fix, if a candidate had several parts, the user's own bundle was mistaken for a candidate, and left out.
+    Before the fix, if a candidate had several parts, the user's own bundle was mistaken for a candidate and left out.
     """
     back = tmp_path / "back.dib"
     succeed("create", versions / "v2.tar", versions / "v1.tar", back)

@@ -62,7 +62,7 @@ NOT_RUN = {
 
 
 def read_ini(text: str) -> list[str]:
-    """Return the sections of a file as systemd reads it."""
+    """Return the sections that systemd reads from a file."""
     found = configparser.RawConfigParser(strict=False)
     found.read_string(text)
     return found.sections()
@@ -101,7 +101,7 @@ STAND_INS = {
 
 @dataclass
 class Machines:
-    """Two folders. Each is a machine with a container engine."""
+    """Two folders. Each folder is a machine with a container engine."""
 
     near: Path
     far: Path

@@ -75,8 +75,8 @@ def test_takes_the_image_that_is_expected(style, tmp_path: Path) -> None:
 def test_refuses_an_image_beside_one_that_is_absent(tmp_path: Path) -> None:
     """An image is refused if the archive also lists an absent image.
 
-    An engine that already has the image missing from the archive may prefer that image. The platform of the missing
-    image is known only from its config, which is missing too.
+    If an engine already has the absent image, it may prefer this image. The platform of the missing image is known only
+    from its config, which is missing too.
     """
     target = docker_save_part(NEW)
     with pytest.raises(UnexpectedError, match="is not in the archive"):
@@ -119,7 +119,7 @@ def test_a_digest_of_the_archive_that_is_only_declared_does_not_count(tmp_path: 
 
 
 def odd(change) -> bytes:
-    """Return an archive of OTHER that also has NEW's config. ``change`` modifies its list of outer members."""
+    """Return an archive of OTHER that also has NEW's config. ``change`` modifies the list of outer members."""
     layer, config = OTHER.layers[0], OTHER.config_bytes()
     items = [
         file("good.json", NEW.config_bytes()),

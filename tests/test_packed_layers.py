@@ -42,7 +42,7 @@ GO_HEADER = bytes.fromhex("1f8b08000000000000ff")
 
 
 def compressor(encoder, level, parameter=0, header=GO_HEADER):
-    """Return a function that writes gzip as one of the encoders does."""
+    """Return a function that writes the same gzip data as one of the encoders."""
 
     def compress(data):
         made = Encoder(encoder, level, parameter)
@@ -231,7 +231,7 @@ def test_of_a_bomb_in_a_base_not_all_is_inflated(monkeypatch: pytest.MonkeyPatch
 
 
 def test_members_are_searched_with_the_encoders_that_are_left():
-    """Several encoders give the first member. A later member leaves only one of them.
+    """Several encoders give the first member. A later member rules out all of them except one.
 
     The last members need a new encoder.
     """

@@ -45,7 +45,7 @@ def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a.tar and b.tar, which have gzip layers, and out.dib."""
+    """A folder with out.dib, and with a.tar and b.tar, which have gzip layers."""
     work = tmp_path_factory.mktemp("pair")
     for number, name in ((1, "a"), (2, "b")):
         layers = [

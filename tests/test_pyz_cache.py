@@ -108,7 +108,7 @@ def test_a_place_beneath_a_folder_as_tmp_is(code: dict[str, Any], home: Path) ->
 
 @as_root
 def test_root_with_the_home_of_another(code: dict[str, Any], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If root has the home of another user, dib.pyz unpacks into a private folder in the temporary folder."""
+    """If root's home belongs to another user, dib.pyz unpacks into a private temporary folder."""
     os.chown(home, OTHER, OTHER)
     temporary = home.parent / "tmp"
     temporary.mkdir()

@@ -20,7 +20,9 @@ HEADER = bytes.fromhex("1f8b08000000000002ff")
 
 
 def unknown(data: bytes) -> bytes:
-    """Compress as no encoder of dib does. Flush every 50,000 bytes, and use a strategy that no tool uses."""
+    """Compress in a way that no encoder of dib reproduces. Flush every 50,000 bytes, and use a strategy that no tool
+    uses.
+    """
     encoder = zlib.compressobj(9, zlib.DEFLATED, -15, 5, zlib.Z_FILTERED)
     body = b"".join(
         encoder.compress(data[at : at + 50_000]) + encoder.flush(zlib.Z_FULL_FLUSH)

@@ -226,9 +226,9 @@ def test_the_bundle_depends_on_nothing_but_its_inputs(release: Path, tmp_path: P
 
 
 def test_of_many_bases_the_best_is_picked(tmp_path: Path):
-    """Of many bases, create picks the best.
+    """From many bases, create picks the best base.
 
-    With eight versions, a bundle is as small as with only the closest version.
+    With eight versions as bases, a bundle is as small as with only the closest version.
     """
     rng = random.Random(3)
     data = code(1, 600_000)

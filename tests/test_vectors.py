@@ -1,6 +1,6 @@
 """The vectors of the specification.
 
-They cover the specification, can be generated again, and both decoders agree on them.
+They cover the specification and can be generated again. Both decoders agree on them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""All texts of errors, in one table. ``python -m tests.texts`` writes tests/texts.txt."""
+"""All error texts, in one table. ``python -m tests.texts`` writes tests/texts.txt."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One module per command: it parses arguments, calls one function of the library, and shows the result."""
+"""Each command has a module, which parses arguments, calls one function of the library, and shows the result."""

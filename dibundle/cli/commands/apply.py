@@ -71,8 +71,8 @@ def command(
     or in a registry (docker://HOST/NAME:TAG). Bundles may be in a registry, too. An image from "dib wrap --linked"
     holds both base and bundle. "-" is stdin.
 
-    With --allowed-signers, an unsigned bundle is refused before it is parsed. A signature proves who made a bundle,
-    not that it is the latest one. To require a certain image, use --expect.
+    With --allowed-signers, an unsigned bundle is refused before it is parsed. A signature proves who made a bundle, but
+    not that the bundle is the latest. To require a certain image, use --expect.
     """
     reuse_memory()
     wanted, where = parse_output(output, form)

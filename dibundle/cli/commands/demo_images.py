@@ -14,7 +14,7 @@ WORDS = ("alpha", "beta", "gamma", "server", "client", "image", "layer", "config
 
 
 def archives() -> tuple[bytes, bytes]:
-    """Return two archives as docker save writes them, always with the same bytes; the second is the next release."""
+    """Return the archives of two releases in the form of docker save, always with the same bytes."""
     system = _layer(_system_files(), mtime=1_700_000_000)
     old = _layer(_app_files("1.4.2"), mtime=1_710_000_000)
     new = _layer(_app_files("1.5.0"), mtime=1_720_000_000)

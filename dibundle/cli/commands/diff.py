@@ -31,7 +31,7 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Compare the image in OLD with the one in NEW: paths, sizes, packages and config. No bundle is created.
+    """Compare the image in OLD with the image in NEW: paths, sizes, packages and config. No bundle is created.
 
     \b
         dib diff old.tar new.tar

@@ -139,7 +139,7 @@ def _apply(
 
 
 def _require_no_signatures() -> None:
-    """Refuse to continue if this machine requires signatures, as the build would check none."""
+    """Refuse to continue if this machine requires signatures, because the build checks none."""
     if policy.read_policy().demands_signatures:
         raise UsageError(messages.DOCKERFILE_POLICY, path=policy.PATH)
     demanding = [name for name in _DEMANDS if os.environ.get(name)]

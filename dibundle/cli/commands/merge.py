@@ -33,13 +33,13 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Merge a chain of bundles into one. SOURCEs are the bundles and the base of the first bundle.
+    """Merge a chain of bundles into one bundle. SOURCEs are the bundles and the base of the first bundle.
 
     \b
         dib merge v1.tar v1-v2.dib v2-v3.dib -o v1-v3.dib
 
     The last target is rebuilt into a temporary file and compared with the base. Content that one bundle adds and the
-    next one removes is not in the result. This takes as long as "dib apply" and "dib create" together.
+    next bundle removes is not in the result. This takes as long as "dib apply" and "dib create" together.
     """
     destination = Destination(output)
     console.keep_stdout(destination)

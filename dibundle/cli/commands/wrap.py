@@ -49,8 +49,8 @@ def command(
         dib wrap update.dib --unlinked --tag app:delta -o delta.tar
         dib wrap update.dib --linked --base docker://registry.example/app:1 --push docker://registry.example/app:1-2
 
-    A linked image has the base's own layers and one more layer. Whoever pulls this image has everything that "dib
-    apply" needs. Do not run a wrapped image: apply it.
+    A linked image has the base's own layers and one more layer. This image contains everything that "dib apply" needs.
+    Do not run a wrapped image: apply it.
     """
     if kind is None:
         raise UsageError(messages.WRAP_KIND)

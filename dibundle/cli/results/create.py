@@ -95,7 +95,7 @@ def timings_document(result: CreateResult) -> str:
 
 
 def _span(least: float, most: float) -> str:
-    """Return a range of seconds as text. Less than a second counts as one."""
+    """Return a range of seconds as text. Less than a second counts as one second."""
     first, last = max(1, round(least)), max(1, round(most))
     return f"{first} to {last}" if last > first else f"about {first}"
 

@@ -18,7 +18,7 @@ from dibundle.inspecting.listing import top
 from dibundle.inspecting.operations import stored_by_kind
 
 _KINDS = {KIND_LAYER: "layer", KIND_CONFIG: "config"}
-TOP: Final = 5  # paths in a summary
+TOP: Final = 5  # number of paths in a summary
 
 
 def summary(name: str, found: Inspection) -> Iterator[str]:

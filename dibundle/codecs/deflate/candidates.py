@@ -8,7 +8,7 @@ from dibundle.codecs.deflate import encoders
 from dibundle.codecs.deflate.encoders import Mark
 
 _LAZY: Final = 7  # minimum level at which pgzip's blocks have a fixed number of tokens
-_RSYNCABLE_BLOCKS: Final = 8  # maximum blocks that pigz writes for 128 KiB without the option -R
+_RSYNCABLE_BLOCKS: Final = 8  # maximum number of blocks that pigz writes for 128 KiB without the option -R
 _TWO_MARKERS: Final = 2  # number of empty stored blocks at the end of a block of pigz -i
 
 

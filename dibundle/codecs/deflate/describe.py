@@ -1,6 +1,6 @@
 """The likely writers of a gzip layer that dib cannot recompress.
 
-The layer's header and the layout of its blocks show them.
+The layer's header and the layout of its blocks reveal the writers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _STOPS: Final = (16_383, 32_767, 8_191)  # numbers of tokens at which zlib and i
 def describe(header: bytes, body: bytes) -> str | None:
     """Return a phrase with a body's likely writer, from the body's first bytes.
 
-    Return None if the bytes are not deflate. ``header`` is the whole gzip header.
+    Return None if the bytes are not deflate data. ``header`` is the whole gzip header.
     """
     inflater = Inflater()
     marks: list[Mark] = []

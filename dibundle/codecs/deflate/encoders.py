@@ -167,7 +167,7 @@ class _Handle:
 
 
 class Encoder(_Handle):
-    """An encoder of one body. The sizes of the pieces of content do not change the body."""
+    """An encoder of one body. The body does not depend on how its content is cut into pieces."""
 
     def __init__(self, encoder: int, level: int, parameter: int, *, tested: bool = True) -> None:
         """Create an encoder. With ``tested``, raise ``FileError`` if the encoder gives wrong bytes on this machine.
@@ -181,7 +181,7 @@ class Encoder(_Handle):
         super().__init__(LIBRARY.dib_deflate_new(encoder, level, parameter))
 
     def write(self, content: Buffer) -> bytes:
-        """Take content, and return the new bytes of the body that later content cannot change."""
+        """Take content, and return those new bytes of the body that later content cannot change."""
         view = memoryview(content).cast("B")
         return b"".join(self._write(view[at : at + _SLICE], finish=False) for at in range(0, len(view), _SLICE))
 
@@ -192,7 +192,7 @@ class Encoder(_Handle):
     def frame(self, block_size: int) -> bytes:
         """Set a pgzip encoder's block size, and return the body's new bytes.
 
-        The minimum is the size of the content so far.
+        The minimum block size is the size of the content so far.
         """
         return self._take(LIBRARY.dib_deflate_frame(self._handle, block_size))
 
@@ -292,8 +292,8 @@ def encode_frame(encoder: int, level: int, dictionary: Buffer, block: Buffer, *,
     """Return a single encoded pgzip block, so that blocks can be encoded in parallel.
 
     ``dictionary`` is the last 16 KiB of the previous block. For the first block, it is empty. All blocks except the
-    last have the block size. If the content's size is a multiple of the block size, the last block is empty. The blocks
-    joined in order are the body.
+    last have the block size. If the content's size is a multiple of the block size, the last block is empty. Joined in
+    order, the blocks form the body.
     """
     prove(encoder, level)
     before, content = Pinned(dictionary), Pinned(block)
@@ -313,7 +313,10 @@ def encode_frame(encoder: int, level: int, dictionary: Buffer, block: Buffer, *,
 
 @cache
 def sample() -> bytes:
-    """Return 171 KB that exercise all rules of the encoders. They have similar lines, a run, noise and a repeat."""
+    """Return a sample of 171 KB that uses all rules of the encoders.
+
+    The sample has similar lines, a run, noise and a repeat.
+    """
     words = [hashlib.sha256(b"%d" % number).hexdigest().encode() for number in range(211)]
     lines = b"".join(b"%d:%s%s\n" % (i, words[i * i % 211][: i % 29], words[i * 7 % 97][i % 61 :]) for i in range(2600))
     noise = b"".join(hashlib.sha256(b"%d" % i).digest() for i in range(256))

@@ -39,7 +39,7 @@ def open_parallel(
 ) -> BlockEncoder | PieceEncoder | None:
     """Return an encoder for ``size`` bytes of content, with the threads of ``pool``.
 
-    Return None if threads are of no use.
+    Return None if threads would not help.
     """
     if is_pgzip(encoder) and parameter <= MAX_BLOCK:
         return BlockEncoder(encoder, level, parameter, pool)

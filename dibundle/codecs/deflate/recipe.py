@@ -1,8 +1,8 @@
 """Recipes for bodies. A recipe names an encoder, and has the bits in which the body differs from the encoder's output.
 
 ``find`` decodes a body, and all candidates encode the content in parallel. ``rebuild`` does the reverse. Both work on
-streams. A difference costs about as many bytes as the blocks around it. The reason is that after a difference, the body
-and the encoder's output are compared again only where both start a block at the same content.
+streams. A difference costs about as many bytes as the blocks around it. After a difference, the comparison continues
+only where the body and the encoder's output start a block at the same content.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class RecipeEdit(NamedTuple):
 class Recipe(NamedTuple):
     """A recipe for a body.
 
-    The encoder's output is changed by these edits in order, and is copied after the last edit.
+    These edits change the encoder's output, in order. The output after the last edit is copied.
     """
 
     encoder: int
@@ -53,7 +53,7 @@ class Recipe(NamedTuple):
         return sum(len(edit.literals) for edit in self.edits)
 
     def check(self) -> None:
-        """Raise ``BundleError`` unless the encoder is known and each number is valid on its own."""
+        """Raise ``BundleError`` if the encoder is unknown, or if a number is invalid by itself."""
         reencoders.check(self.encoder, self.level, self.parameter)
         for number, edit in enumerate(self.edits):
             where = f"edit {number} of a compressed layer"
@@ -90,7 +90,7 @@ def rebuild(recipe: Recipe, content: Iterable[Buffer], size: int | None = None) 
 
 
 class Rebuilder:
-    """A rebuild in pieces, as in :func:`rebuild`."""
+    """A rebuilder that takes the content in pieces, like :func:`rebuild`."""
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ _BODY_SLICE: Final = 64 << 10  # bytes of the body per step: this limits how man
 # maximum bytes of the body that wait for candidates; each block counts as at least 512 bytes
 _WAITING: Final = 32 << 20
 _FREE: Final = 64 << 10  # literal bytes that any recipe may have
-_SHARE: Final = 10  # a recipe may have one more literal byte per this many bytes of the body
+_SHARE: Final = 10  # number of bytes of the body for which a recipe may have one more literal byte
 _MOST: Final = 8 << 20  # maximum literal bytes of a recipe, because literals are held in memory
 # extra literal bytes that a lost run may take until its encoder and the body start a block at the same content again
 _SEEKING: Final = 256 << 10
@@ -224,7 +224,7 @@ class _Real:
         self.data = bytearray()
         self.start = 0  # bit at which data[0] starts
         self.limit = 0  # the end of the bits that certainly belong to the body
-        self.ended = False  # no more data follows
+        self.ended = False  # becomes true when no more data follows
         self.marks: list[Mark] = []
         self.first_block = 0  # bit at which the first block ends; 0 until it is known
         self._before: Mark | None = None
@@ -232,7 +232,8 @@ class _Real:
     def add(self, marks: list[Mark]) -> int:
         """Add the latest marks. Return pgzip's block size if the marks show it, else 0.
 
-        pgzip's first block ends at an empty stored block, if the block after that is not the last. This shows the size.
+        pgzip's first block ends at an empty stored block, if the block after that is not the last. The end of the first
+        block shows the size.
         """
         block_size = 0
         for mark in marks:
@@ -245,9 +246,9 @@ class _Real:
         return block_size if encoders.DICTIONARY < block_size <= encoders.FRAME_LIMIT else 0
 
     def is_too_much(self) -> bool:
-        """Return whether more data waits than useful blocks can have.
+        """Return whether the waiting data is larger than useful blocks can be.
 
-        This check is needed because a body may have endless empty blocks.
+        This check is needed because a body may have an endless series of empty blocks.
         """
         return len(self.data) > _WAITING or len(self.marks) > _WAITING // 512
 
@@ -316,7 +317,7 @@ class _Run:
         self._forget()
 
     def finish(self, real: _Real) -> None:
-        """Compare to the end of both sides."""
+        """Compare both sides up to their ends."""
         self._data += self._encoder.finish()
         self._marks += self._encoder.marks()
         self._ended = True
@@ -342,7 +343,7 @@ class _Run:
     def recipe(self, content: int) -> Recipe | None:
         """Return the recipe of a body with ``content`` bytes.
 
-        Return None if pgzip would need a block above the limit.
+        Return None if pgzip would need a larger block than the limit allows.
         """
         parameter = self._block_size
         if self._is_open:
@@ -363,7 +364,10 @@ class _Run:
             self.difference = self.real_bit
 
     def _find_way(self, real: _Real) -> bool:
-        """Continue at the next place in the content where both sides start a block. Return whether it exists."""
+        """Continue at the next place in the content where both sides start a block.
+
+        Return whether there is such a place.
+        """
         ours = _last_of_each([mark for mark in self._marks if mark.bit > self._bit], self._ended)
         theirs = _last_of_each([mark for mark in real.marks if mark.bit > self.real_bit], real.ended)
         content = min(ours.keys() & theirs.keys(), default=None)
@@ -404,7 +408,7 @@ class _Run:
 def _last_of_each(marks: list[Mark], complete: bool) -> dict[int, Mark]:
     """Map each place in the content to the last block that starts there.
 
-    Include the last place only if ``complete``.
+    Include the last place only if ``complete`` is true.
     """
     last = {mark.content: mark for mark in marks}
     if marks and not complete:

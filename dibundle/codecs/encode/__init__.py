@@ -1,1 +1,1 @@
-"""The search for content that a target shares with a source, and the choice of an encoding (creation only)."""
+"""Search for content that target and source share, and choose an encoding (creation only)."""

@@ -11,7 +11,7 @@ from typing import Final
 from dibundle.codecs import pieces
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
 
-ANCHOR: Final = 32  # minimum equal bytes at an anchor
+ANCHOR: Final = 32  # minimum number of equal bytes at an anchor
 MOST: Final = 1 << 20
 PIECE: Final = 16 << 20  # a target is searched in pieces of this many bytes
 
@@ -40,7 +40,7 @@ def find(source: Buffer, target: Buffer, *, stride: int, piece: int = PIECE) -> 
 def joined(found: list[array[int]]) -> array[int]:
     """Return the rows of all pieces in order.
 
-    Join stretches that were split because they lay across the border of two pieces.
+    Join stretches that were split at the border of two pieces.
     """
     rows = array("q")
     for piece in found:

@@ -1,4 +1,4 @@
-"""The choice of a codec for a frame. The codecs that are likely to win are tried, and the smallest result is used."""
+"""Choose a codec for a frame. The codecs that are likely to win are tried, and the smallest result is used."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Effort:
 
     @property
     def zstd_level(self) -> int:
-        """The zstd level that corresponds to the level."""
+        """The zstd level that corresponds to the level of this effort."""
         return _ZSTD_LEVELS[self.level]
 
 
@@ -77,7 +77,7 @@ class Encoded(NamedTuple):
 
 
 def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None = None) -> Encoded:
-    """Try encodings of ``target`` from ``source``, and return the smallest.
+    """Try encodings of ``target`` from ``source``, and return the smallest result.
 
     ``plan`` is passed to :func:`relinker.encode`, for stretches of large programs. Each payload is decoded before it is
     used. So a fault in an encoder costs bytes, but never breaks a bundle.
@@ -95,7 +95,7 @@ def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None
 
 
 def least(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None = None) -> int:
-    """Return the size of the payload of :func:`encode` in bytes. Do not verify it by decoding."""
+    """Return the size of the payload of :func:`encode` in bytes. The payload is not verified by decoding."""
     return min([len(target), *(len(tried.payload) for tried in _candidates(target, source, effort, plan))])
 
 

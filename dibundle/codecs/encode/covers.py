@@ -17,7 +17,7 @@ from dibundle.codecs.encode import anchors
 from dibundle.codecs.encode.remainder import LONG, SHORT, Remainder
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
 
-# if the part of a target without anchors is at most this share of the target, that part is not searched
+# if at most this share of a target has no anchors, this part of the target is not searched
 IN_PLACE: Final = 1 / 2048
 STRIDE: Final = 16
 """The distance between two places of the source in the table.
@@ -37,7 +37,7 @@ Compared with a smaller stride, node-app takes 12,699,022 bytes instead of 12,52
 instead of 8,985,323, and python-app takes 12,159,755 instead of 12,064,351.
 """
 
-SHORTEST: Final = 8  # minimum bytes that a search finds
+SHORTEST: Final = 8  # minimum bytes of a stretch that a search finds
 PIECE: Final = 1 << 20  # a target is searched in pieces of this many bytes
 SHARES: Final = 4  # number of shares of the table of places; each share is built separately
 SHARED: Final = 1 << 20  # minimum bytes of source for which the table is built in shares
@@ -88,7 +88,7 @@ class Covers:
         return map(Cover, self.source, self.target, self.length)
 
     def check(self, source_size: int, target_size: int) -> None:
-        """Raise ``ValueError`` unless each cover fits into both sides, is not empty and follows the previous cover."""
+        """Raise ``ValueError`` if a cover is empty, out of bounds, or not after the previous cover."""
         columns = [Pinned(column) for column in (self.source, self.target, self.length)]
         if not LIBRARY.dib_cover_fits(*columns, len(self), source_size, target_size):
             raise ValueError(f"covers that do not fit into {source_size} and {target_size} bytes")
@@ -97,9 +97,9 @@ class Covers:
 def find(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
     """Find the covers. For 10 MB of differing content, this takes about 0.5 s of CPU and 80 MB of memory.
 
-    Long stretches that are nearly equal are left out of the search. If they are searched too, node-app takes 8 % more
-    bytes at level 9. The covers of a ``quick`` search give a map that guides a second search. The same inputs give the
-    same covers.
+    Long stretches that are nearly equal are left out of the search. If these stretches are searched too, the bundle of
+    node-app is 8 % larger at level 9. The covers of a ``quick`` search give a map that guides a second search. The same
+    inputs give the same covers.
     """
     if not source or not target:
         return Covers()

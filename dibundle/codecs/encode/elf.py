@@ -33,7 +33,8 @@ GO_TABLES: Final = (b".gopclntab", b".data.rel.ro.gopclntab")
 _GO_MAGIC: Final = (b"\xf0\xff\xff\xff", b"\xf1\xff\xff\xff")  # Go 1.18, and Go 1.20 and later
 _GO_HEAD: Final = 72
 _NEAR: Final = 1 << 26
-_LEAST_STRETCH: Final = 1 << 20  # minimum bytes of a stretch: a guess costs time, and helps little with fewer
+# minimum bytes of a stretch: for a shorter stretch, a guess costs time, and helps little
+_LEAST_STRETCH: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,7 @@ def guess(data: bytes) -> Program | None:
 
 
 def _arm_calls(piece: bytes, start: int, size: int) -> int:
-    """Count the aarch64 BL instructions in a piece at ``start`` that lead into a file of ``size`` bytes."""
+    """Count the aarch64 BL instructions at ``start`` that lead into a file of ``size`` bytes."""
     first = -start % 4
     words = array("I", piece[first:][:4092])
     if sys.byteorder == "big":
@@ -138,7 +139,7 @@ def _arm_distance(call: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Form:
-    """The layout of the header fields that describe the table of sections, and the layout of a row of this table."""
+    """The layouts of the header fields for the section table, and of a row in this table."""
 
     machines: tuple[int, ...]
     header: int
@@ -217,7 +218,7 @@ def _program(data: bytes, at: int, form: _Form) -> Program | None:
 
 
 def _go_parts(data: bytes, section: ElfSection) -> Iterator[tuple[bytes, int]]:
-    """Yield the tables that the header of Go's table of functions lists."""
+    """Yield the tables that the header of Go's function table lists."""
     if section.length < _GO_HEAD or data[section.start : section.start + 4] not in _GO_MAGIC:
         return
     for number, place in enumerate(struct.unpack_from("<QQQQQ", data, section.start + 32)):
@@ -263,7 +264,7 @@ def _apart(rows: list[_Row]) -> list[_Row]:
 
 
 def _names(rows: list[_Row], row: _Row) -> int | None:
-    """Return the address of the names of a loaded table of symbols."""
+    """Return the address of the names in a loaded symbol table."""
     if row.kind != _DYNSYM or row.link >= len(rows) or rows[row.link].address >= _HIGHEST:
         return None
     return rows[row.link].address

@@ -19,7 +19,7 @@ from dibundle.codecs.relink import AddressStep, Region
 
 FIRST_LEAST: Final = 64  # minimum bytes of an equal stretch in the first map
 STRIDE: Final = 4  # distance between samples in the first pass; a distance of 16 makes bundles of programs 0.7 % larger
-GAIN: Final = 3  # an address step is worth its bytes if it gets this many votes more than the steps so far
+GAIN: Final = 3  # an address step is worth its bytes if it gets this many more votes than the steps so far
 _CODE: Final = (relink.X86, relink.X86_FIXED, relink.ARM, relink.RISCV, relink.THUMB)
 _CODES: Final = {elf.X86_64: relink.X86, elf.AARCH64: relink.ARM, elf.RISCV: relink.RISCV, elf.ARM: relink.THUMB}
 _SPACE: Final = 1 << 40  # size of the address space of each program
@@ -45,7 +45,9 @@ class RelinkPlan:
     exact: Container[int]
 
     def window(self, source: range, target: range) -> RelinkPlan | None:
-        """Return the plan for these stretches of source and target. The first map gives the moves outside of them.
+        """Return the plan for these stretches of source and target.
+
+        The first map gives the moves outside of these stretches.
 
         If the stretch of the source has no code, returns ``None``.
         """
@@ -222,7 +224,10 @@ def _voted(made: RelinkPlan, source: bytes, target: bytes, rows: array[int], ste
 
 
 def _pairs(old: list[elf.Program], new: list[elf.Program]) -> list[tuple[elf.Program, elf.Program]]:
-    """Pair programs for the same kind of machine, in order. If one side has more, pair the most similar sizes."""
+    """Pair programs for the same kind of machine, in order.
+
+    If one side has more programs, pair the programs with the most similar sizes.
+    """
     pairs = []
     in_order = len(old) == len(new)
     # for each machine: the size and the negative index of each program, so that the last program is taken first

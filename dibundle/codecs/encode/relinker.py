@@ -1,9 +1,9 @@
-"""Creation of relink payloads. The source is relinked by the moves that are known so far, and then searched.
+"""Create relink payloads. The source is relinked by the moves that are known so far, and then searched.
 
 The first map takes little time. With this map, a search finds covers. The covers give a better map. With the better
-map, a second search finds more. On static-binary at the default level with HDiffPatch's search, one search takes 11.0 s
-of CPU, and the covers' streams have 3,507,104 bytes. Two searches take 12.0 s, and the streams have 3,312,000 bytes. A
-third search saves 1.3 % more.
+map, a second search finds more covers. On static-binary at the default level with HDiffPatch's search, one search takes
+11.0 s of CPU, and the covers' streams have 3,507,104 bytes. Two searches take 12.0 s, and the streams have 3,312,000
+bytes. A third search saves another 1.3 % of the bytes.
 """
 
 from __future__ import annotations

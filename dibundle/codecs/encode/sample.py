@@ -1,8 +1,8 @@
-"""An estimate of a frame's size, from a sample of its target (creation only).
+"""Estimate a frame's size from a sample of its target (creation only).
 
 The slow parts of encoding are the full search and the models. The estimate runs them only on slices of the target, and
 on the parts of the source that the fast search finds for the slices. In addition, the whole target is encoded at level
-1. This shows the slices' share of the whole.
+1. The result shows the slices' share of the whole.
 """
 
 from __future__ import annotations
@@ -23,14 +23,18 @@ LEAST_PATCH = 24 << 10
 SLICES = 96  # number of places of the sample, evenly spaced
 # an unpacked target of at most this many bytes is not sampled, because often only the beginning of the target is new
 WHOLE = 2 << 20
-# minimum bytes of a relinked target to search only once: this takes a third less time, and the estimate is 3 % higher
+# a relinked target of at least this size is searched only once: this takes a third less time, and the estimate is 3 %
+# higher
 LARGE = 24 << 20
-TRUST = 8  # only one stream in this many is compared with an encoder's output
+TRUST = 8  # among this many streams, only one stream is compared with an encoder's output
 MARGIN = 2048  # bytes of the source around each match that the fast search finds for a slice
 
 
 def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.RelinkPlan | None = None) -> int:
-    """Estimate the size of the result of :func:`choose.encode` in bytes. This takes about a fifth of the time."""
+    """Estimate the size of the result of :func:`choose.encode` in bytes.
+
+    This takes about a fifth of the time of encoding.
+    """
     if len(target) <= SMALL:
         return choose.least(target, source, effort, plan)
     if effort.codecs == "full" and effort.level >= choose.UNPACK_LEVEL and effort.recompress:
@@ -87,7 +91,7 @@ def _clipped(found: covers.Covers, starts: list[int], length: int) -> covers.Cov
 
 
 def _within(found: covers.Covers, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield source, target and length of the parts of covers within a stretch of the target."""
+    """Yield the parts of covers within a stretch of the target: source, target and length."""
     k = max(0, bisect_right(found.target, start) - 1)
     while k < len(found) and found.target[k] < end:
         low, high = max(found.target[k], start), min(found.target[k] + found.length[k], end)

@@ -34,7 +34,7 @@ _SLOW_LEVEL: Final = 13  # minimum level of libzstd that takes 30 ms or more per
 
 
 class FrameCandidate(NamedTuple):
-    """An encoder to try. ``jobs`` is true for libzstd with workers."""
+    """An encoder to try. ``jobs`` is true for libzstd with worker threads."""
 
     encoder: int
     level: int
@@ -96,7 +96,7 @@ class FrameCandidate(NamedTuple):
 
 
 def _of_the_library() -> Iterator[FrameCandidate]:
-    """Yield the candidates of the installed version, the likeliest first."""
+    """Yield the candidates of the installed version; the likeliest candidate comes first."""
     first = libzstd.here()
     if first is None:
         return

@@ -1,6 +1,6 @@
 """The likely writers of a zstd layer that dib cannot recompress.
 
-The heads of the first frame and its blocks show them.
+The heads of the first frame and of its blocks reveal the writers.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dibundle.errors import ArchiveError
 # windows of the encoder's levels for content of unknown size
 _KLAUSPOST: Final = (4 << 20, 8 << 20, 16 << 20, 32 << 20)
 _MOST_ORDINARY: Final = 8 << 20  # the window of libzstd's level 19
-_SKIPPED: Final = 64  # maximum skippable frames that are skipped
+_SKIPPED: Final = 64  # maximum number of skippable frames that are skipped
 _BLOCKS: Final = 1 << 20
 
 
 def describe(data: Bytes) -> tuple[str | None, int | None]:
-    """Return a phrase with the likely writer of zstd data, and the first frame's content size (None: unknown)."""
+    """Return a phrase with the likely writer, and the first frame's content size (None: unknown)."""
     at = 0
     for _ in range(_SKIPPED):
         size = skippable_size(data, at) if at < data.size else None

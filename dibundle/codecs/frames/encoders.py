@@ -1,4 +1,6 @@
-"""The encoders of zstd frames, by their numbers in recipes. Each is tested on this machine before its first use.
+"""The encoders of zstd frames, by their numbers in recipes.
+
+Each encoder is tested on this machine before its first use.
 
 ``spec/zstd.md`` specifies the encoders to the byte. The loops are in ``native/zstd/``.
 """
@@ -48,7 +50,10 @@ _MARKS: Final = 1024  # marks per call
 
 
 class FrameEncoder:
-    """An encoder of frames, one after the other. The sizes of the pieces of content do not change a frame."""
+    """An encoder that writes frames, one after the other.
+
+    A frame does not depend on how its content is cut into pieces.
+    """
 
     def __init__(self, encoder: int, level: int, first: int = 0, *, tested: bool = True) -> None:
         """Create an encoder. With ``tested``, raise ``FileError`` if it gives wrong bytes on this machine."""
@@ -64,7 +69,7 @@ class FrameEncoder:
             LIBRARY.dib_zstd_free(self._handle)
 
     def write(self, content: Buffer) -> bytes:
-        """Take content, and return the new bytes of the frame that later content cannot change."""
+        """Take content, and return those new bytes of the frame that later content cannot change."""
         view = memoryview(content).cast("B")
         return b"".join(self._write(view[at : at + _SLICE], finish=False) for at in range(0, len(view), _SLICE))
 

@@ -47,7 +47,7 @@ class Layout(NamedTuple):
 def skippable_size(data: Bytes, at: int) -> int | None:
     """Return the size of the skippable frame at ``at``.
 
-    Return None if there is no such frame, or only its beginning.
+    Return None if there is no such frame, or if the data ends within it.
     """
     head = data.read_at(at, min(8, data.size - at))
     if len(head) < 8 or int.from_bytes(head[:4], "little") >> 4 != _SKIPPABLE:

@@ -1,4 +1,4 @@
-"""zstd frames of the library libzstd in the installed ``zstandard``. The library must have exactly the right version.
+"""Write zstd frames with libzstd from the installed ``zstandard``. The library must have exactly the right version.
 
 ``spec/zstd.md`` specifies which calls of the library make a frame.
 """
@@ -47,7 +47,7 @@ RELEASES: Final[dict[int, Release]] = {LIBZSTD_157: Release((1, 5, 7), "zstandar
 _LOW: Final = tuple(range(1, 16))
 _HIGH: Final = tuple(range(1, 5))
 _LARGE_LEVEL: Final = 10  # minimum level for the cost _LARGE
-# extra cost of a body from _LARGE_LEVEL on, in bytes of content: the creation of the tables takes up to 60 ms
+# extra cost of a body at _LARGE_LEVEL or above, in bytes of content, because creating the tables takes up to 60 ms
 _LARGE: Final = 64 << 10
 _SMALL: Final = 8 << 10  # extra cost at lower levels
 
@@ -94,7 +94,10 @@ def releases_of(reencoders: Iterable[int]) -> tuple[Release, ...]:
 
 
 class LibraryEncoder:
-    """An encoder of frames, one after the other. The sizes of the pieces of content do not change a frame."""
+    """An encoder that writes frames, one after the other.
+
+    A frame does not depend on how its content is cut into pieces.
+    """
 
     def __init__(self, encoder: int, level: int, parameter: int, size: int | None, *, tested: bool = True) -> None:
         """Create an encoder for content of ``size`` bytes. Without SIZED, ``size`` may be None.
@@ -155,7 +158,7 @@ def _refusal(error: zstandard.ZstdError) -> Exception:
 
 
 class _Marks:
-    """A finder of the starts of blocks in a frame that comes in pieces."""
+    """A finder of block starts in a frame that comes in pieces."""
 
     def __init__(self) -> None:
         self._marks: list[int] = []
@@ -165,7 +168,7 @@ class _Marks:
         self._ended = False
 
     def add(self, data: bytes) -> None:
-        """Take more of the frame."""
+        """Take the next piece of the frame."""
         if self._ended:
             return
         self._data += data
@@ -209,7 +212,10 @@ def prove(encoder: int, level: int) -> None:
 
 
 def _frames(encoder: int, level: int) -> str:
-    """Return the first 16 digits of the SHA-256 of sample frames, one of unknown size, and one that is made in jobs."""
+    """Return the first 16 digits of the sample frames' SHA-256.
+
+    One frame has an unknown size, and another frame is made in jobs.
+    """
     found = hashlib.sha256()
     for parameter in (CHECKSUM, CHECKSUM | SIZED | JOBS):
         content = sample() * 4  # large enough for jobs

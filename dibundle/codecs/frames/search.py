@@ -29,11 +29,11 @@ from dibundle.errors import ArchiveError
 _SLICE: Final = 32 << 10  # bytes of the frame per step; encoding their content may take several steps
 _PIECE: Final = 1 << 20  # bytes of content per step of the encoders
 _FREE: Final = 64 << 10  # literal bytes that any recipe may have
-_SHARE: Final = 10  # a recipe may have one more literal byte per this many bytes of the frame
+_SHARE: Final = 10  # number of bytes of the frame for which a recipe may have one more literal byte
 _MOST: Final = 8 << 20  # maximum literal bytes of a recipe, because literals are held in memory
 _WINDOW: Final = 128 << 20  # the largest supported window of a frame
 _UNDECIDED: Final = 2048  # after this many frames, only the likeliest candidate is used
-_PROBED: Final = 8  # maximum blocks that are searched for a block that distinguishes encoders
+_PROBED: Final = 8  # at most this many blocks are checked, to find a block that distinguishes encoders
 _TELLING: Final = 4 << 10  # minimum bytes of a coded block that distinguishes encoders
 _CODED: Final = 2
 # the output of libzstd's slow levels is hardly ever larger than this many times that of the other levels
@@ -49,8 +49,8 @@ _HOPELESS: Final = 4  # a candidate is dropped after this many blocks if none of
 class _Probe(NamedTuple):
     """The beginning of a frame, up to a block that distinguishes encoders. ``real`` has the bytes of the beginning.
 
-    ``content`` is their content. ``further`` is the content that follows, up to the next multiple of 128 KiB, and 128
-    KiB more if the frame has them.
+    ``content`` is the decoded content of these bytes. ``further`` is the content that follows, up to the next multiple
+    of 128 KiB. If the frame has 128 KiB more, they are included.
     """
 
     real: bytes
@@ -60,7 +60,7 @@ class _Probe(NamedTuple):
 
 
 class FrameSearch:
-    """The search over the frames of one layer, one after the other, with the same encoders."""
+    """A search that tries the same encoders on the frames of one layer, one after the other."""
 
     def __init__(self, candidates: Iterable[FrameCandidate] = CANDIDATES) -> None:
         self._left = list(candidates)
@@ -116,7 +116,7 @@ class FrameSearch:
     def likely(self, stored: Bytes, layout: Layout, start: int, most: int) -> Recipe | None:
         """Return the likely recipe of a frame.
 
-        Its candidate's output equals the frame, compared for ``most`` bytes of content.
+        The candidate's output for ``most`` bytes of content equals the frame.
 
         For libzstd, more content is compared, because its jobs are long. The slow levels of libzstd are not tried.
         """
@@ -195,7 +195,7 @@ class FrameSearch:
         return good
 
     def _made(self, candidate: FrameCandidate, layout: Layout, first: int, probe: _Probe) -> bytes:
-        """Return an encoder's output for the beginning."""
+        """Return an encoder's output for the beginning of the frame."""
         encoder = self._encoder(candidate, layout, first)
         if isinstance(encoder, LibraryEncoder):
             made = encoder.write(probe.further)
@@ -211,7 +211,7 @@ class FrameSearch:
 
 
 def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, start: int, most: int) -> bool:
-    """Return whether libzstd's output equals the beginning of the frame, compared for ``most`` bytes of content.
+    """Return whether libzstd's output for ``most`` bytes of content equals the frame's beginning.
 
     Ignore the last blocks.
     """
@@ -281,7 +281,7 @@ def _probe(stored: Bytes, layout: Layout, start: int) -> _Probe | None:
 
 
 def _first_block(stored: Bytes, layout: Layout, start: int) -> int:
-    """Return the content size of the first of several blocks (it may have been flushed), or 0 for a single block."""
+    """Return the content size of the first block, which may be flushed; 0 for a single block."""
     if len(layout.blocks) == 1:
         return 0
     engine = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
@@ -351,12 +351,12 @@ class _Run:
         self._compare(stored, ended=False)
 
     def finish(self, stored: Bytes) -> None:
-        """Compare to the end of both sides."""
+        """Compare both sides up to their ends."""
         self._data += self.encoder.finish()
         self._compare(stored, ended=True)
 
     def is_hopeless(self) -> bool:
-        """Return whether all blocks so far differ, or too many bytes so far differ."""
+        """Return whether all blocks, or too many bytes, have differed so far."""
         if self.difference is not None and self.difference <= 1 and self.blocks >= _HOPELESS:
             return True
         return self.literal_bytes > self._most

@@ -1,1 +1,1 @@
-"""Hot loops in C, reached through ctypes."""
+"""Loops in C that would be too slow in Python, called through ctypes."""

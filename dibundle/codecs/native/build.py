@@ -13,7 +13,7 @@ FLAGS: Final = (
     "-fPIC",
     "-fvisibility=hidden",
     "-DNDEBUG",
-    # the encoders' comparisons of sums of doubles must give the same results as in the programs that they reproduce
+    # when encoders compare sums of doubles, the results must be the same as in the programs that they reproduce
     "-ffp-contract=off",
 )
 

@@ -26,7 +26,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     """A build hook that compiles the C files and puts the library into the wheel."""
 
     def dependencies(self) -> list[str]:
-        """Return further dependencies of the build. If the machine has no compiler, this is a compiler from PyPI."""
+        """Return further dependencies of the build. If the machine has no compiler, a compiler from PyPI is added."""
         return [] if any(map(_works, _system_compilers())) else ["ziglang"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
@@ -67,14 +67,14 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
 
 def _system_compilers() -> list[list[str]]:
-    """Return the commands of the C compilers on this machine, $CC first."""
+    """Return the commands of the C compilers on this machine; $CC comes first."""
     named = shlex.split(os.environ.get("CC", ""))
     commands = [named] if named and shutil.which(named[0]) else []
     return commands + [[name] for name in ("cc", "gcc", "clang") if shutil.which(name)]
 
 
 def _works(command: list[str]) -> bool:
-    """Return whether a compiler works and finds the C library's headers, which Debian's package of gcc lacks."""
+    """Return whether a compiler works and finds the C headers, which Debian's gcc package lacks."""
     program = '#include <stdint.h>\n#include <string.h>\nint dib(void) { return (int)strlen(""); }\n'
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "dib.c")

@@ -134,10 +134,10 @@ _UNFILLED.argtypes = [ctypes.c_char_p, ctypes.c_ssize_t]
 
 
 def unfilled(size: int) -> bytearray:
-    """Return uninitialised memory. The caller writes every byte before any is read.
+    """Return uninitialised memory. The caller writes every byte before any byte is read.
 
-    ``bytearray(size)`` would write zeros, and would block all other threads meanwhile. For node-app, writing zeros took
-    a sixth of the time of an apply. Large pages saved 6 % more.
+    ``bytearray(size)`` would write zeros, and would block all other threads during this time. For node-app, writing
+    zeros took a sixth of the time of an apply. Large pages saved a further 6 % of the time.
     """
     made: bytearray = _UNFILLED(None, size)
     if size >= _LARGE:
@@ -146,7 +146,9 @@ def unfilled(size: int) -> bytearray:
 
 
 def apart(data: bytes | bytearray | memoryview) -> memoryview:
-    """Return a copy in separate pages, which can be returned to the system. In the heap, long-lived data leaves holes.
+    """Return a copy in separate pages, which can be returned to the system.
+
+    In the heap, holes remain between long-lived data.
 
     When frames of growing sizes were kept, the heap had 450 MiB of holes. When only small frames were kept, it had 300
     MiB.
@@ -169,9 +171,9 @@ def reuse_memory() -> None:
 def share_memory() -> None:
     """Make glibc take the memory of all threads from two arenas. With more arenas, each thread keeps its peak memory.
 
-    Call this at the start of a process that belongs to dib alone. Before, sixteen threads kept 700 MB after each of
-    them had read a bundle. Blocks of at least 1 MiB are returned to the system. Otherwise, parsed lists of bundles left
-    holes of 900 MB.
+    Call this at the start of a process that belongs to dib alone. With more arenas, sixteen threads kept 700 MB after
+    each of them had read a bundle. Blocks of at least 1 MiB are returned to the system. Otherwise, parsed lists of
+    bundles left holes of 900 MB.
     """
     _set_malloc((_ARENA_MAX, 2), (_MMAP_THRESHOLD, 1 << 20))
 

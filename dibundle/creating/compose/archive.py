@@ -18,7 +18,7 @@ from dibundle.format.tables import Segment
 from dibundle.images.tar.entries import Entry, TarIndex
 
 TEXT_CONTENT = 256 << 10  # maximum size of members (configs, manifests) that are stored with the text
-# minimum size of a member with a separate digest, which reveals damage early and gives the member's name
+# minimum size of a member with a separate digest; the digest reveals damage early and gives the member's name
 OWN_DIGEST = 64 << 10
 TAIL_MARKS = (b"index.json", b"manifest.json")
 LONGEST_TAIL = 16 << 20
@@ -28,8 +28,8 @@ LONGEST_TAIL = 16 << 20
 class OuterMember:
     """A member's content during creation.
 
-    ``compose`` writes the operations for the whole content. It is None if the content is stored unchanged. ``named`` is
-    true if the member's digest occurs in a name or in JSON, so that a separate digest is worth its bytes.
+    ``compose`` writes the operations for the whole content. ``compose`` is None if the content is stored unchanged.
+    ``named`` is true if the member's digest occurs in a name or in JSON. Then a separate digest is worth its bytes.
     """
 
     entry: Entry
@@ -51,13 +51,13 @@ class Segments:
         self._rest = hashlib.sha256()
 
     def member(self, start: int, size: int, digest: bytes) -> None:
-        """Give the ``size`` bytes at ``start`` a separate digest. Add the bytes before them to the rest."""
+        """Give the ``size`` bytes at ``start`` a separate digest. The bytes before go into the common digest."""
         self._rest_until(start)
         self.found.append(Segment(size, digest))
         self.position = start + size
 
     def finish(self) -> bytes:
-        """Add the remaining bytes to the rest, and return the digest of the rest."""
+        """Add the remaining bytes to the common digest, and return this digest."""
         self._rest_until(self.source.size)
         return self._rest.digest()
 
@@ -96,7 +96,7 @@ class ArchiveComposer:
         self._bytes(end, self._source.size - end)
 
     def tail(self) -> int:
-        """Return an offset: output from this offset on is withheld until everything is verified."""
+        """Return the offset from which output is withheld until everything is verified."""
         entries = self._index.entries
         size = self._source.size
         marked = [entry.start for entry in entries if entry.path.removeprefix(b"./") in TAIL_MARKS]

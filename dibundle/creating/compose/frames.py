@@ -18,18 +18,19 @@ ADD_STREAM = 2  # content without a source
 LARGE_STREAM = 3  # large changed files, in windows
 DOCUMENT_STREAM = 4  # configs, manifests and similar documents
 
-LONG_TEXT = 1024  # minimum bytes of a text that is not held in memory, but read again when its frame is encoded
+LONG_TEXT = 1024  # a text of at least this many bytes is not held in memory, but read again when its frame is encoded
 UNIT = 4 << 20  # bytes of the target in a unit of small files (engines.md)
 UNIT_SOURCE = 16 << 20
 TEXT_UNIT = 1 << 20
 ADD_UNIT = 8 << 20
 LARGE = 2 << 20  # minimum size of a changed file with frames of its own
-WINDOW = 64 << 20  # bytes of the target in one frame of a large file: with 32 MiB, static-binary would be 4 % larger
+# bytes of the target in one frame of a large file; 32 MiB would make the bundle of static-binary 4 % larger
+WINDOW = 64 << 20
 # WINDOW at level 1: for node-app, windows of 64 MiB would take 3 % more time, and save 1.4 % of the bytes
 FASTEST_WINDOW = 32 << 20
-# maximum total bytes of an old and a new file that are in memory together to plan their relinking
+# maximum bytes of an old and a new file together; both are in memory while their relinking is planned
 LARGEST_PLAN = 384 << 20
-WINDOW_MARGIN = 4 << 20  # bytes of a window's source before and after the proportional place
+WINDOW_MARGIN = 4 << 20  # the source of a window has this many extra bytes before and after the proportional place
 
 Reader = Callable[[], bytes]
 
@@ -93,7 +94,7 @@ class FrameDraft:
 
 
 class FramePlanner:
-    """A planner that cuts the content of operations into frames, numbered in the order of their first use."""
+    """A planner that cuts content into frames, and numbers them in the order of first use."""
 
     def __init__(self, first: int, literal_sources: list[Range], window: int) -> None:
         self._first = first
@@ -105,14 +106,14 @@ class FramePlanner:
         self.drafts: list[FrameDraft] = []
 
     def text(self, data: bytes, stream: int = TEXT_STREAM) -> None:
-        """Add literal bytes to the text or the document stream. Their source may still grow after the call."""
+        """Add literal bytes to the text or the document stream. Sources may be added for these bytes after the call."""
         if data:
             draft = self._room(stream, len(data), 0, TEXT_UNIT, 0)
             draft.old = self._literal_sources
             self._append(draft, lambda: data, len(data))
 
     def text_at(self, read: Callable[[int, int], bytes], size: int, stream: int = TEXT_STREAM) -> None:
-        """Add ``size`` bytes as :meth:`text` does, without holding them until the frame is encoded."""
+        """Add ``size`` bytes like :meth:`text`, but read them only when the frame is encoded."""
         for start in range(0, size, TEXT_UNIT):
             part = min(TEXT_UNIT, size - start)
             draft = self._room(stream, part, 0, TEXT_UNIT, 0)
@@ -120,7 +121,7 @@ class FramePlanner:
             self._append(draft, _part(read, start, part), part)
 
     def add(self, read: Callable[[int, int], bytes], size: int) -> list[tuple[int, int, int]]:
-        """Add ``size`` bytes without a source. Return their places, each with frame, offset and length."""
+        """Add ``size`` bytes without a source. Return their places; each place has a frame, an offset and a length."""
         places = []
         done = 0
         while done < size:
@@ -156,7 +157,7 @@ class FramePlanner:
         return places
 
     def keep(self, places: list[tuple[int, int, int]]) -> bool:
-        """Return whether the frames at ``places`` may be kept for repeats.
+        """Return whether the frames at ``places`` may be kept, because their content is repeated.
 
         If they may, count them against the limit.
         """
@@ -196,7 +197,7 @@ def _part(read: Callable[[int, int], bytes], start: int, length: int) -> Reader:
 
 
 def _window(old: Copy, start: int, end: int, size: int, most: int) -> Range:
-    """Return the likely source, in ``old``, of the bytes ``start..end`` of a new version of ``size`` bytes."""
+    """Return the range of ``old`` that ``start..end`` of the ``size`` new bytes likely resemble."""
     if size <= most and old.length <= 2 * most:
         return Range(*old)
     slack = WINDOW_MARGIN + abs(size - old.length) // 2

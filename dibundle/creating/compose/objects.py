@@ -17,7 +17,8 @@ class ObjectTable:
         self.objects: list[BaseObject] = []
         self.sources: list[ReadAt] = []
         self.used: set[bytes] = set()  # digests of objects used since this set was last cleared
-        self.places: dict[bytes, PlaceInTarget] = {}  # the place of content that only targets have, by its digest
+        # maps a digest to the place of its content, if only targets have this content
+        self.places: dict[bytes, PlaceInTarget] = {}
 
     def layer(self, layer: Layer) -> int:
         """Return the number of a layer's content."""

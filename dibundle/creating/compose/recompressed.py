@@ -1,4 +1,4 @@
-"""The gzip layers of a target, with their content, and how to recompress it to the same bytes (creation only)."""
+"""A target's gzip layers, and the recipes that recompress them exactly (creation only)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from dibundle.errors import ArchiveError
 from dibundle.files.readat import ReadAt, Slice, Spool, copy_chunks
 from dibundle.format.records import padded
 
-MEMBERS: Final = 1 << 14  # maximum members of a layer; a recipe has two parts for each member
-MOST_ANEW: Final = 64  # maximum members for which all encoders are tried again: each of these members takes 10 ms
-PLAIN: Final = 1 << 20  # maximum bytes of a layer outside of bodies
+MEMBERS: Final = 1 << 14  # maximum number of members in a layer; a recipe has two parts for each member
+MOST_ANEW: Final = 64  # all encoders are tried again for at most this many members, because each member takes 10 ms
+PLAIN: Final = 1 << 20  # maximum bytes of a layer that are outside of compressed bodies
 COST: Final = 16  # maximum recompression cost for each byte of the layer in the archive (spec/dib.md, 4.6)
 
 _TRAILER: Final = 8
@@ -138,13 +138,13 @@ def guess(stored: ReadAt, content_size: int) -> bytes | None:
 def _body(
     stored: ReadAt, start: int, take: Callable[[bytes], None], limit: int, candidates: Sequence[Candidate]
 ) -> tuple[Body, int, Sequence[Candidate], bool] | None:
-    """Return the body at ``start``, its size in bytes, the remaining candidates, and whether all were tried again.
+    """Return the body, its size, the remaining candidates, and whether all candidates were retried.
 
-    If no encoder gives the body, or if its cost exceeds the limit, the returned body is ``None``.
+    Return None if no encoder gives the body, or if the body costs more than the limit.
 
-    ``candidates`` are the candidates that remain after the previous members. For a small member, only the first of them
-    is tried. If no remaining candidate gives the beginning, all ``CANDIDATES`` are tried. Trying all of them for every
-    member would take minutes, because estargz has a member for each file.
+    ``candidates`` are the candidates that remain after the previous members. For a small member, only the first
+    candidate is tried. If no remaining candidate gives the beginning of the body, all ``CANDIDATES`` are tried. Trying
+    all of them for every member would take minutes, because estargz has a member for each file.
     """
     is_anew = False
     if len(candidates) < len(CANDIDATES):

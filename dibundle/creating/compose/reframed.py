@@ -17,7 +17,8 @@ from dibundle.files.readat import ReadAt, Slice, Spool
 _BLOCKS: Final = 1 << 20  # maximum blocks of a layer
 _GUESSED: Final = 4 << 20  # bytes of content used to guess an encoder
 _FRAMES: Final = recompression.MAX_PARTS - 16
-_PLAIN: Final = 4 << 20  # maximum bytes of a layer outside of bodies, such as the tables of contents of zstd:chunked
+# maximum bytes of a layer that are outside of compressed bodies, such as the tables of contents of zstd:chunked
+_PLAIN: Final = 4 << 20
 _LITERALS: Final = 8 << 20  # maximum bytes of all edits
 
 

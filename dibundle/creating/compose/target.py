@@ -67,7 +67,7 @@ def compose_all(
         if side is not sides[-1]:
             objects.places |= _places(base, side, len(composed) - 1)
             base.grow(side)
-    for item in composed:  # the number of the digest text is the first number after the last object
+    for item in composed:  # the digest text gets the next number after the last object
         size = len(item.digest_text())
         if 0 < size * sum(draft.old is item.text_sources for draft in item.frames.drafts) <= COST_FLOOR:
             item.text_sources.append(Range(len(objects.objects), 0, size))
@@ -76,7 +76,7 @@ def compose_all(
 
 
 def _places(base: BaseSide, side: TargetSide, number: int) -> dict[bytes, PlaceInTarget]:
-    """Return the places of a target's new layers, which no base or earlier target has. Later targets use them."""
+    """Return the places of a target's layers that are in no base and in no earlier target. Later targets use them."""
     found = {}
     for stored in side.blobs:
         member = stored.blob.member
@@ -90,7 +90,7 @@ def _places(base: BaseSide, side: TargetSide, number: int) -> dict[bytes, PlaceI
 def _drop_costly_sources(composed: Sequence[ComposedTarget]) -> None:
     """If the cost would be too high, drop the largest sources of frames.
 
-    A reader refuses a bundle if the cost of its targets exceeds 8 times their sizes plus 64 MiB (spec/dib.md, 4.5).
+    A reader refuses a bundle whose targets cost more than 8 times their total size plus 64 MiB (spec/dib.md, 4.5).
     """
     beyond = [max(0, item.cost() - COST_FACTOR * item.side.images.archive.bytes.size) for item in composed]
     drafts = [

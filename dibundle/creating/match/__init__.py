@@ -1,1 +1,1 @@
-"""Matching of base content to target content (creation only)."""
+"""Find base content that matches target content (creation only)."""

@@ -223,9 +223,12 @@ def _hash(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
 
 
 class BaseIndex:
-    """An index of the base's entries. Images come one after the other, the topmost layer of each image last.
+    """An index of the base's entries.
 
-    Most keys have a single place. It is stored without a list, so 100,000 files take 12 MB instead of 42 MB.
+    The images come one after the other; within an image, the topmost layer comes last.
+
+    Most keys have a single place. A single place is stored without a list, so 100,000 files take 12 MB instead of 42
+    MB.
     """
 
     def __init__(self) -> None:
@@ -236,7 +239,7 @@ class BaseIndex:
         self._names: dict[bytes, tuple[bytes, ...]] = {}
 
     def add(self, layers: Iterable[Layer]) -> None:
-        """Add the layers of an image, the topmost last."""
+        """Add the layers of an image; the topmost layer comes last."""
         image = self.images[-1] + 1 if self.images else 0
         for layer in layers:
             for number, entry in enumerate(layer.index.entries):
@@ -246,7 +249,7 @@ class BaseIndex:
             self.images.append(image)
 
     def learn(self, number: int, layer: Layer) -> None:
-        """Index the marks of layer ``number``, then drop them, because marks of a base layer are not needed again."""
+        """Index the marks of layer ``number``, then drop them, because they are not needed again."""
         for entry, mark in enumerate(layer.marks):
             if isinstance(mark, Place):
                 self._by_content.setdefault(mark, mark)
@@ -255,7 +258,7 @@ class BaseIndex:
         layer.marks = []
 
     def forget_entries(self) -> None:
-        """Drop all entries. Nothing is found after that."""
+        """Drop all entries. After this call, no entry is found."""
         self._by_path.clear()
         self._by_content.clear()
         self._names.clear()

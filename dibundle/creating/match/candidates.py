@@ -1,4 +1,4 @@
-"""The choice of promising bases among many, by names, sizes and samples of content, without reading whole bases."""
+"""Choose promising bases by names, sizes and samples, without reading whole bases."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from dibundle.images.tar.entries import scan
 FEW = 3  # up to this number of bases, all are read, because a choice would save little
 WORTH = 0.005  # a further base must promise at least this share of the targets' bytes
 _SAMPLE = 512  # bytes in the middle and at the end of a file, which represent the whole content
-_ALIKE = 64  # maximum number of base files at the same path (without versions) with which a target's file is compared
-_LARGEST = 48  # how many files of a target are compared closely, by their beginnings
+_ALIKE = 64  # a target's file is compared with at most this many base files at the same path (without versions)
+_LARGEST = 48  # number of the target's largest files that are compared closely, by their beginnings
 _BEGINNING = 256 << 10
 
 

@@ -80,8 +80,8 @@ def inflate_all(
 ) -> list[StoredBlob]:
     """Inflate the compressed layers among ``stored``. A damaged layer, or a bomb, stays a plain blob.
 
-    The author of a bundle controls archives that the bundle rebuilds, and archives that contain the bundle. All layers
-    of such an archive together have a limit, which ``most`` may lower.
+    The author of a bundle controls archives that the bundle rebuilds, and archives that contain the bundle. In each of
+    these archives, all layers together have a size limit. ``most`` may lower this limit.
     """
     budget = Budget(archive.bytes.size, Shared()) if archive.is_of_bundle else None
     left = None if budget is None else budget.made if most is None else min(budget.made, most)

@@ -1,4 +1,4 @@
-"""The choice of a base entry for each entry of a target layer."""
+"""Choose a base entry for each entry of a target layer."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Matcher:
         self._expected = Place(self._likeness.index(max(self._likeness)) if self._likeness else 0, 0)
 
     def _like_images(self, targets: Iterable[Layer]) -> list[int]:
-        """Return the number of files that each base layer's image shares with the targets.
+        """For each base layer, count the files that its image shares with the targets.
 
         Path and size are compared.
         """
@@ -160,7 +160,7 @@ class Matcher:
     def _most_alike(self, entry: Entry, places: list[Place]) -> Place:
         """Return the place whose path has the longest beginning in common with the entry's path.
 
-        Among equals, choose the nearest size.
+        If several paths are equally good, choose the entry with the nearest size.
         """
 
         def likeness(place: Place) -> tuple[int, int]:

@@ -19,8 +19,8 @@ Key = TypeVar("Key", bound=Hashable)
 _MARK = re.compile(rb"[\0 \n\t(,=/][\x40-\x49\x61-\x68\x80-\x8f]")
 _FEATURE = 20  # bytes after a mark that a feature covers
 SKETCH = 24  # numbers in a sketch
-LARGEST = 1 << 20  # maximum bytes of a file that are read, from its beginning
-SMALLEST = 256  # minimum bytes of a file for a sketch
+LARGEST = 1 << 20  # at most this many bytes from the beginning of a file are read
+SMALLEST = 256  # minimum size in bytes of a file that gets a sketch
 CROWD = 32  # maximum number of files with the same feature; a more frequent feature is ignored
 ALIKE = 3  # two similar files share at least this many numbers
 
@@ -32,7 +32,7 @@ def sketch(data: bytes) -> list[int]:
 
 
 class SketchIndex(Generic[Key]):
-    """An index that finds the file most similar to a content."""
+    """An index that finds the file whose content is most similar to given content."""
 
     def __init__(self) -> None:
         self._files: dict[int, list[Key]] = {}
@@ -43,7 +43,10 @@ class SketchIndex(Generic[Key]):
             self._files.setdefault(number, []).append(key)
 
     def nearest(self, data: bytes) -> Iterable[Key]:
-        """Return the files that have the most in common with ``data``, the best first. The result may be empty."""
+        """Return the files that have the most in common with ``data``; the best file comes first.
+
+        The result may be empty.
+        """
         votes: Counter[Key] = Counter()
         for number in sketch(data):
             files = self._files.get(number, ())

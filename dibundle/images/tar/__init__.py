@@ -1,1 +1,1 @@
-"""The only reader of tar. It reads and writes tar entries, and reads folders as archives."""
+"""The only package that reads tars. It reads and writes tar entries, and reads folders as archives."""

@@ -26,7 +26,7 @@ UNNAMED_FOLDER: Final = UNNAMED + b"/"
 """Replacements for names that are not kept, one for files and one for folders. Compare them with ``is``."""
 
 _FREE_RECORDS: Final = 65_536
-# a tar may have one more PAX record per this many bytes; an honest record and its entry take at least 50 bytes
+# bytes of a tar that allow one more PAX record; real records take at least 50 bytes with their entry
 _RECORD: Final = 32
 _ZEROS: Final = bytes(BLOCK)
 _WINDOW: Final = 256 << 10
@@ -37,7 +37,7 @@ _SUM_MODULUS: Final = 65521
 
 
 class Entry(NamedTuple):
-    """One logical entry. All offsets are absolute, and names are bytes as found.
+    """One logical entry. All offsets are absolute, and names are unchanged bytes from the tar.
 
     ``head`` is the number of bytes from the main header to the content. ``cut`` is the number of missing bytes of
     padding. Nearly all entries have the same ``head`` and ``cut``, so an index of 300,000 entries stores few different
@@ -87,7 +87,7 @@ class TarIndex(NamedTuple):
 
 
 def most_names(size: int) -> int:
-    """For a user's tar of ``size`` bytes, return the maximum number of bytes of names to keep.
+    """Return the maximum bytes of names to keep for a user's tar of ``size`` bytes.
 
     All names of real images are kept, because their layers have fifty bytes for each byte of a name.
     """
@@ -97,8 +97,8 @@ def most_names(size: int) -> int:
 def scan(source: ReadAt, most: int | None = None, names: int | None = None) -> TarIndex:
     """Index the entries of ``source``, or only the first ``most`` entries. Raise only errors from reading ``source``.
 
-    ``names`` is the maximum number of bytes of names and links to keep for all entries. A name above
-    :data:`LONGEST_NAME` is not kept. Without ``names``, the maximum is :func:`most_names`, and names may have any
+    ``names`` is the maximum number of bytes of names and links to keep for all entries. A name of more than
+    :data:`LONGEST_NAME` bytes is not kept. Without ``names``, the maximum is :func:`most_names`, and names may have any
     length.
     """
     left = most_names(source.size) if names is None else names
@@ -161,7 +161,7 @@ def arriving(source: ReadAt) -> Iterator[Entry]:
     """Yield the entries of a tar that is still arriving.
 
     Yield each entry as soon as its headers are complete. Raise no errors. ``source`` may report a size above its real
-    size. At its end, it may return fewer bytes than requested.
+    size. At its end, ``source`` may return fewer bytes than requested.
     """
     with suppress(_StopReading):
         yield from _entries(_Headers(source))
@@ -187,16 +187,16 @@ class _Headers:
         self.size = source.size
         self._window = b""
         self._start = 0
-        self._records = _FREE_RECORDS + source.size // _RECORD  # maximum PAX records that are read
+        self._records = _FREE_RECORDS + source.size // _RECORD  # maximum number of PAX records that are read
 
     def spend(self, records: int, offset: int) -> None:
-        """Count records of PAX headers, up to a limit. Small records take twenty times as long as everything else."""
+        """Count records of PAX headers, up to a limit, because small records take long for their size."""
         self._records -= records
         if self._records < 0:
             raise _StopReading(offset, "more records in PAX headers than are read")
 
     def block(self, offset: int) -> bytes:
-        """Return the block at ``offset``. At the end of the source, it may be shorter."""
+        """Return the block at ``offset``. At the end of the source, the block may be shorter."""
         at = offset - self._start
         if at < 0 or at + BLOCK > len(self._window):
             near = at <= len(self._window) + _WINDOW // 4
@@ -342,10 +342,10 @@ def _entry(
 
 
 def _with_prefix(block: bytes, path: bytes) -> bytes:
-    """Return ``path`` with the content of the header's prefix field before it."""
+    """Put the content of the header's prefix field before ``path``, and return the result."""
     magic = block[257:265]
     if magic == b"ustar\x0000":
-        # in this field, star stores times in the last 24 bytes; other writers use all of it for the prefix
+        # in this field, star stores times in the last 24 bytes; other writers use the whole field for the prefix
         star = block[508:512] == b"tar\0"
         return block[345 : 476 if star else 500].split(b"\0", 1)[0] + b"/" + path
     if magic == b"ustar  \0" and (_number(block[345:357]) is None or _number(block[357:369]) is None):
@@ -367,7 +367,7 @@ def _after_sparse_map(headers: _Headers, offset: int, more: int) -> int:
 
 
 def _checksum_fits(block: bytes) -> bool:
-    """Check a header's checksum, which is the sum of the header's bytes, with spaces in place of the checksum field."""
+    """Check a header's checksum: the sum of its bytes, with spaces in the checksum field."""
     whole = _whole_sum(block[148:156])
     # the low half of Adler-32 is the sum of the bytes plus one, modulo 65521; Adler-32 is far faster than sum()
     total = ((zlib.adler32(block) & 0xFFFF) - 1) % _SUM_MODULUS
@@ -379,7 +379,7 @@ def _checksum_fits(block: bytes) -> bool:
 
 @lru_cache(maxsize=8192)
 def _whole_sum(field: bytes) -> int | None:
-    """Return the expected sum of all bytes of a header with this checksum field, modulo 65521."""
+    """Return the byte sum, modulo 65521, that a header with this checksum field should have."""
     stated = _number(field)
     return None if stated is None else (stated + sum(field) - 256) % _SUM_MODULUS
 
@@ -411,7 +411,7 @@ def _number(field: bytes) -> int | None:
 
 
 def _is_one_number(field: bytes) -> bool:
-    """Return whether a field has nothing after its number. Go reads up to a NUL, but others stop after the digits."""
+    """Return whether a field has nothing after its number. Go reads up to a NUL, others stop after the digits."""
     return bool(field[0] & 0x80) or b"\0" not in field.strip(b" \0")
 
 

@@ -1,4 +1,7 @@
-"""A folder as a tar with sorted names and without times and owners, so that the same files give the same bytes."""
+"""Read a folder as a tar.
+
+Names are sorted, and times and owners are left out, so that the same files give the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from dibundle.files.readat import FileBytes, Joined, MemoryBytes
 from dibundle.images import messages
 
 _BLOCK = 512
-_MOST = 1 << 20  # maximum files of a folder; an OCI layout has a few files for each layer
+_MOST = 1 << 20  # maximum number of files in a folder; an OCI layout has a few files for each layer
 
 
 class TreeBytes(Joined):

@@ -1,8 +1,8 @@
 """Tars that all programs read in the same way.
 
 They have ustar or GNU headers in one form, and plain names, files, folders and links. If different programs could read
-a tar differently, ``ArchiveError`` is raised. This is so for GNU long names, for sparse files, for PAX records that
-rename, for headers with a wrong checksum, and for bytes after the end.
+a tar differently, ``ArchiveError`` is raised. This applies to GNU long names, sparse files, PAX records that change
+names, headers with a wrong checksum, and bytes after the end.
 """
 
 from __future__ import annotations

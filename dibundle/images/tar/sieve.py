@@ -1,4 +1,7 @@
-"""Storage of a tar from a pipe. Only the needed parts are stored, and the rest of the temporary file is holes."""
+"""Store a tar from a pipe in a temporary file.
+
+Only the needed parts are stored, and the rest of the temporary file consists of holes.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def sieve(read: Callable[[int], bytes], spool: Spool, sizes: Collection[int]) ->
 
 
 class _Pipe:
-    """The data so far, with random access. A read beyond its end waits for more data."""
+    """The data so far, with random access. A read beyond the end of this data waits for more data."""
 
     def __init__(self, read: Callable[[int], bytes], spool: Spool) -> None:
         self._read = read
@@ -43,7 +46,7 @@ class _Pipe:
 
     @property
     def size(self) -> int:
-        """A number above the size of any pipe's data. The real size is not known in advance."""
+        """A number that is larger than the data of any pipe. The real size is not known in advance."""
         return 1 << 62
 
     def more(self, most: int) -> int:

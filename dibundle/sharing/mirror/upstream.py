@@ -88,7 +88,7 @@ class Streamed:
                     raise ConnectionFailure(f"a document of more than {SMALL:,} bytes")
             return Document(self.status, self.headers, bytes(body))
         finally:
-            body.clear()  # free the references, because a kept error keeps this frame
+            body.clear()  # free the references, because an error that is kept also keeps this frame in memory
 
 
 def _grant(place: UpstreamPlace, kind: Kind, digest: bytes) -> bytes:

@@ -1,1 +1,4 @@
-"""Registries: the OCI distribution API over urllib3, with images and bundles. Only this package imports urllib3."""
+"""Access to images and bundles in registries, by the OCI distribution API over urllib3.
+
+Only this package imports urllib3.
+"""

@@ -90,5 +90,5 @@ def find_by_names(repository: Repository, told: Sequence[AboutImage]) -> list[Re
 
 
 def texts(found: Sequence[RemoteManifest]) -> str:
-    """Return the digests of images' manifests in the form of an annotation."""
+    """Return the digests of image manifests as the value of an annotation."""
     return labels.texts(manifest.digest for manifest in found)

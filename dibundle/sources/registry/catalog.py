@@ -22,9 +22,9 @@ from dibundle.sources.registry.images import RemoteBlob, digests_in
 from dibundle.sources.registry.listing import UNREADABLE, Listing
 
 MAX_TAGS: Final = 4096
-MAX_IMAGES: Final = 4096  # maximum images whose referrers are listed
+MAX_IMAGES: Final = 4096  # maximum number of images whose referrers are listed
 MAX_BUNDLES: Final = 4096
-MAX_ENTRIES: Final = 65_536  # maximum entries in all lists of referrers
+MAX_ENTRIES: Final = 65_536  # maximum number of entries in all lists of referrers
 MAX_LISTS: Final = 256 << 20  # maximum bytes of all lists and manifests
 _MAX_TEXT: Final = 1000  # maximum characters of an annotation that are kept
 _MAX_BASES: Final = 16
@@ -55,14 +55,14 @@ class FoundBundle(NamedTuple):
 
 
 class Catalog(NamedTuple):
-    """The bundles of a repository, by digest, and whether these are all bundles of the repository."""
+    """The bundles of a repository, by digest, and whether this list is complete."""
 
     bundles: tuple[FoundBundle, ...]
     is_complete: bool
 
 
 def describe(repository: Repository, manifest: RemoteManifest) -> FoundBundle | None:
-    """Return the unchecked description of a bundle in a manifest.
+    """Return the description of a bundle from its manifest, without checking it.
 
     Return None if the manifest does not belong to a bundle.
     """
@@ -86,8 +86,8 @@ def describe(repository: Repository, manifest: RemoteManifest) -> FoundBundle | 
 def search(repository: Repository, progress: Progress) -> Catalog:
     """Find the bundles of a repository, and their missing parts. Add notes about everything that is skipped.
 
-    The distribution API cannot list manifests without a tag. So bundles are found by their tags, and by the lists of
-    referrers of three kinds of images: images with a tag, images with a list, and images that bundles need.
+    The distribution API cannot list manifests without a tag. So bundles are found by their tags, and by lists of
+    referrers. Lists are read for images with a tag, images with a list, and images that bundles need.
     """
     return _Search(repository, progress).run()
 

@@ -39,7 +39,7 @@ CHUNK: Final = 8 << 20  # bytes of an upload that are sent in one request
 _PROGRESS: Final = 1 << 20  # after this many received bytes, the count of broken connections starts again at 0
 _PAGES: Final = 16  # maximum pages of a list of referrers or tags
 _TAGS_IN_PAGE: Final = 1000  # number of tags to request; a registry may return fewer
-_MOST_LISTED: Final = 16 << 20  # maximum bytes of memory of all referrers
+_MOST_LISTED: Final = 16 << 20  # maximum bytes of memory for all referrers together
 """The maximum number of characters of one bundle's description: 6,000 digests."""
 _LONGEST_LINK: Final = 4096
 
@@ -65,7 +65,7 @@ class RemoteManifest:
 
 
 class Repository:
-    """A repository, and a context manager that closes its connections. It raises only :class:`RegistryError`."""
+    """A repository; as a context manager, it closes its connections. It raises only :class:`RegistryError`."""
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ class Repository:
             )
 
     def small_blob(self, wanted: bytes, size: int) -> bytes:
-        """Return a blob that is a document."""
+        """Return the content of a blob that is a document."""
         if size > document.SIZE_LIMIT:
             raise self._transport.failed(messages.REGISTRY_DOCUMENT_SIZE, size=size, size_limit=document.SIZE_LIMIT)
         return b"".join(self.blob(wanted, size))
@@ -407,7 +407,7 @@ class Repository:
         return self._read(answer, lambda value: value)
 
     def _read(self, answer: Answer, use: Callable[[object], _T]) -> _T:
-        """Parse a document, and return the result of ``use`` for it."""
+        """Parse a document, call ``use`` with it, and return the result."""
         if document.has_many_values(answer.body):
             raise self._transport.failed(messages.REGISTRY_TOO_MANY_VALUES, most=document.MAX_VALUES)
         try:

@@ -1,4 +1,4 @@
-"""Connections to registries, which are made only to allowed addresses, and are ended if they take too long."""
+"""Connect only to allowed addresses of registries, and end connections that take too long."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _LOOKS: Final = 0.5  # maximum seconds between two checks of watched connections
 
 @lru_cache(maxsize=1)
 def _tls_context(*_: str | None) -> ssl.SSLContext:
-    """Return the TLS settings of all connections. The certificates are from the places that OpenSSL's variables name.
+    """Return the TLS settings of all connections. OpenSSL's environment variables name the places of the certificates.
 
-    If each connection had its own settings, as in urllib3, each would take 0.85 MB and 20 ms.
+    If each connection had its own settings, as in urllib3, each connection would take 0.85 MB and 20 ms.
     """
     context = urllib3.util.ssl_.create_urllib3_context()
     context.load_default_certs()
@@ -40,7 +40,7 @@ def _tls_context(*_: str | None) -> ssl.SSLContext:
 
 
 class CheckPlace(Protocol):
-    """A check of the kinds of a host's addresses, or of the connected address. It may refuse the host."""
+    """A function that checks the kinds of a host's addresses, or of the connected address. It may refuse the host."""
 
     def __call__(self, host: str, addresses: set[str], /, *, is_reached: bool) -> None:
         """Raise ``RegistryError`` if addresses of these kinds are not allowed for the host."""
@@ -95,7 +95,8 @@ def pool_classes(
 
         def _new_conn(self) -> socket.socket:
             made = connected(self)
-            sockets[self] = made.dup()  # also watched: TLS takes over the original socket, and may wait too
+            # also watch this socket, because TLS takes over the original socket, and may wait, too
+            sockets[self] = made.dup()
             return made
 
         def connect(self) -> None:
@@ -123,7 +124,10 @@ def pool_classes(
 
 
 class _Head:
-    """The file of an answer while its status and headers are read. These may have at most ``MAX_HEAD`` bytes in all."""
+    """The file from which the status and headers of an answer are read.
+
+    Status and headers together may have at most ``MAX_HEAD`` bytes.
+    """
 
     def __init__(self, file: Any) -> None:  # noqa: ANN401 - http.client's own, or its stand-in
         self._file = file
@@ -185,9 +189,9 @@ def _connect(connection: urllib3.connection.HTTPConnection) -> socket.socket:
 
 
 class Watchdog:
-    """A watchdog that ends connections that take longer than ``seconds``, even if bytes trickle in.
+    """A watchdog that ends connections which take longer than ``seconds``, even if bytes arrive.
 
-    One thread watches for all instances, because setting a timer for each read would take longer than many reads.
+    One thread watches all instances, because setting a timer for each read would take longer than many reads.
     """
 
     _all: ClassVar[weakref.WeakSet[Watchdog]] = weakref.WeakSet()

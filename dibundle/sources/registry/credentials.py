@@ -23,14 +23,14 @@ _HELPER: Final = re.compile(r"[A-Za-z0-9._-]+")
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A user and a password or, with an empty ``user``, an identity token."""
+    """A user and a password; if ``user`` is empty, ``secret`` is an identity token."""
 
     user: str
     secret: str = field(repr=False)
 
     @property
     def basic(self) -> str:
-        """The value of a header for HTTP Basic."""
+        """The value of the header for HTTP Basic authentication."""
         return "Basic " + base64.b64encode(f"{self.user}:{self.secret}".encode()).decode()
 
 

@@ -1,4 +1,4 @@
-"""Referrers of an image: their descriptors, which are reduced to limit memory, and the tag that lists them."""
+"""Referrers of an image: their descriptors, reduced to save memory, and the tag that lists them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _ENTRY: Final = 2048  # bytes of memory for a descriptor without its texts
 def entries(value: object) -> list[tuple[object, int]]:
     """Return the reduced descriptors of a list, and the size of their texts in memory. Drop large descriptors.
 
-    Without this, a page could take a hundred times its size in memory. Some texts take four bytes for each character.
+    The unreduced descriptors of a page could take a hundred times the page's size in memory. Some texts take four bytes
+    for each character.
     """
     found = []
     for item in map(reduced, document.get_list(value, "manifests")[:MAX_REFERRERS]):
@@ -38,7 +39,7 @@ def reduced(item: object) -> object:
 
 
 def subject_of(tag: str) -> bytes | None:
-    """If a tag has the list of a digest's referrers, return the digest. Return None for any other tag."""
+    """If a tag lists the referrers of a digest, return this digest. Return None for any other tag."""
     return document.sha256_of(tag.replace("-", ":", 1))
 
 

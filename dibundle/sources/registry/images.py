@@ -14,7 +14,7 @@ from dibundle.images.strict import MAX_LIST
 from dibundle.sources import messages
 from dibundle.sources.registry.client import RemoteManifest, Repository
 
-_MOST_MANIFESTS = 64  # maximum manifests to read from an index
+_MOST_MANIFESTS = 64  # maximum number of manifests that are read from an index
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,7 +158,7 @@ class Listing:
         return self._manifests.get(wanted)
 
     def _kept(self, manifest: RemoteManifest) -> object | None:
-        """Return the kept fields of a manifest, in the form of a list's entry.
+        """Return the fields of a manifest that are kept, in the form of an entry in a list.
 
         Return None if the manifest does not belong to a bundle, or is too large.
         """

@@ -1,4 +1,4 @@
-"""Opening of names in a registry. A name stands for a bundle, or for an image, which may contain a bundle."""
+"""Open names in a registry. A name stands for a bundle, or for an image, which may contain a bundle."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Places to which a registry may redirect.
 
-Only a registry on this machine or its network link may redirect to an address of this machine or that link.
+An address of this machine or its network link is allowed only if the registry itself has such an address.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _THIS: Final = ipaddress.ip_network("0.0.0.0/8")  # a connection to such an address reaches this machine
-_METADATA: Final = frozenset(  # metadata services of clouds that have no link-local address
+_METADATA: Final = frozenset(  # metadata services of clouds, if their address is not link-local
     map(
         ipaddress.ip_address,
         ("fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
@@ -26,7 +26,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 def kind(text: str) -> str | None:
-    """Return the kind of an address if only registries with an address of the same kind may name this address.
+    """Return the kind of a protected address, which only registries of the same kind may name.
 
     Otherwise, return None.
     """

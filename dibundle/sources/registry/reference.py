@@ -20,7 +20,7 @@ _LONGEST: Final = 255  # maximum characters of host and repository, as in engine
 
 
 def image_name(text: str) -> str:
-    """Return an image name for engines (``[HOST/]NAME[:TAG]``) with its tag.
+    """Return an image name for engines (``[HOST/]NAME[:TAG]``); without a tag, add ``latest``.
 
     For other text, raise :class:`UsageError`.
     """
@@ -63,7 +63,7 @@ class Reference(NamedTuple):
 
     @property
     def wanted(self) -> str:
-        """The digest or, without a digest, the tag to request from the registry."""
+        """The digest to request from the registry, or the tag if there is no digest."""
         return self.digest or self.tag or "latest"
 
     @property
@@ -90,7 +90,7 @@ class Reference(NamedTuple):
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host (with or without port) is this machine, by the host's name."""
+    """Return whether the name of a host (with or without port) means this machine."""
     name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
     if name == "localhost":
         return True

@@ -36,7 +36,7 @@ class RegistrySettings:
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse times that no timer accepts, and NaN. Comparisons with NaN are false, which would turn a limit off."""
+        """Refuse times that no timer accepts, and NaN: comparisons with NaN are false, so NaN would disable a limit."""
         for name, seconds in (("max_time", self.max_time), ("timeout", self.timeout)):
             if seconds is not None and not 0 < seconds <= MAX_SECONDS:
                 raise UsageError(messages.REGISTRY_SECONDS, name=name, seconds=seconds, max_seconds=MAX_SECONDS)

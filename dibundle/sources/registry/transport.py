@@ -2,8 +2,8 @@
 
 Credentials go only to the registry itself and to the token server that it names. They are sent over TLS, or without TLS
 if the registry itself is contacted without TLS. After a redirect to another host, they are not sent. Redirects from
-https to http are not followed. If a remote registry names an address of this machine or its network link (metadata of
-clouds), nothing is sent to that address. Uploads go only to the registry.
+https to http are not followed. If a remote registry names an address of this machine or of its network link, nothing is
+sent there. An example is the metadata service of a cloud. Uploads go only to the registry.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _PARAMETER: Final = re.compile(r'(?<![a-zA-Z_])([a-zA-Z_]{1,64})="([^"]{0,4096})
 _LONGEST_CHALLENGE: Final = 8192
 _MOST_TOLD: Final = (
     128 << 10
-)  # maximum bytes of an answer with a token or a reason: parsed, it may take 30 times as much memory
+)  # maximum bytes of an answer with a token or a reason: when parsed, it may take 30 times as much memory
 _HOSTS: Final = 2  # maximum hosts with open connections: the registry, and the last host that the registry named
 READ: Final = 256 << 10  # bytes of a body that are read in one step
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
@@ -76,7 +76,7 @@ class Answer:
 
 
 class UnansweredError(RegistryError):
-    """The error if the registry keeps failing, or cannot be reached."""
+    """An error for a registry that keeps failing, or that cannot be reached."""
 
 
 class Transport:
@@ -138,7 +138,7 @@ class Transport:
             shut(connection, self._sockets)
 
     def _patience(self) -> urllib3.Timeout:
-        """Return for how long a request may wait. Raise :class:`RegistryError` if the time limit is reached."""
+        """Return how long a request may wait. Raise :class:`RegistryError` if the time limit is reached."""
         left = self.settings.timeout
         if self._end is not None:
             left = min(left, self._end - time.monotonic())
@@ -170,7 +170,10 @@ class Transport:
             raise ConnectionFailure("the connection ended")
 
     def _read(self, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
-        """Read the available part of a body, with a limit for the total time. Bytes may trickle in without end."""
+        """Read the available part of a body, with a limit for the total time.
+
+        The bytes may arrive slowly and without end.
+        """
         connection = response.connection
         if not isinstance(connection, urllib3.connection.HTTPConnection):
             return response.read1(most, decode_content=False)
@@ -181,9 +184,9 @@ class Transport:
         """Refuse an address of this machine or its network link, unless the named registry has such an address.
 
         A name may have several addresses, and its addresses may change. So only the address at which the registry was
-        first reached counts. Afterwards, even the registry's own name must not lead to a different kind of address. If
-        the time limit is reached, this also raises :class:`RegistryError`, because only connections that existed at
-        that time were ended.
+        first reached counts. Afterwards, even the registry's own name must not lead to a different kind of address.
+        This also raises :class:`RegistryError` after the time limit, because the limit ended only the connections that
+        existed at that time.
         """
         self._patience()
         is_own = host.strip("[]").lower() == (urlsplit(self._base).hostname or "")
@@ -234,14 +237,14 @@ class Transport:
     def stream(
         self, url: str, headers: Mapping[str, str], method: Literal["GET", "HEAD"] = "GET"
     ) -> Iterator[urllib3.BaseHTTPResponse]:
-        """Send one request, whose answer the caller reads. urllib3's errors pass through."""
+        """Send one request; the caller reads the answer. Errors of urllib3 are raised unchanged."""
         with self._opened(method, url, headers, None) as (response, _):
             yield response
 
     def pause(self, number: int, asked: str = "") -> None:
         """Wait before the next try.
 
-        Each wait is twice as long as the last, or as long as the registry ``asked``, up to a limit.
+        Each wait is twice as long as the last wait, or as long as the registry ``asked`` for, up to a limit.
         """
         seconds = float(asked) if asked.isascii() and asked.isdigit() else self.settings.pause * 2**number
         if self._end is not None:
@@ -301,7 +304,7 @@ class Transport:
         return target
 
     def upload_place(self, url: str, location: str) -> str:
-        """Return the URL for an upload from an answer to ``url``. The URL must be on the registry itself."""
+        """Return the upload URL that the answer to ``url`` gives. The URL must be on the registry itself."""
         target = self.follow(url, location)
         if _origin(target) != _origin(self._base):
             raise self.failed(messages.REGISTRY_UPLOAD_HOST, location=location[:200])
@@ -325,7 +328,7 @@ class Transport:
                     raise self.failed(messages.REGISTRY_SLOW)
             return bytes(body)
         finally:
-            body.clear()  # free the references, because a kept error keeps this frame
+            body.clear()  # free the references, because an error that is kept also keeps this frame in memory
 
     def _log_in(self, challenge: str) -> None:
         """Answer a challenge.
@@ -404,7 +407,7 @@ def brief(error: Exception) -> str:
 
 
 def _origin(url: str) -> tuple[str | None, str | None, int | None]:
-    """Return the scheme, host and port, parsed in the same way as for connecting.
+    """Return the scheme, host and port, parsed in the same way as for a connection.
 
     All three are None for an invalid URL.
     """

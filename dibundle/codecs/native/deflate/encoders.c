@@ -99,7 +99,8 @@ int64_t dib_deflate_marks(void *handle, int64_t *out, int64_t most)
     return marks_take(&((encoder_t *)handle)->sink.marks, out, most);
 }
 
-/* Set the block size of a pgzip encoder that has no block size. The minimum is the size of the content so far. */
+/* Set the block size of a pgzip encoder that has no block size. The minimum block size is the size of the content so
+ * far. */
 int64_t dib_deflate_frame(void *handle, int64_t block_size)
 {
     klauspost_t *k = handle;
