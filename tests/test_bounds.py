@@ -44,9 +44,9 @@ QUICK = 8.0  # maximum seconds of CPU; before the fixes, each case took minutes 
 @pytest.mark.slow
 def test_a_bundle_takes_what_is_promised_at_most(name):
     for number in range(EACH):
-        data, size, base, chosen = bounds.case(name, random.Random(f"{name} {number}"))
-        taken = bounds.take(data, size, base, chosen)
-        assert taken.is_kept, (number, len(data), taken)
+        case = bounds.case_of(name, random.Random(f"{name} {number}"))
+        taken = bounds.take(case)
+        assert taken.is_kept, (number, len(case.bundle), taken)
 
 
 # --- what create

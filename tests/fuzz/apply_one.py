@@ -1,5 +1,7 @@
 """Apply a bundle that may be hostile. Run ``python -m tests.fuzz.apply_one SECONDS BUNDLE BASE [TARGET]``.
 
+BUNDLE may be a chain of bundles, whose names are joined by "+".
+
 With the target ``:inspect``, the bundle's first target is listed instead, as ``dib inspect --list --json`` does.
 
 The exit code is 0, or the exit code of the error. The process may take at most SECONDS of CPU. It prints its own peak
@@ -14,6 +16,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Final
 
+from dibundle.api import apply
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
 from dibundle.cli import console
@@ -35,6 +38,10 @@ def main(limit: str, bundle: str, base: str, target: str | None = None) -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     reuse_memory()  # as the command itself does
     try:
+        if "+" in bundle:
+            for _ in apply([base, *bundle.split("+")]):
+                pass
+            return 0
         with Path(bundle).open("rb") as file, open_archive(base) as archive, Context() as context:
             if target == LISTED:
                 lines = listing(BundleReader(file))

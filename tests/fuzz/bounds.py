@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import zstandard
 
@@ -422,6 +422,8 @@ def inner_payloads(chance: random.Random) -> Bundle:
 
 IN_BASE: Final = 0x40000000
 """The key under which a class puts the base's layer. The other keys are numbers of sections."""
+IN_CHAIN: Final = 0x40000001
+"""The key under which a class puts an earlier bundle, which rebuilds the base of the class's bundle."""
 
 
 # --- the manifest
@@ -1051,6 +1053,72 @@ def names_on_the_way(chance: random.Random) -> Bundle:
     return Bundle([Frame(frame_of(data), len(data), codec=1)], [first, asking], objects=[(1, 512, sha256(b"none"))])
 
 
+# --- chains
+
+
+@bundle_class
+def layers_on_the_way(chance: random.Random) -> Bundle:
+    """The first bundle makes an image with a layer of tiny pieces. The second uses its content, and a hidden member."""
+    piece, content = chance.choice(TINY)(chance)
+    count = edge(chance, chance.choice((1, MIB, 16 * MIB)) // len(piece), 1)
+    ends = b"the end of the layer".ljust(512)
+    end = frame_of(ends) if piece[:4] == ZSTD_MAGIC else gzip.compress(ends, mtime=0)
+    layer, hidden = piece * count + end, b"a member that no document names".ljust(512)
+    raw = content * count + ends
+    image = good.archive({"l": layer, "config.json": good.config(raw), "x": hidden}, ["l"], "config.json")
+    size = min(len(image), 64 * MIB)
+    earlier = Bundle([Frame(frame_of(image[:size]), size, codec=1)], [], more=links(b"base", b"made"))
+    if len(image) > size:
+        earlier.frames.append(Frame(frame_of(image[size:]), len(image) - size, codec=1))
+    program = Program().do("raw", raw=len(image), stream=1)
+    earlier.targets.append(Target(image, program, len(earlier.frames), tail=max(0, len(image) - 64 * MIB)))
+    uses = Program().do("keep", keep=512).do("seek", seek_object=1, seek_offset=0).do("keep", keep=min(512, len(raw)))
+    objects = [(3, 512, sha256(hidden)), (1, len(raw), sha256(raw))]
+    out = hidden + raw[:512]
+    return Bundle([], [Target(out, uses, 0)], objects=objects, more={IN_CHAIN: earlier, **links(b"made", b"end")})
+
+
+def links(base: bytes, made: bytes) -> dict[int, bytes]:
+    """Return the section that names the images of a base and of a target, so that bundles become a chain."""
+    return about([[[base.decode()], sha256(base), b""]], [[[[made.decode()], sha256(made), b""]]], [])
+
+
+ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+
+
+def empty_frame(chance: random.Random) -> tuple[bytes, bytes]:
+    return ZSTD_MAGIC + b"\0\0" + bytes(3 * chance.choice((0, 1, 8, 100, 1000))) + b"\1\0\0", b""
+
+
+def short_frame(chance: random.Random) -> tuple[bytes, bytes]:
+    size = chance.choice((1, 23, 100))
+    return ZSTD_MAGIC + b"\0\0" + (size << 3 | 1).to_bytes(3, "little") + b"a" * size, b"a" * size
+
+
+def short_blocks(chance: random.Random) -> tuple[bytes, bytes]:
+    blocks = (1 << 3 | chance.choice((0, 2))).to_bytes(3, "little") + b"a"
+    count = chance.choice((1, 100, 10_000))
+    return ZSTD_MAGIC + b"\0\0" + blocks * count + b"\1\0\0", b"a" * count
+
+
+def short_member(chance: random.Random) -> tuple[bytes, bytes]:
+    content = bytes(chance.choices(b"abcdef", k=chance.choice((0, 1, 20, 300))))
+    return gzip.compress(content, 9, mtime=0), content
+
+
+def deflate_tables(chance: random.Random) -> tuple[bytes, bytes]:
+    """Return a gzip member of many blocks, each with its own Huffman tables for few bytes."""
+    content = chance.randbytes(chance.choice((40, 100, 400)))
+    coder = zlib.compressobj(9, zlib.DEFLATED, 31, 1)
+    times = chance.choice((1, 100, 1000))
+    skewed = bytes(content[k * k % len(content)] & 0x3F for k in range(2 * len(content)))
+    parts = [coder.compress(skewed) + coder.flush(zlib.Z_FULL_FLUSH) for _ in range(times)]
+    return b"".join(parts) + coder.flush(), skewed * times
+
+
+TINY: Final = (empty_frame, short_frame, short_blocks, short_member, deflate_tables)
+
+
 # --- listings: nothing is rebuilt
 
 
@@ -1143,44 +1211,71 @@ def base_of(layer: bytes) -> bytes:
 BASE: Final = base_of(bytes(MIB))
 
 
-def promised(bundle: bytes, made: int) -> tuple[int, float]:
-    """Return the maximum memory (bytes) and time (seconds) for a bundle with ``made`` bytes of output, as in
-    spec/dib.md.
+class Case(NamedTuple):
+    """A bundle to apply, and what it needs.
+
+    ``made`` is the declared size of its targets. ``target`` chooses one of them. ``earlier`` is a bundle that rebuilds
+    the base from ``base``. It makes ``earlier_made`` bytes.
     """
-    manifest = min(int.from_bytes(bundle[24:32], "little"), 64 * MIB)
-    nanoseconds = NANOSECONDS * (len(bundle) + manifest // COST_FACTOR) + NANOSECONDS_MADE * made
-    return MOST_MEMORY + MEMORY_PER_MANIFEST_BYTE * manifest, SECONDS + nanoseconds / 1e9
+
+    bundle: bytes
+    made: int
+    base: bytes
+    target: str | None = None
+    earlier: bytes = b""
+    earlier_made: int = 0
 
 
-def take(bundle: bytes, made: int, base: bytes, name: str | None = None, limit: float = 300) -> Taken:
+def promised(case: Case) -> tuple[int, float]:
+    """Return the maximum memory (bytes) and time (seconds) for a case, as in spec/dib.md, 10.1.
+
+    In a chain, the bounds hold for each bundle. An archive that an earlier bundle makes counts as bytes of a bundle.
+    """
+    manifest = min(int.from_bytes(case.bundle[24:32], "little"), 64 * MIB)
+    size = len(case.bundle) + len(case.earlier) + case.earlier_made + manifest // COST_FACTOR
+    nanoseconds = NANOSECONDS * size + NANOSECONDS_MADE * (case.made + case.earlier_made)
+    seconds = SECONDS * (2 if case.earlier else 1)
+    return MOST_MEMORY + MEMORY_PER_MANIFEST_BYTE * manifest, seconds + nanoseconds / 1e9
+
+
+def take(case: Case, limit: float = 300) -> Taken:
     """Apply a bundle in its own process and measure it."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder, "bundle"), Path(folder, "base")]
-        for path, content in zip(paths, (bundle, base), strict=True):
+        paths = [Path(folder, "bundle"), Path(folder, "base"), *([Path(folder, "earlier")] if case.earlier else ())]
+        for path, content in zip(paths, (case.bundle, case.base, case.earlier), strict=False):
             path.write_bytes(content)
-        names = [] if name is None else [name]
-        command = [sys.executable, "-m", "tests.fuzz.apply_one", f"{limit:.0f}", *map(str, paths), *names]
+        names = [str(paths.pop(1))] + ([] if case.target is None else [case.target])
+        arguments = ["+".join(map(str, reversed(paths))), *names]
+        command = [sys.executable, "-m", "tests.fuzz.apply_one", f"{limit:.0f}", *arguments]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         ended = subprocess.run(command, cwd=VECTORS.parents[1], capture_output=True, check=False)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     taken = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    memory, seconds = promised(bundle, made)
+    memory, seconds = promised(case)
     return Taken(int(ended.stdout or b"-1") * KIB, taken, ended.returncode, memory, seconds)
 
 
-def case(name: str, chance: random.Random) -> tuple[bytes, int, bytes, str | None]:
-    """Return a bundle of a class, the declared bytes of its targets, its base, and the name of the chosen target."""
+def case_of(name: str, chance: random.Random) -> Case:
+    """Return a random bundle of a class, with its base."""
     made = CLASSES[name](chance)
     chosen = None
     if len(made.targets) > 1:
         made.more.setdefault(2, msgpack([[], [[[[f"{k}"], b"", b""]] for k in range(len(made.targets))], []]))
         chosen = "made" if name == "columns_of_others" else f"{len(made.targets) - 1}"
-    size = sum(item.size if item.size is not None else len(item.out) for item in made.targets)
+    size = made_size(made)
     if name in LISTED:
         size, chosen = 0, ":inspect"
     extra = made.more.pop(IN_BASE, None)
     base = BASE if extra is None else base_of(extra or b"\0")
-    return made.encode(), size, base, chosen
+    earlier: Bundle | None = made.more.pop(IN_CHAIN, None)  # type: ignore[assignment] # a bundle, not a section
+    if earlier:
+        return Case(made.encode(), size, base, chosen, earlier.encode(), made_size(earlier))
+    return Case(made.encode(), size, base, chosen)
+
+
+def made_size(bundle: Bundle) -> int:
+    """Return the declared size of a bundle's targets."""
+    return sum(item.size if item.size is not None else len(item.out) for item in bundle.targets)
 
 
 def run(seconds: float, seed: int, wanted: list[str]) -> int:
@@ -1193,8 +1288,8 @@ def run(seconds: float, seed: int, wanted: list[str]) -> int:
     broken = count = 0
     while time.monotonic() < end:
         for name in wanted:
-            data, size, base, chosen = case(name, random.Random(f"{name} {seed} {count}"))
-            taken = take(data, size, base, chosen)
+            given = case_of(name, random.Random(f"{name} {seed} {count}"))
+            taken = take(given)
             row = worst[name]
             row[0] += 1
             row[1] = max(row[1], taken.memory / MIB)
@@ -1205,8 +1300,11 @@ def run(seconds: float, seed: int, wanted: list[str]) -> int:
             if not taken.is_kept:
                 broken += 1
                 place = Path(tempfile.gettempdir()) / f"bounds-{name}-{seed}-{count}.dib"
-                place.write_bytes(data)
-                print(f"broken: {name} {count}: {taken}, {len(data)} bytes, makes {size}: {place}", flush=True)
+                place.write_bytes(given.bundle)
+                print(
+                    f"broken: {name} {count}: {taken}, {len(given.bundle)} bytes, makes {given.made}: {place}",
+                    flush=True,
+                )
         count += 1
     for name, row in worst.items():
         print(f"| {name} | {row[0]:.0f} | {row[5]:.0f} | {row[1]:.0f} | {row[2]:.2f} | {row[3]:.2f} | {row[4]:.2f} |")
