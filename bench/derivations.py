@@ -1,4 +1,4 @@
-"""Measure the bytes that each derivation of relinking saves on a program, and classify the code that still differs.
+"""Measure how many bytes each derivation of relinking saves, and classify the remaining differences in code.
 
     python bench/derivations.py OLD NEW [--code 3000000]
 
@@ -52,7 +52,7 @@ def size(old: bytes, new: bytes) -> int:
 
 
 def changed(rows: array[int], source: bytes, target: bytes, section: elf.ElfSection, most: int) -> dict[int, bool]:
-    """Return the offsets of changed bytes of code, each with a flag that is True if the byte lies in no cover."""
+    """Return the offsets of changed bytes of code, each with a flag; True means that no cover has the byte."""
     low, high = section.start, section.start + min(most, section.length)
     found = dict.fromkeys(range(low, high), True)
     for s, t, length in zip(rows[0::3], rows[1::3], rows[2::3], strict=True):

@@ -2,11 +2,11 @@
 
     python bench/draw.py OUT --seed 1 [--kinds pypi-x86_64=3,npm=2] [--names FILE] [--previous bookworm]
 
-The seed determines the order in which names are tried. A name is skipped only if it does not have two consecutive
-releases for the platform, or if a release unpacks to less than 3 MB or more than 120 MB. Drawn and skipped names, with
-reasons, are printed and written to OUT/drawn.json. The same seed and the same state of the registries give the same
-archives. The script needs pip, npm and, on Debian, apt and dpkg-deb. The configuration of these programs selects the
-registries.
+The seed determines the order in which names are tried. A name is skipped only for two reasons: there are no two
+consecutive releases for the platform, or a release unpacks to less than 3 MB or more than 120 MB. Drawn and skipped
+names, with reasons, are printed and written to OUT/drawn.json. The same seed and the same state of the registries give
+the same archives. The script needs pip, npm and, on Debian, apt and dpkg-deb. The configuration of these programs
+selects the registries.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Finder = Callable[[Path], "Pair"]  # a function that gets the working folder
 
 
 class PassedOverError(Exception):
-    """A name is not drawn; the text is the reason."""
+    """The exception for a name that is skipped; the text is the reason."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def checked(size: int) -> int:
 
 
 def ask_size(url: str) -> None:
-    """Before a file is fetched, skip it if its size is certainly out of bounds."""
+    """Skip a file before it is fetched, if its size is certainly out of bounds."""
     with urllib.request.urlopen(urllib.request.Request(url, method="HEAD")) as answer:
         packed = int(answer.headers["Content-Length"])
     if not SMALLEST / 10 <= packed <= LARGEST:
@@ -175,7 +175,7 @@ class Binary:
 
 
 class Debian:
-    """A configuration of apt with its own package lists, for two releases with their updates, and two architectures."""
+    """A configuration of apt with separate package lists, for two releases with updates, and two architectures."""
 
     def __init__(self, root: Path, previous: str) -> None:
         self.current = platform.freedesktop_os_release()["VERSION_CODENAME"]

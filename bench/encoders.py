@@ -2,7 +2,7 @@
 
     python bench/encoders.py FILE... [--only PART,...]
 
-FILEs have the content to compress, for instance image archives with raw layers. The original encoder and dib's encoder
+Each FILE has content to compress, for instance an image archive with raw layers. The original encoder and dib's encoder
 compress each FILE. Missing programs and sources are reported, and their cases are skipped. The zlib encoder is Python's
 own. Requirements:
 
@@ -150,7 +150,7 @@ def ours(case: Case, content: Path, pool: Executor | None = None) -> tuple[str, 
 
 
 def is_equal(case: Case, content: Path) -> bool:
-    """Whether the original program and dib, with and without threads, give the same body."""
+    """Return whether dib, with and without threads, gives the same body as the original program."""
     with ThreadPoolExecutor(2) as pool:
         return real(case, content) == ours(case, content) == ours(case, content, pool)
 

@@ -2,10 +2,10 @@
 
     python bench/growth.py [--sizes 0.25,1,4,16] [--files 1000,30000,300000,3000000] [--work FOLDER]
 
-Images are generated. They have files of many sizes; the largest file has three eighths of the whole. The content
+Images are generated. They have files of many sizes; the largest file has three eighths of all bytes. The content
 compresses to about 60 %. In the second image, all timestamps are later. One file in forty is edited: some bytes are
 replaced, and a line is inserted. One file in four hundred is replaced by another file. From 4 GiB on, three blocks in
-four are zeros, which take no disk space. FOLDER needs as much free space as two thirds of the largest image.
+four are zeros, which take no disk space. The free space in FOLDER must be at least two thirds of the largest image.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Row:
 
 @cache
 def pool() -> bytes:
-    """Return the words and random bytes of which all files consist."""
+    """Return words and random bytes; all files consist of these."""
     source = random.Random(1)
     words = [source.randbytes(source.randrange(3, 12)) for _ in range(4000)]
     made = bytearray()

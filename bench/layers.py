@@ -4,8 +4,8 @@
 
 BASE and TARGET are two versions of an image from docker save, with raw layers. Every writer of tests/compat/writers.py
 writes an archive of TARGET with compressed layers. A bundle from BASE to this archive is created and applied, and the
-result is compared. With --fixtures, the third-party archives of tests/fixtures.py are measured too, with bundles
-without a base. The script needs root and the programs themselves, see .ci/run.
+result is compared. With --fixtures, the third-party archives of tests/fixtures.py are measured too; their bundles have
+no base. The script needs root and the programs themselves, see .ci/run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from subprocess import CalledProcessError
 
-sys.path.append(str(Path(__file__).parents[1]))  # appended, so that the installed package is measured
+sys.path.append(str(Path(__file__).parents[1]))  # append the path, so that the installed package is measured
 
 from measure import FailedRunError, Run, run, same
 from report import keep
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def of_writers(base: Path, target: Path, wanted: list[str], work: Path) -> Iterator[Row]:
-    """Yield a row for each writer with one of the wanted parts in its name; report failures."""
+    """Yield a row for each writer whose name has one of the wanted parts; report failures."""
     with contextlib.ExitStack() as stack:
         source = Source(target, work, stack)
         for name, write in (WRITERS | WITH_OPTIONS | ZSTD).items():

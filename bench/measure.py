@@ -1,4 +1,4 @@
-"""Measurement of whole processes: wall and CPU seconds, and peak memory of the process and all its descendants.
+"""Measure whole processes: wall and CPU seconds, and peak memory including all descendants.
 
 Memory is the proportional set size from /proc, summed over the process tree and sampled every 20 ms. If a run is
 shorter than 20 ms, the memory is reported as 0.

@@ -3,17 +3,17 @@
     python bench/mirror.py HOST NAME... [--rate MBIT] [--delay MS] [--clients skopeo,...] [--prefer speed]
     python bench/mirror.py HOST NAME... --loopback [--rounds N] [--clients skopeo,...]
 
-HOST is a registry on this machine without TLS. Each NAME is a repository in this registry with the tags ``a`` and
+HOST is a registry on this machine without TLS. Each NAME is a repository in this registry. It has the tags ``a`` and
 ``b``, pushed by ``docker push``, and a bundle from ``a`` to ``b``. A proxy in front of the registry counts bytes.
 ``--rate`` is the proxy's limit in megabits per second, and ``--delay`` the added milliseconds per round trip. Each
-client pulls ``a``, then ``b``, from the registry. Then it does the same from a mirror with an empty cache. The engines
-are those of the test suite (docker needs root); ``oras`` and ``skopeo`` copy to a folder. If an image's digest differs
-from upstream's, the run fails.
+client pulls ``a``, then ``b``, from the registry. Then each client pulls both tags in the same way from a mirror with
+an empty cache. The engines are the same as in the test suite (docker needs root). ``oras`` and ``skopeo`` copy to a
+folder. If an image's digest differs from upstream's, the run fails.
 
 With ``--loopback``, there is no proxy. The script then compares seconds at full speed. It also measures docker-registry
-as a pull-through cache, which does not rebuild layers. Two more peers use relay.c (compiled here; needs libssl-dev).
-One passes bytes on, hashes and writes them; the other is a pipe that only passes bytes on. Each round begins with empty
-stores; the medians are printed.
+as a pull-through cache, which does not rebuild layers. Two other servers use relay.c (compiled here; needs libssl-dev).
+The first server passes bytes on, hashes them and writes them; the second server only passes bytes on. Each round begins
+with empty stores; the medians are printed.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def pull_through(upstream: str, folder: Path) -> Iterator[str]:
 
 @contextmanager
 def relay(upstream: str, folder: Path, *, keeps: bool = True) -> Iterator[str]:
-    """Compile and run relay.c; yield its host. ``keeps``: it hashes and writes what it passes on."""
+    """Compile and run relay.c; yield its host. With ``keeps``, relay.c also hashes and writes the bytes."""
     program, kept = folder / "relay", folder / "kept"
     kept.mkdir()
     command = ["cc", "-O2", "-o", str(program), str(Path(__file__).with_name("relay.c")), "-lcrypto", "-lpthread"]
@@ -334,7 +334,7 @@ HEAD = (
 
 
 def print_rows(head: str, rows: Iterable[list[str]]) -> None:
-    """Print a table, each row as soon as it is known."""
+    """Print a table; print each row as soon as its values are known."""
     print(head)
     print("|---" * head.count(" | ") + "|---|", flush=True)
     for row in rows:

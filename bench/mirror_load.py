@@ -37,7 +37,7 @@ from tests.sources.server import Registry, digest, serve
 
 
 def image(number: int, version: int) -> TestImage:
-    """Return an image with a layer that all images share, a layer of all its versions, and a layer of this version."""
+    """Return an image with three layers: a layer of all images, a layer of all its versions, and its own layer."""
     common = build_layer([file("usr/common", noise(1, 1_000_000))])
     own = build_layer([file("usr/own", noise(100 + number, 1_000_000))])
     last = [
@@ -108,7 +108,7 @@ def memory(pid: int) -> dict[str, int]:
 
 
 class Peak(threading.Thread):
-    """A thread that measures, ten times a second, the resident memory of a process together with its children."""
+    """Ten times a second, measure the resident memory of a process and its children, in a thread."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)

@@ -69,7 +69,7 @@ def elf(entries: list[Entry]) -> list[Entry]:
 
 
 class Finder:
-    """A finder of the two releases of a package; it fetches apt's lists when they are first needed."""
+    """Find the two releases of a package; fetch apt's lists when they are first needed."""
 
     def __init__(self, work: Path, previous: str) -> None:
         self._work, self._previous = work, previous

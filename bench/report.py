@@ -2,8 +2,8 @@
 
     python bench/report.py
 
-Each measuring script stores its rows with ``keep``, which then writes the report again. A part that was not measured
-again stays unchanged, with the date and versions of its last measurement.
+Each measuring script stores its rows with ``keep``, which then writes the report again. If a part is not measured
+again, it stays unchanged, with the date and versions of its last measurement.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def _drawn(rows: list[Row]) -> list[str]:
 
 
 def _levels(rows: list[Row]) -> list[str]:
-    """Write the table (also into the page of the docs) and the picture; values are relative to the default level."""
+    """Write the table and the picture, relative to the default level; also write the table into the docs page."""
     found = {(row["pair"], row["tool"]): row for row in rows}
     pairs = [row["pair"] for row in sorted(rows, key=lambda row: row["target"]) if row["tool"] == DEFAULT_LEVEL]
     cells: list[list[str]] = []

@@ -2,8 +2,8 @@
 
     python bench/run.py FOLDER [--as drawn|compressed|levels] [--tools dib,...] [--pairs a,b]
 
-FOLDER has a folder for each pair with a.tar and b.tar. Run the script in the virtual environment in which dib is
-installed, with Debian's xdelta3 and zstd. It replaces stored rows of the same pair and tool.
+FOLDER has a folder for each pair with a.tar and b.tar. Run the script in a virtual environment with dib; Debian's
+xdelta3 and zstd must be installed. It replaces stored rows of the same pair and tool.
 """
 
 from __future__ import annotations

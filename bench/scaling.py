@@ -4,7 +4,7 @@
 
 Frames go to workers in dib's order: the largest first, each to a free worker. A worker without a frame helps with the
 pieces of other workers. Other work is not divided among workers. Run create with as many workers as the estimate
-assumes, because create also splits the making of tables among several workers.
+assumes, because create also divides the making of tables among workers.
 """
 
 from __future__ import annotations

@@ -94,11 +94,10 @@ def build_layer(items: Iterable[TarItem], *, tar_format: int = tarfile.PAX_FORMA
 
 
 def docker_save(images: list[TestImage], style: Style = "v25", layer_compression: LayerCompression = None) -> bytes:
-    """Return an image archive in the format of ``style``.
+    """Return an image archive in the format that ``style`` names.
 
-    ``classic`` is the format of docker before 25, ``v25`` is that of docker from 25 on, and ``c8d`` is that of docker
-    with containerd's image store. ``podman`` is a docker-archive of podman or skopeo. ``oci`` is an OCI layout in a
-    tar.
+    ``classic`` is docker's format before 25, ``v25`` is docker's format since 25, and ``c8d`` is docker's format with
+    containerd's image store. ``podman`` is a docker-archive of podman or skopeo. ``oci`` is an OCI layout in a tar.
     """
     write = {"classic": _classic, "v25": _v25, "podman": _podman, "oci": _oci, "c8d": _c8d}[style]
     return build_layer(write(images, layer_compression), tar_format=tarfile.USTAR_FORMAT)
@@ -200,7 +199,7 @@ def _oci(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
 
 
 def docker_save_part(image: TestImage) -> bytes:
-    """Return the archive that docker with containerd's store saves if it lacks one of the image's two platforms."""
+    """Return the archive of docker with containerd's store, without one of the image's two platforms."""
     return build_layer(_c8d([image], None, part=True))
 
 

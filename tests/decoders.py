@@ -2,10 +2,11 @@
 
     python -m tests.decoders COUNT SEED [COMMAND...]
 
-Digests of frames and manifest are corrected after the changes. If dib rebuilds an output from a mutation, the digests
-of the output are corrected too. So no decoder can detect a mutation by a digest. ``COMMAND`` is a third decoder, in
-addition to dib and the reference decoder. The script runs it in the same way as the vectors' runner. The script prints
-each difference, then the numbers of accepted and refused mutations. The exit code is 1 if there was a difference.
+After a mutation, the digests of frames and manifest are corrected. If dib rebuilds an output from a mutation, the
+digests of the output are corrected too. So no decoder can detect a mutation by a digest. ``COMMAND`` is a third
+decoder, in addition to dib and the reference decoder. The script runs ``COMMAND`` in the same way as the runner of the
+vectors. The script prints each difference, then the numbers of accepted and refused mutations. The exit code is 1 if
+there was a difference.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ class Comparison:
         try:
             code, output = by_dib(bases, data, None, is_checked=False)
             return Open.of(data).with_output(0, output).encode() if code == 0 else data
-        except Exception:  # leave data that is not a bundle unchanged
+        except Exception:  # leave data unchanged if it is not a bundle
             return data
 
 

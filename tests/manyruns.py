@@ -60,7 +60,7 @@ class ManyRuns:
 
 
 def _serve() -> None:
-    """Answer commands until the input ends. Return only in a child, with its command in ``sys.argv``."""
+    """Answer commands until the input ends. Return only in a child process, whose ``sys.argv`` holds its command."""
     for line in sys.stdin:
         command = json.loads(line)
         child = os.fork()

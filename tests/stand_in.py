@@ -30,7 +30,7 @@ def parts(data: bytes) -> tuple[dict, dict, set[str]]:
 
 
 def load(data: bytes) -> None:
-    """Load an archive. It may lack layers that a loaded image has."""
+    """Load an archive. The archive may lack layers that an already loaded image has."""
     entry, config, layers = parts(data)
     STORE.mkdir(exist_ok=True)
     for path in STORE.iterdir():

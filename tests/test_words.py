@@ -51,7 +51,7 @@ def sentences(markdown: str) -> Iterator[str]:
 
 
 def helps() -> Iterator[tuple[str, str]]:
-    """Yield each command and its text."""
+    """Yield the name of each command and its help text."""
     for context in every_command():
         paragraphs = re.split(r"\n\s*\n", context.command.help or "")
         yield context.command_path, "\n\n".join(text for text in paragraphs if "\b" not in text)

@@ -1,4 +1,4 @@
-"""Costs that an intermediate archive of a chain, or the documents of any archive, can cause."""
+"""Costs that can be caused by intermediate archives of a chain, or by documents of any archive."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_folder_that_an_old_tar_tells_by_its_name_stays_one():
 
 
 def members_of(archive):
-    """Return all regular members as layers, without regard to the documents. Return no images."""
+    """Return all regular members as layers, and ignore the documents. Return no images."""
     members = Members(archive)
     files = [entry for entry in archive.index.entries if entry.is_file]
     blobs = [Blob(entry, "layer", compression.sniff(members.head(entry, 16)), None, None) for entry in files]
@@ -340,7 +340,7 @@ def test_names_of_indexes_are_counted_for_each_image_below(tmp_path, monkeypatch
 
 
 def test_long_names_of_indexes_in_another_form_take_little(tmp_path):
-    """Before the fix, which checks the output's size, names of 16 kB for thousands of images took gigabytes."""
+    """Before the fix, names of 16 kB for thousands of images took gigabytes. The fix checks the output's size."""
     data = named_twice(2000, "\U0001f600" * 4000)
     program = Program().do("raw", raw=len(data), stream=1)
     made = written.Target(data, program, 1, tail=len(data) - 2048)

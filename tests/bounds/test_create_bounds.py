@@ -1,6 +1,6 @@
 """Costs that archives can cause in ``dib create``.
 
-The time grows with the archives' content, not with references to it.
+The time grows with the archives' content, not with the number of references to this content.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def test_many_layers_without_entries(tmp_path: Path) -> None:
 def test_members_of_gzip_layers_by_encoders_in_turn() -> None:
     """The members of a layer may have different encoders.
 
-    Only a limited number of members cause another trial of all encoders.
+    After only a limited number of members, all encoders are tried again.
     """
     chance = random.Random(1)
     words = [bytes(chance.choices(b"abcdefgh", k=5)) for _ in range(60)]
@@ -211,7 +211,7 @@ def test_members_of_gzip_layers_by_encoders_in_turn() -> None:
 def test_layers_of_many_bases_are_inflated_as_far_as_those_of_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_made: bool
 ) -> None:
-    """When create selects the helpful bases among many, a layer of a few kB cannot fill the disk when inflated."""
+    """If create selects useful bases among many, a layer of a few kB cannot fill the disk when inflated."""
     monkeypatch.setattr(images, "FREE_CONTENT", 1 << 20)
     monkeypatch.setattr(images, "MOST_RATIO", 1)
     paths = [tmp_path / f"{number}.tar" for number in range(5)]
@@ -239,7 +239,7 @@ def test_layers_of_many_bases_are_inflated_as_far_as_those_of_few(
 def test_of_targets_as_many_images_are_held_as_a_bundle_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Create holds at most as many images as a bundle can list.
 
-    Before the fix, eight targets of a merged chain, each with a quarter of a million images, took half a gigabyte.
+    Before the fix, eight targets of a merged chain took half a gigabyte. Each target had a quarter of a million images.
     """
     monkeypatch.setattr(sides, "MAX_IMAGES", 4)
     path = tmp_path / "images.tar"

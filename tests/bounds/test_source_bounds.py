@@ -1,4 +1,4 @@
-"""Costs that archives with many bundles can cause, and chains of bundles with many segments."""
+"""Costs that can be caused by archives with many bundles, or by chains of bundles with many segments."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_what_was_peeked_at_is_read_again():
 def test_a_chain_compares_what_others_build_on_alone():
     """Only the segments that other bundles need are compared.
 
-    Before the fix, dib built the sets of all other bundles' segments again for each bundle.
+    Before the fix, for each bundle, dib built the sets of all other bundles' segments again.
     """
     count, segments = 6, 1 << 14
     readers = []
@@ -134,7 +134,7 @@ def test_a_chain_compares_what_others_build_on_alone():
 
 
 def test_labels_are_looked_at_in_so_many_bytes_of_configs(tmp_path, monkeypatch):
-    """Labels are read only up to a total size of configs.
+    """dib reads labels only until a limit for the total size of the configs is reached.
 
     Before the fix, 15 configs of 8 MiB took 2 GiB and a minute.
     """

@@ -122,8 +122,8 @@ def search_closing(manifest, context, targets):
 def test_a_check_reads_the_base_once_for_all_targets(tmp_path):
     """A check reads the base once for all targets.
 
-    Before the fix, each of a thousand targets caused a search in the base. It included the objects of all earlier
-    targets.
+    Before the fix, dib searched the base for each of a thousand targets. Each search included the objects of all
+    earlier targets.
     """
     count, seeks = 500, 8000
     program = Program()
@@ -219,7 +219,7 @@ def asking(path, count, base_images, **given):
 
 
 def test_what_is_missing_is_said_with_few_names_and_worked_out_once(tmp_path):
-    """Before the fix, each target had an error with the names of all images. This took five gigabytes."""
+    """Before the fix, dib wrote an error with the names of all images for each target. This took five gigabytes."""
     base = bare_archive(tmp_path / "base.tar", [("c", b"{}")], [{"Config": "c", "Layers": []}])
     bundle = asking(tmp_path / "a.dib", 60, [[[], bytes(32), b""]] * 65_536)
     taken = dib("apply", "--check", bundle, base, "-o", f"{tmp_path}/out/")
@@ -286,7 +286,7 @@ def test_a_check_does_not_add_up_all_objects_for_each_target(tmp_path):
 
 
 def test_images_of_many_archives_are_not_held_at_once(tmp_path, monkeypatch):
-    """Before the fix, two dozen archives that a bundle rebuilds, each with half a million images, took gigabytes."""
+    """Before the fix, two dozen rebuilt archives with half a million images each took gigabytes."""
     held = []
     add = bases.FoundBase.add
     monkeypatch.setattr(
@@ -331,7 +331,7 @@ def test_of_an_image_that_was_built_anew_it_is_said_which_one_is_here(tmp_path):
 
 
 def test_the_base_of_a_linked_image_is_looked_for_once_for_equal_images(tmp_path):
-    """Before the fix, fifty thousand images that share a config with fifty thousand diffIDs took a minute."""
+    """Before the fix, fifty thousand images with one config of fifty thousand diffIDs took a minute."""
     count = 20_000
     config = json.dumps({"rootfs": {"diff_ids": [f"sha256:{row:064x}" for row in range(count)]}}).encode()
     blob = f"blobs/sha256/{sha256(bytes(512)).hex()}"

@@ -1,4 +1,4 @@
-"""Damaged bundles and bases. The exit code is right, and the output is neither wrong nor complete."""
+"""Damaged bundles and bases. The exit code is right. The output has no wrong bytes, and it is incomplete."""
 
 from __future__ import annotations
 
@@ -207,6 +207,6 @@ def test_a_base_replaced_by_name_while_it_is_read(large: Pair, tmp_path: Path) -
 
 
 def _is_unfinished(written: bytes, pair: Pair) -> None:
-    """Return whether the output from a damaged base ends before the files that make an archive loadable."""
+    """Return whether the output from a damaged base ends before the files that a loader needs."""
     tail = pair.target.read_bytes().index(b"index.json")
     assert len(written) <= tail

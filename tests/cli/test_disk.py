@@ -140,7 +140,9 @@ def test_an_unsigned_bundle_is_refused_before_a_base_is_unpacked(signed, tmp_pat
 @pytest.mark.parametrize("kind", PACK)
 @pytest.mark.slow
 def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Path) -> None:
-    """After a bundle is verified, a base of zeros is accepted. An honest layer of zeros can far exceed the ratio."""
+    """After a bundle is verified, a base of zeros is accepted. The unpacked size of an honest layer of zeros can far
+    exceed the allowed ratio.
+    """
     _, allowed = signed
     old, new, bundle = tmp_path / "old.tar", tmp_path / "new.tar", tmp_path / "update.dib"
     for path, text in ((old, b"1"), (new, b"2")):
@@ -290,7 +292,7 @@ def test_every_command_that_makes_targets_takes_a_limit(command: str, pair: pair
 def test_a_layer_is_unpacked_to_what_is_allowed_at_most(tmp_path: Path) -> None:
     """A layer is unpacked at most to the allowed size.
 
-    When a chain is merged, its images' layers may unpack to at most sixteen times their stored size.
+    When a chain is merged, the layers of its images are unpacked to at most sixteen times their stored size.
     """
     from dibundle.creating.compose.recompressed import unpack_layer
     from dibundle.files.readat import MemoryBytes, Spool

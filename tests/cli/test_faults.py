@@ -1,4 +1,4 @@
-"""Faults of the system during a command: full disks, closed pipes, signals, and unusual outputs.
+"""System faults during a command: full disks, closed pipes, signals, and unusual outputs.
 
 OUT is never incomplete.
 """
@@ -167,9 +167,7 @@ def test_inspect_into_a_pipe_closed_by_its_reader(pair: Pair) -> None:
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
 def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Path) -> None:
-    """Commands succeed even if standard streams are closed, except commands that must write an archive to a closed
-    stdout.
-    """
+    """Commands succeed even if standard streams are closed, unless a closed stdout should get an archive."""
 
     def run(*arguments: str | Path) -> tuple[int, bytes]:
         command = f"exec {shlex.join([*DIB, *map(str, arguments)])} {closed}"
@@ -284,7 +282,7 @@ def test_a_signal_while_apply_writes_to_a_pipe(number: signal.Signals, code: int
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_signal_while_create_works(number: signal.Signals, code: int, tmp_path: Path) -> None:
-    """A signal ends create while it waits for data of a target, which is an empty pipe."""
+    """A signal ends create while it waits for data of a target; the target is an empty pipe."""
     out = _folder(tmp_path)
     os.mkfifo(tmp_path / "b.tar")
     with (

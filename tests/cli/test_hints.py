@@ -1,5 +1,5 @@
-"""Hints are commands to paste. In hints, the shell takes a hostile name as a single word, and the name cannot control
-the terminal.
+"""Hints are commands to paste. If a hint contains a hostile name, the shell takes the name as a single word, and the
+name cannot control the terminal.
 """
 
 from __future__ import annotations

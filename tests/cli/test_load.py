@@ -195,7 +195,7 @@ def test_a_child_of_the_engine_that_keeps_its_pipe_is_not_waited_for(pair: Pair,
 
 @pytest.mark.parametrize("style", ["v25", "oci", "classic"])
 def test_large_layers_are_judged_by_their_headers(style: str, tmp_path: Path) -> None:
-    """Before the fix, the checked copy had zeros instead of the headers of large layers.
+    """Before the fix, zeros replaced the headers of large layers in the copy that dib checks.
 
     So layers above 8 MiB were refused.
     """
@@ -281,7 +281,7 @@ def test_what_is_named_by_its_digest_and_can_be_read_in_two_ways_is_not_loaded_t
 ) -> None:
     """A target that the user names by its digest is not loaded thin if programs may find different images in it.
 
-    Otherwise, the engine would get only the images that dib finds, in an archive with another digest.
+    Otherwise, the engine would get an archive with another digest, which has only the images that dib finds.
     """
     base = build_layer([file("a", noise(1, 90_000))])
     images = [TestImage([base, build_layer([file("b", text)])], ["app:2"]) for text in (b"one", b"other")]

@@ -29,7 +29,7 @@ def dib(*arguments: object, stdin: bytes = b"", cwd: Path | None = None) -> subp
 
 
 def refused(code: int, *texts: str, run: subprocess.CompletedProcess[bytes]) -> None:
-    """Assert an exit code, its message in at most three lines, and an empty stdout."""
+    """Assert an exit code, an error message of at most three lines, and an empty stdout."""
     told = run.stderr.decode()
     assert run.returncode == code, told
     assert run.stdout == b""

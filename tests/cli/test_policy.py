@@ -1,4 +1,6 @@
-"""The policy of a machine. Options and environment cannot weaken it, and an invalid policy refuses everything."""
+"""The policy of a machine. Options and environment cannot weaken the policy. If the policy is invalid, everything is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -152,7 +154,9 @@ def test_a_signature_may_be_required_of_lists_that_others_name(world: World, wri
 
 
 def images(name: str) -> tuple[bytes, bytes]:
-    """Return an old and a new archive of an image. The new image has this name, or no name if ``name`` is empty."""
+    """Return an old and a new archive of an image. The new image has the name ``name``; if ``name`` is empty, the image
+    has no name.
+    """
     layers = [build_layer([file("data", text(1, 9000))])]
     more = [*layers, build_layer([file("version", text(2, 3000))])]
     names = [name] if name else []
@@ -210,7 +214,8 @@ def test_load_judges_the_names_that_the_archive_has(
 ) -> None:
     """Load checks the names in the archive.
 
-    A signer who is trusted for some names could declare one of them in the bundle, but use another name in the archive.
+    A signer may be trusted only for some names. Such a signer could declare one of them in the bundle, but use another
+    name in the archive.
     """
     from dibundle.applying import loading
     from dibundle.format.manifest import Manifest
@@ -275,7 +280,7 @@ def test_load_judges_the_names_of_both_documents(
 ) -> None:
     """Engines take names from index.json or from manifest.json.
 
-    Before the fix, a thin archive was checked only by manifest.json.
+    Before the fix, in a thin archive, only the names in manifest.json were checked.
     """
     from dibundle.applying import loading
 
@@ -505,7 +510,9 @@ def test_without_a_policy_that_can_be_followed_nothing_is_read(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_way_over_a_link_that_others_can_turn_is_refused(world: World, write: Write, tmp_path: Path) -> None:
-    """A path over a link that other users can replace is refused, even if the first link and the file are safe."""
+    """A path is refused if it leads over a link that other users can replace. This is so even if the first link and the
+    file are safe.
+    """
     for name in ("safe", "shared", "good"):
         (tmp_path / name).mkdir(mode=0o755)
     shutil.copy(world.allowed, tmp_path / "good" / "list")

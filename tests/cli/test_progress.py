@@ -76,7 +76,7 @@ def test_the_bar_is_gone_when_a_passphrase_is_asked_for(pair: Pair, tmp_path: Pa
 
 
 def test_no_color(pair: Pair) -> None:
-    # without colour, the only escape sequence in a bar is the one that clears the line
+    # without colour, the only escape sequence in a bar is the sequence that clears the line
     _, told = on_a_terminal(100, "apply", pair.base, pair.bundle, env={"NO_COLOR": "1"})
     assert set(re.findall(r"\x1b\[[0-9]*[a-zA-Z]", told)) == {"\x1b[K"}
 

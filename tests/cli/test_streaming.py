@@ -1,4 +1,4 @@
-"""``apply`` writes while it reads. If the base has random access, it uses no temporary files."""
+"""``apply`` writes while it reads. If the base has random access, ``apply`` uses no temporary files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def long_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 
 def test_output_begins_before_a_tenth_of_the_bundle_is_read(long_pair: Pair) -> None:
-    """The speed of the sender has no influence, because the pipe holds at most 64 KiB that ``apply`` has not read."""
+    """The speed of the sender has no influence, because the pipe holds at most 64 KiB of unread data."""
     bundle = long_pair.bundle.read_bytes()
     taken = 0
     with start("apply", long_pair.base, "-", stdin=subprocess.PIPE) as process:

@@ -43,7 +43,7 @@ class World:
         return self.folder / f"{signed}-{way.replace(' ', '-')}"
 
     def name(self, way: str, signed: str) -> str:
-        """Return the name of a bundle for a command line."""
+        """Return the name of a bundle in the form that a command line uses."""
         match way:
             case "parts":
                 return f"{self.path(way, signed)}.dib.001"

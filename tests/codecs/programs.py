@@ -10,7 +10,7 @@ TEXT, RODATA, DATA, FRAMES = 0x401000, 0x480000, 0x4A1000, 0x490000
 
 
 def build(machine: int, functions: list[tuple[int, int]], seed: int = 1) -> bytes:
-    """Return an ELF file with a function for each pair of an identity and a size in words.
+    """Return an ELF file with one function for each pair (identity, size in words).
 
     The pair determines the function's content.
     """
@@ -48,7 +48,7 @@ def build(machine: int, functions: list[tuple[int, int]], seed: int = 1) -> byte
 def versions(machine: int, count: int, words: int, seed: int) -> tuple[bytes, bytes]:
     """Return a program of ``count`` functions, and another version.
 
-    In it, functions have grown, or were removed, added and moved.
+    In the other version, functions have grown, or were removed, added and moved.
     """
     rng = random.Random(seed)
     functions = [(k, rng.randrange(4, words)) for k in range(count)]

@@ -28,7 +28,7 @@ from tests.codecs import bodies, programs
 
 
 def copied(tmp_path: Path, library: bytes | None) -> dict[str, str]:
-    """Return an environment with a copy of the package, whose library has other bytes or is missing."""
+    """Return an environment with a copy of the package. In this copy, the library has other bytes or is missing."""
     shutil.copytree(build.FOLDER.parent.parent, tmp_path / "dibundle", ignore=shutil.ignore_patterns("__pycache__"))
     place = tmp_path / "dibundle/codecs/native" / build.LIBRARY
     place.unlink()
@@ -127,8 +127,8 @@ def test_a_place_in_a_buffer_holds_all_of_it() -> None:
 
 
 def test_no_code_asks_for_an_address_alone() -> None:
-    """No code passes a buffer to a C function by its address alone. It passes the object, so that the call keeps the
-    buffer alive.
+    """No code passes only the address of a buffer to a C function. Instead, the code passes the object, so that the
+    call keeps the buffer alive.
     """
     for path in Path(dibundle.__file__).parent.rglob("*.py"):
         assert "_as_parameter_" not in path.read_text() or path.name == "library.py", path

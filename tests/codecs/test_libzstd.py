@@ -1,4 +1,6 @@
-"""Frames of the zstd program. A library of the same version finds their recipes and rebuilds the frames."""
+"""Frames of the zstd program. A library of the same version as the program finds the frames' recipes and rebuilds the
+frames.
+"""
 
 import shutil
 import subprocess
@@ -148,7 +150,7 @@ def zstd():
 def test_frames_of_the_program(zstd, tmp_path, name, level, options):
     """Frames of the program are rebuilt from their recipes.
 
-    If a file's size is a multiple of 128 KiB, the recipe stores the last block. Otherwise, it needs no edits.
+    If a file's size is a multiple of 128 KiB, the recipe stores the last block. Otherwise, the recipe needs no edits.
     """
     content = CONTENTS[name]
     (tmp_path / "content").write_bytes(content)
@@ -159,7 +161,7 @@ def test_frames_of_the_program(zstd, tmp_path, name, level, options):
         recipe = found(frame)
         assert recipe
         assert len(recipe.edits) <= (len(content) % 131_072 == 0)
-        if name == "mixture":  # for other content, several levels or klauspost give the same frame
+        if name == "mixture":  # for other content, several levels give the same frame, or klauspost gives it too
             assert recipe.parameter & ~JOBS == flags | (0 if "--no-check" in options else CHECKSUM)
             assert libzstd.library_level(recipe.encoder, recipe.level) == level
 

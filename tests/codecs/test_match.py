@@ -39,7 +39,9 @@ def test_few_bytes(source, target, times):
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_functions_in_another_order_are_found(quick):
-    """A target has shuffled pieces of 200 bytes, with one changed byte in thirty. Covers miss at most a tenth of it."""
+    """A target has shuffled pieces of 200 bytes, with one changed byte in thirty. Covers miss at most a tenth of the
+    target.
+    """
     chance = random.Random(1)
     source = code_like(256 << 10)
     pieces = [bytearray(source[at : at + 200]) for at in range(0, len(source), 200)]

@@ -119,7 +119,7 @@ def test_a_block_that_is_stored(key):
     assert other != body
     recipe = find_and_rebuild(other)
     assert (recipe.encoder, recipe.level) == key[:2]
-    # the edit has the block and its header; it also has padding if the encoder's next block has a different alignment
+    # the edit has the block and its header; if the encoder's next block has a different alignment, it also has padding
     assert bits_of(recipe) < 8 * sizes[number] + 3000
     assert len(recipe.edits) <= 2 + sum(mark.type == STORED for mark in marks)
 
@@ -162,7 +162,7 @@ def test_a_flush_in_the_middle():
         + real.flush()
     )
     recipe = find_and_rebuild(body)
-    if recipe is not None:  # blocks after a flush begin at different bytes, so that both sides may never align again
+    if recipe is not None:  # after a flush, blocks begin at different bytes, so the two sides may never align again
         assert recipe.encoder == ZLIB
 
 

@@ -368,7 +368,7 @@ def test_steps_that_crowd_are_found(mode):
 
 
 def go_table(sizes, names):
-    """Return a Go table of functions with these sizes, each with a name and a 5-byte program."""
+    """Return a Go table of functions with these sizes. Each function has a name and a 5-byte program."""
     name_table = b"".join(name + b"\0" for name in names)
     tables = [72, 72 + len(name_table)]
     tables += [tables[1] + 8, tables[1] + 16, tables[1] + 16 + 5 * len(sizes) + 1]

@@ -1,6 +1,4 @@
-"""Covers of the whole content. They are found by a search in the remainder, which is the content without long equal
-stretches.
-"""
+"""Covers of the whole content. The search uses only the remainder: the content without long equal stretches."""
 
 from array import array
 

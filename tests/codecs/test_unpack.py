@@ -37,7 +37,7 @@ def jar(files, level=6, *, streamed=False):
 
 
 class _Unseekable(io.RawIOBase):
-    """A stream that makes zipfile write sizes after the data."""
+    """A stream in which zipfile must write sizes after the data."""
 
     def __init__(self, out):
         self.out = out

@@ -101,7 +101,7 @@ def test_open_vcdiff_negatives(delta, source):
         vcdiff.decode(
             fixture(f"google+open-vcdiff/{delta}"), fixture(f"google+open-vcdiff/{source}") if source else b"", 9
         )
-    # give the delta a standard header, because its version alone would already be a reason to refuse it
+    # give the delta a standard header, because it would already be refused for its version
     body = fixture(f"google+open-vcdiff/{delta}")[4:]
     with pytest.raises(BundleError):
         vcdiff.decode(vcdiff.MAGIC + body, b"", 9)

@@ -42,7 +42,7 @@ def _build_one(docker: Docker, context: Path, tag: str, rootfs: bytes, files: di
 
 
 def _rootfs(seed: int) -> bytes:
-    """Return the bottom layer as a tar, with the entries that a COPY cannot make."""
+    """Return the bottom layer as a tar, with entries that COPY cannot create."""
     return build_layer(
         [
             folder("bin/", mtime=_TIME),

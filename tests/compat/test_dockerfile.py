@@ -40,7 +40,7 @@ class Site:
         self.docker.run("docker", "build", "--no-cache", "--network", "host", *options, self.context)
 
     def restore(self, *sources: str | Path) -> bytes:
-        """Build the Dockerfile of dib dockerfile apply, and get the archive as its first lines describe."""
+        """Build the Dockerfile of dib dockerfile apply, and get the archive as the Dockerfile's first lines say."""
         dockerfile = succeed("dockerfile", "apply", *sources).out
         if self.docker.env["DOCKER_BUILDKIT"] == "1":
             self.build(dockerfile, "-o", self.context / "out")

@@ -32,14 +32,14 @@ def fresh() -> Iterator[Fresh]:
 
 @pytest.fixture(scope="module")
 def docker_pair(built: Path) -> Path:
-    """The pair that the classic store saves (with raw layers), and its bundle."""
+    """The pair of archives that the classic store saves (with raw layers), and its bundle."""
     succeed("create", built / "a.tar", built / "b.tar", built / "out.dib")
     return built
 
 
 @pytest.fixture(scope="module")
 def compressed_pair(built_containerd: Path) -> Path:
-    """The pair that the containerd store saves (with gzip layers), and its bundle."""
+    """The pair of archives that the containerd store saves (with gzip layers), and its bundle."""
     succeed("create", built_containerd / "a.tar", built_containerd / "b.tar", built_containerd / "out.dib")
     return built_containerd
 
@@ -191,7 +191,7 @@ def test_dib_load_of_a_damaged_bundle_loads_nothing(
 
 
 def _state(engine: Engine) -> State:
-    """Return an engine's state, which is its image IDs and, for both names, the facts and the files of a container."""
+    """Return an engine's state: its image IDs, and the facts and files of a container for each of the two names."""
     return {
         "images": engine.images(),
         "facts": {name: engine.facts(name) for name in NAMES},

@@ -1,4 +1,6 @@
-"""``dib load --expect`` into real engines, with thin images, names that matter, and the digests that engines print."""
+"""``dib load --expect`` loads into real engines. The tests cover thin images, names, and the digests that engines
+print.
+"""
 
 from __future__ import annotations
 
@@ -130,8 +132,8 @@ def test_many_images_without_names_are_refused_by_ctr(engine: Loader, tmp_path: 
 @pytest.mark.parametrize("engine", ["ctr"], indirect=True)
 @pytest.mark.parametrize("is_odd", [False, True], ids=["plain", "odd"])
 def test_an_image_without_a_name_beside_others_is_refused_by_ctr(engine: Loader, is_odd: bool, tmp_path: Path) -> None:
-    """Before the fix, if the strict profile refused the archive, the image was reported as loaded, but the engine did
-    not keep it.
+    """Before the fix, if the strict profile refused the archive, dib reported the image as loaded. However, the engine
+    did not keep the image.
     """
     images = [
         TestImage([build_layer([file("app", b"one")])], ["example.com/app:2"]),

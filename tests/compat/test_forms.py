@@ -112,7 +112,9 @@ def test_a_thin_archive_has_what_lies_on_another_layer_than_in_the_base(grown: P
 
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
-    """Return a folder with base.tar in an engine's form, and out.dib, created from a registry's compressed layers."""
+    """Return a folder with base.tar in an engine's form and out.dib. The bundle was created from a registry's
+    compressed layers.
+    """
     layers = [build_layer([file(f"{number}/data", noise(number, 40_000))]) for number in range(2)]
     for release, name in ((1, "old"), (2, "new")):
         image = TestImage(layers[:release], [f"example.com/grown:{release}"])
@@ -217,7 +219,7 @@ def test_a_folder_that_is_there_already(folder: Path, tmp_path: Path):
 def test_a_folder_leaves_what_is_beside_it_alone(folder: Path, tmp_path: Path):
     """Applying into a folder does not change files beside the folder.
 
-    A folder with a name that dib might use for a temporary folder stays unchanged, and a failed run leaves no folder.
+    A folder stays unchanged, even if dib might use its name for a temporary folder. A failed run leaves no folder.
     """
     other = tmp_path / "layout.part"
     other.mkdir()
@@ -232,7 +234,7 @@ def test_a_folder_leaves_what_is_beside_it_alone(folder: Path, tmp_path: Path):
 
 
 def _drop_layers(engine: engines.Engine, namespace: str) -> None:
-    """Delete the layers from containerd's store, as its option discard_unpacked_layers does after unpacking."""
+    """Delete the layers from containerd's store, like containerd's option discard_unpacked_layers."""
     command = ["ctr", "-a", engine.env["CONTAINERD_ADDRESS"], "-n", namespace, "content"]
     rows = [row.split() for row in engine.run(*command, "ls").decode().splitlines()[1:]]
     for digest, size, *_ in rows:

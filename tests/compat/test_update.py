@@ -1,4 +1,4 @@
-"""``dib update`` from a real registry into real engines, from bases that share layers in any place."""
+"""``dib update`` from a real registry into real engines, with bases that share any of the layers."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ OTHERS = {
 def test_layers_of_the_base_are_left_out_only_where_an_engine_shares_them(
     engine: Engine, host: str, case: str, tmp_path: Path
 ) -> None:
-    """Before the fix, ``update`` left out every layer of the base, and failed unless these were the lowest ones."""
+    """Before the fix, ``update`` left out every layer of the base. It failed if these were not the lowest layers."""
     old, new = OTHERS[case]
     kind = f"{engine.kind}-{sorted(OTHERS).index(case)}"
     first = put(host, f"{kind}:1", TestImage(old, []), tmp_path)
@@ -124,7 +124,7 @@ def test_a_failed_update_leaves_a_name_as_it_was(engine: Engine, host: str, tmp_
 
 @pytest.mark.parametrize("kind", ["containerd", "ctr"])
 def test_an_image_without_a_name_is_loaded(kind: Kind, tmp_path: Path) -> None:
-    """Before the fix, ctr got an archive that it ignored, and docker was asked for a digest that its store lacks."""
+    """Before the fix, ctr got an archive but ignored it, and docker was asked for a digest that its store lacks."""
     (tmp_path / "1.tar").write_bytes(docker_save([TestImage([layer(40)], ["example.com/app:1"])], "v25"))
     (tmp_path / "2.tar").write_bytes(docker_save([TestImage([layer(40), layer(41)], [])], "v25"))
     succeed("create", tmp_path / "1.tar", tmp_path / "2.tar", tmp_path / "x.dib")

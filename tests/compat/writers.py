@@ -41,7 +41,7 @@ class Source:
         self._layers: list[Path] = []
 
     def reference(self) -> str:
-        """Return the image's name in a registry, to which docker with its classic store pushed it."""
+        """Return the image's name in the registry to which docker with its classic store pushed the image."""
         if not self._reference:
             self._reference = f"{self._stack.enter_context(engines.registry())}/layers:1"
             with engines.docker("classic") as docker:
@@ -51,7 +51,9 @@ class Source:
         return self._reference
 
     def layers(self) -> list[Path]:
-        """Return the files of the layers, the lowest first. The folder also has a Dockerfile that adds them."""
+        """Return the files of the layers; the lowest layer comes first. The folder also has a Dockerfile that adds
+        these layers.
+        """
         if not self._layers:
             context = self.work / "context"
             context.mkdir()
@@ -78,7 +80,7 @@ def _member(tar: tarfile.TarFile, name: str):
 
 
 def pulled_by_docker(source: Source, out: Path) -> None:
-    """Pull from the registry into containerd's store, and save the image. docker push has compressed its layers."""
+    """Pull from the registry into containerd's store, and save the image. The layers were compressed by docker push."""
     reference = source.reference()
     with engines.docker("containerd") as docker:
         docker.run("docker", "pull", "-q", reference)
@@ -165,7 +167,7 @@ def added_by_umoci(source: Source, out: Path) -> None:
 
 
 def compressed_by(*command: str, of_file: bool = False, media_type: str = _LAYER) -> Writer:
-    """Write an OCI layout. A shell command compresses its layers, from files or from a pipe."""
+    """Write an OCI layout. A shell command compresses the layers, from files or from a pipe."""
 
     def write(source: Source, out: Path) -> None:
         needs.programs(command[0])

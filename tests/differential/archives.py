@@ -1,5 +1,5 @@
-"""Generate archives with an expected image (GOOD). One or two tricks in each archive may lead a loader to a wrong image
-(EVIL).
+"""Generate archives with an expected image (GOOD). Each archive has one or two tricks that may lead a loader to a wrong
+image (EVIL).
 
 A mechanism changes an honest archive to mislead loaders. An honest variant has only changes that any writer may make.
 The same seed gives the same bytes. Each archive has layers of its own, because engines do not read layers that they
@@ -71,7 +71,7 @@ class Draft:
     members: list[Raw]
     end: bytes = bytes(1024)
     whole: Callable[[bytes], bytes] = field(default=lambda data: data)
-    before: bytes | None = None  # an archive that engines must load before this one
+    before: bytes | None = None  # an archive that engines must load before the archive of this case
 
     def build(self) -> bytes:
         return self.whole(b"".join(member.blocks() for member in self.members) + self.end)
@@ -440,7 +440,7 @@ def link_by_mode(made: Draft) -> None:
 
 @mechanism
 def pax_length_swallows(made: Draft) -> None:
-    """A length has leading zeros. Programs that read all of its digits find a longer length."""
+    """A length has leading zeros. Programs that read all digits of the length find a larger number."""
     hidden = _hidden(made)
     record = b"00000003000 uname=xxxxxxxxxxx\n"
     made.members.append(Raw("outer", hidden, before=Raw("pax", record + bytes(3000 - len(record)), b"x").blocks()))
@@ -745,7 +745,7 @@ def layers_in_another_order(made: Draft) -> None:
 
 @mechanism
 def config_has_two_lists(made: Draft) -> None:
-    """The config has diffIDs twice. Its digest is not the expected digest."""
+    """The config has two lists of diffIDs. Its digest is not the expected digest."""
     text = made.good.config_bytes()
     evil = json.loads(made.evil.config_bytes())["rootfs"]
     made.put(replace(made.get(_config_name(made)), data=text[:-1] + b',"Rootfs":' + to_json(evil) + b"}"))
@@ -1179,7 +1179,7 @@ COMPRESSIONS: tuple[Any, ...] = (None, "gzip", "zstd")
 
 @dataclass(frozen=True)
 class Case:
-    """A generated archive. If ``is_honest`` is true, it must be accepted."""
+    """A generated archive. If ``is_honest`` is true, dib must accept the archive."""
 
     label: str
     is_honest: bool

@@ -41,14 +41,14 @@ class Loader:
         self._is_prepared = False
 
     def take(self, archive: bytes, before: bytes | None = None) -> Taken:
-        """Load an archive with the engine's own program. If ``before`` is given, load that archive first."""
+        """Load an archive with the engine's own program. If ``before`` is given, load the archive ``before`` first."""
         if before is not None:
             self.prepare(before)
         done = subprocess.run(self.engine.load_command, input=archive, env=self.env, capture_output=True, check=False)
         return self.found(done.returncode, (done.stdout + done.stderr).decode(errors="replace"))
 
     def prepare(self, archive: bytes) -> None:
-        """Load an archive whose images are to be ignored. Afterwards, only images under the name of GOOD count."""
+        """Load an archive, and ignore its images from now on. Afterwards, only images under the name of GOOD count."""
         subprocess.run(self.engine.load_command, input=archive, env=self.env, capture_output=True, check=False)
         self._is_prepared = True
 
@@ -70,7 +70,7 @@ class Loader:
         return self.engine.images()
 
     def _configs(self, image: str) -> set[str]:
-        """Return the configs with which an image may run.
+        """Return the configs that may be used to run an image.
 
         For an index, these are the configs of all existing manifests.
         """
@@ -135,7 +135,7 @@ class Skopeo:
 
 @contextlib.contextmanager
 def loaders() -> Iterator[list[Loader | Skopeo]]:
-    """Start docker with both stores, podman and containerd. Each is empty. skopeo needs no engine."""
+    """Start docker with both stores, podman and containerd. Each engine is empty. skopeo needs no engine."""
     needs.programs("skopeo")
     with contextlib.ExitStack() as stack:
         kinds: tuple[engines.Kind, ...] = ("classic", "containerd", "podman", "ctr")

@@ -122,7 +122,7 @@ def test_header_fields_are_checked(pair, field: slice, value: bytes):
 
 
 def with_sections(bundle: bytes, change) -> bytes:
-    """Return the bundle with changed [id, bytes] sections of the manifest, and a corrected header."""
+    """Return the bundle with changed manifest sections [id, bytes] and a corrected header."""
     import msgpack
 
     manifest, frames = parts(bundle)
@@ -308,7 +308,7 @@ def test_a_zstd_bomb_in_place_of_the_manifest_is_refused():
 
 
 def test_a_signature_area_has_a_limit() -> None:
-    """The size of a signature area has a limit. No vector tests it, because the vector would take a megabyte."""
+    """The size of a signature area has a limit. No vector tests this, because it would take a megabyte."""
     assert signature_length(MAX_SIGNATURE.to_bytes(4, "little")) == MAX_SIGNATURE
     with pytest.raises(BundleError, match="signature area has 1048577 bytes"):
         signature_length((MAX_SIGNATURE + 1).to_bytes(4, "little"))

@@ -1,8 +1,8 @@
 """Bundles at the edges of all limits. Each bundle must stay within the bounds of spec/dib.md, 10.1.
 
-``python -m tests.fuzz.bounds [SECONDS [SEED [CLASS...]]]`` generates random bundles, class after class, and applies
-each in its own process. It prints the memory and CPU time of each class next to the bounds. In each class, few bytes of
-a bundle cause much work of one kind. Bundles are written field by field (spec/vectors), with right digests.
+``python -m tests.fuzz.bounds [SECONDS [SEED [CLASS...]]]`` generates random bundles of each class in turn. It applies
+each bundle in its own process. It prints the memory and CPU time of each class next to the bounds. In each class, few
+bytes of a bundle cause much work of one kind. Bundles are written field by field (spec/vectors), with right digests.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ written.zframe = lambda data, **_: frame_of(data)  # type: ignore[assignment] # 
 
 
 def edge(chance: random.Random, limit: int, least: int = 0) -> int:
-    """Return a count near ``least`` or (mostly) near ``limit``, sometimes slightly above ``limit``."""
+    """Return a count near ``limit`` (in most calls) or near ``least``; it may slightly exceed ``limit``."""
     values = (least, least + 1, limit // 16, limit // 2, limit - 1, limit, limit, limit, limit + 1, limit + limit // 4)
     return max(least, chance.choice(values))
 
@@ -131,7 +131,7 @@ def number_(value: int, padding: int = 0) -> bytes:
 
 @bundle_class
 def vcdiff_padded_integers(chance: random.Random) -> Bundle:
-    """The maximum number of codes, each with a size or an address in the maximum number of bytes."""
+    """The maximum number of codes. Each code has a size or an address that takes the maximum number of bytes."""
     size, padding = chance.choice((1, 4096, MIB)), chance.choice((0, 7, 8, 9, 60_000))
     code = chance.choice((b"\1", b"\x13", b"\0"))
     integer_ = b"\x80" * padding + b"\0"
@@ -293,7 +293,9 @@ ENCODERS: Final = tuple(
 
 
 def packed(chance: random.Random, tables: list[bytes], content: list[int], reencoders: set[int]) -> Bundle:
-    """Return a bundle of recipes over zeros. Their output is unknown, so the rebuild ends at a wrong length."""
+    """Return a bundle of recipes over zeros. The output of the recipes is unknown, so the rebuild ends at a wrong
+    length.
+    """
     program = Program()
     total = 0
     for table, size in zip(tables, content, strict=True):
@@ -379,7 +381,7 @@ def slow_content(chance: random.Random) -> Bundle:
 
 
 def tangled(chance: random.Random, size: int) -> bytes:
-    """Return bytes with few different values, in runs that are similar to each other."""
+    """Return bytes in runs that are similar to each other; there are few different values."""
     kind = chance.randrange(4)
     if kind == 0:
         return bytes(chance.choices(b"ab", k=size))
@@ -626,7 +628,9 @@ def kept_frames(chance: random.Random) -> Bundle:
 
 
 class Drawn:
-    """Frames whose whole content a program uses, in order. It keeps each frame, to repeat a single byte of it later."""
+    """A program's frames; the program uses their whole content, in order. The program keeps each frame, and repeats a
+    single byte of it later.
+    """
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []
@@ -730,7 +734,7 @@ def frames_beside_kept_frames(chance: random.Random) -> Bundle:
 def _beside_kept_frames(
     chance: random.Random, frames: list[Frame], source: bytes, bodies: int, edits: int = 0
 ) -> Bundle:
-    """Return a bundle that uses ``frames`` in a recipe, while the maximum of kept frames is in memory.
+    """Return a bundle that uses ``frames`` in a recipe, while as many frames as possible are kept.
 
     The frames' base is a layer of ``source``. Before the recipe, there are ``edits`` header blocks, each with 15 empty
     texts.
@@ -879,7 +883,7 @@ def _relinked(rows: list[bytes], counts: tuple[int, int, int], columns: list[byt
 
 @bundle_class
 def pieces_beside_large_frames(chance: random.Random) -> Bundle:
-    """A body that threads compress from a large frame, while kept frames and a withheld tail are in memory."""
+    """Threads compress a body from a large frame, while kept frames and a withheld tail are in memory."""
     drawn = Drawn()
     noise = chance.choice((0, 1, 4)) * MIB
     held = [drawn.add(Frame(frame_of(chance.randbytes(noise)), noise, codec=1))] if noise else []
@@ -1022,7 +1026,7 @@ def tails(chance: random.Random) -> Bundle:
 
 @bundle_class
 def seeks(chance: random.Random) -> Bundle:
-    """The column has more objects than there are seeks, the same number, or fewer."""
+    """The number of objects in the column is larger than the number of seeks, equal, or smaller."""
     count = edge(chance, chance.choice((1, 65536, 4 * MIB)), 1)
     value = number(chance.choice((0, 1, 127, 128, 65535, 1 << 20)))
     program = Program()

@@ -1,6 +1,6 @@
-"""Opened bundles, so that mutations get right digests. Use ``Open.of``, ``Open.mutated`` and ``Open.encode``.
+"""Opened bundles, whose digests are corrected after a mutation. Use ``Open.of``, ``Open.mutated`` and ``Open.encode``.
 
-An opened bundle has the manifest as nested lists, in which columns are numbers, and the bytes of the frames. Encoding
+An opened bundle has the bytes of the frames, and the manifest as nested lists. Columns are lists of numbers. Encoding
 recomputes the lengths and digests of the frames, the manifest and the file.
 """
 
@@ -108,7 +108,7 @@ class Open:
         return closed(pack([[number, sections[number]] for number in sorted(sections)]), b"".join(self.frames))
 
     def mutated(self, chance: random.Random, change: Change) -> Open:
-        """Return a changed bundle, with a few changes of numbers, bytes and frames. Most changes are consistent."""
+        """Return a copy of the bundle with a few changes of numbers, bytes and frames. Most changes are consistent."""
         new = Open(dict(self.sections), list(self.frames))
         for _ in range(1 + int(chance.expovariate(1))):
             kind = chance.random()

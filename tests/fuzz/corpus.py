@@ -30,7 +30,7 @@ def kept(target: str) -> Iterator[bytes]:
 
 
 def keep(target: str, inputs: set[bytes]) -> None:
-    """Replace the stored inputs by these inputs. The same inputs give the same file."""
+    """Replace the stored inputs by the given inputs. The same inputs give the same file."""
     HERE.mkdir(exist_ok=True)
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:

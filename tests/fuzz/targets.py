@@ -1,4 +1,5 @@
-"""The targets, by name in ``TARGETS``. Each target takes any bytes, and raises an exception if an invariant fails.
+"""The fuzz targets; ``TARGETS`` has them by name. Each target takes any bytes, and raises an exception if an invariant
+fails.
 
 For each input, a decoder returns or raises ``DibError``. If the reference decoder reads the same format, both must have
 the same outcome.
@@ -65,7 +66,7 @@ from tests.images.contents import contents
 VECTORS = Path(__file__).parents[2] / "spec" / "vectors"
 LARGEST = 1 << 17  # maximum bytes of a codec's output, because larger outputs are slow; the vectors have larger outputs
 ASKED_LARGEST = 1 << 11  # maximum bytes of an output for which the reference decoder also runs
-ASKED_SHARE = 8  # the reference decoder gets one of this many inputs, because it takes a hundred times as long
+ASKED_SHARE = 8  # the reference decoder gets only one in this many inputs, because it takes a hundred times as long
 SEEDS_LARGEST = 30_000
 FRAMES_LARGEST = 1 << 20  # maximum bytes of all frames of a bundle
 KNOWN_SECTIONS = range(1, 8)
@@ -162,7 +163,7 @@ def bundle_input(opened: Open, choice: int = 0) -> bytes:
 
 
 def opened_input(data: bytes) -> Open:
-    """Undo ``bundle_input``. For bytes that are not such an input, any exception may be raised."""
+    """Undo ``bundle_input``. If the bytes are not such an input, any exception may be raised."""
     end = 4 + int.from_bytes(data[1:4], "little")
     return Open.parse(data[4:end], data[end:])
 
@@ -330,7 +331,7 @@ def sparse_difference(data: bytes) -> object:
 
 @target
 def modelled(data: bytes) -> object:
-    """A modelled difference, after up to eight covers, each described by two bytes of the input."""
+    """A modelled difference after up to eight covers. Two bytes of the input describe each cover."""
     size, source, payload = _parted(data)
     rows = array("q")
     covered = 0
@@ -526,7 +527,9 @@ def tars(data: bytes) -> object:
 
 @target
 def mended_tars(data: bytes) -> object:
-    """The target ``tars`` with corrected checksums, so that mutated headers are not refused because of these."""
+    """The target ``tars`` with corrected checksums. Otherwise, most mutated headers would be refused for a wrong
+    checksum.
+    """
     out = bytearray(data)
     for at in range(0, len(out) - 511, 512):
         if out[at + 257 : at + 262] == b"ustar":
@@ -537,7 +540,7 @@ def mended_tars(data: bytes) -> object:
 
 @target
 def images(data: bytes) -> object:
-    """Archives of files with alternating names and contents. The contents of all found images can be read."""
+    """Archives of files. The input has names and contents in turn. The contents of all found images can be read."""
     parts = data.split(SEPARATOR)
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
@@ -653,7 +656,7 @@ def signatures(data: bytes) -> object:
 
 
 def vectors() -> Iterator[tuple[bytes, bool]]:
-    """Yield each vector, and whether its base is the base with a compressed layer."""
+    """Yield each vector, and whether its base has a compressed layer."""
     index = json.loads((VECTORS / "index.json").read_text())
     for vector in (*index["ok"], *index["bad"]):
         yield (VECTORS / vector["bundle"]).read_bytes(), "base/raw.tar" in vector["bases"]

@@ -14,8 +14,8 @@ class Content:
     """One piece of content that a base can serve.
 
     ``source`` is the stored form. ``size`` is the uncompressed size (None if it is unknown before inflating).
-    ``claimed`` is the sha256 that the archive claims for the uncompressed bytes: a layer's diffID, else the blob's
-    digest.
+    ``claimed`` is the sha256 that the archive claims for the uncompressed bytes. For a layer, it is the diffID;
+    otherwise, it is the blob's digest.
     """
 
     kind: Literal["layer", "config", "other"]

@@ -102,7 +102,9 @@ def test_a_layer_that_is_left_out_is_described_as_the_receiver_has_it(tmp_path: 
 
 
 def test_a_layer_that_many_claim_to_be_is_looked_for_once(monkeypatch):
-    """Before the fix, 4,000 members that claim a diffID, and 40,000 omitted layers with this diffID, took 36 s."""
+    """Before the fix, many claims of one diffID took 36 s. There were 4,000 members that claim it, and 40,000 omitted
+    layers with it.
+    """
     layers = [build_layer([file("a", b"%d" % number)]) for number in range(50)]
     archive = Archive("x", MemoryBytes(b"".join(layers)), TarIndex([], 0, 0, None), None, None)
     claimed = bytes(32)

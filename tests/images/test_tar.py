@@ -25,7 +25,9 @@ FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarf
 
 
 def header(name: bytes = b"f", size: bytes = b"00000000000\0", kind: bytes = b"0", **fields: bytes) -> bytes:
-    """Return a header block with a right checksum. An argument such as ``at345=b"..."`` puts bytes at this offset."""
+    """Return a header block with a right checksum. An argument such as ``at345=b"..."`` writes these bytes at offset
+    345.
+    """
     block = bytearray(512)
     block[: len(name)] = name
     block[100:108] = b"0000644\0"
@@ -66,9 +68,9 @@ def index_of(data: bytes) -> TarIndex:
 
 
 def check_shape(data: bytes, index: TarIndex) -> None:
-    """Check the index of any bytes.
+    """Check the index of a tar that may consist of any bytes.
 
-    The index must have no gaps, must stay within the bytes, and plain entries must really be plain.
+    The index must have no gaps and must stay within the data. Entries that are marked as plain must really be plain.
     """
     assert index.size == len(data)
     ends = [0, *(entry.end for entry in index.entries)]
@@ -80,7 +82,7 @@ def check_shape(data: bytes, index: TarIndex) -> None:
 
 
 def walks(data: bytes, entry) -> bool:
-    """Walk from ``start`` by the blocks' size fields alone, as a decoder does."""
+    """Walk through the tar from ``start``, using only the size fields of the blocks, as a decoder does."""
     at, last, size = entry.start, -1, 0
     while at < entry.end:
         found = record_size(data[at : at + 512].ljust(512, b"\0"))
@@ -381,7 +383,7 @@ def test_random_block_soup_can_be_scanned():
 
 
 def test_records_of_pax_headers_that_nobody_needs_take_no_time(monkeypatch):
-    """Before the fix, consecutive headers of 1 MiB, with records of four bytes, took 0.17 us for each byte."""
+    """Before the fix, consecutive headers of 1 MiB took 0.17 us per byte. Their records had four bytes each."""
     monkeypatch.setattr(entries_module, "_FREE_RECORDS", 100)
     content = b"4 =\n" * 2000
     extension = header(b"PaxHeaders/f", octal(len(content)), b"x") + pad(content)

@@ -72,7 +72,7 @@ class Client:
         return self.get(f"blobs/{wanted}", **headers)
 
     def pull(self, tag: str) -> dict[str, bytes]:
-        """Return the received config and layers of an image, by digest. Assert each digest."""
+        """Return the config and layers of an image as they were received, by digest. Assert each digest."""
         self.pulls += 1
         manifest = self.manifest(tag)
         assert manifest.status == 200, manifest.body

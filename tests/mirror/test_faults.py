@@ -35,8 +35,8 @@ def process(
 ) -> Iterator[tuple[subprocess.Popen[str], Client]]:
     """Run a mirror in its own process, as operators do.
 
-    ``largest`` is the maximum size of a file in bytes. Further writes fail, as on a full disk. ``signers`` are the
-    required signers of a bundle.
+    ``largest`` is the maximum size of a file in bytes. Writes beyond this size fail, as on a full disk. ``signers`` are
+    the required signers of a bundle.
     """
     arguments = ("--upstream", f"site={registry.host}", "--listen", "127.0.0.1:0", "--cache", str(cache))
     command = (sys.executable, "-m", "dibundle", "mirror", *arguments, "--prefer", "bytes", "--make-timeout", "2")

@@ -198,8 +198,8 @@ def test_who_reads_nothing_goes(
 ) -> None:
     """The mirror closes connections of clients that do not read.
 
-    They are closed after some time, or earlier if new clients come. The test checks that the sockets are really closed,
-    not just removed from a list.
+    The connections are closed after some time, or earlier if new clients come. The test checks that the sockets are
+    really closed, not just removed from a list.
     """
     monkeypatch.setattr(door, "_MOST_CLIENTS", most)
     monkeypatch.setattr(meter, "WAITING", 60.0 if most == 4 else 0.5)
@@ -421,7 +421,7 @@ def test_who_pushes_to_one_repository_keeps_no_other_waiting(
         begun = time.monotonic()
         mirror.client.pull("v1")
         name = layers(stocked, "v1")[0]
-        assert mirror.client.ask(f"/v2/site/evil/x/blobs/{name}").status == 200  # the mirror waits at most SOON
+        assert mirror.client.ask(f"/v2/site/evil/x/blobs/{name}").status == 200  # the mirror answers after at most SOON
         assert time.monotonic() - begun < 5
     finally:
         go.set()
@@ -573,7 +573,7 @@ def test_errors_are_small(part: str, options: MirrorOptions, access: Access, sto
 def test_what_is_said_of_blobs_is_a_document(
     kind: str, options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If an upstream's answer is not a blob, it counts as a document, no matter which status it has."""
+    """An upstream's answer that is not a blob counts as a document, whatever its status is."""
     monkeypatch.setattr(server, "_MOST_LARGE", 0)
     name = f"{kind}:{hashlib.new(kind, b'x').hexdigest()}"
     with beside(options, access, lambda request: request.answer(300, b"e" * (4 << 20))) as (_, evil):
@@ -719,7 +719,7 @@ def test_a_part_that_is_too_short_is_cut_off(options: MirrorOptions, access: Acc
 def test_a_rest_that_is_not_that_of_the_blob_is_cut_off(
     end: bytes, mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the rest of a blob from upstream is wrong, the mirror does not pass on the blob's end.
+    """If the rest of a blob from upstream is wrong, the mirror withholds the end of the blob.
 
     If the disk is full, the rest of a blob comes directly from upstream.
     """
@@ -871,7 +871,9 @@ def test_bundles_are_checked_in_pieces(dib: Program, tmp_path: Path) -> None:
 
 
 def test_threads_share_memory() -> None:
-    """Threads share memory. Otherwise, each of many threads would keep as much memory as it ever needed at one time."""
+    """Threads share memory. Otherwise, each of many threads would keep the largest amount of memory that it ever
+    needed.
+    """
     program = """
 import ctypes, threading
 from dibundle.codecs.native.library import share_memory
@@ -976,7 +978,7 @@ def test_many_requests_at_once_are_none(mirror: Running) -> None:
 
 
 def test_headers_are_small_and_of_ascii(mirror: Running) -> None:
-    """Headers must be small and consist of ASCII, because otherwise, Python could use four bytes for each character."""
+    """Headers must be small and consist of ASCII. Otherwise, Python could use four bytes for each character."""
     for count, value, status in (
         (2, b"a" * 7000, b" 200 "),
         (3, b"a" * 7000, b" 400 "),
@@ -1055,7 +1057,7 @@ def malformed(port: int, stack: ExitStack) -> socket.socket:
 def test_clients_that_do_not_end_tls_are_ended(
     options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the fix, the error of one such client ended the check of all clients."""
+    """Before the fix, the error of one such client stopped the check of all other clients."""
     monkeypatch.setattr(meter, "WAITING", 1.0)
     with mirroring(with_options(options, certificate=certificate), access) as mirror, ExitStack() as stack:
         clients = [malformed(mirror.client.port, stack)]
@@ -1068,7 +1070,7 @@ def test_clients_that_do_not_end_tls_are_ended(
 def test_a_new_client_is_served_beside_clients_that_do_not_end_tls(
     options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the fix, the new client was ended by the error of an old one."""
+    """Before the fix, the error of an old client also ended the new client."""
     monkeypatch.setattr(door, "_MOST_CLIENTS", 3)
     monkeypatch.setattr(meter, "BRIEF", 0.1)
     tls = ssl.create_default_context(cafile=certificate[0])
@@ -1134,7 +1136,9 @@ def test_tls_reads_nothing_while_a_client_takes_nothing(
 
 
 def test_tls_does_not_read_again_while_writing_is_paused_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When asyncio resumes, it writes. This may pause writing again before the call to resume returns."""
+    """When asyncio resumes writing, it writes data at once. These writes may pause writing again before the call to
+    resume returns.
+    """
     called: list[str] = []
 
     class Lowest:

@@ -1,4 +1,6 @@
-"""A pull leaves no objects for the garbage collector, because the collector counts objects, not bytes."""
+"""A pull leaves no objects for the garbage collector. Their size would not matter, because the collector counts
+objects, not bytes.
+"""
 
 from __future__ import annotations
 

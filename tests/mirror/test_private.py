@@ -36,7 +36,9 @@ LOGIN = base64.b64encode(b"me:secret").decode()
 
 
 class Private(NamedTuple):
-    """A registry with TLS and a password. It has a host, and a folder with the certificate and the login."""
+    """A registry with TLS and a password. The object has the registry's host, and a folder with the certificate and the
+    login.
+    """
 
     host: str
     folder: Path

@@ -243,7 +243,7 @@ def test_a_hashed_blob_waits_for_no_hash(mirror: Running, stocked: Registry, mon
 
 @pytest.mark.parametrize("claimed", [0, 1 << 49])
 def test_a_base_has_the_sizes_that_its_manifest_claims(claimed: int, tmp_path: Path) -> None:
-    """A base must have the sizes that its manifest claims. They limit how much a bundle may write to the disk."""
+    """A base must have the sizes that its manifest claims. These sizes limit what a bundle may write to the disk."""
     place = UpstreamPlace("site.example", "a/b", "space")
     cache = Cache(tmp_path / "cache", 1 << 20)
 
@@ -367,7 +367,7 @@ def test_a_new_cache_is_private_whatever_the_umask(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", ["blobs", "images", "tmp", "blobs/x", "images/x"])
 def test_a_cache_has_no_folder_that_others_may_change(tmp_path: Path, part: str) -> None:
-    """The mirror deletes files in these folders, also through a link."""
+    """The mirror deletes files in such folders, even through a link."""
     Cache(tmp_path / "cache", 1 << 20).close()
     (tmp_path / "cache" / part).mkdir(exist_ok=True)
     (tmp_path / "cache" / part).chmod(0o777)
@@ -477,8 +477,8 @@ def test_a_client_that_takes_enough_bytes_is_not_slow() -> None:
 
 
 def test_a_client_that_waits_for_the_mirror_is_not_slow() -> None:
-    """Before the fix, the time limit also ran while no bytes were available. So the client was disconnected at its
-    first bytes.
+    """Before the fix, the time limit also ran while no bytes were available. As a result, the client was disconnected
+    at its first bytes.
     """
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -498,7 +498,7 @@ def test_a_client_that_waits_for_the_mirror_is_not_slow() -> None:
 
 
 def test_a_client_that_takes_all_bytes_of_a_slow_upstream_is_no_waiter() -> None:
-    """Before the fix, a mirror that was full of waiting clients disconnected such a client, although it read at full
+    """Before the fix, a mirror full of waiting clients disconnected such a client, although this client read at full
     speed.
     """
     ours, theirs = socket.socketpair()
@@ -556,7 +556,7 @@ def test_the_end_of_a_blob_is_not_lost_for_a_slow_client(
 def test_slow_clients_leave_places_to_others(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Clients that read a large blob too slowly are ended when the mirror is full, and a faster client is not."""
+    """When the mirror is full, it ends clients that read a large blob too slowly, but not a faster client."""
     monkeypatch.setattr(meter, "WAITING", 1.0)
     monkeypatch.setattr(door, "_MOST_CLIENTS", 8)
     content = os.urandom(32 << 20)
@@ -632,7 +632,9 @@ def ask_and_leave(port: int, name: str) -> socket.socket:
 def test_the_system_holds_bytes_of_no_more_connections_than_clients(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    """Before the fix, ended connections did not count, and the system held 240 kB for each of any number of them."""
+    """Before the fix, ended connections did not count. The system held 240 kB for each of them, without a limit on
+    their number.
+    """
     monkeypatch.setattr(door, "_MOST_CLIENTS", 4)
     monkeypatch.setattr(meter, "UNREAD", 300.0 if way == "full" else 0.3)
     monkeypatch.setattr(meter, "BRIEF", 0.1)
@@ -655,7 +657,7 @@ def test_the_system_holds_bytes_of_no_more_connections_than_clients(
 def test_idle_clients_make_way_before_an_answer_in_flight(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """docker sends ``Connection: close`` with each request. Before the fix, its answers were dropped first."""
+    """docker sends ``Connection: close`` with each request. Before the fix, docker's answers were dropped first."""
     monkeypatch.setattr(door, "_MOST_CLIENTS", 4)
     content = os.urandom(100_000)
     with beside(options, access, lambda request: request.answer(200, content)) as (_, evil), ExitStack() as opened:

@@ -1,6 +1,6 @@
 """The golden property on layers that no tar library writes.
 
-They have odd numbers, paddings, and sizes of extension headers.
+These layers have odd numbers, paddings, and sizes of extension headers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The cost of checking heads of bundles and signatures, in every kind of source."""
+"""The cost to check heads of bundles and signatures, in every kind of source."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GOOD = b"good"
 def test_a_signature_that_trickles_takes_no_quadratic_time(files: Files):
     """A signature that arrives byte by byte takes linear time.
 
-    Before the fix, it took 15 s, because all earlier bytes were copied for every byte.
+    Before the fix, such a signature took 15 s, because all earlier bytes were copied for every byte.
     """
     header = files.bundle(1, 2).read_bytes()[:64]
     area = encode_signature_area(bytes(MAX_SIGNATURE))
@@ -59,7 +59,7 @@ def signed(bundle: bytes, signature: bytes) -> bytes:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Return a list of the headers that ssh-keygen gets.
 
-    A stand-in for it accepts signatures that begin with ``GOOD``.
+    A stand-in for ssh-keygen accepts signatures that begin with ``GOOD``.
     """
     found: list[bytes] = []
 
@@ -106,7 +106,7 @@ def test_different_bundles_in_an_archive_are_bounded(asked: list[bytes], tmp_pat
 
 
 def test_copies_of_a_bundle_in_an_archive_are_bounded(asked: list[bytes], tmp_path: Path):
-    """Before the fix, 1,500 copies took 54 s, because each copy was unpacked before it was found to be equal."""
+    """Before the fix, 1,500 equal copies took 54 s, because each copy was unpacked before it was compared."""
     copies = [signed(bundle_of(1), GOOD + b" " * number) for number in range(MAX_COPIES + 1)]
     assert opened(tmp_path / "most.tar", copies[1:]) == ("somebody",)
     with pytest.raises(BundleError) as error:
@@ -115,7 +115,7 @@ def test_copies_of_a_bundle_in_an_archive_are_bounded(asked: list[bytes], tmp_pa
 
 
 def test_what_a_registry_sends_behind_a_bundle_is_not_kept(pair: Pair, tmp_path: Path) -> None:
-    """If a registry sends more bytes after the end of a bundle, they are not kept.
+    """Bytes that a registry sends after the end of a bundle are not kept.
 
     A descriptor may declare any size. The bundle's own head has the actual size.
     """

@@ -1,6 +1,6 @@
 """Listing and deleting bundles in a registry.
 
-Bundles may be found, missing or refused, with any answers of the registry.
+Bundles may be found, missing or refused, whatever the registry answers.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def test_the_table(stocked: Registry, files: Files, dib: Program) -> None:
     assert ended.code == 0, ended.err
     head, *rows = ended.out.splitlines()
     assert head.split() == ["SIZE", "DATE", "NEEDS", "MAKES", "TAGS", "STATE", "DIGEST"]
-    assert len(rows) == 5  # both are listed: the dated bundle, and the bundle that it replaced under the tag
+    assert len(rows) == 5  # two bundles are listed: the dated bundle, and the older bundle that had this tag before
     (dated,) = [row for row in rows if "2026-11-29" in row]
     old, new = (of_tag(stocked, tag)[7:19] for tag in ("v1", "v2"))
     assert f"  2026-11-29  example.com/app:v1 ({old})  example.com/app:v2 ({new})  v1-v2  ok " in dated

@@ -19,9 +19,9 @@ from tests.sources.conftest import Files, Program
 
 
 def test_different_bundles_in_an_archive_have_their_own_sizes(files: Files, tmp_path: Path):
-    """Bundles in one archive have the same name.
+    """All bundles in one archive have the same name.
 
-    Before the fix, the first bundle was therefore refused, with an error about trailing bytes.
+    Before the fix, dib therefore refused the first bundle, with an error about trailing bytes.
     """
     (tmp_path / "two.tar").write_bytes(wrapped([files.bundle(*pair).read_bytes() for pair in ((1, 2), (2, 4))]))
     with Context() as context:

@@ -1,4 +1,4 @@
-"""Addresses to which a registry leads dib, and the data that dib sends.
+"""Addresses to which a registry sends dib, and the data that dib sends there.
 
 This covers redirects, uploads, referrers and tokens.
 """
@@ -151,7 +151,7 @@ def test_addresses_of_this_machine_are_not_asked(
 
 @pytest.mark.parametrize("later", [False, True])
 def test_names_that_resolve_to_such_addresses(elsewhere, registry, monkeypatch, later: bool) -> None:
-    """Names that resolve to private addresses are refused, even if they do so only when the connection is made."""
+    """Names that resolve to private addresses are refused. Some resolve to them only at connection time."""
     resolve = socket.getaddrinfo
 
     def lying(host: object, *arguments: object, **options: object) -> object:
@@ -262,7 +262,7 @@ def _drip_headers(request: Request) -> bool:
 
 
 def _drip_a_size_and_close(request: Request) -> bool:
-    """Send an endless size slowly, and close the connection. So the client's pool releases its socket.
+    """Send an endless size slowly, and close the connection. As a result, the client's pool releases the socket.
 
     The time limit must apply to these reads, too.
     """
@@ -325,8 +325,8 @@ def test_addresses_that_do_not_answer_take_as_long_as_one(resolved: dict[str, li
 def test_a_connection_that_was_made_too_late_is_not_used(
     registry: Registry, resolved: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that is made after the time limit is not used. When the time limit was reached, there was not yet a
-    connection to abort.
+    """A connection that is made after the time limit is not used. There was no connection to abort when the time limit
+    was reached.
     """
     name, _, port = registry.host.partition(":")
     resolved["registry.example"] = [name]
@@ -439,7 +439,7 @@ def test_the_options(registry: Registry, tmp_path: Path) -> None:
 
 
 def test_a_list_of_large_texts_takes_little_memory(registry: Registry) -> None:
-    """In Python, a single rare character makes a text take four bytes for each character.
+    """In Python, one rare character is enough to make a text take four bytes per character.
 
     The kept entries keep their order.
     """

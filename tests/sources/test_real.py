@@ -1,4 +1,4 @@
-"""Real registries. One has the referrers API, and one does not."""
+"""Real registries. One registry has the referrers API, and the other does not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.engine
 def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build tests/sources/serve.go, and run it.
 
-    Debian has the library of serve.go only as source, which .ci/run fetches.
+    Debian has the library of serve.go only as source code; .ci/run fetches this source.
     """
     needs.programs("go")
     code = Path(os.environ.get("DIB_GOCODE", "/usr/share/gocode"))

@@ -99,7 +99,7 @@ def stand_in(folder: Path, name: str, script: str) -> None:
 
 
 def podman_with_v1(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put a stand-in for podman with v1 on the PATH. Return the folder of its images."""
+    """Put a stand-in for podman on the PATH; it has the image v1. Return the folder of its images."""
     stand_in(folder, "podman", f'exec {sys.executable} {Path(__file__).parents[1]}/stand_in.py podman "$@"')
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
     monkeypatch.setenv("MACHINE", str(folder))
@@ -153,7 +153,7 @@ def test_what_is_absent_is_passed_over(stocked, files, dib, tmp_path, monkeypatc
     assert blobs(out) == blobs(files.archive(2))
     out.unlink()
     (tmp_path / "half.tar").write_bytes(files.archive(1).read_bytes()[:5000])
-    # this base has an error, but is not absent
+    # this base exists, but has an error
     assert dib(*update, "--base", files.archive(1), "--base", tmp_path / "half.tar").code == 4
     assert not out.exists()
 
@@ -169,7 +169,8 @@ def test_a_file_needs_no_engine(stocked, files, dib, tmp_path, monkeypatch):
 @pytest.mark.parametrize("api", [True, False], ids=["api", "no api"])
 def test_which_bundle_is_taken_does_not_depend_on_the_order_of_pushes(files, dib, tmp_path, api):
     needs.programs("ssh-keygen")
-    bundles = [tmp_path / f"{number}.dib" for number in range(3)]  # of equal size, for the same image
+    # all bundles have the same size and rebuild the same image
+    bundles = [tmp_path / f"{number}.dib" for number in range(3)]
     for bundle in bundles:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", bundle.with_suffix(".key")], check=True)
         bundle.write_bytes(files.bundle(1, 2).read_bytes())
@@ -302,7 +303,7 @@ def leads_to(registry: Registry, key: tuple[str, str], tag: str) -> bool:
 
 
 def test_a_bundle_of_another_image_is_refused_by_what_it_makes(stocked, files, dib, tmp_path):
-    """A bundle whose metadata is consistent, but that rebuilds a wrong image, is refused because of its output."""
+    """A bundle is refused for its output if it rebuilds a wrong image, even if its metadata is consistent."""
     other = docker_save([TestImage([build_layer([file("evil", b"x")])], ["example.com/app:v4"])], "oci", "gzip")
     list_bundle(stocked, bundle_of(other, tmp_path, files.archive(1)))
     passed_over(dib, stocked, files, tmp_path, "")
@@ -371,7 +372,7 @@ def test_what_cannot_be_read_of_referrers_keeps_nobody_from_bundles(stocked, fil
 def test_damaged_copies_do_not_keep_anybody_from_a_bundle(stocked, files, dib, tmp_path, monkeypatch):
     """The heads of the damaged copies are sound.
 
-    So before the fix, update applied four copies, and then tried no other bundle.
+    Therefore, before the fix, update applied four damaged copies, and then tried no other bundle.
     """
     monkeypatch.setattr(fetching, "MAX_APPLIED", 1)
     data = files.bundle(2, 4).read_bytes()
@@ -507,7 +508,7 @@ def test_a_tag_that_is_taken_from_another_bundle_is_told(stocked, files, dib):
 
 
 def test_push_says_where_other_blobs_are_rebuilt_than_the_registry_has(stocked, files, dib, tmp_path):
-    """Push reports if a bundle rebuilds blobs that differ from those in the registry.
+    """Push reports if the rebuilt blobs differ from the blobs in the registry.
 
     A mirror must give clients exactly the blobs that a manifest lists, so it cannot use a bundle with raw layers.
     """
@@ -545,7 +546,7 @@ def registry_name(registry: Registry) -> str:
 
 
 def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch):
-    """Before the fix, the wrapping image itself was loaded, and reported as a success."""
+    """Before the fix, ``update`` loaded the wrapping image itself, and reported success."""
     linked, out = name(stocked, "linked"), tmp_path / "out"
     assert dib("wrap", files.bundle(1, 2), "--linked", "--base", name(stocked, "v1"), "--push", linked).code == 0
     for haves, blobs_fetched in (
@@ -584,7 +585,9 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
 
 
 def test_layers_of_a_parcel_are_decompressed_within_a_ratio(stocked, files, dib, tmp_path):
-    """The decompressed size of a wrapped bundle's layers is limited, because anyone who can push chooses the layers."""
+    """The decompressed size of a wrapped bundle's layers is limited. Anyone with permission to push can choose these
+    layers.
+    """
     zeros = TestImage([build_layer([file("zeros", bytes(120 << 20))])], ["example.com/app:0"])
     (tmp_path / "base.tar").write_bytes(docker_save([zeros], "oci", "gzip"))
     more = TestImage([*zeros.layers, build_layer([file("x", b"x")])], ["example.com/app:1"])
@@ -743,7 +746,7 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
     assert ended.code == 8
     assert "no other bundle leads from" in ended.err
     assert not (tmp_path / "out.tar").exists()
-    for key, data in list(registry.blobs.items()):  # data that is not a bundle is skipped, as unsigned bundles are
+    for key, data in list(registry.blobs.items()):  # data that is not a bundle is skipped, like an unsigned bundle
         if data == files.bundle(2, 4).read_bytes():
             registry.blobs[key] = b"junk" * (len(data) // 4) + data[: len(data) % 4]
     assert dib(*update, "--base", files.archive(2)).code == 0
@@ -843,7 +846,7 @@ def makes_nothing(*given):
 def test_so_many_bundles_are_passed_over_and_no_more(stocked, files, tmp_path, monkeypatch, name_of, most):
     """The number of skipped bundles is limited.
 
-    Before the fix, each skipped bundle caused a new plan of the whole chain, or the application of all earlier bundles.
+    Before the fix, for each skipped bundle, dib planned the whole chain again, or applied all earlier bundles again.
     """
     plans = []
     real = module.plan_way

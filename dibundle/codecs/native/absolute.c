@@ -1,5 +1,5 @@
-/* Conversion of the operands of code within literals (codecs/relink.py, spec/relink.md). Operands become absolute, so
- * that all calls of a function are equal, or become relative again. */
+/* Convert the operands of code in literals (codecs/relink.py, spec/relink.md). Operands become absolute, so that all
+ * calls of a function are equal; the reverse conversion makes them relative again. */
 #include "bytes.h"
 
 enum { NO_CODE, X86_CODE, ARM_CODE };
@@ -20,8 +20,8 @@ static inline int has_operand(uint32_t before, uint32_t byte)
     }
 }
 
-/* Convert the operand that ends at `place`. Values that lead into a target of `size` bytes become absolute. Other
- * values are moved to make room for them, so that the conversion can be undone. */
+/* Convert the operand that ends at `place`. Values become absolute if they lead into a target of `size` bytes. To make
+ * room for these absolute values, other values are moved, so that the conversion can be undone. */
 static inline uint32_t turned(uint32_t word, uint32_t place, uint32_t size, int back)
 {
     if (back)

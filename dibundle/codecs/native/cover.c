@@ -78,7 +78,7 @@ int64_t dib_cover_context(const uint8_t *source, int64_t source_size, const cove
     return size;
 }
 
-/* Whether every cover lies within both sides, is not empty and follows the previous cover. */
+/* Whether every cover lies within source and target, is not empty, and follows the previous cover. */
 int64_t dib_cover_fits(const int64_t *sources, const int64_t *targets, const int64_t *lengths, int64_t count,
                        int64_t source_size, int64_t target_size)
 {
@@ -92,9 +92,8 @@ int64_t dib_cover_fits(const int64_t *sources, const int64_t *targets, const int
     return 1;
 }
 
-/* Write the columns that place the covers: the gap between two covers in the target, and how much larger it is in the
- * source. A distance d is written as 2d or, if it is negative, as -2d - 1. Each column has space for `count`
- * numbers. */
+/* Write the columns that place the covers: the target's gap before each cover, and how much larger the source's gap is.
+ * A distance d is written as 2d or, if it is negative, as -2d - 1. Each column has space for `count` numbers. */
 void dib_cover_columns(const cover_t *covers, int64_t count, int64_t *gaps, int64_t *turns)
 {
     int64_t source_end = 0, target_end = 0;
@@ -130,11 +129,11 @@ int64_t dib_cover_place(const int64_t *gaps, const int64_t *lengths, const int64
     return total;
 }
 
-/* A content without some stretches: for each remaining piece, its offset in the whole and its offset in the rest. The
- * last offset in the rest is the end of the rest. */
+/* Content without some stretches. Each remaining piece has an offset in the whole content, and an offset in the rest.
+ * The last offset in the rest is the end of the rest. */
 typedef struct { const int64_t *starts, *places; int64_t count, at; } rest_t;
 
-/* Convert an offset in the rest to an offset in the whole. `*room` receives the number of bytes from this byte to the
+/* Convert an offset in the rest to an offset in the whole. `*room` receives the number of bytes from this offset to the
  * end of its piece. */
 static int64_t place_in_whole(rest_t *r, int64_t at, int64_t *room)
 {
@@ -165,9 +164,9 @@ static void put_cover(cover_t *out, int64_t *size, int64_t room, cover_t cover)
     ++*size;
 }
 
-/* Fill `out` with covers of the whole: the covers of the rest, which are cut where a stretch was left out, and the
- * middles of these stretches. If a cover continues the previous cover, the two are joined. The covers are in the order
- * of the target. Return how many there are. */
+/* Fill `out` with covers of the whole content: the rest's covers, cut where a stretch was left out, and the middles of
+ * these stretches. If a cover continues the previous cover, the two are joined. The covers are in the order of the
+ * target. Return the number of covers. */
 int64_t dib_cover_whole(const cover_t *covers, int64_t count, const int64_t *old_starts, const int64_t *old_places,
                         int64_t old_count, const int64_t *new_starts, const int64_t *new_places, int64_t new_count,
                         const cover_t *middles, int64_t middle_count, cover_t *out, int64_t room)

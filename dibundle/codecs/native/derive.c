@@ -29,8 +29,8 @@ static int by_code(const void *left, const void *right)
     return x != y ? (x < y ? -1 : 1) : a->frame < b->frame ? -1 : a->frame > b->frame;
 }
 
-/* The part with the highest address that does not exceed the given address; of parts with equal addresses, the last.
- * NULL if there is no such part. */
+/* The part with the highest address up to the given address; if several parts have this address, the last of them. NULL
+ * if there is no such part. */
 static const region_t *part_at(const derive_t *d, uint64_t address)
 {
     int64_t low = 0, high = d->count;

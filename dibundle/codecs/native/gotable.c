@@ -6,7 +6,7 @@
 /* maximum list entries to read; with this limit, records never overlap, so each word takes one search */
 #define MOST 8
 
-typedef struct { uint64_t at; uint32_t shift; } zero_t; /* the address from which offsets count, and its shift */
+typedef struct { uint64_t at; uint32_t shift; } zero_t; /* the base address of offsets, and its shift */
 
 static zero_t zero_at(const walk_t *w, const int action, uint64_t at)
 {

@@ -1,16 +1,16 @@
 /* The search for covers: stretches of a target that resemble stretches of a source (codecs/encode/covers.py). The
- * search walks through the target, like bsdiff. It follows one cover until a new cover is worth its bytes, because
- * another stretch of the source resembles the next bytes much more. Then it extends the old cover forwards and the new
- * cover backwards, while enough bytes are equal. It finds stretches with a table of the source's places; the key is the
- * eight bytes at each place. A match near the place to which the followed cover leads may be shorter, because it costs
- * fewer bytes. */
+ * search walks through the target, like bsdiff. It follows one cover until another stretch of the source resembles the
+ * next bytes so much more that a new cover is worth its bytes. Then it extends the old cover forwards and the new cover
+ * backwards, while enough bytes are equal. It finds stretches with a table of the source's places; the key is the eight
+ * bytes at each place. Near the place to which the followed cover leads, a match may be shorter, because it costs fewer
+ * bytes. */
 #include "bytes.h"
 
 #define MOST_SOURCE ((int64_t)1 << 30)
 #define KEY 8          /* bytes that are hashed; a new cover begins with at least this many equal bytes */
 #define FOLLOWED 32    /* minimum equal bytes with which a cover is followed without a search */
 #define LONGEST 1024   /* maximum bytes that are compared; later bytes are compared when they are reached */
-/* minimum bytes of a distant stretch; a table entry has a few bits of the hash of the last five bytes */
+/* minimum bytes of a distant stretch; its last five bytes are hashed, and a table entry has a few bits of this hash */
 #define FAR_KEY 13
 #define LOST 1024       /* an extension ends when its value is lower than its best value by this amount */
 /* maximum bytes of a backward extension; without this limit, hostile contents could cause the same work again and
@@ -20,14 +20,15 @@
 #define UNEQUAL 4
 
 typedef struct { int64_t near, far; } limits_t;
-/* upper limits of the classes of distance, in bytes; distance: from the place where the last cover would go on */
+/* upper limits of the classes of distance, in bytes; the distance counts from the place where the last cover would
+ * continue */
 static const limits_t reach = {1024, 65536};
-/* for each class of distance: minimum equal bytes at the beginning of a match */
+/* for each class of distance: a match begins with at least this many equal bytes */
 static const int64_t least[3] = {KEY, FAR_KEY, 14};
 /* for each class: a match needs this many more equal bytes than the followed cover */
 static const int64_t more[3] = {4, 5, 6};
 static const int64_t cost[3] = {0, 2, 4};    /* for each class: a nearer stretch may be shorter by this many bytes */
-static const int64_t worth[3] = {15, 22, 30}; /* for each class: minimum worth of the complete cover */
+static const int64_t worth[3] = {15, 22, 30}; /* for each class: the whole cover must be worth at least this much */
 
 /* equal bytes, from `at` in the target and from `place` in the source */
 typedef struct { int64_t at, place, length; } match_t;
@@ -47,7 +48,7 @@ static inline uint64_t hash8(const uint8_t *s)
     return read_long(s) * 0x9E3779B97F4A7C15ull;
 }
 
-/* Some bits of a hash of the bytes after the key; if there are too few bytes, 0. */
+/* Some bits of a hash of the bytes after the key; 0 if there are too few bytes. */
 static inline uint32_t bits_behind(const search_t *w, const uint8_t *s, int64_t left)
 {
     return left < FAR_KEY ? 0 : (uint32_t)((read_long(s + FAR_KEY - 8) >> 24) * 0x9E3779B97F4A7C15ull >> (64 - w->bits));
@@ -138,7 +139,7 @@ static inline int distance_class(int64_t distance)
     return distance < reach.near ? 0 : distance < reach.far ? 1 : 2;
 }
 
-/* Find a match for the target at an offset, preferably near a place of the source; return its length. */
+/* Find a match for the target at offset `at`, preferably near `expected` in the source; return its length. */
 static inline int64_t find(const search_t *w, int64_t at, int64_t expected, int64_t *place)
 {
     int64_t room = w->target_size - at, best = 0, best_value = 0;
@@ -193,8 +194,8 @@ static int64_t extend(const uint8_t *a, const uint8_t *b, int64_t most, const in
     return length;
 }
 
-/* Divide the first `n` bytes at `t` between the earlier cover `a` and the cover `b`: return how many bytes `a` gets. Of
- * equally good numbers, use the smallest. */
+/* Divide the first `n` bytes at `t` between the earlier cover `a` and the cover `b`: return how many bytes `a` gets. If
+ * several numbers are equally good, return the smallest number. */
 static int64_t split(const uint8_t *a, const uint8_t *b, const uint8_t *t, int64_t n)
 {
     int64_t value = 0, best = 0, length = 0;
@@ -215,7 +216,7 @@ static int is_worth(const uint8_t *a, const uint8_t *b, int64_t n, int64_t dista
     return value >= worth[distance_class(distance)] * (FAVOUR - UNEQUAL);
 }
 
-/* The number of bytes, from an offset on, for which the followed cover is so good that no search is needed. */
+/* Return for how many bytes after an offset the followed cover is so good that no search is needed. */
 static inline int64_t followed(const search_t *w, int64_t own, int64_t here, int64_t at)
 {
     if (own >= FOLLOWED)

@@ -10,9 +10,9 @@
 #define GUESSES 5
 /* a counter below this value means a probability of less than 1 in 64; with 128, rebuild-noop is 13 % larger */
 #define RARE (64 << 4)
-/* saves 8 % of the time; gives 0.8 % more bytes here, but up to 40 % more for some contents */
+/* this value saves 8 % of the time; it gives 0.8 % more bytes here, but up to 40 % more bytes for some contents */
 #define RARE_QUICKLY (256 << 4)
-#define QUICK 32 /* added to the bits parameter */
+#define QUICK 32 /* this flag in the bits parameter selects RARE_QUICKLY */
 #define KNOWN 65536      /* entries of the tables of earlier changes */
 #define FLAG_INPUTS 3
 #define GUESS_INPUTS 2
@@ -22,7 +22,7 @@
 
 static uint16_t squash_table[4096]; /* for x from -2048 on: 65536 / (1 + e^(-x / 256)) */
 static int16_t stretch_table[4096]; /* the inverse, for probabilities in 4096ths */
-static uint16_t rate_table[16];     /* the step of a counter that saw n bits, in 65536ths */
+static uint16_t rate_table[16];     /* the step of a counter that has counted n bits, in 65536ths */
 
 void model_fill_tables(void)
 {
@@ -82,7 +82,7 @@ static inline uint32_t next_byte(coder_t *c)
     return byte;
 }
 
-/* Code one bit, which is 1 with the probability `chance` / 65536; 0 < `chance` < 65536. */
+/* Code one bit; the probability of a 1 is `chance` / 65536; 0 < `chance` < 65536. */
 static inline int code_bit(coder_t *c, const int decoding, int bit, uint32_t chance)
 {
     uint32_t bound = (c->range >> 16) * chance;
@@ -166,7 +166,7 @@ typedef struct {
     int32_t flag_weights[32][FLAG_INPUTS], guess_weights[1024][GUESS_INPUTS], value_weights[1024][VALUE_INPUTS];
     uint16_t spans[256];
     change_t words[KNOWN];
-    uint32_t near_shift[KNOWN], far_shift[KNOWN]; /* the last shift of addresses, by address and by page */
+    uint32_t near_shift[KNOWN], far_shift[KNOWN]; /* the last shift of an address; near_shift: by address; far_shift: by page */
     uint32_t word_shift[KNOWN];                   /* the last increase of words, by their upper half */
     int bits, rare;
     uint16_t *counters; /* the allocated block with all counters */
@@ -212,9 +212,9 @@ static void model_free(model_t *m)
     free(m);
 }
 
-/* The context of the place in the source where a group begins. */
+/* The source at the place where a group begins. */
 typedef struct {
-    uint32_t word;       /* the four bytes from this place on; 0 beyond the end */
+    uint32_t word;       /* the four bytes from this place on; 0 after the end of the source */
     uint32_t p1, p2, p3; /* the three bytes before this place */
 } place_t;
 
@@ -300,7 +300,7 @@ static inline uint16_t *line_of(model_t *m, int input, uint32_t context)
     return m->values + ((size_t)input << m->bits) + (context * 0x9E3779B1u >> (36 - m->bits) << 4);
 }
 
-/* Prefetch the counters of a group's first byte, which are needed if no guess is right. */
+/* Prefetch the counters of a group's first byte; they are needed if no guess is right. */
 static inline void prefetch_bytes(model_t *m, const place_t *p, uint32_t near_guess, uint32_t last)
 {
     __builtin_prefetch(line_of(m, 0, hash(0)));
@@ -437,7 +437,7 @@ static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *s
     return 0;
 }
 
-/* Write a difference, cover by cover, to `out`; return its size, which exceeds `out_size` if `out` is too small. */
+/* Write a difference to `out`, cover by cover; return its size. If `out` is too small, this size exceeds `out_size`. */
 int64_t dib_model_encode(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
                          const uint8_t *difference, int64_t bits, uint8_t *out, int64_t out_size)
 {

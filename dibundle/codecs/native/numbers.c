@@ -22,7 +22,8 @@ static inline int64_t get_number(const uint8_t *in, int64_t size, int64_t *at)
     return -1;
 }
 
-/* Write `count` non-negative numbers to `out`, which has space for 9 bytes each; return how many bytes were written. */
+/* Write `count` non-negative numbers to `out`, which has space for 9 bytes per number; return how many bytes were
+ * written. */
 int64_t dib_numbers_put(const int64_t *values, int64_t count, uint8_t *out)
 {
     int64_t at = 0;
@@ -42,8 +43,8 @@ int64_t dib_numbers_get(const uint8_t *in, int64_t size, int64_t *values, int64_
     return at == size ? 0 : MALFORMED;
 }
 
-/* Split `data` into three outputs: how many zeros are before each nonzero run, the lengths of these runs, and the bytes
- * of these runs. Each output has space for `size` bytes; `sizes` receives the sizes of the outputs. */
+/* Split `data` into three outputs: the number of zeros before each nonzero run, the lengths of these runs, and their
+ * bytes. Each output has space for `size` bytes; `sizes` receives the sizes of the outputs. */
 int64_t dib_sparse_split(const uint8_t *data, int64_t size, uint8_t *gaps, uint8_t *lengths, uint8_t *values,
                          int64_t *sizes)
 {

@@ -1,4 +1,4 @@
-/* Finding, masking and recomputing of addresses in native code (codecs/relink.py, codecs/encode/layout.py). */
+/* Find, mask and recompute addresses in native code (codecs/relink.py, codecs/encode/layout.py). */
 #include "walk.h"
 
 #define MAX_STEPS (1 << 21)
@@ -63,7 +63,8 @@ static inline int takes_address(uint32_t byte, uint32_t before)
            ((byte & 0xF8) == 0xF8 && before == 0x81);
 }
 
-/* The place of the address in a C7 or 81 instruction at `data[i]` with an operand in memory; 0 if it has no address. */
+/* The place of the address in a C7 or 81 instruction at `data[i]` with an operand in memory; 0 if there is no such
+ * address. */
 static inline int64_t after_memory(const walk_t *w, int64_t i)
 {
     uint32_t operand = w->data[i + 1], mode = operand >> 6;
@@ -87,7 +88,7 @@ static inline void walk_x86(walk_t *w, const int action, const int fixed)
         uint32_t byte = data[i], before = data[i - 1];
         int64_t at;
         int least;
-        if (!(begins[byte] & (before == 0x0F ? 3 : 1))) { /* a single branch for most bytes */
+        if (!(begins[byte] & (before == 0x0F ? 3 : 1))) { /* most bytes need only a single branch */
             i++;
             continue;
         }
@@ -115,7 +116,7 @@ static inline void walk_x86(walk_t *w, const int action, const int fixed)
     }
 }
 
-/* Process code for aarch64: branches, literals, and pages, to which other instructions add offsets. */
+/* Process code for aarch64: branches, literals and pages. Other instructions add offsets to the pages. */
 static inline void walk_arm(walk_t *w, const int action)
 {
     struct { int64_t at; uint64_t page, fresh; int open, moved; } reg[32];
@@ -252,7 +253,7 @@ static inline void walk_tables(walk_t *w, const int action, const uint8_t *bits,
     }
 }
 
-/* Process records of frames. RELINK gets them after derive.c has changed them, and skips near values. */
+/* Process records of frames. When RELINK gets the records, derive.c has already changed them. RELINK skips near values. */
 static inline void walk_frames(walk_t *w, const int action)
 {
     for (int64_t i = 0, size; (size = record_size(w->data + i, w->size - i)) != 0; i += size) {
@@ -269,8 +270,8 @@ static inline void walk_frames(walk_t *w, const int action)
     }
 }
 
-/* Process relocations. RELINK gets them after derive.c has changed them, so that the first of their three longs is no
- * longer an address. */
+/* Process relocations. When RELINK gets the relocations, derive.c has already changed them: the first of their three
+ * longs is no longer an address. */
 static inline void walk_relocations(walk_t *w, const int action)
 {
     if (action != RELINK)
@@ -280,7 +281,7 @@ static inline void walk_relocations(walk_t *w, const int action)
             pointer(w, action, i);
 }
 
-/* Process tables of symbols; each symbol has the place of its name, and its address. */
+/* Process tables of symbols; each symbol has an address, and the place of its name. */
 static inline void walk_symbols(walk_t *w, const int action)
 {
     uint64_t names = w->base, moved = action == RELINK ? (uint64_t)look(w->map, names)->shift : 0;
@@ -428,7 +429,7 @@ typedef struct {
     const region_t *regions, *sections;
     int64_t count, region_count, section_count, least;
     int64_t next, first;                /* the next cover, and the first section that ends after the cover's target */
-    /* the rest of the current cover, and the candidates for the next piece of the cover */
+    /* the rest of the current cover, and the region and section in which its next piece may lie */
     int64_t source, target, left, r, c;
 } cutter_t;
 
@@ -499,8 +500,8 @@ static void put_step(step_t *out, int64_t *size, int64_t room, uint64_t at, int6
 }
 
 /* Compare the operands in pieces of covers with their counterparts in the target. The pieces have at least `least`
- * bytes. The counterparts show how the operands' addresses moved. If at least `gain` more operands agree on a new shift
- * than on the shift of the steps, the new shift becomes a step in `out`. Return the number of steps. */
+ * bytes. The counterparts show how the operands' addresses moved. A new shift becomes a step in `out` if at least
+ * `gain` more operands agree on it than on the old shift. Return the number of steps. */
 int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cover_t *covers, int64_t count,
                          const region_t *regions, int64_t region_count, const region_t *sections, int64_t section_count,
                          int64_t least, const step_t *steps, int64_t step_count, int64_t gain, step_t *out, int64_t room)

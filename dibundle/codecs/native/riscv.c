@@ -1,4 +1,4 @@
-/* Code for RISC-V: jumps, and pages, to which other instructions add offsets (spec/relink.md). */
+/* Code for RISC-V: jumps and pages. Other instructions add offsets to the pages (spec/relink.md). */
 #include "walk.h"
 
 /* `n` bits of an instruction, from bit `a` on. */

@@ -1,4 +1,4 @@
-/* Code for 32-bit ARM in Thumb: calls, and distances in literal pools, which are relative to an ADD
+/* Code for 32-bit ARM in Thumb: calls, and distances in literal pools, to which an ADD adds its address
  * (spec/relink.md). */
 #include "walk.h"
 
@@ -92,7 +92,7 @@ void walk_thumb(walk_t *w, int action)
         } else if (n == 2 && (op & 0xF800) == 0x4800) { /* LDR (literal) */
             r = op >> 8 & 7;
             place = (int64_t)(base - w->address) + (int64_t)(op & 0xFF) * 4;
-        } else if (n == 2 && (op & 0xFF78) == 0x4478) { /* ADD of the address */
+        } else if (n == 2 && (op & 0xFF78) == 0x4478) { /* the ADD that adds the address */
             uint32_t to = (op & 7) | (op >> 4 & 8);
             if (i - from[to] <= 256)
                 literal(w, action, at[to], i);

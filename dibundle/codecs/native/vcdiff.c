@@ -43,7 +43,7 @@ static void fill_codes(code_t *codes)
         codes[n++] = (code_t){COPY, 4, (uint8_t)mode, ADD, 1, 0};
 }
 
-/* The last four addresses, and the last address with each remainder modulo 768. */
+/* The last four addresses, and the last address for each remainder modulo 768. */
 typedef struct { int64_t near[4], same[768]; int next; } cache_t;
 
 static void cache_add(cache_t *cache, int64_t address)

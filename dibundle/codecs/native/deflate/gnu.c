@@ -5,7 +5,8 @@
 #define LOOK 4096  /* after every LOOK tokens, levels 3 to 9 check whether the block should end */
 
 /* Return whether the block ends; called after every LOOK tokens, and at MOST. A block ends early if few of its tokens
- * are matches, but its size is still below half of the content's size: the next content may be of another kind. */
+ * are matches, but its size is below half of the content's size. The reason is that the next content may be of another
+ * kind. */
 static int gnu_ends(zlib_t *z)
 {
     int ends = z->count == MOST;

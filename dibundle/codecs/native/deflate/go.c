@@ -8,7 +8,7 @@ static const go_level_t GO_LEVELS[10] = {
     {16, 32, 32, 0}, {16, 128, 128, 0}, {32, 128, 256, 0}, {128, 258, 1024, 0}, {258, 258, 4096, 0},
 };
 
-/* Compute the lengths of both alphabets and the header; one end of block is counted. Return the number of distances. */
+/* Compute the lengths of both alphabets, and the header. The block's end counts once. Return the number of distances. */
 void go_code(counts_t *counts, code_t *code, header_t *header)
 {
     int literals = LITERALS, distances = DISTANCES;
@@ -109,7 +109,7 @@ static int32_t go_longest(const go_chain_t *g, int32_t candidate, int32_t ahead,
 {
     const uint8_t *here = g->window + g->index;
     int32_t most = least(ahead, LONGEST), nice = least(g->level.nice, most), best = 3, lowest = g->index - WINDOW;
-    /* few candidates have these 4 bytes, which any match longer than the best must have */
+    /* few candidates have these 4 bytes; a match must have them to be longer than the best match */
     uint32_t wanted = load32(here);
     for (int tries = g->level.chain; tries > 0; tries--) {
         const uint8_t *there = g->window + candidate;
@@ -218,7 +218,7 @@ void go_slide(go_chain_t *g)
     g->offset += WINDOW;
     if (g->offset <= 1 << 24)
         return;
-    int32_t delta = g->offset - 1; /* subtracted from all entries, to keep them small; smaller entries are out of reach */
+    int32_t delta = g->offset - 1; /* subtracted from all entries to keep them small; entries below this number are out of reach */
     g->offset -= delta;
     g->chain -= delta;
     for (int i = 0; i < 1 << 17; i++)
@@ -352,7 +352,7 @@ rest:
     g->base_position += n;
 }
 
-/* Write a block with only literals, or a stored block if it is hardly larger. */
+/* Write a block with only literals; write a stored block instead if it is hardly larger. */
 static void go_literal_block(sink_t *s, const uint8_t *raw, int64_t size)
 {
     counts_t counts;

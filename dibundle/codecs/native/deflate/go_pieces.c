@@ -1,17 +1,16 @@
-/* Go's levels 4 to 9 in pieces, so that several threads can search for matches; the body does not change.
- *
- * The match at a position depends on the 32 KiB before it, on the content after it, and on whether a match from one
- * byte earlier is pending. No match is pending after a match, or after a literal at a position without a match. So each
- * piece is searched from its start as if no match were pending. The search of the earlier pieces also continues into
- * this piece, up to the first position that both searches reach with no match pending. From this position on, both
- * searches would find the same matches, so the piece is joined there. */
+/* Go's levels 4 to 9 in pieces, so that several threads can search for matches; the body does not change. The match at
+ * a position depends on the 32 KiB before it, and on the content after it. It also depends on whether a match from the
+ * previous byte is pending. No match is pending after a match, or after a literal at a position without a match. So
+ * each piece is searched from its start as if no match were pending. The search of the earlier pieces also continues
+ * into this piece. It stops at the first position that both searches reach with no match pending. From this position
+ * on, both searches would find the same matches, so the piece is joined there. */
 #include "go.h"
 
 typedef struct {
     int64_t start, end;    /* start and end of the piece in the content */
     int is_last;
     uint8_t *kept;         /* the content, from `before` bytes before the piece on */
-    const uint8_t *view;   /* the current content: of this piece, or of a later piece */
+    const uint8_t *view;   /* the content that is searched now: of this piece, or of a later piece */
     int64_t before, after; /* the available content */
     go_chain_t *search;    /* NULL: the piece is not searched in advance */
     int64_t room, next;    /* the capacity of `found` in tokens, and how many tokens are already joined */

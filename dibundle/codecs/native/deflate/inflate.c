@@ -1,18 +1,18 @@
-/* Inflate that reports where blocks start. */
+/* An inflater that reports where blocks start. */
 #include "deflate.h"
 
-/* Table entries: bits 0-5 have the size of the symbol with its extra bits, bits 8-11 the size of its code, and bits
- * 16-31 its value. */
+/* Table entries: bits 0-5 are the size of symbol and extra bits, bits 8-11 are the size of the code, and bits 16-31 are
+ * the value. */
 #define IS_LITERAL 0x1000u
 #define IS_END 0x2000u
-/* the value is the start of a second table; bits 0-5 are the number of bits of the index of this table */
+/* the value is the start of a second table; bits 0-5 are the number of bits that index this table */
 #define IS_LINK 0x4000u
 #define IS_BAD 0x8000u
 
 #define LITERAL_BITS 11
 #define DISTANCE_BITS 8
-/* In a complete code, at most 144 prefixes of 11 bits, and at most 16 prefixes of 8 bits, begin longer codes: each such
- * prefix begins at least two codes. */
+/* In a complete code, at most 144 prefixes of 11 bits, and at most 16 prefixes of 8 bits, begin longer codes. The
+ * reason is that each such prefix begins at least two codes. */
 #define LITERAL_ENTRIES ((1 << 11) + 144 * 16)
 #define DISTANCE_ENTRIES ((1 << 8) + 16 * 128)
 
@@ -25,7 +25,7 @@ typedef struct {
     int state, last, is_fixed; /* is_fixed: whether the tables are for the fixed codes */
     int32_t left;              /* how many bytes of a stored block or a match are left */
     int32_t distance;          /* of the match */
-    int literals, distances, listed, known; /* the header in progress */
+    int literals, distances, listed, known; /* the header that is being read */
     int64_t content;                        /* content returned so far */
     int64_t matched;                        /* in the first block: the bytes of matches minus the number of matches */
     int64_t first;                          /* the first block's tokens, set when the second block starts */
@@ -67,7 +67,7 @@ static uint32_t plain_entry(int symbol)
 }
 
 /* Fill a table whose index is the next `first` bits; 0 if zlib refuses the lengths. A complete code is accepted. Unless
- * `strict`, a code without symbols, and a code with a single symbol of length 1, are accepted too. */
+ * `strict` is set, two more cases are accepted: a code without symbols, and a code with a single symbol of length 1. */
 static int fill_table(const uint8_t *lengths, int n, int first, int strict, uint32_t *table, uint32_t (*entry_of)(int))
 {
     int counts[16] = {0}, longest = 0, left = 1;
@@ -162,7 +162,7 @@ static inline uint32_t drop(inflate_t *f, int n)
     return value;
 }
 
-/* Copy the match in `left` and `distance` as far as the output has space; the window holds the content before
+/* Copy the match of `left` bytes at `distance` as far as the output has space; the window holds the content before
  * `start`. */
 static void copy_match(inflate_t *f, flow_t *flow)
 {
@@ -215,7 +215,7 @@ static int inflate_fast(inflate_t *f, flow_t *flow)
             }
             break;
         }
-        if (count < 48) /* a literal preceded it */
+        if (count < 48) /* a literal came before this symbol */
             continue;
         int32_t length = value_of(entry, bits);
         bits >>= entry & 63;
@@ -265,7 +265,7 @@ static int inflate_symbol(inflate_t *f, flow_t *flow)
     uint32_t entry = lookup(f->literal, f->bits, LITERAL_BITS);
     int used = (int)(entry & 63);
     if (entry & IS_BAD)
-        return f->count >= 15 ? -1 : 0; /* with the missing bits, the code may still be valid */
+        return f->count >= 15 ? -1 : 0; /* the code may still be valid when the missing bits come */
     if (used > f->count)
         return 0;
     if (entry & IS_LITERAL) {
@@ -460,12 +460,11 @@ int64_t dib_inflate_free(void *handle)
     return 0;
 }
 
-/* Decode `n` bytes of a body into `out`; return the number of bytes of content.
- *
- * `told` receives four numbers: how many bytes of `in` were read; 1 if the stream has ended; the bytes of the whole
- * body; and the tokens of the first block so far (if the block is stored, its bytes). The first number includes bytes
- * after the end of the stream. The third number does not include them. Call again with the rest of the input. If `out`
- * was filled, call again without input. */
+/* Decode `n` bytes of a body into `out`; return the number of bytes of content. `told` receives four numbers: how many
+ * bytes of `in` were read; 1 if the stream has ended; the bytes of the whole body; and the tokens of the first block so
+ * far. If this block is stored, the last number is its bytes. The first number includes bytes after the end of the
+ * stream. The third number does not include them. Call again with the rest of the input. If `out` was filled, call
+ * again without input. */
 int64_t dib_inflate_run(void *handle, const uint8_t *in, int64_t n, uint8_t *out, int64_t room, int64_t *told)
 {
     inflate_t *f = handle;

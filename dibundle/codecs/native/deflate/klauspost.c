@@ -1,4 +1,4 @@
-/* flate of klauspost/compress, pgzip, and Go 1.27, whose encoder is the same as klauspost's. */
+/* flate of klauspost/compress, of pgzip, and of Go 1.27, which uses klauspost's encoder. */
 #include "klauspost.h"
 
 /* flate/{deflate,fast_encoder,level1,level5,level6,token,huffman_bit_writer}.go of klauspost/compress 1.18.0; pgzip's
@@ -319,7 +319,7 @@ static void klauspost_match(klauspost_t *k, const uint8_t *content, int32_t n)
     }
 }
 
-/* Write the pending end of block of an open block. */
+/* Write the end of block that an open block still lacks. */
 static void klauspost_close(klauspost_t *k)
 {
     if (k->live)

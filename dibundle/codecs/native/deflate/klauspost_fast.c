@@ -166,8 +166,8 @@ static inline void both_insert(klauspost_t *k, uint64_t bytes, int32_t position)
     k->far[far_hash(bytes)][0] = position + k->offset;
 }
 
-/* Level 4: a candidate with the same seven bytes, else a candidate with the same four bytes. In the second case, a
- * longer match of seven bytes at the next position is preferred. */
+/* Level 4: a candidate with the same seven bytes, else a candidate with the same four bytes. For a candidate with four
+ * bytes, a longer match of seven bytes at the next position is preferred. */
 void klauspost_match4(klauspost_t *k, int32_t s)
 {
     const uint8_t *history = k->history;

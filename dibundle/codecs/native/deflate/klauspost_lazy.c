@@ -20,7 +20,7 @@ struct lazy {
     int version;      /* 0: up to 1.15, 1: 1.17.9 to 1.18.0, 2: from 1.18.2 on */
     int32_t at, end;  /* in the window */
     int32_t start;    /* start of the block; NO_START after it has left the window */
-    int32_t inserted; /* positions below this one are indexed */
+    int32_t inserted; /* positions below `inserted` are indexed */
     int32_t length, from_distance, head, offset;
     int pending;   /* the byte before `at` is pending */
     uint16_t idle; /* positions without a match; this may overflow, as in upstream */
@@ -71,7 +71,7 @@ static inline void lazy_token(klauspost_t *k, uint32_t token)
         lazy_block(k);
 }
 
-/* The cost of the bytes from `at` on as literals, minus the cost of the match. */
+/* The cost of the match's bytes as literals, minus the cost of the match. */
 static inline int32_t gain(const lazy_t *z, int32_t length, int32_t distance)
 {
     int length_bits, distance_bits;
@@ -110,7 +110,7 @@ static void lazy_search(lazy_t *z, int32_t from, int32_t ahead)
     }
 }
 
-/* Up to 1.15: take a longer match. It is looked up by the bytes that begin two bytes before this match's end. */
+/* Up to 1.15: take a longer match. The key of this lookup is the bytes that begin two bytes before this match's end. */
 static void lazy_take_aligned(lazy_t *z, int32_t *length, int32_t *distance, int32_t ahead, int32_t lowest)
 {
     int32_t s = z->at - 1;

@@ -5,8 +5,8 @@
 
 #define HIT 0x7ff /* the value of the hash (12 bits) that ends a piece */
 #define MOST_HELD (4 << 20)
-/* at most one hit for this many bytes of content (FREE bytes are added to the content), because a hit takes as long as
- * 300 bytes */
+/* at most one hit for this many bytes of content, because a hit takes as long as 300 bytes; FREE bytes are added to the
+ * content */
 #define RARE 64
 #define FREE 4096
 

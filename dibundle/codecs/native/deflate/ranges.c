@@ -14,7 +14,7 @@ static inline uint64_t bits_at(const uint8_t *data, int64_t end, int64_t bit, in
     return value >> (bit & 7) & (((uint64_t)1 << count) - 1);
 }
 
-/* The number of equal bits, up to `n`, in `a` from `a_bit` on and in `b` from `b_bit` on. */
+/* The number of equal bits, up to `n`, in `a` from `a_bit` and in `b` from `b_bit`. */
 int64_t dib_bits_same(const uint8_t *a, int64_t a_bit, const uint8_t *b, int64_t b_bit, int64_t n)
 {
     int64_t a_end = (a_bit + n + 7) >> 3, b_end = (b_bit + n + 7) >> 3, done = 0;

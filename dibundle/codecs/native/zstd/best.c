@@ -64,7 +64,7 @@ static int32_t literal_cost(const uint8_t *content, int32_t n)
     return cost < 1024 ? 1024 : cost;
 }
 
-/* Set the cost of a match: what it takes with the default tables, minus what its bytes would take as literals. */
+/* Set the cost of a match: its bits with the default tables, minus the bits of its content as literals. */
 static void set_cost(const search_t *x, match_t *m)
 {
     const states_t *offsets = &x->e->defaults[1], *lengths = &x->e->defaults[2];
@@ -217,7 +217,7 @@ void find_best(encoder_t *e, int32_t s, int32_t end)
 
 #define UNLIKELY_BEFORE 25000
 
-/* Take the match of `at` with `from`, unless the best match so far is better. It is not extended backwards yet. */
+/* Take the match of `at` with `from`, unless the best match so far is better. The match is not extended backwards yet. */
 static void compare(search_t *x, int32_t from, int32_t at, uint32_t first, int32_t repeat)
 {
     const uint8_t *h = x->e->history;

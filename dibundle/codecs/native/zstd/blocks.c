@@ -1,6 +1,5 @@
-/* Blocks: the matcher's results become literals and sequences with their tables (RFC 8878, 3.1.1.2 and 3.1.1.3).
- *
- * The rules for choosing tables and for storing a block raw are those of klauspost/compress, zstd (NOTICE). */
+/* Blocks: the matcher's results become literals and sequences with their tables (RFC 8878, 3.1.1.2 and 3.1.1.3). The
+ * rules for the choice of tables and of raw blocks are the rules of klauspost/compress, zstd (NOTICE). */
 #include "zstd.h"
 
 enum { BLOCK_RAW = 0, BLOCK_RUN = 1, BLOCK_CODED = 2 };
@@ -67,7 +66,7 @@ static uint8_t *put_raw(uint8_t *out, const uint8_t *content, int32_t n, int las
 /* The size of the header of raw literals, or of a single repeated byte; the next function is for coded literals. */
 static int plain_head(int32_t n)
 {
-    return n < 16 ? 1 : n < 2048 ? 2 : 3; /* for 16 to 31, the encoder writes two bytes, although one would suffice */
+    return n < 16 ? 1 : n < 2048 ? 2 : 3; /* for 16 to 31, the encoder writes two bytes, although one byte would suffice */
 }
 
 static int coded_head(int32_t n, int32_t size)
@@ -146,8 +145,7 @@ static uint8_t *put_literal_section(encoder_t *e, uint8_t *out)
     return out + head + size;
 }
 
-/* Build the table of an alphabet for its counts, choose the new or an older table, and return the mode; -1 on
- * failure. */
+/* Build the table of an alphabet from its counts, choose the new or an older table, and return the mode; -1 on failure. */
 static int choose(alphabet_t *a, const states_t *preset, int symbols, uint32_t total, int weighs_heads, const states_t **taken)
 {
     states_t *own = &a->tables[a->current], *before = &a->tables[a->current ^ 1];

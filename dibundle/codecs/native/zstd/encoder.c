@@ -84,7 +84,7 @@ static void table_logs(int level, int logs[4])
 }
 
 /* Initialise the state of a frame, but not the history and the tables, because nothing in them is within reach.
- * `first`: if the writer flushed before the first block was full, the size of this block; else 0. */
+ * `first`: the size of the first block, if the writer flushed before this block was full; otherwise 0. */
 static void start_frame(encoder_t *e, int32_t first)
 {
     e->origin += e->window + e->size;

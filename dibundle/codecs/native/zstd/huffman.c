@@ -1,5 +1,5 @@
-/* Literals in a Huffman code (RFC 8878, 4.2). The rules for choosing the code are those of klauspost/compress, huff0
- * (NOTICE). */
+/* Literals in a Huffman code (RFC 8878, 4.2). The rules for the choice of the code are the rules of klauspost/compress,
+ * huff0 (NOTICE). */
 #include "zstd.h"
 
 #define MOST_BITS 11
@@ -67,7 +67,7 @@ static int limit_lengths(node_t *node, int last, int limit)
     return limit;
 }
 
-/* Build a code for `counts`, of which at least two are not 0; return the greatest length. */
+/* Build a code for `counts`; at least two counts are not 0. Return the greatest length. */
 static int make_code(huffman_t *code, const uint32_t *counts, int symbols, int32_t n)
 {
     node_t node[512];
@@ -205,7 +205,7 @@ static uint8_t *put_stream(const huffman_t *code, const uint8_t *in, int32_t n, 
     return put_end(&b);
 }
 
-/* Write literals: fewer than 1,024 in one stream, more in four streams; return their size. */
+/* Write literals: fewer than 1,024 literals in one stream, more literals in four streams; return their size. */
 static int32_t put_streams(const huffman_t *code, const uint8_t *in, int32_t n, uint8_t *out)
 {
     if (n < 1024)

@@ -1,12 +1,11 @@
-/* FSE: the shares of symbols, the states for these shares, and how both are encoded (RFC 8878, 4.1). The rules for
- * choosing shares are those of klauspost/compress, fse and zstd (NOTICE), which are also those of
- * FiniteStateEntropy. */
+/* FSE: the shares of symbols, the states for these shares, and how both are encoded (RFC 8878, 4.1). The rules for the
+ * choice of shares are the same as in klauspost/compress, fse and zstd (NOTICE), and in FiniteStateEntropy. */
 #include "zstd.h"
 
 static const uint32_t BEAT[8] = {0, 473195, 504333, 520860, 550000, 700000, 750000, 830000};
 
-/* If rounding has distributed too much, distribute 1 << log again; each of the rarest symbols gets 1. Return 0 on
- * failure. */
+/* If rounding has distributed too much, distribute the sum of 1 << log again; the rarest symbols get 1 each. Return 0
+ * on failure. */
 static int share_again(states_t *t, const uint32_t *counts, uint32_t total)
 {
     enum { OPEN = -2 };
