@@ -1,5 +1,5 @@
-"""Archives from many writers. They are generated stand-ins and third-party files. The third-party files are read in
-place.
+"""Archives from many writers. Some are stand-ins that this module generates. The others are third-party files. The
+third-party files are read in place.
 
 Tests of stand-ins run by default, so that these cases are tested even if the third-party files are missing. Tests of
 third-party files are marked ``slow``.

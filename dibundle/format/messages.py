@@ -87,7 +87,7 @@ LIMIT_RECIPE: Final = Message(
     "limit.recipe", "bundle over a limit: a packing has {packing} bytes, at most {max_packing} are allowed"
 )
 LIMIT_RECOMPRESSED_CONTENT: Final = Message(
-    "limit.recompressed_content", "bundle over a limit: a target of {target_size} bytes has {content} bytes to compress"
+    "limit.recompressed_content", "bundle over a limit: a target of {target_size} bytes must compress {content} bytes"
 )
 LIMIT_SEGMENTS: Final = Message(
     "limit.segments", "bundle over a limit: {segments} segments and {ranges_count} source ranges"

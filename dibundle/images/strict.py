@@ -88,8 +88,8 @@ def _refuse_constant(text: str) -> Never:
 def fold(key: str) -> str:
     """Return a key in the form that case-insensitive readers compare.
 
-    Go's ``encoding/json`` compares keys with names of ASCII letters. Two other characters count as equal to ASCII
-    letters.
+    Go's ``encoding/json`` compares keys with field names. The field names here have only ASCII letters. Two other
+    characters count as equal to ASCII letters.
     """
     return key.translate(_FOLDED)
 

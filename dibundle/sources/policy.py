@@ -50,7 +50,7 @@ class Policy(NamedTuple):
         """Return the required signers of bundles. They combine the policy with the command's signers (``own``).
 
         Return None if no signer is required. Raises :class:`UsageError` if a signature is required and no signers are
-        given. Raises :class:`FileError` for lists of signers that are missing, or that other users can change.
+        given. Raises :class:`FileError` if a list of signers is missing, or if other users can change it.
         """
         allowed = self.allowed or (own.allowed if own else None)
         if allowed is None:

@@ -209,7 +209,9 @@ def test_files_of_packages_are_read_one_after_the_other():
 
 
 def test_what_changed_is_written_to_a_page_as_it_is_made():
-    """A page that lists changes is written piece by piece. The page is never joined and escaped as a whole."""
+    """A page that lists changes is written piece by piece. The page is joined and escaped part by part, never as a
+    whole.
+    """
     image = Image((), None, b"", (), (), None, None)
     settings = [image_diff.Setting(key=f"k{row}", old=None, new="<") for row in range(1000)]
     changes = image_diff.Changes(old=image, new=image, lines=[], same=0, settings=settings, packages=[])

@@ -38,8 +38,9 @@ def command(
     \b
         dib merge v1.tar v1-v2.dib v2-v3.dib -o v1-v3.dib
 
-    The last target is rebuilt into a temporary file and compared with the base. Content that one bundle adds and the
-    next bundle removes is not in the result. This takes as long as "dib apply" and "dib create" together.
+    dib rebuilds the last target into a temporary file. Then it creates the new bundle from the base and this file. If
+    one bundle adds content and the next bundle removes it, the new bundle does not have it. Merging takes as long as
+    "dib apply" and "dib create" together.
     """
     destination = Destination(output)
     console.keep_stdout(destination)

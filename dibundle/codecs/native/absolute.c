@@ -9,7 +9,7 @@ static inline int has_operand(uint32_t before, uint32_t byte)
 {
     if ((byte | 1) == 0xE9 || (before == 0x0F && (byte & 0xF0) == 0x80)) /* call, jump, conditional jump */
         return 1;
-    if ((byte & 0xC7) != 5) /* an operand in memory, relative to the operand's end */
+    if ((byte & 0xC7) != 5) /* an address in memory, counted from the end of the operand */
         return 0;
     switch (before) {
     case 0x10: case 0x11: case 0x15: case 0x25: case 0x28: case 0x29: case 0x39: case 0x3B: case 0x63: case 0x6F:

@@ -246,7 +246,8 @@ static inline uint32_t is_known(const change_t *change, const place_t *p)
     return change->group != 0 && change->word == p->word;
 }
 
-/* Code whether a group begins at a place; if the last flags make a group improbable, use only one counter. */
+/* Encode or decode the flag that says whether a group begins here. If the last flags make a group improbable, use only
+ * one counter. */
 static inline int code_flag(coder_t *c, const int decoding, int flag, model_t *m, const place_t *p, uint32_t seen)
 {
     int down = 32 - m->bits;

@@ -382,8 +382,8 @@ static int by_shift(const void *left, const void *right)
 }
 
 /* Sort votes by address, then by shift. The first passes each sort by 16 bits of the address, the lowest bits first.
- * Bits that are equal in all votes are skipped. Then the votes of each address are sorted. With qsort alone, sorting
- * took half as long as comparing the votes. */
+ * Bits that are equal in all votes are skipped. Then the votes of each address are sorted. With qsort alone, the
+ * sorting took half as much time as the comparison of the votes. */
 static int sort_votes(vote_t *votes, int64_t count)
 {
     enum { DIGITS = 1 << 16 };

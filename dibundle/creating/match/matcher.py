@@ -36,7 +36,7 @@ class Matcher:
     """
 
     def __init__(self, base: BaseIndex, targets: Iterable[Layer], kept: Collection[bytes]) -> None:
-        """Match the new layers ``targets``.
+        """Find a match for each new layer in ``targets``.
 
         ``kept`` are the digests of base layers that the target contains as a whole.
         """

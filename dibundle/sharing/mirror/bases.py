@@ -47,7 +47,9 @@ class ImageManifest(NamedTuple):
 
 
 class Known(NamedTuple):
-    """The contents of a document: its media type, and the contents of an image's manifest or a config's diffIDs."""
+    """What a document contains: its media type, and either the fields of an image's manifest or the diffIDs of a
+    config.
+    """
 
     media_type: str | None
     named: ImageManifest | None

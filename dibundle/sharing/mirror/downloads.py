@@ -27,7 +27,7 @@ _TRIES: Final = 3  # maximum attempts to continue a blob after the connection br
 _MEASURED: Final = 64 << 10  # a smaller blob does not change the measured speed of its upstream
 _PUMPS: Final = 64  # maximum downloads from an upstream at once
 HASHES: Final = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
-_ALONE: Final = 16 << 20  # a download that no client reads continues only if at most this many bytes are missing
+_ALONE: Final = 16 << 20  # without clients, a download continues only if at most this many bytes are missing
 
 
 class Bell:

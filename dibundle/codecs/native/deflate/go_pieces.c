@@ -1,9 +1,9 @@
 /* Go's levels 4 to 9 in pieces, so that several threads can search for matches; the body does not change. The match at
  * a position depends on the 32 KiB before it, and on the content after it. It also depends on whether a match from the
  * previous byte is pending. No match is pending after a match, or after a literal at a position without a match. So
- * each piece is searched from its start as if no match were pending. The search of the earlier pieces also continues
- * into this piece. It stops at the first position that both searches reach with no match pending. From this position
- * on, both searches would find the same matches, so the piece is joined there. */
+ * each piece is searched from its start as if no match were pending. A search that began in an earlier piece also
+ * continues into this piece. It stops at the first position that both searches reach with no match pending. From this
+ * position on, both searches would find the same matches, so the piece is joined there. */
 #include "go.h"
 
 typedef struct {
