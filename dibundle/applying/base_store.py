@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from dibundle.applying import messages
@@ -52,10 +53,12 @@ class _Candidate(NamedTuple):
     def content(self, most: int) -> Iterator[bytes]:
         """Yield a compressed blob's content. Raise ``ArchiveError`` if it exceeds ``most`` bytes or the budget."""
         assert self.blob.compression
-        chunks = copy_chunks(self.source, 0, self.source.size)
+        chunks: Iterable[bytes] = copy_chunks(self.source, 0, self.source.size)
         made, paid = 0, LEAST_PIECE  # zstd blocks are always decoded whole
         self._pay(paid)
-        size, spend = min(_PIECE, max(paid, most + 1)), self.budget.spend_calls if self.budget else None
+        size, spend = min(_PIECE, max(paid, most + 1)), None
+        if self.budget:
+            chunks, spend = self.budget.read(chunks), partial(self.budget.spend, "calls")
         for piece in compression.decompress_iter(self.blob.compression, chunks, size, spend=spend):
             made += len(piece)
             if made > paid:
@@ -67,7 +70,7 @@ class _Candidate(NamedTuple):
 
     def _pay(self, size: int) -> None:
         if self.budget:
-            self.budget.spend(size)
+            self.budget.spend("made", size)
 
     def claims(self) -> Iterable[bytes]:
         if not self.blob.compression and self.blob.diff_id:
@@ -160,9 +163,12 @@ class BaseObjects:
                 if not (budget and blob.compression and blob.compression not in OF_BUNDLES)
             ]
         self._resolve_claims(candidates, self._unread(needed))
-        if self._unread(needed) and not self._believe:
-            self._resolve_by_hash(candidates, self._unread(needed))
-        self._resolve_forms(candidates, self.missing(needed))
+        missing = [self._wanted[index] for index in self._unread(needed)]
+        sizes = [item.of.size if item.of else item.size for item in missing]
+        digests = self._digests or FoundDigests(max(sizes, default=0))
+        if missing and not self._believe:
+            self._resolve_by_hash(candidates, self._unread(needed), digests)
+        self._resolve_forms(candidates, self.missing(needed), digests)
 
     def take_from(self, number: int, made: ReadAt) -> None:
         """Use the rebuilt target ``number`` as a source. It holds objects that no archive has."""
@@ -352,7 +358,7 @@ class BaseObjects:
             if found:
                 self.serving.add(found.number)
 
-    def _resolve_forms(self, candidates: list[_Candidate], needed: list[int]) -> None:
+    def _resolve_forms(self, candidates: list[_Candidate], needed: list[int], digests: FoundDigests) -> None:
         """Find contents that can be recompressed to missing objects.
 
         Claims are used. For rebuilt targets, hashes are used too.
@@ -363,7 +369,6 @@ class BaseObjects:
             if content:
                 contents.setdefault(content, candidate)
         unclaimed = {of.size for index in needed if (of := self._wanted[index].of) and of.digest not in contents}
-        digests = self._digests or FoundDigests(max(unclaimed, default=0))
         for candidate in candidates if unclaimed and not self._believe else ():
             budget, is_compressed = candidate.budget, bool(candidate.blob.compression)
             if budget is None or (budget.is_spent if is_compressed else candidate.source.size not in unclaimed):
@@ -376,12 +381,11 @@ class BaseObjects:
                 self._made[index] = found
                 self.serving.add(found.number)
 
-    def _resolve_by_hash(self, candidates: list[_Candidate], needed: list[int]) -> None:
+    def _resolve_by_hash(self, candidates: list[_Candidate], needed: list[int], digests: FoundDigests) -> None:
         """Find missing objects by hashing blobs. Claims may be absent or wrong."""
         missing = {self._wanted[index].digest: index for index in needed}
         sizes = {self._wanted[index].size for index in missing.values()}
         contents = [self._wanted[index].size for index in missing.values() if not self._wanted[index].of]
-        digests = self._digests or FoundDigests(max(contents, default=0))
         for candidate in candidates:
             if not missing:
                 return

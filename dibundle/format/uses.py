@@ -6,6 +6,7 @@ Sets of objects are bits of an integer: a bundle may have a thousand targets, an
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
 from functools import reduce
 from operator import or_
@@ -151,34 +152,40 @@ class Order:
         self._manifest = manifest
         self._missing = bits_of(missing)
         self._placed = _placed(manifest, self._missing)
-        self._before: dict[int, tuple[int, int]] = {}
+        self._holding = sorted(self._placed)  # the targets in which missing objects are
+        self._absent = [self._missing]  # the missing objects that are not in the first n of these targets
+        for target in self._holding:
+            self._absent.append(self._absent[-1] & ~self._placed[target])
+        self._before: dict[int, int] = {}
 
     def of(self, wanted: Collection[int]) -> list[int]:
         """Return, in order, the targets that must be rebuilt to get the ``wanted`` targets."""
         todo = bits_of(wanted)
         for number in range(max(wanted, default=0), 0, -1):
             if todo >> number & 1:
-                todo |= self._found(number)[0]
+                todo |= self._read(number)
         return members(todo)
 
     def kept(self, order: Iterable[int]) -> int:
         """Return, as bits, the targets from which the targets in ``order`` read objects."""
-        return reduce(or_, (self._found(number)[0] for number in order), 0)
+        return reduce(or_, (self._read(number) for number in order), 0)
 
     def lacking(self, number: int) -> int:
         """Return, as bits, the objects of a target that are in no base and in no earlier target."""
-        return self._found(number)[1]
+        return uses(self._manifest, number) & self._absent[bisect_left(self._holding, number)]
 
-    def _found(self, number: int) -> tuple[int, int]:
-        """Return, as bits, the earlier targets that a target reads, and the target's missing objects."""
+    def _read(self, number: int) -> int:
+        """Return, as bits, the earlier targets from which a target reads objects."""
         known = self._before.get(number)
         if known is None:
-            lacking, targets = uses(self._manifest, number) & self._missing, 0
-            for target, placed in self._placed.items():
-                if target < number and placed & lacking:
-                    targets |= 1 << target
-                    lacking &= ~placed
-            known = self._before[number] = targets, lacking
+            known = 0
+            left = uses(self._manifest, number) & self._missing & ~self.lacking(number)
+            while left:
+                place = self._manifest.objects[left.bit_length() - 1].place
+                assert place
+                known |= 1 << place.target
+                left &= ~self._placed[place.target]
+            self._before[number] = known
         return known
 
 

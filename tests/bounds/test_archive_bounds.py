@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import hashlib
 import io
@@ -15,7 +16,7 @@ import pytest
 
 from dibundle.applying import budget, chain
 from dibundle.applying.base_store import BaseObjects, Wanted
-from dibundle.errors import ArchiveError
+from dibundle.errors import ArchiveError, BaseMismatchError
 from dibundle.files import compression
 from dibundle.files.readat import MemoryBytes, Spool
 from dibundle.images import claims, docker, document, members
@@ -26,6 +27,7 @@ from dibundle.images.reader import read_images
 from dibundle.images.tar.entries import LONGEST_NAME, UNNAMED, UNNAMED_FOLDER, scan
 from tests.bounds.measure import dib
 from tests.builders import TestImage, build_layer, docker_save, file, sha256
+from tests.content import noise
 from tests.fuzz.bounds import frame_of, one, target, written
 
 MIB = 1 << 20
@@ -164,20 +166,47 @@ def test_empty_blocks_of_zstd_count_as_work(monkeypatch):
     assert b"".join(compression.decompress_iter("zstd", [FRAME_OF_EMPTY_BLOCKS])) == b""
 
 
-def test_the_work_for_tiny_frames_of_targets_on_the_way_is_bounded(monkeypatch):
+@pytest.fixture
+def spent(monkeypatch):
+    """What is spent of budgets, by resource, without what was refused."""
+    total = {"made": 0, "input": 0, "calls": 0}
+    spend = budget.Budget.spend
+
+    def counted(self, what, amount):
+        spend(self, what, amount)
+        total[what] += amount
+
+    monkeypatch.setattr(budget.Budget, "spend", counted)
+    return total
+
+
+def test_the_work_for_tiny_frames_of_targets_on_the_way_is_bounded(monkeypatch, spent):
     """Each bundle of a chain may decompress the same layer again, while the layer is rebuilt only once."""
     monkeypatch.setattr(budget, "CALLS", 1000)
-    calls = []
-    spend = budget.Budget.spend_calls
-    monkeypatch.setattr(budget.Budget, "spend_calls", lambda self, count: calls.append(count) or spend(self, count))
     layer = bytes(60_000)
-    hidden = FRAME_OF_EMPTY_BLOCKS * 3000 + frame_of(layer)
     base = BaseObjects([Wanted(hashlib.sha256(layer).digest(), len(layer))])
-    archive = tar({"l": hidden})
+    archive = tar({"l": FRAME_OF_EMPTY_BLOCKS * 3000 + frame_of(layer)})
     with open_made(spooled(archive), "made", owned=True) as made:
         base.add([members_of(made)], [0])
     assert base.missing([0]) == [0]
-    assert sum(calls) <= 1000 + len(archive) // budget.CALL_BYTES + 4
+    assert spent["calls"] <= 1000 + len(archive) // budget.CALL_BYTES + 4
+
+
+def test_a_layer_on_the_way_is_read_a_few_times_however_many_objects_have_its_content(monkeypatch, spent):
+    """Deflate data may consist of tables that give nothing. Each of them takes as long as many bytes of content."""
+    monkeypatch.setattr(budget, "INPUT_FLOOR", 1000)
+    layer = noise(1, 600_000)
+    packed = gzip.compress(layer)
+    content = Wanted(hashlib.sha256(layer).digest(), len(layer))
+    base = BaseObjects([Wanted(bytes([row]) * 32, 10, of=content, make=iter) for row in range(9)])
+    archive = tar({"l": packed})
+    with open_made(spooled(archive), "made", owned=True) as made:
+        base.add([members_of(made)], range(9))
+        assert base.missing(range(9)) == []
+        for row in range(9):
+            with contextlib.suppress(BaseMismatchError):
+                base.prepare([row])
+    assert spent["input"] <= 1000 + 3 * len(archive) + (1 << 20)
 
 
 def test_members_of_all_archives_that_a_chain_makes_are_bounded(monkeypatch):

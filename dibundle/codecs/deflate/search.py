@@ -331,9 +331,7 @@ class _Run:
         return self.difference is not None and (self.difference < real.first_block or not real.first_block)
 
     def is_hopeless(self, real: _Real) -> bool:
-        """Return True if the first block of the body differs from the output, or if too much of the data so far
-        differs.
-        """
+        """Return True if the first block of the body, or too much of the data so far, differs from the output."""
         if self.difference is None:
             return False
         if self.differs_at_once(real):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibundle.applying.base_store import LEAST_PIECE
-from dibundle.applying.budget import OF_BUNDLES, Budget, Shared
+from dibundle.applying.budget import INPUT_RATIO, OF_BUNDLES, Budget, Shared
 from dibundle.creating import messages
 from dibundle.creating.match.base import Layer
 from dibundle.errors import ArchiveError
@@ -54,18 +54,19 @@ def read_size(archives: Iterable[ImageArchive]) -> int:
     return sum(blob.member.size for images in archives for blob in images.blobs)
 
 
-def inflate(
-    stored: StoredBlob, spool: Spool, most: int | None = None, spend: Callable[[int], object] | None = None
-) -> StoredBlob:
+def inflate(stored: StoredBlob, spool: Spool, most: int | None = None, budget: Budget | None = None) -> StoredBlob:
     """Inflate a compressed layer into ``spool``, up to ``most`` bytes. Raise ``ArchiveError`` for damage or a bomb.
 
-    ``spend`` gets the number of calls of the library.
+    The ``budget`` must suffice for the times that apply may read the layer.
     """
     assert stored.blob.compression
     digest = hashlib.sha256()
     start = spool.size
     most = FREE_CONTENT + MOST_RATIO * stored.source.size if most is None else most
-    chunks = copy_chunks(stored.source, 0, stored.source.size)
+    chunks: Iterable[bytes] = copy_chunks(stored.source, 0, stored.source.size)
+    spend: Callable[[int], object] | None = None
+    if budget:
+        chunks, spend = budget.read(chunks, INPUT_RATIO), lambda calls: budget.spend("calls", INPUT_RATIO * calls)
     for piece in compression.decompress_iter(stored.blob.compression, chunks, spend=spend):
         if spool.size - start + len(piece) > most:
             raise ArchiveError(messages.ARCHIVE_LAYER_CONTENT_LIMIT, size=stored.source.size, most=most)
@@ -84,12 +85,9 @@ def inflate_all(
     these archives, all layers together have a size limit. ``most`` may lower this limit.
     """
     budget = Budget(archive.bytes.size, Shared()) if archive.is_of_bundle else None
-    left = None if budget is None else budget.made if most is None else min(budget.made, most)
-
-    def spend(calls: int) -> None:
-        if budget:
-            budget.spend_calls(2 * calls)  # apply may decompress a layer twice
-
+    left = budget.left("made") if budget else None
+    if left is not None and most is not None:
+        left = min(left, most)
     result = []
     for item in stored:
         is_known = left is None or item.blob.compression in OF_BUNDLES
@@ -97,7 +95,7 @@ def inflate_all(
             own = spool()
             before = own.size
             try:
-                result.append(inflate(item, own, left, spend))
+                result.append(inflate(item, own, left, budget))
                 continue
             except ArchiveError:
                 pass

@@ -47,9 +47,7 @@ class ImageManifest(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What a document contains: its media type, and either the fields of an image's manifest or the diffIDs of a
-    config.
-    """
+    """A document's media type, and either the fields of an image's manifest or the diffIDs of a config."""
 
     media_type: str | None
     named: ImageManifest | None
