@@ -7,11 +7,10 @@
 ...     file.writelines(dibundle.apply(["old.tar", "update.dib"]))
 
 This module is the public interface. Everything else may change. No function prints anything or handles signals. Every
-function can be called from several threads at once. These functions read no environment variables except those for the
-folder of temporary files. A source is a path, an open binary file, or a name as on the command line
+function can be called from several threads at once. These functions read no environment variables except the variables
+that choose the folder of temporary files. A source is a path, an open binary file, or a name as on the command line
 (``docker-daemon:app:1``, ``docker://HOST/app:1``; ``-`` is stdin). Each error is a :class:`DibError` with a ``code``,
-an ``exit_code`` and optionally a ``hint``. If the caller's own files or executors raise exceptions, these are passed on
-unchanged.
+an ``exit_code`` and optionally a ``hint``. Exceptions from the caller's own files or executors are passed on unchanged.
 """
 
 from __future__ import annotations
@@ -198,5 +197,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """List all names, including those that are imported only when they are used."""
+    """List all names, including the names that are imported only at their first use."""
     return sorted({*globals(), *__all__})

@@ -1,7 +1,7 @@
 """The public functions that ``dibundle`` exports. Each function is a use case, and its options are keyword arguments.
 
-``access`` sets how sources are reached, and adds required signers to the policy. ``progress`` gets the phases and the
-number of bytes done. ``tmp`` is the folder of temporary files. Errors of dib are subclasses of :class:`DibError`.
+``access`` sets how sources are reached, and adds required signers to the policy. ``progress`` gets the current phase
+and its finished bytes. ``tmp`` is the folder of temporary files. Errors of dib are subclasses of :class:`DibError`.
 """
 
 from __future__ import annotations
@@ -77,16 +77,16 @@ def create(
 ) -> CreateResult:
     """Create the bundle ``out``, which rebuilds ``target`` from ``base``, and return the result.
 
-    If ``base`` is None, the bundle can be applied without a base. If ``out`` is a file, it appears complete or not at
-    all. ``level`` is 1 (fast) to 9 (small). The ``profile`` "core" suits simple readers. ``inventory`` is a file with
-    the result of :func:`inventory`. With ``raw_layers``, the bundle rebuilds the same images with uncompressed layers.
+    If ``base`` is None, the bundle can be applied without a base. If ``out`` is a path, the file appears when complete.
+    ``level`` is 1 (fast) to 9 (small). The ``profile`` "core" is for simple readers. ``inventory`` is a file with the
+    result of :func:`inventory`. With ``raw_layers``, the bundle rebuilds the same images with uncompressed layers.
 
-    The result is the same for any number of ``workers`` (threads; 0: one per core) and any ``executor`` (from
-    concurrent.futures). The executor gets ``workers`` frames at a time. For each frame, it gets a function and bytes.
-    Its machines need the same dib and zstandard. A process pool needs spawn or forkserver, and a guarded main module.
+    The result does not depend on ``workers`` (threads; 0: one per core) or ``executor`` (from concurrent.futures). The
+    executor gets ``workers`` frames at a time. Each frame is passed as a function and bytes. The executor's machines
+    need the same dib and zstandard. A process pool needs spawn or forkserver, and a guarded main module.
 
     Raises ``ArchiveError`` if an input is not an image archive, and ``UsageError`` for an invalid level or number of
-    workers. Raises ``FileError`` if the system fails or a stream would block. The caller's own exceptions pass through.
+    workers. Raises ``FileError`` if the system fails or a stream would block. Exceptions of the caller pass through.
     """
     options = CreateOptions(level=level, profile=profile, names=names, workers=workers, recompress=recompress)
     options = replace(options, inventory=inventories.read_given(inventory), raw_layers=raw_layers)
@@ -132,13 +132,13 @@ def apply(
     """Rebuild an archive from the bundles and archives in ``sources``, and yield its exact bytes.
 
     Bundles are recognised by their content. Several bundles are applied as a chain. If a bundle is split into parts,
-    name any part. ``bases`` are archives, or bundles that rebuild an archive. Missing files are skipped. ``target``
-    chooses a target if there are several. With ``expect`` (digests), an archive is yielded only if its digest, or the
-    digest of each of its images, is among them. The last bytes are yielded only after all other bytes are verified.
+    give any part. Each base is an archive, or a bundle that rebuilds an archive. Missing files are skipped. If there
+    are several targets, ``target`` chooses one. If ``expect`` has digests, the archive or each of its images must have
+    one of these digests. The last bytes are yielded only after all other bytes are verified.
 
     Nothing is opened before the first byte is requested. After that, ``BaseMismatchError`` is raised for a wrong base,
-    and ``BundleError`` or ``DigestError`` for a malformed or damaged bundle. ``SignatureError`` is raised if a bundle
-    has no trusted signature, or if its result is not expected.
+    and ``BundleError`` or ``DigestError`` for a malformed or damaged bundle. ``SignatureError`` is raised if a required
+    signature is missing or not trusted, or if the archive is not expected.
     """
     options = RebuildOptions(target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
@@ -170,10 +170,10 @@ def apply_to(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> ApplyResult:
-    """Rebuild targets as :func:`apply` does, and write them to ``out``. The output appears complete or not at all.
+    """Rebuild targets as :func:`apply` does, and write them to ``out``. The output appears only when it is complete.
 
-    ``out`` may be a folder, which gets a file for each target. ``form`` writes "docker-archive", "oci-archive" or "oci"
-    (a layout in the folder ``out``) instead of the exact target. ``thin`` leaves out the base's layers.
+    If ``out`` is a folder, each target becomes a file in this folder. ``form`` is "docker-archive", "oci-archive",
+    "oci" (a layout in ``out``) or None (exact target). With ``thin``, the base's layers are left out.
     """
     if form not in (None, *get_args(OutputFormat)):
         raise UsageError(messages.OPTION_FORM, name=form)
@@ -197,7 +197,7 @@ def check(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CheckResult:
-    """Check whether the bundle in ``sources`` can be applied to the archives there. Read only heads and metadata.
+    """Check whether the bundle in ``sources`` can be applied to the archives there. Read only headers and metadata.
 
     If a target cannot be rebuilt, its result has an ``error``. Other errors are raised as in :func:`apply`.
     """
@@ -223,7 +223,7 @@ def load(
     """Rebuild targets as :func:`apply` does, load them into docker, podman or ctr, and check the result.
 
     If ``engine`` is None, a source's engine is used. If no source has an engine, the first installed engine is used.
-    ``thin`` leaves out the base's layers. Raises ``LoadError`` unless the engine has the image afterwards.
+    With ``thin``, the base's layers are left out. Raises ``LoadError`` if the engine then lacks the image.
     """
     options = LoadOptions(engine=engine, thin=thin, target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
@@ -240,7 +240,7 @@ def verify(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> VerifyResult:
-    """Check every byte of a bundle against its header. With ``base``, also rebuild the target and check it."""
+    """Check every byte of a bundle against its header. With ``base``, also rebuild and check the target."""
     options = RebuildOptions(expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
         return verifying.verify(bundle, several(base), options, access or Access(), context)
@@ -256,7 +256,7 @@ def merge(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CreateResult:
-    """Write one bundle that replaces a chain of bundles. It builds on the base of the chain's first bundle."""
+    """Write one bundle that replaces a chain of bundles. The new bundle builds on the chain's first base."""
     options = CreateOptions(level=level)
     with Context(tmp, progress) as context:
         return merging.merge(
@@ -271,7 +271,7 @@ def inventory(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> str:
-    """Return an inventory of the layers in archives, as JSON. :func:`create` can read it from a file."""
+    """Return an inventory of the layers in archives, as JSON. :func:`create` can read the inventory from a file."""
     with Context(tmp, progress) as context:
         return inventories.inventory(several(sources), access or Access(), context)
 
@@ -317,7 +317,7 @@ def sign(
 ) -> SignResult:
     """Sign a bundle with an SSH key, or insert a ``signature`` that ssh-keygen made elsewhere.
 
-    The result is written to ``out``. With ``detach``, BUNDLE.sig gets the signature, and the bundle is unchanged.
+    The result is written to ``out``. With ``detach``, the signature goes to BUNDLE.sig, and the bundle is unchanged.
     """
     options = SignOptions(
         key=None if key is None else os.fspath(key),
@@ -442,9 +442,9 @@ def plan_update(
 
 
 def open_bundle(source: Source, *, access: Access | None = None, tmp: str | None = None) -> Bundle:
-    """Open a bundle for inspection. If a bundle is split into parts, name any part.
+    """Open a bundle for inspection. If a bundle is split into parts, give any part.
 
-    Raises :class:`DibError` if the file is not a bundle, lacks a required signature, has a damaged head or is
-    truncated. Everything after the head is checked when the bundle is applied.
+    Raises :class:`DibError` if the file is not a bundle, is truncated, lacks a required signature, or has a damaged
+    header or manifest. Everything after the manifest is checked when the bundle is applied.
     """
     return Bundle(source, access or Access(), tmp)

@@ -1,8 +1,8 @@
 """The errors that dib raises. Each error has a stable code, an exit code, a message and optionally a hint.
 
-Texts are in one table per package, ``messages.py``. If a subclass needs more than a text, it is defined in the module
-that raises it. A message is in lower case without a full stop. It states the value that was found and the value that
-was wanted. A hint is one action, ready to paste.
+Each package has one table of texts, ``messages.py``. If an error class needs more than a text, the class is defined in
+the module that raises it. A message is in lower case without a full stop. A message states the value that was found and
+the value that was expected. A hint is one action, ready to paste.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ _SIZED: Final = re.compile(r"\{(\w+):size\}")
 class DibError(Exception):
     """The error for anything that dib refuses or cannot do.
 
-    ``code`` is stable and identifies the text. ``exit_code`` is the process's exit code. ``advice`` is the hint as an
-    object, which can be rendered with the names of other programs. ``sizes`` maps field names to sizes in exact bytes.
-    The message shows these sizes in units.
+    ``code`` is stable and identifies the text. ``exit_code`` is the process's exit code. ``advice`` is the hint as a
+    :class:`Hint`, so that it can be rendered with the names of other programs. ``sizes`` maps field names to sizes, as
+    exact numbers of bytes. The message shows the sizes with units, such as 50 kB.
     """
 
     exit_code = 1
@@ -133,7 +133,7 @@ class UsageError(DibError):
 
 
 class FileError(DibError):
-    """A file operation or a system call failed. The file is missing or unreadable, for example, or the disk is full."""
+    """A file operation or a system call failed. For example, the file is missing or unreadable, or the disk is full."""
 
     exit_code = 3
 
@@ -185,7 +185,7 @@ class RegistryError(DibError):
 def shell_words(*names: str) -> str:
     """Quote file names for a shell, for use in hints that people paste.
 
-    If a name begins with ``-``, commands do not mistake it for an option.
+    A name that begins with ``-`` gets the prefix ``./``, so that commands do not take the name for an option.
     """
     return shlex.join(f"./{name}" if name.startswith("-") and name != "-" else name for name in names)
 
@@ -194,8 +194,8 @@ def save_command(name: str) -> Hint:
     """Return the engine's command to save an image, for use in a hint. For any name, the command is safe to paste.
 
     Names come from bundles, archives and registries, and people paste hints. A name with special characters is quoted
-    for a shell. For any other name, the whole command is in double quotes. A name that begins like an option comes
-    after ``--``.
+    for a shell. For any other name, the whole command is in double quotes. If a name begins with ``-``, ``--`` is put
+    before the name.
     """
     quoted = shlex.join([*(["--"] if name.startswith("-") else []), name])
     text = "{save} base.tar {name}"
@@ -205,8 +205,8 @@ def save_command(name: str) -> Hint:
 def install_hint(arguments: str) -> str:
     """Return a hint with a command that runs ``pip install`` with these arguments.
 
-    If the system manages this Python, pip refuses to install packages. In this case, the hint creates a venv that can
-    use the installed packages.
+    If the system manages this Python, pip refuses to install packages. For such a Python, the hint creates a venv. This
+    venv can use the packages that are already installed.
     """
     import importlib.util
     import sys

@@ -1,4 +1,4 @@
-"""Search archives for a bundle's base objects. If objects are missing, the error names their images."""
+"""Search archives for a bundle's base objects. If objects are missing, the error names the objects' images."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ MAX_REFUSALS: Final = 8  # maximum number of errors to create: all given images 
 class FoundBase(BaseObjects):
     """The base for a bundle's ``wanted`` targets.
 
-    ``order`` lists the targets to rebuild, in this order, to get the ``wanted`` targets. ``kept`` lists the targets in
-    ``order`` from which later targets read objects. ``spooled`` is the size of the temporary files for each object.
-    ``spooled_of_made`` is the size of the temporary files for all objects that come from bundles.
+    ``order`` lists all targets that must be rebuilt to get the ``wanted`` targets, in the order of the rebuild.
+    ``kept`` lists the targets that are kept because later targets in ``order`` read objects from them. ``spooled`` is
+    the size of the temporary files for each object. ``spooled_of_made`` is the size of the temporary files for all
+    objects that come from bundles.
     """
 
     wanted: frozenset[int] = frozenset()
@@ -60,7 +61,7 @@ class FoundBase(BaseObjects):
         self.spooled_of_made = self.spool_size(every, of_made=True)
 
     def choose(self, targets: Collection[int]) -> None:
-        """Set the order in which ``targets`` are rebuilt. Call :meth:`search` with these targets first.
+        """Choose the order in which ``targets`` are rebuilt. Call :meth:`search` with these targets first.
 
         Raises :class:`BaseMismatchError` if objects are missing. The error names the objects and a remedy.
         """
@@ -108,7 +109,7 @@ def find_base(
 def search_base(
     manifest: Manifest, bases: Sequence[Archive], context: Context, targets: Collection[int], *, believe: bool
 ) -> FoundBase:
-    """Search for the objects of ``targets`` and earlier targets.
+    """Search for the objects that ``targets`` and all earlier targets use.
 
     Missing objects are reported by :meth:`FoundBase.choose`.
     """
@@ -120,9 +121,10 @@ def search_base(
 def missing_objects(
     manifest: Manifest, bases: Sequence[Archive], context: Context, digests: FoundDigests | None = None
 ) -> list[int]:
-    """Return the numbers of a bundle's objects that no archive has.
+    """Return the indexes of the objects of a bundle that no archive has.
 
-    Without ``digests``, only the archives' claims count. With ``digests``, the contents of archives are hashed too.
+    Without ``digests``, only the claims of the archives are used. With ``digests``, the contents of archives are hashed
+    too.
     """
     every = range(len(manifest.objects))
     with closing(FoundBase(manifest, context, believe=digests is None, digests=digests)) as base:
@@ -141,7 +143,7 @@ def serving(manifest: Manifest, archives: Sequence[Archive], context: Context) -
 def claimed_by_none(
     manifest: Manifest, images: Sequence[ImageArchive], objects: Collection[int], context: Context
 ) -> list[int]:
-    """Return the numbers among ``objects`` that no archive claims to hold."""
+    """Return the part of ``objects`` that no archive claims to contain."""
     with closing(FoundBase(manifest, context, believe=True)) as base:
         base.add(images, objects)
         return base.missing(objects)
@@ -155,7 +157,7 @@ def is_made_by(manifest: Manifest, missing: Collection[int]) -> bool:
 
 
 def _may_use(manifest: Manifest, targets: Collection[int]) -> int:
-    """Return the objects that ``targets`` and all earlier targets use, as bits. Ignore malformed programs."""
+    """Return a bit mask of the objects that ``targets`` and all earlier targets use. Ignore malformed programs."""
     every = 0
     for number in range(max(targets) + 1):
         every |= uses(manifest, number, malformed=0)
@@ -173,7 +175,7 @@ def _wanted(item: BaseObject, form: RecompressedObject | None, budget: Recompres
 def _make(
     form: RecompressedObject, size: int, budget: RecompressionBudget, content: Iterable[bytes]
 ) -> Iterator[bytes | memoryview]:
-    """Recompress a layer of ``size`` bytes from its content. All layers share ``budget``."""
+    """Recompress the content of a layer to a layer of ``size`` bytes. All layers share ``budget``."""
     parts, plain = recompression.read(form.packing, most=budget.limit(size))
     budget.spend(recompression.cost(parts), size)
     if recompression.content_size(parts) != form.size:

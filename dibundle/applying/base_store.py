@@ -1,4 +1,4 @@
-"""The base objects of a bundle. They are found in archives by digest, and can be read at any offset."""
+"""The base objects of a bundle. The objects are found in archives by digest, and can be read at any offset."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Wanted(NamedTuple):
     """A base object: its SHA-256 and its size in bytes.
 
     If no archive has the object, there are two other sources: ``make`` can recompress the object from the content of
-    the object ``of``. Or the object is at ``place`` in a target of the same bundle.
+    the object ``of``. The object may also be at ``place`` in a target of the same bundle.
     """
 
     digest: bytes
@@ -39,10 +39,10 @@ class Wanted(NamedTuple):
 
 
 class _Candidate(NamedTuple):
-    """A blob of a base: its stored bytes, and the archive's claims about it.
+    """A blob of a base: its stored bytes, and the archive's claims about this blob.
 
-    ``budget`` is set if a bundle controls the archive. ``number`` is the archive's index in its call of
-    :meth:`BaseObjects.add`.
+    ``budget`` is set if a bundle controls the archive. ``number`` is the index of the archive in the list that
+    :meth:`BaseObjects.add` got.
     """
 
     blob: Blob
@@ -51,7 +51,7 @@ class _Candidate(NamedTuple):
     budget: Budget | None = None
 
     def content(self, most: int) -> Iterator[bytes]:
-        """Yield a compressed blob's content. Raise ``ArchiveError`` if it exceeds ``most`` bytes or the budget."""
+        """Yield a compressed blob's content. Raise ``ArchiveError`` if the content exceeds ``most`` or the budget."""
         assert self.blob.compression
         chunks: Iterable[bytes] = copy_chunks(self.source, 0, self.source.size)
         made, paid = 0, LEAST_PIECE  # zstd blocks are always decoded whole
@@ -80,7 +80,7 @@ class _Candidate(NamedTuple):
 
 
 class FoundDigests:
-    """A cache of the SHA-256 of blobs, both stored and decompressed, so that nothing is hashed twice.
+    """A cache of the digests of stored and of decompressed blobs, so that nothing is hashed twice.
 
     Content of more than ``most`` bytes is not hashed.
     """
@@ -91,7 +91,7 @@ class FoundDigests:
         self._held: dict[int, ImageArchive] = {}  # keeps the archives alive, because the ids of their blobs are keys
 
     def hold(self, archives: Iterable[ImageArchive]) -> None:
-        """Keep archives alive as long as this cache."""
+        """Keep archives in memory as long as this cache exists."""
         self._held |= {id(images): images for images in archives}
 
     def stored(self, candidate: _Candidate) -> bytes:
@@ -118,8 +118,8 @@ class FoundDigests:
 class BaseObjects:
     """The base objects of a bundle, by index, from the archives that were added.
 
-    Claims of archives are trusted here, because every byte of output is verified later. If no claim fits, stored blobs
-    of the right size and the contents of layers are hashed. With ``believe``, no blob is hashed.
+    Claims of archives are trusted here, because every byte of output is verified later. If no claim fits, the contents
+    of layers are hashed, and also the stored blobs that have the right size. With ``believe``, no blob is hashed.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class BaseObjects:
         self._others: dict[int, list[_Candidate]] = {}
         self._made: dict[int, _Candidate] = {}
         self._placed: dict[int, ReadAt] = {}  # compressed objects in rebuilt targets
-        self._lying: dict[int, list[int]] = {}  # the objects that lie in each target
+        self._lying: dict[int, list[int]] = {}  # the keys are targets, and the values are the objects in the target
         self._of_targets: set[int] = set()  # indexes of objects in rebuilt targets
         for index, item in enumerate(wanted):
             if item.place:
@@ -149,7 +149,7 @@ class BaseObjects:
         self._made_size = 0
         self._shared = Shared()
         self._wanted = wanted
-        self.serving: set[int] = set()  # numbers of the archives whose claims add() has used
+        self.serving: set[int] = set()  # indexes of the archives whose claims add() has used
 
     def add(self, archives: Sequence[ImageArchive], needed: Collection[int]) -> None:
         """Search ``archives`` for the ``needed`` objects that are still missing."""
@@ -171,7 +171,7 @@ class BaseObjects:
         self._resolve_forms(candidates, self.missing(needed), digests)
 
     def take_from(self, number: int, made: ReadAt) -> None:
-        """Use the rebuilt target ``number`` as a source. It holds objects that no archive has."""
+        """Use the rebuilt target ``number`` as a source. This target contains objects that no archive has."""
         for index in self.missing(self._lying.get(number, ())):
             place = self._wanted[index].place
             assert place
@@ -183,7 +183,7 @@ class BaseObjects:
                 self._sources[index] = part
 
     def _unread(self, needed: Iterable[int]) -> list[int]:
-        """Return the ``needed`` objects that no archive has as a stored blob or a layer's content."""
+        """Return the ``needed`` objects that are neither a stored blob nor a layer's content in any archive."""
         return [i for i in sorted(needed) if self._sources[i] is None and i not in self._inflate]
 
     def missing(self, needed: Iterable[int]) -> list[int]:
@@ -206,14 +206,14 @@ class BaseObjects:
 
     @property
     def made_size(self) -> int:
-        """The size of the temporary files so far for objects that come from bundles."""
+        """The current size of the temporary files for objects that come from bundles."""
         return self._made_size
 
     def prepare(self, needed: Collection[int]) -> None:
-        """Decompress or recompress the ``needed`` objects that cannot be read directly, using temporary files.
+        """Decompress or recompress into temporary files the ``needed`` objects that cannot be read directly.
 
-        Raises :class:`BaseMismatchError` if an object cannot be prepared. Raises :class:`FileError` before anything is
-        written if the disk has too little free space.
+        Raises :class:`BaseMismatchError` if an object cannot be prepared. If the disk has too little free space,
+        :class:`FileError` is raised before anything is written.
         """
         if self.spool_size(needed):
             check_room(self._tmp, self.spool_size(needed))
@@ -227,7 +227,7 @@ class BaseObjects:
             self._sources[index] = self._inflated(wanted, _content_of(part))
 
     def _prepare_inflated(self, index: int, claimants: Sequence[_Candidate]) -> None:
-        """Decompress the first blob that claims the object, can be read, and has the object's size."""
+        """Decompress the first blob that is claimed to be the object, can be read, and has the right size."""
         wanted = self._wanted[index]
         self._made_size += wanted.size if claimants[0].budget else 0
         refusal: BaseMismatchError | None = None
@@ -281,17 +281,17 @@ class BaseObjects:
         self._sources[index] = Slice(self._spool, start, wanted.size)
 
     def source(self, object_index: int) -> ReadAt:
-        """Return the content of an object. Raise :class:`BaseMismatchError` if no archive has it."""
+        """Return the content of an object. Raise :class:`BaseMismatchError` if no archive has the object."""
         source = self._sources[object_index]
         if source is None:
             raise BaseMismatchError(messages.BASE_LACKS, wanted=_name(self._wanted[object_index]))
         return source
 
     def verify(self, needed: Iterable[int]) -> None:
-        """Hash objects of archives. Raise :class:`BaseMismatchError` for the first object with a wrong digest.
+        """Hash the objects in archives. Raise :class:`BaseMismatchError` for the first object with a wrong digest.
 
-        Objects in targets are not hashed, because the digests of targets are already verified. Also, these objects may
-        overlap, so hashing them could take almost unlimited time.
+        Objects in targets are not hashed, because the digests of targets are already verified. Also, objects in targets
+        may overlap, so hashing all of them could take almost unlimited time.
         """
         for index in sorted(set(needed) - self._of_targets):
             wanted = self._wanted[index]
@@ -317,7 +317,7 @@ class BaseObjects:
             raise _blamed(error) from error.__cause__
 
     def nearby(self, object_index: int, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes of an object. Call this in one thread at a time, because it reads ahead."""
+        """Return exactly ``length`` bytes of an object. Use only one thread at a time: the method reads ahead."""
         window = self._windows.get(object_index)
         if window is None:
             while len(self._windows) >= MAX_WINDOWS:
@@ -329,7 +329,7 @@ class BaseObjects:
             raise _blamed(error) from error.__cause__
 
     def header(self, object_index: int, offset: int) -> bytes:
-        """Return 512 bytes of an object. Call this in one thread at a time, because it reads ahead."""
+        """Return 512 bytes of an object. Use only one thread at a time: the method reads ahead."""
         return self.nearby(object_index, offset, 512)
 
     def close(self) -> None:
@@ -361,7 +361,7 @@ class BaseObjects:
     def _resolve_forms(self, candidates: list[_Candidate], needed: list[int], digests: FoundDigests) -> None:
         """Find contents that can be recompressed to missing objects.
 
-        Claims are used. For rebuilt targets, hashes are used too.
+        Claims are used. For rebuilt targets, the contents are hashed too.
         """
         contents: dict[bytes, _Candidate] = {}
         for candidate in candidates:

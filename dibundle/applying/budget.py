@@ -1,6 +1,6 @@
 """Limits for decompressing layers of archives that a bundle rebuilds or contains (spec/dib.md, 3.1).
 
-The bundle controls such an archive, so the content of the archive is not trusted.
+The bundle controls the content of these archives, so the content is not trusted.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Shared:
 
 
 class Budget:
-    """What is left of the limits for one archive of ``size`` bytes.
+    """The remaining limits for one archive of ``size`` bytes.
 
     ``made`` are decompressed bytes, ``input`` are compressed bytes, and ``calls`` are calls of a library.
     """

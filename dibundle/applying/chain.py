@@ -37,12 +37,13 @@ def follow(
     spare: Sequence[BundleReader] = (),
     only_claims: bool = False,
 ) -> tuple[list[Archive], BundleReader]:
-    """Apply all ``bundles`` except the last bundle of their chain. Return the resulting archives, and the last bundle.
+    """Apply all ``bundles`` of a chain except the last bundle. Return the resulting archives, and the last bundle.
 
-    The order of the bundles does not matter, and duplicates are ignored. If a bundle's base is in no archive and no
-    other bundle rebuilds it, ``spare`` bundles are applied too. Intermediate targets are in temporary files of
-    ``context``. With ``only_claims``, nothing is applied, and stand-ins replace intermediate targets. Raises
-    :class:`BaseMismatchError` if the chain is broken, and :class:`UsageError` if it is ambiguous.
+    The order of the bundles does not matter, and duplicates are ignored. If no archive has the base of a bundle, and no
+    other bundle rebuilds this base, ``spare`` bundles are applied too. Intermediate targets are written to temporary
+    files of ``context``. With ``only_claims``, no bundle is applied. Placeholders without content replace the
+    intermediate targets. Raises :class:`BaseMismatchError` for a broken chain, and :class:`UsageError` for an ambiguous
+    chain.
     """
     here = list(archives)
     claims = _Claims([*bundles, *spare], context)
@@ -75,7 +76,7 @@ def _next(
     links: Mapping[int, _Links],
     context: Context,
 ) -> BundleReader:
-    """Return the next bundle to apply. It is ready, and other bundles build on it."""
+    """Return the next bundle to apply. This bundle can already be applied, and other bundles build on its targets."""
     ready = [bundle for bundle in waiting if claims.lets(bundle)]
     needed = _made_for(ready, waiting, links)
     first = _not_made_for(needed, waiting, links)
@@ -136,7 +137,7 @@ def _with_room(
 
 
 class _Claims:
-    """The objects that each bundle needs and that no archive has.
+    """For each bundle, the needed objects that no archive has.
 
     An archive is read only once for each bundle.
     """
@@ -149,7 +150,7 @@ class _Claims:
         self._missing: dict[int, list[int]] = {}  # the keys are the ids of the bundles
 
     def look(self, bundles: Sequence[BundleReader], archives: Sequence[Archive]) -> None:
-        """Update the missing objects of ``bundles``. The ``archives`` may have changed since the last call."""
+        """Update the lists of missing objects of ``bundles``. The ``archives`` may have changed since the last call."""
         if not self._seen.keys() <= set(map(id, archives)):
             self._seen, self._missing = {}, {}
         new = [archive for archive in archives if id(archive) not in self._seen]
@@ -164,7 +165,7 @@ class _Claims:
         return is_made_by(bundle.manifest, self.missing_contents(bundle.manifest, archives, self._context))
 
     def missing_contents(self, manifest: Manifest, archives: Sequence[Archive], context: Context) -> list[int]:
-        """Return the numbers of a bundle's objects that archives do not hold. Stand-ins hold no objects."""
+        """Return the indexes of the objects of a bundle that no archive contains. Placeholders contain no objects."""
         real = [archive for archive in archives if not archive.claims]
         self._digests.hold(map(blobs_of, real))
         return missing_objects(manifest, real, context, self._digests)
@@ -175,7 +176,7 @@ class _Claims:
 
 
 def _serves_any(manifest: Manifest, archives: Sequence[Archive], claims: _Claims, context: Context) -> bool:
-    """Return whether a target can be rebuilt.
+    """Return whether at least one target can be rebuilt.
 
     If the archives' claims are not enough, also look at the archives' contents.
     """
@@ -194,8 +195,8 @@ def _all(manifest: Manifest) -> range:
 def _makes_for(bundle: BundleReader, other: BundleReader, links: Mapping[int, _Links]) -> bool:
     """Return whether ``other`` builds on content that ``bundle`` adds. Only metadata is compared.
 
-    If bundles rebuild base images of ``other``, compare image IDs. Otherwise compare layers, although several images
-    may share layers.
+    If ``other`` has base images that bundles rebuild, image IDs are compared. Otherwise, layers are compared, although
+    several images may share a layer.
     """
     if other is bundle:
         return False
@@ -247,7 +248,7 @@ def _links(bundles: Sequence[BundleReader], archives: Sequence[Archive]) -> dict
         bases = _ids([bundle.manifest.about.bases] if bundle.manifest.about else ())
         found[id(bundle)] = _Links(
             makes=every.intersection(_made(bundle.manifest)) - own,
-            needs=own - here if bases else own,  # without contents that the archives have
+            needs=own - here if bases else own,  # the contents that the archives already have are not needed
             images=images[id(bundle)],
             bases=bases & made,
         )
@@ -271,7 +272,7 @@ def _made(manifest: Manifest) -> Iterator[bytes]:
 
 
 def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader]) -> list[Archive]:
-    """Return stand-ins for a bundle's targets. The first stand-in claims the content that ``waiting`` bundles need."""
+    """Return placeholders for a bundle's targets. The first placeholder has what ``waiting`` bundles need."""
     from dibundle.images.stand_in import stand_in
 
     manifest = bundle.manifest
@@ -288,7 +289,7 @@ def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader]) -> list[Ar
 def _make(
     bundle: BundleReader, archives: Sequence[Archive], options: RebuildOptions, context: Context
 ) -> list[Archive]:
-    """Apply an intermediate bundle. If possible, store its target in compact form to save temporary files."""
+    """Apply an intermediate bundle. If possible, store the target in compact form to save disk space."""
     from dibundle.format.compact import MEMORY, CompactTarget, is_possible
 
     manifest = bundle.manifest
@@ -324,7 +325,7 @@ def _entries_left(archives: Sequence[Archive]) -> int:
 def make_all(
     bundle: BundleReader, archives: Sequence[Archive], options: RebuildOptions, context: Context
 ) -> list[Archive]:
-    """Apply a bundle and write its targets to temporary files, one for each target."""
+    """Apply a bundle and write each of its targets to a temporary file of its own."""
     manifest = bundle.manifest
     spools = [context.spool() for _ in manifest.targets]
     sinks = {number: spools[number].write for number in _all(manifest)}
@@ -353,7 +354,7 @@ def _no_chain(ready: Sequence[BundleReader], *, apart: bool) -> UsageError:
 
 
 def _unfit(waiting: Sequence[BundleReader]) -> BaseMismatchError:
-    """Return the error for bundles with a missing base, which no other bundle rebuilds."""
+    """Return the error for bundles whose base is missing, and is not rebuilt by any other bundle."""
     needs = [wording.some(base_names(bundle.manifest), " and ") or "another image" for bundle in waiting]
     told = "; ".join(
         f"{bundle.name or 'a bundle'} builds on {need}" for bundle, need in zip(waiting, needs, strict=True)

@@ -1,4 +1,4 @@
-"""Check whether targets can be rebuilt here, and how much space this takes. Only heads and metadata are read."""
+"""Check whether targets can be rebuilt here, and how much space a rebuild needs. Only headers and metadata are read."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ The estimates were compared with measurements on the five pairs of bench/. These
 
 
 class CheckedTarget(NamedTuple):
-    """A checked target: its name, the size of its temporary files, and the error if it cannot be rebuilt."""
+    """A checked target: name, size of temporary files, and the error if the target cannot be rebuilt."""
 
     name: str
     target: MadeTarget
@@ -79,8 +79,9 @@ def check(
 ) -> CheckResult:
     """Check whether :func:`applying.pipeline.apply` can apply the bundles in ``sources`` here.
 
-    Engines only list their layers, and no image is exported. Raises :class:`FileError` if there is too little free
-    space for temporary files or the output. Errors of single targets are in the result.
+    Engines only list the layers that they have, and no image is exported. Raises :class:`FileError` if there is too
+    little free space for temporary files or the output. Errors of a single target are not raised, but put into the
+    result.
     """
     require_one_image(output, options)
     opened = open_sources(sources, access, context, candidates=candidates, only_claims=True)
@@ -96,7 +97,7 @@ def check(
     size = sum(written_size(manifest, number, without) for number in numbers)
     space = beside(output, size, context)
     if not options.is_exact:
-        # the check of the images needs no second file: it reads the target's temporary file
+        # the images are checked in the target's temporary file, so no second file is needed
         space = space._replace(kept=size)
     unjudged = RebuildOptions(max_size=options.max_size) if space.kept else options
     base: FoundBase | DibError
@@ -108,7 +109,7 @@ def check(
     checked = [_checked(manifest, number, base, archives, options, unjudged, space) for number in numbers]
     there = taken(context.tmp)  # bytes of temporary files for content from registries
     stand_ins = [archive for archive in archives if archive.claims]
-    # bytes of the archives that are not saved or rebuilt yet
+    # total size of the archives that still have to be saved or rebuilt
     unmade = sum(archive.bytes.size - archive.spared for archive in stand_ins)
     there += unmade
     needed = _bases_of([bundle.manifest for bundle in bundles])
@@ -185,7 +186,7 @@ def _temporary(
 
 
 def _broken_encoder(manifests: Sequence[Manifest]) -> DibError | None:
-    """Return the error if layers cannot be recompressed here, or None.
+    """Return the error that prevents the recompression of layers here, or None.
 
     Layers cannot be recompressed if an encoder gives wrong bytes, or if a library has a wrong version.
     """

@@ -1,4 +1,4 @@
-"""Apply a bundle into a folder, with one file for each target. If a target fails, no file is left."""
+"""Apply a bundle into a folder, with one file for each target. If a target fails, all new files are deleted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def apply_into(
 ) -> list[Destination]:
     """Write ``targets`` into ``folder`` and return the written files. Create the folder if it does not exist.
 
-    :func:`file_names` gives the names. Existing files are never overwritten. After a failure, no file is left.
+    :func:`file_names` gives the names. Existing files are never overwritten. After a failure, all new files are
+    deleted.
     """
     names = file_names(bundle.manifest)
     made = _make_folder(folder)
@@ -75,7 +76,7 @@ def file_names(manifest: Manifest) -> list[str]:
 
 
 def _make_folder(folder: str) -> bool:
-    """Create a folder. Return False if it already exists."""
+    """Create a folder. Return False if the folder already exists."""
     try:
         os.mkdir(folder)  # noqa: PTH102 - the path may be any bytes that the system accepts
     except FileExistsError:

@@ -1,7 +1,7 @@
 """Check whether a target is what the receiver expects. The whole output is checked before any byte of it is released.
 
-The header covers the bundle's description of its images (section 2 of the manifest). But nothing checks whether this
-description is true. Therefore, a target is never accepted because of this description.
+The header covers the description of the images (section 2 of the manifest). But nothing checks whether this description
+is true. Therefore, a target is never accepted because of this description.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class UnexpectedError(SignatureError):
 class Expectation(NamedTuple):
     """The expected digests for a target: digests of configs, manifests or the archive itself.
 
-    The archive, or every image in it, must have one of the digests in ``images``. If this set is empty, any image is
+    The archive, or every image in it, must have one of the digests in ``images``. If ``images`` is empty, any image is
     accepted. At least one image must have the digest ``named``.
     """
 
@@ -44,7 +44,7 @@ class Expectation(NamedTuple):
 
     @property
     def wanted(self) -> frozenset[bytes]:
-        """The accepted digests of an image that is written to an archive of its own."""
+        """The accepted digests of an image that is written to a separate archive."""
         return frozenset((self.named,)) if self.named else self.images
 
     def without_archive(self, archive: bytes) -> Expectation:
@@ -76,7 +76,7 @@ def parse_all(expect: Expected | None) -> frozenset[bytes]:
 
 
 def named_digest(name: str | None) -> bytes | None:
-    """Return a target's name if it is a digest in any spelling that :func:`parse` accepts. Otherwise return None."""
+    """Return the digest in a target's name, in any form that :func:`parse` accepts. Otherwise return None."""
     found = _DIGEST.fullmatch((name or "").lower())
     return bytes.fromhex(found[1]) if found else None
 
@@ -125,11 +125,11 @@ class Judgement:
         if expectation:
             self._judge_images(expectation, target, content)
         elif self._expectation and target.size and content.read_at(0, 1) in b"{[":
-            # the target itself is a config or manifest with this digest, but the caller expects an image
+            # the target itself is a config or a manifest with this digest, but the caller expects an image
             raise UnexpectedError(messages.EXPECT_AMBIGUOUS, reason="it is a JSON document, and no archive")
 
     def _judge_images(self, expectation: Expectation, target: Target, content: ReadAt) -> None:
-        # this is imported here, because the import takes milliseconds, and few calls of apply need it
+        # imported here, because few calls of apply need this module, and the import takes milliseconds
         from dibundle.images.profile import Judge, Pool
 
         self._pool = self._pool or Pool()

@@ -1,10 +1,10 @@
 """A gate between a target and a loader. Until everything is verified, the loader gets nothing that it could load.
 
-Members that are only content (layers, configs, blobs) pass directly if all readers parse them in the same way. Passing
-directly ends at the first other member (manifest.json, index.json, repositories, or a member with an unusual header),
-or at the end of the archive. From there on, everything is kept in a temporary file. The end of the preceding member is
-kept too. If the rebuild fails, the loader's input therefore ends inside a header or inside a member's content. No
-reader mistakes such an input for a complete archive.
+Members that are only content (layers, configs, blobs) pass directly if all readers parse them in the same way. Direct
+passing ends at the end of the archive, or earlier at a member of another kind: manifest.json, index.json, repositories,
+or an unusual header. From this point on, everything is kept in a temporary file. The last bytes of the member before
+this point are kept too. If the rebuild fails, the loader's input therefore ends inside a header or inside a member's
+content. No reader mistakes an input with such an end for a complete archive.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from dibundle.files.readat import ReadAt, Spool, copy_chunks
 from dibundle.images.tar.plain import BLOCK, FILE, FOLDER, read_header
 
 _DOCUMENTS: Final = frozenset(("manifest.json", "index.json", "repositories", "oci-layout"))
-_LEGACY: Final = frozenset(("json", "version"))  # docker before 1.10 loads folders with these files
-_KEPT: Final = 8 << 20  # maximum size of members that are kept for checking the archive
+_LEGACY: Final = frozenset(("json", "version"))  # docker versions before 1.10 load folders that have these files
+_KEPT: Final = 8 << 20  # only members up to this size are kept for the check of the archive
 
 
 class Gate:

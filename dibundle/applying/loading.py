@@ -1,7 +1,7 @@
 """Load a bundle's target into an engine. Until everything is verified, the engine gets nothing that it could load.
 
 If an image is expected by digest, the engine gets an archive that this module writes. Otherwise the engine gets the
-target's own bytes. Everything from the first document on is withheld until the last byte is verified.
+target's own bytes. Everything from the first JSON document on is withheld until the last byte is verified.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ MAX_NAMES: Final = 64
 class LoadOptions(RebuildOptions):
     """The options of a load.
 
-    ``engine`` is docker, podman or ctr. If it is None, a source's engine is used. If no source has an engine, the first
-    installed engine is used. ``thin`` leaves out the layers of the base, which the engine must already have.
+    ``engine`` is docker, podman or ctr. If ``engine`` is None, the engine of a source is used. If no source has an
+    engine, the first installed engine is used. ``thin`` leaves out the layers of the base, which the engine must
+    already have.
     """
 
     engine: str | None = None
@@ -73,7 +74,7 @@ class LoadResult:
     """The loaded images, with one entry for each name, and the signers of the bundles.
 
     If ``is_checked`` is true, the images were expected, and the engine got only these images. Otherwise, the images are
-    from the bundle's description. The only check was that the engine has images with these names.
+    from the bundle's description. In this case, the only check was that the engine has images with these names.
     """
 
     engine: str
@@ -93,8 +94,8 @@ def load(
     """Load the target of the last bundle into an engine, and check that the engine has the target.
 
     ``candidates`` are possible bases: archives, and bundles that rebuild an archive. Missing files are skipped. Raises
-    the same errors as applying a bundle. Raises :class:`LoadError` if the engine refuses the archive, or has a
-    different image afterwards.
+    the same errors as applying a bundle. Raises :class:`LoadError` if the engine refuses the archive, or if the engine
+    has a different image after loading.
     """
     require_engine(options.engine)
     opened = open_sources(sources, access, context, candidates=candidates)
@@ -130,10 +131,11 @@ def load(
 class Loading:
     """A bundle to load into an engine.
 
-    ``given`` are the archives among the sources. ``bases`` are these archives and the intermediate targets of other
-    bundles. ``without`` are images that the engine has, so their layers are left out. ``repositories`` has the
-    repositories that an expected image's names may use, from :func:`repositories_of`. If a trusted signature covers the
-    bundle, ``repositories`` is None, which allows all names. ``signatures`` check the names that the engine would get.
+    ``given`` are the archives among the sources. ``bases`` are the ``given`` archives and the intermediate targets of
+    other bundles. ``without`` are images that the engine already has. The layers of these images are left out.
+    ``repositories`` has the repositories that an expected image's names may use, from :func:`repositories_of`. If a
+    trusted signature covers the bundle, ``repositories`` is None, which allows all names. ``signatures`` check the
+    names that the engine would get.
     """
 
     engine: str
@@ -158,7 +160,7 @@ class Loading:
             ), True
         is_nameless = 0 < len(images) <= MAX_NAMES and not any(image.names for image in images)
         if self.engine == "ctr" and is_nameless:
-            # the target's own bytes give no name, and containerd keeps no image without a name
+            # the target gives the image no name, and containerd does not keep an image without a name
             return self._load_expected(number, Expectation(frozenset(image.id for image in images))), False
         if not images:
             self.context.progress.note(f"the bundle does not list its images, so {self.engine} is not asked for any")
@@ -223,7 +225,7 @@ class Loading:
             gate.open()
 
     def _judge_thin(self, images: ImageArchive) -> None:
-        """Check a target as :meth:`_judge` does. Also check its images in the form that the engine gets."""
+        """Check a target as :meth:`_judge` does. Also check the target's images in the form that the engine gets."""
         self._judge(images.archive.bytes)
         self._check_claims([(image.names, image.config_digest) for image in images.images if image.config])
 
@@ -279,7 +281,7 @@ class Loading:
                 raise UnexpectedError(messages.LOAD_CLAIMED_IMAGE, id=digest.text(image.id), found=found)
 
     def _load_expected(self, number: int, expected: Expectation) -> list[AboutImage]:
-        """Load only the expected images, in an archive that is written for them."""
+        """Write an archive with only the expected images, and load this archive."""
         target = self.bundle.manifest.targets[number]
         with self.context.within() as own:
             archive, holes = rebuild_images(self.bases, self.bundle, self.options, own, without=self.without)
@@ -304,7 +306,7 @@ def _one_by_one(images: Iterable[AboutImage]) -> list[AboutImage]:
 
 
 def _base_with(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]]) -> tuple[str, str | None]:
-    """Return a description of the image with the given layers, and the image's file, if any."""
+    """Return a description of the image with the given layers, and the file of the image or None."""
     wanted = {[*chain_ids(chain)][-1] for chain in {*chains} if chain}
     for archive in archives:
         images = read_images(archive).images
@@ -342,8 +344,8 @@ def hand_over(
 ) -> list[AboutImage]:
     """Write images with their names into an archive and load it. Check each image by its digests.
 
-    ``require_names`` gets all names for the engine ("" for an image without a name). It raises an error to refuse the
-    names.
+    ``require_names`` gets all names for the engine ("" for an image without a name). To refuse the names,
+    ``require_names`` raises an error.
     """
     images = _name_all(images, engine)
     if engine == "podman":  # annotations need full names: podman would complete short names with the wrong registry
@@ -354,7 +356,7 @@ def hand_over(
         raise LoadError(messages.LOAD_MANY_NAMES, count=count, max_names=MAX_NAMES, exit_code=5)
     for image, _ in images:
         require_left_out(image, engine)
-    # load under temporary names first: a name of another image must not move to an unusable image
+    # load under temporary names first, so that an existing name does not move from another image to an unusable image
     token = secrets.token_hex(8)
     given = [
         (image, (f"localhost/dib:loading-{token}-{number}",) if names and engine != "podman" else names)
@@ -380,7 +382,7 @@ def hand_over(
 
 
 def require_left_out(image: PinnedImage, engine: str) -> None:
-    """Raise :class:`LoadError` if the engine does not report all layers left out of an image."""
+    """Raise :class:`LoadError` if the engine does not report all layers that were left out of an image."""
     absent = [number for number, layer in enumerate(image.layers) if layer.content is None]
     if not absent:
         return

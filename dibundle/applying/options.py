@@ -24,7 +24,7 @@ class RebuildOptions:
 
     @property
     def expectation(self) -> Expectation:
-        """The expected digests. If ``target`` is a digest, it is included."""
+        """The expected digests. If ``target`` is a digest, the expectation includes this digest."""
         return Expectation(self.expect, named_digest(self.target))
 
 

@@ -83,8 +83,8 @@ def apply(
 
     ``candidates`` are possible bases: archives, and bundles that rebuild an archive. Missing files are skipped.
 
-    A folder gets one file for each target. With the form "oci", the folder becomes the layout of one target. Everything
-    is verified before the last byte is written. Raises:
+    If the output is a folder, each target is written to a file of its own. With the form "oci", the folder becomes the
+    layout of one target. Everything is verified before the last byte is written. Raises:
 
     - :class:`BaseMismatchError` for a wrong or damaged base
     - :class:`BundleError` and :class:`DigestError` for a malformed or damaged bundle
@@ -95,7 +95,8 @@ def apply(
     if isinstance(output, Destination):
         opened.refuse_overwriting(output.name, output.identity)
     bundles = opened.read_bundles()
-    # target and expectation are not passed on: they apply only to the last bundle, and these bundles rebuild its base
+    # without target and expectation: both concern only the last bundle, and these bundles rebuild the last bundle's
+    # base
     limits = RebuildOptions(max_size=options.max_size)
     archives, bundle = follow(opened.archives, bundles, limits, context, spare=opened.spare)
     manifest = bundle.manifest
@@ -132,7 +133,7 @@ def _rewrite(
     context: Context,
     signed_by: tuple[str, ...],
 ) -> ApplyResult:
-    """Write a target in a format that differs from its own, or without the layers of the base."""
+    """Write a target in a different format, or without the layers of the base."""
     from dibundle.applying.rewrite import apply_as, apply_to_layout, loaded, written_size
 
     manifest = bundle.manifest
@@ -170,7 +171,7 @@ def wanted_targets(manifest: Manifest, options: RebuildOptions) -> Collection[in
 def beside(output: Destination | Folder, size: int, context: Context) -> Space:
     """Return the :class:`Space` that is needed in addition to an output of ``size`` bytes.
 
-    The output's folder may be missing.
+    The output's folder need not exist yet.
     """
     if isinstance(output, Destination):
         return Space.beside(output, size, context.tmp)

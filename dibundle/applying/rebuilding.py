@@ -164,7 +164,8 @@ class _Rebuild(NamedTuple):
                 for piece in rebuild(manifest, number, bundle, base, plan, self.packings, self.compact):
                     output.write(piece)
                     own.progress.advance(len(piece))
-                    del piece  # free the piece, which may be a view of a frame, before the next frame is decoded
+                    # free the piece before the next frame is decoded: the piece may be a view of the current frame
+                    del piece
                     yield
                 if number == base.order[-1]:
                     bundle.skip_to(len(manifest.targets))

@@ -1,4 +1,4 @@
-"""Write a target in a format other than its own, or without layers that the receiver has."""
+"""Write a target in a different format, or without the layers that the receiver has."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class Loaded(NamedTuple):
-    """The images that a receiver has loaded. These are the images that the given archives claim to hold.
+    """The images that a receiver has loaded. The given archives claim to hold these images.
 
     ``names`` are the names of the images. ``chain_ids`` has, for each image, the chain IDs of its lowest layer, its
     lowest two layers, and so on. ``diff_ids`` maps the digest of each stored form of a layer to the layer's diffID.
@@ -113,8 +113,8 @@ def apply_as(
 
     ``names`` replace the images' own names.
 
-    When everything is verified, ``judge`` gets the target. After that, the first byte is written. The temporary file
-    has only the content to write.
+    When everything is verified, ``judge`` gets the target. The first byte is written only after ``judge`` has accepted
+    the target. The temporary file has only the content that will be written.
     """
     with context.within() as own:
         parts = _rebuilt(bases, bundle, options, own, space, without, names, judge)
@@ -202,7 +202,7 @@ def rebuild_images(
     space: Space = NO_SPACE,
     without: Loaded | None = None,
 ) -> tuple[ImageArchive, list[tuple[int, int]]]:
-    """Rebuild a target into a temporary file. Return its images, and the ranges that were left out (start, end).
+    """Rebuild a target into a temporary file. Return the images, and the start and end of each left-out range.
 
     The digests of the target's segments are checked. If the digest of the whole target is expected, this digest is
     checked too. The images are checked by :func:`pin`.
@@ -228,7 +228,8 @@ def pin(
     without: Loaded | None,
 ) -> list[tuple[PinnedImage, tuple[str, ...]]]:
     """Return a target's expected images with their names. Raise ``UnexpectedError`` if the target has no such image."""
-    from dibundle.images import pinned  # imported only in functions, because apply without --expect does not need it
+    # imported only in functions, because apply without --expect does not need this module
+    from dibundle.images import pinned
     from dibundle.images.pinned import LayerStore
     from dibundle.images.profile import canonical_name
 
@@ -265,7 +266,7 @@ def pin(
 def _stored_in(
     bases: Sequence[Archive], holes: Sequence[tuple[int, int]], target: Target, without: Loaded | None
 ) -> dict[bytes, Stored]:
-    """Return the layers that are left out of a target, by diffID, as the base stores them."""
+    """Return the left-out layers of a target by diffID, in the form that the base stores."""
     from dibundle.images.pinned import LayerStore
 
     store = LayerStore(stored_images(bases))
@@ -325,7 +326,7 @@ def needed(manifest: Manifest, number: int, without: Loaded) -> list[tuple[bytes
 def _left_out(manifest: Manifest, number: int, without: Loaded | None) -> list[tuple[int, int]]:
     """Return the start and end of each layer to leave out of a target.
 
-    The receiver has already loaded such a layer for every image that uses the layer.
+    For each image that uses such a layer, the receiver has already loaded the layer.
     """
     if without is None or manifest.about is None:
         return []

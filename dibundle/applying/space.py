@@ -22,8 +22,8 @@ class Space(NamedTuple):
 
     ``kept`` is the maximum size of the temporary files that the sinks write. ``spared`` is an estimate of the part of
     ``kept`` that the sinks will not write. ``withheld`` is the number of bytes that the sinks may have to write,
-    depending on the content. ``check_output`` gets the size of the temporary files before the files are written. It
-    raises an error if the files would leave too little free space for the output.
+    depending on the content. ``check_output`` gets the size of the temporary files before the files are written.
+    ``check_output`` raises an error if the temporary files would leave too little free space for the output.
     """
 
     kept: int = 0
@@ -41,7 +41,7 @@ NO_SPACE = Space()
 
 
 def temporary_space(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: Space) -> int:
-    """Return the size of the temporary files for the targets of ``base``, if this is known in advance."""
+    """Return the size of the temporary files for the targets of ``base``, if the size is known in advance."""
     return base.spooled.of(used_by(manifest, base.order)) + _kept(manifest, base, options, space) - space.spared
 
 
@@ -56,8 +56,9 @@ def check_sizes(
 ) -> int:
     """Refuse targets (including intermediate targets) above ``max_size``, and temporary files above twice ``max_size``.
 
-    Temporary files count if they hold targets, or decompressed layers of targets. They count for this bundle, and for
-    earlier bundles among ``bases``. Returns the size of the temporary files for the targets, in bytes.
+    Only temporary files with targets, or with decompressed layers of targets, are counted. The files for this bundle
+    and for earlier bundles among ``bases`` are counted. Returns the size of the temporary files for the targets, in
+    bytes.
     """
     for number in base.order:
         check_size(manifest, number, options)
@@ -69,7 +70,7 @@ def check_sizes(
 def check_temporary(kept: int, options: RebuildOptions) -> None:
     """Refuse temporary files with a total size above twice the maximum size of a target.
 
-    ``kept`` is their size in bytes.
+    ``kept`` is the total size in bytes.
     """
     if kept > 2 * options.max_size:
         raise BundleError(messages.LIMIT_TEMPORARY_FILES, kept=kept, max_size=options.max_size, kept_2=(kept + 1) // 2)

@@ -16,7 +16,8 @@ from dibundle.format.values import AboutImage
 class MadeTarget(NamedTuple):
     """A target of a bundle: its size in bytes, its digest (``sha256:...``) and its images.
 
-    An image's ``id`` and ``diff_ids`` are digests of 32 bytes. For ``expect``, write ``f"sha256:{image.id.hex()}"``.
+    An image's ``id`` and ``diff_ids`` are digests of 32 bytes. To expect an image, pass its ID as
+    ``f"sha256:{image.id.hex()}"`` in ``expect``.
     """
 
     size: int
@@ -37,7 +38,7 @@ def made_targets(manifest: Manifest) -> tuple[MadeTarget, ...]:
 
 
 def choose_target(manifest: Manifest, options: RebuildOptions) -> int:
-    """Return the index of the target to rebuild. It is the only target, or the target that ``options.target`` names."""
+    """Return the index of the target to rebuild. If there are several targets, ``options.target`` names the target."""
     if options.target is None:
         if len(manifest.targets) > 1:
             raise UsageError(
@@ -49,7 +50,7 @@ def choose_target(manifest: Manifest, options: RebuildOptions) -> int:
     else:
         named = named_digest(options.target)
         if named is None and options.target.lower().startswith("sha256:"):
-            # the reference may be a name in the bundle
+            # the caller's reference may be an image name that the bundle contains
             raise UsageError(messages.TARGET_SHORT_DIGEST, target=options.target)
         name = digest.text(named) if named else options.target
         found = [index for index in range(len(manifest.targets)) if name in _names_of(manifest, index)]
@@ -86,7 +87,7 @@ def _target_names(manifest: Manifest) -> list[str]:
 
 
 def target_name(manifest: Manifest, number: int) -> str:
-    """Return the first name of a target's images. If they have no name, return the target's digest."""
+    """Return the first name of a target's images. If the images have no name, return the target's digest."""
     images = manifest.about.targets[number] if manifest.about else ()
     names = [name for image in images for name in image.names]
     return names[0] if names else digest.text(manifest.targets[number].digest)

@@ -1,4 +1,4 @@
-"""The verification of a bundle. Its integrity is checked, or its targets are rebuilt without output."""
+"""The verification of a bundle. Its integrity is checked, and its targets may also be rebuilt, without output."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def verify(
 
 
 def check_rebuild(bases: Sequence[Archive], bundle: BundleReader, options: RebuildOptions, context: Context) -> None:
-    """Rebuild every target and check all digests (also of whole archives) without output."""
+    """Rebuild every target without output, and check all digests, including the digests of whole archives."""
     sinks = dict.fromkeys(range(len(bundle.manifest.targets)), _nowhere)
     rebuild_targets(bases, bundle, sinks, options, context, whole=True)
 

@@ -1,11 +1,11 @@
 """The modelled difference.
 
-An arithmetic coder encodes a difference stream. At each byte of this stream, it also reads the source.
+An arithmetic coder encodes a difference stream. For each byte of this stream, the coder also reads the source.
 
 Two builds of native code differ mostly in operands: addresses, and offsets in structures and stacks. The source around
-a byte shows whether the byte is part of an operand. If the same word has changed before, it usually changes by the same
-difference again. A general compressor cannot use any of this, because it reads only the difference. ``spec/cover.md``
-specifies the model to the bit. ``native/model.c`` has the loops.
+a byte shows whether the byte is part of an operand. A word that has changed before usually changes by the same
+difference again. A general compressor cannot use this information, because such a compressor reads only the difference.
+``spec/cover.md`` specifies the model exactly. ``native/model.c`` has the loops.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Without the flag, the limit is 1 in 64.
 
 
 def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int) -> bytes:
-    """Return the modelled stream of ``difference``. This is the target minus the source, over the covers in ``rows``.
+    """Return the modelled stream of ``difference``. ``difference`` is target minus source, over the covers in ``rows``.
 
     ``rows`` has the source offset, target offset and length of each cover in one array. ``bits`` (10 to 18, optionally
     plus QUICK) is the size of the tables. Larger tables give fewer bytes, but take longer, because they exceed the
@@ -52,7 +52,7 @@ def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int) -
 
 
 def decode(stream: Buffer, source: Buffer, rows: array[int], difference: memoryview, *, bits: int) -> None:
-    """Fill ``difference`` with the content of ``stream``. Its length is the sum of the lengths in ``rows``.
+    """Fill ``difference`` with the content of ``stream``. ``difference`` is as long as all covers in ``rows`` together.
 
     Raises ``BundleError`` if :func:`encode` could not have written the stream.
     """

@@ -1,8 +1,8 @@
-"""Recompression recipes. They describe how to compress content to the original bytes (spec/dib.md, section 5.1).
+"""Recompression recipes. A recipe describes how to compress content to the original bytes (spec/dib.md, section 5.1).
 
 A recompression recipe is a list of parts. The bytes of a *plain* part are in the recipe itself. A *body* is a deflate
-stream or a zstd frame. An encoder and a :class:`Recipe` compress a stretch of content to the body. A gzip layer is a
-plain header, a body and a plain trailer. A jar has hundreds of plain parts and bodies.
+stream or a zstd frame. With a :class:`Recipe`, an encoder compresses a part of the content to the body. A gzip layer is
+a plain header, a body and a plain trailer. A jar has hundreds of plain parts and bodies.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_SIZE: Final = 16 << 20
 
 PART_COST: Final = 128  # cost of a part, in bytes of content
 EDIT_COST: Final = 64  # cost of an edit, in bytes of content
-BODY_COST: Final = 2048  # cost of a body, in bytes of content, because its encoder must be created
+BODY_COST: Final = 2048  # cost of a body, in bytes of content: an encoder must be created for each body
 PACKING_COST: Final = 1024  # cost of a recipe, in bytes of content
 MOST_COST: Final = 1 << 62
 
@@ -83,7 +83,7 @@ def cost(parts: Sequence[Part]) -> int:
 
 
 def reencoders_of(parts: Sequence[Part]) -> set[int]:
-    """Return the numbers of the re-encoders."""
+    """Return the numbers that identify the re-encoders."""
     return {part.reencoder for part in parts if isinstance(part, Body)}
 
 
@@ -159,7 +159,7 @@ def _check_cost(left: int) -> None:
 
 
 class Recompressor:
-    """A filter that compresses content, in pieces of any size. Large bodies use the threads of ``pool``."""
+    """A filter that compresses content from pieces of any size. Large bodies use the threads of ``pool``."""
 
     def __init__(self, parts: Sequence[Part], plain: bytes, pool: Executor | None = None) -> None:
         if len(plain) != plain_size(parts):

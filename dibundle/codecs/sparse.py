@@ -1,7 +1,7 @@
-"""Sparse differences. Their bytes are mostly zero, so the lengths of runs and the nonzero bytes are stored.
+"""Sparse differences. Most of their bytes are zero, so only the lengths of runs and the nonzero bytes are stored.
 
-Each of the three streams of a sparse payload is packed separately (spec/cover.md). Compared with a general compressor
-for the whole difference, the result is smaller and takes a tenth of the time.
+Each of the three streams of a sparse payload is packed separately (spec/cover.md). For the whole difference, a general
+compressor gives a larger result and takes ten times as long.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dibundle.errors import BundleError
 
 
 def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], ...]) -> bytes:
-    """Return the sparse form of ``data``. The other parameters are those of :func:`streams.pack`."""
+    """Return the sparse form of ``data``. The other parameters have the same meaning as in :func:`streams.pack`."""
     parts = split(data)
     packed = [streams.pack(part, level=level, literal_bits=literal_bits) for part in parts]
     head = b"".join(
@@ -26,7 +26,7 @@ def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], 
 
 
 def unpack(stored: Buffer, data: memoryview) -> None:
-    """Reverse :func:`pack`, and write the result into ``data``.
+    """Undo :func:`pack`, and write the result into ``data``.
 
     Raise ``BundleError`` unless the result has exactly the size of ``data``.
 
@@ -49,7 +49,7 @@ def unpack(stored: Buffer, data: memoryview) -> None:
 
 
 def split(data: Buffer) -> tuple[bytes, bytes, bytes]:
-    """Return how many zeros precede each nonzero run, the lengths of these runs (both packed), and the runs' bytes."""
+    """Return packed counts of zeros before nonzero runs, packed lengths of these runs, and their bytes."""
     outs = [scratch(len(data)) for _ in range(3)]
     sizes = array("q", bytes(24))
     LIBRARY.dib_sparse_split(Pinned(data), len(data), *(Pinned(out) for out in outs), Pinned(sizes))
@@ -58,7 +58,7 @@ def split(data: Buffer) -> tuple[bytes, bytes, bytes]:
 
 
 def join(gaps: Buffer, lengths: Buffer, values: Buffer, data: memoryview) -> None:
-    """Reverse :func:`split`, and write the result into ``data``.
+    """Undo :func:`split`, and write the result into ``data``.
 
     Raise ``BundleError`` if the three inputs do not fit together.
     """

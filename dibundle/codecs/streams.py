@@ -24,7 +24,7 @@ The output of a smaller stream is kept as a whole.
 
 
 def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], ...] = ()) -> tuple[int, bytes]:
-    """Return the number of the packer that makes ``data`` smallest, and the packed bytes.
+    """Return the number of the packer with the smallest result for ``data``, and this result.
 
     ``level`` is zstd's level. For each (lc, lp, pb) in ``literal_bits``, LZMA2 is tried with these parameters.
     """
@@ -37,7 +37,7 @@ def pack(data: Buffer, *, level: int, literal_bits: tuple[tuple[int, int, int], 
 
 
 def unpack(packer: int, packed: Buffer, size: int) -> Buffer:
-    """Unpack ``packed`` to exactly ``size`` bytes. If this fails, or the packer is unknown, raise ``BundleError``."""
+    """Unpack ``packed`` to exactly ``size`` bytes. On failure, or for an unknown packer, raise ``BundleError``."""
     if packer == STORED:
         if len(packed) != size:
             raise BundleError(messages.PAYLOAD_STORED_SIZE, packed_count=len(packed), size=size)

@@ -1,8 +1,8 @@
 """VCDIFF (RFC 3284) as xdelta3 reads and writes it, with the default code table and without secondary compression.
 
 See spec/vcdiff.md for the subset. The decoder supports windows whose source segment is in the source, or in the part of
-the target that is decoded so far. It also supports xdelta3's Adler-32 of each window, and xdelta3's application header.
-The encoder uses only segments in the source.
+the target that is decoded so far. The decoder also supports xdelta3's Adler-32 of each window, and xdelta3's
+application header. The encoder uses only segments in the source.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class _Window(NamedTuple):
 
 
 def decode(delta: bytes, source: Buffer, target_size: int) -> bytearray:
-    """Decode ``delta`` with ``source`` into ``target_size`` bytes. Raise ``BundleError`` if this is not possible.
+    """Decode ``delta`` with ``source`` into ``target_size`` bytes. Raise ``BundleError`` if decoding fails.
 
-    Before the target is allocated, all window headers are read, and their sizes are added up. No header is kept.
+    Before the target is allocated, all window headers are read, and the declared sizes are added up. No header is kept.
     """
     _check_windows(delta, target_size)
     view = memoryview(source).cast("B")
@@ -78,9 +78,10 @@ def decode(delta: bytes, source: Buffer, target_size: int) -> bytearray:
 
 
 def encode(source: bytes, target: bytes, covers: Covers) -> bytes:
-    """Return a VCDIFF file that turns ``source`` into ``target``, with the equal stretches in ``covers``.
+    """Return a VCDIFF file that turns ``source`` into ``target``. The equal ranges are in ``covers``.
 
-    The sections of the result are plain, so the caller should compress it. Raises ``ValueError`` if covers do not fit.
+    The sections of the result are not compressed, so the caller should compress the result. Raises ``ValueError`` if
+    covers do not fit.
     """
     covers.check(len(source), len(target))
     parts = [MAGIC, b"\0"]
@@ -169,7 +170,7 @@ def _check_windows(delta: bytes, target_size: int) -> None:
 
 
 def _read_window(reader: _Reader) -> _Window:
-    """Read one window. Leave its sections unparsed."""
+    """Read one window. Leave the sections of the window unparsed."""
     indicator = reader.byte()
     kind = indicator & (VCD_SOURCE | VCD_TARGET)
     if indicator & ~(VCD_SOURCE | VCD_TARGET | VCD_ADLER32) or kind == VCD_SOURCE | VCD_TARGET:
@@ -201,7 +202,7 @@ def _read_window(reader: _Reader) -> _Window:
 def _decode_window(window: _Window, segment: memoryview, target: memoryview) -> bool:
     """Write the output of a window's instructions to ``target``.
 
-    Return whether the instructions are valid and their output fills ``target``.
+    Return True if the instructions are valid and their output fills ``target``.
     """
     sections = [Pinned(part) for part in (window.data, window.codes, window.addresses, segment, target)]
     return not LIBRARY.dib_vcdiff_window(*(value for part in sections for value in (part, part.size)))

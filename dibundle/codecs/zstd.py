@@ -1,6 +1,6 @@
 """Strict zstd frames. The declared size is checked before memory is allocated, and nothing may follow the frame.
 
-A *prefix* is content that both sides have. It is used as a raw dictionary, as in ``zstd --patch-from``.
+A *prefix* is content that both sides have. The prefix is used as a raw dictionary, as in ``zstd --patch-from``.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _fast_search(level: int, reach: int) -> dict[str, int]:
 
 
 def declared_size(frame: Buffer, *, maximum: int) -> int:
-    """Return the size that a frame declares. Raise ``BundleError`` if it exceeds ``maximum`` bytes."""
+    """Return the size that a frame declares. Raise ``BundleError`` if the declared size exceeds ``maximum`` bytes."""
     try:
         size: int = zstandard.get_frame_parameters(frame).content_size
     except zstandard.ZstdError as error:
@@ -86,7 +86,7 @@ def declared_size(frame: Buffer, *, maximum: int) -> int:
 
 
 def decompress(frame: Buffer, size: int, *, prefix: bytes | bytearray = b"") -> bytes:
-    """Return the ``size`` bytes that ``frame`` holds. Raise :class:`BundleError` if it holds anything else.
+    """Return the ``size`` bytes that ``frame`` holds. Raise :class:`BundleError` if ``frame`` contains anything else.
 
     A writable prefix is emptied, because the library has its own copy.
     """
@@ -96,7 +96,7 @@ def decompress(frame: Buffer, size: int, *, prefix: bytes | bytearray = b"") -> 
         raise BundleError(messages.ZSTD_UNREADABLE) from error
     if declared.content_size != size:
         raise BundleError(messages.ZSTD_DECLARED_SIZE, content_size=declared.content_size, size=size)
-    # refuse an id field, because a frame must have a single form: the value 0 in this field also means "no id"
+    # refuse a field for a dictionary id: the value 0 in this field means "no id", but a frame must have a single form
     if frame[4] & 3:
         raise BundleError(messages.ZSTD_DICTIONARY)
     if declared.window_size > MAX_WINDOW:

@@ -2,8 +2,8 @@
 
 Everything here works on untrusted bytes. No call returns more than its limit, windows are limited, and corrupt or
 truncated data raises ``ArchiveError``. Several consecutive streams (gzip members, xz streams, zstd frames) are read as
-one. Zero bytes after a stream are padding, as in gzip(1). Any other data is an error. If the specification defines the
-data, the data is *exact*: it has no padding, and may have any number of streams.
+one. Zero bytes after a stream are padding, as in gzip(1). Any other data is an error. Data that the specification
+defines is *exact*: such data has no padding, and may have any number of streams.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Decompressor:
 
     ``feed`` takes all of its input, and returns at most ``limit`` bytes. As long as ``feed`` returns bytes, call
     ``feed(b"")`` for more output: the decompressor still holds input. An empty result means that more input is needed.
-    ``spend`` gets the number of calls of the library before they are made. It may raise ``ArchiveError``.
+    Before the library is called, ``spend`` gets the number of calls. ``spend`` may raise ``ArchiveError``.
     """
 
     def __init__(self, kind: str, *, is_exact: bool = False, spend: Callable[[int], object] | None = None) -> None:
@@ -91,12 +91,12 @@ class Decompressor:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def finish(self) -> None:
-        """Finish the input. Raise ``ArchiveError`` if it is truncated."""
+        """Finish the input. Raise ``ArchiveError`` if the input is truncated."""
         if self._engine is not None or not self._streams:
             raise ArchiveError(messages.COMPRESSION_TRUNCATED, kind=self._kind)
 
     def _step(self, pieces: list[bytes], room: int) -> bool:
-        """Make one call of the library. Return False if it needs more input."""
+        """Call the library once. Return False if the library needs more input."""
         if self._engine is None and not self._next_stream():
             return False
         engine = self._engine
@@ -136,7 +136,7 @@ class Decompressor:
             self._at = 0
 
     def _next_stream(self) -> bool:
-        """Open the next stream of the input, if it has begun."""
+        """If the next stream of the input has begun, open this stream."""
         if self._streams and not self._is_exact:
             while self._at < len(self._input):  # skip padding in slices, so that long padding costs little
                 piece = self._input[self._at : self._at + _SLICE]
@@ -175,9 +175,9 @@ def decompress_iter(
 ) -> Iterator[bytes]:
     """Yield the decompressed bytes of ``chunks`` in pieces of at most ``chunk_size``.
 
-    ``ratio`` is the maximum number of bytes of output per byte read, in addition to ``RATIO_FLOOR``. More output raises
-    :class:`RatioError`. With ``is_exact``, refuse padding, and accept any number of streams. ``spend`` gets the number
-    of calls of the library before they are made. A new stream counts as several calls.
+    For each byte of input, ``ratio`` bytes of output are allowed, in addition to ``RATIO_FLOOR`` bytes. More output
+    raises :class:`RatioError`. With ``is_exact``, refuse padding, and accept any number of streams. Before the library
+    is called, ``spend`` gets the number of calls. A new stream counts as several calls.
     """
     decompressor = open_decompressor(kind, is_exact=is_exact, spend=spend)
     taken = made = 0
@@ -194,7 +194,7 @@ def decompress_iter(
 
 
 class _Engine(Protocol):
-    """A decompressor of one stream. bz2 and lzma have this interface. Classes below provide it for gzip and zstd."""
+    """A decompressor of one stream. bz2 and lzma have this interface. The classes below adapt gzip and zstd."""
 
     @property
     def eof(self) -> bool: ...
@@ -206,7 +206,7 @@ class _Engine(Protocol):
 
 
 class _GzipMember:
-    """A gzip member. It keeps the input that zlib did not use."""
+    """A gzip member. The object keeps the input that zlib did not use."""
 
     def __init__(self) -> None:
         self._zlib = zlib.decompressobj(wbits=31)
@@ -277,7 +277,7 @@ class _ZstdFrame:
         return piece
 
     def _header(self) -> bytes | None:
-        """Pass on the frame header. Return None if it is not complete yet."""
+        """Pass on the frame header. Return None as long as some of the bytes are missing."""
         head = self._buffer
         if len(head) < 8:  # the shortest frame has 9 bytes, the shortest skippable frame has 8 bytes
             return None
@@ -304,7 +304,7 @@ class _ZstdFrame:
         return b"" if self._ended else None
 
     def _block(self) -> bytes | None:
-        """Decode one block. Return None if it is not complete yet."""
+        """Decode one block. Return None as long as some of the bytes are missing."""
         if len(self._buffer) < 3:
             return None
         header = int.from_bytes(self._buffer[:3], "little")
@@ -349,7 +349,7 @@ def _xz_stream() -> _Engine:
 
 
 def _zstd_frames() -> Callable[[], _Engine]:
-    """Return the opener of frames.
+    """Return the function that opens a frame.
 
     All frames share one decompressor, because creating a decompressor takes longer than decoding most frames.
     """

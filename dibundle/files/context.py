@@ -14,9 +14,10 @@ _T = TypeVar("_T")
 
 
 class Context:
-    """A context manager. When the context ends, it closes everything that was opened with it, in reverse order.
+    """A context manager. At its end, the context closes everything that was opened through it, in reverse order.
 
-    ``tmp`` is the folder of temporary files (None: the default). ``progress`` receives phases and the bytes done.
+    ``tmp`` is the folder of temporary files (None: the default). ``progress`` receives the current phase and the number
+    of processed bytes.
     """
 
     def __init__(self, tmp: str | None = None, progress: Progress | None = None) -> None:
@@ -37,7 +38,7 @@ class Context:
         self._stack.close()
 
     def within(self) -> Context:
-        """Return a context with the same settings. It cleans up at its own end, before the end of this context."""
+        """Return a context with the same settings. The new context ends, and cleans up, before this context ends."""
         return Context(self.tmp, self.progress)
 
     def enter(self, manager: AbstractContextManager[_T]) -> _T:

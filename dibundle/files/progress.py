@@ -10,13 +10,13 @@ _STEP: Final = 1 << 20  # minimum bytes per report in other phases
 
 
 class Progress(Protocol):
-    """A receiver of progress. Only one thread at a time calls it, at most 256 times in a phase."""
+    """A receiver of progress. Only one thread at a time calls the receiver, at most 256 times in a phase."""
 
     def phase(self, name: str, total: int) -> None:
         """Begin a phase of ``total`` bytes (0: unknown). The previous phase ends."""
 
     def advance(self, count: int) -> None:
-        """Count bytes done in the current phase."""
+        """Add to the number of processed bytes in the current phase."""
 
     def note(self, text: str) -> None:
         """Report a text that matters to the user."""
@@ -36,7 +36,7 @@ class Silent:
 
 
 class Thinned:
-    """A filter for frequent reports from several threads. It passes on only few steps, from one thread at a time."""
+    """A filter for frequent reports from several threads. It passes on few reports, from one thread at a time."""
 
     def __init__(self, inner: Progress) -> None:
         self._inner = inner
@@ -52,7 +52,7 @@ class Thinned:
             self._inner.phase(name, total)
 
     def advance(self, count: int) -> None:
-        """Count bytes. Report them if they complete a step or the phase."""
+        """Count bytes. Report the processed bytes if they complete a step or the phase."""
         with self._lock:
             self._left -= count
             self._done += count

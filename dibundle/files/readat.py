@@ -60,7 +60,7 @@ class MemoryBytes:
 
 
 class FileBytes:
-    """An open file that is read by position. Its name is used only in messages, and is never opened again."""
+    """An open file that is read at any offset. The name is used only in messages, and is never opened again."""
 
     def __init__(self, fd: int, name: str = "file", *, owned: bool = True) -> None:
         self._fd = fd
@@ -84,7 +84,7 @@ class FileBytes:
         _fill(self._fd, self._name, offset, view)
 
     def close(self) -> None:
-        """Close the file if it is owned. Closing twice is harmless."""
+        """Close the file if this object owns the file. Closing twice is harmless."""
         if self._owned:
             self._owned = False
             os.close(self._fd)
@@ -139,7 +139,7 @@ class Joined:
         return self._size
 
     def append(self, part: ReadAt) -> None:
-        """Add a source after the others."""
+        """Append a source to the joined sources."""
         if part.size:
             self._starts.append(self._size)
             self._parts.append(part)
@@ -181,7 +181,7 @@ class Stream:
 
 
 def _nameless(directory: str) -> int:
-    """Open a new file without a name. If the system does not support this, the file has a name for a short time."""
+    """Open a new file without a name. If the system cannot do this, the file has a name for a short time."""
     if hasattr(os, "O_TMPFILE"):
         with suppress(OSError):  # some file systems do not support O_TMPFILE; any other error occurs again below
             return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -193,9 +193,9 @@ def _nameless(directory: str) -> int:
 
 
 class Spool:
-    """A temporary file without a name. It is written in order, then read by position.
+    """A temporary file without a name. The file is written in order, and then read at any offset.
 
-    It is deleted when it is closed, or when the process ends for any reason.
+    The file is deleted when it is closed, or when the process ends for any reason.
     """
 
     def __init__(self, directory: str | None = None) -> None:
@@ -213,11 +213,11 @@ class Spool:
 
     @property
     def size(self) -> int:
-        """The number of bytes so far."""
+        """The number of bytes that are already written."""
         return self._size
 
     def taken_in(self, directory: str) -> int:
-        """Return the number of bytes of disk space that the spool takes in ``directory``.
+        """Return the number of bytes of disk space that this file takes in ``directory``.
 
         Skipped bytes take no space.
         """
@@ -233,7 +233,7 @@ class Spool:
         return self._fd
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Append ``data`` and return its offset."""
+        """Append ``data`` and return the offset of ``data``."""
         start = self._size
         rest = memoryview(data)
         try:
@@ -296,13 +296,13 @@ def copy_chunks(source: ReadAt, offset: int, length: int, chunk: int = 1 << 20) 
 def default_spool_dir() -> str:
     """Return the default folder for temporary files: $TMPDIR if it is set, otherwise /var/tmp.
 
-    Unlike /tmp, /var/tmp is seldom in memory.
+    Unlike /tmp, /var/tmp is seldom a file system in memory.
     """
     return os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108 - files there are created exclusively and have no name
 
 
 def room(directory: str | None) -> tuple[str, int]:
-    """Return the folder for spools and the free bytes there. The folder is ``directory`` (None: the default)."""
+    """Return the folder for temporary files and its free bytes. The folder is ``directory`` (None: the default)."""
     import shutil
 
     place = directory or default_spool_dir()
@@ -313,16 +313,17 @@ def room(directory: str | None) -> tuple[str, int]:
 
 
 def taken(directory: str | None) -> int:
-    """Return the size of this process's spools in ``directory`` (None: the default)."""
+    """Return the size of this process's temporary files in ``directory`` (None: the default)."""
     place = directory or default_spool_dir()
     with _LOCK:
         return sum(spool.taken_in(place) for spool in _OPEN)
 
 
 def check_room(directory: str | None, size: int) -> None:
-    """Raise ``FileError`` if ``directory`` (None: the default) has no free space for ``size`` more bytes of spools.
+    """Raise ``FileError`` if ``directory`` (None: the default) has less than ``size`` bytes of free space.
 
-    In the message, the needed bytes and the free bytes both include the bytes that spools in this folder already use.
+    In the message, the needed bytes and the free bytes both include the temporary files that this process already has
+    there.
     """
     place, free = room(directory)
     if size > free:

@@ -1,4 +1,4 @@
-"""Read-ahead for many small consecutive pieces. It needs few system calls."""
+"""Read-ahead for many small consecutive pieces. Read-ahead saves system calls."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dibundle.files.readat import ReadAt
 
 SIZE = 256 << 10
 _LEAST = 4 << 10
-_USED = 32  # the distance doubles only if at least one byte in this number has been used
+_USED = 32  # the distance doubles only if at least 1/32 of the window's bytes has been used
 
 
 class Window:
-    """A read-ahead window over a source. Only one thread at a time may use it. Larger reads bypass it.
+    """A read-ahead window over a source. Only one thread at a time may use this object. Larger reads bypass the window.
 
-    The window has a read-ahead distance. The distance doubles if enough of the window was used and a read begins at
-    most this distance after the window's end. Any other read halves the distance. Therefore, random access causes no
-    long reads, and consecutive small files take few reads. A hostile bundle cannot cause long reads for single bytes.
-    This matters for compressed sources, in which a long read takes a millisecond.
+    The window has a read-ahead distance. A read at most this distance after the window's end doubles the distance, if
+    enough of the window was used. Any other read halves the distance. Therefore, random access causes no long reads,
+    and consecutive small files take few reads. A hostile bundle cannot cause long reads for single bytes. For
+    compressed sources, this limit matters, because a long read takes a millisecond.
     """
 
     def __init__(self, source: ReadAt) -> None:

@@ -24,7 +24,8 @@ from dibundle.format.tables import FrameTable
 
 MEMORY: Final = 40 << 20
 _LEAST_COPY: Final = 4096
-# maximum stretches that are read from archives; each stretch or gap takes 24 bytes of memory
+# maximum number of ranges that are read from archives; each range, and each gap between ranges, takes 24 bytes of
+# memory
 _MOST_STRETCHES: Final = 1 << 18
 _BLOCK: Final = 8 << 10
 """The number of bytes in a block. To read a single byte, the whole block must be decompressed.
@@ -36,14 +37,14 @@ both blocks takes 30 us, which is within the limits of a bundle. At level 3, 32 
 _OPEN_BLOCKS: Final = 512
 _LEVEL: Final = 3
 _RATIO: Final = 0.4  # estimated compression ratio; measured: 0.3 to 0.4 for three pairs of programs and libraries
-_OWN: Final = -1  # marks a stretch that lies in no archive
+_OWN: Final = -1  # marks a range that is in no archive
 
 
 def is_possible(manifest: Manifest) -> bool:
     """Return whether compact storage works for a bundle.
 
-    The bundle must have one target, and rebuild no compressed layers. A compressed layer would have to be stored as a
-    whole.
+    The bundle must have exactly one target, and must not rebuild compressed layers. A compressed layer would have to be
+    stored as a whole.
     """
     return len(manifest.targets) == 1 and OP_BEGIN not in manifest.targets[0].columns.ops.data
 
@@ -54,7 +55,7 @@ def kept_size(manifest: Manifest) -> int:
 
 
 class Objects(Protocol):
-    """The base objects of a bundle, by their index in its manifest."""
+    """The base objects of a bundle, by index in the bundle's manifest."""
 
     def source(self, object_index: int) -> ReadAt:
         """Return an object."""
@@ -66,19 +67,20 @@ class CompactTarget:
     def __init__(self, manifest: Manifest, stable: Sequence[ReadAt], context: Context, memory: int = MEMORY) -> None:
         """Prepare an empty target.
 
-        ``stable`` are the archives from which copied bytes can be read later. ``context`` creates temporary files. Both
-        must stay open until the last read. ``memory`` is the maximum total size of the blocks in memory.
+        ``stable`` are the archives from which copied bytes can be read later. ``context`` creates temporary files. The
+        archives and ``context`` must stay open until the last read. ``memory`` is the maximum total size of the blocks
+        in memory.
         """
         self._least_copy = max(_LEAST_COPY, manifest.targets[0].size // _MOST_STRETCHES)
         self._stable = {id(source): number for number, source in enumerate(stable)}
         self._sources = stable
         self._base: Objects | None = None
         self._starts, self._places, self._offsets = array("Q"), array("q"), array("Q")
-        self._placed = 0  # how many bytes have a known place
+        self._placed = 0  # number of bytes whose place is known
         self._own = 0  # how many of these bytes are in no archive
         self._written = 0
-        self._stretch = 0  # index of the stretch to which the next written byte belongs
-        self._waiting = bytearray()  # the bytes of the next block so far
+        self._stretch = 0  # index of the range to which the next written byte belongs
+        self._waiting = bytearray()  # the bytes that have arrived for the next block
         self._most_memory = memory
         self._memory = bytearray()  # the first blocks, in a single buffer, because many small buffers fragment the heap
         self._file = context.spool()  # the other blocks
@@ -89,7 +91,7 @@ class CompactTarget:
 
     @property
     def size(self) -> int:
-        """The number of bytes so far."""
+        """The number of bytes that are already written."""
         return self._written
 
     @property
@@ -120,9 +122,9 @@ class CompactTarget:
             self._stay(source, at, length)
 
     def places(self, offset: int, length: int) -> Iterator[tuple[ReadAt | None, int, int]]:
-        """Yield the archive, offset and length of each stretch of a range.
+        """Split a range into parts, and yield the archive, offset and length of each part.
 
-        For bytes stored here, the archive is None.
+        For bytes that are stored in this object, the archive is None.
         """
         number = bisect_right(self._starts, offset) - 1
         while length:
@@ -133,7 +135,7 @@ class CompactTarget:
             offset, length, number = offset + count, length - count, number + 1
 
     def _stay(self, source: ReadAt | None, offset: int, length: int) -> None:
-        """Record the place of the next bytes. If no stable archive holds them, they are stored."""
+        """Record where the next bytes are. If no stable archive contains these bytes, store the bytes here."""
         place = self._stable.get(id(source), _OWN)
         if place == _OWN or length < self._least_copy:
             self.other(length)
@@ -187,12 +189,12 @@ class CompactTarget:
             self._file.write(stored)
 
     def finish(self) -> None:
-        """End writing. The target can be read only after this."""
+        """End writing. The target can be read only after this call."""
         if self._waiting:
             self._add_block()
 
     def close(self) -> None:
-        """Free memory. The target cannot be read after this."""
+        """Free memory. The target cannot be read after this call."""
         self._memory = bytearray()
         self._open.clear()
 

@@ -20,7 +20,8 @@ KIND_LAYER = 1
 KIND_CONFIG = 2
 KIND_OTHER = 3
 
-# For an object in a target, PLACED is added to its kind. If it is compressed there, PLACED_COMPRESSED is added instead.
+# If an object is in a target, PLACED is added to the object's kind. If the object is compressed in the target,
+# PLACED_COMPRESSED is added instead.
 PLACED = 16
 PLACED_COMPRESSED = 32
 
@@ -44,7 +45,7 @@ TEXT_STREAM = 0
 
 LAST_CORE_CODEC = 3  # the core profile has the codecs 0 to 3, and no re-encoders
 
-# Limits: a reader refuses values above these.
+# Limits: a reader refuses values above these limits.
 MAX_MANIFEST = 64 << 20  # bytes, stored and decoded
 MAX_SIGNATURE = 1 << 20
 MAX_OBJECTS = 65536
@@ -55,7 +56,7 @@ MAX_FRAME_SOURCE = 128 << 20
 MAX_RANGES = 1 << 20  # explicit source ranges of all frames
 MAX_SEGMENTS = 1 << 20  # segments of all targets
 MAX_TARGETS = 1024
-MAX_LIVE = 128 << 20  # decoded frames kept for later use
+MAX_LIVE = 128 << 20  # bytes of decoded frames that are kept for later use
 KEPT_UNIT = 4096  # the size of each kept frame is rounded up to a multiple of this number
 MAX_OPEN = 144 << 20  # bytes of kept frames and of partly used frames
 MAX_TAIL = 64 << 20  # bytes of output that are withheld until everything is verified
@@ -72,7 +73,7 @@ MAX_DIFF_IDS = 1 << 18
 MAX_ABOUT_TEXT = 4 << 20  # bytes of all strings
 
 # The budget: each item of a bundle has a minimum cost, in bytes of work (spec/dib.md, 4.5 and 4.6).
-COST_FACTOR = 8  # a target may cost this many times its size
+COST_FACTOR = 8  # maximum cost of a target, as a multiple of the target's size
 COST_FLOOR = 64 << 20  # additional cost that all targets together may have
 FRAME_COST = 16384  # a frame costs this number plus the sizes of the frame and of its source
 RANGE_COST = 256
@@ -81,6 +82,6 @@ PLACED_COST = 8192  # cost of a compressed object in a target: beginning a frame
 OP_COST = 256
 SHAPE_COST = 512
 MAX_OPS = 65536  # every target may have this number of operations
-OP_BYTES = 32  # a target may have one more operation for this number of bytes
+OP_BYTES = 32  # in addition, a target may have one operation for each 32 bytes of its size
 # maximum bytes of content to recompress for each byte of a target; all targets together may have COST_FLOOR bytes more
 PACKING_COST = 16

@@ -18,7 +18,7 @@ class Header(NamedTuple):
     digest: bytes
 
     def encode(self) -> bytes:
-        """Return the 64 bytes."""
+        """Return the header as 64 bytes."""
         return b"".join(
             (
                 MAGIC,

@@ -1,6 +1,6 @@
-"""Labels of an image, or annotations of an artifact. They describe a bundle's bases and targets.
+"""Labels of an image, or annotations of an artifact. The labels describe the bases and targets of a bundle.
 
-Labels are hints. No check relies on them.
+Labels are hints. No check relies on these labels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dibundle.format.manifest import Manifest
 from dibundle.format.values import AboutImage
 
 BUNDLE: Final = "dibundle.bundle"  # SHA-256 of the whole bundle; an image with this label is a wrapped bundle
-BUILT: Final = "built"  # value in place of the digest, which the author of a Dockerfile does not know
+BUILT: Final = "built"  # in a Dockerfile, this value replaces the digest, because the author does not know the digest
 SIZE: Final = "dibundle.size"
 NEEDS: Final = "dibundle.needs"
 NEEDS_LAYERS: Final = "dibundle.needs.layers"
@@ -87,7 +87,7 @@ def made_blobs(manifest: Manifest) -> Iterator[bytes]:
 
 
 def _others(blobs: Iterable[bytes], known: Collection[bytes]) -> set[bytes]:
-    """Return the blobs that are not in ``known``. If a label cannot hold all of them, return only the first blobs."""
+    """Return the blobs that are not in ``known``. If there are too many for a label, return only the first blobs."""
     found: set[bytes] = set()
     for blob in blobs:
         if blob not in known:

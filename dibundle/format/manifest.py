@@ -1,6 +1,6 @@
 """The manifest as immutable values.
 
-It has everything in a bundle except the header, the signature and the bytes of the frames.
+The manifest has everything in a bundle except the header, the signature and the bytes of the frames.
 
 For every valid manifest, ``Manifest.decode`` is the inverse of ``Manifest.encode``, because each manifest has exactly
 one encoding.
@@ -123,8 +123,8 @@ class Manifest:
     def _check_places(self) -> None:
         """Refuse objects outside of their target.
 
-        Refuse objects that together have more compressed bytes than their target. If an object is compressed in a
-        target, also refuse a size that is too large for the compressed length.
+        Refuse objects in a target if their total compressed size exceeds the size of the target. If an object is
+        compressed in a target, also refuse a size that is too large for the compressed length.
         """
         left = [target.size for target in self.targets]
         for item in self.objects:
@@ -146,13 +146,13 @@ class Manifest:
 
     @property
     def profile(self) -> str:
-        """The profile. It is "core" if any reader of the format can apply the bundle. Otherwise, it is "full"."""
+        """The profile. It is "core" if every reader of the format can apply the bundle. Otherwise, it is "full"."""
         packs = any(c.OP_BEGIN in target.columns.ops.data for target in self.targets)
         is_full = packs or self.reencoders or max(self.codecs, default=0) > c.LAST_CORE_CODEC
         return "full" if is_full else "core"
 
     def needed(self) -> list[int]:
-        """Return the numbers of the objects that no target of this bundle holds. The receiver must have them."""
+        """Return the indexes of the objects that no target of this bundle contains. The receiver must have them."""
         return [number for number, item in enumerate(self.objects) if not item.place]
 
     def _check_ranges(self, table: FrameTable, first: int, end: int, text_size: int) -> None:

@@ -42,12 +42,12 @@ UNKNOWN = 1 << 62  # without a base, this stands for the content size of a base 
 
 @dataclass(slots=True)  # not frozen, because this would take 1 s for the maximum number of operations
 class Operation:
-    """An operation, with its kind, the number of its entries (for keep, of its bytes), and its path and size if known.
+    """An operation: its kind, its number of entries (for keep: of bytes) and, if known, its path and size.
 
-    ``place`` is the object and offset in the base at which the operation begins. ``old_size`` is the size of the
-    patched content. Without a base, both are unknown. ``stream`` is the stream of the content. It is None if there is
-    no content, or if the content is text. ``target`` and ``old_target`` are the new and the old target of a symbolic
-    link, if known.
+    ``place`` is the object and offset in the base at which the operation begins. ``old_size`` is the size of the base
+    content that is patched. Without a base, ``place`` and ``old_size`` are unknown. ``stream`` is the stream of the
+    content. ``stream`` is None if there is no content, or if the content is text. ``target`` and ``old_target`` are the
+    new and the old target of a symbolic link, if known.
     """
 
     kind: str
@@ -91,9 +91,9 @@ class _Outline:
             raise ListingError(messages.LIMIT_OUTLINE, max_work=_MAX_WORK)
 
     def take_text(self, length: int) -> bytes | None:
-        """Return the next bytes of the text stream. Return None if they are not known."""
+        """Return the next bytes of the text stream. Return None if these bytes are not known."""
         if length >= UNKNOWN // 2:
-            self._text = None  # if a length is unknown, the place of the next text is unknown too
+            self._text = None  # if a length is unknown, the offset of the next text is unknown too
         start = self._text_at
         self._text_at += length
         return self._text[start : start + length] if self._text is not None else None
@@ -148,7 +148,7 @@ class _Outline:
         return records.apply_edit(reference, head.shape, values)
 
     def name(self, block: bytes | None) -> bytes | None:
-        """Return the path of a block. If an extension header before it gives a path, return that path."""
+        """Return the path of a block. If an extension header before the block gives a path, return that path."""
         if self._long_name is not None:
             name, self._long_name = self._long_name, None
             return name
@@ -159,7 +159,7 @@ class _Outline:
         return prefix + b"/" + name if prefix else name
 
     def extension(self, block: bytes | None, content: bytes | None) -> bool:
-        """Return whether a block is an extension header. If it is, remember the path in its content."""
+        """Return whether a block is an extension header. If so, store the path in the header's content."""
         if block is None or block[156] not in _EXTENSIONS:
             return False
         if content and block[156] == 0x4C:
@@ -178,12 +178,12 @@ def _changed(shape: int) -> tuple[int, ...]:
 
 
 def cut_path(path: bytes) -> bytes:
-    """Return a path. If it has more than ``MAX_PATH`` bytes, replace its end by dots."""
+    """Return a path. If the path has more than ``MAX_PATH`` bytes, replace the end of the path by dots."""
     return path if len(path) <= MAX_PATH else path[: MAX_PATH - 3] + b"..."
 
 
 def _pax_path(content: bytes) -> tuple[bytes | None, int]:
-    """Return the path in PAX records, if any, and the number of records read. Stop at the first malformed record."""
+    """Return the path in PAX records or None, and the number of records read. Stop at the first malformed record."""
     at = count = 0
     path = None
     while (space := content.find(b" ", at, at + 10)) > 0:
@@ -204,9 +204,9 @@ def outline(
     base: BaseHeaders | None = None,
     object_sizes: list[int] | None = None,
 ) -> Iterator[Operation]:
-    """Yield a program's operations in tar order. With a base, each entry is a separate operation, and has its position.
+    """Yield a program's operations in tar order. With a base, each entry has its own operation and position.
 
-    ``text`` is the decoded stream 0. If it is None, the names of added entries are missing.
+    ``text`` is the decoded stream 0. If ``text`` is None, the names of added entries are missing.
     """
     state = _Outline(columns, text, base, object_sizes or [])
     for op in state.columns.ops.data:
@@ -235,7 +235,7 @@ def _keep(state: _Outline) -> Iterator[Operation]:
 
 
 def _base_block(state: _Outline) -> tuple[bytes | None, tuple[int, int] | None]:
-    """Return the header block at the cursor and its place, and skip the record.
+    """Return the header block at the cursor and the position of this block. Skip the record.
 
     Without a base, both values are None.
     """

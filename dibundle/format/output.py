@@ -26,8 +26,8 @@ PIECES = 16384  # maximum number of waiting small pieces: a million pieces of on
 class VerifiedOutput:
     """A sink for a target's bytes, in order. It checks each segment's digest, and passes on the bytes before the tail.
 
-    With ``whole``, also check the SHA-256 of the whole target. With ``has_base``, wrong bytes may come from a base.
-    Without a base, the bundle is at fault.
+    With ``whole``, also check the SHA-256 of the whole target. ``has_base`` is true if wrong bytes may come from a
+    base. Otherwise, wrong bytes are the fault of the bundle.
     """
 
     def __init__(self, target: Target, sink: Sink, *, whole: bool = False, has_base: bool = True) -> None:
@@ -94,7 +94,7 @@ class VerifiedOutput:
         self._waiting_size += len(piece)
 
     def _flush(self, *, last: bool = False) -> None:
-        """Pass on the waiting bytes up to the first byte of the last block. With ``last``, pass on all of them."""
+        """Pass on the waiting bytes up to the first byte of the last block. With ``last``, pass on all bytes."""
         chunk = memoryview(b"".join(self._waiting))
         kept = 0 if last else (self._written + len(chunk) - 1) % BLOCK
         self._waiting, self._waiting_size = [chunk[len(chunk) - kept :]], kept

@@ -1,6 +1,6 @@
 """The plan of a rebuild. Planning walks the program once, and reads only header blocks of the base.
 
-The walk finds each frame's source and last use. Before the first byte of output, it refuses a program that is
+The walk finds each frame's source and last use. Before the first byte of output, the walk refuses a program that is
 inconsistent or needs too many frames in memory. A program is inconsistent if its frames are out of order or not used
 completely, or if its output has a wrong size.
 """
@@ -62,14 +62,14 @@ class RebuildPlan:
             yield Range(flat[position + 1] >> 32, flat[position], flat[position + 1] & 0xFFFFFFFF)
 
     def source_size(self, index: int) -> int:
-        """Return the source size of an implied frame in bytes, as the sum over its pieces."""
+        """Return the size of an implied frame's source in bytes: the sum over the frame's pieces."""
         return sum(item & 0xFFFFFFFF for item in self.sources.get(index, array("Q"))[1::2])
 
 
 class RecompressionBudget:
-    """A pool for recompression costs above 16 times a target's size. All rebuilt targets of a bundle share it.
+    """A pool for costs of recompression above 16 times a target's size. All rebuilt targets of a bundle share the pool.
 
-    Frames of codec 6 take from the same pool, through ``excess``.
+    Frames of codec 6 use the same pool, through ``excess``.
     """
 
     def __init__(self) -> None:
@@ -78,12 +78,12 @@ class RecompressionBudget:
     def limit(self, target_size: int) -> int:
         """Return the number of bytes of content that may be recompressed for the next target.
 
-        Bytes at slow levels count more.
+        A byte that is recompressed at a slow level counts as more than one byte.
         """
         return PACKING_COST * target_size + self.excess.left
 
     def spend(self, cost: int, target_size: int) -> None:
-        """Subtract the cost of a target. If the pool has less than this, raise :class:`BundleError`."""
+        """Subtract the cost of a target. If the pool has less than the cost, raise :class:`BundleError`."""
         self.excess.spend(cost - PACKING_COST * target_size)
 
 
@@ -155,7 +155,7 @@ class _Streams:
             kept += ((self._entered_at[index - self._first], 0, size), (last, 1, -size))
         if _most(kept) > MAX_LIVE:
             raise BundleError(messages.LIMIT_LIVE_FRAMES, most=_most(kept), max_live=MAX_LIVE)
-        # a frame counts up to the step before its end
+        # a frame is counted from its first step up to the step before its last step
         live: list[tuple[int, int, int]] = []
         for index in range(self._first, self.entered):
             size, begun = self._table.sizes[index], self._entered_at[index - self._first]
@@ -173,7 +173,7 @@ def kept_size(size: int) -> int:
 
 
 def _most(changes: list[tuple[int, int, int]]) -> int:
-    """Return the highest running sum of changes.
+    """Add the changes one after the other, and return the highest sum that occurs.
 
     A change has a step's index, an order within the step, and an amount.
     """
@@ -186,10 +186,11 @@ def make_plan(
 ) -> RebuildPlan:
     """Walk a target's program once and return its plan.
 
-    ``packings`` is the budget that the rebuilt targets of the bundle share. It is None if there is only this target.
+    ``packings`` is the budget that the rebuilt targets of the bundle share. ``packings`` is None if there is only this
+    target.
 
-    Raises :class:`BundleError` if the program is inconsistent. Raises :class:`BaseMismatchError` if header blocks of
-    the base are not those that the program expects.
+    Raises :class:`BundleError` if the program is inconsistent. Raises :class:`BaseMismatchError` if the base has other
+    header blocks than the program expects.
     """
     target = manifest.targets[target_index]
     first = sum(before.frames for before in manifest.targets[:target_index])

@@ -1,8 +1,8 @@
-"""Programs. They are instructions that rebuild a target, byte after byte, from base objects and decoded streams.
+"""Programs. Programs are instructions that rebuild a target, byte after byte, from base objects and decoded streams.
 
 A program is a set of columns. :func:`walk` reads each column once, from beginning to end, and yields steps. A walk
-needs the header blocks of the base objects, because a program states the length of a run in records, not bytes. A walk
-never reads the content of the records.
+needs the header blocks of the base objects, because a program counts the records of a run, not the bytes. A walk never
+reads the content of the records.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Cursor:
         self.shapes = self._read_shapes()
 
     def _read_shapes(self) -> list[tuple[int, tuple[tuple[Field, Column | None], ...]]]:
-        """Return each shape with the fields that it changes. Each numeric field has its own column."""
+        """Return each shape with the fields that the shape changes. Each numeric field has its own column."""
         shapes: list[tuple[int, tuple[tuple[Field, Column | None], ...]]] = []
         column = self.columns.shapes
         while column.position < len(column.data):
@@ -87,7 +87,7 @@ class Cursor:
         return shapes
 
     def seek(self) -> None:
-        """Move the cursor by the next seek."""
+        """Read the next seek, and move the cursor to the place in this seek."""
         target = self.columns.seek_object.next()
         delta = self.columns.seek_offset.signed()
         if target >= len(self.object_sizes):
@@ -98,7 +98,7 @@ class Cursor:
             raise BundleError(messages.PROGRAM_SEEK_OUT_OF_BOUNDS)
 
     def take(self, length: int) -> Copy:
-        """Return the next ``length`` bytes of the base object as a copy, and move the cursor past them."""
+        """Return the next ``length`` bytes of the base object as a :class:`Copy`, and move the cursor."""
         if self.object >= len(self.object_sizes):  # without objects, even a copy of 0 bytes is invalid
             raise BundleError(messages.PROGRAM_NO_OBJECT)
         offset, size = self.offset, self.object_sizes[self.object]
@@ -116,9 +116,9 @@ class Cursor:
     def edit(self, register: int, reference: bytes | None, reference_size: int | None) -> tuple[Head, int]:
         """Read an edit. Return the header step and the content size of the resulting block.
 
-        ``reference_size`` is the content size of a base block. If it is None, the edit applies to the register's last
-        block. In this case, the size stays the same, unless the edit has a new size. A new size is stored as the
-        difference from 0.
+        ``reference_size`` is the content size of a base block. If ``reference_size`` is None, the edit applies to the
+        register's last block. In this case, the size stays the same, unless the edit has a new size. A new size is
+        stored as the difference from 0.
         """
         columns = self.columns
         index = columns.shape.next()
@@ -149,8 +149,8 @@ def walk(columns: Columns, base: BaseHeaders, object_sizes: list[int]) -> Iterat
     """Yield the steps of a program in the order of the target's bytes.
 
     ``object_sizes`` are the sizes of the base objects in bytes. Every column must be read to its end. Raises
-    :class:`BundleError` if no base could satisfy the program. Raises :class:`BaseMismatchError` if a header block of
-    the base differs from the expected block.
+    :class:`BundleError` if the program is invalid for every base. Raises :class:`BaseMismatchError` if a header block
+    of the base differs from the expected block.
     """
     columns = columns.rewound()
     cursor = Cursor(columns, base, object_sizes)
@@ -196,7 +196,7 @@ def _base_record(cursor: Cursor) -> tuple[bytes, int]:
 def _positive(column: Column) -> int:
     """Read a length or count, and refuse 0.
 
-    Each operation therefore yields at least one byte, and the output's size limits the work.
+    Each operation therefore yields at least one byte, so the output's size limits the number of operations.
     """
     value = column.next()
     if not value:

@@ -32,7 +32,7 @@ def _fields(shape: int) -> tuple[str, ...]:
 
 
 class ProgramWriter:
-    """A writer of a program's columns, with a method for each operation. It keeps the same state as a walk."""
+    """A writer of a program's columns, with a method for each operation. It has the same state as a reader's walk."""
 
     def __init__(self) -> None:
         self._columns = {name: ColumnWriter() for name in COLUMN_NAMES}
@@ -45,13 +45,13 @@ class ProgramWriter:
 
     @property
     def operations(self) -> int:
-        """The number of operations so far."""
+        """The number of operations that are already written."""
         return len(self._columns["ops"].data)
 
     def find_edit(self, reference: bytes, block: bytes) -> records.HeaderEdit | None:
         """Return the edit from ``reference`` to ``block``.
 
-        Return None if it does not exist or needs too many shapes.
+        Return None if there is no such edit, or if the edit would need too many shapes.
         """
         edit = records.find_edit(reference, block)
         if edit is not None and edit.shape not in self._shapes and len(self._shapes) == MAX_SHAPES:
@@ -59,7 +59,7 @@ class ProgramWriter:
         return edit
 
     def seek(self, object_index: int, offset: int) -> None:
-        """Move the cursor to ``offset`` of a base object. If it is already there, write nothing."""
+        """Move the cursor to ``offset`` of a base object. If the cursor is already there, write nothing."""
         if (object_index, offset) == (self._object, self._offset):
             return
         self._op(OP_SEEK)
@@ -143,7 +143,7 @@ class ProgramWriter:
         self._columns["packed"].add(packed)
 
     def end(self) -> None:
-        """End the content to recompress."""
+        """Mark the end of the content to recompress."""
         self._op(OP_END)
 
     def finish(self) -> Columns:

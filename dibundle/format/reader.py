@@ -1,4 +1,4 @@
-"""The reader of bundles. It reads head and frames in one pass, and hashes each frame before the frame is decoded."""
+"""The reader of bundles. It reads a bundle in one pass, and hashes each frame before the frame is decoded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Readable(Protocol):
 
 
 class BundleReader:
-    """A bundle whose head is read and checked. :meth:`frame` returns the frames in the order of the file."""
+    """A bundle whose manifest is read and checked. :meth:`frame` returns the frames in the order of the file."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class BundleReader:
         trust: Callable[[bytes, bytes], Callable[[Manifest], object] | None] | None = None,
         name: str | None = None,
     ) -> None:
-        """Read the head of ``stream``.
+        """Read the header, the signature and the manifest from ``stream``.
 
         Two parameters are for messages: ``where`` names the file that holds a range of bytes, and ``name`` is the name
         of the bundle. ``trust`` gets the header and the signature before anything else is parsed. If the bundle is
@@ -62,14 +62,14 @@ class BundleReader:
         self.size = self.frames_offset + sum(FrameTable.of(self.manifest.frames).stored)
 
     def _trusted(self, check: Callable[[], T]) -> T:
-        """Return the result of a check. Add the bundle's name to its :class:`SignatureError`."""
+        """Return the result of a check. Add the bundle's name to a :class:`SignatureError`."""
         try:
             return check()
         except SignatureError as error:
             raise (error if self.name is None else error.within(self.name)) from error.__cause__
 
     def frame(self) -> tuple[Frame, bytes]:
-        """Return the next frame and its stored bytes. Their digest has been checked."""
+        """Return the next frame and its stored bytes. The digest of these bytes has been checked."""
         frame = self._next()
         stored = self._exactly(frame.stored, f"frame {self.frames_read}")
         self._check(frame, digest.sha256(stored))
@@ -78,7 +78,7 @@ class BundleReader:
     def skip(self) -> Frame:
         """Skip the next frame and return it.
 
-        Check its stored bytes, but do not keep them, because they may take 80 MiB.
+        The stored bytes are checked, but not kept, because they may take 80 MiB.
         """
         frame, begun = self._next(), self._at
         found = digest.sha256_of(self._chunks(frame.stored))
@@ -93,7 +93,7 @@ class BundleReader:
         return self.manifest.frames[self.frames_read]
 
     def _check(self, frame: Frame, found: bytes) -> None:
-        """Count a frame after it was read. Raise :class:`DigestError` if its digest differs from ``found``."""
+        """Count a frame after it was read. Raise :class:`DigestError` if the frame's digest differs from ``found``."""
         if found != frame.digest:
             place = f" ({self._where(self._at - frame.stored, self._at)})" if self._where else ""
             raise DigestError(messages.BUNDLE_FRAME_DIGEST, index=self.frames_read, place=place)

@@ -1,4 +1,4 @@
-"""The rebuild of a target: a second walk, which reads the base, decodes frames and yields the target's bytes."""
+"""The rebuild of a target: a second pass over the program. It reads the base and yields the target's bytes."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 AHEAD = 48 << 20  # maximum bytes of frames that are decoded in advance, with their sources and payloads
 OVERHEAD = 4096  # bytes of memory for any frame, in addition to its content
-# the same maximum, including the current frame; without it, a program of 90 MB sometimes took 218 MiB, not 187
+# the same maximum, including the current frame; otherwise a program of 90 MB sometimes took 218 MiB, not 187
 MOST = 96 << 20
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # number of threads for the blocks of pgzip
-MANY = 32 << 20  # with at least this many bytes of covers and steps, no other frame is decoded at the same time
+MANY = 32 << 20  # a frame with at least this many bytes of covers and steps is decoded alone
 LARGE = 256 << 10  # from this size on, codec 6 may need 300 MiB: no other frame is decoded at that time
-DECODERS = 2  # number of threads; more threads help little, because memory limits the work in advance
-LITTLE = 1 << 20  # maximum bytes of frames and sources to decode without a thread pool: importing it takes 7 ms
+DECODERS = 2  # number of threads; more threads help little, because few frames fit into the memory limit
+LITTLE = 1 << 20  # maximum bytes of frames and sources to decode without a thread pool, whose import takes 7 ms
 
 
 class Base(BaseHeaders, Protocol):
-    """The base objects of a bundle, by their index in its manifest."""
+    """The base objects of a bundle, by index in the bundle's manifest."""
 
     def read_into(self, object_index: int, offset: int, view: memoryview) -> None:
         """Fill ``view`` with bytes of an object. Raise :class:`BaseMismatchError` if the object is too short."""
 
     def nearby(self, object_index: int, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes of an object, with read-ahead. Only one thread calls this."""
+        """Return exactly ``length`` bytes of an object, with read-ahead. Only one thread calls this method."""
 
 
 class Follower(Protocol):
-    """A receiver for the origins of a target's pieces. It is called before the piece is yielded."""
+    """A receiver that gets the origin of each piece of a target. The receiver is called before the piece is yielded."""
 
     def copied(self, step: Copy, offset: int, length: int) -> None:
         """Record that the next ``length`` bytes are part of a copy, and begin at ``offset`` in the copy."""
@@ -133,7 +133,7 @@ class _FrameFeed:
             self._room.notify()
 
     def close(self) -> None:
-        """Stop decoding. A thread that waits for a pipe is not joined, and ends with the process."""
+        """Stop decoding. A thread that waits for a pipe is not joined. Such a thread ends with the process."""
         with self._room:
             self._closed = True
             self._room.notify()
@@ -196,7 +196,7 @@ def _is_large(frame: Frame, stored: bytes) -> bool:
 
 
 class _Memory:
-    """The memory for decoding. Frames share it, but a large frame uses it alone."""
+    """The memory for decoding. Several frames share the memory, but a large frame gets the memory alone."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -232,7 +232,7 @@ def _need(frame: Frame) -> int:
 
 
 class _Streams:
-    """The decoded streams, which are read in order. A frame is kept until the last repeat that needs it."""
+    """The decoded streams, which are read in order. A frame is kept until the last repeat step that needs the frame."""
 
     def __init__(self, feed: _FrameFeed, manifest: Manifest, plan: RebuildPlan) -> None:
         self._feed = feed
@@ -292,7 +292,7 @@ def rebuild(
         feed.read_ahead()
         yield from pieces
     except BaseException:
-        packings.excess.end()  # do not wait for frames that are decoded in advance, because they may take minutes
+        packings.excess.end()  # do not wait for frames that are decoded in advance: this may take minutes
         raise
     finally:
         feed.close()
@@ -339,7 +339,7 @@ def _followed(pieces: Iterable[Decoded], step: ProgramStep | None, follower: Fol
             follower.other(len(piece))
         made += len(piece)
         yield piece
-        del piece  # free the piece, which may be a view of a frame, before the next frame is decoded
+        del piece  # free the piece before the next frame is decoded: the piece may be a view of the current frame
 
 
 class _Rebuilder:
@@ -392,7 +392,7 @@ class _Packing:
         self._limit = limit
         self._reencoders = reencoders
         self._left = 0
-        self.cost = 0  # cost of all recipes so far
+        self.cost = 0  # total cost of the recipes that were used so far
         self.packer: Recompressor | None = None
 
     def begin(self, step: Begin) -> None:
@@ -409,7 +409,7 @@ class _Packing:
         yield from self._checked(self.packer.write(content))
 
     def end(self) -> Iterator[Decoded]:
-        """Yield the last compressed bytes. Raise :class:`BundleError` if there are too few."""
+        """Yield the last compressed bytes. Raise :class:`BundleError` if there are too few bytes."""
         assert self.packer
         yield from self._checked(self.packer.finish())
         if self._left:
@@ -425,7 +425,7 @@ class _Packing:
 
 
 class _Headers:
-    """A producer of header blocks. It remembers the last block of each register."""
+    """A producer of header blocks. The producer stores the last block of each register."""
 
     def __init__(self, streams: _Streams) -> None:
         self._streams = streams

@@ -1,4 +1,4 @@
-"""Tar header blocks as edits of other header blocks.
+"""Tar header blocks, encoded as edits of other header blocks.
 
 An edit has the changed fields, except the checksum, which is computed.
 
@@ -21,7 +21,7 @@ EMPTY = bytes(BLOCK)
 
 
 class Field(NamedTuple):
-    """A field of a header block, with its bit in a shape, its place, and whether it can be edited as a number."""
+    """A header field: its bit in a shape, its position, and whether it can be edited as a number."""
 
     name: str
     start: int
@@ -87,7 +87,7 @@ class Style(NamedTuple):
         return digits.rjust(self.width, b" " if self.spaces else b"0") + self.tail
 
 
-@lru_cache(maxsize=8192)  # cached, because most headers have one of a few modes, owners and times
+@lru_cache(maxsize=8192)  # cached, because a few modes, owners and times occur in most headers
 def number_style(field: bytes) -> Style | None:
     """Return the style of a numeric field of a reference block. Return None if the field is not octal text."""
     if not field.strip(b"\0"):
@@ -120,7 +120,7 @@ def read_number(field: bytes) -> int | None:
 
 
 def record_size(block: bytes) -> int | None:
-    """Return the content length in the size field of a header block, in bytes.
+    """Return the length of the content, in bytes, from the size field of a header block.
 
     Return None if the field cannot be read.
     """
@@ -136,11 +136,11 @@ def padded(size: int) -> int:
 def checksum_field(block: bytearray, reference: bytes) -> bytes | None:
     """Return the checksum field of ``block`` in the style of ``reference``.
 
-    Return None if that style has too few digits. The field in ``block`` is overwritten with spaces, because the
-    checksum is defined in this way.
+    Return None if that style has too few digits. For the sum, the checksum field in ``block`` is first overwritten with
+    spaces, as tar requires.
     """
     block[148:156] = b"        "
-    # the low half of Adler-32 is the sum of the bytes plus one: it is exact for 256 bytes, and far faster than sum()
+    # the low half of Adler-32 is the sum of the bytes plus one: exact for up to 256 bytes, and far faster than sum()
     total = (zlib.adler32(block[:256]) & 0xFFFF) + (zlib.adler32(block[256:]) & 0xFFFF) - 2
     field = reference[148:156]
     return _number_field(field if field.strip(b"\0") else b"000000\0 ", total)
@@ -149,7 +149,7 @@ def checksum_field(block: bytearray, reference: bytes) -> bytes | None:
 class HeaderEdit(NamedTuple):
     """The difference between two header blocks.
 
-    It has a shape, and a value (int or raw bytes) for each field in the shape.
+    An edit has a shape, and a value (int or raw bytes) for each field in the shape.
     """
 
     shape: int
@@ -187,7 +187,7 @@ def _places(shape: int) -> tuple[tuple[int, int], ...]:
 
 
 def _changed(reference: bytes, block: bytes) -> Iterator[tuple[int, Field]]:
-    """Yield the fields of each stretch that differs. Comparing stretches is quick: usually, only the time differs."""
+    """Yield the fields of each group that differs. Comparing groups is quick: usually, only the time differs."""
     for start, end, fields in _STRETCHES:
         if reference[start:end] != block[start:end]:
             yield from fields

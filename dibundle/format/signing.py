@@ -44,7 +44,7 @@ ReadFunction = Callable[[int], bytes]
 
 
 class Signature(NamedTuple):
-    """An SSHSIG signature: its bytes without the armor, and the public key that it names."""
+    """An SSHSIG signature: its bytes without the armor, and the public key that the signature names."""
 
     blob: bytes
     key: bytes
@@ -116,7 +116,7 @@ class Signers:
             raise TypeError("signatures are what the files hold, as a tuple of bytes: Path(name).read_bytes()")
 
     def check(self, header: bytes, embedded: bytes) -> str:
-        """Return the signer and the key of a header. If no trusted signer signed it, raise :class:`SignatureError`.
+        """Return the signer and the key of a header. Without a trusted signature, raise :class:`SignatureError`.
 
         ``embedded`` is the content of the bundle's signature area.
         """
@@ -167,7 +167,7 @@ class Signers:
         raise SignatureError(messages.SIGNATURE_NOT_ACCEPTED, by=by, wanted=wanted, told=told)
 
     def _principals(self, file: str, by: str) -> list[str]:
-        """Return the principals for which the signature's key is valid. The caller tries each of them."""
+        """Return the principals for which the signature's key is valid. The caller tries each principal."""
         run = _ssh_keygen(
             "-Y", "find-principals", "-s", file, "-f", self.allowed, *self._times(), seconds=CHECK_SECONDS
         )
@@ -182,7 +182,7 @@ class Signers:
         return found
 
     def _is_revoked(self, key: bytes) -> bool:
-        """Return whether a key is revoked. A failed verification does not report this reason."""
+        """Return whether a key is revoked. If a verification fails, ssh-keygen does not report this reason."""
         if self.revoked is None:
             return False
         # -Q does not work for a list of public keys, because -Q requires a KRL
@@ -258,7 +258,7 @@ def _unusable(key: str, run: subprocess.CompletedProcess[bytes]) -> SignatureErr
 
 
 def check_own(header: bytes, data: bytes, tmp: str | None = None) -> Signature:
-    """Return the signature in ``data``. It must be a signature over ``header``, by any key."""
+    """Return the signature in ``data``. The signature must be over ``header``. Any key is accepted."""
     signature = Signature.parse(data)
     with _temporary(".sig", tmp) as file:
         file.write(signature.armored())
@@ -323,7 +323,7 @@ def require_readable(name: str) -> None:
 def count_signers(name: str) -> int:
     """Return the number of lines with a key in an allowed_signers file.
 
-    Raises :class:`FileError` if the file cannot be read, and :class:`SignatureError` if a line has no key, or the file
+    Raises :class:`FileError` if the file cannot be read, and :class:`SignatureError` if a line has no key or the file
     has no keys. Comments and empty lines are ignored.
     """
     require_readable(name)
@@ -352,9 +352,9 @@ _FOLDERS: Final = "/usr/bin:/bin:/usr/local/bin:/opt/homebrew/bin"
 def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess.CompletedProcess[bytes]:
     import subprocess
 
-    # A check decides who is trusted, so it ignores the environment.
-    # $PATH could lead to a wrong ssh-keygen, and $TZ would change the time zone for the times of keys.
-    # Signing needs the environment, because it may name an agent and programs.
+    # A check decides who is trusted, so the check ignores the environment variables. $PATH could lead to a wrong
+    # ssh-keygen, and $TZ would change the time zone for the times of keys. Signing needs the environment variables,
+    # because these variables may name an agent and programs.
     is_check = seconds == CHECK_SECONDS
     program = (shutil.which("ssh-keygen", path=_FOLDERS) if is_check else None) or "ssh-keygen"
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"} if is_check else None

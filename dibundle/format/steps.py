@@ -40,7 +40,7 @@ class Columns:
     packed: Column
 
     def __init__(self, **columns: Column) -> None:
-        """Set the named columns. All others are empty."""
+        """Set the named columns. All other columns are empty."""
         for name in COLUMN_NAMES:
             setattr(self, name, columns.get(name) or Column())
 
@@ -53,7 +53,7 @@ COLUMN_NAMES = tuple(Columns.__annotations__)
 
 
 class Text(NamedTuple):
-    """A raw field that is not read yet. It has ``length`` bytes of stream 0."""
+    """A raw field that is not read yet. The field has ``length`` bytes of stream 0."""
 
     length: int
 
@@ -79,7 +79,7 @@ class Head(NamedTuple):
 
 
 class Data(NamedTuple):
-    """``length`` bytes of a stream. ``source`` is their source in the base (length 0: no source)."""
+    """``length`` bytes of a stream. ``source`` is the source of these bytes in the base (length 0: no source)."""
 
     stream: int
     length: int

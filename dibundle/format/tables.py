@@ -1,4 +1,4 @@
-"""Rows of a manifest, stored as columns. These sequences create a new object for a row on each access.
+"""Rows of a manifest, stored as columns. Each access to a row creates a new object.
 
 A manifest of a few kilobytes may have a million rows. In a column, a row takes about as much memory as in the file.
 """
@@ -27,10 +27,11 @@ class Range(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A stored piece. With its source, it decodes to ``size`` bytes of ``stream``.
+    """A stored piece. With its source, the frame decodes to ``size`` bytes of ``stream``.
 
-    If ``implied``, the source is the old content of the pieces that use the frame, in order. Otherwise, the source is
-    ``sources``. ``stored`` is the number of bytes in the file, and ``digest`` is their SHA-256.
+    If ``implied``, the source is the old content of the pieces that use the frame, in order. Otherwise, the source
+    consists of the ranges in ``sources``. ``stored`` is the number of bytes in the file, and ``digest`` is the SHA-256
+    of these bytes.
     """
 
     stream: int
@@ -54,7 +55,7 @@ class Segment(NamedTuple):
 
 
 class Table(Sequence[Row], Generic[Row]):
-    """A sequence that creates its rows on access. It is equal to any sequence with equal rows."""
+    """A sequence that creates its rows on access. A table is equal to any sequence with equal rows."""
 
     __slots__ = ("_rows",)
     __hash__ = None  # type: ignore[assignment] # as in list: sequences of different types may be equal
@@ -225,7 +226,7 @@ class SegmentTable(Table[Segment]):
 
 
 class Paths(Sequence[bytes]):
-    """Paths in ``data``. A NUL follows each path. Iteration finds them one by one."""
+    """Paths in ``data``. A NUL follows each path. Iteration finds the paths one by one."""
 
     __slots__ = ("data",)
     __hash__ = None  # type: ignore[assignment]

@@ -1,6 +1,7 @@
 """The base objects that a target needs, and the earlier targets that contain some of these objects.
 
-Sets of objects are bits of an integer: a bundle may have a thousand targets, and each may use sixty thousand objects.
+A set of objects is stored as bits of an integer. A bundle may have a thousand targets, and each target may use sixty
+thousand objects.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ _TAKE = bytes((OP_KEEP, OP_MODE, OP_PATCH, OP_REPLACE))
 
 
 def objects_used(manifest: Manifest, number: int) -> set[int]:
-    """Return the numbers of the objects that the target with this ``number`` uses."""
+    """Return the indexes of the objects that the target with the index ``number`` uses."""
     return set(members(uses(manifest, number)))
 
 
 def uses(manifest: Manifest, number: int, *, malformed: int | None = None) -> int:
-    """Return a set of bits: the objects that the target with this ``number`` uses. The result is cached.
+    """Return, as bits, the objects that the target with the index ``number`` uses. The result is cached.
 
     If the program is malformed, return ``malformed``. If ``malformed`` is None, raise :class:`BundleError` instead.
     """
@@ -60,7 +61,7 @@ def _uses(manifest: Manifest, number: int) -> int:
 
 
 def _check_seeks(ops: bytes, column: Column) -> None:
-    """Refuse two consecutive seeks. Also refuse a column whose number of objects differs from the number of seeks.
+    """Refuse two consecutive seeks. Also refuse a column of objects if its length differs from the number of seeks.
 
     This check runs before the column is read, because the column may be as large as a manifest. A walk would find these
     faults much later.
@@ -76,7 +77,7 @@ def _check_seeks(ops: bytes, column: Column) -> None:
 
 
 def _numbers(column: Column) -> set[int]:
-    """Return the set of numbers in a column. Read the column in stretches, because it may have a million numbers."""
+    """Return the set of numbers in a column. Read the column piece by piece, because it may have a million numbers."""
     if column.data.isascii():  # every number has one byte
         return set(column.data)
     found: set[bytes] = set()
@@ -126,7 +127,7 @@ def used_by(manifest: Manifest, targets: Iterable[int]) -> int:
 
 
 class Sums:
-    """Sums over sets of objects, for example the sum of their sizes, without a step for each object.
+    """Fast sums over sets of objects, for example over their sizes, without a loop over the objects.
 
     Each object has a number. For each bit of the numbers, this class keeps the set of objects whose number has that
     bit.
@@ -142,7 +143,7 @@ class Sums:
 
 
 class Order:
-    """The order of targets. If the ``missing`` objects are in no base, some targets must be rebuilt before others.
+    """The order of targets. If objects are ``missing`` in all bases, some targets must be rebuilt before other targets.
 
     A missing object is read from its place in an earlier target. If no earlier target has a missing object, the object
     counts as lacking.
@@ -190,7 +191,7 @@ class Order:
 
 
 def _placed(manifest: Manifest, among: int) -> dict[int, int]:
-    """Return, as bits, which objects of ``among`` are in each target."""
+    """For each target, return the objects of ``among`` that the target contains, as bits."""
     found: dict[int, list[int]] = {}
     for number in members(among):
         if place := manifest.objects[number].place:

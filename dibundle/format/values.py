@@ -10,9 +10,9 @@ from dibundle.format.tables import Segment, SegmentTable
 
 
 class PlaceInTarget(NamedTuple):
-    """The place of an object in a target of the same bundle. It has ``length`` bytes from ``offset`` on.
+    """The place of an object in a target of the same bundle. The place has ``length`` bytes from ``offset`` on.
 
-    If ``is_compressed``, these bytes are gzip or zstd, and the object is their content.
+    If ``is_compressed``, these bytes are gzip or zstd, and the object is the decompressed content.
     """
 
     target: int
@@ -22,10 +22,10 @@ class PlaceInTarget(NamedTuple):
 
 
 class BaseObject(NamedTuple):
-    """Content from which programs copy.
+    """Base content that programs copy.
 
     It has a ``kind`` (layer, config, other), a ``size`` in bytes, and a SHA-256 ``digest``. If the object has a
-    ``place``, an earlier target of the bundle contains it. Otherwise, the receiver must have the object.
+    ``place``, an earlier target of the bundle contains the object. Otherwise, the receiver must have the object.
     """
 
     kind: int
@@ -79,7 +79,7 @@ class About(NamedTuple):
 class Names(NamedTuple):
     """Paths that are needed only for listings.
 
-    They are the patched paths (in order) and the deleted paths of each target.
+    For each target, there are the patched paths (in order) and the deleted paths.
     """
 
     patched: tuple[Sequence[bytes], ...]

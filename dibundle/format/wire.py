@@ -1,7 +1,7 @@
 """The encoding of values. The structure is strict msgpack. Long runs of numbers are LEB128 columns.
 
-Every value has exactly one byte form. The reader, not the data, decides which type comes next. Therefore, hostile bytes
-cannot create values that the reader did not request.
+Every value can be encoded in exactly one way. The reader, not the data, decides which type comes next. Therefore,
+hostile bytes cannot create values that the reader did not request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dibundle.errors import BundleError
 from dibundle.format import messages
 
 MAX_VARINT = (1 << 63) - 1
-_MORE: Final = bytes(range(0x80, 0x100))  # every byte of a number except the last
+_MORE: Final = bytes(range(0x80, 0x100))  # values of all bytes of a number except its last byte
 
 _ARRAY: Final = (0x90, 0xA0, {0xDC: 2, 0xDD: 4})
 _INTEGER: Final = (0x00, 0x80, {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8})
@@ -35,7 +35,7 @@ def pack(value: object) -> bytes:
 class Structure:
     """A typed cursor over canonical msgpack. ``where`` is the name of this data in messages.
 
-    Data is copied only when read.
+    Data is copied only when it is read.
     """
 
     def __init__(self, data: bytes | memoryview, where: str) -> None:
@@ -63,7 +63,7 @@ class Structure:
         return value
 
     def blob(self, what: str, *, maximum: int | None = None, exactly: int | None = None) -> bytes:
-        """Read a byte string. Its length is at most ``maximum``, or equal to ``exactly``."""
+        """Read a byte string. The length of the string is at most ``maximum``, or equal to ``exactly``."""
         return bytes(self.view(what, maximum=maximum, exactly=exactly))
 
     def view(self, what: str, *, maximum: int | None = None, exactly: int | None = None) -> memoryview:
@@ -101,7 +101,7 @@ class Structure:
         return self._data[self._at - size : self._at]
 
     def _number(self, form: _Form, what: str) -> int:
-        """Read a number in its shortest form. It is an integer, or the length of another type."""
+        """Read a number in its shortest form. The number is an integer, or the length of another type."""
         low, high, widths = form
         if self._at >= len(self._data):
             raise self._fail(what)
@@ -121,7 +121,7 @@ class Structure:
 
 
 class Column:
-    """A column of LEB128 numbers. It is read lazily, so it takes no more memory than its bytes."""
+    """A column of LEB128 numbers. A column is read lazily, and takes no more memory than its bytes."""
 
     __slots__ = ("data", "position", "what")
 

@@ -1,4 +1,4 @@
-"""The writer of bundles. It writes a header, an empty signature area, a manifest, and frames."""
+"""The writer of bundles. A bundle has a header, an empty signature area, a manifest, and frames."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MANIFEST_LEVEL = 19
 def write(manifest: Manifest, frames: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the bytes of a bundle. ``frames`` are the stored bytes of the manifest's frames, in the same order.
 
-    If readers would refuse the manifest, this raises :class:`BundleError` before the first byte.
+    If readers would refuse the manifest, :class:`BundleError` is raised before the first byte.
     """
     manifest.check_limits()
     encoded = manifest.encode()

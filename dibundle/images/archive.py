@@ -1,4 +1,4 @@
-"""Open files as archives, which are recognised by their content."""
+"""Opening files as archives. The format of a file is recognised by the file's content."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class NoArchiveError(OtherFormatError):
 
 @dataclass(eq=False)
 class Archive:
-    """An opened outer archive. As a context manager, it closes the files that it opened.
+    """An opened outer archive. At the end of a ``with`` block, the archive closes the files that it opened.
 
-    ``name`` is the path as the user typed it. ``bytes`` is the uncompressed tar. ``compression`` is the removed
-    compression. ``identity`` is the device and inode of the file.
+    ``name`` is the path as the user typed it. ``bytes`` is the uncompressed tar. ``compression`` is the compression of
+    the file that was opened. ``identity`` is the device and inode of the file.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Archive:
     identity: tuple[int, int] | None
     _closers: list[Callable[[], None]] = field(default_factory=list, repr=False)
     is_made: bool = False  # whether a bundle rebuilt this archive as an intermediate target
-    spared: int = 0  # how many of its bytes take no disk space
+    spared: int = 0  # number of bytes of this archive that take no disk space
     carries: bool = False  # whether this archive contained a bundle
     # blobs without images, cached when they are first requested
     blobs: ImageArchive | None = field(default=None, repr=False)
@@ -104,13 +104,13 @@ def open_archive(path: str | os.PathLike[str], *, spool_dir: str | None = None, 
 def from_fd(fd: int, name: str, *, spool_dir: str | None = None, ratio: int | None = None) -> Archive:
     """Open the archive in the open file ``fd``, from the current position on.
 
-    The caller closes ``fd`` after the archive.
+    The caller closes ``fd`` after closing the archive.
     """
     return _open(fd, name, spool_dir, [], ratio)
 
 
 def open_made(spool: Spool, name: str, *, owned: bool = False, entries: int = MAX_MADE_ENTRIES) -> Archive:
-    """Open the archive that a bundle rebuilt in a temporary file. Raise ``ArchiveError`` if it is not a tar.
+    """Open the archive that a bundle rebuilt in a temporary file. Raise ``ArchiveError`` if the file is not a tar.
 
     Only the first ``entries`` members are read. If ``owned`` is true, closing the archive deletes the file. A target is
     never treated as a compressed file, even if its first bytes look like a compressed file.
@@ -174,7 +174,7 @@ def _folder(fd: int, name: str, closers: list[Callable[[], None]]) -> ReadAt:
 def _random_access(
     fd: int, name: str, status: os.stat_result, spool_dir: str | None, closers: list[Callable[[], None]]
 ) -> ReadAt:
-    """Return the rest of ``fd``. If ``fd`` cannot seek, copy it to a temporary file."""
+    """Return the bytes of ``fd`` from the current position on. If ``fd`` cannot seek, copy it to a temporary file."""
     if stat.S_ISREG(status.st_mode):
         file = FileBytes(fd, name, owned=False)
         position = min(os.lseek(fd, 0, os.SEEK_CUR), file.size)
@@ -194,7 +194,7 @@ def _inflated(
     closers: list[Callable[[], None]],
     ratio: int | None,
 ) -> ReadAt:
-    """Decompress ``source`` into a temporary file. Refuse wrong formats, which are recognised by their first bytes."""
+    """Decompress ``source`` into a temporary file. Refuse a source whose first bytes show a wrong format."""
     check_room(spool_dir, source.size)
     spool = Spool(spool_dir)
     closers.append(spool.close)
@@ -241,7 +241,7 @@ def _refuse_other_formats(name: str, head: bytes, packed: str | None) -> None:
 
 
 def _is_empty_tar(source: ReadAt) -> bool:
-    """Return whether this is a tar without entries. Such a tar has only zero blocks."""
+    """Return whether a file is a tar without entries. Such a tar has only zero blocks."""
     return source.size >= 1024 and not _head(source).strip(b"\0")
 
 

@@ -1,6 +1,6 @@
 """Claims of manifests about an archive's members.
 
-They are collected while manifests are read, and then turned into blobs.
+The claims are collected while manifests are read, and then turned into blobs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BLOB_NAME: Final = re.compile(rb"blobs/sha256/([0-9a-f]{64})")
 
 
 class ImageDraft(NamedTuple):
-    """An image whose parts are members that are not blobs yet."""
+    """An image whose parts are still members of the archive, and not yet :class:`Blob` objects."""
 
     names: tuple[str, ...]
     config: Entry | None
@@ -46,7 +46,7 @@ class ImageDraft(NamedTuple):
 
 
 class Config(NamedTuple):
-    """The content of an image's config. ``digest`` is the actual digest of its bytes."""
+    """The content of an image's config. ``digest`` is the actual digest of the config's bytes."""
 
     digest: bytes
     diff_ids: tuple[bytes, ...]
@@ -64,7 +64,7 @@ class _Claim:
 
 @dataclass
 class Claims:
-    """The claims about members so far. If two manifests disagree, the first manifest decides."""
+    """The collected claims about members. If two manifests disagree, the first manifest decides."""
 
     members: Members
     _known: dict[int, _Claim] = field(default_factory=dict)  # the keys are the offsets of the members' headers
@@ -73,7 +73,7 @@ class Claims:
     _names_size: int = 0
 
     def count_layers(self, count: int) -> None:
-        """Count layers, names, and images that have no layers and no names.
+        """Count layers and names, and also the images that have neither layers nor names.
 
         If the total exceeds the limit, raise ``ArchiveError``.
         """
@@ -100,13 +100,13 @@ class Claims:
         known.diff_id = known.diff_id or diff_id
 
     def note_layers(self, layers: tuple[Entry | None, ...], diff_ids: tuple[bytes, ...]) -> None:
-        """Record an image's layers. Record their diffIDs only if there are as many diffIDs as layers."""
+        """Record an image's layers. Record the layers' diffIDs only if there are as many diffIDs as layers."""
         paired: tuple[bytes | None, ...] = diff_ids if len(diff_ids) == len(layers) else (None,) * len(layers)
         for layer, diff_id in zip(layers, paired, strict=True):
             self.note(layer, "layer", diff_id=diff_id or None)
 
     def config(self, entry: Entry) -> Config:
-        """Read a config once. If it is malformed, return only its digest."""
+        """Read a config once. If a config is malformed, return only its digest."""
         known = self._configs.get(entry.header)
         if known is None:
             known = self._configs[entry.header] = _parse_config(self.members.read(entry))
@@ -114,7 +114,7 @@ class Claims:
         return known
 
     def blobs(self) -> dict[int, Blob]:
-        """Return the blobs of all regular members in the archive's order, by the offset of their header."""
+        """Return the blobs of all regular members in the archive's order, by the offset of each header."""
         entries = (entry for entry in self.members.archive.index.entries if entry.is_file)
         return {entry.header: self._blob(entry) for entry in entries}
 

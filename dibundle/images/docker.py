@@ -14,7 +14,7 @@ MANIFEST = b"manifest.json"
 
 
 def read_manifest(members: Members) -> list[object] | None:
-    """Return the entries of manifest.json, or None if it is missing. Raise ``ArchiveError`` if it is not a list."""
+    """Return the entries of manifest.json, or None if it is missing. Raise ``ArchiveError`` for anything but a list."""
     entry = members.find(MANIFEST)
     if entry is None:
         return None

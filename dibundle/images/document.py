@@ -47,13 +47,13 @@ def get(value: object, key: str) -> object:
 
 
 def get_list(value: object, key: str) -> list[object]:
-    """Return the list ``key`` of an object. If it is not a list, return an empty list."""
+    """Return the list ``key`` of an object. If the value is not a list, return an empty list."""
     found = get(value, key)
     return found if isinstance(found, list) else []
 
 
 def get_text(value: object, key: str) -> str | None:
-    """Return the text ``key`` of an object. Return None if it is not a text."""
+    """Return the text ``key`` of an object. Return None if the value is not a text."""
     found = get(value, key)
     return found if isinstance(found, str) else None
 
@@ -64,7 +64,7 @@ def texts(value: object) -> dict[str, str]:
 
 
 def is_digest(text: object) -> bool:
-    """Return whether this is an ``algorithm:hex`` digest."""
+    """Return whether a value is a digest of the form ``algorithm:hex``."""
     return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 
 

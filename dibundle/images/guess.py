@@ -1,4 +1,4 @@
-"""Guesses for display: which program wrote an archive, and what kind of file it is if it has no images."""
+"""Guesses for display: the program that wrote an archive, or the kind of a file without images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NESTED: Final = re.compile(rb"([^/]+)/(manifest\.json|oci-layout|index\.json)")
 
 
 def producer(members: Members, manifest: list[object] | None, *, has_index: bool) -> str | None:
-    """Return the likely writer of the archive. Return None if the writer is unknown."""
+    """Return the name of the program that probably wrote the archive. Return None if the program is unknown."""
     if manifest is None:
         return "OCI archive" if has_index else "docker save (before 1.10)"
     first = manifest[0] if manifest else None
@@ -29,7 +29,7 @@ def producer(members: Members, manifest: list[object] | None, *, has_index: bool
 
 
 def _docker_producer(names: list[bytes], image: object) -> str | None:
-    """Distinguish the writers of archives that have only a manifest.json."""
+    """Guess which program wrote an archive that has only a manifest.json."""
     config = get(image, "Config")
     layers = get_list(image, "Layers")
     if isinstance(image, dict) and "config" in image:

@@ -1,7 +1,7 @@
-"""Archives of docker before 1.10: a file ``repositories``, and a folder for each layer.
+"""Archives of docker versions before 1.10: a file ``repositories``, and a folder for each layer.
 
-The file json in this folder names the layer's parent. Such an image is identified by the name of its topmost layer. It
-has no config and no diffIDs.
+The file json in a layer's folder names the layer's parent. Such an image is identified by the name of its topmost
+layer. Such an image has no config and no diffIDs.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def _parent(members: Members, name: str) -> str | None:
 def _names(claims: Claims, layers: Container[str]) -> dict[str, list[str]]:
     """Return the names of images, by the name of the topmost layer.
 
-    The document contains a repository's name only once, but the images' names repeat it for every tag. Therefore, the
-    total length of all names is checked before a name is built.
+    The document contains a repository's name only once, but the images' names repeat this name for every tag.
+    Therefore, the total length of all names is checked before a name is built.
     """
     entry = claims.members.find(REPOSITORIES)
     value = document.parse(claims.members.read(entry), "repositories") if entry else None

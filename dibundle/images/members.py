@@ -1,4 +1,4 @@
-"""The outer members of an archive by name. The lookup follows the same rules as in loaders."""
+"""The members of an archive's outer tar, by name. Names are looked up by the same rules as in loaders."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LINKS: Final = b"12"
 class Members:
     """Members by normalised name.
 
-    If several members have the same name, the last member counts, as after unpacking all members.
+    If several members have the same name, the last member is used, because unpacking would overwrite the others.
     """
 
     def __init__(self, archive: Archive) -> None:

@@ -17,7 +17,7 @@ BlobKind = Literal["layer", "config", "manifest", "index", "other"]
 
 
 class Blob(NamedTuple):
-    """The content of one regular outer member.
+    """The content of one regular member of the outer tar.
 
     ``compression`` is a layer's compression, detected from its content. ``digest`` is the claimed sha256 (32 bytes) of
     the stored bytes. For layers, ``diff_id`` is the claimed sha256 of the uncompressed bytes.
@@ -47,7 +47,7 @@ class Image(NamedTuple):
 
 
 class ImageArchive(NamedTuple):
-    """An archive's images, and its blobs in the archive's order. Every regular outer member is a blob.
+    """An archive's images, and its blobs in the archive's order. Every regular member of the outer tar is a blob.
 
     ``producer`` is a guess that is only displayed.
     """

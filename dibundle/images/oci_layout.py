@@ -1,4 +1,4 @@
-"""An OCI layout's index.json, and the indexes and manifests to which it leads. Blobs may be missing."""
+"""An OCI layout's index.json, and the indexes and manifests that index.json leads to. Blobs may be missing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Descriptor(NamedTuple):
 
 @dataclass
 class OciLayout:
-    """The documents below index.json. Each manifest is read once, even if many descriptors lead to it."""
+    """All documents that index.json leads to. Each manifest is read once, even if many descriptors lead to it."""
 
     claims: Claims
     found: bool = False
@@ -40,7 +40,7 @@ class OciLayout:
     _read: set[int] = field(default_factory=set)
 
     def read(self) -> None:
-        """Follow index.json. Skip missing or malformed documents below it."""
+        """Follow index.json. Skip missing or malformed documents that index.json refers to."""
         entry = self.claims.members.find(INDEX)
         if entry is None:
             return
@@ -69,7 +69,7 @@ class OciLayout:
         ]
 
     def manifest_digests(self) -> dict[bytes, bytes]:
-        """Return the digest of the first manifest for each config digest."""
+        """For each config digest, return the digest of the first manifest with this config."""
         digests: dict[bytes, bytes] = {}
         for draft in self._drafts.values():
             if draft.manifest_digest:
@@ -164,7 +164,7 @@ class OciLayout:
         return self.claims.members.find_text(f"blobs/{algorithm}/{value}")
 
     def _parse(self, entry: Entry) -> object:
-        """Parse a member. Return None if it is not relevant JSON."""
+        """Parse a member. Return None if the member is too large or is not JSON."""
         try:
             return document.parse(self.claims.members.read(entry), "index") if _is_small(entry) else None
         except ArchiveError:
@@ -183,7 +183,7 @@ def _is_attestation(descriptor: object) -> bool:
 
 
 def _names_of(descriptor: object) -> Iterator[str]:
-    """Yield the name in a descriptor's annotations. If they contain two names, yield the longer name."""
+    """Yield the name in a descriptor's annotations. If the annotations contain two names, yield the longer name."""
     annotations = get(descriptor, "annotations")
     for key in _NAME_KEYS:
         name = get_text(annotations, key)

@@ -1,7 +1,7 @@
 """Installed packages of a file tree, from the databases of dpkg, apk, rpm, pip and npm.
 
 Packages are only displayed, so unreadable files are skipped. For rpm, only the SQLite database is read. Fedora and RHEL
-have used it since 2020. Older Berkeley DB databases and SUSE's ndb databases are not read.
+have used SQLite since 2020. Older Berkeley DB databases and SUSE's ndb databases are not read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MOST: Final = 1 << 16
 _MOST_TEXT: Final = 8 << 20  # maximum bytes of the names and versions of all packages, as Python stores them
 _HEAD: Final = 1 << 16  # bytes to read from a file of pip: name and version are at the beginning
 _BLOB: Final = 1  # index of the column with a package's header in rpm's table Packages (hnum, blob)
-_ROW: Final = 16 << 20  # maximum bytes of a row of this table
+_ROW: Final = 16 << 20  # maximum size of a row in rpm's table Packages, in bytes
 
 Inventory = Mapping[tuple[str, str], Collection[str]]
 """The versions, by manager and name. npm may install several versions of the same package."""
@@ -75,7 +75,7 @@ def inventory(paths: Collection[bytes], read: Callable[[bytes], bytes | None]) -
                 if left < 0:
                     return found
                 found.setdefault((manager, name), set()).add(version)
-        del content  # two files together might take twice the memory
+        del content  # free this file before the next file is read: both together might take twice the memory
     return found
 
 

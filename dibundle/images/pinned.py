@@ -1,9 +1,9 @@
 """Images whose digests a receiver knows. They are taken from a possibly hostile archive, and written to a new archive.
 
 Loaders may find different images in a hostile archive, so no loader gets the archive itself. Loaders get a new archive,
-which this module writes. It has only the config with the expected digest, and the layers of this config. Each layer is
-hashed and compared with its diffID. The claims of the hostile archive only show where to search. Only digests decide
-which content is used.
+which this module writes. The new archive has only the config with the expected digest, and the layers of this config.
+Each layer is hashed and compared with its diffID. The claims of the hostile archive only show where to search. Only
+digests decide which content is used.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _TYPES: Final = {None: writers.OCI_LAYER, "gzip": f"{writers.OCI_LAYER}+gzip", "
 class PinnedLayer:
     """A layer of a :class:`PinnedImage`.
 
-    ``diff_id`` is the digest of its content. ``digest`` and ``size`` describe the stored form. If the layer is left
-    out, ``content`` is None.
+    ``diff_id`` is the digest of the layer's content. ``digest`` and ``size`` describe the stored form. If the layer is
+    left out, ``content`` is None.
     """
 
     diff_id: bytes
@@ -90,7 +90,7 @@ EXCESS_OF_BUNDLES: Final = 64 << 20
 
 
 class LayerStore:
-    """The layers of archives. They are found by the archives' claims, but are accepted only by their digests."""
+    """The layers of archives. A layer is found by the archives' claims, but is accepted only if its digest is right."""
 
     def __init__(self, archives: Iterable[ImageArchive], holes: Collection[int] = ()) -> None:
         self._candidates: dict[bytes, list[tuple[ImageArchive, Blob]]] = {}
@@ -116,7 +116,7 @@ class LayerStore:
         return self._found[name, diff_id]
 
     def _fitting(self, archive: ImageArchive, blob: Blob, name: bytes | None, diff_id: bytes) -> Stored | None:
-        """Return a candidate if it is the right layer. If its stored digest is wrong, its content is not read."""
+        """Return a candidate if it is the right layer. A candidate with a wrong stored digest is not read."""
         key = id(archive), blob.member.header
         if key not in self._stored:
             content = archive.stored(blob)
@@ -181,12 +181,13 @@ def assemble(
 ) -> PinnedImage:
     """Return an image with its layers from ``store``. Raise ``ArchiveError`` if a layer is missing.
 
-    ``left_out`` has the layers that the receiver has, by diffID, as the receiver's archives store them. These layers
-    are described, but their content is left out. If the image's own manifest lists exactly this config and these
-    layers, the manifest is kept. Otherwise, a new manifest is written. With ``is_manifest_expected``, ``ArchiveError``
-    is raised instead. An expected manifest may list a left-out layer under a digest that differs from the receiver's
-    digest. A manifest with annotations is kept only if it is expected, or if ``are_annotations_known`` is true. Engines
-    show annotations, although nobody vouches for them.
+    ``left_out`` maps diffIDs to layers that the receiver has, in the form that the receiver's archives store. The
+    layers in ``left_out`` are described, but their content is left out. If the image's own manifest lists exactly this
+    config and these layers, the manifest is kept. Otherwise, a new manifest is written. With ``is_manifest_expected``,
+    no new manifest is written, and ``ArchiveError`` is raised. For a left-out layer, an expected manifest may list a
+    digest that differs from the digest in the receiver's archives. A manifest with annotations is kept only if it is
+    expected, or if ``are_annotations_known`` is true. Engines show annotations, although nobody has checked whether the
+    annotations are true.
     """
     config = StrictConfig(pins.config, "config")
     left_out = left_out or {}
@@ -234,7 +235,7 @@ def _as_described(
     *,
     is_expected: bool,
 ) -> tuple[PinnedLayer, ...] | None:
-    """Return the layers as the manifest lists them. Return None if these are not the config's layers."""
+    """Return the layers as the manifest lists them. Return None if the config's layers differ."""
     if (
         manifest.config.digest != digest.sha256(pins.config)
         or manifest.config.size != len(pins.config)

@@ -1,8 +1,9 @@
 """The strict profile (spec/profile.md): archives in which every reader finds the same images.
 
-Programs that load images read tar and JSON in different ways. They disagree on which of two members with the same name
-counts, where a link leads, and whether the case of keys matters. :class:`Judge` does not predict these programs. It
-accepts only unambiguous archives. For all other archives, it raises ``ArchiveError`` with the reason.
+Programs that load images read tar and JSON in different ways. The programs disagree on which of two members with the
+same name is used, where a link leads, and whether the case of keys matters. :class:`Judge` does not try to predict what
+these programs do. :class:`Judge` accepts only unambiguous archives. For all other archives, :class:`Judge` raises
+``ArchiveError`` with the reason.
 """
 
 from __future__ import annotations
@@ -47,10 +48,10 @@ _LEGACY: Final = re.compile(r"(?:repositories|[^/]+/(?:json|layer\.tar|VERSION))
 
 @dataclass(frozen=True, slots=True)
 class ArchiveImage:
-    """An image to which a document leads.
+    """An image that a document refers to.
 
-    It has the config's digest and, if there is a manifest, the manifest's digest. ``has_instructions`` is true if the
-    manifest has content, besides digests and sizes, that may change what programs do.
+    The image has the config's digest and, if there is a manifest, the manifest's digest. ``has_instructions`` is true
+    if anything in the manifest, except digests and sizes, may change what programs do.
     """
 
     where: str
@@ -213,7 +214,7 @@ class Judge:
                     raise ArchiveError(messages.PROFILE_LAYER_DIGEST, where=where, name=name)
 
     def _note_layers(self, names: list[str], config: StrictConfig, where: str, kinds: list[str | None]) -> None:
-        """Record the expected layers of an image. ``kinds`` are their compressions."""
+        """Record the expected layers of an image. ``kinds`` are the compressions of these layers."""
         if len(names) != len(config.diff_ids):
             raise ArchiveError(
                 messages.PROFILE_LAYER_COUNT, where=where, names_count=len(names), diff_ids_count=len(config.diff_ids)
@@ -265,7 +266,7 @@ class Judge:
     ) -> None:
         """Check the manifest or the index to which a descriptor leads.
 
-        A manifest that is missing here may exist in an engine, and the engine may prefer it. Only the config of such a
+        An engine may have a manifest that is missing here, and may prefer that manifest. Only the config of such a
         manifest states its platform.
         """
         is_index = descriptor.media_type in strict.INDEX_TYPES
@@ -340,8 +341,9 @@ def canonical_name(name: str) -> str:
 def names_of(descriptor: Descriptor) -> tuple[str, ...]:
     """Return the names that engines may give an image, from its descriptor in index.json.
 
-    Engines use the first annotation that exists. Some engines know only the second annotation. The second annotation is
-    usually the tag of the name in the first annotation.
+    An engine takes the name from the first of the two annotations, if it exists, or else from the second annotation.
+    Some engines know only the second annotation. The second annotation is usually the tag of the name in the first
+    annotation.
     """
     keys = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
     first, second = (descriptor.annotations.get(key, "") for key in keys)
@@ -356,7 +358,7 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def layer_compression(head: bytes) -> str | None:
-    """Return a layer's compression. Raise ``ArchiveError`` if it is ambiguous, or engines do not support it."""
+    """Return a layer's compression. Raise ``ArchiveError`` if it is ambiguous, or if engines do not support it."""
     kind = compression.sniff(head)
     is_skippable = kind == "zstd" and head[:4] != b"\x28\xb5\x2f\xfd"
     if kind not in (None, "gzip", "zstd") or is_skippable or (kind is None and head[:3] == b"BZh"):
@@ -367,8 +369,8 @@ def layer_compression(head: bytes) -> str | None:
 class Pool:
     """The remaining budget, in bytes, of all archives that are checked together.
 
-    ``excess`` is the number of bytes by which content may still exceed :data:`MAX_EXPANSION` times the layers' sizes.
-    ``documents`` is the number of bytes of documents that may still be read again.
+    The content may still be ``excess`` bytes larger than :data:`MAX_EXPANSION` times the layers' sizes. ``documents``
+    is the number of bytes of documents that may still be read again.
     """
 
     def __init__(self, excess: int = MAX_EXCESS) -> None:
@@ -395,7 +397,7 @@ def expanded(
 
 
 def _check_spelling(name: str, *, is_folder: bool) -> None:
-    """Raise ``ArchiveError`` for a document's name in other case, or as the name of a folder."""
+    """Raise ``ArchiveError`` if a document's name is spelled in other case, or names a folder."""
     if name.lower() in _DOCUMENTS and name not in _DOCUMENTS:
         raise ArchiveError(messages.PROFILE_DOCUMENT_SPELLING, name=name)
     if is_folder and name in _FILES:

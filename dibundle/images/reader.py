@@ -1,7 +1,7 @@
 """The images of an archive, read from Docker's manifest.json and from an OCI layout's index.json.
 
-If both exist, only the images in manifest.json count, as for loaders. In this case, the documents below index.json only
-add kinds and claimed digests of blobs. If neither exists, the archive may be from docker before 1.10.
+If both exist, only the images in manifest.json are used, because loaders do the same. In this case, the documents below
+index.json only add kinds and claimed digests of blobs. If neither exists, the archive may be from docker before 1.10.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dibundle.images.oci_layout import OciLayout
 
 
 def read_images(archive: Archive) -> ImageArchive:
-    """Return the images of ``archive``. Raise ``ArchiveError`` with the reason if it has no images."""
+    """Return the images of ``archive``. Raise ``ArchiveError`` with the reason if the archive has no images."""
     if archive.claims is not None:
         return archive.claims
     members = Members(archive)
@@ -47,7 +47,7 @@ def blobs_of(archive: Archive) -> ImageArchive:
 
 
 def _docker_drafts(claims: Claims) -> tuple[list[object] | None, list[ImageDraft]]:
-    """Read manifest.json. If it is not a Docker manifest, but there is an OCI layout, ignore manifest.json."""
+    """Read manifest.json. If there is an OCI layout, ignore a manifest.json that is not Docker's."""
     try:
         manifest = docker.read_manifest(claims.members)
         return manifest, docker.read_drafts(claims, manifest) if manifest else []

@@ -1,8 +1,8 @@
 """The rows of a table in an SQLite database.
 
-They are read without parsing SQL. The time is linear in the database's size. SQLite itself may take unlimited time in
-two cases: all pages of a schema refer to the same child, or rows share a long chain of pages. The format is described
-at https://www.sqlite.org/fileformat2.html
+The rows are read without parsing SQL. The time is linear in the database's size. SQLite itself may take unlimited time
+in two cases: all pages of a schema refer to the same child, or rows share a long chain of pages. The format is
+described at https://www.sqlite.org/fileformat2.html
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class DamagedDatabaseError(Exception):
 def blobs(content: bytes, table: str, column: int, longest: int) -> Iterator[bytes]:
     """Yield the blobs in a column of a table. Columns are numbered from 0.
 
-    Rows of more than ``longest`` bytes are skipped. Rows may share pages, so a row is also skipped if it would bring
-    the total above the size of ``content``. Time and memory are linear in ``content``. :class:`DamagedDatabaseError`
-    may be raised after some rows.
+    Rows of more than ``longest`` bytes are skipped. Rows may share pages. Therefore, a row is also skipped if the total
+    of all rows would exceed the size of ``content``. Time and memory are linear in ``content``.
+    :class:`DamagedDatabaseError` may be raised after some rows.
     """
     try:
         database = _Database(content, longest)
@@ -56,7 +56,7 @@ class _Database:
         self._left = len(content)
 
     def root(self, name: bytes) -> int | None:
-        """Return the root page of a table. Return None if there is no such table, or it is a view."""
+        """Return the root page of a table. Return None if there is no such table, or if the name belongs to a view."""
         for row in self.rows(_SCHEMA):
             if _value(row, 0)[1] == b"table" and _value(row, 1)[1] == name:
                 return int.from_bytes(_value(row, 3)[1], "big")
@@ -96,7 +96,7 @@ class _Database:
         return page
 
     def _cells(self, page: memoryview, at: int) -> tuple[int, list[int]]:
-        """Return the kind of a page and the offsets of its cells. The header of an interior page has the last child."""
+        """Return the kind of a page and the offsets of its cells. An interior page's header has the last child page."""
         kind = page[at]
         count = struct.unpack_from(">H", page, at + 3)[0]
         if kind not in _HEADER or count > self._usable // _LEAST_CELL:
@@ -105,7 +105,7 @@ class _Database:
         return kind, [*cells, at + 8] if kind == _INTERIOR else cells
 
     def _row(self, page: memoryview, at: int) -> bytes | None:
-        """Return the record in a leaf's cell, with its continuation on other pages. Return None if it is too long."""
+        """Return a leaf cell's record, with its parts on other pages. Return None if the record is too long."""
         size, at = _number(page, at)
         _, at = _number(page, at)
         if size > min(self._longest, self._left):
@@ -132,7 +132,7 @@ class _Database:
 
 
 def _number(data: bytes | memoryview, at: int) -> tuple[int, int]:
-    """Return a number of one to nine bytes, and the offset after it."""
+    """Return a number that is stored in one to nine bytes, and the offset after the number."""
     value = 0
     for index in range(at, at + 8):
         byte = data[index]

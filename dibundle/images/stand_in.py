@@ -39,7 +39,7 @@ def stand_in(
 ) -> Archive:
     """Return a placeholder for an archive of ``size`` bytes. ``layers`` has the layers' sizes in bytes, by diffID.
 
-    The image in the archive has ``diff_ids``. Some of these may be missing in ``layers``.
+    The image in the archive has ``diff_ids``. ``layers`` may lack some of these diffIDs.
     """
     largest = max([size, *layers.values()])
     archive = Archive(name, _Unread(largest), TarIndex([], 0, largest, None), None, None, is_made=is_made)

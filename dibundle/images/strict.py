@@ -1,10 +1,10 @@
 """Documents of images that all readers parse in the same way.
 
-They are strict JSON. Unknown keys are refused, and each known key has one spelling. Loaders are written in Go. Go's
-JSON decoder ignores the case of keys (U+017F and U+212A fold too), uses the last of two equal keys, and replaces
-invalid UTF-8. In some programs, the decoder stops reading after the first value. This module refuses a document if one
-of these differences matters for the document. All functions raise ``ArchiveError``, which names the place in the
-document.
+The documents are strict JSON. Unknown keys are refused, and a known key is accepted in only one spelling. Loaders are
+written in Go. Go's JSON decoder ignores the case of keys (U+017F and U+212A fold too), uses the last of two equal keys,
+and replaces invalid UTF-8. In some programs, the decoder stops reading after the first value. If a document could be
+read differently for one of these reasons, this module refuses the document. All functions raise ``ArchiveError``. The
+error names the place in the document.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def _refuse_constant(text: str) -> Never:
 def fold(key: str) -> str:
     """Return a key in the form that case-insensitive readers compare.
 
-    Go's ``encoding/json`` compares keys with field names. The field names here have only ASCII letters. Two other
-    characters count as equal to ASCII letters.
+    Go's ``encoding/json`` compares keys with field names. The field names here have only ASCII letters. For this
+    comparison, two characters outside ASCII are equal to ASCII letters.
     """
     return key.translate(_FOLDED)
 
@@ -186,7 +186,7 @@ def read_platform(fields: dict[str, object], where: str) -> str:
 
 
 class StrictConfig:
-    """An image's config. ``diff_ids`` (32 bytes each) begin with the lowest layer."""
+    """An image's config. ``diff_ids`` has the diffID of each layer (32 bytes), the lowest layer first."""
 
     __slots__ = ("diff_ids", "platform")
 
@@ -261,7 +261,7 @@ def _head(fields: dict[str, object], name: str, media_type: str | None, types: C
 class DockerEntry:
     """An image in docker's manifest.json.
 
-    It has tags, a parent, and the names of its config and layers in the archive.
+    The image has tags, a parent, and the names of its config and layers in the archive.
     """
 
     __slots__ = ("config", "layers", "names", "parent", "sources")

@@ -1,7 +1,7 @@
-"""Archives in canonical forms. The images and their digests stay the same, and loaders expect these forms.
+"""Archives in canonical forms. The images and their digests stay the same. Loaders expect archives in these forms.
 
-All forms have the blobs of an OCI layout. If an archive has OCI documents (index.json and manifests), they are kept
-unchanged. If it has no OCI documents, manifests are made from configs and layers.
+All forms have the blobs of an OCI layout. If an archive has OCI documents (index.json and manifests), these documents
+are kept unchanged. If the archive has no OCI documents, manifests are made from configs and layers.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def layout(
 
     ``names`` has new names for each image (None: the image keeps its own names). ``verified`` has digests that are
     already computed. The keys are the start and length of a range of the archive. Digests that the archive claims are
-    not used. Raises ``ArchiveError`` if a layer of unknown size is missing, or a layer has a compression that OCI does
-    not allow.
+    not used. Raises ``ArchiveError`` if a layer of unknown size is missing, or if OCI does not allow a layer's
+    compression.
     """
     kept = (blob for blob in images.blobs if _belongs(blob) and blob.member.content not in dropped)
     places = ((blob, verified.get((blob.member.content, blob.member.size))) for blob in images.blobs)
@@ -100,8 +100,8 @@ def write(parts: ImageParts, form: ArchiveForm, sink: Callable[[bytes], object],
 
     The blobs come first, in the order of their digests, and the documents come after them.
 
-    With ``check``, the digests are only claims. The end of each blob is then withheld until its digest is verified.
-    Raises ``ArchiveError`` if a digest differs.
+    With ``check``, the digests are claims that are not verified yet. The end of each blob is then withheld until the
+    blob's digest is verified. Raises ``ArchiveError`` if a digest differs.
     """
     for name, content in files(parts, form):
         size = size_of(content)
@@ -125,7 +125,7 @@ def header(name: str, size: int) -> bytes:
 
 
 def documents(index: bytes, manifest: bytes) -> bytes:
-    """Return the end of an archive whose blobs are already written. It has the documents that lead to the blobs."""
+    """Return the end of an archive whose blobs are already written. The end has the documents that list the blobs."""
     made: list[bytes] = []
     write(ImageParts({}, index, manifest), "docker-archive", made.append)
     return b"".join(made)
@@ -184,7 +184,7 @@ def described(images: ImageArchive, image: Image) -> list[dict[str, object]]:
 
 
 def _belongs(blob: Blob) -> bool:
-    """Return whether a blob is part of a layout. Rewritten documents and unreferenced blobs are not part of it."""
+    """Return whether a blob is part of a layout. Rewritten documents and unreferenced blobs belong to no layout."""
     return blob.kind in ("layer", "config") or blob.digest is not None
 
 
@@ -218,7 +218,7 @@ def descriptor(media_type: str, digest: bytes, size: int) -> dict[str, object]:
 
 
 def named(plain: dict[str, object], names: tuple[str, ...]) -> Iterator[dict[str, object]]:
-    """Yield the descriptor once for each name, as engines write and read it."""
+    """Yield the descriptor once for each name, in the form that engines write and read."""
     if not names:
         yield plain
     for name in names:
@@ -228,14 +228,15 @@ def named(plain: dict[str, object], names: tuple[str, ...]) -> Iterator[dict[str
 
 
 def whole_name(name: str, engine: str = "docker") -> str:
-    """Return a name with the registry that an engine adds.
+    """Return the full name, with the registry that an engine would add.
 
     With a short name, the engine would create a second image.
     """
     host, slash, _ = name.partition("/")
     if slash and ("." in host or ":" in host or host == "localhost"):
         return name
-    if engine == "podman":  # podman adds this host to names in archives that it loads, even if the name has a slash
+    # when loading an archive, podman adds this host to the archive's names, even to a name with a slash
+    if engine == "podman":
         return f"localhost/{name}"
     return f"docker.io/{name}" if slash else f"docker.io/library/{name}"
 

@@ -80,7 +80,7 @@ class UnansweredError(RegistryError):
 
 
 class Transport:
-    """A sender of requests to one repository. Only one thread at a time may use it."""
+    """A sender of requests to one repository. Only one thread at a time may use this object."""
 
     def __init__(
         self,
