@@ -32,7 +32,7 @@ def order_hint(names: Sequence[str]) -> Hint | None:
 
 
 def part_size(size: int) -> int:
-    """Return the size of parts. Raise :class:`UsageError` if it is too small."""
+    """Return the size of parts. Raise :class:`UsageError` if the size is too small."""
     if size < LEAST_PART:
         raise UsageError(messages.OPTION_SPLIT_TOO_SMALL, found=size, least_part=LEAST_PART)
     return size
@@ -75,13 +75,13 @@ def _two_arguments(archives: Sequence[str]) -> Hint:
 def _is_new_bundle(name: str) -> bool:
     """Return whether a name is probably the name of the bundle to write.
 
-    Either its ending shows this, or there is no file with this name.
+    This is probable if the name ends like a bundle's name, or if no file has the name.
     """
     return is_named_so(name) or not (":" in name or Path(name).exists())
 
 
 def parse_output(output: str | None, form: str | None) -> tuple[OutputFormat | None, Destination | Folder]:
-    """Return the form to write, and the destination."""
+    """Return the output format and the destination."""
     if form and form.startswith("oci:"):
         return "oci", Folder(form.removeprefix("oci:"))
     if form not in (None, "docker-archive", "oci-archive"):

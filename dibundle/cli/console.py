@@ -42,7 +42,7 @@ _PROGRESS = click.option(
 
 
 class Console:
-    """A command's output. Use cases report to ``progress``, and the command calls the other methods."""
+    """A command's output. The code of a use case reports to ``progress``. The command calls the other methods."""
 
     def __init__(
         self, *, mode: str = "auto", quiet: bool = False, verbose: bool = False, as_json: bool = False
@@ -92,7 +92,8 @@ class Console:
 def write(schema: str, document: Document) -> None:
     """Write a document to stdout, in ASCII, so that the document cannot control a terminal.
 
-    The document is written in pieces. Iterators in the document become lists, and are read one member at a time.
+    The document is written in pieces. An iterator in the document is written as a list, and is read one member at a
+    time.
     """
     _echo(chain(_pieces({"schema": schema, **document}, "\n"), "\n"))
 
@@ -113,7 +114,7 @@ def _echo(pieces: Iterable[str]) -> None:
 
 
 def _pieces(value: object, line: str) -> Iterator[str]:
-    """Yield the same JSON as :func:`json.dumps` with an indent of 2. ``line`` is the beginning of the value's line."""
+    """Yield the same JSON as :func:`json.dumps` with an indent of 2. ``line`` is a line break plus the indent."""
     if isinstance(value, dict) and value:
         inner, text = line + "  ", "{"
         for key, item in value.items():
@@ -159,9 +160,9 @@ def _plain(text: str) -> str:
 
 
 def options(*, progress: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add these options to a command.
+    """Add the output options to a command.
 
-    The command's function gets their values as ``console``. Without ``progress``, add only --json.
+    The command's function gets the values of these options as ``console``. Without ``progress``, add only --json.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

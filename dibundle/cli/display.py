@@ -1,8 +1,8 @@
 """The display of progress on stderr, with bars on a terminal, lines in a log, and JSON lines for programs.
 
 dib uses no library for this, because the display redraws only one line, and libraries are slow to import. rich.progress
-takes 41 ms, and tqdm takes 45 ms. Without them, click takes 25 ms, and Python itself takes 10 ms. These are medians of
-ten measurements with Python 3.11 and warm caches.
+takes 41 ms, and tqdm takes 45 ms. For comparison, click takes 25 ms, and Python itself takes 10 ms. All numbers are
+medians of ten measurements with Python 3.11 and warm caches.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class _Meter:
 
     @property
     def left(self) -> float | None:
-        """The seconds left at this rate, if known."""
+        """The remaining seconds at this rate, if known."""
         return max(0, self.total - self.done) / self.rate if self.total and self.rate else None
 
     def summary(self) -> str:

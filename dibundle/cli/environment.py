@@ -1,4 +1,4 @@
-"""The environment variables and files that dib reads, which the docs and the manual page list."""
+"""The environment variables and files that dib reads. The docs and the manual page contain this list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exit codes of the command, which the docs and the manual page list."""
+"""The exit codes of the command. The docs and the manual page contain this list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Error reports of the command line. They are text on stderr, and with --json also a document on stdout."""
+"""Error reports of the command line. A report is text on stderr. With --json, it is also a document on stdout."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class NoSuchCommand(click.UsageError):
 
 
 class Failure:
-    """A reporter of a command line's errors. Its hints name the program and the engine in use."""
+    """A reporter of a command line's errors. Its hints contain the names of the program and of the engine in use."""
 
     def __init__(self, arguments: Sequence[str], program: str) -> None:
         self._arguments = arguments
@@ -101,7 +101,7 @@ class Failure:
         return self.tell(UsageError(messages.OPTION_REFUSED, reason=text, hint=see_help))
 
     def _moved(self, commands: Sequence[str]) -> Hint | None:
-        """Return the command line. If options came before the command, move them after the command."""
+        """Return the command line. If options came before the command, put these options after the command."""
         words = list(self._arguments)
         place = next((number for number, word in enumerate(words) if word in commands), 0)
         moved = shlex.join([words[place], *words[:place], *words[place + 1 :]])

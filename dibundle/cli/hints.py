@@ -1,4 +1,4 @@
-"""Hints with the arguments to type. Only a command knows its arguments."""
+"""Hints that show the arguments to type. Only a command knows its arguments."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _KEY: Final = "dibundle.level"
 
 
 def level_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add these options to a command. Its function gets ``level``, which is None if the user gives no level."""
+    """Add the level options to a command. The command's function gets ``level`` (None if the user gives no level)."""
 
     @wraps(command)
     def run(**others: Any) -> None:  # noqa: ANN401 - the command's own parameters

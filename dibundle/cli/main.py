@@ -1,4 +1,4 @@
-"""The command ``dib``: the names of its commands, and the only code that turns errors into exit codes."""
+"""The program ``dib``: the names of all commands, and the only code that turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ _COMMANDS = {name: command for group in _GROUPS.values() for name, command in gr
 
 
 class _ClosedPipe(Exception):  # noqa: N818 - it is not an error
-    """The exception for a reader that has closed the output."""
+    """The exception that is raised if the reader of the output has closed the pipe."""
 
 
 class _Commands(click.Group):
     """The group of commands. A command's module is loaded only when the command is used, so that start-up is fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order of use."""
+        """Return the commands in the order of the help text."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -102,7 +102,7 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Complete the commands' names without importing them."""
+        """Complete the names of commands without importing the commands."""
         from click.shell_completion import CompletionItem
 
         if incomplete.startswith("-"):
@@ -111,7 +111,7 @@ class _Commands(click.Group):
         return [CompletionItem(name, help=text) for name, text in found.items()]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands in their groups without importing them."""
+        """List the commands in their groups without importing the commands."""
         width = max(map(len, _COMMANDS))
         for title, commands in _GROUPS.items():
             with formatter.section(title):
@@ -144,7 +144,8 @@ def run(program: str = "dib") -> None:
     """Run ``dib`` and end the process with the right exit code. ``program`` is the name of the command in a shell."""
     _stand_in_for_closed()
     gc.set_threshold(*_COLLECTIONS)
-    with contextlib.suppress(ValueError):  # raised outside of the main thread, if a program uses dib as a library
+    # signal() raises this error outside of the main thread, if a program uses dib as a library
+    with contextlib.suppress(ValueError):
         for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGXCPU):
             signal.signal(number, _terminate)
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -166,7 +167,7 @@ def run(program: str = "dib") -> None:
 def _stand_in_for_closed() -> None:
     """Replace closed standard streams by descriptors that refuse data. Text for a closed stream is discarded.
 
-    Without this, the next opened file would get the descriptor of a standard stream.
+    Otherwise, the next opened file would get the descriptor of a standard stream.
     """
     for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
         try:
@@ -186,7 +187,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 def _sends_again(frame: FrameType | None) -> bool:
     """Return whether :func:`_send_again` is running.
 
-    An exception that is raised in that function would be lost, but the function will send the signal again.
+    An exception in :func:`_send_again` would be lost, but :func:`_send_again` sends the signal again.
     """
     while frame and frame.f_code is not _send_again.__code__:
         frame = frame.f_back
@@ -197,7 +198,7 @@ _raised: list[int] = []  # signals whose exceptions were raised
 
 
 def _send_again(ignored: sys.UnraisableHookArgs) -> None:
-    """Send a signal again if its exception was raised in a callback, where Python only prints it."""
+    """Send a signal again if its exception was raised in a callback. Python only prints exceptions of callbacks."""
     error = ignored.exc_value
     if not isinstance(error, KeyboardInterrupt | _Terminated):
         sys.__unraisablehook__(ignored)
@@ -220,7 +221,7 @@ def _send_again(ignored: sys.UnraisableHookArgs) -> None:
 def _dispatch(arguments: list[str]) -> int:
     try:
         result = main.main(args=arguments, prog_name="dib", standalone_mode=False)
-    except SystemExit as error:  # click raises this exception after it has completed a command for a shell
+    except SystemExit as error:  # click raises this exception after it has printed completions for a shell
         result = error.code
     return result if isinstance(result, int) else 0
 

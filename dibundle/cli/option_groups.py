@@ -1,4 +1,4 @@
-"""The help of a command. It lists the command's own options before the groups of common options."""
+"""The help of a command. The help lists the command's own options before the groups of common options."""
 
 from __future__ import annotations
 

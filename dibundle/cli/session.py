@@ -109,7 +109,7 @@ def session(
     """Pass ``access``, ``context`` and ``console`` to a command's function.
 
     With ``expect``, also pass an argument ``expect``. ``signatures`` is true if the command reads bundles. ``platform``
-    is the help of the command's option --platform. ``progress`` is true if the command may take a long time.
+    is the help text of the option --platform. ``progress`` is true if the command may take a long time.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -140,7 +140,7 @@ def session(
 
 
 def _registries(given: dict[str, Any]) -> RegistrySettings:
-    """Return the settings of the user and the command line."""
+    """Return the settings for registries, from the user's login files and the command line."""
     rate = given.pop("min_rate")
     return RegistrySettings(
         logins=tuple(_logins()),
@@ -170,7 +170,8 @@ def _signers(given: dict[str, Any], tmp: str | None) -> Signers | None:
     if allowed is None and os.environ.get("DIB_ALLOWED_SIGNERS") == "":
         raise UsageError(
             messages.SIGNATURE_ENVIRONMENT_EMPTY
-        )  # a script may have set this from an empty variable; refuse this, because nothing would be checked
+            # a script may have set this variable to an empty value; refuse the value, because no signature would be checked
+        )
     is_asked = bool(detached or asked["require_signature"]) or any(
         asked[name] is not None for name in ("identity", "revoked", "verify_time")
     )

@@ -13,7 +13,7 @@ _POWERS: Final = {None: 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 def read_size(text: str | int) -> int:
-    """Return the number of bytes. click uses this function as the type of such options.
+    """Return the number of bytes. click uses this function as the type of options for sizes.
 
     The units are the same as in coreutils: M and MiB are 2**20 bytes, MB is 10**6 bytes. K, G and T work in the same
     way.

@@ -1,8 +1,8 @@
-"""The cover codec (spec/cover.md). A payload has matching stretches of the source, byte-wise differences, and literals.
+"""The cover codec (spec/cover.md). A payload has covers (matching ranges), byte-wise differences, and literals.
 
 A payload has the number of covers, then the headers of five streams, then the streams. Three streams are columns of
-numbers. For each cover, they have the number of literal bytes before it, its length, and its seek (the jump in the
-source). The other two streams are the difference and the literals.
+numbers. For each cover, the columns have three numbers: the literal bytes before the cover, its length, and its seek
+(the jump in the source). The other two streams are the difference and the literals.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SMALL_DIFFERENCE: Final = 64 << 10
 MODEL_EFFORT: Final = 3
 SLOW_EFFORT: Final = 8  # minimum effort at which payloads may take more time to encode and decode
 
-# if at most this many bytes of a difference are nonzero, the model's tables are twice as large
+# if at most this many bytes of a difference are nonzero, the model's tables are twice as large as otherwise
 FEW_CHANGES: Final = 400_000
 MODEL_BITS: Final = 14
 """The maximum number of bits of the model's tables if many bytes change.
@@ -105,7 +105,7 @@ whole process, first for python-app, then for node-app:
 With a maximum of 512 KiB instead of 1 MiB, python-app takes 0.7 s less, and its bundle is 6 kB larger.
 """
 
-_QUICK: Final = 12  # zstd's level for larger contexts
+_QUICK: Final = 12  # zstd's level for contexts that are larger than SMALL_CONTEXT
 
 NEAR: Final = 1.2
 """If zstd's quick level with context gives more than this many times the size without context, skip the slow level.
@@ -128,14 +128,15 @@ def encode(
     thorough: bool = False,
     machine: int = NO_CODE,
 ) -> bytes:
-    """Return a payload from which :func:`decode` rebuilds ``target`` with ``source``.
+    """Return a payload. From ``source`` and this payload, :func:`decode` rebuilds ``target``.
 
-    ``covers`` are the matching stretches of the two sides.
+    ``covers`` are the matching ranges of ``source`` and ``target``.
 
-    ``effort`` is from 1 (fast) to 9 (small). It sets zstd's level. From effort 3 on, a model packs the differences.
-    From effort 5 on, LZMA2 is tried. With ``thorough``, also try slow methods. Use this if few bytes changed. If the
-    literals are code of ``machine``, their operands are made absolute. If there are more than ``MAX_COVERS`` covers,
-    only the longest are used. Raises ``ValueError`` if covers do not fit the two sides or are out of order.
+    ``effort`` is from 1 (fast) to 9 (small). The effort determines zstd's level. From effort 3 on, a model packs the
+    differences. From effort 5 on, LZMA2 is tried. With ``thorough``, which is for few changed bytes, slow methods are
+    tried too. If the literals are code of ``machine``, the operands of this code are made absolute. If there are more
+    than ``MAX_COVERS`` covers, only the longest are used. Raises ``ValueError`` if covers do not fit into ``source``
+    and ``target``, or are out of order.
     """
     covers.check(len(source), len(target))
     rows = flat(covers if len(covers) <= MAX_COVERS else covers.longest(MAX_COVERS))
@@ -148,7 +149,8 @@ def encode(
     if effort >= 5:
         literal_trials = ((3, 0, 2), (4, 0, 0)) if effort >= 9 else ((3, 0, 0),)
     columns = _columns(rows)
-    # whether LZMA2 packed the literals; the more literals there are, the larger is LZMA2's advantage
+    # whether LZMA2 will probably win, so that a low level of zstd is enough; the more literals, the larger LZMA2's
+    # advantage
     is_won = literal_trials and effort < SLOW_EFFORT
     literal_level = min(level, 9 if len(literals) <= SURELY_LZMA2 else 1) if is_won else level
     packed = pieces.share(
@@ -183,12 +185,12 @@ class Parsed(NamedTuple):
     target_size: int
 
     def apply(self, source: Buffer, *, machine: int = NO_CODE) -> bytearray:
-        """Return the target. ``source`` must have the size that the payload was parsed for.
+        """Return the target. ``source`` must have the size that :func:`parse` was given.
 
-        If the literals are code of ``machine``, their operands are made relative again.
+        If the literals are code of ``machine``, the operands of this code are made relative again.
 
-        The difference is unpacked into the end of the target, and joined in place. So the difference needs no
-        additional memory.
+        The difference is unpacked to the end of the target's buffer. Then everything is joined in place. So the
+        difference needs no additional memory.
         """
         (packer, covered), (literal_packer, literal_size) = self.headers
         if literal_packer == PREFIXED and literal_size:
@@ -219,8 +221,8 @@ class Parsed(NamedTuple):
 def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
     """Decode ``payload`` with ``source`` into ``target_size`` bytes. Raise ``BundleError`` for a malformed payload.
 
-    In addition to the result, decoding takes memory for the literal bytes. It also takes up to 80 MB for a million
-    covers, and up to 128 MiB for the packers' windows or tables.
+    In addition to the result, decoding takes memory for the literal bytes. Decoding also takes up to 80 MB for a
+    million covers, and up to 128 MiB for the packers' windows or tables.
     """
     return parse(payload, memoryview(source).nbytes, target_size).apply(source)
 
@@ -263,7 +265,7 @@ def parse(payload: Buffer, source_size: int, target_size: int) -> Parsed:
 
 
 def turned(literals: Buffer, rows: array[int], target_size: int, *, machine: int, back: bool) -> bytearray:
-    """Return the literals with absolute addresses as operands of the machine code.
+    """Return the literals. Replace relative operands of the machine code by absolute addresses.
 
     With ``back``, make the addresses relative again.
     """
@@ -273,7 +275,7 @@ def turned(literals: Buffer, rows: array[int], target_size: int, *, machine: int
 
 
 def context(source: Buffer, rows: array[int]) -> bytes:
-    """Return the source around each run of literals, in order.
+    """Return the source bytes around each run of literals, in order.
 
     A run lies between two covers, before the first cover, or after the last cover.
     """
@@ -323,7 +325,7 @@ def flat(covers: Covers) -> array[int]:
 
 
 def _columns(rows: array[int]) -> tuple[bytes, bytes, bytes]:
-    """Return the three columns of numbers that place the covers."""
+    """Return the three columns of numbers that say where the covers are."""
     count = len(rows) // 3
     gaps, turns = array("q", bytes(8 * count)), array("q", bytes(8 * count))
     LIBRARY.dib_cover_columns(Pinned(rows), count, Pinned(gaps), Pinned(turns))

@@ -1,4 +1,4 @@
-"""The codecs by number. Each decodes a payload with a source into exactly ``size`` bytes, or raises BundleError."""
+"""All codecs, by number. Each codec decodes a payload with a source into exactly ``size`` bytes, or raises an error."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def decode(
 ) -> Buffer:
     """Decode ``payload`` with ``source`` into ``size`` bytes. For codecs without a source, ``source`` is empty.
 
-    The decoder may overwrite a writable source: callers must not use it again. ``reencoders`` are the re-encoders that
-    the payload may use. ``excess`` is the pool that all frames of a bundle share. It is None if this is the only frame.
+    The decoder may overwrite a writable source, so callers must not use the source again. ``reencoders`` are the
+    re-encoders that the payload may use. ``excess`` is the pool that all frames of a bundle share. ``excess`` is None
+    if there is only one frame.
     """
     decoder = partial(_unpack, reencoders=reencoders, excess=excess) if codec == UNPACK else _DECODERS[codec]
     data = decoder(payload, source, size)

@@ -1,8 +1,8 @@
 """The unpack codec, which inflates embedded streams in a frame before patching, and recompresses them afterwards.
 
 If one line of a compressed changelog changes, most of the compressed bytes change. So if a known encoder reproduces the
-compressed bytes, the decompressed target is patched from the decompressed source (spec/unpack.md). An unpacked side has
-two parts: first the bytes outside of its deflate streams, then the content of these streams.
+compressed bytes, the decompressed target is patched from the decompressed source (spec/unpack.md). An unpacked source
+or target has two parts: first the bytes outside of its deflate streams, then the streams' content.
 """
 
 from __future__ import annotations
@@ -22,29 +22,31 @@ from dibundle.codecs.recompression import Recompressor
 from dibundle.errors import BundleError
 
 MAX_UNPACKED: Final = 64 << 20
-# maximum total bytes of a source and its content; frames with larger sources would need more memory than any others
+# maximum total bytes of a source and its content; with more, a frame of this codec would need more memory than any
+# other frame
 MAX_SOURCE: Final = 64 << 20
 MAX_STREAMS: Final = 1 << 16
 STREAM_BYTES: Final = 16  # minimum bytes of source per stream
-COST: Final = 64  # cost of recompression that is allowed for each byte of the target
-# additional cost that is allowed; the inflated bytes have a limit too: COST per byte of source and target, plus this
-# number
+COST: Final = 64  # allowed cost of recompression for each byte of the target
+# additional allowed cost; the limit for inflated bytes is COST for each byte of source and target, plus this number
 COST_FLOOR: Final = 64 << 10
-# free cost of unpacking a source: this number for each byte of the target, plus 1 for each byte of the source
+# up to this cost, unpacking a source causes no excess: this number for each byte of the target, plus 1 for each byte of
+# the source
 FREE: Final = 16
 STREAM_COST: Final = 256  # cost of a stream, in addition to the cost of its content
 RELINKED: Final = 4  # cost of a byte of content that is relinked
 _RELINK: Final = 5  # number of the relink codec
 _FIRST: Final = 4 << 10
 _STEP: Final = 64 << 10
-_SLICE: Final = 64 << 10  # maximum bytes of content at a time: an encoder needs at most 0.3 s for them
+# maximum bytes of content to encode at a time: an encoder takes at most 0.3 s for this many bytes
+_SLICE: Final = 64 << 10
 
 Decode = Callable[[int, Buffer, bytes | bytearray, int], Buffer]
 
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """The deflate streams of a source. Each has a start, an end and a content size. The contents are joined."""
+    """The deflate streams of a source. Each stream has a start, an end and a content size. All contents are joined."""
 
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
@@ -53,7 +55,7 @@ class Streams:
     content: bytearray = field(default_factory=bytearray)
 
     def add(self, start: int, end: int, content: bytes) -> None:
-        """Add a stream after the others."""
+        """Add a stream after all other streams."""
         self.content.extend(content)
         self.note(start, end, len(content))
 
@@ -66,7 +68,7 @@ class Streams:
     def unpacked(self, source: bytes | bytearray, *, whole: bool) -> bytearray:
         """Return the bytes outside of the streams, and the streams' content.
 
-        With ``whole``, include the compressed streams. The result takes over the content's buffer, because a second
+        With ``whole``, also return the compressed streams. The result uses the content's buffer, because a second
         buffer would double the memory.
         """
         view = memoryview(source)
@@ -78,9 +80,9 @@ class Streams:
         return out
 
     def lengths(self) -> bytes:
-        """Return the lengths that a recipe for exactly these streams has.
+        """Return the lengths of the parts in a recipe for exactly these streams.
 
-        The target's recipe has mostly the same lengths.
+        In the target's recipe, most lengths are the same.
         """
         out = bytearray()
         for start, end, size in zip(self.starts, [0, *self.ends], self.sizes, strict=False):
@@ -91,7 +93,7 @@ class Streams:
 def write(
     streams_of: Streams, source: bytes, parts: Sequence[recompression.Part], *, whole: bool, codec: int, inner: bytes
 ) -> bytes:
-    """Return a payload. ``inner`` is a payload of ``codec`` for the unpacked sides."""
+    """Return a payload. ``inner`` is a payload of ``codec`` for the unpacked source and target."""
     gaps = bytearray()
     end = 0
     entries = _zip_entries(source, 0)
@@ -119,9 +121,9 @@ def decode(
 ) -> bytearray:
     """Decode ``payload`` with ``source`` into ``size`` bytes. Raise ``BundleError`` for a malformed payload.
 
-    ``decode_inner`` is :func:`decoders.decode` for inner codecs. Decoding needs memory for the inner codec, and for the
-    unpacked source and target. ``excess`` is the pool that all frames of a bundle share. It is None if there is only
-    this frame.
+    ``decode_inner`` decodes the inner payload, in the same way as :func:`decoders.decode`. Decoding needs memory for
+    the inner codec, and for the unpacked source and target. ``excess`` is the pool that all frames of a bundle share.
+    ``excess`` is None if there is only one frame.
     """
     excess = excess or Excess()
     codec, unpacked_source, parts, inner = _read(payload, source, size, reencoders, excess)
@@ -161,7 +163,7 @@ def zip_start(data: bytes | bytearray, at: int) -> int | None:
 
 
 class _Entry(NamedTuple):
-    """An entry of a zip, with the offsets of its local header and its stream."""
+    """An entry of a zip file: the offsets of the entry's local header and of its stream."""
 
     header: int
     start: int
@@ -179,7 +181,7 @@ def _zip_entries(data: bytes | bytearray, at: int) -> Iterator[_Entry]:
 class Inflated(NamedTuple):
     """The result of inflating: the content, the stream's end, and the bytes of work.
 
-    The content is None if there is no stream, or if it is too long.
+    The content is None if there is no stream, or if the content is too long.
     """
 
     content: bytes | None
@@ -197,12 +199,12 @@ def inflate(data: bytes | bytearray, start: int, limit: int) -> Inflated:
 def _inflate_onto(out: bytearray, data: bytes | bytearray, start: int, limit: int) -> tuple[bool, int, int]:
     """Append a stream's content to ``out``.
 
-    Return whether the content is complete, the stream's end, and the bytes of work.
+    Return whether the content is complete. Also return the stream's end and the bytes of work.
     """
     begin, most = start, limit
     inflater = zlib.decompressobj(-15)
     view = memoryview(data)
-    step = _FIRST  # inflate in pieces, because the library copies the input that it does not use
+    step = _FIRST  # inflate in pieces, because zlib copies all unused input
     while not inflater.eof and start < len(data):
         try:
             piece = inflater.decompress(view[start : start + step], limit + 1)
@@ -218,7 +220,7 @@ def _inflate_onto(out: bytearray, data: bytes | bytearray, start: int, limit: in
 
 
 def cost(codec: int, content: int, count: int) -> int:
-    """Return the cost, in bytes of work, to unpack a source's ``count`` streams for ``codec``."""
+    """Return the cost of unpacking a source's ``count`` streams for ``codec``. The unit is a byte of work."""
     return content * (RELINKED if codec == _RELINK else 1) + STREAM_COST * count
 
 
@@ -247,7 +249,9 @@ def _read(
         zstd.decompress(table, table_size, prefix=streams_of.lengths()),
         encoders.KNOWN.intersection(
             reencoders
-        ),  # only deflate: frames are decoded in parallel, and other encoders would take too much memory
+            # only deflate encoders are allowed: frames are decoded in parallel, and other encoders would take too much
+            # memory
+        ),
         most=limit,
     )
     if rest:

@@ -15,7 +15,7 @@ OF_FRAME: Final = (
 
 
 class Excess:
-    """A pool that all targets of a bundle share. It is thread-safe, because frames are decoded on several threads."""
+    """A pool of excess that all targets of a bundle share. The pool is thread-safe: several threads decode frames."""
 
     def __init__(self, most: int = MOST) -> None:
         self._left = most
@@ -28,14 +28,14 @@ class Excess:
         return self._left
 
     def spend(self, excess: int) -> None:
-        """If ``excess`` is above 0, take it from the pool. Raise :class:`BundleError` if the pool has less."""
+        """If ``excess`` is above 0, take it from the pool. Raise :class:`BundleError` if the pool is too small."""
         with self._lock:
             self._left -= max(0, excess)
             if self._left < 0:
                 raise BundleError(messages.LIMIT_DECODING_WORK)
 
     def end(self) -> None:
-        """End the decoding that still runs, because its result is no longer needed."""
+        """Stop all decoding that is still running, because the results are no longer needed."""
         self._is_over = True
 
     def require(self) -> None:

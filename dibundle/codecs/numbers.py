@@ -33,7 +33,7 @@ def number(value: int) -> bytes:
 
 
 class Numbers:
-    """A reader of numbers below 2**63 from ``data``. Each number must have its shortest form."""
+    """A reader that decodes numbers below 2**63 from ``data``. Each number must have as few bytes as possible."""
 
     __slots__ = ("at", "data")
 
@@ -64,7 +64,7 @@ class Numbers:
         return value
 
     def take(self, length: int) -> Buffer:
-        """Return the next ``length`` bytes. Raise ``BundleError`` if there are fewer."""
+        """Return the next ``length`` bytes. Raise ``BundleError`` if fewer bytes are left."""
         if length > len(self.data) - self.at:
             raise BundleError(messages.PAYLOAD_TRUNCATED)
         self.at += length
@@ -76,7 +76,7 @@ class Numbers:
             raise BundleError(messages.PAYLOAD_BYTES_AFTER_COLUMN)
 
     def numbers(self, count: int) -> array[int]:
-        """Return the rest of the data as ``count`` numbers. The data must have at least ``count`` bytes."""
+        """Decode the remaining data as ``count`` numbers. The data must have at least ``count`` bytes."""
         if len(self.data) - self.at < count:
             raise BundleError(messages.PAYLOAD_TRUNCATED)
         values = array("q", bytes(8 * count))

@@ -1,7 +1,7 @@
-"""Work on one frame in independent pieces, which idle workers take over (creation only).
+"""Division of the work on one frame into independent pieces for idle workers (creation only).
 
-The pieces do not depend on the workers, so results do not depend on the number of workers. The functions that
-:func:`choose.encode` calls have no parameter for workers: a thread either belongs to a crew or works alone.
+The pieces do not depend on the workers, so results do not depend on the number of workers. Functions that are called by
+:func:`choose.encode` have no parameter for workers. Each thread knows whether it belongs to a crew or works alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 class Trace:
     """The CPU time that a frame takes, in seconds.
 
-    It has the time of each step of the frame's own worker, and the time of each piece that could be shared.
+    A trace has the time of each step of the frame's own worker, and the time of each piece that other workers could do.
     """
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ def hands() -> int:
 class _Work(Generic[Item, Result]):
     """A function and its items.
 
-    Both are dropped when all items are done, because the pool's queue may keep this object.
+    The function and the items are dropped when all items are done, because the pool's queue may keep this object.
     """
 
     def __init__(self, function: Callable[[Item], Result], items: list[Item]) -> None:
@@ -104,7 +104,7 @@ class _Work(Generic[Item, Result]):
 def share(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Return the function's results in the order of the items. Idle workers help.
 
-    This thread does every item that no other thread has begun. So threads of a pool never wait for each other.
+    This thread does every item that no other thread has begun. So the threads of a pool cannot deadlock.
     """
     given, current = list(items), _CURRENT.get()
     if current is None or len(given) < 2:

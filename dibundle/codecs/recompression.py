@@ -212,7 +212,7 @@ class Recompressor:
 
     def _open(self, recipe: Recipe, content: int) -> Rebuilder:
         if self._spare and not reencoders.fits(self._spare, *recipe[:3]):
-            self._spare = None  # free the encoder's tables before the next encoder creates its own
+            self._spare = None  # free the previous encoder's tables before the next encoder creates its tables
         rebuilder = Rebuilder(recipe, content, self._spare, self._pool)
         self._spare = rebuilder.encoder
         return rebuilder

@@ -1,4 +1,4 @@
-"""All re-encoders. They reproduce the deflate bodies and zstd frames of well-known programs, byte for byte."""
+"""All re-encoders. A re-encoder reproduces deflate bodies or zstd frames of well-known programs, byte for byte."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def is_frames(encoder: int) -> bool:
 
 
 def check(encoder: int, level: int, parameter: int) -> None:
-    """Raise ``BundleError`` unless the table has an encoder with these values."""
+    """Raise ``BundleError`` if the table has no encoder with these values."""
     deflate.check(encoder, level, parameter, FAMILIES)
 
 
@@ -66,7 +66,7 @@ def byte_cost(encoder: int, level: int) -> int:
 def start_cost(reencoder: int, before: int) -> int:
     """Return the start cost of a body, in addition to the cost that all bodies have.
 
-    The previous re-encoder, ``before``, may be reused.
+    ``before`` is the previous re-encoder, which may be reused.
     """
     encoder, level = reencoder >> 4, reencoder & 15
     if encoder in libzstd.FAMILIES:
@@ -75,7 +75,7 @@ def start_cost(reencoder: int, before: int) -> int:
 
 
 def prove(encoder: int, level: int) -> None:
-    """Encode a sample and compare it with the known result. Raise ``FileError`` if they differ."""
+    """Encode a sample. Raise ``FileError`` if the result differs from the known result."""
     (libzstd if encoder in libzstd.FAMILIES else frames if is_frames(encoder) else deflate).prove(encoder, level)
 
 
@@ -99,7 +99,7 @@ def open_encoder(
     spare: AnyEncoder | None = None,
     pool: Executor | None = None,
 ) -> AnyEncoder:
-    """Return a tested encoder. ``spare`` is reused if it :func:`fits`. Some encoders use the threads of ``pool``.
+    """Return a tested encoder. If :func:`fits` is true, ``spare`` is reused. Some encoders use the threads of ``pool``.
 
     ``size`` is the size of the content.
     """

@@ -25,7 +25,7 @@ from dibundle.errors import BundleError
 VERSION: Final = 1
 MAX_REGIONS: Final = 4096
 MAX_FIXED: Final = 1 << 20
-# any source may have this many regions, sections and fixed steps: reading one of them takes a microsecond
+# any source may have this many regions, sections and fixed steps: reading a region, section or step takes a microsecond
 FEW: Final = 128
 REGION_BYTES: Final = 256  # a source may have one region and one section for each 256 bytes of its size
 FIXED_BYTES: Final = 16  # a source may have one fixed step for each 16 bytes of its size
@@ -33,7 +33,7 @@ MAX_STEPS: Final = 1 << 21
 MAX_TABLES: Final = 16
 MAX_ADDRESS: Final = 1 << 61
 _STEP: Final = 72  # maximum bytes of memory for a fixed step while a payload is decoded
-# one thread at a time cuts covers, because this may take 128 MiB; no other frame waits for the result
+# only one thread at a time cuts covers, because cutting may take 128 MiB of memory; no other frame waits for the result
 _CUTTING: Final = threading.Lock()
 
 RAW, X86, ARM, POINTERS, INDEX, FRAMES, TABLES, X86_FIXED, TABLES_FIXED, RELOCATIONS, SYMBOLS = range(11)
@@ -51,8 +51,8 @@ LEAST: Final = 32
 def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
     """Decode ``payload`` with ``source`` into ``target_size`` bytes. Raise ``BundleError`` for a malformed payload.
 
-    A writable source is relinked in place. Any other source is copied. Decoding needs the cover codec's memory, plus up
-    to 200 MB for a million covers.
+    A writable source is relinked in place. A read-only source is copied first. Decoding needs the cover codec's memory,
+    plus up to 200 MB for a million covers.
     """
     header, inner = _read(payload, memoryview(source).nbytes, target_size)
     parsed = cover.parse(inner, memoryview(source).nbytes, target_size)
@@ -69,8 +69,8 @@ def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
 class Region(NamedTuple):
     """A region of ``length`` bytes of the source or the target.
 
-    It begins at offset ``start``, and is loaded at ``address``. ``mode`` is the kind of addresses in the region.
-    Addresses stored in the region are relative to ``base``.
+    The region begins at offset ``start``, and is loaded at ``address``. ``mode`` is the kind of addresses in the
+    region. Addresses stored in the region are relative to ``base``.
     """
 
     start: int
@@ -89,9 +89,9 @@ class AddressStep(NamedTuple):
 
 
 class RelinkHeader(NamedTuple):
-    """The header of a payload. Covers of at least ``least`` bytes show moves.
+    """The header of a payload. Only covers of at least ``least`` bytes show moves.
 
-    If the literals are code of ``machine``, their operands are absolute.
+    If the literals are code of ``machine``, the operands of this code are absolute.
     """
 
     least: int
@@ -107,15 +107,15 @@ def most_steps(source_size: int) -> int:
 
 
 def most_regions(source_size: int) -> int:
-    """Return the maximum number of regions of a source. Sections have the same maximum."""
+    """Return the maximum number of regions of a source. The maximum number of sections is the same."""
     return min(MAX_REGIONS, FEW + source_size // REGION_BYTES)
 
 
 def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask: bool = False) -> bytearray:
-    """Return ``source`` with recomputed addresses or, with ``mask``, with all addresses set to zero.
+    """Return ``source`` with recomputed addresses. With ``mask``, set all addresses to zero instead.
 
-    ``steps`` has the address, shift and kind of each :class:`AddressStep` in one array. A bytearray is changed in
-    place.
+    ``steps`` has the address, shift and kind of each :class:`AddressStep` in one array. If ``source`` is a bytearray,
+    it is changed in place.
     """
     data = source if isinstance(source, bytearray) else bytearray(source)
     if not mask:
@@ -133,7 +133,7 @@ def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask
 def derive(source: Buffer, parts: Sequence[Region], *, put_back: bool) -> bytearray:
     """In the ``parts`` of ``source``, remove or put back the fields that other fields determine.
 
-    A bytearray is changed in place.
+    If ``source`` is a bytearray, it is changed in place.
     """
     data = source if isinstance(source, bytearray) else bytearray(source)
     if any(part.mode in DERIVED for part in parts) and LIBRARY.dib_derive(
@@ -156,7 +156,7 @@ def _flat(steps: Sequence[AddressStep]) -> array[int]:
 
 
 def write(header: RelinkHeader) -> bytes:
-    """Return the bytes before the cover payload."""
+    """Return the bytes of a payload that come before the cover payload."""
     parts = [bytearray() for _ in range(5)]
     parts[0], parts[1] = _put_regions(header.regions), _put_regions(header.sections)
     at = shift = 0
@@ -199,7 +199,7 @@ def table_size(payload: Buffer) -> int:
 
 
 def _read(payload: Buffer, source_size: int, target_size: int) -> tuple[RelinkHeader, memoryview]:
-    """Return the header, with checked bounds, and the cover payload after it."""
+    """Return the header and the cover payload after the header. Check the header's bounds."""
     view = memoryview(payload)  # do not copy the cover payload, which is most of the payload
     reader = Numbers(view)
     if reader.byte() != VERSION:
@@ -297,7 +297,7 @@ def _fits(address: int, length: int) -> bool:
 def steps_of(rows: array[int], header: RelinkHeader) -> array[int]:
     """Return the steps.
 
-    These are the fixed steps. Between the fixed steps are the moves that the covers in ``rows`` show.
+    The result has the fixed steps. Between the fixed steps, it has the moves that the covers in ``rows`` show.
     """
     regions, sections, fixed = columns(header.regions), columns(header.sections), _flat(header.fixed)
     room = len(header.fixed) + len(rows) // 3 + len(header.regions) + len(header.sections)

@@ -38,9 +38,9 @@ class Estimate:
     """The expected result of ``create``.
 
     ``size`` is in bytes. ``sampled`` is the number of ``frames`` that were sampled. On an idle machine, ``create``
-    takes ``seconds``. With the machine's current load, it takes ``most_seconds``. If ``exact`` is true, all frames were
-    encoded, so ``size`` differs from the bundle's size by at most a few bytes. ``carried`` has the compressed layers
-    that would be stored unchanged.
+    takes ``seconds``. With the machine's current load, ``create`` takes ``most_seconds``. If ``exact`` is true, all
+    frames were encoded, so ``size`` differs from the bundle's size by at most a few bytes. ``carried`` has the
+    compressed layers that would be stored unchanged.
     """
 
     size: int
@@ -90,7 +90,7 @@ def estimate_opened(
         ready = time.monotonic() - started
         own.progress.phase("sampling", sum(guess.draft.size for guess in guesses))
         look = _Look(prepared)
-        # the largest frames first, so that all threads end at about the same time
+        # start with the largest frames, so that all threads end at about the same time
         largest_first = sorted(guesses, key=lambda guess: -guess.draft.size)
         # make the plan now: later, all threads that encode frames of this file would wait for the plan
         if largest_first:

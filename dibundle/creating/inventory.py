@@ -1,4 +1,4 @@
-"""Inventories, which are lists with the diffIDs of a receiver's layers. They are small enough for a message."""
+"""Inventories. An inventory lists the diffIDs of a receiver's layers, and is small enough for a message."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST = 1 << 20  # maximum bytes of a list
 
 
 def inventory(sources: Sequence[Source], access: Access, context: Context) -> str:
-    """Return a JSON inventory of the layers that archives claim to hold. A sender uses it for ``create``."""
+    """Return a JSON inventory of the layers that archives claim to hold. A sender gives the inventory to ``create``."""
     return list_of(open_archives(sources, access, context).archives)
 
 
@@ -40,12 +40,12 @@ def list_of(archives: Sequence[Archive]) -> str:
 
 
 def read_given(file: str | os.PathLike[str] | None) -> frozenset[bytes] | None:
-    """Return the diffIDs in a list. Without a list, return None. The sender may then build on everything."""
+    """Return the diffIDs in a list. Without a list, return None: then the sender may build on every layer."""
     return None if file is None else read_list(os.fspath(file))
 
 
 def read_list(path: str) -> frozenset[bytes]:
-    """Return the diffIDs in a list. Raise :class:`ArchiveError` if it is not an inventory."""
+    """Return the diffIDs in a list. Raise :class:`ArchiveError` if the list is not an inventory."""
     try:
         with Path(path).open("rb") as file:
             text = file.read(MOST + 1)

@@ -29,8 +29,8 @@ def merge(
     """Write one bundle that replaces the chain of bundles among ``sources``.
 
     The chain's target is rebuilt into temporary files, and compared with the base again. So if one bundle adds content
-    and a later bundle drops this content, it is not in the result. ``max_size`` is the maximum size of a target in
-    bytes. Raises the errors of applying and creating.
+    and a later bundle drops this content, the result does not have the content. ``max_size`` is the maximum size of a
+    target in bytes. Raises the errors of applying and creating.
     """
     opened = open_sources(sources, access, context)
     opened.ask_engines()  # the next comparison needs the whole image

@@ -70,7 +70,7 @@ Steps = tuple[float | list[float], ...]
 
 
 class _Encoded(NamedTuple):
-    """A frame, the place of its payload in the temporary file, and its steps as in :class:`Timings`."""
+    """A frame, the offset of its payload in the temporary file, and its steps as in :class:`Timings`."""
 
     frame: Frame
     at: int

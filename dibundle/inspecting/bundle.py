@@ -19,7 +19,7 @@ from dibundle.sources.opening import Source, open_archives, open_sources
 
 
 class Bundle:
-    """An open bundle, whose head was read and checked. It is a context manager that closes the bundle.
+    """An open bundle, which was read and checked up to its manifest. As a context manager, it closes the bundle.
 
     ``signed_by`` is the trusted signer and key if signatures were required, or else None.
     """
@@ -59,7 +59,7 @@ class Bundle:
     def needs(self) -> tuple[AboutImage, ...]:
         """The base images with their names, IDs and diffIDs.
 
-        There are none if the bundle needs no base, or does not list its base.
+        The result is empty if the bundle needs no base, or does not list its base.
         """
         about = self._reader.manifest.about
         return about.bases if about else ()

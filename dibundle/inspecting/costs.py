@@ -58,8 +58,8 @@ class _Stream:
 class Shares:
     """The costs of a target's operations, which are computed one by one in order.
 
-    Without a base, the size of a patched file may be unknown. If each frame of a stream shows its file, the frames give
-    the size. Otherwise, files of unknown size count as equally large.
+    Without a base, the size of a patched file may be unknown. If the frames of a stream show where each file begins and
+    ends, the frames give the size. Otherwise, files of unknown size count as equally large.
     """
 
     def __init__(self, table: FrameTable, frames: Iterable[int], operations: Sequence[Operation]) -> None:

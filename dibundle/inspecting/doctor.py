@@ -139,7 +139,7 @@ def _room(tmp: str | None) -> DoctorCheck:
 
 
 def _policy() -> Iterator[DoctorCheck]:
-    """Test the policy of this machine, and the files that it names."""
+    """Test the policy of this machine, and the files that the policy names."""
     try:
         machine = policy.read_policy()
     except FileError as error:

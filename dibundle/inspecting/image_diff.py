@@ -1,4 +1,4 @@
-"""Changes between two images, path by path, without a bundle. Their file trees and configs are compared."""
+"""Changes between two images, path by path, without a bundle. Both images' file trees and configs are compared."""
 
 from __future__ import annotations
 

@@ -27,7 +27,8 @@ from dibundle.sources.opening import Source, open_sources
 class Inspection:
     """A bundle: its size in bytes, its manifest and header, the key in its signature, and its verified signers.
 
-    ``number`` is the target of ``lines``. It is None if there are several targets and none was chosen.
+    ``number`` is the index of the target of ``lines``. ``number`` is None if there are several targets, but none was
+    chosen.
     """
 
     size: int
@@ -89,7 +90,7 @@ def inspect(
 def lines_with_base(
     reader: BundleReader, number: int, archives: Sequence[Archive], context: Context, *, given: bool
 ) -> list[Line]:
-    """Return the lines of a target, with a base if one is found.
+    """Return the lines of a target. If a base is found, use the base.
 
     If the user has ``given`` a base, it must be the right base.
     """

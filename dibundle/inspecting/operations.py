@@ -42,7 +42,7 @@ _T = TypeVar("_T")
 class Line:
     """A line of a listing.
 
-    It stands for ``count`` entries with the same kind of change, or for a single path with its sizes in bytes.
+    A line stands for ``count`` entries with the same kind of change, or for a single path with its sizes in bytes.
     ``stored`` is the approximate size of the line's content in the bundle: its share of the frames with this content.
     ``layer`` is the name of the outer member that has the path. A path of more than 4,096 bytes is shortened, and ends
     with dots. ``target`` is the target of a symbolic link. ``old_target`` is the link's old target, if known.
@@ -61,7 +61,7 @@ class Line:
 
 @dataclass(slots=True, kw_only=True)
 class LayerLine:
-    """A whole member of the archive. It has a number of entries for each operation, and its sizes in bytes."""
+    """A whole member of the archive. This line has the number of entries for each operation, and sizes in bytes."""
 
     path: bytes
     size: int | None
@@ -71,7 +71,7 @@ class LayerLine:
 
 
 def _bounded(lines: Iterable[_T]) -> Iterator[_T]:
-    """Yield lines or operations. Raise :class:`ListingError` if there are more than a listing may have."""
+    """Yield lines or operations. Raise :class:`ListingError` if there are too many for a listing."""
     for number, line in enumerate(lines):
         if number == MAX_LINES:
             raise ListingError(messages.LIMIT_LINES, max_lines=MAX_LINES)
@@ -84,7 +84,7 @@ def _written(name: bytes | None) -> int:
 
 
 def _listed(lines: Iterable[Line]) -> list[Line]:
-    """Return lines. Raise :class:`ListingError` for too many lines, or if their names are too long in total."""
+    """Return lines. Raise :class:`ListingError` if there are too many lines, or if all names together are too long."""
     left = MAX_NAMES
     found = []
     for line in _bounded(lines):
@@ -96,7 +96,7 @@ def _listed(lines: Iterable[Line]) -> list[Line]:
 
 
 def text_of(bundle: BundleReader, number: int = 0) -> bytes | None:
-    """Read all frames of a target, and return its decoded text stream, which names added paths.
+    """Read all frames of a target. Return the decoded text stream, which has the names of added paths.
 
     Return None if decoding the stream needs a base.
     """
@@ -155,9 +155,9 @@ def listing(
     """Return the operations of a target for each path, in the archive's order.
 
     Deletions come last. This function reads the frames. Without a base, a run of entries with the same kind of change
-    is one line, and the sizes of patched files are unknown. With a base, every path has its own line. The objects that
-    the target uses must be prepared in the base. ``limited`` is true if the user did not give the archive as a base. If
-    such an archive has too many entries, it is not used as a base.
+    is one line, and the sizes of patched files are unknown. With a base, every path has its own line. Before this call,
+    ``base.prepare`` must get the objects that the target uses. ``limited`` is true if the user did not give the archive
+    as a base. If such an archive has too many entries, it is not used as a base.
     """
     manifest = bundle.manifest
     target = manifest.targets[number]

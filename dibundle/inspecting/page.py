@@ -1,4 +1,4 @@
-r"""A bundle as a single HTML page. It fetches nothing, because its policy allows only the page's own style and script.
+r"""A bundle as a single HTML page. The page fetches nothing, because its CSP allows only its own style and script.
 
 Names from archives are escaped twice. First, control and bidi characters become text (``\\x1b``). Then, characters that
 HTML uses for markup or for the end of a script become HTML entities or JSON escapes.
@@ -24,7 +24,7 @@ from dibundle.inspecting.operations import Line, layers_of
 _UNSHOWN: Final = frozenset({"keep", "member"})
 _OUTSIDE: Final = "outside of layers"
 _ROWS: Final = 256  # number of paths that are prepared at a time
-_SHOWN: Final = 4096  # maximum characters of a text; settings may have millions
+_SHOWN: Final = 4096  # maximum characters of a text; settings may have millions of characters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Page:
 
 
 def build(page: Page) -> Iterator[bytes]:
-    """Yield a page in pieces, because escaped paths take several times their size.
+    """Yield a page in pieces, because escaping can make paths several times longer.
 
     The same input gives the same page.
     """
@@ -91,7 +91,7 @@ def _data(page: Page) -> Iterator[str]:
     rows = [line for line in page.lines if line.operation not in _UNSHOWN or line.stored]
     found = {layer.path: number for number, layer in enumerate(layers_of(page.lines))}
     names = [f"layer {number + 1} ({_short(path)})" for path, number in found.items()]
-    # the rest also includes the share of the bundle's other targets, and rounding errors
+    # this number also includes the share of the bundle's other targets, and rounding errors
     rest = page.stored - sum(line.stored for line in rows)
     value = {
         "operations": listing.OPERATIONS,

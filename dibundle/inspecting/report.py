@@ -1,6 +1,6 @@
 """The report on a bundle.
 
-It is a page of HTML with a map of the bundle's bytes, its paths, and changes between images.
+The report is an HTML page with a map of the bundle's bytes, a list of its paths, and the changes between images.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def report(
     """Write a page about a bundle. The page is self-contained and fetches nothing.
 
     With bases, the target is rebuilt into a temporary file, and its image is compared with the image in the first base.
-    Temporary files take at most twice the options' ``max_size``. The options' ``expect`` is not used.
+    Temporary files take at most two times ``max_size`` of the options. The options' ``expect`` is not used.
     """
     opened = open_sources([bundle, *bases], access, context, bundle_first=True)
     opened.refuse_overwriting(output.name, output.identity)
@@ -70,7 +70,8 @@ def report(
 
     changes, note = None, _WITHOUT_BASE
     if bases:  # do this before the lines are read, because the lines and a rebuild together would take more memory
-        base = opened.archives[-len(bases)]  # skip the image that contains the bundle, which is listed before the base
+        # skip the image that contains the bundle; this image is listed before the base
+        base = opened.archives[-len(bases)]
         changes, note = _changes(opened, reader(), base, options, context)
     first = reader()
     number = choose_target(first.manifest, options)

@@ -1,4 +1,4 @@
-"""The bundles of a repository. Each has its base and target images, its signer, and its missing parts."""
+"""The bundles of a repository. Each bundle has its base and target images, its signer, and its missing parts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_REFUSED: Final = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBundle:
-    """A bundle in a registry. It has a ``name`` with the digest of its manifest, ``tags``, and a ``size`` in bytes.
+    """A bundle in a registry. The ``name`` has the manifest's digest. There are also ``tags`` and a ``size`` in bytes.
 
     - ``needs``, ``makes``: names of the base and target images, from the registry's list or, for a signed bundle, from
       the bundle itself
@@ -65,12 +65,12 @@ class BundleList:
 
     @property
     def size(self) -> int:
-        """The total size of all bundles that the registry still has, in bytes."""
+        """The total size in bytes of all bundles that the registry still has."""
         return sum(item.size or 0 for item in self.bundles if item.missing != "bundle")
 
 
 def list_bundles(name: str, access: Access, context: Context) -> BundleList:
-    """List the bundles of a repository, ``docker://HOST/NAME``. If signers are given, fetch the head of each bundle."""
+    """List the bundles of a repository, ``docker://HOST/NAME``. With signers, fetch each bundle's manifest."""
     from dibundle.sources.registry.catalog import search
     from dibundle.sources.registry.opening import open_repository
 

@@ -89,7 +89,7 @@ def wrapping(build: Build, old: str, new: str, *, linked: bool, base: str | None
 def applying(build: Build, sources: Sequence[str]) -> str:
     """Return the Dockerfile that rebuilds an archive.
 
-    It writes to a file (with BuildKit), or to stdout (with any builder).
+    The build writes the archive to a file (with BuildKit), or to stdout (with any builder).
     """
     built = f"{_SPACE}/{_ARCHIVE}"
     lines = [
@@ -107,7 +107,7 @@ def applying(build: Build, sources: Sequence[str]) -> str:
 
 
 def _words(*words: str) -> str:
-    """Return the words of an instruction as JSON. No shell parses JSON, and BuildKit finds no here-document in it."""
+    """Return the words of an instruction as JSON. No shell parses JSON, and BuildKit finds no here-document in JSON."""
     return json.dumps(words).replace("<", "\\u003c")
 
 

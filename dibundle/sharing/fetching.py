@@ -1,4 +1,4 @@
-"""Bundles that ``update`` fetches, and keeps while its plan uses them. Received bytes are counted."""
+"""Bundles that ``update`` fetches. A bundle is kept as long as the plan uses the bundle. Received bytes are counted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FetchedBundles:
     """Fetched bundles, by the digests of their manifests.
 
     ``refused`` are the digests of refused bundles. ``listing`` has the registry's lists. ``applied`` is the number of
-    applied chains that did not rebuild the image. ``received`` is the total size of all bundles.
+    applied chains that did not rebuild the image. ``received`` is the number of received bytes of all bundles.
     """
 
     def __init__(
@@ -47,9 +47,9 @@ class FetchedBundles:
     ) -> None:
         """Prepare for fetching. Nothing is fetched yet.
 
-        ``growing`` is a context manager that is open while a bundle is kept. It yields a function. This function is
-        called with the number of received bytes. ``is_decoded`` is true if this class decodes manifests (a manifest may
-        take 120 MB) and checks integrity. If it is false, the caller must do both.
+        ``growing`` is a context manager that is open while a bundle is kept. The context manager yields a function,
+        which is called with the number of received bytes. ``is_decoded`` is true if this class decodes manifests (a
+        manifest may take 120 MB) and checks integrity. Otherwise, the caller must decode and check.
         """
         self._repository = repository
         self._check = check
@@ -89,7 +89,7 @@ class FetchedBundles:
     def get(self, step: ChainStep, most_manifest: int) -> Spool:
         """Check the signature (if required) and the integrity of a step's bundle. Return the bundle.
 
-        Fetch the bundle if necessary. ``most_manifest`` is the maximum size of its manifest in bytes. Raises
+        Fetch the bundle if necessary. ``most_manifest`` is the maximum size of the bundle's manifest in bytes. Raises
         :class:`RegistryError` if the bundle is not the listed bundle.
         """
         name = step.delta.manifest

@@ -18,7 +18,7 @@ def list_bundles(
     """Return the bundles that the registry lists for a repository, ``docker://HOST/NAME``.
 
     Bundles are found by their tags and by the referrers of images. Sizes are in bytes, and digests have the form
-    ``sha256:...``. With signers, the head of each bundle is fetched, and the names of images are from the bundle's own
+    ``sha256:...``. With signers, each bundle is fetched up to its manifest, and the names of images are from this
     manifest. Raises ``UsageError`` if ``name`` is not the name of a repository, and ``RegistryError`` if the registry
     fails or has no such repository.
     """
@@ -57,8 +57,9 @@ def delete_orphans(
 ) -> DeleteResult:
     """Delete the incomplete bundles of a repository, ``docker://HOST/NAME``.
 
-    A bundle is incomplete if the bundle itself, or the image to which it refers, is missing. Entries without a manifest
-    are removed from their list. The parameters and errors are the same as for :func:`delete_bundles`.
+    A bundle is incomplete if the bundle itself, or the image to which it refers, is missing. If an entry in a list of
+    referrers has no manifest, the entry is removed. The parameters and errors are the same as for
+    :func:`delete_bundles`.
     """
     with Context(tmp, progress) as context:
         return delete.delete_orphans(name, access or Access(), context, dry_run=dry_run)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushResult:
-    """A bundle in a registry. It has a ``name``, a ``digest`` (``sha256:...``) and a ``size`` in bytes.
+    """A bundle in a registry. The bundle has a ``name``, a ``digest`` (``sha256:...``) and a ``size`` in bytes.
 
     ``sent`` is true if the bundle was new to the registry. ``replaced`` is the bundle that had the tag before.
     ``refers_to`` is the target image to which the bundle is attached.
@@ -41,9 +41,9 @@ class PushResult:
 def push(bundle: Source, name: str, access: Access, context: Context, *, subject: str | None = None) -> PushResult:
     """Push a bundle to a registry as an OCI artifact that refers to its target image.
 
-    The image must be in the same repository, under ``subject`` (a tag or a digest). Without ``subject``, it must have
-    the tag that it had when the bundle was created. If the tag in ``name`` belongs to an image, the push is refused,
-    because engines could no longer pull that image.
+    The image must be in the same repository, under ``subject`` (a tag or a digest). Without ``subject``, the image must
+    have the tag that it had when the bundle was created. If the tag in ``name`` belongs to an image, the push is
+    refused, because engines could no longer pull that image.
     """
     from dibundle.sources.registry import artifacts
     from dibundle.sources.registry.opening import open_repository, parse_target

@@ -26,8 +26,8 @@ class SignOptions:
 
     ``key`` is the file of a private key, or of a public key if an agent holds the private key. ``signature`` is the
     file with an existing signature by ssh-keygen. With ``detach``, write the signature to a separate file, and leave
-    the bundle unchanged. ``output`` is the file to write. If it is None, the bundle is replaced or, with ``detach``,
-    BUNDLE.sig is written.
+    the bundle unchanged. ``output`` is the file to write. If ``output`` is None, the bundle is replaced or, with
+    ``detach``, BUNDLE.sig is written.
     """
 
     key: str | None = None
@@ -53,7 +53,7 @@ def sign(bundle: str, options: SignOptions, access: Access, context: Context) ->
     """
     if (options.key is None) == (options.signature is None):
         raise UsageError(messages.SIGN_KEY_OR_SIGNATURE, bundle=shell_words(bundle))
-    # if this is true, the bundle is unchanged, and no file is written beside it
+    # if this is true, the bundle is unchanged, and no file beside the bundle is written
     aside = options.detach and options.output is not None
     if is_reference(bundle) and not aside:
         raise _in_registry(bundle, options)
@@ -98,7 +98,7 @@ def _in_registry(bundle: str, options: SignOptions) -> UsageError:
 def _default(bundle: str, name: str, *, detach: bool) -> str:
     """Return the default output.
 
-    It is a file beside the bundle if the signature is detached, or else the bundle itself.
+    If the signature is detached, this is a file beside the bundle. Otherwise, it is the bundle itself.
     """
     if bundle == "-" or not stat.S_ISREG(os.stat(name).st_mode):  # noqa: PTH116 - any name that the system accepts
         raise UsageError(messages.SIGN_NO_PLACE, name=name)

@@ -36,7 +36,7 @@ def unwrap(source: Source, output: Output, access: Access, context: Context) -> 
 
 
 def pull(name: str, output: Output, access: Access, context: Context) -> TakenBundle:
-    """Write a bundle from a registry. There, the bundle is an artifact, or is wrapped in an image."""
+    """Write a bundle from a registry. In the registry, the bundle is an artifact, or is wrapped in an image."""
     if not is_reference(name):
         raise UsageError(messages.REGISTRY_NOT_A_NAME, name=name, tag="1-2")
     return unwrap(name, output, access, context)

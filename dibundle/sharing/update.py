@@ -1,6 +1,6 @@
 """The update of an engine or a file to an image in a registry.
 
-It fetches either the image, or bundles that rebuild the image from local images.
+An update fetches either the image, or bundles that rebuild the image from local images.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class UpdateResult:
     """The result of an update. ``plan`` is None if the engine already had the image.
 
     ``fetched`` is the number of fetched bytes, including refused bundles. ``refused`` is the number of refused bundles.
-    ``engine`` is the engine that has the image. It is None if the image was written to a file.
+    ``engine`` is the engine that has the image. ``engine`` is None if the image was written to a file.
     """
 
     image: AboutImage
@@ -118,9 +118,9 @@ def update(
     """Fetch an image from a registry into an engine, or into an ``output``.
 
     If several chains of bundles lead from the images ``here`` to the image, the smallest chain is used. If the image
-    itself is smaller, the image is fetched. The result must be exactly the image under this name. A bundle is skipped
-    if it is missing or damaged, or differs from the listed bundle. With signers, unsigned bundles are skipped too, and
-    the image itself is never fetched.
+    itself is smaller, the image is fetched. The result must be exactly the registry's image with this name. A bundle is
+    skipped if it is missing or damaged, or differs from the listed bundle. With signers, unsigned bundles are skipped
+    too, and the image itself is never fetched.
     """
     return _Update(name, here, output, options, access, context).run()
 
@@ -226,7 +226,7 @@ class _Update:
                 return plan
 
     def run(self) -> UpdateResult:
-        """Fetch or rebuild the image, check it, and load or write it."""
+        """Fetch or rebuild the image. Then check the image, and load or write the image."""
         if self.is_here:
             return self._result(None, 0, 0, ())
         if self._is_wrapped:
@@ -266,7 +266,7 @@ class _Update:
             writers.write(layout, "docker-archive", self._output.write)
 
     def _require_names(self, bundles: Sequence[BundleReader] | None, names: Iterable[str]) -> None:
-        """Refuse a name if the signer of the last bundle is not allowed to give it to an image."""
+        """Refuse an image name if the signer of the last bundle is not allowed to use this name."""
         if bundles:
             self._signatures.require_names_of(bundles[-1], names)
 
@@ -298,7 +298,7 @@ class _Update:
         )
 
     def _has_image(self) -> bool:
-        """Return whether the engine already has the image under each of its names."""
+        """Return whether the engine already has the image under each of the image's names."""
         # do not ask containerd, which may have the name of an incomplete image
         if self._engine not in TRANSPORTS or not self._made.names:
             return False
@@ -335,9 +335,9 @@ class _Update:
         return bundles
 
     def _require_as_listed(self, step: ChainStep, bundle: BundleReader) -> None:
-        """Raise :class:`RegistryError` if a bundle needs more than the registry's list claims, or rebuilds less.
+        """Raise :class:`RegistryError` if a bundle needs more or rebuilds less than the registry lists.
 
-        The signature of such a bundle may be valid, but the signer meant it for another purpose.
+        The signature of such a bundle may be valid, but the signer meant the bundle for another purpose.
         """
         listed, found = step.delta.told, labels.Told.read(labels.labels(bundle.manifest, bundle.size, b""))
         is_last = step.makes == self._image.manifest.digest
@@ -359,10 +359,10 @@ class _Update:
     def _pin_or_refuse(
         self, plan: UpdatePlan, bundles: Sequence[BundleReader], fetched: FetchedBundles
     ) -> PinnedImage | None:
-        """Fetch or rebuild the image. If the bundles do not rebuild it, refuse a bundle and return None.
+        """Fetch or rebuild the image. If the bundles do not rebuild the image, refuse a bundle and return None.
 
-        The refused bundle is the last bundle that was read. If the base of this bundle has a wrong digest, the bundle
-        before it is refused instead.
+        The refused bundle is the last bundle that was read. If the base of this bundle has a wrong digest, the previous
+        bundle is refused instead.
         """
         try:
             with self._context.within() as own:
@@ -405,9 +405,9 @@ class _Update:
 def pin_made(image: RemoteImage, archive: ImageArchive, *, is_signed: bool, are_annotations_known: bool) -> PinnedImage:
     """Return a registry's image from an ``archive`` that a bundle rebuilt.
 
-    If ``is_signed`` is true, only the bundle is signed, so nothing from the registry is used. If it is false, the
-    registry's manifest is kept if it lists exactly these layers. Raises ``ArchiveError`` if the archive does not
-    contain the image.
+    If ``is_signed`` is true, only the bundle is signed, so nothing from the registry is used. Otherwise, the registry's
+    manifest is kept, provided that the manifest lists exactly these layers. Raises ``ArchiveError`` if the archive does
+    not contain the image.
     """
     found = [pins for pins in find(archive, {image.id}) if digest.sha256(pins.config) == image.id]
     if not found:
@@ -427,8 +427,8 @@ def pin_fetched(
     """Return an image with its fetched layers. Each layer is checked against its diffID.
 
     ``without`` are the digests of layers that are left out, because archives in ``here`` have them. The registry's
-    manifest is kept if it lists exactly these layers, in the same form as here. Otherwise, an engine might use its own
-    layer with one of the manifest's digests. Raises ``ArchiveError`` if a layer is missing.
+    manifest is kept only if the manifest lists exactly these layers, in the same form. Without this condition, an
+    engine might use its own layer with one of the manifest's digests. Raises ``ArchiveError`` if a layer is missing.
     """
     store = LayerStore(here)
     absent = [diff_id for blob, diff_id in zip(image.layers, image.diff_ids, strict=True) if blob.digest in without]

@@ -33,7 +33,7 @@ class ChainStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdatePlan:
-    """A plan of what to fetch. This is ``chain`` or, if ``chain`` is None, the image itself.
+    """A plan of what to fetch. If ``chain`` is None, the image itself is fetched. Otherwise, ``chain`` is fetched.
 
     ``chain_size`` and ``pull_size`` are the sizes of the chain and of the image in bytes. ``without`` are the digests
     of layers that are not fetched with the image. ``is_wrapped`` is true if the image is a wrapped bundle, which must
@@ -127,8 +127,8 @@ def cheapest(
 ) -> tuple[ChainStep, ...] | None:
     """Return the smallest chain that rebuilds ``target``, in order. Return None if there is no chain.
 
-    ``deltas_to`` is called once for each image: first for the target, then for its bases and their bases, back to
-    images whose bundles build on layers ``here``.
+    ``deltas_to`` is called once for each image: first for the target, then for the target's bases, and so on. This ends
+    at images whose bundles build on layers ``here``.
     """
     steps = _collect(target, here, deltas_to)
     heap: list[tuple[int, int, tuple[ChainStep, ...]]] = []
@@ -159,7 +159,7 @@ def cheapest(
 
 
 def _collect(target: bytes, here: frozenset[bytes], deltas_to: Callable[[bytes], Sequence[Delta]]) -> list[ChainStep]:
-    """Collect the bundles that rebuild the target, then the bundles that rebuild their bases, and so on."""
+    """Collect the bundles that rebuild the target, then those that rebuild the bundles' bases, and so on."""
     asked = {target}
     waiting = deque((target,))
     steps: list[ChainStep] = []

@@ -1,8 +1,8 @@
 """Bundles as images.
 
-In a linked image, the bundle is in a layer above the base's layers. In an unlinked image, it is in the only layer. A
-registry stores the base's layers only once, because both images have the same blobs. A pull of a linked image fetches
-the base and the bundle.
+In a linked image, the bundle is in a layer above the base's layers. In an unlinked image, the bundle is in the only
+layer. A registry stores the base's layers only once, because the base and the linked image have the same blobs. A pull
+of a linked image fetches the base and the bundle.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def push_wrapped(
     access: Access,
     context: Context,
 ) -> PushedWrap:
-    """Push the image of a bundle. If a base is a reference in the same registry, its layers are not sent again."""
+    """Push the image of a bundle. Layers of a base that is a reference in the same registry are not sent again."""
     from dibundle.sources.registry.images import push
     from dibundle.sources.registry.opening import open_repository, parse_target
 
@@ -203,7 +203,7 @@ def _base(manifest: Manifest, bases: Sequence[Archive], context: Context) -> tup
     wanted = [{manifest.objects[number].digest, forms_of.get(number)} for number in manifest.needed()]
     left = MAX_COMPARED
     for images in map(read_images, bases):
-        # compare images only once if they differ only in their names
+        # if several images differ only in their names, compare only one of these images
         for image in {(id(image.config), *map(id, image.layers)): image for image in images.images}.values():
             left -= len(image.diff_ids) + len(wanted)
             if left < 0:

@@ -45,8 +45,8 @@ class AppliedParcel(NamedTuple):
 def made_by(told: Mapping[str, str], reference: Reference, engine: str) -> AboutImage:
     """Return the target image in a wrapped bundle's labels. If the labels do not have exactly one ID, the ID is empty.
 
-    The image's name is the name in the labels if that name is in the repository of ``reference``. Otherwise, it is
-    ``reference`` itself. :class:`Parcel` chooses the same name.
+    If the name in the labels is in the repository of ``reference``, the image has this name. Otherwise, the image's
+    name is ``reference`` itself. :class:`Parcel` chooses the same name.
     """
     made = labels.digests(told.get(labels.MAKES_IDS, ""))
     name = told.get(labels.MAKES, "")
@@ -60,7 +60,7 @@ def _place(reference: Reference) -> str:
 
 
 class Parcel:
-    """A wrapped bundle in a registry. Its signature is checked before the rest is fetched."""
+    """A wrapped bundle in a registry. The signature is checked before later bytes of the bundle are fetched."""
 
     def __init__(
         self, repository: Repository, image: RemoteImage, signatures: SignatureCheck, context: Context
@@ -75,10 +75,10 @@ class Parcel:
     def apply(
         self, plan: UpdatePlan, bases: Sequence[Archive], engine: str, output: Output | None, options: RebuildOptions
     ) -> AppliedParcel:
-        """Rebuild the bundle's image. Load it into an engine, or write it to ``output`` as a new archive.
+        """Rebuild the bundle's image. Load the image into an engine, or write the image to ``output`` as a new archive.
 
-        If ``bases`` lack objects of the bundle, the other layers of the wrapped image are fetched too, no matter what
-        its labels list.
+        If ``bases`` lack objects of the bundle, the other layers of the wrapped image are fetched too. The image's
+        labels do not matter for this.
         """
         if self._check:
             last = self._image.layers[-1]

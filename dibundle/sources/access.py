@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 class Access:
     """Options for opening sources.
 
-    Every bundle must be signed by one of the ``signers``. If this is None, the policy's signers are required.
+    Every bundle must be signed by one of the ``signers``. If ``signers`` is None, the policy's signers are required.
     ``platform`` (``os/architecture``) selects an image if an engine or a registry has it for several platforms. If
-    ``checks_signatures`` is false, signatures are not checked, even if the machine's policy requires this. This is for
-    code that signs the bundles, or has just created them. The policy for registries always applies.
+    ``checks_signatures`` is false, no signatures are checked, even if the machine's policy requires signatures. Only
+    code that signs bundles, or has just created the bundles, may use this. The policy for registries always applies.
     """
 
     signers: Signers | None = None
@@ -49,9 +49,9 @@ class Access:
     def signature_check(self, tmp: str | None = None, names: Collection[str] = ()) -> SignatureCheck:
         """Return the signature check. Only this method decides whose signatures are required.
 
-        A bundle must pass both the machine's policy and these signers. ``names`` are the names that the image will get
-        in addition to the names that bundles declare. Raises the errors of :meth:`Policy.signers` and
-        :func:`read_policy`.
+        A bundle must satisfy the machine's policy, and must be signed by one of the ``signers``. ``names`` are the
+        names that the image will get in addition to the names that bundles declare. Raises the errors of
+        :meth:`Policy.signers` and :func:`read_policy`.
         """
         if not self.checks_signatures:
             return SignatureCheck()
@@ -90,8 +90,8 @@ class SignatureCheck:
 
     After a signature for a header is accepted, no other signature for the same header is checked. The signature covers
     the header, which determines everything in the bundle except the signature. So a trusted header stays trusted, even
-    if a copy of the bundle has another signature. Without this rule, copies with different signatures would each start
-    ssh-keygen.
+    if a copy of the bundle has another signature. Without this rule, ssh-keygen would run for each copy with a
+    different signature.
     """
 
     def __init__(
@@ -101,7 +101,8 @@ class SignatureCheck:
         self._machine = machine
         self._names = names
         self._signed: dict[bytes, str] = {}  # by header
-        self._refused: dict[tuple[bytes, bytes], SignatureError] = {}  # the keys are headers with signatures
+        # each key is a header and the digest of a signature
+        self._refused: dict[tuple[bytes, bytes], SignatureError] = {}
         self._signatures: dict[bytes, bytes] = {}  # accepted signatures, by header
         # (header, identities) pairs where one of the identities signed the header
         self._may_make: set[tuple[bytes, tuple[str, ...]]] = set()
@@ -110,7 +111,7 @@ class SignatureCheck:
     def required(self) -> CheckSignature | None:
         """The check of a bundle's header and signature, before any other byte is read.
 
-        It is None if no check is required.
+        The value is None if no check is required.
         """
         return self._check if self._demands else None
 
@@ -135,7 +136,7 @@ class SignatureCheck:
             key = header, sha256(found)
             try:
                 if key in self._refused:
-                    # raise a copy of the error, because an error gets the context of the place where it is raised
+                    # raise a copy of the error, because raising an error changes the error's context
                     raise copy(self._refused[key])
                 signed = [demand.check(header, found) for demand in self._demands]
             except SignatureError as error:
@@ -154,7 +155,7 @@ class SignatureCheck:
         self._require_names(header, nameless.union(self._names, *(image.names for image in images)))
 
     def require_names_of(self, bundle: BundleReader, names: Iterable[str]) -> None:
-        """Raise :class:`SignatureError` unless the signer of a checked bundle may give images these names.
+        """Raise :class:`SignatureError` if the bundle's signer is not allowed to use these image names.
 
         "" stands for an image without a name.
         """

@@ -1,6 +1,6 @@
 """Bundles as streams.
 
-Heads are read and checked. A signature is checked before the bytes after it are read.
+A bundle is read and checked up to its manifest. Its signature is checked before later bytes are read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SignatureBeside(NamedTuple):
 
 
 def name_signature(bundle: str) -> str:
-    """Return the name of a bundle's detached signature. For a bundle in parts, ``bundle`` is its first part."""
+    """Return the name of a bundle's detached signature. For a bundle in parts, ``bundle`` names the first part."""
     return (bundle.removesuffix(".001") if parts.is_first(bundle) else bundle) + ".sig"
 
 
@@ -98,11 +98,11 @@ class Reread:
 
 
 class _Recorded:
-    """A stream that records the bytes that were read from it."""
+    """A stream that keeps a copy of all bytes that were read."""
 
     def __init__(self, stream: Readable) -> None:
         self._stream = stream
-        # a bytearray: a bytes object would be copied at each read, and data may arrive byte by byte
+        # a bytearray, because a bytes object would be copied at each read, and a read may return a single byte
         self.data = bytearray()
 
     def read(self, size: int, /) -> bytes:
@@ -117,7 +117,7 @@ class _TrustedError(Exception):
 
 
 def peek(stream: Rereadable, size: int) -> bytes:
-    """Return the first ``size`` bytes of a stream, or all bytes of a shorter stream, and put them back."""
+    """Return up to ``size`` bytes from a stream, and put these bytes back into the stream."""
     head = b""
     while len(head) < size and (piece := stream.read(size - len(head))):
         head += piece
@@ -155,7 +155,7 @@ def fetch_bundle(
     """Write a bundle of ``size`` bytes into a temporary file while it is fetched.
 
     ``check`` gets the header and the signature before the rest of the bundle is fetched. If ``is_decoded``, the
-    manifest and its size field are decoded and checked before the rest is fetched. Raises :class:`BundleError` if the
+    manifest and the bundle's size are also checked before the frames are fetched. Raises :class:`BundleError` if the
     manifest has more than ``most_manifest`` bytes.
     """
     stream = Pieces(pieces)
@@ -177,7 +177,7 @@ def fetch_bundle(
 def read_bundle(
     stream: Readable, name: str | None, size: int | None, check: CheckSignature | None = None
 ) -> BundleReader:
-    """Read and check a bundle's head. If ``size`` is known, refuse a bundle of any other size."""
+    """Read and check a bundle up to its manifest. If ``size`` is known, refuse a bundle of any other size."""
     in_parts = stream if isinstance(stream, parts.PartsReader) else None
     try:
         bundle = BundleReader(stream, in_parts.where if in_parts else None, check, name)
@@ -194,7 +194,7 @@ def read_bundle(
 
 
 def _check_parts(found: parts.PartsReader, bundle: BundleReader) -> None:
-    """Refuse missing or surplus parts. The head in the first part declares the total size."""
+    """Refuse missing or surplus parts. The header and the manifest determine the total size."""
     sizes = f"{found.size:,} of {bundle.size:,} bytes are here"
     if found.size < bundle.size:
         raise BundleError(messages.PARTS_TRUNCATED, lacking=found.lacking(len(bundle.signature)), sizes=sizes)
@@ -236,13 +236,13 @@ def read_whole(stream: Readable, context: Context, check: CheckSignature | None,
     spool = context.spool()
     reader = BundleReader(_Copied(stream, spool), None, check, name)
     context.check_room(reader.size - spool.size)
-    check_integrity(reader)  # read exactly to the end of the bundle
+    check_integrity(reader)  # this reads exactly up to the end of the bundle
     content_digest = digest.sha256_of(copy_chunks(spool, 0, spool.size))
     return WholeBundle(content=spool, digest=content_digest, manifest=reader.manifest, is_signed=bool(reader.signature))
 
 
 class _Copied:
-    """A stream that copies all data that is read from it into a temporary file."""
+    """A stream. All data that is read from the stream is also written into a temporary file."""
 
     def __init__(self, stream: Readable, spool: Spool) -> None:
         self._stream, self._spool = stream, spool

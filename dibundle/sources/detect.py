@@ -1,4 +1,4 @@
-"""Detection of a file's kind by its first bytes. It is a bundle, an image archive, or neither."""
+"""Detection of a file's kind by its first bytes. A file is a bundle, an image archive, or neither."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _head(name: str) -> bytes:
 def _begins_as_source(head: bytes) -> bool:
     """Return whether a file's first block shows a bundle or a tar archive.
 
-    A later part of a bundle is neither of them.
+    A later part of a bundle does not begin like a bundle or a tar archive.
     """
     return is_bundle(head) or head[257:262] == b"ustar"
 

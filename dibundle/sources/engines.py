@@ -1,4 +1,4 @@
-"""Programs of container engines. They save an image, and list the images of the engine."""
+"""Programs of container engines. These programs save an image, and list the images of the engine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LoadError(DibError):
         self.exit_code = exit_code
 
 
-LAYERS_ABSENT: Final = 6  # exit code: the engine lacks layers that are left out
+LAYERS_ABSENT: Final = 6  # exit code if the engine lacks layers that the archive leaves out
 TRANSPORTS: Final = {"docker": "docker-daemon:", "podman": "containers-storage:"}
 """Prefixes of names of images in an engine's store."""
 _SAVE: Final = {
@@ -103,7 +103,7 @@ def no_answer(engine: str, text: bytes) -> FileError:
 
 
 def require_layers(engine: str, chains: Iterable[tuple[bytes, ...]], base: str, file: str | None) -> None:
-    """Raise :class:`LoadError` unless the engine has images with these layers, which a thin archive leaves out.
+    """Raise :class:`LoadError` if the engine has no images with the layers that a thin archive leaves out.
 
     Raises :class:`FileError` if the engine does not answer.
 
@@ -157,7 +157,7 @@ def image_id(engine: str, name: str) -> str | None:
 
 
 def has_listed(engine: str, name: str, ids: Collection[str]) -> bool:
-    """Return whether docker or podman lists an image with one of the IDs under a name. docker hides incomplete images.
+    """Return whether docker or podman lists an image with this name and one of the IDs. docker hides incomplete images.
 
     A name alone is not enough, because docker's containerd store may keep an image's name without its layers.
     """
@@ -165,7 +165,7 @@ def has_listed(engine: str, name: str, ids: Collection[str]) -> bool:
 
 
 def is_listed(name: str) -> bool:
-    """Return whether docker lists an image under a name."""
+    """Return whether docker lists an image with this name."""
     known = name.removeprefix("docker.io/").removeprefix("library/")  # docker lists names without these prefixes
     listed = run(("docker", "image", "ls", "--quiet", "--", known))
     if listed.returncode:
@@ -182,7 +182,7 @@ def described(engine: str, *names: str) -> list[EngineImage]:
             layers = json.loads(listed)
             diff_ids = [sha256_of(f"sha256:{item.removeprefix('sha256:')}") or b"" for item in layers or ()]
             found.append(EngineImage("sha256:" + shown.removeprefix("sha256:"), diff_ids, driver.strip('"')))
-        except (ValueError, TypeError, AttributeError, RecursionError):  # not an answer to this question
+        except (ValueError, TypeError, AttributeError, RecursionError):  # this line does not have the requested format
             continue
     return found
 
@@ -223,7 +223,8 @@ class Tail:
 
     def __init__(self, pipe: IO[bytes] | None) -> None:
         assert pipe
-        self._fd = os.dup(pipe.fileno())  # not a file object, which could not be closed while the thread reads it
+        # not a file object, because a file object cannot be closed while a thread reads from it
+        self._fd = os.dup(pipe.fileno())
         pipe.close()
         self._text = b""
         self._reader = threading.Thread(target=self._drain, daemon=True)
@@ -325,9 +326,9 @@ def run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
 
 
 def _why_unsaved(text: bytes) -> Message:
-    """Return the likely cause.
+    """Return the message with the likely reason why an image was not saved.
 
-    Either containerd has dropped unpacked layers, or the client is too old for an option.
+    For example, containerd has dropped unpacked layers, or the client is too old for an option.
     """
     if b"not found" in text and b"content digest" in text:
         return messages.ENGINE_SAVE_DISCARDED

@@ -1,6 +1,6 @@
 """The loader of a container engine.
 
-This is the program that reads an archive. Afterwards, the engine's images are checked.
+The loader is the program that reads an archive. After the loader has ended, the engine's images are checked.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CONFIG_STORES: Final = ("overlay2", "vfs", "btrfs", "zfs", "fuse-overlayfs", "a
 
 
 class Loader:
-    """A running loader. This context manager ends the loader if its input fails, so that nothing is loaded."""
+    """A running loader. If the input fails, this context manager ends the loader, so that nothing is loaded."""
 
     def __init__(self, engine: str) -> None:
         self._load, _ = ENGINES[engine]
@@ -53,7 +53,7 @@ class Loader:
         return self
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
-        """Pass bytes to the loader. Raise :class:`LoadError` if it has stopped reading."""
+        """Pass bytes to the loader. Raise :class:`LoadError` if the loader has stopped reading."""
         assert self._process.stdin
         try:
             write_all(self._process.stdin.fileno(), piece)
@@ -72,8 +72,8 @@ class Loader:
     def check_digests(self, names: Sequence[str], ids: Collection[bytes]) -> None:
         """Query the engine for each name of an image. Raise :class:`LoadError` if the image has none of the digests.
 
-        ``ids`` are the digests of the config and of the manifest. The engine's store uses one of them as the image's
-        ID. Without ``names``, query the engine for the ``ids``.
+        ``ids`` are the digests of the config and of the manifest. The engine's store uses one of these digests as the
+        image's ID. Without ``names``, query the engine for the ``ids``.
         """
         wanted = {f"sha256:{item.hex()}" for item in ids}
         if self._engine == "ctr":
@@ -94,7 +94,7 @@ class Loader:
         return {row[0]: row[2] for row in rows if len(row) > 2}
 
     def name(self, names: Sequence[str], source: str) -> None:
-        """Add names to the image with the name ``source``. Raise :class:`LoadError` if the engine refuses."""
+        """Add ``names`` to the image that is called ``source``. Raise :class:`LoadError` if the engine refuses."""
         for name in names:
             words = ("ctr", "images", "tag", "--force") if self._engine == "ctr" else (self._engine, "tag")
             done = run((*words, "--", source, whole_name(name, self._engine)))
@@ -109,16 +109,17 @@ class Loader:
                 run((*(("ctr", "images", "rm") if self._engine == "ctr" else (self._engine, "rmi")), "--", *names))
 
     def check_whole(self, names: Iterable[str]) -> None:
-        """Check that an engine that stores blobs has all blobs that the archive left out.
+        """If the engine stores blobs, check that it has every blob that the archive left out.
 
-        Raises :class:`LoadError` if blobs are missing. This happens if the engine stores the layers in another form.
+        Raises :class:`LoadError` if blobs are missing. Blobs are missing if the engine stores the layers in another
+        form.
         """
         for name in names:
             if self._engine == "docker":
                 is_whole = is_listed(name)
             elif self._engine == "ctr":
                 rows = self._ask("ctr", "images", "check", f"name=={whole_name(name)}").splitlines()
-                # containerd may drop unpacked blobs
+                # containerd may drop a blob after it has unpacked the blob
                 is_whole = not any("incomplete" in row and not row.rstrip().endswith("true") for row in rows[1:])
             else:
                 is_whole = True  # no check is needed, because podman identifies layers by their content

@@ -14,7 +14,7 @@ _IMAGE: Final = re.compile(r"(?:(?:docker|podman):(?://)?)?([^/\s]+|[^\s]+[:@][^
 
 
 def meant_by(name: str, error: OSError) -> AbsentError:
-    """Return the error for a missing file. It suggests what the user likely intended."""
+    """Return the error for a missing file. The error suggests what the user likely intended."""
     reason = error.strerror
     if name.startswith(("http://", "https://")):
         return AbsentError(messages.FILE_IS_URL, name=name, reason=reason, quoted=shell_words(name))

@@ -22,7 +22,7 @@ def engine_of(name: str) -> tuple[str, str] | None:
 
 
 def path_of(name: str) -> str:
-    """Return the path for a name. For ``oci:FOLDER:TAG``, this is the folder, because all images in it are used."""
+    """Return the path for a name. For ``oci:FOLDER:TAG``, return the folder, because all its images are used."""
     transport, colon, rest = name.partition(":")
     if not colon or transport not in _FILES:
         return name

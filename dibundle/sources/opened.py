@@ -23,10 +23,10 @@ BeforeSaving = Callable[[Sequence[BundleReader], Sequence[Archive]], object]
 
 
 class UnsavedImage(NamedTuple):
-    """An image in an engine. Some or all of its layers will be read.
+    """An image in an engine. Some or all layers of the image will be read.
 
     ``save`` returns the image's archive with the given layers (None: all layers). ``claim`` returns a placeholder for
-    the archive. If a candidate is missing, both return None.
+    the archive. If a candidate is missing, both functions return None.
     """
 
     save: Callable[[Layers | None], Archive | None]
@@ -37,12 +37,12 @@ class UnsavedImage(NamedTuple):
 class OpenedSources:
     """The content of sources: archives, and bundles as tuples (name, stream).
 
-    ``placed`` maps places among the sources to archives, because archives are not opened in the order of the sources.
+    ``placed`` maps positions in the list of sources to archives, because archives are not opened in this order.
     ``engines`` are the images that engines have not saved yet. ``wrapped`` has the archives that contained bundles.
-    ``within`` has the streams of these bundles, by ``id``. ``identities`` maps the identities of files to their names.
-    ``bundle_sizes`` has the known sizes of streams, by ``id``. The name is not the key, because several sources may
-    have the same name: bundles in one archive, or stdin and a file called "stdin". ``spare_streams`` are the bundles
-    among candidates for a base, by ``id``. ``spare`` has these bundles after they are read.
+    ``within`` has the ``id`` of each stream with such a bundle. ``identities`` maps the identity of a file to the
+    file's name. ``bundle_sizes`` has the known sizes of streams, by ``id``. The name is not the key, because several
+    sources may have the same name: bundles in one archive, or stdin and a file called "stdin". ``spare_streams`` has
+    the ``id`` of each bundle among the candidates for a base. ``spare`` has these bundles after they are read.
     """
 
     signatures: SignatureCheck
@@ -60,7 +60,7 @@ class OpenedSources:
     def check(self) -> CheckSignature | None:
         """The check of headers and signatures.
 
-        Every bundle has passed this check. It is None if signatures are not checked.
+        Every bundle has passed this check. The check is None if signatures are not checked.
         """
         return self.signatures.required
 
@@ -78,7 +78,7 @@ class OpenedSources:
         return [archive for archive in self.archives if not any(archive is other for other in self.wrapped)]
 
     def ask_engines(self, layers: Layers | None = None) -> None:
-        """Let the engines save the images that are not saved yet, and add these archives."""
+        """Let the engines save the images that are not saved yet, and add the saved archives."""
         for place in sorted(self.engines):
             saved = self.engines.pop(place).save(layers)
             if saved is not None:
@@ -103,12 +103,12 @@ class OpenedSources:
         self.bundles.append((name, stream))
 
     def refuse_overwriting(self, name: str, identity: tuple[int, int] | None) -> None:
-        """Raise :class:`UsageError` if the output called ``name`` is the same file as an input, under any name."""
+        """Raise :class:`UsageError` if the output is the same file as an input, even if their names differ."""
         if identity in self.identities:
             raise UsageError(messages.OUTPUT_IS_INPUT, name=name, source=self.identities[identity])
 
     def read_bundles(self, before_saving: BeforeSaving | None = None) -> list[BundleReader]:
-        """Read and check the heads of the bundles, and return these bundles (at least one).
+        """Read and check the bundles up to their manifests. Return these bundles (at least one).
 
         Then let engines save the needed images.
 

@@ -77,7 +77,7 @@ def open_sources(
     ``candidates`` are archives that may serve as a base, or bundles that rebuild a base. Missing candidates are
     skipped. With ``only_claims``, engines only list their layers, and save nothing.
 
-    Engines save images only in :meth:`OpenedSources.read_bundles`, when the layers that bundles read are known. With
+    Engines save images only in :meth:`OpenedSources.read_bundles`, when it is known which layers the bundles read. With
     signers, every bundle is checked. Bundles in files or streams are checked before bundles in a registry. Compressed
     archives are unpacked only after these checks. If no source is a bundle, an archive must contain the bundle. Until
     the signature of that bundle is checked, archives are unpacked to at most ``RATIO`` times their size. With
@@ -149,7 +149,7 @@ def _note_absent(error: DibError, names: Sequence[str], context: Context) -> Non
 
 
 def _claimed(name: str, engine: tuple[str, str], layers: Layers | None) -> Archive:
-    """Return a placeholder for an engine's archive. It has the layers that would be read."""
+    """Return a placeholder for an engine's archive. The placeholder has the layers that would be read."""
     from dibundle.images.stand_in import stand_in
     from dibundle.sources.engines import saved_layers
 
@@ -208,7 +208,7 @@ class _Opening:
             self._pass_over(place, error)
 
     def _pass_over(self, place: int, error: DibError) -> None:
-        """Raise ``error`` unless it means that a candidate is missing."""
+        """If ``error`` means that a candidate is missing, only add a note. Otherwise, raise ``error``."""
         is_absent = isinstance(error, AbsentError) or error.code == messages.REGISTRY_NOT_FOUND.code
         if not is_absent or place < self._first_candidate:
             raise error
@@ -273,7 +273,7 @@ class _Opening:
         self._waiting.append(_Other(place, STREAM, self._spooled(stream), head, wanted, position=0))
 
     def _spooled(self, stream: Readable) -> int:
-        """Copy a stream into a temporary file. Return its descriptor, positioned at the beginning."""
+        """Copy a stream into a temporary file. Return the file's descriptor, positioned at the beginning."""
         spool = self._context.spool()
         while piece := stream.read(_CHUNK):
             spool.write(piece)
@@ -346,7 +346,7 @@ class _Opening:
             self.find_wrapped([other.place])
 
     def find_wrapped(self, places: Iterable[int]) -> None:
-        """Take the bundles from the only archive that has wrapped bundles. Its layers may still serve as a base."""
+        """Take the bundles from the only archive that has wrapped bundles. The archive's layers may serve as a base."""
         for place in sorted(places):
             archive = self.opened.placed[place]
             if place >= self.searched:
@@ -367,7 +367,7 @@ class _Opening:
                 archive.carries = True
 
     def open_empty(self) -> None:
-        """Treat an empty file as a truncated bundle if a bundle is missing."""
+        """If a bundle is missing, treat an empty file as a truncated bundle."""
         for place, name, fd in self._empty:
             if self._bundle_wanted and not self.opened.has_bundle:
                 self.opened.add_bundle(name, Reread(partial(read_some, fd, name), b""), None)
@@ -387,7 +387,7 @@ class _Other:
     position: int | None = None  # offset of the file's beginning, if the file can be read again
 
     def rewound(self) -> int | None:
-        """Return the descriptor, positioned at the beginning. Return None if it is a pipe."""
+        """Return the descriptor, positioned at the beginning. Return None if the file is a pipe."""
         try:
             if self.position is None:
                 self.position = os.lseek(self.fd, -len(self.head), os.SEEK_CUR)

@@ -1,6 +1,6 @@
 """Bundles in numbered parts (``out.dib.001``, ``out.dib.002``, ...), for media that cannot hold large files.
 
-The parts together have exactly the bundle's bytes, in order. So ``cat`` can join them.
+The parts together have exactly the bundle's bytes, in order. So ``cat`` can join the parts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class PartsWriter:
     def __init__(self, name: str, size: int) -> None:
         self.name = name
         self.written = 0
-        # the output as a whole has no identity, but each part has one
+        # the output as a whole has no identity, but each part has an identity
         self.identity: tuple[int, int] | None = None
         self.count = 0
         self._size = size
@@ -90,7 +90,7 @@ class PartsReader:
         assert found
         self._stem = found[1]
         self.names = [first]
-        # only regular files are parts, because opening a pipe with the name of a part would wait forever
+        # only regular files count as parts: if a pipe has the name of a part, opening the pipe would wait forever
         while len(self.names) < MOST and os.path.isfile(name := part_name(self._stem, len(self.names) + 1)):  # noqa: PTH113
             self.names.append(name)
         self._files = [context.enter(open(name, "rb", buffering=0)) for name in self.names]  # noqa: PTH123, SIM115
@@ -154,7 +154,7 @@ class PartsReader:
         return None
 
     def excess(self, size: int) -> str:
-        """Return the likely reason why a bundle has more bytes than its ``size``."""
+        """Return the likely reason why a bundle has more than ``size`` bytes."""
         first = self.names[0]
         longer = [name for name, part in zip(self.names[1:-1], self.sizes[1:], strict=False) if part > self.sizes[0]]
         name = longer[0] if longer else self.where(size - 1, size)
@@ -183,7 +183,7 @@ def part_name(name: str, number: int) -> str:
 
 
 def first_of(name: str) -> str:
-    """Return the name of the first part for the name of any part. Return any other name unchanged."""
+    """Convert the name of any part to the name of the first part. Return any other name unchanged."""
     found = _NAME.fullmatch(name)
     return part_name(found[1], 1) if found else name
 

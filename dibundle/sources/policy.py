@@ -1,4 +1,4 @@
-"""The policy of this machine. No command line or environment can change its requirements for bundles and registries.
+"""The policy of this machine. No command line or environment can change what the policy requires.
 
 The policy is in the file ``/etc/dib/policy.toml``, which root owns. No option, variable or home folder changes this
 path.
@@ -27,12 +27,12 @@ _KEYS: Final = ("allowed-signers", "identities", "insecure", "require-signature"
 
 
 class Policy(NamedTuple):
-    """A machine's requirements. Without a file, there are no requirements.
+    """A machine's requirements. Without a policy file, there are no requirements.
 
-    ``allowed`` and ``revoked`` are the absolute names of the files of signers and of revoked keys. ``identities`` maps
-    patterns of repositories to the signers who must sign bundles for images in these repositories. A pattern may end
-    with ``*``. ``insecure`` lists the registries that are contacted without TLS. If it is None, the command line
-    decides.
+    ``allowed`` and ``revoked`` are absolute file names: the file of signers, and the file of revoked keys.
+    ``identities`` maps patterns of repositories to the signers who must sign bundles for images in these repositories.
+    A pattern may end with ``*``. ``insecure`` lists the registries that are contacted without TLS. If ``insecure`` is
+    None, the command line decides.
     """
 
     allowed: str | None = None
@@ -47,7 +47,7 @@ class Policy(NamedTuple):
         return tuple(filter(None, (self.allowed, self.revoked)))
 
     def signers(self, own: Signers | None, tmp: str | None) -> Signers | None:
-        """Return the required signers of bundles. They combine the policy with the command's signers (``own``).
+        """Return the required signers of bundles. The result combines the policy with the command's signers (``own``).
 
         Return None if no signer is required. Raises :class:`UsageError` if a signature is required and no signers are
         given. Raises :class:`FileError` if a list of signers is missing, or if other users can change it.
@@ -117,8 +117,7 @@ def read_policy() -> Policy:
     try:
         fd = os.open(PATH, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        # a missing file is no proof that no policy exists: a link in the path may lead to a disk that is not mounted
-        # yet
+        # a policy may exist even if this file is missing: a link in the path may lead to a disk that is not mounted yet
         places = (Path(PATH), *Path(PATH).parents)
         leads_nowhere = any(place.is_symlink() and not place.exists() for place in places)
         if isinstance(error, FileNotFoundError) and not leads_nowhere:
@@ -145,7 +144,7 @@ def require_safe(name: str) -> None:
         for place, status in walk(name):
             if status.st_uid not in (0, os.geteuid()):
                 raise FileError(messages.POLICY_OWNER, place=place, owner=status.st_uid, quoted=shell_words(str(place)))
-            # in a sticky folder such as /tmp, the content is safe
+            # in a sticky folder such as /tmp, other users cannot replace the content
             is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
             is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode)
             if is_open and not is_sticky:
@@ -276,7 +275,7 @@ class _Fields:
 
 
 def _texts(value: object) -> list[str] | None:
-    """Return a list of texts. Return None for any other value."""
+    """Return ``value`` if it is a list of texts. Otherwise, return None."""
     if not isinstance(value, list):
         return None
     return value if all(isinstance(item, str) for item in value) else None
@@ -299,8 +298,8 @@ _REPOSITORY: Final = re.compile(r"[^/A-Z]+(?:/[^/A-Z]+)*(?:/?\*)?")
 def _canonical(repository: str) -> list[str]:
     """Return the spellings of a repository's name for comparisons. A name may be a prefix that ends with ``*``.
 
-    If a name has no host, some engines use docker.io, and others use localhost. So both are returned. In docker.io,
-    ``app`` is ``library/app``.
+    If a name has no host, some engines use docker.io, and other engines use localhost. So the names with both hosts are
+    returned. In docker.io, ``app`` is ``library/app``.
     """
     if repository in ("", "*"):
         return [repository]

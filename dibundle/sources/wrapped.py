@@ -1,4 +1,4 @@
-"""Bundles in images of ``dib wrap``.
+"""Bundles in images that ``dib wrap`` wrote.
 
 A label shows that an image has a bundle, which is in the last layer (spec/transports.md).
 """
@@ -27,7 +27,7 @@ from dibundle.sources.bundles import Pieces
 
 FILE: Final = "bundle.dib"
 _HEAD: Final = 64 << 10  # the bundle must begin at most this many bytes after the beginning of a layer
-_CONFIGS: Final = 16 << 20  # maximum bytes of a config whose labels are read
+_CONFIGS: Final = 16 << 20  # maximum total bytes of the configs whose labels are read
 _FIRST_MEMBERS: Final = 16
 
 
@@ -40,7 +40,7 @@ def find(archive: Archive, context: Context) -> Iterator[tuple[str, ReadAt]]:
     members = Members(archive)
     seen: set[int | None] = set()
     left = _CONFIGS
-    known: dict[int, bool] = {}  # the key is the config's place, because many images may share a config
+    known: dict[int, bool] = {}  # the key is the config's offset, because many images may share a config
     for image in images.images:
         place = image.config.member.header if image.config else -1
         if place not in known:
@@ -53,7 +53,7 @@ def find(archive: Archive, context: Context) -> Iterator[tuple[str, ReadAt]]:
 
 
 def config_of(members: Members, image: Image) -> object:
-    """Return the parsed config of an image. Return None if it cannot be read."""
+    """Return the parsed config of an image. Return None if the config cannot be read."""
     if image.config is None:
         return None
     try:

@@ -134,7 +134,7 @@ def is_pgzip(encoder: int) -> bool:
 
 
 def check(encoder: int, level: int, parameter: int, families: Mapping[int, Family] = FAMILIES) -> None:
-    """Raise ``BundleError`` unless the table has an encoder with these values."""
+    """Raise ``BundleError`` if the table has no encoder with these values."""
     family = families.get(encoder)
     if family is None:
         raise BundleError(messages.ENCODER_UNKNOWN, encoder=encoder, families=", ".join(map(str, families)))

@@ -1,1 +1,1 @@
-"""Composition of a bundle: the program that rebuilds a target, and the frames that it reads (creation only)."""
+"""Composition of a bundle: programs that rebuild targets, and the programs' frames (creation only)."""

@@ -1,6 +1,6 @@
 """Operations for the entries of a tar.
 
-They keep content that the base has, patch changed content, and add other content.
+The operations keep content that the base has, patch changed content, and add all other content.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Counts:
 
 
 class _Record(NamedTuple):
-    """A header block and the place of its content."""
+    """A header block, its offset, and the size of the content that follows."""
 
     offset: int
     block: bytes
@@ -58,7 +58,7 @@ class _Record(NamedTuple):
 
 
 def records_of(entry: Entry, window: Window) -> list[_Record]:
-    """Return the records of a plain entry. The records of its extension headers come first."""
+    """Return the records of a plain entry. The records of the entry's extension headers come first."""
     found = []
     offset = entry.start
     while offset < entry.end:
@@ -134,7 +134,7 @@ class LayerComposer:
     def _counterpart(self, layer: Layer) -> int | None:
         """Return the base layer for a tail.
 
-        It is the layer of the matching entries, or else the layer with the nearest size.
+        This is the layer with the matching entries, or else the layer with the nearest size.
         """
         layers, expected, size = self._base.layers, self._matcher.expected_layer, layer.source.size
         if layer.index.entries and expected < len(layers) and _tail_size(layers[expected]):
@@ -153,7 +153,7 @@ class LayerComposer:
         if match and old and match.same and self._keep_or_edit(entry, match, old):
             return
         self._flush_keep()
-        # read before the padding, because windows only move forward
+        # this is read before the padding, because windows only move forward
         new_records = records_of(entry, self._target) if entry.plain else []
         padding = self._target.read_at(entry.content + entry.size, entry.end - entry.content - entry.size)
         if not new_records or padding.strip(b"\0"):
@@ -167,7 +167,7 @@ class LayerComposer:
         self._main(entry, new_records[-1], old_records[-1] if old_records else None, match, mark)
 
     def _keep_or_edit(self, entry: Entry, match: Match, old: Entry) -> bool:
-        """Write an entry if it has the base's content and a single header. Return whether it was written.
+        """Write an entry that has the base's content and a single header. Return whether the entry was written.
 
         Nearly all entries are like this. This method writes the same operations as :meth:`_keep_whole` and
         :meth:`_main`, in a third of the time.
@@ -324,7 +324,7 @@ class LayerComposer:
             self._zero(padded(record.size) - record.size)
 
     def _repeat(self, record: _Record, mark: Mark | None) -> bool:
-        """If this target already contained the content, write it as a repeat of decoded frames."""
+        """If this target already contained the content, write the content as a repeat of decoded frames."""
         places = self._sent.get(mark) if mark else None
         if not places or record.size < REPEAT_FROM or not self._frames.keep(places):
             return False
@@ -353,7 +353,7 @@ class LayerComposer:
     def _raw_bytes(self, offset: int, data: bytes) -> None:
         """Write the bytes at ``offset`` unchanged, as part of the text.
 
-        They are header blocks and extension contents.
+        These bytes are header blocks, or contents of extension headers.
         """
         if data:
             self._writer.raw(len(data), 0)
@@ -362,7 +362,7 @@ class LayerComposer:
     def _text(self, offset: int, data: bytes) -> None:
         """Add the bytes at ``offset`` as text.
 
-        Long texts are not kept in memory. They are read again later, because no frame is encoded before the last
+        Long texts are not kept in memory. Such texts are read again later, because no frame is encoded before the last
         operation is written.
         """
         if len(data) < LONG_TEXT:

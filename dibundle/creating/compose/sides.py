@@ -26,9 +26,9 @@ from dibundle.images.reader import read_images
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Resources and limits for reading, with threads, and a context for temporary files.
+    """Limits and resources for reading. The resources are threads, and a context for temporary files.
 
-    If ``inventory`` is given, only the base layers that it lists may be used. With ``recompress``, compressed layers
+    If ``inventory`` is given, only the base layers in the inventory may be used. With ``recompress``, compressed layers
     are unpacked. ``most_unpacked`` is the maximum size of the temporary files for the unpacked layers of targets. If
     ``shared`` is true, later targets build on earlier targets, so every gzip and zstd must be able to decompress the
     layers of earlier targets.
@@ -49,7 +49,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSide:
-    """A target after reading. It has images, blobs and new layers, and compressed layers that can be recompressed.
+    """A target after reading. The target has images, blobs, new layers, and compressed layers for recompression.
 
     ``carried`` are compressed layers that cannot be recompressed. ``digest`` is the digest of the whole archive, once
     it is known.
@@ -67,10 +67,11 @@ class TargetSide:
 class BaseSide:
     """The content to build on.
 
-    It consists of the bases and, for each target, the targets before it. ``own`` are the layers of the bases. ``known``
-    maps digests to (kind, source), for all content that can be referenced as a whole. It contains only layers
+    For each target, this content is the bases and the earlier targets. ``own`` are the layers of the bases. ``known``
+    maps digests to (kind, source), for all content that can be referenced as a whole. ``known`` contains only layers
     (uncompressed, or as stored), because every archive of an image contains the image's layers. Archives of different
-    forms have different manifests. Their configs may also differ: skopeo rewrites configs when it writes an OCI layout.
+    forms have different manifests. The configs in such archives may also differ: skopeo rewrites configs when it writes
+    an OCI layout.
     """
 
     images: tuple[ImageArchive, ...]
@@ -159,7 +160,7 @@ def _refuse_truncated(archive: Archive) -> None:
 def _helpful(
     bases: tuple[ImageArchive, ...], targets: Sequence[ImageArchive], reading: Reading
 ) -> tuple[ImageArchive, ...]:
-    """If there are many bases, return only the promising bases, and do not read the others."""
+    """If there are many bases, return only the promising bases, and do not read the other bases."""
     picked = candidates.pick(bases, targets, lambda: Spool(reading.context.tmp), reading.most_unpacked)
     if len(picked) < len(bases):
         names = ", ".join(bases[number].archive.name for number in picked) or "none"
@@ -214,7 +215,7 @@ def _unpack(
 ) -> tuple[dict[bytes, RecompressedLayer], list[CarriedLayer]]:
     """Return the new compressed layers in two groups.
 
-    The first group has the layers that can be recompressed, by digest. The second group has the others.
+    The first group has the layers that can be recompressed, by digest. The second group has all other layers.
     """
     new = [blob for blob in blobs if blob.blob.kind == "layer" and blob.blob.compression and blob.digest not in known]
     new = list({blob.digest: blob for blob in new}.values())

@@ -54,17 +54,17 @@ async def aside(
         running.add_done_callback(left)
         raise
     finally:
-        # without this, an error in the result would keep this frame and its objects until a garbage collection
+        # without this line, an error in the result would keep this frame and all its objects until a garbage collection
         del running
 
 
 def blob_headers(name: str) -> dict[str, str]:
-    """Return the headers of a blob. ``name`` is its digest as text."""
+    """Return the headers of a blob. ``name`` is the blob's digest as text."""
     return {"Content-Type": "application/octet-stream", "Docker-Content-Digest": name, **_API}
 
 
 def document_answer(request: web.Request, status: int, body: bytes, headers: dict[str, str]) -> web.Response:
-    """Return a document. For HEAD, return only its headers."""
+    """Return a document. For HEAD, return only the document's headers."""
     headers = headers | _API | {"Content-Type": content_type(headers.get("Content-Type", ""))}
     if request.method == "HEAD":
         return web.Response(status=status, headers={**headers, "Content-Length": str(len(body))})

@@ -1,4 +1,4 @@
-"""Local images that can be bases of bundles. They are in the cache, and in folders of blobs that engines keep."""
+"""Local images that can be bases of bundles. The images are in the cache, or in folders of blobs that engines keep."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _look(content: bytes) -> Known:
 
 
 def _media_type(value: object) -> str | None:
-    """Return the media type of a manifest. Return None for other documents. In OCI manifests, the field is optional."""
+    """Return the media type of a manifest. Return None for other documents. OCI manifests may lack this type."""
     kinds = {"manifests": OCI_INDEX, "layers": OCI_MANIFEST}
     found = [kind for key, kind in kinds.items() if isinstance(get(value, key), list)]
     # with both keys, the type is ambiguous; only the media type that upstream sent would show the right type
@@ -156,7 +156,7 @@ class Bases:
 
     Layers in stores of other programs are not hashed when they are read, but rebuilt layers are hashed. A bundle could
     disclose any content of its base. So the bases of a registry's images are from the same registry, or from stores
-    that are assigned to it.
+    that are assigned to this registry.
     """
 
     def __init__(self, cache: Cache, documents: Documents, stores: Collection[tuple[str, Path]]) -> None:

@@ -69,7 +69,7 @@ class BlobServer:
         return await aside(self._upstreams.threads[place.host], self._upstreams.refusal, place, "blobs", digest)
 
     async def _here(self, request: web.Request, place: UpstreamPlace, digest: bytes) -> web.StreamResponse | None:
-        """Answer with a blob from the cache or from a running download. Return None if neither has the blob."""
+        """Answer with a blob from the cache or from a running download. Return None if the blob is not found there."""
         key = place.key(digest)
         running = self._downloads.running(key)
         try:
@@ -163,7 +163,7 @@ class BlobServer:
         return await self._send(request, response, self._coming(place, download))
 
     async def _coming(self, place: UpstreamPlace, download: Download) -> AsyncIterator[bytes]:
-        """Yield a blob while it arrives. If the cache has no more space, fetch the rest directly from upstream."""
+        """Yield a blob while it arrives. If the cache is full, fetch the remaining bytes directly from upstream."""
         at = 0
         try:
             async for piece in download.pieces():
@@ -202,7 +202,7 @@ class BlobServer:
     async def _asked(
         self, place: UpstreamPlace, name: str, part: str | None, method: Literal["GET", "HEAD"]
     ) -> AsyncIterator[Streamed]:
-        """Request a blob, or a part, from upstream."""
+        """Ask upstream for a blob, or for a part of a blob."""
         pool, headers = self._upstreams.passing[place.host], {"Range": part} if part else {}
         opened = self._upstreams.ask(place, f"blobs/{name}", headers=headers, method=method, most=PASSED)
 

@@ -74,7 +74,7 @@ class Turns:
 
 
 class NewBlob:
-    """A new blob of the cache. It is written in order, and is then kept under its digest, or dropped."""
+    """A new blob of the cache. The blob is written in order. Then it is dropped, or kept under its digest."""
 
     def __init__(self, cache: Cache, fd: int, path: Path) -> None:
         self._cache, self._path = cache, path
@@ -105,7 +105,7 @@ class NewBlob:
         return self._hash.copy()
 
     def keep(self, space: str) -> None:
-        """Move the file to its digest's name. Until :meth:`close`, the cache cannot delete it."""
+        """Rename the file to its digest. Until :meth:`close`, the cache cannot delete the file."""
         key = space, self.digest
         self._cache.pin([key])
         try:
@@ -116,7 +116,7 @@ class NewBlob:
         self._kept = key
 
     def close(self) -> None:
-        """Close the file. Delete it if it was not kept."""
+        """Close the file. If the blob was not kept, delete the file."""
         os.close(self.fd)
         if self._kept:
             self._cache.unpin([self._kept])
@@ -129,7 +129,7 @@ class Cache:
     """The thread-safe cache of one process, which locks the cache's folder."""
 
     def __init__(self, folder: Path, most: int) -> None:
-        """Open or create a cache of at most ``most`` bytes. Raise :class:`FileError` if another process uses it.
+        """Open or create a cache of at most ``most`` bytes. Raise :class:`FileError` if another process uses the cache.
 
         The same error is raised if the folder is not writable.
         """
@@ -144,7 +144,7 @@ class Cache:
         self._evictable = 0  # total bytes of the listed blobs that are not pinned
         try:
             for above in (*reversed(folder.absolute().parents), folder):
-                # with parents=True, the umask would apply, so that others might be able to write
+                # with parents=True, the umask would apply, so that other users might be able to write
                 above.mkdir(mode=0o700, exist_ok=True)
             for part in ("blobs", "images", "tmp"):
                 (folder / part).mkdir(mode=0o700, exist_ok=True)
@@ -172,7 +172,7 @@ class Cache:
 
     @property
     def size(self) -> int:
-        """The total size of all blobs, including those that are being written, and of bundles."""
+        """The total size of all blobs and bundles, including blobs that are being written."""
         return self._total
 
     def _load(self) -> None:
@@ -194,7 +194,7 @@ class Cache:
         return self.folder / "blobs" / key[0] / key[1].hex()
 
     def has(self, key: Key) -> bool:
-        """Return whether a blob is listed. :meth:`open` may still find that it is damaged."""
+        """Return whether a blob is listed. :meth:`open` may still find that the blob is damaged."""
         return key in self._sizes
 
     def open(self, key: Key) -> int | None:
@@ -223,11 +223,11 @@ class Cache:
         return None
 
     def is_hashed(self, key: Key) -> bool:
-        """Return whether a blob was hashed in this process. :meth:`open` hashes it again if its file has changed."""
+        """Return whether a blob was hashed in this process. If the file has changed, :meth:`open` hashes it again."""
         return key in self._checked
 
     def size_of(self, key: Key) -> int | None:
-        """Return the size of a listed blob in bytes. Return None if it is not listed."""
+        """Return the size of a listed blob in bytes. Return None if the blob is not listed."""
         return self._sizes.get(key)
 
     def is_sound(self, key: Key) -> bool:
@@ -252,7 +252,7 @@ class Cache:
             return True
 
     def read(self, key: Key, most: int) -> bytes | None:
-        """Return a blob's bytes. Return None if it is missing, or (without hashing) above ``most`` bytes."""
+        """Return a blob's bytes. Return None if the blob is missing or (without hashing) over ``most`` bytes."""
         fd = self.open(key) if self._sizes.get(key, 0) <= most else None
         if fd is None:
             return None
@@ -338,7 +338,7 @@ class Cache:
 
     @contextmanager
     def growing(self) -> Iterator[Callable[[int], None]]:
-        """Yield a function that adds bytes of a temporary file to the cache's size until the ``with`` block ends.
+        """Yield a function that adds bytes to the cache's size. At the end, these bytes are subtracted again.
 
         The function raises :class:`CacheFullError` if there is no space.
         """
@@ -411,7 +411,7 @@ class Cache:
 
 
 def _require_own(path: Path) -> None:
-    """Refuse a path that is not a folder, or a folder that others can change.
+    """Refuse a path that is not a folder, or a folder that other users can change.
 
     The cache deletes files in its folders.
     """
@@ -424,7 +424,7 @@ def _require_own(path: Path) -> None:
 def _require_safe(status: os.stat_result, place: Path) -> None:
     """Refuse the cache if other users can change a folder or link in its path."""
     is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode)
-    is_sticky = status.st_mode & stat.S_ISVTX  # in a sticky folder such as /tmp, the content is safe
+    is_sticky = status.st_mode & stat.S_ISVTX  # in a sticky folder such as /tmp, other users cannot replace the content
     if status.st_uid not in (0, os.geteuid()) or (is_open and not is_sticky):
         raise FileError(messages.MIRROR_CACHE_FOREIGN, folder=place)
 

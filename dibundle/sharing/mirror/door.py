@@ -27,7 +27,7 @@ _MOST_HEADERS: Final = 48  # maximum headers of a request: engines send ten
 # maximum bytes of a request, because its headers stay in memory while a client reads slowly
 _MOST_HEAD: Final = 16 << 10
 _UNSENT: Final = 64 << 10  # if a client has this many unsent bytes, writing to the client waits
-_UNSENT_BY_SYSTEM: Final = 128 << 10  # the same for bytes in the system's buffers
+_UNSENT_BY_SYSTEM: Final = 128 << 10  # maximum unsent bytes of a client in the system's buffers
 _PARSED: Final = 4 << 10  # bytes of a request that are parsed in one step
 # replaces non-ASCII bytes: in a string with other characters, each character takes up to four bytes
 _ASCII: Final = bytes(range(128)) + bytes(128)
@@ -76,12 +76,12 @@ class Client(web.RequestHandler):
         self.waits: float | None = None  # since when the client of a running request has waited for the mirror
         self.passed = 0  # bytes that were passed on to the client so far
         self.meter = Meter()
-        self._seen = 0  # how many bytes the client had taken at the last check at which no bytes were left for it
+        self._seen = 0  # how many bytes the client had taken at the last check that found no unsent bytes
         self._parsed = 0  # bytes of the current request
         # kept here, because aiohttp drops its own reference before the connection has ended
         self._line: asyncio.Transport | None = None
-        # the transport below TLS; without TLS, the same transport; after two calls of close(), the TLS transport has no
-        # connection
+        # the transport below TLS, or the only transport if the client does not use TLS; after two calls of close(), the
+        # TLS transport has no connection
         self.lowest: asyncio.Transport | None = None
         self._is_hung_up = False
 
@@ -116,16 +116,16 @@ class Client(web.RequestHandler):
                 return
 
     def begin(self, path: str) -> None:
-        """Note the beginning of a request."""
+        """Record that a request has begun."""
         self.asked, self.waits, self._seen = path, time.monotonic(), self.passed
 
     def end(self) -> None:
-        """Note the end of a request. The client may still have bytes to take."""
+        """Record that a request has ended. The client may still have bytes to take."""
         self.asked, self.waits = "", None
         self.look()
 
     def look(self) -> None:
-        """Note what the client has taken, and whether it waits for the mirror."""
+        """Record how many bytes the client has taken, and whether the client waits for the mirror."""
         left = self._left()
         taken = self.passed - left
         self.meter.look(taken, left)
@@ -186,7 +186,7 @@ class Client(web.RequestHandler):
 
 
 def note_piece(request: web.Request, size: int) -> None:
-    """Note how many bytes are passed on to a client, so that the client does not count as slow."""
+    """Record how many bytes are passed on to a client, so that the client does not count as slow."""
     client = request.protocol
     if isinstance(client, Client):
         client.passed += size
@@ -195,7 +195,7 @@ def note_piece(request: web.Request, size: int) -> None:
 class _Greeting(asyncio.sslproto.SSLProtocol):
     """The TLS connection of a client.
 
-    The door tracks it during the handshake, because asyncio's server reports a client only later.
+    The door tracks this connection during the handshake, because asyncio's server reports a client only later.
     """
 
     max_size = 16 << 10  # bytes of the read buffer of each client: asyncio's default is 256 KiB
@@ -220,7 +220,7 @@ class _Greeting(asyncio.sslproto.SSLProtocol):
             self._client.lowest.pause_reading()
 
     def resume_writing(self) -> None:
-        """Read again, unless the client's protocol has stopped reading, or writing has been paused again."""
+        """Read again, except if the client's protocol has stopped reading, or if writing is paused again."""
         super().resume_writing()
         is_paused = self._ssl_reading_paused or self._ssl_writing_paused  # type: ignore[attr-defined]  # asyncio's own
         if self._client.lowest and not is_paused:
@@ -238,7 +238,8 @@ class _Greeting(asyncio.sslproto.SSLProtocol):
 class Door:
     """A tracker of clients.
 
-    It ends idle connections after ``WAITING`` seconds, or at once if there are too many clients.
+    The tracker ends idle connections after ``WAITING`` seconds. If there are too many clients, it ends such connections
+    at once.
     """
 
     def __init__(self) -> None:
@@ -268,8 +269,8 @@ class Door:
         """Register a client.
 
         If there are too many clients, end the connection of the client that has been idle longest. If no client has
-        been idle for ``BRIEF`` seconds, end the connection of the slowest client below the least rate. If there is no
-        such slow client, choose a client that waits for the same answer as others.
+        been idle for ``BRIEF`` seconds, end the connection of the client that is the furthest below the minimum rate.
+        If no client is below this rate, choose a client that waits for the same answer as other clients.
         """
         self._greeting.pop(client, None)
         self._clients.add(client)
@@ -281,7 +282,7 @@ class Door:
             self._send_away(oldest if is_idle else self._slow() or self._waiter() or oldest)
 
     def _slow(self) -> Client | Leaving | None:
-        """Return the client that is the furthest behind the least rate."""
+        """Return the client that is the furthest below the minimum rate."""
         every: set[Client | Leaving] = {*self._clients, *self._leaving}
         slowest = max(every, key=lambda client: client.meter.shortfall)
         return slowest if slowest.meter.shortfall else None

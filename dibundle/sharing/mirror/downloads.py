@@ -21,7 +21,7 @@ from dibundle.sources.registry.transport import ConnectionFailure
 
 _PIECE: Final = 128 << 10
 _SMALL: Final = 32 << 10  # after a piece with fewer bytes than this, a client waits for more bytes
-_SHARE: Final = 0.001  # seconds of this wait, multiplied by the number of the download's clients
+_SHARE: Final = 0.001  # duration of this wait: this many seconds for each client of the download
 WITHHELD: Final = 64 << 10  # bytes at the end of a blob that are sent only if the whole blob has its digest
 _TRIES: Final = 3  # maximum attempts to continue a blob after the connection breaks
 _MEASURED: Final = 64 << 10  # a smaller blob does not change the measured speed of its upstream
@@ -31,7 +31,7 @@ _ALONE: Final = 16 << 20  # without clients, a download continues only if at mos
 
 
 class Bell:
-    """A signal that reports changes to threads, and to coroutines of any loop."""
+    """A signal that wakes threads, and coroutines of any loop, after a change."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
@@ -106,7 +106,7 @@ class Download:
     def give_up_alone(self) -> bool:
         """Return whether the download should end.
 
-        It should end if it has no readers, and more than ``_ALONE`` bytes are missing.
+        A download should end if it has no readers, and more than ``_ALONE`` bytes are missing.
         """
         with self.bell.changed:
             self._is_given_up = self._readers == 1 and self.size - self.received > _ALONE
@@ -256,7 +256,7 @@ class Downloads:
             download.leave()
 
     def _pieces(self, download: Download, place: UpstreamPlace, path: str, first: Streamed) -> Iterator[bytes]:
-        """Yield a blob. If the connection breaks, continue at the same byte. Do this at most ``_TRIES`` times."""
+        """Yield a blob. If the connection breaks, continue at the same byte. Continue at most ``_TRIES`` times."""
         at, failures = 0, 0
         answer: Iterator[bytes] = first.pieces
         while True:

@@ -34,13 +34,13 @@ from dibundle.sources.registry.transport import ConnectionFailure
 MAKERS: Final = 2  # maximum images that are rebuilt at once, because each rebuild may take 200 MB
 # planner threads per upstream; with only one thread, an image would wait while other images are rebuilt
 PLANNERS: Final = 16
-# maximum planners that work for one repository, so that users who push to it cannot block other repositories
+# maximum planners that work for one repository, so that users who push to this repository cannot block others
 OF_ONE: Final = 2
 MOST: Final = 256  # maximum images of an upstream that are planned or wait for a planner
 MOST_OF_ONE: Final = 32  # maximum images of one repository that wait for a planner
 PATIENCE: Final = 10.0  # maximum seconds that an image waits for a slot: a hostile bundle may take a minute
 SOON: Final = 2.0  # maximum seconds that a layer waits for the planner to begin
-MIN_MEASURED: Final = 1 << 20  # rebuilding fewer bytes of layers than this does not change the measured speed
+MIN_MEASURED: Final = 1 << 20  # if fewer bytes of layers than this are rebuilt, the measured speed does not change
 SPEED: Final = 25e6  # assumed speed of rebuilding before the first measurement: bytes of compressed layers per second
 FAST: Final = 100e6  # assumed speed of upstream before the first measurement: bytes per second
 _SLACK: Final = 64 << 20  # bytes of an archive in addition to its layers
@@ -52,9 +52,9 @@ Report = Callable[["Making"], object]
 class Making:
     """An image that a client has begun to pull, and how the mirror gets its layers.
 
-    ``way`` is "delta", "image", or "cached" if all layers are in the cache. It is None until this is decided.
-    ``reason`` says why no delta is used. ``fetched`` is the size of the fetched bundles. ``saved`` is the size of the
-    rebuilt layers minus ``fetched``.
+    ``way`` is "delta", "image", or "cached" if all layers are in the cache. ``way`` is None until the mirror has
+    decided. ``reason`` says why no delta is used. ``fetched`` is the size of the fetched bundles. ``saved`` is the size
+    of the rebuilt layers minus ``fetched``.
     """
 
     place: UpstreamPlace
@@ -88,7 +88,7 @@ class _UnfitError(Exception):
 
 
 class Maker:
-    """A thread-safe rebuilder of layers. It never rebuilds the same image twice at the same time."""
+    """A thread-safe rebuilder of layers. An image is never rebuilt twice at the same time."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class Maker:
     def making(self, place: UpstreamPlace, layer: bytes) -> Making | None:
         """Return the running :class:`Making` of an image with this layer in this repository.
 
-        Return None if there is none.
+        Return None if no such image is being rebuilt.
         """
         with self._lock:
             for making in self._running[place.host].values():
@@ -228,14 +228,14 @@ class Maker:
             making.saved = sum(missing.values()) - making.fetched
 
     def _require_config(self, making: Making, named: ImageManifest) -> None:
-        """Raise an error unless the image's config is available and has a diffID for each layer."""
+        """Raise an error if the image's config is not available, or does not have a diffID for each layer."""
         config = self._config(making, named.config)
         known = self._documents.look(making.place.host, named.config, lambda: config)
         if known is None or len(known.diff_ids) != len(named.layers):
             raise NoWayError("the config does not fit")
 
     def _config(self, making: Making, config: bytes) -> bytes:
-        """Return an image's config. If it is not in the cache, fetch it."""
+        """Return an image's config. If the config is not in the cache, fetch the config."""
         place, key = making.place, making.place.key(config)
         while True:
             found = self._cache.read(key, MAX_PARSED)
@@ -274,9 +274,10 @@ class Maker:
             yield
 
     def _require_worth(self, making: Making, size: int, missing: dict[bytes, int], received: int) -> None:
-        """Raise an error unless ``size`` (of bundles) plus ``received`` is below the layers' size.
+        """Raise an error if bundles of ``size`` bytes, plus ``received``, are not smaller than the layers.
 
-        If the option ``prefer`` is "speed", also raise an error if fetching the layers is faster.
+        If the option ``prefer`` is "speed", also raise an error if fetching the layers is faster than rebuilding the
+        layers.
         """
         whole = sum(missing.values())
         if received + size >= whole:
@@ -344,7 +345,7 @@ class Maker:
             self._speeds[place.host] = (old + size / max(time.monotonic() - begun, 0.01)) / 2
 
     def _keep(self, place: UpstreamPlace, layer: RebuiltLayer) -> None:
-        """Put a rebuilt layer into the cache. Its digest is computed again."""
+        """Put a rebuilt layer into the cache. The layer's digest is computed again."""
         new = self._cache.new()
         try:
             for piece in layer.pieces:

@@ -1,4 +1,4 @@
-"""How fast clients take bytes, and which bytes the system holds for them."""
+"""Measures how fast clients take bytes, and how many bytes the system holds for the clients."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Final
 WAITING: Final = 30.0  # maximum seconds until a client sends its first or next request
 UNREAD: Final = 300.0  # maximum seconds during which a client takes no piece of a blob
 LEAST: Final = 128 << 10  # a client that takes fewer bytes than this in ``WAITING`` seconds is slow
-BRIEF: Final = 2.0  # no client counts as idle, slow or waiting in its first seconds
+BRIEF: Final = 2.0  # a client does not count as idle, slow or waiting before this many seconds have passed
 _RESET: Final = 7  # the state TCP_CLOSE: after a reset, the system still counts bytes that it does not hold
 
 
 class Meter:
-    """How far a client is behind the least rate, which is ``LEAST`` bytes in ``WAITING`` seconds.
+    """How far a client is below the minimum rate, which is ``LEAST`` bytes in ``WAITING`` seconds.
 
     While there are no bytes to take, the time does not count.
     """
@@ -29,7 +29,7 @@ class Meter:
         self.reads: tuple[float, int] | None = None
 
     def look(self, taken: int, left: int) -> None:
-        """Note how many bytes the client has taken so far, and how many bytes are left for it to take."""
+        """Record how many bytes the client has taken so far, and how many bytes it can still take."""
         now = time.monotonic()
         if not left:
             self.reads, self.shortfall = None, 0.0
@@ -49,7 +49,7 @@ class Meter:
 class Leaving:
     """An ended connection whose last bytes the client can still take.
 
-    It counts like a client. Otherwise, the system would hold the bytes of any number of such connections.
+    Such a connection counts like a client. Otherwise, the system might hold the bytes of any number of connections.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -61,7 +61,7 @@ class Leaving:
         self.look()
 
     def look(self) -> None:
-        """Note what the client has taken."""
+        """Record how many bytes the client has taken."""
         left = held(self._connection)
         self.meter.look(self._first - left, left)
 
@@ -71,7 +71,7 @@ class Leaving:
         self.release()
 
     def release(self) -> None:
-        """Close the connection, and leave all bytes to the system, which goes on sending them."""
+        """Close the connection. The system continues to send the bytes that it holds."""
         self._connection.close()
 
 
@@ -85,6 +85,6 @@ def held(connection: socket.socket) -> int:
 
 
 def drop_unsent(connection: socket.socket) -> None:
-    """If the system holds bytes, make it drop them when the connection is closed. The other side then gets a reset."""
+    """Make the system drop unsent bytes when the connection is closed. The other side then gets a reset."""
     if held(connection):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -98,7 +98,7 @@ class MirrorOptions:
     certificate: tuple[str, str] | None = None
 
     def place(self, path: str, ns: str | None, authorization: str | None) -> UpstreamPlace | None:
-        """Return the repository of a path. Return None if it is not valid.
+        """Return the repository of a path. Return None if the path is not valid.
 
         The upstream is the host ``ns`` or, without ``ns``, the name in the first part of the path.
         """
@@ -137,7 +137,7 @@ def parse_upstreams(given: Iterable[str]) -> dict[str, str]:
 
 
 def parse_stores(given: Iterable[str], upstreams: Mapping[str, str]) -> tuple[tuple[str, Path], ...]:
-    """Parse stores (``[NAME=]DIR``). Return the folders. Each has the host whose images may use the folder as a base.
+    """Parse stores (``[NAME=]DIR``). Return the folders. Images of the folder's host may use this folder as a base.
 
     With several upstreams, NAME is required. Otherwise, an upstream could disclose a store's content to its own
     clients.

@@ -26,11 +26,11 @@ ASKING: Final = 8  # maximum concurrent requests to upstream about blobs of a ba
 
 
 class NoWayError(Exception):
-    """The error if there is no delta. Its text is the reason."""
+    """The error if there is no delta. The text of the error is the reason."""
 
 
 class Goal:
-    """The requested image, and the local images on which bundles can build. These images are found while planning.
+    """The requested image, and the local images on which bundles can build. The local images are found during planning.
 
     With ``only_signed``, bundles must be listed as signed. ``seconds`` is the CPU time of the image's plans.
     """
@@ -43,7 +43,7 @@ class Goal:
 
     @property
     def digests(self) -> frozenset[bytes]:
-        """The digests of all layers. They are collected once, because there may be a hundred thousand layers."""
+        """The digests of all layers. These digests are collected once, because there may be 100,000 layers."""
         if self._digests is None:
             self._digests = frozenset().union(*(image.digests for image in self.images.values()))
         return self._digests
@@ -70,7 +70,7 @@ class Way(NamedTuple):
 class Planner:
     """A thread-safe planner of chains.
 
-    It computes only one plan at a time, because several plans would make clients wait for Python's global lock.
+    Only one plan is computed at a time, because several plans would make clients wait for Python's global lock.
     """
 
     def __init__(self, bases: Bases, upstreams: Upstreams) -> None:
@@ -133,7 +133,7 @@ class Planner:
     def _find_images(
         self, goal: Goal, deltas_to: Callable[[bytes], Sequence[Delta]], check: Callable[[], object]
     ) -> None:
-        """Add complete images. They are in the cache, or they are in a store and are listed as bases of bundles.
+        """Add complete images. An image is in the cache, or it is in a store and is listed as a base of a bundle.
 
         Looking up an image may require parsing a document of a megabyte.
         """
@@ -158,7 +158,7 @@ class Planner:
 
 
 class _Turn:
-    """The right to compute a plan. One thread at a time has this right, and can give it up for a while."""
+    """The right to compute a plan. Only one thread at a time has this right. It can give up the right for a while."""
 
     def __init__(self, lock: threading.Lock) -> None:
         self._lock = lock

@@ -1,4 +1,4 @@
-"""The server of a mirror. It implements the pull part of the distribution API over HTTP/1.1."""
+"""The server of a mirror. The server implements the pull part of the distribution API over HTTP/1.1."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ class Mirror:
     async def _sent(self, request: web.Request, answer: web.Response) -> web.Response:
         """Send a large document.
 
-        Refuse it if ``_MOST_LARGE`` other large documents are being sent, because clients may read slowly.
+        If ``_MOST_LARGE`` other large documents are being sent, refuse the document, because clients may read slowly.
         """
         if self._large == _MOST_LARGE:
             return error_answer(503, "TOOMANYREQUESTS", "too many large documents are being sent")
@@ -294,7 +294,8 @@ async def running(mirror: Mirror) -> AsyncIterator[int]:
         raise FileError(messages.MIRROR_LISTEN_FAILED, address=listen.address, reason=error.strerror) from error
     finally:
         watching.cancel()
-        ending = asyncio.get_running_loop().call_later(_PATIENCE, door.close)  # aiohttp would wait twice as long
+        # aiohttp would wait for two times this duration
+        ending = asyncio.get_running_loop().call_later(_PATIENCE, door.close)
         await runner.cleanup()
         await door.empty.wait()  # wait until the clients have taken the written bytes, at most until ``door.close``
         ending.cancel()
@@ -316,8 +317,8 @@ def _tls(certificate: tuple[str, str] | None) -> ssl.SSLContext | None:
 def _is_of_a_page(headers: Mapping[str, str]) -> bool:
     """Return whether a web page makes this request.
 
-    Browsers send a header about this only to servers on loopback or with TLS. In some browsers, a page can change the
-    User-Agent. But no page can remove Accept-Language, and engines do not send Accept-Language.
+    A header shows this, but browsers send this header only to servers on loopback or with TLS. In some browsers, a page
+    can change the User-Agent. But no page can remove Accept-Language, and engines do not send Accept-Language.
     """
     site = headers.get("Sec-Fetch-Site", "")
     is_browser = headers.get("User-Agent", "").startswith("Mozilla/") or "Accept-Language" in headers

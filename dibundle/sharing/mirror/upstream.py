@@ -1,4 +1,4 @@
-"""Requests to upstream registries for clients, with the client's credentials or the mirror's."""
+"""Requests to upstream registries for clients, with the client's or the mirror's credentials."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Document(NamedTuple):
 
     @property
     def length(self) -> int | None:
-        """The declared size of the body in bytes, also for HEAD. It is None if the size is not known."""
+        """The declared size of the body in bytes, also for HEAD. The value is None if the size is not known."""
         return _length(self.headers)
 
 
@@ -70,7 +70,7 @@ class Streamed:
 
     @property
     def length(self) -> int | None:
-        """The declared size of the body in bytes. It is None if the size is not known."""
+        """The declared size of the body in bytes. The value is None if the size is not known."""
         return _length(self.headers)
 
     def document(self) -> Document:
@@ -122,7 +122,7 @@ class Threads(ThreadPoolExecutor):
 
 
 def threads(options: MirrorOptions, number: int, name: str) -> dict[str, Threads]:
-    """Return a thread pool for each upstream, so that an upstream that does not answer cannot block others."""
+    """Return a thread pool for each upstream. So an upstream that does not answer cannot block other upstreams."""
     return {host: Threads(number, name) for host in set(options.upstreams.values())}
 
 
@@ -211,7 +211,7 @@ class Upstreams:
     def repository(self, place: UpstreamPlace, seconds: float) -> Repository:
         """Return a repository to search for bundles, with the client's credentials.
 
-        All of its requests together end after ``seconds``.
+        All requests to this repository together may take at most ``seconds``.
         """
         own = None if self._is_private else place.authorization
         limited = replace(self._settings, max_time=min(seconds, self._settings.max_time or seconds))
@@ -225,7 +225,7 @@ class Upstreams:
                 self._grants.popitem(last=False)
 
     def refusal(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> Document | None:
-        """Check whether upstream lets the client read content of the mirror. If not, return upstream's answer.
+        """Check whether upstream lets the client read content of the mirror. If upstream refuses, return its answer.
 
         Returns None if the client may read the content.
         """

@@ -1,10 +1,10 @@
 """Processes that rebuild layers.
 
-If a hostile bundle takes too much time or memory, or causes a fault, this ends with the process.
+If a hostile bundle takes too much time or memory, or causes a fault, only this process fails.
 
 The mirror writes a :class:`Job` to the process, and the process inherits open files. The process writes lines of JSON.
-Some lines report the size of its growing temporary files. Before the bytes of each layer, there is a line about the
-layer. The last line is the result. If the mirror ends, the process ends too.
+Some lines report the size of the process's growing temporary files. Before the bytes of each layer, there is a line
+about the layer. The last line is the result. If the mirror ends, the process ends too.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Job(NamedTuple):
 
 
 class JobFailedError(Exception):
-    """The error for layers that could not be rebuilt. Its text is the reason.
+    """The error for layers that could not be rebuilt. The text of the error is the reason.
 
     ``bundle`` is the index of the bundle that cannot be used. ``is_applied`` is true if the fault was found while the
     bundle was applied.
@@ -115,7 +115,7 @@ def _write(fd: int, data: bytes) -> None:
 
 
 class _Reader:
-    """A reader of a process's output. It stops when the time is over."""
+    """A reader of a process's output. The reader stops when the time is over."""
 
     def __init__(self, fd: int, left: Callable[[], float]) -> None:
         self._fd, self._left = fd, left
@@ -159,7 +159,7 @@ class _Reader:
 
 
 class _Writer:
-    """A writer of lines and layers to the mirror. Two threads may use it."""
+    """A writer of lines and layers to the mirror. Two threads may use the same writer."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
