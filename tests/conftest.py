@@ -61,7 +61,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built_containerd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same files from a Docker with the containerd store.
 
-    They have compressed layers, and an index for each image.
+    The archives have compressed layers, and an index for each image.
     """
     folder = tmp_path_factory.mktemp("built-containerd")
     with engines.docker("containerd") as docker:
@@ -73,5 +73,5 @@ def built_containerd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> pairs.Pair:
-    """A pair of generated archives of about 3 MB, and its bundles. Tests do not change its files."""
+    """A pair of generated archives of about 3 MB, and its bundles. Tests do not change the files of the pair."""
     return pairs.make(tmp_path_factory.mktemp("pair"), megabytes=3)

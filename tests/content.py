@@ -1,4 +1,5 @@
-"""File contents like those in images. They are text, machine code and noise, and edited versions of these.
+"""File contents like those in images. The contents are text, machine code and random-looking bytes, and edited versions
+of such contents.
 
 The seed determines every byte.
 """

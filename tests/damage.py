@@ -32,7 +32,7 @@ REFUSED = (5, 7)
 
 @dataclass(frozen=True)
 class Region:
-    """A named part of a bundle. It has the bytes from ``start`` to ``end``."""
+    """A named part of a bundle. The region has the bytes from ``start`` to ``end``."""
 
     name: str
     start: int
@@ -43,7 +43,7 @@ class Region:
 class Damage:
     """Damage to the part ``region`` of a bundle.
 
-    It is a cut before ``place``, or a flip of ``bit`` in the byte at ``place``.
+    The damage is a cut before ``place``, or a flip of ``bit`` in the byte at ``place``.
     """
 
     kind: Literal["cut", "flip"]
@@ -84,7 +84,7 @@ def regions(bundle: bytes) -> list[Region]:
 
 
 def cuts(bundle: bytes, count: int, seed: int) -> Iterator[Damage]:
-    """Yield a cut at every boundary, one byte before it and one byte after it.
+    """Yield three cuts for every boundary: at the boundary, one byte before, and one byte after.
 
     Then yield ``count`` cuts at random places.
     """
@@ -215,7 +215,7 @@ def _into_loaders(
 ) -> list[str]:
     """Pipe every case into one store, and ``count`` cases into each of the other stores.
 
-    Finally, apply the bundle to a wrong base, and pipe its output into the loader.
+    Finally, apply the bundle to a wrong base, and pipe the output into the loader.
     """
     failures: list[str] = []
     for kind in engines.LOADERS:

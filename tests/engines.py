@@ -31,8 +31,8 @@ Store = Literal["classic", "containerd"]
 LOADERS: tuple[Kind, ...] = ("classic", "containerd", "podman")
 START_SECONDS = 60
 
-# The engine writes these files into every container, with new times.
-# Times of directories are ignored too, because a store that copies layers changes them when it fills directories.
+# The engine writes these files into every container, with new times. Times of directories are ignored too, because a
+# store that copies layers changes these times when it fills directories.
 ENGINES_OWN = {".", ".dockerenv", "dev", "dev/console", "dev/pts", "dev/shm", "proc", "sys", "run", "etc"} | {
     f"etc/{name}" for name in ("hostname", "hosts", "resolv.conf", "mtab")
 }
@@ -208,7 +208,7 @@ class Cri:
         command += ["http://localhost/runtime.v1.ImageService/PullImage"]
         answer = subprocess.run(command, capture_output=True, check=True).stdout
         assert "grpc-status: 0" in headers.read_text(), headers.read_text()
-        # skip the frame's head (5 bytes) and the head of PullImageResponse.image_ref (2 bytes)
+        # skip the frame's header (5 bytes) and the header of PullImageResponse.image_ref (2 bytes)
         return answer[7:].decode()
 
 
@@ -378,7 +378,7 @@ def _answers(command: list[str], env: dict[str, str]) -> bool:
 def _folder() -> Iterator[Path]:
     """Create a folder with a short path, because a socket's path has at most 107 bytes.
 
-    Afterwards, unmount and remove it.
+    Afterwards, unmount and remove the folder.
     """
     folder = Path(tempfile.mkdtemp(prefix="dib-engine-", dir="/tmp"))
     try:

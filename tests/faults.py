@@ -1,6 +1,6 @@
 """Hundreds of system faults during a command. Run ``python -m tests.faults [--times N] [KIND...]``.
 
-Each try runs the real command in its own process, on a pair of 3 MB, with one fault. A try survives if:
+Each try runs the real command in a separate process, with a pair of 3 MB and one fault. A try survives if:
 
 - the command ends with the right exit code and prints the reason
 - its output is the right output, or the beginning of it
@@ -357,7 +357,7 @@ def little_memory(rig: Rig, times: int) -> list[str | None]:
     """Limit the address space to 512 MiB (enough for apply), or to a size from 256 to 512 MiB.
 
     In the second case, apply may report a lack of memory. With less than 256 MiB, a new thread may end before it runs.
-    In Python, the thread that started it then waits forever.
+    In Python, the thread that started the new thread then waits forever.
     """
     result = _created(rig)
     ended = []

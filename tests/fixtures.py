@@ -1,4 +1,4 @@
-"""Archives from many writers. Some are stand-ins that this module generates. The others are third-party files. The
+"""Archives from many programs. Some are stand-ins that this module generates. The others are third-party files. The
 third-party files are read in place.
 
 Tests of stand-ins run by default, so that these cases are tested even if the third-party files are missing. Tests of
@@ -103,7 +103,7 @@ def _images(style: str, packing: str | None = None) -> bytes:
 def _tar(form: int) -> bytes:
     """Return a tar with all features of a format.
 
-    It has long names, links, devices, large numbers, odd times and owners.
+    The tar has long names, links, devices and large numbers, and odd times and owners.
     """
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=form) as tar:

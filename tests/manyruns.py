@@ -1,8 +1,8 @@
 """Hundreds of runs of ``dib``. A process that has imported dib forks for every command.
 
 Each command is the real command, with its own descriptors and exit code. The only difference is that Python does not
-start again, which saves time. When this module runs as a program, it is the process that forks. It reads commands as
-lines of JSON, and answers each with an exit code.
+start again, which saves time. When this module runs as a program, it is the process that forks. The process reads
+commands as lines of JSON, and answers each command with an exit code.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ManyRuns:
         self._server.stdin.flush()
 
     def end(self) -> int:
-        """Wait for the command that was begun and return its exit code."""
+        """Wait for the command that :meth:`begin` started, and return its exit code."""
         assert self._server.stdout
         return int(self._server.stdout.readline())
 

@@ -142,7 +142,7 @@ class Trials:
         self.counts.faults.append(f"{real.name} {number}: {what}; see {kept}")
 
     def _run(self, real: Real, data: bytes, *, unchecked: bool = False) -> Ended:
-        """Apply in a child process and wait for its end. Kill the process after 60 s."""
+        """Apply a bundle in a child process, and wait until the process ends. Kill the process after 60 s."""
         started = time.monotonic()
         child = os.fork()
         if not child:

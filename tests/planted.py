@@ -192,7 +192,7 @@ FAULTS = (
 
 
 def planted(text: str, fault: Fault) -> str:
-    """Return a file's text with the fault in it. Raise ``ValueError`` unless exactly one place is found."""
+    """Return a file's text with the fault in it. Raise ``ValueError`` unless the fault fits at exactly one place."""
     if fault.file.endswith(".c"):
         return _planted_in_c(text, fault)
     tree = ast.parse(text)
@@ -209,7 +209,7 @@ def planted(text: str, fault: Fault) -> str:
 
 
 class _Change(ast.NodeTransformer):
-    """A transformer that puts a fault into a syntax tree, and counts the places."""
+    """A transformer that puts a fault into a syntax tree, and counts the places at which the fault fits."""
 
     def __init__(self, fault: Fault) -> None:
         self.count = 0

@@ -33,7 +33,8 @@ def dib(
     env: dict[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Ended:
-    """Run ``dib`` with these arguments to its end, in this process. ``stdin`` is its input; None means an empty input.
+    """Run ``dib`` with these arguments to its end, in this process. ``stdin`` is the input of ``dib``; None means an
+    empty input.
 
     Starting Python takes longer than most commands. If a test needs a separate process, use :func:`process`.
     """
@@ -71,7 +72,7 @@ def process(
 
 @contextmanager
 def _descriptors(stdin: bytes | IO[bytes] | None, stdout: IO[bytes] | None, written: list[bytes]) -> Iterator[None]:
-    """Replace the three standard streams by files.
+    """Replace the three standard streams with files.
 
     At the end, append the content of stdout and stderr to ``written``.
     """

@@ -232,7 +232,7 @@ def test_what_the_callers_objects_raise_comes_through(pair: Pair) -> None:
 
 
 class Slow(io.RawIOBase):
-    """A raw file that writes a few bytes at a time. After ``most`` bytes, it raises or returns ``then``."""
+    """A raw file that writes a few bytes at a time. After ``most`` bytes, a write raises or returns ``then``."""
 
     def __init__(self, most: int, then: BaseException | int | None) -> None:
         self.taken = bytearray()

@@ -63,7 +63,7 @@ def test_a_chain_leaves_nothing_behind(versions: Path, tmp_path: Path):
 def test_a_long_chain(tmp_path: Path, limit: tuple[str, ...]):
     """Each version keeps content of all earlier versions.
 
-    Stored targets refer to earlier targets, but over at most eight levels.
+    Stored targets refer to earlier targets, but a chain of references has at most eight levels.
     """
     noises = [noise(number, 20_000) for number in range(12)]
     for number in range(1, 13):

@@ -16,7 +16,7 @@ FIRST_WORDS = {"FROM", "USER", "WORKDIR", "ENV", "COPY", "RUN", "LABEL", "ENTRYP
 
 
 def lines(*arguments: str) -> list[str]:
-    """Return the instructions of a Dockerfile. Assert that it has only known instructions."""
+    """Return the instructions of a Dockerfile. Assert that the Dockerfile has only known instructions."""
     text = succeed(*arguments).out.decode()
     assert text.startswith("# ")
     found = [line for line in text.splitlines() if line and not line.startswith("#")]

@@ -1,6 +1,6 @@
 """The structure of the code.
 
-It has few packages, short modules, a correct map, unique type names, and a code for every text.
+The code has few packages, short modules, a correct map, unique type names, and a code for every text.
 """
 
 from __future__ import annotations

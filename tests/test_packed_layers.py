@@ -231,7 +231,7 @@ def test_of_a_bomb_in_a_base_not_all_is_inflated(monkeypatch: pytest.MonkeyPatch
 
 
 def test_members_are_searched_with_the_encoders_that_are_left():
-    """Several encoders give the first member. A later member rules out all of them except one.
+    """Several encoders give the first member. A later member rules out all of these encoders except one.
 
     The last members need a new encoder.
     """

@@ -107,7 +107,7 @@ def test_every_command_and_option_that_is_named_is_there():
 
 
 def test_the_recorded_session_is_what_the_program_writes():
-    """The recorded session has the program's output.
+    """The recorded session has the same output as the program.
 
     Figures and digests may differ, because they depend on libraries.
     """

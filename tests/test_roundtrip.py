@@ -171,7 +171,7 @@ def test_few_odd_layers_are_handled_as_one_piece(tmp_path: Path):
 def test_a_target_may_begin_like_a_compressed_file(name: str, tmp_path: Path):
     """A target may begin like a compressed file.
 
-    Before the fix, a later target did not find its content in such a target, so no base matched the bundle.
+    Before the fix, no base matched the bundle, because a later target did not find its content in such a target.
     """
     layer = build_layer([file("data", noise(1, 40_000))])
     first = build_layer([file(name, b"hello")])[:-1024] + docker_save([TestImage([layer], ["app:1"])], "v25")

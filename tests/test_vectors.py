@@ -1,6 +1,6 @@
 """The vectors of the specification.
 
-They cover the specification and can be generated again. Both decoders agree on them.
+The vectors cover the specification, and can be generated again. Both decoders give the same results for the vectors.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def test_the_reference_decoder_agrees(vector: dict[str, Any]) -> None:
 
 
 def rows(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield the rows of all tables, each with the head of its table."""
+    """Yield the rows of all tables, each row with the header of its table."""
     head = ""
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.removeprefix("|").rstrip().removesuffix("|").split("|")]

@@ -1,6 +1,6 @@
 """Text for people has short sentences and standard words.
 
-This covers pages, help and errors (CONTRIBUTING.md, Words).
+This rule applies to pages, help and errors (CONTRIBUTING.md, Words).
 """
 
 from __future__ import annotations

@@ -186,7 +186,9 @@ def test_names_that_engines_take(folder: Path, tmp_path: Path, name: str):
 
 
 def test_a_bundle_that_is_hidden_in_a_base_is_not_applied(folder: Path, tmp_path: Path):
-    """A bundle inside a base is not applied. Otherwise, a base's author could continue the chain with the bundle."""
+    """A bundle inside a base is not applied. If it were applied, a base's author could continue the chain with this
+    bundle.
+    """
     evil = TestImage([*release(2).layers[:1], build_layer([file("app/version", b"evil" + text(2, 50_000))])], [NEW])
     (tmp_path / "evil.tar").write_bytes(docker_save([evil]))
     succeed("create", folder / "b.tar", tmp_path / "evil.tar", tmp_path / "hidden.dib")

@@ -1,4 +1,4 @@
-"""``dib completion``: click's scripts for shells."""
+"""``dib completion``, which writes click's completion scripts for shells."""
 
 from __future__ import annotations
 

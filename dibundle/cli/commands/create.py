@@ -96,8 +96,8 @@ def command(
         dib create --no-base app.tar app.dib
         dib create --base web1.tar --base api1.tar web2.tar api2.tar -o release.dib
 
-    A release of several TARGETs needs -o and --base (or --no-base). Content that the TARGETs share is stored once. With
-    several bases, only the bases that help are used.
+    A release of several TARGETs needs -o and --base (or --no-base). Content that the TARGETs share is stored once. If
+    several bases are given, only the useful bases are used.
 
     If an archive is compressed (gzip, bzip2, xz or zstd), the bundle rebuilds the tar inside it. "-" is stdin.
     """

@@ -118,7 +118,7 @@ def _apply(
     platform: str | None,
     console: Console,
 ) -> None:
-    """Write a Dockerfile whose build applies a bundle. Its output is the archive of the image, byte for byte.
+    """Write a Dockerfile whose build applies a bundle. The build's output is the archive of the image, byte for byte.
 
     \b
         dib dockerfile apply docker://registry.example/app:1-2 > Dockerfile

@@ -28,8 +28,8 @@ def command(bundle: str, name: str, subject: str | None, access: Access, context
         dib push update.dib docker://registry.example/app:1-2
 
     The bundle is attached to its target image in the same repository. The target image is the image in --subject.
-    Without --subject, it is found by the tag that the target had when the bundle was created. "dib update" and "dib
-    mirror" find the bundle through this image. Without TAG, the bundle can be found only in this way.
+    Without --subject, the target image is found by the tag that it had when the bundle was created. "dib update" and
+    "dib mirror" find the bundle through this image. Without TAG, the bundle can be found only through this image.
 
     If TAG belongs to an image, the push is refused, because engines could no longer pull that image.
     """

@@ -55,9 +55,9 @@ def command(
         dib update docker://registry.example/app:2 --base docker-daemon:app:1
         dib update docker://registry.example/app:2 --base old.tar -o new.tar
 
-    The bundles are those that "dib push" attached to images in the repository. Missing and damaged bundles are
-    skipped. The result must be exactly the image that the registry has under this name; else nothing is loaded. If
-    the engine has that image, nothing is fetched.
+    The bundles are those that "dib push" attached to images in the repository. Missing and damaged bundles are skipped.
+    The result must be exactly the image that the registry has under this name; else nothing is loaded. If the engine
+    already has this image, nothing is fetched.
 
     With --allowed-signers, bundles without a trusted signature are skipped, and the image is never fetched in full.
     --dry-run fetches no bundle, so it cannot check signatures.

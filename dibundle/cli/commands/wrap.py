@@ -42,7 +42,7 @@ def command(
     context: Context,
     console: Console,
 ) -> None:
-    """Wrap BUNDLE as a container image, which registries and engines store and copy like any other image.
+    """Wrap BUNDLE as a container image. Registries and engines store and copy it like any other image.
 
     \b
         dib wrap update.dib --linked --base old.tar --tag app:1-2 | docker load

@@ -15,7 +15,8 @@ from dibundle.format.values import AboutImage
 def name(key: str, value: str | bytes) -> Document:
     """Return a name under ``key``.
 
-    If the name is not UTF-8, replace invalid bytes by U+FFFD. Add the name in base64 under KEY_b64.
+    If the name is not UTF-8, replace invalid bytes with U+FFFD. In this case, also add the original name in base64
+    under KEY_b64.
     """
     data = os.fsencode(value) if isinstance(value, str) else value
     try:

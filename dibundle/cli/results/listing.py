@@ -96,7 +96,7 @@ def table(lines: Sequence[Line], *, stored: bool) -> Iterator[str]:
 def tree_table(folders: Sequence[TreeFolder], *, stored: bool) -> Iterator[str]:
     """Yield a tree as text, with the size, the changed paths, and the name of each folder.
 
-    If ``stored`` is true, the size is the size in the bundle. Otherwise it is the new size.
+    If ``stored`` is true, the size is the size in the bundle. Otherwise, the size is the new size.
     """
     yield f"{'stored' if stored else 'size':>13} {'changed':>9}  folder"
     for folder in folders:

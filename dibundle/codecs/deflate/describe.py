@@ -1,6 +1,6 @@
-"""The likely writers of a gzip layer that dib cannot recompress.
+"""The programs that can have written a gzip layer that dib cannot recompress.
 
-The layer's header and the layout of its blocks reveal the writers.
+The layer's header and the layout of its blocks show which programs can have written the layer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dibundle.codecs.deflate.encoders import Mark
 from dibundle.codecs.deflate.inflate import Inflater
 from dibundle.errors import ArchiveError
 
-_UNKNOWN: Final = 255  # operating system in the header
+_UNKNOWN: Final = 255  # value in the header for an unknown operating system
 _LEVELS: Final = {2: "its smallest level", 4: "its fastest level"}  # level in the header
 _NO_TIME_OF_GO: Final = (0x886E0900).to_bytes(4, "little")  # the time in the header: the year 1 means "no time"
 _PIGZ: Final = encoders.PIGZ_BLOCK
@@ -22,7 +22,7 @@ _STOPS: Final = (16_383, 32_767, 8_191)  # numbers of tokens at which zlib and i
 
 
 def describe(header: bytes, body: bytes) -> str | None:
-    """Return a phrase with a body's likely writer, from the body's first bytes.
+    """Return a phrase that names the likely program that wrote a body, from the body's first bytes.
 
     Return None if the bytes are not deflate data. ``header`` is the whole gzip header.
     """

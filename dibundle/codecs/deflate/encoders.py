@@ -52,7 +52,10 @@ _NO_MEMORY: Final = -2
 
 
 class Family(NamedTuple):
-    """An encoder, with its levels. Its parameter is from ``least`` to ``most``, or absent if both are 0."""
+    """An encoder, with its levels.
+
+    The encoder's parameter is from ``least`` to ``most``. If both are 0, there is no parameter.
+    """
 
     name: str
     levels: tuple[int, ...]
@@ -181,12 +184,12 @@ class Encoder(_Handle):
         super().__init__(LIBRARY.dib_deflate_new(encoder, level, parameter))
 
     def write(self, content: Buffer) -> bytes:
-        """Take content, and return those new bytes of the body that later content cannot change."""
+        """Take content. Return the new bytes of the body that later content cannot change."""
         view = memoryview(content).cast("B")
         return b"".join(self._write(view[at : at + _SLICE], finish=False) for at in range(0, len(view), _SLICE))
 
     def finish(self) -> bytes:
-        """Finish the content, and return the rest of the body. Do not write afterwards."""
+        """Finish the content, and return the remaining bytes of the body. Do not call ``write`` afterwards."""
         return self._write(memoryview(b""), finish=True)
 
     def frame(self, block_size: int) -> bytes:
@@ -206,7 +209,10 @@ class Encoder(_Handle):
 
 
 class SearchedPiece:
-    """A piece of content for a Go encoder of level 4 to 9. If ``is_searched``, it has a separate search for matches."""
+    """A piece of content for a Go encoder of level 4 to 9.
+
+    If ``is_searched`` is true, the search for matches in this piece is separate.
+    """
 
     def __init__(
         self, level: int, start: int, content: Buffer, before: int, after: int, *, is_searched: bool = True
@@ -214,9 +220,9 @@ class SearchedPiece:
         """Search a piece.
 
         ``start`` is the number of bytes of content before the piece, a multiple of ``WINDOW``. ``content`` is the
-        piece, with ``before`` bytes before it (two windows, or everything that precedes it) and ``after`` bytes after
-        it. For the last piece, ``after`` is 0. For all other pieces, the size of the piece and ``after`` are multiples
-        of ``WINDOW``.
+        piece, ``before`` bytes before the piece (two windows, or all earlier content), and ``after`` bytes after the
+        piece. For the last piece, ``after`` is 0. For all other pieces, the size of the piece and ``after`` are
+        multiples of ``WINDOW``.
         """
         self.is_searched = is_searched
         pinned = Pinned(content)
@@ -250,7 +256,7 @@ class Joiner(_Handle):
 
 
 def take_bytes(function: _TakeFunction, handle: int, size: int) -> bytes:
-    """Take ``size`` bytes of output from a handle with the C ``function``.
+    """Call the C ``function`` to take ``size`` bytes of output from a handle.
 
     If ``size`` is below 0, the previous call failed.
     """
@@ -264,7 +270,7 @@ def take_bytes(function: _TakeFunction, handle: int, size: int) -> bytes:
 
 
 def take_marks(function: _TakeFunction, handle: int) -> list[Mark]:
-    """Take all marks from a handle with the C ``function``, and return them."""
+    """Call the C ``function`` to take all marks from a handle, and return the marks."""
     out = array("q", bytes(24 * _MARKS))
     marks: list[Mark] = []
     count = _MARKS
@@ -279,7 +285,7 @@ def take_marks(function: _TakeFunction, handle: int) -> list[Mark]:
 
 
 def pigz_hits(content: bytes) -> set[int]:
-    """Return the places at which ``pigz -R`` ends blocks in the first part of some content."""
+    """Return the offsets at which ``pigz -R`` ends blocks in the first part of some content."""
     found, value = set(), 0x7FF
     for place, byte in enumerate(content, 1):
         value = (value << 1 ^ byte) & 0xFFF
@@ -292,8 +298,8 @@ def encode_frame(encoder: int, level: int, dictionary: Buffer, block: Buffer, *,
     """Return a single encoded pgzip block, so that blocks can be encoded in parallel.
 
     ``dictionary`` is the last 16 KiB of the previous block. For the first block, it is empty. All blocks except the
-    last have the block size. If the content's size is a multiple of the block size, the last block is empty. Joined in
-    order, the blocks form the body.
+    last have the block size. If the content's size is a multiple of the block size, the last block is empty. The body
+    consists of the blocks in order.
     """
     prove(encoder, level)
     before, content = Pinned(dictionary), Pinned(block)
@@ -315,7 +321,7 @@ def encode_frame(encoder: int, level: int, dictionary: Buffer, block: Buffer, *,
 def sample() -> bytes:
     """Return a sample of 171 KB that uses all rules of the encoders.
 
-    The sample has similar lines, a run, noise and a repeat.
+    The sample has similar lines, a run of equal bytes, random-looking bytes and a repeat.
     """
     words = [hashlib.sha256(b"%d" % number).hexdigest().encode() for number in range(211)]
     lines = b"".join(b"%d:%s%s\n" % (i, words[i * i % 211][: i % 29], words[i * 7 % 97][i % 61 :]) for i in range(2600))

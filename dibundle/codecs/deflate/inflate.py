@@ -21,10 +21,10 @@ class Inflater:
     """A decoder of one body, which is fed in pieces.
 
     ``feed`` returns at most ``limit`` bytes of content. As long as ``feed`` returns bytes, call ``feed(b"")`` for more
-    content: the decoder still holds input. An empty result means that more input is needed, or that the body has ended.
-    If it has ended, ``ended`` is true, and ``used`` is the size of the body in bytes. Bytes after the end are
-    discarded. ``sure_bits`` is the number of bits that certainly belong to the body. ``first_tokens`` is the number of
-    literals and matches of the first block that have been decoded so far.
+    content, because the decoder still holds input. An empty result means that more input is needed, or that the body
+    has ended. If the body has ended, ``ended`` is true, and ``used`` is the size of the body in bytes. Bytes after the
+    end are discarded. ``sure_bits`` is the number of bits that certainly belong to the body. ``first_tokens`` is the
+    number of literals and matches of the first block that have been decoded so far.
     """
 
     def __init__(self) -> None:

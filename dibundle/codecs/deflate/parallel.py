@@ -25,7 +25,7 @@ MAX_BLOCK: Final = 4 << 20
 """The maximum size of pgzip blocks that are encoded in parallel. Larger blocks are not held in memory."""
 
 _AHEAD: Final = 4  # maximum number of blocks or pieces that run or wait
-# bytes of content in a piece: a piece takes at most 3 MiB of memory, and its start takes only 4 % of its time
+# bytes of content in a piece: it takes at most 3 MiB of memory, and starting a piece takes only 4 % of the time
 _PIECE: Final = 256 << 10
 _LEAST: Final = 1 << 20  # minimum bytes of content for which threads save time
 _GO_LEVELS: Final = range(4, 10)
@@ -121,7 +121,7 @@ class PieceEncoder:
         return b"".join([self._join() for _ in range(len(self._running))])
 
     def _submit(self, after: int) -> None:
-        """Search the next piece.
+        """Start the search for matches in the next piece.
 
         ``after`` is the number of bytes of content after the piece (0: this is the last piece).
         """

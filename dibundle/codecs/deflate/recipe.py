@@ -1,8 +1,8 @@
 """Recipes for bodies. A recipe names an encoder, and has the bits in which the body differs from the encoder's output.
 
-``find`` decodes a body, and all candidates encode the content in parallel. ``rebuild`` does the reverse. Both work on
-streams. A difference costs about as many bytes as the blocks around it. After a difference, the comparison continues
-only where the body and the encoder's output start a block at the same content.
+``find`` decodes a body, and all candidates encode the content in parallel. ``rebuild`` does the reverse. Both functions
+process data as streams. A difference costs about as many bytes as the blocks around it. After a difference, the
+comparison continues only where both the body and the encoder's output start a block with the same content.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class _Editor:
         return bytes(out[:whole])
 
     def finish(self) -> bytes:
-        """Finish the data. Raise ``BundleError`` if edits are left or the last byte is not complete."""
+        """Finish the data. Raise ``BundleError`` if any edits remain, or if the last byte is not complete."""
         if self._edit is not None:
             raise BundleError(messages.RECIPE_EDITS_BEYOND_END)
         if self._rest_bits:

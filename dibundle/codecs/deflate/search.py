@@ -24,7 +24,7 @@ _BODY_SLICE: Final = 64 << 10  # bytes of the body per step: this limits how man
 # maximum bytes of the body that wait for candidates; each block counts as at least 512 bytes
 _WAITING: Final = 32 << 20
 _FREE: Final = 64 << 10  # literal bytes that any recipe may have
-_SHARE: Final = 10  # number of bytes of the body for which a recipe may have one more literal byte
+_SHARE: Final = 10  # for each group of this many bytes in the body, a recipe may have one more literal byte
 _MOST: Final = 8 << 20  # maximum literal bytes of a recipe, because literals are held in memory
 # extra literal bytes that a lost run may take until its encoder and the body start a block at the same content again
 _SEEKING: Final = 256 << 10
@@ -49,8 +49,8 @@ def find(body: Iterable[bytes], take: Callable[[bytes], object], candidates: Ite
     """Decode ``body``, pass its content to ``take`` piece by piece, and return the encoder that wrote the body.
 
     ``body`` may continue after the end of the deflate stream: ``Found.used`` is the size of the deflate stream. When no
-    candidate is left, the rest of the body is decoded without a search. Raises ``ArchiveError`` if the body is damaged
-    or truncated.
+    candidate is left, the remaining body is decoded without a search. Raises ``ArchiveError`` if the body is damaged or
+    truncated.
     """
     search = Search(candidates)
     for piece in body:
@@ -85,9 +85,9 @@ class Search:
     """A search like :func:`find`, for a body that comes in pieces.
 
     Candidates start when there is content after the first block, because the end of the first block rules out most of
-    them. If the writer of a layer of 62 to 82 MB is not a candidate, the search takes 0.001 to 0.12 s. This was
-    measured on 17 such layers. Their writers were pigz, igzip, zlib-ng, libdeflate, and zlib with other settings. If
-    all candidates run from the start, layers by pigz and zlib-ng take 0.1 to 0.7 s.
+    them. If no candidate wrote a layer of 62 to 82 MB, the search takes 0.001 to 0.12 s. This was measured on 17 such
+    layers. The layers were written by pigz, igzip, zlib-ng, libdeflate, and zlib with other settings. If all candidates
+    ran from the start, the search would take 0.1 to 0.7 s for layers from pigz and zlib-ng.
     """
 
     def __init__(self, candidates: Iterable[Candidate] = CANDIDATES) -> None:
@@ -110,7 +110,7 @@ class Search:
         return self._waiting or [run.candidate for run in self._runs]
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Take a piece of the body and yield its content. Exhaust the iterator before the next piece."""
+        """Take a piece of the body and yield its content. Exhaust the iterator before you pass the next piece."""
         for at in range(0, len(piece), _BODY_SLICE):
             if self.ended:
                 return
@@ -181,7 +181,10 @@ class Search:
         return len(marks) > 1 and marks[1].content < self._content
 
     def _start(self) -> None:
-        """Start those waiting candidates that may have written this first block. Pass them the content so far."""
+        """Start the waiting candidates that can have written the first block.
+
+        Pass the content so far to these candidates.
+        """
         held = b"".join(self._held)
         marks = self._real.marks
         modes = pigz_modes(marks, held)
@@ -203,7 +206,7 @@ class Search:
         self._waiting, self._held = [], []
 
     def _judge(self) -> None:
-        """Drop hopeless runs. Also drop a run that differs at a place where another run does not differ."""
+        """Drop hopeless runs. Also drop a run that differs at an offset at which another run does not differ."""
         if self._real.is_too_much():
             self._runs = []
         passed = max((run.real_bit for run in self._runs if run.difference is None), default=-1)
@@ -232,8 +235,8 @@ class _Real:
     def add(self, marks: list[Mark]) -> int:
         """Add the latest marks. Return pgzip's block size if the marks show it, else 0.
 
-        pgzip's first block ends at an empty stored block, if the block after that is not the last. The end of the first
-        block shows the size.
+        pgzip's first block ends at an empty stored block, if the block after the empty block is not the last. The end
+        of the first block shows the size.
         """
         block_size = 0
         for mark in marks:
@@ -275,7 +278,10 @@ class _Real:
 
 
 class _Run:
-    """A running candidate. After a difference, the run is *lost* until both sides start a block at the same content."""
+    """A running candidate.
+
+    After a difference, the run is *lost* until the body and the run's output start a block at the same content offset.
+    """
 
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
@@ -304,7 +310,7 @@ class _Run:
         self._marks += self._encoder.marks()
 
     def compare(self, real: _Real) -> None:
-        """Compare the data that both sides have so far."""
+        """Compare the body with the encoder's output, as far as both are known."""
         while not self._lost or self._find_way(real):
             count = min(self._end - self._bit, real.limit - self.real_bit)
             if count <= 0:
@@ -317,7 +323,7 @@ class _Run:
         self._forget()
 
     def finish(self, real: _Real) -> None:
-        """Compare both sides up to their ends."""
+        """Compare the real data with the encoder's output, up to the ends of both."""
         self._data += self._encoder.finish()
         self._marks += self._encoder.marks()
         self._ended = True
@@ -364,9 +370,9 @@ class _Run:
             self.difference = self.real_bit
 
     def _find_way(self, real: _Real) -> bool:
-        """Continue at the next place in the content where both sides start a block.
+        """Continue at the next content offset at which both the body and the output start a block.
 
-        Return whether there is such a place.
+        Return whether there is such an offset.
         """
         ours = _last_of_each([mark for mark in self._marks if mark.bit > self._bit], self._ended)
         theirs = _last_of_each([mark for mark in real.marks if mark.bit > self.real_bit], real.ended)
@@ -406,9 +412,9 @@ class _Run:
 
 
 def _last_of_each(marks: list[Mark], complete: bool) -> dict[int, Mark]:
-    """Map each place in the content to the last block that starts there.
+    """Map each offset in the content to the last block that starts at this offset.
 
-    Include the last place only if ``complete`` is true.
+    Include the last offset only if ``complete`` is true.
     """
     last = {mark.content: mark for mark in marks}
     if marks and not complete:
@@ -417,7 +423,10 @@ def _last_of_each(marks: list[Mark], complete: bool) -> dict[int, Mark]:
 
 
 def _behind_header(bit: int) -> int:
-    """Return the bit at which a stored block's content starts. It is at a byte boundary after the header at ``bit``."""
+    """Return the bit at which a stored block's content starts.
+
+    The content starts at a byte boundary after the header at ``bit``.
+    """
     return (bit + 3 + 7) // 8 * 8 + 32
 
 

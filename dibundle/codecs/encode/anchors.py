@@ -1,6 +1,6 @@
-"""Anchors are long equal stretches of two contents. Sampling finds them in a tenth of the time of a full search.
+"""Anchors are long equal ranges of two contents. Sampling finds them in a tenth of the time of a full search.
 
-The table indexes a sample of the source's places by the 32 bytes there (``native/anchors.c``).
+The table indexes sampled source offsets by the 32 bytes at each offset (``native/anchors.c``).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ PIECE: Final = 16 << 20  # a target is searched in pieces of this many bytes
 
 
 def find(source: Buffer, target: Buffer, *, stride: int, piece: int = PIECE) -> array[int]:
-    """Return rows (source, target, length) of equal stretches of at least ``ANCHOR`` bytes, in target order.
+    """Return rows (source, target, length) of equal ranges of at least ``ANCHOR`` bytes, in target order.
 
-    Every ``stride``-th place of the source is indexed. So all stretches of at least ``ANCHOR + stride`` bytes are
-    found. At most a million rows are returned, and later rows are dropped. The target is searched in pieces of
-    ``piece`` bytes.
+    Every ``stride``-th offset of the source is indexed. So all ranges of at least ``ANCHOR + stride`` bytes are found.
+    At most a million rows are returned, and later rows are dropped. The target is searched in pieces of ``piece``
+    bytes.
     """
     held, searched = Pinned(source), Pinned(target)
     table = Pinned(scratch(4 * LIBRARY.dib_anchors_words(held.size, stride)))
@@ -40,7 +40,7 @@ def find(source: Buffer, target: Buffer, *, stride: int, piece: int = PIECE) -> 
 def joined(found: list[array[int]]) -> array[int]:
     """Return the rows of all pieces in order.
 
-    Join stretches that were split at the border of two pieces.
+    Join ranges that were split at the border of two pieces.
     """
     rows = array("q")
     for piece in found:

@@ -41,8 +41,8 @@ class Effort:
     """The effort of encoding (``level`` 1 to 9), and the allowed codecs.
 
     ``codecs`` is "full" (all codecs), "core" (only those of the core profile), or "zstd" (only zstd). With
-    ``recompress``, payloads may need an encoder of deflate streams. With ``thorough``, also try slow methods. Use this
-    if few bytes changed.
+    ``recompress``, payloads may need an encoder of deflate streams. With ``thorough``, also try slow methods. Use
+    ``thorough`` if few bytes changed.
     """
 
     level: int = DEFAULT_LEVEL
@@ -51,7 +51,7 @@ class Effort:
     thorough: bool = False
 
     def to_patch(self, size: int) -> Effort:
-        """Return the effort for a total of ``size`` bytes to patch.
+        """Return the effort to use if ``size`` bytes in total are patched.
 
         If there are few bytes, even slow methods take little time in total.
         """
@@ -79,7 +79,7 @@ class Encoded(NamedTuple):
 def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None = None) -> Encoded:
     """Try encodings of ``target`` from ``source``, and return the smallest result.
 
-    ``plan`` is passed to :func:`relinker.encode`, for stretches of large programs. Each payload is decoded before it is
+    ``plan`` is passed to :func:`relinker.encode`, for parts of large programs. Each payload is decoded before it is
     used. So a fault in an encoder costs bytes, but never breaks a bundle.
     """
     best = Encoded(decoders.STORED, target)

@@ -1,7 +1,7 @@
-"""Covers are stretches of a target that resemble stretches of a source (creation only, see ``native/match.c``).
+"""Covers are ranges of a target that resemble ranges of a source (creation only, see ``native/match.c``).
 
-A cover is approximate: most of its bytes are equal on both sides. The other bytes differ, but have the same places on
-both sides.
+A cover is approximate: most of its bytes are equal in source and target. The other bytes differ, but have the same
+offsets in the cover in source and target.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ Compared with a smaller stride, node-app takes 12,699,022 bytes instead of 12,52
 instead of 8,985,323, and python-app takes 12,159,755 instead of 12,064,351.
 """
 
-SHORTEST: Final = 8  # minimum bytes of a stretch that a search finds
+SHORTEST: Final = 8  # minimum bytes of a range that a search finds
 PIECE: Final = 1 << 20  # a target is searched in pieces of this many bytes
-SHARES: Final = 4  # number of shares of the table of places; each share is built separately
+SHARES: Final = 4  # number of shares in which the table of places is built; each share is built separately
 SHARED: Final = 1 << 20  # minimum bytes of source for which the table is built in shares
-LITTLE: Final = 128  # a stretch that is not searched may have this many bytes between two anchors on the same diagonal
+LITTLE: Final = 128  # a range that is not searched may have this many bytes between two anchors on the same diagonal
 BRIDGE: Final = 4096  # maximum bytes that a cover may bridge between two anchors on the same diagonal
 
 
@@ -97,7 +97,7 @@ class Covers:
 def find(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
     """Find the covers. For 10 MB of differing content, this takes about 0.5 s of CPU and 80 MB of memory.
 
-    Long stretches that are nearly equal are left out of the search. If these stretches are searched too, the bundle of
+    Long ranges that are nearly equal are left out of the search. If these stretches are searched too, the bundle of
     node-app is 8 % larger at level 9. The covers of a ``quick`` search give a map that guides a second search. The same
     inputs give the same covers.
     """
@@ -146,8 +146,8 @@ def find_fast(source: Buffer, target: bytes, *, stride: int = STRIDE) -> Covers:
     """Return covers made of anchors. Anchors on the same diagonal are joined if few bytes lie between them.
 
     For 160 MB of changed files of node-app, this takes a fifth of the time of :func:`find`, and patches are three
-    quarters larger. For recompiled byte code that changed in place, this takes an eighth of the time, and patches have
-    the same size.
+    quarters larger. For recompiled byte code that changed in place, this takes an eighth of the time of :func:`find`,
+    and patches have the same size.
     """
     return _bridged(anchors.find(source, target, stride=stride, piece=max(1, len(target))))
 

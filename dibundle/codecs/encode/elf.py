@@ -1,7 +1,7 @@
 """Facts about native code for relinking, read from the section headers of ELF files (creation only).
 
-A source may be several files one after another, or a stretch from the middle of a file. An error in this module can
-make a bundle larger, but cannot make it wrong.
+A source may be several files one after another, or a part from the middle of a file. An error in this module can make a
+bundle larger, but cannot make it wrong.
 """
 
 from __future__ import annotations
@@ -33,13 +33,16 @@ GO_TABLES: Final = (b".gopclntab", b".data.rel.ro.gopclntab")
 _GO_MAGIC: Final = (b"\xf0\xff\xff\xff", b"\xf1\xff\xff\xff")  # Go 1.18, and Go 1.20 and later
 _GO_HEAD: Final = 72
 _NEAR: Final = 1 << 26
-# minimum bytes of a stretch: for a shorter stretch, a guess costs time, and helps little
+# minimum bytes of a range: for a shorter range, a guess costs time, and helps little
 _LEAST_STRETCH: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElfSection:
-    """A loaded section. ``start`` is its offset in the data. ``stored`` is true if the data contains its bytes."""
+    """A loaded section.
+
+    ``start`` is the section's offset in the data. ``stored`` is true if the data contains the section's bytes.
+    """
 
     name: bytes
     start: int
@@ -53,7 +56,7 @@ class ElfSection:
 
 
 class Symbols(NamedTuple):
-    """The start and the length of a table of symbols, and of the table with their names."""
+    """A table of symbols, and the table with the symbols' names; each has a start and a length."""
 
     start: int
     length: int
@@ -84,11 +87,11 @@ def programs(data: bytes) -> list[Program]:
 
 
 def guess(data: bytes) -> Program | None:
-    """If ``data`` looks like a stretch from the middle of a large program, return it as one section of code.
+    """If ``data`` looks like a part from the middle of a large program, return it as one section of code.
 
     The check reads 64 samples of 4 KiB: code has many calls, and most of them lead to near addresses. In 4 KiB, real
-    code for aarch64 has 42 to 158 calls that lead to an address within the file. Random bytes have 16 calls, and few of
-    them lead into the file.
+    code for aarch64 has 42 to 158 calls that lead to an address within the file. In random bytes, 16 patterns look like
+    calls, and few of these lead into the file.
     """
     if len(data) < _LEAST_STRETCH:
         return None

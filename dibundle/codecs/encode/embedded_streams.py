@@ -1,7 +1,7 @@
 """Embedded deflate streams, in gzip members and entries of zips, and the encoders that made them (creation only).
 
-They are found by their magic bytes, at any place: in .gz files, jars and wheels, and in tars or programs that contain
-such files.
+The streams are found by magic bytes, at any offset: in .gz files, jars and wheels, and in tars or programs with such
+files.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class EmbeddedStream(NamedTuple):
 
 
 class Unpacked(NamedTuple):
-    """Both sides in the form that the unpack codec uses."""
+    """The source and the target in the form that the unpack codec uses."""
 
     source: bytes
     target: bytes
@@ -58,11 +58,13 @@ class Unpacked(NamedTuple):
 
 
 def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1) -> Unpacked | None:
-    """Return both sides unpacked. Return None if no stream in ``target`` can be recompressed to the same bytes.
+    """Return the source and the target with their streams unpacked.
 
-    Such streams must make up at least the share ``least_share`` of the target's bytes. In each group of ``trust``
-    streams, only one is compared with the encoder's output, and the same encoder is assumed for the others. This is
-    enough for estimates, but not for encoding.
+    Return None if no stream in ``target`` can be recompressed to the same bytes.
+
+    Streams that can be recompressed must have at least the share ``least_share`` of the target's bytes. In each group
+    of ``trust`` streams, only one is compared with the encoder's output, and the same encoder is assumed for the
+    others. This is enough for estimates, but not for encoding.
     """
     if len(source) > SOURCE:
         return None
@@ -114,7 +116,7 @@ def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1
 class _Places:
     """A search for possible headers.
 
-    Each magic is searched separately: one expression for both takes three times as long.
+    Each magic is searched separately, because one expression for both magics takes three times as long.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -122,7 +124,7 @@ class _Places:
         self._next = {magic: data.find(magic) for magic in (_ZIP, _GZIP)}
 
     def next(self, at: int) -> int | None:
-        """Return the first place from ``at`` on. ``at`` must never decrease."""
+        """Return the offset of the first possible header at or after ``at``. ``at`` must never decrease."""
         for magic, place in self._next.items():
             if 0 <= place < at:
                 self._next[magic] = self._data.find(magic, at)

@@ -1,6 +1,6 @@
-"""Inputs of the relink codec: the places of code and data in source and target, and a first map of moved code.
+"""Inputs of the relink codec: the positions of code and data in source and target, and a first map of moved code.
 
-This module is only for creation. The first map takes little time. If all addresses are masked, long stretches of moved
+This module is only for creation. The first map takes little time. If all addresses are masked, long ranges of moved
 code are equal byte for byte. So sampled anchors find moved code in a tenth of the time of a full search.
 """
 
@@ -17,9 +17,9 @@ from dibundle.codecs.encode import anchors, elf
 from dibundle.codecs.native.library import LIBRARY, Pinned
 from dibundle.codecs.relink import AddressStep, Region
 
-FIRST_LEAST: Final = 64  # minimum bytes of an equal stretch in the first map
+FIRST_LEAST: Final = 64  # minimum bytes of an equal range in the first map
 STRIDE: Final = 4  # distance between samples in the first pass; a distance of 16 makes bundles of programs 0.7 % larger
-GAIN: Final = 3  # an address step is worth its bytes if it gets this many more votes than the steps so far
+GAIN: Final = 3  # an address step is worth its bytes if it agrees with this many more operands than the steps so far
 _CODE: Final = (relink.X86, relink.X86_FIXED, relink.ARM, relink.RISCV, relink.THUMB)
 _CODES: Final = {elf.X86_64: relink.X86, elf.AARCH64: relink.ARM, elf.RISCV: relink.RISCV, elf.ARM: relink.THUMB}
 _SPACE: Final = 1 << 40  # size of the address space of each program
@@ -45,11 +45,11 @@ class RelinkPlan:
     exact: Container[int]
 
     def window(self, source: range, target: range) -> RelinkPlan | None:
-        """Return the plan for these stretches of source and target.
+        """Return the plan for these ranges of source and target.
 
-        The first map gives the moves outside of these stretches.
+        The first map gives the moves outside of these ranges.
 
-        If the stretch of the source has no code, returns ``None``.
+        If the range of the source has no code, returns ``None``.
         """
         regions = _cut(self.regions, source, self.records)
         sections = _cut(self.sections, target, self.target_records)
@@ -98,7 +98,9 @@ class RelinkPlan:
 
 
 def plan(source: bytes, target: bytes) -> RelinkPlan | None:
-    """Return the plan for relinking ``source`` towards ``target``. Return None if they have no native code that moved.
+    """Return the plan for relinking ``source`` towards ``target``.
+
+    Return None if the source and the target have no native code that moved.
 
     This needs twice the memory of both contents, and about 20 ns for each byte.
     """
@@ -297,7 +299,7 @@ def _mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tu
 
 
 def _sections(program: elf.Program, space: int) -> list[Region]:
-    """Return the places of the target's sections, and the modes of sections with derived fields."""
+    """Return the positions of the target's sections, and the modes of sections with derived fields."""
     return [
         region if region.mode in relink.DERIVED else region._replace(mode=relink.RAW)
         for region in _regions(program, space, 0)

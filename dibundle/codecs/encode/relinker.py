@@ -1,4 +1,4 @@
-"""Create relink payloads. The source is relinked by the moves that are known so far, and then searched.
+"""Create relink payloads. The source is relinked with the moves that are known so far, and then searched.
 
 The first map takes little time. With this map, a search finds covers. The covers give a better map. With the better
 map, a second search finds more covers. On static-binary at the default level with HDiffPatch's search, one search takes

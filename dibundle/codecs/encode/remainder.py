@@ -1,8 +1,9 @@
-"""The parts of two contents that are left to search after long equal stretches were found (creation only).
+"""The parts of two contents that are left to search after long equal ranges were found (creation only).
 
 The time of a full search grows with each byte. In two versions of a program or a library, most bytes lie in equal
-stretches of at least half a kilobyte. Anchors find these stretches in a tenth of the time. The middles of the stretches
-are cut out of both sides. The rest is searched, and the result is converted to offsets in the whole content.
+ranges of at least half a kilobyte. Anchors find these ranges in a tenth of the time. The middles of these ranges are
+cut out of the source and the target. The remaining bytes are searched, and the result is converted to offsets in the
+whole content.
 
 These are the seconds of CPU for one search of ruff with HDiffPatch, and the bytes of the covers' streams:
 - if equal stretches of at least 512 bytes are left out: 4.6 and 1,368,012
@@ -20,17 +21,17 @@ from typing import Final
 
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, rows_from
 
-LONG: Final = 2048  # minimum bytes of a stretch that is left out of the search
-SHORT: Final = 512  # minimum bytes of a stretch that is left out if a better search is made afterwards
-# bytes at each end of a stretch that are still searched, to find covers that reach into the stretch
+LONG: Final = 2048  # minimum bytes of a range that is left out of the search
+SHORT: Final = 512  # minimum bytes of a range that is left out if a better search is made afterwards
+# bytes at each end of a range that are still searched, to find covers that reach into the range
 MARGIN: Final = 128
 
 
 class Remainder:
-    """Two contents without the middles of nearly equal stretches.
+    """Two contents without the middles of nearly equal ranges.
 
-    ``rows`` has source, target and length of each stretch. Stretches of fewer than ``long`` bytes are not cut.
-    ``source`` and ``target`` are the remaining contents.
+    ``rows`` has source, target and length of each range. Stretches of fewer than ``long`` bytes are not cut. ``source``
+    and ``target`` are the remaining contents.
     """
 
     def __init__(self, source: Buffer, target: bytes, rows: array[int], long: int = LONG) -> None:
@@ -46,8 +47,8 @@ class Remainder:
     def whole(self, rows: array[int]) -> array[int]:
         """Return covers of the whole contents.
 
-        They are the covers of the rest (``rows``), and the middles that were left out. Both ``rows`` and the result
-        have the source, target and length of each cover in one array.
+        The result has the covers of the remaining content (``rows``), and the middles that were left out. Both ``rows``
+        and the result have the source, target and length of each cover in one array.
         """
         room = len(rows) // 3 + len(self._middles) // 3 + len(self._old.starts) + len(self._new.starts)
         given = (
@@ -60,10 +61,10 @@ class Remainder:
 
 
 class _Rest:
-    """Content from which some stretches are left out. The stretches are in order, and may overlap.
+    """Content from which some ranges are left out. The ranges are in order, and may overlap.
 
-    For each remaining stretch, ``starts`` has its offset in the whole, and ``places`` has its offset in the rest. The
-    last number of ``places`` is the end of the rest.
+    For each remaining range, ``starts`` has its offset in the whole content, and ``places`` has its offset in the
+    remaining content. The last number of ``places`` is the end of the remaining content.
     """
 
     def __init__(self, without: Iterable[tuple[int, int]], size: int) -> None:
@@ -76,7 +77,7 @@ class _Rest:
             end = max(end, stop)
 
     def of(self, whole: Buffer) -> bytes:
-        """Return the rest of ``whole``."""
+        """Return the remaining content of ``whole``."""
         view = memoryview(whole)
         sizes = (end - start for start, end in pairwise(self.places))
         return b"".join(view[start : start + size] for start, size in zip(self.starts, sizes, strict=True))

@@ -1,8 +1,8 @@
 """Estimate a frame's size from a sample of its target (creation only).
 
-The slow parts of encoding are the full search and the models. The estimate runs them only on slices of the target, and
-on the parts of the source that the fast search finds for the slices. In addition, the whole target is encoded at level
-1. The result shows the slices' share of the whole.
+The slow parts of encoding are the full search and the models. The estimate runs the search and the models only on
+slices of the target, and on source parts that the fast search finds. In addition, the whole target is encoded at level
+1. The result shows which share of the whole size the slices have.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LEAST = 256 << 10  # minimum bytes of a sample
 SHARE = 32  # a sample has at least the target's size divided by this number
 # minimum bytes of a sample's patch at level 1, because small patches are mostly headers
 LEAST_PATCH = 24 << 10
-SLICES = 96  # number of places of the sample, evenly spaced
+SLICES = 96  # number of slices in a sample, at equal distances
 # an unpacked target of at most this many bytes is not sampled, because often only the beginning of the target is new
 WHOLE = 2 << 20
 # a relinked target of at least this size is searched only once: this takes a third less time, and the estimate is 3 %
@@ -54,9 +54,9 @@ def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.Relin
 
 
 def _scaled(source: Buffer, target: bytes, known: covers.Covers | None, effort: choose.Effort) -> int:
-    """Scale a sample's size by the ratio between quick patches of the whole and of the sample.
+    """Multiply a sample's size by the size ratio of two quick patches: of the whole and of the sample.
 
-    The covers are ``known``, or come from the fast search.
+    The covers are those in ``known``, or the result of the fast search.
     """
     whole = known or covers.find_fast(source, target)
     whole_quick = len(cover.encode(source, target, whole, effort=1))
@@ -91,7 +91,7 @@ def _clipped(found: covers.Covers, starts: list[int], length: int) -> covers.Cov
 
 
 def _within(found: covers.Covers, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield the parts of covers within a stretch of the target: source, target and length."""
+    """Yield the parts of covers within a range of the target: source, target and length."""
     k = max(0, bisect_right(found.target, start) - 1)
     while k < len(found) and found.target[k] < end:
         low, high = max(found.target[k], start), min(found.target[k] + found.length[k], end)
@@ -103,9 +103,9 @@ def _within(found: covers.Covers, start: int, end: int) -> Iterator[tuple[int, i
 def _stretches(
     found: covers.Covers, starts: list[int], length: int, source_size: int, target_size: int
 ) -> list[tuple[int, int]]:
-    """Return the stretches of the source that are probably similar to slices of the target.
+    """Return the ranges of the source that are probably similar to slices of the target.
 
-    They are sorted and do not overlap.
+    The ranges are sorted and do not overlap.
     """
     spans = sorted(_near(found, starts, length, source_size, target_size))
     merged: list[tuple[int, int]] = []
@@ -122,7 +122,7 @@ def _near(
 ) -> Iterator[tuple[int, int]]:
     for start in starts:
         end = start + length
-        # add the proportional place, because the fast search may have missed it
+        # add the proportional range, because the fast search may have missed this range
         at = start * source_size // target_size
         yield max(0, at - MARGIN), min(source_size, at + length + MARGIN)
         for source, _, covered in _within(found, start, end):

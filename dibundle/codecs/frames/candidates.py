@@ -1,4 +1,4 @@
-"""The encoders that are tried on a zstd frame. Checks of the frame's head and first blocks rule out encoders."""
+"""The encoders that are tried on a zstd frame. Checks of the frame's header and first blocks rule out encoders."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class FrameCandidate(NamedTuple):
         return FrameCandidate(libzstd.first_number(self.encoder), _SLOW_LEVEL - 1)
 
     def may_be(self, head: FrameHead, first: int) -> bool:
-        """Return whether the encoder can write this head, and a first block of ``first`` bytes (0: a single block)."""
+        """Return whether the encoder can write this header and a first block of ``first`` bytes (0: only block)."""
         if not self.is_library:
             return self._klauspost_may_be(head, first)
         if self.jobs and head.content is not None and head.content <= _JOBS_LEAST:
@@ -80,7 +80,7 @@ class FrameCandidate(NamedTuple):
         )
 
     def open(self, head: FrameHead, first: int, spare: FrameWriter | None = None) -> FrameWriter:
-        """Return an encoder for a frame. A finished ``spare`` is reused if it fits."""
+        """Return an encoder for a frame. If possible, reuse the finished encoder ``spare``."""
         found = reencoders.open_encoder(self.encoder, self.level, self.parameter(head, first), head.content, spare)
         assert isinstance(found, FrameEncoder | LibraryEncoder)
         return found

@@ -1,6 +1,6 @@
-"""The likely writers of a zstd layer that dib cannot recompress.
+"""The programs that can have written a zstd layer that dib cannot recompress.
 
-The heads of the first frame and of its blocks reveal the writers.
+The headers of the first frame and of its blocks show which programs can have written the layer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BLOCKS: Final = 1 << 20
 
 
 def describe(data: Bytes) -> tuple[str | None, int | None]:
-    """Return a phrase with the likely writer, and the first frame's content size (None: unknown)."""
+    """Return a phrase that names the likely program, and the first frame's content size (None: unknown)."""
     at = 0
     for _ in range(_SKIPPED):
         size = skippable_size(data, at) if at < data.size else None

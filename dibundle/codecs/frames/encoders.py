@@ -56,7 +56,7 @@ class FrameEncoder:
     """
 
     def __init__(self, encoder: int, level: int, first: int = 0, *, tested: bool = True) -> None:
-        """Create an encoder. With ``tested``, raise ``FileError`` if it gives wrong bytes on this machine."""
+        """Create an encoder. With ``tested``, raise ``FileError`` if the encoder gives wrong bytes on this machine."""
         if tested:
             prove(encoder, level)
         self.encoder, self.level = encoder, level
@@ -69,12 +69,12 @@ class FrameEncoder:
             LIBRARY.dib_zstd_free(self._handle)
 
     def write(self, content: Buffer) -> bytes:
-        """Take content, and return those new bytes of the frame that later content cannot change."""
+        """Take content. Return the new bytes of the frame that later content cannot change."""
         view = memoryview(content).cast("B")
         return b"".join(self._write(view[at : at + _SLICE], finish=False) for at in range(0, len(view), _SLICE))
 
     def finish(self) -> bytes:
-        """Finish the content, and return the rest of the frame. Call ``restart`` before the next write."""
+        """Finish the content, and return the remaining bytes of the frame. Call ``restart`` before the next write."""
         return self._write(memoryview(b""), finish=True)
 
     def marks(self) -> list[int]:

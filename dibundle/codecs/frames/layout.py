@@ -1,4 +1,4 @@
-"""Places of frames and blocks in zstd data. Only their heads are read (RFC 8878, 3.1)."""
+"""The offsets of frames and blocks in zstd data. Only the headers of frames and blocks are read (RFC 8878, 3.1)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Bytes(Protocol):
 
 
 class FrameHead(NamedTuple):
-    """The head of a frame, with its size in bytes, its window, and the size of the content if it is declared."""
+    """A frame's header: the header's size in bytes, the window, and the content's size if it is declared."""
 
     size: int
     window: int
@@ -37,7 +37,7 @@ class FrameHead(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """A frame, with its head, the start of each block, and its end. Offsets count from the start of the file."""
+    """A frame, with its header, the start of each block, and its end. Offsets count from the start of the file."""
 
     head: FrameHead
     blocks: list[int]
@@ -57,7 +57,7 @@ def skippable_size(data: Bytes, at: int) -> int | None:
 
 
 def read_head(data: Bytes, at: int) -> FrameHead | None:
-    """Read the head of the frame at ``at``. Return None if there is no frame, or the frame needs a dictionary."""
+    """Read the header of the frame at ``at``. Return None if there is no frame, or if the frame needs a dictionary."""
     head = data.read_at(at, min(18, data.size - at))
     if head[:4] != MAGIC or len(head) < 6 or head[4] & 0b1011:
         return None
@@ -75,14 +75,14 @@ def read_head(data: Bytes, at: int) -> FrameHead | None:
 
 
 def find_blocks(data: Bytes, at: int, most: int) -> Layout:
-    """Return the layout of the frame at ``at``, up to ``most`` blocks. If it is damaged, raise ``ArchiveError``."""
+    """Return the layout of the frame at ``at``, up to ``most`` blocks. Raise ``ArchiveError`` for a damaged frame."""
     head = read_head(data, at)
     if head is None:
         raise ArchiveError(messages.FRAMES_DAMAGED)
     place, blocks, is_last = at + head.size, list[int](), False
     window, start = b"", 0
     while not is_last:
-        # no read-ahead, because heads are far apart, or the frame is small
+        # no read-ahead, because the headers are far apart, or the frame is small
         if not start <= place <= start + len(window) - 3:
             start, window = place, data.read_at(place, min(_AHEAD, data.size - place)) if place < data.size else b""
         numbers = window[place - start : place - start + 3]

@@ -1,6 +1,6 @@
 """Write zstd frames with libzstd from the installed ``zstandard``. The library must have exactly the right version.
 
-``spec/zstd.md`` specifies which calls of the library make a frame.
+``spec/zstd.md`` specifies which library calls write a frame.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def here() -> int | None:
 
 
 def first_number(encoder: int) -> int:
-    """Return the first encoder number of the same version. This encoder is for the levels up to 15."""
+    """Return the first encoder number of the same version. The encoder with this number is for the levels up to 15."""
     return encoder if encoder in RELEASES else encoder - 1
 
 
@@ -131,7 +131,7 @@ class LibraryEncoder:
         return made
 
     def finish(self) -> bytes:
-        """Finish the content, and return the rest of the frame. Do not write before a restart."""
+        """Finish the content, and return the remaining bytes of the frame. Call ``restart`` before the next write."""
         return self._flush(zstandard.COMPRESSOBJ_FLUSH_FINISH)
 
     def flush(self) -> bytes:
@@ -164,7 +164,7 @@ class _Marks:
         self._marks: list[int] = []
         self._data = bytearray()
         self._start = 0  # offset of _data in the frame
-        self._next: int | None = None  # offset of the next block; None before the head is complete
+        self._next: int | None = None  # offset of the next block; None before the header is complete
         self._ended = False
 
     def add(self, data: bytes) -> None:
@@ -188,7 +188,7 @@ class _Marks:
         self._start += gone
 
     def take(self) -> list[int]:
-        """Return the marks so far. Each mark is returned only once."""
+        """Return the starts of blocks that were found so far. Each start is returned only once."""
         marks, self._marks = self._marks, []
         return marks
 
@@ -198,7 +198,7 @@ class _Marks:
 
 @cache
 def prove(encoder: int, level: int) -> None:
-    """Encode the sample with the library. Raise ``FileError`` if its version or the result is wrong."""
+    """Encode the sample with the library. Raise ``FileError`` if the library's version or its output is wrong."""
     release = release_of(encoder)
     if release.version != zstandard.ZSTD_VERSION:
         raise FileError(
@@ -214,7 +214,7 @@ def prove(encoder: int, level: int) -> None:
 def _frames(encoder: int, level: int) -> str:
     """Return the first 16 digits of the sample frames' SHA-256.
 
-    One frame has an unknown size, and another frame is made in jobs.
+    One frame has content of unknown size, and another frame is encoded in jobs.
     """
     found = hashlib.sha256()
     for parameter in (CHECKSUM, CHECKSUM | SIZED | JOBS):

@@ -29,14 +29,14 @@ from dibundle.errors import ArchiveError
 _SLICE: Final = 32 << 10  # bytes of the frame per step; encoding their content may take several steps
 _PIECE: Final = 1 << 20  # bytes of content per step of the encoders
 _FREE: Final = 64 << 10  # literal bytes that any recipe may have
-_SHARE: Final = 10  # number of bytes of the frame for which a recipe may have one more literal byte
+_SHARE: Final = 10  # for each group of this many bytes in the frame, a recipe may have one more literal byte
 _MOST: Final = 8 << 20  # maximum literal bytes of a recipe, because literals are held in memory
 _WINDOW: Final = 128 << 20  # the largest supported window of a frame
 _UNDECIDED: Final = 2048  # after this many frames, only the likeliest candidate is used
 _PROBED: Final = 8  # at most this many blocks are checked, to find a block that distinguishes encoders
 _TELLING: Final = 4 << 10  # minimum bytes of a coded block that distinguishes encoders
 _CODED: Final = 2
-# the output of libzstd's slow levels is hardly ever larger than this many times that of the other levels
+# the output of libzstd's slow levels, divided by the output of other levels, is hardly ever above this number
 _BETTER: Final = 1.03
 _UNTOLD: Final = 4  # number of libzstd's candidates that are tried if the frame rules out none of them
 _SMALL: Final = 256 << 10  # maximum bytes of a frame for which all candidates are tried
@@ -71,7 +71,7 @@ class FrameSearch:
 
     @property
     def candidates(self) -> list[FrameCandidate]:
-        """The candidates that are left, because they reproduced all frames so far."""
+        """The remaining candidates, which have reproduced all frames so far."""
         return self._left
 
     def find(self, stored: Bytes, layout: Layout, start: int, take: Callable[[bytes], object]) -> Recipe | None:
@@ -116,9 +116,10 @@ class FrameSearch:
     def likely(self, stored: Bytes, layout: Layout, start: int, most: int) -> Recipe | None:
         """Return the likely recipe of a frame.
 
-        The candidate's output for ``most`` bytes of content equals the frame.
+        For ``most`` bytes of content, the output of the recipe's encoder equals the frame.
 
-        For libzstd, more content is compared, because its jobs are long. The slow levels of libzstd are not tried.
+        For libzstd, more content is compared, because a job of libzstd has megabytes of content. The slow levels of
+        libzstd are not tried.
         """
         pieces = _pieces(layout, start)
         for candidates, first in self._batches(stored, layout, start, is_quick=True):
@@ -206,14 +207,14 @@ class FrameSearch:
         return made
 
     def _encoder(self, candidate: FrameCandidate, layout: Layout, first: int) -> FrameWriter:
-        """Return the finished encoder of the previous frame, or a new one."""
+        """Return the finished encoder of the previous frame, or a new encoder."""
         return candidate.open(layout.head, first, self._encoders.pop(candidate, None))
 
 
 def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, start: int, most: int) -> bool:
     """Return whether libzstd's output for ``most`` bytes of content equals the frame's beginning.
 
-    Ignore the last blocks.
+    The last blocks are not compared.
     """
     encoder = candidate.open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)
@@ -233,9 +234,9 @@ def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, sta
 
 
 def _may_be_slow(candidate: FrameCandidate, layout: Layout, probe: _Probe) -> bool:
-    """Return whether libzstd's slow levels may have written a beginning.
+    """Return whether libzstd's slow levels may have written the beginning of a frame.
 
-    If a fast level gives far fewer bytes, the slow levels did not write it.
+    If a fast level gives far fewer bytes, no slow level wrote this beginning.
     """
     encoder = candidate.highest_fast().open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)
@@ -243,12 +244,15 @@ def _may_be_slow(candidate: FrameCandidate, layout: Layout, probe: _Probe) -> bo
 
 
 def _is_small(layout: Layout, start: int) -> bool:
-    """Return whether a frame takes little time at any level."""
+    """Return whether a frame is so small that encoding takes little time at any level."""
     return layout.end - start <= _SMALL and len(layout.blocks) <= _PROBED
 
 
 def _judged(runs: list[_Run]) -> list[_Run]:
-    """Return the runs that are not hopeless. Also drop runs that differ at a place where another run matched."""
+    """Return the runs that are not hopeless.
+
+    Also drop runs that differ in a part of the frame that another run reproduced.
+    """
     passed = max((run.blocks for run in runs if run.difference is None), default=-1)
     return [run for run in runs if run.difference is None or (run.difference >= passed and not run.is_hopeless())]
 
@@ -281,7 +285,7 @@ def _probe(stored: Bytes, layout: Layout, start: int) -> _Probe | None:
 
 
 def _first_block(stored: Bytes, layout: Layout, start: int) -> int:
-    """Return the content size of the first block, which may be flushed; 0 for a single block."""
+    """Return the content size of the first block, which may be flushed. Return 0 if it is the only block."""
     if len(layout.blocks) == 1:
         return 0
     engine = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
@@ -292,7 +296,7 @@ def _first_block(stored: Bytes, layout: Layout, start: int) -> int:
 
 
 def _content(stored: Bytes, layout: Layout, start: int) -> Iterator[bytes]:
-    """Yield the content of a frame. Raise ``ArchiveError`` if it is damaged."""
+    """Yield the content of a frame. Raise ``ArchiveError`` if the frame is damaged."""
     engine = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
     try:
         for at in range(start, layout.end, _SLICE):
@@ -306,7 +310,7 @@ def _content(stored: Bytes, layout: Layout, start: int) -> Iterator[bytes]:
 
 
 def _pieces(layout: Layout, start: int) -> list[tuple[int, int]]:
-    """Return the range of each piece of a frame. The pieces are its head, its blocks and its end."""
+    """Return the range of each piece of a frame. The pieces are the frame's header, its blocks and its end."""
     return list(pairwise([start, *layout.blocks, layout.end]))
 
 
@@ -320,7 +324,7 @@ class _Edit:
 
 
 class _Run:
-    """A running candidate, whose output is compared piece by piece with the frame's head, blocks and end."""
+    """A running candidate. Its output is compared with the frame's header, blocks and end, piece by piece."""
 
     def __init__(
         self,
@@ -351,7 +355,7 @@ class _Run:
         self._compare(stored, ended=False)
 
     def finish(self, stored: Bytes) -> None:
-        """Compare both sides up to their ends."""
+        """Compare the real data with the encoder's output, up to the ends of both."""
         self._data += self.encoder.finish()
         self._compare(stored, ended=True)
 
@@ -390,7 +394,7 @@ class _Run:
         self.blocks += 1
 
     def _edit(self, stored: Bytes, begin: int, end: int, dropped: int) -> None:
-        """Replace the encoder's output by a piece of the frame. Do nothing if both are empty."""
+        """Replace the encoder's output by a piece of the frame. Do nothing if the output and the piece are empty."""
         if begin == end and not dropped:
             return
         if self.difference is None:

@@ -1,7 +1,7 @@
 """The build hook, which compiles the C files here into one shared library when the package is built or installed.
 
-It runs inside hatchling, for wheels and for editable installs. It uses the machine's compiler, or zig from PyPI if no
-compiler works.
+The hook runs inside hatchling, for wheels and for editable installs. The hook uses the machine's compiler. If no
+compiler works, it uses zig from PyPI.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
             sys.path.remove(self.root)
 
     def _write_manual(self, build_data: dict[str, Any]) -> None:
-        """Put the manual pages into the wheel. Rendering them needs the package's own dependencies."""
+        """Put the manual pages into the wheel. Rendering the pages needs the package's own dependencies."""
         pages = self._imported("dibundle.cli.man").pages
         folder = Path(self.directory) / "man"
         folder.mkdir(parents=True, exist_ok=True)

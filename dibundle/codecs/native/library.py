@@ -89,7 +89,7 @@ class _Missing:
 
 
 def _load() -> ctypes.CDLL | _Missing:
-    """Load the library beside this file, if it was built with this dib.h."""
+    """Load the library beside this file, if the library was built with this dib.h."""
     try:
         library = ctypes.CDLL(str(build.FOLDER / build.LIBRARY))
     except OSError:
@@ -112,7 +112,7 @@ LIBRARY: Final = cast(ctypes.CDLL, _LOADED)
 
 
 def fault() -> str | None:
-    """Return the reason why the library cannot be used. Return None if it can be used."""
+    """Return the reason why the library cannot be used. Return None if the library can be used."""
     return _LOADED.reason if isinstance(_LOADED, _Missing) else None
 
 
@@ -134,7 +134,7 @@ _UNFILLED.argtypes = [ctypes.c_char_p, ctypes.c_ssize_t]
 
 
 def unfilled(size: int) -> bytearray:
-    """Return uninitialised memory. The caller writes every byte before any byte is read.
+    """Return uninitialised memory. The caller must write every byte before it reads any byte.
 
     ``bytearray(size)`` would write zeros, and would block all other threads during this time. For node-app, writing
     zeros took a sixth of the time of an apply. Large pages saved a further 6 % of the time.
@@ -150,8 +150,8 @@ def apart(data: bytes | bytearray | memoryview) -> memoryview:
 
     In the heap, holes remain between long-lived data.
 
-    When frames of growing sizes were kept, the heap had 450 MiB of holes. When only small frames were kept, it had 300
-    MiB.
+    When frames of growing sizes were kept, the heap had 450 MiB of holes. When only small frames were kept, the heap
+    had 300 MiB of holes.
     """
     pages = mmap.mmap(-1, len(data), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     pages[:] = data
@@ -163,7 +163,7 @@ def reuse_memory() -> None:
 
     Call this at the start of a process that belongs to dib alone. The system clears returned pages when they are
     requested again. For node-app, clearing 90,000 pages took 0.1 s of 1.6 s of CPU time. With one arena for all
-    threads, the peak stays the same.
+    threads, the peak of memory stays the same.
     """
     _set_malloc((_ARENA_MAX, 1), (_MMAP_THRESHOLD, _LARGE), (_TRIM_THRESHOLD, _NEVER))
 
@@ -172,8 +172,8 @@ def share_memory() -> None:
     """Make glibc take the memory of all threads from two arenas. With more arenas, each thread keeps its peak memory.
 
     Call this at the start of a process that belongs to dib alone. With more arenas, sixteen threads kept 700 MB after
-    each of them had read a bundle. Blocks of at least 1 MiB are returned to the system. Otherwise, parsed lists of
-    bundles left holes of 900 MB.
+    each of them had read a bundle. Blocks of at least 1 MiB are returned to the system. Without this rule, parsed lists
+    of bundles left 900 MB of holes.
     """
     _set_malloc((_ARENA_MAX, 2), (_MMAP_THRESHOLD, 1 << 20))
 
@@ -260,7 +260,9 @@ class Pinned:
 
 
 def rows_from(room: int, call: Callable[[Pinned, int], int]) -> array[int]:
-    """Return rows of three numbers. ``call`` writes them into space for ``room`` rows, and returns the number of rows.
+    """Return rows of three numbers.
+
+    ``call`` writes the rows into space for ``room`` rows, and returns the number of rows.
 
     If ``call`` has more than ``room`` rows, it is called again with enough space.
     """

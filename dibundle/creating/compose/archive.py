@@ -1,4 +1,7 @@
-"""Operations for a whole archive. They have the headers of members, and the cheapest form for each member's content."""
+"""Operations for a whole archive.
+
+The operations write the headers of members, and each member's content in the cheapest form.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,8 @@ class OuterMember:
     """A member's content during creation.
 
     ``compose`` writes the operations for the whole content. ``compose`` is None if the content is stored unchanged.
-    ``named`` is true if the member's digest occurs in a name or in JSON. Then a separate digest is worth its bytes.
+    ``named`` is true if the member's digest occurs in a name or in JSON. In this case, a separate digest is worth the
+    bytes that it takes.
     """
 
     entry: Entry
@@ -51,7 +55,10 @@ class Segments:
         self._rest = hashlib.sha256()
 
     def member(self, start: int, size: int, digest: bytes) -> None:
-        """Give the ``size`` bytes at ``start`` a separate digest. The bytes before go into the common digest."""
+        """Give the ``size`` bytes at ``start`` a separate digest.
+
+        The bytes between the previous member and ``start`` go into the common digest.
+        """
         self._rest_until(start)
         self.found.append(Segment(size, digest))
         self.position = start + size
@@ -131,7 +138,7 @@ class ArchiveComposer:
     def _bytes(self, start: int, length: int) -> None:
         """Write a range of the archive.
 
-        Zeros are written as zeros, a short range as text, and any other range as added content.
+        Zeros are written as zeros, a short range as text, and any other range as content without a source.
         """
         if not length:
             return

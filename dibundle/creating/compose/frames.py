@@ -30,7 +30,7 @@ WINDOW = 64 << 20
 FASTEST_WINDOW = 32 << 20
 # maximum bytes of an old and a new file together; both are in memory while their relinking is planned
 LARGEST_PLAN = 384 << 20
-WINDOW_MARGIN = 4 << 20  # the source of a window has this many extra bytes before and after the proportional place
+WINDOW_MARGIN = 4 << 20  # the source of a window has this many extra bytes before and after the proportional range
 
 Reader = Callable[[], bytes]
 
@@ -57,7 +57,7 @@ class LargeFile:
     def plan(self, read_old: Callable[[Copy], bytes], old: range, new: range) -> layout.RelinkPlan | None:
         """Return the plan for a window.
 
-        This is called for one window after the other. The last call drops the whole plan.
+        This is called for one window after the other. The last call frees the plan for the whole file.
         """
         self.prepare(read_old)
         with self._lock:
@@ -106,7 +106,10 @@ class FramePlanner:
         self.drafts: list[FrameDraft] = []
 
     def text(self, data: bytes, stream: int = TEXT_STREAM) -> None:
-        """Add literal bytes to the text or the document stream. Sources may be added for these bytes after the call."""
+        """Add literal bytes to the text or the document stream.
+
+        After this call, the caller may add sources for these bytes.
+        """
         if data:
             draft = self._room(stream, len(data), 0, TEXT_UNIT, 0)
             draft.old = self._literal_sources
@@ -157,9 +160,9 @@ class FramePlanner:
         return places
 
     def keep(self, places: list[tuple[int, int, int]]) -> bool:
-        """Return whether the frames at ``places`` may be kept, because their content is repeated.
+        """Return whether the limit allows a reader to keep the frames at ``places`` for repeated content.
 
-        If they may, count them against the limit.
+        If the limit allows it, count these frames against the limit.
         """
         frames = {frame for frame, _, _ in places} - self._kept
         size = sum(kept_size(max(self.drafts[frame - self._first].size, ADD_UNIT)) for frame in frames)
@@ -170,7 +173,10 @@ class FramePlanner:
         return True
 
     def _room(self, stream: int, size: int, old: int, unit: int, unit_old: int) -> FrameDraft:
-        """Return the open frame of ``stream``. If ``size`` more bytes would be too much for it, return a new frame."""
+        """Return the open frame of ``stream``.
+
+        If ``size`` more bytes do not fit into the open frame, return a new frame.
+        """
         draft = self._open.get(stream)
         if draft is None or (draft.size and (draft.size + size > unit or draft.old_size + old > max(unit_old, old))):
             draft = self._new(stream)
@@ -197,7 +203,7 @@ def _part(read: Callable[[int, int], bytes], start: int, length: int) -> Reader:
 
 
 def _window(old: Copy, start: int, end: int, size: int, most: int) -> Range:
-    """Return the range of ``old`` that ``start..end`` of the ``size`` new bytes likely resemble."""
+    """Return the range of ``old`` that is likely similar to ``start..end`` of the ``size`` new bytes."""
     if size <= most and old.length <= 2 * most:
         return Range(*old)
     slack = WINDOW_MARGIN + abs(size - old.length) // 2

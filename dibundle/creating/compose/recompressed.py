@@ -27,7 +27,7 @@ COST: Final = 16  # maximum recompression cost for each byte of the layer in the
 _TRAILER: Final = 8
 _GUESSED: Final = 3 << 20  # bytes used to guess an encoder: outputs of pgzip versions differ within the first 2.1 MB
 _PROBED: Final = 64 << 10  # the remaining encoders are tried on this many bytes of each further member
-_LOOKED_AT: Final = 2 << 20  # bytes of a layer that are read to describe its writer
+_LOOKED_AT: Final = 2 << 20  # bytes of a layer that are read to guess which program wrote the layer
 _HEADER: Final = 1 << 16  # maximum bytes of a header
 
 
@@ -41,9 +41,9 @@ class RecompressedLayer:
 
 
 class CarriedLayer(NamedTuple):
-    """A compressed layer that a bundle stores unchanged, with its digest, size and likely writer.
+    """A compressed layer that a bundle stores unchanged, and the name of the program that likely wrote it.
 
-    ``content_size`` is the size of the layer's content, if the head or the end of the layer declares this size.
+    ``content_size`` is the size of the layer's content, if the header or the end of the layer declares this size.
     """
 
     digest: bytes
@@ -123,7 +123,7 @@ def guess(stored: ReadAt, content_size: int) -> bytes | None:
     try:
         for content in search.feed(stored.read_at(size, min(_GUESSED, stored.size - size - _TRAILER))):
             del content
-        # for a small layer, the result is certain
+        # if the layer is small, the result is certain
         found = search.finish().recipe if search.ended else search.likely(content_size)
     except ArchiveError:
         return None

@@ -1,6 +1,6 @@
 """A target's program.
 
-The program has references to known layers, operations for each entry of other layers, and all other bytes.
+The program refers to known layers. It has operations for the entries of other layers, and for all other bytes.
 """
 
 from __future__ import annotations
@@ -76,7 +76,10 @@ def compose_all(
 
 
 def _places(base: BaseSide, side: TargetSide, number: int) -> dict[bytes, PlaceInTarget]:
-    """Return the places of a target's layers that are in no base and in no earlier target. Later targets use them."""
+    """Return the places of those layers of a target that no base and no earlier target contains.
+
+    Later targets use these layers.
+    """
     found = {}
     for stored in side.blobs:
         member = stored.blob.member
@@ -112,7 +115,7 @@ def _compose(
 ) -> ComposedTarget:
     """Write a target's program.
 
-    It has references to known layers, operations for the entries of other layers, and all other bytes.
+    The program refers to known layers. It has operations for the entries of other layers, and for all other bytes.
     """
     program, before = ProgramWriter(), len(counts.names)
     objects.used.clear()
@@ -178,7 +181,7 @@ def _pack(
 
 
 def _deleted(base: BaseSide, side: TargetSide, used: set[bytes]) -> list[bytes]:
-    """Return the paths that the used base layers have, but no layer of the target has."""
+    """Return the paths that exist in the used base layers, but in no layer of the target."""
     here = {blob.layer.digest if blob.layer else blob.digest for blob in side.blobs}
     here |= {packed.layer.digest for packed in side.packed.values()}
     here |= {blob.layer.digest for blob in base.blobs if blob.layer and blob.digest in here}

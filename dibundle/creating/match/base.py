@@ -45,7 +45,7 @@ class Layer:
 
     @property
     def index(self) -> TarIndex:
-        """The entries. They are read on first use, because entries of known layers are never needed."""
+        """The entries. Entries are read on first use, because the entries of known layers are never needed."""
         if self._index is None:
             self._index = scan(self.source)
         return self._index
@@ -169,8 +169,8 @@ def _files(layer: Layer) -> Iterator[tuple[Entry, Mark | None]]:
 def _pair(index: BaseIndex, layer: Layer) -> list[Mark | None]:
     """Return a mark for each entry.
 
-    If exactly one base file has the entry's path and size, and also its content, this file is the mark. Otherwise, the
-    mark is None.
+    If exactly one base file has the entry's path and size, and this file has the same content, its place is the mark.
+    Otherwise, the mark is None.
     """
     windows: dict[int, Window] = {}
     window = Window(layer.source)
@@ -205,7 +205,7 @@ def _equal(old: Window, old_entry: Entry, new: Window, entry: Entry, chunk: int 
 def _hash(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
     """Hash the unmarked files of ``layer`` whose size is in ``sizes``.
 
-    A file of any other size cannot be equal to another file.
+    If a file has any other size, no other file can be equal to this file.
     """
     window = Window(layer.source)
 
@@ -249,7 +249,7 @@ class BaseIndex:
             self.images.append(image)
 
     def learn(self, number: int, layer: Layer) -> None:
-        """Index the marks of layer ``number``, then drop them, because they are not needed again."""
+        """Index the marks of layer ``number``. Then drop the marks, because they are not needed again."""
         for entry, mark in enumerate(layer.marks):
             if isinstance(mark, Place):
                 self._by_content.setdefault(mark, mark)

@@ -54,9 +54,9 @@ def pick(
 ) -> list[int]:
     """Return the indexes of the promising bases. If there are only few bases, return all indexes.
 
-    At least one base is chosen. A further base is chosen only if it promises enough bytes that the bases chosen so far
-    do not have. Compressed layers are inflated into the temporary file that ``spool`` returns, one archive at a time.
-    Layers of an archive that a bundle rebuilt are inflated to at most ``most_unpacked`` bytes.
+    At least one base is chosen. A further base is chosen only if it is likely to have enough bytes that the bases
+    chosen so far lack. Compressed layers are inflated into the temporary file that ``spool`` returns, one archive at a
+    time. Layers of an archive that a bundle rebuilt are inflated to at most ``most_unpacked`` bytes.
     """
     if len(bases) <= FEW:
         return list(range(len(bases)))
@@ -97,7 +97,7 @@ class _Judge:
                 self._files.setdefault(file.path, []).append(file)
 
     def worth(self, wanted: _Content) -> list[float]:
-        """Return the number of bytes that are likely saved for each file of a layer, and for the layer as a whole."""
+        """For each file of a layer, and for the whole layer, return how many bytes are likely saved."""
         if wanted.claims & self._claims:
             return [float(file.size) for file in wanted.files] + [float(wanted.size)]
         return [file.size * self._likeness(file) for file in wanted.files] + [0.0]

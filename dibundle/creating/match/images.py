@@ -1,4 +1,7 @@
-"""The contents of image archives, with computed digests instead of claimed digests. They are the input of creation."""
+"""The contents of image archives, with computed digests instead of claimed digests.
+
+These contents are the input of creation.
+"""
 
 from __future__ import annotations
 

@@ -11,11 +11,11 @@ from dibundle.creating.match.base import BaseIndex, Layer, Mark, Place, Places, 
 from dibundle.creating.match.sketch import SketchIndex
 from dibundle.images.tar.entries import Entry
 
-LONGEST_PATH: Final = 512  # maximum bytes of a path that are compared: a path may have a million bytes
+LONGEST_PATH: Final = 512  # maximum bytes of a path that are compared, because a path may have a million bytes
 
 
 class Match(NamedTuple):
-    """A base entry that helps. ``same`` is true if both entries have the same content."""
+    """A base entry that is useful for encoding a target entry. ``same`` is true if both have the same content."""
 
     place: Place
     same: bool
@@ -50,7 +50,7 @@ class Matcher:
         self._expected = Place(self._likeness.index(max(self._likeness)) if self._likeness else 0, 0)
 
     def _like_images(self, targets: Iterable[Layer]) -> list[int]:
-        """For each base layer, count the files that its image shares with the targets.
+        """For each base layer, count the files that the layer's image shares with the targets.
 
         Path and size are compared.
         """
@@ -66,7 +66,7 @@ class Matcher:
     def _spare(self) -> list[Place]:
         """The base files with paths that the target lacks.
 
-        They are computed on first use, because few targets need them.
+        The list is computed on first use, because few targets need the list.
         """
         used = {names.clean(entry.path) for layer in self._targets for entry in layer.index.entries}
         return [
@@ -94,7 +94,7 @@ class Matcher:
     def find(self, layer: Layer, entry: Entry, mark: Mark | None) -> Match | None:
         """Return the best base entry for ``entry`` of ``layer``.
 
-        ``mark`` is the mark of the entry's content. It is None if no base file can have the same content.
+        ``mark`` is the mark of the entry's content. ``mark`` is None if no base file can have the same content.
         """
         match = self._find(layer, entry, mark)
         if match:
@@ -122,7 +122,7 @@ class Matcher:
         return Match(self._most_alike(entry, files), same=False) if files else None
 
     def _like_content(self, layer: Layer, entry: Entry) -> Place | None:
-        """Return the spare base file whose content is most similar to the entry's."""
+        """Return the spare base file whose content is most similar to the entry's content."""
         if entry.size < sketch.SMALLEST or not self._spare:
             return None
         if self._sketches is None:
@@ -134,9 +134,9 @@ class Matcher:
         return next(iter(self._sketches.nearest(_beginning(layer, entry))), None)
 
     def _nearest(self, places: Sequence[Place]) -> Place:
-        """Return the expected place.
+        """Return the expected place, if it is in ``places``.
 
-        If it is absent, return a place in its layer or in the most similar image's top layer.
+        Otherwise, return a place in the expected layer, or in the top layer of the most similar image.
         """
         if self._expected in places:
             return self._expected
@@ -150,7 +150,7 @@ class Matcher:
 
         The result is cached, because there may be many layers.
         """
-        # the id can be a key of the cache, because places exist as long as the base
+        # the id can be a key of the cache, because the list of places exists as long as the base
         key = id(places), len(places.first)
         if key not in self._tops:
             top = max(places.first, key=lambda layer: (self._likeness[layer], layer))

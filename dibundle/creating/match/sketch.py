@@ -22,7 +22,7 @@ SKETCH = 24  # numbers in a sketch
 LARGEST = 1 << 20  # at most this many bytes from the beginning of a file are read
 SMALLEST = 256  # minimum size in bytes of a file that gets a sketch
 CROWD = 32  # maximum number of files with the same feature; a more frequent feature is ignored
-ALIKE = 3  # two similar files share at least this many numbers
+ALIKE = 3  # two files count as similar if their sketches share at least this many numbers
 
 
 def sketch(data: bytes) -> list[int]:
@@ -43,7 +43,7 @@ class SketchIndex(Generic[Key]):
             self._files.setdefault(number, []).append(key)
 
     def nearest(self, data: bytes) -> Iterable[Key]:
-        """Return the files that have the most in common with ``data``; the best file comes first.
+        """Return the files that have the most in common with ``data``; the most similar file comes first.
 
         The result may be empty.
         """

@@ -1,4 +1,4 @@
-"""An index of a tar, with the places of each entry's headers and content, and with the headers' fields.
+"""An index of a tar, with the offsets of each entry's headers and content, and with the headers' fields.
 
 Reading follows Go's archive/tar, because the programs that load images are written in Go. This is only an index, so
 unusual content raises no error here. Data that cannot be read as an entry is part of the tail, which is plain bytes.
@@ -133,7 +133,7 @@ def is_unnamed(entry: Entry) -> bool:
 
 
 def scan_all(sources: Iterable[ReadAt], most: int, names: int) -> list[TarIndex] | None:
-    """Index several tars. If they have more than ``most`` entries or ``names`` bytes of names in all, return None."""
+    """Index several tars. Return None for more than ``most`` entries or ``names`` bytes of names in total."""
     found = []
     for source in sources:
         index = scan(source, most + 1, names)
@@ -307,7 +307,7 @@ def _entry(
     *,
     plain: bool,
 ) -> Entry:
-    """Read the main header in ``block`` and compute the places of the entry."""
+    """Read the main header in ``block`` and compute the offsets of the entry."""
     kind = block[156]
     path = block[:100].split(b"\0", 1)[0]
     link = block[157:257].split(b"\0", 1)[0] if block[157] else b""
@@ -345,7 +345,7 @@ def _with_prefix(block: bytes, path: bytes) -> bytes:
     """Put the content of the header's prefix field before ``path``, and return the result."""
     magic = block[257:265]
     if magic == b"ustar\x0000":
-        # in this field, star stores times in the last 24 bytes; other writers use the whole field for the prefix
+        # in this field, star stores times in the last 24 bytes; other programs use the whole field for the prefix
         star = block[508:512] == b"tar\0"
         return block[345 : 476 if star else 500].split(b"\0", 1)[0] + b"/" + path
     if magic == b"ustar  \0" and (_number(block[345:357]) is None or _number(block[357:369]) is None):
@@ -411,7 +411,7 @@ def _number(field: bytes) -> int | None:
 
 
 def _is_one_number(field: bytes) -> bool:
-    """Return whether a field has nothing after its number. Go reads up to a NUL, others stop after the digits."""
+    """Return whether a field has nothing after its number. Go reads up to a NUL, others stop after digits."""
     return bool(field[0] & 0x80) or b"\0" not in field.strip(b" \0")
 
 

@@ -1,8 +1,8 @@
 """Tars that all programs read in the same way.
 
-They have ustar or GNU headers in one form, and plain names, files, folders and links. If different programs could read
-a tar differently, ``ArchiveError`` is raised. This applies to GNU long names, sparse files, PAX records that change
-names, headers with a wrong checksum, and bytes after the end.
+Such tars have ustar or GNU headers in one form, and plain names, files, folders and links. If different programs could
+read a tar differently, ``ArchiveError`` is raised. This applies to GNU long names, sparse files, PAX records that
+change names, headers with a wrong checksum, and bytes after the end.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ _MODE_TYPES: Final = {
 class PlainMember(NamedTuple):
     """A member of a tar.
 
-    ``name`` is its cleaned name, and ``kind`` is its type flag. ``start`` and ``size`` are the place of the content,
-    and ``leads_to`` is the target of a link.
+    ``name`` is its cleaned name, and ``kind`` is its type flag. ``start`` and ``size`` give the position of the
+    content, and ``leads_to`` is the target of a link.
     """
 
     name: str
@@ -149,7 +149,7 @@ def _octal(field: bytes, at: int) -> int:
 
 
 def _pax_size(content: bytes, at: int) -> int:
-    """Return the size in a PAX header, or 0 if it has no size. All other keys must be times or owners."""
+    """Return the size in a PAX header, or 0 if the header has no size. All other keys must be times or owners."""
     size, where, seen = 0, 0, set()
     while where < len(content):
         found = _PAX.match(content, where)

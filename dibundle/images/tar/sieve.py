@@ -1,6 +1,6 @@
 """Store a tar from a pipe in a temporary file.
 
-Only the needed parts are stored, and the rest of the temporary file consists of holes.
+Only the needed parts are stored; the other parts of the temporary file are holes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class _Pipe:
         return 1 << 62
 
     def more(self, most: int) -> int:
-        """Read up to ``most`` bytes. Return the number of bytes that came."""
+        """Read up to ``most`` bytes. Return the number of bytes that were read."""
         piece = self._read(most)
         self._spool.write(piece)
         return len(piece)

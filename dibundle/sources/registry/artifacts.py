@@ -67,7 +67,7 @@ def bundle_of(repository: Repository, manifest: RemoteManifest) -> RemoteBlob | 
 
 
 def find_image(repository: Repository, wanted: str, told: Sequence[AboutImage]) -> RemoteImage | None:
-    """Return the image under a tag or digest. Return None if it is not the image that the bundle describes."""
+    """Return the image under a tag or digest. Return None if the bundle describes a different image."""
     found = repository.find(wanted)
     if found is None or bundle_of(repository, found):
         return None
@@ -81,7 +81,8 @@ def find_image(repository: Repository, wanted: str, told: Sequence[AboutImage]) 
 def find_by_names(repository: Repository, told: Sequence[AboutImage]) -> list[RemoteManifest]:
     """Return the manifests of the images that a bundle names, if the repository has these images under the same tags.
 
-    The manifests are returned without their parsed JSON, because it would take gigabytes for many large manifests.
+    The manifests are returned without parsed JSON, because the JSON of many large manifests would take gigabytes of
+    memory.
     """
     tags = {name.rpartition(":")[2]: None for image in told for name in image.names if ":" in name.rpartition("/")[2]}
     there = (find_image(repository, tag, told) for tag in list(tags)[:16] if TAG.fullmatch(tag))

@@ -1,4 +1,4 @@
-"""All bundles of a repository. They have a tag, or refer to images, even to missing images."""
+"""All bundles of a repository. Each bundle has a tag, or refers to an image, which may be missing."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Catalog(NamedTuple):
 
 
 def describe(repository: Repository, manifest: RemoteManifest) -> FoundBundle | None:
-    """Return the description of a bundle from its manifest, without checking it.
+    """Return the description of a bundle from its manifest, without checking the bundle.
 
     Return None if the manifest does not belong to a bundle.
     """
@@ -84,7 +84,9 @@ def describe(repository: Repository, manifest: RemoteManifest) -> FoundBundle | 
 
 
 def search(repository: Repository, progress: Progress) -> Catalog:
-    """Find the bundles of a repository, and their missing parts. Add notes about everything that is skipped.
+    """Find the bundles of a repository, and which of their parts are missing.
+
+    Add notes about everything that is skipped.
 
     The distribution API cannot list manifests without a tag. So bundles are found by their tags, and by lists of
     referrers. Lists are read for images with a tag, images with a list, and images that bundles need.
@@ -156,7 +158,10 @@ class _Search:
                 self._ask_later(digest)
 
     def _keep(self, manifest: RemoteManifest) -> bool:
-        """Keep a manifest's description if the manifest belongs to a bundle. Return whether it belongs to a bundle."""
+        """Keep a manifest's description if the manifest belongs to a bundle.
+
+        Return whether the manifest belongs to a bundle.
+        """
         found = self._found.get(manifest.digest) or describe(self._repository, manifest)
         if found is None or not self._has_room(manifest.digest):
             return False

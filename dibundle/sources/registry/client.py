@@ -92,19 +92,19 @@ class Repository:
         return self._transport.received
 
     def manifest(self, wanted: str) -> RemoteManifest:
-        """Return the manifest of a tag or digest. Raise ``RegistryError`` if it is missing, or its digest is wrong."""
+        """Return the manifest of a tag or digest. Raise ``RegistryError`` if it is missing or has a wrong digest."""
         found = self.find(wanted)
         if found is None:
             raise self._transport.failed(messages.REGISTRY_NOT_FOUND, wanted=wanted)
         return found
 
     def find(self, wanted: str) -> RemoteManifest | None:
-        """Return the manifest of a tag or digest. Return None if the registry itself reports that it is missing."""
+        """Return the manifest of a tag or digest, or None if the registry itself reports that it is missing."""
         answer = self._manifest(wanted)
         return self._parsed(answer, digest.sha256(answer.body), wanted) if answer else None
 
     def _manifest(self, wanted: str) -> Answer | None:
-        """Return an unparsed manifest with a checked digest. Return None if the registry reports that it is missing."""
+        """Return an unparsed manifest with a checked digest, or None if the registry reports that it is missing."""
         url = self._transport.url(f"manifests/{wanted}")
         answer = self._transport.request("GET", url, headers={"Accept": ", ".join(MANIFESTS)})
         if answer.status == 404 and answer.url == url:  # content behind a redirect may be temporarily missing
@@ -168,7 +168,7 @@ class Repository:
         return answer.status == 200
 
     def upload(self, wanted: bytes, content: bytes | ReadAt, source: str | None = None) -> bool:
-        """If a blob does not exist, upload it, or mount it from ``source`` (another repository of the registry).
+        """Upload a missing blob, or mount it from ``source`` (another repository of the registry).
 
         Returns whether the blob's bytes were sent.
         """
@@ -201,9 +201,9 @@ class Repository:
         return answer
 
     def delete(self, manifest: bytes) -> None:
-        """Delete the manifest with this digest, and the tags that point to it. Do nothing if it is already gone.
+        """Delete the manifest with this digest, if it still exists, and the tags that point to it.
 
-        Raises :class:`RegistryError` if the registry does not allow this.
+        Raises :class:`RegistryError` if the registry does not allow deletion.
         """
         answer = self._transport.request("DELETE", self._transport.url(f"manifests/{digest.text(manifest)}"))
         if answer.status in (400, 405):  # in the distribution API, both codes mean that deletion is disabled
@@ -273,7 +273,7 @@ class Repository:
         raise self._transport.failed(messages.REGISTRY_REFERRERS_LOST)
 
     def referrers(self, subject: bytes, artifact_type: str, *, received: int) -> list[object]:
-        """Return the descriptors of a manifest's referrers. If the registry can filter, it returns only one type.
+        """Return the descriptors of a manifest's referrers, of one type if the registry can filter by type.
 
         When :attr:`received` exceeds the argument ``received``, no further page is requested.
         """
@@ -306,12 +306,12 @@ class Repository:
             url = self._transport.follow(url, following) if following else None
 
     def _tagged(self, subject: str) -> object:
-        """Return the index under the tag that replaces the referrers API. Return None without such a tag."""
+        """Return the index under the tag that replaces the referrers API. If there is no such tag, return None."""
         found = self.find(fallback_tag(subject))
         return found.value if found else None
 
     def _tagged_entries(self, subject: str) -> list[tuple[object, int]]:
-        """Return the entries of that index, in the form of :func:`entries`."""
+        """Return the entries of the index from :meth:`_tagged`, in the form of :func:`entries`."""
         wanted = fallback_tag(subject)
         answer = self._manifest(wanted)
         if answer is None:
@@ -425,7 +425,8 @@ class Repository:
         return self._transport.failed(message, **values)
 
 
-_PARSING: Final = threading.Semaphore(2)  # two at a time, because parsing a document of 4 MiB may take 100 MB
+# at most two documents at a time, because parsing 4 MiB may take 100 MB of memory
+_PARSING: Final = threading.Semaphore(2)
 
 
 def _refuse(text: str) -> Never:

@@ -30,7 +30,7 @@ _LOOKS: Final = 0.5  # maximum seconds between two checks of watched connections
 
 @lru_cache(maxsize=1)
 def _tls_context(*_: str | None) -> ssl.SSLContext:
-    """Return the TLS settings of all connections. OpenSSL's environment variables name the places of the certificates.
+    """Return the TLS settings of all connections. OpenSSL's environment variables give the paths of the certificates.
 
     If each connection had its own settings, as in urllib3, each connection would take 0.85 MB and 20 ms.
     """
@@ -40,7 +40,10 @@ def _tls_context(*_: str | None) -> ssl.SSLContext:
 
 
 class CheckPlace(Protocol):
-    """A function that checks the kinds of a host's addresses, or of the connected address. It may refuse the host."""
+    """A function that checks the kinds of a host's addresses, or of the connected address.
+
+    The function may refuse the host.
+    """
 
     def __call__(self, host: str, addresses: set[str], /, *, is_reached: bool) -> None:
         """Raise ``RegistryError`` if addresses of these kinds are not allowed for the host."""

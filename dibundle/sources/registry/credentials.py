@@ -102,7 +102,7 @@ def _in_entry(path: Path, entry: object) -> Login | None:
 
 
 def _ask(helper: str, host: str) -> Login | None:
-    """Run docker-credential-HELPER. Return None if it has no login for ``host``."""
+    """Run docker-credential-HELPER. Return None if the helper has no login for ``host``."""
     if not _HELPER.fullmatch(helper):
         raise RegistryError(messages.LOGIN_HELPER_NAME, helper=helper)
     program = f"docker-credential-{helper}"

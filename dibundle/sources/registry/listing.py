@@ -77,7 +77,7 @@ class Listing:
     def has_room(self) -> bool:
         """Whether the limit of bytes allows further reading.
 
-        If it does not, the first call reports the limit to ``pass_over``.
+        If the limit does not allow it, the first call reports the limit to ``pass_over``.
         """
         if self._repository.received <= self._most:
             return True
@@ -95,7 +95,8 @@ class Listing:
         """Return the listed bundles that claim to rebuild the image with this manifest.
 
         The smallest bundle comes first. Bundles are sorted by size and digest, so that the choice between equally good
-        bundles does not depend on the registry's order. A bundle that lost its tag to another bundle is still listed.
+        bundles does not depend on the registry's order. If another bundle got a bundle's tag, the bundle without a tag
+        is still listed.
         """
         if image not in self._deltas:
             found = filter(None, map(self._delta, self._readable(image)))

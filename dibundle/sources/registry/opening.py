@@ -57,7 +57,7 @@ def open_reference(
     """Fetch the bundle or image of a name into a temporary file. Return the file, and whether its content is a bundle.
 
     With ``only_bundle``, only the layer with the bundle is fetched from a wrapped bundle, because the base is local.
-    ``check`` gets a bundle's header and signature before the rest of the bundle is fetched.
+    ``check`` gets a bundle's header and signature before the remaining bundle is fetched.
     """
     reference = Reference.parse(name)
     repository = open_repository(reference, access, context)

@@ -26,7 +26,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 def kind(text: str) -> str | None:
-    """Return the kind of a protected address, which only registries of the same kind may name.
+    """Return the kind of a protected address; only registries at an address of this kind may name it.
 
     Otherwise, return None.
     """
@@ -61,8 +61,8 @@ def kinds(host: str) -> set[str]:
 def follow(url: str, location: str) -> str | None:
     """Return the target of a registry's redirect from ``url``.
 
-    Return None if it is forbidden, for example from https to http. Ambiguous URLs are not followed. These are URLs with
-    user names, backslashes, spaces or control characters.
+    Return None if the redirect is forbidden, for example from https to http. Ambiguous URLs are not followed. A URL is
+    ambiguous if it has a user name, a backslash, a space or a control character.
     """
     if not location or not _is_plain(location):
         return None

@@ -49,7 +49,7 @@ class Reference(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """Return the parsed name. Raise :class:`UsageError` if it is malformed, or has no host."""
+        """Return the parsed name. Raise :class:`UsageError` if the name is malformed, or has no host."""
         rest = text.removeprefix(SCHEME)
         rest, at, digest = rest.partition("@")
         host, slash, path = rest.partition("/")
@@ -94,7 +94,7 @@ def is_loopback(host: str) -> bool:
     name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
     if name == "localhost":
         return True
-    import ipaddress  # imported here, because it takes longer to load than the rest of this module
+    import ipaddress  # imported here, because loading ipaddress takes longer than loading the remaining module
 
     for address in (host, name):  # try both forms: in "::1", the end is not a port
         with suppress(ValueError):

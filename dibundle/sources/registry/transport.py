@@ -1,9 +1,10 @@
-"""HTTP to one repository of a registry, with logins, with limits, and with retries if retries help.
+"""HTTP requests to one repository of a registry, with logins, limits, and useful retries.
 
-Credentials go only to the registry itself and to the token server that it names. They are sent over TLS, or without TLS
-if the registry itself is contacted without TLS. After a redirect to another host, they are not sent. Redirects from
-https to http are not followed. If a remote registry names an address of this machine or of its network link, nothing is
-sent there. An example is the metadata service of a cloud. Uploads go only to the registry.
+Credentials go only to the registry itself, and to the token server that the registry names. Credentials are sent over
+TLS, or without TLS if the registry itself is contacted without TLS. After a redirect to another host, credentials are
+not sent. Redirects from https to http are not followed. If a remote registry names an address of this machine or of its
+network link, nothing is sent there. An example of such an address is the metadata service of a cloud. Uploads go only
+to the registry.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ _PARAMETER: Final = re.compile(r'(?<![a-zA-Z_])([a-zA-Z_]{1,64})="([^"]{0,4096})
 _LONGEST_CHALLENGE: Final = 8192
 _MOST_TOLD: Final = (
     128 << 10
-)  # maximum bytes of an answer with a token or a reason: when parsed, it may take 30 times as much memory
+)  # maximum bytes of an answer with a token or a reason: a parsed answer may take 30 times as much memory
 _HOSTS: Final = 2  # maximum hosts with open connections: the registry, and the last host that the registry named
 READ: Final = 256 << 10  # bytes of a body that are read in one step
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
@@ -93,7 +94,7 @@ class Transport:
     ) -> None:
         """Prepare for requests. ``authorization`` is sent from the first request on.
 
-        Without ``logs_in``, a refusal is an ordinary answer.
+        If ``logs_in`` is false, an answer with status 401 or 403 is returned like any other answer.
         """
         self.host = reference.host
         self.settings = settings
@@ -149,7 +150,7 @@ class Transport:
     def pieces(self, response: urllib3.BaseHTTPResponse, most: int = READ) -> Iterator[bytes]:
         """Yield a body while it arrives, up to ``most`` bytes at a time.
 
-        If it is too slow, raise ``ConnectionFailure``.
+        If the body arrives too slowly, raise ``ConnectionFailure``.
         """
         begun, count = time.monotonic(), 0
         left = FREE_PIECES * PIECE
@@ -212,7 +213,7 @@ class Transport:
         body: bytes | None = None,
         tries: int | None = None,
     ) -> Answer:
-        """Send a request, and repeat it if the registry fails. Return the answer, which may have any status.
+        """Send a request, and repeat the request if the registry fails. Return the answer, which may have any status.
 
         Raises :class:`RegistryError` if the registry keeps failing, refuses the login, or answers with more than
         ``SMALL`` bytes.
@@ -276,7 +277,7 @@ class Transport:
             )
             self._responses.add(response)
             try:
-                # check the time before the answer, because an ended connection may look like an answer
+                # check the time before the answer, because a connection that dib ended may look like an answer
                 self._patience()
                 if response.status == 401 and own and not answered and self._logs_in:
                     answered = True
@@ -419,9 +420,9 @@ def _origin(url: str) -> tuple[str | None, str | None, int | None]:
 
 
 def _finish(response: urllib3.BaseHTTPResponse) -> None:
-    """Reuse a connection if its body was read.
+    """Reuse a connection if the body of the answer was read to its end.
 
-    Otherwise, close the connection, because the rest of the body may never end.
+    Otherwise, close the connection, because the remaining body may never end.
     """
     if response.length_remaining == 0:
         response.drain_conn()
