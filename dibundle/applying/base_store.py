@@ -15,6 +15,7 @@ from dibundle.files.digest import sha256_of
 from dibundle.files.readat import ReadAt, Slice, Spool, check_room, copy_chunks
 from dibundle.files.window import Window
 from dibundle.format.values import PlaceInTarget
+from dibundle.images.archive import Archive
 from dibundle.images.model import Blob, ImageArchive
 
 _PIECE = 1 << 20
@@ -93,6 +94,12 @@ class FoundDigests:
     def hold(self, archives: Iterable[ImageArchive]) -> None:
         """Keep archives in memory as long as this cache exists."""
         self._held |= {id(images): images for images in archives}
+
+    def release(self, closed: Collection[Archive]) -> None:
+        """Forget closed archives, so that their memory can be freed."""
+        gone = [key for key, images in self._held.items() if images.archive in closed]
+        blobs = {id(blob) for key in gone for blob in self._held.pop(key).blobs}
+        self._found = {key: value for key, value in self._found.items() if key[0] not in blobs}
 
     def stored(self, candidate: _Candidate) -> bytes:
         """Return the digest of a blob in its stored form."""

@@ -21,7 +21,7 @@ from dibundle.format.manifest import Manifest
 from dibundle.format.reader import BundleReader
 from dibundle.format.uses import objects_used
 from dibundle.format.values import AboutImage
-from dibundle.images.archive import MAX_MADE_ENTRIES, Archive, open_made, view_made
+from dibundle.images.archive import MADE_NAMES, MAX_MADE_ENTRIES, Archive, open_made, view_made
 from dibundle.images.reader import blobs_of
 
 MAX_MEMBERS: Final = 1 << 18
@@ -132,6 +132,7 @@ def _with_room(
         if id(archive) not in kept:
             left -= made_size([archive])
             archive.close()
+            archive.forget()  # the context still holds the archive
             gone.add(id(archive))
     return [archive for archive in here if id(archive) not in gone]
 
@@ -151,7 +152,9 @@ class _Claims:
 
     def look(self, bundles: Sequence[BundleReader], archives: Sequence[Archive]) -> None:
         """Update the lists of missing objects of ``bundles``. The ``archives`` may have changed since the last call."""
-        if not self._seen.keys() <= set(map(id, archives)):
+        here = set(map(id, archives))
+        if closed := [archive for key, archive in self._seen.items() if key not in here]:
+            self._digests.release(closed)
             self._seen, self._missing = {}, {}
         new = [archive for archive in archives if id(archive) not in self._seen]
         self._seen |= {id(archive): archive for archive in new}
@@ -302,7 +305,7 @@ def _make(
     space = Space(kept=manifest.targets[0].size, spared=_spared(manifest))
     rebuild_targets(archives, bundle, {0: target.write}, options, context, space=space, compact=target)
     target.finish()
-    made = view_made(target, target_name(manifest, 0), _entries_left(archives))
+    made = view_made(target, target_name(manifest, 0), *_left(archives))
     made.spared = target.size - target.file_size
     made.defer(own.close)
     made.defer(target.close)
@@ -316,10 +319,12 @@ def _spared(manifest: Manifest) -> int:
     return manifest.targets[0].size - kept_size(manifest) if is_possible(manifest) else 0
 
 
-def _entries_left(archives: Sequence[Archive]) -> int:
-    """Return the maximum number of members to read from the next intermediate archive."""
-    left = MAX_MEMBERS - sum(len(archive.index.entries) for archive in archives if archive.is_made)
-    return max(1, min(left, MAX_MADE_ENTRIES))
+def _left(archives: Sequence[Archive]) -> tuple[int, int]:
+    """Return how many members of the next intermediate archive are read, and how many bytes of their names are kept."""
+    indexes = [archive.index for archive in archives if archive.is_made]
+    left = MAX_MEMBERS - sum(len(index.entries) for index in indexes)
+    names = MADE_NAMES - sum(index.names for index in indexes)
+    return max(1, min(left, MAX_MADE_ENTRIES)), max(0, names)
 
 
 def make_all(
@@ -333,8 +338,9 @@ def make_all(
     rebuild_targets(archives, bundle, sinks, options, context, space=Space(kept=kept))
     found: list[Archive] = []
     for number, spool in enumerate(spools):
-        entries = _entries_left([*archives, *found])
-        found.append(context.enter(open_made(spool, target_name(manifest, number), owned=True, entries=entries)))
+        entries, names = _left([*archives, *found])
+        name = target_name(manifest, number)
+        found.append(context.enter(open_made(spool, name, owned=True, entries=entries, names=names)))
     return found
 
 

@@ -159,8 +159,9 @@ class Loading:
                 number, self.options.expectation.without_archive(manifest.targets[number].digest)
             ), True
         is_nameless = 0 < len(images) <= MAX_NAMES and not any(image.names for image in images)
-        if self.engine == "ctr" and is_nameless:
-            # the target gives the image no name, and containerd does not keep an image without a name
+        has_names = len(images) == 1 < len(images[0].names) <= MAX_NAMES
+        if (self.engine == "ctr" and is_nameless) or (self.without and has_names):
+            # containerd keeps no image without a name, and some engines take a thin image only under one name
             return self._load_expected(number, Expectation(frozenset(image.id for image in images))), False
         if not images:
             self.context.progress.note(f"the bundle does not list its images, so {self.engine} is not asked for any")
@@ -358,10 +359,14 @@ def hand_over(
         require_left_out(image, engine)
     # load under temporary names first, so that an existing name does not move from another image to an unusable image
     token = secrets.token_hex(8)
-    given = [
-        (image, (f"localhost/dib:loading-{token}-{number}",) if names and engine != "podman" else names)
-        for number, (image, names) in enumerate(images)
-    ]
+    given = []
+    for number, (image, names) in enumerate(images):
+        own = names
+        if names and engine != "podman":
+            own = (f"localhost/dib:loading-{token}-{number}",)
+        elif any(layer.content is None for layer in image.layers):
+            own = names[:1]  # podman takes a thin image only from an OCI layout with one name
+        given.append((image, own))
     renamed = [(names, own[0]) for (_, names), (_, own) in zip(images, given, strict=True) if own != names]
     loader = Loader(engine)
     try:
@@ -372,12 +377,12 @@ def hand_over(
                 loader.check_digests(names, image.ids)
                 if any(layer.content is None for layer in image.layers):
                     loader.check_whole(names)
-            for names, own in renamed:
-                loader.name(names, own)
+            for names, loaded_as in renamed:
+                loader.name([name for name in names if name != loaded_as], loaded_as)
             for image, names in images if renamed else ():
                 loader.check_digests(names, image.ids)
     finally:
-        loader.forget([own for _, own in renamed])
+        loader.forget([loaded_as for names, loaded_as in renamed if loaded_as not in names])
     return [AboutImage(names=names, id=image.id, diff_ids=image.diff_ids) for image, names in images]
 
 

@@ -25,7 +25,10 @@ _CHUNK = 1 << 20
 MAX_MADE_ENTRIES = 65_536
 """The maximum number of members to read from an archive that a bundle rebuilt (spec/dib.md, 3.1)."""
 MADE_NAMES: Final = 16 << 20
-"""The maximum number of bytes of these members' names and links that are kept. Objects are found without names."""
+"""The maximum number of bytes of names and links that are kept for all archives of a chain together.
+
+Objects are found without names.
+"""
 
 
 class OtherFormatError(ArchiveError):
@@ -109,13 +112,16 @@ def from_fd(fd: int, name: str, *, spool_dir: str | None = None, ratio: int | No
     return _open(fd, name, spool_dir, [], ratio)
 
 
-def open_made(spool: Spool, name: str, *, owned: bool = False, entries: int = MAX_MADE_ENTRIES) -> Archive:
+def open_made(
+    spool: Spool, name: str, *, owned: bool = False, entries: int = MAX_MADE_ENTRIES, names: int = MADE_NAMES
+) -> Archive:
     """Open the archive that a bundle rebuilt in a temporary file. Raise ``ArchiveError`` if the file is not a tar.
 
-    Only the first ``entries`` members are read. If ``owned`` is true, closing the archive deletes the file. A target is
+    Only the first ``entries`` members are read, and at most ``names`` bytes of their names are kept. If ``owned`` is
+    true, closing the archive deletes the file. A target is
     never treated as a compressed file, even if its first bytes look like a compressed file.
     """
-    archive = view_made(spool, name, entries)
+    archive = view_made(spool, name, entries, names)
     if not archive.index.entries and not _is_empty_tar(spool):
         raise NoArchiveError(messages.ARCHIVE_NOT_TAR, name=name, problem=archive.index.problem or "it has no entry")
     if owned:
@@ -123,9 +129,9 @@ def open_made(spool: Spool, name: str, *, owned: bool = False, entries: int = MA
     return archive
 
 
-def view_made(source: ReadAt, name: str, entries: int = MAX_MADE_ENTRIES) -> Archive:
-    """Return the archive that a bundle rebuilt, without copying it. Only the first ``entries`` members are read."""
-    return Archive(name, source, scan(source, entries, MADE_NAMES), None, None, is_made=True)
+def view_made(source: ReadAt, name: str, entries: int = MAX_MADE_ENTRIES, names: int = MADE_NAMES) -> Archive:
+    """Return the archive that a bundle rebuilt, without copying it. The limits are the same as in :func:`open_made`."""
+    return Archive(name, source, scan(source, entries, names), None, None, is_made=True)
 
 
 def _open(

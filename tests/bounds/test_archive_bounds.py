@@ -15,9 +15,10 @@ import time
 import pytest
 
 from dibundle.applying import budget, chain
-from dibundle.applying.base_store import BaseObjects, Wanted
+from dibundle.applying.base_store import BaseObjects, FoundDigests, Wanted
 from dibundle.errors import ArchiveError, BaseMismatchError
 from dibundle.files import compression
+from dibundle.files.context import Context
 from dibundle.files.readat import MemoryBytes, Spool
 from dibundle.images import claims, docker, document, members
 from dibundle.images.archive import MADE_NAMES, open_archive, open_made
@@ -214,7 +215,7 @@ def test_members_of_all_archives_that_a_chain_makes_are_bounded(monkeypatch):
     assert chain.MAX_MADE_ENTRIES == 65_536
     looked = []
     monkeypatch.setattr(
-        chain, "open_made", lambda spool, name, *, owned, entries: looked.append(entries) or _Made(entries)
+        chain, "open_made", lambda spool, name, *, owned, entries, names: looked.append(entries) or _Made(entries)
     )
     monkeypatch.setattr(chain, "rebuild_targets", lambda *given, **more: None)
     program = Program().do("zero", zero=512)
@@ -223,11 +224,40 @@ def test_members_of_all_archives_that_a_chain_makes_are_bounded(monkeypatch):
     assert looked == [10, 6, 2, 1]
 
 
+def test_names_of_all_archives_that_a_chain_makes_are_bounded(monkeypatch):
+    """A bundle may have 1,024 targets. If each kept 16 MiB of names, 64 targets would take 1.2 GB."""
+    monkeypatch.setattr(chain, "MADE_NAMES", 1000)
+    archive = tar({"n" * 150 + str(number): b"" for number in range(3)})
+    with Context() as context:
+        found = []
+        for _ in range(4):
+            spool = context.spool()
+            spool.write(archive)
+            entries, names = chain._left(found)
+            found.append(context.enter(open_made(spool, "made", owned=True, entries=entries, names=names)))
+        kept = [made.index.names for made in found]
+    assert kept == [453, 453, 0, 0]
+
+
+def test_closed_archives_of_a_chain_are_forgotten():
+    layer = bytes(60_000)
+    digests = FoundDigests(1 << 20)
+    base = BaseObjects([Wanted(bytes(32), len(layer))], digests=digests)
+    with open_made(spooled(tar({"l": frame_of(layer)})), "made", owned=True) as archive:
+        images = members_of(archive)
+        digests.hold([images])
+        base.add([images], [0])
+        assert digests._found
+        digests.release([archive])
+        assert not digests._found
+        assert not digests._held
+
+
 class _Made:
     is_made = True
 
     def __init__(self, entries: int) -> None:
-        self.index = type("Index", (), {"entries": [None] * min(4, entries)})
+        self.index = type("Index", (), {"entries": [None] * min(4, entries), "names": 0})
 
 
 class _Context:

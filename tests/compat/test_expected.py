@@ -32,10 +32,14 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Loader]:
 class Versions:
     """Archives of two versions that share a layer, and the bundle from the old version to the new version."""
 
-    def __init__(self, folder: Path, seed: int, *, name: str = "example.com/app") -> None:
+    def __init__(
+        self, folder: Path, seed: int, *, name: str = "example.com/app", tags: tuple[str, ...] = ("2",)
+    ) -> None:
         below = build_layer([file("below", noise(seed, 60_000))])
         old = TestImage([below, build_layer([file("app", b"old")])], ["example.com/app:1"])
-        self.new = TestImage([below, build_layer([file("app", noise(seed + 1, 9000))])], [f"{name}:2"])
+        self.new = TestImage(
+            [below, build_layer([file("app", noise(seed + 1, 9000))])], [f"{name}:{tag}" for tag in tags]
+        )
         self.base, self.target, self.bundle = folder / "old.tar", folder / "new.tar", folder / "update.dib"
         self.base.write_bytes(docker_save([old], "v25"))
         self.target.write_bytes(docker_save([self.new], "v25"))
@@ -147,3 +151,22 @@ def test_an_image_without_a_name_beside_others_is_refused_by_ctr(engine: Loader,
     ended = load(engine, tmp_path / "x.dib")
     assert (ended.code, "does not keep images without a name" in ended.err) == (6, True), ended.err
     assert engine.found(6).configs == frozenset()
+
+
+@pytest.mark.parametrize("expects", [False, True], ids=["", "expect"])
+def test_a_thin_image_with_two_names_gets_both(engine: Loader, expects: bool, tmp_path: Path) -> None:
+    """podman reads a thin image only from an OCI layout with one name."""
+    made = Versions(tmp_path, 150 + expects, tags=("2", "latest"))
+    with made.base.open("rb") as archive:
+        engine.engine.run(*engine.engine.load_command, stdin=archive)
+    options = ("--expect", made.id) if expects else ()
+    ended = load(engine, *options, made.base, made.bundle, "--thin", "--json")
+    assert ended.code == 0, ended.err
+    names = [name for image in json.loads(ended.out)["images"] for name in image["names"]]
+    assert names == ["example.com/app:2", "example.com/app:latest"]
+    for tag in ("2", "latest"):
+        if engine.engine.dib_name != "ctr":
+            shown = engine.engine.run(
+                engine.engine.dib_name, "inspect", "--format", "{{.Id}}", f"example.com/app:{tag}"
+            )
+            assert shown.strip()

@@ -76,7 +76,7 @@ class TarIndex(NamedTuple):
     """The entries of a tar, without gaps from 0 to ``entries_end``, and then the tail, which may have any bytes.
 
     ``problem`` is the reason why reading stopped early. It is None if the archive has an end-of-archive block or a
-    clean end. ``is_cut_short`` is true if the archive ends within an entry, like an incomplete download.
+    clean end. ``is_cut_short`` is true for an incomplete download. ``names`` is the size of the kept names and links.
     """
 
     entries: list[Entry]
@@ -84,6 +84,7 @@ class TarIndex(NamedTuple):
     size: int
     problem: str | None
     is_cut_short: bool = False
+    names: int = 0
 
 
 def most_names(size: int) -> int:
@@ -98,10 +99,9 @@ def scan(source: ReadAt, most: int | None = None, names: int | None = None) -> T
     """Index the entries of ``source``, or only the first ``most`` entries. Raise only errors from reading ``source``.
 
     ``names`` is the maximum number of bytes of names and links to keep for all entries. A name of more than
-    :data:`LONGEST_NAME` bytes is not kept. Without ``names``, the maximum is :func:`most_names`, and names may have any
-    length.
+    :data:`LONGEST_NAME` bytes is not kept. Without ``names``, :func:`most_names` is the only limit.
     """
-    left = most_names(source.size) if names is None else names
+    most_kept = left = most_names(source.size) if names is None else names
     longest = left if names is None else LONGEST_NAME
     headers = _Headers(source)
     entries: list[Entry] = []
@@ -121,7 +121,7 @@ def scan(source: ReadAt, most: int | None = None, names: int | None = None) -> T
             entries.append(entry)
     except _StopReading as stop:
         problem, is_cut_short = f"{stop} at byte {stop.offset}", isinstance(stop, _CutShort)
-    return TarIndex(entries, end, source.size, problem, is_cut_short)
+    return TarIndex(entries, end, source.size, problem, is_cut_short, most_kept - left)
 
 
 _SHARED: Final = (UNNAMED, UNNAMED_FOLDER)
@@ -138,7 +138,7 @@ def scan_all(sources: Iterable[ReadAt], most: int, names: int) -> list[TarIndex]
     for source in sources:
         index = scan(source, most + 1, names)
         most -= len(index.entries)
-        names -= sum(len(entry.path) + len(entry.link) for entry in index.entries)
+        names -= index.names
         if most < 0 or names < 0 or any(map(is_unnamed, index.entries)):
             return None
         found.append(index)
