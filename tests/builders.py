@@ -81,7 +81,7 @@ def hardlink(path: str, target: str, *, mtime: int = 0) -> TarItem:
 
 
 def build_layer(items: Iterable[TarItem], *, tar_format: int = tarfile.PAX_FORMAT) -> bytes:
-    """Return a tar of ``items``, in order, followed by two zero blocks and no further padding."""
+    """Return a tar of ``items``, in order; two zero blocks end the tar, without further padding."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tar_format, encoding="utf-8") as tar:
         for item in items:
@@ -199,14 +199,14 @@ def _oci(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
 
 
 def docker_save_part(image: TestImage) -> bytes:
-    """Return the archive of docker with containerd's store, without one of the image's two platforms."""
+    """Return an archive from docker with containerd's store; one of the image's two platforms is missing."""
     return build_layer(_c8d([image], None, part=True))
 
 
 def _c8d(images: list[TestImage], packing: LayerCompression, *, part: bool = False) -> list[TarItem]:
     """Return blobs as :func:`_v25` does.
 
-    In addition, each image has an index, which lists an attestation and a platform that is missing.
+    In addition, each image has an index, which lists an attestation and a missing platform.
     """
     blobs, descriptors, manifest = _blobs(images, packing)
     top = []

@@ -1,12 +1,9 @@
-"""A comparison of decoders on mutated vectors. All decoders must give the same bytes, or all must refuse.
-
-    python -m tests.decoders COUNT SEED [COMMAND...]
-
-After a mutation, the digests of frames and manifest are corrected. If dib rebuilds an output from a mutation, the
-digests of the output are corrected too. So no decoder can detect a mutation by a digest. ``COMMAND`` is a third
-decoder, in addition to dib and the reference decoder. The script runs ``COMMAND`` in the same way as the runner of the
-vectors. The script prints each difference, then the numbers of accepted and refused mutations. The exit code is 1 if
-there was a difference.
+"""A comparison of decoders on mutated vectors. All decoders must give the same bytes, or all must refuse. python -m
+tests.decoders COUNT SEED [COMMAND...] After a mutation, the script corrects the digests of the frames and of the
+manifest. If dib rebuilds an output from a mutation, the digests of the output are corrected too. Therefore, a decoder
+cannot detect a mutation by a wrong digest. ``COMMAND`` is a third decoder, in addition to dib and the reference
+decoder. The script runs ``COMMAND`` in the same way as the vectors' test runner does. The script prints each
+difference, then the numbers of accepted and refused mutations. The exit code is 1 if there was a difference.
 """
 
 from __future__ import annotations
@@ -80,7 +77,7 @@ def by_reference(bases: list[Path], bundle: Path, name: str | None, out: Path) -
 
 
 class Comparison:
-    """Mutations of vectors, and the results of the decoders."""
+    """Mutations of vectors, and the decoders' results for them."""
 
     def __init__(self, seed: int, command: list[str], work: Path) -> None:
         self._chance = random.Random(seed)
@@ -123,12 +120,12 @@ class Comparison:
         try:
             code, output = by_dib(bases, data, None, is_checked=False)
             return Open.of(data).with_output(0, output).encode() if code == 0 else data
-        except Exception:  # leave data unchanged if it is not a bundle
+        except Exception:  # if data is not a bundle, leave it unchanged
             return data
 
 
 def main() -> int:
-    """Compare, and print the result."""
+    """Compare the decoders, and print the result."""
     count, seed, *command = sys.argv[1:]
     with tempfile.TemporaryDirectory() as work:
         comparison = Comparison(int(seed), command, Path(work))

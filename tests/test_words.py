@@ -37,7 +37,7 @@ NOT = {
 
 
 def sentences(markdown: str) -> Iterator[str]:
-    """Yield the sentences outside of blocks, tables and headings."""
+    """Yield the sentences that are not in blocks, tables or headings."""
     lines, is_block = [], False
     for line in markdown.splitlines():
         is_block ^= line.startswith("```")
@@ -58,7 +58,7 @@ def helps() -> Iterator[tuple[str, str]]:
 
 
 def texts() -> Iterator[tuple[str, str]]:
-    """Yield the place of each text, and the text."""
+    """Yield the location of each text, and the text."""
     yield from ((str(path.relative_to(ROOT)), path.read_text()) for path in PAGES)
     yield from helps()
 

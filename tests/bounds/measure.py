@@ -28,7 +28,7 @@ main()
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The peak memory in bytes, the seconds of CPU, the exit code, and the output."""
+    """The peak memory in bytes, the CPU time in seconds, the exit code, and the output."""
 
     memory: int
     seconds: float
@@ -38,7 +38,7 @@ class Taken:
 
 
 def dib(*words: str | Path, limit: int = 120) -> Taken:
-    """Run a command and measure it. Kill the command after ``limit`` seconds of CPU."""
+    """Run a command and measure it. Kill the command after ``limit`` seconds of CPU time."""
 
     def bound() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))

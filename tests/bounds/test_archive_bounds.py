@@ -1,4 +1,4 @@
-"""Costs that can be caused by intermediate archives of a chain, or by documents of any archive."""
+"""Costs of intermediate archives of a chain, and of documents in any archive."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_all_targets_on_the_way_share_one_floor(monkeypatch):
             base.add([members_of(archive)], [0, 1, 2])
             unpacked.append(before - base._shared.made)
     assert sum(unpacked) <= 300_000 + 2 * (1 << 20)
-    assert unpacked[0] == 1 << 17  # zstd blocks are decoded whole
+    assert unpacked[0] == 1 << 17  # zstd decodes each block as a whole
     assert base._shared.made < 0
 
 
@@ -182,7 +182,7 @@ def spent(monkeypatch):
 
 
 def test_the_work_for_tiny_frames_of_targets_on_the_way_is_bounded(monkeypatch, spent):
-    """Each bundle of a chain may decompress the same layer again, while the layer is rebuilt only once."""
+    """Each bundle of a chain may decompress the same layer again, although dib rebuilds this layer only once."""
     monkeypatch.setattr(budget, "CALLS", 1000)
     layer = bytes(60_000)
     base = BaseObjects([Wanted(hashlib.sha256(layer).digest(), len(layer))])
@@ -272,7 +272,7 @@ class _Context:
 
 
 def nested(index: bytes, size: int) -> bytes:
-    """Return an index that leads to a document. The archive also has a document that consists of empty objects."""
+    """Return an index that leads to a document. The archive has another document, which consists of empty objects."""
     return (
         b'{"schemaVersion":2,"manifests":['
         + index
@@ -358,7 +358,7 @@ def test_many_missing_objects_are_looked_for_among_many_members_once():
         archive.is_made = False  # as if the user, not a bundle, had given this archive
         base.add([members_of(archive)], range(len(wanted)))
     assert len(base.missing(range(len(wanted)))) == len(wanted)
-    assert time.process_time() - start < 4  # takes 0.3 s; took 20 s before the fix
+    assert time.process_time() - start < 4  # takes 0.3 s; before the fix, it took 20 s
 
 
 # --- listings of images
@@ -399,7 +399,9 @@ def test_names_of_indexes_are_counted_for_each_image_below(tmp_path, monkeypatch
 
 
 def test_long_names_of_indexes_in_another_form_take_little(tmp_path):
-    """Before the fix, names of 16 kB for thousands of images took gigabytes. The fix checks the output's size."""
+    """Before the fix, names of 16 kB for thousands of images took gigabytes of memory. The fix checks the output's
+    size.
+    """
     data = named_twice(2000, "\U0001f600" * 4000)
     program = Program().do("raw", raw=len(data), stream=1)
     made = written.Target(data, program, 1, tail=len(data) - 2048)

@@ -111,7 +111,7 @@ def test_many_extension_headers_of_an_entry(tmp_path: Path) -> None:
         path.write_bytes(docker_save([TestImage([layer(kind, content)], ["app:1"])]))
     start = time.monotonic()
     succeed("create", "-q", *paths, tmp_path / "out.dib")
-    assert time.monotonic() - start < 8  # takes 0.5 s; took 14 s before the fix
+    assert time.monotonic() - start < 8  # takes 0.5 s; before the fix, it took 14 s
     succeed("apply", "-q", paths[0], tmp_path / "out.dib", "-o", tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == paths[1].read_bytes()
 
@@ -152,7 +152,7 @@ FIELDS = (0, 1, 8, 11, 64, 80, 0x1000, 1 << 31, (1 << 38) - 1, 1 << 39, 1 << 63,
 @given(st.integers(0, 1 << 30))
 @settings(max_examples=150, deadline=None)
 def test_section_tables_that_lie_make_no_payload_or_one_that_is_right(seed: int) -> None:
-    """Wrong fields in a section table, or a table at a wrong place, only make bundles larger."""
+    """Wrong fields in a section table, or a table at a wrong offset, only make bundles larger."""
     chance = random.Random(seed)
     files = []
     for data in programs.versions(chance.choice([programs.X86_64, programs.AARCH64, programs.RISCV]), 20, 30, seed):
@@ -186,13 +186,13 @@ def test_many_layers_without_entries(tmp_path: Path) -> None:
         path.write_bytes(docker_save([TestImage(layers, ["app:1"])]))
     start = time.process_time()
     dibundle.create(paths[0], paths[1], tmp_path / "out.dib", workers=1)
-    assert time.process_time() - start < 4  # takes 0.8 s; took 8 s before the fix
+    assert time.process_time() - start < 4  # takes 0.8 s; before the fix, it took 8 s
 
 
 def test_members_of_gzip_layers_by_encoders_in_turn() -> None:
-    """The members of a layer may have different encoders.
+    """Different encoders may have written the members of a layer.
 
-    After only a limited number of members, all encoders are tried again.
+    Only for a limited number of members does dib try all encoders again.
     """
     chance = random.Random(1)
     words = [bytes(chance.choices(b"abcdefgh", k=5)) for _ in range(60)]
@@ -204,14 +204,14 @@ def test_members_of_gzip_layers_by_encoders_in_turn() -> None:
     start = time.process_time()
     with closing(Spool(None)) as spool:
         assert unpack_layer(MemoryBytes(bytes(stored)), spool) is None
-    assert time.process_time() - start < 4  # takes 0.7 s; took 5 s before the fix
+    assert time.process_time() - start < 4  # takes 0.7 s; before the fix, it took 5 s
 
 
 @pytest.mark.parametrize("is_made", [False, True])
 def test_layers_of_many_bases_are_inflated_as_far_as_those_of_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_made: bool
 ) -> None:
-    """If create selects useful bases among many, a layer of a few kB cannot fill the disk when inflated."""
+    """If create selects useful bases among many, it inflates a layer of a few kB only up to a limit."""
     monkeypatch.setattr(images, "FREE_CONTENT", 1 << 20)
     monkeypatch.setattr(images, "MOST_RATIO", 1)
     paths = [tmp_path / f"{number}.tar" for number in range(5)]
@@ -239,7 +239,8 @@ def test_layers_of_many_bases_are_inflated_as_far_as_those_of_few(
 def test_of_targets_as_many_images_are_held_as_a_bundle_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Create holds at most as many images as a bundle can list.
 
-    Before the fix, eight targets of a merged chain took half a gigabyte. Each target had a quarter of a million images.
+    Before the fix, eight targets of a merged chain took half a gigabyte of memory. Each target had a quarter of a
+    million images.
     """
     monkeypatch.setattr(sides, "MAX_IMAGES", 4)
     path = tmp_path / "images.tar"
@@ -262,7 +263,10 @@ def long_names(path: Path, count: int, release: int) -> None:
 
 
 def test_long_names_are_not_held(tmp_path: Path) -> None:
-    """Long names take little memory. Before the fix, bundles of 100 kB and archives of 45 kB took gigabytes."""
+    """Long names take little memory.
+
+    Before the fix, bundles of 100 kB and archives of 45 kB took gigabytes of memory.
+    """
     for release in (1, 2):
         long_names(tmp_path / f"{release}.tgz", 300, release)
     sources = [tmp_path / "1.tgz", tmp_path / "2.tgz"]
@@ -276,10 +280,10 @@ def test_long_names_are_not_held(tmp_path: Path) -> None:
 
 
 def test_what_readers_refuse_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Create writes no bundle that readers refuse.
+    """Create writes no bundle that dib itself would refuse to read.
 
-    In the first case, each header changes a different set of fields. In the second case, 65 MiB of headers come before
-    one entry.
+    In the first case, each header changes a different set of fields. In the second case, an entry has 65 MiB of headers
+    before it.
     """
     monkeypatch.setattr("dibundle.format.program_writer.MAX_SHAPES", 3)
     layer = io.BytesIO()
@@ -320,4 +324,4 @@ def test_a_zstd_frame_takes_time_as_its_blocks() -> None:
     start = time.process_time()
     taken = bytearray()
     FrameSearch().find(frame, find_blocks(frame, 0, count), 0, taken.extend)
-    assert time.process_time() - start < 10  # takes 1 s; took 45 s before the fix, when the time was quadratic
+    assert time.process_time() - start < 10  # takes 1 s; before the fix, the time was quadratic: 45 s

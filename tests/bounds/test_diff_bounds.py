@@ -165,9 +165,9 @@ def with_settings(path, settings):
 
 
 def test_the_name_of_an_object_counts_for_each_of_its_members(tmp_path, monkeypatch):
-    """The length of an object's name counts once for each member of the object.
+    """The length of an object's name counts once for each of the object's members.
 
-    Before the fix, a name of 3 MB with 200 members took two gigabytes.
+    Before the fix, a name of 3 MB with 200 members took two gigabytes of memory.
     """
     old = with_settings(tmp_path / "old.tar", {})
     new = with_settings(tmp_path / "new.tar", {"k" * 3_000_000: dict.fromkeys(map(str, range(200)), 0)})
@@ -189,7 +189,10 @@ def test_the_name_of_an_object_counts_for_each_of_its_members(tmp_path, monkeypa
 
 
 def test_settings_are_limited_in_number(tmp_path):
-    """A config has at most 65,536 settings. Before the fix, 762,000 labels took 200 MB beside all other data."""
+    """A config has at most 65,536 settings.
+
+    Before the fix, 762,000 labels took 200 MB in addition to all other data.
+    """
     old = with_settings(tmp_path / "old.tar", {})
     new = with_settings(tmp_path / "new.tar", {"Labels": dict.fromkeys(map(str, range(70_000)), "")})
     taken = dib("diff", old, new)
@@ -221,8 +224,8 @@ def test_what_changed_is_written_to_a_page_as_it_is_made():
 
 
 def test_a_long_text_is_cut_in_a_page():
-    """Before the fix, a setting of 8 MiB of apostrophes took 1 GiB. In the page, each apostrophe becomes six characters
-    of four bytes.
+    """Before the fix, a setting that consists of 8 MiB of apostrophes took 1 GiB of memory. In the page, each
+    apostrophe becomes six characters; each character took four bytes of memory.
     """
     image = Image((), None, b"", (), (), None, None)
     long = image_diff.Setting(key="k", old=None, new="'" * 1_000_000 + "\U0001f600")

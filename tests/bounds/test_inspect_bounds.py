@@ -1,4 +1,4 @@
-"""Costs that few bytes can cause in ``dib inspect``. Even though nothing is rebuilt, these costs stay within the bounds
+"""Costs that few bytes can cause in ``dib inspect``. Although dib rebuilds nothing, these costs stay within the bounds
 of spec/dib.md, 10.1.
 """
 
@@ -98,8 +98,8 @@ def test_sources_of_text_frames_count_before_one_is_decoded():
 def test_each_text_frame_counts_before_one_is_decoded(monkeypatch):
     """Each text frame counts towards the limit before any frame is decoded.
 
-    In the first case, many frames of one byte each fill tables. In the second case, fewer and larger frames have a slow
-    codec.
+    In the first case, many frames of one byte each fill tables. In the second case, the frames are fewer and larger,
+    and use a slow codec.
     """
     monkeypatch.setattr(operations.decoders, "decode", lambda codec, stored, source, size, *_: bytes(size))
 
@@ -235,9 +235,7 @@ def long_names(count: int, name: bytes) -> written.Bundle:
 
 @pytest.mark.parametrize(("count", "name", "shown"), [(6_000, b"\x01", "\\x01"), (15_000, b"d/", "d/")])
 def test_a_long_text_of_names_takes_little(tmp_path, count, name, shown):
-    """Listings stay within the bound even for 24 MB of names that consist of control characters, or 60 MB of other
-    names.
-    """
+    """Listings stay within the bound, even with 24 MB of names made of control characters, or 60 MB of other names."""
     path = tmp_path / "names.dib"
     times = 4000 // len(name)
     path.write_bytes(long_names(count, name * times).encode())
@@ -310,7 +308,7 @@ def test_as_many_lines_as_may_be_have_room_for_usual_paths():
 
 
 def base_of(path: Path, layer: bytes) -> tuple[int, int, bytes]:
-    """Write an archive that holds a layer. Return the layer in the form in which a bundle names it."""
+    """Write an archive that holds a layer. Return the layer as a bundle names it."""
     path.write_bytes(docker_save([TestImage(layers=[layer])]))
     return (1, len(layer), sha256(layer).digest())
 
@@ -356,7 +354,7 @@ def test_a_long_path_that_is_kept_is_not_deleted(tmp_path):
 
 
 def test_headers_far_apart_are_read_alone(tmp_path):
-    """If every operation seeks to the other end of the base, no operation reads ahead in the base."""
+    """If each operation seeks to the other end of the base, dib does not read ahead in the base."""
     gap = 300 << 10
     record = entry(bytes(gap - 512), "x")
     item = base_of(tmp_path / "base.tar", 2 * record + bytes(1024))

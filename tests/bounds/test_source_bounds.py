@@ -1,4 +1,4 @@
-"""Costs that can be caused by archives with many bundles, or by chains of bundles with many segments."""
+"""Costs of archives with many bundles, and of chains of bundles with many segments."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def wrapped(bundles: list[bytes]) -> bytes:
 
 
 def bundle_of(names: int, size: int = 512) -> bytes:
-    """Return a bundle whose manifest has the given number of deleted names, each of one byte."""
+    """Return a bundle whose manifest has this many deleted names, each of one byte."""
     more = {4: written.msgpack([[b"", b"a\0" * names]])}
     return Bundle([], [target(size, Program().do("zero", zero=size))], more=more).encode()
 
@@ -134,9 +134,9 @@ def test_a_chain_compares_what_others_build_on_alone():
 
 
 def test_labels_are_looked_at_in_so_many_bytes_of_configs(tmp_path, monkeypatch):
-    """dib reads labels only until a limit for the total size of the configs is reached.
+    """dib reads labels only until the total size of the configs reaches a limit.
 
-    Before the fix, 15 configs of 8 MiB took 2 GiB and a minute.
+    Before the fix, 15 configs of 8 MiB took 2 GiB of memory and a minute.
     """
     path = tmp_path / "wrapped.tar"
     path.write_bytes(wrapped([b"x"]))

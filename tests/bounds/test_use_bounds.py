@@ -1,4 +1,4 @@
-"""Costs that a few bytes can cause before a target is rebuilt, while dib finds the needed objects and targets."""
+"""Costs that a few bytes can cause while dib finds objects and targets, before it rebuilds a target."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_sets_of_objects_are_bits():
 def test_targets_are_made_first_that_hold_what_is_missing():
     """Targets that hold a missing object are rebuilt first.
 
-    Target 1 holds object 0, which target 2 uses. No target holds object 1, which target 3 uses.
+    Target 1 holds object 0; target 2 uses object 0. No target holds object 1; target 3 uses object 1.
     """
     plain = Program().do("zero", zero=512)
 
@@ -228,7 +228,10 @@ def bare_archive(path, items, images):
 
 
 def asking(path, count, base_images, **given):
-    """Write a bundle of ``count`` targets that all use an object. The bundle lists ``base_images`` as its bases."""
+    """Write a bundle of ``count`` targets that all use the same object.
+
+    The bundle lists ``base_images`` as its bases.
+    """
     program = Program().do("keep", keep=512)
     more = {2: written.msgpack([base_images, [[]] * count, []])}
     made = [target(512, program) for _ in range(count)]
@@ -237,7 +240,9 @@ def asking(path, count, base_images, **given):
 
 
 def test_what_is_missing_is_said_with_few_names_and_worked_out_once(tmp_path):
-    """Before the fix, dib wrote an error with the names of all images for each target. This took five gigabytes."""
+    """Before the fix, dib wrote one error for each target, each with the names of all images. These errors took five
+    gigabytes.
+    """
     base = bare_archive(tmp_path / "base.tar", [("c", b"{}")], [{"Config": "c", "Layers": []}])
     bundle = asking(tmp_path / "a.dib", 60, [[[], bytes(32), b""]] * 65_536)
     taken = dib("apply", "--check", bundle, base, "-o", f"{tmp_path}/out/")
@@ -248,7 +253,9 @@ def test_what_is_missing_is_said_with_few_names_and_worked_out_once(tmp_path):
 
 
 def test_what_is_here_is_said_with_few_names(tmp_path):
-    """Before the fix, dib wrote a line with the names of all images for each target. This took four gigabytes."""
+    """Before the fix, dib wrote one line for each target, each with the names of all images. These lines took four
+    gigabytes.
+    """
     base = bare_archive(tmp_path / "base.tar", [("c", b"{}")], [{"Config": "c", "Layers": []}])
     config = [(2, 2, sha256(b"{}"))]
     names = [[[f"{number:04}" + "n" * 4092], sha256(b"{}"), b""] for number in range(1000)]
@@ -283,7 +290,7 @@ def test_sums_are_those_of_the_members():
 
 
 def test_a_check_does_not_add_up_all_objects_for_each_target(tmp_path):
-    """Before the fix, a thousand targets after a target with 65,536 compressed objects took half a minute."""
+    """Before the fix, a thousand targets took half a minute if a target before them had 65,536 compressed objects."""
     count, many = 1024, 32_768
     digests = [sha256(b"o%d" % row) for row in range(many)]
     names = [f"l{row}" for row in range(many - 1)]
@@ -304,7 +311,7 @@ def test_a_check_does_not_add_up_all_objects_for_each_target(tmp_path):
 
 
 def test_images_of_many_archives_are_not_held_at_once(tmp_path, monkeypatch):
-    """Before the fix, two dozen rebuilt archives with half a million images each took gigabytes."""
+    """Before the fix, two dozen rebuilt archives with half a million images each took gigabytes of memory."""
     held = []
     add = bases.FoundBase.add
     monkeypatch.setattr(
@@ -349,7 +356,7 @@ def test_of_an_image_that_was_built_anew_it_is_said_which_one_is_here(tmp_path):
 
 
 def test_the_base_of_a_linked_image_is_looked_for_once_for_equal_images(tmp_path):
-    """Before the fix, fifty thousand images with one config of fifty thousand diffIDs took a minute."""
+    """Before the fix, fifty thousand images that share a config with fifty thousand diffIDs took a minute."""
     count = 20_000
     config = json.dumps({"rootfs": {"diff_ids": [f"sha256:{row:064x}" for row in range(count)]}}).encode()
     blob = f"blobs/sha256/{sha256(bytes(512)).hex()}"
@@ -405,7 +412,7 @@ def test_the_images_without_which_something_is_written_are_named_up_to_a_few():
 def test_archives_on_the_way_are_not_compared_with_each_other(tmp_path):
     """Intermediate archives are not compared with one another.
 
-    Before the fix, if space was short, dib searched all pairs of 200 archives for all objects of the next bundle.
+    Before the fix, if disk space was short, dib compared all pairs of 200 archives for the objects of the next bundle.
     """
     targets, frames = [], []
     for number_of in range(200):
@@ -439,7 +446,7 @@ def test_documents_that_many_lead_to_are_counted_for_all_targets_of_a_bundle(mon
     archive = MemoryBytes(docker_save([image], "c8d"))
     pool = profile.Pool()
     read = 0
-    for _ in range(50):  # read before the measurement, because the archive's size limits the first read
+    for _ in range(50):  # these reads come before the measurement, because the archive's size limits the first read
         judge = profile.Judge(archive, pool=pool)
         judge.images()
         read += profile.MAX_DOCUMENTS - judge._left
@@ -460,7 +467,7 @@ def _read_again(judge: profile.Judge, times: int) -> None:
 def test_objects_that_overlap_in_a_target_are_not_hashed(tmp_path, monkeypatch):
     """If an output is wrong, objects in targets are not hashed to find the cause.
 
-    If all objects of a target are in other targets with correct digests, only the bundle can be the cause.
+    If each object of a target is also in another target with a correct digest, only the bundle can be wrong.
     """
     size, count = MIB, 500
     sums = [sha256(bytes(size - count + row + 1)) for row in range(count)]

@@ -1,4 +1,4 @@
-"""Requirements of ``apply``. It needs no encoder, no engine, and no files except its inputs."""
+"""Requirements of ``apply``. ``apply`` needs no encoder, no engine, and no files except its inputs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ sys.exit(code)
 
 
 def with_room(free: int, *arguments: str | Path) -> tuple[int, str, int]:
-    """Run dib with ``free`` free bytes on each disk. Return the exit code, stderr, and the bytes in temporary files."""
+    """Run dib as if each disk had ``free`` free bytes. Return the exit code, stderr, and how many bytes temporary files
+    had.
+    """
     command = [sys.executable, "-c", WITH_ROOM, str(free), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, check=False)
     *told, written = done.stderr.decode().splitlines()
@@ -155,7 +157,7 @@ def test_a_file_that_is_replaced_keeps_its_mode_but_for_bits_that_give_rights(pa
         out.chmod(before)
         succeed("apply", "-q", pair.base, pair.bundle, "-o", out)
         assert out.stat().st_mode & 0o7777 == after
-    if os.geteuid() == 0:  # the mode is not kept, because another user owned the file
+    if os.geteuid() == 0:  # the mode changes, because another user owned the file
         out.write_bytes(b"old")
         os.chown(out, 65534, 65534)
         out.chmod(0o777)
@@ -176,5 +178,5 @@ def test_check_asks_an_engine_for_layers_and_has_nothing_saved(has_base: bool, p
     assert not (tmp_path / "saved").exists()
     if has_base:
         found = json.loads(ended.out)
-        assert found["temporary_space"] > 0  # bytes of the archive that the engine will save
+        assert found["temporary_space"] > 0  # bytes of the archive that the engine is going to save
         assert found["memory"] > 60 << 20

@@ -1,4 +1,4 @@
-"""Damaged bundles and bases. The exit code is right. The output has no wrong bytes, and it is incomplete."""
+"""Damaged bundles and bases. Damage gives the right exit code. The output has no wrong bytes, and is incomplete."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_flipped_bits_in_what_the_bundle_uses_of_the_base(
 
 @pytest.mark.fuzz
 def test_flipped_bits_anywhere_in_the_base(pair: Pair, runs: ManyRuns, tmp_path: Path) -> None:
-    """If the bundle uses the byte with the flipped bit, the base is refused. Otherwise, the result is right."""
+    """If the bundle uses the byte with the flipped bit, dib refuses the base. Otherwise, the result is right."""
     whole = pair.base.read_bytes()
     for number in range(40):
         place = number * len(whole) // 40 + 13 * number
@@ -162,7 +162,7 @@ def test_flipped_bits_anywhere_in_the_base(pair: Pair, runs: ManyRuns, tmp_path:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    """A pair with far more bytes than pipes and buffers hold, so that a slow reader blocks the writer."""
+    """Two archives with far more bytes than pipes and buffers hold, so that a slow reader blocks the writer."""
     return pairs.make(tmp_path_factory.mktemp("large"), megabytes=20)
 
 
@@ -192,7 +192,7 @@ def test_a_base_that_changes_while_it_is_read(change: str, large: Pair, tmp_path
 
 
 def test_a_base_replaced_by_name_while_it_is_read(large: Pair, tmp_path: Path) -> None:
-    """If a base is replaced while it is read, the result is right. dib never opens the base again by its name."""
+    """If a base is replaced while dib reads it, the result is right. dib never opens the base again by name."""
     base = tmp_path / "a.tar"
     base.write_bytes(large.base.read_bytes())
     with ExitStack() as stack:

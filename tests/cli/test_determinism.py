@@ -1,4 +1,4 @@
-"""The same archives and options give the same bundle, on any machine and with any number of workers."""
+"""The same archives and options give the same bundle on any machine, with any number of workers."""
 
 from __future__ import annotations
 

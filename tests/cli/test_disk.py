@@ -1,4 +1,4 @@
-"""The limits for temporary files that dib writes because of its sources, and the moments when it writes them."""
+"""Limits for temporary files that dib writes because of its sources, and the times at which dib writes these files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.content import noise
 from tests.program import dib, succeed
 from tests.test_wrap import lying
 
-BIG = 64 << 20  # number of bytes: zeros, or content after an honest header
+BIG = 64 << 20  # number of zero bytes, or number of bytes of content after an honest header
 PACK = {
     "gzip": lambda data: gzip.compress(data, 9, mtime=0),
     "bzip2": lambda data: bz2.compress(data, 9),
@@ -140,8 +140,8 @@ def test_an_unsigned_bundle_is_refused_before_a_base_is_unpacked(signed, tmp_pat
 @pytest.mark.parametrize("kind", PACK)
 @pytest.mark.slow
 def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Path) -> None:
-    """After a bundle is verified, a base of zeros is accepted. The unpacked size of an honest layer of zeros can far
-    exceed the allowed ratio.
+    """A base of zeros is accepted after the bundle was verified. If an honest layer consists of zeros, its unpacked
+    size can far exceed the allowed ratio.
     """
     _, allowed = signed
     old, new, bundle = tmp_path / "old.tar", tmp_path / "new.tar", tmp_path / "update.dib"
@@ -156,7 +156,7 @@ def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Pat
     succeed("apply", packed, bundle, "-o", out, "--allowed-signers", allowed)
     assert out.read_bytes() == new.read_bytes()
     assert b"".join(dibundle.apply([packed, bundle], access=trusting(allowed))) == new.read_bytes()
-    # a compressed, wrapped bundle is also found within the ratio, and then the base is unpacked
+    # if a wrapped bundle is compressed, dib also finds the bundle within the ratio, and then unpacks the base
     succeed("wrap", "-q", "--unlinked", bundle, "--tag", "app:d", "-o", tmp_path / "wrapped.tar")
     wrapped = tmp_path / "wrapped.tar.gz"
     wrapped.write_bytes(gzip.compress((tmp_path / "wrapped.tar").read_bytes()))
@@ -256,7 +256,9 @@ def test_a_long_chain_takes_twice_the_limit_at_most(
 
 
 def test_a_target_that_is_compressed_is_not_unpacked(tmp_path: Path, disk: Disk) -> None:
-    """No honest target is compressed. If dib unpacked a compressed intermediate target, a bundle could fill a disk."""
+    """Honest targets are never compressed. If dib unpacked a compressed intermediate target, a bundle could fill a
+    disk.
+    """
     spool = Spool(str(tmp_path))
     spool.write(PACK["zstd"](bytes(BIG)))
     disk.written = 0
@@ -317,8 +319,8 @@ def test_a_shortened_digest_names_no_target(pair: pairs.Pair, tmp_path: Path) ->
 def test_a_layer_that_came_with_a_bundle_is_decompressed_within_a_ratio(tmp_path: Path, disk: Disk) -> None:
     """If a file contains a bundle, its layers are decompressed to at most a fixed multiple of the file's size.
 
-    Here, the file is a linked image. Its unpacked base layer is far larger than the file. The user does not name a
-    base.
+    Here, the file is a linked image. The base layer of this image, when unpacked, is far larger than the file. The user
+    does not name a base.
     """
     shared = build_layer([file("shared", noise(1, 50_000))])
     old, new, wrapped = (tmp_path / f"{name}.tar" for name in ("old", "new", "wrapped"))
@@ -338,7 +340,7 @@ def test_a_layer_that_came_with_a_bundle_is_decompressed_within_a_ratio(tmp_path
 def test_layers_that_are_compressed_again_count(tmp_path: Path, disk: Disk) -> None:
     """Recompressed layers count towards the limit.
 
-    A small target uses a recompressed layer of the base, and the layer is larger than the limit.
+    A small target uses a recompressed layer of the base; this layer is larger than the limit.
     """
     layer = build_layer([file("data", noise(1, 300_000))])
     for name, stored in (("plain", None), ("packed", "gzip")):

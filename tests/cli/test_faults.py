@@ -1,6 +1,6 @@
 """System faults during a command: full disks, closed pipes, signals, and unusual outputs.
 
-OUT is never incomplete.
+OUT is never left incomplete.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def test_a_full_disk_leaves_the_old_file_alone(pair: Pair, small_disk: Path) -> 
 def test_no_room_for_temporary_files_is_told_before_the_first_byte(
     pair: Pair, small_disk: Path, tmp_path: Path
 ) -> None:
-    """A lack of space for temporary files is reported before the first byte.
+    """If there is no space for temporary files, dib reports this before the first byte of output.
 
     The whole base is compressed with gzip, so it has no random access and must be written to a temporary file.
     """
@@ -125,7 +125,7 @@ def test_a_folder_that_is_not_there(pair: Pair, tmp_path: Path) -> None:
 def test_out_is_a_folder(pair: Pair, tmp_path: Path) -> None:
     assert dib("create", pair.base, pair.target, tmp_path).code == 3
     assert list(tmp_path.iterdir()) == []
-    # targets are written into the folder, but a target never replaces a folder
+    # dib writes targets into the folder, but a target never replaces a folder
     (tmp_path / "example.com_app_2.tar").mkdir()
     assert dib("apply", pair.base, pair.bundle, "-o", tmp_path).code == 3
     assert [path.name for path in tmp_path.iterdir()] == ["example.com_app_2.tar"]
@@ -167,7 +167,7 @@ def test_inspect_into_a_pipe_closed_by_its_reader(pair: Pair) -> None:
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
 def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Path) -> None:
-    """Commands succeed even if standard streams are closed, unless a closed stdout should get an archive."""
+    """Commands succeed even if standard streams are closed, except if an archive should go to a closed stdout."""
 
     def run(*arguments: str | Path) -> tuple[int, bytes]:
         command = f"exec {shlex.join([*DIB, *map(str, arguments)])} {closed}"
@@ -190,16 +190,16 @@ def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Pat
     assert code == (3 if ">&-" in closed.split() else 0)
     assert (b"cannot write -: " in told) is (closed == ">&-")
     code, told = run("apply", pair.base, "-")
-    assert code == (3 if "<&-" in closed else 5)  # this fails, because an empty input is not a bundle
+    assert code == (3 if "<&-" in closed else 5)  # the command fails, because an empty input is not a bundle
     assert run("nothing")[0] == 2
 
 
-# Signals. The bundle comes through a pipe and stops half-way, so that the command waits when the signal reaches it.
+# Signals. The bundle's data stops half-way in a pipe, so that the command is waiting when it gets the signal.
 
 
 @pytest.fixture(autouse=True)
 def hangups() -> Iterator[None]:
-    """Start commands with the default action for SIGHUP, as a shell does, even if the tests run under nohup."""
+    """Start commands with the default action for SIGHUP, like a shell, even if nohup runs the tests."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
@@ -209,7 +209,7 @@ SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (s
 
 
 def test_ctrl_c_while_dib_starts(tmp_path: Path) -> None:
-    # this has the effect of a signal during this import
+    # the effect is the same as that of a signal during this import
     (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
     ended = dib("doctor", env={"PYTHONPATH": str(tmp_path)})
     assert (ended.code, ended.out, ended.err) == (130, b"", "")
@@ -282,7 +282,7 @@ def test_a_signal_while_apply_writes_to_a_pipe(number: signal.Signals, code: int
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_signal_while_create_works(number: signal.Signals, code: int, tmp_path: Path) -> None:
-    """A signal ends create while it waits for data of a target; the target is an empty pipe."""
+    """A signal ends create while create waits for data of a target; the target is an empty pipe."""
     out = _folder(tmp_path)
     os.mkfifo(tmp_path / "b.tar")
     with (
@@ -333,7 +333,7 @@ def test_a_hangup_that_is_ignored_stays_so(pair: Pair, tmp_path: Path) -> None:
     assert (tmp_path / "b.tar").read_bytes() == pair.target.read_bytes()
 
 
-# A few tries of all other system faults; tests/faults.py describes the long run
+# A short run with system faults of all other kinds; tests/faults.py describes the long run
 
 
 @pytest.mark.slow
@@ -446,7 +446,9 @@ def test_apply_never_overwrites_an_input(make: str, what: str, pair: Pair, tmp_p
 
 @pytest.mark.parametrize("what", ["base", "bundle"])
 def test_stdout_that_is_an_input(what: str, pair: Pair, tmp_path: Path) -> None:
-    """If stdout is an input, as in ``dib apply a.tar out.dib >> a.tar``, dib refuses, and the input is unchanged."""
+    """If stdout is also an input, as in ``dib apply a.tar out.dib >> a.tar``, dib refuses and leaves the input
+    unchanged.
+    """
     inputs = _inputs(pair, tmp_path)
     with inputs[what].open("ab") as stdout:
         ended = dib("apply", inputs["base"], inputs["bundle"], stdout=stdout)
@@ -463,7 +465,7 @@ def test_stdout_by_its_names(name: str, pair: Pair) -> None:
 
 
 def test_stdout_into_a_file(pair: Pair, tmp_path: Path) -> None:
-    """If stdout is a file, earlier content of the file stays, as with any program that writes to stdout."""
+    """If stdout is a file, earlier content of this file stays, as with any program that writes to stdout."""
     (tmp_path / "out").write_bytes(b"before ")
     with (tmp_path / "out").open("ab") as stdout:
         assert dib("create", pair.base, pair.target, "-o", "-", stdout=stdout).code == 0
@@ -511,7 +513,7 @@ def test_nothing_binary_goes_to_a_terminal(arguments: Callable[[Pair], tuple[str
 
 
 def _read_terminal(leader: int) -> Iterator[bytes]:
-    with contextlib.suppress(OSError):  # EIO: no process has the other end open
+    with contextlib.suppress(OSError):  # EIO: the other end is not open in any process
         while piece := os.read(leader, 65536):
             yield piece
 
@@ -552,7 +554,7 @@ def _wait_for(happened: Callable[[], bool]) -> None:
 
 
 def _is_drained(pipe: IO[bytes] | None) -> bool:
-    """Return whether a pipe has been empty for so long that its reader now waits for more data."""
+    """Return whether a pipe has been empty so long that its reader must be waiting for data."""
     assert pipe
     if int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder):
         return False

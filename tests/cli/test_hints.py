@@ -1,5 +1,5 @@
-"""Hints are commands to paste. If a hint contains a hostile name, the shell takes the name as a single word, and the
-name cannot control the terminal.
+"""Hints are commands that the user can paste. If a hint contains a hostile name, the shell reads the name as a single
+word, and the name cannot control the terminal.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.program import Ended, dib, succeed
 from tests.sources.server import serve
 
 MARK = "HOSTILE"
-NAMES = [  # each run tests several uses of a name, because a run takes a while
+NAMES = [  # each run takes a while, so it tests several uses of a name
     "; rm -rf ~ $(id) `id` | sh > /etc/passwd && id",
     "a'b\"c'\"'; id; \"\\",
     "\x1b[31mred\x1b]0;title\x07 \u202egnp.tset a\nb \u0085 *",

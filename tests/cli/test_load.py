@@ -1,4 +1,4 @@
-"""``dib load`` and the loader that it runs. The loader may fail, or may claim success wrongly."""
+"""``dib load`` and the loader that it runs. The loader may fail, or may report success although it failed."""
 
 from __future__ import annotations
 
@@ -129,7 +129,9 @@ def _load(program: str, script: str, pair: Pair, folder: Path, *options: str) ->
 
 
 def test_a_bundle_that_lies_about_its_image_is_not_loaded(pair: Pair, tmp_path: Path) -> None:
-    """If a bundle claims a wrong image ID, the image is not loaded. Users compare the printed ID with the known ID."""
+    """If a bundle claims a wrong image ID, the image is not loaded. Users compare the printed ID with an ID that they
+    know.
+    """
     data = pair.bundle.read_bytes()
     stored, size = (int.from_bytes(data[at : at + 8], "little") for at in (16, 24))
     at = 72 + int.from_bytes(data[64:68], "little")
@@ -156,7 +158,7 @@ def test_a_bundle_that_lies_about_its_image_is_not_loaded(pair: Pair, tmp_path: 
 def test_a_lie_is_found_however_many_images_share_a_config(tmp_path: Path) -> None:
     """A wrong image ID is found even if many images share a config.
 
-    Before the fix, each read of the config counted towards a limit, and configs beyond the limit were not compared.
+    Before the fix, each read of the config counted towards a limit; dib did not compare configs beyond the limit.
     """
     config = b'{"author":"' + b"x" * 2_000_000 + b'"}'
     entries = [{"Config": "c", "RepoTags": [] if number else ["app:1"], "Layers": [], "Odd": 1} for number in range(5)]
@@ -195,9 +197,9 @@ def test_a_child_of_the_engine_that_keeps_its_pipe_is_not_waited_for(pair: Pair,
 
 @pytest.mark.parametrize("style", ["v25", "oci", "classic"])
 def test_large_layers_are_judged_by_their_headers(style: str, tmp_path: Path) -> None:
-    """Before the fix, zeros replaced the headers of large layers in the copy that dib checks.
+    """Before the fix, the copy that dib checks had zeros instead of the headers of large layers.
 
-    So layers above 8 MiB were refused.
+    Therefore, dib refused layers above 8 MiB.
     """
     layers = [
         build_layer([file("data", noise(number, size))]) for number, size in ((1, 9 << 20), (2, 1000), (3, 9 << 20))
@@ -279,9 +281,11 @@ def test_an_engine_that_says_much_as_it_saves(pair: Pair, tmp_path: Path) -> Non
 def test_what_is_named_by_its_digest_and_can_be_read_in_two_ways_is_not_loaded_thin(
     option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A target that the user names by its digest is not loaded thin if programs may find different images in it.
+    """If the user names a target by digest, and programs may find different images in it, the target is not loaded
+    thin.
 
-    Otherwise, the engine would get an archive with another digest, which has only the images that dib finds.
+    Otherwise, the engine would get an archive with another digest, which has only the images that dib finds in the
+    target.
     """
     base = build_layer([file("a", noise(1, 90_000))])
     images = [TestImage([base, build_layer([file("b", text)])], ["app:2"]) for text in (b"one", b"other")]

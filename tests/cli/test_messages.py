@@ -1,5 +1,5 @@
-"""The output of an error. dib ends with an exit code, writes one or two lines to stderr and nothing to stdout, and
-leaves no file.
+"""The output of an error. dib exits with a code, writes one or two lines to stderr and nothing to stdout, and leaves no
+file.
 """
 
 from __future__ import annotations
@@ -302,7 +302,7 @@ def test_words_are_kept_as_typed(pair):
     [("_lzma", "use a Python that has this module"), ("msgpack", "pip install --force-reinstall msgpack")],
 )
 def test_a_module_that_is_not_there_is_named(pair, module, hint):
-    """If a module is missing, as in some builds of Python, the error names the module."""
+    """If a module is missing, as in some builds of Python, the error has the module's name."""
     code = f"import sys; sys.modules[{module!r}] = None; from dibundle.cli.main import run; run()"
     command = [sys.executable, "-c", code, "apply", pair.base, pair.bundle]
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)

@@ -1,5 +1,5 @@
-"""The policy of a machine. Options and environment cannot weaken the policy. If the policy is invalid, everything is
-refused.
+"""The policy of a machine. Neither options nor environment variables can weaken the policy. If the policy is invalid,
+dib refuses everything.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Write = Callable[..., Path]
 class World:
     """The keys "release", "team" and "own".
 
-    The policy trusts the first two. Bundles have the names of their signers.
+    The policy trusts the keys "release" and "team". Each bundle is named after its signer.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -214,8 +214,8 @@ def test_load_judges_the_names_that_the_archive_has(
 ) -> None:
     """Load checks the names in the archive.
 
-    A signer may be trusted only for some names. Such a signer could declare one of them in the bundle, but use another
-    name in the archive.
+    The policy may trust a signer only for some names. Such a signer could declare a trusted name in the bundle, but use
+    another name in the archive.
     """
     from dibundle.applying import loading
     from dibundle.format.manifest import Manifest
@@ -329,7 +329,7 @@ def test_update_judges_the_name_that_it_gives(
 ) -> None:
     """Update checks the name that it gives to an image.
 
-    An image that is requested by its digest has no name, but needs a name in containerd.
+    An image that is requested by digest has no name, but in containerd the image needs a name.
     """
     from dibundle.applying import loading
 
@@ -510,8 +510,8 @@ def test_without_a_policy_that_can_be_followed_nothing_is_read(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_way_over_a_link_that_others_can_turn_is_refused(world: World, write: Write, tmp_path: Path) -> None:
-    """A path is refused if it leads over a link that other users can replace. This is so even if the first link and the
-    file are safe.
+    """A path is refused if it leads over a link that other users can replace. The path is refused even if the first
+    link and the file are safe.
     """
     for name in ("safe", "shared", "good"):
         (tmp_path / name).mkdir(mode=0o755)
@@ -522,7 +522,7 @@ def test_a_way_over_a_link_that_others_can_turn_is_refused(world: World, write: 
     succeed("verify", world.bundle("release"))
     (tmp_path / "shared").chmod(0o777)
     refused(dib("verify", world.bundle("release")), 3, f"other users can write to {tmp_path}/shared")
-    (tmp_path / "shared").chmod(0o1777)  # in a sticky folder, users cannot replace a link that root owns
+    (tmp_path / "shared").chmod(0o1777)  # in a sticky folder, users cannot replace a link of root
     succeed("verify", world.bundle("release"))
     # a user can replace their own link, even in a sticky folder
     os.chown(tmp_path / "shared" / "now", 65534, 65534, follow_symlinks=False)
@@ -601,7 +601,9 @@ def test_a_build_takes_no_policy_along(write: Write, world: World) -> None:
 
 
 def test_the_place_is_fixed() -> None:
-    """No option or variable names the policy file. The test lists each environment variable that dib reads."""
+    """No option and no environment variable sets the path of the policy file. The test lists each environment variable
+    that dib reads.
+    """
     assert policy.PATH == "/etc/dib/policy.toml"
     names = {
         option.envvar

@@ -90,13 +90,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def told(page: str) -> dict[str, Any]:
-    """Return the data that the page's script gets."""
+    """Return the data that dib passes to the page's script."""
     (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     return json.loads(found)
 
 
 def shown(page: str, heading: str) -> list[list[str]]:
-    """Return the cells of the table after a heading."""
+    """Return the cells of the table that follows a heading."""
     table = page[page.index(f">{heading}") :].partition("</table>")[0]
     rows = re.findall(r"<tr>(<td.*?)</tr>", table)
     return [[html.unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)] for row in rows]
@@ -198,7 +198,7 @@ def browse(page: Path, tmp_path: Path, *options: str, state: str = "") -> str:
 
 
 def rows(dom: str) -> list[str]:
-    """Return the paths of the table rows in the browser."""
+    """Return the paths in the table rows that the browser shows."""
     return [html.unescape(found) for found in re.findall(r'<td class="path" title="(.*?)">', dom)]
 
 
@@ -304,7 +304,7 @@ def test_symbolic_links_are_listed_with_where_they_lead(tmp_path: Path) -> None:
         for line in lines:
             assert [text for text in told if text.startswith("symlink") and text.endswith("  " + line)], line
         assert not any("same ->" in text for text in told)
-    # this is listed even without a base, because the symlink is added
+    # dib lists this symlink even without a base, because the symlink was added
     assert b"newest -> " in dib("inspect", "--list", bundle).out
     found = json.loads(dib("diff", "--json", "--list", old, new).out)["operations"]
     assert [(line["target"], line.get("old_target")) for line in found if line["path"] == "app/now"] == [("v2", "v1")]

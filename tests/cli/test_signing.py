@@ -43,7 +43,7 @@ def keygen(*arguments: str | Path, stdin: bytes = b"", env: dict[str, str] | Non
 
 @dataclass(frozen=True)
 class Keys:
-    """A folder with keys and their .pub files. The files have the keys' names."""
+    """A folder with keys and their .pub files. Each file has the name of its key."""
 
     folder: Path
 
@@ -92,8 +92,8 @@ def signed(bundle: Path, keys: Keys) -> Path:
 
 
 def refused(made: pairs.Pair, bundle: Path, *options: str | Path, code: int = 8) -> Ended:
-    """Assert that verify refuses, and that apply refuses to stdout, to a file, and as a check. Return the result of
-    apply.
+    """Assert that verify refuses, and that apply refuses in three cases: output to stdout, output to a file, and a
+    check. Return the result of apply.
     """
     out = bundle.parent / "out.tar"
     ended = dib("apply", made.base, bundle, *options)
@@ -241,7 +241,7 @@ def test_a_signature_beside_the_bundle_is_found(keys: Keys, made, bundle: Path, 
     beside.unlink()
     beside.write_bytes(b"garbage")
     succeed("sign", "-q", "--key", keys["ed25519"], bundle)
-    succeed("verify", bundle, "--allowed-signers", allowed)  # the bundle's own signature has precedence
+    succeed("verify", bundle, "--allowed-signers", allowed)  # the bundle's own signature has priority
 
 
 def test_a_signature_beside_parts_is_found(keys: Keys, made, tmp_path: Path) -> None:
@@ -352,7 +352,7 @@ def test_garbage_in_the_signature_area_is_refused(keys: Keys, made, signed: Path
 def test_a_signature_that_is_none_is_not_tried_for_each_principal(
     keys: Keys, signed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the fix, a signature of 1 MiB took 79 s to check, because 1,500 principals had a known key."""
+    """Before the fix, dib took 79 s to check a signature of 1 MiB, because 1,500 principals had a known key."""
     allowed = tmp_path / "many"
     allowed.write_text("".join(f"p{number} {keys.public('ed25519')}\n" for number in range(300)))
     with signed.open("rb") as file:
@@ -378,7 +378,7 @@ def test_a_signature_that_is_too_large_is_refused(keys: Keys, made, bundle: Path
 
 
 def test_a_signature_is_checked_before_anything_else_is_read(keys: Keys, made, signed: Path, tmp_path: Path) -> None:
-    """The signature is checked before anything else is read, so a tampered header gives a signature error."""
+    """dib checks the signature before it reads anything else; so a tampered header gives a signature error."""
     allowed = keys.allowed(tmp_path)
     whole = bytearray(signed.read_bytes())
     whole[40] ^= 1
@@ -391,7 +391,7 @@ def test_a_signature_is_checked_before_anything_else_is_read(keys: Keys, made, s
 def test_what_changes_after_it_was_checked_is_checked_again(
     command: tuple[str, ...], keys: Keys, signed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While dib runs, a user who can write to the archive replaces the signed bundle by an unsigned bundle."""
+    """While dib runs, a user with write access to the archive replaces the signed bundle by an unsigned bundle."""
     archive = tmp_path / "wrapped.tar"
     succeed("wrap", "-q", signed, "--unlinked", "--tag", "app:1", "-o", archive)
     data = bytearray(archive.read_bytes())
@@ -435,7 +435,8 @@ def test_says_what_is_missing(keys: Keys, made, signed: Path, tmp_path: Path) ->
     ended = refused(made, signed, "--identity", WHO, code=2)
     assert "--allowed-signers" in ended.err
     assert dib("apply", made.base, signed, "--require-signature").code == 2
-    for option in ("--identity", "--revoked", "--verify-time"):  # an empty value, as from an unset variable in a script
+    # an empty value, for instance from an unset variable in a script
+    for option in ("--identity", "--revoked", "--verify-time"):
         refused(made, signed, option, "", code=2)
     refused(made, signed, "--allowed-signers", tmp_path / "none", code=3)
     ended = dib("apply", made.base, signed, env={"DIB_ALLOWED_SIGNERS": ""})
@@ -493,7 +494,7 @@ def test_the_environment_says_whose_bundles_count(keys: Keys, made, bundle: Path
     assert checked.err.startswith("signed by ")
     assert json.loads(checked.out)["signed_by"][0].startswith(WHO)
     (tmp_path / "others").write_text(f"{WHO} {keys.public('rsa')}\n")
-    # the option has precedence
+    # the option has priority
     assert dib("verify", bundle, "--allowed-signers", tmp_path / "others", env=env).code == 8
 
 
@@ -584,8 +585,8 @@ def test_no_ssh_keygen_at_all(keys: Keys, signed: Path, tmp_path: Path, monkeypa
 def test_the_environment_has_no_say_in_whom_to_trust(keys: Keys, signed: Path, made, tmp_path: Path) -> None:
     """The environment does not decide whom to trust.
 
-    Before the fix, a wrong program with the name ssh-keygen could accept all signatures, and a time zone could make
-    expired keys valid.
+    Before the fix, a wrong program named ssh-keygen could accept all signatures, and a time zone could make expired
+    keys valid.
     """
     fake = tmp_path / "bin" / "ssh-keygen"
     fake.parent.mkdir()

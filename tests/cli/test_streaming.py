@@ -25,13 +25,13 @@ MAKES_A_FILE = re.compile(r"O_CREAT|O_TMPFILE|\b(?:creat|mkdir|mkdirat|mknod|mkn
 
 @pytest.fixture(scope="module")
 def long_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """A pair with a bundle that is far larger than its head and its first frames."""
+    """Two archives whose bundle is far larger than the bundle's header and first frames."""
     folder = tmp_path_factory.mktemp("long")
     pair = Pair(folder / "a.tar", folder / "b.tar", folder / "out.dib", folder / "none", folder / "none")
     bottom = build_layer([file("data", noise(1, 3_000_000))])
     added = [file(f"new/{number}", noise(100 + number, 400_000)) for number in range(60)]
     top = build_layer([*added, file("new/text", text(2, 400_000))])
-    # podman's form keeps the order of the layers, so the layer of the base comes first
+    # podman's form keeps the order of the layers, so the base's layer comes first
     pair.base.write_bytes(docker_save([TestImage([bottom], ["example.com/app:1"])], "podman"))
     pair.target.write_bytes(docker_save([TestImage([bottom, top], ["example.com/app:2"])], "podman"))
     succeed("create", "-1", pair.base, pair.target, pair.bundle)
@@ -41,7 +41,7 @@ def long_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 
 def test_output_begins_before_a_tenth_of_the_bundle_is_read(long_pair: Pair) -> None:
-    """The speed of the sender has no influence, because the pipe holds at most 64 KiB of unread data."""
+    """The sender's speed has no influence, because the pipe holds at most 64 KiB of unread data."""
     bundle = long_pair.bundle.read_bytes()
     taken = 0
     with start("apply", long_pair.base, "-", stdin=subprocess.PIPE) as process:

@@ -1,4 +1,4 @@
-"""Required signatures, for every command that reads bundles, with every kind of source and every signer.
+"""Required signatures: every command that reads bundles, every kind of source, and every signer.
 
 Only ``dib sign`` accepts unsigned bundles, because it signs them.
 """
@@ -32,7 +32,7 @@ HOW = ("options", "environment", "policy")
 
 @dataclass
 class World:
-    """Bundles by signer, in every kind of source."""
+    """Bundles of each signer, in every kind of source."""
 
     folder: Path
     pair: pairs.Pair
@@ -102,7 +102,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def commands(world: World, way: str, signed: str) -> dict[str, list[object]]:
-    """Return the arguments of every command that reads a bundle, by name."""
+    """Return, for each command that reads a bundle, its name and its arguments."""
     bundle, base, out = world.name(way, signed), world.pair.base, world.folder / "out"
     if way == "chain":  # the first bundle of the chain has a valid signature; the tested bundle is the second
         first = [world.pair.target, world.folder / "back.dib", bundle]
@@ -127,7 +127,7 @@ def commands(world: World, way: str, signed: str) -> dict[str, list[object]]:
         "push": ["push", bundle, f"docker://{world.registry.host}/other:{signed}"],
     }
     if "wrapped" in way or way == "compressed":
-        del found["merge"]  # archives are not searched for bundles if a bundle is given as a file
+        del found["merge"]  # if a bundle is given as a file, merge does not search archives for bundles
     if "registry" in way:
         found["pull"] = ["pull", bundle, "-o", out]
     return found

@@ -1,4 +1,4 @@
-"""Content that distinguishes encoders, and bodies that are split and built bit by bit."""
+"""Content for which encoders give different output, and bodies that are split and built bit by bit."""
 
 import hashlib
 
@@ -23,7 +23,7 @@ SLIDING = TEXT[:70_000] + NOISE[:30_000] + NUMBERS[:70_000] + ZEROS[:20_000] + T
 
 
 def encode(encoder, level, parameter, content, sizes=()):
-    """Return a body. ``sizes`` are the sizes of the first pieces of content that the encoder gets."""
+    """Return a body. The encoder gets the first pieces of content in these ``sizes``."""
     it, body, at = Encoder(encoder, level, parameter, tested=False), b"", 0
     for size in sizes:
         body += it.write(content[at : at + size])
@@ -36,7 +36,7 @@ def pieces(data, size):
 
 
 def inflate(body, size=1 << 16, limit=1 << 20):
-    """Return the content, the marks and the inflater.
+    """Return the content, the block positions and the inflater.
 
     ``size`` is the size of input pieces, and ``limit`` is the maximum size of output pieces, both in bytes.
     """

@@ -1,4 +1,4 @@
-"""Sources, and targets that are edited sources."""
+"""Random sources, and targets that are edited copies of these sources."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 
 def code_like(size: int, seed: int = 3) -> bytes:
-    """Return bytes that resemble native code, with opcodes, small operands and repeated stretches."""
+    """Return bytes that resemble native code: opcodes, small operands, and repeated byte sequences."""
     rng = random.Random(seed)
     words = [
         bytes([rng.choice([0xE8, 0x48, 0x8B, 0x0F])]) + rng.randrange(60_000).to_bytes(4, "little") for _ in range(90)
@@ -21,7 +21,7 @@ def code_like(size: int, seed: int = 3) -> bytes:
 
 @st.composite
 def edits(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """Draw a source of up to 5 kB. The target is the source with bytes that are cut, moved, inserted and changed."""
+    """Draw a source of up to 5 kB. The target is the source after some bytes were cut, moved, inserted and changed."""
     source = code_like(draw(st.integers(0, 5000)), draw(st.integers(0, 5)))
     target = bytearray(source)
     for _ in range(draw(st.integers(0, 6))):

@@ -1,4 +1,6 @@
-"""Small ELF files with pseudo-code that has calls and pointers, for x86-64 and aarch64, and new versions of them."""
+"""Small ELF files for x86-64 and aarch64, with pseudo-code that has calls and pointers, and new versions of these
+files.
+"""
 
 from __future__ import annotations
 

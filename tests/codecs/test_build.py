@@ -1,4 +1,4 @@
-"""The build of the C library with the compilers that are found, and the error if no compiler is found."""
+"""The build of the C library with each compiler that is found, and the error if there is no compiler."""
 
 import sys
 from pathlib import Path

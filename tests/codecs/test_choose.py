@@ -31,7 +31,7 @@ def with_embedded(program: bytes, content: bytes) -> bytes:
 
 
 def test_a_program_with_few_compressed_bytes_is_relinked(monkeypatch):
-    """A program with few compressed bytes is relinked, because relinking saves more than the unpack codec.
+    """A program with few compressed bytes is relinked, because the relink codec saves more than the unpack codec.
 
     Relinking needs the program's sections at their original addresses.
     """

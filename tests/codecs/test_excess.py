@@ -1,4 +1,4 @@
-"""The pool of excess work that recompression recipes and frames of codec 6 share."""
+"""The limit for excess work; recompression recipes and frames of codec 6 share this limit."""
 
 from __future__ import annotations
 

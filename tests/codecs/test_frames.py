@@ -42,7 +42,7 @@ VECTORS = {tuple(map(int, row[:3])): row[3:] for row in ROWS}
 
 
 def encode(encoder, level, first, content, sizes=()):
-    """Return a frame. ``sizes`` are the sizes of the first pieces of content that the encoder gets."""
+    """Return a frame. The encoder gets the first pieces of content in these ``sizes``."""
     it, frame, at = FrameEncoder(encoder, level, first, tested=False), b"", 0
     for size in sizes:
         frame += it.write(content[at : at + size])
@@ -173,7 +173,9 @@ def test_a_first_block_that_was_flushed_is_seen(first):
 
 
 def test_a_beginning_that_another_level_gives_too():
-    """The first blocks have no matches, so several levels give the same bytes. Later blocks decide the level."""
+    """The first blocks have no matches, so several levels give the same bytes. Only later blocks show which level was
+    used.
+    """
     skewed = NOISE[:150_000].translate(bytes(range(64)) * 4)
     for key in ((KLAUSPOST_17, BETTER, 8), (KLAUSPOST_17, BETTER, 0), (KLAUSPOST_20, BEST, 0)):
         recipe = found(encode(*key, skewed + TEXT[:300_000]))
@@ -182,9 +184,9 @@ def test_a_beginning_that_another_level_gives_too():
 
 
 def test_blocks_that_differ_are_given():
-    """A recipe stores blocks that differ from the encoder's output as edits.
+    """If blocks differ from the encoder's output, a recipe stores these blocks as edits.
 
-    One block of the frame is replaced by a block of another level, as if an unknown version had written it.
+    A block of another level replaces one block of the frame, as if an unknown version had written the frame.
     """
     one, other = (encode(KLAUSPOST_17, level, 0, MIXTURE) for level in (BETTER, BEST))
     places, others = (find_blocks(MemoryBytes(frame), 0, 100).blocks for frame in (one, other))

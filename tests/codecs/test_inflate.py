@@ -51,7 +51,7 @@ def test_marks():
 
 
 def verdict(body):
-    """Return a body's content and the number of bytes after its end (None if it does not end), or "damaged"."""
+    """Return a body's content and the number of bytes after the body's end (None if there is no end), or "damaged"."""
     try:
         content, _, inflater = inflate(body, 999)
     except ArchiveError:

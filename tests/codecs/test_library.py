@@ -28,7 +28,7 @@ from tests.codecs import bodies, programs
 
 
 def copied(tmp_path: Path, library: bytes | None) -> dict[str, str]:
-    """Return an environment with a copy of the package. In this copy, the library has other bytes or is missing."""
+    """Return an environment with a copy of the package. The library in this copy has different bytes or is missing."""
     shutil.copytree(build.FOLDER.parent.parent, tmp_path / "dibundle", ignore=shutil.ignore_patterns("__pycache__"))
     place = tmp_path / "dibundle/codecs/native" / build.LIBRARY
     place.unlink()
@@ -119,7 +119,7 @@ def test_an_empty_buffer_has_an_address(empty) -> None:
 
 
 def test_a_place_in_a_buffer_holds_all_of_it() -> None:
-    place = Pinned(memoryview(bytes(range(200)))).at(3)  # the object for the whole buffer is freed
+    place = Pinned(memoryview(bytes(range(200)))).at(3)  # the object for the whole buffer is already freed here
     gc.collect()
     assert (ctypes.string_at(place._as_parameter_, 4), place.size) == (bytes(range(3, 7)), 197)
     with pytest.raises(IndexError):
@@ -127,8 +127,8 @@ def test_a_place_in_a_buffer_holds_all_of_it() -> None:
 
 
 def test_no_code_asks_for_an_address_alone() -> None:
-    """No code passes only the address of a buffer to a C function. Instead, the code passes the object, so that the
-    call keeps the buffer alive.
+    """No code passes only a buffer's address to a C function. Instead, the code passes the object, so that the call
+    keeps the buffer alive.
     """
     for path in Path(dibundle.__file__).parent.rglob("*.py"):
         assert "_as_parameter_" not in path.read_text() or path.name == "library.py", path
@@ -139,7 +139,7 @@ def test_no_code_asks_for_an_address_alone() -> None:
 def test_anchors_of_3_mb_in_any_kind_of_buffer(kind: str) -> None:
     """Anchors are found in buffers of 3 MB, of any kind.
 
-    If a copy is freed too early, this test fails, because such a large buffer is returned to the system immediately.
+    If a copy is freed too early, this test fails: the system gets such a large buffer back immediately.
     """
     data = random.Random(3).randbytes(3 << 20)
     assert list(anchors.find(KINDS[kind](data), KINDS[kind](data), stride=64)) == [0, 0, len(data)]

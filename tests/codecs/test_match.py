@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 
 def check(source: bytes, target: bytes, *, quick: bool = False) -> covers.Covers:
-    """Search all content, check that the covers are valid and rebuild the target, and return the covers."""
+    """Search all content, check that the covers are valid and give the target, and return the covers."""
     found = covers.search(source, target, quick=quick)
     found.check(len(source), len(target))
     assert cover.decode(cover.encode(source, target, found), source, len(target)) == target
@@ -39,8 +39,8 @@ def test_few_bytes(source, target, times):
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_functions_in_another_order_are_found(quick):
-    """A target has shuffled pieces of 200 bytes, with one changed byte in thirty. Covers miss at most a tenth of the
-    target.
+    """A target has the same pieces of 200 bytes in another order, and one byte in thirty is changed. At most a tenth of
+    the target is outside of covers.
     """
     chance = random.Random(1)
     source = code_like(256 << 10)

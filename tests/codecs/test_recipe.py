@@ -119,7 +119,7 @@ def test_a_block_that_is_stored(key):
     assert other != body
     recipe = find_and_rebuild(other)
     assert (recipe.encoder, recipe.level) == key[:2]
-    # the edit has the block and its header; if the encoder's next block has a different alignment, it also has padding
+    # the edit has the block, its header and, if the alignment of the encoder's next block differs, padding
     assert bits_of(recipe) < 8 * sizes[number] + 3000
     assert len(recipe.edits) <= 2 + sum(mark.type == STORED for mark in marks)
 
@@ -139,7 +139,7 @@ def test_padding_that_is_not_zero():
     for key in ((ZLIB, 6, 8), (GNU, 6, 0)):
         body = next(body for size in range(90_000, 90_100) if (body := encode(*key, SHORT[:size]))[-1] < 128)
         recipe = find_and_rebuild(body[:-1] + bytes([body[-1] | 128]))
-        if recipe is not None:  # at most one bit is padding; the changed bit may also be part of the last code
+        if recipe is not None:  # at most one bit is padding; the changed bit is padding or part of the last code
             assert bits_of(recipe) <= 8
 
 
@@ -162,7 +162,7 @@ def test_a_flush_in_the_middle():
         + real.flush()
     )
     recipe = find_and_rebuild(body)
-    if recipe is not None:  # after a flush, blocks begin at different bytes, so the two sides may never align again
+    if recipe is not None:  # after a flush, the two sides begin blocks at different bytes, and may never align again
         assert recipe.encoder == ZLIB
 
 
@@ -183,7 +183,7 @@ def test_probe():
 
 def test_empty_blocks_without_end():
     flood = Bits().add(2, 10)
-    for _ in range(17):  # doubled 17 times to 1.3 million bits
+    for _ in range(17):  # double the length 17 times, to 1.3 million bits
         flood = Bits().add(flood.value | flood.value << flood.count, 2 * flood.count)
     body = flood.add(3, 10).done()
     assert find_and_rebuild(body, candidates=CANDIDATES) is None

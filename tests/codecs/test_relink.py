@@ -142,7 +142,7 @@ def tables(draw):
 
 @st.composite
 def derived(draw):
-    """Draw frames, indexes of frames, words and relocations at any addresses, as a linker might write them."""
+    """Draw frames, indexes of frames, words and relocations, at arbitrary addresses, as a linker might write them."""
     rng = random.Random(draw(st.integers(0, 1 << 30)))
     data, parts = bytearray(), []
     address = rng.choice([0x1000, (1 << 31) - 9000, (1 << 32) - 50, 1 << 40])
@@ -346,7 +346,7 @@ def test_pointers_overwritten_by_other_data_tell_of_no_move():
 def test_steps_that_crowd_are_found(mode):
     """Because of a single distant step, all other steps share one bucket.
 
-    Places after the last step and in gaps between steps are also tested.
+    Offsets after the last step, and offsets between steps, are also tested.
     """
     chance = random.Random(mode)
     data = bytearray()
@@ -368,7 +368,7 @@ def test_steps_that_crowd_are_found(mode):
 
 
 def go_table(sizes, names):
-    """Return a Go table of functions with these sizes. Each function has a name and a 5-byte program."""
+    """Return a Go table of functions that have these sizes. Each function has a name and a 5-byte program."""
     name_table = b"".join(name + b"\0" for name in names)
     tables = [72, 72 + len(name_table)]
     tables += [tables[1] + 8, tables[1] + 16, tables[1] + 16 + 5 * len(sizes) + 1]
@@ -419,7 +419,8 @@ def test_a_table_of_go_that_is_not_in_the_file_is_none():
         programs.X86_64,
         [(b".text", 1, 6, programs.TEXT, bytes(64)), (b".gopclntab", 8, 2, programs.TEXT + 0x8000, bytes(4096))],
     )
-    place = file.index((programs.TEXT + 0x8000).to_bytes(8, "little")) + 8  # place of the section's offset
+    # the section's offset follows the section's address, which has 8 bytes
+    place = file.index((programs.TEXT + 0x8000).to_bytes(8, "little")) + 8
     file = file[:place] + len(file).to_bytes(8, "little") + file[place + 8 :] + magic
     assert layout.plan(file, file[:-1] + b"\1") is None
 

@@ -1,4 +1,4 @@
-"""Covers of the whole content. The search uses only the remainder: the content without long equal stretches."""
+"""Covers of the whole content. The search uses only the remainder, which is the content without long equal parts."""
 
 from array import array
 
@@ -34,7 +34,8 @@ def test_middles_of_long_stretches_are_left_out():
     rest = Remainder(source, target, anchors.find(source, target, stride=16))
     assert len(rest.source) == 10_000 + 4 * MARGIN
     assert len(rest.target) == 13 + 4 * MARGIN
-    found = list(covers.Covers.of_rows(rest.whole(array("q", (0, 0, MARGIN)))))  # the cover continues in the stretch
+    # the cover continues into the part that was left out
+    found = list(covers.Covers.of_rows(rest.whole(array("q", (0, 0, MARGIN)))))
     assert found == [(0, 0, 40_000 - MARGIN), (50_000 + MARGIN, 40_013 + MARGIN, 50_000 - 2 * MARGIN)]
 
 

@@ -1,4 +1,4 @@
-"""The unpack codec. The content of compressed files is patched, and the files are rebuilt to the byte."""
+"""The unpack codec. dib patches the content of compressed files, and rebuilds these files to the byte."""
 
 import contextlib
 import gzip
@@ -37,7 +37,7 @@ def jar(files, level=6, *, streamed=False):
 
 
 class _Unseekable(io.RawIOBase):
-    """A stream in which zipfile must write sizes after the data."""
+    """A stream that cannot seek; so zipfile must write sizes after the data."""
 
     def __init__(self, out):
         self.out = out
@@ -129,7 +129,7 @@ def test_tries_in_vain_take_no_more_than_making_may(monkeypatch):
     monkeypatch.setattr(embedded_streams, "Encoder", Counting)
     content = bytes(1 << 20)
     stream = zlib.compressobj(6, zlib.DEFLATED, -15)
-    # only the end of the stream rules out encoders
+    # only the end of the stream shows which encoders are not possible
     odd = stream.compress(content) + stream.flush(zlib.Z_FULL_FLUSH) + stream.flush()
     member = gzip.compress(content, mtime=0)[:10] + odd + gzip.compress(content)[-8:]
     target = member * 20

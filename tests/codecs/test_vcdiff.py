@@ -101,7 +101,7 @@ def test_open_vcdiff_negatives(delta, source):
         vcdiff.decode(
             fixture(f"google+open-vcdiff/{delta}"), fixture(f"google+open-vcdiff/{source}") if source else b"", 9
         )
-    # give the delta a standard header, because it would already be refused for its version
+    # give the delta a standard header; otherwise, dib would refuse the delta for its version
     body = fixture(f"google+open-vcdiff/{delta}")[4:]
     with pytest.raises(BundleError):
         vcdiff.decode(vcdiff.MAGIC + body, b"", 9)
@@ -167,7 +167,7 @@ def test_random_bytes_raise_bundle_error_alone(body, size):
 
 
 def test_a_target_segment_and_a_copy_of_its_own_output():
-    # window 0: ADD "abc"; window 1: segment "bc" of the target, COPY 7 from address 0, which overlaps its own output
+    # window 0: ADD "abc"; window 1: the segment is "bc" of the target; COPY 7 from address 0 overlaps its own output
     first = b"\0" + bytes([9, 3, 0, 3, 1, 0]) + b"abc" + bytes([4])
     second = bytes([2, 2, 1]) + bytes([7, 7, 0, 0, 1, 1]) + bytes([19 + 4]) + bytes([0])
     delta = vcdiff.MAGIC + b"\0" + first + second

@@ -1,4 +1,4 @@
-"""Compressed layers of real programs: the search for recipes, recompression, and bundles for all forms of an image."""
+"""Compressed layers of real programs: dib finds recipes, recompresses, and makes bundles for all forms of an image."""
 
 from __future__ import annotations
 
@@ -133,7 +133,9 @@ def test_layers_that_stay_are_made_of_their_content(saves: Path, tmp_path: Path)
 
 
 def test_the_image_id_is_the_originals(saves: Path, tmp_path: Path) -> None:
-    """In containerd's store, the ID is the digest of a manifest, which has the digests of compressed layers."""
+    """In containerd's store, the ID is the digest of a manifest, and this manifest has the digests of compressed
+    layers.
+    """
     succeed("create", saves / "old-raw.tar", saves / "new-gzip.tar", tmp_path / "out.dib")
     succeed("apply", saves / "old-raw.tar", tmp_path / "out.dib", "-o", tmp_path / "applied.tar")
     states = []

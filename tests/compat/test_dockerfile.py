@@ -1,4 +1,6 @@
-"""The Dockerfiles that dib writes, built by real builders. The results are the same as dib's own results."""
+"""The Dockerfiles that dib writes, built by real builders. The results are the same as dib's results without a
+Dockerfile.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A bundle in docker, podman and containerd. The result is the same as from the target's archive."""
+"""A bundle that is loaded into docker, podman and containerd. The result is the same as if the target's archive is
+loaded directly.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +34,14 @@ def fresh() -> Iterator[Fresh]:
 
 @pytest.fixture(scope="module")
 def docker_pair(built: Path) -> Path:
-    """The pair of archives that the classic store saves (with raw layers), and its bundle."""
+    """Two archives from the classic store (with raw layers), and the bundle between them."""
     succeed("create", built / "a.tar", built / "b.tar", built / "out.dib")
     return built
 
 
 @pytest.fixture(scope="module")
 def compressed_pair(built_containerd: Path) -> Path:
-    """The pair of archives that the containerd store saves (with gzip layers), and its bundle."""
+    """Two archives from the containerd store (with gzip layers), and the bundle between them."""
     succeed("create", built_containerd / "a.tar", built_containerd / "b.tar", built_containerd / "out.dib")
     return built_containerd
 
@@ -191,7 +193,7 @@ def test_dib_load_of_a_damaged_bundle_loads_nothing(
 
 
 def _state(engine: Engine) -> State:
-    """Return an engine's state: its image IDs, and the facts and files of a container for each of the two names."""
+    """Return an engine's state: its image IDs and, for each of the two names, the facts and files of a container."""
     return {
         "images": engine.images(),
         "facts": {name: engine.facts(name) for name in NAMES},

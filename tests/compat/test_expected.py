@@ -124,7 +124,7 @@ def test_two_expected_images_do_not_share_a_name(engine: Loader, tmp_path: Path)
 
 @pytest.mark.parametrize("engine", ["ctr"], indirect=True)
 def test_many_images_without_names_are_refused_by_ctr(engine: Loader, tmp_path: Path) -> None:
-    """Before the fix, each of 65,536 images without a name started three processes."""
+    """Before the fix, dib started three processes for each of 65,536 images without a name."""
     images = [TestImage([build_layer([file("app", b"%d" % number)])], []) for number in range(65)]
     (tmp_path / "new.tar").write_bytes(docker_save(images, "classic"))
     succeed("create", "--no-base", tmp_path / "new.tar", tmp_path / "x.dib")
@@ -137,7 +137,7 @@ def test_many_images_without_names_are_refused_by_ctr(engine: Loader, tmp_path: 
 @pytest.mark.parametrize("is_odd", [False, True], ids=["plain", "odd"])
 def test_an_image_without_a_name_beside_others_is_refused_by_ctr(engine: Loader, is_odd: bool, tmp_path: Path) -> None:
     """Before the fix, if the strict profile refused the archive, dib reported the image as loaded. However, the engine
-    did not keep the image.
+    did not keep this image.
     """
     images = [
         TestImage([build_layer([file("app", b"one")])], ["example.com/app:2"]),

@@ -1,4 +1,4 @@
-"""Other forms of a target, and thin archives. Real engines load the same images from them."""
+"""Other forms of a target, and thin archives. Real engines load the same images from these forms and archives."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_thin_archives_are_without_what_the_base_has(folder: Path, tmp_path: Pat
 def grown(tmp_path: Path) -> Path:
     """A folder with three releases of an image (1.tar to 3.tar), and bundles between them.
 
-    Each release has one layer more.
+    Each release has one more layer than the previous release.
     """
     layers = [build_layer([file(f"{number}/data", noise(number, 40_000))]) for number in range(3)]
     for release in (1, 2, 3):
@@ -112,7 +112,7 @@ def test_a_thin_archive_has_what_lies_on_another_layer_than_in_the_base(grown: P
 
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
-    """Return a folder with base.tar in an engine's form and out.dib. The bundle was created from a registry's
+    """Return a folder with out.dib, and with base.tar in an engine's form. The bundle was created from a registry's
     compressed layers.
     """
     layers = [build_layer([file(f"{number}/data", noise(number, 40_000))]) for number in range(2)]
@@ -125,9 +125,9 @@ def packed(tmp_path: Path) -> Path:
 
 
 def test_thin_says_that_nothing_is_left_out(packed: Path) -> None:
-    """``--thin`` reports that nothing is left out.
+    """``--thin`` reports if no layer is left out.
 
-    If podman has a layer only in another compression, it refuses to load an archive that lacks this layer.
+    podman refuses an archive without a layer if podman's store has this layer only in another compression.
     """
     ended = succeed("apply", "--thin", packed / "base.tar", packed / "out.dib", "-o", packed / "thin.tar")
     assert "dib: nothing is left out: example.com/grown:1 has no layer in the form that the new image has" in ended.err
@@ -219,7 +219,8 @@ def test_a_folder_that_is_there_already(folder: Path, tmp_path: Path):
 def test_a_folder_leaves_what_is_beside_it_alone(folder: Path, tmp_path: Path):
     """Applying into a folder does not change files beside the folder.
 
-    A folder stays unchanged, even if dib might use its name for a temporary folder. A failed run leaves no folder.
+    A folder stays unchanged, even if dib might use this folder's name for a temporary folder. A failed run leaves no
+    folder.
     """
     other = tmp_path / "layout.part"
     other.mkdir()

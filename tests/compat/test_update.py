@@ -1,4 +1,4 @@
-"""``dib update`` from a real registry into real engines, with bases that share any of the layers."""
+"""``dib update`` from a real registry into real engines; the bases share different sets of layers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def transport(engine: Engine, name: str) -> str:
 
 
 def known(engine: Engine, name: str) -> str:
-    """Return what the engine has under a name."""
+    """Return what the engine has under a given name."""
     name = name.removeprefix("docker://")
     if engine.dib_name == "ctr":
         rows = engine.run("ctr", "images", "ls").decode().splitlines()
@@ -77,7 +77,9 @@ OTHERS = {
 def test_layers_of_the_base_are_left_out_only_where_an_engine_shares_them(
     engine: Engine, host: str, case: str, tmp_path: Path
 ) -> None:
-    """Before the fix, ``update`` left out every layer of the base. It failed if these were not the lowest layers."""
+    """Before the fix, ``update`` left out every layer of the base. Update failed if the omitted layers were not the
+    lowest layers.
+    """
     old, new = OTHERS[case]
     kind = f"{engine.kind}-{sorted(OTHERS).index(case)}"
     first = put(host, f"{kind}:1", TestImage(old, []), tmp_path)
@@ -107,7 +109,7 @@ def test_an_image_that_an_engine_describes_at_length_stops_no_update(engine: Eng
 def test_a_failed_update_leaves_a_name_as_it_was(engine: Engine, host: str, tmp_path: Path) -> None:
     """Before the fix, containerd's stores gave the name to an image that they could not unpack.
 
-    The next update then reported that the engine had this image.
+    The next update then wrongly reported that the engine had this image.
     """
     name = put(host, f"{engine.kind}-bad:1", TestImage([layer(30)], []), tmp_path)
     assert update(engine, name).code == 0

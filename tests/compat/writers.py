@@ -1,8 +1,5 @@
-"""Real programs that write archives with compressed layers, from an image with raw layers.
-
-with ExitStack() as stack:
-    source = Source(archive, work, stack)
-    WRITERS["umoci raw add-layer"](source, out)
+"""Real programs that write archives with compressed layers; the source is an image with raw layers. with ExitStack() as
+stack: source = Source(archive, work, stack) WRITERS["umoci raw add-layer"](source, out)
 """
 
 from __future__ import annotations
@@ -30,8 +27,8 @@ _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 class Source:
-    """An image as an archive, and in other forms. Each form is created at its first request, and exists until ``stack``
-    is closed.
+    """An image as an archive, and in other forms. Each form is created when it is first requested, and exists until
+    ``stack`` is closed.
     """
 
     def __init__(self, archive: Path, work: Path, stack: contextlib.ExitStack) -> None:
@@ -80,7 +77,7 @@ def _member(tar: tarfile.TarFile, name: str):
 
 
 def pulled_by_docker(source: Source, out: Path) -> None:
-    """Pull from the registry into containerd's store, and save the image. The layers were compressed by docker push."""
+    """Pull from the registry into containerd's store, and save the image. docker push has compressed the layers."""
     reference = source.reference()
     with engines.docker("containerd") as docker:
         docker.run("docker", "pull", "-q", reference)
@@ -111,7 +108,7 @@ def _skopeo(source: str, out: Path, *options: str) -> None:
 def built_by_buildx(kind: str, *options: str) -> Writer:
     """Return a writer that uses dockerd's BuildKit.
 
-    Each build starts a new engine, because BuildKit keeps the form in which a layer was first compressed.
+    Each build starts a new engine, because BuildKit keeps the compressed form that a layer got first.
     """
 
     def write(source: Source, out: Path) -> None:
@@ -167,7 +164,7 @@ def added_by_umoci(source: Source, out: Path) -> None:
 
 
 def compressed_by(*command: str, of_file: bool = False, media_type: str = _LAYER) -> Writer:
-    """Write an OCI layout. A shell command compresses the layers, from files or from a pipe."""
+    """Write an OCI layout. A shell command compresses the layers; the command reads from files or from a pipe."""
 
     def write(source: Source, out: Path) -> None:
         needs.programs(command[0])

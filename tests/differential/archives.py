@@ -1,9 +1,9 @@
 """Generate archives with an expected image (GOOD). Each archive has one or two tricks that may lead a loader to a wrong
 image (EVIL).
 
-A mechanism changes an honest archive to mislead loaders. An honest variant has only changes that any writer may make.
-The same seed gives the same bytes. Each archive has layers of its own, because engines do not read layers that they
-already have.
+A mechanism changes an honest archive so that loaders find a wrong image. An honest variant has only changes that honest
+programs may make. The same seed gives the same bytes. The layers of each archive are unique, because engines do not
+read layers that they already have.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ OCI = "application/vnd.oci.image"
 
 @dataclass(frozen=True)
 class Raw:
-    """A member to write. ``before`` has the blocks before the member's header, and ``patch`` changes bytes of the
-    header.
+    """A member to write. ``before`` has the blocks that precede the member's header, and ``patch`` changes bytes of
+    this header.
     """
 
     name: str
@@ -63,7 +63,7 @@ def fix_checksum(header: bytearray) -> None:
 
 @dataclass
 class Draft:
-    """An archive to write. It contains GOOD in the honest way, and also contains EVIL."""
+    """An archive to write. The archive leads to GOOD in the honest way, and also contains EVIL."""
 
     good: TestImage
     evil: TestImage
@@ -93,7 +93,7 @@ class Draft:
             self.members.append(member)
 
     def blob(self, data: bytes) -> str:
-        """Add a blob. Return its hex digest."""
+        """Add a blob. Add a blob, and return its hex digest."""
         self.put(Raw(f"blobs/sha256/{sha256(data)}", data))
         return sha256(data)
 
@@ -140,7 +140,7 @@ HONEST: dict[str, Mechanism] = {}
 
 
 class NotApplicable(Exception):  # noqa: N818 - not an error: another archive is generated instead
-    """The exception for a mechanism that has nothing to change in this archive."""
+    """The exception that is raised if a mechanism finds nothing to change in an archive."""
 
 
 def mechanism(function: Mechanism) -> Mechanism:
@@ -167,7 +167,7 @@ def images(seed: int, layers: int = 2) -> tuple[TestImage, TestImage]:
 
 
 def draft(seed: int, style: Style, *, layers: int = 2, compression: Any = None) -> Draft:
-    """Return an honest archive as members."""
+    """Return the members of an honest archive."""
     good, evil = images(seed, layers)
     saved = docker_save([good], style, compression)
     members = []
@@ -440,14 +440,17 @@ def link_by_mode(made: Draft) -> None:
 
 @mechanism
 def pax_length_swallows(made: Draft) -> None:
-    """A length has leading zeros. Programs that read all digits of the length find a larger number."""
+    """The length in a PAX record has leading zeros.
+
+    Programs that read all digits of the length find a larger number.
+    """
     hidden = _hidden(made)
     record = b"00000003000 uname=xxxxxxxxxxx\n"
     made.members.append(Raw("outer", hidden, before=Raw("pax", record + bytes(3000 - len(record)), b"x").blocks()))
 
 
 def _compressed_for_others(made: Draft, head: bytes, body: bytes) -> None:
-    """Put two members first.
+    """Insert two members before all others.
 
     The first is a PAX header whose name begins with ``head``, and the second is a file with the content ``body``.
     """
@@ -461,7 +464,9 @@ def _compressed_for_others(made: Draft, head: bytes, body: bytes) -> None:
 
 @mechanism
 def a_pax_header_begins_a_frame_of_zstd(made: Draft) -> None:
-    """zstd reads an empty frame, a skippable frame, the other archive's frame, and the rest as a skippable frame."""
+    """zstd finds an empty frame, a skippable frame, the other archive's frame, and a last skippable frame with all
+    other bytes.
+    """
     packed = zstandard.compress(_other_archive(made))
     rest = sum(len(member.blocks()) for member in made.members) + len(made.end) + -(len(packed) + 8) % BLOCK
     head = bytes.fromhex("28b52ffd2000010000") + b"\x50\x2a\x4d\x18" + (3 * BLOCK - 17).to_bytes(4, "little")
@@ -615,7 +620,7 @@ def _evil_value(made: Draft) -> bytes:
 
 
 def _again(key: str, other: str, *, front: bool) -> Mechanism:
-    """Add a key a second time, in a different spelling."""
+    """Add a second key that differs from the first only in its spelling."""
 
     def change(made: Draft, text: bytes) -> bytes:
         is_docker = made.document == "manifest.json"
@@ -718,7 +723,7 @@ def config_padded_beyond_the_limit(made: Draft) -> None:
 
 @mechanism
 def config_is_another(made: Draft) -> None:
-    """A member with GOOD's digest as its name holds EVIL's config."""
+    """A member that is named by GOOD's digest holds EVIL's config."""
     made.put(replace(made.get(_config_name(made)), data=made.evil.config_bytes()))
 
 
@@ -745,7 +750,7 @@ def layers_in_another_order(made: Draft) -> None:
 
 @mechanism
 def config_has_two_lists(made: Draft) -> None:
-    """The config has two lists of diffIDs. Its digest is not the expected digest."""
+    """The config has two lists of diffIDs. The config's digest is not the expected digest."""
     text = made.good.config_bytes()
     evil = json.loads(made.evil.config_bytes())["rootfs"]
     made.put(replace(made.get(_config_name(made)), data=text[:-1] + b',"Rootfs":' + to_json(evil) + b"}"))
@@ -831,7 +836,8 @@ AMD64 = {"architecture": "amd64", "os": "linux"}
 def _absent(
     platform: dict[str, str] | None, good: dict[str, str] | None = AMD64, *, apart: bool = False, comes: bool = False
 ) -> Mechanism:
-    """Lead to GOOD, which has a platform, and to EVIL. EVIL is absent, or present only under other names.
+    """Make the archive lead to GOOD, which has a platform, and to EVIL. EVIL is absent, or present only under other
+    names.
 
     If ``apart`` is true, EVIL has a separate index.
     """
@@ -884,7 +890,7 @@ for _label, _machine in (("amd64", "amd64"), ("x86_64", "x86_64"), ("unnamed", N
 
 
 def _absent_beside(good: dict[str, str], absent: dict[str, str]) -> Mechanism:
-    """Lead to GOOD for one platform, and to an absent manifest for a different platform."""
+    """Make the archive lead to GOOD for one platform, and to a missing manifest for a different platform."""
 
     def change(made: Draft) -> None:
         made.good = replace(made.good, config={"os": "linux", **good})
@@ -1058,7 +1064,7 @@ def layer_gzip_then_more(made: Draft) -> None:
     made.put(replace(made.get(layer), data=data))
 
 
-# --- variants of honest writers ---
+# changes that honest programs make
 
 
 @honest
@@ -1158,7 +1164,9 @@ def lower_case_keys(made: Draft) -> None:
 
 @mechanism
 def another_platform_is_absent(made: Draft) -> None:
-    """docker saves such an archive if it has only one platform of an image, but a hostile archive may look the same."""
+    """docker saves such an archive if it has only one platform of an image, but an attacker can make such an archive
+    too.
+    """
     if made.has("manifest.json"):
         raise NotApplicable
     _absent({"architecture": "s390x", "os": "linux"})(made)

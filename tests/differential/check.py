@@ -1,6 +1,6 @@
 """dib's results for a generated archive.
 
-They are the output of ``apply --expect``, and the images of ``load --expect``.
+The results are the output of ``apply --expect``, and the images of ``load --expect``.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class Verdict:
 
 
 def bundle_for(target: bytes, claim: bytes) -> BundleReader:
-    """Return a bundle for a target. Its description claims the image ``claim``."""
+    """Return a bundle for a target. The bundle's description claims the image ``claim``."""
     return BundleReader(io.BytesIO(written_for(target, claim)))
 
 
 def written_for(target: bytes, claim: bytes) -> bytes:
-    """Write a bundle with ``target`` as one stored frame. Its description claims the image ``claim``."""
+    """Write a bundle with ``target`` as one stored frame. The bundle's description claims the image ``claim``."""
     program = ProgramWriter()
     program.raw(len(target), 1)
     frame = Frame(
@@ -68,7 +68,7 @@ def written_for(target: bytes, claim: bytes) -> bytes:
 
 
 def applied(case: Case) -> Verdict:
-    """Apply a bundle that rebuilds a case's archive, with GOOD as the expected image."""
+    """Apply a bundle that rebuilds a case's archive; the expected image is GOOD."""
     out = io.BytesIO()
     try:
         options = RebuildOptions(expect=frozenset((case.good,)))
@@ -82,7 +82,7 @@ def applied(case: Case) -> Verdict:
 
 
 def loaded(case: Case, loader: Loader) -> Taken:
-    """Load a bundle that rebuilds a case's archive into an engine through dib, with GOOD as the expected image."""
+    """Load a bundle that rebuilds a case's archive into an engine with dib; the expected image is GOOD."""
     text, code = "", 0
     if case.before is not None:
         loader.prepare(case.before)

@@ -48,7 +48,7 @@ class Loader:
         return self.found(done.returncode, (done.stdout + done.stderr).decode(errors="replace"))
 
     def prepare(self, archive: bytes) -> None:
-        """Load an archive, and ignore its images from now on. Afterwards, only images under the name of GOOD count."""
+        """Load an archive, and ignore its images from now on. Afterwards, only images with GOOD's name count."""
         subprocess.run(self.engine.load_command, input=archive, env=self.env, capture_output=True, check=False)
         self._is_prepared = True
 
@@ -72,7 +72,7 @@ class Loader:
     def _configs(self, image: str) -> set[str]:
         """Return the configs that may be used to run an image.
 
-        For an index, these are the configs of all existing manifests.
+        For an index, return the configs of all manifests that exist.
         """
         if self.name not in NAMESPACE:
             return {image.removeprefix("sha256:")}
@@ -107,7 +107,7 @@ class Loader:
 
 
 class Skopeo:
-    """The command ``skopeo copy``, which reads the archive as a docker-archive and as an oci-archive."""
+    """The command ``skopeo copy``, which reads the archive first as docker-archive, then as oci-archive."""
 
     name = "skopeo"
 

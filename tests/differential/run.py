@@ -1,8 +1,8 @@
 """Run the differential test by hand with ``python -m tests.differential.run [--every N] [--control]``.
 
 Every archive that ``apply --expect`` accepts is loaded into every program. Every archive is loaded by ``load --expect``
-into every engine. With --control, the programs also get the hostile archives directly. The number of archives that lead
-at least one program to a wrong image shows the quality of the generator.
+into every engine. With --control, the programs also get the hostile archives directly. This number shows the
+generator's quality: how many hostile archives lead at least one program to a wrong image.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.differential.loaders import Loader, Taken, loaders
 
 
 def wrong(case: Case, taken: Taken) -> bool:
-    """Return whether a program has an image that is not GOOD."""
+    """Return whether a program has an image other than GOOD."""
     return bool(taken.configs - {case.good.hex()})
 
 

@@ -27,8 +27,8 @@ def test_what_honest_programs_write_is_taken() -> None:
 
 
 def test_hostile_archives_are_refused() -> None:
-    """Hostile archives are refused, except archives that all programs read in the same way. The next test loads these
-    exceptions.
+    """Hostile archives are refused, unless all programs read them in the same way. The next test loads the archives
+    that all programs read in the same way.
     """
     taken = [case.label for case in ALL if not case.is_honest and applied(case).reason is None]
     assert all("repositories_lead_elsewhere" in label for label in taken), taken

@@ -29,7 +29,9 @@ def programs() -> Iterator[list[Loader]]:
 
 
 def broken_at_the_end(archive: bytes) -> bytes:
-    """Return a bundle for an archive. Its last digest is wrong, and only one byte at its end is withheld."""
+    """Return a bundle for an archive. The bundle's last digest is wrong, and only one byte at the end of the archive is
+    withheld.
+    """
     reader = bundle_for(archive, bytes(32))
     (target,) = reader.manifest.targets
     frames = [reader.frame()[1] for _ in reader.manifest.frames]
@@ -50,9 +52,9 @@ def test_nothing_is_loaded_of_what_is_damaged(style, junk: bytes, programs: list
 
 
 def test_what_a_bundle_claims_is_compared_where_readers_may_differ_too(programs: list[Loader]) -> None:
-    """The image that a bundle claims is compared even if readers may find different images.
+    """dib compares the image that a bundle claims, even if programs may find different images in the archive.
 
-    Docker's containerd store and ctr treat an image as the claimed image if both have the same layers.
+    Docker's containerd store and ctr accept an image as the claimed image if both images have the same layers.
     """
     for number, program in enumerate(programs):
         made = draft(91_000 + number, "v25")

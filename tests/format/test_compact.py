@@ -1,4 +1,4 @@
-"""Targets of chains that are stored without the base's content. Every read gives the bytes that were written."""
+"""Targets of chains, stored without the content that the base has. Every read gives the bytes that were written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Base:
 
 
 class Object(NamedTuple):
-    """An object of a base, with its bytes, and the source from which they are read."""
+    """An object of a base: its bytes, and the source from which dib reads the object."""
 
     data: bytes
     source: ReadAt
@@ -46,7 +46,7 @@ def make(
     memory: int,
     write: int = 65_536,
 ) -> tuple[CompactTarget, bytes]:
-    """Build a target from ``steps``, in writes of ``write`` bytes. Return the target and its bytes."""
+    """Build a target from ``steps``; write ``write`` bytes at a time. Return the target and its bytes."""
     pieces = [
         objects[step.object].data[step.offset : step.offset + step.length] if isinstance(step, Copy) else step
         for step in steps
@@ -118,7 +118,7 @@ def test_what_an_archive_has_takes_no_room_in_the_targets_of_a_chain():
         again = [Object(made, Slice(target, 0, len(made)))]
         target, more = make(context, [Copy(0, 5, 3_000_000), noise(3, 20_000)], again, [archive], memory=0)
         assert target.read_at(0, len(more)) == more
-        assert 30_000 <= target.file_size < 40_000  # stored bytes of this target and of the previous target
+        assert 30_000 <= target.file_size < 40_000  # stored bytes of this target plus those of the previous target
         target, _ = make(context, [Copy(0, 0, 3_000_000)], objects, [], memory=0)
         assert target.file_size == 3_000_000  # bytes of an archive that will be deleted
 

@@ -1,4 +1,4 @@
-"""Hostile bundles. A reader refuses a bundle with any single fault, even if all digests match the faulty bundle."""
+"""Hostile bundles. dib refuses a bundle with any single fault, even if all digests match the faulty bundle."""
 
 import dataclasses
 import io

@@ -77,7 +77,7 @@ def test_a_write_that_is_interrupted_does_not_end_between_blocks(tmp_path: Path)
     for _ in range(3):
         with start("apply", bundle, stdout=subprocess.PIPE) as process:
             assert process.stdout
-            taken = os.read(process.stdout.fileno(), 65536)  # apply immediately fills the pipe again
+            taken = os.read(process.stdout.fileno(), 65536)  # apply fills the pipe again at once
             process.send_signal(signal.SIGTERM)
             taken += process.stdout.read()
         assert process.returncode != 0

@@ -1,4 +1,6 @@
-"""The memory for frames that are read ahead is limited. Sizes, sources and payloads all count."""
+"""The memory for frames that dib reads in advance is limited. The sizes, sources and payloads of frames all count
+towards the limit.
+"""
 
 from __future__ import annotations
 
@@ -83,9 +85,9 @@ def test_large_frames_of_codec_6_are_decoded_one_at_a_time(monkeypatch: pytest.M
 
 
 def test_none_is_read_behind_one_that_cannot_be_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a frame that cannot be decoded, no frame is read.
+    """After a frame that cannot be decoded, dib reads no further frame.
 
-    Otherwise, the error of each frame would keep its payload.
+    Otherwise, each frame's error would keep the frame's payload in memory.
     """
 
     def bad(*_: object) -> bytes:

@@ -1,3 +1,3 @@
-"""Attacks on the decoders, with inputs from libFuzzer and from structure-aware mutators. Invariants are checked for
-each input.
+"""Attacks on the decoders, with inputs from libFuzzer and from mutators that know the formats. Invariants are checked
+for each input.
 """

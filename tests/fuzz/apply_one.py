@@ -4,8 +4,8 @@ BUNDLE may be a chain of bundles, whose names are joined by "+".
 
 With the target ``:inspect``, the bundle's first target is listed instead, as ``dib inspect --list --json`` does.
 
-The exit code is 0, or the exit code of the error. The process may take at most SECONDS of CPU. It prints its own peak
-memory in KiB as Linux reports it, because the figure of wait4 includes the parent process.
+The exit code is 0 or, after an error, the exit code of this error. The process may take at most SECONDS of CPU. The
+process prints its own peak memory in KiB from Linux, because wait4's value includes the parent process.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Bundles at the edges of all limits. Each bundle must stay within the bounds of spec/dib.md, 10.1.
+"""Bundles whose values are near the limits of the format. Each bundle must stay within the bounds of spec/dib.md, 10.1.
 
 ``python -m tests.fuzz.bounds [SECONDS [SEED [CLASS...]]]`` generates random bundles of each class in turn. It applies
-each bundle in its own process. It prints the memory and CPU time of each class next to the bounds. In each class, few
-bytes of a bundle cause much work of one kind. Bundles are written field by field (spec/vectors), with right digests.
+each bundle in its own process. The script prints the memory and CPU time of each class, and the bounds. In each class,
+a few bytes of a bundle cause much work of one kind. Code of spec/vectors writes the bundles field by field, with right
+digests.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ NANOSECONDS_EARLIER: Final = 1000.0  # and per byte of a base that an earlier bu
 They are nanoseconds for each byte of the bundle and of its targets.
 """
 
-LARGEST_TARGET: Final = 64 * MIB  # limit of generated sizes, so that a run has many bundles
+LARGEST_TARGET: Final = 64 * MIB  # limit of generated sizes, so that a run can test many bundles
 WITHOUT_BASE: Final = frozenset({0})
 
 Draw = Callable[[random.Random], Bundle]
@@ -69,13 +70,13 @@ written.zframe = lambda data, **_: frame_of(data)  # type: ignore[assignment] # 
 
 
 def edge(chance: random.Random, limit: int, least: int = 0) -> int:
-    """Return a count near ``limit`` (in most calls) or near ``least``; it may slightly exceed ``limit``."""
+    """Return a count near ``limit`` (usually) or near ``least``; the count may slightly exceed ``limit``."""
     values = (least, least + 1, limit // 16, limit // 2, limit - 1, limit, limit, limit, limit + 1, limit + limit // 4)
     return max(least, chance.choice(values))
 
 
 def drawn(chance: random.Random, frame: Frame, **given: Any) -> Bundle:
-    """Return a bundle whose target is the whole content of one frame, sometimes followed by zeros."""
+    """Return a bundle whose target is the content of one frame, sometimes followed by zeros."""
     size = min(frame.size, LARGEST_TARGET)
     program = Program().do("raw", raw=size, stream=frame.stream)
     rest = chance.choice((0, 0, 0, 1, MIB))
@@ -85,7 +86,7 @@ def drawn(chance: random.Random, frame: Frame, **given: Any) -> Bundle:
 
 
 def one(size: int, program: Program, *frames: Frame, **given: Any) -> Bundle:
-    """Return a bundle of one target, with the digest of zeros. The target's bytes are never compared."""
+    """Return a bundle of one target, whose digest is the digest of zeros. The target's bytes are never compared."""
     return Bundle(list(frames), [target(size, program, len(frames))], **given)
 
 
@@ -96,7 +97,7 @@ def target(size: int, program: Program, frames: int = 0) -> Target:
 
 @cache
 def zeros(size: int) -> bytes:
-    """Return zeros. Calls with the same size return the same object."""
+    """Return zeros. Return zeros; calls with the same size return the same object."""
     return bytes(size)
 
 
@@ -132,7 +133,9 @@ def number_(value: int, padding: int = 0) -> bytes:
 
 @bundle_class
 def vcdiff_padded_integers(chance: random.Random) -> Bundle:
-    """The maximum number of codes. Each code has a size or an address that takes the maximum number of bytes."""
+    """A payload with the maximum number of codes. Each code has a size or an address that takes the maximum number of
+    bytes.
+    """
     size, padding = chance.choice((1, 4096, MIB)), chance.choice((0, 7, 8, 9, 60_000))
     code = chance.choice((b"\1", b"\x13", b"\0"))
     integer_ = b"\x80" * padding + b"\0"
@@ -231,7 +234,7 @@ def relink_tables(chance: random.Random) -> Bundle:
     counts = [min(edge(chance, most), source), edge(chance, most), edge(chance, 128 + source // 16)]
     size = chance.choice((1, 4096, MIB))
     counts[1] = min(counts[1], size)
-    length = min(source // max(1, counts[0]), 1 << 20)  # the maximum total length
+    length = min(source // max(1, counts[0]), 1 << 20)  # so that the total length of all regions is at most `source`
     modes = chance.sample((0, 1, 2, 3, 4, 5, 7, 9, 10, 11, 12, 13, 14), 3)
     rows = [
         b"".join(
@@ -294,8 +297,8 @@ ENCODERS: Final = tuple(
 
 
 def packed(chance: random.Random, tables: list[bytes], content: list[int], reencoders: set[int]) -> Bundle:
-    """Return a bundle of recipes over zeros. The output of the recipes is unknown, so the rebuild ends at a wrong
-    length.
+    """Return a bundle of recipes over zeros. The output of the recipes is unknown; therefore, the rebuild stops at an
+    output of wrong length.
     """
     program = Program()
     total = 0
@@ -372,7 +375,8 @@ def slow_content(chance: random.Random) -> Bundle:
     data = tangled(chance, size)
     times = max(1, edge(chance, (64 * MIB) // size) // (4 if level >= 7 else 1) // 4)
     table = number(1) + numbers(2 * size * times + 1, number_of, parameter, 0)
-    most = size * times + size * times // 8 + 65536  # above the real size, which is known only after compression
+    # an upper bound of the real size, which is known only after compression
+    most = size * times + size * times // 8 + 65536
     program = Program().do("raw", raw=size, stream=1).do("begin", packing=len(table), packed=most)
     for _ in range(times):
         program.do("repeat", repeat_frame=0, repeat_offset=0, repeat=size)
@@ -382,7 +386,7 @@ def slow_content(chance: random.Random) -> Bundle:
 
 
 def tangled(chance: random.Random, size: int) -> bytes:
-    """Return bytes in runs that are similar to each other; there are few different values."""
+    """Return bytes in similar runs; there are few different values."""
     kind = chance.randrange(4)
     if kind == 0:
         return bytes(chance.choices(b"ab", k=size))
@@ -396,7 +400,7 @@ def tangled(chance: random.Random, size: int) -> bytes:
 
 @bundle_class
 def inner_payloads(chance: random.Random) -> Bundle:
-    """Frames of codec 6, with streams in the source, parts and bodies in the target, and inflated content."""
+    """Frames of codec 6: streams in the source, parts and bodies in the target, and inflated content."""
     streams = edge(chance, chance.choice((1, 100, 65536)))
     content = chance.choice((0, 1, 1000, MIB))
     stream = zlib.compressobj(9, zlib.DEFLATED, -15)
@@ -539,7 +543,7 @@ def targets(chance: random.Random) -> Bundle:
 
 @bundle_class
 def shapes_of_targets(chance: random.Random) -> Bundle:
-    """Shapes without any edit, in the maximum number of targets."""
+    """The maximum number of targets, with shapes that have no edits."""
     count, targets_ = edge(chance, 4096, 1), edge(chance, chance.choice((1, 1024)), 1)
     made = []
     for _ in range(targets_):
@@ -629,8 +633,8 @@ def kept_frames(chance: random.Random) -> Bundle:
 
 
 class Drawn:
-    """A program's frames; the program uses their whole content, in order. The program keeps each frame, and repeats a
-    single byte of it later.
+    """The frames of a program; the program uses the whole content of each frame, in order. The program keeps each frame
+    in memory, and later repeats a single byte of this frame.
     """
 
     def __init__(self) -> None:
@@ -649,15 +653,15 @@ class Drawn:
         return self.add(Frame(frame_of(zeros(size)), size, codec=1))
 
     def give_up(self, index: int) -> None:
-        """Repeat a byte of a frame for the last time. Until then, the frame is kept."""
+        """Repeat a byte of a frame, for the last time. Until then, the frame is kept."""
         self.program.do("repeat", repeat_frame=index, repeat_offset=0, repeat=1)
         self.made += 1
 
 
 @bundle_class
 def small_frames_beside_large_ones(chance: random.Random) -> Bundle:
-    """Kept frames of about a memory page, most of which are freed. Then come a recompression recipe, a tail and a large
-    frame.
+    """Kept frames with the size of about one memory page, most of which are freed. After these frames come a
+    recompression recipe, a tail and a large frame.
     """
     drawn = Drawn()
     held: list[int] = []
@@ -687,7 +691,10 @@ def small_frames_beside_large_ones(chance: random.Random) -> Bundle:
 
 @bundle_class
 def frames_that_leave_holes(chance: random.Random) -> Bundle:
-    """Frames of increasing sizes. Every second frame is freed, but no later frame fits into the freed memory."""
+    """Frames of increasing sizes.
+
+    Every second frame is freed, but the freed memory is too small for each later frame.
+    """
     drawn = Drawn()
     size = chance.choice((16, 32, 128, 1024)) * KIB
     held: list[tuple[int, int]] = []
@@ -710,7 +717,7 @@ def frames_that_leave_holes(chance: random.Random) -> Bundle:
 
 @bundle_class
 def noise_beside_kept_frames(chance: random.Random) -> Bundle:
-    """A large frame of noise in a recompression recipe with many edits, while as many frames as possible are kept."""
+    """A large frame of noise, in a recompression recipe with many edits, while dib keeps as many frames as possible."""
     frame, source = _large_frame(chance)
     return _beside_kept_frames(chance, [frame], source, chance.choice((1, 65536)))
 
@@ -720,7 +727,7 @@ def frames_beside_kept_frames(chance: random.Random) -> Bundle:
     """One large frame of codec 6 is placed before or after frames of codec 5 with a million steps each. All kept frames
     are in memory too.
 
-    The memory depends on the timing of the threads.
+    The peak memory depends on the timing of the threads.
     """
     noise, size = chance.choice((0, 0, 1, 8)) * MIB, chance.choice((4, 12, 12, 20)) * MIB
     data = chance.randbytes(noise) + zeros(64 * MIB - noise)
@@ -735,10 +742,10 @@ def frames_beside_kept_frames(chance: random.Random) -> Bundle:
 def _beside_kept_frames(
     chance: random.Random, frames: list[Frame], source: bytes, bodies: int, edits: int = 0
 ) -> Bundle:
-    """Return a bundle that uses ``frames`` in a recipe, while as many frames as possible are kept.
+    """Return a bundle that uses ``frames`` in a recipe, while dib keeps as many frames as possible.
 
-    The frames' base is a layer of ``source``. Before the recipe, there are ``edits`` header blocks, each with 15 empty
-    texts.
+    The frames' base is a layer of ``source``. ``edits`` header blocks, each with 15 empty texts, come before the
+    recipe.
     """
     drawn = Drawn()
     if edits:
@@ -789,7 +796,9 @@ def pieces_beside_kept_frames(chance: random.Random) -> Bundle:
 
 
 def _of_two_million_pieces(size: int, long: int) -> Frame:
-    """Return a frame whose source of ``size`` bytes has 4,096 regions. All ``long`` covers are cut at each region."""
+    """Return a frame whose source of ``size`` bytes has 4,096 regions. The number of long covers is ``long``; each of
+    them is cut at every region.
+    """
     regions = 4096
     steps, count = min(MIB, 128 + size // 16), MIB
     short = count - long
@@ -810,7 +819,7 @@ EDIT: Final = numbers(1 << 30, 1 << 30, 1824)  # an edit at a distant place, wit
 
 
 def _of_edits(content: int, number_of: int, parameter: int, count: int) -> bytes:
-    """Return a recipe of 65,536 edits in ``count`` bodies. The first body has nearly all content."""
+    """Return a recipe of 65,536 edits in ``count`` bodies. The first body has nearly all of the content."""
     edits = 65536 // count
     bodies = [content - count + 1] + [1] * (count - 1)
     table = b"".join(numbers(2 * size + 1, number_of, parameter, edits) + EDIT * edits for size in bodies)
@@ -834,7 +843,7 @@ def _with_index(size: int, noise: bytes) -> bytes:
 
 
 def _large_frame(chance: random.Random) -> tuple[Frame, bytes]:
-    """Return a frame that takes much memory, with a payload that cannot be compressed, and the layer of its base."""
+    """Return a frame that needs much memory and has an incompressible payload; also return its base's layer."""
     codec = chance.choice((2, 4, 5))
     is_embedded = chance.randrange(2)
     half = chance.choice((0, 32, 64)) * MIB
@@ -852,7 +861,7 @@ def _large_frame(chance: random.Random) -> tuple[Frame, bytes]:
 
 
 def _embedded(codec: int, payload: bytes, content: int, size: int, bodies: int) -> tuple[Frame, bytes]:
-    """Return a frame of codec 6 around a payload that makes ``content`` bytes, and the layer of its base."""
+    """Return a frame of codec 6 whose inner payload makes ``content`` bytes; also return its base's layer."""
     stream = zlib.compressobj(9, zlib.DEFLATED, -15)
     deflated = b"".join([*(stream.compress(zeros(MIB)) for _ in range(62)), stream.flush()])
     source = deflated + bytes(2 * MIB - len(deflated))
@@ -884,7 +893,7 @@ def _relinked(rows: list[bytes], counts: tuple[int, int, int], columns: list[byt
 
 @bundle_class
 def pieces_beside_large_frames(chance: random.Random) -> Bundle:
-    """Threads compress a body from a large frame, while kept frames and a withheld tail are in memory."""
+    """Threads compress a body from a large frame, while dib keeps other frames and a withheld tail in memory."""
     drawn = Drawn()
     noise = chance.choice((0, 1, 4)) * MIB
     held = [drawn.add(Frame(frame_of(chance.randbytes(noise)), noise, codec=1))] if noise else []
@@ -899,7 +908,7 @@ def pieces_beside_large_frames(chance: random.Random) -> Bundle:
     table = number(1) + numbers(2 * content + 1, number_of, 0, 0)
     last = Frame(frame_of(zeros(64 * MIB)), 64 * MIB, codec=2)
     drawn.frames += [Frame(table, len(table), 0), explicit(last, 128 * MIB)]
-    most = content + content // 8  # above the real size, which is known only after compression
+    most = content + content // 8  # an upper bound of the real size, which is known only after compression
     drawn.program.do("begin", packing=len(table), packed=most)
     for _ in range(16 if noise else 0):
         drawn.program.do("repeat", repeat_frame=0, repeat_offset=0, repeat=noise)
@@ -1027,7 +1036,7 @@ def tails(chance: random.Random) -> Bundle:
 
 @bundle_class
 def seeks(chance: random.Random) -> Bundle:
-    """The number of objects in the column is larger than the number of seeks, equal, or smaller."""
+    """The column has more objects than there are seeks, as many, or fewer."""
     count = edge(chance, chance.choice((1, 65536, 4 * MIB)), 1)
     value = number(chance.choice((0, 1, 127, 128, 65535, 1 << 20)))
     program = Program()
@@ -1042,7 +1051,7 @@ def seeks(chance: random.Random) -> Bundle:
 
 @bundle_class
 def names_on_the_way(chance: random.Random) -> Bundle:
-    """The first target is an archive with long names. The objects of the second target may be in this archive."""
+    """The first target is an archive that has long names. The objects of the second target may be in this archive."""
     size = edge(chance, chance.choice((100, 4096, MIB)), 1)
     entry = written.block("././@LongLink", size=size, typeflag=b"L", magic=b"ustar  \0") + bytes(size).replace(
         b"\0", b"n"
@@ -1063,7 +1072,9 @@ def names_on_the_way(chance: random.Random) -> Bundle:
 
 @bundle_class
 def layers_on_the_way(chance: random.Random) -> Bundle:
-    """The first bundle makes an image with a layer of tiny pieces. The second uses its content, and a hidden member."""
+    """The first bundle makes an image with a layer of tiny pieces. The second bundle uses the layer's content, and a
+    hidden member.
+    """
     piece, content = chance.choice(TINY)(chance)
     count = edge(chance, chance.choice((1, MIB, 16 * MIB)) // len(piece), 1)
     ends = b"the end of the layer".ljust(512)
@@ -1084,7 +1095,7 @@ def layers_on_the_way(chance: random.Random) -> Bundle:
 
 
 def links(base: bytes, made: bytes) -> dict[int, bytes]:
-    """Return the section that names the images of a base and of a target, so that bundles become a chain."""
+    """Return the section that names the images of base and target, so that bundles form a chain."""
     return about([[[base.decode()], sha256(base), b""]], [[[[made.decode()], sha256(made), b""]]], [])
 
 
@@ -1193,7 +1204,7 @@ def listed_text(chance: random.Random) -> Bundle:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The cost of applying a bundle (memory in bytes, seconds of CPU, and exit status), and the bounds for the cost."""
+    """The cost to apply a bundle (memory in bytes, CPU time in seconds, exit status), and the bounds of this cost."""
 
     memory: int
     seconds: float
@@ -1217,10 +1228,10 @@ BASE: Final = base_of(bytes(MIB))
 
 
 class Case(NamedTuple):
-    """A bundle to apply, and what it needs.
+    """A bundle to apply, and the data that this bundle needs.
 
-    ``made`` is the declared size of its targets. ``target`` chooses one of them. ``earlier`` is a bundle that rebuilds
-    the base from ``base``. It makes ``earlier_made`` bytes.
+    ``made`` is the declared size of the bundle's targets. ``target`` selects one of the targets. ``earlier`` is a
+    bundle that rebuilds the base from ``base``. ``earlier`` rebuilds ``earlier_made`` bytes.
     """
 
     bundle: bytes
@@ -1285,7 +1296,7 @@ def made_size(bundle: Bundle) -> int:
 
 
 def run(seconds: float, seed: int, wanted: list[str]) -> int:
-    """Generate and measure bundles until the time is over.
+    """Generate and measure bundles until the time limit.
 
     Print the worst bundle of each class, and all bundles above the bounds.
     """

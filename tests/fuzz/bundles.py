@@ -47,7 +47,7 @@ def sha256(data: bytes) -> bytes:
 
 
 def numbers_of(column: bytes) -> list[int]:
-    """Read complete LEB128 numbers up to the end."""
+    """Read LEB128 numbers until the data ends; all numbers must be complete."""
     out, value, shift = [], 0, 0
     for byte in column:
         value |= (byte & 127) << shift
@@ -71,14 +71,14 @@ def column_of(numbers: list[int]) -> bytes:
 
 @dataclass
 class Open:
-    """A bundle, with the number and msgpack bytes of each section, and with the frames."""
+    """A bundle: each section's number and msgpack bytes, and the frames."""
 
     sections: dict[int, bytes]
     frames: list[bytes]
 
     @classmethod
     def of(cls, bundle: bytes) -> Open:
-        """Open a valid bundle. Raise an exception, of any type, for an invalid bundle."""
+        """Open a valid bundle. Raise an exception of any type if the bundle is invalid."""
         stored = int.from_bytes(bundle[16:24], "little")
         start = 64 + 8 + int.from_bytes(bundle[64:68], "little")
         return cls.parse(
@@ -108,7 +108,7 @@ class Open:
         return closed(pack([[number, sections[number]] for number in sorted(sections)]), b"".join(self.frames))
 
     def mutated(self, chance: random.Random, change: Change) -> Open:
-        """Return a copy of the bundle with a few changes of numbers, bytes and frames. Most changes are consistent."""
+        """Return a copy of the bundle with a few changed numbers, bytes and frames. Most changes are consistent."""
         new = Open(dict(self.sections), list(self.frames))
         for _ in range(1 + int(chance.expovariate(1))):
             kind = chance.random()
@@ -143,7 +143,7 @@ class Open:
 
 
 def closed(manifest: bytes, frames: bytes) -> bytes:
-    """Return a bundle of a manifest and its frames, with a header and digest for them."""
+    """Return a bundle with this manifest and its frames, and with a matching header and digest."""
     stored = zstandard.ZstdCompressor(level=1, write_content_size=True).compress(manifest)
     head = MAGIC + bytes((1, 0, 0, 0)) + bytes(4) + len(stored).to_bytes(8, "little")
     head += len(manifest).to_bytes(8, "little") + sha256(stored)

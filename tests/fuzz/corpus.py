@@ -1,7 +1,7 @@
-"""The stored corpora. For each target, corpus/ has a tar of its inputs, which is compressed as a whole.
+"""The stored corpora. For each target, corpus/ has one compressed tar with the target's inputs.
 
-``python -m tests.fuzz.corpus TARGET FOLDER`` stores the files of a folder as the corpus of a target, without the seeds.
-The folder may be the result of ``-merge=1``.
+``python -m tests.fuzz.corpus TARGET FOLDER`` stores the files of a folder as a target's corpus, except the seeds. The
+folder may be the result of ``-merge=1``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def keep(target: str, inputs: set[bytes]) -> None:
 
 
 def main() -> None:
-    """Store the files of a folder that are not seeds."""
+    """Store the files of a folder, except the seeds."""
     _, target, folder = sys.argv
     inputs = {path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
     keep(target, inputs - set(targets.seeds(target)))

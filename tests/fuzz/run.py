@@ -1,6 +1,6 @@
 """Fuzz one target. Run ``python -m tests.fuzz.run TARGET [FOLDER...] [-OPTION=VALUE...]`` with libFuzzer's options.
 
-This needs atheris (see README.md). Without a folder, a new corpus begins with the seeds.
+This needs atheris (see README.md). If no folder is given, a new corpus begins with the seeds.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
         for data in (*targets.seeds(name), *corpus.kept(name)):
             (folder / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
     options = [f"-max_len={LARGEST_INPUT}", "-rss_limit_mb=2048", "-timeout=20", *more]
-    this = f"{sys.executable} -m tests.fuzz.run {name}"  # libFuzzer starts this command again for a merge
+    this = f"{sys.executable} -m tests.fuzz.run {name}"  # for a merge, libFuzzer starts this command again
     if name in ("bundle", "listings"):
         atheris.Setup([this, *options], targets.TARGETS[name], custom_mutator=_mutated_bundle)
     else:

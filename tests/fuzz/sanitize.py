@@ -1,9 +1,9 @@
-"""The C files under sanitizers.
+"""Tests of the C files with sanitizers.
 
 Run ``python -m tests.fuzz.sanitize [PYTEST ARGUMENT...]``. By default, the tests of vectors and corpora run. In a copy
 of the package, clang builds the library with two sanitizers, for addresses and for undefined behaviour. The tests run
-with this copy. Leaks are not checked, because Python itself has leaks. ``--fuzzer`` builds the library for libFuzzer
-instead, and prints the library's folder.
+with this copy. Leaks are not checked, because Python itself has leaks. With ``--fuzzer``, the script builds the library
+for libFuzzer instead, and prints the library's folder.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The fuzz targets; ``TARGETS`` has them by name. Each target takes any bytes, and raises an exception if an invariant
-fails.
+"""The fuzz targets; ``TARGETS`` maps names to targets. Each target takes any bytes, and raises an exception if an
+invariant fails.
 
-For each input, a decoder returns or raises ``DibError``. If the reference decoder reads the same format, both must have
-the same outcome.
+For each input, a decoder returns or raises ``DibError``. If the reference decoder reads the same format, dib and the
+reference decoder must have the same outcome.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ from tests.fuzz.bundles import Open, closed
 from tests.images.contents import contents
 
 VECTORS = Path(__file__).parents[2] / "spec" / "vectors"
-LARGEST = 1 << 17  # maximum bytes of a codec's output, because larger outputs are slow; the vectors have larger outputs
-ASKED_LARGEST = 1 << 11  # maximum bytes of an output for which the reference decoder also runs
-ASKED_SHARE = 8  # the reference decoder gets only one in this many inputs, because it takes a hundred times as long
+LARGEST = 1 << 17  # maximum bytes of a codec's output, because larger outputs are slow; the vectors test larger outputs
+ASKED_LARGEST = 1 << 11  # the reference decoder runs only for outputs up to this many bytes
+ASKED_SHARE = 8  # the reference decoder gets one input in this many, because it takes a hundred times as long as dib
 SEEDS_LARGEST = 30_000
-FRAMES_LARGEST = 1 << 20  # maximum bytes of all frames of a bundle
+FRAMES_LARGEST = 1 << 20  # maximum total bytes of all frames of a bundle
 KNOWN_SECTIONS = range(1, 8)
 SEPARATOR = b"\n%%\n"
 
@@ -77,7 +77,7 @@ TARGETS: dict[str, Target] = {}
 
 
 class BrokenError(AssertionError):
-    """The exception for an invariant that failed."""
+    """The exception that is raised if an invariant fails."""
 
 
 def target(function: Target) -> Target:
@@ -103,7 +103,7 @@ def both(call: Callable[[], Any], by_reference: Callable[[], bytes]) -> object:
 
 
 def joined(size: int, source: bytes, rest: bytes) -> bytes:
-    """Build the input of a codec's fuzz target from its parts, and return it."""
+    """Join the parts of an input for a codec's fuzz target, and return this input."""
     return size.to_bytes(3, "little") + len(source).to_bytes(2, "little") + source + rest
 
 
@@ -134,7 +134,10 @@ def chosen(data: bytes, share: int = 1) -> bool:
 
 @cache
 def bases() -> tuple[tuple[Archive, ...], tuple[Archive, ...]]:
-    """Return two sets of the vectors' bases, one with a compressed layer. Each bundle gets all bases of a set."""
+    """Return two sets of the vectors' bases; only one set has a compressed layer.
+
+    Each bundle gets all bases of a set.
+    """
     base, raw, *others = (
         _opened((VECTORS / "base" / f"{name}.tar").read_bytes(), name)
         for name in ("base", "raw", "code", "zip", "other")
@@ -155,15 +158,15 @@ class Unchecked(VerifiedOutput):
 
 
 def bundle_input(opened: Open, choice: int = 0) -> bytes:
-    """Build the input of the fuzz target ``bundle``, and return it. ``choice`` has bit 0 for the base and bit 1 for the
-    last target.
+    """Build the input of the fuzz target ``bundle``, and return it. In ``choice``, bit 0 selects the base, and bit 1
+    selects the last target.
     """
     manifest = msgpack.packb([[number, opened.sections[number]] for number in sorted(opened.sections)])
     return bytes((choice,)) + len(manifest).to_bytes(3, "little") + manifest + b"".join(opened.frames)
 
 
 def opened_input(data: bytes) -> Open:
-    """Undo ``bundle_input``. If the bytes are not such an input, any exception may be raised."""
+    """Undo ``bundle_input``. If the bytes are not a valid input, any exception may be raised."""
     end = 4 + int.from_bytes(data[1:4], "little")
     return Open.parse(data[4:end], data[end:])
 
@@ -189,7 +192,7 @@ def made(bundle: bytes, choice: int = 0, *, checked: bool = False) -> bytes:
 
 @target
 def bundle(data: bytes) -> object:
-    """A whole bundle, with its digests corrected."""
+    """A whole bundle, after its digests were corrected."""
     try:
         encoded = opened_input(data).encode()
     except (ValueError, IndexError, TypeError, KeyError, OverflowError, msgpack.UnpackException):
@@ -240,13 +243,15 @@ def manifest(data: bytes) -> object:
 
 @target
 def head(data: bytes) -> object:
-    """The head of a bundle, read without any corrections of its digests."""
+    """The header of a bundle, without corrected digests."""
     return outcome(lambda: BundleReader(io.BytesIO(data)).manifest)
 
 
 @target
 def columns(data: bytes) -> object:
-    """Numbers in columns and in payloads. Reading number by number gives the same result as the C function."""
+    """Numbers in columns and in payloads. Python code that reads one number at a time gives the same result as the C
+    function.
+    """
 
     def read() -> list[int]:
         column = Column(data)
@@ -288,7 +293,7 @@ def vcdiff_zstd(data: bytes) -> object:
 
 @target
 def vcdiff_plain(data: bytes) -> object:
-    """The VCDIFF file without the zstd frame around it."""
+    """The VCDIFF file inside the zstd frame, without this frame."""
     size, source, payload = _parted(data)
     if not chosen(data):
         return outcome(lambda: vcdiff.decode(payload, source, size))
@@ -331,7 +336,7 @@ def sparse_difference(data: bytes) -> object:
 
 @target
 def modelled(data: bytes) -> object:
-    """A modelled difference after up to eight covers. Two bytes of the input describe each cover."""
+    """A modelled difference that follows up to eight covers. Two bytes of the input describe each cover."""
     size, source, payload = _parted(data)
     rows = array("q")
     covered = 0
@@ -423,7 +428,7 @@ def bodies(data: bytes) -> object:
         return None
     if reader.used != len(data) - len(other.unused_data):
         raise BrokenError(f"{reader.used} bytes used, zlib {len(data) - len(other.unused_data)}")
-    if not chosen(data):  # with all encoders, an input takes a hundred times as long
+    if not chosen(data):  # with all encoders, an input takes a hundred times as long as with one encoder
         return None
     told = search.find([data], lambda piece: None)
     if told.recipe is not None:
@@ -455,7 +460,7 @@ def encoded(data: bytes) -> object:
 
 @target
 def side_by_side(data: bytes) -> object:
-    """Any content in pieces. The joined pieces are the body that one encoder gives."""
+    """Any content, split into pieces. The joined pieces are the same body as the body from a single encoder."""
     if len(data) < 4:
         return None
     level = 4 + data[0] % 6
@@ -475,7 +480,7 @@ def side_by_side(data: bytes) -> object:
 
 @target
 def frames(data: bytes) -> object:
-    """A zstd layer. Its recipe gives the same bytes, and libzstd decodes the same content."""
+    """A zstd layer. A frame's recipe gives the same bytes, and libzstd decodes the same content."""
     with contextlib.closing(Spool(None)) as spool:
         found = outcome(lambda: unpack_frames(MemoryBytes(data), spool, most=LARGEST))
         if not isinstance(found, RecompressedLayer):
@@ -540,7 +545,9 @@ def mended_tars(data: bytes) -> object:
 
 @target
 def images(data: bytes) -> object:
-    """Archives of files. The input has names and contents in turn. The contents of all found images can be read."""
+    """Archives of files. The input is a series of names and contents, which alternate. The contents of all found images
+    can be read.
+    """
     parts = data.split(SEPARATOR)
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
@@ -587,7 +594,7 @@ def created(data: bytes) -> object:
 
 
 def _layer(data: bytes) -> bytes:
-    """Return a layer: the data itself if it looks like a tar, else a tar with a file for each of its parts."""
+    """Return a layer: the data if it looks like a tar, otherwise a tar with one file for each part of the data."""
     if data[257:262] == b"ustar":
         return data
     return build_layer([file(f"srv/{number}", part) for number, part in enumerate(data.split(SEPARATOR))])
@@ -595,7 +602,7 @@ def _layer(data: bytes) -> bytes:
 
 @target
 def archives(data: bytes) -> object:
-    """Any file, given as an archive. Images that are found in it can be written in other formats."""
+    """Any file, treated as an archive. Images that dib finds in the archive can be written in other formats."""
     file_of = os.memfd_create("fuzz")
     try:
         os.write(file_of, data[1:])
@@ -642,7 +649,7 @@ def compressed(data: bytes) -> object:
 
 @target
 def signatures(data: bytes) -> object:
-    """An armored signature. An accepted signature gives the same bytes when it is written again."""
+    """An armored signature. If an accepted signature is written again, it has the same bytes."""
     found = outcome(lambda: signing.Signature.parse(data))
     if isinstance(found, signing.Signature) and signing.Signature.parse(found.armored()) != found:
         raise BrokenError("a signature is another one when written again")

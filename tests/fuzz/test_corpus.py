@@ -10,7 +10,7 @@ from dibundle.errors import BundleError
 from tests.fuzz import corpus, targets
 from tests.fuzz.bundles import Open, flipped
 
-MUTATIONS = 400  # mutations of the vectors' bundles; the same in each run
+MUTATIONS = 400  # mutations of the vectors' bundles; each run uses the same mutations
 
 
 @pytest.mark.parametrize("name", targets.TARGETS)

@@ -1,4 +1,4 @@
-"""If a loader's input ends early, it contains no loadable image, and does not end like an archive."""
+"""If the input of a loader ends early, it has no loadable image, and its end is not an archive's end."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_all_of_it_comes_once_the_gate_is_open(style, seed: int) -> None:
     assert archive.startswith(before)
     whole = gate.finish()
     assert whole.size == len(archive)
-    assert names(whole.read_at(0, whole.size)) == names(archive)  # contents are replaced by zeros, headers are not
+    assert names(whole.read_at(0, whole.size)) == names(archive)  # zeros replace contents, but not headers
     gate.open()
     gate.close()
     assert out.getvalue() == archive

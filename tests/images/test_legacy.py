@@ -1,4 +1,4 @@
-"""Archives of docker before 1.10, without manifest.json and configs."""
+"""Archives of docker before 1.10, which have no manifest.json and no configs."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def test_parents_in_a_circle(tmp_path: Path):
 
 @pytest.mark.parametrize(("tags", "is_read"), [(4, True), (5, False)])
 def test_the_name_of_a_repository_counts_for_each_of_its_tags(tags, is_read, tmp_path, monkeypatch):
-    """Before the fix, an archive of 27 kB took three gigabytes of memory. It had a name of 30,000 bytes and 100,000
-    tags.
+    """Before the fix, an archive of 27 kB took three gigabytes of memory. The archive had a repository name of 30,000
+    bytes and 100,000 tags.
     """
     monkeypatch.setattr(claims, "MAX_NAMES_SIZE", 4 * (30_000 + 1))
     named = {"r" * 30_000: {**{str(tag): FIRST for tag in range(tags)}, **{f"x{tag}": "c" * 64 for tag in range(100)}}}

@@ -1,4 +1,4 @@
-"""Random access to files, parts, memory and temporary files."""
+"""Random access to files, to parts, to memory, and to temporary files."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_a_window_reads_far_ahead_for_small_pieces_that_follow_each_other():
 
 
 def test_a_window_reads_little_for_single_bytes():
-    """Before the fix, each byte at the end of the window caused a read of 256 KiB, which took 0.7 ms in a chain."""
+    """Before the fix, each byte at the window's end caused a read of 256 KiB; in a chain, each read took 0.7 ms."""
     source = Counted(bytes(64 * SIZE))
     window = Window(source)
     for _ in range(1000):

@@ -1,4 +1,4 @@
-"""Images in every producer's form, archives with missing parts, and archives without an image."""
+"""Images in the formats of all programs, archives with missing parts, and archives without an image."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read(data: bytes) -> ImageArchive:
 
 
 def check(data: bytes, images: ImageArchive) -> None:
-    """Check that each regular member of an archive is exactly one blob, in order, and that images consist of blobs."""
+    """Check that each regular member is exactly one blob, in order, and that images consist of blobs."""
     members = [entry for entry in images.archive.index.entries if entry.is_file]
     assert [blob.member for blob in images.blobs] == members
     known = {id(blob) for blob in images.blobs}

@@ -1,4 +1,4 @@
-"""The parts of a tar that the temporary file keeps when the tar comes from a pipe."""
+"""The parts of a tar that dib keeps in a temporary file when the tar comes from a pipe."""
 
 from __future__ import annotations
 

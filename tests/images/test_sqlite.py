@@ -139,7 +139,9 @@ def test_pages_with_the_same_child_end_it(content):
 
 
 def test_pages_that_are_not_there_take_no_memory():
-    """Absent pages take no memory. Before the fix, references to millions of absent pages took five gigabytes."""
+    """Pages that are not in the database take no memory. Before the fix, references to millions of absent pages took
+    five gigabytes.
+    """
     names = [struct.pack(">I", 1000 + page) + b"\1" for page in range(300)]
     content = database(schema(2), node(5, names, struct.pack(">I", 3), 1), leaf([cell(record(0, b"a"))]))
     with pytest.raises(DamagedDatabaseError):
@@ -155,9 +157,9 @@ def test_a_long_chain_of_pages_takes_time_as_its_length():
 
 
 def test_rows_in_the_same_place_are_bounded():
-    """Rows in the same place are limited.
+    """The number of rows in the same place is limited.
 
-    A page may list a row many times, and the row may need a long chain of pages.
+    A page may list a row many times, and to read this row, dib may have to follow a long chain of pages.
     """
     size = 4000 * (PAGE - 4)
     heads = varint(13 + 2 * (size - 7)) + varint(14)

@@ -1,4 +1,4 @@
-"""The index of a tar. It is tested with sound, odd and truncated tars, and with any bytes."""
+"""The index of a tar. The tests use valid, odd and truncated tars, and arbitrary bytes."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def index_of(data: bytes) -> TarIndex:
 def check_shape(data: bytes, index: TarIndex) -> None:
     """Check the index of a tar that may consist of any bytes.
 
-    The index must have no gaps and must stay within the data. Entries that are marked as plain must really be plain.
+    The index must cover all of the data and must not exceed the data. Entries that are marked as plain must really be
+    plain.
     """
     assert index.size == len(data)
     ends = [0, *(entry.end for entry in index.entries)]
@@ -82,7 +83,7 @@ def check_shape(data: bytes, index: TarIndex) -> None:
 
 
 def walks(data: bytes, entry) -> bool:
-    """Walk through the tar from ``start``, using only the size fields of the blocks, as a decoder does."""
+    """Walk through the tar from ``start`` as a decoder does: only the size fields of the blocks count."""
     at, last, size = entry.start, -1, 0
     while at < entry.end:
         found = record_size(data[at : at + 512].ljust(512, b"\0"))
@@ -252,7 +253,7 @@ def test_where_reading_stops(rest, problem):
     index = index_of(SOUND + rest)
     assert index.entries[0].path == b"first"
     if rest[156:157] == b"x" and problem != "the archive is cut short in an extension header":
-        dangling = index.entries[1]  # extension records without a header after them
+        dangling = index.entries[1]  # extension records that no header follows
         assert (dangling.start, dangling.type, dangling.end) == (1024, ord("x"), 2048)
         assert (len(index.entries), index.entries_end) == (2, 2048)
     else:
@@ -383,7 +384,9 @@ def test_random_block_soup_can_be_scanned():
 
 
 def test_records_of_pax_headers_that_nobody_needs_take_no_time(monkeypatch):
-    """Before the fix, consecutive headers of 1 MiB took 0.17 us per byte. Their records had four bytes each."""
+    """Before the fix, many headers of 1 MiB, one after another, took 0.17 us per byte. Each record in these headers had
+    four bytes.
+    """
     monkeypatch.setattr(entries_module, "_FREE_RECORDS", 100)
     content = b"4 =\n" * 2000
     extension = header(b"PaxHeaders/f", octal(len(content)), b"x") + pad(content)

@@ -1,4 +1,4 @@
-"""Rewritten archives hold the content that was read, even if the old archive's members have misleading names."""
+"""Rewritten archives hold the content that dib read, even if members of the old archive have misleading names."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ LAYER = packed([("file", noise(1, 5000))])
 def test_names_within_a_nested_index_are_none():
     """Engines take names only from index.json.
 
-    Before the fix, a written manifest.json also had the names in nested indexes.
+    Before the fix, dib also wrote the names in nested indexes into manifest.json.
     """
     config = config_of(LAYER)
     layers = [descriptor("layer.v1.tar", LAYER)]
@@ -69,7 +69,9 @@ def test_names_within_a_nested_index_are_none():
 
 
 def test_a_blob_is_written_under_its_own_digest():
-    """Before the fix, a wrong member with the config's digest in its name was written instead of the config."""
+    """Before the fix, dib wrote a wrong member instead of the config, because the member's name had the config's
+    digest.
+    """
     config, other = config_of(LAYER), config_of(LAYER, Entrypoint=["/other"])
     entry = {"Config": f"blobs/sha256/{'a' * 64}", "RepoTags": ["app:1"], "Layers": blobs(LAYER)[0][:1]}
     members = [(entry["Config"], config), (f"blobs/sha256/{sha(config)}", other), *blobs(LAYER)]

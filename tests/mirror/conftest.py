@@ -1,4 +1,4 @@
-"""A mirror in this process, in front of the registry of tests/sources, and a client that sends an engine's requests."""
+"""A mirror in this process in front of the registry of tests/sources, and a client with the requests of an engine."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class Answer:
 
 @dataclass
 class Client:
-    """A client of a mirror. ``prefix`` comes before the repository, and ``query`` comes after each path."""
+    """A client of a mirror. In the client's requests, ``prefix`` comes before the repository, and ``query`` comes after
+    each path.
+    """
 
     port: int
     prefix: str = "site/"
@@ -72,7 +74,7 @@ class Client:
         return self.get(f"blobs/{wanted}", **headers)
 
     def pull(self, tag: str) -> dict[str, bytes]:
-        """Return the config and layers of an image as they were received, by digest. Assert each digest."""
+        """Return an image's config and layers as the client received them, by digest. Assert each digest."""
         self.pulls += 1
         manifest = self.manifest(tag)
         assert manifest.status == 200, manifest.body

@@ -1,4 +1,4 @@
-"""docker-registry and its mirror give the same answers, except for the requests in the second table."""
+"""docker-registry and a mirror of it give the same answers, except to the requests in the second table."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def ask(host: str, method: str, path: str, headers: dict[str, str]) -> Answer:
 
 
 def names(upstream: str) -> dict[str, str]:
-    """Return the values of the placeholders in paths."""
+    """Return the values for the placeholders in paths."""
     found = ask(upstream, "GET", f"/v2/{REPOSITORY}/manifests/v1", {"Accept": MANIFEST})
     value = json.loads(found.body)
     layer = max(value["layers"], key=lambda item: item["size"])
@@ -104,7 +104,7 @@ SAME = (
     ("GET", "/v2/absent/app/manifests/v1", ""),
     ("GET", "/v2/absent/app/blobs/CONFIG", ""),
 )
-OTHER = (  # the status from docker-registry, and the status from a mirror that has the blob
+OTHER = (  # the status from docker-registry, then the status from a mirror that has the blob
     ("GET", "/v2", "", 301, 200),
     ("GET", "/v2/_catalog", "", 200, 404),
     ("GET", "manifests/.bad", "", 404, 404),

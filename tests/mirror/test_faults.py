@@ -1,4 +1,4 @@
-"""Pulls with a fault in the middle. The client gets the right image, or the same error as without a mirror."""
+"""Pulls during which a fault occurs. The client gets the right image, or the same error as without a mirror."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def process(
 ) -> Iterator[tuple[subprocess.Popen[str], Client]]:
     """Run a mirror in its own process, as operators do.
 
-    ``largest`` is the maximum size of a file in bytes. Writes beyond this size fail, as on a full disk. ``signers`` are
-    the required signers of a bundle.
+    ``largest`` is the maximum size of a file in bytes. Writes beyond this size fail, in the same way as on a full disk.
+    ``signers`` are the signers that the mirror requires for a bundle.
     """
     arguments = ("--upstream", f"site={registry.host}", "--listen", "127.0.0.1:0", "--cache", str(cache))
     command = (sys.executable, "-m", "dibundle", "mirror", *arguments, "--prefer", "bytes", "--make-timeout", "2")
@@ -56,7 +56,7 @@ def process(
 
 
 def fault_of_upstream(fault: str, chance: random.Random) -> Callable[[Request], bool]:
-    """Return a hook with a fault in blobs that upstream sends. The fault occurs once, or always."""
+    """Return a hook that causes a fault in blobs from upstream. The fault occurs once, or always."""
     left = [chance.choice((1, 1000))]
     after = chance.randrange(1, 90_000)
 
@@ -84,7 +84,7 @@ def fault_of_upstream(fault: str, chance: random.Random) -> Callable[[Request], 
 
 
 def fault_of_bundle(fault: str, registry: Registry, chance: random.Random) -> Callable[[Request], bool]:
-    """Return a hook with a fault in every bundle."""
+    """Return a hook that causes a fault in every bundle."""
     names = {item["digest"]: item for tag in ("v1-v2", "v2-v3") for item in bundles(registry, tag)}
 
     def hook(request: Request) -> bool:
@@ -145,7 +145,7 @@ def test_faults(stocked: Registry, tmp_path: Path) -> None:
         fault = chance.choice((*UPSTREAM, *BUNDLE, *OWN))
         is_plain = (
             fault in UPSTREAM
-        )  # with an empty cache, all layers are fetched; otherwise, a run finds the content of earlier runs
+        )  # if the cache is empty, all layers are fetched; otherwise, a run finds content that earlier runs have left
         cache = tmp_path / (f"plain-{run}" if is_plain else f"cache-{run // 10}")
         stocked.hook = lambda request: False
         with process(stocked, cache) as (started, client):

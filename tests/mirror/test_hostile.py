@@ -1,4 +1,6 @@
-"""Hostile clients and registries. Other clients' pulls do not fail, wait or change, and no resource grows."""
+"""Hostile clients and registries. They cannot make other clients' pulls fail, wait or change, and no use of resources
+keeps growing.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ Hook = Callable[[Request], object]
 
 @contextmanager
 def beside(options: MirrorOptions, access: Access, hook: Hook) -> Iterator[tuple[Running, Client]]:
-    """Run a mirror of the stocked registry and a second registry.
+    """Run a mirror of two registries: the stocked registry and a second registry.
 
     Yield the mirror, and a client of the second registry.
     """
@@ -64,7 +66,7 @@ def beside(options: MirrorOptions, access: Access, hook: Hook) -> Iterator[tuple
 
 
 def raw(port: int, data: bytes, seconds: float = 5.0) -> bytes:
-    """Send bytes. Return the answer up to the end of the connection, or up to a pause."""
+    """Send bytes. Return the answer; stop at the end of the connection or at a pause."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(data)
         connection.settimeout(seconds)
@@ -100,7 +102,7 @@ def eventually(is_so: Callable[[], object], seconds: float = 10.0) -> bool:
 
 
 def write(request: Request, head: bytes, body: bytes = b"") -> bool:
-    """Answer with exactly these bytes, and close the connection."""
+    """Send exactly these bytes as the answer, and close the connection."""
     request.wfile.write(head + b"\r\n\r\n" + body)
     request.close_connection = True
     return True
@@ -183,7 +185,7 @@ def test_who_only_waits_makes_way(
 
 
 def unread(port: int, path: str, stack: ExitStack) -> socket.socket:
-    """Send a request and read nothing, over a connection with small buffers."""
+    """Send a request over a connection with small buffers, and do not read the answer."""
     connection = stack.enter_context(socket.socket())
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
@@ -198,18 +200,18 @@ def test_who_reads_nothing_goes(
 ) -> None:
     """The mirror closes connections of clients that do not read.
 
-    The connections are closed after some time, or earlier if new clients come. The test checks that the sockets are
-    really closed, not just removed from a list.
+    The mirror closes these connections after some time, or earlier if new clients connect. The test checks that the
+    mirror really closes the sockets, and does not only remove them from a list.
     """
     monkeypatch.setattr(door, "_MOST_CLIENTS", most)
     monkeypatch.setattr(meter, "WAITING", 60.0 if most == 4 else 0.5)
-    monkeypatch.setattr(server, "_LARGE", 8 << 20)  # one large answer in place of many small answers
+    monkeypatch.setattr(server, "_LARGE", 8 << 20)  # one large answer instead of many small answers
     document = b"[" + b" " * 4_000_000 + b"]"
     with beside(options, access, lambda request: request.answer(200, document)) as (mirror, evil), ExitStack() as stack:
         before = files_open()
         for _ in range(12):
             unread(evil.port, "/v2/evil/x/tags/list", stack)
-            time.sleep(0.1)  # otherwise, the mirror refuses the client before it writes an answer
+            time.sleep(0.1)  # otherwise, the mirror refuses the client before the mirror writes an answer
 
         def files_of_mirror() -> int:
             mirror.mirror._upstreams.close()  # idle connections to upstreams
@@ -277,7 +279,7 @@ def test_patience_after_sigterm_is_not_had_twice(
         assert time.monotonic() - begun < 3.5
 
 
-# ---- effects of an upstream, or a client, on others
+# effects of one upstream or client on others
 
 
 def test_what_one_upstream_has_sent_another_does_not_open(
@@ -300,7 +302,7 @@ def test_what_one_upstream_has_sent_is_no_base_for_another(
 ) -> None:
     """The content of one upstream is not a base for another upstream's bundles.
 
-    Otherwise, such a bundle would disclose content of its base.
+    Otherwise, a bundle of the other upstream would disclose its base's content.
     """
     with serve() as other:
         put_image(other, files.archive(2), "v2")
@@ -336,8 +338,7 @@ def test_downloads_are_those_of_their_upstream(options: MirrorOptions, access: A
 def test_makings_are_those_of_their_repository(options: MirrorOptions, access: Access, stocked: Registry) -> None:
     """Each rebuild belongs to one repository.
 
-    If a manifest lists a layer of another repository, and the manifest's config never arrives, other clients are not
-    delayed.
+    If a manifest lists another repository's layer, and the manifest's config never arrives, other clients do not wait.
     """
     body = json.loads(stocked.manifests[REPOSITORY, "v1"][1])
     body["config"]["digest"] = digest(b"never")
@@ -389,7 +390,7 @@ def test_redirects_lead_to_no_address_of_the_link(
 def test_realms_lead_to_no_address_of_the_link(options: MirrorOptions, access: Access, stocked: Registry) -> None:
     """The realm in an authentication challenge cannot lead the mirror to a link-local address.
 
-    This concerns mirrors that log in themselves. A mirror without a login passes the challenge on to the client.
+    This test is about mirrors that log in themselves. A mirror without a login passes the challenge on to the client.
     """
     challenge = {"WWW-Authenticate": 'Bearer realm="http://169.254.169.254/token",service="x"'}
     for is_private in (True, False):
@@ -562,7 +563,7 @@ def test_large_documents_that_nobody_takes_are_few(
 
 @pytest.mark.parametrize("part", ["blobs/" + digest(b"x"), "blobs/sha512:" + "0" * 128, "manifests/v1", "tags/list"])
 def test_errors_are_small(part: str, options: MirrorOptions, access: Access, stocked: Registry) -> None:
-    """Error answers are small, because each of a thousand clients may leave an error answer unread."""
+    """Error answers are small, because a thousand clients may each leave an error answer unread."""
     with beside(options, access, lambda request: request.answer(404, b"e" * (4 << 20))) as (mirror, evil):
         answer = evil.get(part)
         assert (answer.status, len(answer.body)) == (404, 64 << 10)
@@ -573,7 +574,7 @@ def test_errors_are_small(part: str, options: MirrorOptions, access: Access, sto
 def test_what_is_said_of_blobs_is_a_document(
     kind: str, options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An upstream's answer that is not a blob counts as a document, whatever its status is."""
+    """If an upstream's answer is not a blob, it counts as a document, whatever the answer's status is."""
     monkeypatch.setattr(server, "_MOST_LARGE", 0)
     name = f"{kind}:{hashlib.new(kind, b'x').hexdigest()}"
     with beside(options, access, lambda request: request.answer(300, b"e" * (4 << 20))) as (_, evil):
@@ -719,9 +720,9 @@ def test_a_part_that_is_too_short_is_cut_off(options: MirrorOptions, access: Acc
 def test_a_rest_that_is_not_that_of_the_blob_is_cut_off(
     end: bytes, mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the rest of a blob from upstream is wrong, the mirror withholds the end of the blob.
+    """If later bytes of a blob from upstream are wrong, the mirror withholds the end of the blob.
 
-    If the disk is full, the rest of a blob comes directly from upstream.
+    If the disk is full, the remaining bytes of a blob come directly from upstream.
     """
     name = layers(stocked, "v1")[0]
     data = stocked.blobs[REPOSITORY, name]
@@ -817,7 +818,7 @@ def test_what_is_no_file_in_the_place_of_one(
 
 
 def test_bundles_count_as_they_take_space(mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cache's size includes bundles that are being written, because they wait in temporary files."""
+    """The cache's size includes bundles that are still being written, because these bundles are in temporary files."""
     cache, sizes = mirror.mirror.cache, []
     name = bundle(stocked, "v1-v2")
 
@@ -871,9 +872,7 @@ def test_bundles_are_checked_in_pieces(dib: Program, tmp_path: Path) -> None:
 
 
 def test_threads_share_memory() -> None:
-    """Threads share memory. Otherwise, each of many threads would keep the largest amount of memory that it ever
-    needed.
-    """
+    """Threads share memory. Otherwise, each of many threads would keep as much memory as the thread ever needed."""
     program = """
 import ctypes, threading
 from dibundle.codecs.native.library import share_memory
@@ -942,7 +941,7 @@ def test_a_wrong_blob_that_is_not_kept_is_cut_off_before_its_end(
 def test_what_a_client_may_not_read_is_no_base_for_it(mirror: Running, stocked: Registry) -> None:
     """A blob that a client is not allowed to read is not a base for that client.
 
-    Otherwise, a client that pushes a bundle could learn the base's content from the result.
+    Otherwise, a client that pushes a bundle could learn the base's content from the rebuilt blob.
     """
     friend = Client(mirror.client.port, headers={"Authorization": "Bearer good"})
     friend.pull("v1")
@@ -962,7 +961,7 @@ def test_what_a_client_may_not_read_is_no_base_for_it(mirror: Running, stocked: 
 def test_many_requests_at_once_are_none(mirror: Running) -> None:
     """The mirror closes a connection on which many requests arrive before the first is answered.
 
-    Otherwise, the headers of these requests would wait in memory until the first answer is read.
+    Otherwise, the headers of these requests would stay in memory until the client reads the first answer.
     """
     request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + b"X: " + b"a" * 8000 + b"\r\n\r\n"
     with socket.create_connection(("127.0.0.1", mirror.client.port)) as client:
@@ -978,7 +977,9 @@ def test_many_requests_at_once_are_none(mirror: Running) -> None:
 
 
 def test_headers_are_small_and_of_ascii(mirror: Running) -> None:
-    """Headers must be small and consist of ASCII. Otherwise, Python could use four bytes for each character."""
+    """Headers must be small and contain only ASCII characters. Otherwise, Python could use four bytes for each
+    character.
+    """
     for count, value, status in (
         (2, b"a" * 7000, b" 200 "),
         (3, b"a" * 7000, b" 400 "),
@@ -1010,9 +1011,9 @@ def test_requests_behind_one_that_waits_are_not_parsed(
 def test_connections_that_do_not_greet_are_few(
     options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only a few connections may wait without a TLS handshake.
+    """Only a few connections may wait before their TLS handshake.
 
-    New connections replace the oldest connection, and ended connections are removed at once.
+    A new connection replaces the oldest connection, and ended connections are removed at once.
     """
     monkeypatch.setattr(door, "_AT_ONCE", 5)
     tls = ssl.create_default_context(cafile=certificate[0])
@@ -1057,7 +1058,7 @@ def malformed(port: int, stack: ExitStack) -> socket.socket:
 def test_clients_that_do_not_end_tls_are_ended(
     options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the fix, the error of one such client stopped the check of all other clients."""
+    """Before the fix, an error of one such client stopped the mirror's check of all other clients."""
     monkeypatch.setattr(meter, "WAITING", 1.0)
     with mirroring(with_options(options, certificate=certificate), access) as mirror, ExitStack() as stack:
         clients = [malformed(mirror.client.port, stack)]
@@ -1070,7 +1071,7 @@ def test_clients_that_do_not_end_tls_are_ended(
 def test_a_new_client_is_served_beside_clients_that_do_not_end_tls(
     options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the fix, the error of an old client also ended the new client."""
+    """Before the fix, an error of an old client also ended the connection of the new client."""
     monkeypatch.setattr(door, "_MOST_CLIENTS", 3)
     monkeypatch.setattr(meter, "BRIEF", 0.1)
     tls = ssl.create_default_context(cafile=certificate[0])
@@ -1106,7 +1107,7 @@ def test_an_error_of_a_check_is_logged_and_does_not_end_the_checks(
 def test_tls_reads_nothing_while_a_client_takes_nothing(
     options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TLS answers requests for new keys. Before the fix, the answers filled a buffer without a limit."""
+    """TLS answers each request for new keys. Before the fix, the answers filled a buffer without a limit."""
     paused: list[str] = []
     for name in ("pause_reading", "resume_reading"):
         real = getattr(asyncio.selector_events._SelectorSocketTransport, name)
@@ -1136,8 +1137,8 @@ def test_tls_reads_nothing_while_a_client_takes_nothing(
 
 
 def test_tls_does_not_read_again_while_writing_is_paused_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When asyncio resumes writing, it writes data at once. These writes may pause writing again before the call to
-    resume returns.
+    """When asyncio resumes writing, asyncio also writes data at once. These writes may pause writing again before
+    asyncio's call to resume returns.
     """
     called: list[str] = []
 
@@ -1162,8 +1163,8 @@ def open_files() -> int:
 def test_handshakes_that_are_not_completed_keep_no_connection(
     options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the fix, each such client kept a file descriptor of the mirror for five minutes, and their number was not
-    limited.
+    """Before the fix, each such client kept a file descriptor of the mirror for five minutes, without a limit on their
+    number.
     """
     monkeypatch.setattr(door, "_AT_ONCE", 5)
     hello = ssl.MemoryBIO()
@@ -1298,7 +1299,9 @@ def test_each_value_of_a_header_is_looked_at(mirror: Running) -> None:
     ("text", "is_local"), [("127.0.0.1:5055", True), ("[::1]:5055", True), ("[::]:5055", False), ("[::2]:1", False)]
 )
 def test_loopback_by_ipv6_is_known(text: str, is_local: bool) -> None:
-    """IPv6 loopback addresses are recognised, too. Otherwise, a private mirror would not check the Host of requests."""
+    """IPv6 loopback addresses are recognised, too. Otherwise, a private mirror would not check the Host header of
+    requests.
+    """
     assert parse_listen(text).is_local == is_local
     assert parse_listen(text).address == text
 

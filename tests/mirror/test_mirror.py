@@ -1,4 +1,6 @@
-"""Pulls through ``dib mirror`` get the same bytes as direct pulls, even with faults. Few bytes come from upstream."""
+"""Pulls through ``dib mirror`` and direct pulls give the same bytes, even if faults occur. Only few bytes come from
+upstream.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,7 @@ def test_where_layers_are_as_fast_they_are_fetched(options: MirrorOptions, acces
 
 
 def broken(registry: Registry, fault: str) -> None:
-    """Install a hook with a fault in the bundle from v1 to v2."""
+    """Install a hook that causes a fault in the bundle from v1 to v2."""
     name = bundle(registry, "v1-v2")
     data = registry.blobs[REPOSITORY, name]
 
@@ -137,7 +139,7 @@ def test_with_signers_a_bundle_has_to_be_signed(
 
 
 def push_other_blobs(registry: Registry, files: Files, dib: Program, folder: Path) -> None:
-    """Push two images with compressed layers, and a bundle that rebuilds the second image with raw layers."""
+    """Push two images with compressed layers; also push a bundle that rebuilds the second image with raw layers."""
     for number in (1, 2):
         put_image(registry, files.archive(number), f"v{number}")
     made = folder / "b.dib"
@@ -179,7 +181,7 @@ def plain(registry: Registry, part: str, method: str = "GET", **headers: str) ->
 def test_answers_are_those_of_the_registry(mirror: Running, stocked: Registry) -> None:
     manifest, config = stocked.manifests[REPOSITORY, "v1"][1], None
     config = json.loads(manifest)["config"]["digest"]
-    for _ in range(2):  # first from upstream, then from the cache
+    for _ in range(2):  # the first answer comes from upstream, the second from the cache
         for part in (
             "manifests/v1",
             f"manifests/{digest(manifest)}",
@@ -206,7 +208,7 @@ def test_answers_are_those_of_the_registry(mirror: Running, stocked: Registry) -
 def test_ranges(mirror: Running, stocked: Registry) -> None:
     name = layers(stocked, "v1")[0]
     data = stocked.blobs[REPOSITORY, name]
-    for _ in range(2):  # first from upstream, then from the cache
+    for _ in range(2):  # the first answer comes from upstream, the second from the cache
         part = mirror.client.blob(name, Range="bytes=100-")
         assert (part.status, part.body) == (206, data[100:])
         assert part.headers["Content-Range"] == f"bytes 100-{len(data) - 1}/{len(data)}"
@@ -255,7 +257,7 @@ def test_all_accept_headers_are_passed_on(mirror: Running, stocked: Registry) ->
 
 
 def test_a_greeting_of_tls_is_answered_in_http(mirror: Running) -> None:
-    """A TLS greeting is answered in HTTP, so that docker tries again without TLS."""
+    """The mirror answers a TLS greeting in HTTP, so that docker tries again without TLS."""
     with socket.create_connection(("127.0.0.1", mirror.client.port)) as connection:
         connection.sendall(bytes.fromhex("1603010200010001fc0303") + bytes(500))
         assert connection.recv(100).startswith(b"HTTP/1.")
@@ -410,7 +412,7 @@ def test_without_space_blobs_are_served_and_not_kept(mirror: Running, stocked: R
 def test_a_restart_keeps_what_is_whole(options: MirrorOptions, access: Access, stocked: Registry) -> None:
     with mirroring(options, access) as mirror:
         mirror.client.pull("v1")
-    (options.cache / "tmp" / "1").write_bytes(b"half a blob")  # left by a killed mirror
+    (options.cache / "tmp" / "1").write_bytes(b"half a blob")  # a file that a killed mirror has left
     stocked.asked.clear()
     with mirroring(options, access) as mirror:
         mirror.client.pull("v2")

@@ -20,7 +20,7 @@ NAMED = [number.to_bytes(32, "big") for number in range(1, 2001)]
 
 
 def fetched(*bases: bytes) -> Any:
-    """Return a list with one bundle whose bases are these images."""
+    """Return a list with one bundle; the bundle's bases are these images."""
     told = SimpleNamespace(is_signed=False, size=1, needs=frozenset({bytes(32)}))
     delta = SimpleNamespace(told=told, manifest=b"bundle", bases=frozenset(bases))
     listing = SimpleNamespace(deltas_to=lambda image: [delta])
@@ -39,7 +39,7 @@ def bases(tmp_path: Path) -> Bases:
 
 def test_a_plan_ends_after_half_a_second(bases: Bases, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(*_: object) -> None:
-        end = time.thread_time() + 0.06  # takes as long as parsing a document of a megabyte
+        end = time.thread_time() + 0.06  # parsing a document of a megabyte takes as long as this
         while time.thread_time() < end:
             pass
 
@@ -54,7 +54,7 @@ def test_a_plan_ends_after_half_a_second(bases: Bases, monkeypatch: pytest.Monke
 def test_blobs_that_nobody_pulled_as_images_are_no_bases(
     bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only images that clients pulled, and manifests in a store, are parsed. At most 1,024 names are looked up."""
+    """dib parses only images that clients pulled, and manifests in a store. At most 1,024 names are looked up."""
     parsed: list[bytes] = []
     monkeypatch.setattr(bases, "find", lambda place, base: parsed.append(base))
     for number in (10, 1999):

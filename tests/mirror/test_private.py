@@ -1,4 +1,6 @@
-"""A mirror of a registry with TLS and a password. Clients without the password get nothing that others have pulled."""
+"""A mirror of a registry with TLS and a password. Clients without the password get nothing that other clients have
+pulled.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,8 @@ LOGIN = base64.b64encode(b"me:secret").decode()
 
 
 class Private(NamedTuple):
-    """A registry with TLS and a password. The object has the registry's host, and a folder with the certificate and the
-    login.
+    """A registry with TLS and a password. The object holds the registry's host, and a folder that contains the
+    certificate and the login.
     """
 
     host: str

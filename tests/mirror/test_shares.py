@@ -1,4 +1,6 @@
-"""Fair shares. No client takes all memory, files or cache. Also, no content of an upstream runs in a browser."""
+"""Fair shares. No client can use up all memory, all files or the whole cache. Also, content from an upstream never runs
+in a browser.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ from tests.sources.server import Registry, Request, digest, serve
 
 
 class LargeError(Exception):
-    """An error that keeps memory in use, like the error of a failed request."""
+    """An error that keeps memory in use, as the error of a failed request does."""
 
     made: ClassVar[list[weakref.ref[LargeError]]] = []
 
@@ -52,7 +54,7 @@ class LargeError(Exception):
 
 
 def test_an_error_is_freed_when_it_is_handled() -> None:
-    """Before the fix, hundreds of bodies waited for the garbage collector."""
+    """Before the fix, hundreds of bodies stayed in memory until the garbage collector ran."""
 
     def fail() -> None:
         raise LargeError
@@ -109,13 +111,13 @@ def test_redirects_leave_no_connections(options: MirrorOptions, access: Access, 
         mirror, evil = stack.enter_context(beside(options, access, lead))
         assert evil.blob(digest(content)).body == content
         idle = mirror.mirror._upstreams._idle
-        assert eventually(lambda: idle)  # the connection becomes idle only after the answer was sent
+        assert eventually(lambda: idle)  # the connection becomes idle only when the answer has been sent
         pools = [len(transport._pool.pools) for _, transport in idle]
         assert max(pools) <= 2
 
 
 def test_connections_share_their_tls_settings() -> None:
-    """Before the fix, each slow client of an upstream with TLS took 1 MB, or 2 MB with a redirect."""
+    """Before the fix, each slow client of an upstream with TLS took 1 MB of memory, or 2 MB after a redirect."""
     reference, settings = Reference("registry.example", REPOSITORY), RegistrySettings()
     pools = [Transport(reference, settings)._pool.connection_from_url("https://registry.example") for _ in range(2)]
     assert pools[0].conn_kw["ssl_context"] is pools[1].conn_kw["ssl_context"]
@@ -137,7 +139,7 @@ def test_one_thread_watches_all_connections() -> None:
 
 
 def test_work_that_waits_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting work is limited, including the work of clients that have left."""
+    """The amount of waiting work is limited; this includes work for clients that have disconnected."""
     monkeypatch.setattr(upstream, "MOST_WAITING", 3)
     go = threading.Event()
 
@@ -243,7 +245,10 @@ def test_a_hashed_blob_waits_for_no_hash(mirror: Running, stocked: Registry, mon
 
 @pytest.mark.parametrize("claimed", [0, 1 << 49])
 def test_a_base_has_the_sizes_that_its_manifest_claims(claimed: int, tmp_path: Path) -> None:
-    """A base must have the sizes that its manifest claims. These sizes limit what a bundle may write to the disk."""
+    """A base must have the sizes that its manifest claims.
+
+    These sizes limit how much a bundle may write to the disk.
+    """
     place = UpstreamPlace("site.example", "a/b", "space")
     cache = Cache(tmp_path / "cache", 1 << 20)
 
@@ -398,9 +403,9 @@ def stalling(body: bytes, go: threading.Event) -> Hook:
 def test_clients_that_leave_keep_no_blob_of_others_waiting(
     options: MirrorOptions, access: Access, stocked: Registry
 ) -> None:
-    """Before the fix, after a client had left, a thread kept waiting for upstream.
+    """Before the fix, after a client had disconnected, a thread kept waiting for upstream.
 
-    Cached blobs need such threads, too.
+    Sending cached blobs needs such threads, too.
     """
     body, go = os.urandom(1000), threading.Event()
     with beside(options, access, stalling(body, go)) as (mirror, evil):
@@ -444,7 +449,7 @@ def test_a_request_that_cannot_be_parsed_is_answered_as_data(mirror: Running) ->
 
 
 def client_of(line: Line) -> door.Client:
-    """Return a client that has requested a blob, with ``line`` as its connection."""
+    """Return a client that has requested a blob; its connection is ``line``."""
     client = door.Client.__new__(door.Client)
     client._line, client.lowest, client.passed, client.meter = line, line, 0, meter.Meter()
     client.begin("blob")
@@ -454,7 +459,8 @@ def client_of(line: Line) -> door.Client:
 def test_a_client_that_takes_enough_bytes_is_not_slow() -> None:
     """Bytes count when the client has taken them, not when the mirror has passed them on.
 
-    Before the fix, 8 KiB every 12 s were enough: such clients kept all places of a mirror.
+    Before the fix, a client that read 8 KiB every 12 s was fast enough; such clients could keep all of a mirror's
+    connections.
     """
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -473,7 +479,7 @@ def test_a_client_that_takes_enough_bytes_is_not_slow() -> None:
         assert client.meter.reads[1] == meter.LEAST
         client.meter.reads = time.monotonic() - 1.5, client.meter.reads[1]
         client.look()
-        assert client.meter.shortfall == 0  # not yet: no client is judged in its first two seconds
+        assert client.meter.shortfall == 0  # no client is judged in its first two seconds, so there is no shortfall yet
 
 
 def test_a_client_that_waits_for_the_mirror_is_not_slow() -> None:
@@ -498,9 +504,7 @@ def test_a_client_that_waits_for_the_mirror_is_not_slow() -> None:
 
 
 def test_a_client_that_takes_all_bytes_of_a_slow_upstream_is_no_waiter() -> None:
-    """Before the fix, a mirror full of waiting clients disconnected such a client, although this client read at full
-    speed.
-    """
+    """Before the fix, a mirror full of waiting clients disconnected such a client, although it read at full speed."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         line = Line(ours)
@@ -537,8 +541,8 @@ def test_of_clients_that_wait_for_the_same_answer_the_latest_makes_way() -> None
 def test_the_end_of_a_blob_is_not_lost_for_a_slow_client(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch, more: str
 ) -> None:
-    """After the mirror has written a blob, the operating system may still hold bytes of it for a slow client. Such a
-    client is not idle.
+    """After the mirror has written a whole blob, the operating system may still hold bytes that a slow client has not
+    read. Such a client is not idle.
     """
     monkeypatch.setattr(meter, "WAITING", 0.3)
     content = os.urandom(1_000_000)
@@ -586,7 +590,7 @@ def test_slow_clients_leave_places_to_others(
 
 
 def queued(port: int, of_client: int) -> int:
-    """Return how many bytes the system holds for a client of a server on ``port``."""
+    """Return how many unread bytes the system holds for a client of a server on ``port``."""
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, remote, _, queues, *_ = line.split()
         if [int(place.partition(":")[2], 16) for place in (local, remote)] == [port, of_client]:
@@ -619,7 +623,7 @@ def test_the_system_holds_little_of_a_blob_for_a_slow_client(
 
 
 def ask_and_leave(port: int, name: str) -> socket.socket:
-    """Ask for a small blob, read nothing, and let the mirror end the connection."""
+    """Request a small blob, read nothing, and let the mirror close the connection."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.connect(("127.0.0.1", port))
@@ -632,8 +636,8 @@ def ask_and_leave(port: int, name: str) -> socket.socket:
 def test_the_system_holds_bytes_of_no_more_connections_than_clients(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    """Before the fix, ended connections did not count. The system held 240 kB for each of them, without a limit on
-    their number.
+    """Before the fix, ended connections did not count. For each ended connection, the system held 240 kB, and the
+    number of these connections was not limited.
     """
     monkeypatch.setattr(door, "_MOST_CLIENTS", 4)
     monkeypatch.setattr(meter, "UNREAD", 300.0 if way == "full" else 0.3)
@@ -657,7 +661,10 @@ def test_the_system_holds_bytes_of_no_more_connections_than_clients(
 def test_idle_clients_make_way_before_an_answer_in_flight(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """docker sends ``Connection: close`` with each request. Before the fix, docker's answers were dropped first."""
+    """docker sends ``Connection: close`` with each request.
+
+    Before the fix, the mirror dropped docker's answers first.
+    """
     monkeypatch.setattr(door, "_MOST_CLIENTS", 4)
     content = os.urandom(100_000)
     with beside(options, access, lambda request: request.answer(200, content)) as (_, evil), ExitStack() as opened:

@@ -1,4 +1,4 @@
-"""Processes that rebuild layers end when their time or space is used up, and when their mirror ends."""
+"""Processes that rebuild layers end when their time or space limit is reached, and when their mirror ends."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def children() -> list[str]:
 
 
 def ended(job: Job, left: Callable[[], float], taken: Callable[[int], object] = lambda size: None) -> float:
-    """Run a job to its end, and assert that its process has ended. Return the seconds that the job took."""
+    """Run a job to its end, and assert that its process has ended. Return how many seconds the job took."""
     begun, before = time.monotonic(), children()
     try:
         for layer in worker.run(job, left, taken):
@@ -50,7 +50,7 @@ def ended(job: Job, left: Callable[[], float], taken: Callable[[int], object] = 
 
 
 class OverError(Exception):
-    """The exception if no time is left."""
+    """The exception that is raised if no time is left."""
 
 
 def test_a_process_ends_with_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ def test_a_process_has_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_one_registry_does_not_have_all_turns(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A registry does not get all slots. An image does not wait for two slow images of another registry."""
+    """A single registry cannot use all slots. An image does not wait for two slow images of another registry."""
     run = worker.run
 
     def slow(job: Job, left: Callable[[], float], taken: Callable[[int], object]) -> object:

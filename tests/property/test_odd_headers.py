@@ -1,4 +1,4 @@
-"""The golden property on layers that no tar library writes.
+"""The golden property, tested with layers that no tar library writes.
 
 These layers have odd numbers, paddings, and sizes of extension headers.
 """
@@ -35,7 +35,7 @@ def number(chance: random.Random, width: int, value: int) -> bytes:
 
 
 def record(chance: random.Random, name: bytes, kind: bytes, content: bytes) -> bytes:
-    """Return a header with its content. The padding may have any bytes."""
+    """Return a header with its content. The padding may have arbitrary bytes."""
     head = bytearray(512)
     head[0:100] = name[:100].ljust(100, b"\0")
     head[100:108] = number(chance, 8, chance.choice((0o644, 0o755, 0)))
@@ -64,13 +64,13 @@ def entry(chance: random.Random, name: bytes) -> bytes:
 
 
 def layers(chance: random.Random) -> tuple[list[bytes], list[bytes]]:
-    """Return the layers of an image, and of a similar image."""
+    """Return the layers of an image, and the layers of a similar image."""
     seed, count = chance.randrange(1 << 30), chance.randrange(6)
     sides = []
     for _ in range(2):
         made = []
         for place in range(count):
-            same = chance.random() < 0.5  # whether the entry is the same on both sides, or similar
+            same = chance.random() < 0.5  # whether both sides have the same entry; otherwise, their entries are similar
             own = random.Random(seed + place) if same else chance
             made.append(entry(own, NAMES[place % len(NAMES)]))
         end = chance.choice((b"", bytes(1024), bytes(1024), b"junk"))

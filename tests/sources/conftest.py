@@ -36,7 +36,7 @@ class Files:
 
 
 def blobs(archive: Path) -> dict[str, bytes]:
-    """Return the blobs of an archive by name. Archives with equal blobs have the same image, including its manifest."""
+    """Return the blobs of an archive by name. Archives with equal blobs have the same image with the same manifest."""
     with tarfile.open(archive) as tar:
         files = [item for item in tar if item.isfile() and item.name.startswith("blobs/")]
         return {item.name: tar.extractfile(item).read() for item in files}  # type: ignore[union-attr]
@@ -66,7 +66,7 @@ def registry() -> Iterator[Registry]:
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> RegistrySettings:
-    """Return settings without waits, and make commands use these settings."""
+    """Return settings that avoid waiting, and make commands use these settings."""
     quick = partial(RegistrySettings, pause=0, timeout=2, sleep=lambda seconds: None)
     monkeypatch.setattr(session, "RegistrySettings", quick)
     return quick()
@@ -115,7 +115,7 @@ def put_image(registry: Registry, archive: Path, tag: str, repository: str = REP
 
 
 def signer(folder: Path) -> Path:
-    """Make a key, and return a file of allowed signers for it."""
+    """Make a key, and return a file that allows this key as a signer."""
     needs.programs("ssh-keygen")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True)
     allowed = folder / "allowed"

@@ -1,7 +1,5 @@
-"""A small registry in this process, which gives wrong answers and fails as a test requires.
-
-with serve() as registry:
-    registry.hook = lambda request: request.fail(500) if request.path.endswith("/blobs/x") else False
+"""A small registry in this process; on request of a test, it answers wrongly or fails. with serve() as registry:
+registry.hook = lambda request: request.fail(500) if request.path.endswith("/blobs/x") else False
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ _PATH = re.compile(r"/v2/(.+)/(manifests|blobs|referrers|tags)/(.*)")
 class Registry:
     """A registry's stored content, received requests, and faults.
 
-    If ``hook`` returns true, it has answered the request.
+    If ``hook`` returns true, the hook has already answered the request.
     """
 
     host: str = ""
@@ -76,7 +74,7 @@ class Request(BaseHTTPRequestHandler):
         return True
 
     def endless(self, piece: bytes, most: int = 1 << 30) -> bool:
-        """Send a body without an end, until the client closes the connection."""
+        """Send an endless body, until the client closes the connection."""
         self.send_response(200)
         self.send_header("Connection", "close")
         self.end_headers()

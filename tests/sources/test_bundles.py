@@ -1,4 +1,4 @@
-"""The cost to check heads of bundles and signatures, in every kind of source."""
+"""The cost of checking the headers and signatures of bundles, in every kind of source."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GOOD = b"good"
 def test_a_signature_that_trickles_takes_no_quadratic_time(files: Files):
     """A signature that arrives byte by byte takes linear time.
 
-    Before the fix, such a signature took 15 s, because all earlier bytes were copied for every byte.
+    Before the fix, such a signature took 15 s, because each new byte caused a copy of all earlier bytes.
     """
     header = files.bundle(1, 2).read_bytes()[:64]
     area = encode_signature_area(bytes(MAX_SIGNATURE))
@@ -57,7 +57,7 @@ def signed(bundle: bytes, signature: bytes) -> bytes:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Return a list of the headers that ssh-keygen gets.
+    """Return a list, to which each header that ssh-keygen gets is added.
 
     A stand-in for ssh-keygen accepts signatures that begin with ``GOOD``.
     """
@@ -106,7 +106,7 @@ def test_different_bundles_in_an_archive_are_bounded(asked: list[bytes], tmp_pat
 
 
 def test_copies_of_a_bundle_in_an_archive_are_bounded(asked: list[bytes], tmp_path: Path):
-    """Before the fix, 1,500 equal copies took 54 s, because each copy was unpacked before it was compared."""
+    """Before the fix, 1,500 equal copies took 54 s, because dib unpacked each copy before it compared the copies."""
     copies = [signed(bundle_of(1), GOOD + b" " * number) for number in range(MAX_COPIES + 1)]
     assert opened(tmp_path / "most.tar", copies[1:]) == ("somebody",)
     with pytest.raises(BundleError) as error:
@@ -117,7 +117,7 @@ def test_copies_of_a_bundle_in_an_archive_are_bounded(asked: list[bytes], tmp_pa
 def test_what_a_registry_sends_behind_a_bundle_is_not_kept(pair: Pair, tmp_path: Path) -> None:
     """Bytes that a registry sends after the end of a bundle are not kept.
 
-    A descriptor may declare any size. The bundle's own head has the actual size.
+    A descriptor may declare any size. The header of the bundle has the actual size.
     """
     data = pair.bundle.read_bytes()
     sent = 0

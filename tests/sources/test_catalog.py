@@ -33,7 +33,10 @@ def listed(dib: Program, registry: Registry, *options: object) -> dict[str, Any]
 
 
 def states(dib: Program, registry: Registry) -> dict[str, str | None]:
-    """Return the missing part of each bundle. The key is the bundle's first tag, or its digest if it has no tag."""
+    """Return which part of each bundle is missing.
+
+    The key is the bundle's first tag, or its digest if it has no tag.
+    """
     return {(item["tags"] or [item["digest"]])[0]: item["missing"] for item in listed(dib, registry)["bundles"]}
 
 
@@ -56,20 +59,20 @@ def fallback(registry: Registry, tag: str) -> str:
 
 
 def entries(registry: Registry, tag: str) -> list[str]:
-    """Return the digests in an image's fallback tag, which replaces the referrers API."""
+    """Return the digests that are listed under an image's fallback tag, which replaces the referrers API."""
     _, body = registry.manifests[REPOSITORY, fallback(registry, tag)]
     return [item["digest"] for item in json.loads(body)["manifests"]]
 
 
 def remove(registry: Registry, *names: str) -> None:
-    """Delete only manifests. A registry's own garbage collection may do the same."""
+    """Delete only manifests. A registry's own garbage collection may also delete only manifests."""
     for body in [registry.manifests[REPOSITORY, name][1] for name in names]:
         for key in [key for key, (_, other) in registry.manifests.items() if other == body]:
             del registry.manifests[key]
 
 
 def annotate(registry: Registry, tag: str, **said: str) -> str:
-    """Push the bundle of a tag again with other annotations, under the same tag. Return its digest."""
+    """Push a tag's bundle again under the same tag, with other annotations. Return its digest."""
     kind, body = registry.manifests[REPOSITORY, tag]
     value = json.loads(body)
     value["annotations"] |= {key.replace("_", "."): text for key, text in said.items()}
@@ -113,7 +116,8 @@ def test_the_table(stocked: Registry, files: Files, dib: Program) -> None:
     assert ended.code == 0, ended.err
     head, *rows = ended.out.splitlines()
     assert head.split() == ["SIZE", "DATE", "NEEDS", "MAKES", "TAGS", "STATE", "DIGEST"]
-    assert len(rows) == 5  # two bundles are listed: the dated bundle, and the older bundle that had this tag before
+    # two bundles are listed: the bundle with a date, and the older bundle, which had this tag before
+    assert len(rows) == 5
     (dated,) = [row for row in rows if "2026-11-29" in row]
     old, new = (of_tag(stocked, tag)[7:19] for tag in ("v1", "v2"))
     assert f"  2026-11-29  example.com/app:v1 ({old})  example.com/app:v2 ({new})  v1-v2  ok " in dated
@@ -150,7 +154,7 @@ def test_what_is_deleted(stocked: Registry, dib: Program) -> None:
     assert "makes example.com/app:v4" in ended.out
     assert "1 bundle deleted; the registry's garbage collection frees up to " in ended.err
     assert (REPOSITORY, "v2-v4") not in stocked.manifests
-    assert entries(stocked, "v4") == [kept, ABSENT]  # entries of other tools stay in the list
+    assert entries(stocked, "v4") == [kept, ABSENT]  # entries from other tools stay in the list
     assert set(states(dib, stocked)) == {"v1-v2", "v2-v3", "v3-v4"}
     both = deleted(dib, named(stocked, "v1-v2"), named(stocked, "v2-v3"), named(stocked, "v2-v3"))
     assert [item["makes"] for item in both["bundles"]] == ["example.com/app:v2", "example.com/app:v3"]
@@ -271,9 +275,10 @@ def test_a_registry_that_fails(stocked: Registry, dib: Program, method: str, par
 
 
 def test_what_another_place_does_not_have_is_not_gone(stocked: Registry, files: Files, dib: Program) -> None:
-    """Content does not count as missing if only the target of a redirect lacks it.
+    """If a registry redirects a request, and only the redirect's target lacks the content, the content does not count
+    as missing.
 
-    A cache or store to which the registry redirects may temporarily lack existing content.
+    The registry may redirect to a cache or store, which may temporarily lack existing content.
     """
     before = dict(stocked.manifests)
     wanted = f"/v2/{REPOSITORY}/blobs/{digest(files.bundle(1, 2).read_bytes())}"
@@ -299,7 +304,7 @@ def test_lists_are_repaired_for_what_was_deleted_before_an_error(stocked: Regist
 
 
 def test_a_list_that_somebody_else_writes_too(stocked: Registry, dib: Program) -> None:
-    """If a second client overwrites the list at the same time, the deleted entries are removed again.
+    """If a second client overwrites the list at the same time, dib removes the deleted entries again.
 
     The list from the second client still has these entries.
     """
@@ -322,7 +327,8 @@ def test_a_list_that_somebody_else_writes_too(stocked: Registry, dib: Program) -
 def test_what_cannot_be_read_is_passed_over(stocked: Registry, dib: Program) -> None:
     stocked.manifests[REPOSITORY, "chart"] = ("application/x-strange", b"{}")
     stocked.manifests[REPOSITORY, "text"] = (MANIFEST, b"no JSON")
-    stocked.manifests[REPOSITORY, "../../other"] = (MANIFEST, b"{}")  # not a valid tag: its URL would lead elsewhere
+    # this is not a valid tag; its URL would lead outside the repository
+    stocked.manifests[REPOSITORY, "../../other"] = (MANIFEST, b"{}")
     layer = {"mediaType": "application/vnd.dib.bundle.v1", "digest": ABSENT, "size": -1}
     stocked.manifests[REPOSITORY, "negative"] = (MANIFEST, json.dumps({"layers": [layer]}).encode())
     listing = {"manifests": [{"digest": ABSENT, "artifactType": layer["mediaType"]}, 7, {"digest": [], "size": {}}]}

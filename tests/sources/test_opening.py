@@ -1,4 +1,7 @@
-"""Types of sources, recognized by content. There are bundles in archives, parts, and files with misleading names."""
+"""Types of sources, recognized by content.
+
+The sources are bundles in archives, parts, and files with misleading names.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from tests.sources.conftest import Files, Program
 def test_different_bundles_in_an_archive_have_their_own_sizes(files: Files, tmp_path: Path):
     """All bundles in one archive have the same name.
 
-    Before the fix, dib therefore refused the first bundle, with an error about trailing bytes.
+    Before the fix, dib refused the first bundle because of this name, with an error about trailing bytes.
     """
     (tmp_path / "two.tar").write_bytes(wrapped([files.bundle(*pair).read_bytes() for pair in ((1, 2), (2, 4))]))
     with Context() as context:
@@ -32,7 +35,7 @@ def test_different_bundles_in_an_archive_have_their_own_sizes(files: Files, tmp_
 def test_a_file_called_stdin_is_not_taken_for_it(files: Files, tmp_path: Path):
     """A file with the name stdin is not mistaken for standard input.
 
-    Before the fix, if such a file existed, the file that was redirected to standard input could be overwritten.
+    Before the fix, if a file named stdin existed, dib could overwrite the file that was redirected to standard input.
     """
     (tmp_path / "stdin").write_bytes(files.archive(1).read_bytes())
     bundle = tmp_path / "1-2.dib"
@@ -84,9 +87,7 @@ def test_a_pipe_is_no_part(files: Files, dib: Program, tmp_path: Path):
 def test_a_file_called_like_an_image_in_an_engine_is_not_that_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the fix, a file that came with a bundle could replace the base, and another image could get the base's
-    names.
-    """
+    """Before the fix, a file that came with a bundle could replace the base."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docker-daemon:app:1").write_bytes(b"planted")
     assert names.engine_of("docker-daemon:app:1") == ("docker-daemon", "app:1")

@@ -1,4 +1,6 @@
-"""Bundles in parts. They are written, read in order, and joined by cat. The error names a missing or swapped part."""
+"""Bundles in parts. Parts of a bundle are written, read in order, and joined by cat. If a part is missing, or if parts
+are swapped, the error names the part.
+"""
 
 from __future__ import annotations
 
@@ -152,7 +154,8 @@ def test_parts_of_an_older_longer_bundle_are_named(copy: Path, command: str):
 def test_a_part_that_is_too_long_is_told(copy: Path, number: int):
     size = sum(path.stat().st_size for path in parts(copy))
     part = copy / f"out.dib.00{number}"
-    part.write_bytes(part.read_bytes() + b"more")  # this counts as damage, because no part ends where the bundle ends
+    # dib reports damage, because the bundle's end is not at the end of a part
+    part.write_bytes(part.read_bytes() + b"more")
     ended = dib("apply", copy / "old.tar", copy / "out.dib.001", "-o", copy / "new.tar")
     assert ended.code == 5
     told = f"{part} is too long, or {copy / 'out.dib.001'} is of another bundle"

@@ -1,6 +1,6 @@
 """Addresses to which a registry sends dib, and the data that dib sends there.
 
-This covers redirects, uploads, referrers and tokens.
+These are the addresses and data of redirects, uploads, referrers and tokens.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ HERE = "https://registry.example/v2/app/blobs/x"
 
 @pytest.fixture
 def elsewhere(registry: Registry, settings: RegistrySettings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
-    """Return a repository of a registry whose address counts as public."""
+    """Return a repository of a registry; this registry's address counts as public."""
     registry.blobs["example/app", digest(DATA)] = DATA
     with Repository(Reference(registry.host, "example/app"), settings, write=True) as opened:
         transport, own = opened._transport, registry.host.partition(":")[0]
@@ -50,7 +50,7 @@ def elsewhere(registry: Registry, settings: RegistrySettings, monkeypatch: pytes
 
 
 def test_its_own_name_leads_to_no_other_kind_of_address(registry: Registry, settings: RegistrySettings) -> None:
-    """A name may have a public address and an address of this machine, at the same time or one after the other."""
+    """A name may have a public address and an address of this machine, at once or one after the other."""
     with Repository(Reference("registry.example", "example/app"), settings) as opened:
         check = opened._transport._check_place
         check("registry.example", {"a loopback address"}, is_reached=False)
@@ -62,7 +62,7 @@ def test_its_own_name_leads_to_no_other_kind_of_address(registry: Registry, sett
 
 @pytest.fixture
 def resolved(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """Return a dict of the addresses of hosts, by name. Tests add entries."""
+    """Return a dict that maps host names to addresses. Tests add entries."""
     found: dict[str, list[str]] = {}
     real = socket.getaddrinfo
 
@@ -151,7 +151,9 @@ def test_addresses_of_this_machine_are_not_asked(
 
 @pytest.mark.parametrize("later", [False, True])
 def test_names_that_resolve_to_such_addresses(elsewhere, registry, monkeypatch, later: bool) -> None:
-    """Names that resolve to private addresses are refused. Some resolve to them only at connection time."""
+    """Names that resolve to private addresses are refused. Some names resolve to private addresses only when dib
+    connects.
+    """
     resolve = socket.getaddrinfo
 
     def lying(host: object, *arguments: object, **options: object) -> object:
@@ -176,7 +178,7 @@ def test_what_else_its_own_name_leads_to_is_no_leave(
 ) -> None:
     """If a registry's own name also has a loopback address, dib does not connect to that address.
 
-    The registry itself is reached at a public address.
+    dib reaches the registry itself at a public address.
     """
     name, _, port = registry.host.partition(":")
     resolved["registry.example"] = [name, "127.0.0.9"]
@@ -202,7 +204,7 @@ def test_a_registry_on_this_machine_may_send_to_this_machine(registry: Registry,
 
 
 def test_no_byte_of_a_bundle_goes_to_another_host(registry: Registry, settings: RegistrySettings) -> None:
-    data = noise(3, 20_000_000)  # sent in chunks, because the answer to each chunk may be a redirect
+    data = noise(3, 20_000_000)  # the data is sent in chunks, because the answer to each chunk may be a redirect
     with serve() as other:
 
         def first(request: Request) -> object:
@@ -262,9 +264,9 @@ def _drip_headers(request: Request) -> bool:
 
 
 def _drip_a_size_and_close(request: Request) -> bool:
-    """Send an endless size slowly, and close the connection. As a result, the client's pool releases the socket.
+    """Slowly send a size that never ends, and close the connection. As a result, the client's pool releases the socket.
 
-    The time limit must apply to these reads, too.
+    The time limit must also apply to the reads of this socket.
     """
     request.close_connection = True
     try:
@@ -293,7 +295,7 @@ def test_all_of_it_takes_so_long_at_most(registry: Registry, hook, what: str) ->
 
 
 def _unanswered(held: ExitStack, count: int) -> tuple[list[str], int]:
-    """Return addresses and a port that do not answer, because the listener's queue is full."""
+    """Return addresses and a port on which nothing answers, because the listener's queue is full."""
     addresses, port = [f"127.0.1.{number + 1}" for number in range(count)], 0
     for address in addresses:
         server = held.enter_context(socket.socket())
@@ -325,8 +327,8 @@ def test_addresses_that_do_not_answer_take_as_long_as_one(resolved: dict[str, li
 def test_a_connection_that_was_made_too_late_is_not_used(
     registry: Registry, resolved: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that is made after the time limit is not used. There was no connection to abort when the time limit
-    was reached.
+    """A connection that is made after the time limit is not used. When the time limit was reached, there was no
+    connection yet that could be aborted.
     """
     name, _, port = registry.host.partition(":")
     resolved["registry.example"] = [name]
@@ -439,7 +441,7 @@ def test_the_options(registry: Registry, tmp_path: Path) -> None:
 
 
 def test_a_list_of_large_texts_takes_little_memory(registry: Registry) -> None:
-    """In Python, one rare character is enough to make a text take four bytes per character.
+    """In Python, one rare character makes a text take four bytes for each of its characters.
 
     The kept entries keep their order.
     """

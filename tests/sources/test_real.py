@@ -1,4 +1,4 @@
-"""Real registries. One registry has the referrers API, and the other does not."""
+"""Real registries. One of the two registries has the referrers API, and the other registry does not."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def stock(name: str, files: Files) -> None:
 
 
 def state(name: str) -> dict[str, str | None]:
-    """Return the missing part of each bundle, by tag. A bundle without a tag is "untagged"."""
+    """Return which part of each bundle is missing, by tag. A bundle without a tag is "untagged"."""
     found = json.loads(succeed("list", name, "--json").out)["bundles"]
     return {(item["tags"] or ["untagged"])[0]: item["missing"] for item in found}
 
@@ -83,7 +83,7 @@ def test_bundles_of_an_image_that_was_deleted(served: tuple[str, Path], files: F
 
 
 def test_garbage_collection_takes_bundles_without_a_tag(served: tuple[str, Path]) -> None:
-    """Garbage collection deletes bundles without a tag. docs/how-to/delete-old-deltas.md warns of this."""
+    """Garbage collection deletes bundles without a tag. docs/how-to/delete-old-deltas.md warns of this effect."""
     name, config = served
     collect(config, "--delete-untagged")
     assert state(name) == {"v2-v3": None, "v3-v4": None, "untagged": "manifest"}

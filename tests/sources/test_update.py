@@ -89,7 +89,7 @@ def test_update_from_every_version(registry, files, dib, tmp_path, api, old, ste
     assert blobs(tmp_path / "out.tar") == blobs(files.archive(4))
     fetched = [digest((files.folder / f"{step}.dib").read_bytes()) for step in steps]
     asked = [path.rpartition("/")[2] for path in registry.log("GET", "/blobs/")]
-    assert asked[1:] == fetched  # the first blob is the config
+    assert asked[1:] == fetched  # the first requested blob is the config
     assert any("sha256-" in path for path in registry.log("GET", "/manifests/")) is (api is None)
 
 
@@ -120,7 +120,7 @@ def test_an_image_goes_into_the_engine_that_the_old_one_is_in(stocked, files, di
 
 
 def test_a_base_in_a_registry_is_noted(stocked, files, dib, tmp_path):
-    """dib reports that a base is in a registry, because the plan does not include the base's download."""
+    """dib reports that a base is in a registry, because the plan's size does not include a download of the base."""
     told = "a base in a registry is downloaded first"
     for base, is_told in ((name(stocked, "v1"), True), (files.archive(1), False)):
         ended = dib("update", name(stocked, "v2"), "--base", base, "-o", tmp_path / "out.tar")
@@ -138,7 +138,7 @@ def test_what_is_absent_is_passed_over(stocked, files, dib, tmp_path, monkeypatc
     ended = dib(*update)
     assert ended.code == 0, ended.err
     assert ended.err.count("dib: skipped: ") == len(absent)
-    assert "the image itself; written" in ended.err  # it is fetched in full, because no base is present
+    assert "the image itself; written" in ended.err  # update gets the image in full, because no base is present
     assert "give docker-daemon:app:1)" in dib(*update[:4], "--base", "app:1").err
     out.unlink()
     signed = dib(*update, "--allowed-signers", files.archive(1))
@@ -153,7 +153,7 @@ def test_what_is_absent_is_passed_over(stocked, files, dib, tmp_path, monkeypatc
     assert blobs(out) == blobs(files.archive(2))
     out.unlink()
     (tmp_path / "half.tar").write_bytes(files.archive(1).read_bytes()[:5000])
-    # this base exists, but has an error
+    # this base exists, but is faulty
     assert dib(*update, "--base", files.archive(1), "--base", tmp_path / "half.tar").code == 4
     assert not out.exists()
 
@@ -226,7 +226,7 @@ def test_dry_run_says_it_and_fetches_no_blob_but_the_config(stocked, files, dib)
 
 
 def passed_over(dib: Program, registry: Registry, files: Files, tmp_path: Path, text: str) -> None:
-    """Assert that an update skips a bundle for this reason, and gets the image by other bundles or in full."""
+    """Assert that an update skips a bundle for this reason, and gets the image with other bundles or in full."""
     ended = dib("update", name(registry, "v4"), "--base", files.archive(1), "-o", tmp_path / "out.tar")
     assert ended.code == 0, ended.err
     lines = [line for line in ended.err.splitlines() if "dib: skipped" in line]
@@ -248,7 +248,7 @@ def refused(dib: Program, registry: Registry, files: Files, tmp_path: Path, *tex
 
 
 def bundle_of(archive: bytes, folder: Path, *base: Path) -> bytes:
-    """Return a bundle of an archive. Leave no file in the folder."""
+    """Return a bundle of an archive. Leave no file in the folder afterwards."""
     target, bundle = folder / "target.tar", folder / "target.dib"
     target.write_bytes(archive)
     succeed("create", *(base or ("--no-base",)), target, bundle)
@@ -259,7 +259,7 @@ def bundle_of(archive: bytes, folder: Path, *base: Path) -> bytes:
 
 
 def list_bundle(registry: Registry, data: bytes, *, is_alone: bool = True, **more: str) -> str:
-    """List a bundle of these bytes for v4, with labels that need no base. Return the digest of its manifest."""
+    """Add a bundle with these bytes to the list of v4; its labels need no base. Return the digest of its manifest."""
     registry.blobs[REPOSITORY, digest(data)] = data
     fallback = (REPOSITORY, digest_of(registry, "v4").replace(":", "-"))
     kind, body = registry.manifests[fallback]
@@ -322,7 +322,7 @@ def test_a_bundle_of_another_image_is_refused_by_what_it_makes(stocked, files, d
 )
 def test_whatever_part_of_the_registry_is_bad(stocked, files, dib, tmp_path, part, how, text):
     stocked.hook = lambda request: part in request.path and how(request)
-    if (part, text) == ("sha256-", "more than "):  # any user who may push can write the list
+    if (part, text) == ("sha256-", "more than "):  # any user with permission to push can write the list
         assert unread(dib, stocked, files, tmp_path) == [f"what refers to {digest_of(stocked, 'v4')}"]
     else:
         refused(dib, stocked, files, tmp_path, text)
@@ -370,7 +370,7 @@ def test_what_cannot_be_read_of_referrers_keeps_nobody_from_bundles(stocked, fil
 
 
 def test_damaged_copies_do_not_keep_anybody_from_a_bundle(stocked, files, dib, tmp_path, monkeypatch):
-    """The heads of the damaged copies are sound.
+    """The damaged copies have valid headers.
 
     Therefore, before the fix, update applied four damaged copies, and then tried no other bundle.
     """
@@ -383,7 +383,7 @@ def test_damaged_copies_do_not_keep_anybody_from_a_bundle(stocked, files, dib, t
     assert ended.code == 0, ended.err
     assert ended.err.count("which the registry lists: bundle is damaged") in range(
         2, 31
-    )  # keep only copies with smaller digests than the sound bundle
+    )  # keep only copies whose digests are smaller than the digest of the sound bundle
     assert "fetched, 1 bundle and " in ended.err
 
 
@@ -433,7 +433,7 @@ def test_no_more_is_fetched_in_vain_than_the_image_has(stocked, files, dib, tmp_
 
 
 def test_a_bundle_that_there_is_no_room_for_is_passed_over(stocked, files, dib, tmp_path, monkeypatch):
-    """A bundle that needs more than the free space is skipped, because a bundle may declare any size."""
+    """Update skips a bundle that needs more than the free space, because a bundle may declare any size."""
     monkeypatch.setattr(readat, "room", lambda directory: (str(tmp_path), 2_000_000))
     huge = docker_save([TestImage([build_layer([file("zeros", bytes(4_000_000))])], ["example.com/app:v4"])], "v25")
     list_bundle(stocked, bundle_of(huge, tmp_path, files.archive(1)))
@@ -441,7 +441,7 @@ def test_a_bundle_that_there_is_no_room_for_is_passed_over(stocked, files, dib, 
 
 
 def test_a_registry_that_fails_at_random_is_got_through(stocked, files, dib, tmp_path):
-    """If a random third of the requests fails, ``update`` gets the right image, or ends with exit code 9 and writes no
+    """If a random third of the requests fails, ``update`` gets the right image, or exits with code 9 and writes no
     file.
     """
     right = 0
@@ -510,7 +510,8 @@ def test_a_tag_that_is_taken_from_another_bundle_is_told(stocked, files, dib):
 def test_push_says_where_other_blobs_are_rebuilt_than_the_registry_has(stocked, files, dib, tmp_path):
     """Push reports if the rebuilt blobs differ from the blobs in the registry.
 
-    A mirror must give clients exactly the blobs that a manifest lists, so it cannot use a bundle with raw layers.
+    A mirror must give clients exactly the blobs that a manifest lists. Therefore, the mirror cannot use a bundle with
+    raw layers.
     """
     (tmp_path / "raw.tar").write_bytes(docker_save([version(2)], "v25"))
     assert dib("create", files.archive(1), tmp_path / "raw.tar", tmp_path / "raw.dib").code == 0
@@ -536,7 +537,8 @@ def test_a_linked_image_sends_no_layer_of_the_base(stocked, files, dib, tmp_path
     assert out.read_bytes() == files.archive(2).read_bytes()
     stocked.asked.clear()
     assert dib("apply", files.archive(1), name(stocked, "linked"), "-o", out).code == 0
-    assert len(stocked.log("GET", "/blobs/")) == 2  # config and bundle, because the base is local
+    # only the config and the bundle are fetched, because the base is local
+    assert len(stocked.log("GET", "/blobs/")) == 2
     assert dib("pull", name(stocked, "linked"), "-o", out).code == 0
     assert out.read_bytes() == files.bundle(1, 2).read_bytes()
 
@@ -551,7 +553,7 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
     assert dib("wrap", files.bundle(1, 2), "--linked", "--base", name(stocked, "v1"), "--push", linked).code == 0
     for haves, blobs_fetched in (
         (("--base", files.archive(1)), 2),  # config and bundle
-        (("--base", files.archive(3)), 4),  # config, bundle and layers of the base
+        (("--base", files.archive(3)), 4),  # the config, the bundle, and the layers of the base
         ((), 4),
         (("--base", tmp_path / "absent"), 4),
     ):
@@ -561,7 +563,7 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
         with open_archive(out) as written, open_archive(files.archive(2)) as wanted:
             (made,), (image,) = read_images(written).images, read_images(wanted).images
         assert (made.config_digest, made.diff_ids) == (image.config_digest, image.diff_ids)
-        assert made.names == (f"{registry_name(stocked)}:linked",)  # the name is not from a different registry
+        assert made.names == (f"{registry_name(stocked)}:linked",)  # the name must not be from a different registry
         assert "a wrapped bundle; written" in ended.err
         assert len(set(stocked.log("GET", "/blobs/"))) == blobs_fetched
     planned = dib("update", linked, "--base", files.archive(1), "--dry-run", "--json")
@@ -604,8 +606,10 @@ def test_layers_of_a_parcel_are_decompressed_within_a_ratio(stocked, files, dib,
 def test_layers_that_labels_do_not_tell_of_count_to_what_may_be_fetched(stocked, files, dib, tmp_path, monkeypatch):
     linked, out = name(stocked, "linked"), tmp_path / "out"
     assert dib("wrap", files.bundle(1, 2), "--linked", "--base", name(stocked, "v1"), "--push", linked).code == 0
-    monkeypatch.setattr(wrapped, "missing_objects", lambda *_: [0])  # has the same effect as incomplete labels
-    limit = files.archive(2).stat().st_size + 1000  # this limit allows the target, but not a second fetch of blobs
+    # the effect is the same as that of incomplete labels
+    monkeypatch.setattr(wrapped, "missing_objects", lambda *_: [0])
+    # the target fits into this limit, but a second fetch of blobs does not
+    limit = files.archive(2).stat().st_size + 1000
     stocked.asked.clear()
     update = ("update", linked, "--base", files.archive(1), "-o", out)
     ended = dib(*update, "--max-size", limit)
@@ -694,7 +698,7 @@ def test_a_signed_bundle_for_something_else_is_passed_over(
 
 
 def list_too(registry: Registry, bundle: bytes) -> None:
-    """Add a bundle to the list, with the labels of the bundle that leads to v4."""
+    """Add a bundle to the list; its labels are copied from the bundle that leads to v4."""
     registry.blobs[REPOSITORY, digest(bundle)] = bundle
     fallback = next(key for key in registry.manifests if key[1].startswith("sha256-") and leads_to(registry, key, "v4"))
     index = json.loads(registry.manifests[fallback][1])
@@ -709,7 +713,7 @@ def list_too(registry: Registry, bundle: bytes) -> None:
 
 
 def say_signed(registry: Registry) -> None:
-    """Change all lists to claim that every bundle has a signature."""
+    """Change all lists so that they claim a signature for every bundle."""
     for key, (kind, body) in list(registry.manifests.items()):
         value = json.loads(body)
         if "manifests" in value:
@@ -746,7 +750,7 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
     assert ended.code == 8
     assert "no other bundle leads from" in ended.err
     assert not (tmp_path / "out.tar").exists()
-    for key, data in list(registry.blobs.items()):  # data that is not a bundle is skipped, like an unsigned bundle
+    for key, data in list(registry.blobs.items()):  # like an unsigned bundle, data that is not a bundle is skipped
         if data == files.bundle(2, 4).read_bytes():
             registry.blobs[key] = b"junk" * (len(data) // 4) + data[: len(data) % 4]
     assert dib(*update, "--base", files.archive(2)).code == 0
@@ -760,7 +764,9 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
 
 
 def give_another_config(registry: Registry, tag: str, bundle: str) -> None:
-    """Replace a tag's image by an unsigned image with the same layers but a new config, and list a bundle for it."""
+    """Replace a tag's image by an unsigned image with the same layers and a new config; list a bundle for the new
+    image.
+    """
     kind, body = registry.manifests[REPOSITORY, tag]
     manifest = json.loads(body)
     config = json.loads(registry.blobs[REPOSITORY, manifest["config"]["digest"]])
@@ -846,7 +852,7 @@ def makes_nothing(*given):
 def test_so_many_bundles_are_passed_over_and_no_more(stocked, files, tmp_path, monkeypatch, name_of, most):
     """The number of skipped bundles is limited.
 
-    Before the fix, for each skipped bundle, dib planned the whole chain again, or applied all earlier bundles again.
+    Before the fix, for each skipped bundle, dib planned the whole chain again or applied all previous bundles again.
     """
     plans = []
     real = module.plan_way
@@ -863,7 +869,7 @@ def test_so_many_bundles_are_passed_over_and_no_more(stocked, files, tmp_path, m
 def test_the_manifests_of_a_chain_have_a_sum(registry, files, dib, tmp_path, monkeypatch):
     """The total size of the manifests in a chain is limited.
 
-    The registry decides the number of bundles. Before the fix, 219 kB of bundles took 4 GB.
+    The registry decides the number of bundles. Before the fix, 219 kB of bundles took 4 GB of memory.
     """
     for number in range(1, 5):
         put_image(registry, files.archive(number), f"v{number}")

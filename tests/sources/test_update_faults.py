@@ -23,7 +23,7 @@ Pair = tuple[int, int]
 
 
 def best(old: int, sizes: dict[Pair, int], usable: set[Pair]) -> int | None:
-    """Return the size of the smallest chain of usable bundles from a version to the fourth version."""
+    """Return the size of the smallest chain of usable bundles that leads from a version to the fourth version."""
     if old == 4:
         return 0
     ways = [
@@ -54,7 +54,8 @@ def test_a_hundred_updates_from_a_bad_registry(is_demanded: bool, files: Files, 
             for pair in PAIRS:
                 assert dib("push", bundles[pair], f"docker://{registry.host}/{REPOSITORY}").code == 0
             break_registry(registry, bundles, faults)
-            old = chance.randrange(1, 4 if is_demanded else 5)  # a file with v4 does not count as an engine with v4
+            # if v4 is a file, it does not count as an engine that has v4
+            old = chance.randrange(1, 4 if is_demanded else 5)
             out = tmp_path / "out.tar"
             trust = ("--allowed-signers", allowed) if is_demanded else ()
             name = f"docker://{registry.host}/{REPOSITORY}:v4"
@@ -80,7 +81,7 @@ def test_a_hundred_updates_from_a_bad_registry(is_demanded: bool, files: Files, 
 def break_registry(
     registry: Registry, bundles: dict[tuple[int, int], Path], faults: dict[tuple[int, int], str]
 ) -> None:
-    """Make a registry delete, damage, truncate and delay listed bundles."""
+    """Make a registry delete, damage, truncate and delay bundles that are in its lists."""
     slow = ""
     for pair, fault in faults.items():
         data = bundles[pair].read_bytes()

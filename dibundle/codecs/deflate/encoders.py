@@ -117,8 +117,8 @@ class PigzMode(IntEnum):
 class Mark(NamedTuple):
     """The start of a block.
 
-    It consists of the block's first bit in the body, the size of the content before the block, the block's type, and
-    whether the block is the last.
+    It consists of the block's first bit in the body, the size of the number of bytes of content before the block, the
+    block's type, and whether the block is the last.
     """
 
     bit: int

@@ -4,7 +4,7 @@
 
 enum { NO_CODE, X86_CODE, ARM_CODE };
 
-/* Whether the bytes `before` and `byte` precede a four-byte operand that is relative to the operand's end. */
+/* Whether a four-byte operand that is relative to its own end follows the bytes `before` and `byte`. */
 static inline int has_operand(uint32_t before, uint32_t byte)
 {
     if ((byte | 1) == 0xE9 || (before == 0x0F && (byte & 0xF0) == 0x80)) /* call, jump, conditional jump */
@@ -20,8 +20,8 @@ static inline int has_operand(uint32_t before, uint32_t byte)
     }
 }
 
-/* Convert the operand that ends at `place`. Values become absolute if they lead into a target of `size` bytes. To make
- * room for these absolute values, other values are moved, so that the conversion can be undone. */
+/* Convert the operand that ends at `place`. A value becomes absolute if it leads into a target of `size` bytes. Other
+ * values are moved to make room for the absolute values; so the conversion can be undone. */
 static inline uint32_t turned(uint32_t word, uint32_t place, uint32_t size, int back)
 {
     if (back)
@@ -67,7 +67,7 @@ static void turn_arm(uint8_t *data, int64_t length, int64_t place, int back)
     }
 }
 
-/* Convert the operands in all runs of literals, which are consecutive in `data`; the code is for `machine`. */
+/* Convert the operands in all runs of literals, which follow each other in `data`; `machine` is the type of the code. */
 int64_t dib_absolute(uint8_t *data, const cover_t *covers, int64_t count, int64_t target_size, int64_t machine, int64_t back)
 {
     int64_t end = 0;

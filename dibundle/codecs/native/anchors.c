@@ -1,7 +1,7 @@
-/* Long equal stretches of two files, and joining of covers (codecs/encode/anchors.py). */
+/* Long equal parts of two files, and the joining of covers (codecs/encode/anchors.py). */
 #include "bytes.h"
 
-/* ---- the first pass: long equal stretches of two masked files */
+/* ---- the first pass: long equal parts of two masked files */
 
 static inline uint64_t hash32(const uint8_t *s)
 {
@@ -13,16 +13,16 @@ static inline uint64_t hash32(const uint8_t *s)
 
 #define BATCH 32 /* number of table entries to prefetch, because memory has a high latency */
 
-/* Find likely places of the 32 bytes at `t` in the source. The table maps hashes to places, counted in strides from 1.
- * The bits above a place are bits of the hash, as many as fit. Therefore, few wrong places are compared. The filter has
- * two bits for each entry of the table, and fits into a fast cache. Four of five lookups need only the filter. For 31
- * MB of a program, of which 6.6 MB are not found, the search takes 0.20 s without the filter, and 0.17 s with the
- * filter. */
+/* Find offsets in the source at which the 32 bytes at `t` are likely to be. The table maps hashes to offsets, which are
+ * counted in strides, from 1 on. In a table entry, the bits above the offset hold as many bits of the hash as fit.
+ * Therefore, the search compares few wrong offsets. The filter has two bits for each entry of the table, and fits into
+ * a fast cache. For four of five lookups, the filter is enough. For 31 MB of a program (6.6 MB are not found), the
+ * search takes 0.20 s without the filter, and 0.17 s with the filter. */
 typedef struct {
     uint32_t *table;
     uint64_t *filter;
     int bits, place_bits;
-    int64_t stride; /* the table has one in this many places of the source */
+    int64_t stride; /* the table has one of this many offsets of the source */
 } anchor_table_t;
 
 static inline uint64_t anchor_bit(const anchor_table_t *a, uint64_t h)
@@ -67,7 +67,7 @@ int64_t dib_anchors_words(int64_t source_size, int64_t stride)
     return ((int64_t)1 << (a.bits - 4)) + ((int64_t)1 << a.bits);
 }
 
-/* Build the table of a source's places; all searches share this table. */
+/* Build the table of a source's offsets; all searches share this table. */
 int64_t dib_anchors_table(const uint8_t *source, int64_t size, uint32_t *table, int64_t stride)
 {
     anchor_table_t opened, *a = &opened;
@@ -88,8 +88,8 @@ int64_t dib_anchors_table(const uint8_t *source, int64_t size, uint32_t *table, 
     return 0;
 }
 
-/* Find the 32 bytes at `t` in the source by their hash, and return their place; -1 if they are not found, or if all 32
- * bytes are the same byte. */
+/* Find the 32 bytes at `t` in the source by hash; return their offset, or -1 if they are not found or are all the same
+ * byte. */
 static inline int64_t anchor_find(const anchor_table_t *a, const uint8_t *source, const uint8_t *t, uint64_t h)
 {
     uint32_t entry = a->table[h >> (64 - a->bits)];
@@ -105,7 +105,7 @@ static inline int64_t anchor_find(const anchor_table_t *a, const uint8_t *source
     return memcmp(source + s, t, 32) != 0 || memcmp(t, t + 1, 31) == 0 ? -1 : s;
 }
 
-/* Find equal stretches of the target between `from` and `end`, with the table of the source. */
+/* Find parts of the target between `from` and `end` that equal parts of the source, with the source's table. */
 int64_t dib_anchors(const uint8_t *source, int64_t source_size, uint32_t *table, const uint8_t *target, int64_t from,
                     int64_t end, int64_t stride, cover_t *covers, int64_t room)
 {
@@ -115,7 +115,7 @@ int64_t dib_anchors(const uint8_t *source, int64_t source_size, uint32_t *table,
     anchor_open(&a, source_size, table, stride);
     while (t + 32 <= end && n < room) {
         int64_t s = t + diagonal, start, length;
-        /* first try the same diagonal as the previous stretch */
+        /* first try the diagonal of the previous equal part */
         if (!(s >= 0 && s + 32 <= source_size && memcmp(source + s, target + t, 32) == 0)) {
             if (t >= hashed) {
                 hashed = t;
@@ -147,8 +147,8 @@ int64_t dib_anchors(const uint8_t *source, int64_t source_size, uint32_t *table,
     return n;
 }
 
-/* Join covers on the same diagonal if at most `bridge` bytes lie between them; after a short cover, the limit is lower.
- * Return the number of covers. */
+/* Join covers on the same diagonal if at most `bridge` bytes are between the covers; after a short cover, this limit is
+ * lower. Return the number of covers. */
 int64_t dib_bridge(cover_t *covers, int64_t count, int64_t bridge)
 {
     int64_t n = 0;

@@ -1,7 +1,7 @@
 /* Covers: differences and literals, contexts, and covers as columns of numbers (codecs/cover.py). */
 #include "bytes.h"
 
-/* difference: target - source over all covers; literals: the target outside of the covers. */
+/* difference: target - source, for all bytes in covers; literals: the bytes of the target outside of covers. */
 int64_t dib_cover_split(const uint8_t *source, const uint8_t *target, int64_t target_size, const cover_t *covers,
                         int64_t count, uint8_t *difference, uint8_t *literals)
 {
@@ -21,9 +21,9 @@ int64_t dib_cover_split(const uint8_t *source, const uint8_t *target, int64_t ta
     return 0;
 }
 
-/* Undo dib_cover_split in place: the difference, which has `covered` bytes, lies at the end of `target`. Covers are in
- * order, and each run of literals comes before its cover. So no byte of the difference is overwritten before it is
- * used. */
+/* Undo dib_cover_split in place: the difference has `covered` bytes, and is at the end of `target`. Covers are in
+ * order, and each run of literals comes before its cover. Therefore, each byte of the difference is used before it is
+ * overwritten. */
 int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int64_t count, int64_t covered,
                        const uint8_t *literals, uint8_t *target, int64_t target_size)
 {
@@ -52,7 +52,7 @@ int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int64_t cou
     return 0;
 }
 
-/* Copy up to `width` bytes of `source` before and after each run of literals, while `out` has space; return the
+/* Copy up to `width` bytes of `source` before and after each run of literals, while `out` has space; return the copied
  * size. */
 int64_t dib_cover_context(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
                           int64_t width, uint8_t *out, int64_t room)
@@ -78,7 +78,8 @@ int64_t dib_cover_context(const uint8_t *source, int64_t source_size, const cove
     return size;
 }
 
-/* Whether every cover lies within source and target, is not empty, and follows the previous cover. */
+/* Whether every cover lies within source and target, is not empty, and begins after the previous cover's end in the
+ * target. */
 int64_t dib_cover_fits(const int64_t *sources, const int64_t *targets, const int64_t *lengths, int64_t count,
                        int64_t source_size, int64_t target_size)
 {
@@ -107,7 +108,7 @@ void dib_cover_columns(const cover_t *covers, int64_t count, int64_t *gaps, int6
 }
 
 /* Undo dib_cover_columns: fill `covers` from the columns, and return the sum of their lengths; -1 if a cover does not
- * fit into the source or the target. All numbers are 0 to 2^63 - 1. The sizes are at most 2^60. */
+ * fit into the source or the target. All numbers are between 0 and 2^63 - 1. The sizes are at most 2^60. */
 int64_t dib_cover_place(const int64_t *gaps, const int64_t *lengths, const int64_t *turns, int64_t count,
                         int64_t source_size, int64_t target_size, cover_t *covers)
 {
@@ -129,12 +130,12 @@ int64_t dib_cover_place(const int64_t *gaps, const int64_t *lengths, const int64
     return total;
 }
 
-/* Content without some stretches. Each remaining piece has an offset in the whole content, and an offset in the rest.
- * The last offset in the rest is the end of the rest. */
+/* Content from which some parts (stretches) were removed. Each remaining piece has two offsets: in the whole content,
+ * and in the content without the removed parts (the rest). The last offset in the rest is the size of the rest. */
 typedef struct { const int64_t *starts, *places; int64_t count, at; } rest_t;
 
-/* Convert an offset in the rest to an offset in the whole. `*room` receives the number of bytes from this offset to the
- * end of its piece. */
+/* Convert an offset in the rest to an offset in the whole content. `*room` receives the number of bytes from this
+ * offset to the end of the piece that contains it. */
 static int64_t place_in_whole(rest_t *r, int64_t at, int64_t *room)
 {
     if (at < r->places[r->at] || at >= r->places[r->at + 1]) {
@@ -164,9 +165,9 @@ static void put_cover(cover_t *out, int64_t *size, int64_t room, cover_t cover)
     ++*size;
 }
 
-/* Fill `out` with covers of the whole content: the rest's covers, cut where a stretch was left out, and the middles of
- * these stretches. If a cover continues the previous cover, the two are joined. The covers are in the order of the
- * target. Return the number of covers. */
+/* Fill `out` with covers of the whole content: the rest's covers, cut at each removed part, and the middles of removed
+ * parts. If a cover continues the previous cover, both covers are joined. The covers are in the order of the target.
+ * Return the number of covers. */
 int64_t dib_cover_whole(const cover_t *covers, int64_t count, const int64_t *old_starts, const int64_t *old_places,
                         int64_t old_count, const int64_t *new_starts, const int64_t *new_places, int64_t new_count,
                         const cover_t *middles, int64_t middle_count, cover_t *out, int64_t room)

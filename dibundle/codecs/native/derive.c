@@ -1,16 +1,17 @@
-/* Fields of programs that can be computed from other fields. The expected value is subtracted from each field, so that
- * the field becomes small. Adding the values back restores any program (codecs/relink.py, spec/relink.md). */
+/* Fields of programs that can be computed from other fields of the same program. The expected value is subtracted from
+ * each field, so that the field becomes small. Adding the values back restores any program (codecs/relink.py,
+ * spec/relink.md). */
 #include "program.h"
 
 
-/* a row of an index: the start of a function, and the place of its record */
+/* an entry of an index: the start of a function, and the offset of the function's record */
 typedef struct { uint32_t code, frame; } row_t;
 
 typedef struct {
     uint8_t *data;
     const region_t *parts;
     const region_t **by_address;
-    /* whether an index of these frames was already processed, because each index is walked only once */
+    /* whether an index of these frames was already processed; each index is processed only once */
     uint8_t *indexed;
     int64_t count;
     int put_back;
@@ -29,8 +30,8 @@ static int by_code(const void *left, const void *right)
     return x != y ? (x < y ? -1 : 1) : a->frame < b->frame ? -1 : a->frame > b->frame;
 }
 
-/* The part with the highest address up to the given address; if several parts have this address, the last of them. NULL
- * if there is no such part. */
+/* Return the part with the highest address that is not above the given address; if several parts have this address,
+ * return the last. Return NULL if there is no such part. */
 static const region_t *part_at(const derive_t *d, uint64_t address)
 {
     int64_t low = 0, high = d->count;
@@ -44,14 +45,14 @@ static const region_t *part_at(const derive_t *d, uint64_t address)
     return low ? d->by_address[low - 1] : NULL;
 }
 
-/* Replace a field by its distance from the expected value, or undo this. */
+/* Replace a field by its distance from the expected value, or restore the field. */
 static inline void turn_word(const derive_t *d, uint8_t *at, uint32_t expected)
 {
     write_word(at, d->put_back ? source_word(at) + expected : source_word(at) - expected);
 }
 
-/* Map the words from `expected` on to the words from NEAR on, and vice versa; if the two ranges overlap, change
- * nothing. */
+/* Exchange the range of words that begins at `expected` with the range that begins at NEAR; if these ranges overlap,
+ * change nothing. */
 static inline uint32_t exchanged(uint32_t word, uint32_t expected)
 {
     if (expected - NEAR + NEAR_MOST < 2 * NEAR_MOST)
@@ -62,7 +63,7 @@ static inline uint32_t exchanged(uint32_t word, uint32_t expected)
 static void derive_frames(const derive_t *d, const region_t *part)
 {
     uint8_t *s = d->data + part->start;
-    uint32_t end = 0, table = 0; /* end of the previous function, and its table of exceptions */
+    uint32_t end = 0, table = 0; /* the end of the previous function, and the previous function's table of exceptions */
     for (int64_t i = 0, size; (size = record_size(s, part->length - i)) != 0; i += size, s += size) {
         uint32_t here = (uint32_t)part->address + (uint32_t)i, id = source_word(s + 4), other = (uint32_t)i + 4 - id;
         write_word(s + 4, other);
@@ -134,7 +135,7 @@ static void derive_relocations(const derive_t *d, const region_t *part)
 /* Subtract derived values from the fields in the `parts` of `data`, or add them back. */
 int64_t dib_derive(uint8_t *data, const region_t *parts, int64_t count, int64_t put_back)
 {
-    /* the order in which values are subtracted; they are added back in reverse order */
+    /* the order in which values are subtracted; values are added back in reverse order */
     static const int modes[3] = {RELOCATIONS, INDEX, FRAMES};
     derive_t d = {.data = data, .parts = parts, .count = count, .put_back = put_back != 0};
     d.by_address = malloc((size_t)count * sizeof *d.by_address + 1);

@@ -6,8 +6,8 @@
 #include "dib.h"
 #include "model.h"
 
-/* Fill all tables; call this once, before any other function. Return the number that identifies the header with which
- * the library was built. */
+/* Fill all tables; call this once, before any other function. Return a number that identifies the header file with
+ * which the library was built. */
 int64_t dib_open(void)
 {
     model_fill_tables();
@@ -16,7 +16,7 @@ int64_t dib_open(void)
 
 #define LARGE_PAGE (2 << 20)
 
-/* Ask the system for pages of 2 MiB, wherever a whole page of this size fits into this unwritten memory. */
+/* Ask the system for pages of 2 MiB for this unwritten memory, as many as fit completely into it. */
 void dib_take_large_pages(uint8_t *memory, int64_t size)
 {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)

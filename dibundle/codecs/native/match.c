@@ -1,18 +1,18 @@
-/* The search for covers: stretches of a target that resemble stretches of a source (codecs/encode/covers.py). The
- * search walks through the target, like bsdiff. It follows one cover until another stretch of the source resembles the
- * next bytes so much more that a new cover is worth its bytes. Then it extends the old cover forwards and the new cover
- * backwards, while enough bytes are equal. It finds stretches with a table of the source's places; the key is the eight
- * bytes at each place. Near the place to which the followed cover leads, a match may be shorter, because it costs fewer
- * bytes. */
+/* The search for covers: parts of a target that resemble parts of a source (codecs/encode/covers.py). Like bsdiff, the
+ * search goes through the target from start to end. The search follows one cover until another part of the source
+ * matches the next bytes so much better that a new cover pays. Then the search extends the old cover forwards and the
+ * new cover backwards, while enough bytes are equal. The search uses a table of offsets in the source; the key is the
+ * eight bytes at each offset. Near the offset to which the followed cover leads, a match may be shorter, because such a
+ * match costs fewer bytes. */
 #include "bytes.h"
 
 #define MOST_SOURCE ((int64_t)1 << 30)
-#define KEY 8          /* bytes that are hashed; a new cover begins with at least this many equal bytes */
-#define FOLLOWED 32    /* minimum equal bytes with which a cover is followed without a search */
-#define LONGEST 1024   /* maximum bytes that are compared; later bytes are compared when they are reached */
-/* minimum bytes of a distant stretch; its last five bytes are hashed, and a table entry has a few bits of this hash */
+#define KEY 8          /* number of bytes that are hashed; a new cover begins with at least as many equal bytes */
+#define FOLLOWED 32    /* if a cover has at least this many equal bytes, it is followed without a search */
+#define LONGEST 1024   /* maximum number of bytes to compare at once; later bytes are compared when the search reaches them */
+/* minimum bytes of a distant match; the last five bytes are hashed, and a table entry has a few bits of this hash */
 #define FAR_KEY 13
-#define LOST 1024       /* an extension ends when its value is lower than its best value by this amount */
+#define LOST 1024       /* an extension ends when its value falls below its best value by this amount */
 /* maximum bytes of a backward extension; without this limit, hostile contents could cause the same work again and
  * again */
 #define BACK 4096
@@ -20,26 +20,26 @@
 #define UNEQUAL 4
 
 typedef struct { int64_t near, far; } limits_t;
-/* upper limits of the classes of distance, in bytes; the distance counts from the place where the last cover would
- * continue */
+/* upper limits of the classes of distance, in bytes; the distance is measured from the offset at which the last cover
+ * would continue */
 static const limits_t reach = {1024, 65536};
-/* for each class of distance: a match begins with at least this many equal bytes */
+/* for each class of distance: a match begins with at least this number of equal bytes */
 static const int64_t least[3] = {KEY, FAR_KEY, 14};
-/* for each class: a match needs this many more equal bytes than the followed cover */
+/* for each class: a match must have this many more equal bytes than the followed cover has */
 static const int64_t more[3] = {4, 5, 6};
-static const int64_t cost[3] = {0, 2, 4};    /* for each class: a nearer stretch may be shorter by this many bytes */
-static const int64_t worth[3] = {15, 22, 30}; /* for each class: the whole cover must be worth at least this much */
+static const int64_t cost[3] = {0, 2, 4};    /* for each class: a nearer match may be shorter by this many bytes */
+static const int64_t worth[3] = {15, 22, 30}; /* for each class: minimum value of the whole cover */
 
-/* equal bytes, from `at` in the target and from `place` in the source */
+/* number of equal bytes, from `at` in the target and from `place` in the source */
 typedef struct { int64_t at, place, length; } match_t;
 
 typedef struct {
     const uint8_t *source, *target;
     int64_t source_size, target_size;
-    /* for each hash, its first place; places ascend, and their low bits are bits of a second hash */
+    /* for each hash, the index of its first offset; offsets ascend, and their low bits are bits of a second hash */
     uint32_t *bucket, *places;
     int down, bits;
-    int64_t around;            /* maximum number of places that are compared on each side of the last cover's place */
+    int64_t around;            /* maximum number of offsets that are compared on each side of the last cover's offset */
     int quick;
 } search_t;
 
@@ -48,7 +48,7 @@ static inline uint64_t hash8(const uint8_t *s)
     return read_long(s) * 0x9E3779B97F4A7C15ull;
 }
 
-/* Some bits of a hash of the bytes after the key; 0 if there are too few bytes. */
+/* Some bits of a hash of the bytes that follow the key; 0 if too few bytes follow. */
 static inline uint32_t bits_behind(const search_t *w, const uint8_t *s, int64_t left)
 {
     return left < FAR_KEY ? 0 : (uint32_t)((read_long(s + FAR_KEY - 8) >> 24) * 0x9E3779B97F4A7C15ull >> (64 - w->bits));
@@ -76,7 +76,7 @@ static inline int64_t unequal_bytes(const uint8_t *a, const uint8_t *b, int64_t 
     return count;
 }
 
-/* The number of hash bits that index the buckets of a source's table, with about four places for each bucket. */
+/* The number of hash bits that select a bucket in a source's table; a bucket has about four offsets. */
 static int bucket_bits(int64_t source_size)
 {
     int bits = 12;
@@ -96,7 +96,7 @@ static void search_open(search_t *w, uint32_t *table)
     w->places = table + ((size_t)1 << bits) + 1;
 }
 
-/* The number of words that dib_match_table writes for a source; 0 if the source has no place. */
+/* The number of words that dib_match_table writes for a source; 0 if the source is too short for a table. */
 int64_t dib_match_words(int64_t source_size)
 {
     if (source_size > MOST_SOURCE)
@@ -104,9 +104,9 @@ int64_t dib_match_words(int64_t source_size)
     return source_size < KEY ? 0 : ((int64_t)1 << bucket_bits(source_size)) + 1 + source_size;
 }
 
-/* Build a part of the table of a source's places; all searches share this table. Step 0 counts the places of a share of
- * the buckets, step 1 adds up the counts, and step 2 fills in the share's places. Each step must run for all shares, in
- * any order, before the next step. */
+/* Build a part of the table of a source's offsets; all searches share this table. Step 0 counts the offsets in a share
+ * of the buckets, step 1 adds up the counts, and step 2 writes the share's offsets. Each step must run for all shares,
+ * in any order, before the next step. */
 int64_t dib_match_table(const uint8_t *source, int64_t source_size, uint32_t *table, int64_t step, int64_t shares, int64_t share)
 {
     search_t w = {.source = source, .source_size = source_size};
@@ -146,7 +146,7 @@ static inline int64_t find(const search_t *w, int64_t at, int64_t expected, int6
     const uint8_t *target = w->target + at;
     if (room < KEY)
         return 0;
-    if (room >= 32) { /* memory has a high latency: prefetch for the next searches */
+    if (room >= 32) { /* memory has a high latency; therefore, prefetch for the next searches */
         FETCH(w->bucket + (hash8(target + 16) >> w->down));
         FETCH(w->places + w->bucket[hash8(target + 8) >> w->down]);
     }
@@ -181,7 +181,8 @@ static inline int64_t find(const search_t *w, int64_t at, int64_t expected, int6
     return best;
 }
 
-/* The best extension of a cover by at most `most` bytes: after `a` and `b` (`way` 1), or before them (`way` -1). */
+/* Return the best extension of a cover by at most `most` bytes: after `a` and `b` (`way` 1), or before `a` and `b`
+ * (`way` -1). */
 static int64_t extend(const uint8_t *a, const uint8_t *b, int64_t most, const int way)
 {
     int64_t length = 0, value = 0, best = 0;
@@ -194,8 +195,8 @@ static int64_t extend(const uint8_t *a, const uint8_t *b, int64_t most, const in
     return length;
 }
 
-/* Divide the first `n` bytes at `t` between the earlier cover `a` and the cover `b`: return how many bytes `a` gets. If
- * several numbers are equally good, return the smallest number. */
+/* Divide the first `n` bytes at `t` between the earlier cover `a` and the later cover `b`; return how many bytes `a`
+ * gets. If several numbers of bytes are equally good, return the smallest of these numbers. */
 static int64_t split(const uint8_t *a, const uint8_t *b, const uint8_t *t, int64_t n)
 {
     int64_t value = 0, best = 0, length = 0;
@@ -216,7 +217,7 @@ static int is_worth(const uint8_t *a, const uint8_t *b, int64_t n, int64_t dista
     return value >= worth[distance_class(distance)] * (FAVOUR - UNEQUAL);
 }
 
-/* Return for how many bytes after an offset the followed cover is so good that no search is needed. */
+/* Return the number of bytes after an offset for which the followed cover is so good that no search is needed. */
 static inline int64_t followed(const search_t *w, int64_t own, int64_t here, int64_t at)
 {
     if (own >= FOLLOWED)
@@ -235,7 +236,7 @@ static inline int is_equal(const search_t *w, int64_t here, int64_t at)
  * target ends. */
 static match_t next_match(const search_t *w, int64_t at, int64_t moved)
 {
-    int64_t equal = 0, counted = at; /* equal bytes of the followed cover from `at` to `counted` */
+    int64_t equal = 0, counted = at; /* number of equal bytes of the followed cover, from `at` to `counted` */
     for (int64_t step = 1; at < w->target_size; at += step) {
         int64_t here = at + moved, own = 0, place = here;
         step = 1;
@@ -267,16 +268,16 @@ static match_t next_match(const search_t *w, int64_t at, int64_t moved)
     return (match_t){w->target_size, 0, 0};
 }
 
-/* Find covers of a piece of the target, without overlaps and in the order of the target; return their number. The table
- * is from dib_match_table. `place`: the likely place of the piece in the source. A quick search follows a cover through
- * more unequal bytes, and compares fewer places. */
+/* Find covers for a piece of the target; they do not overlap, and are in the target's order. Return their number. The
+ * table is from dib_match_table. `place`: the offset in the source at which the piece probably begins. A quick search
+ * follows a cover over more unequal bytes, and compares fewer offsets. */
 int64_t dib_match(const uint8_t *source, int64_t source_size, uint32_t *table, const uint8_t *target, int64_t target_size,
                   int64_t place, int64_t quick, cover_t *out, int64_t room)
 {
     search_t w = {.source = source, .target = target, .source_size = source_size, .target_size = target_size,
                   .around = quick ? 4 : 16, .quick = quick != 0};
     int64_t count = 0, moved = place; /* number of covers, and the shift of the last cover */
-    int64_t from = 0;                 /* where the followed cover begins in the target; `place` is in the source */
+    int64_t from = 0;                 /* the offset in the target at which the followed cover begins; `place` is the offset in the source */
     match_t next = {0, 0, 0};
     search_open(&w, table);
     do {

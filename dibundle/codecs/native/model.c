@@ -1,5 +1,5 @@
-/* The modelled difference: groups of changed bytes. Each bit is coded with counters; the source around the group
- * selects the counters (codecs/model.py, spec/cover.md). */
+/* The modelled difference: groups of changed bytes. Counters code each bit; the bytes of the source around the group
+ * select the counters (codecs/model.py, spec/cover.md). */
 #include "model.h"
 
 #include "bytes.h"
@@ -8,20 +8,20 @@
 #define SPAN 32
 #define GROUP 4          /* maximum bytes of a group */
 #define GUESSES 5
-/* a counter below this value means a probability of less than 1 in 64; with 128, rebuild-noop is 13 % larger */
+/* a counter below this value means a probability below 1 in 64; with a value of 128, rebuild-noop becomes 13 % larger */
 #define RARE (64 << 4)
-/* this value saves 8 % of the time; it gives 0.8 % more bytes here, but up to 40 % more bytes for some contents */
+/* this value saves 8 % of the time; here, it costs 0.8 % more bytes, but for some contents up to 40 % more */
 #define RARE_QUICKLY (256 << 4)
 #define QUICK 32 /* this flag in the bits parameter selects RARE_QUICKLY */
-#define KNOWN 65536      /* entries of the tables of earlier changes */
+#define KNOWN 65536      /* number of entries in the tables of earlier changes */
 #define FLAG_INPUTS 3
 #define GUESS_INPUTS 2
 #define VALUE_INPUTS 4
-/* with this limit, the sum of four products with numbers below 2048 stays below 2^31 */
+/* with this limit, the sum of four products with factors below 2048 stays below 2^31 */
 #define WEIGHT_LIMIT ((1 << 18) - 1)
 
 static uint16_t squash_table[4096]; /* for x from -2048 on: 65536 / (1 + e^(-x / 256)) */
-static int16_t stretch_table[4096]; /* the inverse, for probabilities in 4096ths */
+static int16_t stretch_table[4096]; /* the inverse function, for probabilities in 4096ths */
 static uint16_t rate_table[16];     /* the step of a counter that has counted n bits, in 65536ths */
 
 void model_fill_tables(void)
@@ -52,8 +52,8 @@ typedef struct {
     /* offset in the buffer; an encoder also counts bytes beyond the end of the buffer, so that the caller learns the
      * required size */
     int64_t at, size;
-    int64_t held;           /* number of bytes that a carry may still change: a byte, and the bytes 255 after it */
-    uint8_t first;          /* the first of these bytes */
+    int64_t held;           /* number of bytes that a carry may still change: one byte, and the bytes with the value 255 after it */
+    uint8_t first;          /* the first of the bytes that a carry may still change */
 } coder_t;
 
 static inline void put_byte(coder_t *c, uint32_t byte)
@@ -107,8 +107,8 @@ static inline int code_bit(coder_t *c, const int decoding, int bit, uint32_t cha
     return bit;
 }
 
-/* A counter has 12 bits of probability, then 4 bits that count the bits so far, up to 15. Updating the probability does
- * not change these 4 bits. */
+/* A counter has 12 bits for the probability; its other 4 bits count the coded bits, up to 15. Updating the probability
+ * does not change the 4 count bits. */
 static inline void count_bit(uint16_t *counter, int bit)
 {
     int32_t v = *counter, n = v & 15;
@@ -166,10 +166,10 @@ typedef struct {
     int32_t flag_weights[32][FLAG_INPUTS], guess_weights[1024][GUESS_INPUTS], value_weights[1024][VALUE_INPUTS];
     uint16_t spans[256];
     change_t words[KNOWN];
-    uint32_t near_shift[KNOWN], far_shift[KNOWN]; /* the last shift of an address; near_shift: by address; far_shift: by page */
-    uint32_t word_shift[KNOWN];                   /* the last increase of words, by their upper half */
+    uint32_t near_shift[KNOWN], far_shift[KNOWN]; /* the last shifts of addresses; near_shift is indexed by address, far_shift by page */
+    uint32_t word_shift[KNOWN];                   /* the last increases of words, indexed by the words' upper half */
     int bits, rare;
-    uint16_t *counters; /* the allocated block with all counters */
+    uint16_t *counters; /* the allocated block that holds all counters */
 } model_t;
 
 static model_t *model_new(int parameter)
@@ -186,7 +186,7 @@ static model_t *model_new(int parameter)
     m->bits = bits;
     m->rare = parameter & QUICK ? RARE_QUICKLY : RARE;
     m->counters = counters;
-    /* align the counters, so that each line of 16 counters is in one cache line */
+    /* align the counters, so that each row of 16 counters lies in one cache line */
     counters += (64 - ((uintptr_t)counters & 63)) / sizeof *counters;
     m->flags = counters;
     m->guesses = m->flags + n * FLAG_INPUTS;
@@ -212,10 +212,10 @@ static void model_free(model_t *m)
     free(m);
 }
 
-/* The source at the place where a group begins. */
+/* The bytes of the source at the offset where a group begins. */
 typedef struct {
-    uint32_t word;       /* the four bytes from this place on; 0 after the end of the source */
-    uint32_t p1, p2, p3; /* the three bytes before this place */
+    uint32_t word;       /* the four bytes from this offset on; 0 after the end of the source */
+    uint32_t p1, p2, p3; /* the three bytes before this offset */
 } place_t;
 
 static inline place_t place_of(const uint8_t *source, int64_t size, int64_t at)
@@ -268,7 +268,7 @@ static inline int code_flag(coder_t *c, const int decoding, int flag, model_t *m
     return mix_bit(c, decoding, flag, FLAG_INPUTS, slots, m->flag_weights[known | (seen & 15) << 1]);
 }
 
-/* Encode or decode the index of the guess that equals the group, and return it; GUESSES if no guess is right. */
+/* Encode or decode the index of the guess that equals the group; return this index, or GUESSES if no guess is right. */
 static inline int code_guess(coder_t *c, const int decoding, uint32_t group, model_t *m, const place_t *p,
                              const uint32_t *guesses, uint32_t *hits)
 {
@@ -310,7 +310,7 @@ static inline void prefetch_bytes(model_t *m, const place_t *p, uint32_t near_gu
     __builtin_prefetch(line_of(m, 3, hash((uint64_t)(p->p1 | p->p2 << 8) << 16)));
 }
 
-/* Code the bytes of a group for which no guess is right; return the group. */
+/* Encode or decode the bytes of a group for which no guess is right; return the group. */
 static inline uint32_t code_bytes(coder_t *c, const int decoding, uint32_t group, int size, model_t *m, const place_t *p,
                                   uint32_t near_guess, uint32_t last)
 {
@@ -326,7 +326,7 @@ static inline uint32_t code_bytes(coder_t *c, const int decoding, uint32_t group
         uint32_t tree = 1, node = 1;
         uint16_t *lines[VALUE_INPUTS] = {0}, *slots[VALUE_INPUTS];
         for (int b = 7; b >= 0; b--) {
-            if (b == 7 || b == 3) { /* a line of 16 counters for each half */
+            if (b == 7 || b == 3) { /* for each half, a row of 16 counters */
                 for (int k = 0; k < VALUE_INPUTS; k++) {
                     lines[k] = line_of(m, k, contexts[k] + (b == 3 ? tree * 0x9E3779B1u : 0));
                 }
@@ -382,7 +382,7 @@ static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *s
             }
             int64_t at = covers[k].source + i;
             place_t p = place_of(source, source_size, at);
-            if (at + 8 <= source_size) /* prefetch for the place four bytes later: this saves 5 % of the time */
+            if (at + 8 <= source_size) /* prefetch for the offset four bytes later; this saves 5 % of the time */
                 __builtin_prefetch(m->words + (hash((uint64_t)source_word(source + at + 4) << 8 | source[at + 3]) >> 16));
             int flag = code_flag(c, decoding, decoding || difference[i] != 0, m, &p, seen);
             seen = seen << 1 | (uint32_t)flag;
@@ -438,7 +438,8 @@ static inline int64_t run_model(coder_t *c, const int decoding, const uint8_t *s
     return 0;
 }
 
-/* Write a difference to `out`, cover by cover; return its size. If `out` is too small, this size exceeds `out_size`. */
+/* Write a difference to `out`, one cover after another; return the difference's size. If `out` is too small, this size
+ * exceeds `out_size`. */
 int64_t dib_model_encode(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
                          const uint8_t *difference, int64_t bits, uint8_t *out, int64_t out_size)
 {
@@ -446,7 +447,7 @@ int64_t dib_model_encode(const uint8_t *source, int64_t source_size, const cover
     c.range = 0xffffffffu;
     c.out = out;
     c.size = out_size;
-    c.at = -1; /* the first byte is 0, and is not written */
+    c.at = -1; /* the first byte is always 0, so it is not written */
     c.held = 1;
     if (run_model(&c, 0, source, source_size, covers, count, (uint8_t *)(uintptr_t)difference, (int)bits))
         return NO_MEMORY;
@@ -455,7 +456,7 @@ int64_t dib_model_encode(const uint8_t *source, int64_t source_size, const cover
     return c.at;
 }
 
-/* Fill a difference from the `size` bytes at `in`. */
+/* Decode the `size` bytes at `in` into a difference. */
 int64_t dib_model_decode(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
                          uint8_t *difference, int64_t bits, const uint8_t *in, int64_t in_size)
 {

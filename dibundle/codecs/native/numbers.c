@@ -9,7 +9,7 @@ static inline int64_t put_number(uint8_t *out, int64_t at, uint64_t value)
     return at;
 }
 
-/* Read a number below 2^63 in its shortest form; -1 if it is malformed. */
+/* Read a number below 2^63 that has its shortest encoding; return -1 if the encoding is malformed. */
 static inline int64_t get_number(const uint8_t *in, int64_t size, int64_t *at)
 {
     uint64_t value = 0;
@@ -43,8 +43,8 @@ int64_t dib_numbers_get(const uint8_t *in, int64_t size, int64_t *values, int64_
     return at == size ? 0 : MALFORMED;
 }
 
-/* Split `data` into three outputs: the number of zeros before each nonzero run, the lengths of these runs, and their
- * bytes. Each output has space for `size` bytes; `sizes` receives the sizes of the outputs. */
+/* Split `data` into three outputs: the number of zeros before each run of nonzero bytes, the runs' lengths, and the
+ * runs' bytes. Each output has space for `size` bytes; `sizes` receives the sizes of the outputs. */
 int64_t dib_sparse_split(const uint8_t *data, int64_t size, uint8_t *gaps, uint8_t *lengths, uint8_t *values,
                          int64_t *sizes)
 {

@@ -36,7 +36,7 @@ static void map_close(map_t *m)
     free(m->sample);
 }
 
-/* Process the 4 bytes at `data[at]` as an absolute address; return 0 if no content is at the address. */
+/* Process the 4 bytes at `data[at]` as an absolute address; return 0 if the address leads to no content. */
 static inline int fixed_word(walk_t *w, const int action, int64_t at)
 {
     uint32_t word = source_word(w->data + at);
@@ -55,7 +55,7 @@ static inline int fixed_word(walk_t *w, const int action, int64_t at)
     return 1;
 }
 
-/* Whether the bytes before `at` may begin an instruction with an address in the four bytes from `at` on. */
+/* Whether an instruction with an address in the four bytes from `at` on may begin with the bytes before `at`. */
 static inline int takes_address(uint32_t byte, uint32_t before)
 {
     return ((byte & 0xF8) == 0xB8 && before != 0x0F) || byte == 0x68 || byte == 0x3D ||
@@ -63,8 +63,7 @@ static inline int takes_address(uint32_t byte, uint32_t before)
            ((byte & 0xF8) == 0xF8 && before == 0x81);
 }
 
-/* The place of the address in a C7 or 81 instruction at `data[i]` with an operand in memory; 0 if there is no such
- * address. */
+/* The offset of the address in a C7 or 81 instruction at `data[i]` with an operand in memory; 0 if there is none. */
 static inline int64_t after_memory(const walk_t *w, int64_t i)
 {
     uint32_t operand = w->data[i + 1], mode = operand >> 6;
@@ -78,7 +77,7 @@ static inline void walk_x86(walk_t *w, const int action, const int fixed)
 {
     const uint8_t *data = w->data;
     const int64_t end = w->size - 5;
-    uint8_t begins[256]; /* 1: an operand may begin at this byte; 2: only after 0F */
+    uint8_t begins[256]; /* 1: an operand may follow this byte; 2: only if 0F precedes this byte */
     for (uint32_t byte = 0; byte < 256; byte++) {
         int always = (byte | 1) == 0xE9 || (byte & 0xC7) == 5 ||
                      (fixed && (takes_address(byte, 4) || takes_address(byte, 0x81) || byte == 0xC7 || byte == 0x81));
@@ -116,7 +115,7 @@ static inline void walk_x86(walk_t *w, const int action, const int fixed)
     }
 }
 
-/* Process code for aarch64: branches, literals and pages. Other instructions add offsets to the pages. */
+/* Process code for aarch64: branches, literals and pages. Other instructions add offsets to the addresses of pages. */
 static inline void walk_arm(walk_t *w, const int action)
 {
     struct { int64_t at; uint64_t page, fresh; int open, moved; } reg[32];
@@ -234,8 +233,8 @@ static inline void walk_words(walk_t *w, const int action)
     }
 }
 
-/* Process jump tables: words with distances from the start of the table to code. Code points to the start of the
- * table. */
+/* Process jump tables: words with distances from the start of the table to code. Instructions in the code contain the
+ * address of the table's start. */
 static inline void walk_tables(walk_t *w, const int action, const uint8_t *bits, const int fixed)
 {
     uint64_t zero = 0, moved = 0;
@@ -253,7 +252,8 @@ static inline void walk_tables(walk_t *w, const int action, const uint8_t *bits,
     }
 }
 
-/* Process records of frames. When RELINK gets the records, derive.c has already changed them. RELINK skips near values. */
+/* Process records of frames (unwinding information). When RELINK gets the records, derive.c has already changed them.
+ * RELINK skips values in the range that begins at NEAR. */
 static inline void walk_frames(walk_t *w, const int action)
 {
     for (int64_t i = 0, size; (size = record_size(w->data + i, w->size - i)) != 0; i += size) {
@@ -281,7 +281,7 @@ static inline void walk_relocations(walk_t *w, const int action)
             pointer(w, action, i);
 }
 
-/* Process tables of symbols; each symbol has an address, and the place of its name. */
+/* Process tables of symbols; each symbol has an address and the offset of its name. */
 static inline void walk_symbols(walk_t *w, const int action)
 {
     uint64_t names = w->base, moved = action == RELINK ? (uint64_t)look(w->map, names)->shift : 0;
@@ -381,9 +381,9 @@ static int by_shift(const void *left, const void *right)
     return a->shift < b->shift ? -1 : a->shift > b->shift;
 }
 
-/* Sort votes by address, then by shift. The first passes each sort by 16 bits of the address, the lowest bits first.
- * Bits that are equal in all votes are skipped. Then the votes of each address are sorted. With qsort alone, the
- * sorting took half as much time as the comparison of the votes. */
+/* Sort the entries (votes) by address, then by shift. The first passes each sort by 16 bits of the address, the lowest
+ * bits first. Passes skip bits that are equal in all entries. Then the entries of each address are sorted by shift.
+ * With qsort alone, the sorting took half as much time as the comparison of the votes. */
 static int sort_votes(vote_t *votes, int64_t count)
 {
     enum { DIGITS = 1 << 16 };
@@ -429,7 +429,7 @@ typedef struct {
     const region_t *regions, *sections;
     int64_t count, region_count, section_count, least;
     int64_t next, first;                /* the next cover, and the first section that ends after the cover's target */
-    /* the rest of the current cover, and the region and section in which its next piece may lie */
+    /* the remaining part of the current cover, and the region and section in which its next piece may lie */
     int64_t source, target, left, r, c;
 } cutter_t;
 
@@ -500,7 +500,7 @@ static void put_step(step_t *out, int64_t *size, int64_t room, uint64_t at, int6
 }
 
 /* Compare the operands in pieces of covers with their counterparts in the target. The pieces have at least `least`
- * bytes. The counterparts show how the operands' addresses moved. A new shift becomes a step in `out` if at least
+ * bytes. The counterparts show how far the operands' addresses moved. A new shift becomes a step in `out` if at least
  * `gain` more operands agree on it than on the old shift. Return the number of steps. */
 int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cover_t *covers, int64_t count,
                          const region_t *regions, int64_t region_count, const region_t *sections, int64_t section_count,
@@ -512,7 +512,7 @@ int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cov
     cut_t piece;
     int64_t size = 0;
     uint64_t until = 0, last = 0, end = 0;
-    const step_t *under = NULL; /* the step that contains a run of addresses with a different shift */
+    const step_t *under = NULL; /* the step that contains a series of addresses with a different shift */
     if (step_count == 0)
         return 0;
     if (!map_open(&map, steps, step_count))
@@ -568,7 +568,7 @@ int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cov
             under = step;
             last = best;
             end = address + 1;
-            if (step->kind == CODE) { /* the content at this address moved with its cover */
+            if (step->kind == CODE) { /* the content at this address moved by the same distance as its cover */
                 if (end < until)
                     put_step(out, &size, room, end, step->shift, CODE);
                 under = NULL;
@@ -672,7 +672,7 @@ static int by_start(const void *left, const void *right)
     return a->shift < b->shift ? -1 : a->shift > b->shift;
 }
 
-/* Fill `out` with steps in order of address, for the pieces of covers with at least `least` bytes; return the number of
+/* Fill `out` with steps, ordered by address, for pieces of covers with at least `least` bytes; return the number of
  * steps. */
 int64_t dib_relink_pieces(const cover_t *covers, int64_t count, const region_t *regions, int64_t region_count,
                           const region_t *sections, int64_t section_count, int64_t least, step_t *out, int64_t room)

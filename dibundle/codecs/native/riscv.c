@@ -1,7 +1,7 @@
-/* Code for RISC-V: jumps and pages. Other instructions add offsets to the pages (spec/relink.md). */
+/* Code for RISC-V: jumps and pages. Other instructions add offsets to the addresses of pages (spec/relink.md). */
 #include "walk.h"
 
-/* `n` bits of an instruction, from bit `a` on. */
+/* Return `n` bits of an instruction, from bit `a` on. */
 static inline uint32_t bits(uint32_t op, int a, int n)
 {
     return op >> a & ((1u << n) - 1);

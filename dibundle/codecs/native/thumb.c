@@ -1,4 +1,4 @@
-/* Code for 32-bit ARM in Thumb: calls, and distances in literal pools, to which an ADD adds its address
+/* Code for 32-bit ARM in Thumb: calls, and distances in literal pools; an ADD adds its own address to a distance
  * (spec/relink.md). */
 #include "walk.h"
 
@@ -7,7 +7,7 @@ static inline uint32_t half(const uint8_t *s)
     return s[0] | (uint32_t)s[1] << 8;
 }
 
-/* The distance of BL, BLX and B.W in bytes; `op` has the second half of the instruction in its upper half. */
+/* Return the distance of BL, BLX and B.W in bytes; the upper half of `op` is the second half of the instruction. */
 static inline int64_t branch_of(uint32_t op)
 {
     uint32_t s = op >> 10 & 1, j1 = op >> 29 & 1, j2 = op >> 27 & 1;
@@ -49,7 +49,7 @@ static void branch(walk_t *w, const int action, int64_t i, uint32_t op)
     }
 }
 
-/* Process the word at `data[at]`. An ADD instruction adds its own address to this word. */
+/* Process the word at `data[at]`. An ADD instruction adds the ADD's own address to this word. */
 static void literal(walk_t *w, const int action, int64_t at, int64_t i)
 {
     uint64_t from = w->address + (uint64_t)i + 4;
@@ -70,7 +70,7 @@ static void literal(walk_t *w, const int action, int64_t at, int64_t i)
 
 void walk_thumb(walk_t *w, int action)
 {
-    int64_t from[16], at[16]; /* for each register: the place of its load, and the place of the loaded word */
+    int64_t from[16], at[16]; /* for each register: the offset of the instruction that loads it, and the offset of the loaded word */
     for (int r = 0; r < 16; r++)
         from[r] = -1000;
     for (int64_t i = (int64_t)(w->address & 1), n; i + 2 <= w->size; i += n) {

@@ -3,7 +3,7 @@
 
 typedef struct { const uint8_t *at, *end; } bytes_t;
 
-/* Read an RFC 3284 integer below 2^62, at most 9 bytes; -1 if it is malformed. */
+/* Read an RFC 3284 integer below 2^62, of at most 9 bytes; return -1 if it is malformed. */
 static int64_t read_number(bytes_t *b)
 {
     int64_t value = 0;
@@ -53,7 +53,7 @@ static void cache_add(cache_t *cache, int64_t address)
     cache->same[address % 768] = address;
 }
 
-/* Decode a window of `target_size` bytes; `source` is its source segment. */
+/* Decode a window of `target_size` bytes; `source` is the window's source segment. */
 int64_t dib_vcdiff_window(const uint8_t *data, int64_t data_size, const uint8_t *codes, int64_t codes_size,
                           const uint8_t *addresses, int64_t addresses_size, const uint8_t *source,
                           int64_t source_size, uint8_t *target, int64_t target_size)
@@ -111,7 +111,7 @@ int64_t dib_vcdiff_window(const uint8_t *data, int64_t data_size, const uint8_t 
                 if (from_source)
                     memcpy(target + at, source + address, (size_t)from_source);
                 for (int64_t i = from_source, from = address - source_size; i < size; i++)
-                    target[at + i] = target[from + i]; /* byte by byte: the copy may overlap itself (RFC 3284) */
+                    target[at + i] = target[from + i]; /* copy byte by byte, because source and destination of the copy may overlap (RFC 3284) */
             }
             at += size;
         }
@@ -123,7 +123,7 @@ typedef struct {
     uint8_t *data, *codes, *addresses;
     int64_t data_size, codes_size, addresses_size, room; /* room: the capacity of each of the three outputs */
     cache_t cache;
-    int held, held_size, held_mode; /* a code with one instruction, to which a second instruction may be added */
+    int held, held_size, held_mode; /* a code with one instruction; a second instruction may be added to this code */
     int full;
 } writer_t;
 
@@ -219,7 +219,7 @@ static void write_copy(writer_t *w, int64_t address, int64_t here, int64_t size)
     w->held_mode = mode;
 }
 
-/* Write `target[from:to]`, which no cover contains: at least `run_length` equal bytes become RUN, other bytes become
+/* Write `target[from:to]`, which is not in any cover: at least `run_length` equal bytes become RUN, all others become
  * ADD. */
 static void write_literals(writer_t *w, const uint8_t *target, int64_t from, int64_t to, int64_t run_length)
 {

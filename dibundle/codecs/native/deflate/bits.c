@@ -1,4 +1,4 @@
-/* Output of encoders: bytes, bits, marks of blocks. */
+/* The output of encoders: bytes, bits, and the positions of blocks (marks). */
 #include "deflate.h"
 
 int marks_add(marks_t *marks, int64_t bit, int64_t content, int64_t kind)
@@ -18,7 +18,7 @@ int marks_add(marks_t *marks, int64_t bit, int64_t content, int64_t kind)
     return 1;
 }
 
-/* Move up to `most` marks to `out`; return their number. */
+/* Move up to `most` marks to `out`; return how many marks were moved. */
 int64_t marks_take(marks_t *marks, int64_t *out, int64_t most)
 {
     int64_t n = marks->count < most ? marks->count : most;
@@ -30,7 +30,7 @@ int64_t marks_take(marks_t *marks, int64_t *out, int64_t most)
     return n;
 }
 
-/* Ensure that `n` more bytes can be written without a check; pending bits are included. */
+/* Ensure that `n` more bytes, including the pending bits, can be written without a check. */
 int sink_grow(sink_t *s, int64_t n)
 {
     if (s->failed)

@@ -3,7 +3,8 @@
 
 const uint8_t LISTING_ORDER[19] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
 
-/* Append the run-length form of `lengths`: 16 repeats the last length 3 to 6 times; 17 and 18 are runs of zeros. */
+/* Append the run-length form of `lengths`: code 16 repeats the last length 3 to 6 times; codes 17 and 18 are runs of
+ * zeros. */
 static void add_runs(header_t *h, const uint8_t *lengths, int n)
 {
     for (int i = 0; i < n;) {
@@ -27,8 +28,8 @@ static void add_runs(header_t *h, const uint8_t *lengths, int n)
     }
 }
 
-/* Lay out the header for the first `literals` and `distances` of a code. In Go, a run may span both alphabets; in all
- * other encoders, it cannot. */
+/* Lay out the header for a code's first `literals` literals and first `distances` distances. In Go, a run may span both
+ * alphabets; in all other encoders, a run ends with its alphabet. */
 void make_header(header_t *h, const code_t *code, int literals, int distances, int one_run, lengths_of *build)
 {
     uint32_t counts[19] = {0};
@@ -57,7 +58,7 @@ void put_header(sink_t *s, const header_t *h, int last)
 {
     uint32_t codes[19];
     put_start(s, DYNAMIC, last);
-    if (!sink_grow(s, 568)) /* 14 + 19 * 3 bits; for each of 316 items, 7 bits for its symbol and up to 7 more */
+    if (!sink_grow(s, 568)) /* 14 + 19 * 3 bits; for each of 316 items, up to 7 bits for the symbol and up to 7 extra bits */
         return;
     put(s, (uint64_t)(h->literals - 257), 5);
     put(s, (uint64_t)(h->distances - 1), 5);
@@ -75,7 +76,7 @@ void put_header(sink_t *s, const header_t *h, int last)
 void put_end(sink_t *s, const code_t *code)
 {
     uint32_t codes[288];
-    if (!sink_grow(s, 4)) /* 15 bits, up to 7 bits before these, and padding */
+    if (!sink_grow(s, 4)) /* 15 bits, up to 7 bits before them, and padding */
         return;
     assign_codes(code->literal, 288, codes);
     put(s, codes[END_OF_BLOCK] >> 8, (int)(codes[END_OF_BLOCK] & 255));
@@ -84,7 +85,7 @@ void put_end(sink_t *s, const code_t *code)
 void put_tokens(sink_t *s, const uint32_t *tokens, int64_t n, const code_t *code)
 {
     uint32_t literals[288], distances[32], lengths[256];
-    if (!sink_grow(s, 6 * n + 1)) /* 15 + 5 + 15 + 13 bits at most for each */
+    if (!sink_grow(s, 6 * n + 1)) /* at most 15 + 5 + 15 + 13 bits for each token */
         return;
     assign_codes(code->literal, 288, literals);
     assign_codes(code->distance, 32, distances);

@@ -85,7 +85,8 @@ static inline int32_t same_bytes(const uint8_t *a, const uint8_t *b, int32_t mos
 }
 
 typedef struct {
-    /* the bit of the block's header, the content before the block, 2 * type + (1 if it is the last block) */
+    /* the bit of the block's header, the number of bytes of content before the block, 2 * type + (1 if it is the last
+     * block) */
     int64_t *items;
     int64_t count, room;
 } marks_t;

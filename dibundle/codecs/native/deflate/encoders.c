@@ -1,4 +1,4 @@
-/* The encoders' interface: the same functions for all encoders. */
+/* The encoders' interface: all encoders have the same functions. */
 #include "klauspost.h"
 
 static int is_framed(int64_t encoder)
@@ -6,7 +6,8 @@ static int is_framed(int64_t encoder)
     return (encoder >= PGZIP_0 && encoder <= PGZIP_3) || encoder == PGZIP_2;
 }
 
-/* pgzip's levels with each version of its compressor; a level with the same output in two versions is listed once. */
+/* pgzip's levels, for each version of its compressor; if two versions give the same output for a level, it is listed
+ * once. */
 static int has_level(int64_t encoder, int64_t level)
 {
     switch (encoder) {
@@ -20,8 +21,8 @@ static int has_level(int64_t encoder, int64_t level)
     }
 }
 
-/* `parameter` is pgzip's block size (0: not known yet), zlib's memLevel (8 or 9), or 0 for all others. Return NULL if
- * the encoder is unknown, or there is no memory. */
+/* `parameter` is pgzip's block size (0: not known yet), zlib's memLevel (8 or 9), or 0 for all other encoders. Return
+ * NULL if the encoder is unknown, or if memory is not available. */
 static encoder_t *new_encoder(int64_t encoder, int64_t level, int64_t parameter)
 {
     encoder_t *e = NULL;
@@ -65,8 +66,7 @@ int64_t dib_deflate_free(void *handle)
     return 0;
 }
 
-/* Take `n` bytes of content; with `finish`, these are the last bytes. Return how many bytes of the body can be
- * taken. */
+/* Take `n` bytes of content; with `finish`, these bytes are the last. Return how many bytes of the body are available. */
 int64_t dib_deflate_write(void *handle, const uint8_t *content, int64_t n, int64_t finish)
 {
     encoder_t *e = handle;
@@ -78,7 +78,8 @@ int64_t dib_deflate_write(void *handle, const uint8_t *content, int64_t n, int64
     return e->sink.failed ? NO_MEMORY : e->sink.size;
 }
 
-/* Move up to `room` bytes of the body to `out`; return their number. Later content cannot change these bytes. */
+/* Move up to `room` bytes of the body to `out`; return how many bytes were moved. Content that comes later cannot
+ * change these bytes. */
 int64_t dib_deflate_take(void *handle, uint8_t *out, int64_t room)
 {
     sink_t *s = &((encoder_t *)handle)->sink;
@@ -93,7 +94,8 @@ int64_t dib_deflate_take(void *handle, uint8_t *out, int64_t room)
     return n;
 }
 
-/* Move up to `most` marks to `out`. A mark is three numbers: bit, content, 2 * type + (1 if it is the last block). */
+/* Move up to `most` marks to `out`. A mark is three numbers: the bit at which a block starts, the content's offset, and
+ * 2 * type + (1 if the block is the last). */
 int64_t dib_deflate_marks(void *handle, int64_t *out, int64_t most)
 {
     return marks_take(&((encoder_t *)handle)->sink.marks, out, most);
@@ -113,9 +115,9 @@ int64_t dib_deflate_frame(void *handle, int64_t block_size)
     return k->base.sink.failed ? NO_MEMORY : k->base.sink.size;
 }
 
-/* Encode a single pgzip block; `dictionary`: the 16 KiB before the block, or nothing. Return the size of the block. The
- * block is in `out` only if `out` has space for it: `n` + 32 bytes, plus 5 for every 65535 bytes of `n`, are always
- * enough. */
+/* Encode a single pgzip block; `dictionary`: the 16 KiB before the block, or no bytes. Return the size of the block. If
+ * `out` does not have space for the block, `out` does not contain the block: `n` + 32 bytes, plus 5 bytes for every
+ * 65535 bytes of `n`, are always enough. */
 int64_t dib_deflate_block(int64_t encoder, int64_t level, const uint8_t *dictionary, int64_t dictionary_size,
                           const uint8_t *block, int64_t n, int64_t last, uint8_t *out, int64_t room)
 {

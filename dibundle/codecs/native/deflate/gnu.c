@@ -2,11 +2,11 @@
 #include "zlib.h"
 
 #define MOST 32767 /* tokens of a block */
-#define LOOK 4096  /* after every LOOK tokens, levels 3 to 9 check whether the block should end */
+#define LOOK 4096  /* levels 3 to 9 check after every LOOK tokens whether the block should end */
 
-/* Return whether the block ends; called after every LOOK tokens, and at MOST. A block ends early if few of its tokens
- * are matches, but its size is below half of the content's size. The reason is that the next content may be of another
- * kind. */
+/* Return whether the block ends; this is called after every LOOK tokens, and after MOST tokens. A block ends early if
+ * few of its tokens are matches, but its compressed size is less than half of its content's size. The reason is that
+ * the next content may be of another kind. */
 static int gnu_ends(zlib_t *z)
 {
     int ends = z->count == MOST;
@@ -26,8 +26,8 @@ static int gnu_ends(zlib_t *z)
     return ends;
 }
 
-/* If no content is left and fewer than AHEAD bytes are ahead, the window may move for the last time. Afterwards,
- * searches read the bytes after the content: two zeros, then the bytes that the window still has at these positions. */
+/* If no content is left to read, and fewer than AHEAD bytes are ahead, the window may move for the last time.
+ * Afterwards, searches read what follows the content: two zeros, then the bytes that are still in the window there. */
 static void gnu_write(encoder_t *self, const uint8_t *content, int64_t n, int finish)
 {
     zlib_t *z = (zlib_t *)self;

@@ -8,7 +8,8 @@ static const go_level_t GO_LEVELS[10] = {
     {16, 32, 32, 0}, {16, 128, 128, 0}, {32, 128, 256, 0}, {128, 258, 1024, 0}, {258, 258, 4096, 0},
 };
 
-/* Compute the lengths of both alphabets, and the header. The block's end counts once. Return the number of distances. */
+/* Compute the lengths of both alphabets, and the header. The block's end counts as one symbol. Return the number of
+ * distances. */
 void go_code(counts_t *counts, code_t *code, header_t *header)
 {
     int literals = LITERALS, distances = DISTANCES;
@@ -29,7 +30,7 @@ int64_t code_bits(const counts_t *counts, const code_t *code)
     return coded_bits(counts->literal, code->literal, 288) + coded_bits(counts->distance, code->distance, 32);
 }
 
-/* Levels 2 to 9: write the smallest of three kinds of blocks. If the block's start has left the window, `raw` is
+/* Levels 2 to 9: write the smallest of the three kinds of block. If the block's start has left the window, `raw` is
  * NULL. */
 void go_smallest_block(sink_t *s, const uint32_t *tokens, int64_t n, const uint8_t *raw, int64_t size)
 {
@@ -67,7 +68,7 @@ static inline uint32_t go_hash(const uint8_t *p)
     return (four * 0x1e35a7bdu) >> 15;
 }
 
-/* Put `index` at the head of its chain, and return the previous head. */
+/* Put `index` at the head of its chain; return the previous head. */
 static inline int32_t go_insert(go_chain_t *g, int32_t index)
 {
     int32_t *head = g->head + go_hash(g->window + index), before = *head;
@@ -91,7 +92,8 @@ static void go_end_block(go_chain_t *g, int32_t index)
     g->count = 0;
 }
 
-/* `index`: the position after the token. `held`: a match before `index` waits for the result at `index`. */
+/* `index`: the position after the token. `held`: a match that begins before `index` is pending until the result at
+ * `index` is known. */
 static inline void go_token(go_chain_t *g, uint32_t token, int32_t index, int held)
 {
     if (g->found) {
@@ -103,13 +105,13 @@ static inline void go_token(go_chain_t *g, uint32_t token, int32_t index, int he
         go_end_block(g, index);
 }
 
-/* The length of the longest match at `index`; candidates are tried from `candidate` on. A match of 4 bytes counts only
- * at a distance up to 4096; 3 means no match. */
+/* Return the length of the longest match at `index`; the first candidate is `candidate`. A match of 4 bytes counts only
+ * if its distance is at most 4096; a length of 3 means that there is no match. */
 static int32_t go_longest(const go_chain_t *g, int32_t candidate, int32_t ahead, int32_t *distance)
 {
     const uint8_t *here = g->window + g->index;
     int32_t most = least(ahead, LONGEST), nice = least(g->level.nice, most), best = 3, lowest = g->index - WINDOW;
-    /* few candidates have these 4 bytes; a match must have them to be longer than the best match */
+    /* few candidates have these 4 bytes; a match that is longer than the best match must have them */
     uint32_t wanted = load32(here);
     for (int tries = g->level.chain; tries > 0; tries--) {
         const uint8_t *there = g->window + candidate;
@@ -138,7 +140,7 @@ static inline int go_reaches(const go_chain_t *g)
     return g->chain - g->offset >= lowest;
 }
 
-/* Levels 4 to 9: a match is taken unless the next position has a longer match. */
+/* Levels 4 to 9: a match is taken, unless the match at the next position is longer. */
 static void go_lazy(go_chain_t *g, int closing)
 {
     int32_t insert_end = g->end - 3, most = g->limit - g->origin < g->end ? (int32_t)(g->limit - g->origin) : g->end;
@@ -171,7 +173,7 @@ static void go_lazy(go_chain_t *g, int closing)
         go_token(g, g->window[g->index - 1], g->index, 0);
 }
 
-/* Levels 2 and 3: a match is taken at once. */
+/* Levels 2 and 3: each match is taken at once. */
 static void go_greedy(go_chain_t *g, int closing)
 {
     int32_t insert_end = g->end - 3;
@@ -218,7 +220,7 @@ void go_slide(go_chain_t *g)
     g->offset += WINDOW;
     if (g->offset <= 1 << 24)
         return;
-    int32_t delta = g->offset - 1; /* subtracted from all entries to keep them small; entries below this number are out of reach */
+    int32_t delta = g->offset - 1; /* this number is subtracted from all entries to keep them small; entries below it are out of reach */
     g->offset -= delta;
     g->chain -= delta;
     for (int i = 0; i < 1 << 17; i++)
@@ -265,8 +267,8 @@ encoder_t *go_chain_new(int level)
 
 typedef struct {
     encoder_t base;
-    int32_t fill, earlier; /* the bytes of this chunk, and the kept bytes of the previous chunk */
-    int32_t base_position; /* entries are this number plus positions in the chunk */
+    int32_t fill, earlier; /* number of bytes in this chunk, and number of kept bytes of the previous chunk */
+    int32_t base_position; /* an entry is this number plus a position in the chunk */
     int stores; /* level 0 */
     int64_t count;
     struct {
@@ -308,7 +310,7 @@ static void go_speed_match(go_speed_t *g)
     uint32_t value = load32(chunk);
     for (;;) {
         int32_t skip = 32, next = s, from;
-        for (;;) { /* steps grow by one after every 32 positions without a match */
+        for (;;) { /* the step grows by one after every 32 positions without a match */
             s = next;
             int32_t step = skip >> 5;
             next = s + step;
@@ -352,7 +354,7 @@ rest:
     g->base_position += n;
 }
 
-/* Write a block with only literals; write a stored block instead if it is hardly larger. */
+/* Write a block that has only literals; if a stored block is hardly larger, write a stored block instead. */
 static void go_literal_block(sink_t *s, const uint8_t *raw, int64_t size)
 {
     counts_t counts;

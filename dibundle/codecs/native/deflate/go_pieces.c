@@ -1,19 +1,20 @@
-/* Go's levels 4 to 9 in pieces, so that several threads can search for matches; the body does not change. The match at
- * a position depends on the 32 KiB before it, and on the content after it. It also depends on whether a match from the
- * previous byte is pending. No match is pending after a match, or after a literal at a position without a match. So
- * each piece is searched from its start as if no match were pending. A search that began in an earlier piece also
- * continues into this piece. It stops at the first position that both searches reach with no match pending. From this
- * position on, both searches would find the same matches, so the piece is joined there. */
+/* Go's levels 4 to 9 in pieces, so that several threads can search for matches; the body stays the same. The match at a
+ * position depends on the 32 KiB before this position, and on the content after this position. The match also depends
+ * on whether a match at the previous byte is pending. No match is pending after a match, or after a literal at a
+ * position without a match. Therefore, the search of each piece begins as if no match were pending. A search that began
+ * in an earlier piece also continues into this piece. The search of the earlier pieces stops at the first position that
+ * both searches reach with no match pending. From this position on, both searches would find the same matches, so the
+ * two results are joined here. */
 #include "go.h"
 
 typedef struct {
     int64_t start, end;    /* start and end of the piece in the content */
     int is_last;
     uint8_t *kept;         /* the content, from `before` bytes before the piece on */
-    const uint8_t *view;   /* the content that is searched now: of this piece, or of a later piece */
+    const uint8_t *view;   /* the content that the search reads now: this piece's content, or a later piece's content */
     int64_t before, after; /* the available content */
-    go_chain_t *search;    /* NULL: the piece is not searched in advance */
-    int64_t room, next;    /* the capacity of `found` in tokens, and how many tokens are already joined */
+    go_chain_t *search;    /* NULL: this piece is not searched in advance */
+    int64_t room, next;    /* the capacity of `found` in tokens, and the number of tokens that are already joined */
 } piece_t;
 
 static int64_t reached(const go_chain_t *g)
@@ -45,7 +46,7 @@ static void piece_fill(piece_t *piece)
     g->end += (int32_t)n;
 }
 
-/* Continue the search up to `limit`, or to the end of the available content; 0: no memory. */
+/* Continue the search up to `limit` or to the end of the available content; return 0 if memory is not available. */
 static int piece_search(piece_t *piece, int64_t limit)
 {
     go_chain_t *g = piece->search;
@@ -73,10 +74,11 @@ static int piece_search(piece_t *piece, int64_t limit)
     }
 }
 
-/* Create a piece that starts at `start`, a multiple of 32 KiB. It gets `n` bytes of content: `before` bytes before the
- * piece (64 KiB, or all content before it), the piece, and `after` bytes after it. `is_last`: the content ends with the
- * piece, and `after` is 0. If the piece is not the last, `n` and `after` are multiples of 32 KiB. `is_searched`: search
- * the piece now. Return 0 if there is no memory, or if a size is not allowed. */
+/* Create a piece that begins at `start`; `start` is a multiple of 32 KiB. The piece gets `n` bytes of content: `before`
+ * bytes before the piece (64 KiB, or all earlier content), the piece itself, and `after` bytes after the piece.
+ * `is_last`: the content ends at the piece's end, and `after` is 0. If the piece is not the last piece, `n` and `after`
+ * are multiples of 32 KiB. `is_searched`: search the piece now. Return 0 if memory is not available, or if a size is
+ * not allowed. */
 int64_t dib_deflate_piece(int64_t level, int64_t start, const uint8_t *content, int64_t n, int64_t before, int64_t after,
                           int64_t is_last, int64_t is_searched)
 {
@@ -125,8 +127,8 @@ int64_t dib_deflate_piece_free(void *piece)
 
 typedef struct {
     encoder_t base;
-    piece_t *current;  /* the piece whose search is joined */
-    int64_t at;        /* bytes of content that are joined */
+    piece_t *current;  /* the piece whose search result is being joined */
+    int64_t at;        /* number of bytes of content that are joined */
     int is_held;       /* whether a match is pending at the end of the joined content */
     int64_t block_start, count;
     uint32_t tokens[BLOCK_TOKENS];
@@ -143,7 +145,7 @@ static void joiner_end_block(joiner_t *j, int64_t origin)
     j->count = 0;
 }
 
-/* The first byte of the encoder's window while it searches at a position. */
+/* Return the offset of the first byte in the encoder's window during a search at a position. */
 static int64_t origin_at(int64_t position)
 {
     int64_t beyond = position + 262 - 2 * WINDOW;
@@ -155,7 +157,7 @@ static int64_t token_length(uint32_t token)
     return token & MATCH ? (int64_t)(token >> 15 & 0xff) + 3 : 1;
 }
 
-/* Join tokens of the current search up to `until`; 0: all tokens were already joined. */
+/* Join tokens of the current search up to `until`; return 0 if all tokens were already joined. */
 static int join_until(joiner_t *j, int64_t until)
 {
     piece_t *piece = j->current;
@@ -172,7 +174,8 @@ static int join_until(joiner_t *j, int64_t until)
     return j->at >= until;
 }
 
-/* Whether a piece's search reaches the joiner's position with no match pending; earlier tokens are skipped. */
+/* Whether a piece's search reaches the joiner's position with no match pending; tokens before this position are
+ * skipped. */
 static int is_met(const joiner_t *j, piece_t *piece, int64_t *at, int *is_held)
 {
     const go_chain_t *g = piece->search;
@@ -184,8 +187,8 @@ static int is_met(const joiner_t *j, piece_t *piece, int64_t *at, int *is_held)
     return *at == j->at && !*is_held && !j->is_held;
 }
 
-/* Continue the current search into the next piece, until both searches meet or the piece ends; 1: they met; -1: no
- * memory. From now on, the current search reads the next piece's content. */
+/* Continue the current search into the next piece until both searches meet (1) or the piece ends (0); -1: no memory.
+ * From now on, the current search reads the next piece's content. */
 static int meet(joiner_t *j, piece_t *next)
 {
     piece_t *piece = j->current;
@@ -214,7 +217,7 @@ static void joiner_release(encoder_t *self)
     piece_free(((joiner_t *)self)->current);
 }
 
-/* Take over a piece after the current search has continued through the whole piece. */
+/* Take over a piece if the current search has continued to the piece's end. */
 static void joiner_keep(joiner_t *j, piece_t *next)
 {
     piece_t *piece = j->current;
@@ -226,8 +229,8 @@ static void joiner_keep(joiner_t *j, piece_t *next)
     piece_free(next);
 }
 
-/* Join the next piece to the pieces joined so far, and free it; return how many bytes of the body can be taken.
- * `*is_met`: whether the piece's own search was used. */
+/* Join the next piece to the earlier pieces, and free it; return how many bytes of the body are available. `*is_met`:
+ * whether the result of the piece's own search was used. */
 int64_t dib_deflate_join(void *handle, void *taken, int64_t *is_met)
 {
     joiner_t *j = handle;
@@ -259,7 +262,8 @@ int64_t dib_deflate_join(void *handle, void *taken, int64_t *is_met)
     return j->base.sink.failed ? NO_MEMORY : j->base.sink.size;
 }
 
-/* The handle of an encoder that joins pieces; 0: no memory. It is used and freed like the handle of any encoder. */
+/* Return the handle of an encoder that joins pieces; return 0 if memory is not available. This handle is used and freed
+ * like the handle of any other encoder. */
 int64_t dib_deflate_joiner(void)
 {
     joiner_t *j = calloc(1, sizeof *j);

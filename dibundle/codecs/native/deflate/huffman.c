@@ -34,7 +34,8 @@ void fixed_code(code_t *code)
     memset(code->distance, 5, 32);
 }
 
-/* Compute the canonical codes (RFC 1951, 3.2.2) as bits << 8 | length, with the bits in the order of the output. */
+/* Compute the canonical codes (RFC 1951, 3.2.2) as bits << 8 | length; the bits are in the order in which they are
+ * written. */
 void assign_codes(const uint8_t *lengths, int n, uint32_t *codes)
 {
     uint32_t counts[16] = {0}, next[16], code = 0;
@@ -63,11 +64,10 @@ static int by_count(const void *a, const void *b)
     return x->symbol - y->symbol;
 }
 
-/* Package-merge as in Go: if a leaf and a package have the same weight, the package comes first.
- *
- * Row r holds the leaves merged with the packages of row r-1. The first 2n-2 items of the highest row are selected.
- * Each package that is selected in a row selects two items in the next lower row. A leaf's length is the number of rows
- * in which the leaf is selected. */
+/* Package-merge as in Go: if a leaf and a package have the same weight, the package comes first. Row r has the packages
+ * of row r-1 and all leaves, in order of weight. The first 2n-2 items of the highest row are selected. Each package
+ * that is selected in one row selects two items in the row below. The length of a leaf's code is the number of rows in
+ * which the leaf is selected. */
 void merged_lengths(const uint32_t *counts, int n, int limit, uint8_t *lengths)
 {
     leaf_t leaves[288];
@@ -125,7 +125,7 @@ static void sift(tree_t *t, int at)
     t->heap[at] = node;
 }
 
-/* Lengths from a tree, as in zlib and gzip. If an alphabet has fewer than two symbols, symbols of weight 1 are
+/* Compute lengths from a tree, as zlib and gzip do. If an alphabet has fewer than two symbols, symbols of weight 1 are
  * added. */
 void tree_lengths(const uint32_t *counts, int n, int limit, uint8_t *lengths)
 {
@@ -177,7 +177,7 @@ void tree_lengths(const uint32_t *counts, int n, int limit, uint8_t *lengths)
     }
     if (excess == 0)
         return;
-    for (; excess > 0; excess -= 2) { /* move one of the deepest leaves next to a higher leaf */
+    for (; excess > 0; excess -= 2) { /* move one of the deepest leaves, so that it is beside a higher leaf */
         int length = limit - 1;
         while (at_length[length] == 0)
             length--;

@@ -1,18 +1,17 @@
 /* An inflater that reports where blocks start. */
 #include "deflate.h"
 
-/* Table entries: bits 0-5 are the size of symbol and extra bits, bits 8-11 are the size of the code, and bits 16-31 are
- * the value. */
+/* Table entries: bits 0-5: total size of symbol and extra bits; bits 8-11: size of the code; bits 16-31: value. */
 #define IS_LITERAL 0x1000u
 #define IS_END 0x2000u
-/* the value is the start of a second table; bits 0-5 are the number of bits that index this table */
+/* the value is the start of a second table; bits 0-5 are the number of bits that index this second table */
 #define IS_LINK 0x4000u
 #define IS_BAD 0x8000u
 
 #define LITERAL_BITS 11
 #define DISTANCE_BITS 8
-/* In a complete code, at most 144 prefixes of 11 bits, and at most 16 prefixes of 8 bits, begin longer codes. The
- * reason is that each such prefix begins at least two codes. */
+/* In a complete code, at most 144 prefixes of 11 bits and at most 16 prefixes of 8 bits are prefixes of longer codes.
+ * The reason is that at least two codes begin with each of these prefixes. */
 #define LITERAL_ENTRIES ((1 << 11) + 144 * 16)
 #define DISTANCE_ENTRIES ((1 << 8) + 16 * 128)
 
@@ -21,16 +20,16 @@ enum { AT_BLOCK, AT_STORED, IN_STORED, AT_COUNTS, AT_LISTING, AT_LENGTHS, IN_BLO
 typedef struct {
     uint64_t bits;
     int count;        /* available bits */
-    int64_t consumed; /* bytes moved into bits */
+    int64_t consumed; /* number of bytes that were moved into `bits` */
     int state, last, is_fixed; /* is_fixed: whether the tables are for the fixed codes */
-    int32_t left;              /* how many bytes of a stored block or a match are left */
+    int32_t left;              /* number of remaining bytes of a stored block or of a match */
     int32_t distance;          /* of the match */
-    int literals, distances, listed, known; /* the header that is being read */
-    int64_t content;                        /* content returned so far */
-    int64_t matched;                        /* in the first block: the bytes of matches minus the number of matches */
-    int64_t first;                          /* the first block's tokens, set when the second block starts */
-    int blocks;                             /* how many blocks have begun; 2 means two or more */
-    /* how many bytes of the window are valid; the window ends with the latest byte */
+    int literals, distances, listed, known; /* the block header that is being read */
+    int64_t content;                        /* number of bytes of content returned so far */
+    int64_t matched;                        /* in the first block: the total bytes of matches, minus the number of matches */
+    int64_t first;                          /* number of tokens in the first block; this is set when the second block starts */
+    int blocks;                             /* number of blocks that have begun; 2 means two or more */
+    /* number of valid bytes in the window; the latest byte is at the window's end */
     int32_t kept;
     marks_t marks;
     uint8_t listing[19], lengths[320];
@@ -66,8 +65,9 @@ static uint32_t plain_entry(int symbol)
     return (uint32_t)symbol << 16;
 }
 
-/* Fill a table whose index is the next `first` bits; 0 if zlib refuses the lengths. A complete code is accepted. Unless
- * `strict` is set, two more cases are accepted: a code without symbols, and a code with a single symbol of length 1. */
+/* Fill a table that is indexed by the next `first` bits; return 0 if zlib refuses the lengths. A complete code is
+ * accepted. If `strict` is not set, two more cases are accepted: no symbols at all, and a single symbol whose code has
+ * length 1. */
 static int fill_table(const uint8_t *lengths, int n, int first, int strict, uint32_t *table, uint32_t (*entry_of)(int))
 {
     int counts[16] = {0}, longest = 0, left = 1;
@@ -129,7 +129,7 @@ static inline uint32_t lookup(const uint32_t *table, uint64_t bits, int first)
     return entry;
 }
 
-/* The base of a length or distance, plus its extra bits. */
+/* Return the base of a length or distance, plus the value of its extra bits. */
 static inline int32_t value_of(uint32_t entry, uint64_t bits)
 {
     int code = (int)(entry >> 8 & 15), all = (int)(entry & 63);
@@ -141,7 +141,7 @@ typedef struct {
     uint8_t *start, *out, *out_end;
 } flow_t;
 
-/* Load at least `n` bits (at most 56) if the input has them. */
+/* Load at least `n` bits (`n` is at most 56) if the input has as many bits. */
 static inline int want(inflate_t *f, flow_t *flow, int n)
 {
     while (f->count < n) {
@@ -162,7 +162,7 @@ static inline uint32_t drop(inflate_t *f, int n)
     return value;
 }
 
-/* Copy the match of `left` bytes at `distance` as far as the output has space; the window holds the content before
+/* Copy the match of `left` bytes at `distance`, or as much as fits into the output; the window holds the content before
  * `start`. */
 static void copy_match(inflate_t *f, flow_t *flow)
 {
@@ -174,14 +174,14 @@ static void copy_match(inflate_t *f, flow_t *flow)
     }
 }
 
-/* Whether distance reaches before the content. */
+/* Whether `distance` leads to a position before the content's start. */
 static inline int too_far(const inflate_t *f, const flow_t *flow, int32_t distance)
 {
     return distance > f->kept && distance > f->kept + (flow->out - flow->start);
 }
 
-/* Decode until the end of the input or of the output is near. Return 0 on a fault. If the block ends, the state is no
- * longer IN_BLOCK. */
+/* Decode until the input's end or the output's end is near. Return 0 if there is a fault. When the block has ended, the
+ * state is no longer IN_BLOCK. */
 static int inflate_fast(inflate_t *f, flow_t *flow)
 {
     const uint8_t *in = flow->in;
@@ -193,7 +193,7 @@ static int inflate_fast(inflate_t *f, flow_t *flow)
         in += (63 - count) >> 3;
         count |= 56;
         uint32_t entry = lookup(f->literal, bits, LITERAL_BITS);
-        /* there are enough bits for a second literal, but maybe too few for a match (48 bits) */
+        /* there are enough bits for a second literal, but possibly not for a match (48 bits) */
         if (entry & IS_LITERAL) {
             bits >>= entry & 63;
             count -= (int)(entry & 63);
@@ -258,14 +258,14 @@ static int inflate_fast(inflate_t *f, flow_t *flow)
     return good;
 }
 
-/* Decode one symbol near the end of the input or output; 1: done, 0: more input is needed, -1: a fault. */
+/* Decode one symbol near the end of input or output; return 1 if done, 0 if more input is needed, -1 after a fault. */
 static int inflate_symbol(inflate_t *f, flow_t *flow)
 {
     want(f, flow, 48);
     uint32_t entry = lookup(f->literal, f->bits, LITERAL_BITS);
     int used = (int)(entry & 63);
     if (entry & IS_BAD)
-        return f->count >= 15 ? -1 : 0; /* the code may still be valid when the missing bits come */
+        return f->count >= 15 ? -1 : 0; /* with the missing bits, the code may become valid */
     if (used > f->count)
         return 0;
     if (entry & IS_LITERAL) {
@@ -291,7 +291,7 @@ static int inflate_symbol(inflate_t *f, flow_t *flow)
     return 1;
 }
 
-/* Read the lengths of both codes and build their tables; 1, 0 or -1 as above. */
+/* Read the lengths of both codes and build their tables; the results 1, 0 and -1 have the same meaning as above. */
 static int inflate_lengths(inflate_t *f, flow_t *flow)
 {
     int all = f->literals + f->distances;
@@ -321,11 +321,11 @@ static int inflate_lengths(inflate_t *f, flow_t *flow)
     return 1;
 }
 
-/* Read the header of a block, up to the part that its type needs; 1, 0 or -1 as above. */
+/* Read a block's header, as far as the block's type requires; the results 1, 0 and -1 have the same meaning as above. */
 static int inflate_start(inflate_t *f, flow_t *flow)
 {
     if (f->last) {
-        f->consumed -= f->count >> 3; /* unread whole bytes after the end do not belong to the body */
+        f->consumed -= f->count >> 3; /* unread whole bytes after the body's end do not belong to the body */
         f->bits = 0;
         f->count = 0;
         f->state = AT_END;
@@ -435,7 +435,7 @@ static int inflate_step(inflate_t *f, flow_t *flow)
     }
 }
 
-/* Keep the last 32 KiB for matches of the next call. */
+/* Keep the last 32 KiB of content, because matches in the next call may need them. */
 static void keep_window(inflate_t *f, const uint8_t *content, int64_t n)
 {
     int64_t older = n < WINDOW ? WINDOW - n : 0, fresh = WINDOW - older;
@@ -460,11 +460,11 @@ int64_t dib_inflate_free(void *handle)
     return 0;
 }
 
-/* Decode `n` bytes of a body into `out`; return the number of bytes of content. `told` receives four numbers: how many
- * bytes of `in` were read; 1 if the stream has ended; the bytes of the whole body; and the tokens of the first block so
- * far. If this block is stored, the last number is its bytes. The first number includes bytes after the end of the
- * stream. The third number does not include them. Call again with the rest of the input. If `out` was filled, call
- * again without input. */
+/* Decode `n` bytes of a body into `out`; return how many bytes of content were written. `told` receives four numbers:
+ * the bytes of `in` that were read; 1 if the stream has ended; the bytes of the whole body; and the tokens of the first
+ * block so far. If the first block is stored, the last number is the block's size in bytes. The first number includes
+ * bytes after the end of the stream. The third number does not include bytes after the end of the stream. Call this
+ * function again with the remaining input. If `out` is full after a call, call this function again without input. */
 int64_t dib_inflate_run(void *handle, const uint8_t *in, int64_t n, uint8_t *out, int64_t room, int64_t *told)
 {
     inflate_t *f = handle;

@@ -1,4 +1,4 @@
-/* flate of klauspost/compress, of pgzip, and of Go 1.27, which uses klauspost's encoder. */
+/* flate of klauspost/compress, of pgzip and of Go 1.27; all three use klauspost's encoder. */
 #include "klauspost.h"
 
 /* flate/{deflate,fast_encoder,level1,level5,level6,token,huffman_bit_writer}.go of klauspost/compress 1.18.0; pgzip's
@@ -21,8 +21,8 @@ static int32_t rebased(const klauspost_t *k, int32_t entry)
     return entry <= k->offset + k->history_size - WINDOW ? 0 : entry - k->offset + WINDOW;
 }
 
-/* Keep entries below 2^31. Entries out of reach become 0. If the newer entry of a pair is out of reach, both entries
- * become 0. */
+/* Keep table entries below 2^31. Entries out of reach become 0. If the newer entry of a pair is out of reach, both
+ * entries become 0. */
 static void klauspost_rebase(klauspost_t *k)
 {
     for (int i = 0; i < 1 << 15; i++) {
@@ -33,7 +33,8 @@ static void klauspost_rebase(klauspost_t *k)
     k->offset = WINDOW;
 }
 
-/* Append content to the history; if it does not fit, move the history down first. Return the content's offset. */
+/* Append content to the history; if the content does not fit, first move the history to the start of the buffer. Return
+ * the content's offset. */
 static int32_t klauspost_append(klauspost_t *k, const uint8_t *content, int32_t n)
 {
     if (k->history_size + n > HISTORY) {
@@ -48,11 +49,11 @@ static int32_t klauspost_append(klauspost_t *k, const uint8_t *content, int32_t 
 }
 
 typedef struct {
-    int32_t at, from, length; /* length: how many bytes were compared; 0: only 4 so far */
-    int32_t next;             /* the first position that was not looked up yet */
+    int32_t at, from, length; /* length: number of compared bytes; 0: only the first 4 bytes were compared */
+    int32_t next;             /* the first position that has not been looked up */
 } found_t;
 
-/* The length of a match of at least 4 bytes; the length is at most 258, and the match ends in the chunk. */
+/* Return the length of a match of at least 4 bytes; it is at most 258, and the match does not go beyond the chunk. */
 static inline int32_t capped_length(const klauspost_t *k, int32_t at, int32_t from)
 {
     return 4 + same_bytes(k->history + at + 4, k->history + from + 4, least(LONGEST - 4, k->history_size - at - 4));
@@ -68,7 +69,7 @@ static inline void take_longer(const klauspost_t *k, found_t *found, int32_t at,
     }
 }
 
-/* Levels 5 and 6: search from `s` on until there is a match; 0 if there is no match before `limit`. */
+/* Levels 5 and 6: search from `s` on for a match; return 0 if no match begins before `limit`. */
 static int klauspost_search(klauspost_t *k, int32_t s, int32_t emitted, int32_t limit, int32_t repeat, found_t *found)
 {
     const uint8_t *history = k->history;
@@ -134,7 +135,7 @@ static int klauspost_search(klauspost_t *k, int32_t s, int32_t emitted, int32_t 
     }
 }
 
-/* If the bytes after the end of `found` lead to a longer match, take the longer match. */
+/* If the bytes at the end of `found` lead to a longer match, take this longer match. */
 static void take_aligned(const klauspost_t *k, found_t *found, int32_t s, int32_t from)
 {
     int32_t distance = s - from;
@@ -148,7 +149,7 @@ static void take_aligned(const klauspost_t *k, found_t *found, int32_t s, int32_
     }
 }
 
-/* Levels 5 and 6: extend the match, try a match by the bytes at its end, and extend the better match backwards. */
+/* Levels 5 and 6: extend the match, try a match for the bytes at its end, and extend the better match backwards. */
 static void klauspost_extend(const klauspost_t *k, found_t *found, int32_t emitted, int32_t limit)
 {
     if (found->length == 0 || found->length == LONGEST)
@@ -171,7 +172,7 @@ static void klauspost_extend(const klauspost_t *k, found_t *found, int32_t emitt
     }
 }
 
-/* Level 5: index the inside of a match that ends at `s`, then the position before `s`. */
+/* Level 5: index positions inside a match that ends at `s`, then the position before `s`. */
 static void klauspost_index5(klauspost_t *k, int32_t s, int32_t length)
 {
     int32_t i = s - length + 1;
@@ -192,7 +193,7 @@ static void klauspost_index5(klauspost_t *k, int32_t s, int32_t length)
     far_insert(k, bytes, s - 1);
 }
 
-/* Level 6: index from the end of the search to the match's end at `s`, or to the end of the chunk. */
+/* Level 6: index positions from the search's end to the match's end at `s`, or to the chunk's end. */
 static void klauspost_index6(klauspost_t *k, int32_t from, int32_t s, int32_t limit)
 {
     if (s >= limit) {
@@ -241,7 +242,7 @@ static void klauspost_match1(klauspost_t *k, int32_t s)
     int32_t emitted = s, limit = k->history_size - 11, next, from;
     uint64_t bytes = load64(history + s);
     for (;;) {
-        for (;;) { /* look up pairs of positions; the steps between pairs grow */
+        for (;;) { /* look up pairs of positions; the distance between pairs grows */
             uint32_t hash = five_hash(bytes);
             next = s + 2 + ((s - emitted) >> 5);
             if (next > limit)
@@ -260,7 +261,7 @@ static void klauspost_match1(klauspost_t *k, int32_t s)
             k->near[hash] = s + k->offset;
             next_bytes >>= 8;
             if (reaches(k, from, s, (uint32_t)bytes)) {
-                k->near[hash] = next + k->offset; /* with the hash of s, as upstream does */
+                k->near[hash] = next + k->offset; /* the hash of s is used here, as in the original program */
                 break;
             }
             bytes = next_bytes;
@@ -319,7 +320,7 @@ static void klauspost_match(klauspost_t *k, const uint8_t *content, int32_t n)
     }
 }
 
-/* Write the end of block that an open block still lacks. */
+/* If a block is still open, write its end of block. */
 static void klauspost_close(klauspost_t *k)
 {
     if (k->live)
@@ -351,7 +352,7 @@ static float entropy(uint32_t count, float share)
     return (bits < 1 ? 1 : bits > 15 ? 15 : bits) * n;
 }
 
-/* Estimate the bits of `n` tokens with a code for these tokens; an end of block counts as a token. */
+/* Estimate the bits of `n` tokens with a code made for these tokens; the end of block counts as a token. */
 static int64_t estimated_bits(const counts_t *counts, int64_t n)
 {
     float bits = 0, share = 1.0f / (float)n;
@@ -375,7 +376,7 @@ static int64_t estimated_bits(const counts_t *counts, int64_t n)
     return (int64_t)bits + extra;
 }
 
-/* Whether the code has all symbols below `n` that occur. */
+/* Whether the code has a length for every symbol below `n` that occurs. */
 static int has_codes(const uint32_t *counts, const uint8_t *lengths, int n)
 {
     for (int i = 0; i < n; i++)
@@ -403,14 +404,14 @@ static void klauspost_fixed_block(klauspost_t *k)
 }
 
 /* Write tokens in a new block or in the open block. With `sync`, the block is closed; otherwise, it stays open. Without
- * `raw`, no block is stored. */
+ * `raw`, the content cannot be written as a stored block. */
 void klauspost_tokens(klauspost_t *k, const uint8_t *raw, int64_t size, int sync)
 {
     counts_t counts;
     code_t code, fixed;
     header_t header;
     sink_t *s = &k->base.sink;
-    /* before a sync, the end of block counts as a token */
+    /* before a sync, the end of block counts as one token */
     int64_t stored = raw && size <= CHUNK ? 8 * (size + 5) : INT64_MAX, count = k->count + sync;
     int small = count < 250;
     count_tokens(&counts, k->tokens, k->count);
@@ -469,7 +470,7 @@ void klauspost_tokens(klauspost_t *k, const uint8_t *raw, int64_t size, int sync
         klauspost_close(k);
 }
 
-/* Whether all literals have similar frequencies, so that a code is not worth its header. */
+/* Whether all literals have similar frequencies, so that a code saves less than its header costs. */
 static int is_flat(const uint32_t *counts, int64_t n)
 {
     double average = (double)n / 256, sum = 0;
@@ -514,7 +515,7 @@ static void klauspost_literal_block(klauspost_t *k, const uint8_t *raw, int64_t 
         klauspost_close(k);
 }
 
-/* Write the chunk; it may be short only before a sync. */
+/* Write the chunk; only a chunk before a sync may be short. */
 static void klauspost_chunk(klauspost_t *k, int sync)
 {
     int32_t n = k->fill;
@@ -540,7 +541,7 @@ static void klauspost_chunk(klauspost_t *k, int sync)
     k->fill = 0;
 }
 
-/* Reset the state, and index the dictionary; its tokens are dropped. */
+/* Reset the state, and index the dictionary; the dictionary's tokens are dropped. */
 void klauspost_restart(klauspost_t *k, const uint8_t *dictionary, int32_t n)
 {
     if (k->lazy) {

@@ -13,7 +13,7 @@ static inline int32_t *single(klauspost_t *k, uint64_t bytes)
     return k->wide + wide_hash(bytes, 17);
 }
 
-/* Level 2 is like level 1, but its table has 2^17 entries, and it also indexes positions inside matches. */
+/* Level 2 is like level 1, but its table has 2^17 entries, and level 2 also indexes positions inside matches. */
 void klauspost_match2(klauspost_t *k, int32_t s)
 {
     const uint8_t *history = k->history;
@@ -21,7 +21,7 @@ void klauspost_match2(klauspost_t *k, int32_t s)
     uint64_t bytes = load64(history + s);
     for (;;) {
         next = s;
-        for (;;) { /* look up pairs of positions; the steps between pairs grow */
+        for (;;) { /* look up pairs of positions; the distance between pairs grows */
             int32_t *entry = single(k, bytes);
             s = next;
             next = s + 2 + ((s - emitted) >> 5);
@@ -88,7 +88,7 @@ static inline void pair_insert(klauspost_t *k, uint64_t bytes, int32_t position)
     entry[0] = position + k->offset;
 }
 
-/* Level 3: two candidates with the same five bytes, at most 32,764 bytes back. */
+/* Level 3: two candidates that begin with the same five bytes, at most 32,764 bytes back. */
 void klauspost_match3(klauspost_t *k, int32_t s)
 {
     const uint8_t *history = k->history;
@@ -166,8 +166,8 @@ static inline void both_insert(klauspost_t *k, uint64_t bytes, int32_t position)
     k->far[far_hash(bytes)][0] = position + k->offset;
 }
 
-/* Level 4: a candidate with the same seven bytes, else a candidate with the same four bytes. For a candidate with four
- * bytes, a longer match of seven bytes at the next position is preferred. */
+/* Level 4: a candidate that begins with the same seven bytes; if there is none, a candidate with the same four bytes.
+ * If a candidate has only four equal bytes, a longer match of seven bytes at the next position is preferred. */
 void klauspost_match4(klauspost_t *k, int32_t s)
 {
     const uint8_t *history = k->history;
@@ -190,7 +190,7 @@ void klauspost_match4(klauspost_t *k, int32_t s)
             if (reaches(k, near, s, (uint32_t)bytes)) {
                 far = k->far[far_hash(next_bytes)][0] - k->offset;
                 if (reaches(k, far, next, (uint32_t)next_bytes)) {
-                    /* from 1.18.0 on, candidates are compared at the wrong place: their distance is used as their
+                    /* from 1.18.0 on, candidates are compared at a wrong offset: their distance is used as their *
                      * offset in the history */
                     int32_t other = k->misplaced ? next - far : far;
                     int32_t length = full_length(k, s + 4, near + 4);

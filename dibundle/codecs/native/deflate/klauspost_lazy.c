@@ -1,4 +1,5 @@
-/* klauspost's levels 7 to 9 as pgzip uses them: lazy matching with chains, and a second check after a match's end. */
+/* klauspost's levels 7 to 9, as pgzip uses them: lazy matching with chains; after each match, a second check looks for
+ * a longer match. */
 #include "klauspost.h"
 
 /* flate/deflate.go of klauspost/compress 1.15.12, 1.17.9, 1.18.0, 1.20.0 and 1.20.3. */
@@ -19,14 +20,14 @@ struct lazy {
     lazy_level_t limits;
     int version;      /* 0: up to 1.15, 1: 1.17.9 to 1.18.0, 2: from 1.18.2 on */
     int32_t at, end;  /* in the window */
-    int32_t start;    /* start of the block; NO_START after it has left the window */
+    int32_t start;    /* start of the block, or NO_START after the start has left the window */
     int32_t inserted; /* positions below `inserted` are indexed */
     int32_t length, from_distance, head, offset;
-    int pending;   /* the byte before `at` is pending */
-    uint16_t idle; /* positions without a match; this may overflow, as in upstream */
+    int pending;   /* whether the byte before `at` is pending */
+    uint16_t idle; /* number of positions without a match; as in the original program, this may overflow */
     int sync;
     int32_t heads[1 << HASH_BITS], previous[WINDOW]; /* positions + offset */
-    int32_t costs[2 * WINDOW + 1];                   /* level 9: bits of all bytes up to a position as literals */
+    int32_t costs[2 * WINDOW + 1];                   /* level 9: number of bits of all bytes up to a position, if they are literals */
     uint8_t window[2 * WINDOW + 8];
 };
 
@@ -76,13 +77,12 @@ static inline int32_t gain(const lazy_t *z, int32_t length, int32_t distance)
 {
     int length_bits, distance_bits;
     length_symbol((uint32_t)length - 3, &length_bits);
-    /* distance, not distance - 1: upstream does the same */
+    /* the original program also uses distance, not distance - 1 */
     distance_symbol(distance == WINDOW ? 128 : (uint32_t)distance, &distance_bits);
     return z->costs[z->at + length] - z->costs[z->at] - distance_bits - length_bits - (z->version ? 3 : 6);
 }
 
-/* Find the longest match of more than 3 bytes at the position; at level 9, the match must save more than the previous
- * match. */
+/* Find the longest match of more than 3 bytes here; at level 9, the match must save more than the previous match saves. */
 static void lazy_search(lazy_t *z, int32_t from, int32_t ahead)
 {
     const uint8_t *window = z->window;
@@ -110,7 +110,7 @@ static void lazy_search(lazy_t *z, int32_t from, int32_t ahead)
     }
 }
 
-/* Up to 1.15: take a longer match. The key of this lookup is the bytes that begin two bytes before this match's end. */
+/* Up to 1.15: take a longer match. The key of this lookup begins two bytes before this match's end. */
 static void lazy_take_aligned(lazy_t *z, int32_t *length, int32_t *distance, int32_t ahead, int32_t lowest)
 {
     int32_t s = z->at - 1;
@@ -126,7 +126,7 @@ static void lazy_take_aligned(lazy_t *z, int32_t *length, int32_t *distance, int
     }
 }
 
-/* After 1.15: take a longer match that begins at the third byte; the first two bytes may become literals. */
+/* After 1.15: take a longer match if it begins at the third byte; the first two bytes may then become literals. */
 static void lazy_take_later(klauspost_t *k, int32_t *length, int32_t *distance, int32_t ahead, int32_t lowest)
 {
     lazy_t *z = k->lazy;
@@ -155,7 +155,7 @@ static void lazy_take_later(klauspost_t *k, int32_t *length, int32_t *distance, 
     }
 }
 
-/* Level 9 compares matches by their cost; the costs are from a code for the bytes that come next. */
+/* Level 9 compares the costs of matches; the costs are from a code that is built for the next bytes. */
 static void lazy_weigh(lazy_t *z)
 {
     uint32_t counts[256] = {0};
@@ -164,14 +164,14 @@ static void lazy_weigh(lazy_t *z)
     for (int32_t i = 0; i < counted; i++)
         counts[z->window[z->at + i]]++;
     for (int i = 0; i < 256; i++)
-        counts[i] &= 0xffff; /* 16 bits, as in upstream */
+        counts[i] &= 0xffff; /* 16 bits, as in the original program */
     merged_lengths(counts, 256, 15, lengths);
     z->costs[z->at] = 0;
     for (int32_t i = z->at; i < z->end; i++)
         z->costs[i + 1] = z->costs[i] + lengths[z->window[i]];
 }
 
-/* Emit the match at the previous position, and index the positions in it. */
+/* Emit the match at the previous position, and index the positions inside this match. */
 static void lazy_match(klauspost_t *k, int32_t length, int32_t distance, int32_t ahead, int32_t lowest)
 {
     lazy_t *z = k->lazy;
@@ -191,7 +191,7 @@ static void lazy_match(klauspost_t *k, int32_t length, int32_t distance, int32_t
     z->idle = 0;
 }
 
-/* Emit the pending literal and, after many literals, some more literals without a search. */
+/* Emit the pending literal; after many literals, emit a few more without a search. */
 static void lazy_literal(klauspost_t *k)
 {
     lazy_t *z = k->lazy;
@@ -302,7 +302,7 @@ void lazy_sync(klauspost_t *k)
     z->sync = 0;
 }
 
-/* Keep the last bytes of a block as the dictionary of the next block. */
+/* Keep the last bytes of a block; they are the dictionary of the next block. */
 const uint8_t *lazy_tail(const klauspost_t *k)
 {
     return k->lazy->window + k->lazy->end - TAIL;
@@ -313,7 +313,7 @@ void lazy_write(klauspost_t *k, const uint8_t *content, int64_t n)
     lazy_fill(k, content, n);
 }
 
-/* Return 0 if there is no memory. */
+/* Return 0 if memory is not available. */
 int lazy_new(klauspost_t *k, int version)
 {
     lazy_t *z = calloc(1, sizeof *z);

@@ -1,12 +1,12 @@
-/* pigz: zlib's streams, cut into blocks that its threads compress in parallel (spec/deflate.md, 9). */
+/* pigz: zlib's streams, cut into blocks that pigz's threads compress in parallel (spec/deflate.md, 9). */
 #include "zlib.h"
 
 /* pigz.c of pigz 2.8, with zlib from 1.2.6 on. */
 
-#define HIT 0x7ff /* the value of the hash (12 bits) that ends a piece */
+#define HIT 0x7ff /* if the hash (12 bits) has this value, a piece ends */
 #define MOST_HELD (4 << 20)
-/* at most one hit for this many bytes of content, because a hit takes as long as 300 bytes; FREE bytes are added to the
- * content */
+/* at most one hit is allowed for this many bytes of content, because a hit takes as long as 300 bytes; FREE bytes are
+ * added to the content */
 #define RARE 64
 #define FREE 4096
 
@@ -15,16 +15,16 @@ enum { THREADS = 0, INDEPENDENT = 1, RSYNCABLE = 2, ONE_THREAD = 3 };
 typedef struct pigz {
     int mode;
     int64_t block_size;
-    int64_t fill;        /* content of the block; in mode RSYNCABLE, how many bytes are held */
-    int64_t job;         /* content before the block */
+    int64_t fill;        /* number of bytes of the block's content; in mode RSYNCABLE, number of held bytes */
+    int64_t job;         /* number of bytes of content before the block */
     int64_t taken; /* hits so far */
     uint32_t hash;
-    int64_t scanned;     /* how many bytes of `held` are checked */
-    int64_t *hits, count; /* ends of pieces in `held`, up to `scanned` */
+    int64_t scanned;     /* number of bytes of `held` that were checked */
+    int64_t *hits, count; /* ends of pieces in `held`, found up to `scanned` */
     uint8_t *held;
 } pigz_t;
 
-/* End a piece on a byte boundary: write nothing, an empty stored block, or empty fixed blocks. */
+/* End a piece at a byte boundary: write nothing, an empty stored block, or empty fixed blocks. */
 static void pigz_flush(zlib_t *z)
 {
     pigz_t *p = z->base.more;
@@ -49,7 +49,7 @@ static void pigz_flush(zlib_t *z)
         put_stored(s, NULL, 0, 0);
 }
 
-/* Start again, with the end of the window as the dictionary. */
+/* Start the encoder again; the dictionary is the end of the window. */
 static void pigz_reset(zlib_t *z)
 {
     pigz_t *p = z->base.more;
@@ -69,12 +69,12 @@ static void pigz_finish(zlib_t *z)
     zlib_write(&z->base, NULL, 0, 1);
 }
 
-/* Compress the held block up to the last hit. If there is no hit, or if pigz's buffers have no more content, compress
- * the whole block. */
+/* Compress the held block up to the last hit. If there is no hit, or if pigz's buffers contain no more content,
+ * compress the whole block. */
 static void pigz_block(zlib_t *z, int ended)
 {
     pigz_t *p = z->base.more;
-    /* where pigz's buffer ends, relative to the block's start */
+    /* the end of pigz's buffer, relative to the start of the block */
     int64_t buffer_end = p->block_size - p->job % p->block_size;
     int64_t most = p->fill < p->block_size ? p->fill : p->block_size, end = most, at = 0, used = 0;
     while (used < p->count && p->hits[used] <= most)

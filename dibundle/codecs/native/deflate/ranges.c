@@ -1,7 +1,7 @@
 /* Comparison and copies of runs of bits; a run may begin and end at any bit of a byte. */
 #include "deflate.h"
 
-/* Up to 56 bits of `data`, from a bit on; `end` is the end of `data`. */
+/* Return up to 56 bits of `data`, from a given bit on; `end` is the end of `data`. */
 static inline uint64_t bits_at(const uint8_t *data, int64_t end, int64_t bit, int count)
 {
     int64_t byte = bit >> 3;
@@ -14,7 +14,7 @@ static inline uint64_t bits_at(const uint8_t *data, int64_t end, int64_t bit, in
     return value >> (bit & 7) & (((uint64_t)1 << count) - 1);
 }
 
-/* The number of equal bits, up to `n`, in `a` from `a_bit` and in `b` from `b_bit`. */
+/* Return the number of equal bits, at most `n`, in `a` from bit `a_bit` on and in `b` from bit `b_bit` on. */
 int64_t dib_bits_same(const uint8_t *a, int64_t a_bit, const uint8_t *b, int64_t b_bit, int64_t n)
 {
     int64_t a_end = (a_bit + n + 7) >> 3, b_end = (b_bit + n + 7) >> 3, done = 0;
@@ -28,8 +28,8 @@ int64_t dib_bits_same(const uint8_t *a, int64_t a_bit, const uint8_t *b, int64_t
     return n;
 }
 
-/* Copy `n` bits from `in`, beginning at bit `in_bit`, to `out`, beginning at bit `out_bit`. In the first byte of the
- * copy, bits before `out_bit` are kept. In its last byte, bits after the copy become 0. */
+/* Copy `n` bits from `in`, from bit `in_bit` on, to `out`, from bit `out_bit` on. In the first byte of the output, bits
+ * before `out_bit` are kept. In the last byte of the output, bits after the copied bits become 0. */
 int64_t dib_bits_copy(uint8_t *out, int64_t out_bit, const uint8_t *in, int64_t in_bit, int64_t n)
 {
     int64_t in_end = (in_bit + n + 7) >> 3;

@@ -6,7 +6,7 @@ static const zlib_level_t ZLIB_LEVELS[10] = {
     {8, 16, 32, 32}, {8, 16, 128, 128}, {8, 32, 128, 256}, {32, 128, 258, 1024}, {32, 258, 258, 4096},
 };
 
-/* Put a position at the head of its chain, and return the previous head; 0: there is no previous head. */
+/* Put a position at the head of its chain; return the previous head, or 0 if there is none. */
 int32_t zlib_insert(zlib_t *z, int32_t at)
 {
     const uint8_t *p = z->window + at;
@@ -17,7 +17,7 @@ int32_t zlib_insert(zlib_t *z, int32_t at)
     return before;
 }
 
-/* The longest match that is longer than `best`; candidates are tried from `candidate` on. */
+/* Return the longest match that is longer than `best`; the first candidate is `candidate`. */
 static int32_t zlib_longest(zlib_t *z, int32_t candidate, int32_t best)
 {
     const uint8_t *here = z->window + z->at;
@@ -82,7 +82,7 @@ void zlib_end_block(zlib_t *z, int last)
     s->content = z->origin + z->at;
 }
 
-/* Add a token; return whether the block ends with it. */
+/* Add a token; return whether the block ends after this token. */
 static int zlib_token(zlib_t *z, uint32_t token)
 {
     z->tokens[z->count++] = token;
@@ -110,13 +110,13 @@ void zlib_starve(zlib_t *z)
         zlib_slide(z);
 }
 
-/* Whether a search at this position, from `candidate` on, is allowed. */
+/* Whether a search at this position is allowed, if its first candidate is `candidate`. */
 static inline int zlib_may_search(const zlib_t *z, int32_t candidate)
 {
     return candidate && z->at - candidate <= FARTHEST && z->at <= 2 * WINDOW - AHEAD;
 }
 
-/* Whether there is input for a step: enough to look ahead or, at the end of the input, at least one byte. */
+/* Whether there is enough input for a step: enough to look ahead or, at the input's end, at least one byte. */
 static int zlib_may_step(zlib_t *z, int closing)
 {
     if (z->ahead >= AHEAD)
@@ -127,7 +127,7 @@ static int zlib_may_step(zlib_t *z, int closing)
     return z->ahead > 0;
 }
 
-/* Levels 1 to 3: a match is taken at once. */
+/* Levels 1 to 3: each match is taken at once. */
 static void zlib_fast(zlib_t *z, int closing)
 {
     while (zlib_may_step(z, closing)) {
@@ -153,7 +153,7 @@ static void zlib_fast(zlib_t *z, int closing)
     }
 }
 
-/* Levels 4 to 9: a match is taken unless the next position has a longer match. */
+/* Levels 4 to 9: a match is taken, unless the match at the next position is longer. */
 static void zlib_lazy(zlib_t *z, int closing)
 {
     while (zlib_may_step(z, closing)) {

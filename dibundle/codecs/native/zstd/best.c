@@ -1,4 +1,4 @@
-/* The search for matches of the level "best" of klauspost/compress, zstd (NOTICE; spec/zstd.md describes it). */
+/* The search for matches at the level "best" of klauspost/compress, zstd (NOTICE; spec/zstd.md describes this search). */
 #include "zstd.h"
 
 enum { SHORT = 18, LONG = 22 };
@@ -64,7 +64,7 @@ static int32_t literal_cost(const uint8_t *content, int32_t n)
     return cost < 1024 ? 1024 : cost;
 }
 
-/* Set the cost of a match: its bits with the default tables, minus the bits of its content as literals. */
+/* Set the cost of a match: its bits with the default tables, minus the bits of the same content as literals. */
 static void set_cost(const search_t *x, match_t *m)
 {
     const states_t *offsets = &x->e->defaults[1], *lengths = &x->e->defaults[2];

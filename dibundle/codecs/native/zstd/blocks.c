@@ -1,5 +1,5 @@
-/* Blocks: the matcher's results become literals and sequences with their tables (RFC 8878, 3.1.1.2 and 3.1.1.3). The
- * rules for the choice of tables and of raw blocks are the rules of klauspost/compress, zstd (NOTICE). */
+/* Blocks: literals and sequences with their tables are made from the matcher's results (RFC 8878, 3.1.1.2 and 3.1.1.3).
+ * The rules that choose tables and raw blocks are the same as in klauspost/compress, zstd (NOTICE). */
 #include "zstd.h"
 
 enum { BLOCK_RAW = 0, BLOCK_RUN = 1, BLOCK_CODED = 2 };
@@ -11,8 +11,8 @@ const uint8_t LITERAL_BITS[36] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  
 const uint8_t LENGTH_BITS[53] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  0,  0,  0,
                                  0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 
-/* The codes of numbers (RFC 8878, 3.1.1.3.2.1.1) stand for exact values, then for ranges of growing size, then for
- * powers of two. */
+/* The lowest codes of numbers (RFC 8878, 3.1.1.3.2.1.1) are exact values; then come ranges of growing size, then powers
+ * of two. */
 int literals_code(uint32_t n)
 {
     static const uint8_t CODES[] = {16, 17, 18, 19, 20, 20, 21, 21, 22, 22, 22, 22, 23, 23, 23, 23};
@@ -25,7 +25,7 @@ int length_code(uint32_t n)
     return n < 32 ? (int)n : n < 64 ? CODES[(n - 32) >> 1] : n < 96 ? 40 + (n >= 80) : n < 128 ? 42 : (int)highest(n) + 36;
 }
 
-/* Build the predefined tables, which blocks use without writing them (RFC 8878, 3.1.1.3.2.2). */
+/* Build the predefined tables; blocks can use these tables without writing them (RFC 8878, 3.1.1.3.2.2). */
 int make_defaults(states_t *defaults)
 {
     static const int8_t LITERAL_SHARES[36] = {4, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1,  2,  2,
@@ -63,10 +63,10 @@ static uint8_t *put_raw(uint8_t *out, const uint8_t *content, int32_t n, int las
     return out + n;
 }
 
-/* The size of the header of raw literals, or of a single repeated byte; the next function is for coded literals. */
+/* The header size of raw literals or of a single repeated byte; the next function handles coded literals. */
 static int plain_head(int32_t n)
 {
-    return n < 16 ? 1 : n < 2048 ? 2 : 3; /* for 16 to 31, the encoder writes two bytes, although one byte would suffice */
+    return n < 16 ? 1 : n < 2048 ? 2 : 3; /* for sizes of 16 to 31, the encoder writes two bytes, although one byte would be enough */
 }
 
 static int coded_head(int32_t n, int32_t size)
@@ -95,7 +95,7 @@ static uint8_t *put_coded_head(uint8_t *out, int type, int32_t n, int32_t size)
     return put_head(out, (uint64_t)type | format << 2 | (uint64_t)n << 4 | (uint64_t)size << (4 + width), bytes);
 }
 
-/* A block without sequences: raw bytes, one repeated byte, or literals in a code. */
+/* A block without sequences: raw bytes, one repeated byte, or coded literals. */
 static uint8_t *put_bytes(encoder_t *e, const uint8_t *in, int32_t n, int last, uint8_t *out)
 {
     int32_t size = 0;
@@ -175,7 +175,7 @@ static int choose(alphabet_t *a, const states_t *preset, int symbols, uint32_t t
     uint32_t by_preset = state_cost(preset, a->counts, symbols), by_before = state_cost(before, a->counts, symbols);
     cost += (cost + 2 * 8 * 16) >> 4;
     uint32_t beside_before = cost;
-    /* first states count too, and the comparison with the previous table uses the real size of new shares */
+    /* the first states count too; for the comparison with the previous table, the real size of new shares is used */
     if (weighs_heads) {
         if (by_before != 0xFFFFFFFFu) {
             uint8_t shares[SYMBOLS * 2 + 8];

@@ -1,4 +1,4 @@
-/* The encoder's interface: content in pieces of any size, frames as output; and XXH64, the frames' checksum. */
+/* The encoder's interface (content in pieces of any size, frames as output), and XXH64, the checksum of frames. */
 #include "zstd.h"
 
 #define P1 0x9E3779B185EBCA87u
@@ -75,7 +75,7 @@ static uint64_t hash_end(const encoder_t *e)
     return h ^ h >> 32;
 }
 
-/* logarithms of the sizes of the tables `entries`, `more_entries`, `pairs` and `more_pairs`; 0: no such table */
+/* logarithms of the sizes of `entries`, `more_entries`, `pairs` and `more_pairs`; 0: this table does not exist */
 static void table_logs(int level, int logs[4])
 {
     static const uint8_t LOGS[5][4] = {{0, 0, 0, 0}, {15, 0, 0, 0}, {15, 17, 0, 0}, {13, 0, 19, 0}, {0, 0, 22, 18}};
@@ -83,8 +83,8 @@ static void table_logs(int level, int logs[4])
         logs[i] = LOGS[level][i];
 }
 
-/* Initialise the state of a frame, but not the history and the tables, because nothing in them is within reach.
- * `first`: the size of the first block, if the writer flushed before this block was full; otherwise 0. */
+/* Initialise the state of a frame; history and tables can stay, because nothing in them is within reach. `first`: the
+ * size of the first block, if the writer flushed before this block was full; otherwise 0. */
 static void start_frame(encoder_t *e, int32_t first)
 {
     e->origin += e->window + e->size;
@@ -135,7 +135,7 @@ int64_t dib_zstd_new(int64_t encoder, int64_t level, int64_t first)
         e->window *= level == BETTER ? 2 : 4;
     e->block = level == FASTEST ? BLOCK / 2 : BLOCK;
     e->room = 2 * e->window;
-    e->history = malloc((size_t)e->room + SLACK); /* not calloc: writing zeros takes 2 ms each time */
+    e->history = malloc((size_t)e->room + SLACK); /* calloc is not used, because writing zeros would take 2 ms each time */
     e->entries = zeroed(logs[0], sizeof *e->entries);
     e->more_entries = zeroed(logs[1], sizeof *e->more_entries);
     e->pairs = zeroed(logs[2], sizeof *e->pairs);
@@ -156,7 +156,7 @@ static int32_t moved(int32_t at, int32_t least, int32_t by)
     return at < least ? 0 : at - by;
 }
 
-/* Rebase positions on the window before they exceed 32 bits; positions out of reach become 0. */
+/* Make positions relative to the window before they exceed 32 bits; positions out of reach become 0. */
 static void move_origin(encoder_t *e)
 {
     int32_t by = e->origin - e->window, least = e->origin + e->size - e->window;
@@ -176,7 +176,7 @@ static void move_origin(encoder_t *e)
     e->origin = e->window;
 }
 
-/* Make space for `n` more bytes of output, and for one mark. */
+/* Make space for `n` more bytes of output, and for one more block position (mark). */
 static int reserve(encoder_t *e, int64_t n)
 {
     if (e->out_size + n > e->out_room) {
@@ -264,8 +264,8 @@ static void end_block(encoder_t *e, int last)
     e->wanted = e->block;
 }
 
-/* Take `n` bytes of content; with `finish`, these are the last bytes of the frame. Return how many bytes can be
- * taken. */
+/* Take `n` bytes of content; with `finish`, these bytes are the last of the frame. Return how many bytes of output are
+ * available. */
 int64_t dib_zstd_write(void *handle, const uint8_t *content, int64_t n, int64_t finish)
 {
     encoder_t *e = handle;
@@ -306,7 +306,7 @@ int64_t dib_zstd_write(void *handle, const uint8_t *content, int64_t n, int64_t 
     return e->failed ? e->failed : e->out_size;
 }
 
-/* Begin a further frame in the same way as a reused encoder; the previous frame must be finished and taken. */
+/* Begin another frame, as a reused encoder does; before this call, the previous frame must be finished and taken. */
 int64_t dib_zstd_reset(void *handle, int64_t first)
 {
     encoder_t *e = handle;
@@ -319,7 +319,7 @@ int64_t dib_zstd_reset(void *handle, int64_t first)
     return 0;
 }
 
-/* Move up to `room` bytes of the frame to `out`; return their number. */
+/* Move up to `room` bytes of the frame to `out`; return how many bytes were moved. */
 int64_t dib_zstd_take(void *handle, uint8_t *out, int64_t room)
 {
     encoder_t *e = handle;
@@ -333,7 +333,7 @@ int64_t dib_zstd_take(void *handle, uint8_t *out, int64_t room)
     return n;
 }
 
-/* Move up to `most` marks to `out`: the starts of blocks in the frame. Return their number. */
+/* Move up to `most` marks to `out`; marks are the positions in the frame at which blocks start. Return their number. */
 int64_t dib_zstd_marks(void *handle, int64_t *out, int64_t most)
 {
     encoder_t *e = handle;

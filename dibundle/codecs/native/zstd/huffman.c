@@ -1,4 +1,4 @@
-/* Literals in a Huffman code (RFC 8878, 4.2). The rules for the choice of the code are the rules of klauspost/compress,
+/* Literals in a Huffman code (RFC 8878, 4.2). The rules that choose the code are the same as in klauspost/compress,
  * huff0 (NOTICE). */
 #include "zstd.h"
 
@@ -10,8 +10,8 @@ typedef struct {
     int parent, symbol, length;
 } node_t;
 
-/* If the lengths of the rarest symbols exceed `limit`, reduce them. Nodes are ordered by frequency, the most frequent
- * first; `last` is the rarest. */
+/* If the lengths of the rarest symbols exceed `limit`, reduce them. Nodes are ordered by frequency, with the most
+ * frequent node first; `last` is the rarest node. */
 static int limit_lengths(node_t *node, int last, int limit)
 {
     int largest = node[last].length, n = last;
@@ -26,7 +26,7 @@ static int limit_lengths(node_t *node, int last, int limit)
         n--;
     owed >>= largest - limit;
 
-    int lasts[MOST_BITS + 2]; /* for each distance below the limit: the rarest symbol with this length */
+    int lasts[MOST_BITS + 2]; /* for each distance below the limit: the rarest symbol whose length has this distance */
     for (int i = 0; i < MOST_BITS + 2; i++)
         lasts[i] = NONE;
     for (int i = n, length = limit; i >= 0; i--)
@@ -131,7 +131,7 @@ static uint32_t coded_size(const huffman_t *code, const uint32_t *counts, int sy
     return bits >> 3;
 }
 
-/* Write the weights in FSE; return the number of bytes, or 0 if the encoder would not use FSE. */
+/* Write the weights in FSE; return the number of written bytes, or 0 if the encoder would not use FSE. */
 static int put_weights(const uint8_t *weights, int n, uint8_t *out)
 {
     uint32_t counts[16] = {0}, most = 0;
@@ -196,7 +196,7 @@ static int put_code(const huffman_t *code, int most, uint8_t *out)
     return 1 + (n + 1) / 2;
 }
 
-/* Write bytes in reverse order; return the end. */
+/* Write bytes in reverse order; return the end of the output. */
 static uint8_t *put_stream(const huffman_t *code, const uint8_t *in, int32_t n, uint8_t *out)
 {
     bits_t b = {out, 0, 0};
@@ -205,7 +205,7 @@ static uint8_t *put_stream(const huffman_t *code, const uint8_t *in, int32_t n, 
     return put_end(&b);
 }
 
-/* Write literals: fewer than 1,024 literals in one stream, more literals in four streams; return their size. */
+/* Write literals in one stream if there are fewer than 1,024, otherwise in four streams; return their size. */
 static int32_t put_streams(const huffman_t *code, const uint8_t *in, int32_t n, uint8_t *out)
 {
     if (n < 1024)
@@ -223,8 +223,8 @@ static int32_t put_streams(const huffman_t *code, const uint8_t *in, int32_t n, 
     return (int32_t)(at - out);
 }
 
-/* Write `n` > 16 literals, without a header, in a new code or the previous code, and return the kind. If no code is
- * worth its bytes, write nothing, and return RAW or RUN. */
+/* Write `n` > 16 literals without a header, with a new code or the previous code; return the kind of literals. If no
+ * code saves more than it costs, write nothing, and return RAW or RUN. */
 int put_coded(literals_t *state, const uint8_t *in, int32_t n, uint8_t *out, int32_t *size)
 {
     uint32_t counts[256] = {0}, most = 0;

@@ -1,4 +1,5 @@
-/* The search for matches of the three faster levels of klauspost/compress, zstd (NOTICE; spec/zstd.md describes it). */
+/* The search for matches at the three faster levels of klauspost/compress, zstd (NOTICE; spec/zstd.md describes this
+ * search). */
 #include "zstd.h"
 
 static inline int32_t larger(int32_t a, int32_t b)
@@ -6,8 +7,8 @@ static inline int32_t larger(int32_t a, int32_t b)
     return a > b ? a : b;
 }
 
-/* Use a repeated match at position `at`, whose source is `offset` bytes before it. Extend the match backwards, but
- * leave at least one literal before it. */
+/* Use a repeated match at position `at`; the match's source is `offset` bytes before `at`. Extend the match backwards,
+ * but leave at least one literal before it. */
 static int32_t add_repeated(encoder_t *e, int32_t emitted, int32_t s, int32_t at, int32_t offset, int32_t end, int32_t most)
 {
     const uint8_t *h = e->history;
@@ -22,7 +23,8 @@ static int32_t add_repeated(encoder_t *e, int32_t emitted, int32_t s, int32_t at
     return after;
 }
 
-/* Take a match of the `length` bytes at `s` with the bytes at `t`: extend it backwards and add it; return its end. */
+/* Take a match of the `length` bytes at `s` with the bytes at `t`: extend the match backwards and add it; return its
+ * end. */
 static int32_t add_match(encoder_t *e, int32_t emitted, int32_t s, int32_t t, int32_t length)
 {
     const uint8_t *h = e->history;
@@ -36,7 +38,8 @@ static int32_t add_match(encoder_t *e, int32_t emitted, int32_t s, int32_t t, in
     return s + length;
 }
 
-/* `alone`: this block is the whole content. In such a block, repeated offsets are tried at more places. */
+/* `alone`: whether this block is the whole content. If the block is the whole content, repeated offsets are tried at
+ * more positions. */
 void find_fastest(encoder_t *e, int32_t s, int32_t end, int alone)
 {
     enum { LOG = 15 };
@@ -192,7 +195,7 @@ static void enter_better(encoder_t *e, int32_t at, int32_t s)
     }
 }
 
-/* Whether the bytes at `from` are within the window and may match those at `s`; `value`: the 8 bytes at `s`. */
+/* Whether the bytes at `from` are within the window and may match the bytes at `s`; `value`: the 8 bytes at `s`. */
 static inline int reaches(const encoder_t *e, int32_t s, int32_t from, uint64_t value)
 {
     return s - from < e->window && value == load64(e->history + from);
@@ -247,7 +250,7 @@ void find_better(encoder_t *e, int32_t s, int32_t end)
                 *one = (pair_t){s + 1 + origin, pair.at};
                 for (int i = 0; i < 2; i++) {
                     from = (i ? pair.before : pair.at) - origin;
-                    /* as in the original, the window is measured from s, not from s + 1 */
+                    /* as in the original program, the window is measured from s, not from s + 1 */
                     if (!reaches(e, s, from, after))
                         continue;
                     int32_t length = 8 + same_bytes(h + s + 9, h + from + 8, end - s - 9);

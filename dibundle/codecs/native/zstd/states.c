@@ -1,11 +1,11 @@
-/* FSE: the shares of symbols, the states for these shares, and how both are encoded (RFC 8878, 4.1). The rules for the
- * choice of shares are the same as in klauspost/compress, fse and zstd (NOTICE), and in FiniteStateEntropy. */
+/* FSE: the shares of symbols, the states for these shares, and the encoding of both (RFC 8878, 4.1). The rules that
+ * choose shares are the same as in klauspost/compress, fse and zstd (NOTICE), and in FiniteStateEntropy. */
 #include "zstd.h"
 
 static const uint32_t BEAT[8] = {0, 473195, 504333, 520860, 550000, 700000, 750000, 830000};
 
-/* If rounding has distributed too much, distribute the sum of 1 << log again; the rarest symbols get 1 each. Return 0
- * on failure. */
+/* If rounding has distributed more than 1 << log, distribute this sum again; the rarest symbols get 1 each. Return 0 on
+ * failure. */
 static int share_again(states_t *t, const uint32_t *counts, uint32_t total)
 {
     enum { OPEN = -2 };
@@ -58,7 +58,7 @@ static int share_again(states_t *t, const uint32_t *counts, uint32_t total)
     return 1;
 }
 
-/* Choose shares for the `counts` of `t->symbols` symbols with `t->log`, and build the states; 0 on failure. */
+/* Choose shares for the `counts` of `t->symbols` symbols, with `t->log`, and build the states; return 0 on failure. */
 int share_out(states_t *t, const uint32_t *counts, uint32_t total)
 {
     int shift = 62 - t->log, largest = 0;
@@ -169,7 +169,8 @@ uint8_t *put_shares(const states_t *t, uint8_t *out)
     return b.at;
 }
 
-/* The approximate bits of the symbols with these states; all bits set if a symbol has no state. */
+/* The approximate number of bits for the symbols with these states; if a symbol has no state, all bits of the result
+ * are set. */
 uint32_t state_cost(const states_t *t, const uint32_t *counts, int symbols)
 {
     uint32_t cost = 0;
