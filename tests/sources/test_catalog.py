@@ -126,7 +126,7 @@ def test_the_table(stocked: Registry, files: Files, dib: Program) -> None:
     stocked.blobs.clear()
     ended = dib("list", place(stocked))
     assert all("  no bundle  " in row for row in ended.out.splitlines()[1:])
-    assert f"something is gone of 5: dib delete --orphans {place(stocked)}\n" in ended.err
+    assert f"incomplete: 5, delete with: dib delete --orphans {place(stocked)}\n" in ended.err
 
 
 def test_a_repository_without_bundles(registry: Registry, files: Files, dib: Program) -> None:

@@ -25,7 +25,7 @@ def command(bundle: str, name: str, subject: str | None, access: Access, context
     """Push BUNDLE to a registry as an OCI artifact that is attached to the target image.
 
     \b
-        dib push update.dib docker://registry.example/app:1-2
+        dib push update.dib docker://registry.example/app:delta-1-2
 
     The bundle is attached to its target image in the same repository. The target image is the image in --subject.
     Without --subject, the target image is found by the tag that it had when the bundle was created. "dib update" and

@@ -28,7 +28,7 @@ def show_list(found: BundleList, console: Console, *, with_signers: bool) -> Non
     }
     console.answer("dib.list/1", document, _table(found.bundles, with_signers=with_signers) if found.bundles else ())
     missing = document["missing"]
-    orphans = f"; something is gone of {missing}: dib delete --orphans {shell_words(found.name)}" if missing else ""
+    orphans = f"; incomplete: {missing}, delete with: dib delete --orphans {shell_words(found.name)}" if missing else ""
     count = wording.count(len(found.bundles), "bundle")
     console.say(f"{found.name}: {count}, {human(found.size)}{orphans}")
 

@@ -103,7 +103,8 @@ class Planner:
 
         with turn:
             if not deltas_to(goal.manifest):
-                raise NoWayError("no bundle of this image is listed")
+                is_listed = bool(fetched.listing.deltas_to(goal.manifest))
+                raise NoWayError("every bundle was refused" if is_listed else "no bundle of this image is listed")
             if not goal.images:
                 self._find_images(goal, deltas_to, check)
             for _ in range(MAX_CHAINS):
