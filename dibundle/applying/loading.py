@@ -159,9 +159,8 @@ class Loading:
                 number, self.options.expectation.without_archive(manifest.targets[number].digest)
             ), True
         is_nameless = 0 < len(images) <= MAX_NAMES and not any(image.names for image in images)
-        has_names = len(images) == 1 < len(images[0].names) <= MAX_NAMES
-        if (self.engine == "ctr" and is_nameless) or (self.without and has_names):
-            # containerd keeps no image without a name, and some engines take a thin image only under one name
+        if self.engine == "ctr" and is_nameless and not self._is_named_by_digest(number):
+            # the target gives the image no name, and containerd does not keep an image without a name
             return self._load_expected(number, Expectation(frozenset(image.id for image in images))), False
         if not images:
             self.context.progress.note(f"the bundle does not list its images, so {self.engine} is not asked for any")
@@ -202,6 +201,11 @@ class Loading:
         target = self.bundle.manifest.targets[number]
         return bool(self.options.expectation.without_archive(target.digest))
 
+    def _is_named_by_digest(self, number: int) -> bool:
+        """Return whether the target itself is expected or chosen by its digest. Then the engine gets all its images."""
+        named = self.options.expect | {named_digest(self.options.target)}
+        return self.bundle.manifest.targets[number].digest in named
+
     def _pass_on_thin(self, loader: Loader, without: Loaded) -> None:
         """Write an archive of the images to a loader, without the layers that the engine has."""
         form: writers.ArchiveForm = "docker-archive"
@@ -235,13 +239,12 @@ class Loading:
 
         If a signature must cover the names, raise :class:`SignatureError` instead of the warning.
         """
-        target = self.bundle.manifest.targets[choose_target(self.bundle.manifest, self.options)]
+        number = choose_target(self.bundle.manifest, self.options)
+        target = self.bundle.manifest.targets[number]
         try:
             images = Judge(archive, verified_digests(target), hashed=False).images()
         except ArchiveError as error:
-            named = self.options.expect | {named_digest(self.options.target)}
-            # the engine does not get the archive that has this digest
-            if self.without and target.digest in named:
+            if self.without and self._is_named_by_digest(number):  # the engine does not get the archive itself
                 raise UnexpectedError(messages.EXPECT_UNCLEAR, reason=error.message) from error
             if self.signatures.judges_names:
                 unclear = SignatureError(messages.LOAD_NAMES_UNCLEAR, reason=error.message)
