@@ -277,9 +277,10 @@ def test_an_engine_that_says_much_as_it_saves(pair: Pair, tmp_path: Path) -> Non
     assert (ended.code, ended.out) == (0, pair.target.read_bytes())
 
 
+@pytest.mark.parametrize("names", [["app:2"], ["app:2", "app:latest"]], ids=["one name", "two names"])
 @pytest.mark.parametrize("option", ["--expect", "--target"])
 def test_what_is_named_by_its_digest_and_can_be_read_in_two_ways_is_not_loaded_thin(
-    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    option: str, names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the user names a target by digest, and programs may find different images in it, the target is not loaded
     thin.
@@ -288,7 +289,7 @@ def test_what_is_named_by_its_digest_and_can_be_read_in_two_ways_is_not_loaded_t
     target.
     """
     base = build_layer([file("a", noise(1, 90_000))])
-    images = [TestImage([base, build_layer([file("b", text)])], ["app:2"]) for text in (b"one", b"other")]
+    images = [TestImage([base, build_layer([file("b", text)])], names) for text in (b"one", b"other")]
     entries = []
     members = {}
     for image in images:

@@ -134,6 +134,18 @@ def test_many_images_without_names_are_refused_by_ctr(engine: Loader, tmp_path: 
 
 
 @pytest.mark.parametrize("engine", ["ctr"], indirect=True)
+def test_an_archive_that_is_expected_by_its_digest_is_not_written_anew_for_ctr(engine: Loader, tmp_path: Path) -> None:
+    """Before the fix, ctr got only the images that the bundle described, under exit code 0."""
+    (tmp_path / "new.tar").write_bytes(docker_save([TestImage([build_layer([file("app", b"one")])], [])], "classic"))
+    succeed("create", "--no-base", tmp_path / "new.tar", tmp_path / "x.dib")
+    whole = f"sha256:{sha256((tmp_path / 'new.tar').read_bytes()).hex()}"
+    for option in ("--expect", "--target"):
+        ended = load(engine, option, whole, tmp_path / "x.dib")
+        assert (ended.code, "does not keep images without a name" in ended.err) == (6, True), ended.err
+    assert engine.found(6).configs == frozenset()
+
+
+@pytest.mark.parametrize("engine", ["ctr"], indirect=True)
 @pytest.mark.parametrize("is_odd", [False, True], ids=["plain", "odd"])
 def test_an_image_without_a_name_beside_others_is_refused_by_ctr(engine: Loader, is_odd: bool, tmp_path: Path) -> None:
     """Before the fix, if the strict profile refused the archive, dib reported the image as loaded. However, the engine
