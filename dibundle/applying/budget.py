@@ -1,4 +1,4 @@
-"""Limits for decompressing layers of archives that a bundle rebuilds or contains (spec/dib.md, 3.1).
+"""Limits for decompressing layers of archives that a bundle rebuilds or contains (spec/dib.md, 10.1).
 
 The bundle controls the content of these archives, so the content is not trusted.
 """
