@@ -132,18 +132,18 @@ def test_the_rest_is_compressed_in_memory_and_then_in_a_file():
 
 
 def test_places_far_apart_are_read_within_the_bounds():
-    """A range of two bytes may lie in two blocks. Decompressing both blocks takes 30 us on a free core.
-
-    A range pays for at least 32 bytes, and 10.1 allows 3 us for each byte.
-    """
+    """A range of two bytes may lie in two blocks. Decompressing both blocks takes at most 30 us on a free core."""
     with Context() as context:
         target, made = make(context, [text(1, 12 << 20)], [], [], memory=1 << 20)
         ends = range(8192, len(made), 8192)
-        begun = time.process_time()
-        for number in range(10_000):
-            end = ends[number * 7 % len(ends)]
-            assert target.read_at(end - 1, 2) == made[end - 1 : end + 1]
-        assert time.process_time() - begun < 10_000 * 32 * 3e-6
+        taken = []
+        for _ in range(3):  # others may use the core: the fastest round counts
+            begun = time.process_time()
+            for number in range(10_000):
+                end = ends[number * 7 % len(ends)]
+                assert target.read_at(end - 1, 2) == made[end - 1 : end + 1]
+            taken.append(time.process_time() - begun)
+        assert min(taken) < 10_000 * 60e-6
 
 
 def test_a_target_that_is_given_up_holds_no_memory():
