@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, Literal
 
 from aiohttp import web
@@ -14,7 +15,7 @@ from aiohttp import web
 from dibundle.files.digest import text
 from dibundle.sharing.mirror.answers import aside, blob_headers, hang_up, passed
 from dibundle.sharing.mirror.cache import Cache, CacheFullError
-from dibundle.sharing.mirror.door import note_piece
+from dibundle.sharing.mirror.door import direct_to, note_piece
 from dibundle.sharing.mirror.downloads import HASHES, WITHHELD, Download, Downloads, require_blob
 from dibundle.sharing.mirror.making import Maker
 from dibundle.sharing.mirror.meter import UNREAD
@@ -160,14 +161,19 @@ class BlobServer:
         """Send a blob while it arrives from upstream."""
         response = web.StreamResponse(headers=blob_headers(text(download.digest)))
         response.content_length = download.size
-        return await self._send(request, response, self._coming(place, download))
+        return await self._send(request, response, self._coming(request, place, download))
 
-    async def _coming(self, place: UpstreamPlace, download: Download) -> AsyncIterator[bytes]:
-        """Yield a blob while it arrives. If the cache is full, fetch the remaining bytes directly from upstream."""
+    async def _coming(
+        self, request: web.Request, place: UpstreamPlace, download: Download
+    ) -> AsyncIterator[bytes | int]:
+        """Yield a blob while it arrives. If the cache is full, fetch the remaining bytes directly from upstream.
+
+        A number counts bytes that the thread of the download has already sent.
+        """
         at = 0
         try:
-            async for piece in download.pieces():
-                at += len(piece)
+            async for piece in download.pieces(partial(direct_to, request)):
+                at += piece if isinstance(piece, int) else len(piece)
                 yield piece
         except ConnectionFailure:
             if not isinstance(download.error, CacheFullError):
@@ -223,7 +229,10 @@ class BlobServer:
             yield piece
 
     async def _send(
-        self, request: web.Request, response: web.StreamResponse, pieces: AsyncIterator[bytes]
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        pieces: AsyncIterator[bytes] | AsyncIterator[bytes | int],
     ) -> web.StreamResponse:
         """Send an answer. If the answer's body is too short or too long, end the connection to signal an error."""
         sent = 0
@@ -231,6 +240,9 @@ class BlobServer:
             await response.prepare(request)
             if request.method == "GET":
                 async for piece in pieces:
+                    if isinstance(piece, int):
+                        sent += piece
+                        continue
                     sent += len(piece)
                     if response.content_length is not None and sent > response.content_length:
                         raise ConnectionFailure("too long")

@@ -18,6 +18,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from dibundle.sharing.mirror import meter
+from dibundle.sharing.mirror.direct import Direct
 from dibundle.sharing.mirror.meter import Leaving, Meter, drop_unsent, held
 
 _LOOKS: Final = 1.0  # seconds between two checks of all clients
@@ -147,6 +148,23 @@ class Client(web.RequestHandler):
                 left += self._line.get_write_buffer_size()
         return left
 
+    def direct(self, at: int) -> Direct | None:
+        """Return a direct way to this client, which has ``at`` bytes of a blob. Return None if there is none.
+
+        There is none with TLS, and while the event loop has bytes to send.
+        """
+        line = self._line
+        if line is None or line is not self.lowest or line.is_closing() or line.get_write_buffer_size():
+            return None
+        try:
+            return Direct(line.get_extra_info("socket").dup(), at, self.note)
+        except OSError:  # too many open files
+            return None
+
+    def note(self, size: int) -> None:
+        """Count bytes that are passed on to this client."""
+        self.passed += size
+
     def handle_error(self, *_: Any, **__: Any) -> web.StreamResponse:  # noqa: ANN401 - aiohttp's own
         """Answer a request that cannot be parsed, without repeating any part of the request."""
         answer = web.Response(status=400, headers=DATA)
@@ -189,7 +207,13 @@ def note_piece(request: web.Request, size: int) -> None:
     """Record how many bytes are passed on to a client, so that the client does not count as slow."""
     client = request.protocol
     if isinstance(client, Client):
-        client.passed += size
+        client.note(size)
+
+
+def direct_to(request: web.Request, at: int) -> Direct | None:
+    """Return a direct way to a client that has ``at`` bytes of a blob. Return None if there is none."""
+    client = request.protocol
+    return client.direct(at) if isinstance(client, Client) else None
 
 
 class _Greeting(asyncio.sslproto.SSLProtocol):

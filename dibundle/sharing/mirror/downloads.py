@@ -14,7 +14,9 @@ from contextlib import suppress
 from typing import Final
 
 from dibundle.files.digest import text
+from dibundle.sharing.mirror.bell import Bell
 from dibundle.sharing.mirror.cache import Cache, CacheFullError, NewBlob, Turns
+from dibundle.sharing.mirror.direct import Direct
 from dibundle.sharing.mirror.options import Key, MirrorOptions, UpstreamPlace
 from dibundle.sharing.mirror.upstream import Document, Streamed, Upstreams, threads
 from dibundle.sources.registry.transport import ConnectionFailure
@@ -30,41 +32,6 @@ HASHES: Final = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": h
 _ALONE: Final = 16 << 20  # without clients, a download continues only if at most this many bytes are missing
 
 
-class Bell:
-    """A signal that wakes threads, and coroutines of any loop, after a change."""
-
-    def __init__(self) -> None:
-        self.changed = threading.Condition()
-        self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
-
-    def ring(self) -> None:
-        """Wake all waiting threads and coroutines."""
-        with self.changed:
-            self.changed.notify_all()
-            waiting, self._waiting = self._waiting, set()
-        for loop, event in waiting:
-            with suppress(RuntimeError):  # the loop of this coroutine has ended
-                loop.call_soon_threadsafe(event.set)
-
-    async def wait(self, is_over: Callable[[], bool], seconds: float | None = None) -> bool:
-        """Wait until ``is_over`` returns true. ``is_over`` is called at each change. Return False after ``seconds``."""
-        loop = asyncio.get_running_loop()
-        end = None if seconds is None else loop.time() + seconds
-        while True:
-            event = asyncio.Event()
-            with self.changed:
-                if is_over():
-                    return True
-                self._waiting.add((loop, event))
-            try:
-                await asyncio.wait_for(event.wait(), None if end is None else max(0.0, end - loop.time()))
-            except TimeoutError:
-                return is_over()
-            finally:
-                with self.changed:
-                    self._waiting.discard((loop, event))
-
-
 class Download:
     """A running download of a blob into a temporary file. Any number of clients read the file while it grows."""
 
@@ -75,6 +42,7 @@ class Download:
         self._blob = blob
         self._readers = 1  # number of users of the file; at first, only the writer
         self._is_given_up = False
+        self._direct: Direct | None = None
         self.bell = Bell()
         self.received = 0
         self.is_done = False
@@ -103,6 +71,37 @@ class Download:
         if is_last:
             self._blob.close()
 
+    def write(self, piece: bytes) -> None:
+        """Take the next bytes from upstream, and let clients have them."""
+        self._blob.write(piece)
+        before = self.available
+        with self.bell.changed:
+            start = self.received
+            self.received += len(piece)
+            direct, is_alone = self._direct, self._readers == 2  # the writer and one client
+        if self.available > before:  # otherwise, no client could take any more bytes
+            if direct:
+                direct.send(piece, start, self.available, may_wait=is_alone)
+            self.bell.ring()
+
+    def _lend(self, direct: Direct) -> bool:
+        """Let the writing thread send to a client. Return False if the client has not got all available bytes."""
+        with self.bell.changed:
+            if self.is_done or self._direct or direct.at != self.available:
+                return False
+            self._direct = direct
+            return True
+
+    def end(self, error: Exception | None) -> None:
+        """Record the end, and wake all clients."""
+        self.error = error
+        with self.bell.changed:
+            self.is_done = True
+            direct = self._direct
+        if direct:
+            direct.end()
+        self.bell.ring()
+
     def give_up_alone(self) -> bool:
         """Return whether the download should end.
 
@@ -124,9 +123,12 @@ class Download:
         """Return the bytes of a failed download from ``at`` on, and the hash of all bytes that were written."""
         return os.pread(self._blob.fd, self.received - at, at), self._blob.hash()
 
-    async def pieces(self, start: int = 0) -> AsyncIterator[bytes]:
-        """Yield the bytes from ``start`` on as they arrive. Raise :class:`ConnectionFailure` if bytes are missing."""
-        at = start
+    async def pieces(self, direct_at: Callable[[int], Direct | None]) -> AsyncIterator[bytes | int]:
+        """Yield the bytes as they arrive. Raise :class:`ConnectionFailure` if bytes are missing.
+
+        ``direct_at`` returns a direct way to the client. If it is used, yield the number of bytes that were sent.
+        """
+        at = 0
         while at < self.size:
             ready = self.available
             if ready > at:
@@ -137,10 +139,19 @@ class Download:
                 if len(piece) < _SMALL and at < self.size:
                     # sending many small pieces to many clients would take all of the loop's time
                     await asyncio.sleep(min(1.0, _SHARE * self._readers))
-                continue
-            if self.error:
+            elif self.error:
                 raise ConnectionFailure(str(self.error))
-            await self.bell.wait(lambda: self.available > at or self.error is not None)  # noqa: B023 - ends before at moves
+            elif not self._direct and (direct := direct_at(at)):
+                try:
+                    if self._lend(direct):
+                        await direct.bell.wait(lambda: direct.is_over)
+                finally:
+                    direct.end()
+                if direct.at > at:
+                    yield direct.at - at
+                at = direct.at
+            else:
+                await self.bell.wait(lambda: self.available > at or self.error is not None)  # noqa: B023 - ends before at moves
 
 
 def require_blob(answer: Streamed, name: str, *, is_part: bool) -> None:
@@ -230,13 +241,10 @@ class Downloads:
                 began.set_exception(error)
 
     def _fill(self, download: Download, place: UpstreamPlace, path: str, first: Streamed) -> None:
+        failure = None
         try:
             for piece in self._pieces(download, place, path, first):
-                download._blob.write(piece)
-                before = download.available
-                download.received += len(piece)
-                if download.available > before:  # otherwise, no client could take any more bytes
-                    download.bell.ring()
+                download.write(piece)
                 if download.give_up_alone():
                     raise ConnectionFailure("nobody waits for it")
             if download._blob.digest != download.digest:
@@ -247,12 +255,11 @@ class Downloads:
             self._measure(download, place.host)
         except Exception as error:
             # drop the traceback, because it would keep this frame, the download and a piece
-            download.error = error.with_traceback(None)
+            failure = error.with_traceback(None)
         finally:
-            download.is_done = True
             with self._lock:
                 del self._running[place.key(download.digest)]
-            download.bell.ring()
+            download.end(failure)
             download.leave()
 
     def _pieces(self, download: Download, place: UpstreamPlace, path: str, first: Streamed) -> Iterator[bytes]:

@@ -21,8 +21,9 @@ from dibundle.format.constants import HEADER_SIZE, MAX_MANIFEST
 from dibundle.format.header import Header
 from dibundle.sharing.fetching import FetchedBundles
 from dibundle.sharing.mirror.bases import MAX_PARSED, Bases, Documents, ImageManifest, OpenFile
+from dibundle.sharing.mirror.bell import Bell
 from dibundle.sharing.mirror.cache import Cache, CacheFullError
-from dibundle.sharing.mirror.downloads import Bell, Downloads
+from dibundle.sharing.mirror.downloads import Downloads
 from dibundle.sharing.mirror.options import MirrorOptions, UpstreamPlace
 from dibundle.sharing.mirror.planning import Goal, NoWayError, Planner, Way
 from dibundle.sharing.mirror.upstream import Document, Upstreams, threads
