@@ -169,7 +169,7 @@ class Loading:
                 self._pass_on_thin(loader, self.without)
             else:
                 self._pass_on(loader)
-            loader.finish()
+                loader.finish()
             asked = _one_by_one(images)
             for image in asked:
                 loader.check(image)
@@ -207,8 +207,14 @@ class Loading:
         return self.bundle.manifest.targets[number].digest in named
 
     def _pass_on_thin(self, loader: Loader, without: Loaded) -> None:
-        """Write an archive of the images to a loader, without the layers that the engine has."""
+        """Load the images without the layers that the engine has."""
         form: writers.ArchiveForm = "docker-archive"
+        told = self._told()
+        # most engines take a thin image only from an OCI layout with one name
+        names: tuple[str, ...] | None = None
+        more: tuple[str, ...] = ()
+        if len(told) == 1 and len(told[0].names) <= MAX_NAMES:
+            names, more = (writers.whole_name(told[0].names[0], self.engine),), told[0].names[1:]
         apply_as(
             self.bases,
             self.bundle,
@@ -217,8 +223,12 @@ class Loading:
             self.options,
             self.context,
             without=without,
+            names=names,
             judge=self._judge_thin,
         )
+        loader.finish()
+        if names:
+            loader.name(more, names[0])
 
     def _pass_on(self, loader: Loader) -> None:
         """Write the target's own bytes to a loader. Warn if two readers may find different images in these bytes."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from dibundle.errors import BundleError, DigestError, RegistryError, SignatureError, UsageError
+from dibundle.errors import BundleError, DigestError, RegistryError, SignatureError, UsageError, human
 from dibundle.files import digest
 from dibundle.files.context import Context
 from dibundle.format import labels
+from dibundle.format.header import Header
 from dibundle.sharing import messages
 from dibundle.sources.access import Access, SignatureCheck
-from dibundle.sources.bundles import Pieces, read_bundle
+from dibundle.sources.bundles import CheckManifest, Pieces, read_bundle
 from dibundle.sources.names import is_reference
 from dibundle.sources.registry.reference import Reference
 
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 MAX_REFUSED: Final = 64
 """The number of bundles without a trusted signature after which the checks stop. Each check runs ssh-keygen."""
+MAX_DECODED: Final = 1 << 30
+"""The total size of manifests, in bytes, after which the checks stop.
+
+Decoding takes 2 s of CPU for each GiB. Anyone with permission to push could list a signed bundle many times.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +83,10 @@ def list_bundles(name: str, access: Access, context: Context) -> BundleList:
     reference = parse_repository(name, "list")
     repository = open_repository(reference, access, context)
     found = search(repository, context.progress)
-    signatures = access.signature_check(context.tmp)
-    bundles: list[StoredBundle] = []
-    left = MAX_REFUSED
-    for item in found.bundles:
-        bundles.append(_checked(item, repository, signatures) if left else stored(item, repository))
-        left -= bool(left and signatures.required and not bundles[-1].signed_by)
-    if signatures.required and not left:
-        context.progress.note(f"{MAX_REFUSED} bundles have no trusted signature; others are not checked")
+    checks = _Checks(repository, access.signature_check(context.tmp))
+    bundles = list(map(checks.look, found.bundles))
+    if checks.limit:
+        context.progress.note(f"{checks.limit}; others are not checked")
     return BundleList(
         name=str(reference),
         bundles=tuple(sorted(bundles, key=lambda item: (item.makes, item.needs, item.digest))),
@@ -125,20 +127,42 @@ def stored(found: FoundBundle, repository: Repository, signed_by: str | None = N
     )
 
 
-def _checked(found: FoundBundle, repository: Repository, signatures: SignatureCheck) -> StoredBundle:
-    """Return a bundle. If signers are given, add the bundle's signer, and take the image names from the bundle itself.
+class _Checks:
+    """The checks of signatures in a list, with limits for all bundles together. If no signers are given, check nothing.
 
     The names in the registry's list are not signed. Anyone with permission to push could list a signed bundle under
-    other names.
+    other names. So the names of a signed bundle are taken from the bundle itself.
     """
-    check = signatures.required
-    if check is None or found.blob is None or found.missing == "bundle":
-        return stored(found, repository)
-    stream = Pieces(repository.blob(found.blob.digest, found.blob.size))
-    try:
-        bundle = read_bundle(stream, digest.text(found.digest), found.blob.size, check)
-    except (SignatureError, BundleError, DigestError, RegistryError):  # a faulty bundle must not affect other bundles
-        return stored(found, repository)
-    said = labels.labels(bundle.manifest, bundle.size, b"")
-    signed = found._replace(needs=said[labels.NEEDS], makes=said[labels.MAKES], makes_size=int(said[labels.MAKES_SIZE]))
-    return stored(signed, repository, *signatures.signed_by([bundle]))
+
+    def __init__(self, repository: Repository, signatures: SignatureCheck) -> None:
+        self._repository, self._signatures = repository, signatures
+        self._refusals_left = MAX_REFUSED
+        self._decoded_left = MAX_DECODED
+
+    @property
+    def limit(self) -> str:
+        """The limit that is reached, as text. The value is empty if no limit is reached."""
+        if not self._refusals_left:
+            return f"{MAX_REFUSED} bundles have no trusted signature"
+        return f"the manifests have more than {human(MAX_DECODED)}" if self._decoded_left < 0 else ""
+
+    def look(self, found: FoundBundle) -> StoredBundle:
+        """Return a bundle. If it has a trusted signature, add its signer, and take the names from the bundle itself."""
+        check = self._signatures.required
+        if check is None or found.blob is None or found.missing == "bundle" or self.limit:
+            return stored(found, self._repository)
+
+        def within(header: bytes, signature: bytes) -> CheckManifest | None:
+            accepted = check(header, signature)
+            self._decoded_left -= Header.decode(header).size
+            return accepted
+
+        stream = Pieces(self._repository.blob(found.blob.digest, found.blob.size))
+        try:
+            bundle = read_bundle(stream, digest.text(found.digest), found.blob.size, within)
+        except (SignatureError, BundleError, DigestError, RegistryError):  # a faulty bundle must not affect others
+            self._refusals_left -= 1
+            return stored(found, self._repository)
+        said = labels.labels(bundle.manifest, bundle.size, b"")
+        signed = found.renamed(said[labels.NEEDS], said[labels.MAKES], int(said[labels.MAKES_SIZE]))
+        return stored(signed, self._repository, *self._signatures.signed_by([bundle]))

@@ -165,12 +165,15 @@ def test_an_image_without_a_name_beside_others_is_refused_by_ctr(engine: Loader,
     assert engine.found(6).configs == frozenset()
 
 
-def test_a_thin_image_with_two_names_gets_both(engine: Loader, tmp_path: Path) -> None:
-    """podman reads a thin image only from an OCI layout with one name."""
-    made = Versions(tmp_path, 150, tags=("2", "latest"))
+@pytest.mark.parametrize("expects", ["", "image", "archive"])
+def test_a_thin_image_with_two_names_gets_both(engine: Loader, expects: str, tmp_path: Path) -> None:
+    """podman and containerd read a thin image only from an OCI layout with one name."""
+    made = Versions(tmp_path, 150 + len(expects), tags=("2", "latest"))
     with made.base.open("rb") as archive:
         engine.engine.run(*engine.engine.load_command, stdin=archive)
-    ended = load(engine, "--expect", made.id, made.base, made.bundle, "--thin", "--json")
+    digests = {"image": made.id, "archive": f"sha256:{sha256(made.target.read_bytes()).hex()}"}
+    options = ("--expect", digests[expects]) if expects else ()
+    ended = load(engine, *options, made.base, made.bundle, "--thin", "--json")
     assert ended.code == 0, ended.err
     names = [name for image in json.loads(ended.out)["images"] for name in image["names"]]
     assert names == ["example.com/app:2", "example.com/app:latest"]

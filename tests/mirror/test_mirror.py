@@ -303,6 +303,44 @@ def test_a_delta_is_fetched_with_the_credentials_of_the_client(mirror: Running, 
     assert mirror.last()["way"] == "delta"
 
 
+@pytest.mark.parametrize("part", ["manifest", "config", "layer"])
+def test_what_a_client_may_not_read_is_no_base(part: str, mirror: Running, stocked: Registry) -> None:
+    """A bundle could disclose each of these parts, byte by byte, by whether it can be applied."""
+    friend = Client(mirror.client.port, headers={"Authorization": "Bearer good"})
+    friend.pull("v1")
+    body = stocked.manifests[REPOSITORY, "v1"][1]
+    config = json.loads(body)["config"]["digest"]
+    (layer,) = {*layers(stocked, "v1")} - {*layers(stocked, "v2")}
+    secret = {"manifest": digest(body), "config": config, "layer": layer}[part]
+
+    def hook(request: Request) -> bool:
+        return secret in request.path and request.headers.get("Authorization") != "Bearer good" and request.fail(404)
+
+    stocked.hook = hook
+    mirror.client.pull("v2")
+    mirror.client.pulls = 2
+    assert mirror.last()["way"] == "image"
+    friend.pull("v3")
+    mirror.client.pulls = 3
+    assert mirror.last()["way"] == "delta"
+
+
+def test_a_config_that_a_client_may_not_read_is_not_read_for_it(mirror: Running, stocked: Registry) -> None:
+    """Before the fix, an image that named this config showed how many layers the config lists."""
+    config = json.loads(stocked.manifests[REPOSITORY, "v2"][1])["config"]["digest"]
+    friend = Client(mirror.client.port, headers={"Authorization": "Bearer good"})
+    assert friend.blob(config).status == 200
+    mirror.client.pull("v1")
+
+    def hook(request: Request) -> bool:
+        return config in request.path and request.headers.get("Authorization") != "Bearer good" and request.fail(404)
+
+    stocked.hook = hook
+    mirror.client.manifest("v2")
+    mirror.client.pulls = 2
+    assert mirror.last()["reason"] == "upstream does not give the config"
+
+
 def test_leave_to_read_is_remembered_for_a_while(mirror: Running, stocked: Registry, monkeypatch) -> None:
     mirror.client.pull("v1")
     stocked.asked.clear()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dibundle.sharing.mirror import planning
-from dibundle.sharing.mirror.bases import Bases, Documents
+from dibundle.sharing.mirror.bases import Bases, Documents, ImageManifest, LocalImage
 from dibundle.sharing.mirror.cache import Cache
 from dibundle.sharing.mirror.options import UpstreamPlace
 from dibundle.sharing.mirror.planning import Goal, NoWayError, Planner
@@ -71,6 +71,34 @@ def test_a_plan_waits_for_others_only_for_a_while(bases: Bases, monkeypatch: pyt
         planner.way(goal(), fetched(), lambda: None)
     with pytest.raises(NoWayError, match="no base"):
         planner.way(goal(), fetched(), lambda: None)
+
+
+def test_a_base_that_is_refused_takes_few_requests(bases: Bases, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the fix, all layers of all bases were asked for: 6,000 requests for one pull."""
+    asked: list[bytes] = []
+    secret = frozenset(NAMED[200:])
+
+    def refusal(place: UpstreamPlace, kind: str, item: bytes) -> object:
+        asked.append(item)
+        time.sleep(0.002)
+        return "refused" if item in secret else None
+
+    image = LocalImage(bytes(32), ImageManifest(NAMED[0], tuple((layer, 1) for layer in NAMED[100:300])), ())
+    planner = Planner(bases, SimpleNamespace(refusal=refusal))  # type: ignore[arg-type]
+    assert not planner._may_read(PLACE, image, lambda: None)
+    assert asked[:2] == [bytes(32), NAMED[0]]  # the manifest and the config come before the layers
+    assert len(secret.intersection(asked)) <= 3 * planning.ASKING
+    assert not planner._may_read(PLACE, image._replace(manifest=NAMED[300]), lambda: None)
+    assert asked[-1] == NAMED[300]
+    monkeypatch.setattr(planning, "ASKING", 1)
+    asked.clear()
+
+    def end() -> None:
+        raise NoWayError("the time is over")
+
+    with pytest.raises(NoWayError, match="over"):
+        planner._may_read(PLACE, image, end)
+    assert len(asked) < 10
 
 
 def test_a_document_of_many_values_is_not_parsed() -> None:

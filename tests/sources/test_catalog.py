@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 import dibundle
-from dibundle.sources.registry import catalog
+from dibundle.files.context import Context
+from dibundle.format.header import Header
+from dibundle.format.signing import Signers
+from dibundle.sharing import catalog as sharing_catalog
+from dibundle.sharing.catalog import StoredBundle
+from dibundle.sources.access import Access
+from dibundle.sources.registry import catalog, client
 from tests.cli.test_json import checked
 from tests.sources.conftest import REPOSITORY, Files, Program, put_image, signer
 from tests.sources.server import Registry, Request, digest
@@ -445,6 +451,39 @@ def test_who_signed(registry: Registry, files: Files, dib: Program, tmp_path: Pa
     assert "release@example.com" in ended.out
     (gone,) = [line for line in ended.out.splitlines() if " unsigned " in line]
     assert "no bundle" in gone
+
+
+def test_a_signed_bundle_under_many_names_takes_little(
+    stocked: Registry, files: Files, dib: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the fix, the whole texts of a signed bundle were kept for each of 4,096 manifests."""
+    allowed, signed = signer(tmp_path), tmp_path / "2-4.dib"
+    signed.write_bytes(files.bundle(2, 4).read_bytes())
+    assert dib("sign", "--key", tmp_path / "key", signed).code == 0
+    for number in range(5):
+        assert dib("push", signed, f"{place(stocked)}:signed{number}").code == 0
+        annotate(stocked, f"signed{number}", dibundle_makes=f"other:{number}")
+    access = Access(signers=Signers(allowed=str(allowed)))
+
+    def found() -> list[StoredBundle]:
+        with Context() as context:
+            listed = sharing_catalog.list_bundles(place(stocked), access, context)
+        return [item for item in listed.bundles if any(tag.startswith("signed") for tag in item.tags)]
+
+    monkeypatch.setattr(catalog, "_MAX_TEXT", 10)
+    assert [item.makes for item in found() if item.signed_by] == ["example.co"] * 5
+    with signed.open("rb") as file:
+        size = Header.decode(file.read(64)).size
+    monkeypatch.setattr(sharing_catalog, "MAX_DECODED", 2 * size)
+    assert sum(bool(item.signed_by) for item in found()) <= 3
+
+
+def test_a_list_of_referrers_that_is_cut_is_not_complete(stocked: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    stocked.referrers_api = True
+    assert dibundle.list_bundles(place(stocked)).is_complete
+    monkeypatch.setattr(client, "MAX_REFERRERS", 1)
+    cut = dibundle.list_bundles(place(stocked))
+    assert not cut.is_complete
 
 
 def test_the_functions(stocked: Registry, files: Files) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
 from typing import Final, NamedTuple
@@ -114,22 +114,32 @@ class Planner:
                 bases = _covering(chain, goal.images.values())
                 check()
                 with turn.paused():
-                    secret = [image for image in bases if not self._may_read(goal.place, image)]
+                    secret = [image for image in bases if not self._may_read(goal.place, image, check)]
                 if not secret:
                     return Way(chain, bases)
                 goal.forget(secret)
         raise NoWayError("the client may not read what bundles build on")
 
-    def _may_read(self, place: UpstreamPlace, image: LocalImage) -> bool:
-        """Return whether upstream lets the client read all blobs of a base in the pull's repository.
+    def _may_read(self, place: UpstreamPlace, image: LocalImage, check: Callable[[], object]) -> bool:
+        """Return whether upstream lets the client read a base's manifest and all its blobs in the pull's repository.
 
-        Without this check, a bundle in one repository could disclose content of another repository.
+        Without this check, a bundle in one repository could disclose content of another repository. The layers are
+        checked last, because anyone with permission to push may name many layers. ``check`` raises an error when the
+        time is over.
         """
-        ask = partial(self._upstreams.refusal, place, "blobs")
-        blobs = {image.named.config, *(digest for digest, _ in image.named.layers)}
+        ask = partial(self._upstreams.refusal, place)
+        if ask("manifests", image.manifest) or ask("blobs", image.named.config):
+            return False
         with ThreadPoolExecutor(ASKING, "base") as pool:
-            answers = pool.map(ask, blobs)
-            return all(answer is None for answer in answers)
+            answers = [pool.submit(ask, "blobs", digest) for digest, _ in set(image.named.layers)]
+            try:
+                for answer in as_completed(answers):
+                    check()
+                    if answer.result():
+                        return False
+            finally:
+                pool.shutdown(cancel_futures=True)
+        return True
 
     def _find_images(
         self, goal: Goal, deltas_to: Callable[[bytes], Sequence[Delta]], check: Callable[[], object]

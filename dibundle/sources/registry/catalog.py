@@ -26,7 +26,7 @@ MAX_IMAGES: Final = 4096  # maximum number of images whose referrers are listed
 MAX_BUNDLES: Final = 4096
 MAX_ENTRIES: Final = 65_536  # maximum number of entries in all lists of referrers
 MAX_LISTS: Final = 256 << 20  # maximum bytes of all lists and manifests
-_MAX_TEXT: Final = 1000  # maximum characters of an annotation that are kept
+_MAX_TEXT: Final = 1000  # maximum characters of a text that are kept
 _MAX_BASES: Final = 16
 _CREATED: Final = "org.opencontainers.image.created"
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -52,6 +52,10 @@ class FoundBundle(NamedTuple):
     tags: tuple[str, ...] = ()
     lists: frozenset[bytes] = frozenset()
     missing: Missing | None = None
+
+    def renamed(self, needs: str, makes: str, makes_size: int) -> FoundBundle:
+        """Return this bundle with other names of images, which are cut as in :func:`describe`."""
+        return self._replace(needs=needs[:_MAX_TEXT], makes=makes[:_MAX_TEXT], makes_size=makes_size)
 
 
 class Catalog(NamedTuple):
@@ -204,6 +208,7 @@ class _Search:
                 if digest and self._has_room(digest):
                     self._look_at(digest)
                     self._lists.setdefault(digest, set()).add(image)
+            self._is_complete &= self._listing.is_complete
 
     def _look_at(self, digest: bytes) -> None:
         """Read a manifest in a list, unless the manifest is already known."""

@@ -272,26 +272,30 @@ class Repository:
             self.put(fallback_tag(subject), to_json(index), OCI_INDEX)
         raise self._transport.failed(messages.REGISTRY_REFERRERS_LOST)
 
-    def referrers(self, subject: bytes, artifact_type: str, *, received: int) -> list[object]:
+    def referrers(self, subject: bytes, artifact_type: str, *, received: int) -> tuple[list[object], bool]:
         """Return the descriptors of a manifest's referrers, of one type if the registry can filter by type.
 
-        When :attr:`received` exceeds the argument ``received``, no further page is requested.
+        The second value is true if there are no other referrers. When :attr:`received` exceeds the argument
+        ``received``, no further page is requested.
         """
         query = urlencode({"artifactType": artifact_type})
         found: list[object] = []
         left = _MOST_LISTED
-        for answer in self._pages(f"referrers/{digest.text(subject)}?{query}"):
+        for number, answer in enumerate(self._pages(f"referrers/{digest.text(subject)}?{query}"), 1):
             has_api = answer.status == 200
             listed = self._read(answer, entries) if has_api else self._tagged_entries(digest.text(subject))
+            is_last = not has_api or not _next(answer)
             del answer  # frees the memory before the next page is requested
-            for item, size in listed[: MAX_REFERRERS - len(found)]:
+            for item, size in listed:
                 left -= size
-                if left < 0:
-                    return found
+                if left < 0 or len(found) == MAX_REFERRERS:
+                    return found, False
                 found.append(item)
-            if len(found) == MAX_REFERRERS or self.received > received or not has_api:
+            if is_last:
                 break
-        return found
+            if len(found) == MAX_REFERRERS or number == _PAGES or self.received > received:
+                return found, False
+        return found, True
 
     def _pages(self, path: str) -> Iterator[Answer]:
         """Yield the pages of a list, up to the limit of pages."""

@@ -16,25 +16,32 @@ _ENTRY: Final = 2048  # bytes of memory for a descriptor without its texts
 
 
 def entries(value: object) -> list[tuple[object, int]]:
-    """Return the reduced descriptors of a list, and the size of their texts in memory. Drop large descriptors.
+    """Return at most ``MAX_REFERRERS`` + 1 reduced descriptors of a list, and the size of their texts in memory.
 
-    The unreduced descriptors of a page could take a hundred times the page's size in memory. Some texts take four bytes
-    for each character.
+    A large descriptor loses its annotations. The unreduced descriptors of a page could take a hundred times the page's
+    size in memory. Some texts take four bytes for each character.
     """
-    found = []
-    for item in map(reduced, document.get_list(value, "manifests")[:MAX_REFERRERS]):
-        said = document.texts(document.get(item, "annotations")) | document.texts(item)
-        size = sum(map(sys.getsizeof, said.values()))
+    found: list[tuple[object, int]] = []
+    for item in map(reduced, document.get_list(value, "manifests")[: MAX_REFERRERS + 1]):
+        size = _size(item)
+        if size > MAX_TEXT:
+            item["annotations"] = {}
+            size = _size(item)
         if size <= MAX_TEXT:
             found.append((item, size + _ENTRY))
     return found
 
 
-def reduced(item: object) -> object:
+def _size(descriptor: dict[str, object]) -> int:
+    said = document.texts(descriptor["annotations"]) | document.texts(descriptor)
+    return sum(map(sys.getsizeof, said.values()))
+
+
+def reduced(item: object) -> dict[str, object]:
     """Return only the fields of a descriptor that identify its bundle."""
     said = document.texts(document.get(item, "annotations"))
     annotations = {key: text for key, text in said.items() if key in labels.LISTED}
-    found = {key: document.get_text(item, key) for key in ("digest", "artifactType")}
+    found: dict[str, object] = {key: document.get_text(item, key) for key in ("digest", "artifactType")}
     return {**found, "annotations": annotations}
 
 

@@ -72,6 +72,7 @@ class Listing:
         # descriptors by digest; None for manifests that describe no bundle
         self._manifests: dict[bytes, object | None] = {}
         self._is_full = False
+        self.is_complete = True  # whether all lists of referrers so far were read to their ends
 
     @property
     def has_room(self) -> bool:
@@ -132,7 +133,9 @@ class Listing:
         """
         if not self.has_room:
             return
-        for item in self._repository.referrers(image, TYPE, received=self._most):
+        listed, is_whole = self._repository.referrers(image, TYPE, received=self._most)
+        self.is_complete &= is_whole
+        for item in listed:
             own = sha256_of(get(item, "digest"))
             if get_text(item, "artifactType") == TYPE:
                 yield item
