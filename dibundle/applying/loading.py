@@ -22,7 +22,7 @@ from dibundle.applying.expected import Expectation, UnexpectedError, named_diges
 from dibundle.applying.gate import Gate
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_target
-from dibundle.applying.rewrite import Loaded, apply_as, loaded, needed, pin, rebuild_images, stored_images
+from dibundle.applying.rewrite import Loaded, loaded, needed, pin, rebuild_images, stored_images
 from dibundle.applying.space import Space
 from dibundle.applying.targets import choose_target
 from dibundle.errors import ArchiveError, SignatureError, UsageError
@@ -158,6 +158,8 @@ class Loading:
             return self._load_expected(
                 number, self.options.expectation.without_archive(manifest.targets[number].digest)
             ), True
+        if self.without:
+            return self._load_thin(number), False
         is_nameless = 0 < len(images) <= MAX_NAMES and not any(image.names for image in images)
         if self.engine == "ctr" and is_nameless and not self._is_named_by_digest(number):
             # the target gives the image no name, and containerd does not keep an image without a name
@@ -165,16 +167,11 @@ class Loading:
         if not images:
             self.context.progress.note(f"the bundle does not list its images, so {self.engine} is not asked for any")
         with Loader(self.engine) as loader:
-            if self.without:
-                self._pass_on_thin(loader, self.without)
-            else:
-                self._pass_on(loader)
-                loader.finish()
+            self._pass_on(loader)
+            loader.finish()
             asked = _one_by_one(images)
             for image in asked:
                 loader.check(image)
-            if self.without:
-                loader.check_whole([name for image in asked for name in image.names])
         return asked, False
 
     def require_thin(self, *, believe: bool = False) -> None:
@@ -206,30 +203,6 @@ class Loading:
         named = self.options.expect | {named_digest(self.options.target)}
         return self.bundle.manifest.targets[number].digest in named
 
-    def _pass_on_thin(self, loader: Loader, without: Loaded) -> None:
-        """Load the images without the layers that the engine has."""
-        form: writers.ArchiveForm = "docker-archive"
-        told = self._told()
-        # most engines take a thin image only from an OCI layout with one name
-        names: tuple[str, ...] | None = None
-        more: tuple[str, ...] = ()
-        if len(told) == 1 and len(told[0].names) <= MAX_NAMES:
-            names, more = (writers.whole_name(told[0].names[0], self.engine),), told[0].names[1:]
-        apply_as(
-            self.bases,
-            self.bundle,
-            form,
-            loader.write,
-            self.options,
-            self.context,
-            without=without,
-            names=names,
-            judge=self._judge_thin,
-        )
-        loader.finish()
-        if names:
-            loader.name(more, names[0])
-
     def _pass_on(self, loader: Loader) -> None:
         """Write the target's own bytes to a loader. Warn if two readers may find different images in these bytes."""
         target = self.bundle.manifest.targets[choose_target(self.bundle.manifest, self.options)]
@@ -239,15 +212,11 @@ class Loading:
             self._judge(gate.finish())
             gate.open()
 
-    def _judge_thin(self, images: ImageArchive) -> None:
-        """Check a target as :meth:`_judge` does. Also check the target's images in the form that the engine gets."""
-        self._judge(images.archive.bytes)
-        self._check_claims([(image.names, image.config_digest) for image in images.images if image.config])
+    def _judge(self, archive: ReadAt) -> frozenset[bytes]:
+        """Compare a target's images with the bundle's description, and return the digests of their configs.
 
-    def _judge(self, archive: ReadAt) -> None:
-        """Compare a target's images with the bundle's description. Warn if two readers may find different images.
-
-        If a signature must cover the names, raise :class:`SignatureError` instead of the warning.
+        Warn if two readers may find different images. If a signature must cover the names, raise
+        :class:`SignatureError` instead of the warning.
         """
         number = choose_target(self.bundle.manifest, self.options)
         target = self.bundle.manifest.targets[number]
@@ -264,7 +233,7 @@ class Loading:
                 " to load one image only: --expect ID"
             )
             if not self._told():
-                return
+                return frozenset()
             found = read_images(view_made(archive, "the target")).images
             there = [(image.names, image.config_digest) for image in found if image.config]
         else:
@@ -273,6 +242,7 @@ class Loading:
         nameless = next((config for names, config in there if not names), None)
         if self.engine == "ctr" and nameless is not None:  # containerd would not keep this image
             raise LoadError(messages.LOAD_WITHOUT_NAME, engine=self.engine, id=nameless.hex(), exit_code=6)
+        return frozenset(config for _, config in there)
 
     def _told(self) -> tuple[AboutImage, ...]:
         """Return the target's images from the bundle's description."""
@@ -296,17 +266,32 @@ class Loading:
 
     def _load_expected(self, number: int, expected: Expectation) -> list[AboutImage]:
         """Write an archive with only the expected images, and load this archive."""
-        target = self.bundle.manifest.targets[number]
         with self.context.within() as own:
             archive, holes = rebuild_images(self.bases, self.bundle, self.options, own, without=self.without)
-            found = pin(archive, expected, self.bases, holes, target, self.without)
+            found = self._pinned(archive, holes, number, expected)
             if self.repositories is not None:
                 found = [
                     (image, allowed_names(image, names, self.repositories, self.engine, own.progress))
                     for image, names in found
                 ]
-            found = [(image, tuple(filter(_is_name, names))) for image, names in found]
-            return hand_over(found, self.engine, partial(self.signatures.require_names_of, self.bundle))
+            return self._hand_over(found)
+
+    def _load_thin(self, number: int) -> list[AboutImage]:
+        """Write an archive with all images under their own names, without the base's layers, and load this archive."""
+        with self.context.within() as own:
+            archive, holes = rebuild_images(self.bases, self.bundle, self.options, own, without=self.without)
+            configs = self._judge(archive.archive.bytes)
+            self._check_claims([(image.names, image.config_digest) for image in archive.images if image.config])
+            return self._hand_over(self._pinned(archive, holes, number, Expectation(configs)))
+
+    def _pinned(
+        self, archive: ImageArchive, holes: Sequence[tuple[int, int]], number: int, expected: Expectation
+    ) -> list[tuple[PinnedImage, tuple[str, ...]]]:
+        return pin(archive, expected, self.bases, holes, self.bundle.manifest.targets[number], self.without)
+
+    def _hand_over(self, images: Iterable[tuple[PinnedImage, tuple[str, ...]]]) -> list[AboutImage]:
+        found = [(image, tuple(filter(_is_name, names))) for image, names in images]
+        return hand_over(found, self.engine, partial(self.signatures.require_names_of, self.bundle))
 
 
 def _one_by_one(images: Iterable[AboutImage]) -> list[AboutImage]:

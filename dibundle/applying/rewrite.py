@@ -106,18 +106,13 @@ def apply_as(
     *,
     space: Space = NO_SPACE,
     without: Loaded | None = None,
-    names: tuple[str, ...] | None = None,
-    judge: Callable[[ImageArchive], object] = lambda images: None,
 ) -> None:
     """Write a target's images as an archive in the format ``form``, without the layers that a receiver has.
 
-    ``names`` replace the images' own names.
-
-    When everything is verified, ``judge`` gets the target. The first byte is written only after ``judge`` has accepted
-    the target. The temporary file has only the content that will be written.
+    The first byte is written when everything is verified. The temporary file has only the content that will be written.
     """
     with context.within() as own:
-        parts = _rebuilt(bases, bundle, options, own, space, without, names, judge)
+        parts = _rebuilt(bases, bundle, options, own, space, without)
         _check_size(parts, options)
         writers.write(parts, form, write)
 
@@ -175,23 +170,20 @@ def _rebuilt(
     context: Context,
     space: Space,
     without: Loaded | None,
-    names: tuple[str, ...] | None = None,
-    judge: Callable[[ImageArchive], object] = lambda images: None,
 ) -> writers.ImageParts:
     number = choose_target(bundle.manifest, options)
     images, holes = rebuild_images(bases, bundle, options, context, space, without)
-    judge(images)
     starts = frozenset(start for start, _ in holes)
     if without:
         _note_left_out(context.progress, without, holes, any(needed(bundle.manifest, number, without)))
     expected = options.expectation.without_archive(bundle.manifest.targets[number].digest)
     if not expected:
         verified = verified_digests(bundle.manifest.targets[number])
-        return writers.layout(images, starts, names, verified=verified)
+        return writers.layout(images, starts, verified=verified)
     found = pin(images, expected, bases, holes, bundle.manifest.targets[number], without)
     from dibundle.images import pinned
 
-    return pinned.layout([(image, own if names is None else names) for image, own in found])
+    return pinned.layout(found)
 
 
 def rebuild_images(
@@ -254,7 +246,9 @@ def pin(
     for image in made if expected.named else ():
         if expected.images and not image.ids & expected.images:
             refuse_others(expected.images, (image.id,))
-    named = {image.config_digest: image.names for image in images.images}
+    named: dict[bytes, tuple[str, ...]] = {}
+    for listed in images.images:
+        named[listed.config_digest] = tuple(dict.fromkeys((*named.get(listed.config_digest, ()), *listed.names)))
     owners: dict[str, bytes] = {}
     for image in made:
         for name in named.get(image.id, ()):

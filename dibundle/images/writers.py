@@ -15,7 +15,7 @@ from dibundle.errors import ArchiveError
 from dibundle.files import digest
 from dibundle.files.readat import ReadAt, copy_chunks
 from dibundle.files.wording import some
-from dibundle.images import document, messages
+from dibundle.images import messages
 from dibundle.images.members import Members
 from dibundle.images.model import Blob, Image, ImageArchive
 from dibundle.images.oci_layout import INDEX
@@ -43,16 +43,14 @@ class ImageParts(NamedTuple):
 def layout(
     images: ImageArchive,
     dropped: frozenset[int],
-    names: tuple[str, ...] | None = None,
     *,
     verified: Mapping[tuple[int, int], bytes],
 ) -> ImageParts:
     """Return the layout of all images of an archive. Leave out the members whose contents start at ``dropped``.
 
-    ``names`` has new names for each image (None: the image keeps its own names). ``verified`` has digests that are
-    already computed. The keys are the start and length of a range of the archive. Digests that the archive claims are
-    not used. Raises ``ArchiveError`` if a layer of unknown size is missing, or if OCI does not allow a layer's
-    compression.
+    ``verified`` has digests that are already computed. The keys are the start and length of a range of the archive.
+    Digests that the archive claims are not used. Raises ``ArchiveError`` if a layer of unknown size is missing, or if
+    OCI does not allow a layer's compression.
     """
     kept = (blob for blob in images.blobs if _belongs(blob) and blob.member.content not in dropped)
     places = ((blob, verified.get((blob.member.content, blob.member.size))) for blob in images.blobs)
@@ -65,34 +63,18 @@ def layout(
         if image.config is None:
             raise ArchiveError(messages.ARCHIVE_NO_CONFIG, names=some(image.names) or "an image")
         layers = [_described(image, layer, lambda blob: _computed(images, blob, known)) for layer in image.layers]
-        given = image.names if names is None else names
         config = descriptor(OCI_CONFIG, image.config_digest, image.config.member.size)
         body = to_json({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers})
         if entry is None:
             blobs[hashlib.sha256(body).digest()] = body
-            descriptors += named(descriptor(OCI_MANIFEST, hashlib.sha256(body).digest(), len(body)), given)
-        listed.append(docker_entry(image.config_digest, given, layers))
+            descriptors += named(descriptor(OCI_MANIFEST, hashlib.sha256(body).digest(), len(body)), image.names)
+        listed.append(docker_entry(image.config_digest, image.names, layers))
     index = (
         images.archive.bytes.read_at(entry.content, entry.size)
         if entry
         else to_json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors})
     )
-    if entry and names is not None:
-        index = _renamed(index, names)
     return ImageParts(blobs, index, to_json(listed))
-
-
-def _renamed(index: bytes, names: tuple[str, ...]) -> bytes:
-    """Return an index.json with new names for its images."""
-    value = document.parse(index, "index.json")
-    assert isinstance(value, dict)  # index.json is an object, because images were found through it
-    plain = [
-        {key: item for key, item in entry.items() if key != "annotations"}
-        for entry in document.get_list(value, "manifests")
-        if isinstance(entry, dict)
-    ]
-    once = {to_json(entry): entry for entry in plain}
-    return to_json({**value, "manifests": [item for entry in once.values() for item in named(entry, names)]})
 
 
 def write(parts: ImageParts, form: ArchiveForm, sink: Callable[[bytes], object], *, check: bool = False) -> None:

@@ -9,9 +9,12 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgpack
 import pytest
+import zstandard
 
 from dibundle.files.digest import sha256
+from dibundle.format.header import Header
 from tests import engines
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.content import noise
@@ -183,3 +186,25 @@ def test_a_thin_image_with_two_names_gets_both(engine: Loader, expects: str, tmp
                 engine.engine.dib_name, "inspect", "--format", "{{.Id}}", f"example.com/app:{tag}"
             )
             assert shown.strip()
+
+
+@pytest.mark.parametrize("option", ["--expect", "--target"])
+def test_a_thin_archive_that_is_expected_has_its_own_names(engine: Loader, option: str, tmp_path: Path) -> None:
+    """The digest of the archive covers the archive's names. It does not cover the names in the bundle's description."""
+    made = Versions(tmp_path, 170 + len(option))
+    data = made.bundle.read_bytes()
+    header = Header.decode(data[:64])
+    at = 72 + int.from_bytes(data[64:68], "little")
+    sections = msgpack.unpackb(zstandard.ZstdDecompressor().decompress(data[at : at + header.stored], header.size))
+    about = next(section for section in sections if section[0] == 2)
+    about[1] = about[1].replace(b"example.com/app:2", b"example.com/dev:2")
+    manifest = msgpack.packb(sections)
+    packed = zstandard.ZstdCompressor().compress(manifest)
+    head = Header(stored=len(packed), size=len(manifest), digest=sha256(packed))
+    made.bundle.write_bytes(head.encode() + data[64:at] + packed + data[at + header.stored :])
+    with made.base.open("rb") as archive:
+        engine.engine.run(*engine.engine.load_command, stdin=archive)
+    digest = f"sha256:{sha256(made.target.read_bytes()).hex()}"
+    ended = load(engine, option, digest, made.base, made.bundle, "--thin", "--json")
+    names = [name for image in json.loads(ended.out).get("images", ()) for name in image["names"]]
+    assert (ended.code, names) in ((0, ["example.com/app:2"]), (8, []))

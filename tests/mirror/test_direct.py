@@ -22,7 +22,7 @@ from tests.mirror.test_hostile import beside, eventually
 from tests.sources.conftest import REPOSITORY
 from tests.sources.server import Registry, Request, digest
 
-SIZE = 12 << 20
+SIZE = 24 << 20
 
 
 class Upstream(NamedTuple):
@@ -36,10 +36,7 @@ class Upstream(NamedTuple):
 
     def ask(self) -> socket.socket:
         """Request the blob and read the headers of the answer."""
-        connection = socket.socket()
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)  # otherwise it would hold the whole blob
-        connection.settimeout(10)
-        connection.connect(("127.0.0.1", self.client.port))
+        connection = socket.create_connection(("127.0.0.1", self.client.port), 10)
         path = f"/v2/evil/{REPOSITORY}/blobs/{digest(self.content)}"
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         head = b""
@@ -107,8 +104,9 @@ def upstream(
 
 
 def test_the_thread_of_a_download_sends_a_blob(upstream: Upstream) -> None:
+    connection, body = upstream.halved()
     upstream.go.set()
-    assert rest(upstream.ask()) == upstream.content
+    assert rest(connection, body) == upstream.content
     (way,) = upstream.ways
     assert way.is_over
     assert way.at == SIZE - WITHHELD  # the event loop sends the last bytes after the check of the digest
@@ -119,10 +117,12 @@ def test_the_thread_of_a_download_sends_a_blob(upstream: Upstream) -> None:
 def test_a_client_that_stops_reading_stops_no_download(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direct, "_MOST_WAIT", 0.2)
     connection, body = upstream.halved()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # otherwise it would hold the whole blob
     upstream.go.set()
     assert eventually(lambda: upstream.ways[0].is_over)
     assert eventually(lambda: not upstream.mirror.mirror._downloads._running)
     assert upstream.ways[0].at < SIZE - WITHHELD
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     assert rest(connection, body) == upstream.content
 
 
@@ -148,8 +148,9 @@ def test_no_client_gets_the_end_of_a_wrong_blob(
 ) -> None:
     content = os.urandom(SIZE)
     with halves(options, access, monkeypatch, content, claimed=b"other") as found:
+        connection, body = found.halved()
         found.go.set()
-        assert rest(found.ask()) == content[: SIZE - WITHHELD]
+        assert rest(connection, body) == content[: SIZE - WITHHELD]
         assert found.ways[0].at == SIZE - WITHHELD
 
 

@@ -77,6 +77,7 @@ class Client(web.RequestHandler):
         self.waits: float | None = None  # since when the client of a running request has waited for the mirror
         self.passed = 0  # bytes that were passed on to the client so far
         self.meter = Meter()
+        self._direct: Direct | None = None  # the latest direct way
         self._seen = 0  # how many bytes the client had taken at the last check that found no unsent bytes
         self._parsed = 0  # bytes of the current request
         # kept here, because aiohttp drops its own reference before the connection has ended
@@ -157,9 +158,10 @@ class Client(web.RequestHandler):
         if line is None or line is not self.lowest or line.is_closing() or line.get_write_buffer_size():
             return None
         try:
-            return Direct(line.get_extra_info("socket").dup(), at, self.note)
+            self._direct = Direct(line.get_extra_info("socket").dup(), at, self.note)
         except OSError:  # too many open files
             return None
+        return self._direct
 
     def note(self, size: int) -> None:
         """Count bytes that are passed on to this client."""
@@ -182,6 +184,8 @@ class Client(web.RequestHandler):
         The door keeps the connection while the system holds bytes that the client can take.
         """
         self._door.gone(self)
+        if self._direct:
+            self._direct.end()
         if self.lowest is None or self._is_hung_up:
             return
         connection = self.lowest.get_extra_info("socket")
@@ -197,6 +201,8 @@ class Client(web.RequestHandler):
         aiohttp, asyncio and the system would wait until the client has taken them.
         """
         self._is_hung_up = True
+        if self._direct:
+            self._direct.end()
         self.force_close()
         if self.lowest:
             drop_unsent(self.lowest.get_extra_info("socket"))

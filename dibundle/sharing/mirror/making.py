@@ -238,7 +238,7 @@ class Maker:
     def _config(self, making: Making, config: bytes) -> bytes:
         """Return an image's config. If the config is not in the cache, fetch the config."""
         place, key = making.place, making.place.key(config)
-        if self._cache.has(key) and self._upstreams.refusal(place, "blobs", config):
+        if self._upstreams.refusal(place, "blobs", config):
             raise NoWayError("upstream does not give the config")
         while True:
             found = self._cache.read(key, MAX_PARSED)

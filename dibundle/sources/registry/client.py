@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from dibundle.images import document
 from dibundle.images.writers import OCI_INDEX, OCI_MANIFEST, to_json
 from dibundle.sources import messages
 from dibundle.sources.registry.descriptors import MAX_REFERRERS, entries, fallback_tag
+from dibundle.sources.registry.places import next_page
 from dibundle.sources.registry.reference import TAG, Reference
 from dibundle.sources.registry.settings import RegistrySettings
 from dibundle.sources.registry.transport import (
@@ -41,7 +41,6 @@ _PAGES: Final = 16  # maximum pages of a list of referrers or tags
 _TAGS_IN_PAGE: Final = 1000  # number of tags to request; a registry may return fewer
 _MOST_LISTED: Final = 16 << 20  # maximum bytes of memory for all referrers together
 """The maximum number of characters of one bundle's description: 6,000 digests."""
-_LONGEST_LINK: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +229,8 @@ class Repository:
             self._expect(answer, 200)
             listed = document.get_list(self._json(answer), "tags")
             found.update(tag for tag in listed if isinstance(tag, str) and TAG.fullmatch(tag))
-            if len(found) > most or (number == _PAGES and _next(answer)):
+            following, is_clear = next_page(answer.headers.get("Link", ""))
+            if len(found) > most or (number == _PAGES and following) or not is_clear:
                 return sorted(found)[:most], False
         return sorted(found), True
 
@@ -283,16 +283,18 @@ class Repository:
         left = _MOST_LISTED
         for number, answer in enumerate(self._pages(f"referrers/{digest.text(subject)}?{query}"), 1):
             has_api = answer.status == 200
+            if number > 1 and not has_api:
+                return found, False
             listed = self._read(answer, entries) if has_api else self._tagged_entries(digest.text(subject))
-            is_last = not has_api or not _next(answer)
+            following, is_clear = next_page(answer.headers.get("Link", "") if has_api else "")
             del answer  # frees the memory before the next page is requested
             for item, size in listed:
                 left -= size
                 if left < 0 or len(found) == MAX_REFERRERS:
                     return found, False
                 found.append(item)
-            if is_last:
-                break
+            if following is None:
+                return found, is_clear
             if len(found) == MAX_REFERRERS or number == _PAGES or self.received > received:
                 return found, False
         return found, True
@@ -304,7 +306,7 @@ class Repository:
             if url is None:
                 return
             answer = self._transport.request("GET", url)
-            following = _next(answer)
+            following, _ = next_page(answer.headers.get("Link", ""))
             yield answer
             del answer
             url = self._transport.follow(url, following) if following else None
@@ -446,9 +448,3 @@ def _finite(text: str) -> float:
 
 class _BrokenUploadError(Exception):
     """An upload that may succeed when it is started again."""
-
-
-def _next(answer: Answer) -> str | None:
-    """Return the URL of the next page of a list. Return None after the last page."""
-    found = re.search(r'<([^<>]*)> *; *rel="?next', answer.headers.get("Link", "")[:_LONGEST_LINK])
-    return found[1] if found else None

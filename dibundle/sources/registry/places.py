@@ -1,4 +1,4 @@
-"""Places to which a registry may redirect.
+"""Places to which a registry may redirect, or link.
 
 An address of this machine or its network link is allowed only if the registry itself has such an address.
 """
@@ -22,6 +22,7 @@ _METADATA: Final = frozenset(  # metadata services of clouds, if their address i
     )
 )
 _PLAIN: Final = re.compile(r"https?://[^\x00-\x20\x7f\\\\@/?#]+(?:[/?#][^\x00-\x20\x7f\\\\]*)?", re.IGNORECASE)
+_LONGEST_LINK: Final = 4096
 _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
@@ -80,3 +81,14 @@ def follow(url: str, location: str) -> str | None:
 
 def _is_plain(text: Iterable[str]) -> bool:
     return all(" " < character < "\x7f" and character != "\\" for character in text)
+
+
+def next_page(link: str) -> tuple[str | None, bool]:
+    """Return the URL of a list's next page from a ``Link`` header. After the last page, return None.
+
+    The second value is false if the header is too long to be read.
+    """
+    if len(link) > _LONGEST_LINK:
+        return None, False
+    found = re.search(r'<([^<>]*)> *; *rel="?next', link)
+    return (found[1] if found else None), True
