@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import threading
@@ -13,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from dibundle.sharing.mirror import direct
+from dibundle.sharing.mirror.cache import CacheFullError, NewBlob
 from dibundle.sharing.mirror.direct import Direct
 from dibundle.sharing.mirror.downloads import WITHHELD
 from dibundle.sharing.mirror.options import MirrorOptions
@@ -51,7 +51,7 @@ class Upstream(NamedTuple):
         body = b""
         while len(body) < SIZE // 2:
             body += connection.recv(1 << 20)
-        assert eventually(lambda: self.ways and not self.ways[0].is_over)
+        assert eventually(lambda: self.ways and not self.ways[-1].is_over)
         return connection, body
 
 
@@ -107,7 +107,7 @@ def test_the_thread_of_a_download_sends_a_blob(upstream: Upstream) -> None:
     connection, body = upstream.halved()
     upstream.go.set()
     assert rest(connection, body) == upstream.content
-    (way,) = upstream.ways
+    way = upstream.ways[-1]
     assert way.is_over
     assert way.at == SIZE - WITHHELD  # the event loop sends the last bytes after the check of the digest
     assert way._connection.fileno() == -1
@@ -119,9 +119,9 @@ def test_a_client_that_stops_reading_stops_no_download(upstream: Upstream, monke
     connection, body = upstream.halved()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # otherwise it would hold the whole blob
     upstream.go.set()
-    assert eventually(lambda: upstream.ways[0].is_over)
+    assert eventually(lambda: upstream.ways[-1].is_over)
     assert eventually(lambda: not upstream.mirror.mirror._downloads._running)
-    assert upstream.ways[0].at < SIZE - WITHHELD
+    assert upstream.ways[-1].at < SIZE - WITHHELD
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     assert rest(connection, body) == upstream.content
 
@@ -138,7 +138,7 @@ def test_a_second_client_waits_for_no_other(upstream: Upstream, monkeypatch: pyt
 def test_a_client_that_leaves_closes_its_connection(upstream: Upstream) -> None:
     connection, _ = upstream.halved()
     connection.close()
-    assert eventually(lambda: upstream.ways[0]._connection.fileno() == -1)
+    assert eventually(lambda: upstream.ways[-1]._connection.fileno() == -1)
     upstream.go.set()
     assert rest(upstream.ask()) == upstream.content
 
@@ -151,16 +151,16 @@ def test_no_client_gets_the_end_of_a_wrong_blob(
         connection, body = found.halved()
         found.go.set()
         assert rest(connection, body) == content[: SIZE - WITHHELD]
-        assert found.ways[0].at == SIZE - WITHHELD
+        assert found.ways[-1].at == SIZE - WITHHELD
 
 
 def test_a_cache_that_gets_full_changes_no_blob(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     connection, body = upstream.halved()
 
-    def full(fd: int, data: memoryview) -> int:
-        raise OSError(errno.ENOSPC, "no space")
+    def full(blob: NewBlob, data: bytes) -> None:
+        raise CacheFullError
 
-    monkeypatch.setattr("dibundle.sharing.mirror.cache.os.write", full)
+    monkeypatch.setattr(NewBlob, "write", full)
     upstream.go.set()
     assert rest(connection, body) == upstream.content
-    assert upstream.ways[0].is_over
+    assert upstream.ways[-1].is_over
