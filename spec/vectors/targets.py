@@ -220,6 +220,16 @@ def object_in_gzip_members_with_every_field() -> Bundle:
     return placed(b"".join(members), len(members) * NEXT, is_compressed=True)
 
 
+def zwindow(descriptor: int) -> bytes:
+    """Return the next bytes as a zstd frame with a window descriptor: ``88`` for 128 MiB, ``89`` for 144 MiB."""
+    return b"\x28\xb5\x2f\xfd\x40" + bytes((descriptor,)) + zframe(NEXT)[5:]
+
+
+@good("M28", "M26", base="", target=1)
+def object_in_a_zstd_frame_with_a_window_of_128_mib() -> Bundle:
+    return placed(zwindow(0x88), NEXT, is_compressed=True)
+
+
 @good("M28", base="", target=1)
 def object_in_700_skippable_zstd_frames_and_one() -> Bundle:
     return placed(700 * b"\x5f\x2a\x4d\x18\0\0\0\0" + zframe(NEXT), NEXT, is_compressed=True)
@@ -353,6 +363,7 @@ for _name, _stored, _content in (
     ("padding-between-gzip-members", MEMBER + bytes(10) + MEMBER, 2 * NEXT),
     ("zstd-frames-and-padding", zframe(NEXT) + bytes(10), NEXT),
     ("padding-between-zstd-frames", zframe(NEXT) + bytes(10) + zframe(NEXT), 2 * NEXT),
+    ("a-zstd-frame-with-a-window-of-144-mib", zwindow(0x89), NEXT),
     ("a-gzip-member-with-a-reserved-flag", MEMBER[:3] + b"\x20" + MEMBER[4:], NEXT),
     ("a-gzip-member-with-incomplete-codes", gzipped(REFUSED["with-incomplete-distances"], b"a" * SIZE), b"a" * SIZE),
     ("a-gzip-member-with-a-wrong-header-crc", _HEAD + b"\0\0" + MEMBER[10:], NEXT),
