@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from dibundle.applying import messages
-from dibundle.applying.budget import OF_BUNDLES, Budget, Shared
+from dibundle.applying.budget import OF_BUNDLES, Budget, shared_limits
 from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, DibError, FileError
 from dibundle.files import compression
 from dibundle.files.digest import sha256_of
@@ -154,7 +154,7 @@ class BaseObjects:
             if item.place:
                 self._lying.setdefault(item.place.target, []).append(index)
         self._made_size = 0
-        self._shared = Shared()
+        self._shared = shared_limits()
         self._wanted = wanted
         self.serving: set[int] = set()  # indexes of the archives whose claims add() has used
 

@@ -29,13 +29,12 @@ allow ``CALLS``. A call takes up to 3 us, however little it gives.
 """
 
 
-class Shared:
-    """What is left of the limits that all archives of a bundle share."""
+Limits = dict[Resource, int]
 
-    def __init__(self) -> None:
-        self.made = MADE_FLOOR
-        self.input = INPUT_FLOOR
-        self.calls = CALLS
+
+def shared_limits() -> Limits:
+    """Return the limits that all archives of a bundle share. They are reduced while archives are read."""
+    return {"made": MADE_FLOOR, "input": INPUT_FLOOR, "calls": CALLS}
 
 
 class Budget:
@@ -44,14 +43,13 @@ class Budget:
     ``made`` are decompressed bytes, ``input`` are compressed bytes, and ``calls`` are calls of a library.
     """
 
-    def __init__(self, size: int, shared: Shared) -> None:
-        self._own = {"made": MADE_RATIO * size, "input": INPUT_RATIO * size, "calls": size // CALL_BYTES}
+    def __init__(self, size: int, shared: Limits) -> None:
+        self._own: Limits = {"made": MADE_RATIO * size, "input": INPUT_RATIO * size, "calls": size // CALL_BYTES}
         self._shared = shared
 
     def left(self, what: Resource) -> int:
         """Return how much is left, including the shared part."""
-        left: int = getattr(self._shared, what)
-        return self._own[what] + left
+        return self._own[what] + self._shared[what]
 
     @property
     def is_spent(self) -> bool:
@@ -62,9 +60,8 @@ class Budget:
         """Subtract an amount. Raise ``ArchiveError`` if less was left."""
         of_shared = max(0, amount - self._own[what])
         self._own[what] -= amount - of_shared
-        left: int = getattr(self._shared, what) - of_shared
-        setattr(self._shared, what, left)
-        if of_shared and left < 0:
+        self._shared[what] -= of_shared
+        if of_shared and self._shared[what] < 0:
             raise ArchiveError(messages.BASE_SEARCH_LIMIT)
 
     def read(self, chunks: Iterable[bytes], times: int = 1) -> Iterator[bytes]:

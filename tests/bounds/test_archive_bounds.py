@@ -121,14 +121,14 @@ def test_all_targets_on_the_way_share_one_floor(monkeypatch):
     unpacked = []
     for row in range(5):
         with open_made(spooled(tar({f"l{row}": packed})), "made", owned=True) as archive:
-            before = base._shared.made
+            before = base._shared["made"]
             archive.bytes.size  # noqa: B018
             monkeypatch.setattr(budget, "MADE_RATIO", 0)
             base.add([members_of(archive)], [0, 1, 2])
-            unpacked.append(before - base._shared.made)
+            unpacked.append(before - base._shared["made"])
     assert sum(unpacked) <= 300_000 + 2 * (1 << 20)
     assert unpacked[0] == 1 << 17  # zstd decodes each block as a whole
-    assert base._shared.made < 0
+    assert base._shared["made"] < 0
 
 
 def test_of_targets_on_the_way_nothing_is_unpacked_that_no_such_layer_is_compressed_by():
@@ -151,7 +151,7 @@ def test_an_honest_chain_of_targets_takes_nothing_of_the_floor():
     base = BaseObjects(wanted)
     with open_made(spooled(tar({"l": frame_of(layer), "pad": bytes(len(layer) // 4)})), "made", owned=True) as archive:
         base.add([members_of(archive)], [0])
-    assert (base._shared.made, base._shared.calls) == (budget.MADE_FLOOR, budget.CALLS)
+    assert (base._shared["made"], base._shared["calls"]) == (budget.MADE_FLOOR, budget.CALLS)
 
 
 EMPTY_BLOCK = bytes(3)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dibundle.applying.base_store import LEAST_PIECE
-from dibundle.applying.budget import INPUT_RATIO, OF_BUNDLES, Budget, Shared
+from dibundle.applying.budget import INPUT_RATIO, OF_BUNDLES, Budget, shared_limits
 from dibundle.creating import messages
 from dibundle.creating.match.base import Layer
 from dibundle.errors import ArchiveError
@@ -87,7 +87,7 @@ def inflate_all(
     The author of a bundle controls archives that the bundle rebuilds, and archives that contain the bundle. In each of
     these archives, all layers together have a size limit. ``most`` may lower this limit.
     """
-    budget = Budget(archive.bytes.size, Shared()) if archive.is_of_bundle else None
+    budget = Budget(archive.bytes.size, shared_limits()) if archive.is_of_bundle else None
     left = budget.left("made") if budget else None
     if left is not None and most is not None:
         left = min(left, most)
