@@ -136,6 +136,7 @@ def test_with_signers_a_bundle_has_to_be_signed(
         registry.asked.clear()
         mirror.client.pull("v2")
         assert (layers(registry, "v2")[1] in fetched(registry)) is not is_signed
+        assert mirror.last().get("reason") == (None if is_signed else "every bundle was refused")
 
 
 def push_other_blobs(registry: Registry, files: Files, dib: Program, folder: Path) -> None:
