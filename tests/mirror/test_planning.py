@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dibundle.sharing.mirror import planning
+from dibundle.sharing.mirror import planning, upstream
 from dibundle.sharing.mirror.bases import Bases, Documents, ImageManifest, LocalImage
 from dibundle.sharing.mirror.cache import Cache
 from dibundle.sharing.mirror.options import UpstreamPlace
@@ -87,10 +87,10 @@ def test_a_base_that_is_refused_takes_few_requests(bases: Bases, monkeypatch: py
     planner = Planner(bases, SimpleNamespace(refusal=refusal))  # type: ignore[arg-type]
     assert not planner._may_read(PLACE, image, lambda: None)
     assert asked[:2] == [bytes(32), NAMED[0]]  # the manifest and the config come before the layers
-    assert len(secret.intersection(asked)) <= 3 * planning.ASKING
+    assert len(secret.intersection(asked)) <= 3 * upstream.ASKING
     assert not planner._may_read(PLACE, image._replace(manifest=NAMED[300]), lambda: None)
     assert asked[-1] == NAMED[300]
-    monkeypatch.setattr(planning, "ASKING", 1)
+    monkeypatch.setattr(upstream, "ASKING", 1)
     asked.clear()
 
     def end() -> None:

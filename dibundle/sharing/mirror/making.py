@@ -26,7 +26,7 @@ from dibundle.sharing.mirror.cache import Cache, CacheFullError
 from dibundle.sharing.mirror.downloads import Downloads
 from dibundle.sharing.mirror.options import MirrorOptions, UpstreamPlace
 from dibundle.sharing.mirror.planning import Goal, NoWayError, Planner, Way
-from dibundle.sharing.mirror.upstream import Document, Upstreams, threads
+from dibundle.sharing.mirror.upstream import Document, Upstreams, all_hold, threads
 from dibundle.sharing.mirror.worker import Job, JobFailedError, RebuiltLayer, run
 from dibundle.sharing.ways import ChainStep
 from dibundle.sources.access import Access
@@ -213,10 +213,14 @@ class Maker:
             fetched = FetchedBundles(repository, signatures.required, context, growing=growing, is_decoded=False)
             require_time = partial(self._require_time, making)
             goal = Goal(place, making.manifest, only_signed=signatures.needs_embedded)
+            is_offered = False
             while making.way is None:
                 found = self._planner.way(goal, fetched, require_time)
                 self._require_worth(making, found.size, missing, fetched.received)
                 self._require_config(making, named)
+                if not is_offered:
+                    self._require_offer(making, missing)
+                    is_offered = True
                 try:
                     with self._cache.pinned({place.key(blob) for base in found.bases for blob, _ in base.named.layers}):
                         self._build(making, found, self._fetch(found, fetched), named, missing)
@@ -227,6 +231,16 @@ class Maker:
                 finally:
                     making.fetched = fetched.received
             making.saved = sum(missing.values()) - making.fetched
+
+    def _require_offer(self, making: Making, missing: dict[bytes, int]) -> None:
+        """Raise an error if upstream does not have all missing layers in their sizes, or the client may not read them.
+
+        Otherwise, a small bundle for layers that do not exist could displace all other content of the cache.
+        """
+        place = making.place
+        has = self._upstreams.has_blob
+        if not all_hold(lambda item: has(place, *item), missing.items(), partial(self._require_time, making)):
+            raise NoWayError("upstream does not have the layers")
 
     def _require_config(self, making: Making, named: ImageManifest) -> None:
         """Raise an error if the image's config is not available, or does not have a diffID for each layer."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
 from typing import Final, NamedTuple
@@ -13,16 +12,16 @@ from typing import Final, NamedTuple
 from dibundle.sharing.fetching import FetchedBundles
 from dibundle.sharing.mirror.bases import Bases, LocalImage
 from dibundle.sharing.mirror.options import UpstreamPlace
-from dibundle.sharing.mirror.upstream import Upstreams
+from dibundle.sharing.mirror.upstream import Upstreams, all_hold
 from dibundle.sharing.ways import MOST_IMAGES, ChainStep, cheapest
 from dibundle.sources.registry.listing import Delta
 
 MAX_BASES: Final = 8  # maximum images to open as bases
+MAX_BASE_LAYERS: Final = 256  # maximum layers of these images together, because each layer is an open file
 # maximum number of chains to try; a chain fails if the client is not allowed to read its bases
 MAX_CHAINS: Final = 8
 MAX_SECONDS: Final = 0.5  # maximum CPU time for the plans of an image, because planning slows down all clients
 MAX_WAITING: Final = 5.0  # maximum seconds to wait for the plans of other images
-ASKING: Final = 8  # maximum concurrent requests to upstream about blobs of a base
 
 
 class NoWayError(Exception):
@@ -130,16 +129,7 @@ class Planner:
         ask = partial(self._upstreams.refusal, place)
         if ask("manifests", image.manifest) or ask("blobs", image.named.config):
             return False
-        with ThreadPoolExecutor(ASKING, "base") as pool:
-            answers = [pool.submit(ask, "blobs", digest) for digest, _ in set(image.named.layers)]
-            try:
-                for answer in as_completed(answers):
-                    check()
-                    if answer.result():
-                        return False
-            finally:
-                pool.shutdown(cancel_futures=True)
-        return True
+        return all_hold(lambda layer: not ask("blobs", layer), {digest for digest, _ in image.named.layers}, check)
 
     def _find_images(
         self, goal: Goal, deltas_to: Callable[[bytes], Sequence[Delta]], check: Callable[[], object]
@@ -200,12 +190,15 @@ class _Turn:
 
 
 def _covering(chain: Sequence[ChainStep], images: Iterable[LocalImage]) -> list[LocalImage]:
-    """Return a small set of images that together have all layers that a chain needs."""
+    """Return a small set of images that together have all layers that a chain needs. The set is limited."""
     needed = {digest for step in chain for digest in step.delta.told.needs}
     having = [(needed.intersection(image.digests), image) for image in images]
     found: list[LocalImage] = []
+    left = MAX_BASE_LAYERS
     for has, image in sorted(having, key=lambda item: (-len(item[0]), item[1].manifest)):
-        if needed & has and len(found) < MAX_BASES:
+        layers = len(image.named.layers)
+        if needed & has and layers <= left and len(found) < MAX_BASES:
             found.append(image)
             needed -= has
+            left -= layers
     return found

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final, Literal, NamedTuple, TypeVar
@@ -31,6 +31,7 @@ _CONTROLS: Final = frozenset(map(chr, (*range(9), *range(10, 32), 127)))
 Kind = Literal["manifests", "blobs"]
 # maximum tasks that wait for an upstream's threads: a quarter of the maximum number of clients
 MOST_WAITING: Final = 256
+ASKING: Final = 8  # maximum concurrent requests to upstream about the blobs of an image
 # bytes of a blob that are passed on in one step; each of a thousand clients may keep a piece of this size in memory
 PASSED: Final = 64 << 10
 _T = TypeVar("_T")
@@ -124,6 +125,23 @@ class Threads(ThreadPoolExecutor):
 def threads(options: MirrorOptions, number: int, name: str) -> dict[str, Threads]:
     """Return a thread pool for each upstream. So an upstream that does not answer cannot block other upstreams."""
     return {host: Threads(number, name) for host in set(options.upstreams.values())}
+
+
+def all_hold(test: Callable[[_T], bool], items: Iterable[_T], check: Callable[[], object]) -> bool:
+    """Return whether a test holds for all items. Test a few items at a time, and stop after the first that fails.
+
+    ``check`` raises an error when the time is over.
+    """
+    with ThreadPoolExecutor(ASKING, "test") as pool:
+        answers = [pool.submit(test, item) for item in items]
+        try:
+            for answer in as_completed(answers):
+                check()
+                if not answer.result():
+                    return False
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return True
 
 
 class Upstreams:
@@ -246,3 +264,11 @@ class Upstreams:
                 return answer.document()
         self.grant(place, kind, digest)
         return None
+
+    def has_blob(self, place: UpstreamPlace, digest: bytes, size: int) -> bool:
+        """Return whether upstream lets the client read a blob, and the blob has this size. The content is not read."""
+        with self.ask(place, f"blobs/sha256:{digest.hex()}", method="HEAD") as answer:
+            if answer.status != 200 or answer.length not in (None, size):
+                return False
+        self.grant(place, "blobs", digest)
+        return True
