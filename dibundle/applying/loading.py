@@ -363,22 +363,24 @@ def hand_over(
         if names and engine != "podman":
             own = (f"localhost/dib:loading-{token}-{number}",)
         elif any(layer.content is None for layer in image.layers):
-            own = names[:1]  # podman takes a thin image only from an OCI layout with one name
+            own = names[:1]  # podman takes a thin image only from an OCI layout with one image and one name
         given.append((image, own))
     renamed = [(names, own[0]) for (_, names), (_, own) in zip(images, given, strict=True) if own != names]
+    is_thin = any(layer.content is None for image, _ in given for layer in image.layers)
     loader = Loader(engine)
     try:
-        with loader:
-            writers.write(pinned.layout(given), "docker-archive", loader.write)
-            loader.finish()
-            for image, names in given:
-                loader.check_digests(names, image.ids)
-                if any(layer.content is None for layer in image.layers):
-                    loader.check_whole(names)
-            for names, loaded_as in renamed:
-                loader.name([name for name in names if name != loaded_as], loaded_as)
-            for image, names in images if renamed else ():
-                loader.check_digests(names, image.ids)
+        for part in [[item] for item in given] if engine == "podman" and is_thin else [given]:
+            with loader:
+                writers.write(pinned.layout(part), "docker-archive", loader.write)
+                loader.finish()
+        for image, names in given:
+            loader.check_digests(names, image.ids)
+            if any(layer.content is None for layer in image.layers):
+                loader.check_whole(names)
+        for names, loaded_as in renamed:
+            loader.name([name for name in names if name != loaded_as], loaded_as)
+        for image, names in images if renamed else ():
+            loader.check_digests(names, image.ids)
     finally:
         loader.forget([loaded_as for names, loaded_as in renamed if loaded_as not in names])
     return [AboutImage(names=names, id=image.id, diff_ids=image.diff_ids) for image, names in images]

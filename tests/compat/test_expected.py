@@ -208,3 +208,22 @@ def test_a_thin_archive_that_is_expected_has_its_own_names(engine: Loader, optio
     ended = load(engine, option, digest, made.base, made.bundle, "--thin", "--json")
     names = [name for image in json.loads(ended.out).get("images", ()) for name in image["names"]]
     assert (ended.code, names) in ((0, ["example.com/app:2"]), (8, []))
+
+
+def test_several_thin_images_get_their_own_names(engine: Loader, tmp_path: Path) -> None:
+    below = build_layer([file("below", noise(190, 60_000))])
+    old = TestImage([below], ["example.com/app:1"])
+    new = [
+        TestImage([below, build_layer([file("app", b"%d" % number)])], [f"example.com/app{number}:2"])
+        for number in range(2)
+    ]
+    base, target, bundle = tmp_path / "old.tar", tmp_path / "new.tar", tmp_path / "update.dib"
+    base.write_bytes(docker_save([old], "v25"))
+    target.write_bytes(docker_save(new, "v25"))
+    succeed("create", base, target, bundle)
+    with base.open("rb") as archive:
+        engine.engine.run(*engine.engine.load_command, stdin=archive)
+    ended = load(engine, base, bundle, "--thin", "--json")
+    assert ended.code == 0, ended.err
+    images = {name: image["id"] for image in json.loads(ended.out)["images"] for name in image["names"]}
+    assert images == {image.names[0]: f"sha256:{sha256(image.config_bytes()).hex()}" for image in new}
