@@ -1,4 +1,4 @@
-"""Measure which encoders are found for compressed layers of real programs, and the cost of their bundles.
+"""Measure for which layers that real programs compressed dib finds the encoder, and how large the bundles are.
 
     python bench/layers.py BASE TARGET [--writers PART,...] [--fixtures]
 

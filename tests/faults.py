@@ -101,7 +101,7 @@ class Rig:
         return f"left {left}" if left and not killed else None
 
     def streamed(self, code: int, allowed: Sequence[int], out: bytes) -> str | None:
-        """Return the failed check of a command that wrote to a stream, or None."""
+        """Check a command that wrote to a stream. Return what is wrong, or None if all is right."""
         said = self._stderr.read_text(errors="replace")
         if code not in allowed or "Traceback" in said or "internal error" in said:
             return f"exit code {code}: {said[-300:]}"

@@ -63,7 +63,9 @@ LIMIT_ZSTD_WINDOW: Final = Message(
 PAYLOAD_BYTES_AFTER_COLUMN: Final = Message(
     "payload.bytes_after_column", "malformed bundle: a column has bytes after its last number"
 )
-PAYLOAD_BYTES_AFTER_RECIPE: Final = Message("payload.bytes_after_recipe", "malformed bundle: bytes follow a packing")
+PAYLOAD_BYTES_AFTER_RECIPE: Final = Message(
+    "payload.bytes_after_recipe", "malformed bundle: extra bytes after the end of a packing"
+)
 PAYLOAD_COVER_COLUMN_SIZE: Final = Message(
     "payload.cover_column_size", "malformed bundle: the {name} column has {size} bytes for {count} covers"
 )

@@ -27,7 +27,7 @@ ZSTD_WINDOW_LIMIT: Final = 128 << 20
 XZ_MEMORY_LIMIT: Final = 256 << 20
 
 _FREE_STREAMS: Final = 256
-_STREAM_BYTES: Final = 32  # bytes of input that allow one more stream, because any stream takes at least 10 us
+_STREAM_BYTES: Final = 32  # one stream is allowed for this many bytes of input, because each stream takes 10 us
 _FREE: Final = 65_536  # calls of a library that are always allowed
 _STEP_BYTES: Final = 8  # bytes of input that allow one more call of a library
 _STEP_MADE: Final = 1024  # bytes of output that allow one more call of a library; a call takes 3 us

@@ -16,7 +16,7 @@ from dibundle.errors import FileError, NoRoomError
 from dibundle.files import messages
 
 _LOCK: Final = threading.Lock()
-# open spools; messages include the disk space that they take
+# open spools; error messages include the disk space of these spools
 _OPEN: Final[weakref.WeakSet[Spool]] = weakref.WeakSet()
 
 

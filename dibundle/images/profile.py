@@ -370,7 +370,7 @@ class Pool:
     """The remaining budget, in bytes, of all archives that are checked together.
 
     The content may still be ``excess`` bytes larger than :data:`MAX_EXPANSION` times the layers' sizes. ``documents``
-    is the number of bytes of documents that may still be read again.
+    is the remaining budget, in bytes, for reading documents again.
     """
 
     def __init__(self, excess: int = MAX_EXCESS) -> None:

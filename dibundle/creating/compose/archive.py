@@ -138,7 +138,7 @@ class ArchiveComposer:
     def _bytes(self, start: int, length: int) -> None:
         """Write a range of the archive.
 
-        Zeros are written as zeros, a short range as text, and any other range as content without a source.
+        Runs of zeros are written with ``zero``, a short range as text, and any other range as content without a source.
         """
         if not length:
             return

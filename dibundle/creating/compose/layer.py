@@ -112,7 +112,7 @@ class LayerComposer:
     def _tail(self, layer: Layer) -> None:
         """Write the bytes after the last entry.
 
-        Zeros are written as zeros. Unparsable bytes are written as a patch of the base's bytes.
+        Write runs of zeros with the operation ``zero``. Unparsable bytes are written as a patch of the base's bytes.
         """
         start, end = layer.index.entries_end, layer.source.size
         if end - start <= LONGEST_ZEROS and not self._target.read_at(start, end - start).strip(b"\0"):
@@ -401,7 +401,7 @@ class LayerComposer:
         self._plain_bytes(entry.content + entry.size, entry.end)
 
     def _plain_bytes(self, start: int, end: int) -> None:
-        """Write bytes outside of entries. Zeros are written as zeros. All other bytes are written as added content."""
+        """Write bytes outside of entries: runs of zeros with ``zero``, and all other bytes with ``raw``."""
         zeros = 0
         for offset in range(start, end, 1 << 20):
             data = self._target.read_at(offset, min(1 << 20, end - offset))
