@@ -55,6 +55,9 @@ from dibundle.sources.registry.reference import image_name
 MAX_NAMES: Final = 64
 """The maximum number of names of an image, and of images to check. Each check starts a process."""
 
+_OWN_NAMES: Final = "localhost/dib:"  # names that dib gives to images without a name, and to images while they load
+_RESERVED: Final = ("dib:sha256-", "dib:loading-")  # the beginning of these names in canonical spelling
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions(RebuildOptions):
@@ -290,7 +293,7 @@ class Loading:
         return pin(archive, expected, self.bases, holes, self.bundle.manifest.targets[number], self.without)
 
     def _hand_over(self, images: Iterable[tuple[PinnedImage, tuple[str, ...]]]) -> list[AboutImage]:
-        found = [(image, tuple(filter(_is_name, names))) for image, names in images]
+        found = [(image, tuple(name for name in names if _is_free(name, image))) for image, names in images]
         return hand_over(found, self.engine, partial(self.signatures.require_names_of, self.bundle))
 
 
@@ -325,6 +328,18 @@ def _is_name(text: str) -> bool:
         return False
 
 
+def _is_free(name: str, image: PinnedImage) -> bool:
+    """Return whether an image may get a name. The names that dib makes from an ID are only for the image of this ID."""
+    if not _is_name(name):
+        return False
+    found, own = canonical_name(name), canonical_name(_name_of(image))
+    return found == own or not found.startswith(_RESERVED)
+
+
+def _name_of(image: PinnedImage) -> str:
+    return f"{_OWN_NAMES}sha256-{image.id.hex()}"
+
+
 def _name_all(
     images: Sequence[tuple[PinnedImage, tuple[str, ...]]], engine: str
 ) -> list[tuple[PinnedImage, tuple[str, ...]]]:
@@ -335,7 +350,7 @@ def _name_all(
     is_thin = any(layer.content is None for image, _ in images for layer in image.layers)
     if engine != "ctr" and not is_thin:
         return list(images)
-    return [(image, names or (f"localhost/dib:sha256-{image.id.hex()}",)) for image, names in images]
+    return [(image, names or (_name_of(image),)) for image, names in images]
 
 
 def hand_over(
@@ -361,7 +376,7 @@ def hand_over(
     for number, (image, names) in enumerate(images):
         own = names
         if names and engine != "podman":
-            own = (f"localhost/dib:loading-{token}-{number}",)
+            own = (f"{_OWN_NAMES}loading-{token}-{number}",)
         elif any(layer.content is None for layer in image.layers):
             own = names[:1]  # podman takes a thin image only from an OCI layout with one image and one name
         given.append((image, own))

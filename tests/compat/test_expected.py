@@ -227,3 +227,15 @@ def test_several_thin_images_get_their_own_names(engine: Loader, tmp_path: Path)
     assert ended.code == 0, ended.err
     images = {name: image["id"] for image in json.loads(ended.out)["images"] for name in image["names"]}
     assert images == {image.names[0]: f"sha256:{sha256(image.config_bytes()).hex()}" for image in new}
+
+
+def test_names_that_dib_makes_of_an_id_are_of_this_image(engine: Loader, tmp_path: Path) -> None:
+    """Before the fix, a bundle could move such a name to another image."""
+    made = Versions(tmp_path, 200, name="localhost/dib", tags=("sha256-" + "0" * 64,))
+    base = docker_save([TestImage([build_layer([file("app", b"old")])], ["localhost/dib:1"])], "v25")
+    made.base.write_bytes(base)
+    succeed("create", made.base, made.target, made.bundle)
+    ended = load(engine, "--expect", made.id, made.base, made.bundle, "--json")
+    assert ended.code == 0, ended.err
+    names = [name for image in json.loads(ended.out)["images"] for name in image["names"]]
+    assert names == ([f"localhost/dib:{made.id.replace(':', '-')}"] if engine.engine.dib_name == "ctr" else [])

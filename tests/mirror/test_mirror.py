@@ -342,6 +342,35 @@ def test_a_config_that_a_client_may_not_read_is_not_read_for_it(mirror: Running,
     assert mirror.last()["reason"] == "upstream does not give the config"
 
 
+def test_a_private_mirror_serves_what_its_own_login_opens(
+    options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the fix, a private mirror served deleted content until the cache dropped it."""
+    with mirroring(with_options(options, is_private=True), access) as mirror:
+        mirror.client.pull("v1")
+        name = layers(stocked, "v1")[0]
+        elsewhere = Client(mirror.client.port, prefix="site/other/")
+        assert elsewhere.blob(name).status == 404
+        del stocked.blobs[REPOSITORY, name]
+        assert mirror.client.blob(name).status == 200
+        monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 61)
+        assert mirror.client.blob(name).status == 404
+
+
+def test_layers_are_rebuilt_if_upstream_has_them(mirror: Running, stocked: Registry) -> None:
+    """Before the fix, a small bundle for layers that do not exist displaced all other content of the cache."""
+    mirror.client.pull("v1")
+    new = ({*layers(stocked, "v2")} - {*layers(stocked, "v1")}).pop()
+    content = stocked.blobs.pop((REPOSITORY, new))
+    mirror.client.manifest("v2")
+    mirror.client.pulls = 2
+    assert mirror.last()["reason"] == "upstream does not have the layers"
+    stocked.blobs[REPOSITORY, new] = content
+    stocked.hook = lambda request: request.command == "HEAD" and request.fail(405)
+    mirror.client.pull("v2")
+    assert mirror.last()["way"] == "delta"
+
+
 def test_leave_to_read_is_remembered_for_a_while(mirror: Running, stocked: Registry, monkeypatch) -> None:
     mirror.client.pull("v1")
     stocked.asked.clear()
@@ -482,9 +511,12 @@ def test_one_process_has_a_cache(tmp_path: Path, dib: Program) -> None:
     cache.close()
 
 
+@pytest.mark.parametrize("is_private", [False, True])
+@pytest.mark.parametrize("is_readable", [True, False])
 def test_images_of_an_engine_are_bases(
-    options: MirrorOptions, access: Access, stocked: Registry, tmp_path: Path
+    is_private: bool, is_readable: bool, options: MirrorOptions, access: Access, stocked: Registry, tmp_path: Path
 ) -> None:
+    """Before the fix, a private mirror used any image of the store, even an image that is in no registry."""
     store = tmp_path / "store"
     store.mkdir()
     manifest = stocked.manifests[REPOSITORY, "v1"][1]
@@ -493,9 +525,13 @@ def test_images_of_an_engine_are_bases(
     for name in layers(stocked, "v2")[1:]:
         (store / name[7:]).unlink()
     (store / digest(manifest)[7:]).write_bytes(manifest)
-    with mirroring(with_options(options, stores=((stocked.host, store),)), access) as mirror:
+    if not is_readable:
+        for name in ("v1", digest(manifest)):
+            del stocked.manifests[REPOSITORY, name]
+    own = with_options(options, stores=((stocked.host, store),), is_private=is_private)
+    with mirroring(own, access) as mirror:
         mirror.client.pull("v2")
-        assert mirror.last()["way"] == "delta"
+        assert mirror.last()["way"] == ("delta" if is_readable else "image")
 
 
 def test_what_operators_see(mirror: Running, stocked: Registry) -> None:

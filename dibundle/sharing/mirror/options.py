@@ -109,8 +109,9 @@ class MirrorOptions:
             prefix, host = f"{name}/", self.upstreams.get(name, "")
         if host not in self.upstreams.values() or not NAME.fullmatch(repository):
             return None
-        space = f"private@{host}" if self.is_private else host
-        return UpstreamPlace(host, repository, space, prefix, authorization)
+        if self.is_private:  # the mirror uses its own logins only
+            return UpstreamPlace(host, repository, f"private@{host}", prefix)
+        return UpstreamPlace(host, repository, host, prefix, authorization)
 
 
 def canonical_host(text: str) -> str:

@@ -181,7 +181,7 @@ class Upstreams:
 
         Raises :class:`RegistryError` or :class:`ConnectionFailure` if there is no answer.
         """
-        key = place.host, place.repository, None if self._is_private else place.authorization
+        key = place.host, place.repository, place.authorization
         transport = self._taken(key) or Transport(
             Reference(place.host, place.repository),
             self._settings,
@@ -231,9 +231,8 @@ class Upstreams:
 
         All requests to this repository together may take at most ``seconds``.
         """
-        own = None if self._is_private else place.authorization
         limited = replace(self._settings, max_time=min(seconds, self._settings.max_time or seconds))
-        return Repository(Reference(place.host, place.repository), limited, authorization=own)
+        return Repository(Reference(place.host, place.repository), limited, authorization=place.authorization)
 
     def grant(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> None:
         """Remember for 60 s that upstream has let a client read a manifest or blob."""
@@ -245,10 +244,8 @@ class Upstreams:
     def refusal(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> Document | None:
         """Check whether upstream lets the client read content of the mirror. If upstream refuses, return its answer.
 
-        Returns None if the client may read the content.
+        Returns None if the client may read the content. A private mirror asks with its own logins.
         """
-        if self._is_private:
-            return None
         until = self._grants.get(_grant(place, kind, digest), 0)
         if until > time.monotonic():
             return None
@@ -267,8 +264,11 @@ class Upstreams:
 
     def has_blob(self, place: UpstreamPlace, digest: bytes, size: int) -> bool:
         """Return whether upstream lets the client read a blob, and the blob has this size. The content is not read."""
-        with self.ask(place, f"blobs/sha256:{digest.hex()}", method="HEAD") as answer:
-            if answer.status != 200 or answer.length not in (None, size):
-                return False
-        self.grant(place, "blobs", digest)
-        return True
+        path = f"blobs/sha256:{digest.hex()}"
+        methods: tuple[Literal["HEAD", "GET"], ...] = ("HEAD", "GET")  # some registries refuse HEAD
+        for method in methods:
+            with self.ask(place, path, method=method) as answer:
+                if answer.status == 200:
+                    self.grant(place, "blobs", digest)
+                    return answer.length in (None, size)
+        return False
