@@ -299,7 +299,7 @@ def _canonical(repository: str) -> list[str]:
     """Return the spellings of a repository's name for comparisons. A name may be a prefix that ends with ``*``.
 
     If a name has no host, some engines use docker.io, and other engines use localhost. So the names with both hosts are
-    returned. In docker.io, ``app`` is ``library/app``.
+    returned. In docker.io, ``app`` is ``library/app``. docker drops ``docker.io/`` even before another host.
     """
     if repository in ("", "*"):
         return [repository]
@@ -312,6 +312,8 @@ def _canonical(repository: str) -> list[str]:
     if host == "docker.io" and "/" not in path and path != "*":
         also = [f"docker.io/{path}"] if path.endswith("*") else []
         return [f"docker.io/library/{path}", *also]
+    if host == "docker.io" and _HOST.fullmatch(path.partition("/")[0]):
+        return [f"docker.io/{path}", *_canonical(path)]
     return [f"{host}/{path}"]
 
 

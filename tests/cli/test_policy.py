@@ -671,6 +671,14 @@ def test_repositories_are_compared_in_one_spelling(pattern: str, name: str, fits
     assert next(iter(found)) == (("r@x",) if fits else ("any@x",))
 
 
+@pytest.mark.parametrize(
+    "name", ["docker.io/registry.example/app:1", "index.docker.io/docker.io/registry.example/app:1"]
+)
+def test_docker_drops_docker_io_before_another_host(name: str) -> None:
+    text = 'allowed-signers = "/x"\n[identities]\n"registry.example/app" = "r@x"\n"docker.io/*" = "hub@x"\n'
+    assert set(policy._parse(text.encode()).identities_for([name])) == {("r@x",), ("hub@x",)}
+
+
 @pytest.mark.parametrize("pattern", ["docker.io/*", "localhost/team/*", "docker.io/team/app"])
 def test_a_name_without_a_host_is_whatever_an_engine_takes_it_for(pattern: str) -> None:
     text = f'allowed-signers = "/x"\n[identities]\n"{pattern}" = "r@x"\n"*" = "any@x"\n'

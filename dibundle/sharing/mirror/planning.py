@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final, NamedTuple
 
+from dibundle.errors import RegistryError
 from dibundle.sharing.fetching import FetchedBundles
 from dibundle.sharing.mirror.bases import Bases, LocalImage
 from dibundle.sharing.mirror.options import UpstreamPlace
@@ -127,9 +128,12 @@ class Planner:
         time is over.
         """
         ask = partial(self._upstreams.refusal, place)
-        if ask("manifests", image.manifest) or ask("blobs", image.named.config):
+        try:
+            if ask("manifests", image.manifest) or ask("blobs", image.named.config):
+                return False
+            return all_hold(lambda layer: not ask("blobs", layer), {digest for digest, _ in image.named.layers}, check)
+        except RegistryError:  # the mirror's own logins may not read this base
             return False
-        return all_hold(lambda layer: not ask("blobs", layer), {digest for digest, _ in image.named.layers}, check)
 
     def _find_images(
         self, goal: Goal, deltas_to: Callable[[bytes], Sequence[Delta]], check: Callable[[], object]

@@ -7,10 +7,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
+from dibundle.errors import RegistryError
 from dibundle.files.digest import sha256
 from dibundle.sharing.mirror.options import MirrorOptions, UpstreamPlace
 from dibundle.sources.access import Access
@@ -251,7 +252,8 @@ class Upstreams:
             return None
         path = f"{kind}/sha256:{digest.hex()}"
         accept = {"Accept": "*/*"} if kind == "manifests" else {}
-        with self.ask(place, path, headers=accept, method="HEAD") as answer:
+        # some registries refuse HEAD
+        with suppress(RegistryError), self.ask(place, path, headers=accept, method="HEAD") as answer:
             if answer.status == 200:
                 self.grant(place, kind, digest)
                 return None
@@ -267,7 +269,7 @@ class Upstreams:
         path = f"blobs/sha256:{digest.hex()}"
         methods: tuple[Literal["HEAD", "GET"], ...] = ("HEAD", "GET")  # some registries refuse HEAD
         for method in methods:
-            with self.ask(place, path, method=method) as answer:
+            with suppress(RegistryError), self.ask(place, path, method=method) as answer:
                 if answer.status == 200:
                     self.grant(place, "blobs", digest)
                     return answer.length in (None, size)
