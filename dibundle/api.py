@@ -77,13 +77,13 @@ def create(
 ) -> CreateResult:
     """Create the bundle ``out``, which rebuilds ``target`` from ``base``, and return the result.
 
-    If ``base`` is None, the bundle can be applied without a base. If ``out`` is a path, the file appears when complete.
-    ``level`` is 1 (fast) to 9 (small). The ``profile`` "core" is for simple readers. ``inventory`` is a file with the
+    If ``base`` is None, the bundle can be applied without a base. If ``out`` is a path, only a complete file appears.
+    ``level`` is 1 (fast) to 9 (small). The ``profile`` "core" is for simple decoders. ``inventory`` is a file with the
     result of :func:`inventory`. With ``raw_layers``, the bundle rebuilds the same images with uncompressed layers.
 
     The result does not depend on ``workers`` (threads; 0: one per core) or ``executor`` (from concurrent.futures). The
     executor gets ``workers`` frames at a time. Each frame is passed as a function and bytes. The executor's machines
-    need the same dib and zstandard. A process pool needs spawn or forkserver, and a guarded main module.
+    need the same dib and zstandard. A process pool needs spawn or forkserver, and a ``__main__`` guard.
 
     Raises ``ArchiveError`` if an input is not an image archive, and ``UsageError`` for an invalid level or number of
     workers. Raises ``FileError`` if the system fails or a stream would block. Exceptions of the caller pass through.
@@ -197,7 +197,7 @@ def check(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CheckResult:
-    """Check whether the bundle in ``sources`` can be applied to the archives there. Read only headers and metadata.
+    """Check whether the bundle can be applied to the archives in ``sources``. Read only headers and metadata.
 
     If a target cannot be rebuilt, its result has an ``error``. Other errors are raised as in :func:`apply`.
     """
@@ -223,7 +223,7 @@ def load(
     """Rebuild targets as :func:`apply` does, load them into docker, podman or ctr, and check the result.
 
     If ``engine`` is None, a source's engine is used. If no source has an engine, the first installed engine is used.
-    With ``thin``, the base's layers are left out. Raises ``LoadError`` if the engine then lacks the image.
+    With ``thin``, the base's layers are left out. Raises ``LoadError`` if the engine lacks the image after loading.
     """
     options = LoadOptions(engine=engine, thin=thin, target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
@@ -256,7 +256,7 @@ def merge(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CreateResult:
-    """Write one bundle that replaces a chain of bundles. The new bundle builds on the chain's first base."""
+    """Write one bundle that replaces a chain of bundles. The new bundle builds on the base of the first bundle."""
     options = CreateOptions(level=level)
     with Context(tmp, progress) as context:
         return merging.merge(
@@ -339,7 +339,7 @@ def wrap(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> tuple[str, ...]:
-    """Wrap a bundle as an image and return the names of the image. With ``base``, the image is linked to ``base``."""
+    """Wrap a bundle as an image and return the names of the image. With ``base``, it also has the base's layers."""
     access = access or Access()
     options = WrapOptions(tags=tuple(tags), platform=access.platform)
     with Context(tmp, progress) as context:
@@ -434,7 +434,7 @@ def plan_update(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> UpdatePlan:
-    """Return the plan of :func:`update` for an output file. No bundle is fetched."""
+    """Return the plan that :func:`update` follows if it writes a file. No bundle is fetched."""
     from dibundle.sharing import update as updating  # needs urllib3
 
     with Context(tmp, progress) as context:

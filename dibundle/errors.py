@@ -159,7 +159,7 @@ class BundleError(DibError):
 
 
 class BaseMismatchError(DibError):
-    """The base is not the base of the bundle, or it is damaged."""
+    """The given base is not the bundle's base, or it is damaged."""
 
     exit_code = 6
 

@@ -1,4 +1,4 @@
-"""Search archives for a bundle's base objects. If objects are missing, the error names the objects' images."""
+"""Search archives for a bundle's base objects. If objects are missing, the error names their base images."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def find_base(
     objects are missing. The error names the objects and a remedy.
     """
     for number in targets:
-        uses(manifest, number)  # a malformed program is reported before missing objects
+        uses(manifest, number)  # called first, to report a malformed program before missing objects
     base = search_base(manifest, bases, context, targets, believe=believe)
     base.choose(targets)
     return base
@@ -133,7 +133,7 @@ def missing_objects(
 
 
 def serving(manifest: Manifest, archives: Sequence[Archive], context: Context) -> list[Archive]:
-    """For each object of a bundle, return the first archive that claims to hold the object."""
+    """Return, for each object of a bundle, the first archive that claims to hold it, without duplicates."""
     every = range(len(manifest.objects))
     with closing(FoundBase(manifest, context, believe=True)) as base:
         base.add([blobs_of(archive) for archive in archives], every)
@@ -157,7 +157,7 @@ def is_made_by(manifest: Manifest, missing: Collection[int]) -> bool:
 
 
 def _may_use(manifest: Manifest, targets: Collection[int]) -> int:
-    """Return a bit mask of the objects that ``targets`` and all earlier targets use. Ignore malformed programs."""
+    """Return a bit mask of the objects that ``targets`` and all earlier targets use. Ignore malformed targets."""
     every = 0
     for number in range(max(targets) + 1):
         every |= uses(manifest, number, malformed=0)
@@ -240,7 +240,7 @@ def mismatch(manifest: Manifest, missing: list[int], here: Sequence[Archive]) ->
             )
     name = next(map(_name, lacking), "IMAGE")
     return BaseMismatchError(
-        messages.BASE_MISSING_LAYER if given else messages.BASE_MISSING,  # the given archives may hold an older version
+        messages.BASE_MISSING_LAYER if given else messages.BASE_MISSING,  # given archives may hold an older base image
         given=given,
         wanted=wording.some([_name(image) for image in lacking], " and ") or "another image",
         content=digest.text(manifest.objects[missing[0]].digest),

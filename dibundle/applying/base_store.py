@@ -28,8 +28,8 @@ MAX_WINDOWS = 64  # windows of 256 KiB each
 class Wanted(NamedTuple):
     """A base object: its SHA-256 and its size in bytes.
 
-    If no archive has the object, there are two other sources: ``make`` can recompress the object from the content of
-    the object ``of``. The object may also be at ``place`` in a target of the same bundle.
+    If no archive has the object, there are two other sources: ``make`` can recompress the object from its content
+    ``of``. The object may also be at ``place`` in a target of the same bundle.
     """
 
     digest: bytes
@@ -55,7 +55,7 @@ class _Candidate(NamedTuple):
         """Yield a compressed blob's content. Raise ``ArchiveError`` if the content exceeds ``most`` or the budget."""
         assert self.blob.compression
         chunks: Iterable[bytes] = copy_chunks(self.source, 0, self.source.size)
-        made, paid = 0, LEAST_PIECE  # zstd blocks are always decoded whole
+        made, paid = 0, LEAST_PIECE  # the least amount to pay, because zstd blocks are always decoded whole
         self._pay(paid)
         size, spend = min(_PIECE, max(paid, most + 1)), None
         if self.budget:
@@ -148,7 +148,7 @@ class BaseObjects:
         self._others: dict[int, list[_Candidate]] = {}
         self._made: dict[int, _Candidate] = {}
         self._placed: dict[int, ReadAt] = {}  # compressed objects in rebuilt targets
-        self._lying: dict[int, list[int]] = {}  # the keys are targets, and the values are the objects in the target
+        self._lying: dict[int, list[int]] = {}  # for each target, the objects that are in this target
         self._of_targets: set[int] = set()  # indexes of objects in rebuilt targets
         for index, item in enumerate(wanted):
             if item.place:
@@ -178,7 +178,7 @@ class BaseObjects:
         self._resolve_forms(candidates, self.missing(needed), digests)
 
     def take_from(self, number: int, made: ReadAt) -> None:
-        """Use the rebuilt target ``number`` as a source. This target contains objects that no archive has."""
+        """Use the rebuilt target ``number`` as a source of objects that no archive has."""
         for index in self.missing(self._lying.get(number, ())):
             place = self._wanted[index].place
             assert place
@@ -217,7 +217,7 @@ class BaseObjects:
         return self._made_size
 
     def prepare(self, needed: Collection[int]) -> None:
-        """Decompress or recompress into temporary files the ``needed`` objects that cannot be read directly.
+        """Decompress or recompress the ``needed`` objects that cannot be read directly, into temporary files.
 
         Raises :class:`BaseMismatchError` if an object cannot be prepared. If the disk has too little free space,
         :class:`FileError` is raised before anything is written.
@@ -234,7 +234,7 @@ class BaseObjects:
             self._sources[index] = self._inflated(wanted, _content_of(part))
 
     def _prepare_inflated(self, index: int, claimants: Sequence[_Candidate]) -> None:
-        """Decompress the first blob that is claimed to be the object, can be read, and has the right size."""
+        """Decompress the first of the ``claimants`` that can be read and whose content has the right size."""
         wanted = self._wanted[index]
         self._made_size += wanted.size if claimants[0].budget else 0
         refusal: BaseMismatchError | None = None
@@ -368,7 +368,7 @@ class BaseObjects:
     def _resolve_forms(self, candidates: list[_Candidate], needed: list[int], digests: FoundDigests) -> None:
         """Find contents that can be recompressed to missing objects.
 
-        Claims are used. For rebuilt targets, the contents are hashed too.
+        Contents are found by their claims. The contents in rebuilt targets are also found by hashing.
         """
         contents: dict[bytes, _Candidate] = {}
         for candidate in candidates:
@@ -379,7 +379,7 @@ class BaseObjects:
         for candidate in candidates if unclaimed and not self._believe else ():
             budget, is_compressed = candidate.budget, bool(candidate.blob.compression)
             if budget is None or (budget.is_spent if is_compressed else candidate.source.size not in unclaimed):
-                continue  # given archives claim the digests of their layers, but rebuilt targets may lack such claims
+                continue  # hash only rebuilt targets, because given archives claim the digests of their layers
             content = digests.content(candidate) if is_compressed else digests.stored(candidate)
             contents.setdefault(content or b"", candidate)
         for index in needed:
@@ -389,7 +389,7 @@ class BaseObjects:
                 self.serving.add(found.number)
 
     def _resolve_by_hash(self, candidates: list[_Candidate], needed: list[int], digests: FoundDigests) -> None:
-        """Find missing objects by hashing blobs. Claims may be absent or wrong."""
+        """Find missing objects by hashing blobs. This works even if claims are absent or wrong."""
         missing = {self._wanted[index].digest: index for index in needed}
         sizes = {self._wanted[index].size for index in missing.values()}
         contents = [self._wanted[index].size for index in missing.values() if not self._wanted[index].of]

@@ -12,7 +12,7 @@ from dibundle.applying import messages
 from dibundle.errors import ArchiveError
 
 Resource = Literal["made", "input", "calls"]
-OF_BUNDLES: Final = ("gzip", "zstd")  # compressions that are supported in these archives
+OF_BUNDLES: Final = ("gzip", "zstd")  # supported compressions in archives that a bundle rebuilds or contains
 MADE_RATIO: Final = 16
 MADE_FLOOR: Final = 64 << 20
 """Each archive may give ``MADE_RATIO`` times its size. All archives together may give ``MADE_FLOOR`` bytes more.
@@ -65,7 +65,7 @@ class Budget:
             raise ArchiveError(messages.BASE_SEARCH_LIMIT)
 
     def read(self, chunks: Iterable[bytes], times: int = 1) -> Iterator[bytes]:
-        """Yield compressed bytes, and subtract them ``times`` times."""
+        """Yield compressed bytes, and subtract their number ``times`` times."""
         for chunk in chunks:
             self.spend("input", times * len(chunk))
             yield chunk

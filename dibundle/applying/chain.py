@@ -113,7 +113,7 @@ def _with_needed(
 def _with_room(
     here: list[Archive], waiting: Sequence[BundleReader], options: RebuildOptions, context: Context
 ) -> list[Archive]:
-    """Close intermediate archives if the next bundle would exceed ``--max-size``. Return the archives that stay open.
+    """Close intermediate archives if the next targets do not fit (``--max-size``). Return the archives that stay open.
 
     An archive may be closed if no ``waiting`` bundle builds on it. The oldest archives are closed first, until the
     targets of the next bundle fit.
@@ -132,13 +132,13 @@ def _with_room(
         if id(archive) not in kept:
             left -= made_size([archive])
             archive.close()
-            archive.forget()  # the context still holds the archive
+            archive.forget()  # drop its index, because the context still holds the archive
             gone.add(id(archive))
     return [archive for archive in here if id(archive) not in gone]
 
 
 class _Claims:
-    """For each bundle, the needed objects that no archive has.
+    """For each bundle, the objects that the bundle needs and no archive claims to have.
 
     An archive is read only once for each bundle.
     """
@@ -184,7 +184,7 @@ def _serves_any(manifest: Manifest, archives: Sequence[Archive], claims: _Claims
     If the archives' claims are not enough, also look at the archives' contents.
     """
     for missing in (missing_objects, claims.missing_contents):
-        # if every target needs another target, no target can be rebuilt
+        # a rebuild can begin only if some target needs no other target
         found = set(missing(manifest, archives, context))
         if any(found.isdisjoint(objects_used(manifest, number)) for number in _all(manifest)):
             return True
@@ -267,7 +267,7 @@ def _ids(images: Iterable[Iterable[AboutImage]]) -> frozenset[bytes]:
 
 
 def _made(manifest: Manifest) -> Iterator[bytes]:
-    """Yield the digests of the targets' contents that the manifest lists. The manifest does not list all contents."""
+    """Yield the digests that the manifest lists for contents of the targets. The list is not complete."""
     for images in manifest.about.targets if manifest.about else ():
         for image in images:
             yield from image.diff_ids
@@ -320,7 +320,7 @@ def _spared(manifest: Manifest) -> int:
 
 
 def _left(archives: Sequence[Archive]) -> tuple[int, int]:
-    """Return how many members of the next intermediate archive are read, and how many bytes of their names are kept."""
+    """Return the limits for the next intermediate archive: members to read, and bytes of names to keep."""
     indexes = [archive.index for archive in archives if archive.is_made]
     left = MAX_MEMBERS - sum(len(index.entries) for index in indexes)
     names = MADE_NAMES - sum(index.names for index in indexes)

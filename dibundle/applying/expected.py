@@ -1,7 +1,7 @@
 """Check whether a target is what the receiver expects. The whole output is checked before any byte of it is released.
 
-The header covers the description of the images (section 2 of the manifest). But nothing checks whether this description
-is true. Therefore, a target is never accepted because of this description.
+The digest in the header covers the description of the images (section 2 of the manifest). But nothing checks whether
+this description is true. Therefore, a target is never accepted because of this description.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Expectation(NamedTuple):
     """The expected digests for a target: digests of configs, manifests or the archive itself.
 
     The archive, or every image in it, must have one of the digests in ``images``. If ``images`` is empty, any image is
-    accepted. At least one image must have the digest ``named``.
+    accepted. If ``named`` is set, at least one image must have this digest.
     """
 
     images: frozenset[bytes] = frozenset()
@@ -76,7 +76,7 @@ def parse_all(expect: Expected | None) -> frozenset[bytes]:
 
 
 def named_digest(name: str | None) -> bytes | None:
-    """Return the digest in a target's name, in any form that :func:`parse` accepts. Otherwise return None."""
+    """Return the digest if a target's name is a digest in a form that :func:`parse` accepts, else None."""
     found = _DIGEST.fullmatch((name or "").lower())
     return bytes.fromhex(found[1]) if found else None
 

@@ -1,7 +1,7 @@
 """A gate between a target and a loader. Until everything is verified, the loader gets nothing that it could load.
 
-Members that are only content (layers, configs, blobs) pass directly if all readers parse them in the same way. Direct
-passing ends at the end of the archive, or earlier at a member of another kind: manifest.json, index.json, repositories,
+Members that are only content (layers, configs, blobs) pass directly if all readers parse them in the same way. Members
+pass directly up to the end of the archive, or up to a member of another kind: manifest.json, index.json, repositories,
 or an unusual header. From this point on, everything is kept in a temporary file. The last bytes of the member before
 this point are kept too. If the rebuild fails, the loader's input therefore ends inside a header or inside a member's
 content. No reader mistakes an input with such an end for a complete archive.
@@ -18,7 +18,7 @@ from dibundle.images.tar.plain import BLOCK, FILE, FOLDER, read_header
 
 _DOCUMENTS: Final = frozenset(("manifest.json", "index.json", "repositories", "oci-layout"))
 _LEGACY: Final = frozenset(("json", "version"))  # docker versions before 1.10 load folders that have these files
-_KEPT: Final = 8 << 20  # only members up to this size are kept for the check of the archive
+_KEPT: Final = 8 << 20  # maximum size of members that are kept, so that the archive can be checked
 
 
 class Gate:

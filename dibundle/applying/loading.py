@@ -216,7 +216,7 @@ class Loading:
             gate.open()
 
     def _judge(self, archive: ReadAt) -> frozenset[bytes]:
-        """Compare a target's images with the bundle's description, and return the digests of their configs.
+        """Compare a target's images with the bundle's description, and return the images' config digests.
 
         Warn if two readers may find different images. If a signature must cover the names, raise
         :class:`SignatureError` instead of the warning.
@@ -420,7 +420,7 @@ def require_left_out(image: PinnedImage, engine: str) -> None:
 def allowed_names(
     image: PinnedImage, names: Collection[str], allowed: Collection[str], engine: str, progress: Progress
 ) -> tuple[str, ...]:
-    """Return only the names that are in the base's repositories. The ID of an image does not depend on its names."""
+    """Return only the names that are in the base's repositories. An image's ID does not protect its names."""
     fitting = [name for name in names if _is_name(name) and repository_of(name, engine) in allowed]
     taken = list(dict.fromkeys(fitting))[:MAX_NAMES]
     others = [name for name in dict.fromkeys(names) if name not in taken[:MAX_NAMES]][: MAX_NAMES + 1]

@@ -95,8 +95,7 @@ def apply(
     if isinstance(output, Destination):
         opened.refuse_overwriting(output.name, output.identity)
     bundles = opened.read_bundles()
-    # without target and expectation: both concern only the last bundle, and these bundles rebuild the last bundle's
-    # base
+    # limits for the earlier bundles of the chain; the options for target and expectation concern only the last bundle
     limits = RebuildOptions(max_size=options.max_size)
     archives, bundle = follow(opened.archives, bundles, limits, context, spare=opened.spare)
     manifest = bundle.manifest

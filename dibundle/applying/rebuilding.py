@@ -57,7 +57,7 @@ def rebuild_targets(
     whole: bool = False,
     compact: CompactTarget | None = None,
 ) -> None:
-    """Pass targets to their sinks, one after the other, as :func:`rebuild_target` does. The keys are target numbers.
+    """Pass targets to their ``sinks`` (by number), one after the other, as :func:`rebuild_target` does.
 
     If these targets build on earlier targets, the earlier targets are rebuilt into temporary files. If a single target
     is rebuilt, ``compact`` gets each piece of the target.
@@ -179,7 +179,7 @@ class _Rebuild(NamedTuple):
                 yield from judged.release()
 
     def _prepare(self, needed: Collection[int]) -> None:
-        """Prepare the base's objects for reading. Add a note if temporary files need over half of the free space."""
+        """Prepare the base's objects for reading. Print a note if temporary files take over half of the free space."""
         base = self.base
         size = base.spool_size(needed)
         if size:

@@ -156,7 +156,7 @@ def apply_to_layout(
 def _check_size(parts: writers.ImageParts, options: RebuildOptions) -> None:
     """Refuse a written archive that is larger than allowed.
 
-    The documents of this archive may be larger than the target's documents.
+    The written archive may be larger than the target, because its documents may be larger.
     """
     size = sum(map(writers.size_of, parts.blobs.values())) + len(parts.index_json) + len(parts.manifest)
     if size > options.max_size:
@@ -288,7 +288,7 @@ def stored_images(archives: Sequence[Archive]) -> list[ImageArchive]:
 def _note_left_out(progress: Progress, without: Loaded, holes: Sequence[tuple[int, int]], is_shared: bool) -> None:
     """Print how many layers were left out.
 
-    If no layer was left out, print why. ``is_shared`` is true if the images share a layer.
+    If no layer was left out, print why. ``is_shared`` is true if the target and the base share a layer.
     """
     told = wording.some(without.names) or "the base"
     if holes:
@@ -320,7 +320,7 @@ def needed(manifest: Manifest, number: int, without: Loaded) -> list[tuple[bytes
 def _left_out(manifest: Manifest, number: int, without: Loaded | None) -> list[tuple[int, int]]:
     """Return the start and end of each layer to leave out of a target.
 
-    For each image that uses such a layer, the receiver has already loaded the layer.
+    A layer is left out only if the receiver has already loaded the layer for every image that uses it.
     """
     if without is None or manifest.about is None:
         return []

@@ -41,7 +41,7 @@ NO_SPACE = Space()
 
 
 def temporary_space(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: Space) -> int:
-    """Return the size of the temporary files for the targets of ``base``, if the size is known in advance."""
+    """Return the size of the temporary files for the targets of ``base``, as far as known in advance."""
     return base.spooled.of(used_by(manifest, base.order)) + _kept(manifest, base, options, space) - space.spared
 
 
@@ -56,8 +56,8 @@ def check_sizes(
 ) -> int:
     """Refuse targets (including intermediate targets) above ``max_size``, and temporary files above twice ``max_size``.
 
-    Only temporary files with targets, or with decompressed layers of targets, are counted. The files for this bundle
-    and for earlier bundles among ``bases`` are counted. Returns the size of the temporary files for the targets, in
+    Only temporary files with targets, or with decompressed layers of targets, are counted. This includes the files of
+    earlier bundles, whose targets are among ``bases``. Returns the size of the temporary files for the targets, in
     bytes.
     """
     for number in base.order:

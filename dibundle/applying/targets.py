@@ -50,7 +50,7 @@ def choose_target(manifest: Manifest, options: RebuildOptions) -> int:
     else:
         named = named_digest(options.target)
         if named is None and options.target.lower().startswith("sha256:"):
-            # the caller's reference may be an image name that the bundle contains
+            # refuse a short digest, because the bundle may contain an image that has this text as its name
             raise UsageError(messages.TARGET_SHORT_DIGEST, target=options.target)
         name = digest.text(named) if named else options.target
         found = [index for index in range(len(manifest.targets)) if name in _names_of(manifest, index)]

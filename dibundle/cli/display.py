@@ -28,7 +28,7 @@ _LEAST_BAR = 8
 
 
 class Display(Progress, Protocol):
-    """A visible progress. ``close`` ends the last phase and frees the terminal's line."""
+    """A display of progress. ``close`` ends the last phase and frees the terminal's line."""
 
     def close(self) -> None:
         """End the last phase."""
@@ -62,7 +62,7 @@ class _Meter:
 
     def advance(self, count: int) -> None:
         """Count bytes, and show the count at intervals."""
-        with self._lock:  # because several threads read layers
+        with self._lock:  # several threads read layers, and call this at the same time
             self.done += count
             now = time.monotonic()
             if now - self._shown >= _REDRAW.get(self.mode, now):

@@ -1,4 +1,4 @@
-"""Hints that show the arguments to type. Only a command knows its arguments."""
+"""Hints that show the arguments to type. Commands make these hints: the library does not know the arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dibundle.errors import DibError, Hint
 
 @contextmanager
 def hints(by_code: Mapping[str, Hint | None]) -> Iterator[None]:
-    """Replace the library's hint for each error code in ``by_code``. If the value for a code is None, keep the hint."""
+    """Replace the library's hint for each error code in ``by_code``, except for codes with the value None."""
     try:
         yield
     except DibError as error:

@@ -167,7 +167,7 @@ def run(program: str = "dib") -> None:
 def _stand_in_for_closed() -> None:
     """Replace closed standard streams by descriptors that refuse data. Text for a closed stream is discarded.
 
-    Otherwise, the next opened file would get the descriptor of a standard stream.
+    Without the replacement, the next opened file would get the descriptor of a standard stream.
     """
     for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
         try:

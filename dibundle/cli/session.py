@@ -170,7 +170,7 @@ def _signers(given: dict[str, Any], tmp: str | None) -> Signers | None:
     if allowed is None and os.environ.get("DIB_ALLOWED_SIGNERS") == "":
         raise UsageError(
             messages.SIGNATURE_ENVIRONMENT_EMPTY
-            # a script may have set it from an empty variable; refuse this, because nothing would be checked
+            # a script may have set the variable to an empty text by mistake; then no signature would be checked
         )
     is_asked = bool(detached or asked["require_signature"]) or any(
         asked[name] is not None for name in ("identity", "revoked", "verify_time")

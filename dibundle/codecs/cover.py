@@ -1,8 +1,8 @@
 """The cover codec (spec/cover.md). A payload has covers (matching ranges), byte-wise differences, and literals.
 
 A payload has the number of covers, then the headers of five streams, then the streams. Three streams are columns of
-numbers. For each cover, the columns have three numbers: the literal bytes before the cover, its length, and its seek
-(the jump in the source). The other two streams are the difference and the literals.
+numbers. For each cover, the columns have three numbers: the number of literal bytes before the cover, its length, and
+its seek (the jump in the source). The other two streams are the difference and the literals.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def encode(
             *(partial(streams.pack, column, level=level, literal_bits=number_trials) for column in columns),
         ],
     )
-    # the slowest piece was encoded first, so that no thread waits for it at the end
+    # restore the order of the streams: the slowest was encoded first, so that no thread waits for it at the end
     packed = [*packed[2:], packed[1], packed[0]]
     if effort >= 5 and (effort >= SLOW_EFFORT or thorough or len(literals) <= CONTEXT_LITERALS):
         around = context(source, rows) if len(literals) >= 64 else b""

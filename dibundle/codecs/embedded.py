@@ -30,8 +30,7 @@ STREAM_BYTES: Final = 16  # minimum bytes of source per stream
 COST: Final = 64  # allowed cost of recompression for each byte of the target
 # additional allowed cost; the limit for inflated bytes is COST for each byte of source and target, plus this number
 COST_FLOOR: Final = 64 << 10
-# up to this cost, unpacking a source causes no excess: this number for each byte of the target, plus 1 for each byte of
-# the source
+# unpacking a source causes no excess up to this cost for each byte of the target, plus 1 for each byte of the source
 FREE: Final = 16
 STREAM_COST: Final = 256  # cost of a stream, in addition to the cost of its content
 RELINKED: Final = 4  # cost of a byte of content that is relinked
@@ -82,7 +81,7 @@ class Streams:
     def lengths(self) -> bytes:
         """Return the lengths of the parts in a recipe for exactly these streams.
 
-        In the target's recipe, most lengths are the same.
+        They help to compress the target's recipe, in which most lengths are the same.
         """
         out = bytearray()
         for start, end, size in zip(self.starts, [0, *self.ends], self.sizes, strict=False):
@@ -149,7 +148,7 @@ def decode(
 
 
 def _recompressed(packer: Recompressor, content: memoryview, excess: Excess) -> Iterator[bytes | memoryview]:
-    """Yield the compressed bytes. If the bytes are no longer needed, stop, even between two yields."""
+    """Yield the compressed bytes. Stop as soon as the bytes are no longer needed, even between two yields."""
     for at in range(0, len(content), _SLICE):
         excess.require()
         yield from packer.write(content[at : at + _SLICE])

@@ -159,7 +159,7 @@ def _check_cost(left: int) -> None:
 
 
 class Recompressor:
-    """A filter that compresses content from pieces of any size. Large bodies use the threads of ``pool``."""
+    """A filter that compresses content, which comes in pieces of any size. Large bodies use the threads of ``pool``."""
 
     def __init__(self, parts: Sequence[Part], plain: bytes, pool: Executor | None = None) -> None:
         if len(plain) != plain_size(parts):

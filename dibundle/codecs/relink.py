@@ -1,4 +1,4 @@
-"""The relink codec, which moves the addresses in the source's native code, and then applies a cover payload.
+"""The relink codec: adjust addresses in the source's native code, and then apply a cover payload.
 
 If code moves, every call and address that points across the moved code changes. These changes are most of the
 difference between two builds. The covers show which code moved. The addresses in the source are recomputed with integer
@@ -81,7 +81,7 @@ class Region(NamedTuple):
 
 
 class AddressStep(NamedTuple):
-    """A step. Addresses from ``at`` to the next step have moved by ``shift``. ``kind`` is the kind of content there."""
+    """From ``at`` to the next step, addresses have moved by ``shift``. ``kind`` is the kind of content there."""
 
     at: int
     shift: int
@@ -297,7 +297,7 @@ def _fits(address: int, length: int) -> bool:
 def steps_of(rows: array[int], header: RelinkHeader) -> array[int]:
     """Return the steps.
 
-    The result has the fixed steps. Between the fixed steps, it has the moves that the covers in ``rows`` show.
+    The steps are the fixed steps and, between them, the moves that the covers in ``rows`` show.
     """
     regions, sections, fixed = columns(header.regions), columns(header.sections), _flat(header.fixed)
     room = len(header.fixed) + len(rows) // 3 + len(header.regions) + len(header.sections)

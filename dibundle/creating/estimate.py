@@ -37,10 +37,10 @@ _UNSURE = 1.5
 class Estimate:
     """The expected result of ``create``.
 
-    ``size`` is in bytes. ``sampled`` is the number of ``frames`` that were sampled. On an idle machine, ``create``
-    takes ``seconds``. With the machine's current load, ``create`` takes ``most_seconds``. If ``exact`` is true, all
-    frames were encoded, so ``size`` differs from the bundle's size by at most a few bytes. ``carried`` has the
-    compressed layers that would be stored unchanged.
+    ``size`` is in bytes. ``sampled`` is the number of ``frames`` that were sampled. ``seconds`` is the expected time of
+    ``create`` on an idle machine, ``most_seconds`` the maximum with the current load. If ``exact`` is true, all frames
+    were encoded, so ``size`` differs from the bundle's size by at most a few bytes. ``carried`` has the compressed
+    layers that would be stored unchanged.
     """
 
     size: int
@@ -92,7 +92,7 @@ def estimate_opened(
         look = _Look(prepared)
         # start with the largest frames, so that all threads end at about the same time
         largest_first = sorted(guesses, key=lambda guess: -guess.draft.size)
-        # make the plan now: later, all threads that encode frames of this file would wait for the plan
+        # plan this file's relinking now: later, all threads that encode frames of the file would wait for the plan
         if largest_first:
             threads.submit(prepared.plan_ahead, largest_first[0].draft)
         for guess, _ in zip(largest_first, threads.map(look.first, largest_first), strict=True):
@@ -123,7 +123,7 @@ def estimate_opened(
 
 
 class _Look:
-    """A sampler of frames, which runs in any thread."""
+    """A sampler of frames. Its methods may run in any thread."""
 
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
@@ -197,7 +197,7 @@ def _sample(group: Sequence[_Guess], share: float) -> list[_Guess]:
 
 
 def _fill_in(guesses: Sequence[_Guess]) -> None:
-    """Estimate the size of each frame that was not sampled, from the ratio of similar frames."""
+    """Estimate each unsampled frame's size: its size at level 1, times the ratio of similar frames."""
     for group in _groups(guesses):
         known = [guess for guess in group if guess.size is not None and guess.fast]
         for guess in group:

@@ -19,7 +19,7 @@ from dibundle.sources.access import Access
 from dibundle.sources.opening import Source, open_archives
 
 VERSION = 1
-MOST = 1 << 20  # maximum bytes of a list
+MOST = 1 << 20  # maximum bytes of an inventory file
 
 
 def inventory(sources: Sequence[Source], access: Access, context: Context) -> str:
@@ -40,12 +40,12 @@ def list_of(archives: Sequence[Archive]) -> str:
 
 
 def read_given(file: str | os.PathLike[str] | None) -> frozenset[bytes] | None:
-    """Return the diffIDs in a list. Without a list, return None: then the sender may build on every layer."""
+    """Return the diffIDs in a file. Without a file, return None: then the sender may build on every layer."""
     return None if file is None else read_list(os.fspath(file))
 
 
 def read_list(path: str) -> frozenset[bytes]:
-    """Return the diffIDs in a list. Raise :class:`ArchiveError` if the list is not an inventory."""
+    """Return the diffIDs in a file. Raise :class:`ArchiveError` if the file is not an inventory."""
     try:
         with Path(path).open("rb") as file:
             text = file.read(MOST + 1)

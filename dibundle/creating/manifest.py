@@ -104,7 +104,7 @@ def _about(base: BaseSide, composed: Sequence[ComposedTarget], objects: ObjectTa
 def about_within(
     bases: Sequence[AboutImage], targets: Sequence[Sequence[AboutImage]]
 ) -> tuple[list[AboutImage], list[list[AboutImage]]]:
-    """Describe images within a bundle's limits. If necessary, leave out names, then also diffIDs, then also images."""
+    """Describe images within a bundle's limits. Leave out names, diffIDs or whole images that exceed a limit."""
     images, names, diff_ids, text = MAX_IMAGES, MAX_NAMES, MAX_DIFF_IDS, MAX_ABOUT_TEXT - ABOUT_NOTES
 
     def fitting(found: Sequence[AboutImage]) -> list[AboutImage]:

@@ -33,7 +33,7 @@ def merge(
     target in bytes. Raises the errors of applying and creating.
     """
     opened = open_sources(sources, access, context)
-    opened.ask_engines()  # the next comparison needs the whole image
+    opened.ask_engines()  # the comparison needs the whole base image, not only the layers that the bundles need
     opened.refuse_overwriting(output.name, output.identity)
     refuse_other(output)
     if len(opened.bundles) < 2:

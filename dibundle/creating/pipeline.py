@@ -58,8 +58,8 @@ class CreateResult:
 class Timings(NamedTuple):
     """Wall-clock seconds for reading, matching and writing (without encoding), and CPU seconds for each frame.
 
-    The entries of ``frames`` have the same form as in :class:`pieces.Trace`. ``frames`` is empty if an executor without
-    threads was used.
+    The entries of ``frames`` have the same form as in :class:`pieces.Trace`. The entries are empty if the caller's
+    executor encoded the frames.
     """
 
     other: float

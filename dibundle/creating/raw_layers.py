@@ -1,4 +1,4 @@
-"""An archive that dib itself writes. This archive has a target's images, with raw layers (``create --raw-layers``).
+"""Replacing a target by an archive of the same images with raw layers (``create --raw-layers``).
 
 Configs, image IDs, diffIDs and names stay unchanged. Manifests are new.
 """

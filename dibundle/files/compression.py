@@ -2,8 +2,8 @@
 
 Everything here works on untrusted bytes. No call returns more than its limit, windows are limited, and corrupt or
 truncated data raises ``ArchiveError``. Several consecutive streams (gzip members, xz streams, zstd frames) are read as
-one. Zero bytes after a stream are padding, as in gzip(1). Any other data is an error. Data that the specification
-defines is *exact*: such data has no padding, and may have any number of streams.
+one. Zero bytes after a stream are padding, as in gzip(1). Any other data is an error. If spec/ prescribes the form of
+data, the data is read as *exact*: padding is refused, and any number of streams is accepted.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ XZ_MEMORY_LIMIT: Final = 256 << 20
 _FREE_STREAMS: Final = 256
 _STREAM_BYTES: Final = 32  # one stream is allowed for this many bytes of input, because each stream takes 10 us
 _FREE: Final = 65_536  # calls of a library that are always allowed
-_STEP_BYTES: Final = 8  # bytes of input that allow one more call of a library
-_STEP_MADE: Final = 1024  # bytes of output that allow one more call of a library; a call takes 3 us
+_STEP_BYTES: Final = 8  # one more call of a library is allowed for this many bytes of input
+_STEP_MADE: Final = 1024  # one more call is allowed for this many bytes of output, because a call takes 3 us
 _STREAM_STEPS: Final = 4  # a new stream takes as long as this many calls
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_BLOCK_LIMIT: Final = 128 << 10
@@ -62,7 +62,7 @@ class Decompressor:
 
     ``feed`` takes all of its input, and returns at most ``limit`` bytes. As long as ``feed`` returns bytes, call
     ``feed(b"")`` for more output: the decompressor still holds input. An empty result means that more input is needed.
-    Before the library is called, ``spend`` gets the number of calls. ``spend`` may raise ``ArchiveError``.
+    ``spend`` is called before the library, with the number of calls. ``spend`` may raise ``ArchiveError``.
     """
 
     def __init__(self, kind: str, *, is_exact: bool = False, spend: Callable[[int], object] | None = None) -> None:
@@ -136,7 +136,7 @@ class Decompressor:
             self._at = 0
 
     def _next_stream(self) -> bool:
-        """If the next stream of the input has begun, open this stream."""
+        """Skip padding, and open the next stream. Return False if no byte of this stream is there yet."""
         if self._streams and not self._is_exact:
             while self._at < len(self._input):  # skip padding in slices, so that long padding costs little
                 piece = self._input[self._at : self._at + _SLICE]
@@ -176,8 +176,8 @@ def decompress_iter(
     """Yield the decompressed bytes of ``chunks`` in pieces of at most ``chunk_size``.
 
     For each byte of input, ``ratio`` bytes of output are allowed, in addition to ``RATIO_FLOOR`` bytes. More output
-    raises :class:`RatioError`. With ``is_exact``, refuse padding, and accept any number of streams. Before the library
-    is called, ``spend`` gets the number of calls. A new stream counts as several calls.
+    raises :class:`RatioError`. With ``is_exact``, refuse padding, and accept any number of streams. ``spend`` is called
+    before the library, with the number of calls. A new stream counts as several calls.
     """
     decompressor = open_decompressor(kind, is_exact=is_exact, spend=spend)
     taken = made = 0
@@ -264,7 +264,7 @@ class _ZstdFrame:
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         self._buffer += data
-        if not self._ready and not self._ended:  # one block for each call, because empty blocks count as calls too
+        if not self._ready and not self._ended:  # decode one block per call, so that empty blocks count as calls too
             out = self._next(self)
             self._starved = out is None
             self._ready = out or b""

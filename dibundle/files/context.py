@@ -58,7 +58,7 @@ class Context:
         return self._stack.enter_context(closing(Spool(self.tmp)))
 
     def end_phase(self) -> None:
-        """End the progress line, because another program will use the terminal."""
+        """End the progress line before another program uses the terminal."""
         if isinstance(self.progress, Thinned):
             self.progress.close()
 

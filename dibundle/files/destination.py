@@ -89,7 +89,7 @@ class Destination:
     yet. Then the file is synced and renamed. A symbolic link is resolved once. For ``-``, ``/dev/stdout`` and similar
     names, the output goes directly to the open descriptor. Pipes and devices are also written directly. Terminals are
     refused. ``identity`` is the device and inode of the file that would be overwritten, so that callers can refuse to
-    overwrite their inputs. ``descriptor`` is the number of an open descriptor, or None.
+    overwrite their inputs. ``descriptor`` is the number of the descriptor that the path names, or None.
     """
 
     def __init__(self, path: str, *, is_derived: bool = False) -> None:
@@ -145,7 +145,7 @@ class Destination:
                 if self._mode >= 0:
                     os.fchmod(self._fd, self._mode)
         except OSError as error:
-            if self._temporary and self._fd >= 0:  # some file systems do not support modes, but support everything else
+            if self._temporary and self._fd >= 0:  # the file exists, but its file system does not support modes
                 os.close(self._fd)
                 os.unlink(self._temporary)  # noqa: PTH108
             self._temporary = None
@@ -208,8 +208,8 @@ class Destination:
     def _end_within_a_block(self) -> None:
         """Make sure that an interrupted output does not end where an entry of a tar could end.
 
-        This step is needed, because a pipe takes 4096 bytes at a time. This method does not wait for a reader that has
-        ended or does not read.
+        This can happen, because a pipe takes 4096 bytes at a time, a multiple of the block size. This method does not
+        wait for a reader that has ended or does not read.
         """
         with contextlib.suppress(OSError, ValueError):
             if self._passed and not self._passed % _BLOCK and _takes_more(self._fd):

@@ -10,7 +10,7 @@ _STEP: Final = 1 << 20  # minimum bytes per report in other phases
 
 
 class Progress(Protocol):
-    """A receiver of progress. Only one thread at a time calls the receiver, at most 256 times in a phase."""
+    """A receiver of progress. Only one thread at a time calls it, about 256 times in a phase of known size."""
 
     def phase(self, name: str, total: int) -> None:
         """Begin a phase of ``total`` bytes (0: unknown). The previous phase ends."""

@@ -41,7 +41,7 @@ def _escape_one(character: str) -> str:
 
 
 class _Escapes(dict[int, str]):
-    """Replacements of characters by their codes. Only a limited number of replacements is cached."""
+    """The escapes of characters; the keys are the characters' codes. Only a limited number of escapes is cached."""
 
     def __missing__(self, code: int) -> str:
         escaped = _escape_one(chr(code))

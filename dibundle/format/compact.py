@@ -85,7 +85,7 @@ class CompactTarget:
         self._memory = bytearray()  # the first blocks, in a single buffer, because many small buffers fragment the heap
         self._file = context.spool()  # the other blocks
         self._blocks = array("Q")  # offset of each block; offsets in the file follow the offsets in memory
-        self._open: dict[int, bytes] = {}  # decompressed blocks; the last block is the most recently used block
+        self._open: dict[int, bytes] = {}  # decompressed blocks, in the order of their last use
         self._codec = zstd.Blocks(_LEVEL)
         self._lock = threading.Lock()
 
@@ -135,7 +135,7 @@ class CompactTarget:
             offset, length, number = offset + count, length - count, number + 1
 
     def _stay(self, source: ReadAt | None, offset: int, length: int) -> None:
-        """Record where the next bytes are. If no stable archive contains these bytes, store the bytes here."""
+        """Record where the next bytes are. If they are in no stable archive, record that this object stores them."""
         place = self._stable.get(id(source), _OWN)
         if place == _OWN or length < self._least_copy:
             self.other(length)

@@ -14,7 +14,7 @@ from dibundle.format.manifest import Manifest
 from dibundle.format.values import AboutImage
 
 BUNDLE: Final = "dibundle.bundle"  # SHA-256 of the whole bundle; an image with this label is a wrapped bundle
-BUILT: Final = "built"  # in a Dockerfile, this value replaces the digest, because the author does not know the digest
+BUILT: Final = "built"  # in a Dockerfile, this value replaces the bundle's digest, which the author does not know
 SIZE: Final = "dibundle.size"
 NEEDS: Final = "dibundle.needs"
 NEEDS_LAYERS: Final = "dibundle.needs.layers"
@@ -98,7 +98,7 @@ def _others(blobs: Iterable[bytes], known: Collection[bytes]) -> set[bytes]:
 
 
 def needed(manifest: Manifest) -> list[bytes]:
-    """Return the digests that a base must hold. If a layer can be recompressed, return the digest of its content."""
+    """Return the digests that a base must hold. For a compressed layer with a recipe, return its content's digest."""
     contents = {form.object: form.digest for form in manifest.forms}
     return [contents.get(number, manifest.objects[number].digest) for number in manifest.needed()]
 

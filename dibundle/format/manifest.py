@@ -121,10 +121,10 @@ class Manifest:
             first = end
 
     def _check_places(self) -> None:
-        """Refuse objects outside of their target.
+        """Refuse an object whose place exceeds its target.
 
-        Refuse objects in a target if their total compressed size exceeds the size of the target. If an object is
-        compressed in a target, also refuse a size that is too large for the compressed length.
+        Refuse the compressed objects in a target if their compressed sizes together exceed the target's size. Refuse a
+        compressed object whose content is too large for its compressed size.
         """
         left = [target.size for target in self.targets]
         for item in self.objects:

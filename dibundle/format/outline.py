@@ -34,13 +34,13 @@ _TYPEFLAG, _LINKNAME = 7, 8  # fields of a header
 _EXTENSIONS = b"xgLK"
 MAX_PATH: Final = 4096
 """The maximum number of bytes of a path in a listing. No system has longer paths."""
-_MAX_RECORDS: Final = 1 << 20  # maximum bytes of PAX records to read, as in images
+_MAX_RECORDS: Final = 1 << 20  # maximum bytes of PAX records to read, the same limit as for images
 _MAX_WORK: Final = 1 << 22
 """The maximum total of operations, edits, fields of edits, and headers of the base. A new file counts as about five."""
 UNKNOWN = 1 << 62  # without a base, this stands for the content size of a base record
 
 
-@dataclass(slots=True)  # not frozen, because this would take 1 s for the maximum number of operations
+@dataclass(slots=True)  # not frozen: freezing the maximum number of operations would take 1 s
 class Operation:
     """An operation: its kind, its number of entries (for keep: of bytes) and, if known, its path and size.
 
@@ -159,7 +159,7 @@ class _Outline:
         return prefix + b"/" + name if prefix else name
 
     def extension(self, block: bytes | None, content: bytes | None) -> bool:
-        """Return whether a block is an extension header. If so, store the path in the header's content."""
+        """Return whether a block is an extension header. If so, remember the path that the header's content gives."""
         if block is None or block[156] not in _EXTENSIONS:
             return False
         if content and block[156] == 0x4C:

@@ -116,9 +116,9 @@ class Cursor:
     def edit(self, register: int, reference: bytes | None, reference_size: int | None) -> tuple[Head, int]:
         """Read an edit. Return the header step and the content size of the resulting block.
 
-        ``reference_size`` is the content size of a base block. If ``reference_size`` is None, the edit applies to the
-        register's last block. In this case, the size stays the same, unless the edit has a new size. A new size is
-        stored as the difference from 0.
+        ``reference_size`` is the content size of the base block to which the edit applies. If ``reference_size`` is
+        None, the edit applies to the register's last block. In this case, the size stays the same, unless the edit has
+        a new size. A new size is stored as the difference from 0.
         """
         columns = self.columns
         index = columns.shape.next()

@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 AHEAD = 48 << 20  # maximum bytes of frames that are decoded in advance, with their sources and payloads
 OVERHEAD = 4096  # bytes of memory for any frame, in addition to its content
-# the same maximum, including the current frame; otherwise a program of 90 MB sometimes took 218 MiB, not 187
+# maximum bytes of the current and the next frame; otherwise a program of 90 MB sometimes took 218 MiB, not 187
 MOST = 96 << 20
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # number of threads for the blocks of pgzip
 MANY = 32 << 20  # a frame with at least this many bytes of covers and steps is decoded alone
-LARGE = 256 << 10  # from this size on, codec 6 may need 300 MiB: no other frame is decoded at that time
-DECODERS = 2  # number of threads; more threads help little, because few frames fit into the memory limit
+LARGE = 256 << 10  # from this size on, a frame of codec 6 is decoded alone, because it may need 300 MiB
+DECODERS = 2  # number of decoding threads; more help little, because few frames fit into the memory limit
 LITTLE = 1 << 20  # maximum bytes of frames and sources to decode without a thread pool, whose import takes 7 ms
 
 
@@ -119,7 +119,7 @@ class _FrameFeed:
         return index, data
 
     def _take(self) -> tuple[int, Callable[[], Decoded]] | BaseException:
-        """Wait for the next frame, at most 0.2 s at a time. A signal just before a wait does not end the wait."""
+        """Wait for the next frame, at most 0.2 s at a time. A signal just before a long wait would not end it."""
         while True:
             try:
                 return self._decoding.get(timeout=0.2)
@@ -147,7 +147,7 @@ class _FrameFeed:
                 with self._room:
                     while not (self._closed or self._failed or index < self._asked or self._has_room(need)):
                         self._room.wait()
-                    # stop, because the caller must get the failed frame before any later frame
+                    # after a failure, stop: the caller gets the failed frame's error, and no later frame is needed
                     if self._closed or self._failed:
                         return
                     self._waiting += need

@@ -21,7 +21,7 @@ EMPTY = bytes(BLOCK)
 
 
 class Field(NamedTuple):
-    """A header field: its bit in a shape, its position, and whether it can be edited as a number."""
+    """A header field: its name, its position, and whether it can be edited as a number."""
 
     name: str
     start: int
@@ -187,7 +187,7 @@ def _places(shape: int) -> tuple[tuple[int, int], ...]:
 
 
 def _changed(reference: bytes, block: bytes) -> Iterator[tuple[int, Field]]:
-    """Yield the fields of each group that differs. Comparing groups is quick: usually, only the time differs."""
+    """Yield the fields of each group of adjacent fields that differs. Few groups differ, so this is quick."""
     for start, end, fields in _STRETCHES:
         if reference[start:end] != block[start:end]:
             yield from fields
@@ -213,7 +213,7 @@ def _time_edit(reference: bytes, field: bytes) -> HeaderEdit | None:
 def find_edit(reference: bytes, block: bytes) -> HeaderEdit | None:
     """Return the smallest edit from ``reference`` to ``block``.
 
-    Return None if the edit cannot express the size field.
+    Return None if no edit produces ``block``, for example because of an unusual size field.
     """
     if reference == block:
         return UNCHANGED

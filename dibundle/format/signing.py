@@ -96,7 +96,7 @@ def _string(data: bytes) -> tuple[bytes, bytes]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signers:
-    """Trusted signers in OpenSSH's formats. They are in an allowed_signers file. A KRL or key list has revoked keys.
+    """Trusted signers in OpenSSH's formats. ``allowed`` is an allowed_signers file, ``revoked`` a KRL or key list.
 
     ``identity`` is the required signer (None: anyone in the file). ``signatures`` are detached signatures to check
     instead of the bundle's embedded signature. Pass the contents of the signature files as bytes, not the file names.
@@ -116,7 +116,7 @@ class Signers:
             raise TypeError("signatures are what the files hold, as a tuple of bytes: Path(name).read_bytes()")
 
     def check(self, header: bytes, embedded: bytes) -> str:
-        """Return the signer and the key of a header. Without a trusted signature, raise :class:`SignatureError`.
+        """Return who signed a header, with the key. Without a trusted signature, raise :class:`SignatureError`.
 
         ``embedded`` is the content of the bundle's signature area.
         """
@@ -285,7 +285,7 @@ def with_signature(read: ReadFunction, header: bytes, signature: bytes) -> Itera
 
 
 def read_file(name: str) -> bytes:
-    """Return the content of a signature file. If the file is too large, return only the first limit + 1 bytes."""
+    """Return the content of a signature file. If it is too large, return only one byte more than the limit."""
     try:
         with open(name, "rb") as file:  # noqa: PTH123 - any name that the system accepts
             return file.read(MAX_SIGNATURE + 1)

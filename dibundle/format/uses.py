@@ -153,7 +153,7 @@ class Order:
         self._manifest = manifest
         self._missing = bits_of(missing)
         self._placed = _placed(manifest, self._missing)
-        self._holding = sorted(self._placed)  # the targets in which missing objects are
+        self._holding = sorted(self._placed)  # the targets that contain missing objects
         self._absent = [self._missing]  # the missing objects that are not in the first n of these targets
         for target in self._holding:
             self._absent.append(self._absent[-1] & ~self._placed[target])

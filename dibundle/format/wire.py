@@ -101,7 +101,7 @@ class Structure:
         return self._data[self._at - size : self._at]
 
     def _number(self, form: _Form, what: str) -> int:
-        """Read a number in its shortest form. The number is an integer, or the length of another type."""
+        """Read an integer, or the length of another type. Refuse any form but the shortest."""
         low, high, widths = form
         if self._at >= len(self._data):
             raise self._fail(what)

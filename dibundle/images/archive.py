@@ -58,7 +58,7 @@ class Archive:
     carries: bool = False  # whether this archive contained a bundle
     # blobs without images, cached when they are first requested
     blobs: ImageArchive | None = field(default=None, repr=False)
-    # everything that is known about the archive of a placeholder
+    # if this is a placeholder: everything that is known about the archive
     claims: ImageArchive | None = field(default=None, repr=False)
     budget: int = 0  # bytes that may still be decompressed for the bundles in this archive
 
@@ -200,7 +200,7 @@ def _inflated(
     closers: list[Callable[[], None]],
     ratio: int | None,
 ) -> ReadAt:
-    """Decompress ``source`` into a temporary file. Refuse a source whose first bytes show a wrong format."""
+    """Decompress ``source`` into a temporary file. Refuse a source whose content begins like another format."""
     check_room(spool_dir, source.size)
     spool = Spool(spool_dir)
     closers.append(spool.close)

@@ -34,7 +34,7 @@ def _told(item: object) -> dict[str, object]:
 
 
 def _flat(value: object) -> object:
-    """Return a text, a list of texts, or None. Return 0 for any other value."""
+    """Return the value if it is a text, a list or None, with None for items that are no texts. Otherwise, return 0."""
     if isinstance(value, list):
         return [item if isinstance(item, str) else None for item in value]
     return value if isinstance(value, str | None) else 0

@@ -77,7 +77,7 @@ def _parent(members: Members, name: str) -> str | None:
 def _names(claims: Claims, layers: Container[str]) -> dict[str, list[str]]:
     """Return the names of images, by the name of the topmost layer.
 
-    The document contains a repository's name only once, but the images' names repeat this name for every tag.
+    The file ``repositories`` has a repository's name only once, but the images' names repeat this name for every tag.
     Therefore, the total length of all names is checked before a name is built.
     """
     entry = claims.members.find(REPOSITORIES)

@@ -183,7 +183,7 @@ def _is_attestation(descriptor: object) -> bool:
 
 
 def _names_of(descriptor: object) -> Iterator[str]:
-    """Yield the name in a descriptor's annotations. If the annotations contain two names, yield the longer name."""
+    """Yield the name in a descriptor's annotations. If there are two names, yield only containerd's full name."""
     annotations = get(descriptor, "annotations")
     for key in _NAME_KEYS:
         name = get_text(annotations, key)

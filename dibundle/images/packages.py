@@ -70,7 +70,7 @@ def inventory(paths: Collection[bytes], read: Callable[[bytes], bytes | None]) -
         if reader and content is not None:
             manager, parse = reader
             for name, version in islice(parse(content), most):
-                most -= 1  # one name may have any number of versions
+                most -= 1  # count versions, because one name may have any number of versions
                 left -= sum(len(text) if text.isascii() else 4 * len(text) for text in (name, version))
                 if left < 0:
                     return found

@@ -116,7 +116,7 @@ class LayerStore:
         return self._found[name, diff_id]
 
     def _fitting(self, archive: ImageArchive, blob: Blob, name: bytes | None, diff_id: bytes) -> Stored | None:
-        """Return a candidate if it is the right layer. A candidate with a wrong stored digest is not read."""
+        """Return a candidate if it is the right layer. A candidate with a wrong stored digest is not decompressed."""
         key = id(archive), blob.member.header
         if key not in self._stored:
             content = archive.stored(blob)
@@ -184,10 +184,10 @@ def assemble(
     ``left_out`` maps diffIDs to layers that the receiver has, in the form that the receiver's archives store. The
     layers in ``left_out`` are described, but their content is left out. If the image's own manifest lists exactly this
     config and these layers, the manifest is kept. Otherwise, a new manifest is written. With ``is_manifest_expected``,
-    no new manifest is written, and ``ArchiveError`` is raised. For a left-out layer, an expected manifest may list a
-    digest that differs from the digest in the receiver's archives. A manifest with annotations is kept only if it is
-    expected, or if ``are_annotations_known`` is true. Engines show annotations, although nobody has checked whether the
-    annotations are true.
+    ``ArchiveError`` is raised instead. For a left-out layer, an expected manifest may list a digest that differs from
+    the digest in the receiver's archives. A manifest with annotations is kept only if it is expected, or if
+    ``are_annotations_known`` is true. The reason is that engines show annotations, and nobody has checked whether they
+    are true.
     """
     config = StrictConfig(pins.config, "config")
     left_out = left_out or {}

@@ -266,8 +266,8 @@ class Judge:
     ) -> None:
         """Check the manifest or the index to which a descriptor leads.
 
-        An engine may have a manifest that is missing here, and may prefer that manifest. Only the config of such a
-        manifest states its platform.
+        A missing manifest is refused: an engine may already have it, and may prefer it. Its platform is unknown,
+        because only its config states the platform.
         """
         is_index = descriptor.media_type in strict.INDEX_TYPES
         if not is_index and descriptor.media_type not in strict.MANIFEST_TYPES:
@@ -343,9 +343,8 @@ def canonical_name(name: str) -> str:
 def names_of(descriptor: Descriptor) -> tuple[str, ...]:
     """Return the names that engines may give an image, from its descriptor in index.json.
 
-    An engine takes the name from the first of the two annotations, if it exists, or else from the second annotation.
-    Some engines know only the second annotation. The second annotation is usually the tag of the name in the first
-    annotation.
+    An engine takes the name from containerd's annotation, if it exists, or else from OCI's annotation. Some engines
+    know only OCI's annotation. OCI's annotation usually has only the tag of the name in containerd's annotation.
     """
     keys = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
     first, second = (descriptor.annotations.get(key, "") for key in keys)

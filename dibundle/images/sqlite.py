@@ -96,7 +96,7 @@ class _Database:
         return page
 
     def _cells(self, page: memoryview, at: int) -> tuple[int, list[int]]:
-        """Return the kind of a page and the offsets of its cells. An interior page's header has the last child page."""
+        """Return the kind of a page and the offsets of its cells. An interior page's last child counts as a cell."""
         kind = page[at]
         count = struct.unpack_from(">H", page, at + 3)[0]
         if kind not in _HEADER or count > self._usable // _LEAST_CELL:

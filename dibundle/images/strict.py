@@ -1,4 +1,4 @@
-"""Documents of images that all readers parse in the same way.
+"""Image documents that all readers parse in the same way.
 
 The documents are strict JSON. Unknown keys are refused, and a known key is accepted in only one spelling. Loaders are
 written in Go. Go's JSON decoder ignores the case of keys (U+017F and U+212A fold too), uses the last of two equal keys,
@@ -139,8 +139,8 @@ def read_digest(value: object, where: str) -> bytes:
 class Descriptor:
     """A descriptor of a blob in an index or a manifest. It has a ``digest`` (32 bytes), a ``size``, and other fields.
 
-    The other fields are a media type, a platform and names. ``is_plain`` is true if the descriptor has no platform and
-    no artifact type.
+    The other fields are a media type, a platform and annotations. ``is_plain`` is true if the descriptor has no
+    platform and no artifact type.
     """
 
     __slots__ = ("annotations", "digest", "is_plain", "media_type", "platform", "size")
@@ -207,8 +207,8 @@ class StrictConfig:
 class ManifestDocument:
     """An image manifest, with the descriptors of its config and of its layers, the lowest layer first.
 
-    ``media_type`` is from the manifest's descriptor, or None without a descriptor. ``annotations`` are the keys of all
-    annotations.
+    The argument ``media_type`` is the type in the manifest's descriptor, or None without a descriptor. ``annotations``
+    are the keys of all annotations.
     """
 
     __slots__ = ("annotations", "config", "is_plain", "layers", "media_type")

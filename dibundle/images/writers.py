@@ -1,4 +1,4 @@
-"""Archives in canonical forms. The images and their digests stay the same. Loaders expect archives in these forms.
+"""Writing archives in the canonical forms that loaders expect. The images and their digests stay the same.
 
 All forms have the blobs of an OCI layout. If an archive has OCI documents (index.json and manifests), these documents
 are kept unchanged. If the archive has no OCI documents, manifests are made from configs and layers.
@@ -46,11 +46,11 @@ def layout(
     *,
     verified: Mapping[tuple[int, int], bytes],
 ) -> ImageParts:
-    """Return the layout of all images of an archive. Leave out the members whose contents start at ``dropped``.
+    """Return the layout of all images of an archive. Leave out the members with a content offset in ``dropped``.
 
     ``verified`` has digests that are already computed. The keys are the start and length of a range of the archive.
-    Digests that the archive claims are not used. Raises ``ArchiveError`` if a layer of unknown size is missing, or if
-    OCI does not allow a layer's compression.
+    Digests that the archive claims are not used. Raises ``ArchiveError`` if the archive lacks a config or a layer, or
+    if OCI does not allow a layer's compression.
     """
     kept = (blob for blob in images.blobs if _belongs(blob) and blob.member.content not in dropped)
     places = ((blob, verified.get((blob.member.content, blob.member.size))) for blob in images.blobs)
@@ -78,7 +78,7 @@ def layout(
 
 
 def write(parts: ImageParts, form: ArchiveForm, sink: Callable[[bytes], object], *, check: bool = False) -> None:
-    """Write a reproducible archive in a form.
+    """Write an archive in a form. The same parts always give the same bytes.
 
     The blobs come first, in the order of their digests, and the documents come after them.
 
@@ -114,7 +114,7 @@ def documents(index: bytes, manifest: bytes) -> bytes:
 
 
 def files(parts: ImageParts, form: ArchiveForm) -> Iterator[tuple[str, Content]]:
-    """Yield the files of a form in the order in which they are written."""
+    """Yield the files of an archive in ``form``, in the order in which they are written."""
     for key in sorted(parts.blobs):
         yield _path(key), parts.blobs[key]
     yield "index.json", parts.index_json

@@ -45,7 +45,7 @@ class DoctorCheck:
 
 
 def checks(tmp: str | None = None, signers: str | None = None) -> Iterator[DoctorCheck]:
-    """Yield all checks. Vital checks come first. ``signers`` is the file that the environment variable names."""
+    """Yield all checks. Vital checks come first. ``signers`` is the file that DIB_ALLOWED_SIGNERS names."""
     yield DoctorCheck(name="python", state="ok", found=f"{platform.python_version()}, {platform.machine()}", vital=True)
     for name in ("zstandard", "msgpack"):
         yield _module(name, name, "nothing works", vital=True)
@@ -87,7 +87,7 @@ def _library() -> DoctorCheck:
 
 
 def _encoders() -> DoctorCheck:
-    """Compress the sample with every encoder."""
+    """Compress a sample with every encoder, and check the result."""
     wrong = []
     own = sorted(number for number in reencoders.KNOWN if number >> 4 not in libzstd.FAMILIES)
     for encoder in own:

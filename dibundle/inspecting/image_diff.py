@@ -174,11 +174,11 @@ def _read_entries(archive: Archive, layers: Collection[Layer]) -> None:
 def _tree(layers: Sequence[Layer]) -> Tree:
     """Return the tree of an image, by path. Upper layers hide the paths that they replace or white out.
 
-    Layers are read from the top down, because hidden paths stay hidden. If a layer occurs twice, only its upper place
-    counts.
+    Layers are read from the top down, so that a hidden path stays hidden in all lower layers. If a layer occurs twice,
+    only its upper place counts.
     """
     tree: dict[bytes, _Node] = {}
-    # skip repeats, because a manifest may list the same layer many times
+    # the loop below skips repeats, because a manifest may list the same layer many times
     if sum(len(layer.index.entries) for layer in layers) > _MAX_ENTRIES:
         raise ArchiveError(messages.LIMIT_ENTRIES, max_entries=_MAX_ENTRIES)
     hidden = _Hidden()

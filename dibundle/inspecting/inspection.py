@@ -27,8 +27,8 @@ from dibundle.sources.opening import Source, open_sources
 class Inspection:
     """A bundle: its size in bytes, its manifest and header, the key in its signature, and its verified signers.
 
-    ``number`` is the index of the target of ``lines``. ``number`` is None if there are several targets, but none was
-    chosen.
+    ``number`` is the index of the target whose paths are in ``lines``. ``number`` is None if there are several targets,
+    but none was chosen.
     """
 
     size: int

@@ -73,7 +73,7 @@ class TreeFolder:
 
 
 def tree(lines: Iterable[Line], depth: int) -> list[TreeFolder]:
-    """Return the folders down to ``depth``. Each folder has the sums of its changed paths.
+    """Return the folders down to ``depth``. Each folder has the sums over all changed paths below it.
 
     Each folder comes after its parent.
     """

@@ -121,7 +121,7 @@ def _number(layers: dict[bytes, int], line: Line) -> int:
 
 
 def _short(path: bytes) -> str:
-    """Return the part of a layer's name that identifies the layer. In archives, names are digests."""
+    """Return the part of a layer's name that identifies the layer. This part is usually a digest."""
     parts = [part for part in path.split(b"/") if part not in (b"layer.tar", b"blobs", b"sha256")]
     return wording.escape(parts[-1].removesuffix(b".tar") if parts else path)[:8]
 

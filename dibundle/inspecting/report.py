@@ -62,7 +62,7 @@ def report(
     opened.refuse_overwriting(output.name, output.identity)
     # the page compares the whole base, because parts that the bundle does not use may have changed too
     opened.ask_engines()
-    # the bundle is read twice
+    # keep the whole bundle, because it is read twice
     whole = read_whole(opened.bundle_stream(), context, opened.check, opened.bundles[0][0]).content
 
     def reader() -> BundleReader:
@@ -94,7 +94,7 @@ def report(
 def _changes(
     opened: OpenedSources, bundle: BundleReader, base: Archive, options: RebuildOptions, context: Context
 ) -> tuple[Changes | None, str]:
-    """Rebuild the image and compare it with the image in ``base``. If this fails, return the reason."""
+    """Rebuild the image and compare it with the image in ``base``. If they cannot be compared, return the reason."""
     made = context.spool()
     size = bundle.manifest.targets[choose_target(bundle.manifest, options)].size
     rebuild_target(opened.archives, bundle, made.write, options, context, space=Space(kept=size))

@@ -32,7 +32,7 @@ Decoding takes 2 s of CPU for each GiB. Anyone with permission to push could lis
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBundle:
-    """A bundle in a registry. The ``name`` has the manifest's digest. There are also ``tags`` and a ``size`` in bytes.
+    """A bundle in a registry. The ``name`` includes the manifest's digest. The ``size`` is in bytes.
 
     - ``needs``, ``makes``: names of the base and target images, from the registry's list or, for a signed bundle, from
       the bundle itself
@@ -160,7 +160,7 @@ class _Checks:
         stream = Pieces(self._repository.blob(found.blob.digest, found.blob.size))
         try:
             bundle = read_bundle(stream, digest.text(found.digest), found.blob.size, within)
-        except (SignatureError, BundleError, DigestError, RegistryError):  # a faulty bundle must not affect others
+        except (SignatureError, BundleError, DigestError, RegistryError):  # a faulty bundle must not end the list
             self._refusals_left -= 1
             return stored(found, self._repository)
         said = labels.labels(bundle.manifest, bundle.size, b"")

@@ -66,10 +66,10 @@ def command(
         dib apply v1.tar v1-v2.dib v2-v3.dib -o v3.tar
         dib apply old.tar release.dib -o new/
 
-    SOURCEs are bundles and bases in any order; dib recognises each by its content. A base is any archive or OCI
-    layout that holds the layers. It may also be an image in an engine (docker-daemon:NAME, containers-storage:NAME)
-    or in a registry (docker://HOST/NAME:TAG). Bundles may be in a registry, too. An image from "dib wrap --linked"
-    holds both base and bundle. "-" is stdin.
+    SOURCEs are bundles and bases in any order; dib recognises each by its content. A base is any archive or OCI layout
+    that holds the needed layers. It may also be an image in an engine (docker-daemon:NAME, containers-storage:NAME) or
+    in a registry (docker://HOST/NAME:TAG). Bundles may be in a registry, too. An image from "dib wrap --linked" holds
+    both base and bundle. "-" is stdin.
 
     With --allowed-signers, an unsigned bundle is refused before it is parsed. A signature proves who made a bundle, but
     not that the bundle is the latest. To require a certain image, use --expect.

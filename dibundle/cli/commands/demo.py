@@ -33,7 +33,7 @@ from dibundle.sources.access import Access
 @console_options(progress=False)
 def command(keep: str | None, console: Console) -> None:
     """Generate two small image archives, then create, apply and verify the bundle between them."""
-    access = Access(checks_signatures=False)  # the demo's own bundles
+    access = Access(checks_signatures=False)  # the demo creates its bundles itself
     with Context(progress=console.progress) as context:
         folder = Path(keep or context.enter(tempfile.TemporaryDirectory(prefix="dib-demo-")))
         if folder.exists() and not folder.is_dir():

@@ -23,7 +23,7 @@ _MARKS = {"ok": "ok", "missing": "-", "broken": "!"}
 def command(tmp: str | None, console: Console) -> None:
     """Check libraries, encoders, disk, policy, tools and engines on this machine, and show how to fix what fails.
 
-    Other commands read the policy (/etc/dib/policy.toml) and files of signers in the same way. The exit code is 3 if
+    The policy (/etc/dib/policy.toml) and files of signers are read as other commands read them. The exit code is 3 if
     "dib create" or "dib apply" cannot work here, else 0.
     """
     found = list(checks(tmp, os.environ.get("DIB_ALLOWED_SIGNERS")))

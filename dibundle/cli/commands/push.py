@@ -27,9 +27,9 @@ def command(bundle: str, name: str, subject: str | None, access: Access, context
     \b
         dib push update.dib docker://registry.example/app:delta-1-2
 
-    The bundle is attached to its target image in the same repository. The target image is the image in --subject.
-    Without --subject, the target image is found by the tag that it had when the bundle was created. "dib update" and
-    "dib mirror" find the bundle through this image. Without TAG, the bundle can be found only through this image.
+    The bundle is attached to its target image in the same repository. The target image is the image that --subject
+    names. Without --subject, the target image is found by the tag that it had when the bundle was created. "dib update"
+    and "dib mirror" find the bundle through this image. Without TAG, the bundle can be found only through this image.
 
     If TAG belongs to an image, the push is refused, because engines could no longer pull that image.
     """

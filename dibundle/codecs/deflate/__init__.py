@@ -1,4 +1,4 @@
-"""Recompressed layers.
+"""The recompression of layers.
 
 Encoders produce the same bytes as well-known programs. A search finds the right encoder (spec/deflate.md).
 

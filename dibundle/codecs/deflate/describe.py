@@ -1,6 +1,6 @@
-"""The programs that can have written a gzip layer that dib cannot recompress.
+"""Guess which program wrote a gzip layer that dib cannot recompress.
 
-The layer's header and the layout of its blocks show which programs can have written the layer.
+The guess is based on the layer's header and on the layout of the layer's blocks.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dibundle.codecs.deflate.inflate import Inflater
 from dibundle.errors import ArchiveError
 
 _UNKNOWN: Final = 255  # value in the header for an unknown operating system
-_LEVELS: Final = {2: "its smallest level", 4: "its fastest level"}  # level in the header
-_NO_TIME_OF_GO: Final = (0x886E0900).to_bytes(4, "little")  # the time in the header: the year 1 means "no time"
+_LEVELS: Final = {2: "its smallest level", 4: "its fastest level"}  # by the header's value for the level
+_NO_TIME_OF_GO: Final = (0x886E0900).to_bytes(4, "little")  # the header's time for the year 1, Go's "no time"
 _PIGZ: Final = encoders.PIGZ_BLOCK
 _MOST_MARKS: Final = 512
 _STOPS: Final = (16_383, 32_767, 8_191)  # numbers of tokens at which zlib and its derivatives end a block
 
 
 def describe(header: bytes, body: bytes) -> str | None:
-    """Return a phrase that names the likely program that wrote a body, from the body's first bytes.
+    """Return a phrase with the program that probably wrote a body, judged by the body's first bytes.
 
     Return None if the bytes are not deflate data. ``header`` is the whole gzip header.
     """
@@ -55,7 +55,7 @@ def _by_blocks(marks: list[Mark], tokens: int) -> str | None:
         for mark, following in itertools.pairwise(marks)
         if mark.type == encoders.STORED and mark.content == following.content
     ]
-    flushes = flushes[:-1] or flushes  # the last flush may be at the end of the content
+    flushes = flushes[:-1] or flushes  # ignore the last flush, which may be at the end of the content
     if flushes:
         if all(content % _PIGZ == 0 for content in flushes):
             return "pigz"

@@ -117,8 +117,8 @@ class PigzMode(IntEnum):
 class Mark(NamedTuple):
     """The start of a block.
 
-    It consists of the block's first bit in the body, the size of the number of bytes of content before the block, the
-    block's type, and whether the block is the last.
+    ``bit`` is the position of the block's first bit in the body, and ``content`` is the number of bytes of content
+    before it. ``type`` is the block's type, and ``last`` is true for the last block.
     """
 
     bit: int
@@ -211,7 +211,7 @@ class Encoder(_Handle):
 class SearchedPiece:
     """A piece of content for a Go encoder of level 4 to 9.
 
-    If ``is_searched`` is true, the search for matches in this piece is separate.
+    If ``is_searched`` is true, matches in this piece are searched separately from the other pieces.
     """
 
     def __init__(
@@ -219,10 +219,9 @@ class SearchedPiece:
     ) -> None:
         """Search a piece.
 
-        ``start`` is the number of bytes of content before the piece, a multiple of ``WINDOW``. ``content`` is the
-        piece, ``before`` bytes before the piece (two windows, or all earlier content), and ``after`` bytes after the
-        piece. For the last piece, ``after`` is 0. For all other pieces, the size of the piece and ``after`` are
-        multiples of ``WINDOW``.
+        ``start`` is the number of bytes of content before the piece, a multiple of ``WINDOW``. ``content`` has
+        ``before`` bytes (two windows, or all earlier content), then the piece, then ``after`` bytes. For the last
+        piece, ``after`` is 0. For all other pieces, the size of the piece and ``after`` are multiples of ``WINDOW``.
         """
         self.is_searched = is_searched
         pinned = Pinned(content)
@@ -285,7 +284,7 @@ def take_marks(function: _TakeFunction, handle: int) -> list[Mark]:
 
 
 def pigz_hits(content: bytes) -> set[int]:
-    """Return the offsets at which ``pigz -R`` ends blocks in the first part of some content."""
+    """Return the offsets at which ``pigz -R`` ends blocks. ``content`` is the beginning of a body's content."""
     found, value = set(), 0x7FF
     for place, byte in enumerate(content, 1):
         value = (value << 1 ^ byte) & 0xFFF
@@ -295,7 +294,7 @@ def pigz_hits(content: bytes) -> set[int]:
 
 
 def encode_frame(encoder: int, level: int, dictionary: Buffer, block: Buffer, *, last: bool) -> bytes:
-    """Return a single encoded pgzip block, so that blocks can be encoded in parallel.
+    """Return a single encoded pgzip block. Several blocks can be encoded in parallel.
 
     ``dictionary`` is the last 16 KiB of the previous block. For the first block, it is empty. All blocks except the
     last have the block size. If the content's size is a multiple of the block size, the last block is empty. The body

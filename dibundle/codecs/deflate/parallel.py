@@ -1,4 +1,4 @@
-"""Encoders that run on several threads. The threads share the blocks of pgzip, or the pieces of Go's levels 4 to 9."""
+"""Encoders that run on several threads. Each thread encodes pgzip blocks, or searches pieces (Go, levels 4 to 9)."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 MAX_BLOCK: Final = 4 << 20
 """The maximum size of pgzip blocks that are encoded in parallel. Larger blocks are not held in memory."""
 
-_AHEAD: Final = 4  # maximum number of blocks or pieces that run or wait
-# bytes of content in a piece: it takes at most 3 MiB of memory, and starting a piece takes only 4 % of the time
+_AHEAD: Final = 4  # maximum number of blocks or pieces that are submitted to the threads at a time
+# bytes of content in a piece: a piece takes at most 3 MiB of memory, and starting it takes only 4 % of the time
 _PIECE: Final = 256 << 10
 _LEAST: Final = 1 << 20  # minimum bytes of content for which threads save time
 _GO_LEVELS: Final = range(4, 10)
-_GIVE_UP: Final = 4  # maximum number of consecutive pieces with a useless search: in zeros, all searches are useless
-# after these pieces, this many pieces have no separate search, so that at most a fifth of the time is lost
+_GIVE_UP: Final = 4  # maximum number of consecutive pieces with a useless search: zeros make all searches useless
+# after _GIVE_UP useless searches, this many pieces have no separate search, so that at most a fifth of the time is lost
 _PAUSE: Final = 32
 
 

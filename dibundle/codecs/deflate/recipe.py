@@ -2,7 +2,7 @@
 
 ``find`` decodes a body, and all candidates encode the content in parallel. ``rebuild`` does the reverse. Both functions
 process data as streams. A difference costs about as many bytes as the blocks around it. After a difference, the
-comparison continues only where both the body and the encoder's output start a block with the same content.
+comparison continues only where both the body and the encoder's output start a block at the same content offset.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Recipe(NamedTuple):
         return sum(len(edit.literals) for edit in self.edits)
 
     def check(self) -> None:
-        """Raise ``BundleError`` if the encoder is unknown, or if a number is invalid by itself."""
+        """Raise ``BundleError`` if the encoder is unknown, or if a number is invalid for any content."""
         reencoders.check(self.encoder, self.level, self.parameter)
         for number, edit in enumerate(self.edits):
             where = f"edit {number} of a compressed layer"

@@ -1,6 +1,6 @@
 """Anchors are long equal ranges of two contents. Sampling finds them in a tenth of the time of a full search.
 
-The table indexes sampled source offsets by the 32 bytes at each offset (``native/anchors.c``).
+A table maps the 32 bytes at each sampled source offset to this offset (``native/anchors.c``).
 """
 
 from __future__ import annotations

@@ -28,9 +28,9 @@ PROGRAM_SHARE = 0.25  # if at least this share of a program is compressed data, 
 _ELF = b"\x7fELF"
 LITTLE = 64 << 20  # if at most this many bytes are patched, slow methods are used
 SMALL = 1 << 20  # if a target has at most this many bytes, the default level tries more than one codec
-# maximum bytes of source for which zstd is tried at the levels SLOW_ZSTD, because zstd takes a second for 16 MB
+# at the levels SLOW_ZSTD, zstd is tried only for sources of at most this size: zstd takes a second for 16 MB
 SMALL_SOURCE = 4 << 20
-# levels with SMALL_SOURCE: trials on three larger frames of node-app took 3.3 s of 31 s, and saved 111 bytes of 3.5 MB
+# levels with this limit: trials on three larger frames of node-app took 3.3 s of 31 s, and saved 111 bytes of 3.5 MB
 SLOW_ZSTD = range(4, 7)
 # zstd's level if LZMA2 is tried too: for 32 MB of files, LZMA2 takes as long as level 19, and gives 9 % fewer bytes
 QUICK_ZSTD = 3
@@ -41,8 +41,8 @@ class Effort:
     """The effort of encoding (``level`` 1 to 9), and the allowed codecs.
 
     ``codecs`` is "full" (all codecs), "core" (only those of the core profile), or "zstd" (only zstd). With
-    ``recompress``, payloads may need an encoder of deflate streams. With ``thorough``, also try slow methods. Use
-    ``thorough`` if few bytes changed.
+    ``recompress``, decoding a payload may need an encoder of deflate streams. With ``thorough``, also try slow methods.
+    Use ``thorough`` if few bytes changed.
     """
 
     level: int = DEFAULT_LEVEL
@@ -162,7 +162,7 @@ def _alone(target: bytes, effort: Effort) -> Iterator[Encoded]:
 
 
 def _is_program(data: bytes) -> bool:
-    """Return whether ``data`` is exactly one program. A frame of several files may also begin with a program."""
+    """Return whether ``data`` is exactly one program. A program may also be just the first file of a frame."""
     from dibundle.codecs.encode import elf
 
     found = elf.programs(data) if data.startswith(_ELF) else []

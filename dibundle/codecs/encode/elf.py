@@ -25,10 +25,10 @@ _EXEC = 2
 _SYMTAB, _RELA, _NOBITS, _REL, _DYNSYM = 2, 4, 8, 9, 11
 _WRITE, _ALLOC, _EXECUTE, _THREAD = 1, 2, 4, 0x400
 _MAX_SECTIONS: Final = 4096
-_ROW: Final = 64  # bytes of a section in the table
+_ROW: Final = 64  # bytes of a row in the table of sections
 _LONGEST: Final = 64  # maximum bytes of a section's name that are compared
 _HIGHEST: Final = 1 << 39  # upper limit of addresses
-_MAX_PROGRAMS: Final = 4096  # the maximum number of regions in a payload
+_MAX_PROGRAMS: Final = 4096  # the same as the maximum number of regions in a payload
 GO_TABLES: Final = (b".gopclntab", b".data.rel.ro.gopclntab")
 _GO_MAGIC: Final = (b"\xf0\xff\xff\xff", b"\xf1\xff\xff\xff")  # Go 1.18, and Go 1.20 and later
 _GO_HEAD: Final = 72
@@ -90,8 +90,8 @@ def guess(data: bytes) -> Program | None:
     """If ``data`` looks like a part from the middle of a large program, return it as one section of code.
 
     The check reads 64 samples of 4 KiB: code has many calls, and most of them lead to near addresses. In 4 KiB, real
-    code for aarch64 has 42 to 158 calls that lead to an address within the file. In random bytes, 16 patterns look like
-    calls, and few of these lead into the file.
+    code for aarch64 has 42 to 158 calls that lead to an address within the file. In 4 KiB of random bytes, 16 words
+    look like calls, and few of these lead into the file.
     """
     if len(data) < _LEAST_STRETCH:
         return None

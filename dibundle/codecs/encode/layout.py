@@ -70,9 +70,9 @@ class RelinkPlan:
         )
 
     def _outside(self, inside: list[tuple[int, int]]) -> list[AddressStep]:
-        """Return those steps of the first map that are not in the range ``inside``.
+        """Return those steps of the first map that are not in the ranges ``inside``.
 
-        Within this range, covers will show the moves. The bounds of the range become steps.
+        Within these ranges, covers will show the moves. The bounds of the ranges become steps.
         """
         ats, shifts, kinds = self.first[0::3], self.first[1::3], self.first[2::3]
         steps: dict[int, AddressStep] = {}
@@ -177,7 +177,7 @@ def _whole(regions: Iterable[Region], window: range) -> set[int]:
 
 
 def _without(region: Region) -> Region:
-    """Return a region of the source as a region that has no counterpart in the target."""
+    """Return a region of the source with another mode, because it has no counterpart in the target."""
     return region._replace(mode=relink.POINTERS if region.mode == relink.RELOCATIONS else relink.RAW)
 
 
@@ -232,7 +232,7 @@ def _pairs(old: list[elf.Program], new: list[elf.Program]) -> list[tuple[elf.Pro
     """
     pairs = []
     in_order = len(old) == len(new)
-    # for each machine: the size and the negative index of each program, so that the last program is taken first
+    # for each machine: the size and the negative index of each program, so that the last item is the first program
     free: dict[int, list[tuple[int, int]]] = {}
     for number, program in enumerate(old):
         free.setdefault(program.machine, []).append((0 if in_order else program.end - program.start, -number))
@@ -274,13 +274,12 @@ def _regions(program: elf.Program, space: int, tables: int) -> list[Region]:
 def _mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tuple[int, int]:
     """Return a section's mode, and the base of the addresses that the section stores.
 
-    ``text`` is the address of code.
+    ``text`` is the address of the section .text, or None.
     """
     if section.code:
         mode = _CODES[program.machine]
-        # Go's code at fixed addresses has few absolute addresses.
-        # Without this mode, bundles of five Go programs were 0.1 to 26 % smaller.
-        # Bundles of two programs in C and Haskell were 4 and 7 % larger.
+        # Go's code at fixed addresses has few absolute addresses. Without the mode X86_FIXED, bundles of five Go
+        # programs were 0.1 to 26 % smaller. Bundles of two programs in C and Haskell were 4 and 7 % larger.
         is_fixed = mode == relink.X86 and program.fixed and not program.parts
         return relink.X86_FIXED if is_fixed else mode, 0
     if section.name in elf.GO_TABLES:

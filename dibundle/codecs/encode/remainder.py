@@ -30,7 +30,7 @@ MARGIN: Final = 128
 class Remainder:
     """Two contents without the middles of nearly equal ranges.
 
-    ``rows`` has source, target and length of each range. Stretches of fewer than ``long`` bytes are not cut. ``source``
+    ``rows`` has source, target and length of each range. Ranges of fewer than ``long`` bytes are not cut. ``source``
     and ``target`` are the remaining contents.
     """
 

@@ -2,7 +2,7 @@
 
 The slow parts of encoding are the full search and the models. The estimate runs the search and the models only on
 slices of the target, and on source parts that the fast search finds. In addition, the whole target is encoded at level
-1. The result shows which share of the whole size the slices have.
+1. This shows which share of the whole size belongs to the slices.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WHOLE = 2 << 20
 # higher
 LARGE = 24 << 20
 TRUST = 8  # among this many streams, only one stream is compared with an encoder's output
-MARGIN = 2048  # bytes of the source around each match that the fast search finds for a slice
+MARGIN = 2048  # bytes of the source that are added before and after each match of a slice
 
 
 def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.RelinkPlan | None = None) -> int:
@@ -122,7 +122,7 @@ def _near(
 ) -> Iterator[tuple[int, int]]:
     for start in starts:
         end = start + length
-        # add the proportional range, because the fast search may have missed this range
+        # add the range at the same relative position, because the fast search may have missed it
         at = start * source_size // target_size
         yield max(0, at - MARGIN), min(source_size, at + length + MARGIN)
         for source, _, covered in _within(found, start, end):

@@ -1,6 +1,6 @@
-"""The programs that can have written a zstd layer that dib cannot recompress.
+"""Guess which program wrote a zstd layer that dib cannot recompress.
 
-The headers of the first frame and of its blocks show which programs can have written the layer.
+The guess is based on the headers of the first frame and of its blocks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dibundle.codecs.frames import libzstd
 from dibundle.codecs.frames.layout import Bytes, find_blocks, read_head, skippable_size
 from dibundle.errors import ArchiveError
 
-# windows of the encoder's levels for content of unknown size
+# windows of klauspost's levels for content of unknown size
 _KLAUSPOST: Final = (4 << 20, 8 << 20, 16 << 20, 32 << 20)
 _MOST_ORDINARY: Final = 8 << 20  # the window of libzstd's level 19
 _SKIPPED: Final = 64  # maximum number of skippable frames that are skipped

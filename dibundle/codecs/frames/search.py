@@ -30,13 +30,13 @@ _SLICE: Final = 32 << 10  # bytes of the frame per step; encoding their content 
 _PIECE: Final = 1 << 20  # bytes of content per step of the encoders
 _FREE: Final = 64 << 10  # literal bytes that any recipe may have
 _SHARE: Final = 10  # for each group of this many bytes in the frame, a recipe may have one more literal byte
-_MOST: Final = 8 << 20  # maximum literal bytes of a recipe, because literals are held in memory
+_MOST: Final = 8 << 20  # maximum literal bytes of a recipe: literals are held in memory
 _WINDOW: Final = 128 << 20  # the largest supported window of a frame
 _UNDECIDED: Final = 2048  # after this many frames, only the likeliest candidate is used
 _PROBED: Final = 8  # at most this many blocks are checked, to find a block that distinguishes encoders
-_TELLING: Final = 4 << 10  # minimum bytes of a coded block that distinguishes encoders
+_TELLING: Final = 4 << 10  # minimum bytes of a compressed block that distinguishes encoders
 _CODED: Final = 2
-# the output of libzstd's slow levels, divided by the output of other levels, is hardly ever above this number
+# the output size of libzstd's slow levels, divided by that of its other levels, is hardly ever above this number
 _BETTER: Final = 1.03
 _UNTOLD: Final = 4  # number of libzstd's candidates that are tried if the frame rules out none of them
 _SMALL: Final = 256 << 10  # maximum bytes of a frame for which all candidates are tried
@@ -49,8 +49,8 @@ _HOPELESS: Final = 4  # a candidate is dropped after this many blocks if none of
 class _Probe(NamedTuple):
     """The beginning of a frame, up to a block that distinguishes encoders. ``real`` has the bytes of the beginning.
 
-    ``content`` is the decoded content of these bytes. ``further`` is the content that follows, up to the next multiple
-    of 128 KiB. If the frame has 128 KiB more, they are included.
+    ``content`` is the decoded content of these bytes. ``further`` is ``content``, continued to the next multiple of 128
+    KiB, plus up to 128 KiB more if the frame has them.
     """
 
     real: bytes
@@ -66,7 +66,7 @@ class FrameSearch:
         self._left = list(candidates)
         self._encoders: dict[FrameCandidate, FrameWriter] = {}
         self._frames = 0
-        # libzstd's candidates that were not tried, because the frame ruled out none of them
+        # libzstd's candidates that the frame did not rule out, but that were not tried
         self._waiting: list[FrameCandidate] = []
 
     @property
@@ -116,7 +116,7 @@ class FrameSearch:
     def likely(self, stored: Bytes, layout: Layout, start: int, most: int) -> Recipe | None:
         """Return the likely recipe of a frame.
 
-        For ``most`` bytes of content, the output of the recipe's encoder equals the frame.
+        For ``most`` bytes of content, the output of the recipe's encoder equals the beginning of the frame.
 
         For libzstd, more content is compared, because a job of libzstd has megabytes of content. The slow levels of
         libzstd are not tried.
@@ -190,7 +190,7 @@ class FrameSearch:
             twin = candidate._replace(jobs=False)
             made = seen.get(twin) or self._made(candidate, layout, first, probe)
             if len(probe.content) <= MOST_BLOCK and not probe.is_whole:
-                seen[twin] = made  # without jobs, the beginning is the same
+                seen[twin] = made  # the beginning is the same with and without jobs
             if made.startswith(probe.real):
                 good.append(candidate)
         return good
@@ -355,7 +355,7 @@ class _Run:
         self._compare(stored, ended=False)
 
     def finish(self, stored: Bytes) -> None:
-        """Compare the real data with the encoder's output, up to the ends of both."""
+        """Compare the remaining data with the encoder's output, up to the ends of both."""
         self._data += self.encoder.finish()
         self._compare(stored, ended=True)
 
@@ -381,7 +381,7 @@ class _Run:
                 self._edit(stored, self._real[self._next][0], self._real[-1][1], 0)
 
     def _piece(self, stored: Bytes, size: int) -> None:
-        """Compare the next piece with the encoder's ``size`` bytes."""
+        """Compare the next piece with the next ``size`` bytes of the encoder's output."""
         ours = bytes(self._data[:size])
         del self._data[:size]
         self._start += size

@@ -13,7 +13,7 @@ FLAGS: Final = (
     "-fPIC",
     "-fvisibility=hidden",
     "-DNDEBUG",
-    # when encoders compare sums of doubles, the results must be the same as in the programs that they reproduce
+    # encoders compare sums of doubles; the results must be the same as in the programs whose output they reproduce
     "-ffp-contract=off",
 )
 

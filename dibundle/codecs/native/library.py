@@ -162,8 +162,8 @@ def reuse_memory() -> None:
     """Make glibc keep and reuse the memory that this process frees, instead of returning it to the system each time.
 
     Call this at the start of a process that belongs to dib alone. The system clears returned pages when they are
-    requested again. For node-app, clearing 90,000 pages took 0.1 s of 1.6 s of CPU time. With one arena for all
-    threads, the peak of memory stays the same.
+    requested again. For node-app, clearing 90,000 pages took 0.1 s of 1.6 s of CPU time. All threads use one arena, so
+    that the peak of memory stays the same.
     """
     _set_malloc((_ARENA_MAX, 1), (_MMAP_THRESHOLD, _LARGE), (_TRIM_THRESHOLD, _NEVER))
 
@@ -212,7 +212,7 @@ class _PyBuffer(ctypes.Structure):
 
 
 def _address(view: memoryview) -> int:
-    """Return the address of a read-only view's bytes, which ctypes cannot get.
+    """Return the address of the bytes of a read-only view. ctypes has no function for this.
 
     The address is valid while the view lives.
     """

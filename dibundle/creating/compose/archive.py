@@ -20,7 +20,7 @@ from dibundle.format.steps import REGISTER_OUTER
 from dibundle.format.tables import Segment
 from dibundle.images.tar.entries import Entry, TarIndex
 
-TEXT_CONTENT = 256 << 10  # maximum size of members (configs, manifests) that are stored with the text
+TEXT_CONTENT = 256 << 10  # maximum size of ranges (configs, manifests) that are stored in the document stream
 # minimum size of a member with a separate digest; the digest reveals damage early and gives the member's name
 OWN_DIGEST = 64 << 10
 TAIL_MARKS = (b"index.json", b"manifest.json")
@@ -45,7 +45,7 @@ class OuterMember:
 class Segments:
     """The target's digests under construction.
 
-    Each larger member has a digest, and all other bytes have a common digest.
+    Each large or named member has its own digest, and all other bytes have a common digest.
     """
 
     def __init__(self, source: ReadAt) -> None:
@@ -88,7 +88,7 @@ class ArchiveComposer:
         self.segments = Segments(source)
 
     def compose(self, members: dict[int, OuterMember]) -> None:
-        """Write all operations. ``members`` maps the number of an entry to its member."""
+        """Write all operations. ``members`` maps the numbers of entries to members."""
         for number, entry in enumerate(self._index.entries):
             self._headers(entry)
             member = members.get(number)

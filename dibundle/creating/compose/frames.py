@@ -1,4 +1,4 @@
-"""Frames under construction. The pieces that operations read from streams are cut into frames, in reading order."""
+"""Frames under construction. The content that operations read from streams is cut into frames, in reading order."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dibundle.format.steps import Copy
 from dibundle.format.tables import Range
 
 # Content that is read in a different order, or decoded from a different kind of source, needs a separate stream.
-PATCH_STREAM = 1  # small changed files, many in a unit
+PATCH_STREAM = 1  # small changed files, many in a frame
 ADD_STREAM = 2  # content without a source
 LARGE_STREAM = 3  # large changed files, in windows
 DOCUMENT_STREAM = 4  # configs, manifests and similar documents
 
 LONG_TEXT = 1024  # a text of at least this many bytes is not held in memory, but read again when its frame is encoded
-UNIT = 4 << 20  # bytes of the target in a unit of small files (engines.md)
+UNIT = 4 << 20  # maximum bytes of the target in a frame of small files (engines.md)
 UNIT_SOURCE = 16 << 20
 TEXT_UNIT = 1 << 20
 ADD_UNIT = 8 << 20
@@ -30,7 +30,7 @@ WINDOW = 64 << 20
 FASTEST_WINDOW = 32 << 20
 # maximum bytes of an old and a new file together; both are in memory while their relinking is planned
 LARGEST_PLAN = 384 << 20
-WINDOW_MARGIN = 4 << 20  # the source of a window has this many extra bytes before and after the proportional range
+WINDOW_MARGIN = 4 << 20  # extra source bytes of a window, before and after the range at the same relative position
 
 Reader = Callable[[], bytes]
 

@@ -22,7 +22,7 @@ from dibundle.format.records import BLOCK, padded
 from dibundle.format.steps import REGISTER_RECORD, Copy
 from dibundle.images.tar.entries import Entry
 
-LONGEST_ZEROS = 1 << 20  # maximum bytes per read, because the end of a tar is checked in pieces
+LONGEST_ZEROS = 1 << 20  # maximum size of a tail that is checked for having only zeros
 REPEAT_FROM = 64  # minimum bytes of content whose second copy becomes a repeat
 
 
@@ -112,7 +112,7 @@ class LayerComposer:
     def _tail(self, layer: Layer) -> None:
         """Write the bytes after the last entry.
 
-        Write runs of zeros with the operation ``zero``. Unparsable bytes are written as a patch of the base's bytes.
+        Write runs of zeros with the operation ``zero``. Write any other tail as a patch of a base's tail, if possible.
         """
         start, end = layer.index.entries_end, layer.source.size
         if end - start <= LONGEST_ZEROS and not self._target.read_at(start, end - start).strip(b"\0"):
@@ -132,9 +132,9 @@ class LayerComposer:
         self._frames.patch(stream, self._reader(start), end - start, source)
 
     def _counterpart(self, layer: Layer) -> int | None:
-        """Return the base layer for a tail.
+        """Return the base layer whose tail becomes the source of this layer's tail.
 
-        This is the layer with the matching entries, or else the layer with the nearest size.
+        This is the layer of the last match, or else the layer without entries that has the nearest size.
         """
         layers, expected, size = self._base.layers, self._matcher.expected_layer, layer.source.size
         if layer.index.entries and expected < len(layers) and _tail_size(layers[expected]):
@@ -153,7 +153,7 @@ class LayerComposer:
         if match and old and match.same and self._keep_or_edit(entry, match, old):
             return
         self._flush_keep()
-        # this is read before the padding, because windows only move forward
+        # read the records before the padding, because a window only moves forward
         new_records = records_of(entry, self._target) if entry.plain else []
         padding = self._target.read_at(entry.content + entry.size, entry.end - entry.content - entry.size)
         if not new_records or padding.strip(b"\0"):
@@ -295,7 +295,7 @@ class LayerComposer:
             self._add(record, mark)
 
     def _is_padded_with_zeros(self, old: _Record, layer: int) -> bool:
-        """Return whether the base has zeros after a record's content, so that the padding is kept with the record."""
+        """Return whether a base record's padding is zeros, so that it can be kept together with the record."""
         after = old.content + old.size
         return not self._windows[layer].read_at(after, padded(old.size) - old.size).strip(b"\0")
 
@@ -324,7 +324,7 @@ class LayerComposer:
             self._zero(padded(record.size) - record.size)
 
     def _repeat(self, record: _Record, mark: Mark | None) -> bool:
-        """If this target already contained the content, write the content as a repeat of decoded frames."""
+        """If this target already contained the content, write a repeat of decoded frames, and return True."""
         places = self._sent.get(mark) if mark else None
         if not places or record.size < REPEAT_FROM or not self._frames.keep(places):
             return False
@@ -362,8 +362,8 @@ class LayerComposer:
     def _text(self, offset: int, data: bytes) -> None:
         """Add the bytes at ``offset`` as text.
 
-        Long texts are not kept in memory. Such texts are read again later, because no frame is encoded before the last
-        operation is written.
+        Long texts are not kept in memory. Such texts are read again when their frame is encoded, after all operations
+        are written.
         """
         if len(data) < LONG_TEXT:
             self._frames.text(data)
@@ -379,7 +379,7 @@ class LayerComposer:
         return lambda start, length: source.read_at(offset + start, length)
 
     def _raw_entry(self, entry: Entry, match: Match | None, old: Entry | None) -> None:
-        """Write an entry that no record describes.
+        """Write an entry whose headers or padding cannot be written as records.
 
         The headers stay unchanged. The content is from the base if possible.
         """

@@ -17,7 +17,7 @@ class ObjectTable:
         self.objects: list[BaseObject] = []
         self.sources: list[ReadAt] = []
         self.used: set[bytes] = set()  # digests of objects used since this set was last cleared
-        # the place of each content that targets have, but no base; the key is the content's digest
+        # the place of each content that is in a target, but in no base; the key is the content's digest
         self.places: dict[bytes, PlaceInTarget] = {}
 
     def layer(self, layer: Layer) -> int:

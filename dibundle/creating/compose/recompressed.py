@@ -20,7 +20,7 @@ from dibundle.files.readat import ReadAt, Slice, Spool, copy_chunks
 from dibundle.format.records import padded
 
 MEMBERS: Final = 1 << 14  # maximum number of members in a layer; a recipe has two parts for each member
-MOST_ANEW: Final = 64  # all encoders are tried again for at most this many members, because each member takes 10 ms
+MOST_ANEW: Final = 64  # all encoders are tried again for at most this many members, because each such trial takes 10 ms
 PLAIN: Final = 1 << 20  # maximum bytes of a layer that are outside of compressed bodies
 COST: Final = 16  # maximum recompression cost for each byte of the layer in the archive (spec/dib.md, 4.6)
 
@@ -112,7 +112,7 @@ def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> Recom
 
 
 def guess(stored: ReadAt, content_size: int) -> bytes | None:
-    """Return the likely recipe of a gzip layer with one member, and its plain bytes. Only the beginning is read."""
+    """Return the likely recipe and plain bytes of a one-member gzip layer. Read only its beginning and end."""
     size = embedded_streams.gzip_header_size(stored.read_at(0, min(_HEADER, stored.size)))
     if size is None or stored.size < size + _TRAILER or content_size > most_cost(stored):
         return None
@@ -123,7 +123,7 @@ def guess(stored: ReadAt, content_size: int) -> bytes | None:
     try:
         for content in search.feed(stored.read_at(size, min(_GUESSED, stored.size - size - _TRAILER))):
             del content
-        # if the layer is small, the result is certain
+        # if the search reached the end (of a small layer), the result is certain
         found = search.finish().recipe if search.ended else search.likely(content_size)
     except ArchiveError:
         return None
@@ -178,7 +178,7 @@ def _body(
 def _small_body(
     head: bytes, take: Callable[[bytes], None], limit: int, candidate: Candidate
 ) -> tuple[Body, int] | None:
-    """If the encoder gives a whole body that ends within ``head``, return this body and its size in bytes."""
+    """Return the body and its size in bytes, if the encoder reproduces it, and it ends within ``head``."""
     search = Search([candidate])
     pieces = []
     try:
@@ -198,7 +198,7 @@ def _small_body(
 
 
 def most_cost(stored: ReadAt) -> int:
-    """Return the maximum cost of recompressing a layer. The layer's header and padding in the archive count as well."""
+    """Return the maximum cost of recompressing a layer. It depends on the layer's size with tar header and padding."""
     return COST * (512 + padded(stored.size))
 
 

@@ -19,11 +19,11 @@ _GUESSED: Final = 4 << 20  # bytes of content used to guess an encoder
 _FRAMES: Final = recompression.MAX_PARTS - 16
 # maximum bytes of a layer that are outside of compressed bodies, such as the tables of contents of zstd:chunked
 _PLAIN: Final = 4 << 20
-_LITERALS: Final = 8 << 20  # maximum bytes of all edits
+_LITERALS: Final = 8 << 20  # maximum literal bytes of all edits of a layer
 
 
 class _Stopped(Exception):  # noqa: N818 - it is not an error
-    """The error for a layer that has more content than allowed."""
+    """The exception for a layer that no encoder reproduces, or that exceeds a limit."""
 
 
 def unpack_frames(stored: ReadAt, spool: Spool, most: int | None = None) -> RecompressedLayer | None:
@@ -71,7 +71,7 @@ class _Frames:
         self._blocks = _BLOCKS
         self._literals = _LITERALS
         self._search = FrameSearch()
-        self._content = 0  # bytes of content of the frame
+        self._content = 0  # bytes of content of the current frame so far
 
     def read(self) -> tuple[list[Part], bytes]:
         """Return parts and plain bytes. Raise ``ArchiveError`` if the layer is damaged."""

@@ -1,4 +1,4 @@
-"""Both sides of a bundle during creation, with the digests of blobs, indexed layers, and the base for matching."""
+"""Both sides of a bundle during creation: blobs with digests, indexed layers, the base for matching."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Reading:
 
     If ``inventory`` is given, only the base layers in the inventory may be used. With ``recompress``, compressed layers
     are unpacked. ``most_unpacked`` is the maximum size of the temporary files for the unpacked layers of targets. If
-    ``shared`` is true, later targets build on earlier targets, so every gzip and zstd must be able to decompress the
-    layers of earlier targets.
+    ``shared`` is true, later targets build on earlier targets, so every implementation of gzip or zstd must be able to
+    decompress the earlier targets' layers.
     """
 
     executor: Executor
@@ -51,8 +51,8 @@ class Reading:
 class TargetSide:
     """A target after reading. The target has images, blobs, new layers, and compressed layers for recompression.
 
-    ``carried`` are compressed layers that cannot be recompressed. ``digest`` is the digest of the whole archive, once
-    it is known.
+    ``carried`` are compressed layers that cannot be recompressed. ``digest`` is a future with the digest of the whole
+    archive.
     """
 
     images: ImageArchive
@@ -67,11 +67,11 @@ class TargetSide:
 class BaseSide:
     """The content to build on.
 
-    For each target, this content is the bases and the earlier targets. ``own`` are the layers of the bases. ``known``
-    maps digests to (kind, source), for all content that can be referenced as a whole. ``known`` contains only layers
-    (uncompressed, or as stored), because every archive of an image contains the image's layers. Archives of different
-    forms have different manifests. The configs in such archives may also differ: skopeo rewrites configs when it writes
-    an OCI layout.
+    For each target, this is the content of the bases and of the earlier targets. ``own`` are the layers of the bases.
+    ``known`` maps digests to (kind, source), for all content that can be referenced as a whole. ``known`` contains only
+    layers (uncompressed, or as stored), because every archive of an image contains the image's layers. Archives of
+    different forms have different manifests. The configs in such archives may also differ: skopeo rewrites configs when
+    it writes an OCI layout.
     """
 
     images: tuple[ImageArchive, ...]
@@ -96,7 +96,7 @@ class BaseSide:
     def know(self, blobs: Iterable[StoredBlob], *, stored: bool) -> None:
         """Add the layers among ``blobs`` to the known content.
 
-        With ``stored``, also add the stored compressed layers.
+        With ``stored``, also add compressed layers in their stored form.
         """
         for blob in blobs:
             if blob.layer:
@@ -257,7 +257,7 @@ def _is_damaged(blob: StoredBlob, found: RecompressedLayer) -> bool:
 
 
 def _note_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:
-    """Report layers that do not match the claims of their archive. Receivers cannot use bundles on such a base."""
+    """Report layers that do not match the claims of their archive. Bundles with such a base cannot be applied."""
     for stored in blobs:
         claimed = stored.blob.digest if stored.blob.compression else stored.blob.diff_id or stored.blob.digest
         if stored.blob.kind == "layer" and claimed and claimed != stored.digest:

@@ -70,8 +70,7 @@ FEW_PLACES = 8  # up to this number of places, a membership test compares the pl
 class Places(Sequence[Place]):
     """Entries with a common key, in the order of their layers, with a fast membership test.
 
-    An image may have the same path ten thousand times, and may have the same content at ten thousand paths. But most
-    keys have two entries.
+    In an image, a path or a content may occur ten thousand times. But most keys with several entries have two.
     """
 
     __slots__ = ("_all", "_ends", "_known")

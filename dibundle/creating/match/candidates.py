@@ -18,7 +18,7 @@ from dibundle.images.tar.entries import scan
 
 FEW = 3  # up to this number of bases, all are read, because a choice would save little
 WORTH = 0.005  # a further base must promise at least this share of the targets' bytes
-_SAMPLE = 512  # bytes in the middle and at the end of a file, which represent the whole content
+_SAMPLE = 512  # bytes from the middle and the end of a file; a checksum of them stands for the whole content
 _ALIKE = 64  # a target's file is compared with at most this many base files at the same path (without versions)
 _LARGEST = 48  # number of the target's largest files that are compared closely, by their beginnings
 _BEGINNING = 256 << 10
@@ -97,7 +97,7 @@ class _Judge:
                 self._files.setdefault(file.path, []).append(file)
 
     def worth(self, wanted: _Content) -> list[float]:
-        """For each file of a layer, and for the whole layer, return how many bytes are likely saved."""
+        """Return how many bytes are likely saved for each file of a layer, and for the layer as a whole."""
         if wanted.claims & self._claims:
             return [float(file.size) for file in wanted.files] + [float(wanted.size)]
         return [file.size * self._likeness(file) for file in wanted.files] + [0.0]

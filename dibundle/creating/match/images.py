@@ -30,7 +30,7 @@ MOST_RATIO: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class StoredBlob:
-    """The stored bytes of a blob, and their sha256. If the blob is a base's layer, ``layer`` is its raw content."""
+    """The stored bytes of a blob, and their sha256. ``layer`` is the raw content of a layer, if available."""
 
     blob: Blob
     source: ReadAt
@@ -60,7 +60,7 @@ def read_size(archives: Iterable[ImageArchive]) -> int:
 def inflate(stored: StoredBlob, spool: Spool, most: int | None = None, budget: Budget | None = None) -> StoredBlob:
     """Inflate a compressed layer into ``spool``, up to ``most`` bytes. Raise ``ArchiveError`` for damage or a bomb.
 
-    The ``budget`` must suffice for the times that apply may read the layer.
+    The ``budget`` must suffice for all reads of the layer that apply may need.
     """
     assert stored.blob.compression
     digest = hashlib.sha256()

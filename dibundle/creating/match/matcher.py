@@ -26,7 +26,7 @@ class Matcher:
 
     This is the order of preference:
 
-    1. the same content: at the same path, else at the next entry, else anywhere
+    1. the same content: at the same path, else in the entry after the last match, else anywhere
     2. the same path
     3. similar content
     4. the same path except for versions and hashes
@@ -36,7 +36,7 @@ class Matcher:
     """
 
     def __init__(self, base: BaseIndex, targets: Iterable[Layer], kept: Collection[bytes]) -> None:
-        """Find a match for each new layer in ``targets``.
+        """Prepare matching for the entries of the new layers in ``targets``.
 
         ``kept`` are the digests of base layers that the target contains as a whole.
         """
@@ -64,7 +64,7 @@ class Matcher:
 
     @cached_property
     def _spare(self) -> list[Place]:
-        """The base files with paths that the target lacks.
+        """The base files whose path does not exist in the target.
 
         The list is computed on first use, because few targets need the list.
         """
@@ -79,7 +79,7 @@ class Matcher:
 
     @cached_property
     def _spare_names(self) -> dict[bytes, list[Place]]:
-        """The spare base files, by their names without versions, and by their stems."""
+        """The spare base files, by their paths without versions, and by their stems."""
         found: dict[bytes, list[Place]] = {}
         for place in self._spare:
             for name in self._base.names_of(names.clean(self._base.entry(place).path)):
@@ -146,11 +146,11 @@ class Matcher:
         return in_layer[-1] if in_layer else max(places, key=lambda place: (self._likeness[place.layer], place.layer))
 
     def _topmost(self, places: Places) -> Place:
-        """Return the first entry in the layer of the most similar image.
+        """Return the first entry in the top layer of the most similar image.
 
         The result is cached, because there may be many layers.
         """
-        # the id can be a key of the cache, because the list of places exists as long as the base
+        # the id of ``places`` can be a key of the cache, because the list exists as long as the base
         key = id(places), len(places.first)
         if key not in self._tops:
             top = max(places.first, key=lambda layer: (self._likeness[layer], layer))

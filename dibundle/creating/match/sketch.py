@@ -1,8 +1,8 @@
-"""Sketches of files. If two files have content in common, their sketches have numbers in common.
+"""Sketches of files. If two files have enough content in common, their sketches are likely to have numbers in common.
 
-A file's features are checksums of the bytes after marks. Marks are patterns in the content itself, so features do not
-depend on the offset of the content in the file. The sketch of a file has the smallest of its features (minhash). A
-regular expression finds the marks, so plain Python scans about 100 MB/s.
+A file's features are checksums of the bytes that begin with a mark. Marks are patterns in the content itself, so
+features do not depend on the offset of the content in the file. The sketch of a file has the smallest of its features
+(minhash). A regular expression finds the marks, so plain Python scans about 100 MB/s.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key", bound=Hashable)
 
 _MARK = re.compile(rb"[\0 \n\t(,=/][\x40-\x49\x61-\x68\x80-\x8f]")
-_FEATURE = 20  # bytes after a mark that a feature covers
+_FEATURE = 20  # bytes that a feature covers, including the mark
 SKETCH = 24  # numbers in a sketch
 LARGEST = 1 << 20  # at most this many bytes from the beginning of a file are read
 SMALLEST = 256  # minimum size in bytes of a file that gets a sketch

@@ -26,7 +26,7 @@ UNNAMED_FOLDER: Final = UNNAMED + b"/"
 """Replacements for names that are not kept, one for files and one for folders. Compare them with ``is``."""
 
 _FREE_RECORDS: Final = 65_536
-# bytes of a tar that allow one more PAX record; real records take at least 50 bytes with their entry
+# one more PAX record is allowed for this many bytes of a tar; a real record takes at least 50 with its entry
 _RECORD: Final = 32
 _ZEROS: Final = bytes(BLOCK)
 _WINDOW: Final = 256 << 10
@@ -190,7 +190,7 @@ class _Headers:
         self._records = _FREE_RECORDS + source.size // _RECORD  # maximum number of PAX records that are read
 
     def spend(self, records: int, offset: int) -> None:
-        """Count records of PAX headers, up to a limit, because small records take long for their size."""
+        """Count records of PAX headers, and stop at a limit: small records take long for their size."""
         self._records -= records
         if self._records < 0:
             raise _StopReading(offset, "more records in PAX headers than are read")
@@ -336,7 +336,7 @@ def _entry(
     if content + size > headers.size:
         raise _CutShort(header, "the archive is cut short in an entry")
     if header == start:
-        header = start  # reuse the object, so that the name is stored once
+        header = start  # reuse the int object, so that the number is stored only once
     plain = plain and size == field_size and head == BLOCK and not cut
     return Entry(start, header, head, size, cut, path, link, kind, plain)
 
@@ -411,7 +411,7 @@ def _number(field: bytes) -> int | None:
 
 
 def _is_one_number(field: bytes) -> bool:
-    """Return whether a field has nothing after its number. Go reads up to a NUL, others stop after digits."""
+    """Return whether a field has nothing after its number. Go reads up to a NUL, other programs read only digits."""
     return bool(field[0] & 0x80) or b"\0" not in field.strip(b" \0")
 
 

@@ -30,10 +30,10 @@ _PAX_SIZE: Final = re.compile(rb"[1-9]\d{0,18}")
 _PAX_KEYS: Final = frozenset((b"mtime", b"atime", b"ctime", b"uid", b"gid", b"uname", b"gname"))
 _MAX_PAX: Final = 65_536
 _MAGICS: Final = (b"ustar\x0000", b"ustar  \0")
-_BIG: Final = 1 << 33  # maximum size: larger sizes do not fit into the octal digits
+_BIG: Final = 1 << 33  # from this size on, a size does not fit into the field's octal digits
 _PAX_HEADER: Final = b"x"[0]
 _PERMISSIONS: Final = 0o7777
-# file types in the mode field: some programs use this type instead of the type flag
+# file types in the mode field: some programs use the mode's type instead of the type flag
 _MODE_TYPES: Final = {
     FILE: (0, stat.S_IFREG),
     FOLDER: (0, stat.S_IFDIR),
@@ -126,7 +126,7 @@ def _header(block: bytes, at: int) -> tuple[int, int]:
 
 
 def _refuse_other_names(block: bytes, kind: int, at: int) -> None:
-    """Refuse odd names of PAX headers. Also refuse a first name that engines would mistake for compressed data."""
+    """Refuse odd names of PAX headers. Also refuse a tar whose first name looks like compressed data."""
     if kind == _PAX_HEADER and not (_PAX_NAME.fullmatch(block[:100]) and _PAX_NAME.fullmatch(block[345:500])):
         raise ArchiveError(messages.TAR_PAX_NAME, at=at)
     if not at and block.startswith(b"BZh"):  # engines recognise bzip2 by only these three bytes

@@ -67,7 +67,7 @@ class _Pipe:
         view[:] = self.read_at(offset, len(view))
 
     def skip_to(self, end: int) -> None:
-        """Discard the data before ``end``."""
+        """Discard the data up to ``end``, and leave a hole instead."""
         while self._spool.size < end:
             piece = self._read(min(_PIECE, end - self._spool.size))
             if not piece:
