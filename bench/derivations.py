@@ -31,7 +31,7 @@ CALLS, JUMPS = ("call",), ("j",)
 
 
 def without(modes: dict[int, int], old: bytes, new: bytes) -> int:
-    """Return the size of the payload if regions of these modes are treated as regions of other modes."""
+    """Return the size of the payload if dib replaces modes of regions, as ``modes`` maps them."""
     usual = layout._mode
 
     def mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tuple[int, int]:
@@ -52,7 +52,7 @@ def size(old: bytes, new: bytes) -> int:
 
 
 def changed(rows: array[int], source: bytes, target: bytes, section: elf.ElfSection, most: int) -> dict[int, bool]:
-    """Return the offsets of changed bytes of code, each with a flag; True means that no cover has the byte."""
+    """Return the offsets of changed bytes of code, each with a flag; True means that the byte is outside all covers."""
     low, high = section.start, section.start + min(most, section.length)
     found = dict.fromkeys(range(low, high), True)
     for s, t, length in zip(rows[0::3], rows[1::3], rows[2::3], strict=True):

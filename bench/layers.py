@@ -21,7 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from subprocess import CalledProcessError
 
-sys.path.append(str(Path(__file__).parents[1]))  # append the path, so that the installed package is measured
+# append the path instead of inserting it first, so that the installed package is measured
+sys.path.append(str(Path(__file__).parents[1]))
 
 from measure import FailedRunError, Run, run, same
 from report import keep

@@ -190,7 +190,10 @@ def _drawn(rows: list[Row]) -> list[str]:
 
 
 def _levels(rows: list[Row]) -> list[str]:
-    """Write the table and the picture, relative to the default level; also write the table into the docs page."""
+    """Write the table and the picture of levels, relative to the default level.
+
+    Write the table into the docs page, too.
+    """
     found = {(row["pair"], row["tool"]): row for row in rows}
     pairs = [row["pair"] for row in sorted(rows, key=lambda row: row["target"]) if row["tool"] == DEFAULT_LEVEL]
     cells: list[list[str]] = []
@@ -310,7 +313,8 @@ def _growth(rows: list[Row]) -> list[str]:
         here = sorted((row for row in rows if row["series"] == series), key=lambda row: float(row["value"]))
         for row in here:
             times = [f"{row[k][t]:{f}}" for k in RUNS for t, f in FORMS.items()]
-            other = f"{row['other']:.1f}" if "other" in row else "-"  # older rows do not have this field
+            # rows of older measurements do not have this field
+            other = f"{row['other']:.1f}" if "other" in row else "-"
             cells.append([f"{row['gib']:g} GiB, {row['files']:,} files", f"{row['bundle']:,}", *times, other])
         for kind, title in (("cpu", "CPU seconds"), ("memory", "MiB")):
             for what in ("create", "apply"):

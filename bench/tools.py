@@ -1,7 +1,4 @@
-"""The compared tools: dib, and the alternatives that a user has.
-
-Each tool creates a delta of two archives and applies it.
-"""
+"""The compared tools: dib and its alternatives. Each tool creates a delta between two archives and applies it."""
 
 from __future__ import annotations
 

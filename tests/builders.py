@@ -44,7 +44,7 @@ class TarItem:
 
 @dataclass(frozen=True)
 class TestImage:
-    """An image to build, with uncompressed layers, tags, and additions to its config."""
+    """An image to build: its uncompressed layers, its tags, and additions to its config."""
 
     __test__ = False  # without this, pytest would collect the class because of its name
 
@@ -199,14 +199,13 @@ def _oci(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
 
 
 def docker_save_part(image: TestImage) -> bytes:
-    """Return an archive from docker with containerd's store; one of the image's two platforms is missing."""
+    """Return an archive from docker with containerd's store, without one of the image's two platforms."""
     return build_layer(_c8d([image], None, part=True))
 
 
 def _c8d(images: list[TestImage], packing: LayerCompression, *, part: bool = False) -> list[TarItem]:
-    """Return blobs as :func:`_v25` does.
-
-    In addition, each image has an index, which lists an attestation and a missing platform.
+    """Return blobs as :func:`_v25` does. In addition, each image has an index, which also lists an attestation and a
+    missing platform.
     """
     blobs, descriptors, manifest = _blobs(images, packing)
     top = []
@@ -245,7 +244,7 @@ def _c8d(images: list[TestImage], packing: LayerCompression, *, part: bool = Fal
 def _blobs(
     images: list[TestImage], packing: LayerCompression
 ) -> tuple[dict[str, bytes], list[dict[str, object]], list[dict[str, object]]]:
-    """Return the blobs of all images, the descriptor of each image's manifest, and the entries of a manifest.json."""
+    """Return all images' blobs, a descriptor of each image's manifest, and manifest.json's entries."""
     blobs: dict[str, bytes] = {}
     descriptors: list[dict[str, object]] = []
     manifest: list[dict[str, object]] = []

@@ -16,7 +16,7 @@ _PAGE = 4096
 
 
 def noise(seed: int, size: int) -> bytes:
-    """Return bytes that no compressor makes smaller."""
+    """Return random-looking bytes, which no compressor makes smaller."""
     return random.Random(seed).randbytes(size)
 
 

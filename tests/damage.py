@@ -41,10 +41,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Damage:
-    """Damage to the part ``region`` of a bundle.
-
-    The damage is a cut before ``place``, or a flip of ``bit`` in the byte at ``place``.
-    """
+    """Damage in ``region`` of a bundle: a cut before ``place``, or a flip of ``bit`` in the byte there."""
 
     kind: Literal["cut", "flip"]
     region: str
@@ -113,7 +110,9 @@ def _region_at(parts: list[Region], place: int) -> str:
 
 
 class Trials:
-    """A runner of damaged bundles of one pair, with files in ``work``. Each method returns a failed check, or None."""
+    """A runner that tries damaged bundles of one pair, with files in ``work``. Each method returns the check that
+    failed, or None.
+    """
 
     def __init__(self, pair: pairs.Pair, work: Path, runs: ManyRuns) -> None:
         self._pair, self._runs = pair, runs

@@ -162,7 +162,7 @@ class Failing:
 
 
 def error(number: int) -> Callable[..., object]:
-    """Return a function that fails with an error of the system."""
+    """Return a function that raises ``OSError`` with this number."""
 
     def fails(*_: object, **__: object) -> object:
         raise OSError(number, os.strerror(number))
@@ -204,7 +204,7 @@ def _created(rig: Rig) -> bytes:
 
 
 def full_disk(rig: Rig, times: int) -> list[str | None]:
-    """The disk is full at each write, sync and rename in turn: for apply, apply with a compressed base, and create."""
+    """Let each write, sync and rename find a full disk, in apply (also with a compressed base) and create."""
     share = max(1, times // 3)
     return [
         *_each_call(rig, rig.apply(), WRITES, errno.ENOSPC, share),
@@ -384,7 +384,7 @@ KINDS = {
 
 
 def main() -> int:
-    """Run the kinds of faults from the command line, and print the table."""
+    """Run the kinds of faults that the command line names, and print the table."""
     parser = argparse.ArgumentParser(description="Let the system fail in every way.")
     parser.add_argument("--times", type=int, default=30, help="tries of each kind (30)")
     parser.add_argument("--seed", type=int, default=1)

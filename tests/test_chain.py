@@ -305,7 +305,7 @@ def test_a_client_that_saves_no_platform_of_choice(client: str, versions: Path, 
 
 
 def test_a_base_may_be_absent(versions: Path, tmp_path: Path) -> None:
-    """A base may be absent, so that the same command works with the old image, or with a bundle that rebuilds it."""
+    """A base may be absent. So the same command works with the old image, or with a bundle that rebuilds this image."""
     for number in (1, 2):
         succeed("create", "--no-base", versions / f"v{number}.tar", tmp_path / f"v{number}.dib")
     (update,) = bundles(versions, "v2-v3")

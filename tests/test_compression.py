@@ -195,7 +195,7 @@ def test_mutated_streams_raise_nothing_but_our_errors(kind, data, step):
 
 
 def test_zstd_frames_are_given_back_as_they_end():
-    """zstd frames are freed when they end, because each frame may use a window of 128 MiB."""
+    """A zstd frame's memory is freed at the frame's end, because a frame may use a window of 128 MiB."""
     gc.collect()
     gc.disable()
     try:

@@ -172,7 +172,9 @@ def test_a_build_that_checks_no_signature_is_not_written_where_they_are_demanded
 
 
 def test_an_image_that_a_build_made_is_found(tmp_path):
-    """A bundle is found in an image from a build. The label has no digest and no size, and the layer is compressed."""
+    """A bundle is found in an image from a build. There, the label has no digest and no size, and the layer is
+    compressed.
+    """
     old = TestImage([build_layer([file("a", noise(1, 3_000_000))])], ["app:1"])
     new = TestImage([build_layer([file("a", noise(1, 3_000_000)), file("b", noise(2, 3_000_000))])], ["app:2"])
     (tmp_path / "a.tar").write_bytes(docker_save([old]))

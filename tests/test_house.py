@@ -1,6 +1,5 @@
-"""The structure of the code.
-
-The code has few packages, short modules, a correct map, unique type names, and a code for every text.
+"""The structure of the source: few packages, short modules, a correct map, and unique type names. Every text has a
+code.
 """
 
 from __future__ import annotations

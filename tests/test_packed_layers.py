@@ -109,7 +109,7 @@ def test_any_form_of_the_base_does(tmp_path: Path):
 
 
 def test_layers_that_stay_compressed_do_not_tie_a_bundle_to_their_form(tmp_path: Path):
-    """If compressed layers do not change, a receiver does not need them in compressed form.
+    """A receiver does not need unchanged layers in compressed form.
 
     The lowest layer is the same blob on both sides. A receiver that has only the layer's content recompresses the
     layer.
@@ -260,8 +260,8 @@ def test_the_smallest_layers_are_made_again(tmp_path: Path):
 
 
 def test_of_a_bomb_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch):
-    """For a decompression bomb, no encoder is guessed. Each candidate would have to encode the gigabytes that its first
-    megabytes contain.
+    """For a decompression bomb, no encoder is guessed. Each candidate encoder would have to encode the gigabytes that
+    the bomb's first megabytes contain.
     """
     content = bytes(20 << 20)
     stored = MemoryBytes(DOCKER(content))

@@ -169,9 +169,8 @@ def test_few_odd_layers_are_handled_as_one_piece(tmp_path: Path):
 
 @pytest.mark.parametrize("name", ["BZh91AY&SY.txt", "(\xb5/\xfd", "plain.txt"])
 def test_a_target_may_begin_like_a_compressed_file(name: str, tmp_path: Path):
-    """A target may begin like a compressed file.
-
-    Before the fix, no base matched the bundle, because a later target did not find its content in such a target.
+    """A target may begin like a compressed file. Before the fix, dib did not find a later target's content in such a
+    target, so no base matched.
     """
     layer = build_layer([file("data", noise(1, 40_000))])
     first = build_layer([file(name, b"hello")])[:-1024] + docker_save([TestImage([layer], ["app:1"])], "v25")

@@ -86,7 +86,7 @@ def test_the_smaller_locks_agree_with_the_large_one() -> None:
     large, runtime, build = (
         [re.sub(r" ; .*? \\\n", " \\\n", block).strip() for block in re.split(r"\n(?=[a-z0-9])", lock)[1:]]
         for lock in (LOCK, RUNTIME, BUILD)
-    )  # drop the markers, because a package's markers depend on which other packages require it
+    )  # ignore the markers, because they depend on which other packages require a package
     for blocks in (runtime, build):
         assert blocks
         assert [block for block in blocks if block not in large] == []

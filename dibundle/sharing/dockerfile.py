@@ -43,7 +43,7 @@ class Build(NamedTuple):
     secret: str | None = None
 
     def stage(self, arguments: Sequence[str], sources: Sequence[str], *more: str, name: str = "") -> Iterator[str]:
-        """Yield the first stage, which runs dib. A name of this stage hides an image with the same name."""
+        """Yield the first stage, which runs dib. The stage's ``name`` hides an image of the same name."""
         mount = ""
         yield f"FROM {_name(self.image)}" + (f" AS {name}" if name else "")
         yield "USER 0:0"  # root, because only the owner can read the files that docker save writes
@@ -68,7 +68,7 @@ class Build(NamedTuple):
 def wrapping(build: Build, old: str, new: str, *, linked: bool, base: str | None = None, platform: str | None) -> str:
     """Return a Dockerfile that builds an image with a bundle from ``old`` to ``new`` (see :mod:`sources.wrapped`).
 
-    ``base`` is the builder's name for the linked image, if ``old`` is not a name.
+    If ``old`` is not a reference, ``base`` is the builder's name for the image to link to.
     """
     below = _below(old, base) if linked else "scratch"
     where = f"--platform={_platform(platform)} " if linked and platform else ""
@@ -107,7 +107,7 @@ def applying(build: Build, sources: Sequence[str]) -> str:
 
 
 def _words(*words: str) -> str:
-    """Return the words of an instruction as JSON. No shell parses JSON, and BuildKit finds no here-document in JSON."""
+    """Return the words of an instruction as JSON. So no shell parses the words, and BuildKit sees no here-document."""
     return json.dumps(words).replace("<", "\\u003c")
 
 

@@ -47,9 +47,9 @@ class FetchedBundles:
     ) -> None:
         """Prepare for fetching. Nothing is fetched yet.
 
-        ``growing`` is a context manager that is open while a bundle is kept. The context manager yields a function,
-        which is called with the number of received bytes. ``is_decoded`` is true if this class decodes manifests (a
-        manifest may take 120 MB) and checks integrity. Otherwise, the caller must decode and check.
+        ``growing`` returns a context manager that is open while a bundle is kept. The context manager yields a
+        function, which is called with the number of received bytes. ``is_decoded`` is true if this class decodes
+        manifests (a manifest may take 120 MB) and checks integrity. Otherwise, the caller must decode and check.
         """
         self._repository = repository
         self._check = check
@@ -58,7 +58,7 @@ class FetchedBundles:
         self._here: dict[bytes, tuple[Spool, Context]] = {}
         self.received = 0
         self.refused: set[bytes] = set()
-        # avoid a reference cycle, because lists take megabytes
+        # not a bound method, which would make a reference cycle and keep megabytes of lists in memory
         self.listing = Listing(repository, partial(_note_unreadable, context))
         self.applied = 0
 
@@ -87,10 +87,10 @@ class FetchedBundles:
             self._here.pop(name)[1].close()
 
     def get(self, step: ChainStep, most_manifest: int) -> Spool:
-        """Check the signature (if required) and the integrity of a step's bundle. Return the bundle.
+        """Return a step's bundle after a check of its integrity and (if required) its signature.
 
         Fetch the bundle if necessary. ``most_manifest`` is the maximum size of the bundle's manifest in bytes. Raises
-        :class:`RegistryError` if the bundle is not the listed bundle.
+        :class:`RegistryError` if the bundle differs from its entry in the list.
         """
         name = step.delta.manifest
         if name in self._here:
@@ -120,7 +120,7 @@ class FetchedBundles:
         return spool
 
     def listed(self, step: ChainStep) -> RemoteBlob:
-        """Return a step's bundle, which must be the listed bundle.
+        """Return the blob of a step's bundle, as the bundle's manifest describes it.
 
         Raise :class:`RegistryError` if the bundle differs from the list, or if lists are too long.
         """

@@ -53,7 +53,7 @@ def sign(bundle: str, options: SignOptions, access: Access, context: Context) ->
     """
     if (options.key is None) == (options.signature is None):
         raise UsageError(messages.SIGN_KEY_OR_SIGNATURE, bundle=shell_words(bundle))
-    # if this is true, the bundle is unchanged, and no file beside the bundle is written
+    # true if only the given output is written, neither the bundle nor a file beside the bundle
     aside = options.detach and options.output is not None
     if is_reference(bundle) and not aside:
         raise _in_registry(bundle, options)
@@ -70,7 +70,7 @@ def sign(bundle: str, options: SignOptions, access: Access, context: Context) ->
     if options.detach:
         opened.refuse_overwriting(destination.name, destination.identity)
     check_integrity(reader, context.progress)
-    context.end_phase()  # ssh-keygen needs a new line, because it may ask for a passphrase
+    context.end_phase()  # end the progress line, because ssh-keygen may ask for a passphrase
     header = reader.header_bytes
     data = signing.sign(header, options.key) if options.key is not None else signing.read_file(options.signature or "")
     try:

@@ -335,7 +335,7 @@ class _Update:
         return bundles
 
     def _require_as_listed(self, step: ChainStep, bundle: BundleReader) -> None:
-        """Raise :class:`RegistryError` if a bundle needs more or rebuilds less than the registry lists.
+        """Raise :class:`RegistryError` if a bundle needs more or rebuilds less than the registry's list says.
 
         The signature of such a bundle may be valid, but the signer meant the bundle for another purpose.
         """
@@ -405,9 +405,9 @@ class _Update:
 def pin_made(image: RemoteImage, archive: ImageArchive, *, is_signed: bool, are_annotations_known: bool) -> PinnedImage:
     """Return a registry's image from an ``archive`` that a bundle rebuilt.
 
-    If ``is_signed`` is true, only the bundle is signed, so nothing from the registry is used. Otherwise, the registry's
-    manifest is kept, provided that the manifest lists exactly these layers. Raises ``ArchiveError`` if the archive does
-    not contain the image.
+    If ``is_signed`` is true, nothing from the registry is used, because only the bundle is signed. Otherwise, the
+    registry's manifest is kept, provided that the manifest lists exactly these layers. Raises ``ArchiveError`` if the
+    archive does not contain the image.
     """
     found = [pins for pins in find(archive, {image.id}) if digest.sha256(pins.config) == image.id]
     if not found:

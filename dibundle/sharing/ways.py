@@ -93,7 +93,7 @@ def plan_way(
 
 
 def plan_wrapped(image: RemoteImage, archives: Sequence[Archive], needs: Collection[bytes]) -> UpdatePlan:
-    """Return the plan for a wrapped bundle. If ``archives`` have the layers in ``needs``, fetch only one layer."""
+    """Return the plan for a wrapped bundle. If ``archives`` have all ``needs``, fetch only the bundle's layer."""
     wanted = image.layers[-1:] if archives and _here(archives).issuperset(needs) else image.layers
     without = frozenset(blob.digest for blob in image.layers) - {blob.digest for blob in wanted}
     size = sum({blob.digest: blob.size for blob in wanted}.values()) + len(image.config)
@@ -103,8 +103,8 @@ def plan_wrapped(image: RemoteImage, archives: Sequence[Archive], needs: Collect
 def _lowest_here(image: RemoteImage, archives: Sequence[Archive]) -> frozenset[bytes]:
     """Return the digests of an image's lowest layers that an image in ``archives`` has too.
 
-    Engines share a layer only if all lower layers are shared too. The result leaves out layers that also occur higher
-    up, because a manifest lists such a layer only once.
+    Engines share a layer only if all lower layers are shared too. Layers that also occur higher up are not in the
+    result, because all occurrences are one blob.
     """
     shared = len(loaded(archives).shared(image.diff_ids))
     layers = [*zip(image.layers, image.diff_ids, strict=True)]
@@ -128,7 +128,7 @@ def cheapest(
     """Return the smallest chain that rebuilds ``target``, in order. Return None if there is no chain.
 
     ``deltas_to`` is called once for each image: first for the target, then for the target's bases, and so on. This ends
-    at images whose bundles build on layers ``here``.
+    at bundles that need only layers ``here``.
     """
     steps = _collect(target, here, deltas_to)
     heap: list[tuple[int, int, tuple[ChainStep, ...]]] = []

@@ -75,7 +75,7 @@ def wrap(
     access: Access,
     context: Context,
 ) -> tuple[str, ...]:
-    """Write the image of a bundle as an archive. With ``bases``, the image is linked to its base image.
+    """Wrap a bundle in an image archive. With ``bases``, the image is linked to its base image.
 
     Returns the names of the image. The same arguments give the same image. Raises :class:`BaseMismatchError` if no
     image in ``bases`` is the base of the bundle.
@@ -94,7 +94,7 @@ def push_wrapped(
     access: Access,
     context: Context,
 ) -> PushedWrap:
-    """Push the image of a bundle. Layers of a base that is a reference in the same registry are not sent again."""
+    """Push an image with a bundle. If a base is a reference in the same registry, its layers are not sent again."""
     from dibundle.sources.registry.images import push
     from dibundle.sources.registry.opening import open_repository, parse_target
 
@@ -137,7 +137,7 @@ def wrapped_image(
     context: Context,
     platform: str | None = None,
 ) -> Wrapped:
-    """Return the image of a bundle. With ``bases``, the image is linked to its base image.
+    """Return an image that contains a bundle. With ``bases``, the image is linked to its base image.
 
     The same arguments give the same image. Raises :class:`BaseMismatchError` if no image in ``bases`` is the base of
     the bundle.

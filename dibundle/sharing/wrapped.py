@@ -43,7 +43,7 @@ class AppliedParcel(NamedTuple):
 
 
 def made_by(told: Mapping[str, str], reference: Reference, engine: str) -> AboutImage:
-    """Return the target image in a wrapped bundle's labels. If the labels do not have exactly one ID, the ID is empty.
+    """Return the target image that a wrapped bundle's labels name. With no ID or several IDs, its ID is empty.
 
     If the name in the labels is in the repository of ``reference``, the image has this name. Otherwise, the image's
     name is ``reference`` itself. :class:`Parcel` chooses the same name.
@@ -77,8 +77,8 @@ class Parcel:
     ) -> AppliedParcel:
         """Rebuild the bundle's image. Load the image into an engine, or write the image to ``output`` as a new archive.
 
-        If ``bases`` lack objects of the bundle, the other layers of the wrapped image are fetched too. The image's
-        labels do not matter for this.
+        If ``bases`` lack objects that the bundle needs, the other layers of the wrapped image are fetched too. The
+        image's labels do not matter for this.
         """
         if self._check:
             last = self._image.layers[-1]

@@ -79,7 +79,7 @@ class Pieces:
 
 
 class Reread:
-    """A stream whose first bytes were already read. ``read`` reads the bytes after these first bytes."""
+    """A stream whose first bytes (``head``) were already read. The given function ``read`` reads the later bytes."""
 
     def __init__(self, read: Callable[[int], bytes], head: bytes) -> None:
         self._read = read
@@ -217,7 +217,7 @@ def check_integrity(bundle: BundleReader, progress: Progress | None = None) -> N
 
 
 class WholeBundle(NamedTuple):
-    """A complete bundle without damage, with its bytes, SHA-256 and manifest."""
+    """A complete, undamaged bundle: its bytes, SHA-256 and manifest."""
 
     content: ReadAt
     digest: bytes

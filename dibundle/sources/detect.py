@@ -64,7 +64,7 @@ def _head(name: str) -> bytes:
 def _begins_as_source(head: bytes) -> bool:
     """Return whether a file's first block shows a bundle or a tar archive.
 
-    A later part of a bundle does not begin like a bundle or a tar archive.
+    A later part of a bundle begins like neither of them.
     """
     return is_bundle(head) or head[257:262] == b"ustar"
 

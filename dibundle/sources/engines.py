@@ -1,4 +1,4 @@
-"""Programs of container engines. These programs save an image, and list the images of the engine."""
+"""Run the programs of container engines, which save an image and list the engine's images."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _DESCRIPTION: Final = (
 
 
 def default_engine(sources: Sequence[str] = (), *, needed: bool = True) -> str:
-    """Return the engine of the first source in an engine, or else the first installed engine.
+    """Return the engine of the first source that names an engine, or else the first installed engine.
 
     If no engine is found, raises :class:`UsageError`. But if ``needed`` is False, returns docker.
     """
@@ -81,7 +81,7 @@ def engine_in_use(arguments: Sequence[str]) -> str:
 
 
 def words_for(engine: str) -> Mapping[str, str]:
-    """Return the words that hints use for the commands of an engine."""
+    """Return the words for an engine's commands in hints."""
     if engine == "podman":
         found = {"docker": "podman", "save": "podman save -o", "load": "podman load -i"}
         return {**WORDS, **found, "transport": TRANSPORTS["podman"], "give": f"give {TRANSPORTS['podman']}"}
@@ -107,9 +107,9 @@ def require_layers(engine: str, chains: Iterable[tuple[bytes, ...]], base: str, 
 
     Raises :class:`FileError` if the engine does not answer.
 
-    ``chains`` are diffIDs. The lowest layer comes first. ``base`` is the name that messages use for an image with the
-    layers. ``file`` is the file with this image, if any. The tool ctr cannot list layers, but its loader detects
-    missing layers.
+    Each chain has the diffIDs of such layers, the lowest first. ``base`` is the name that messages use for an image
+    with the layers. ``file`` is the file with this image, if any. The tool ctr cannot list layers, but its loader
+    detects missing layers.
     """
     wanted = {[*chain_ids(chain)][-1] for chain in {*chains} if chain}
     if engine != "ctr" and not wanted <= {

@@ -62,7 +62,7 @@ class Loader:
             self._fail(code)
 
     def finish(self) -> None:
-        """Close the pipe, and wait until the loader ends. A :class:`LoadError` has the loader's exit code."""
+        """Close the pipe, and wait until the loader ends. On failure, raise :class:`LoadError` with its exit code."""
         assert self._process.stdin
         self._process.stdin.close()
         code = self._process.wait()

@@ -39,10 +39,10 @@ class OpenedSources:
 
     ``placed`` maps positions in the list of sources to archives, because archives are not opened in this order.
     ``engines`` are the images that engines have not saved yet. ``wrapped`` has the archives that contained bundles.
-    ``within`` has the ``id`` of each stream with such a bundle. ``identities`` maps the identity of a file to the
+    ``within`` has the ``id`` of each stream from these archives. ``identities`` maps the identity of a file to the
     file's name. ``bundle_sizes`` has the known sizes of streams, by ``id``. The name is not the key, because several
     sources may have the same name: bundles in one archive, or stdin and a file called "stdin". ``spare_streams`` has
-    the ``id`` of each bundle among the candidates for a base. ``spare`` has these bundles after they are read.
+    the ``id`` of each stream with a bundle among the candidates. ``spare`` has these bundles after they are read.
     """
 
     signatures: SignatureCheck

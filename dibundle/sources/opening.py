@@ -258,7 +258,7 @@ class _Opening:
         return name, fd, status.st_size - os.lseek(fd, 0, os.SEEK_CUR)
 
     def _open_stream(self, place: int, source: Readable, *, wanted: bool) -> None:
-        """Take a binary file that a program has opened."""
+        """Add the bundle or archive in a binary file that the caller has opened."""
         if not hasattr(source, "read"):
             raise TypeError(f"a source is a path or a binary file, not {type(source).__name__}")
         head = source.read(len(MAGIC))
@@ -346,7 +346,7 @@ class _Opening:
             self.find_wrapped([other.place])
 
     def find_wrapped(self, places: Iterable[int]) -> None:
-        """Take the bundles from the only archive that has wrapped bundles. The archive's layers may serve as a base."""
+        """Take wrapped bundles from one archive, whose layers may serve as a base. Refuse a second such archive."""
         for place in sorted(places):
             archive = self.opened.placed[place]
             if place >= self.searched:

@@ -240,7 +240,7 @@ class _Fields:
         return value
 
     def hosts(self, key: str) -> frozenset[str] | None:
-        """Return names of registries."""
+        """Return the registries that a key lists, or None if the key is absent."""
         value = self._found.get(key)
         if value is None:
             return None

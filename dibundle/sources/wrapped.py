@@ -85,7 +85,7 @@ def find_in_layer(layer: Iterable[bytes], name: str) -> Pieces:
     """Return a stream at the beginning of the bundle in a wrapped image's last layer.
 
     ``layer`` has the layer's stored bytes. Only the needed bytes are read. Raises ``ArchiveError`` if the bundle is not
-    among the first members. :func:`wrap` writes only the bundle.
+    among the first members. In a layer that :func:`wrap` writes, the bundle is the only member.
     """
     stored = iter(layer)
     head = b""

@@ -159,7 +159,7 @@ FRAME_OF_EMPTY_BLOCKS = b"\x28\xb5\x2f\xfd\x00\x58" + 8 * EMPTY_BLOCK + b"\1\0\0
 
 
 def test_empty_blocks_of_zstd_count_as_work(monkeypatch):
-    """Each of them takes as long as a block with content, but has only three bytes."""
+    """Each empty block takes as long as a block with content, but has only three bytes."""
     monkeypatch.setattr(compression, "_FREE", 1000)
     frame = FRAME_OF_EMPTY_BLOCKS[:6] + 100_000 * EMPTY_BLOCK + b"\1\0\0"
     with pytest.raises(ArchiveError, match="too many tiny pieces"):
@@ -169,7 +169,7 @@ def test_empty_blocks_of_zstd_count_as_work(monkeypatch):
 
 @pytest.fixture
 def spent(monkeypatch):
-    """What is spent of budgets, by resource, without what was refused."""
+    """Return the amounts that were spent from budgets, by resource, without refused amounts."""
     total = {"made": 0, "input": 0, "calls": 0}
     spend = budget.Budget.spend
 
@@ -194,7 +194,7 @@ def test_the_work_for_tiny_frames_of_targets_on_the_way_is_bounded(monkeypatch, 
 
 
 def test_a_layer_on_the_way_is_read_a_few_times_however_many_objects_have_its_content(monkeypatch, spent):
-    """Deflate data may consist of tables that give nothing. Each of them takes as long as many bytes of content."""
+    """Deflate data may consist of tables that give no content. Each table takes as long as many bytes of content."""
     monkeypatch.setattr(budget, "INPUT_FLOOR", 1000)
     layer = noise(1, 600_000)
     packed = gzip.compress(layer)
@@ -272,7 +272,7 @@ class _Context:
 
 
 def nested(index: bytes, size: int) -> bytes:
-    """Return an index that leads to a document. The archive has another document, which consists of empty objects."""
+    """Return an index that lists ``index``, and has about ``size`` more bytes of nested empty lists."""
     return (
         b'{"schemaVersion":2,"manifests":['
         + index

@@ -1,5 +1,5 @@
-"""Costs that images can cause in ``dib diff``. The time grows with the archives' content, not with the number of
-references to this content.
+"""Bounds on the cost of ``dib diff``. The time grows with the archives' content, not with the number of references to
+this content.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def test_whiteouts_cost_what_they_hide():
 
 
 def test_a_schema_whose_pages_all_name_the_same_child_takes_no_time(tmp_path):
-    """A layer of a few hundred bytes takes little time, although SQLite would find millions of tables in its schema."""
+    """A layer of a few hundred bytes takes little time, although its database lists millions of tables."""
     pages = database(interior(2), interior(3), interior(4), schema(5))
     layer = written.block("var/lib/rpm/rpmdb.sqlite", size=len(pages)) + pages
     for name in ("old", "new"):
@@ -165,7 +165,7 @@ def with_settings(path, settings):
 
 
 def test_the_name_of_an_object_counts_for_each_of_its_members(tmp_path, monkeypatch):
-    """The length of an object's name counts once for each of the object's members.
+    """If an object has many members, the length of its name counts once for each member.
 
     Before the fix, a name of 3 MB with 200 members took two gigabytes of memory.
     """

@@ -79,7 +79,8 @@ def test_operations_without_lines_count():
 def test_sources_of_text_frames_count_before_one_is_decoded():
     """The sources of text frames count towards the limit before a frame is decoded.
 
-    The bundle has a few hundred frames of one byte. The source of each frame is the digest text of many segments.
+    The bundle has a few hundred frames of one byte. The source of each frame consists of the digests of many segments,
+    as text.
     """
     segments, times = 4096, 512
     frame = Frame(b"Q", 1, 0)
@@ -247,9 +248,8 @@ def test_a_long_text_of_names_takes_little(tmp_path, count, name, shown):
 
 
 def repeated(count: int, name: bytes) -> written.Bundle:
-    """Return a bundle whose listing has ``count`` lines.
-
-    Each line takes only a few bytes in the bundle, but includes the long name of a layer.
+    """Return a bundle whose listing has ``count`` lines. Each line shows the long name of a layer, but takes only a few
+    bytes in the bundle.
     """
     program = Program()
     content = name + b"\0"

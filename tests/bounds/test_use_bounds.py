@@ -141,7 +141,7 @@ def test_a_check_reads_the_base_once_for_all_targets(tmp_path):
 
 
 def test_a_check_of_a_thousand_targets_that_build_on_each_other_takes_no_minute(tmp_path):
-    """Before the fix, dib computed the kept objects again for each target, in a loop over all targets and objects."""
+    """Before the fix, a loop over all targets and objects computed the kept objects again for each target."""
     count, many = 1024, 8192
     links = [(3, 1, sha256(b"%d" % number_of), (min(number_of, count - 1), 0)) for number_of in range(many)]
     targets = []
@@ -186,7 +186,9 @@ def test_targets_are_made_first_that_hold_what_is_missing():
 
 
 def test_the_order_of_a_thousand_targets_takes_no_time_for_each_pair():
-    """The missing objects of each target are in the previous target. A chain asks for this order many times."""
+    """Each target lacks objects that only the previous target has. A chain requests the order of its targets many
+    times.
+    """
     count, many = 1024, 65_536
     plain = Program().do("zero", zero=512)
     places = [(3, 512, sha256(b"%d" % row), (row * count // many, 0)) for row in range(many)]
@@ -336,7 +338,7 @@ def test_images_of_many_archives_are_not_held_at_once(tmp_path, monkeypatch):
 def test_of_an_image_that_was_built_anew_it_is_said_which_one_is_here(tmp_path):
     """If the base image was rebuilt from source under the same name, the error names the image that is present.
 
-    The name may be in one archive, and the digest in another. If the digest is present, the image was not rebuilt.
+    One archive may have the name, and another archive the digest. In this case, the image was not rebuilt.
     """
     first = bare_archive(tmp_path / "a.tar", [("c", b"{}")], [{"Config": "c", "RepoTags": ["app:1", "db:1"]}])
     second = bare_archive(tmp_path / "b.tar", [("c", b"{ }")], [{"Config": "c", "RepoTags": ["app:1", "web:1"]}])
@@ -410,9 +412,8 @@ def test_the_images_without_which_something_is_written_are_named_up_to_a_few():
 
 
 def test_archives_on_the_way_are_not_compared_with_each_other(tmp_path):
-    """Intermediate archives are not compared with one another.
-
-    Before the fix, if disk space was short, dib compared all pairs of 200 archives for the objects of the next bundle.
+    """Intermediate archives are not compared with one another. Before the fix, if disk space was short, dib compared
+    each of 200 archives with all others to find the next bundle's objects.
     """
     targets, frames = [], []
     for number_of in range(200):
@@ -446,7 +447,7 @@ def test_documents_that_many_lead_to_are_counted_for_all_targets_of_a_bundle(mon
     archive = MemoryBytes(docker_save([image], "c8d"))
     pool = profile.Pool()
     read = 0
-    for _ in range(50):  # these reads come before the measurement, because the archive's size limits the first read
+    for _ in range(50):  # read before the measurement, because the first reads depend on the size of the archive
         judge = profile.Judge(archive, pool=pool)
         judge.images()
         read += profile.MAX_DOCUMENTS - judge._left

@@ -56,9 +56,7 @@ sys.exit(code)
 
 
 def with_room(free: int, *arguments: str | Path) -> tuple[int, str, int]:
-    """Run dib as if each disk had ``free`` free bytes. Return the exit code, stderr, and how many bytes temporary files
-    had.
-    """
+    """Run dib as if each disk had ``free`` free bytes. Return the exit code, stderr and the size of temporary files."""
     command = [sys.executable, "-c", WITH_ROOM, str(free), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, check=False)
     *told, written = done.stderr.decode().splitlines()

@@ -1,4 +1,4 @@
-"""Damaged bundles and bases. Damage gives the right exit code. The output has no wrong bytes, and is incomplete."""
+"""Damaged bundles and bases. dib exits with the right code. Its output may be incomplete, but has no wrong bytes."""
 
 from __future__ import annotations
 
@@ -124,7 +124,9 @@ def test_a_wrong_base_leaves_no_file(pair: Pair, tmp_path: Path) -> None:
 @pytest.mark.engine
 @pytest.mark.parametrize("kind", engines.LOADERS)
 def test_a_wrong_base_into_a_loader(kind: engines.Kind, pair: Pair, trials: Trials, tmp_path: Path) -> None:
-    """Every loader refuses the empty stream, so the pipe fails even in a shell without pipefail."""
+    """dib writes nothing, and every loader refuses an empty stream. Therefore, the pipe fails even without the shell's
+    pipefail.
+    """
     with engines.engine(kind) as engine:
         code, loaded = trials.pipe(engine, "apply", damage.wrong_base(tmp_path), pair.bundle)
         assert (code, engine.images()) == (6, [])
@@ -207,6 +209,6 @@ def test_a_base_replaced_by_name_while_it_is_read(large: Pair, tmp_path: Path) -
 
 
 def _is_unfinished(written: bytes, pair: Pair) -> None:
-    """Return whether the output from a damaged base ends before the files that a loader needs."""
+    """Assert that the output from a damaged base ends before the files that a loader needs."""
     tail = pair.target.read_bytes().index(b"index.json")
     assert len(written) <= tail

@@ -1,4 +1,4 @@
-"""Limits for temporary files that dib writes because of its sources, and the times at which dib writes these files."""
+"""Limits for the temporary files that sources can cause, and when dib writes these files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.content import noise
 from tests.program import dib, succeed
 from tests.test_wrap import lying
 
-BIG = 64 << 20  # number of zero bytes, or number of bytes of content after an honest header
+BIG = 64 << 20  # size of the zeros, or of the content after an honest header
 PACK = {
     "gzip": lambda data: gzip.compress(data, 9, mtime=0),
     "bzip2": lambda data: bz2.compress(data, 9),
@@ -140,8 +140,8 @@ def test_an_unsigned_bundle_is_refused_before_a_base_is_unpacked(signed, tmp_pat
 @pytest.mark.parametrize("kind", PACK)
 @pytest.mark.slow
 def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Path) -> None:
-    """A base of zeros is accepted after the bundle was verified. If an honest layer consists of zeros, its unpacked
-    size can far exceed the allowed ratio.
+    """A base of zeros is accepted once the bundle is verified. An honest layer of zeros can far exceed the allowed
+    ratio when it is unpacked.
     """
     _, allowed = signed
     old, new, bundle = tmp_path / "old.tar", tmp_path / "new.tar", tmp_path / "update.dib"
@@ -317,7 +317,7 @@ def test_a_shortened_digest_names_no_target(pair: pairs.Pair, tmp_path: Path) ->
 
 
 def test_a_layer_that_came_with_a_bundle_is_decompressed_within_a_ratio(tmp_path: Path, disk: Disk) -> None:
-    """If a file contains a bundle, its layers are decompressed to at most a fixed multiple of the file's size.
+    """The layers of a file with a bundle are unpacked to at most a fixed multiple of the file's size.
 
     Here, the file is a linked image. The base layer of this image, when unpacked, is far larger than the file. The user
     does not name a base.

@@ -167,7 +167,7 @@ def test_inspect_into_a_pipe_closed_by_its_reader(pair: Pair) -> None:
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
 def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Path) -> None:
-    """Commands succeed even if standard streams are closed, except if an archive should go to a closed stdout."""
+    """Commands succeed with closed standard streams, unless they have to write an archive to stdout."""
 
     def run(*arguments: str | Path) -> tuple[int, bytes]:
         command = f"exec {shlex.join([*DIB, *map(str, arguments)])} {closed}"
@@ -209,7 +209,7 @@ SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (s
 
 
 def test_ctrl_c_while_dib_starts(tmp_path: Path) -> None:
-    # the effect is the same as that of a signal during this import
+    # this has the same effect as a signal during the import of click
     (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
     ended = dib("doctor", env={"PYTHONPATH": str(tmp_path)})
     assert (ended.code, ended.out, ended.err) == (130, b"", "")
@@ -217,9 +217,8 @@ def test_ctrl_c_while_dib_starts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS[:3])
 def test_a_signal_in_a_callback_of_the_collector(number: signal.Signals, code: int, pair: Pair, tmp_path: Path) -> None:
-    """A signal in a callback of the garbage collector ends dib.
-
-    If a callback raises an exception, Python prints the exception and continues.
+    """A signal during a callback of the garbage collector ends dib. Python itself only prints exceptions from
+    callbacks.
     """
     out = tmp_path / "out"
     script = (
@@ -465,7 +464,7 @@ def test_stdout_by_its_names(name: str, pair: Pair) -> None:
 
 
 def test_stdout_into_a_file(pair: Pair, tmp_path: Path) -> None:
-    """If stdout is a file, earlier content of this file stays, as with any program that writes to stdout."""
+    """If stdout is redirected to a file, dib keeps the file's earlier content, as any program does."""
     (tmp_path / "out").write_bytes(b"before ")
     with (tmp_path / "out").open("ab") as stdout:
         assert dib("create", pair.base, pair.target, "-o", "-", stdout=stdout).code == 0
@@ -554,7 +553,7 @@ def _wait_for(happened: Callable[[], bool]) -> None:
 
 
 def _is_drained(pipe: IO[bytes] | None) -> bool:
-    """Return whether a pipe has been empty so long that its reader must be waiting for data."""
+    """Return whether a pipe has been empty for so long that its reader must be waiting for data."""
     assert pipe
     if int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder):
         return False

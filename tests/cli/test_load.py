@@ -1,4 +1,4 @@
-"""``dib load`` and the loader that it runs. The loader may fail, or may report success although it failed."""
+"""``dib load`` and the loader that it runs. The loader may fail, or may wrongly report success."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_a_bundle_that_lies_about_its_image_is_not_loaded(pair: Pair, tmp_path: 
 def test_a_lie_is_found_however_many_images_share_a_config(tmp_path: Path) -> None:
     """A wrong image ID is found even if many images share a config.
 
-    Before the fix, each read of the config counted towards a limit; dib did not compare configs beyond the limit.
+    Before the fix, each read of the config counted towards a limit. Beyond this limit, dib did not compare configs.
     """
     config = b'{"author":"' + b"x" * 2_000_000 + b'"}'
     entries = [{"Config": "c", "RepoTags": [] if number else ["app:1"], "Layers": [], "Odd": 1} for number in range(5)]

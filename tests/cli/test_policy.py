@@ -214,8 +214,8 @@ def test_load_judges_the_names_that_the_archive_has(
 ) -> None:
     """Load checks the names in the archive.
 
-    The policy may trust a signer only for some names. Such a signer could declare a trusted name in the bundle, but use
-    another name in the archive.
+    The policy may trust a signer only for some names. This signer could declare one of these names in the bundle, but
+    use another name in the archive.
     """
     from dibundle.applying import loading
     from dibundle.format.manifest import Manifest
@@ -510,9 +510,7 @@ def test_without_a_policy_that_can_be_followed_nothing_is_read(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_way_over_a_link_that_others_can_turn_is_refused(world: World, write: Write, tmp_path: Path) -> None:
-    """A path is refused if it leads over a link that other users can replace. The path is refused even if the first
-    link and the file are safe.
-    """
+    """A path over a link that others can replace is refused, even if the first link and the file are safe."""
     for name in ("safe", "shared", "good"):
         (tmp_path / name).mkdir(mode=0o755)
     shutil.copy(world.allowed, tmp_path / "good" / "list")
@@ -522,7 +520,7 @@ def test_a_way_over_a_link_that_others_can_turn_is_refused(world: World, write: 
     succeed("verify", world.bundle("release"))
     (tmp_path / "shared").chmod(0o777)
     refused(dib("verify", world.bundle("release")), 3, f"other users can write to {tmp_path}/shared")
-    (tmp_path / "shared").chmod(0o1777)  # in a sticky folder, users cannot replace a link of root
+    (tmp_path / "shared").chmod(0o1777)  # in a sticky folder, other users cannot replace root's link
     succeed("verify", world.bundle("release"))
     # a user can replace their own link, even in a sticky folder
     os.chown(tmp_path / "shared" / "now", 65534, 65534, follow_symlinks=False)

@@ -378,7 +378,7 @@ def test_a_signature_that_is_too_large_is_refused(keys: Keys, made, bundle: Path
 
 
 def test_a_signature_is_checked_before_anything_else_is_read(keys: Keys, made, signed: Path, tmp_path: Path) -> None:
-    """dib checks the signature before it reads anything else; so a tampered header gives a signature error."""
+    """dib checks the signature before it reads anything else. Therefore, a changed header gives a signature error."""
     allowed = keys.allowed(tmp_path)
     whole = bytearray(signed.read_bytes())
     whole[40] ^= 1
@@ -395,7 +395,8 @@ def test_what_changes_after_it_was_checked_is_checked_again(
     archive = tmp_path / "wrapped.tar"
     succeed("wrap", "-q", signed, "--unlinked", "--tag", "app:1", "-o", archive)
     data = bytearray(archive.read_bytes())
-    data[data.index(signed.read_bytes()[:64]) + 40] ^= 1  # this is now the digest of a different, unsigned manifest
+    # now the header has the digest of a different manifest, which is not signed
+    data[data.index(signed.read_bytes()[:64]) + 40] ^= 1
     check_signature = opened.check_signature
 
     def checked(stream: Rereadable, name: str | None, check: CheckSignature) -> None:
@@ -494,7 +495,7 @@ def test_the_environment_says_whose_bundles_count(keys: Keys, made, bundle: Path
     assert checked.err.startswith("signed by ")
     assert json.loads(checked.out)["signed_by"][0].startswith(WHO)
     (tmp_path / "others").write_text(f"{WHO} {keys.public('rsa')}\n")
-    # the option has priority
+    # the option has priority over the environment variable
     assert dib("verify", bundle, "--allowed-signers", tmp_path / "others", env=env).code == 8
 
 
@@ -585,7 +586,7 @@ def test_no_ssh_keygen_at_all(keys: Keys, signed: Path, tmp_path: Path, monkeypa
 def test_the_environment_has_no_say_in_whom_to_trust(keys: Keys, signed: Path, made, tmp_path: Path) -> None:
     """The environment does not decide whom to trust.
 
-    Before the fix, a wrong program named ssh-keygen could accept all signatures, and a time zone could make expired
+    Before the fix, a false ssh-keygen on the PATH could accept all signatures, and the variable TZ could make expired
     keys valid.
     """
     fake = tmp_path / "bin" / "ssh-keygen"

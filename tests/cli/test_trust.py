@@ -1,4 +1,4 @@
-"""Required signatures: every command that reads bundles, every kind of source, and every signer.
+"""Required signatures, for every command that reads bundles, every kind of source, and every signer.
 
 Only ``dib sign`` accepts unsigned bundles, because it signs them.
 """
@@ -32,7 +32,7 @@ HOW = ("options", "environment", "policy")
 
 @dataclass
 class World:
-    """Bundles of each signer, in every kind of source."""
+    """Bundles by each signer, in every kind of source."""
 
     folder: Path
     pair: pairs.Pair

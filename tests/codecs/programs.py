@@ -1,6 +1,4 @@
-"""Small ELF files for x86-64 and aarch64, with pseudo-code that has calls and pointers, and new versions of these
-files.
-"""
+"""Small ELF files for x86-64 and aarch64, and new versions of them. Their artificial code has calls and pointers."""
 
 from __future__ import annotations
 
@@ -12,9 +10,8 @@ TEXT, RODATA, DATA, FRAMES = 0x401000, 0x480000, 0x4A1000, 0x490000
 
 
 def build(machine: int, functions: list[tuple[int, int]], seed: int = 1) -> bytes:
-    """Return an ELF file with one function for each pair (identity, size in words).
-
-    The pair determines the function's content.
+    """Return an ELF file with one function for each pair (identity, size in words). A function's content depends only
+    on its pair.
     """
     starts, at = {}, TEXT
     for identity, words in functions:
@@ -48,9 +45,8 @@ def build(machine: int, functions: list[tuple[int, int]], seed: int = 1) -> byte
 
 
 def versions(machine: int, count: int, words: int, seed: int) -> tuple[bytes, bytes]:
-    """Return a program of ``count`` functions, and another version.
-
-    In the other version, functions have grown, or were removed, added and moved.
+    """Return a program of ``count`` functions, and a new version of it. In this version, functions have grown, moved,
+    or were removed or added.
     """
     rng = random.Random(seed)
     functions = [(k, rng.randrange(4, words)) for k in range(count)]

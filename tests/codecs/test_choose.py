@@ -22,7 +22,7 @@ def test_a_fault_in_an_encoder_costs_bytes_but_never_a_bundle(monkeypatch, wrong
 
 
 def with_embedded(program: bytes, content: bytes) -> bytes:
-    """Return a program with the code of ``program`` and a gzip file."""
+    """Return a program with the code of ``program`` and an embedded gzip file."""
     (found,) = elf.programs(program)
     code = next(program[part.start : part.start + part.length] for part in found.sections if part.name == b".text")
     packed = gzip.compress(content, 6, mtime=0)

@@ -42,7 +42,7 @@ VECTORS = {tuple(map(int, row[:3])): row[3:] for row in ROWS}
 
 
 def encode(encoder, level, first, content, sizes=()):
-    """Return a frame. The encoder gets the first pieces of content in these ``sizes``."""
+    """Return a frame. The encoder first gets pieces of content with these ``sizes``, then the rest."""
     it, frame, at = FrameEncoder(encoder, level, first, tested=False), b"", 0
     for size in sizes:
         frame += it.write(content[at : at + size])
@@ -99,8 +99,8 @@ def test_the_reference_decoder_makes_the_same(encoder, level):
 
 
 def test_history_that_moves():
-    """Frames are also right when the encoder moves its history buffer. Level 1 has a window of 4 MiB, and a history of
-    8 MiB.
+    """Frames are right even if the encoder moves the data in its history buffer. Level 1 has a window of 4 MiB, and a
+    history of 8 MiB.
     """
     content = b"".join(hashlib.sha256(b"%d" % (k % 60_000)).digest() * 3 for k in range(150_000))
     frame = encode(KLAUSPOST_17, FASTEST, 0, content)
@@ -186,7 +186,7 @@ def test_a_beginning_that_another_level_gives_too():
 def test_blocks_that_differ_are_given():
     """If blocks differ from the encoder's output, a recipe stores these blocks as edits.
 
-    A block of another level replaces one block of the frame, as if an unknown version had written the frame.
+    In the test, a block of another level replaces one block of the frame, as if an unknown version had written it.
     """
     one, other = (encode(KLAUSPOST_17, level, 0, MIXTURE) for level in (BETTER, BEST))
     places, others = (find_blocks(MemoryBytes(frame), 0, 100).blocks for frame in (one, other))

@@ -119,7 +119,7 @@ def test_an_empty_buffer_has_an_address(empty) -> None:
 
 
 def test_a_place_in_a_buffer_holds_all_of_it() -> None:
-    place = Pinned(memoryview(bytes(range(200)))).at(3)  # the object for the whole buffer is already freed here
+    place = Pinned(memoryview(bytes(range(200)))).at(3)  # the ``Pinned`` of the whole buffer is already freed here
     gc.collect()
     assert (ctypes.string_at(place._as_parameter_, 4), place.size) == (bytes(range(3, 7)), 197)
     with pytest.raises(IndexError):

@@ -39,8 +39,8 @@ def test_few_bytes(source, target, times):
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_functions_in_another_order_are_found(quick):
-    """A target has the same pieces of 200 bytes in another order, and one byte in thirty is changed. At most a tenth of
-    the target is outside of covers.
+    """The target has the source's pieces of 200 bytes in another order, with one byte in thirty changed. Covers leave
+    out at most a tenth of the target.
     """
     chance = random.Random(1)
     source = code_like(256 << 10)

@@ -162,7 +162,8 @@ def test_a_flush_in_the_middle():
         + real.flush()
     )
     recipe = find_and_rebuild(body)
-    if recipe is not None:  # after a flush, the two sides begin blocks at different bytes, and may never align again
+    # after a flush, the body and the encoder's output begin blocks at different bytes, and may never align again
+    if recipe is not None:
         assert recipe.encoder == ZLIB
 
 

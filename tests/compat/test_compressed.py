@@ -1,4 +1,4 @@
-"""Compressed layers of real programs: dib finds recipes, recompresses, and makes bundles for all forms of an image."""
+"""Layers that real programs compressed. dib finds recipes, recompresses, and makes bundles for each form of an image."""
 
 from __future__ import annotations
 
@@ -119,9 +119,8 @@ def test_between_forms(old: str, new: str, saves: Path, tmp_path: Path, raw_size
 
 
 def test_layers_that_stay_are_made_of_their_content(saves: Path, tmp_path: Path) -> None:
-    """The base from containerd's store has the blobs of all layers except one.
-
-    podman's base has only the layers' contents.
+    """The base from containerd's store has the compressed blobs of all layers except one. podman's base has only the
+    layers' contents.
     """
     bundle = tmp_path / "out.dib"
     succeed("create", saves / "old-gzip.tar", saves / "next-gzip.tar", bundle)

@@ -1,6 +1,4 @@
-"""The Dockerfiles that dib writes, built by real builders. The results are the same as dib's results without a
-Dockerfile.
-"""
+"""The Dockerfiles that dib writes, built by real builders. The results are the same as with dib alone."""
 
 from __future__ import annotations
 
@@ -42,7 +40,7 @@ class Site:
         self.docker.run("docker", "build", "--no-cache", "--network", "host", *options, self.context)
 
     def restore(self, *sources: str | Path) -> bytes:
-        """Build the Dockerfile of dib dockerfile apply, and get the archive as the Dockerfile's first lines say."""
+        """Build the Dockerfile from ``dib dockerfile apply``; get the archive as its first lines describe."""
         dockerfile = succeed("dockerfile", "apply", *sources).out
         if self.docker.env["DOCKER_BUILDKIT"] == "1":
             self.build(dockerfile, "-o", self.context / "out")

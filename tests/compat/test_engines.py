@@ -1,5 +1,5 @@
-"""A bundle that is loaded into docker, podman and containerd. The result is the same as if the target's archive is
-loaded directly.
+"""Bundles loaded into docker, podman and containerd. The result is the same as if the target's archive is loaded
+directly.
 """
 
 from __future__ import annotations

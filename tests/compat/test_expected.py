@@ -109,7 +109,7 @@ def test_a_wrapped_bundle_allows_no_names(engine: Loader, tmp_path: Path) -> Non
 
 
 def test_two_expected_images_do_not_share_a_name(engine: Loader, tmp_path: Path) -> None:
-    """Before the fix, docker and ctr kept only one of the images, and dib reported both."""
+    """Before the fix, docker and ctr kept only one of the images, but dib reported both."""
     images = [
         TestImage([build_layer([file("app", noise(seed, 9000))])], [name])
         for seed, name in ((700, "example.com/app:2"), (701, "example.com/app:2"))
@@ -138,7 +138,7 @@ def test_many_images_without_names_are_refused_by_ctr(engine: Loader, tmp_path: 
 
 @pytest.mark.parametrize("engine", ["ctr"], indirect=True)
 def test_an_archive_that_is_expected_by_its_digest_is_not_written_anew_for_ctr(engine: Loader, tmp_path: Path) -> None:
-    """Before the fix, ctr got only the images that the bundle described, under exit code 0."""
+    """Before the fix, ctr got only the images that the bundle described, and dib exited with code 0."""
     (tmp_path / "new.tar").write_bytes(docker_save([TestImage([build_layer([file("app", b"one")])], [])], "classic"))
     succeed("create", "--no-base", tmp_path / "new.tar", tmp_path / "x.dib")
     whole = f"sha256:{sha256((tmp_path / 'new.tar').read_bytes()).hex()}"

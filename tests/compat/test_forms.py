@@ -219,8 +219,7 @@ def test_a_folder_that_is_there_already(folder: Path, tmp_path: Path):
 def test_a_folder_leaves_what_is_beside_it_alone(folder: Path, tmp_path: Path):
     """Applying into a folder does not change files beside the folder.
 
-    A folder stays unchanged, even if dib might use this folder's name for a temporary folder. A failed run leaves no
-    folder.
+    This also holds for a folder whose name dib might use for a temporary folder. A failed run leaves no folder.
     """
     other = tmp_path / "layout.part"
     other.mkdir()

@@ -55,7 +55,7 @@ def transport(engine: Engine, name: str) -> str:
 
 
 def known(engine: Engine, name: str) -> str:
-    """Return what the engine has under a given name."""
+    """Return what the engine reports for a name."""
     name = name.removeprefix("docker://")
     if engine.dib_name == "ctr":
         rows = engine.run("ctr", "images", "ls").decode().splitlines()

@@ -38,7 +38,7 @@ class Source:
         self._layers: list[Path] = []
 
     def reference(self) -> str:
-        """Return the image's name in the registry to which docker with its classic store pushed the image."""
+        """Return the image's name in a registry, to which docker with its classic store pushed the image."""
         if not self._reference:
             self._reference = f"{self._stack.enter_context(engines.registry())}/layers:1"
             with engines.docker("classic") as docker:
@@ -77,7 +77,7 @@ def _member(tar: tarfile.TarFile, name: str):
 
 
 def pulled_by_docker(source: Source, out: Path) -> None:
-    """Pull from the registry into containerd's store, and save the image. docker push has compressed the layers."""
+    """Pull from the registry into containerd's store, and save the image. The layers were compressed by docker push."""
     reference = source.reference()
     with engines.docker("containerd") as docker:
         docker.run("docker", "pull", "-q", reference)
@@ -108,7 +108,7 @@ def _skopeo(source: str, out: Path, *options: str) -> None:
 def built_by_buildx(kind: str, *options: str) -> Writer:
     """Return a writer that uses dockerd's BuildKit.
 
-    Each build starts a new engine, because BuildKit keeps the compressed form that a layer got first.
+    Each build starts a new engine, because BuildKit keeps the first compressed form of each layer.
     """
 
     def write(source: Source, out: Path) -> None:
@@ -164,7 +164,7 @@ def added_by_umoci(source: Source, out: Path) -> None:
 
 
 def compressed_by(*command: str, of_file: bool = False, media_type: str = _LAYER) -> Writer:
-    """Write an OCI layout. A shell command compresses the layers; the command reads from files or from a pipe."""
+    """Return a writer of OCI layouts. A shell command compresses the layers; it reads from files or from a pipe."""
 
     def write(source: Source, out: Path) -> None:
         needs.programs(command[0])

@@ -93,7 +93,7 @@ class Draft:
             self.members.append(member)
 
     def blob(self, data: bytes) -> str:
-        """Add a blob. Add a blob, and return its hex digest."""
+        """Add a blob, and return its hex digest."""
         self.put(Raw(f"blobs/sha256/{sha256(data)}", data))
         return sha256(data)
 
@@ -124,7 +124,7 @@ class Draft:
         return {"schemaVersion": 2, "mediaType": f"{OCI}.index.v1+json", "manifests": [found]}
 
     def evil_document(self, name: str) -> bytes:
-        """Return the document ``name`` that leads to EVIL, under the name of GOOD."""
+        """Return a version of the document ``name`` that leads to EVIL, under GOOD's image name."""
         made = self.entry_of(self.evil, NAME) if name == "manifest.json" else self.index_of(self.evil, NAME)
         return to_json(made)
 
@@ -464,8 +464,8 @@ def _compressed_for_others(made: Draft, head: bytes, body: bytes) -> None:
 
 @mechanism
 def a_pax_header_begins_a_frame_of_zstd(made: Draft) -> None:
-    """zstd finds an empty frame, a skippable frame, the other archive's frame, and a last skippable frame with all
-    other bytes.
+    """zstd finds an empty frame, a skippable frame, and the other archive's frame. A last skippable frame has all other
+    bytes.
     """
     packed = zstandard.compress(_other_archive(made))
     rest = sum(len(member.blocks()) for member in made.members) + len(made.end) + -(len(packed) + 8) % BLOCK
@@ -723,7 +723,7 @@ def config_padded_beyond_the_limit(made: Draft) -> None:
 
 @mechanism
 def config_is_another(made: Draft) -> None:
-    """A member that is named by GOOD's digest holds EVIL's config."""
+    """A member whose name is the digest of GOOD's config holds EVIL's config."""
     made.put(replace(made.get(_config_name(made)), data=made.evil.config_bytes()))
 
 
@@ -1164,7 +1164,7 @@ def lower_case_keys(made: Draft) -> None:
 
 @mechanism
 def another_platform_is_absent(made: Draft) -> None:
-    """docker saves such an archive if it has only one platform of an image, but an attacker can make such an archive
+    """docker saves such an archive if its store has only one platform of an image. An attacker can make such an archive
     too.
     """
     if made.has("manifest.json"):

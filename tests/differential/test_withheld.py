@@ -29,8 +29,8 @@ def programs() -> Iterator[list[Loader]]:
 
 
 def broken_at_the_end(archive: bytes) -> bytes:
-    """Return a bundle for an archive. The bundle's last digest is wrong, and only one byte at the end of the archive is
-    withheld.
+    """Return a bundle for an archive. The bundle's last digest is wrong, and dib withholds only the archive's last
+    byte.
     """
     reader = bundle_for(archive, bytes(32))
     (target,) = reader.manifest.targets
@@ -54,7 +54,7 @@ def test_nothing_is_loaded_of_what_is_damaged(style, junk: bytes, programs: list
 def test_what_a_bundle_claims_is_compared_where_readers_may_differ_too(programs: list[Loader]) -> None:
     """dib compares the image that a bundle claims, even if programs may find different images in the archive.
 
-    Docker's containerd store and ctr accept an image as the claimed image if both images have the same layers.
+    Docker's containerd store and ctr take another image for the claimed image if both have the same layers.
     """
     for number, program in enumerate(programs):
         made = draft(91_000 + number, "v25")

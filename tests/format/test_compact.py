@@ -118,7 +118,7 @@ def test_what_an_archive_has_takes_no_room_in_the_targets_of_a_chain():
         again = [Object(made, Slice(target, 0, len(made)))]
         target, more = make(context, [Copy(0, 5, 3_000_000), noise(3, 20_000)], again, [archive], memory=0)
         assert target.read_at(0, len(more)) == more
-        assert 30_000 <= target.file_size < 40_000  # stored bytes of this target plus those of the previous target
+        assert 30_000 <= target.file_size < 40_000  # stored bytes of this target and of the previous target
         target, _ = make(context, [Copy(0, 0, 3_000_000)], objects, [], memory=0)
         assert target.file_size == 3_000_000  # bytes of an archive that will be deleted
 

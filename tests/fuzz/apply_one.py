@@ -5,7 +5,7 @@ BUNDLE may be a chain of bundles, whose names are joined by "+".
 With the target ``:inspect``, the bundle's first target is listed instead, as ``dib inspect --list --json`` does.
 
 The exit code is 0 or, after an error, the exit code of this error. The process may take at most SECONDS of CPU. The
-process prints its own peak memory in KiB from Linux, because wait4's value includes the parent process.
+process itself prints its peak memory in KiB, as Linux reports it, because wait4's value includes the parent process.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LISTED: Final = ":inspect"
 
 
 def main(limit: str, bundle: str, base: str, target: str | None = None) -> int:
-    """Apply or list the bundle. Keep no output."""
+    """Apply or list the bundle. Discard the output."""
     resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit)))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     reuse_memory()  # as the command itself does

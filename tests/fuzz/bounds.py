@@ -97,7 +97,7 @@ def target(size: int, program: Program, frames: int = 0) -> Target:
 
 @cache
 def zeros(size: int) -> bytes:
-    """Return zeros. Return zeros; calls with the same size return the same object."""
+    """Return zeros; calls with the same size return the same object."""
     return bytes(size)
 
 
@@ -642,14 +642,14 @@ class Drawn:
         self.program, self.made = Program(), 0
 
     def add(self, frame: Frame) -> int:
-        """Draw a frame. Return its number."""
+        """Add a frame, and let the program use it. Return the frame's number."""
         self.frames.append(frame)
         self.program.do("raw", raw=frame.size, stream=frame.stream)
         self.made += frame.size
         return len(self.frames) - 1
 
     def draw(self, size: int) -> int:
-        """Draw a frame of zeros. Return its number."""
+        """Add a frame of zeros, and let the program use it. Return the frame's number."""
         return self.add(Frame(frame_of(zeros(size)), size, codec=1))
 
     def give_up(self, index: int) -> None:
@@ -660,8 +660,8 @@ class Drawn:
 
 @bundle_class
 def small_frames_beside_large_ones(chance: random.Random) -> Bundle:
-    """Kept frames with the size of about one memory page, most of which are freed. After these frames come a
-    recompression recipe, a tail and a large frame.
+    """Kept frames of about one memory page each; most of these frames are freed. Then come a recompression recipe, a
+    tail and a large frame.
     """
     drawn = Drawn()
     held: list[int] = []
@@ -691,10 +691,7 @@ def small_frames_beside_large_ones(chance: random.Random) -> Bundle:
 
 @bundle_class
 def frames_that_leave_holes(chance: random.Random) -> Bundle:
-    """Frames of increasing sizes.
-
-    Every second frame is freed, but the freed memory is too small for each later frame.
-    """
+    """Frames of increasing sizes. Every second frame is freed, but the freed memory is too small for later frames."""
     drawn = Drawn()
     size = chance.choice((16, 32, 128, 1024)) * KIB
     held: list[tuple[int, int]] = []
@@ -1036,7 +1033,7 @@ def tails(chance: random.Random) -> Bundle:
 
 @bundle_class
 def seeks(chance: random.Random) -> Bundle:
-    """The column has more objects than there are seeks, as many, or fewer."""
+    """The column of seeks' objects has more numbers than there are seeks, as many, or fewer."""
     count = edge(chance, chance.choice((1, 65536, 4 * MIB)), 1)
     value = number(chance.choice((0, 1, 127, 128, 65535, 1 << 20)))
     program = Program()

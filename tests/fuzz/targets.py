@@ -532,9 +532,7 @@ def tars(data: bytes) -> object:
 
 @target
 def mended_tars(data: bytes) -> object:
-    """The target ``tars`` with corrected checksums. Otherwise, most mutated headers would be refused for a wrong
-    checksum.
-    """
+    """The fuzz target ``tars`` with corrected checksums. Without them, most mutated headers would be refused."""
     out = bytearray(data)
     for at in range(0, len(out) - 511, 512):
         if out[at + 257 : at + 262] == b"ustar":

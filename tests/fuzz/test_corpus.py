@@ -1,4 +1,4 @@
-"""All stored inputs and seeds, one by one. This is the part of fuzzing that CI runs."""
+"""All stored inputs and seeds, one by one. CI runs only this part of fuzzing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dibundle.errors import BundleError
 from tests.fuzz import corpus, targets
 from tests.fuzz.bundles import Open, flipped
 
-MUTATIONS = 400  # mutations of the vectors' bundles; each run uses the same mutations
+MUTATIONS = 400  # number of mutations of the vectors' bundles; each run uses the same mutations
 
 
 @pytest.mark.parametrize("name", targets.TARGETS)

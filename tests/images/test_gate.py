@@ -1,4 +1,4 @@
-"""If the input of a loader ends early, it has no loadable image, and its end is not an archive's end."""
+"""If a loader's input ends early, it has no loadable image, and does not end as an archive ends."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def check_shape(data: bytes, index: TarIndex) -> None:
 
 
 def walks(data: bytes, entry) -> bool:
-    """Walk through the tar from ``start`` as a decoder does: only the size fields of the blocks count."""
+    """Walk through the tar as a decoder does: only the size fields of headers count."""
     at, last, size = entry.start, -1, 0
     while at < entry.end:
         found = record_size(data[at : at + 512].ljust(512, b"\0"))
@@ -253,7 +253,7 @@ def test_where_reading_stops(rest, problem):
     index = index_of(SOUND + rest)
     assert index.entries[0].path == b"first"
     if rest[156:157] == b"x" and problem != "the archive is cut short in an extension header":
-        dangling = index.entries[1]  # extension records that no header follows
+        dangling = index.entries[1]  # an extension header that no other header follows
         assert (dangling.start, dangling.type, dangling.end) == (1024, ord("x"), 2048)
         assert (len(index.entries), index.entries_end) == (2, 2048)
     else:

@@ -42,9 +42,7 @@ class Answer:
 
 @dataclass
 class Client:
-    """A client of a mirror. In the client's requests, ``prefix`` comes before the repository, and ``query`` comes after
-    each path.
-    """
+    """A client of a mirror. In its requests, ``prefix`` precedes the repository, and ``query`` follows each path."""
 
     port: int
     prefix: str = "site/"

@@ -46,7 +46,9 @@ class Upstream(NamedTuple):
         return connection
 
     def halved(self) -> tuple[socket.socket, bytes]:
-        """Request the blob and read its first part. Then the thread of the download sends to this client."""
+        """Request the blob and read its first part. From then on, the thread that downloads the blob sends to this
+        client.
+        """
         connection = self.ask()
         body = b""
         while len(body) < SIZE // 2:
@@ -56,7 +58,7 @@ class Upstream(NamedTuple):
 
 
 def rest(connection: socket.socket, body: bytes = b"") -> bytes:
-    """Return the whole body, which begins with ``body``. It is too short if the mirror ends the connection."""
+    """Return ``body`` and the bytes that follow it. The result is too short if the mirror ends the connection early."""
     with connection, suppress(ConnectionError):
         while len(body) < SIZE and (piece := connection.recv(1 << 20)):
             body += piece
@@ -117,7 +119,8 @@ def test_the_thread_of_a_download_sends_a_blob(upstream: Upstream) -> None:
 def test_a_client_that_stops_reading_stops_no_download(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direct, "_MOST_WAIT", 0.2)
     connection, body = upstream.halved()
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # otherwise it would hold the whole blob
+    # otherwise the receive buffer would hold the whole blob
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     upstream.go.set()
     assert eventually(lambda: upstream.ways[-1].is_over)
     assert eventually(lambda: not upstream.mirror.mirror._downloads._running)

@@ -1,5 +1,5 @@
-"""Hostile clients and registries. They cannot make other clients' pulls fail, wait or change, and no use of resources
-keeps growing.
+"""Hostile clients and registries. They cannot make other clients' pulls fail, wait or change, or make the use of a
+resource grow without limit.
 """
 
 from __future__ import annotations
@@ -720,9 +720,8 @@ def test_a_part_that_is_too_short_is_cut_off(options: MirrorOptions, access: Acc
 def test_a_rest_that_is_not_that_of_the_blob_is_cut_off(
     end: bytes, mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If later bytes of a blob from upstream are wrong, the mirror withholds the end of the blob.
-
-    If the disk is full, the remaining bytes of a blob come directly from upstream.
+    """If the disk is full, the remaining bytes of a blob come directly from upstream. If these bytes are wrong, the
+    mirror withholds the blob's end.
     """
     name = layers(stocked, "v1")[0]
     data = stocked.blobs[REPOSITORY, name]
@@ -872,7 +871,7 @@ def test_bundles_are_checked_in_pieces(dib: Program, tmp_path: Path) -> None:
 
 
 def test_threads_share_memory() -> None:
-    """Threads share memory. Otherwise, each of many threads would keep as much memory as the thread ever needed."""
+    """Threads share memory. Otherwise, each of many threads would keep its peak memory."""
     program = """
 import ctypes, threading
 from dibundle.codecs.native.library import share_memory

@@ -31,7 +31,7 @@ def layers(registry: Registry, tag: str) -> list[str]:
 
 
 def fetched(registry: Registry) -> set[str]:
-    """Return the digests of the blobs that upstream sent."""
+    """Return the digests of the blobs that the upstream registry sent."""
     return {path.rpartition("/")[2] for path in registry.log("GET", "/blobs/")}
 
 
@@ -306,7 +306,7 @@ def test_a_delta_is_fetched_with_the_credentials_of_the_client(mirror: Running, 
 
 @pytest.mark.parametrize("part", ["manifest", "config", "layer"])
 def test_what_a_client_may_not_read_is_no_base(part: str, mirror: Running, stocked: Registry) -> None:
-    """A bundle could disclose each of these parts, byte by byte, by whether it can be applied."""
+    """Whether a bundle can be applied could disclose each of these parts, byte by byte."""
     friend = Client(mirror.client.port, headers={"Authorization": "Bearer good"})
     friend.pull("v1")
     body = stocked.manifests[REPOSITORY, "v1"][1]
@@ -327,7 +327,7 @@ def test_what_a_client_may_not_read_is_no_base(part: str, mirror: Running, stock
 
 
 def test_a_config_that_a_client_may_not_read_is_not_read_for_it(mirror: Running, stocked: Registry) -> None:
-    """Before the fix, an image that named this config showed how many layers the config lists."""
+    """Before the fix, if an image named this config, a client learned how many layers the config lists."""
     config = json.loads(stocked.manifests[REPOSITORY, "v2"][1])["config"]["digest"]
     friend = Client(mirror.client.port, headers={"Authorization": "Bearer good"})
     assert friend.blob(config).status == 200

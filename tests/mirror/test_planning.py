@@ -74,7 +74,7 @@ def test_a_plan_waits_for_others_only_for_a_while(bases: Bases, monkeypatch: pyt
 
 
 def test_a_base_that_is_refused_takes_few_requests(bases: Bases, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the fix, all layers of all bases were asked for: 6,000 requests for one pull."""
+    """Before the fix, the mirror requested all layers of all bases, with 6,000 requests for one pull."""
     asked: list[bytes] = []
     secret = frozenset(NAMED[200:])
 

@@ -459,8 +459,8 @@ def client_of(line: Line) -> door.Client:
 def test_a_client_that_takes_enough_bytes_is_not_slow() -> None:
     """Bytes count when the client has taken them, not when the mirror has passed them on.
 
-    Before the fix, a client that read 8 KiB every 12 s was fast enough; such clients could keep all of a mirror's
-    connections.
+    Before the fix, a client that read 8 KiB every 12 s counted as fast enough; such clients could occupy all of a
+    mirror's connections.
     """
     ours, theirs = socket.socketpair()
     with ours, theirs:

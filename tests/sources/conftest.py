@@ -66,7 +66,7 @@ def registry() -> Iterator[Registry]:
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> RegistrySettings:
-    """Return settings that avoid waiting, and make commands use these settings."""
+    """Return registry settings without waiting times, and make commands use these settings."""
     quick = partial(RegistrySettings, pause=0, timeout=2, sleep=lambda seconds: None)
     monkeypatch.setattr(session, "RegistrySettings", quick)
     return quick()

@@ -71,7 +71,7 @@ def entries(registry: Registry, tag: str) -> list[str]:
 
 
 def remove(registry: Registry, *names: str) -> None:
-    """Delete only manifests. A registry's own garbage collection may also delete only manifests."""
+    """Delete manifests but not their blobs, as a registry's own garbage collection may do."""
     for body in [registry.manifests[REPOSITORY, name][1] for name in names]:
         for key in [key for key, (_, other) in registry.manifests.items() if other == body]:
             del registry.manifests[key]

@@ -22,7 +22,7 @@ typedef struct {
     uint32_t *table;
     uint64_t *filter;
     int bits, place_bits;
-    int64_t stride; /* the table has one of this many offsets of the source */
+    int64_t stride; /* the table has only the source's offsets that are multiples of this number */
 } anchor_table_t;
 
 static inline uint64_t anchor_bit(const anchor_table_t *a, uint64_t h)

@@ -52,8 +52,8 @@ int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int64_t cou
     return 0;
 }
 
-/* Copy up to `width` bytes of `source` before and after each run of literals, while `out` has space; return the copied
- * size. */
+/* For each run of literals, copy up to `width` bytes of `source` after the previous cover and before the next cover.
+ * Stop when `out` is full; return the copied size. */
 int64_t dib_cover_context(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
                           int64_t width, uint8_t *out, int64_t room)
 {
@@ -107,8 +107,8 @@ void dib_cover_columns(const cover_t *covers, int64_t count, int64_t *gaps, int6
     }
 }
 
-/* Undo dib_cover_columns: fill `covers` from the columns, and return the sum of their lengths; -1 if a cover does not
- * fit into the source or the target. All numbers are between 0 and 2^63 - 1. The sizes are at most 2^60. */
+/* Undo dib_cover_columns: fill `covers` from the columns. Return the total length of the covers, or -1 if a cover does
+ * not fit into the source or the target. All numbers are between 0 and 2^63 - 1. The sizes are at most 2^60. */
 int64_t dib_cover_place(const int64_t *gaps, const int64_t *lengths, const int64_t *turns, int64_t count,
                         int64_t source_size, int64_t target_size, cover_t *covers)
 {
@@ -165,9 +165,9 @@ static void put_cover(cover_t *out, int64_t *size, int64_t room, cover_t cover)
     ++*size;
 }
 
-/* Fill `out` with covers of the whole content: the rest's covers, cut at each removed part, and the middles of removed
- * parts. If a cover continues the previous cover, both covers are joined. The covers are in the order of the target.
- * Return the number of covers. */
+/* Fill `out` with covers of the whole content: the rest's covers, cut at each removed part, and the removed parts
+ * themselves (`middles`). If a cover continues the previous cover, both covers are joined. The covers are in the order
+ * of the target. Return the number of covers. */
 int64_t dib_cover_whole(const cover_t *covers, int64_t count, const int64_t *old_starts, const int64_t *old_places,
                         int64_t old_count, const int64_t *new_starts, const int64_t *new_places, int64_t new_count,
                         const cover_t *middles, int64_t middle_count, cover_t *out, int64_t room)

@@ -51,8 +51,8 @@ static inline void turn_word(const derive_t *d, uint8_t *at, uint32_t expected)
     write_word(at, d->put_back ? source_word(at) + expected : source_word(at) - expected);
 }
 
-/* Exchange the range of words that begins at `expected` with the range that begins at NEAR; if these ranges overlap,
- * change nothing. */
+/* Exchange the range of values that begins at `expected` with the range that begins at NEAR: a word in one range moves
+ * to the other. If the ranges overlap, change nothing. */
 static inline uint32_t exchanged(uint32_t word, uint32_t expected)
 {
     if (expected - NEAR + NEAR_MOST < 2 * NEAR_MOST)

@@ -217,7 +217,7 @@ static int is_worth(const uint8_t *a, const uint8_t *b, int64_t n, int64_t dista
     return value >= worth[distance_class(distance)] * (FAVOUR - UNEQUAL);
 }
 
-/* Return the number of bytes after an offset for which the followed cover is so good that no search is needed. */
+/* Return how many bytes after an offset need no search, because the followed cover is good enough there. */
 static inline int64_t followed(const search_t *w, int64_t own, int64_t here, int64_t at)
 {
     if (own >= FOLLOWED)

@@ -8,9 +8,9 @@
 #define SPAN 32
 #define GROUP 4          /* maximum bytes of a group */
 #define GUESSES 5
-/* a counter below this value means a probability below 1 in 64; with a value of 128, rebuild-noop becomes 13 % larger */
+/* a counter below this value means a probability below 1 in 64; with 128, the benchmark rebuild-noop is 13 % larger */
 #define RARE (64 << 4)
-/* this value saves 8 % of the time; here, it costs 0.8 % more bytes, but for some contents up to 40 % more */
+/* this value saves 8 % of the time; when measured, it cost 0.8 % more bytes, but for some contents up to 40 % more */
 #define RARE_QUICKLY (256 << 4)
 #define QUICK 32 /* this flag in the bits parameter selects RARE_QUICKLY */
 #define KNOWN 65536      /* number of entries in the tables of earlier changes */

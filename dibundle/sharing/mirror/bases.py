@@ -68,7 +68,7 @@ class LocalImage(NamedTuple):
 
 
 class OpenFile(NamedTuple):
-    """A file that the process inherits, with its descriptor, and its name for error messages."""
+    """A file that the rebuilding process inherits: its descriptor, and its name for error messages."""
 
     fd: int
     name: str
@@ -92,7 +92,7 @@ class Documents:
     def look(self, host: str, digest: bytes, body: Callable[[], bytes | None]) -> Known | None:
         """Return the contents of the document with this digest.
 
-        ``body`` reads it. If ``body`` returns None, return None.
+        ``body`` reads the document. If ``body`` returns None, return None.
         """
         with self._lock:
             looking = self._looking[host]
@@ -168,7 +168,7 @@ class Bases:
         if known is None or known.named is None:
             return None
         config = known.named.config
-        sizes = dict(known.named.layers)  # limited, because any user with permission to push can choose these sizes
+        sizes = dict(known.named.layers)  # limited by _named(), because whoever pushes an image chooses these sizes
         if not all(self._size(place, digest) == size for digest, size in sizes.items()):
             return None
         if self._size(place, manifest) is None or self._size(place, config) is None:
@@ -179,7 +179,7 @@ class Bases:
         return LocalImage(manifest, known.named, in_config.diff_ids)
 
     def cached(self, place: UpstreamPlace) -> Sequence[bytes]:
-        """Return the manifests of a registry's images in the cache. The latest manifest comes first."""
+        """Return the manifest digests of a registry's images in the cache, the latest image first."""
         return self._cache.images(place.space)
 
     def has_in_store(self, place: UpstreamPlace, digest: bytes) -> bool:

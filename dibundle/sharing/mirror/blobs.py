@@ -97,7 +97,7 @@ class BlobServer:
     async def _checked(self, pool: Threads, key: Key) -> bool:
         """Return whether a cached blob has its digest.
 
-        One thread checks this for all requests for the blob, even if some requests end.
+        One thread checks the blob for all requests, and continues even if some of these requests end.
         """
         check = self._checks.get(key)
         if check is None:
@@ -168,7 +168,7 @@ class BlobServer:
     ) -> AsyncIterator[bytes | int]:
         """Yield a blob while it arrives. If the cache is full, fetch the remaining bytes directly from upstream.
 
-        A number counts bytes that the thread of the download has already sent.
+        A yielded number is the number of bytes that the download's thread has already sent.
         """
         at = 0
         try:
@@ -291,7 +291,7 @@ def _is_plain(request: web.Request) -> bool:
 def _range(request: web.Request, size: int) -> range | None:
     """Return the requested range of bytes.
 
-    Return None if the range begins after the blob's end. A malformed range means all bytes.
+    Return None if the range begins after the blob's end. For a malformed range, return the range of all bytes.
     """
     try:
         asked = request.http_range

@@ -51,7 +51,7 @@ class CacheFullError(Exception):
 
 
 class Turns:
-    """Locks by blob. One thread at a time works on a blob, and other threads wait."""
+    """Locks, one for each blob. One thread at a time works on a blob, and other threads wait."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -198,7 +198,7 @@ class Cache:
         return key in self._sizes
 
     def open(self, key: Key) -> int | None:
-        """Return a descriptor of a blob after a check of its digest. Return None if the blob is missing or damaged.
+        """Check a blob's digest, and return a file descriptor. Return None if the blob is missing or damaged.
 
         Raises ``OSError`` if too many files are open.
         """
@@ -356,7 +356,7 @@ class Cache:
 
     @contextmanager
     def pinned(self, keys: Collection[Key]) -> Iterator[None]:
-        """Keep blobs while they are in use."""
+        """Keep blobs in the cache while the context is open."""
         self.pin(keys)
         try:
             yield
@@ -395,7 +395,7 @@ class Cache:
                 self._images[key[0]] = len(self.images(key[0]))
 
     def images(self, space: str) -> list[bytes]:
-        """Return the manifests of remembered images, the latest first. Forget images that the cache has deleted."""
+        """Return the manifest digests of remembered images, the latest first. Forget deleted images."""
         found = []
         for path in (self.folder / "images" / space).glob("*"):
             with suppress(ValueError, OSError):

@@ -1,6 +1,6 @@
 """The direct way of a blob from upstream to a client: the thread that downloads also sends, without the event loop.
 
-For each byte, this takes 60 % of the CPU that a way through the event loop and the cache's file takes.
+This takes 60 % of the CPU time of the other way, through the event loop and the cache's file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 from dibundle.sharing.mirror.bell import Bell
 
-_MOST_WAIT: Final = 1.0  # seconds: a download waits this long in all for a client that does not take its bytes
+_MOST_WAIT: Final = 1.0  # maximum seconds, in total, that a download waits for a client that takes no bytes
 _STEP: Final = 0.1  # seconds of a wait, after which the thread checks whether the client has left
 
 
@@ -41,8 +41,8 @@ class Direct:
     def send(self, piece: bytes, start: int, available: int, *, may_wait: bool) -> None:
         """Send the part of a piece that the client has not got, up to byte ``available`` of the blob.
 
-        ``piece`` begins at byte ``start`` of the blob. If the client does not take the part in time, or if
-        ``may_wait`` is false and the client does not take the part at once, this is the last write.
+        ``piece`` begins at byte ``start`` of the blob. If ``may_wait`` is false, the client must take the part at once.
+        If the client takes too long, this is the last write.
         """
         with self._writing:
             view = memoryview(piece)[self.at - start : max(0, available - start)]

@@ -30,7 +30,7 @@ _MOST_HEAD: Final = 16 << 10
 _UNSENT: Final = 64 << 10  # if a client has this many unsent bytes, writing to the client waits
 _UNSENT_BY_SYSTEM: Final = 128 << 10  # maximum unsent bytes of a client in the system's buffers
 _PARSED: Final = 4 << 10  # bytes of a request that are parsed in one step
-# replaces non-ASCII bytes: in a string with other characters, each character takes up to four bytes
+# replaces non-ASCII bytes, because with other characters, a string takes up to four bytes for each character
 _ASCII: Final = bytes(range(128)) + bytes(128)
 _FILES_OF_CLIENT: Final = 4  # maximum open files for one client
 # open files for everything else: downloads without clients, idle connections to upstreams, rebuilding
@@ -42,7 +42,7 @@ DATA: Final = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "
 
 Otherwise, an upstream's page would run in the mirror's origin.
 """
-# discards reports of malformed requests, because a client may send any number of them
+# discards reports of malformed requests, because a client may send any number of such requests
 _SILENT: Final = logging.getLogger("dibundle.mirror")
 _SILENT.addHandler(logging.NullHandler())
 _SILENT.propagate = False
@@ -82,8 +82,8 @@ class Client(web.RequestHandler):
         self._parsed = 0  # bytes of the current request
         # kept here, because aiohttp drops its own reference before the connection has ended
         self._line: asyncio.Transport | None = None
-        # the transport below TLS, or the only transport if the client does not use TLS; after two calls of close(), the
-        # TLS transport has no connection
+        # the transport below TLS, or the only transport without TLS; kept here, because the TLS transport loses its
+        # connection after two calls of close()
         self.lowest: asyncio.Transport | None = None
         self._is_hung_up = False
 
@@ -152,7 +152,7 @@ class Client(web.RequestHandler):
     def direct(self, at: int) -> Direct | None:
         """Return a direct way to this client, which has ``at`` bytes of a blob. Return None if there is none.
 
-        There is none with TLS, and while the event loop has bytes to send.
+        There is none if the client uses TLS, or while the event loop has bytes to send.
         """
         line = self._line
         if line is None or line is not self.lowest or line.is_closing() or line.get_write_buffer_size():
@@ -268,7 +268,7 @@ class _Greeting(asyncio.sslproto.SSLProtocol):
 class Door:
     """A tracker of clients.
 
-    The tracker ends idle connections after ``WAITING`` seconds. If there are too many clients, it ends such connections
+    The tracker ends idle connections after ``WAITING`` seconds. If there are too many clients, it ends idle connections
     at once.
     """
 
@@ -366,7 +366,7 @@ class Door:
         self._waiting.pop(client, None)
         self._draining.discard(client)
         client.begin(request.path)
-        # bytes after this request would wait, or would be parsed wrongly
+        # end the connection after this request, because later bytes would wait, or would be parsed wrongly
         if request.can_read_body or "Upgrade" in request.headers:
             client.close()
         try:

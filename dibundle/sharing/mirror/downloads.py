@@ -126,7 +126,7 @@ class Download:
     async def pieces(self, direct_at: Callable[[int], Direct | None]) -> AsyncIterator[bytes | int]:
         """Yield the bytes as they arrive. Raise :class:`ConnectionFailure` if bytes are missing.
 
-        ``direct_at`` returns a direct way to the client. If it is used, yield the number of bytes that were sent.
+        ``direct_at`` returns a direct way to the client. If this way is used, yield the number of sent bytes.
         """
         at = 0
         while at < self.size:

@@ -35,11 +35,11 @@ from dibundle.sources.registry.transport import ConnectionFailure
 MAKERS: Final = 2  # maximum images that are rebuilt at once, because each rebuild may take 200 MB
 # planner threads per upstream; with only one thread, an image would wait while other images are rebuilt
 PLANNERS: Final = 16
-# maximum planners that work for one repository, so that users who push to this repository cannot block others
+# maximum planners for one repository, so that users who push to it cannot block pulls from other repositories
 OF_ONE: Final = 2
 MOST: Final = 256  # maximum images of an upstream that are planned or wait for a planner
 MOST_OF_ONE: Final = 32  # maximum images of one repository that wait for a planner
-PATIENCE: Final = 10.0  # maximum seconds that an image waits for a slot: a hostile bundle may take a minute
+PATIENCE: Final = 10.0  # maximum seconds that an image waits for a slot, which a hostile bundle may hold for a minute
 SOON: Final = 2.0  # maximum seconds that a layer waits for the planner to begin
 MIN_MEASURED: Final = 1 << 20  # if fewer bytes of layers than this are rebuilt, the measured speed does not change
 SPEED: Final = 25e6  # assumed speed of rebuilding before the first measurement: bytes of compressed layers per second
@@ -53,7 +53,7 @@ Report = Callable[["Making"], object]
 class Making:
     """An image that a client has begun to pull, and how the mirror gets its layers.
 
-    ``way`` is "delta", "image", or "cached" if all layers are in the cache. ``way`` is None until the mirror has
+    ``way`` is "delta", "image" or, if all layers are in the cache, "cached". ``way`` is None until the mirror has
     decided. ``reason`` says why no delta is used. ``fetched`` is the size of the fetched bundles. ``saved`` is the size
     of the rebuilt layers minus ``fetched``.
     """
@@ -233,7 +233,7 @@ class Maker:
             making.saved = sum(missing.values()) - making.fetched
 
     def _require_offer(self, making: Making, missing: dict[bytes, int]) -> None:
-        """Raise an error if upstream does not have all missing layers in their sizes, or the client may not read them.
+        """Raise an error unless upstream has all missing layers in their sizes, and lets the client read them.
 
         Otherwise, a small bundle for layers that do not exist could displace all other content of the cache.
         """
@@ -291,7 +291,7 @@ class Maker:
             yield
 
     def _require_worth(self, making: Making, size: int, missing: dict[bytes, int], received: int) -> None:
-        """Raise an error if bundles of ``size`` bytes, plus ``received``, are not smaller than the layers.
+        """Raise an error unless ``size`` bytes of bundles, plus ``received`` bytes, are less than the layers.
 
         If the option ``prefer`` is "speed", also raise an error if fetching the layers is faster than rebuilding the
         layers.

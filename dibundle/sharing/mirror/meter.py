@@ -1,4 +1,4 @@
-"""Measures how fast clients take bytes, and how many bytes the system holds for the clients."""
+"""Measure how fast clients take bytes, and how many bytes the system holds for the clients."""
 
 from __future__ import annotations
 

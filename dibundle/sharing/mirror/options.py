@@ -27,7 +27,7 @@ class Listen(NamedTuple):
 
     @property
     def address(self) -> str:
-        """The host and the port, in the form of URLs."""
+        """The host and the port, as written in URLs."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
@@ -82,8 +82,8 @@ class MirrorOptions:
     - ``make_timeout``: maximum seconds for rebuilding a layer; after this time, the layer is fetched
     - ``is_private``: the mirror uses its own credentials; every client of the mirror can read all content that these
       credentials give access to
-    - ``stores``: folders whose blobs are named by digest, as in containerd; each folder has a host, and only images of
-      this host may use its blobs as a base
+    - ``stores``: folders whose blobs are named by digest, as in containerd; each folder belongs to a host, and only
+      images of this host may use the folder's blobs as a base
     - ``certificate``: files of a TLS certificate and its key
     """
 
@@ -138,7 +138,7 @@ def parse_upstreams(given: Iterable[str]) -> dict[str, str]:
 
 
 def parse_stores(given: Iterable[str], upstreams: Mapping[str, str]) -> tuple[tuple[str, Path], ...]:
-    """Parse stores (``[NAME=]DIR``). Return the folders. Images of the folder's host may use this folder as a base.
+    """Parse stores (``[NAME=]DIR``). Return (host, folder) pairs. Images of the host may use the folder as a base.
 
     With several upstreams, NAME is required. Otherwise, an upstream could disclose a store's content to its own
     clients.

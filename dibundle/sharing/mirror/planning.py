@@ -138,7 +138,7 @@ class Planner:
     def _find_images(
         self, goal: Goal, deltas_to: Callable[[bytes], Sequence[Delta]], check: Callable[[], object]
     ) -> None:
-        """Add complete images. An image is in the cache, or it is in a store and is listed as a base of a bundle.
+        """Add complete images from the cache, and from stores if a bundle lists them as bases.
 
         Looking up an image may require parsing a document of a megabyte.
         """
@@ -163,7 +163,7 @@ class Planner:
 
 
 class _Turn:
-    """The right to compute a plan. Only one thread at a time has this right. It can give up the right for a while."""
+    """The right to compute a plan. One thread at a time has this right, and can give it up for a while."""
 
     def __init__(self, lock: threading.Lock) -> None:
         self._lock = lock
@@ -194,7 +194,7 @@ class _Turn:
 
 
 def _covering(chain: Sequence[ChainStep], images: Iterable[LocalImage]) -> list[LocalImage]:
-    """Return a small set of images that together have all layers that a chain needs. The set is limited."""
+    """Return a small set of images that together have the layers that a chain needs, within limits."""
     needed = {digest for step in chain for digest in step.delta.told.needs}
     having = [(needed.intersection(image.digests), image) for image in images]
     found: list[LocalImage] = []

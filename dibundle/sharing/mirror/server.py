@@ -151,7 +151,7 @@ class Mirror:
         digest = sha256_of(item)
         if kind == "blobs" and digest:
             return await self._blobs.answer(request, place, digest)
-        # the cache has only SHA-256 digests
+        # pass on a blob with another digest, because the cache has only SHA-256 digests
         if kind == "blobs" and is_digest(item) and item.partition(":")[0] in HASHES:
             return await self._blobs.direct(request, place, item)
         if kind == "manifests" and (is_digest(item) or TAG.fullmatch(item)):
@@ -184,7 +184,7 @@ class Mirror:
     def _manifest(self, request: web.Request, place: UpstreamPlace, path: str) -> web.Response:
         """Answer with a manifest, and begin to rebuild its layers.
 
-        A manifest may be cached if it is requested by digest.
+        A manifest that is requested by digest may come from the cache.
         """
         digest = sha256_of(path.partition("/")[2])
         if digest and self.cache.has(place.key(digest)):
@@ -294,7 +294,7 @@ async def running(mirror: Mirror) -> AsyncIterator[int]:
         raise FileError(messages.MIRROR_LISTEN_FAILED, address=listen.address, reason=error.strerror) from error
     finally:
         watching.cancel()
-        # aiohttp would wait for two times this duration
+        # without this timer, aiohttp would wait twice as long
         ending = asyncio.get_running_loop().call_later(_PATIENCE, door.close)
         await runner.cleanup()
         await door.empty.wait()  # wait until the clients have taken the written bytes, at most until ``door.close``
@@ -317,7 +317,7 @@ def _tls(certificate: tuple[str, str] | None) -> ssl.SSLContext | None:
 def _is_of_a_page(headers: Mapping[str, str]) -> bool:
     """Return whether a web page makes this request.
 
-    A header shows this, but browsers send this header only to servers on loopback or with TLS. In some browsers, a page
+    Sec-Fetch-Site shows this, but browsers send it only to servers on loopback or with TLS. In some browsers, a page
     can change the User-Agent. But no page can remove Accept-Language, and engines do not send Accept-Language.
     """
     site = headers.get("Sec-Fetch-Site", "")

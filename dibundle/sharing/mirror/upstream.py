@@ -146,7 +146,7 @@ def all_hold(test: Callable[[_T], bool], items: Iterable[_T], check: Callable[[]
 
 
 class Upstreams:
-    """The upstream registries of a mirror, and a thread-safe cache of the content that clients may read."""
+    """The upstream registries of a mirror, and a thread-safe record of which content clients may read."""
 
     def __init__(self, options: MirrorOptions, access: Access) -> None:
         # load Python's codec for host names before the first request, because loading it takes as long as a request
@@ -199,7 +199,7 @@ class Upstreams:
                 body = self._counted(transport.pieces(response, most)) if method == "GET" else iter(())
                 answer = Streamed(response.status, response.headers, body, transport.break_off)
                 yield answer
-            # a transport with a max_time is not reused, because the time is counted from the first connection
+            # a transport with a max_time is not reused, because this time counts from the transport's creation
             is_sound = self._settings.max_time is None and not answer.is_ended
         finally:
             if is_sound:
@@ -243,7 +243,7 @@ class Upstreams:
                 self._grants.popitem(last=False)
 
     def refusal(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> Document | None:
-        """Check whether upstream lets the client read content of the mirror. If upstream refuses, return its answer.
+        """Return upstream's answer if upstream refuses to let the client read content that the mirror has.
 
         Returns None if the client may read the content. A private mirror asks with its own logins.
         """

@@ -75,7 +75,7 @@ def find_image(repository: Repository, wanted: str, told: Sequence[AboutImage]) 
     try:
         return next((image for image in images(repository, found) if image.id in ids), None)
     except DibError:
-        return None  # if an image cannot be read, it is not the bundle's image
+        return None  # an image that cannot be read does not count as the bundle's image
 
 
 def find_by_names(repository: Repository, told: Sequence[AboutImage]) -> list[RemoteManifest]:

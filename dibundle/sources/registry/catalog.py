@@ -1,4 +1,4 @@
-"""All bundles of a repository. Each bundle has a tag, or refers to an image, which may be missing."""
+"""All bundles of a repository that have a tag, or refer to an image (which may be missing)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class FoundBundle(NamedTuple):
     missing: Missing | None = None
 
     def renamed(self, needs: str, makes: str, makes_size: int) -> FoundBundle:
-        """Return this bundle with other names of images, which are cut as in :func:`describe`."""
+        """Return this bundle with other names of images. Long names are cut as in :func:`describe`."""
         return self._replace(needs=needs[:_MAX_TEXT], makes=makes[:_MAX_TEXT], makes_size=makes_size)
 
 
@@ -93,7 +93,7 @@ def search(repository: Repository, progress: Progress) -> Catalog:
     Add notes about everything that is skipped.
 
     The distribution API cannot list manifests without a tag. So bundles are found by their tags, and by lists of
-    referrers. Lists are read for images with a tag, images with a list, and images that bundles need.
+    referrers. Lists are read for images with a tag, images whose list has a tag, and images that bundles need.
     """
     return _Search(repository, progress).run()
 
@@ -176,7 +176,7 @@ class _Search:
         return True
 
     def _has_room(self, digest: bytes) -> bool:
-        """Return whether another manifest may be read."""
+        """Return whether the bundle is known, or the limit of bundles allows another bundle."""
         if digest in self._found or len(self._found) < MAX_BUNDLES:
             return True
         self._is_complete = False

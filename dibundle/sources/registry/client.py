@@ -254,7 +254,7 @@ class Repository:
         return self._change_tagged(own, without, ())
 
     def _change_tagged(self, subject: str, without: Collection[str], more: Sequence[dict[str, object]]) -> bool:
-        """Remove and add entries in the tag that replaces the referrers API. Return whether the tag was written."""
+        """Change entries in the list whose tag replaces the referrers API. Return whether the list was written."""
         added = {item["digest"] for item in more}
         # check that the list has our entry, because a concurrent writer may overwrite the list
         for written in range(4):
@@ -273,7 +273,7 @@ class Repository:
         raise self._transport.failed(messages.REGISTRY_REFERRERS_LOST)
 
     def referrers(self, subject: bytes, artifact_type: str, *, received: int) -> tuple[list[object], bool]:
-        """Return the descriptors of a manifest's referrers, of one type if the registry can filter by type.
+        """Return the descriptors of a manifest's referrers, only those of one type if the registry can filter.
 
         The second value is true if there are no other referrers. When :attr:`received` exceeds the argument
         ``received``, no further page is requested.
@@ -368,7 +368,7 @@ class Repository:
         return self._transport.upload_place(answer.url, location)
 
     def _send(self, wanted: bytes, data: ReadAt) -> None:
-        """Upload a blob in one request. A large blob is uploaded in chunks."""
+        """Upload a blob in one request or, if the blob is large, in chunks."""
         place = self._begin()
         assert place is not None
         body = b""
@@ -447,4 +447,4 @@ def _finite(text: str) -> float:
 
 
 class _BrokenUploadError(Exception):
-    """An upload that may succeed when it is started again."""
+    """The error for an upload that may succeed if it is started again."""

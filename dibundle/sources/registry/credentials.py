@@ -37,8 +37,8 @@ class Login:
 def find(files: Sequence[Path], host: str, repository: str) -> Login | None:
     """Return the login for a repository from the first of ``files`` that has such a login. Skip missing files.
 
-    Each file is a config.json of docker or an auth.json of podman. Raises :class:`RegistryError` for any other file, or
-    if a helper fails.
+    Each file is a config.json of docker or an auth.json of podman. Raises :class:`RegistryError` if a file has another
+    format, or if a helper fails.
     """
     for path in files:
         login = _in_file(path, host, repository)

@@ -16,7 +16,7 @@ _ENTRY: Final = 2048  # bytes of memory for a descriptor without its texts
 
 
 def entries(value: object) -> list[tuple[object, int]]:
-    """Return at most ``MAX_REFERRERS`` + 1 reduced descriptors of a list, and the size of their texts in memory.
+    """Return at most ``MAX_REFERRERS`` + 1 reduced descriptors of a list, each with its size in memory.
 
     A large descriptor loses its annotations. The unreduced descriptors of a page could take a hundred times the page's
     size in memory. Some texts take four bytes for each character.

@@ -78,7 +78,7 @@ class Listing:
     def has_room(self) -> bool:
         """Whether the limit of bytes allows further reading.
 
-        If the limit does not allow it, the first call reports the limit to ``pass_over``.
+        After the limit is reached, the first call reports this to ``pass_over``.
         """
         if self._repository.received <= self._most:
             return True
@@ -89,15 +89,14 @@ class Listing:
 
     @property
     def has_room_for_bundles(self) -> bool:
-        """Whether the manifest of a listed bundle may be read."""
+        """Whether the limit of bytes, plus ``RESERVE``, allows reading the manifest of a listed bundle."""
         return self._repository.received <= self._most + RESERVE
 
     def deltas_to(self, image: bytes) -> list[Delta]:
         """Return the listed bundles that claim to rebuild the image with this manifest.
 
         The smallest bundle comes first. Bundles are sorted by size and digest, so that the choice between equally good
-        bundles does not depend on the registry's order. If another bundle got a bundle's tag, the bundle without a tag
-        is still listed.
+        bundles does not depend on the registry's order. A bundle whose tag was given to another bundle is still listed.
         """
         if image not in self._deltas:
             found = filter(None, map(self._delta, self._readable(image)))
@@ -129,7 +128,7 @@ class Listing:
     def referrers(self, image: bytes) -> Iterator[object]:
         """Yield descriptors of bundles that refer to an image, with the annotations of their manifests.
 
-        In the lists of some registries, there are no annotations, and the type is always the config's type.
+        Some registries list no annotations, and the config's type as the type. In this case, the manifests are read.
         """
         if not self.has_room:
             return
@@ -147,7 +146,7 @@ class Listing:
     def _described(self, wanted: bytes) -> object | None:
         """Return a bundle's descriptor, made from its manifest.
 
-        The registry's list does not show that the manifest belongs to a bundle.
+        This is needed if the registry's list does not show that the manifest belongs to a bundle.
         """
         if wanted not in self._manifests and self._lookups_left and self.has_room:
             self._lookups_left -= 1

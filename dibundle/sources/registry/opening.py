@@ -38,7 +38,7 @@ def open_repository(reference: Reference, access: Access, context: Context, *, w
 
 
 def allowed_settings(access: Access) -> RegistrySettings:
-    """Return the settings for registries that the policy of this machine allows.
+    """Return the registry settings, in accordance with the policy of this machine.
 
     Raises :class:`UsageError` if the settings use a registry without TLS although the policy requires TLS.
     """
@@ -56,8 +56,8 @@ def open_reference(
 ) -> tuple[Spool, bool]:
     """Fetch the bundle or image of a name into a temporary file. Return the file, and whether its content is a bundle.
 
-    With ``only_bundle``, only the layer with the bundle is fetched from a wrapped bundle, because the base is local.
-    ``check`` gets a bundle's header and signature before the remaining bundle is fetched.
+    With ``only_bundle``, only the last layer of a wrapped image is fetched, because the base is local. ``check`` gets a
+    bundle's header and signature before the rest of the bundle is fetched.
     """
     reference = Reference.parse(name)
     repository = open_repository(reference, access, context)

@@ -27,7 +27,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 def kind(text: str) -> str | None:
-    """Return the kind of a protected address; only registries at an address of this kind may name it.
+    """Return the kind of a protected address, which only registries at such an address may name.
 
     Otherwise, return None.
     """

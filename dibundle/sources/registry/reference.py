@@ -94,7 +94,7 @@ def is_loopback(host: str) -> bool:
     name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
     if name == "localhost":
         return True
-    import ipaddress  # imported here, because loading ipaddress takes longer than loading the remaining module
+    import ipaddress  # imported here, because loading ipaddress takes longer than loading the rest of this module
 
     for address in (host, name):  # try both forms: in "::1", the end is not a port
         with suppress(ValueError):

@@ -1,4 +1,4 @@
-"""HTTP requests to one repository of a registry, with logins, limits, and useful retries.
+"""HTTP requests to one repository of a registry, with logins, limits, and retries where they help.
 
 Credentials go only to the registry itself, and to the token server that the registry names. Credentials are sent over
 TLS, or without TLS if the registry itself is contacted without TLS. After a redirect to another host, credentials are
@@ -173,7 +173,7 @@ class Transport:
     def _read(self, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
         """Read the available part of a body, with a limit for the total time.
 
-        The bytes may arrive slowly and without end.
+        Without this limit, slow bytes could keep the caller waiting forever.
         """
         connection = response.connection
         if not isinstance(connection, urllib3.connection.HTTPConnection):
@@ -261,7 +261,7 @@ class Transport:
     def _opened(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> Iterator[tuple[urllib3.BaseHTTPResponse, str]]:
-        """Send a request, with a login if the registry requests one, and follow redirects if the request is a read."""
+        """Send a request, with a login if the registry requests a login. Follow redirects of GET and HEAD."""
         answered = False
         for _ in range(REDIRECTS + 2):
             own = _origin(url) == _origin(self._base)

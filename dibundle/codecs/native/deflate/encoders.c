@@ -6,7 +6,7 @@ static int is_framed(int64_t encoder)
     return (encoder >= PGZIP_0 && encoder <= PGZIP_3) || encoder == PGZIP_2;
 }
 
-/* pgzip's levels, for each version of its compressor; if two versions give the same output for a level, it is listed
+/* pgzip's levels, for each version of its compressor; a level for which two versions give the same output is listed
  * once. */
 static int has_level(int64_t encoder, int64_t level)
 {
@@ -101,8 +101,8 @@ int64_t dib_deflate_marks(void *handle, int64_t *out, int64_t most)
     return marks_take(&((encoder_t *)handle)->sink.marks, out, most);
 }
 
-/* Set the block size of a pgzip encoder that has no block size. The minimum block size is the size of the content so
- * far. */
+/* Set the block size of a pgzip encoder that was created with the block size 0. The minimum block size is the size of
+ * the content so far. */
 int64_t dib_deflate_frame(void *handle, int64_t block_size)
 {
     klauspost_t *k = handle;

@@ -8,8 +8,8 @@ static const go_level_t GO_LEVELS[10] = {
     {16, 32, 32, 0}, {16, 128, 128, 0}, {32, 128, 256, 0}, {128, 258, 1024, 0}, {258, 258, 4096, 0},
 };
 
-/* Compute the lengths of both alphabets, and the header. The block's end counts as one symbol. Return the number of
- * distances. */
+/* Compute the code lengths of both alphabets, and the header. The block's end counts as one symbol. Return the number
+ * of distances. */
 void go_code(counts_t *counts, code_t *code, header_t *header)
 {
     int literals = LITERALS, distances = DISTANCES;
@@ -111,7 +111,7 @@ static int32_t go_longest(const go_chain_t *g, int32_t candidate, int32_t ahead,
 {
     const uint8_t *here = g->window + g->index;
     int32_t most = least(ahead, LONGEST), nice = least(g->level.nice, most), best = 3, lowest = g->index - WINDOW;
-    /* few candidates have these 4 bytes; a match that is longer than the best match must have them */
+    /* a match that is longer than the best match must have these 4 bytes, which few candidates have */
     uint32_t wanted = load32(here);
     for (int tries = g->level.chain; tries > 0; tries--) {
         const uint8_t *there = g->window + candidate;

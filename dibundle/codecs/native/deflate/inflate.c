@@ -265,7 +265,7 @@ static int inflate_symbol(inflate_t *f, flow_t *flow)
     uint32_t entry = lookup(f->literal, f->bits, LITERAL_BITS);
     int used = (int)(entry & 63);
     if (entry & IS_BAD)
-        return f->count >= 15 ? -1 : 0; /* with the missing bits, the code may become valid */
+        return f->count >= 15 ? -1 : 0; /* the code may be valid when the missing bits have arrived */
     if (used > f->count)
         return 0;
     if (entry & IS_LITERAL) {

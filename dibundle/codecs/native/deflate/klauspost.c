@@ -49,7 +49,7 @@ static int32_t klauspost_append(klauspost_t *k, const uint8_t *content, int32_t 
 }
 
 typedef struct {
-    int32_t at, from, length; /* length: number of compared bytes; 0: only the first 4 bytes were compared */
+    int32_t at, from, length; /* length: number of equal bytes; 0: only the first 4 bytes were compared */
     int32_t next;             /* the first position that has not been looked up */
 } found_t;
 
@@ -161,7 +161,7 @@ static void klauspost_extend(const klauspost_t *k, found_t *found, int32_t emitt
         int32_t from = pair[0] - k->offset - found->length + k->align;
         if (s - from < WINDOW) {
             take_aligned(k, found, s, from);
-            if (k->level == 6) /* the older entry is aligned with the current length */
+            if (k->level == 6) /* for the older entry, use the length after the first call */
                 take_aligned(k, found, s, pair[1] - k->offset - found->length + k->align);
         }
     }

@@ -110,7 +110,7 @@ static void lazy_search(lazy_t *z, int32_t from, int32_t ahead)
     }
 }
 
-/* Up to 1.15: take a longer match. The key of this lookup begins two bytes before this match's end. */
+/* Up to 1.15: take a longer match. The key of the lookup begins two bytes before the end of the current match. */
 static void lazy_take_aligned(lazy_t *z, int32_t *length, int32_t *distance, int32_t ahead, int32_t lowest)
 {
     int32_t s = z->at - 1;

@@ -4,8 +4,8 @@
 
 static const uint32_t BEAT[8] = {0, 473195, 504333, 520860, 550000, 700000, 750000, 830000};
 
-/* If rounding has distributed more than 1 << log, distribute this sum again; the rarest symbols get 1 each. Return 0 on
- * failure. */
+/* If rounding has distributed more than the sum 1 << log, distribute this sum again; the rarest symbols get 1 each.
+ * Return 0 on failure. */
 static int share_again(states_t *t, const uint32_t *counts, uint32_t total)
 {
     enum { OPEN = -2 };
