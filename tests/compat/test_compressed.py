@@ -1,4 +1,4 @@
-"""Layers that real programs compressed. dib finds recipes, recompresses, and makes bundles for each form of an image."""
+"""Layers that real programs compressed. dib finds recipes, recompresses, and makes bundles for any form of image."""
 
 from __future__ import annotations
 
