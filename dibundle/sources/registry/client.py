@@ -40,7 +40,6 @@ _PROGRESS: Final = 1 << 20  # after this many received bytes, the count of broke
 _PAGES: Final = 16  # maximum pages of a list of referrers or tags
 _TAGS_IN_PAGE: Final = 1000  # number of tags to request; a registry may return fewer
 _MOST_LISTED: Final = 16 << 20  # maximum bytes of memory for all referrers together
-"""The maximum number of characters of one bundle's description: 6,000 digests."""
 
 
 @dataclass(frozen=True, slots=True)
