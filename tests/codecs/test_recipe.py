@@ -119,7 +119,7 @@ def test_a_block_that_is_stored(key):
     assert other != body
     recipe = find_and_rebuild(other)
     assert (recipe.encoder, recipe.level) == key[:2]
-    # the edit has the block, its header and, if the alignment of the encoder's next block differs, padding
+    # the edit has the block and its header; it has padding if the encoder's next block is aligned differently
     assert bits_of(recipe) < 8 * sizes[number] + 3000
     assert len(recipe.edits) <= 2 + sum(mark.type == STORED for mark in marks)
 

@@ -56,7 +56,7 @@ class FrameCandidate(NamedTuple):
         return libzstd.library_level(self.encoder, self.level)
 
     def highest_fast(self) -> FrameCandidate:
-        """Return the candidate with the highest fast level of the same version of libzstd."""
+        """Of the candidates with this version of libzstd, return the one with the highest fast level."""
         return FrameCandidate(libzstd.first_number(self.encoder), _SLOW_LEVEL - 1)
 
     def may_be(self, head: FrameHead, first: int) -> bool:

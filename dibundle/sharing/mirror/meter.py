@@ -42,7 +42,7 @@ class Meter:
 
     @property
     def is_over(self) -> bool:
-        """Whether the client has had bytes to take for too long."""
+        """Whether the client has left bytes untaken for too long."""
         return self.reads is not None and time.monotonic() - self.reads[0] > UNREAD
 
 
