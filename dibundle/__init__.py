@@ -7,7 +7,7 @@
 ...     file.writelines(dibundle.apply(["old.tar", "update.dib"]))
 
 This module is the public interface. Everything else may change. No function prints anything or handles signals. Every
-function can be called from several threads at once. The only environment variables that these functions read choose the
+function can be called from several threads at once. These functions read environment variables only to choose the
 folder of temporary files. A source is a path, an open binary file, or a name as on the command line
 (``docker-daemon:app:1``, ``docker://HOST/app:1``; ``-`` is stdin). Each error is a :class:`DibError` with a ``code``,
 an ``exit_code`` and optionally a ``hint``. Exceptions from the caller's own files or executors are passed on unchanged.

@@ -77,9 +77,9 @@ def create(
 ) -> CreateResult:
     """Create the bundle ``out``, which rebuilds ``target`` from ``base``, and return the result.
 
-    If ``base`` is None, the bundle can be applied without a base. If ``out`` is a path, only a complete file appears.
-    ``level`` is 1 (fast) to 9 (small). The ``profile`` "core" is for simple decoders. ``inventory`` is a file with the
-    result of :func:`inventory`. With ``raw_layers``, the bundle rebuilds the same images with uncompressed layers.
+    If ``base`` is None, the bundle can be applied without a base. If ``out`` is a path, the file appears when it is
+    complete. ``level`` is 1 (fast) to 9 (small). The ``profile`` "core" is for simple decoders. ``inventory`` is a
+    file with the result of :func:`inventory`. With ``raw_layers``, the rebuilt images have uncompressed layers.
 
     The result does not depend on ``workers`` (threads; 0: one per core) or ``executor`` (from concurrent.futures). The
     executor gets ``workers`` frames at a time. Each frame is passed as a function and bytes. The executor's machines
@@ -339,7 +339,7 @@ def wrap(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> tuple[str, ...]:
-    """Wrap a bundle as an image and return the names of the image. With ``base``, it also has the base's layers."""
+    """Wrap a bundle as an image and return the image's names. With ``base``, the image also has the base's layers."""
     access = access or Access()
     options = WrapOptions(tags=tuple(tags), platform=access.platform)
     with Context(tmp, progress) as context:

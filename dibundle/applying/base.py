@@ -100,7 +100,7 @@ def find_base(
     objects are missing. The error names the objects and a remedy.
     """
     for number in targets:
-        uses(manifest, number)  # called first, to report a malformed program before missing objects
+        uses(manifest, number)  # first, so that a malformed program is reported before missing objects
     base = search_base(manifest, bases, context, targets, believe=believe)
     base.choose(targets)
     return base
@@ -133,7 +133,7 @@ def missing_objects(
 
 
 def serving(manifest: Manifest, archives: Sequence[Archive], context: Context) -> list[Archive]:
-    """Return, for each object of a bundle, the first archive that claims to hold it, without duplicates."""
+    """Return the archives, each once, that are the first to claim at least one object of a bundle."""
     every = range(len(manifest.objects))
     with closing(FoundBase(manifest, context, believe=True)) as base:
         base.add([blobs_of(archive) for archive in archives], every)
@@ -219,7 +219,7 @@ def mismatch(manifest: Manifest, missing: list[int], here: Sequence[Archive]) ->
     """
     lacking = _lacking(manifest, missing)
     given = wording.some([archive.name for archive in here])
-    # there may be far more given images than wanted images: keep only the names and IDs that are compared
+    # far more images may be given than are wanted, so keep only the names and IDs that are compared
     of_name: dict[str, bytes] = dict.fromkeys((name for wanted in lacking for name in wanted.names), b"")
     ids = dict.fromkeys((wanted.id for wanted in lacking), False)
     for archive in here:

@@ -20,7 +20,7 @@ from dibundle.images.model import Blob, ImageArchive
 
 _PIECE = 1 << 20
 LEAST_PIECE = 1 << 17
-# maximum number of compressed layers to keep as candidates for the same content: the first layer may be damaged
+# maximum number of compressed layers to keep for the same content; more than one, as the first may be damaged
 _MOST_CLAIMANTS = 4
 MAX_WINDOWS = 64  # windows of 256 KiB each
 
@@ -28,8 +28,8 @@ MAX_WINDOWS = 64  # windows of 256 KiB each
 class Wanted(NamedTuple):
     """A base object: its SHA-256 and its size in bytes.
 
-    If no archive has the object, there are two other sources: ``make`` can recompress the object from its content
-    ``of``. The object may also be at ``place`` in a target of the same bundle.
+    If no archive has the object, ``make`` may recompress it from its content ``of``. Or the object may be at ``place``
+    in a target of the same bundle.
     """
 
     digest: bytes
@@ -55,7 +55,7 @@ class _Candidate(NamedTuple):
         """Yield a compressed blob's content. Raise ``ArchiveError`` if the content exceeds ``most`` or the budget."""
         assert self.blob.compression
         chunks: Iterable[bytes] = copy_chunks(self.source, 0, self.source.size)
-        made, paid = 0, LEAST_PIECE  # the least amount to pay, because zstd blocks are always decoded whole
+        made, paid = 0, LEAST_PIECE  # pay at least this amount, because zstd blocks are always decoded whole
         self._pay(paid)
         size, spend = min(_PIECE, max(paid, most + 1)), None
         if self.budget:
@@ -81,7 +81,7 @@ class _Candidate(NamedTuple):
 
 
 class FoundDigests:
-    """A cache of the digests of stored and of decompressed blobs, so that nothing is hashed twice.
+    """A cache of the digests of blobs, both stored and decompressed, so that nothing is hashed twice.
 
     Content of more than ``most`` bytes is not hashed.
     """
@@ -190,7 +190,7 @@ class BaseObjects:
                 self._sources[index] = part
 
     def _unread(self, needed: Iterable[int]) -> list[int]:
-        """Return the ``needed`` objects that are neither a stored blob nor a layer's content in any archive."""
+        """Return the ``needed`` objects that no archive has, either as a stored blob or as a layer's content."""
         return [i for i in sorted(needed) if self._sources[i] is None and i not in self._inflate]
 
     def missing(self, needed: Iterable[int]) -> list[int]:

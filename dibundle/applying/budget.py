@@ -65,7 +65,7 @@ class Budget:
             raise ArchiveError(messages.BASE_SEARCH_LIMIT)
 
     def read(self, chunks: Iterable[bytes], times: int = 1) -> Iterator[bytes]:
-        """Yield compressed bytes, and subtract their number ``times`` times."""
+        """Yield compressed bytes, and subtract ``times`` for each byte."""
         for chunk in chunks:
             self.spend("input", times * len(chunk))
             yield chunk

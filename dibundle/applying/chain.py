@@ -1,4 +1,4 @@
-"""Chains of bundles, in which each bundle rebuilds the base of the next bundle."""
+"""Chains of bundles. In a chain, each bundle rebuilds the base of the next bundle."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _next(
     links: Mapping[int, _Links],
     context: Context,
 ) -> BundleReader:
-    """Return the next bundle to apply. This bundle can already be applied, and other bundles build on its targets."""
+    """Return the next bundle to apply. It can be applied now, and other bundles build on its targets."""
     ready = [bundle for bundle in waiting if claims.lets(bundle)]
     needed = _made_for(ready, waiting, links)
     first = _not_made_for(needed, waiting, links)
@@ -138,7 +138,7 @@ def _with_room(
 
 
 class _Claims:
-    """For each bundle, the objects that the bundle needs and no archive claims to have.
+    """For each bundle, the needed objects that no archive claims to have.
 
     An archive is read only once for each bundle.
     """
@@ -198,7 +198,7 @@ def _all(manifest: Manifest) -> range:
 def _makes_for(bundle: BundleReader, other: BundleReader, links: Mapping[int, _Links]) -> bool:
     """Return whether ``other`` builds on content that ``bundle`` adds. Only metadata is compared.
 
-    If ``other`` has base images that bundles rebuild, image IDs are compared. Otherwise, layers are compared, although
+    If any bundle rebuilds a base image of ``other``, image IDs are compared. Otherwise, layers are compared, although
     several images may share a layer.
     """
     if other is bundle:
@@ -224,7 +224,7 @@ def _not_made_for(
 class _Links(NamedTuple):
     """The digests that link a bundle with other bundles.
 
-    Even a bundle with a million segments has few of these digests.
+    They are few, even for a bundle with a million segments.
 
     ``makes`` has the digests of layers and other contents of the targets. ``needs`` has the digests of contents of the
     base. ``images`` has the IDs of the targets' images. ``bases`` has the IDs of the base images.
@@ -275,7 +275,10 @@ def _made(manifest: Manifest) -> Iterator[bytes]:
 
 
 def _stand_ins(bundle: BundleReader, waiting: Sequence[BundleReader]) -> list[Archive]:
-    """Return placeholders for a bundle's targets. The first placeholder has what ``waiting`` bundles need."""
+    """Return placeholders for a bundle's targets.
+
+    The first placeholder claims the contents that the ``waiting`` bundles need.
+    """
     from dibundle.images.stand_in import stand_in
 
     manifest = bundle.manifest

@@ -64,7 +64,7 @@ def apply_into(
 
 
 def file_names(manifest: Manifest) -> list[str]:
-    """Return a file name for each target. An image's name ``registry/app:2`` gives ``registry_app_2.tar``."""
+    """Return a file name for each target. For example, the image ``registry/app:2`` gives ``registry_app_2.tar``."""
     names: list[str] = []
     taken: set[str] = set()
     for number in range(len(manifest.targets)):

@@ -76,7 +76,7 @@ def parse_all(expect: Expected | None) -> frozenset[bytes]:
 
 
 def named_digest(name: str | None) -> bytes | None:
-    """Return the digest if a target's name is a digest in a form that :func:`parse` accepts, else None."""
+    """If a target's name is a digest that :func:`parse` accepts, return this digest, else None."""
     found = _DIGEST.fullmatch((name or "").lower())
     return bytes.fromhex(found[1]) if found else None
 
@@ -144,7 +144,7 @@ class Judgement:
 class ExpectationSink:
     """A sink that keeps a target in a temporary file until the target is checked. :meth:`release` then passes it on.
 
-    The sink withholds all bytes. Withholding only the tail is not enough, because the bundle chooses where the tail
+    The sink withholds all bytes. Withholding only the tail would not be safe, because the bundle chooses where the tail
     begins.
     """
 

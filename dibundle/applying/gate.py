@@ -4,7 +4,7 @@ Members that are only content (layers, configs, blobs) pass directly if all read
 pass directly up to the end of the archive, or up to a member of another kind: manifest.json, index.json, repositories,
 or an unusual header. From this point on, everything is kept in a temporary file. The last bytes of the member before
 this point are kept too. If the rebuild fails, the loader's input therefore ends inside a header or inside a member's
-content. No reader mistakes an input with such an end for a complete archive.
+content. No reader mistakes such a truncated input for a complete archive.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dibundle.images.tar.plain import BLOCK, FILE, FOLDER, read_header
 
 _DOCUMENTS: Final = frozenset(("manifest.json", "index.json", "repositories", "oci-layout"))
 _LEGACY: Final = frozenset(("json", "version"))  # docker versions before 1.10 load folders that have these files
-_KEPT: Final = 8 << 20  # maximum size of members that are kept, so that the archive can be checked
+_KEPT: Final = 8 << 20  # members of at most this size are kept, so that the archive can be checked
 
 
 class Gate:

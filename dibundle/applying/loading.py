@@ -77,7 +77,7 @@ class LoadResult:
     """The loaded images, with one entry for each name, and the signers of the bundles.
 
     If ``is_checked`` is true, the images were expected, and the engine got only these images. Otherwise, the images are
-    from the bundle's description. In this case, the only check was that the engine has images with these names.
+    from the bundle's description, and the engine was checked only for images with these names.
     """
 
     engine: str
@@ -202,7 +202,7 @@ class Loading:
         return bool(self.options.expectation.without_archive(target.digest))
 
     def _is_named_by_digest(self, number: int) -> bool:
-        """Return whether the target itself is expected or chosen by its digest. Then the engine gets all its images."""
+        """Return whether the target's own digest is expected or chosen. If so, the engine gets all its images."""
         named = self.options.expect | {named_digest(self.options.target)}
         return self.bundle.manifest.targets[number].digest in named
 
@@ -308,7 +308,7 @@ def _one_by_one(images: Iterable[AboutImage]) -> list[AboutImage]:
 
 
 def _base_with(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]]) -> tuple[str, str | None]:
-    """Return a description of the image with the given layers, and the file of the image or None."""
+    """Return a description of the image with the given layers, and the image's file if it has one."""
     wanted = {[*chain_ids(chain)][-1] for chain in {*chains} if chain}
     for archive in archives:
         images = read_images(archive).images
@@ -329,7 +329,7 @@ def _is_name(text: str) -> bool:
 
 
 def _is_free(name: str, image: PinnedImage) -> bool:
-    """Return whether an image may get a name. The names that dib makes from an ID are only for the image of this ID."""
+    """Return whether an image may get a name. A name that dib makes from an ID is only for the image with this ID."""
     if not _is_name(name):
         return False
     found, own = canonical_name(name), canonical_name(_name_of(image))
@@ -358,8 +358,8 @@ def hand_over(
 ) -> list[AboutImage]:
     """Write images with their names into an archive and load it. Check each image by its digests.
 
-    ``require_names`` gets all names for the engine ("" for an image without a name). To refuse the names,
-    ``require_names`` raises an error.
+    ``require_names`` gets all names for the engine ("" for an image without a name). It raises an error to refuse the
+    names.
     """
     images = _name_all(images, engine)
     if engine == "podman":  # annotations need full names: podman would complete short names with the wrong registry

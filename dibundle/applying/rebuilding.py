@@ -164,7 +164,7 @@ class _Rebuild(NamedTuple):
                 for piece in rebuild(manifest, number, bundle, base, plan, self.packings, self.compact):
                     output.write(piece)
                     own.progress.advance(len(piece))
-                    # free the piece before the next frame is decoded: the piece may be a view of the current frame
+                    # free the piece before the next frame is decoded: it may be a view that keeps the old frame alive
                     del piece
                     yield
                 if number == base.order[-1]:

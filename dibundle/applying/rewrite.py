@@ -154,9 +154,9 @@ def apply_to_layout(
 
 
 def _check_size(parts: writers.ImageParts, options: RebuildOptions) -> None:
-    """Refuse a written archive that is larger than allowed.
+    """Refuse an output archive that is larger than allowed.
 
-    The written archive may be larger than the target, because its documents may be larger.
+    It may be larger than the target, because its documents may be larger.
     """
     size = sum(map(writers.size_of, parts.blobs.values())) + len(parts.index_json) + len(parts.manifest)
     if size > options.max_size:
@@ -196,8 +196,8 @@ def rebuild_images(
 ) -> tuple[ImageArchive, list[tuple[int, int]]]:
     """Rebuild a target into a temporary file. Return the images, and the start and end of each left-out range.
 
-    The digests of the target's segments are checked. If the digest of the whole target is expected, this digest is
-    checked too. The images are checked by :func:`pin`.
+    The digests of the target's segments are checked. If the caller expects the whole target by its digest, this digest
+    is checked too. The images are checked by :func:`pin`.
     """
     target = bundle.manifest.targets[choose_target(bundle.manifest, options)]
     holes = _left_out(bundle.manifest, choose_target(bundle.manifest, options), without)
@@ -260,7 +260,7 @@ def pin(
 def _stored_in(
     bases: Sequence[Archive], holes: Sequence[tuple[int, int]], target: Target, without: Loaded | None
 ) -> dict[bytes, Stored]:
-    """Return the left-out layers of a target by diffID, in the form that the base stores."""
+    """Return the left-out layers of a target by diffID. Each layer is as it is stored in the base."""
     from dibundle.images.pinned import LayerStore
 
     store = LayerStore(stored_images(bases))

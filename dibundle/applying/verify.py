@@ -1,4 +1,7 @@
-"""The verification of a bundle. Its integrity is checked, and its targets may also be rebuilt, without output."""
+"""The verification of a bundle. Its integrity is checked.
+
+With the needed bases, its targets are also rebuilt, but not written.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All error messages by code, for the docs and for the tests of the texts."""
+"""All error messages by code, for the docs and for the tests that check the messages."""
 
 from __future__ import annotations
 

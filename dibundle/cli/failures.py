@@ -76,7 +76,7 @@ class Failure:
 
     def _words(self) -> dict[str, str]:
         words = WORDS
-        # imported only here, because the reported error may be a missing module, or too little memory for a module
+        # imported only here: the import may fail, as the reported error may be a missing module or a lack of memory
         with contextlib.suppress(ModuleNotFoundError, MemoryError):
             from dibundle.sources.engines import engine_in_use, words_for
 

@@ -187,7 +187,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 def _sends_again(frame: FrameType | None) -> bool:
     """Return whether :func:`_send_again` is running.
 
-    An exception in :func:`_send_again` would be lost, but :func:`_send_again` sends the signal again.
+    While it runs, no exception is needed: it would be lost, and :func:`_send_again` sends the signal again.
     """
     while frame and frame.f_code is not _send_again.__code__:
         frame = frame.f_back

@@ -1,8 +1,8 @@
 """The cover codec (spec/cover.md). A payload has covers (matching ranges), byte-wise differences, and literals.
 
 A payload has the number of covers, then the headers of five streams, then the streams. Three streams are columns of
-numbers. For each cover, the columns have three numbers: the number of literal bytes before the cover, its length, and
-its seek (the jump in the source). The other two streams are the difference and the literals.
+numbers. They give three numbers for each cover: the number of literal bytes before it, its length, and its seek (jump
+in the source). The other two streams are the difference and the literals.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ DEFAULT_EFFORT: Final = 6
 MAX_COVERS: Final = 1 << 20
 """The maximum number of covers in a payload, so that columns and rows always take less than 80 MB."""
 
-# maximum size at which plain zstd is tried: for larger differences, the other packers give fewer bytes
+# plain zstd is tried only up to this size: for larger differences, the other packers give fewer bytes
 SMALL_DIFFERENCE: Final = 64 << 10
 # minimum effort for the model: at effort 2, the model takes 6 % of python-app's time and saves only 0.2 % of bytes
 MODEL_EFFORT: Final = 3
-SLOW_EFFORT: Final = 8  # minimum effort at which payloads may take more time to encode and decode
+SLOW_EFFORT: Final = 8  # minimum effort for methods that make encoding and decoding slower
 
 # if at most this many bytes of a difference are nonzero, the model's tables are twice as large as otherwise
 FEW_CHANGES: Final = 400_000
@@ -77,7 +77,7 @@ With the quick model, the result for static-binary's two programs is 0.7 % large
 larger.
 """
 
-# if literals are larger than this, zstd never wins, so only its fastest level is tried
+# if the literals have more bytes than this, zstd never wins, so only its fastest level is tried
 SURELY_LZMA2: Final = 64 << 10
 
 CONTEXT_LITERALS: Final = 1 << 20
@@ -133,8 +133,8 @@ def encode(
     ``covers`` are the matching ranges of ``source`` and ``target``.
 
     ``effort`` is from 1 (fast) to 9 (small). The effort determines zstd's level. From effort 3 on, a model packs the
-    differences. From effort 5 on, LZMA2 is tried. With ``thorough``, which is for few changed bytes, slow methods are
-    tried too. If the literals are code of ``machine``, the operands of this code are made absolute. If there are more
+    differences. From effort 5 on, LZMA2 is tried. With ``thorough``, slow methods are tried too; use it if few bytes
+    changed. If the literals are code of ``machine``, the operands of this code are made absolute. If there are more
     than ``MAX_COVERS`` covers, only the longest are used. Raises ``ValueError`` if covers do not fit into ``source``
     and ``target``, or are out of order.
     """
@@ -149,8 +149,8 @@ def encode(
     if effort >= 5:
         literal_trials = ((3, 0, 2), (4, 0, 0)) if effort >= 9 else ((3, 0, 0),)
     columns = _columns(rows)
-    # whether LZMA2 will probably win, so that a low level of zstd is enough; the more literals, the larger LZMA2's
-    # advantage
+    # whether LZMA2 will probably win, so that a low level of zstd is enough; LZMA2's advantage grows with the number of
+    # literals
     is_won = literal_trials and effort < SLOW_EFFORT
     literal_level = min(level, 9 if len(literals) <= SURELY_LZMA2 else 1) if is_won else level
     packed = pieces.share(

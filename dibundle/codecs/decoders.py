@@ -126,5 +126,5 @@ _DECODERS: dict[int, Callable[[Buffer, bytes | bytearray, int], Buffer]] = {
     RELINK: _relink,
 }
 KNOWN = frozenset((*_DECODERS, UNPACK))
-# no VCDIFF within an unpack payload, because it takes the most memory, and the cover codec makes smaller patches
+# no VCDIFF within an unpack payload: VCDIFF needs the most memory, and the cover codec makes smaller patches
 _INNER = frozenset(_DECODERS) - {VCDIFF}

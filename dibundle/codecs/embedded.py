@@ -1,8 +1,8 @@
 """The unpack codec, which inflates embedded streams in a frame before patching, and recompresses them afterwards.
 
-If one line of a compressed changelog changes, most of the compressed bytes change. So if a known encoder reproduces the
-compressed bytes, the decompressed target is patched from the decompressed source (spec/unpack.md). An unpacked source
-or target has two parts: first the bytes outside of its deflate streams, then the streams' content.
+If one line of a changelog changes, most bytes of its compressed form change. So the decompressed target is patched from
+the decompressed source, if a known encoder reproduces the compressed bytes (spec/unpack.md). An unpacked source or
+target has two parts: first the bytes outside of its deflate streams, then the streams' content.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STREAM_BYTES: Final = 16  # minimum bytes of source per stream
 COST: Final = 64  # allowed cost of recompression for each byte of the target
 # additional allowed cost; the limit for inflated bytes is COST for each byte of source and target, plus this number
 COST_FLOOR: Final = 64 << 10
-# unpacking a source causes no excess up to this cost for each byte of the target, plus 1 for each byte of the source
+# unpacking a source causes no excess up to a cost of FREE per byte of the target, plus 1 per byte of the source
 FREE: Final = 16
 STREAM_COST: Final = 256  # cost of a stream, in addition to the cost of its content
 RELINKED: Final = 4  # cost of a byte of content that is relinked

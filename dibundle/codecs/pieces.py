@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 class Trace:
     """The CPU time that a frame takes, in seconds.
 
-    A trace has the time of each step of the frame's own worker, and the time of each piece that other workers could do.
+    It has the time of each step that only the frame's own worker can do, and of each piece that any worker can do.
     """
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ def hands() -> int:
 class _Work(Generic[Item, Result]):
     """A function and its items.
 
-    The function and the items are dropped when all items are done, because the pool's queue may keep this object.
+    When all items are done, both are dropped, because the pool's queue may keep this object alive.
     """
 
     def __init__(self, function: Callable[[Item], Result], items: list[Item]) -> None:

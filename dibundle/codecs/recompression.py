@@ -1,8 +1,8 @@
 """Recompression recipes. A recipe describes how to compress content to the original bytes (spec/dib.md, section 5.1).
 
 A recompression recipe is a list of parts. The bytes of a *plain* part are in the recipe itself. A *body* is a deflate
-stream or a zstd frame. With a :class:`Recipe`, an encoder compresses a part of the content to the body. A gzip layer is
-a plain header, a body and a plain trailer. A jar has hundreds of plain parts and bodies.
+stream or a zstd frame. An encoder makes the body from a part of the content and a :class:`Recipe`. A gzip layer is a
+plain header, a body and a plain trailer. A jar has hundreds of plain parts and bodies.
 """
 
 from __future__ import annotations

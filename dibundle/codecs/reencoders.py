@@ -80,7 +80,7 @@ def prove(encoder: int, level: int) -> None:
 
 
 def libraries_of(reencoders: Iterable[int]) -> list[str]:
-    """Return the names of the exact library versions that re-encoders of section 1 need."""
+    """Return the names of the exact library versions that the re-encoders in a bundle's section 1 need."""
     return [f"libzstd {release.name}" for release in libzstd.releases_of(reencoders)]
 
 

@@ -297,7 +297,7 @@ def _fits(address: int, length: int) -> bool:
 def steps_of(rows: array[int], header: RelinkHeader) -> array[int]:
     """Return the steps.
 
-    The steps are the fixed steps and, between them, the moves that the covers in ``rows`` show.
+    They are the fixed steps, and steps between them for the moves that the covers in ``rows`` show.
     """
     regions, sections, fixed = columns(header.regions), columns(header.sections), _flat(header.fixed)
     room = len(header.fixed) + len(rows) // 3 + len(header.regions) + len(header.sections)

@@ -49,7 +49,7 @@ def unpack(stored: Buffer, data: memoryview) -> None:
 
 
 def split(data: Buffer) -> tuple[bytes, bytes, bytes]:
-    """Return packed counts of zeros before nonzero runs, packed lengths of these runs, and their bytes."""
+    """Return packed zero counts (before each nonzero run), packed run lengths, and the runs' bytes."""
     outs = [scratch(len(data)) for _ in range(3)]
     sizes = array("q", bytes(24))
     LIBRARY.dib_sparse_split(Pinned(data), len(data), *(Pinned(out) for out in outs), Pinned(sizes))

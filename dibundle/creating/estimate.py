@@ -27,7 +27,7 @@ from dibundle.sources.opening import Source
 ALL = 1.0
 LOOK = 0.2  # time to sample a frame, as a share of the time to encode the frame (approximate)
 LOOKS = 0.9  # all samples together may always take this many seconds of CPU
-SHARE = 0.03  # if encoding takes long, all samples together may take this share of its time
+SHARE = 0.03  # if encoding takes long, all samples together may take this share of that time
 LEAST_SAMPLE = 2  # minimum sampled frames of each stream
 # factor for the maximum time: on an idle machine, one of five image pairs took this many times the expected time
 _UNSURE = 1.5
@@ -38,9 +38,9 @@ class Estimate:
     """The expected result of ``create``.
 
     ``size`` is in bytes. ``sampled`` is the number of ``frames`` that were sampled. ``seconds`` is the expected time of
-    ``create`` on an idle machine, ``most_seconds`` the maximum with the current load. If ``exact`` is true, all frames
-    were encoded, so ``size`` differs from the bundle's size by at most a few bytes. ``carried`` has the compressed
-    layers that would be stored unchanged.
+    ``create`` on an idle machine. ``most_seconds`` is the maximum time under the current load. If ``exact`` is true,
+    all frames were encoded, so ``size`` differs from the bundle's size by at most a few bytes. ``carried`` has the
+    compressed layers that would be stored unchanged.
     """
 
     size: int
@@ -197,7 +197,7 @@ def _sample(group: Sequence[_Guess], share: float) -> list[_Guess]:
 
 
 def _fill_in(guesses: Sequence[_Guess]) -> None:
-    """Estimate each unsampled frame's size: its size at level 1, times the ratio of similar frames."""
+    """Estimate each unsampled frame's size: multiply its size at level 1 by the ratio found for similar frames."""
     for group in _groups(guesses):
         known = [guess for guess in group if guess.size is not None and guess.fast]
         for guess in group:

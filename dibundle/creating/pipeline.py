@@ -90,9 +90,10 @@ def create(
     """Write a bundle that rebuilds ``targets`` from the images in ``bases``.
 
     Without ``bases``, the bundle needs no base. Each target may build on earlier targets. If an ``executor`` is given,
-    it encodes the frames. The executor gets the function :func:`choose.encode` and bytes, so it may use processes, or
-    machines with the same libraries. At most ``workers`` frames are submitted at a time. Raises :class:`ArchiveError`
-    if an input is not an image archive, and :class:`FileError` if the system refuses an operation.
+    it encodes the frames. The executor gets only :func:`choose.encode` and bytes. So it may use other processes, or
+    other machines with the same libraries. At most ``workers`` frames are submitted at a time. Raises
+    :class:`ArchiveError` if an input is not an image archive, and :class:`FileError` if the system refuses an
+    operation.
     """
     opened_bases, opened_targets = open_both(bases, targets, context, access, output, raw_layers=options.raw_layers)
     refuse_other(output)

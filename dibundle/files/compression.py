@@ -27,10 +27,10 @@ ZSTD_WINDOW_LIMIT: Final = 128 << 20
 XZ_MEMORY_LIMIT: Final = 256 << 20
 
 _FREE_STREAMS: Final = 256
-_STREAM_BYTES: Final = 32  # one stream is allowed for this many bytes of input, because each stream takes 10 us
+_STREAM_BYTES: Final = 32  # bytes of input for each further stream that is allowed; each stream takes 10 us
 _FREE: Final = 65_536  # calls of a library that are always allowed
-_STEP_BYTES: Final = 8  # one more call of a library is allowed for this many bytes of input
-_STEP_MADE: Final = 1024  # one more call is allowed for this many bytes of output, because a call takes 3 us
+_STEP_BYTES: Final = 8  # bytes of input for each further call that is allowed
+_STEP_MADE: Final = 1024  # bytes of output for each further call that is allowed; a call takes 3 us
 _STREAM_STEPS: Final = 4  # a new stream takes as long as this many calls
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_BLOCK_LIMIT: Final = 128 << 10
@@ -47,7 +47,7 @@ def sniff(head: bytes) -> str | None:
         return "xz"
     if head[:4] == _ZSTD_MAGIC or _is_skippable(head):
         return "zstd"
-    # also check the magic of the first block or of the end, because a text may start with "BZh9"
+    # a text may start with "BZh9", so also check the magic of the first block or of the stream's end
     if head[:3] == b"BZh" and head[3:4] in b"123456789" and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):
         return "bzip2"
     return None
@@ -62,7 +62,7 @@ class Decompressor:
 
     ``feed`` takes all of its input, and returns at most ``limit`` bytes. As long as ``feed`` returns bytes, call
     ``feed(b"")`` for more output: the decompressor still holds input. An empty result means that more input is needed.
-    ``spend`` is called before the library, with the number of calls. ``spend`` may raise ``ArchiveError``.
+    Before each use of the library, ``spend`` is called with the number of calls. ``spend`` may raise ``ArchiveError``.
     """
 
     def __init__(self, kind: str, *, is_exact: bool = False, spend: Callable[[int], object] | None = None) -> None:
@@ -136,7 +136,7 @@ class Decompressor:
             self._at = 0
 
     def _next_stream(self) -> bool:
-        """Skip padding, and open the next stream. Return False if no byte of this stream is there yet."""
+        """Skip padding, and open the next stream. Return False if no byte of the next stream has arrived yet."""
         if self._streams and not self._is_exact:
             while self._at < len(self._input):  # skip padding in slices, so that long padding costs little
                 piece = self._input[self._at : self._at + _SLICE]
@@ -176,8 +176,8 @@ def decompress_iter(
     """Yield the decompressed bytes of ``chunks`` in pieces of at most ``chunk_size``.
 
     For each byte of input, ``ratio`` bytes of output are allowed, in addition to ``RATIO_FLOOR`` bytes. More output
-    raises :class:`RatioError`. With ``is_exact``, refuse padding, and accept any number of streams. ``spend`` is called
-    before the library, with the number of calls. A new stream counts as several calls.
+    raises :class:`RatioError`. With ``is_exact``, refuse padding, and accept any number of streams. Before each use of
+    the library, ``spend`` is called with the number of calls. A new stream counts as several calls.
     """
     decompressor = open_decompressor(kind, is_exact=is_exact, spend=spend)
     taken = made = 0

@@ -208,8 +208,8 @@ class Destination:
     def _end_within_a_block(self) -> None:
         """Make sure that an interrupted output does not end where an entry of a tar could end.
 
-        This can happen, because a pipe takes 4096 bytes at a time, a multiple of the block size. This method does not
-        wait for a reader that has ended or does not read.
+        Otherwise it might, because a pipe takes 4096 bytes at a time, a multiple of the block size. This method does
+        not wait for a reader that has ended or does not read.
         """
         with contextlib.suppress(OSError, ValueError):
             if self._passed and not self._passed % _BLOCK and _takes_more(self._fd):
@@ -273,7 +273,7 @@ class StreamOutput:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write all of ``data``.
 
-        A raw file may take only some of the bytes at a time. A raw file that would block takes no bytes.
+        A single call may write only some of the bytes to a raw file, or none if the file would block.
         """
         rest = bytes(data)
         self.written += len(rest)

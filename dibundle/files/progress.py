@@ -52,7 +52,7 @@ class Thinned:
             self._inner.phase(name, total)
 
     def advance(self, count: int) -> None:
-        """Count bytes. Report the processed bytes if they complete a step or the phase."""
+        """Count bytes. When a step or the phase is complete, report the bytes processed since the last report."""
         with self._lock:
             self._left -= count
             self._done += count

@@ -83,5 +83,5 @@ OP_COST = 256
 SHAPE_COST = 512
 MAX_OPS = 65536  # every target may have this number of operations
 OP_BYTES = 32  # in addition, a target may have one operation for each 32 bytes of its size
-# maximum bytes of content to recompress for each byte of a target; all targets together may have COST_FLOOR bytes more
+# maximum bytes to recompress for each byte of a target; in addition, all targets share COST_FLOOR bytes
 PACKING_COST = 16

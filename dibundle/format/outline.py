@@ -40,9 +40,9 @@ _MAX_WORK: Final = 1 << 22
 UNKNOWN = 1 << 62  # without a base, this stands for the content size of a base record
 
 
-@dataclass(slots=True)  # not frozen: freezing the maximum number of operations would take 1 s
+@dataclass(slots=True)  # not frozen: for the maximum number of operations, freezing would add 1 s
 class Operation:
-    """An operation: its kind, its number of entries (for keep: of bytes) and, if known, its path and size.
+    """An operation: its kind, its number of entries (of bytes for keep), and its path and size, if known.
 
     ``place`` is the object and offset in the base at which the operation begins. ``old_size`` is the size of the base
     content that is patched. Without a base, ``place`` and ``old_size`` are unknown. ``stream`` is the stream of the

@@ -104,7 +104,7 @@ class VerifiedOutput:
         self._hash_chunk(chunk)
         self._raise_failure()
         before_tail = self._target.tail - self._written
-        before_tail -= self._target.tail % BLOCK == 0  # without this, truncated output would end between entries
+        before_tail -= self._target.tail % BLOCK == 0  # without this, truncated output could end between entries
         self._written += len(chunk)
         if before_tail >= len(chunk):
             self._sink(chunk)

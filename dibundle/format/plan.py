@@ -83,7 +83,7 @@ class RecompressionBudget:
         return PACKING_COST * target_size + self.excess.left
 
     def spend(self, cost: int, target_size: int) -> None:
-        """Subtract a target's excess cost from the pool. If the pool has less than that, raise :class:`BundleError`."""
+        """Subtract a target's excess cost from the pool. If too little is left, raise :class:`BundleError`."""
         self.excess.spend(cost - PACKING_COST * target_size)
 
 

@@ -100,7 +100,7 @@ class BundleReader:
         self.frames_read += 1
 
     def skip_to(self, target: int) -> None:
-        """Read up to the first frame of the target with the index ``target``. Check the skipped frames."""
+        """Skip all frames before the first frame of target number ``target``. Check the skipped frames."""
         for _ in range(self.frames_read, sum(before.frames for before in self.manifest.targets[:target])):
             self.skip()
 

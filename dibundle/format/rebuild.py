@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 AHEAD = 48 << 20  # maximum bytes of frames that are decoded in advance, with their sources and payloads
 OVERHEAD = 4096  # bytes of memory for any frame, in addition to its content
-# maximum bytes of the current and the next frame; otherwise a program of 90 MB sometimes took 218 MiB, not 187
+# maximum bytes of the current and the next frame; without it, a program of 90 MB could take 218 MiB, not 187
 MOST = 96 << 20
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # number of threads for the blocks of pgzip
@@ -119,7 +119,7 @@ class _FrameFeed:
         return index, data
 
     def _take(self) -> tuple[int, Callable[[], Decoded]] | BaseException:
-        """Wait for the next frame, at most 0.2 s at a time. A signal just before a long wait would not end it."""
+        """Wait for the next frame, in steps of 0.2 s. A signal just before a long wait would not end that wait."""
         while True:
             try:
                 return self._decoding.get(timeout=0.2)
@@ -339,7 +339,7 @@ def _followed(pieces: Iterable[Decoded], step: ProgramStep | None, follower: Fol
             follower.other(len(piece))
         made += len(piece)
         yield piece
-        del piece  # free the piece before the next frame is decoded: the piece may be a view of the current frame
+        del piece  # free the piece before the next frame is decoded: it may be a view that keeps the old frame alive
 
 
 class _Rebuilder:

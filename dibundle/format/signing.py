@@ -182,7 +182,7 @@ class Signers:
         return found
 
     def _is_revoked(self, key: bytes) -> bool:
-        """Return whether a key is revoked. If a verification fails, ssh-keygen does not report this reason."""
+        """Return whether a key is revoked. If verification fails for this reason, ssh-keygen does not say so."""
         if self.revoked is None:
             return False
         # -Q does not work for a list of public keys, because -Q requires a KRL

@@ -34,7 +34,7 @@ def _told(item: object) -> dict[str, object]:
 
 
 def _flat(value: object) -> object:
-    """Return the value if it is a text, a list or None, with None for items that are no texts. Otherwise, return 0."""
+    """Return a text, None, or a list in which None replaces items that are not texts. For other values, return 0."""
     if isinstance(value, list):
         return [item if isinstance(item, str) else None for item in value]
     return value if isinstance(value, str | None) else 0

@@ -1,6 +1,6 @@
 """Archives of docker versions before 1.10: a file ``repositories``, and a folder for each layer.
 
-The file json in a layer's folder names the layer's parent. Such an image is identified by the name of its topmost
+In a layer's folder, the file json names the layer's parent. Such an image is identified by the name of its topmost
 layer. Such an image has no config and no diffIDs.
 """
 

@@ -207,7 +207,7 @@ class Judge:
         return self._layers[name]
 
     def check_layers(self) -> None:
-        """Hash the layers of all images. If a layer does not match config and manifest, raise ``ArchiveError``."""
+        """Hash the layers of all images. Raise ``ArchiveError`` if a layer does not match config or manifest."""
         for names, config, where, kinds in self._unhashed:
             for name, diff_id, kind in zip(names, config.diff_ids, kinds, strict=True):
                 if self._layer(name) != (kind if kind != _ANY else self._layer(name)[0], diff_id):
@@ -398,7 +398,7 @@ def expanded(
 
 
 def _check_spelling(name: str, *, is_folder: bool) -> None:
-    """Raise ``ArchiveError`` if a document's name is spelled in other case, or names a folder."""
+    """Raise ``ArchiveError`` if a document's name has the wrong upper or lower case, or names a folder."""
     if name.lower() in _DOCUMENTS and name not in _DOCUMENTS:
         raise ArchiveError(messages.PROFILE_DOCUMENT_SPELLING, name=name)
     if is_folder and name in _FILES:

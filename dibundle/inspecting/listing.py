@@ -17,7 +17,7 @@ OPERATIONS: Final = (
     *("keep", "mode", "time", "patch", "add", "copy", "delete", "link", "symlink", "directory", "device", "fifo"),
     *("member", "packed", "raw"),
 )
-# a bundle does not distinguish changes of time and of mode
+# a bundle does not distinguish a change of the time from a change of the mode
 OF_BUNDLE: Final = tuple(name for name in OPERATIONS if name != "time")
 OF_IMAGES: Final = tuple(name for name in OPERATIONS if name not in ("keep", "copy", "member", "packed", "raw"))
 DEPTH: Final = 3

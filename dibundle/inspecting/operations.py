@@ -156,8 +156,8 @@ def listing(
 
     Deletions come last. This function reads the frames. Without a base, a run of entries with the same kind of change
     is one line, and the sizes of patched files are unknown. With a base, every path has its own line. Before this call,
-    ``base.prepare`` must get the objects that the target uses. ``limited`` is true if the user did not give the archive
-    as a base. If such an archive has too many entries, it is not used as a base.
+    call ``base.prepare`` with the objects that the target uses. ``limited`` is true if the user did not name the base.
+    Such a base is not used if its layers have too many entries.
     """
     manifest = bundle.manifest
     target = manifest.targets[number]

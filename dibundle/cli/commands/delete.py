@@ -23,7 +23,7 @@ from dibundle.sources.access import Access
 def command(
     names: tuple[str, ...], orphans: bool, dry_run: bool, access: Access, context: Context, console: Console
 ) -> None:
-    """Delete bundles from a registry, by tag or digest, with all their tags. Images are never deleted.
+    """Delete bundles, given by tag or digest, and all their tags from a registry. Images are never deleted.
 
     \b
         dib delete docker://registry.example/app:delta-1-2

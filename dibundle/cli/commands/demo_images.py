@@ -45,7 +45,7 @@ def _app_files(version: str) -> Iterable[tuple[str, bytes]]:
 
 
 def _native(seed: int, size: int, release: int) -> bytes:
-    """Return bytes that resemble a program: code that moved by a few bytes, with adjusted addresses."""
+    """Return bytes that resemble a program. In the second release, some code has moved and addresses are adjusted."""
     source = random.Random(seed)  # noqa: S311 - content of a demo
     blocks = [source.randbytes(40) for _ in range(200)]
     out = bytearray(b"\x7fELF" + bytes(60))

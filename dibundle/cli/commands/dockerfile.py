@@ -33,7 +33,7 @@ _OPTIONS: Final = (
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that all builds have; the function gets them as ``build`` and ``platform``."""
+    """Add the common build options to a command, whose function gets them as ``build`` and ``platform``."""
 
     @wraps(command)
     def run(

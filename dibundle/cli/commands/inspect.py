@@ -51,8 +51,8 @@ def command(
         dib inspect update.dib --list --path 'usr/lib/*' --base old.tar
         dib inspect update.dib --tree --depth 2
 
-    Files that are patched together share a frame, whose bytes are divided among the files by size. Without --base,
-    the sizes of patched files are unknown, and count as equal.
+    Files that are patched together share a frame. The frame's bytes are divided among these files by size. Without
+    --base, the sizes of patched files are unknown, and count as equal.
 
     "mode" means that only metadata changed: permissions, owner or time. "dib diff" distinguishes these.
     """

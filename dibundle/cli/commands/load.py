@@ -80,7 +80,7 @@ def command(
 
 
 def _without_bundle(sources: Sequence[str]) -> Hint | None:
-    """Return the hint to show if no source is a bundle: an engine loads a single archive itself."""
+    """Return the hint for sources without a bundle: an engine can load a single archive without dib."""
     (first, *others) = sources
     if others or not Path(first).is_file():
         return None

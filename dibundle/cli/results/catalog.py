@@ -12,7 +12,7 @@ from dibundle.files import wording
 from dibundle.sharing.catalog import BundleList, StoredBundle
 from dibundle.sharing.delete import DeleteResult
 
-_WIDEST: Final = 80  # maximum characters of a cell
+_WIDEST: Final = 80  # maximum number of characters in a cell
 _SHORT: Final = 12  # hex digits of a shortened digest
 
 

@@ -74,7 +74,7 @@ def pigz_modes(marks: list[Mark], content: bytes) -> frozenset[int]:
 
 
 def may_begin(candidate: Candidate, marks: list[Mark], tokens: int) -> bool:
-    """Return whether an encoder may write this first block if more content follows (spec/deflate.md, "Blocks").
+    """Return whether an encoder can write this block first, before more content (spec/deflate.md, "Blocks").
 
     ``tokens`` is the number of tokens in the block, or in the part decoded so far if there is no second mark.
     """

@@ -22,7 +22,7 @@ _STOPS: Final = (16_383, 32_767, 8_191)  # numbers of tokens at which zlib and i
 
 
 def describe(header: bytes, body: bytes) -> str | None:
-    """Return a phrase with the program that probably wrote a body, judged by the body's first bytes.
+    """Return a phrase that names the program that probably wrote a body, judged by the body's first bytes.
 
     Return None if the bytes are not deflate data. ``header`` is the whole gzip header.
     """

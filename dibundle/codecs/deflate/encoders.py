@@ -54,7 +54,7 @@ _NO_MEMORY: Final = -2
 class Family(NamedTuple):
     """An encoder, with its levels.
 
-    The encoder's parameter is from ``least`` to ``most``. If both are 0, there is no parameter.
+    The encoder's parameter is from ``least`` to ``most``. If both are 0, the encoder has no parameter.
     """
 
     name: str
@@ -154,7 +154,7 @@ def check(encoder: int, level: int, parameter: int, families: Mapping[int, Famil
 
 
 class _Handle:
-    """An encoder in C that gives the body. The encoder is freed with this object."""
+    """A handle of an encoder in C, which produces a body. The encoder is freed with this object."""
 
     def __init__(self, handle: int) -> None:
         self._handle = handle

@@ -27,7 +27,7 @@ MAX_BLOCK: Final = 4 << 20
 _AHEAD: Final = 4  # maximum number of blocks or pieces that are submitted to the threads at a time
 # bytes of content in a piece: a piece takes at most 3 MiB of memory, and starting it takes only 4 % of the time
 _PIECE: Final = 256 << 10
-_LEAST: Final = 1 << 20  # minimum bytes of content for which threads save time
+_LEAST: Final = 1 << 20  # threads save time only for content of at least this many bytes
 _GO_LEVELS: Final = range(4, 10)
 _GIVE_UP: Final = 4  # maximum number of consecutive pieces with a useless search: zeros make all searches useless
 # after _GIVE_UP useless searches, this many pieces have no separate search, so that at most a fifth of the time is lost

@@ -152,7 +152,7 @@ class _Editor:
         return bytes(out[:whole])
 
     def finish(self) -> bytes:
-        """Finish the data. Raise ``BundleError`` if any edits remain, or if the last byte is not complete."""
+        """Finish the data. Raise ``BundleError`` if any edits remain, or if the output ends within a byte."""
         if self._edit is not None:
             raise BundleError(messages.RECIPE_EDITS_BEYOND_END)
         if self._rest_bits:

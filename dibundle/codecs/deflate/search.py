@@ -23,8 +23,8 @@ _HELD: Final = 1 << 20  # if no block has ended within this many bytes of conten
 _BODY_SLICE: Final = 64 << 10  # bytes of the body per step: this limits how many blocks are found in one step
 # maximum bytes of the body that wait for candidates; each block counts as at least 512 bytes
 _WAITING: Final = 32 << 20
-_FREE: Final = 64 << 10  # literal bytes that any recipe may have
-_SHARE: Final = 10  # for each group of this many bytes in the body, a recipe may have one more literal byte
+_FREE: Final = 64 << 10  # literal bytes that a recipe may have for input of any size
+_SHARE: Final = 10  # a recipe may have one more literal byte for every _SHARE bytes of the body
 _MOST: Final = 8 << 20  # maximum literal bytes of a recipe: literals are held in memory
 # extra literal bytes that a lost run may take until its encoder and the body start a block at the same content again
 _SEEKING: Final = 256 << 10
@@ -64,8 +64,8 @@ def find(body: Iterable[bytes], take: Callable[[bytes], object], candidates: Ite
 def probe(first: bytes, candidates: Iterable[Candidate] = CANDIDATES) -> list[Candidate]:
     """Return the candidates whose output equals the first bytes of a body.
 
-    For most bodies, a megabyte leaves at most one candidate. The result includes candidates that have no output yet
-    when the bytes end. If the body is damaged, the result is empty.
+    For most bodies, a megabyte leaves at most one candidate. Candidates that have no output yet when these bytes end
+    are also returned. If the body is damaged, the result is empty.
     """
     search = Search(candidates)
     try:
@@ -235,7 +235,8 @@ class _Real:
     def add(self, marks: list[Mark]) -> int:
         """Add the latest marks. Return pgzip's block size if the marks show it, else 0.
 
-        An empty stored block ends pgzip's first block, and shows the size, if the next block is not the last.
+        If the block after an empty stored block is not the last, the empty block ends pgzip's first block and shows the
+        size.
         """
         block_size = 0
         for mark in marks:
@@ -250,7 +251,7 @@ class _Real:
     def is_too_much(self) -> bool:
         """Return whether the waiting data is larger than useful blocks can be.
 
-        This check is needed because a body may have an endless series of empty blocks.
+        Without this check, an endless series of empty blocks in a body would fill the memory.
         """
         return len(self.data) > _WAITING or len(self.marks) > _WAITING // 512
 
@@ -387,7 +388,7 @@ class _Run:
         return True
 
     def _edit(self, real: _Real, bit: int, real_bit: int) -> None:
-        """Replace the output up to ``bit`` by the body up to ``real_bit``, including a very short copy before."""
+        """Replace the output up to ``bit``, and a very short copy just before it, by the body up to ``real_bit``."""
         copied, dropped = self._bit - self._edited, bit - self._bit
         literals, count = real.bits(self.real_bit, real_bit), real_bit - self.real_bit
         if self._edits and copied < _NEAR:

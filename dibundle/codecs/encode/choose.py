@@ -21,7 +21,7 @@ PROFILES = ("full", "core")
 _ZSTD_LEVELS = {1: 3, 2: 6, 3: 9, 4: 12, 5: 15, 6: 19, 7: 19, 8: 19, 9: 19}
 WITH_SOURCE = frozenset((decoders.ZSTD_PREFIX, decoders.VCDIFF, decoders.COVER, decoders.RELINK, decoders.UNPACK))
 RELINK_LEVEL = 4  # minimum level at which native code is relinked
-# minimum level at which content without a source is also tried as LZMA2, in the literals of a cover payload
+# minimum level at which LZMA2 is also tried for content without a source, as literals of a cover payload
 LZMA_LEVEL = 5
 UNPACK_LEVEL = 2  # minimum level at which embedded streams are unpacked
 PROGRAM_SHARE = 0.25  # if at least this share of a program is compressed data, relinking is not tried
@@ -80,7 +80,7 @@ def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None
     """Try encodings of ``target`` from ``source``, and return the smallest result.
 
     ``plan`` is passed to :func:`relinker.encode`, for parts of large programs. Each payload is decoded before it is
-    used. So a fault in an encoder costs bytes, but never breaks a bundle.
+    used. So a fault in an encoder can make a bundle larger, but never wrong.
     """
     best = Encoded(decoders.STORED, target)
     for tried in _candidates(target, source, effort, plan):
@@ -162,7 +162,7 @@ def _alone(target: bytes, effort: Effort) -> Iterator[Encoded]:
 
 
 def _is_program(data: bytes) -> bool:
-    """Return whether ``data`` is exactly one program. A program may also be just the first file of a frame."""
+    """Return whether ``data`` is exactly one program, without further files of a frame after it."""
     from dibundle.codecs.encode import elf
 
     found = elf.programs(data) if data.startswith(_ELF) else []

@@ -17,7 +17,7 @@ from dibundle.codecs.encode import anchors
 from dibundle.codecs.encode.remainder import LONG, SHORT, Remainder
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
 
-# if at most this share of a target has no anchors, this part of the target is not searched
+# if the part of a target without anchors has at most this share of the target, this part is not searched
 IN_PLACE: Final = 1 / 2048
 STRIDE: Final = 16
 """The distance between two places of the source in the table.
@@ -37,11 +37,11 @@ Compared with a smaller stride, node-app takes 12,699,022 bytes instead of 12,52
 instead of 8,985,323, and python-app takes 12,159,755 instead of 12,064,351.
 """
 
-SHORTEST: Final = 8  # minimum bytes of a range that a search finds
+SHORTEST: Final = 8  # a search finds only ranges of at least this many bytes
 PIECE: Final = 1 << 20  # a target is searched in pieces of this many bytes
 SHARES: Final = 4  # number of shares in which the table of places is built; each share is built separately
 SHARED: Final = 1 << 20  # minimum bytes of source for which the table is built in shares
-LITTLE: Final = 128  # a range that is not searched may have this many bytes between two anchors on the same diagonal
+LITTLE: Final = 128  # a range that is not searched has at most this many bytes between two anchors on the same diagonal
 BRIDGE: Final = 4096  # maximum bytes that a cover may bridge between two anchors on the same diagonal
 
 

@@ -87,7 +87,7 @@ def programs(data: bytes) -> list[Program]:
 
 
 def guess(data: bytes) -> Program | None:
-    """If ``data`` looks like a part from the middle of a large program, return it as one section of code.
+    """If ``data`` looks like the middle of a large program, return a program with one section of code.
 
     The check reads 64 samples of 4 KiB: code has many calls, and most of them lead to near addresses. In 4 KiB, real
     code for aarch64 has 42 to 158 calls that lead to an address within the file. In 4 KiB of random bytes, 16 words
@@ -136,7 +136,7 @@ def _arm_calls(piece: bytes, start: int, size: int) -> int:
 
 
 def _arm_distance(call: int) -> int:
-    """Return the distance of an aarch64 BL's target, in bytes."""
+    """Return the distance from an aarch64 BL to its target, in bytes."""
     return ((call & 0x3FFFFFF ^ 0x2000000) - 0x2000000) * 4
 
 
@@ -160,7 +160,7 @@ _FORMS: Final = {
 
 def _programs(data: bytes) -> Iterator[Program]:
     found = _MAGIC.search(data)
-    # how many more sections may be read; without a limit, many headers could point to one table
+    # number of sections that may still be read: without this limit, many headers could point to one table
     left = len(data) // _ROW + _MAX_SECTIONS
     while found and left >= 0:
         at, form = found.start(), _FORMS[data[found.start() + 4]]

@@ -62,8 +62,8 @@ def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1
 
     Return None if no stream in ``target`` can be recompressed to the same bytes.
 
-    Streams that can be recompressed must have at least the share ``least_share`` of the target's bytes. In each group
-    of ``trust`` streams, only one is compared with the encoder's output, and the same encoder is assumed for the
+    The streams that can be recompressed must make up at least the share ``least_share`` of the target's bytes. In each
+    group of ``trust`` streams, only one is compared with the encoder's output, and the same encoder is assumed for the
     others. This is enough for estimates, but not for encoding.
     """
     if len(source) > SOURCE:

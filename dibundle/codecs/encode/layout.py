@@ -1,4 +1,4 @@
-"""Inputs of the relink codec: the positions of code and data in source and target, and a first map of moved code.
+"""Inputs of the relink codec: where code and data are in both contents, and a first map of moved code.
 
 This module is only for creation. The first map takes little time. If all addresses are masked, long ranges of moved
 code are equal byte for byte. So sampled anchors find moved code in a tenth of the time of a full search.
@@ -152,7 +152,7 @@ def plan(source: bytes, target: bytes) -> RelinkPlan | None:
 
 
 def _cut(regions: Iterable[Region], window: range, records: list[int]) -> list[Region]:
-    """Return the parts of ``regions`` within a window. Each frame record begins a new part."""
+    """Return the parts of ``regions`` within a window. A part with stack frame records begins at a whole record."""
     cut = []
     for region in regions:
         start, end = max(region.start, window.start), min(region.start + region.length, window.stop)
@@ -209,7 +209,7 @@ def fixed_steps(made: RelinkPlan, source: bytes, target: bytes, rows: array[int]
 
 
 def _voted(made: RelinkPlan, source: bytes, target: bytes, rows: array[int], steps: array[int]) -> list[AddressStep]:
-    """Return the steps on which operands in ``source`` and ``target`` agree, if these steps contradict ``steps``."""
+    """Return the steps that contradict ``steps`` and on which operands of source and target agree."""
     regions, sections, room = relink.columns(made.regions), relink.columns(made.sections), 1 << 16
     while True:
         out = array("q", bytes(24 * room))

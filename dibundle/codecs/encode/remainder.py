@@ -21,8 +21,8 @@ from typing import Final
 
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, rows_from
 
-LONG: Final = 2048  # minimum bytes of a range that is left out of the search
-SHORT: Final = 512  # minimum bytes of a range that is left out if a better search is made afterwards
+LONG: Final = 2048  # ranges of at least this many bytes are left out of the search
+SHORT: Final = 512  # the same limit for a search that is followed by a better search
 # bytes at each end of a range that are still searched, to find covers that reach into the range
 MARGIN: Final = 128
 

@@ -26,7 +26,7 @@ WHOLE = 2 << 20
 # a relinked target of at least this size is searched only once: this takes a third less time, and the estimate is 3 %
 # higher
 LARGE = 24 << 20
-TRUST = 8  # among this many streams, only one stream is compared with an encoder's output
+TRUST = 8  # of every group of this many streams, only one is compared with an encoder's output
 MARGIN = 2048  # bytes of the source that are added before and after each match of a slice
 
 
@@ -54,7 +54,7 @@ def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.Relin
 
 
 def _scaled(source: Buffer, target: bytes, known: covers.Covers | None, effort: choose.Effort) -> int:
-    """Multiply a sample's size by the size ratio of two quick patches: of the whole and of the sample.
+    """Scale a sample's size to the whole, by the sizes of quick patches of the whole and of the sample.
 
     The covers are those in ``known``, or the result of the fast search.
     """

@@ -29,8 +29,8 @@ FrameWriter = FrameEncoder | LibraryEncoder
 
 _WINDOWS: Final = {FASTEST: 4 << 20, DEFAULT: 8 << 20, BETTER: 8 << 20, BEST: 8 << 20}
 _WINDOWS_15: Final = {**_WINDOWS, BETTER: 16 << 20, BEST: 32 << 20}
-_JOBS_LEAST: Final = 512 << 10  # minimum bytes of content for which libzstd starts jobs if it knows the content's size
-_SLOW_LEVEL: Final = 13  # minimum level of libzstd that takes 30 ms or more per block
+_JOBS_LEAST: Final = 512 << 10  # if libzstd knows the content's size, it starts jobs only for more bytes than this
+_SLOW_LEVEL: Final = 13  # from this level on, libzstd takes 30 ms or more per block
 
 
 class FrameCandidate(NamedTuple):

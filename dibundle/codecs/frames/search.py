@@ -28,12 +28,12 @@ from dibundle.errors import ArchiveError
 
 _SLICE: Final = 32 << 10  # bytes of the frame per step; encoding their content may take several steps
 _PIECE: Final = 1 << 20  # bytes of content per step of the encoders
-_FREE: Final = 64 << 10  # literal bytes that any recipe may have
-_SHARE: Final = 10  # for each group of this many bytes in the frame, a recipe may have one more literal byte
+_FREE: Final = 64 << 10  # literal bytes that a recipe may have for input of any size
+_SHARE: Final = 10  # a recipe may have one more literal byte for every _SHARE bytes of the frame
 _MOST: Final = 8 << 20  # maximum literal bytes of a recipe: literals are held in memory
 _WINDOW: Final = 128 << 20  # the largest supported window of a frame
 _UNDECIDED: Final = 2048  # after this many frames, only the likeliest candidate is used
-_PROBED: Final = 8  # at most this many blocks are checked, to find a block that distinguishes encoders
+_PROBED: Final = 8  # maximum number of blocks that are checked for one that distinguishes encoders
 _TELLING: Final = 4 << 10  # minimum bytes of a compressed block that distinguishes encoders
 _CODED: Final = 2
 # the output size of libzstd's slow levels, divided by that of its other levels, is hardly ever above this number
@@ -50,7 +50,7 @@ class _Probe(NamedTuple):
     """The beginning of a frame, up to a block that distinguishes encoders. ``real`` has the bytes of the beginning.
 
     ``content`` is the decoded content of these bytes. ``further`` is ``content``, continued to the next multiple of 128
-    KiB, plus up to 128 KiB more if the frame has them.
+    KiB and then by up to 128 KiB, if the frame has more.
     """
 
     real: bytes
@@ -149,8 +149,8 @@ class FrameSearch:
     ) -> Iterator[tuple[list[FrameCandidate], int]]:
         """Yield candidates to run in parallel, and the first block's size. Each candidate of libzstd runs alone.
 
-        The load of the machine decides in which order the blocks of a job arrive. So this order must not change the
-        result of the search.
+        The order in which the blocks of a job arrive depends on the machine's load, and must not change the search's
+        result.
         """
         first = _first_block(stored, layout, start)
         candidates = [one for one in self._left if one.may_be(layout.head, first)]
@@ -267,7 +267,7 @@ def _probe(stored: Bytes, layout: Layout, start: int) -> _Probe | None:
         if stored.read_at(begin, 1)[0] >> 1 & 3 != _CODED or ends[number] - begin < _TELLING:
             continue
         if number == len(ends) - 1:
-            return None  # do not use the last block, because encoders give it only together with the frame's end
+            return None  # do not use the last block, because an encoder writes it only when the frame ends
         engine = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
         try:
             content = engine.decompress(stored.read_at(start, ends[number] - start))

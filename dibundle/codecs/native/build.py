@@ -19,7 +19,7 @@ FLAGS: Final = (
 
 
 def header(folder: Path = FOLDER) -> int:
-    """Return a number that identifies dib.h. A library that was built with a different dib.h must not be called."""
+    """Return a number that identifies this version of dib.h. Never call a library that was built with another one."""
     return int.from_bytes(hashlib.sha256((folder / "dib.h").read_bytes()).digest()[:7], "big")
 
 

@@ -123,7 +123,7 @@ _NOTHING: Final = ctypes.create_string_buffer(1)
 def scratch(size: int) -> mmap.mmap:
     """Return zeroed memory for results of unknown size.
 
-    Unlike a bytearray, this memory takes physical memory only where it is written.
+    Unlike a bytearray, it uses physical memory only for the pages that are written.
     """
     return mmap.mmap(-1, max(1, size))
 
@@ -264,7 +264,7 @@ def rows_from(room: int, call: Callable[[Pinned, int], int]) -> array[int]:
 
     ``call`` writes the rows into space for ``room`` rows, and returns the number of rows.
 
-    If ``call`` has more than ``room`` rows, it is called again with enough space.
+    If there are more than ``room`` rows, ``call`` is called again with enough space.
     """
     while True:
         out = array("q", bytes(24 * room))

@@ -21,7 +21,7 @@ from dibundle.format.tables import Segment
 from dibundle.images.tar.entries import Entry, TarIndex
 
 TEXT_CONTENT = 256 << 10  # maximum size of ranges (configs, manifests) that are stored in the document stream
-# minimum size of a member with a separate digest; the digest reveals damage early and gives the member's name
+# minimum size of a member with a separate digest, so that damage is found early, with the member's name
 OWN_DIGEST = 64 << 10
 TAIL_MARKS = (b"index.json", b"manifest.json")
 LONGEST_TAIL = 16 << 20

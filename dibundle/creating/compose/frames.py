@@ -23,7 +23,7 @@ UNIT = 4 << 20  # maximum bytes of the target in a frame of small files (engines
 UNIT_SOURCE = 16 << 20
 TEXT_UNIT = 1 << 20
 ADD_UNIT = 8 << 20
-LARGE = 2 << 20  # minimum size of a changed file with frames of its own
+LARGE = 2 << 20  # minimum size of a changed file that gets its own frames
 # bytes of the target in one frame of a large file; 32 MiB would make the bundle of static-binary 4 % larger
 WINDOW = 64 << 20
 # WINDOW at level 1: for node-app, windows of 64 MiB would take 3 % more time, and save 1.4 % of the bytes
@@ -57,7 +57,7 @@ class LargeFile:
     def plan(self, read_old: Callable[[Copy], bytes], old: range, new: range) -> layout.RelinkPlan | None:
         """Return the plan for a window.
 
-        This is called for one window after the other. The last call frees the plan for the whole file.
+        Call this method for each window, in order. The last call frees the plan for the whole file.
         """
         self.prepare(read_old)
         with self._lock:
@@ -203,7 +203,7 @@ def _part(read: Callable[[int, int], bytes], start: int, length: int) -> Reader:
 
 
 def _window(old: Copy, start: int, end: int, size: int, most: int) -> Range:
-    """Return the range of ``old`` that is likely similar to ``start..end`` of the ``size`` new bytes."""
+    """Return the range of ``old`` that probably resembles ``start..end`` in a new file of ``size`` bytes."""
     if size <= most and old.length <= 2 * most:
         return Range(*old)
     slack = WINDOW_MARGIN + abs(size - old.length) // 2

@@ -23,7 +23,7 @@ from dibundle.format.steps import REGISTER_RECORD, Copy
 from dibundle.images.tar.entries import Entry
 
 LONGEST_ZEROS = 1 << 20  # maximum size of a tail that is checked for having only zeros
-REPEAT_FROM = 64  # minimum bytes of content whose second copy becomes a repeat
+REPEAT_FROM = 64  # minimum size of content whose further copies become repeats
 
 
 @dataclass(slots=True)
@@ -134,7 +134,7 @@ class LayerComposer:
     def _counterpart(self, layer: Layer) -> int | None:
         """Return the base layer whose tail becomes the source of this layer's tail.
 
-        This is the layer of the last match, or else the layer without entries that has the nearest size.
+        This is the layer of the last match, or else the layer without entries whose size is nearest.
         """
         layers, expected, size = self._base.layers, self._matcher.expected_layer, layer.source.size
         if layer.index.entries and expected < len(layers) and _tail_size(layers[expected]):
@@ -169,7 +169,7 @@ class LayerComposer:
     def _keep_or_edit(self, entry: Entry, match: Match, old: Entry) -> bool:
         """Write an entry that has the base's content and a single header. Return whether the entry was written.
 
-        Nearly all entries are like this. This method writes the same operations as :meth:`_keep_whole` and
+        Nearly all entries can be written in this way. This method writes the same operations as :meth:`_keep_whole` and
         :meth:`_main`, in a third of the time.
         """
         start, size, layer = entry.start, entry.size, match.place.layer
@@ -324,7 +324,7 @@ class LayerComposer:
             self._zero(padded(record.size) - record.size)
 
     def _repeat(self, record: _Record, mark: Mark | None) -> bool:
-        """If this target already contained the content, write a repeat of decoded frames, and return True."""
+        """If the content occurred earlier in this target, write a repeat of decoded frames, and return True."""
         places = self._sent.get(mark) if mark else None
         if not places or record.size < REPEAT_FROM or not self._frames.keep(places):
             return False

@@ -22,7 +22,7 @@ from dibundle.format.records import padded
 MEMBERS: Final = 1 << 14  # maximum number of members in a layer; a recipe has two parts for each member
 MOST_ANEW: Final = 64  # all encoders are tried again for at most this many members, because each such trial takes 10 ms
 PLAIN: Final = 1 << 20  # maximum bytes of a layer that are outside of compressed bodies
-COST: Final = 16  # maximum recompression cost for each byte of the layer in the archive (spec/dib.md, 4.6)
+COST: Final = 16  # maximum recompression cost per byte that the layer takes in the archive (spec/dib.md, 4.6)
 
 _TRAILER: Final = 8
 _GUESSED: Final = 3 << 20  # bytes used to guess an encoder: outputs of pgzip versions differ within the first 2.1 MB
@@ -198,7 +198,7 @@ def _small_body(
 
 
 def most_cost(stored: ReadAt) -> int:
-    """Return the maximum cost of recompressing a layer. It depends on the layer's size with tar header and padding."""
+    """Return the maximum cost of recompressing a layer. The layer's tar header and padding also count."""
     return COST * (512 + padded(stored.size))
 
 

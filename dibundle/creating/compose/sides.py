@@ -69,7 +69,7 @@ class BaseSide:
 
     For each target, this is the content of the bases and of the earlier targets. ``own`` are the layers of the bases.
     ``known`` maps digests to (kind, source), for all content that can be referenced as a whole. ``known`` contains only
-    layers (uncompressed, or as stored), because every archive of an image contains the image's layers. Archives of
+    layers (uncompressed, or as stored), because all archives of an image have only the layers in common. Archives of
     different forms have different manifests. The configs in such archives may also differ: skopeo rewrites configs when
     it writes an OCI layout.
     """
@@ -143,7 +143,7 @@ def read_sides(
 def _read_images(targets: Iterable[Archive]) -> Iterator[ImageArchive]:
     """Yield the targets, and leave out the images beyond a bundle's maximum number of images.
 
-    The targets of a chain may exceed the limit by far.
+    The targets of a chain may have far more images than this limit.
     """
     left = MAX_IMAGES
     for found in map(read_images, targets):
@@ -257,7 +257,7 @@ def _is_damaged(blob: StoredBlob, found: RecompressedLayer) -> bool:
 
 
 def _note_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:
-    """Report layers that do not match the claims of their archive. Bundles with such a base cannot be applied."""
+    """Report layers that do not match the claims of their archive. Bundles that use such layers cannot be applied."""
     for stored in blobs:
         claimed = stored.blob.digest if stored.blob.compression else stored.blob.diff_id or stored.blob.digest
         if stored.blob.kind == "layer" and claimed and claimed != stored.digest:
@@ -269,7 +269,7 @@ def _note_damage(blobs: Sequence[StoredBlob], progress: Progress) -> None:
 def _by_image(archives: Sequence[ImageArchive], blobs: list[StoredBlob]) -> list[list[Layer]]:
     """Return each image's layers (the topmost layer is last), then the layers without an image.
 
-    Each content occurs once.
+    If several layers have the same content, only one of them is returned.
     """
     by_place = {id(blob.blob): blob for blob in blobs}
     seen: set[bytes] = set()

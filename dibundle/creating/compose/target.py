@@ -1,6 +1,6 @@
 """A target's program.
 
-The program refers to known layers. It has operations for the entries of other layers, and for all other bytes.
+The program refers to known layers as a whole. It has operations for entries of new layers, and for other bytes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def compose_all(
 ) -> list[ComposedTarget]:
     """Write the programs of all targets. Each target's content is available to later targets.
 
-    ``window`` is the maximum number of bytes of a large file in a frame.
+    ``window`` is the maximum number of bytes that one frame has of a large file.
     """
     composed: list[ComposedTarget] = []
     first = 0
@@ -67,7 +67,7 @@ def compose_all(
         if side is not sides[-1]:
             objects.places |= _places(base, side, len(composed) - 1)
             base.grow(side)
-    for item in composed:  # as a source, the digest text has the number after the last object
+    for item in composed:  # as a source, the digest text gets the next number after the last object's
         size = len(item.digest_text())
         if 0 < size * sum(draft.old is item.text_sources for draft in item.frames.drafts) <= COST_FLOOR:
             item.text_sources.append(Range(len(objects.objects), 0, size))
@@ -115,7 +115,7 @@ def _compose(
 ) -> ComposedTarget:
     """Write a target's program.
 
-    The program refers to known layers. It has operations for the entries of other layers, and for all other bytes.
+    The program refers to known layers as a whole. It has operations for entries of new layers, and for other bytes.
     """
     program, before = ProgramWriter(), len(counts.names)
     objects.used.clear()

@@ -34,8 +34,8 @@ Mark = bytes | Place
 class Layer:
     """A layer's uncompressed content. ``digest`` is its sha256, the diffID.
 
-    ``marks`` has the mark of each entry's content, computed when needed. A mark is None if no other content can be
-    equal.
+    ``marks`` has the mark of each entry's content, computed when needed. A mark is None if no other file can have the
+    same content.
     """
 
     digest: bytes
@@ -70,7 +70,8 @@ FEW_PLACES = 8  # up to this number of places, a membership test compares the pl
 class Places(Sequence[Place]):
     """Entries with a common key, in the order of their layers, with a fast membership test.
 
-    In an image, a path or a content may occur ten thousand times. But most keys with several entries have two.
+    In an image, a path or a content may occur ten thousand times. But most keys with more than one entry have exactly
+    two.
     """
 
     __slots__ = ("_all", "_ends", "_known")
@@ -204,7 +205,7 @@ def _equal(old: Window, old_entry: Entry, new: Window, entry: Entry, chunk: int 
 def _hash(layer: Layer, sizes: Collection[int], chunk: int = 1 << 20) -> None:
     """Hash the unmarked files of ``layer`` whose size is in ``sizes``.
 
-    If a file has any other size, no other file can be equal to this file.
+    A file of any other size cannot be equal to another file.
     """
     window = Window(layer.source)
 

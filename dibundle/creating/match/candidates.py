@@ -69,9 +69,9 @@ def pick(
 
 
 def _cover(worths: list[list[float]], wanted: list[_Content]) -> list[int]:
-    """Choose the base that promises the most bytes.
+    """Choose the base that is likely to save the most bytes.
 
-    Then, repeatedly choose the base that adds the most bytes to the bases chosen so far.
+    Then, repeatedly choose the base that is likely to save the most further bytes.
     """
     total = sum(content.size for content in wanted)
     best = [0.0] * len(worths[0])

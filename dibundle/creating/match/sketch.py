@@ -1,6 +1,6 @@
 """Sketches of files. If two files have enough content in common, their sketches are likely to have numbers in common.
 
-A file's features are checksums of the bytes that begin with a mark. Marks are patterns in the content itself, so
+Each feature of a file is the checksum of a piece that begins with a mark. Marks are patterns in the content itself, so
 features do not depend on the offset of the content in the file. The sketch of a file has the smallest of its features
 (minhash). A regular expression finds the marks, so plain Python scans about 100 MB/s.
 """

@@ -26,7 +26,7 @@ UNNAMED_FOLDER: Final = UNNAMED + b"/"
 """Replacements for names that are not kept, one for files and one for folders. Compare them with ``is``."""
 
 _FREE_RECORDS: Final = 65_536
-# one more PAX record is allowed for this many bytes of a tar; a real record takes at least 50 with its entry
+# bytes of a tar for each further PAX record that is allowed; a real record and its entry take at least 50
 _RECORD: Final = 32
 _ZEROS: Final = bytes(BLOCK)
 _WINDOW: Final = 256 << 10
@@ -90,7 +90,7 @@ class TarIndex(NamedTuple):
 def most_names(size: int) -> int:
     """Return the maximum bytes of names to keep for a user's tar of ``size`` bytes.
 
-    All names of real images are kept, because their layers have fifty bytes for each byte of a name.
+    For real images, all names are kept: their layers have fifty bytes for each byte of a name.
     """
     return (32 << 20) + size // 16
 
@@ -128,7 +128,7 @@ _SHARED: Final = (UNNAMED, UNNAMED_FOLDER)
 
 
 def is_unnamed(entry: Entry) -> bool:
-    """Return whether a name of an entry was not kept."""
+    """Return whether an entry's name or link was dropped."""
     return any(name is shared for name in (entry.path, entry.link) for shared in _SHARED)
 
 
@@ -190,7 +190,7 @@ class _Headers:
         self._records = _FREE_RECORDS + source.size // _RECORD  # maximum number of PAX records that are read
 
     def spend(self, records: int, offset: int) -> None:
-        """Count records of PAX headers, and stop at a limit: small records take long for their size."""
+        """Count records of PAX headers, and stop at a limit, because small records take much time for their size."""
         self._records -= records
         if self._records < 0:
             raise _StopReading(offset, "more records in PAX headers than are read")
