@@ -329,11 +329,13 @@ def _is_name(text: str) -> bool:
 
 
 def _is_free(name: str, image: PinnedImage) -> bool:
-    """Return whether an image may get a name. A name that dib makes from an ID is only for the image with this ID."""
+    """Return whether an image may get a name. The names that dib makes from an ID are only for the image of this ID."""
     if not _is_name(name):
         return False
-    found, own = canonical_name(name), canonical_name(_name_of(image))
-    return found == own or not found.startswith(_RESERVED)
+    found, before = canonical_name(name), ""
+    while found != before:  # docker drops docker.io even before another host
+        found, before = canonical_name(found), found
+    return found == canonical_name(_name_of(image)) or not found.startswith(_RESERVED)
 
 
 def _name_of(image: PinnedImage) -> str:

@@ -333,10 +333,8 @@ class Judge:
 
 def canonical_name(name: str) -> str:
     """Return a name in a canonical spelling, because engines treat several spellings as the same name."""
-    path = name
-    while host := next((host for host in _SAME_HOSTS if path.startswith(host)), ""):
-        path = path.removeprefix(host)
-    path = path.removeprefix("library/")
+    host = next((host for host in _SAME_HOSTS if name.startswith(host)), "")
+    path = name.removeprefix(host).removeprefix("library/")
     return path if ":" in path.rpartition("/")[2] else f"{path}:latest"
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class DeleteResult:
     """Bundles that were deleted or, with ``dry_run``, would be deleted. ``left`` are bundles that are still listed.
 
-    If a deleted bundle's ``missing`` is "manifest", only the bundle's entry in a list existed. This entry was removed.
+    If a deleted bundle's ``missing`` is "manifest", only its entry in a list existed, and this entry was removed.
     """
 
     deleted: tuple[StoredBundle, ...]
@@ -87,7 +87,7 @@ def _parse_bundle(name: str) -> Reference:
 
 
 def _delete(repository: Repository, bundles: Sequence[FoundBundle], *, dry_run: bool) -> DeleteResult:
-    """Delete the manifests, then the entries of lists.
+    """Delete the manifests, then their entries in lists.
 
     In this order, every existing bundle stays listed. Even after an error, entries of bundles that are already deleted
     are removed.

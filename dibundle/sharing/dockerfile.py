@@ -120,7 +120,7 @@ def _is_reference(source: str) -> bool:
 
 
 def _path(source: str) -> str:
-    """Return a path in the build context. Refuse any other path."""
+    """Return a path in the build context. Refuse a path outside the build context."""
     if not _PLAIN.fullmatch(source) or source.startswith("/") or ".." in source.split("/"):
         raise UsageError(messages.DOCKERFILE_SOURCE, source=source)
     return source

@@ -33,7 +33,8 @@ class FetchedBundles:
     """Fetched bundles, by the digests of their manifests.
 
     ``refused`` are the digests of refused bundles. ``listing`` has the registry's lists. ``applied`` is the number of
-    applied chains that did not rebuild the image. ``received`` is the number of received bytes of all bundles.
+    chains that were applied, but did not rebuild the image. ``received`` is the number of received bytes of all
+    bundles.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class FetchedBundles:
 
     @property
     def has_failed(self) -> bool:
-        """Whether too many bundles have failed, so that no other bundle is tried."""
+        """Whether so many bundles have failed that no other bundle is tried."""
         return len(self.refused) >= MAX_REFUSED or self.applied >= MAX_APPLIED
 
     def in_vain(self, plan: UpdatePlan) -> int:

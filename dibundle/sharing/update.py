@@ -403,7 +403,7 @@ class _Update:
 
 
 def pin_made(image: RemoteImage, archive: ImageArchive, *, is_signed: bool, are_annotations_known: bool) -> PinnedImage:
-    """Return a registry's image from an ``archive`` that a bundle rebuilt.
+    """Return a registry's image with the content of an ``archive`` that a bundle rebuilt.
 
     If ``is_signed`` is true, nothing from the registry is used, because only the bundle is signed. Otherwise, the
     registry's manifest is kept, provided that the manifest lists exactly these layers. Raises ``ArchiveError`` if the

@@ -25,7 +25,7 @@ MOST_DELTAS: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class ChainStep:
-    """A bundle, and the digest of its target image's manifest, from the registry's list."""
+    """A bundle from the registry's list, and the digest of its target image's manifest."""
 
     delta: Delta
     makes: bytes
@@ -104,7 +104,7 @@ def _lowest_here(image: RemoteImage, archives: Sequence[Archive]) -> frozenset[b
     """Return the digests of an image's lowest layers that an image in ``archives`` has too.
 
     Engines share a layer only if all lower layers are shared too. Layers that also occur higher up are not in the
-    result, because all occurrences are one blob.
+    result, because all their occurrences are the same blob.
     """
     shared = len(loaded(archives).shared(image.diff_ids))
     layers = [*zip(image.layers, image.diff_ids, strict=True)]
@@ -127,8 +127,8 @@ def cheapest(
 ) -> tuple[ChainStep, ...] | None:
     """Return the smallest chain that rebuilds ``target``, in order. Return None if there is no chain.
 
-    ``deltas_to`` is called once for each image: first for the target, then for the target's bases, and so on. This ends
-    at bundles that need only layers ``here``.
+    ``deltas_to`` is called once for each image: first for the target, then for the target's bases, and so on. The
+    search ends at bundles that need no layers except those ``here``.
     """
     steps = _collect(target, here, deltas_to)
     heap: list[tuple[int, int, tuple[ChainStep, ...]]] = []

@@ -197,7 +197,7 @@ def _image(
 
 
 def _base(manifest: Manifest, bases: Sequence[Archive], context: Context) -> tuple[ImageArchive, Image]:
-    """Return the image among ``bases`` that has all objects of a bundle."""
+    """Return the image among ``bases`` that has all objects that a bundle needs."""
     find_base(manifest, bases, context, believe=True).close()
     forms_of = {form.object: form.digest for form in manifest.forms}
     wanted = [{manifest.objects[number].digest, forms_of.get(number)} for number in manifest.needed()]

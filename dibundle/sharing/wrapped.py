@@ -43,7 +43,9 @@ class AppliedParcel(NamedTuple):
 
 
 def made_by(told: Mapping[str, str], reference: Reference, engine: str) -> AboutImage:
-    """Return the target image that a wrapped bundle's labels name. With no ID or several IDs, its ID is empty.
+    """Return the target image that a wrapped bundle's labels name.
+
+    If the labels have no ID or several IDs, the image's ID is empty.
 
     If the name in the labels is in the repository of ``reference``, the image has this name. Otherwise, the image's
     name is ``reference`` itself. :class:`Parcel` chooses the same name.

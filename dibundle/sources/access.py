@@ -27,7 +27,8 @@ class Access:
     Every bundle must be signed by one of the ``signers``. If ``signers`` is None, the policy's signers are required.
     ``platform`` (``os/architecture``) selects an image if an engine or a registry has it for several platforms. If
     ``checks_signatures`` is false, no signatures are checked, even if the machine's policy requires signatures. Only
-    code that signs bundles, or has just created the bundles, may use this. The policy for registries always applies.
+    code that signs bundles, or has just created the bundles, may set this to false. The policy for registries always
+    applies.
     """
 
     signers: Signers | None = None
@@ -122,7 +123,7 @@ class SignatureCheck:
 
     @property
     def judges_names(self) -> bool:
-        """Whether the signer must match the names of images."""
+        """Whether the policy says which signers may use which image names."""
         return bool(self._demands and self._machine.identities)
 
     def beside(self, file: str) -> CheckSignature | None:

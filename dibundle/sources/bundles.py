@@ -113,7 +113,7 @@ class _Recorded:
 
 
 class _TrustedError(Exception):
-    """The error that ends the reading when a signature is accepted. So no later bytes are read."""
+    """The error that ends reading when a signature is accepted, so that no later bytes are read."""
 
 
 def peek(stream: Rereadable, size: int) -> bytes:

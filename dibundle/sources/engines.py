@@ -125,7 +125,7 @@ def require_layers(engine: str, chains: Iterable[tuple[bytes, ...]], base: str, 
 
 
 def layers_present(engine: str, diff_ids: Sequence[bytes], digests: Sequence[bytes]) -> int:
-    """Return how many of an image's lowest layers an engine reports.
+    """Return how many layers of an image, counted from the lowest, an engine reports.
 
     docker and podman report ``diff_ids`` of images. ctr reports the ``digests`` under which it stores layers.
     """
@@ -198,7 +198,7 @@ def every_image(engine: str) -> list[EngineImage]:
 
 
 def is_podman_alone() -> bool:
-    """Return whether podman works, but docker's client finds no daemon that answers."""
+    """Return whether podman works, while docker's client finds no daemon that answers."""
     for command, wanted in ((("docker", "info"), False), (("podman", "info"), True)):
         try:
             told = subprocess.run(
@@ -219,7 +219,10 @@ def require_engine(name: str | None) -> None:
 
 
 class Tail:
-    """The end of a program's output. It is read while the program runs, because a program stops if its pipe is full."""
+    """The end of a program's output.
+
+    The output is read while the program runs, because a program stops if its pipe is full.
+    """
 
     def __init__(self, pipe: IO[bytes] | None) -> None:
         assert pipe

@@ -224,7 +224,7 @@ class _Fields:
         return _malformed(f"{key}: {reason}", self._text.count("\n", 0, start) + 1 if place else None)
 
     def path(self, key: str) -> str | None:
-        """Return the absolute name of a file."""
+        """Return the absolute file name that a key gives, or None if the key is absent."""
         value = self._found.get(key)
         if value is None:
             return None
@@ -233,7 +233,7 @@ class _Fields:
         return value
 
     def flag(self, key: str) -> bool:
-        """Return true or false. An absent value is false."""
+        """Return the boolean value of a key. An absent value is false."""
         value = self._found.get(key, False)
         if not isinstance(value, bool):
             raise self.wrong(key, f"true or false is wanted, not {_shown(value)}")

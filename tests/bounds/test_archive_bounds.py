@@ -225,7 +225,7 @@ def test_members_of_all_archives_that_a_chain_makes_are_bounded(monkeypatch):
 
 
 def test_names_of_all_archives_that_a_chain_makes_are_bounded(monkeypatch):
-    """A bundle may have 1,024 targets. If each kept 16 MiB of names, 64 targets would take 1.2 GB."""
+    """A bundle may have 1,024 targets. If each target kept 16 MiB of names, 64 targets would take 1.2 GB."""
     monkeypatch.setattr(chain, "MADE_NAMES", 1000)
     archive = tar({"n" * 150 + str(number): b"" for number in range(3)})
     with Context() as context:

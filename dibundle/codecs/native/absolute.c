@@ -4,7 +4,7 @@
 
 enum { NO_CODE, X86_CODE, ARM_CODE };
 
-/* Whether a four-byte operand that is relative to its own end follows the bytes `before` and `byte`. */
+/* Whether the bytes `before` and `byte` precede a four-byte operand that is relative to its own end. */
 static inline int has_operand(uint32_t before, uint32_t byte)
 {
     if ((byte | 1) == 0xE9 || (before == 0x0F && (byte & 0xF0) == 0x80)) /* call, jump, conditional jump */
@@ -67,7 +67,8 @@ static void turn_arm(uint8_t *data, int64_t length, int64_t place, int back)
     }
 }
 
-/* Convert the operands in all runs of literals, which follow each other in `data`; `machine` is the type of the code. */
+/* Convert the operands in all runs of literals, stored one after another in `data`; `machine` is the type of the code.
+ * */
 int64_t dib_absolute(uint8_t *data, const cover_t *covers, int64_t count, int64_t target_size, int64_t machine, int64_t back)
 {
     int64_t end = 0;

@@ -78,8 +78,8 @@ int64_t dib_cover_context(const uint8_t *source, int64_t source_size, const cove
     return size;
 }
 
-/* Whether every cover lies within source and target, is not empty, and begins after the previous cover's end in the
- * target. */
+/* Whether every cover lies within source and target, is not empty, and in the target does not overlap the previous
+ * cover. */
 int64_t dib_cover_fits(const int64_t *sources, const int64_t *targets, const int64_t *lengths, int64_t count,
                        int64_t source_size, int64_t target_size)
 {
@@ -140,7 +140,7 @@ static int64_t place_in_whole(rest_t *r, int64_t at, int64_t *room)
 {
     if (at < r->places[r->at] || at >= r->places[r->at + 1]) {
         int64_t low = 0, high = r->count - 1;
-        while (low < high) { /* find the last piece that begins at or before the byte */
+        while (low < high) { /* find the last piece that begins at or before the offset `at` */
             int64_t middle = (low + high + 1) / 2;
             if (r->places[middle] <= at)
                 low = middle;

@@ -3,7 +3,7 @@
 
 #define HEAD 72
 #define RECORD 44 /* number of fixed bytes in a function's record, without its lists */
-/* maximum list entries to read; a record that overlaps an earlier record is skipped, so a word takes one search */
+/* maximum list entries to read; a record that overlaps an earlier one is skipped, so each word is looked up once */
 #define MOST 8
 
 typedef struct { uint64_t at; uint32_t shift; } zero_t; /* the base address of offsets, and its shift */

@@ -8,16 +8,18 @@
 #define SPAN 32
 #define GROUP 4          /* maximum bytes of a group */
 #define GUESSES 5
-/* a counter below this value means a probability below 1 in 64; with 128, the benchmark rebuild-noop is 13 % larger */
+/* a counter below this value means a probability below 1 in 64; with 128, rebuild-noop (a benchmark) gets 13 % larger
+ * */
 #define RARE (64 << 4)
-/* this value saves 8 % of the time; when measured, it cost 0.8 % more bytes, but for some contents up to 40 % more */
+/* this value saves 8 % of the time; in measurements, results were 0.8 % larger, but for some contents up to 40 % larger
+ * */
 #define RARE_QUICKLY (256 << 4)
 #define QUICK 32 /* this flag in the bits parameter selects RARE_QUICKLY */
 #define KNOWN 65536      /* number of entries in the tables of earlier changes */
 #define FLAG_INPUTS 3
 #define GUESS_INPUTS 2
 #define VALUE_INPUTS 4
-/* with this limit, the sum of four products with factors below 2048 stays below 2^31 */
+/* with this limit, the sum of four weights, each multiplied by a factor below 2048, stays below 2^31 */
 #define WEIGHT_LIMIT ((1 << 18) - 1)
 
 static uint16_t squash_table[4096]; /* for x from -2048 on: 65536 / (1 + e^(-x / 256)) */

@@ -1,4 +1,4 @@
-"""Local images that can be bases of bundles. The images are in the cache, or in folders of blobs that engines keep."""
+"""Local images that can be bases of bundles. The images are in the cache, or in the engines' own folders of blobs."""
 
 from __future__ import annotations
 

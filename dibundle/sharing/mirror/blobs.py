@@ -95,7 +95,7 @@ class BlobServer:
             self._cache.unpin([key])
 
     async def _checked(self, pool: Threads, key: Key) -> bool:
-        """Return whether a cached blob has its digest.
+        """Return whether a cached blob matches its digest.
 
         One thread checks the blob for all requests, and continues even if some of these requests end.
         """
@@ -264,7 +264,7 @@ class BlobServer:
 async def _verified(
     pieces: AsyncIterator[bytes], name: str, held: bytes = b"", found: hashlib._Hash | None = None
 ) -> AsyncIterator[bytes]:
-    """Yield pieces. Yield the last bytes only if the whole blob has its digest.
+    """Yield pieces. Yield the last bytes only if the whole blob matches its digest.
 
     ``held`` are unsent bytes that directly precede the pieces. ``found`` is the hash of all bytes before the pieces.
     """

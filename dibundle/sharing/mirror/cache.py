@@ -1,8 +1,8 @@
 """A cache of blobs by digest, in a folder of limited size. The least recently used blob is deleted first.
 
-Each blob is in the space of its registry. No other registry uses this blob. While a blob is written to a temporary
-file, it is hashed. Then the file is renamed to the digest. A blob is hashed again if its file has changed. If another
-process wrote a blob, the blob is also hashed before its first use.
+Each registry has its own space for blobs, which no other registry uses. While a blob is written to a temporary file, it
+is hashed. Then the file is renamed to the digest. A blob is hashed again if its file has changed. If another process
+wrote a blob, the blob is also hashed before its first use.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BLOCK: Final = 4096  # minimum bytes of disk space for a file
 
 
 class _State(NamedTuple):
-    """A file's state when its content was hashed. ``changed`` is the file's ctime, because programs cannot set it."""
+    """A file's state when its content was hashed. ``changed`` is the file's ctime, which programs cannot set."""
 
     inode: int
     changed: int
@@ -144,7 +144,7 @@ class Cache:
         self._evictable = 0  # total bytes of the listed blobs that are not pinned
         try:
             for above in (*reversed(folder.absolute().parents), folder):
-                # with parents=True, the umask would apply, so that other users might be able to write
+                # with parents=True, the umask would set the mode, which might let other users write
                 above.mkdir(mode=0o700, exist_ok=True)
             for part in ("blobs", "images", "tmp"):
                 (folder / part).mkdir(mode=0o700, exist_ok=True)
@@ -231,7 +231,7 @@ class Cache:
         return self._sizes.get(key)
 
     def is_sound(self, key: Key) -> bool:
-        """Return whether a blob exists and has its digest."""
+        """Return whether a blob exists and matches its digest."""
         fd = self.open(key)
         if fd is not None:
             os.close(fd)
@@ -241,7 +241,7 @@ class Cache:
         return self._checked.get(key) == _state(fd)
 
     def _check(self, key: Key, fd: int) -> bool:
-        """Hash a blob once for all threads that open it. Return whether the blob has its digest."""
+        """Hash a blob once for all threads that open it. Return whether the blob matches its digest."""
         with self._hashing.of(key):
             if self._is_checked(key, fd):
                 return True
@@ -252,7 +252,7 @@ class Cache:
             return True
 
     def read(self, key: Key, most: int) -> bytes | None:
-        """Return a blob's bytes. Return None if the blob is missing or (without hashing) over ``most`` bytes."""
+        """Return a blob's bytes. Return None if it is missing, or (without hashing it) if it exceeds ``most`` bytes."""
         fd = self.open(key) if self._sizes.get(key, 0) <= most else None
         if fd is None:
             return None

@@ -33,7 +33,7 @@ _PARSED: Final = 4 << 10  # bytes of a request that are parsed in one step
 # replaces non-ASCII bytes, because with other characters, a string takes up to four bytes for each character
 _ASCII: Final = bytes(range(128)) + bytes(128)
 _FILES_OF_CLIENT: Final = 4  # maximum open files for one client
-# open files for everything else: downloads without clients, idle connections to upstreams, rebuilding
+# open files reserved for everything else: downloads without clients, idle connections to upstreams, rebuilding
 _OTHER_FILES: Final = 1024
 _AT_ONCE: Final = 64  # maximum clients in the TLS handshake
 
@@ -82,7 +82,7 @@ class Client(web.RequestHandler):
         self._parsed = 0  # bytes of the current request
         # kept here, because aiohttp drops its own reference before the connection has ended
         self._line: asyncio.Transport | None = None
-        # the transport below TLS, or the only transport without TLS; kept here, because the TLS transport loses its
+        # the transport below TLS; without TLS, the only transport; kept here, because the TLS transport loses its
         # connection after two calls of close()
         self.lowest: asyncio.Transport | None = None
         self._is_hung_up = False
@@ -101,7 +101,7 @@ class Client(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Parse a request of limited size. If more bytes follow before the answer, end the connection.
 
-        All parsed bytes take memory until the answer is sent.
+        The reason is that all parsed bytes take memory until the answer is sent.
         """
         for at in range(0, len(data), _PARSED) if data else (0,):
             # these bytes are either a body, which is never read, or a second request before the first answer
@@ -122,7 +122,7 @@ class Client(web.RequestHandler):
         self.asked, self.waits, self._seen = path, time.monotonic(), self.passed
 
     def end(self) -> None:
-        """Record that a request has ended. The client may still have bytes to take."""
+        """Record that a request has ended. Possibly, the client has not taken all bytes yet."""
         self.asked, self.waits = "", None
         self.look()
 
@@ -150,9 +150,9 @@ class Client(web.RequestHandler):
         return left
 
     def direct(self, at: int) -> Direct | None:
-        """Return a direct way to this client, which has ``at`` bytes of a blob. Return None if there is none.
+        """Return a direct way to this client, which has ``at`` bytes of a blob, or None if no way is possible.
 
-        There is none if the client uses TLS, or while the event loop has bytes to send.
+        No direct way is possible if the client uses TLS, or while the event loop has bytes to send.
         """
         line = self._line
         if line is None or line is not self.lowest or line.is_closing() or line.get_write_buffer_size():
@@ -217,7 +217,7 @@ def note_piece(request: web.Request, size: int) -> None:
 
 
 def direct_to(request: web.Request, at: int) -> Direct | None:
-    """Return a direct way to a client that has ``at`` bytes of a blob. Return None if there is none."""
+    """Return a direct way to a client that has ``at`` bytes of a blob, or None if no way is possible."""
     client = request.protocol
     return client.direct(at) if isinstance(client, Client) else None
 

@@ -24,7 +24,7 @@ from dibundle.sources.registry.transport import ConnectionFailure
 _PIECE: Final = 128 << 10
 _SMALL: Final = 32 << 10  # after a piece with fewer bytes than this, a client waits for more bytes
 _SHARE: Final = 0.001  # duration of this wait: this many seconds for each client of the download
-WITHHELD: Final = 64 << 10  # bytes at the end of a blob that are sent only if the whole blob has its digest
+WITHHELD: Final = 64 << 10  # bytes at the end of a blob that are sent only if the whole blob matches its digest
 _TRIES: Final = 3  # maximum attempts to continue a blob after the connection breaks
 _MEASURED: Final = 64 << 10  # a smaller blob does not change the measured speed of its upstream
 _PUMPS: Final = 64  # maximum downloads from an upstream at once
@@ -72,14 +72,14 @@ class Download:
             self._blob.close()
 
     def write(self, piece: bytes) -> None:
-        """Take the next bytes from upstream, and let clients have them."""
+        """Take the next bytes from upstream, and make them available to clients."""
         self._blob.write(piece)
         before = self.available
         with self.bell.changed:
             start = self.received
             self.received += len(piece)
             direct, is_alone = self._direct, self._readers == 2  # the writer and one client
-        if self.available > before:  # otherwise, no client could take any more bytes
+        if self.available > before:  # otherwise, there are no new bytes for clients
             if direct:
                 direct.send(piece, start, self.available, may_wait=is_alone)
             self.bell.ring()

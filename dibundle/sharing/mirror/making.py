@@ -44,7 +44,7 @@ SOON: Final = 2.0  # maximum seconds that a layer waits for the planner to begin
 MIN_MEASURED: Final = 1 << 20  # if fewer bytes of layers than this are rebuilt, the measured speed does not change
 SPEED: Final = 25e6  # assumed speed of rebuilding before the first measurement: bytes of compressed layers per second
 FAST: Final = 100e6  # assumed speed of upstream before the first measurement: bytes per second
-_SLACK: Final = 64 << 20  # bytes of an archive in addition to its layers
+_SLACK: Final = 64 << 20  # maximum bytes that an archive has in addition to its layers
 
 Report = Callable[["Making"], object]
 
@@ -233,9 +233,9 @@ class Maker:
             making.saved = sum(missing.values()) - making.fetched
 
     def _require_offer(self, making: Making, missing: dict[bytes, int]) -> None:
-        """Raise an error unless upstream has all missing layers in their sizes, and lets the client read them.
+        """Raise an error unless upstream lets the client read all missing layers, in the right sizes.
 
-        Otherwise, a small bundle for layers that do not exist could displace all other content of the cache.
+        Without this check, a small bundle for layers that do not exist could displace all other content of the cache.
         """
         place = making.place
         has = self._upstreams.has_blob
@@ -291,7 +291,7 @@ class Maker:
             yield
 
     def _require_worth(self, making: Making, size: int, missing: dict[bytes, int], received: int) -> None:
-        """Raise an error unless ``size`` bytes of bundles, plus ``received`` bytes, are less than the layers.
+        """Raise an error unless ``size`` (of bundles) plus ``received`` is less than the layers' size.
 
         If the option ``prefer`` is "speed", also raise an error if fetching the layers is faster than rebuilding the
         layers.

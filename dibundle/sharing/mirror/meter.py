@@ -14,18 +14,19 @@ WAITING: Final = 30.0  # maximum seconds until a client sends its first or next 
 UNREAD: Final = 300.0  # maximum seconds during which a client takes no piece of a blob
 LEAST: Final = 128 << 10  # a client that takes fewer bytes than this in ``WAITING`` seconds is slow
 BRIEF: Final = 2.0  # a client does not count as idle, slow or waiting before this many seconds have passed
-_RESET: Final = 7  # the state TCP_CLOSE: after a reset, the system still counts bytes that it does not hold
+_RESET: Final = 7  # the state TCP_CLOSE: after a reset, the system still reports bytes that it no longer holds
 
 
 class Meter:
     """How far a client is below the minimum rate, which is ``LEAST`` bytes in ``WAITING`` seconds.
 
-    While there are no bytes to take, the time does not count.
+    Time during which there are no bytes to take does not count.
     """
 
     def __init__(self) -> None:
         self.shortfall = 0.0  # bytes
-        # since when the client has had bytes to take, and how many bytes it had taken then; set again after LEAST bytes
+        # since when bytes have been available to the client, and how many it had taken then; set again after LEAST
+        # bytes
         self.reads: tuple[float, int] | None = None
 
     def look(self, taken: int, left: int) -> None:

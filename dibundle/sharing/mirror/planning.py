@@ -194,7 +194,7 @@ class _Turn:
 
 
 def _covering(chain: Sequence[ChainStep], images: Iterable[LocalImage]) -> list[LocalImage]:
-    """Return a small set of images that together have the layers that a chain needs, within limits."""
+    """Return a small set of images, within limits, that together have all layers a chain needs."""
     needed = {digest for step in chain for digest in step.delta.told.needs}
     having = [(needed.intersection(image.digests), image) for image in images]
     found: list[LocalImage] = []

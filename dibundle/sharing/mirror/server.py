@@ -317,8 +317,9 @@ def _tls(certificate: tuple[str, str] | None) -> ssl.SSLContext | None:
 def _is_of_a_page(headers: Mapping[str, str]) -> bool:
     """Return whether a web page makes this request.
 
-    Sec-Fetch-Site shows this, but browsers send it only to servers on loopback or with TLS. In some browsers, a page
-    can change the User-Agent. But no page can remove Accept-Language, and engines do not send Accept-Language.
+    The header Sec-Fetch-Site shows this, but browsers send this header only to servers on loopback or with TLS. In some
+    browsers, a page can change the User-Agent. But no page can remove Accept-Language, and engines do not send
+    Accept-Language.
     """
     site = headers.get("Sec-Fetch-Site", "")
     is_browser = headers.get("User-Agent", "").startswith("Mozilla/") or "Accept-Language" in headers

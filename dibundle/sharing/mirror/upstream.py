@@ -21,7 +21,7 @@ from dibundle.sources.registry.reference import Reference
 from dibundle.sources.registry.transport import READ, SMALL, ConnectionFailure, Transport
 
 _ASKING: Final = 32  # maximum concurrent requests to an upstream, not counting downloads of blobs
-_PASSING: Final = 32  # maximum threads for blobs that are passed on and not kept
+_PASSING: Final = 32  # maximum threads for blobs that are passed on without caching
 _IDLE: Final = 64  # maximum idle connections
 _GRANT_SECONDS: Final = 60.0
 _MAX_GRANTS: Final = 65_536
@@ -228,7 +228,7 @@ class Upstreams:
             yield piece
 
     def repository(self, place: UpstreamPlace, seconds: float) -> Repository:
-        """Return a repository to search for bundles, with the client's credentials.
+        """Return a repository, with the client's credentials, in which to search for bundles.
 
         All requests to this repository together may take at most ``seconds``.
         """

@@ -1,6 +1,6 @@
 """Processes that rebuild layers.
 
-If a hostile bundle takes too much time or memory, or causes a fault, only this process fails.
+If a hostile bundle takes too much time or memory, or causes a fault, only the rebuilding process fails.
 
 The mirror writes a :class:`Job` to the process, and the process inherits open files. The process writes lines of JSON.
 Some lines report the size of the process's growing temporary files. Before the bytes of each layer, there is a line
@@ -67,7 +67,7 @@ class JobFailedError(Exception):
 
 
 class RebuiltLayer(NamedTuple):
-    """A rebuilt layer, with the digest that the process claims, and the bytes."""
+    """A rebuilt layer: the digest that the process claims, and the layer's bytes."""
 
     digest: bytes
     pieces: Iterator[bytes]

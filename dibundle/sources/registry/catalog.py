@@ -164,7 +164,7 @@ class _Search:
     def _keep(self, manifest: RemoteManifest) -> bool:
         """Keep a manifest's description if the manifest belongs to a bundle.
 
-        Return whether the manifest belongs to a bundle.
+        Return whether the description was kept.
         """
         found = self._found.get(manifest.digest) or describe(self._repository, manifest)
         if found is None or not self._has_room(manifest.digest):
@@ -176,7 +176,7 @@ class _Search:
         return True
 
     def _has_room(self, digest: bytes) -> bool:
-        """Return whether the bundle is known, or the limit of bundles allows another bundle."""
+        """Return whether the bundle is known, or the limit on the number of bundles allows another one."""
         if digest in self._found or len(self._found) < MAX_BUNDLES:
             return True
         self._is_complete = False

@@ -272,7 +272,7 @@ class Repository:
         raise self._transport.failed(messages.REGISTRY_REFERRERS_LOST)
 
     def referrers(self, subject: bytes, artifact_type: str, *, received: int) -> tuple[list[object], bool]:
-        """Return the descriptors of a manifest's referrers, only those of one type if the registry can filter.
+        """Return the descriptors of a manifest's referrers (if the registry can filter: of one type).
 
         The second value is true if there are no other referrers. When :attr:`received` exceeds the argument
         ``received``, no further page is requested.
@@ -331,8 +331,7 @@ class Repository:
     def _from(self, url: str, at: int, drop: Callable[[int], None]) -> Iterator[bytes]:
         """Yield the bytes of a blob from ``at`` on, until the blob or the connection ends.
 
-        If the registry ignores the range, ``drop`` is called with the number of bytes that the registry sends in front
-        of position ``at``.
+        If the registry ignores the range, ``drop`` is called with the number of bytes that precede position ``at``.
         """
         with self._transport.stream(url, {"Range": f"bytes={at}-"} if at else {}) as response:
             skip = at

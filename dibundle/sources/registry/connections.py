@@ -54,7 +54,7 @@ def pool_classes(
     sockets: Sockets,
     watchdog: Watchdog,
 ) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    """Return classes of pools whose connections pass their addresses to ``check`` before a byte is sent."""
+    """Return classes of pools; each connection passes its addresses to ``check`` before it sends a byte."""
 
     def connected(connection: urllib3.connection.HTTPConnection) -> socket.socket:
         sockets[connection] = None
@@ -236,7 +236,7 @@ class Watchdog:
 
     @staticmethod
     def _end_late() -> float | None:
-        """End connections that have waited too long. Return the seconds to the next check (None: no connection)."""
+        """End connections that have waited too long. Return the seconds to the next check (None: nothing to watch)."""
         with Watchdog._lock:
             known = list(Watchdog._all)
         for one in known:

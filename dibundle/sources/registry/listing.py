@@ -78,7 +78,7 @@ class Listing:
     def has_room(self) -> bool:
         """Whether the limit of bytes allows further reading.
 
-        After the limit is reached, the first call reports this to ``pass_over``.
+        The first call after the limit is exceeded reports this to ``pass_over``.
         """
         if self._repository.received <= self._most:
             return True
@@ -128,7 +128,8 @@ class Listing:
     def referrers(self, image: bytes) -> Iterator[object]:
         """Yield descriptors of bundles that refer to an image, with the annotations of their manifests.
 
-        Some registries list no annotations, and the config's type as the type. In this case, the manifests are read.
+        Some registries list no annotations, and give the config's type as the artifact's type. Then the manifests are
+        read.
         """
         if not self.has_room:
             return

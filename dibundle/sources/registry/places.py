@@ -1,4 +1,4 @@
-"""Places to which a registry may redirect, or link.
+"""Places to which a registry may redirect or link.
 
 An address of this machine or its network link is allowed only if the registry itself has such an address.
 """
@@ -27,7 +27,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 def kind(text: str) -> str | None:
-    """Return the kind of a protected address, which only registries at such an address may name.
+    """Return an address's kind if it is protected: only registries at such an address may name it.
 
     Otherwise, return None.
     """

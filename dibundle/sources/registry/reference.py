@@ -16,7 +16,7 @@ _HOST: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253})|\[[0-9A-Fa-f:
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-_LONGEST: Final = 255  # maximum characters of host and repository, as in engines
+_LONGEST: Final = 255  # maximum characters of host and repository together, as in engines
 
 
 def image_name(text: str) -> str:

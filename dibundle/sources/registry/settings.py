@@ -21,9 +21,10 @@ class RegistrySettings:
     """Settings for registries. ``logins`` are login files, and ``insecure`` hosts are contacted without TLS.
 
     ``tries`` is the number of attempts per request. ``pause`` is the number of seconds to wait after the first attempt.
-    ``timeout`` is the maximum number of seconds without a byte. ``max_time`` is the maximum number of seconds for all
-    requests for one name (None: no limit). ``min_rate`` is the minimum number of bytes a second, measured over
-    ``timeout``. Raises :class:`UsageError` for times that are not positive numbers, or that exceed ``MAX_SECONDS``.
+    ``timeout`` is the maximum number of seconds during which no byte arrives. ``max_time`` is the maximum number of
+    seconds for all requests for one name (None: no limit). ``min_rate`` is the minimum number of bytes a second,
+    measured over ``timeout``. Raises :class:`UsageError` for times that are not positive numbers, or that exceed
+    ``MAX_SECONDS``.
     """
 
     logins: tuple[Path, ...] = ()

@@ -28,8 +28,8 @@ static void add_runs(header_t *h, const uint8_t *lengths, int n)
     }
 }
 
-/* Lay out the header for a code's first `literals` literals and first `distances` distances. In Go, a run may span both
- * alphabets; in all other encoders, a run ends with its alphabet. */
+/* Lay out the header for the first `literals` literals and the first `distances` distances of a code. In Go, a run may
+ * span both alphabets; in all other encoders, a run ends with its alphabet. */
 void make_header(header_t *h, const code_t *code, int literals, int distances, int one_run, lengths_of *build)
 {
     uint32_t counts[19] = {0};

@@ -145,7 +145,7 @@ static void joiner_end_block(joiner_t *j, int64_t origin)
     j->count = 0;
 }
 
-/* Return the offset of the first byte in the encoder's window during a search at a position. */
+/* Return the content's offset at which the encoder's window begins during a search at a position. */
 static int64_t origin_at(int64_t position)
 {
     int64_t beyond = position + 262 - 2 * WINDOW;

@@ -161,7 +161,7 @@ static void klauspost_extend(const klauspost_t *k, found_t *found, int32_t emitt
         int32_t from = pair[0] - k->offset - found->length + k->align;
         if (s - from < WINDOW) {
             take_aligned(k, found, s, from);
-            if (k->level == 6) /* for the older entry, use the length after the first call */
+            if (k->level == 6) /* for the older entry, use `found->length` as it is after the first call */
                 take_aligned(k, found, s, pair[1] - k->offset - found->length + k->align);
         }
     }
@@ -376,7 +376,7 @@ static int64_t estimated_bits(const counts_t *counts, int64_t n)
     return (int64_t)bits + extra;
 }
 
-/* Whether the code has a length for every symbol below `n` that occurs. */
+/* Whether each symbol below `n` that occurs has a length in the code. */
 static int has_codes(const uint32_t *counts, const uint8_t *lengths, int n)
 {
     for (int i = 0; i < n; i++)

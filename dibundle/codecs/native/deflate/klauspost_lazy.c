@@ -27,7 +27,7 @@ struct lazy {
     uint16_t idle; /* number of positions without a match; as in the original program, this may overflow */
     int sync;
     int32_t heads[1 << HASH_BITS], previous[WINDOW]; /* positions + offset */
-    int32_t costs[2 * WINDOW + 1];                   /* level 9: number of bits of all bytes up to a position, if they are literals */
+    int32_t costs[2 * WINDOW + 1];                   /* level 9: number of bits that all bytes up to a position take as literals */
     uint8_t window[2 * WINDOW + 8];
 };
 
@@ -126,7 +126,8 @@ static void lazy_take_aligned(lazy_t *z, int32_t *length, int32_t *distance, int
     }
 }
 
-/* After 1.15: take a longer match if it begins at the third byte; the first two bytes may then become literals. */
+/* After 1.15: take a longer match that begins at the current match's third byte; the first two bytes may become
+ * literals. */
 static void lazy_take_later(klauspost_t *k, int32_t *length, int32_t *distance, int32_t ahead, int32_t lowest)
 {
     lazy_t *z = k->lazy;

@@ -20,7 +20,7 @@ typedef struct pigz {
     int64_t taken; /* hits so far */
     uint32_t hash;
     int64_t scanned;     /* number of bytes of `held` that were checked */
-    int64_t *hits, count; /* ends of pieces in `held`, found up to `scanned` */
+    int64_t *hits, count; /* ends of the pieces that were found in the first `scanned` bytes of `held` */
     uint8_t *held;
 } pigz_t;
 

@@ -78,7 +78,7 @@ static void set_cost(const search_t *x, match_t *m)
     }
 }
 
-/* If the match of `at` with `from` is better than the best match so far, take it. */
+/* Take the match of `at` with `from` if it is better than the best match so far. */
 static void improve(search_t *x, int32_t from, int32_t at, uint32_t first, int32_t repeat)
 {
     match_t *m = &x->best;

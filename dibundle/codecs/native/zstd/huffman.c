@@ -10,7 +10,7 @@ typedef struct {
     int parent, symbol, length;
 } node_t;
 
-/* If the lengths of the rarest symbols exceed `limit`, reduce them. Nodes are ordered by frequency, with the most
+/* If lengths of the rarest symbols exceed `limit`, reduce these lengths. Nodes are ordered by frequency, with the most
  * frequent node first; `last` is the rarest node. */
 static int limit_lengths(node_t *node, int last, int limit)
 {
@@ -26,7 +26,7 @@ static int limit_lengths(node_t *node, int last, int limit)
         n--;
     owed >>= largest - limit;
 
-    int lasts[MOST_BITS + 2]; /* for each distance below the limit: the rarest symbol whose length has this distance */
+    int lasts[MOST_BITS + 2]; /* for each number of bits: the rarest symbol whose length is this many bits below the limit */
     for (int i = 0; i < MOST_BITS + 2; i++)
         lasts[i] = NONE;
     for (int i = n, length = limit; i >= 0; i--)

@@ -58,7 +58,8 @@ static int share_again(states_t *t, const uint32_t *counts, uint32_t total)
     return 1;
 }
 
-/* Choose shares for the `counts` of `t->symbols` symbols, with `t->log`, and build the states; return 0 on failure. */
+/* Choose shares, with the sum 1 << `t->log`, for the `counts` of `t->symbols` symbols, and build the states; return 0
+ * on failure. */
 int share_out(states_t *t, const uint32_t *counts, uint32_t total)
 {
     int shift = 62 - t->log, largest = 0;
@@ -133,7 +134,7 @@ int build_states(states_t *t)
     return 1;
 }
 
-/* Write shares (RFC 8878, 4.1.1); return the end. */
+/* Write shares (RFC 8878, 4.1.1); return the end of the output. */
 uint8_t *put_shares(const states_t *t, uint8_t *out)
 {
     bits_t b = {out, 0, 0};
