@@ -53,6 +53,17 @@ def test_wrap_from_archives():
     assert "FROM scratch" in lines("dockerfile", "create", "--unlinked", "old.tar", "new.tar")
 
 
+@pytest.mark.parametrize("part", ["x/update.dib.001", "x/update.dib.002"])
+def test_all_parts_of_a_bundle_are_copied(part: str):
+    """Before the fix, only the named part was copied, so that the build failed."""
+    found = lines("dockerfile", "apply", "old.tar", part)
+    assert 'COPY ["x/update.dib.[0-9][0-9][0-9]", "x/"]' in found
+    assert run(found)[-2:] == ["old.tar", part]
+    assert 'COPY ["update.dib.[0-9][0-9][0-9]", "./"]' in lines(
+        "dockerfile", "apply", "old.tar", "update.dib.001", "update.dib.002"
+    )
+
+
 def test_apply():
     assert lines("dockerfile", "apply", "old.tar", "update.dib", "--image", "registry.example/dib:1") == [
         "FROM registry.example/dib:1 AS run",

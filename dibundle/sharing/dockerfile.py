@@ -15,6 +15,7 @@ from dibundle.errors import UsageError
 from dibundle.format import labels
 from dibundle.sharing import messages
 from dibundle.sources.names import SCHEME
+from dibundle.sources.parts import first_of, is_first
 from dibundle.sources.registry.reference import Reference
 from dibundle.sources.wrapped import FILE
 
@@ -51,9 +52,7 @@ class Build(NamedTuple):
         if self.secret is not None:
             yield f"ENV REGISTRY_AUTH_FILE={_LOGINS}"
             mount = f"--mount=type=secret,id={_secret(self.secret)},target={_LOGINS} "
-        for source in dict.fromkeys(sources):
-            if not _is_reference(source):
-                yield f"COPY {_words(_path(source), source)}"
+        yield from dict.fromkeys(_copy(source) for source in sources if not _is_reference(source))
         yield f"RUN {mount}{_words('dib', *arguments, *self.options, '--', *sources, *more)}"
 
     def command(self, sources: Sequence[str], *words: str) -> str:
@@ -104,6 +103,15 @@ def applying(build: Build, sources: Sequence[str]) -> str:
         f"COPY --from=0 {built} /{_ARCHIVE}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _copy(source: str) -> str:
+    """Return the instruction that copies a file, or all parts of a bundle, into the build."""
+    first = first_of(_path(source))
+    if not is_first(first):
+        return f"COPY {_words(source, source)}"
+    folder = source.rpartition("/")[0] or "."
+    return f"COPY {_words(first.removesuffix('001') + '[0-9][0-9][0-9]', folder + '/')}"
 
 
 def _words(*words: str) -> str:
