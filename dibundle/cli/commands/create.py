@@ -67,7 +67,7 @@ LEAST_PART: Final = 65536
     help="Rebuild the images with uncompressed layers; image IDs and tags stay the same.",
 )
 @click.option("--timings", metavar="FILE", help="Write the CPU seconds of each frame to FILE, as JSON.")
-@click.option("--dry-run", is_flag=True, help="Estimate the size of the bundle and the time; write nothing.")
+@click.option("--dry-run", is_flag=True, help="Estimate size and time, and write nothing; leave out OUT.")
 @session(platform=PLATFORM)
 def command(
     archives: tuple[str, ...],

@@ -57,7 +57,7 @@ def command(
 
     The bundles are those that "dib push" attached to images in the repository. Missing and damaged bundles are skipped.
     The result must be exactly the image that the registry has under this name; else nothing is loaded. If the engine
-    already has this image, nothing is fetched.
+    already has this image under this name, nothing is fetched.
 
     With --allowed-signers, bundles without a trusted signature are skipped, and the image is never fetched in full.
     --dry-run fetches no bundle, so it cannot check signatures.
