@@ -31,7 +31,7 @@ CALLS, JUMPS = ("call",), ("j",)
 
 
 def without(modes: dict[int, int], old: bytes, new: bytes) -> int:
-    """Return the size of the payload if dib replaces modes of regions, as ``modes`` maps them."""
+    """Return the size of the payload if ``modes`` maps the modes of regions to other modes."""
     usual = layout._mode
 
     def mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tuple[int, int]:

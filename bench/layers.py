@@ -1,4 +1,4 @@
-"""Measure for which layers that real programs compressed dib finds the encoder, and how large the bundles are.
+"""Find the encoders of layers that were compressed by real programs, and measure the layers' bundles.
 
     python bench/layers.py BASE TARGET [--writers PART,...] [--fixtures]
 

@@ -307,7 +307,7 @@ def _repositories(images: list[TestImage]) -> TarItem:
 
 
 def extract(archive: tarfile.TarFile, folder: Path) -> None:
-    """Extract an archive that a test has made. Python before 3.11.4 has no filters."""
+    """Extract an archive that a test has made. Before Python 3.11.4, tarfile has no extraction filters."""
     if hasattr(tarfile, "data_filter"):
         archive.extractall(folder, filter="data")
     else:

@@ -59,7 +59,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def built_containerd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same files from a Docker with the containerd store.
+    """A folder like ``built``, but from a Docker with the containerd store.
 
     The archives have compressed layers, and an index for each image.
     """

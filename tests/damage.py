@@ -174,7 +174,7 @@ def wrong_base(folder: Path) -> Path:
 
 
 def main() -> int:
-    """Run the cases of the command line and print tables."""
+    """Run the cases that the command line selects, and print tables."""
     parser = argparse.ArgumentParser(description="Damage bundles in every way and apply them.")
     parser.add_argument("--full", action="store_true", help="the full counts, on a pair of 20 MB, with loaders")
     parser.add_argument("--seed", type=int, default=1)

@@ -189,7 +189,7 @@ class Ctr(Engine):
 
 class Cri:
     """containerd with the interface that a Kubernetes node uses (CRI). Images are pulled through the CRI, with gRPC
-    over curl.
+    requests that curl sends.
     """
 
     def __init__(self, address: str, folder: Path) -> None:
@@ -392,7 +392,7 @@ def _folder() -> Iterator[Path]:
 
 
 def _read_export(command: list[str], env: dict[str, str]) -> dict[str, tuple[Any, ...]]:
-    """Run a program that writes a tar. Return the header's fields and the content's hash of each entry, by path."""
+    """Run a program that writes a tar. Return the header fields and the content hash of each entry, by path."""
     entries: dict[str, tuple[Any, ...]] = {}
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE) as process:
         assert process.stdout

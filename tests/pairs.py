@@ -101,7 +101,7 @@ def images(megabytes: int) -> tuple[TestImage, TestImage]:
 def _tree(
     unit: int, new_text: Callable[[bytes, int], bytes], new_code: Callable[[bytes, int], bytes], mtime: int
 ) -> list[TarItem]:
-    """Return the layer that changes. The newer version has the changes."""
+    """Return the layer that changes; ``new_text`` and ``new_code`` change its files for the newer version."""
     texts = [text(100 + number, unit // 20) for number in range(10)]
     return [
         folder("srv/"),

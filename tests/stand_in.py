@@ -1,4 +1,5 @@
-"""Stand-ins for engines, as programs. ``python stand_in.py docker load`` and so on support the commands in docs/.
+"""Stand-ins for engines, as programs. They support the commands in docs/, with calls such as ``python stand_in.py
+docker load``.
 
 The images of a machine are the archives in MACHINE/engine. Each file has the name of one of its images.
 """

@@ -129,7 +129,7 @@ def test_the_same_bundle_given_twice_counts_once(versions: Path):
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files like ``versions``.
+    """A folder like ``versions``.
 
     All versions have the same lowest layer, and a further bundle leads back from v2 to v1.
     """
@@ -257,7 +257,7 @@ def test_a_folder_that_is_no_layout(tmp_path: Path, versions: Path):
 
 
 def engine(folder: Path, name: str, script: str) -> dict[str, str]:
-    """Put a program with that name first on the PATH."""
+    """Put a program called ``name`` first on the PATH."""
     program = folder / name
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)

@@ -136,7 +136,7 @@ def test_a_bomb_of_plain_bytes_is_carried_as_it_is():
 
 @pytest.mark.parametrize("name", ["default", "best", "skopeo", "newer"])
 def test_layers_that_stay_are_made_of_their_content(tmp_path: Path, name: str):
-    """Unchanged layers are rebuilt from their content, so that a receiver may have the old image with raw layers."""
+    """Unchanged layers are rebuilt from their content, so the receiver's old image may also have raw layers."""
     kept = release(1).layers[0]
     added = TestImage([kept, build_layer([file("added", text(9, 4_000))])], ["example.com/app:2"])
     base, target = (docker_save([image], "oci", WRITERS[name]) for image in (release(1), added))

@@ -1,5 +1,5 @@
-"""The structure of the source: few packages, short modules, a correct map, and unique type names. Every text has a
-code.
+"""The structure of the source: few packages, short modules, a correct map, and unique type names. Every error message
+has a code.
 """
 
 from __future__ import annotations

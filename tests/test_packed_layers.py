@@ -192,7 +192,7 @@ def test_what_nobody_can_make_again_travels_as_it_is(tmp_path: Path):
         base, target = (docker_save([release(number)], "podman", write) for number in (1, 2))
         result = check(tmp_path, [base], target)
         assert result.manifest.reencoders == ()
-        if write == other:  # a raw target still uses the content
+        if write == other:  # a target with raw layers still uses the base's content
             assert check(tmp_path, [base], docker_save([release(2)], "podman")).size < len(target) // 20
 
 

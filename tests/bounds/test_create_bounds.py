@@ -211,7 +211,7 @@ def test_members_of_gzip_layers_by_encoders_in_turn() -> None:
 def test_layers_of_many_bases_are_inflated_as_far_as_those_of_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_made: bool
 ) -> None:
-    """If create selects useful bases among many, it inflates a layer of a few kB only up to a limit."""
+    """To select useful bases among many, create inflates each small compressed layer only up to a limit."""
     monkeypatch.setattr(images, "FREE_CONTENT", 1 << 20)
     monkeypatch.setattr(images, "MOST_RATIO", 1)
     paths = [tmp_path / f"{number}.tar" for number in range(5)]
@@ -239,8 +239,7 @@ def test_layers_of_many_bases_are_inflated_as_far_as_those_of_few(
 def test_of_targets_as_many_images_are_held_as_a_bundle_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Create holds at most as many images as a bundle can list.
 
-    Before the fix, eight targets of a merged chain took half a gigabyte of memory. Each target had a quarter of a
-    million images.
+    Before the fix, eight targets of a merged chain, each with 250,000 images, took half a gigabyte of memory.
     """
     monkeypatch.setattr(sides, "MAX_IMAGES", 4)
     path = tmp_path / "images.tar"
@@ -311,7 +310,7 @@ def test_what_readers_refuse_is_not_written(tmp_path: Path, monkeypatch: pytest.
 def test_a_zstd_frame_takes_time_as_its_blocks() -> None:
     """If no known encoder gives the blocks of a frame, the search takes linear time.
 
-    According to the frame's header, any of klauspost's encoders may have written the frame.
+    The frame's header is possible for each of klauspost's encoders.
     """
     count, each = 100_000, 13
     content = random.Random(5).randbytes(count * each)

@@ -1,5 +1,5 @@
-"""Costs that few bytes can cause in ``dib inspect``. Although dib rebuilds nothing, these costs stay within the bounds
-of spec/dib.md, 10.1.
+"""Costs that few bytes can cause in ``dib inspect``. These costs stay within the bounds of spec/dib.md, 10.1, which
+also apply when dib rebuilds nothing.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ def test_sources_of_text_frames_count_before_one_is_decoded():
 def test_each_text_frame_counts_before_one_is_decoded(monkeypatch):
     """Each text frame counts towards the limit before any frame is decoded.
 
-    In the first case, many frames of one byte each fill tables. In the second case, the frames are fewer and larger,
-    and use a slow codec.
+    In the first case, there are many frames of one byte each. In the second case, there are a few large frames with a
+    slow codec.
     """
     monkeypatch.setattr(operations.decoders, "decode", lambda codec, stored, source, size, *_: bytes(size))
 
@@ -172,7 +172,7 @@ def test_a_tree_has_its_folders_in_order():
 
 
 def sized(size: int, program: written.Program, *frames: written.Frame, **given: object) -> written.Bundle:
-    """Return a bundle of a target whose bytes are never built."""
+    """Return a bundle whose target declares ``size`` bytes, but is never rebuilt."""
     bundle = bundle_of(0, program, *frames, **given)
     bundle.target.size, bundle.target.tail = size, size - 1
     bundle.target.segments = [(size, 1)]
@@ -236,7 +236,7 @@ def long_names(count: int, name: bytes) -> written.Bundle:
 
 @pytest.mark.parametrize(("count", "name", "shown"), [(6_000, b"\x01", "\\x01"), (15_000, b"d/", "d/")])
 def test_a_long_text_of_names_takes_little(tmp_path, count, name, shown):
-    """Listings stay within the bound, even with 24 MB of names made of control characters, or 60 MB of other names."""
+    """Listings stay within the bound, even if names have 24 MB of control characters or 60 MB of text."""
     path = tmp_path / "names.dib"
     times = 4000 // len(name)
     path.write_bytes(long_names(count, name * times).encode())
@@ -308,7 +308,7 @@ def test_as_many_lines_as_may_be_have_room_for_usual_paths():
 
 
 def base_of(path: Path, layer: bytes) -> tuple[int, int, bytes]:
-    """Write an archive that holds a layer. Return the layer as a bundle names it."""
+    """Write an archive that holds a layer. Return the entry for this layer in a bundle's list of objects."""
     path.write_bytes(docker_save([TestImage(layers=[layer])]))
     return (1, len(layer), sha256(layer).digest())
 

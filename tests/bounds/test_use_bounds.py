@@ -338,7 +338,7 @@ def test_images_of_many_archives_are_not_held_at_once(tmp_path, monkeypatch):
 def test_of_an_image_that_was_built_anew_it_is_said_which_one_is_here(tmp_path):
     """If the base image was rebuilt from source under the same name, the error names the image that is present.
 
-    One archive may have the name, and another archive the digest. In this case, the image was not rebuilt.
+    If one archive has the name and another archive has the digest, the image was not rebuilt.
     """
     first = bare_archive(tmp_path / "a.tar", [("c", b"{}")], [{"Config": "c", "RepoTags": ["app:1", "db:1"]}])
     second = bare_archive(tmp_path / "b.tar", [("c", b"{ }")], [{"Config": "c", "RepoTags": ["app:1", "web:1"]}])

@@ -1,4 +1,4 @@
-"""Limits for the temporary files that sources can cause, and when dib writes these files."""
+"""Limits for temporary files that sources can cause. The tests also check when dib writes these files."""
 
 from __future__ import annotations
 
@@ -140,8 +140,8 @@ def test_an_unsigned_bundle_is_refused_before_a_base_is_unpacked(signed, tmp_pat
 @pytest.mark.parametrize("kind", PACK)
 @pytest.mark.slow
 def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Path) -> None:
-    """A base of zeros is accepted once the bundle is verified. An honest layer of zeros can far exceed the allowed
-    ratio when it is unpacked.
+    """A base of zeros is accepted once the bundle is verified. The ratio of sizes that is otherwise allowed is too
+    small for an honest layer of zeros.
     """
     _, allowed = signed
     old, new, bundle = tmp_path / "old.tar", tmp_path / "new.tar", tmp_path / "update.dib"
@@ -156,7 +156,7 @@ def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Pat
     succeed("apply", packed, bundle, "-o", out, "--allowed-signers", allowed)
     assert out.read_bytes() == new.read_bytes()
     assert b"".join(dibundle.apply([packed, bundle], access=trusting(allowed))) == new.read_bytes()
-    # if a wrapped bundle is compressed, dib also finds the bundle within the ratio, and then unpacks the base
+    # dib also finds a compressed wrapped bundle without exceeding the ratio, and then unpacks the base
     succeed("wrap", "-q", "--unlinked", bundle, "--tag", "app:d", "-o", tmp_path / "wrapped.tar")
     wrapped = tmp_path / "wrapped.tar.gz"
     wrapped.write_bytes(gzip.compress((tmp_path / "wrapped.tar").read_bytes()))

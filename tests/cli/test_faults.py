@@ -281,7 +281,7 @@ def test_a_signal_while_apply_writes_to_a_pipe(number: signal.Signals, code: int
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_signal_while_create_works(number: signal.Signals, code: int, tmp_path: Path) -> None:
-    """A signal ends create while create waits for data of a target; the target is an empty pipe."""
+    """A signal ends create while create waits for more data of a target; the target is a named pipe."""
     out = _folder(tmp_path)
     os.mkfifo(tmp_path / "b.tar")
     with (
@@ -562,7 +562,7 @@ def _is_drained(pipe: IO[bytes] | None) -> bool:
 
 
 def _holds_unlinked_file(process: int, folder: Path) -> bool:
-    """Return whether a process has an open file in ``folder`` that no longer has a name."""
+    """Return whether a process holds a deleted file of ``folder`` open."""
     found = False
     for entry in Path(f"/proc/{process}/fd").iterdir():
         with contextlib.suppress(OSError):

@@ -285,8 +285,7 @@ def test_what_is_named_by_its_digest_and_can_be_read_in_two_ways_is_not_loaded_t
     """If the user names a target by digest, and programs may find different images in it, the target is not loaded
     thin.
 
-    Otherwise, the engine would get an archive with another digest, which has only the images that dib finds in the
-    target.
+    A thin archive would have another digest, and only the images that dib finds in the target.
     """
     base = build_layer([file("a", noise(1, 90_000))])
     images = [TestImage([base, build_layer([file("b", text)])], names) for text in (b"one", b"other")]

@@ -510,7 +510,7 @@ def test_without_a_policy_that_can_be_followed_nothing_is_read(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_way_over_a_link_that_others_can_turn_is_refused(world: World, write: Write, tmp_path: Path) -> None:
-    """A path over a link that others can replace is refused, even if the first link and the file are safe."""
+    """A path through a link that others can replace is refused, even if the first link and file are safe."""
     for name in ("safe", "shared", "good"):
         (tmp_path / name).mkdir(mode=0o755)
     shutil.copy(world.allowed, tmp_path / "good" / "list")

@@ -102,7 +102,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def commands(world: World, way: str, signed: str) -> dict[str, list[object]]:
-    """Return, for each command that reads a bundle, its name and its arguments."""
+    """Return the arguments of each command that reads a bundle, by the command's name."""
     bundle, base, out = world.name(way, signed), world.pair.base, world.folder / "out"
     if way == "chain":  # the first bundle of the chain has a valid signature; the tested bundle is the second
         first = [world.pair.target, world.folder / "back.dib", bundle]

@@ -1,4 +1,4 @@
-"""Content for which encoders give different output, and bodies that are split and built bit by bit."""
+"""Content for which encoders differ, and helpers that inflate bodies or build them bit by bit."""
 
 import hashlib
 

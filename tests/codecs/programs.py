@@ -45,8 +45,8 @@ def build(machine: int, functions: list[tuple[int, int]], seed: int = 1) -> byte
 
 
 def versions(machine: int, count: int, words: int, seed: int) -> tuple[bytes, bytes]:
-    """Return a program of ``count`` functions, and a new version of it. In this version, functions have grown, moved,
-    or were removed or added.
+    """Return a program of ``count`` functions, and a new version of it. In this version, some functions have grown or
+    moved, and some were removed or added.
     """
     rng = random.Random(seed)
     functions = [(k, rng.randrange(4, words)) for k in range(count)]

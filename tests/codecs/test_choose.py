@@ -45,7 +45,9 @@ def test_a_program_with_few_compressed_bytes_is_relinked(monkeypatch):
 
 
 def test_a_compressed_file_behind_a_program_is_looked_into(monkeypatch):
-    """A compressed file after a program is patched. A frame of several files may begin with a program."""
+    """If a compressed file follows a program, the compressed file's content is patched. A frame may hold several files,
+    of which the first is a program.
+    """
     monkeypatch.setattr(choose, "SMALL", 64 << 10)
     versions = programs.versions(programs.X86_64, 300, 40, 5)
     words = text(1, 60_000)

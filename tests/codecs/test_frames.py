@@ -186,7 +186,7 @@ def test_a_beginning_that_another_level_gives_too():
 def test_blocks_that_differ_are_given():
     """If blocks differ from the encoder's output, a recipe stores these blocks as edits.
 
-    In the test, a block of another level replaces one block of the frame, as if an unknown version had written it.
+    In the test, one block of the frame comes from another level, as if an unknown encoder had written this block.
     """
     one, other = (encode(KLAUSPOST_17, level, 0, MIXTURE) for level in (BETTER, BEST))
     places, others = (find_blocks(MemoryBytes(frame), 0, 100).blocks for frame in (one, other))

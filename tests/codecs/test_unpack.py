@@ -129,7 +129,7 @@ def test_tries_in_vain_take_no_more_than_making_may(monkeypatch):
     monkeypatch.setattr(embedded_streams, "Encoder", Counting)
     content = bytes(1 << 20)
     stream = zlib.compressobj(6, zlib.DEFLATED, -15)
-    # only the end of the stream rules out encoders
+    # encoders are ruled out only at the end of the stream
     odd = stream.compress(content) + stream.flush(zlib.Z_FULL_FLUSH) + stream.flush()
     member = gzip.compress(content, mtime=0)[:10] + odd + gzip.compress(content)[-8:]
     target = member * 20

@@ -40,7 +40,7 @@ class Site:
         self.docker.run("docker", "build", "--no-cache", "--network", "host", *options, self.context)
 
     def restore(self, *sources: str | Path) -> bytes:
-        """Build the Dockerfile from ``dib dockerfile apply``; get the archive as its first lines describe."""
+        """Build the file from ``dib dockerfile apply``; get the archive as the file's first lines describe."""
         dockerfile = succeed("dockerfile", "apply", *sources).out
         if self.docker.env["DOCKER_BUILDKIT"] == "1":
             self.build(dockerfile, "-o", self.context / "out")

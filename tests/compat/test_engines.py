@@ -1,4 +1,4 @@
-"""Bundles loaded into docker, podman and containerd. The result is the same as if the target's archive is loaded
+"""Bundles loaded into docker, podman and containerd. The result is the same as if the target's archive had been loaded
 directly.
 """
 

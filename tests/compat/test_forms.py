@@ -127,7 +127,7 @@ def packed(tmp_path: Path) -> Path:
 def test_thin_says_that_nothing_is_left_out(packed: Path) -> None:
     """``--thin`` reports if no layer is left out.
 
-    podman refuses an archive without a layer if podman's store has this layer only in another compression.
+    If podman's store has a layer only in another compression, podman refuses an archive without this layer.
     """
     ended = succeed("apply", "--thin", packed / "base.tar", packed / "out.dib", "-o", packed / "thin.tar")
     assert "dib: nothing is left out: example.com/grown:1 has no layer in the form that the new image has" in ended.err

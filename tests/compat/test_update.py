@@ -1,4 +1,4 @@
-"""``dib update`` from a real registry into real engines; the bases share different sets of layers."""
+"""``dib update`` from a real registry into real engines. The cases differ in the layers that base and image share."""
 
 from __future__ import annotations
 

@@ -613,7 +613,7 @@ def _with_text(change: Callable[[Draft, bytes], bytes]) -> Mechanism:
 
 
 def _evil_value(made: Draft) -> bytes:
-    """Return the part of a document that leads to EVIL, as JSON."""
+    """Return, as JSON, the part that makes a document lead to EVIL."""
     if made.document == "manifest.json":
         return b'"blobs/sha256/' + made.blob(made.evil.config_bytes()).encode() + b'"'
     return to_json(made.index_of(made.evil, NAME)["manifests"])
@@ -1198,7 +1198,7 @@ class Case:
 
 
 def cases(pairs: int = 150) -> Iterator[Case]:
-    """Yield honest variants, then each mechanism alone, in three styles, and then ``pairs`` pairs of mechanisms."""
+    """Yield honest variants, each mechanism alone in three styles, and ``pairs`` pairs of mechanisms."""
     seeds = itertools.count(1)
     for style, compression in itertools.product(STYLES, COMPRESSIONS):
         for label, change in HONEST.items():

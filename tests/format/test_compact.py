@@ -120,7 +120,7 @@ def test_what_an_archive_has_takes_no_room_in_the_targets_of_a_chain():
         assert target.read_at(0, len(more)) == more
         assert 30_000 <= target.file_size < 40_000  # stored bytes of this target and of the previous target
         target, _ = make(context, [Copy(0, 0, 3_000_000)], objects, [], memory=0)
-        assert target.file_size == 3_000_000  # bytes of an archive that will be deleted
+        assert target.file_size == 3_000_000  # the bytes are stored, because their archive will be deleted
 
 
 def test_the_rest_is_compressed_in_memory_and_then_in_a_file():

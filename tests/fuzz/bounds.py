@@ -297,8 +297,8 @@ ENCODERS: Final = tuple(
 
 
 def packed(chance: random.Random, tables: list[bytes], content: list[int], reencoders: set[int]) -> Bundle:
-    """Return a bundle of recipes over zeros. The output of the recipes is unknown; therefore, the rebuild stops at an
-    output of wrong length.
+    """Return a bundle whose recipes compress zeros. The output of the recipes is unknown; therefore, the rebuild stops
+    at an output of wrong length.
     """
     program = Program()
     total = 0
@@ -386,7 +386,7 @@ def slow_content(chance: random.Random) -> Bundle:
 
 
 def tangled(chance: random.Random, size: int) -> bytes:
-    """Return bytes in similar runs; there are few different values."""
+    """Return runs of bytes that resemble each other and have few different values."""
     kind = chance.randrange(4)
     if kind == 0:
         return bytes(chance.choices(b"ab", k=size))
@@ -741,8 +741,8 @@ def _beside_kept_frames(
 ) -> Bundle:
     """Return a bundle that uses ``frames`` in a recipe, while dib keeps as many frames as possible.
 
-    The frames' base is a layer of ``source``. ``edits`` header blocks, each with 15 empty texts, come before the
-    recipe.
+    The base of the frames is an archive with the layer ``source``. ``edits`` header blocks, each with 15 empty texts,
+    come before the recipe.
     """
     drawn = Drawn()
     if edits:
@@ -840,7 +840,7 @@ def _with_index(size: int, noise: bytes) -> bytes:
 
 
 def _large_frame(chance: random.Random) -> tuple[Frame, bytes]:
-    """Return a frame that needs much memory and has an incompressible payload; also return its base's layer."""
+    """Return a frame that needs much memory and has an incompressible payload, and the layer of its base."""
     codec = chance.choice((2, 4, 5))
     is_embedded = chance.randrange(2)
     half = chance.choice((0, 32, 64)) * MIB
@@ -858,7 +858,7 @@ def _large_frame(chance: random.Random) -> tuple[Frame, bytes]:
 
 
 def _embedded(codec: int, payload: bytes, content: int, size: int, bodies: int) -> tuple[Frame, bytes]:
-    """Return a frame of codec 6 whose inner payload makes ``content`` bytes; also return its base's layer."""
+    """Return a frame of codec 6 whose inner payload makes ``content`` bytes, and the layer of its base."""
     stream = zlib.compressobj(9, zlib.DEFLATED, -15)
     deflated = b"".join([*(stream.compress(zeros(MIB)) for _ in range(62)), stream.flush()])
     source = deflated + bytes(2 * MIB - len(deflated))
@@ -1033,7 +1033,7 @@ def tails(chance: random.Random) -> Bundle:
 
 @bundle_class
 def seeks(chance: random.Random) -> Bundle:
-    """The column of seeks' objects has more numbers than there are seeks, as many, or fewer."""
+    """The column with the objects of seeks has too many numbers, the right number, or too few."""
     count = edge(chance, chance.choice((1, 65536, 4 * MIB)), 1)
     value = number(chance.choice((0, 1, 127, 128, 65535, 1 << 20)))
     program = Program()
@@ -1070,7 +1070,7 @@ def names_on_the_way(chance: random.Random) -> Bundle:
 @bundle_class
 def layers_on_the_way(chance: random.Random) -> Bundle:
     """The first bundle makes an image with a layer of tiny pieces. The second bundle uses the layer's content, and a
-    hidden member.
+    member that no document names.
     """
     piece, content = chance.choice(TINY)(chance)
     count = edge(chance, chance.choice((1, MIB, 16 * MIB)) // len(piece), 1)
@@ -1227,8 +1227,8 @@ BASE: Final = base_of(bytes(MIB))
 class Case(NamedTuple):
     """A bundle to apply, and the data that this bundle needs.
 
-    ``made`` is the declared size of the bundle's targets. ``target`` selects one of the targets. ``earlier`` is a
-    bundle that rebuilds the base from ``base``. ``earlier`` rebuilds ``earlier_made`` bytes.
+    ``made`` is the declared size of the bundle's targets. ``target`` selects one of the targets. A chain begins with
+    ``earlier``, a bundle that rebuilds ``earlier_made`` bytes from ``base``.
     """
 
     bundle: bytes
@@ -1242,7 +1242,8 @@ class Case(NamedTuple):
 def promised(case: Case) -> tuple[int, float]:
     """Return the maximum memory (bytes) and time (seconds) for a case, as in spec/dib.md, 10.1.
 
-    In a chain, the bounds hold for each bundle. An archive that an earlier bundle makes may take more time.
+    In a chain, the bounds hold for each bundle. The allowed time grows with the size of an archive that an earlier
+    bundle makes.
     """
     manifest = min(int.from_bytes(case.bundle[24:32], "little"), 64 * MIB)
     size = len(case.bundle) + len(case.earlier) + manifest // COST_FACTOR

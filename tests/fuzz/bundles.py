@@ -108,7 +108,9 @@ class Open:
         return closed(pack([[number, sections[number]] for number in sorted(sections)]), b"".join(self.frames))
 
     def mutated(self, chance: random.Random, change: Change) -> Open:
-        """Return a copy of the bundle with a few changed numbers, bytes and frames. Most changes are consistent."""
+        """Return a copy of the bundle with a few changed numbers, bytes and frames. Most changes keep related values
+        consistent.
+        """
         new = Open(dict(self.sections), list(self.frames))
         for _ in range(1 + int(chance.expovariate(1))):
             kind = chance.random()
@@ -178,7 +180,7 @@ def _unpacked(data: bytes) -> Any:
 
 
 def _changed(value: Any, number: int, chance: random.Random, change: Change) -> Any:
-    """Return a value of a section with one change in it."""
+    """Return a section's value with one change."""
     value = copy.deepcopy(value)
     if number == TARGETS and isinstance(value, list) and value and chance.random() < 0.85:
         target = chance.choice(value)

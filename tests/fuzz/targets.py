@@ -336,7 +336,7 @@ def sparse_difference(data: bytes) -> object:
 
 @target
 def modelled(data: bytes) -> object:
-    """A modelled difference that follows up to eight covers. Two bytes of the input describe each cover."""
+    """A modelled difference for up to seven covers. Two bytes of the input describe each cover."""
     size, source, payload = _parted(data)
     rows = array("q")
     covered = 0
@@ -460,7 +460,7 @@ def encoded(data: bytes) -> object:
 
 @target
 def side_by_side(data: bytes) -> object:
-    """Any content, split into pieces. The joined pieces are the same body as the body from a single encoder."""
+    """Any content, split into pieces. The joined pieces are the same body that a single encoder gives."""
     if len(data) < 4:
         return None
     level = 4 + data[0] % 6
@@ -669,7 +669,7 @@ def vectors() -> Iterator[tuple[bytes, bool]]:
 
 @cache
 def _source_of_frames() -> tuple[tuple[int, int, bytes, bytes], ...]:
-    """Yield codec, size, source and payload of every frame that the vectors decode, including inner payloads."""
+    """Return codec, size, source and payload of each frame in the vectors, including inner payloads."""
     seen: dict[tuple[int, bytes, bytes], tuple[int, int, bytes, bytes]] = {}
     decode = decoders.decode
 

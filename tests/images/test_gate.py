@@ -1,4 +1,4 @@
-"""If a loader's input ends early, it has no loadable image, and does not end as an archive ends."""
+"""If a loader's input ends early, the input has no loadable image and no valid end of an archive."""
 
 from __future__ import annotations
 

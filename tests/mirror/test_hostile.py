@@ -574,7 +574,7 @@ def test_errors_are_small(part: str, options: MirrorOptions, access: Access, sto
 def test_what_is_said_of_blobs_is_a_document(
     kind: str, options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If an upstream's answer is not a blob, it counts as a document, whatever the answer's status is."""
+    """An upstream's answer that is not a blob counts as a document, whatever its status is."""
     monkeypatch.setattr(server, "_MOST_LARGE", 0)
     name = f"{kind}:{hashlib.new(kind, b'x').hexdigest()}"
     with beside(options, access, lambda request: request.answer(300, b"e" * (4 << 20))) as (_, evil):
@@ -871,7 +871,7 @@ def test_bundles_are_checked_in_pieces(dib: Program, tmp_path: Path) -> None:
 
 
 def test_threads_share_memory() -> None:
-    """Threads share memory. Otherwise, each of many threads would keep its peak memory."""
+    """Threads share freed memory. Otherwise, each of many threads would keep as much memory as it used at its peak."""
     program = """
 import ctypes, threading
 from dibundle.codecs.native.library import share_memory
@@ -1162,9 +1162,7 @@ def open_files() -> int:
 def test_handshakes_that_are_not_completed_keep_no_connection(
     options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the fix, each such client kept a file descriptor of the mirror for five minutes, without a limit on their
-    number.
-    """
+    """Before the fix, any number of such clients kept a file descriptor each for five minutes."""
     monkeypatch.setattr(door, "_AT_ONCE", 5)
     hello = ssl.MemoryBIO()
     tls = ssl.create_default_context()

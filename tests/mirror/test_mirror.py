@@ -1,4 +1,4 @@
-"""Pulls through ``dib mirror`` and direct pulls give the same bytes, even if faults occur. Only few bytes come from
+"""Pulls through ``dib mirror`` and direct pulls give the same bytes, even if faults occur. Only a few bytes come from
 upstream.
 """
 
@@ -306,7 +306,7 @@ def test_a_delta_is_fetched_with_the_credentials_of_the_client(mirror: Running, 
 
 @pytest.mark.parametrize("part", ["manifest", "config", "layer"])
 def test_what_a_client_may_not_read_is_no_base(part: str, mirror: Running, stocked: Registry) -> None:
-    """Whether a bundle can be applied could disclose each of these parts, byte by byte."""
+    """By testing which bundles can be applied, a client could learn each of these parts byte by byte."""
     friend = Client(mirror.client.port, headers={"Authorization": "Bearer good"})
     friend.pull("v1")
     body = stocked.manifests[REPOSITORY, "v1"][1]

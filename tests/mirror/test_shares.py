@@ -372,7 +372,7 @@ def test_a_new_cache_is_private_whatever_the_umask(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", ["blobs", "images", "tmp", "blobs/x", "images/x"])
 def test_a_cache_has_no_folder_that_others_may_change(tmp_path: Path, part: str) -> None:
-    """The mirror deletes files in such folders, even through a link."""
+    """The mirror refuses such a folder, because it would delete files there, even through a link."""
     Cache(tmp_path / "cache", 1 << 20).close()
     (tmp_path / "cache" / part).mkdir(exist_ok=True)
     (tmp_path / "cache" / part).chmod(0o777)
@@ -560,7 +560,7 @@ def test_the_end_of_a_blob_is_not_lost_for_a_slow_client(
 def test_slow_clients_leave_places_to_others(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the mirror is full, it ends clients that read a large blob too slowly, but not a faster client."""
+    """A full mirror disconnects clients that read a large blob too slowly, but not a faster client."""
     monkeypatch.setattr(meter, "WAITING", 1.0)
     monkeypatch.setattr(door, "_MOST_CLIENTS", 8)
     content = os.urandom(32 << 20)

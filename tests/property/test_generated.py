@@ -1,4 +1,4 @@
-"""The golden property on images that hypothesis generates, with odd names, odd headers, truncated and mixed layers."""
+"""The golden property on hypothesis images: odd names, odd headers, and truncated or mixed layers."""
 
 import io
 import tarfile

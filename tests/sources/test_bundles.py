@@ -57,7 +57,7 @@ def signed(bundle: bytes, signature: bytes) -> bytes:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Return a list, to which each header that ssh-keygen gets is added.
+    """Return a list that collects each header that ssh-keygen gets.
 
     A stand-in for ssh-keygen accepts signatures that begin with ``GOOD``.
     """

@@ -265,7 +265,7 @@ def _drip_headers(request: Request) -> bool:
 
 
 def _drip_a_size_and_close(request: Request) -> bool:
-    """Slowly send a size that never ends, and close the connection. As a result, the client's pool releases the socket.
+    """Slowly send an endless chunk size. Because of ``Connection: close``, the client's pool releases the socket.
 
     The time limit must also apply to the reads of this socket.
     """
@@ -442,7 +442,7 @@ def test_the_options(registry: Registry, tmp_path: Path) -> None:
 
 
 def test_a_list_of_large_texts_takes_little_memory(registry: Registry) -> None:
-    """In Python, one rare character makes a text take four bytes for each of its characters.
+    """In Python, a text with a single rare character takes four bytes for each character.
 
     The kept entries keep their order.
     """

@@ -181,7 +181,7 @@ def test_which_bundle_is_taken_does_not_depend_on_the_order_of_pushes(files, dib
         with serve() as registry:
             registry.referrers_api = api
             put_image(registry, files.archive(2), "v2")
-            for bundle in pushed:  # each bundle replaces the tag
+            for bundle in pushed:  # each push moves the tag to the new bundle
                 assert dib("push", bundle, name(registry, "1-2")).code == 0
             registry.asked.clear()
             ended = dib("update", name(registry, "v2"), "--base", files.archive(1), "-o", tmp_path / "out.tar")
@@ -216,7 +216,8 @@ def test_a_bundle_takes_no_tag_of_an_image(registry, files, dib, index):
     hint = ended.err.splitlines()[1].partition("dib push ")[2]
     assert dib("push", *hint.split()).code == 0
     assert hint.endswith(":delta-v2")
-    assert dib("push", files.bundle(2, 3), name(registry, "delta-v2")).code == 0  # a bundle's tag may be replaced
+    # a push may move a tag from one bundle to another
+    assert dib("push", files.bundle(2, 3), name(registry, "delta-v2")).code == 0
 
 
 def test_dry_run_says_it_and_fetches_no_blob_but_the_config(stocked, files, dib):
@@ -226,7 +227,7 @@ def test_dry_run_says_it_and_fetches_no_blob_but_the_config(stocked, files, dib)
 
 
 def passed_over(dib: Program, registry: Registry, files: Files, tmp_path: Path, text: str) -> None:
-    """Assert that an update skips a bundle for this reason, and gets the image with other bundles or in full."""
+    """Assert that an update skips a bundle for the reason ``text``, and gets the image in another way."""
     ended = dib("update", name(registry, "v4"), "--base", files.archive(1), "-o", tmp_path / "out.tar")
     assert ended.code == 0, ended.err
     lines = [line for line in ended.err.splitlines() if "dib: skipped" in line]
@@ -259,7 +260,9 @@ def bundle_of(archive: bytes, folder: Path, *base: Path) -> bytes:
 
 
 def list_bundle(registry: Registry, data: bytes, *, is_alone: bool = True, **more: str) -> str:
-    """Add a bundle with these bytes to the list of v4; its labels need no base. Return the digest of its manifest."""
+    """Add a bundle with these bytes to the list of v4; according to its labels, it needs no base. Return the digest of
+    its manifest.
+    """
     registry.blobs[REPOSITORY, digest(data)] = data
     fallback = (REPOSITORY, digest_of(registry, "v4").replace(":", "-"))
     kind, body = registry.manifests[fallback]
