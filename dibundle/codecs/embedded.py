@@ -219,7 +219,7 @@ def _inflate_onto(out: bytearray, data: bytes | bytearray, start: int, limit: in
 
 
 def cost(codec: int, content: int, count: int) -> int:
-    """Return the cost of unpacking a source's ``count`` streams for ``codec``. The unit is a byte of work."""
+    """Return the cost of unpacking a source's ``count`` streams for ``codec``. One unit is the work for one byte."""
     return content * (RELINKED if codec == _RELINK else 1) + STREAM_COST * count
 
 

@@ -321,7 +321,10 @@ def steps_of(rows: array[int], header: RelinkHeader) -> array[int]:
 
 
 def pieces_of(rows: array[int], regions: Sequence[Region], sections: Sequence[Region], least: int) -> array[int]:
-    """Cut the covers in ``rows`` at regions and sections. Return a step for each piece, in order of address."""
+    """Cut the covers in ``rows`` where a region or section begins or ends.
+
+    Return a step for each piece, in order of address.
+    """
     cut, room = (columns(regions), columns(sections)), len(rows) // 3 + len(regions) + len(sections)
     given = (Pinned(rows), len(rows) // 3, Pinned(cut[0]), len(regions), Pinned(cut[1]), len(sections), least)
     return rows_from(room, lambda *out: LIBRARY.dib_relink_pieces(*given, *out))

@@ -1,4 +1,4 @@
-"""Messages about sources, by code."""
+"""Messages about sources. Each message has its error code."""
 
 from __future__ import annotations
 

@@ -194,7 +194,9 @@ def test_the_work_for_tiny_frames_of_targets_on_the_way_is_bounded(monkeypatch, 
 
 
 def test_a_layer_on_the_way_is_read_a_few_times_however_many_objects_have_its_content(monkeypatch, spent):
-    """Deflate data may consist of tables that give no content. Each table takes as long as many bytes of content."""
+    """Deflate data may consist of tables that give no content. Decoding one table takes as much time as decoding many
+    bytes of content.
+    """
     monkeypatch.setattr(budget, "INPUT_FLOOR", 1000)
     layer = noise(1, 600_000)
     packed = gzip.compress(layer)

@@ -1,5 +1,5 @@
-"""Costs that few bytes can cause in ``dib inspect``. These costs stay within the bounds of spec/dib.md, 10.1, which
-also apply when dib rebuilds nothing.
+"""High costs that a small bundle can cause in ``dib inspect``. These costs stay within the bounds of spec/dib.md, 10.1,
+which also apply when dib rebuilds nothing.
 """
 
 from __future__ import annotations

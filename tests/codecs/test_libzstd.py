@@ -1,5 +1,5 @@
-"""Frames of the zstd program. A library of the program's version finds the recipes of these frames, and rebuilds the
-frames.
+"""Frames of the zstd program. If libzstd has the same version as the program, it finds the recipes of these frames, and
+rebuilds the frames.
 """
 
 import shutil

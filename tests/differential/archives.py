@@ -464,8 +464,8 @@ def _compressed_for_others(made: Draft, head: bytes, body: bytes) -> None:
 
 @mechanism
 def a_pax_header_begins_a_frame_of_zstd(made: Draft) -> None:
-    """zstd finds an empty frame, a skippable frame, and the other archive's frame. A last skippable frame has all other
-    bytes.
+    """zstd finds an empty frame, a skippable frame, and the other archive's frame. All remaining bytes are in another
+    skippable frame at the end.
     """
     packed = zstandard.compress(_other_archive(made))
     rest = sum(len(member.blocks()) for member in made.members) + len(made.end) + -(len(packed) + 8) % BLOCK

@@ -714,7 +714,9 @@ def frames_that_leave_holes(chance: random.Random) -> Bundle:
 
 @bundle_class
 def noise_beside_kept_frames(chance: random.Random) -> Bundle:
-    """A large frame of noise, in a recompression recipe with many edits, while dib keeps as many frames as possible."""
+    """A recipe with many edits and one large frame of noise. At the same time, dib keeps the maximum number of frames
+    in memory.
+    """
     frame, source = _large_frame(chance)
     return _beside_kept_frames(chance, [frame], source, chance.choice((1, 65536)))
 

@@ -28,7 +28,7 @@ MARGIN: Final = 128
 
 
 class Remainder:
-    """Two contents without the middles of nearly equal ranges.
+    """What remains of two contents after the middle of each nearly equal range is cut out.
 
     ``rows`` has source, target and length of each range. Ranges of fewer than ``long`` bytes are not cut. ``source``
     and ``target`` are the remaining contents.

@@ -1,8 +1,8 @@
 """Tars that all programs read in the same way.
 
-Such tars have ustar or GNU headers in one form, and plain names, files, folders and links. If different programs could
-read a tar differently, ``ArchiveError`` is raised. This applies to GNU long names, sparse files, PAX records that
-change names, headers with a wrong checksum, and bytes after the end.
+In such a tar, all headers have the same form (ustar or GNU). All names are plain, and all members are files, folders or
+links. If different programs could read a tar differently, ``ArchiveError`` is raised. This applies to GNU long names,
+sparse files, PAX records that change names, headers with a wrong checksum, and bytes after the end.
 """
 
 from __future__ import annotations

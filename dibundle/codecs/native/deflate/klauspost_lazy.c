@@ -156,7 +156,7 @@ static void lazy_take_later(klauspost_t *k, int32_t *length, int32_t *distance, 
     }
 }
 
-/* Level 9 compares the costs of matches; the costs are from a code that is built for the next bytes. */
+/* Level 9 compares the costs of matches. It takes the costs from a Huffman code that it builds for the next bytes. */
 static void lazy_weigh(lazy_t *z)
 {
     uint32_t counts[256] = {0};
