@@ -57,6 +57,7 @@ MAX_NAMES: Final = 64
 
 _OWN_NAMES: Final = "localhost/dib:"  # names that dib gives to images without a name, and to images while they load
 _RESERVED: Final = ("dib:sha256-", "dib:loading-")  # the beginning of these names in canonical spelling
+_Named = tuple[PinnedImage, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,16 +286,17 @@ class Loading:
             archive, holes = rebuild_images(self.bases, self.bundle, self.options, own, without=self.without)
             configs = self._judge(archive.archive.bytes)
             self._check_claims([(image.names, image.config_digest) for image in archive.images if image.config])
-            return self._hand_over(self._pinned(archive, holes, number, Expectation(configs)))
+            return self._hand_over(self._pinned(archive, holes, number, Expectation(configs)), is_expected=False)
 
     def _pinned(
         self, archive: ImageArchive, holes: Sequence[tuple[int, int]], number: int, expected: Expectation
-    ) -> list[tuple[PinnedImage, tuple[str, ...]]]:
+    ) -> list[_Named]:
         return pin(archive, expected, self.bases, holes, self.bundle.manifest.targets[number], self.without)
 
-    def _hand_over(self, images: Iterable[tuple[PinnedImage, tuple[str, ...]]]) -> list[AboutImage]:
+    def _hand_over(self, images: Iterable[_Named], *, is_expected: bool = True) -> list[AboutImage]:
         found = [(image, tuple(name for name in names if _is_free(name, image))) for image, names in images]
-        return hand_over(found, self.engine, partial(self.signatures.require_names_of, self.bundle))
+        require_names = partial(self.signatures.require_names_of, self.bundle)
+        return hand_over(found, self.engine, require_names, is_expected=is_expected)
 
 
 def _one_by_one(images: Iterable[AboutImage]) -> list[AboutImage]:
@@ -342,9 +344,7 @@ def _name_of(image: PinnedImage) -> str:
     return f"{_OWN_NAMES}sha256-{image.id.hex()}"
 
 
-def _name_all(
-    images: Sequence[tuple[PinnedImage, tuple[str, ...]]], engine: str
-) -> list[tuple[PinnedImage, tuple[str, ...]]]:
+def _name_all(images: Sequence[_Named], engine: str) -> list[_Named]:
     """Return images with names. An image without a name gets a name if the engine needs it.
 
     In containerd, images need names. A name is also needed to check that a thin image is complete.
@@ -356,12 +356,16 @@ def _name_all(
 
 
 def hand_over(
-    images: Sequence[tuple[PinnedImage, tuple[str, ...]]], engine: str, require_names: Callable[[Iterable[str]], object]
+    images: Sequence[_Named],
+    engine: str,
+    require_names: Callable[[Iterable[str]], object],
+    *,
+    is_expected: bool = True,
 ) -> list[AboutImage]:
     """Write images with their names into an archive and load it. Check each image by its digests.
 
     ``require_names`` gets all names for the engine ("" for an image without a name). It raises an error to refuse the
-    names.
+    names. If the images are expected, the engine must report each layer that is left out.
     """
     images = _name_all(images, engine)
     if engine == "podman":  # annotations need full names: podman would complete short names with the wrong registry
@@ -370,7 +374,7 @@ def hand_over(
     count = sum(max(1, len(names)) for _, names in images)
     if count > MAX_NAMES:
         raise LoadError(messages.LOAD_MANY_NAMES, count=count, max_names=MAX_NAMES, exit_code=5)
-    for image, _ in images:
+    for image, _ in images if is_expected else ():
         require_left_out(image, engine)
     # load under temporary names first, so that an existing name does not move from another image to an unusable image
     token = secrets.token_hex(8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
@@ -246,15 +246,15 @@ def pin(
     for image in made if expected.named else ():
         if expected.images and not image.ids & expected.images:
             refuse_others(expected.images, (image.id,))
-    named: dict[bytes, tuple[str, ...]] = {}
+    named: defaultdict[bytes, dict[str, None]] = defaultdict(dict)
     for listed in images.images:
-        named[listed.config_digest] = tuple(dict.fromkeys((*named.get(listed.config_digest, ()), *listed.names)))
+        named[listed.config_digest].update(dict.fromkeys(listed.names))
     owners: dict[str, bytes] = {}
     for image in made:
-        for name in named.get(image.id, ()):
+        for name in named[image.id]:
             if owners.setdefault(canonical_name(name), image.id) != image.id:
                 raise UnexpectedError(messages.EXPECT_NAME_TWICE, name=name[:100])
-    return [(image, named.get(image.id, ())) for image in made]
+    return [(image, tuple(named[image.id])) for image in made]
 
 
 def _stored_in(

@@ -292,6 +292,7 @@ def _malformed(reason: str, line: int | None) -> FileError:
 
 
 _HOST: Final = re.compile(r"localhost|[^/]*[.:][^/]*")
+_HUBS: Final = ("docker.io/", "index.docker.io/")
 _REPOSITORY: Final = re.compile(r"[^/A-Z]+(?:/[^/A-Z]+)*(?:/?\*)?")
 
 
@@ -312,8 +313,11 @@ def _canonical(repository: str) -> list[str]:
     if host == "docker.io" and "/" not in path and path != "*":
         also = [f"docker.io/{path}"] if path.endswith("*") else []
         return [f"docker.io/library/{path}", *also]
-    if host == "docker.io" and _HOST.fullmatch(path.partition("/")[0]):
-        return [f"docker.io/{path}", *_canonical(path)]
+    last = path
+    while host == "docker.io" and last.startswith(_HUBS):
+        last = last.partition("/")[2]
+    if host == "docker.io" and (last != path or _HOST.fullmatch(path.partition("/")[0])):
+        return [f"docker.io/{path}", *_canonical(last)]
     return [f"{host}/{path}"]
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+import tarfile
 import time
 
 import pytest
@@ -15,6 +16,7 @@ import dibundle
 from dibundle.applying import base as bases
 from dibundle.applying import base_store, chain, loading, rewrite
 from dibundle.applying.base import search_base
+from dibundle.applying.expected import Expectation
 from dibundle.applying.rewrite import Loaded
 from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, DibError
 from dibundle.files.context import Context
@@ -25,6 +27,7 @@ from dibundle.format.reader import BundleReader
 from dibundle.format.uses import Order, Sums, bits_of, members, objects_used
 from dibundle.images import profile
 from dibundle.images.archive import open_archive
+from dibundle.images.reader import read_images
 from dibundle.sharing import wrap
 from dibundle.sources import engines
 from tests.bounds.measure import dib
@@ -519,3 +522,24 @@ def test_sizes_of_objects_are_listed_once():
     """
     manifest = manifest_of(one(1024, Program().do("zero", zero=1024), objects=objects(3)))
     assert manifest.object_sizes is manifest.object_sizes == [512, 512, 512]
+
+
+def test_names_of_one_config_are_joined_in_time_as_their_number(tmp_path):
+    """Before the fix, the names so far were copied for each entry: 36,000 entries took 47 s."""
+    config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}).encode()
+    entries = [{"Config": "c", "RepoTags": [f"{number:x}"], "Layers": []} for number in range(20_000)]
+    documents = {"c": config, "manifest.json": json.dumps(entries).encode()}
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, content in documents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    (tmp_path / "a.tar").write_bytes(archive.getvalue())
+    made = Target(archive.getvalue(), Program(), 0)
+    with open_archive(tmp_path / "a.tar") as opened:
+        images = read_images(opened)
+        start = time.process_time()
+        found = rewrite.pin(images, Expectation(frozenset([sha256(config)])), [], [], made, None)
+        assert time.process_time() - start < 2
+    assert len(found[0][1]) == 20_000

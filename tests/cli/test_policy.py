@@ -677,6 +677,11 @@ def test_docker_drops_docker_io_before_another_host(name: str) -> None:
     assert set(policy._parse(text.encode()).identities_for([name])) == {("r@x",), ("hub@x",)}
 
 
+def test_a_name_of_many_hosts_takes_little() -> None:
+    """Before the fix, each host made another spelling, and a long name ended in a RecursionError."""
+    assert len(policy._canonical("docker.io/" * 2000 + "registry.example/app")) == 2
+
+
 @pytest.mark.parametrize("pattern", ["docker.io/*", "localhost/team/*", "docker.io/team/app"])
 def test_a_name_without_a_host_is_whatever_an_engine_takes_it_for(pattern: str) -> None:
     text = f'allowed-signers = "/x"\n[identities]\n"{pattern}" = "r@x"\n"*" = "any@x"\n'

@@ -75,6 +75,7 @@ def pieces(data: memoryview) -> Iterator[bytes]:
     at = 0
     while at < len(data):
         engine = zlib.decompressobj(31) if is_gzip else zstd_engine()
+        need(is_gzip or zstd_window(bytes(data[at : at + 18])) <= 128 * MiB, "a zstd window above 128 MiB", 6)
         while at < len(data) and not engine.eof:
             piece = data[at : at + 4096]
             at += len(piece)
@@ -92,6 +93,17 @@ def zstd_engine() -> Any:  # noqa: ANN401 - of one library or the other
     import zstandard
 
     return zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+
+
+def zstd_window(frame: bytes) -> int:
+    """Read the window of a frame in a base or place, 0 for a skippable one. A single segment's is its content size."""
+    if frame[:4] != b"\x28\xb5\x2f\xfd" or len(frame) < 6:
+        return 0
+    flags = frame[4]
+    if not flags >> 5 & 1:
+        return (8 + (frame[5] & 7) << 7) << (frame[5] >> 3)
+    at, width = 5 + (0, 1, 2, 4)[flags & 3], 1 << (flags >> 6)
+    return int.from_bytes(frame[at : at + width], "little") + (256 if width == 2 else 0)
 
 
 def zstd_head(frame: bytes) -> tuple[int, int, int]:
