@@ -304,6 +304,15 @@ def test_a_delta_is_fetched_with_the_credentials_of_the_client(mirror: Running, 
     assert mirror.last()["way"] == "delta"
 
 
+def hide(registry: Registry, name: str) -> None:
+    """Let only clients with good credentials read a manifest or blob."""
+
+    def hook(request: Request) -> bool:
+        return name in request.path and request.headers.get("Authorization") != "Bearer good" and request.fail(404)
+
+    registry.hook = hook
+
+
 @pytest.mark.parametrize("part", ["manifest", "config", "layer"])
 def test_what_a_client_may_not_read_is_no_base(part: str, mirror: Running, stocked: Registry) -> None:
     """By testing which bundles can be applied, a client could learn each of these parts byte by byte."""
@@ -314,10 +323,7 @@ def test_what_a_client_may_not_read_is_no_base(part: str, mirror: Running, stock
     (layer,) = {*layers(stocked, "v1")} - {*layers(stocked, "v2")}
     secret = {"manifest": digest(body), "config": config, "layer": layer}[part]
 
-    def hook(request: Request) -> bool:
-        return secret in request.path and request.headers.get("Authorization") != "Bearer good" and request.fail(404)
-
-    stocked.hook = hook
+    hide(stocked, secret)
     mirror.client.pull("v2")
     mirror.client.pulls = 2
     assert mirror.last()["way"] == "image"
@@ -333,10 +339,7 @@ def test_a_config_that_a_client_may_not_read_is_not_read_for_it(mirror: Running,
     assert friend.blob(config).status == 200
     mirror.client.pull("v1")
 
-    def hook(request: Request) -> bool:
-        return config in request.path and request.headers.get("Authorization") != "Bearer good" and request.fail(404)
-
-    stocked.hook = hook
+    hide(stocked, config)
     mirror.client.manifest("v2")
     mirror.client.pulls = 2
     assert mirror.last()["reason"] == "upstream does not give the config"
