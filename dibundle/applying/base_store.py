@@ -23,6 +23,7 @@ LEAST_PIECE = 1 << 17
 # maximum number of compressed layers to keep for the same content; more than one, as the first may be damaged
 _MOST_CLAIMANTS = 4
 MAX_WINDOWS = 64  # windows of 256 KiB each
+_THREADS = 4  # maximum number of layers that are decompressed at the same time; each takes up to 4 MiB of memory
 
 
 class Wanted(NamedTuple):
@@ -68,6 +69,11 @@ class _Candidate(NamedTuple):
             if made > most:
                 raise ArchiveError(messages.BASE_SEARCH_LIMIT)
             yield piece
+
+    @property
+    def is_gzip_of_user(self) -> bool:
+        """Whether the blob is compressed by gzip, in an archive that no bundle controls."""
+        return self.blob.compression == "gzip" and self.budget is None
 
     def _pay(self, size: int) -> None:
         if self.budget:
@@ -146,6 +152,7 @@ class BaseObjects:
         self._inflate: dict[int, _Candidate] = {}
         # further candidates that claim the same content as the candidate in ``_inflate``
         self._others: dict[int, list[_Candidate]] = {}
+        self._is_stopped = False
         self._made: dict[int, _Candidate] = {}
         self._placed: dict[int, ReadAt] = {}  # compressed objects in rebuilt targets
         self._lying: dict[int, list[int]] = {}  # for each target, the objects that are in this target
@@ -226,45 +233,75 @@ class BaseObjects:
             check_room(self._tmp, self.spool_size(needed))
         for index in sorted(self._made.keys() & set(needed)):
             self._prepare_made(index, self._made.pop(index))
-        for index in sorted(self._inflate.keys() & set(needed)):
-            self._prepare_inflated(index, [self._inflate.pop(index), *self._others.pop(index, ())])
+        self._prepare_inflated(sorted(self._inflate.keys() & set(needed)))
         for index in sorted(self._placed.keys() & set(needed)):
             wanted, part = self._wanted[index], self._placed.pop(index)
             self._made_size += wanted.size
-            self._sources[index] = self._inflated(wanted, _content_of(part))
+            self._sources[index] = self._inflated(wanted, self._reserve(wanted), _content_of(part))
 
-    def _prepare_inflated(self, index: int, claimants: Sequence[_Candidate]) -> None:
+    def _prepare_inflated(self, indexes: Sequence[int]) -> None:
+        """Decompress layers. Several layers in gzip are decompressed in parallel.
+
+        Other compressions are either fast or take much memory. And the threads cannot share the budget of a bundle.
+        """
+        jobs = []
+        for index in indexes:
+            claimants = [self._inflate.pop(index), *self._others.pop(index, ())]
+            wanted = self._wanted[index]
+            self._made_size += wanted.size if claimants[0].budget else 0
+            start = self._reserve(wanted)
+            if len(indexes) > 1 and all(each.is_gzip_of_user for each in claimants):
+                jobs.append((index, start, claimants))
+            else:
+                self._sources[index] = self._first_readable(wanted, start, claimants)
+        if not jobs:
+            return
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(_THREADS) as threads:
+            try:
+                running = [
+                    (index, threads.submit(self._first_readable, self._wanted[index], start, claimants))
+                    for index, start, claimants in jobs
+                ]
+                for index, layer in running:
+                    self._sources[index] = layer.result()
+            except BaseException:
+                self._is_stopped = True  # the threads stop at the next piece
+                threads.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _reserve(self, wanted: Wanted) -> int:
+        """Reserve space for an object in the temporary file, and return its offset there."""
+        self._spool = self._spool or Spool(self._tmp)
+        return self._spool.reserve(wanted.size)
+
+    def _first_readable(self, wanted: Wanted, start: int, claimants: Sequence[_Candidate]) -> ReadAt:
         """Decompress the first of the ``claimants`` that can be read and whose content has the right size."""
-        wanted = self._wanted[index]
-        self._made_size += wanted.size if claimants[0].budget else 0
         refusal: BaseMismatchError | None = None
         for candidate in claimants:
             try:
-                self._sources[index] = self._inflated(wanted, candidate.content(wanted.size))
+                return self._inflated(wanted, start, candidate.content(wanted.size))
             except BaseMismatchError as refused:
                 refusal = refusal or refused
-            else:
-                return
         assert refusal
         raise refusal
 
-    def _inflated(self, wanted: Wanted, content: Iterable[bytes]) -> ReadAt:
-        """Write an object's content into a temporary file, and return the file."""
-        self._spool = self._spool or Spool(self._tmp)
-        start = self._spool.size
+    def _inflated(self, wanted: Wanted, start: int, content: Iterable[bytes]) -> ReadAt:
+        """Write an object's content to its reserved place, and return the content there."""
+        spool, size = self._spool, 0
+        assert spool
         try:
             for piece in content:
-                self._spool.write(piece)
-                if self._spool.size - start > wanted.size:
+                size += len(piece)
+                if size > wanted.size or self._is_stopped:
                     break
+                spool.write_at(start + size - len(piece), piece)
         except ArchiveError as error:
-            self._spool.cut(start)
             raise BaseMismatchError(messages.BASE_DAMAGED, wanted=_name(wanted), reason=error.message) from error
-        size = self._spool.size - start
         if size != wanted.size:
-            self._spool.cut(start)
             raise BaseMismatchError(messages.BASE_SIZE, wanted=_name(wanted), size=size, size_2=wanted.size)
-        return Slice(self._spool, start, wanted.size)
+        return Slice(spool, start, wanted.size)
 
     def _prepare_made(self, index: int, candidate: _Candidate) -> None:
         """Recompress an object, because no archive has its stored bytes."""

@@ -246,15 +246,23 @@ class Spool:
             raise _spool_error(self.directory, error) from error
         return start
 
-    def cut(self, size: int) -> None:
-        """Drop everything after the first ``size`` bytes."""
+    def reserve(self, length: int) -> int:
+        """Append ``length`` bytes that :meth:`write_at` writes later, and return their offset."""
+        start = self._size
+        self.skip(length)
+        self._written += length
+        return start
+
+    def write_at(self, offset: int, data: bytes) -> None:
+        """Write reserved bytes. Several threads may write at the same time."""
+        rest = memoryview(data)
         try:
-            os.ftruncate(self._fd, size)
-            os.lseek(self._fd, size, os.SEEK_SET)
+            while rest:
+                written = os.pwrite(self._fd, rest, offset)
+                offset += written
+                rest = rest[written:]
         except OSError as error:
             raise _spool_error(self.directory, error) from error
-        self._written -= self._size - size
-        self._size = size
 
     def skip(self, length: int) -> None:
         """Append zeros that take no disk space."""
