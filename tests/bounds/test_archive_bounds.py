@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import errno
 import gzip
 import hashlib
 import io
 import itertools
 import json
+import os
 import tarfile
 import time
 
@@ -16,7 +18,7 @@ import pytest
 
 from dibundle.applying import budget, chain
 from dibundle.applying.base_store import BaseObjects, FoundDigests, Wanted
-from dibundle.errors import ArchiveError, BaseMismatchError
+from dibundle.errors import ArchiveError, BaseMismatchError, FileError
 from dibundle.files import compression
 from dibundle.files.context import Context
 from dibundle.files.readat import MemoryBytes, Spool
@@ -429,3 +431,54 @@ def test_images_without_layers_and_names_are_counted(entry, most, tmp_path, monk
             else:
                 with pytest.raises(ArchiveError, match="more than 6 layers, names and images"):
                     read_images(archive)
+
+
+LAYERS = [noise(7, 40_000), noise(8, 3_000_000), noise(9, 70_000)]
+WANTED = [Wanted(hashlib.sha256(layer).digest(), len(layer)) for layer in LAYERS]
+
+
+def base_of(path, stored: list[bytes], claims: list[int]) -> BaseObjects:
+    """Return the objects of an archive that the user gives. Blob ``i`` claims to be layer ``claims[i]``."""
+    path.write_bytes(tar({f"l{number}": data for number, data in enumerate(stored)}))
+    given = open_archive(path)
+    entries = [entry for entry in given.index.entries if entry.is_file]
+    blobs = [
+        Blob(entry, "layer", "gzip", None, WANTED[layer].digest) for entry, layer in zip(entries, claims, strict=True)
+    ]
+    base = BaseObjects(WANTED, tmp=str(path.parent), believe=True)
+    base.add([ImageArchive(given, (), tuple(blobs), None)], range(3))
+    assert base.missing(range(3)) == []
+    return base
+
+
+def test_gzip_layers_of_a_base_are_decompressed_side_by_side_each_from_the_first_readable_blob(tmp_path):
+    good = [gzip.compress(layer, 1) for layer in LAYERS]
+    wrong = gzip.compress(LAYERS[1][:-1], 1)
+    base = base_of(tmp_path / "a.tar", [good[2], wrong, good[0], good[1][:-9], good[1]], [2, 1, 0, 1, 1])
+    base.prepare([2, 0, 1])
+    for number, layer in enumerate(LAYERS):
+        assert base.read(number, 0, len(layer)) == layer
+    base.verify(range(3))
+
+
+@pytest.mark.parametrize("stored", [[2, 0, -1], [0, -1, -1], [-1, -1, -1], [-1, 0, 1]])
+def test_the_first_of_several_damaged_layers_is_named_whichever_is_read_first(tmp_path, stored):
+    good = [gzip.compress(layer, 1) for layer in LAYERS]
+    content = [good[number] if kind >= 0 else good[number][:-20] for number, kind in enumerate(stored)]
+    for _ in range(5):
+        base = base_of(tmp_path / "a.tar", content, [0, 1, 2])
+        with pytest.raises(BaseMismatchError, match=WANTED[stored.index(-1)].digest.hex()[:12]):
+            base.prepare(range(3))
+        base.close()
+
+
+def test_a_full_disk_ends_all_layers(tmp_path, monkeypatch):
+    base = base_of(tmp_path / "a.tar", [gzip.compress(layer, 1) for layer in LAYERS], [0, 1, 2])
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(FileError, match="No space left"):
+        base.prepare(range(3))
+    base.close()
