@@ -1,7 +1,7 @@
 """The public functions that ``dibundle`` exports. Each function is a use case, and its options are keyword arguments.
 
-``access`` sets how sources are reached, and adds required signers to the policy. ``progress`` gets the current phase
-and its finished bytes. ``tmp`` is the folder of temporary files. Errors of dib are subclasses of :class:`DibError`.
+``access`` has the settings for reaching sources, and adds required signers to the policy. ``progress`` gets the phase
+and the number of bytes done. ``tmp`` is the folder of temporary files. All errors are subclasses of :class:`DibError`.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def create(
     """Create the bundle ``out``, which rebuilds ``target`` from ``base``, and return the result.
 
     If ``base`` is None, the bundle can be applied without a base. If ``out`` is a path, the file appears when it is
-    complete. ``level`` is 1 (fast) to 9 (small). The ``profile`` "core" is for simple decoders. ``inventory`` is a
-    file with the result of :func:`inventory`. With ``raw_layers``, the rebuilt images have uncompressed layers.
+    complete. ``level`` is 1 (fast) to 9 (small). Simple decoders can apply bundles of the ``profile`` "core". The
+    file ``inventory`` has the result of :func:`inventory`. With ``raw_layers``, rebuilt images have plain layers.
 
     The result does not depend on ``workers`` (threads; 0: one per core) or ``executor`` (from concurrent.futures). The
     executor gets ``workers`` frames at a time. Each frame is passed as a function and bytes. The executor's machines
@@ -133,12 +133,12 @@ def apply(
 
     Bundles are recognised by their content. Several bundles are applied as a chain. If a bundle is split into parts,
     give any part. Each base is an archive, or a bundle that rebuilds an archive. Missing files are skipped. If there
-    are several targets, ``target`` chooses one. If ``expect`` has digests, the archive or each of its images must have
-    one of these digests. The last bytes are yielded only after all other bytes are verified.
+    are several targets, ``target`` chooses one. If ``expect`` is given, the archive, or every image in it, must have
+    one of the digests in ``expect``. The last bytes are yielded only after all other bytes are verified.
 
     Nothing is opened before the first byte is requested. After that, ``BaseMismatchError`` is raised for a wrong base,
-    and ``BundleError`` or ``DigestError`` for a malformed or damaged bundle. ``SignatureError`` is raised if a required
-    signature is missing or not trusted, or if the archive is not expected.
+    and ``BundleError`` or ``DigestError`` for a malformed or damaged bundle. ``SignatureError`` is raised if a
+    required trusted signature is missing, or if the archive is not expected.
     """
     options = RebuildOptions(target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:
@@ -197,7 +197,7 @@ def check(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> CheckResult:
-    """Check whether the bundle can be applied to the archives in ``sources``. Read only headers and metadata.
+    """Check whether the bundle can be applied to the archives in ``sources``. Only headers and metadata are read.
 
     If a target cannot be rebuilt, its result has an ``error``. Other errors are raised as in :func:`apply`.
     """
@@ -222,7 +222,7 @@ def load(
 ) -> LoadResult:
     """Rebuild targets as :func:`apply` does, load them into docker, podman or ctr, and check the result.
 
-    If ``engine`` is None, a source's engine is used. If no source has an engine, the first installed engine is used.
+    If ``engine`` is None, a source's engine is used. If no source is in an engine, the first installed engine is used.
     With ``thin``, the base's layers are left out. Raises ``LoadError`` if the engine lacks the image after loading.
     """
     options = LoadOptions(engine=engine, thin=thin, target=target, expect=parse_all(expect), max_size=limit(max_size))
@@ -339,7 +339,7 @@ def wrap(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> tuple[str, ...]:
-    """Wrap a bundle as an image and return the image's names. With ``base``, the image also has the base's layers."""
+    """Write an image that contains the bundle, and return its names. With ``base``, add the base's layers."""
     access = access or Access()
     options = WrapOptions(tags=tuple(tags), platform=access.platform)
     with Context(tmp, progress) as context:
@@ -414,7 +414,7 @@ def update(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> UpdateResult:
-    """Fetch an image from a registry, either in full or as bundles that build on the local images in ``here``.
+    """Fetch an image from a registry, in full or as bundles for the images in ``here``.
 
     The image is loaded into an ``engine``, or written to ``out``. If signers are required, only bundles are fetched.
     """
@@ -434,7 +434,7 @@ def plan_update(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> UpdatePlan:
-    """Return the plan that :func:`update` follows if it writes a file. No bundle is fetched."""
+    """Return what :func:`update` would fetch to write the image to a file. No bundle is fetched."""
     from dibundle.sharing import update as updating  # needs urllib3
 
     with Context(tmp, progress) as context:

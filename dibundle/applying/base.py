@@ -8,7 +8,8 @@ from functools import partial
 from typing import Final
 
 from dibundle.applying import messages
-from dibundle.applying.base_store import BaseObjects, FoundDigests, Wanted
+from dibundle.applying.base_store import BaseObjects, Wanted
+from dibundle.applying.candidates import FoundDigests
 from dibundle.codecs import recompression
 from dibundle.errors import BaseMismatchError, BundleError, save_command, shell_words
 from dibundle.files import digest, wording
@@ -27,10 +28,9 @@ MAX_REFUSALS: Final = 8  # maximum number of errors to create: all given images 
 class FoundBase(BaseObjects):
     """The base for a bundle's ``wanted`` targets.
 
-    ``order`` lists all targets that must be rebuilt to get the ``wanted`` targets, in the order of the rebuild.
-    ``kept`` lists the targets that are kept because later targets in ``order`` read objects from them. ``spooled`` is
-    the size of the temporary files for each object. ``spooled_of_made`` is the size of the temporary files for all
-    objects that come from bundles.
+    ``order`` lists the ``wanted`` targets and the targets that they build on, in the order of the rebuild. ``kept``
+    lists the targets in ``order`` from which later targets read objects. ``spooled`` has, for each object, its bytes in
+    temporary files. ``spooled_of_made`` is the total of these bytes for objects that come from bundles.
     """
 
     wanted: frozenset[int] = frozenset()
@@ -133,7 +133,7 @@ def missing_objects(
 
 
 def serving(manifest: Manifest, archives: Sequence[Archive], context: Context) -> list[Archive]:
-    """Return the archives, each once, that are the first to claim at least one object of a bundle."""
+    """For each object of a bundle, find the first archive that claims it. Return these archives."""
     every = range(len(manifest.objects))
     with closing(FoundBase(manifest, context, believe=True)) as base:
         base.add([blobs_of(archive) for archive in archives], every)
@@ -150,7 +150,7 @@ def claimed_by_none(
 
 
 def is_made_by(manifest: Manifest, missing: Collection[int]) -> bool:
-    """Return whether all targets of a bundle can be rebuilt without the ``missing`` objects."""
+    """Return whether a bundle can rebuild all its targets without the ``missing`` objects."""
     targets = range(len(manifest.targets))
     order = Order(manifest, missing)
     return not any(order.lacking(number) for number in targets)
@@ -200,7 +200,7 @@ def _name(image: AboutImage) -> str:
 
 
 def _lacking(manifest: Manifest, missing: Collection[int]) -> list[AboutImage]:
-    """Return the base images that hold the ``missing`` objects.
+    """Return the base images that contain the ``missing`` objects.
 
     If the bundle does not say which image holds an object, return all base images.
     """

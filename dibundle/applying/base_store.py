@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from functools import partial
 from typing import NamedTuple
 
 from dibundle.applying import messages
 from dibundle.applying.budget import OF_BUNDLES, Budget, shared_limits
+from dibundle.applying.candidates import PIECE, Candidate, FoundDigests
 from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, DibError, FileError
 from dibundle.files import compression
 from dibundle.files.digest import sha256_of
 from dibundle.files.readat import ReadAt, Slice, Spool, check_room, copy_chunks
 from dibundle.files.window import Window
 from dibundle.format.values import PlaceInTarget
-from dibundle.images.archive import Archive
-from dibundle.images.model import Blob, ImageArchive
+from dibundle.images.model import ImageArchive
 
-_PIECE = 1 << 20
-LEAST_PIECE = 1 << 17
-# maximum number of compressed layers to keep for the same content; more than one, as the first may be damaged
+# maximum number of layers kept for the same content: if the first layer is damaged, the next is used
 _MOST_CLAIMANTS = 4
 MAX_WINDOWS = 64  # windows of 256 KiB each
 _THREADS = 4  # maximum number of layers that are decompressed at the same time; each takes up to 4 MiB of memory
@@ -29,8 +26,8 @@ _THREADS = 4  # maximum number of layers that are decompressed at the same time;
 class Wanted(NamedTuple):
     """A base object: its SHA-256 and its size in bytes.
 
-    If no archive has the object, ``make`` may recompress it from its content ``of``. Or the object may be at ``place``
-    in a target of the same bundle.
+    If no archive has the object, ``make`` may recompress the object from the content ``of``. The object may also be at
+    ``place`` in a target of the same bundle.
     """
 
     digest: bytes
@@ -40,99 +37,11 @@ class Wanted(NamedTuple):
     make: Callable[[Iterable[bytes]], Iterator[bytes | memoryview]] | None = None
 
 
-class _Candidate(NamedTuple):
-    """A blob of a base: its stored bytes, and the archive's claims about this blob.
-
-    ``budget`` is set if a bundle controls the archive. ``number`` is the index of the archive in the list that
-    :meth:`BaseObjects.add` got.
-    """
-
-    blob: Blob
-    source: ReadAt
-    number: int
-    budget: Budget | None = None
-
-    def content(self, most: int) -> Iterator[bytes]:
-        """Yield a compressed blob's content. Raise ``ArchiveError`` if the content exceeds ``most`` or the budget."""
-        assert self.blob.compression
-        chunks: Iterable[bytes] = copy_chunks(self.source, 0, self.source.size)
-        made, paid = 0, LEAST_PIECE  # pay at least this amount, because zstd blocks are always decoded whole
-        self._pay(paid)
-        size, spend = min(_PIECE, max(paid, most + 1)), None
-        if self.budget:
-            chunks, spend = self.budget.read(chunks), partial(self.budget.spend, "calls")
-        for piece in compression.decompress_iter(self.blob.compression, chunks, size, spend=spend):
-            made += len(piece)
-            if made > paid:
-                self._pay(made - paid)
-                paid = made
-            if made > most:
-                raise ArchiveError(messages.BASE_SEARCH_LIMIT)
-            yield piece
-
-    @property
-    def is_gzip_of_user(self) -> bool:
-        """Whether the blob is compressed by gzip, in an archive that no bundle controls."""
-        return self.blob.compression == "gzip" and self.budget is None
-
-    def _pay(self, size: int) -> None:
-        if self.budget:
-            self.budget.spend("made", size)
-
-    def claims(self) -> Iterable[bytes]:
-        if not self.blob.compression and self.blob.diff_id:
-            yield self.blob.diff_id
-        if self.blob.digest:
-            yield self.blob.digest
-
-
-class FoundDigests:
-    """A cache of the digests of blobs, both stored and decompressed, so that nothing is hashed twice.
-
-    Content of more than ``most`` bytes is not hashed.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._found: dict[tuple[int, int, bool], bytes | None] = {}
-        self._held: dict[int, ImageArchive] = {}  # keeps the archives alive, because the ids of their blobs are keys
-
-    def hold(self, archives: Iterable[ImageArchive]) -> None:
-        """Keep archives in memory as long as this cache exists."""
-        self._held |= {id(images): images for images in archives}
-
-    def release(self, closed: Collection[Archive]) -> None:
-        """Forget closed archives, so that their memory can be freed."""
-        gone = [key for key, images in self._held.items() if images.archive in closed]
-        blobs = {id(blob) for key in gone for blob in self._held.pop(key).blobs}
-        self._found = {key: value for key, value in self._found.items() if key[0] not in blobs}
-
-    def stored(self, candidate: _Candidate) -> bytes:
-        """Return the digest of a blob in its stored form."""
-        key = (id(candidate.blob), candidate.blob.member.content, False)
-        if key not in self._found:
-            self._found[key] = sha256_of(copy_chunks(candidate.source, 0, candidate.source.size))
-        return self._found[key] or b""
-
-    def content(self, candidate: _Candidate) -> bytes | None:
-        """Return the digest of a compressed blob's content.
-
-        Return None if the content cannot be read or is too large.
-        """
-        key = (id(candidate.blob), candidate.blob.member.content, True)
-        if key not in self._found:
-            try:
-                self._found[key] = sha256_of(candidate.content(self._most))
-            except ArchiveError:
-                self._found[key] = None
-        return self._found[key]
-
-
 class BaseObjects:
     """The base objects of a bundle, by index, from the archives that were added.
 
-    Claims of archives are trusted here, because every byte of output is verified later. If no claim fits, the contents
-    of layers are hashed, and also the stored blobs that have the right size. With ``believe``, no blob is hashed.
+    Claims of archives are trusted here, because every byte of output is verified later. For an object that no archive
+    claims, layers' contents and stored blobs of the right size are hashed. With ``believe``, no blob is hashed.
     """
 
     def __init__(
@@ -149,11 +58,11 @@ class BaseObjects:
         self._spool: Spool | None = None
         self._sources: list[ReadAt | None] = [None] * len(wanted)
         self._windows: dict[int, Window] = {}
-        self._inflate: dict[int, _Candidate] = {}
+        self._inflate: dict[int, Candidate] = {}
         # further candidates that claim the same content as the candidate in ``_inflate``
-        self._others: dict[int, list[_Candidate]] = {}
+        self._others: dict[int, list[Candidate]] = {}
         self._is_stopped = False
-        self._made: dict[int, _Candidate] = {}
+        self._made: dict[int, Candidate] = {}
         self._placed: dict[int, ReadAt] = {}  # compressed objects in rebuilt targets
         self._lying: dict[int, list[int]] = {}  # for each target, the objects that are in this target
         self._of_targets: set[int] = set()  # indexes of objects in rebuilt targets
@@ -172,7 +81,7 @@ class BaseObjects:
         for number, images in enumerate(archives):
             budget = Budget(images.archive.bytes.size, self._shared) if images.archive.is_of_bundle else None
             candidates += [
-                _Candidate(blob, images.stored(blob), number, budget)
+                Candidate(blob, images.stored(blob), number, budget)
                 for blob in images.blobs
                 if not (budget and blob.compression and blob.compression not in OF_BUNDLES)
             ]
@@ -197,7 +106,7 @@ class BaseObjects:
                 self._sources[index] = part
 
     def _unread(self, needed: Iterable[int]) -> list[int]:
-        """Return the ``needed`` objects that no archive has, either as a stored blob or as a layer's content."""
+        """Return the ``needed`` objects that are neither a stored blob nor a layer's content in any archive."""
         return [i for i in sorted(needed) if self._sources[i] is None and i not in self._inflate]
 
     def missing(self, needed: Iterable[int]) -> list[int]:
@@ -242,7 +151,8 @@ class BaseObjects:
     def _prepare_inflated(self, indexes: Sequence[int]) -> None:
         """Decompress layers. Several layers in gzip are decompressed in parallel.
 
-        Other compressions are either fast or take much memory. And the threads cannot share the budget of a bundle.
+        Other compressions are fast already, or need too much memory for several threads. Layers of bundles are not
+        decompressed in parallel, because threads cannot share a budget.
         """
         jobs = []
         for index in indexes:
@@ -276,7 +186,7 @@ class BaseObjects:
         self._spool = self._spool or Spool(self._tmp)
         return self._spool.reserve(wanted.size)
 
-    def _first_readable(self, wanted: Wanted, start: int, claimants: Sequence[_Candidate]) -> ReadAt:
+    def _first_readable(self, wanted: Wanted, start: int, claimants: Sequence[Candidate]) -> ReadAt:
         """Decompress the first of the ``claimants`` that can be read and whose content has the right size."""
         refusal: BaseMismatchError | None = None
         for candidate in claimants:
@@ -288,7 +198,7 @@ class BaseObjects:
         raise refusal
 
     def _inflated(self, wanted: Wanted, start: int, content: Iterable[bytes]) -> ReadAt:
-        """Write an object's content to its reserved place, and return the content there."""
+        """Write an object's content to its reserved place in the temporary file. Return a reader of it."""
         spool, size = self._spool, 0
         assert spool
         try:
@@ -303,7 +213,7 @@ class BaseObjects:
             raise BaseMismatchError(messages.BASE_SIZE, wanted=_name(wanted), size=size, size_2=wanted.size)
         return Slice(spool, start, wanted.size)
 
-    def _prepare_made(self, index: int, candidate: _Candidate) -> None:
+    def _prepare_made(self, index: int, candidate: Candidate) -> None:
         """Recompress an object, because no archive has its stored bytes."""
         self._spool = self._spool or Spool(self._tmp)
         wanted, start, found = self._wanted[index], self._spool.size, hashlib.sha256()
@@ -334,8 +244,8 @@ class BaseObjects:
     def verify(self, needed: Iterable[int]) -> None:
         """Hash the objects in archives. Raise :class:`BaseMismatchError` for the first object with a wrong digest.
 
-        Objects in targets are not hashed, because the digests of targets are already verified. Also, objects in targets
-        may overlap, so hashing all of them could take almost unlimited time.
+        Objects in targets are not hashed, because the digests of targets are already verified. In addition, objects in
+        targets may overlap, so hashing all of them could take far too long.
         """
         for index in sorted(set(needed) - self._of_targets):
             wanted = self._wanted[index]
@@ -361,7 +271,10 @@ class BaseObjects:
             raise _blamed(error) from error.__cause__
 
     def nearby(self, object_index: int, offset: int, length: int) -> bytes:
-        """Return exactly ``length`` bytes of an object. Use only one thread at a time: the method reads ahead."""
+        """Return exactly ``length`` bytes of an object.
+
+        Call this method from one thread at a time, because the method reads ahead.
+        """
         window = self._windows.get(object_index)
         if window is None:
             while len(self._windows) >= MAX_WINDOWS:
@@ -373,7 +286,7 @@ class BaseObjects:
             raise _blamed(error) from error.__cause__
 
     def header(self, object_index: int, offset: int) -> bytes:
-        """Return 512 bytes of an object. Use only one thread at a time: the method reads ahead."""
+        """Return 512 bytes of an object. Call this method from one thread at a time, because the method reads ahead."""
         return self.nearby(object_index, offset, 512)
 
     def close(self) -> None:
@@ -381,9 +294,9 @@ class BaseObjects:
         if self._spool:
             self._spool.close()
 
-    def _resolve_claims(self, candidates: list[_Candidate], needed: list[int]) -> None:
-        stored: dict[tuple[bytes, int], _Candidate] = {}
-        inflated: dict[bytes, list[_Candidate]] = {}
+    def _resolve_claims(self, candidates: list[Candidate], needed: list[int]) -> None:
+        stored: dict[tuple[bytes, int], Candidate] = {}
+        inflated: dict[bytes, list[Candidate]] = {}
         for candidate in candidates:
             for claim in candidate.claims():
                 stored.setdefault((claim, candidate.source.size), candidate)
@@ -402,12 +315,12 @@ class BaseObjects:
             if found:
                 self.serving.add(found.number)
 
-    def _resolve_forms(self, candidates: list[_Candidate], needed: list[int], digests: FoundDigests) -> None:
-        """Find contents that can be recompressed to missing objects.
+    def _resolve_forms(self, candidates: list[Candidate], needed: list[int], digests: FoundDigests) -> None:
+        """Find contents from which missing objects can be recompressed.
 
         Contents are found by their claims. The contents in rebuilt targets are also found by hashing.
         """
-        contents: dict[bytes, _Candidate] = {}
+        contents: dict[bytes, Candidate] = {}
         for candidate in candidates:
             content = candidate.blob.diff_id or (None if candidate.blob.compression else candidate.blob.digest)
             if content:
@@ -416,7 +329,7 @@ class BaseObjects:
         for candidate in candidates if unclaimed and not self._believe else ():
             budget, is_compressed = candidate.budget, bool(candidate.blob.compression)
             if budget is None or (budget.is_spent if is_compressed else candidate.source.size not in unclaimed):
-                continue  # hash only rebuilt targets, because given archives claim the digests of their layers
+                continue  # given archives already claim the digests of their layers, so only rebuilt targets are hashed
             content = digests.content(candidate) if is_compressed else digests.stored(candidate)
             contents.setdefault(content or b"", candidate)
         for index in needed:
@@ -425,7 +338,7 @@ class BaseObjects:
                 self._made[index] = found
                 self.serving.add(found.number)
 
-    def _resolve_by_hash(self, candidates: list[_Candidate], needed: list[int], digests: FoundDigests) -> None:
+    def _resolve_by_hash(self, candidates: list[Candidate], needed: list[int], digests: FoundDigests) -> None:
         """Find missing objects by hashing blobs. This works even if claims are absent or wrong."""
         missing = {self._wanted[index].digest: index for index in needed}
         sizes = {self._wanted[index].size for index in missing.values()}
@@ -450,11 +363,11 @@ def _content_of(part: ReadAt) -> Iterator[bytes]:
     kind = compression.sniff(part.read_at(0, min(16, part.size)))
     if kind not in OF_BUNDLES:
         raise ArchiveError(messages.BASE_NOT_COMPRESSED)
-    yield from compression.decompress_iter(kind, copy_chunks(part, 0, part.size), _PIECE, is_exact=True)
+    yield from compression.decompress_iter(kind, copy_chunks(part, 0, part.size), PIECE, is_exact=True)
 
 
 def _blamed(error: FileError) -> DibError:
-    """Return a :class:`BaseMismatchError` if the base ends early, or ``error`` if the system cannot read the base."""
+    """Return :class:`BaseMismatchError` if the base is truncated, or ``error`` if reading it failed."""
     if isinstance(error.__cause__, OSError):
         return error
     return BaseMismatchError(messages.BASE_UNREADABLE, reason=error.message, hint=error.advice)

@@ -33,7 +33,7 @@ Limits = dict[Resource, int]
 
 
 def shared_limits() -> Limits:
-    """Return the limits that all archives of a bundle share. They are reduced while archives are read."""
+    """Return the limits that all archives of a bundle share. Reading archives reduces these limits."""
     return {"made": MADE_FLOOR, "input": INPUT_FLOOR, "calls": CALLS}
 
 
@@ -48,7 +48,7 @@ class Budget:
         self._shared = shared
 
     def left(self, what: Resource) -> int:
-        """Return how much is left, including the shared part."""
+        """Return the remaining amount of ``what``, including the shared limits."""
         return self._own[what] + self._shared[what]
 
     @property
@@ -65,7 +65,7 @@ class Budget:
             raise ArchiveError(messages.BASE_SEARCH_LIMIT)
 
     def read(self, chunks: Iterable[bytes], times: int = 1) -> Iterator[bytes]:
-        """Yield compressed bytes, and subtract ``times`` for each byte."""
+        """Yield compressed bytes, and subtract ``times`` input bytes for each byte."""
         for chunk in chunks:
             self.spend("input", times * len(chunk))
             yield chunk

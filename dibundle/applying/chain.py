@@ -1,4 +1,4 @@
-"""Chains of bundles. In a chain, each bundle rebuilds the base of the next bundle."""
+"""Chains of bundles. In a chain, the target of each bundle is the base of the next bundle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from dibundle.applying import messages
 from dibundle.applying.base import base_names, claimed_by_none, is_made_by, missing_objects, serving
-from dibundle.applying.base_store import FoundDigests
+from dibundle.applying.candidates import FoundDigests
 from dibundle.applying.options import RebuildOptions
 from dibundle.applying.rebuilding import rebuild_targets
 from dibundle.applying.space import Space, made_size
@@ -76,7 +76,7 @@ def _next(
     links: Mapping[int, _Links],
     context: Context,
 ) -> BundleReader:
-    """Return the next bundle to apply. It can be applied now, and other bundles build on its targets."""
+    """Return the next bundle to apply. Its base is here, and other bundles build on its targets."""
     ready = [bundle for bundle in waiting if claims.lets(bundle)]
     needed = _made_for(ready, waiting, links)
     first = _not_made_for(needed, waiting, links)
@@ -99,7 +99,7 @@ def _with_needed(
     claims: _Claims,
     context: Context,
 ) -> list[BundleReader]:
-    """Return the bundles, and the spare bundles that rebuild missing bases."""
+    """Return ``bundles``, and those spare bundles that rebuild missing bases."""
     links = _links([*bundles, *spare], archives)
     found = list(bundles)
     for bundle in found:  # the list grows during the loop
@@ -138,7 +138,7 @@ def _with_room(
 
 
 class _Claims:
-    """For each bundle, the needed objects that no archive claims to have.
+    """The needed objects of each bundle that no archive claims to have.
 
     An archive is read only once for each bundle.
     """
@@ -174,7 +174,7 @@ class _Claims:
         return missing_objects(manifest, real, context, self._digests)
 
     def lets(self, bundle: BundleReader) -> bool:
-        """Return whether all targets of a bundle can be rebuilt if the archives' claims are true."""
+        """Return whether all targets of a bundle can be rebuilt. Trust the archives' claims."""
         return is_made_by(bundle.manifest, self._missing[id(bundle)])
 
 
@@ -184,7 +184,7 @@ def _serves_any(manifest: Manifest, archives: Sequence[Archive], claims: _Claims
     If the archives' claims are not enough, also look at the archives' contents.
     """
     for missing in (missing_objects, claims.missing_contents):
-        # a rebuild can begin only if some target needs no other target
+        # a rebuild must begin with a target that needs no other target
         found = set(missing(manifest, archives, context))
         if any(found.isdisjoint(objects_used(manifest, number)) for number in _all(manifest)):
             return True
@@ -198,8 +198,8 @@ def _all(manifest: Manifest) -> range:
 def _makes_for(bundle: BundleReader, other: BundleReader, links: Mapping[int, _Links]) -> bool:
     """Return whether ``other`` builds on content that ``bundle`` adds. Only metadata is compared.
 
-    If any bundle rebuilds a base image of ``other``, image IDs are compared. Otherwise, layers are compared, although
-    several images may share a layer.
+    Image IDs are compared if any bundle rebuilds a base image of ``other``. Otherwise, layers are compared. This is
+    less certain, because several images may share a layer.
     """
     if other is bundle:
         return False
@@ -223,8 +223,6 @@ def _not_made_for(
 
 class _Links(NamedTuple):
     """The digests that link a bundle with other bundles.
-
-    They are few, even for a bundle with a million segments.
 
     ``makes`` has the digests of layers and other contents of the targets. ``needs`` has the digests of contents of the
     base. ``images`` has the IDs of the targets' images. ``bases`` has the IDs of the base images.
@@ -323,7 +321,7 @@ def _spared(manifest: Manifest) -> int:
 
 
 def _left(archives: Sequence[Archive]) -> tuple[int, int]:
-    """Return the limits for the next intermediate archive: members to read, and bytes of names to keep."""
+    """Return the next intermediate archive's limits: the number of members, and the bytes of names."""
     indexes = [archive.index for archive in archives if archive.is_made]
     left = MAX_MEMBERS - sum(len(index.entries) for index in indexes)
     names = MADE_NAMES - sum(index.names for index in indexes)
@@ -363,7 +361,7 @@ def _no_chain(ready: Sequence[BundleReader], *, apart: bool) -> UsageError:
 
 
 def _unfit(waiting: Sequence[BundleReader]) -> BaseMismatchError:
-    """Return the error for bundles whose base is missing, and is not rebuilt by any other bundle."""
+    """Return the error for bundles whose base is missing. No other bundle rebuilds this base."""
     needs = [wording.some(base_names(bundle.manifest), " and ") or "another image" for bundle in waiting]
     told = "; ".join(
         f"{bundle.name or 'a bundle'} builds on {need}" for bundle, need in zip(waiting, needs, strict=True)

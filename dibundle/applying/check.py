@@ -38,7 +38,7 @@ The estimates were compared with measurements on the five pairs of bench/. These
 
 
 class CheckedTarget(NamedTuple):
-    """A checked target: name, size of temporary files, and the error if the target cannot be rebuilt."""
+    """A checked target: its name, the size of its temporary files, and the error of a rebuild or None."""
 
     name: str
     target: MadeTarget
@@ -97,7 +97,7 @@ def check(
     size = sum(written_size(manifest, number, without) for number in numbers)
     space = beside(output, size, context)
     if not options.is_exact:
-        # the images are checked in the target's temporary file, so no second file is needed
+        # the target is kept in a temporary file for its output; its images are checked there, without a second file
         space = space._replace(kept=size)
     unjudged = RebuildOptions(max_size=options.max_size) if space.kept else options
     base: FoundBase | DibError
@@ -199,7 +199,7 @@ def _broken_encoder(manifests: Sequence[Manifest]) -> DibError | None:
 
 
 def _bases_of(manifests: Sequence[Manifest]) -> tuple[AboutImage, ...]:
-    """Return the base images that no target of the bundles contains."""
+    """Return the base images of the bundles that no bundle rebuilds."""
     abouts = [manifest.about for manifest in manifests if manifest.about]
     made = {image.id for about in abouts for images in about.targets for image in images}
     return tuple(dict.fromkeys(image for about in abouts for image in about.bases if image.id not in made))

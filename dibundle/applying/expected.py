@@ -1,7 +1,8 @@
 """Check whether a target is what the receiver expects. The whole output is checked before any byte of it is released.
 
-The digest in the header covers the description of the images (section 2 of the manifest). But nothing checks whether
-this description is true. Therefore, a target is never accepted because of this description.
+The digest in the bundle's header covers the description of the images (section 2 of the manifest). But this digest does
+not prove that the description is true. So a target is accepted only because of its content, never because of the
+description.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Expectation(NamedTuple):
     """The expected digests for a target: digests of configs, manifests or the archive itself.
 
     The archive, or every image in it, must have one of the digests in ``images``. If ``images`` is empty, any image is
-    accepted. If ``named`` is set, at least one image must have this digest.
+    accepted. If ``named`` is set, at least one image must have the digest ``named``.
     """
 
     images: frozenset[bytes] = frozenset()
@@ -48,7 +49,10 @@ class Expectation(NamedTuple):
         return frozenset((self.named,)) if self.named else self.images
 
     def without_archive(self, archive: bytes) -> Expectation:
-        """Return the part of the expectation that the images must meet. ``archive`` is the archive's digest."""
+        """Return the expectation for the images, without the digest of the archive.
+
+        ``archive`` is the archive's digest.
+        """
         return Expectation(
             frozenset() if archive in self.images else self.images, None if self.named == archive else self.named
         )
@@ -76,7 +80,7 @@ def parse_all(expect: Expected | None) -> frozenset[bytes]:
 
 
 def named_digest(name: str | None) -> bytes | None:
-    """If a target's name is a digest that :func:`parse` accepts, return this digest, else None."""
+    """Return the digest that a target's name is, or None if :func:`parse` does not accept the name."""
     found = _DIGEST.fullmatch((name or "").lower())
     return bytes.fromhex(found[1]) if found else None
 
@@ -91,7 +95,10 @@ def refuse_claims(expected: frozenset[bytes], manifest: Manifest, target_index: 
 
 
 def verified_digests(target: Target) -> dict[tuple[int, int], bytes]:
-    """Return the digests that a rebuild verifies. Each key is the start and length of a range in the target."""
+    """Return the digests of parts of a target that a rebuild verifies.
+
+    Each key is the start and length of a range in the target.
+    """
     found = {}
     at = 0
     for segment in target.segments:
@@ -102,7 +109,7 @@ def verified_digests(target: Target) -> dict[tuple[int, int], bytes]:
 
 
 class Judgement:
-    """The checks of a bundle's targets. The limits for a single target apply to all targets together."""
+    """The checks of a bundle's targets. All targets together share the limits of one target."""
 
     def __init__(self, expectation: Expectation, tmp: str | None) -> None:
         self._expectation = expectation

@@ -1,10 +1,10 @@
 """A gate between a target and a loader. Until everything is verified, the loader gets nothing that it could load.
 
-Members that are only content (layers, configs, blobs) pass directly if all readers parse them in the same way. Members
-pass directly up to the end of the archive, or up to a member of another kind: manifest.json, index.json, repositories,
-or an unusual header. From this point on, everything is kept in a temporary file. The last bytes of the member before
-this point are kept too. If the rebuild fails, the loader's input therefore ends inside a header or inside a member's
-content. No reader mistakes such a truncated input for a complete archive.
+Members that are only content (layers, configs, blobs) pass directly if all readers parse their headers alike. This ends
+at the first other member: manifest.json, index.json, repositories, or a member with an unusual header. From this point
+on, everything is withheld in a temporary file, as are the last bytes before this point. If the rebuild fails, the
+loader's input therefore ends inside a header or inside a member's content. No reader mistakes such a truncated input
+for a complete archive.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Gate:
         self._passed = 0  # number of bytes that the loader already has
         self._head = bytearray()  # the part of the next member's header that has arrived
         self._left = 0  # remaining bytes of the current member, padding included
-        # bytes of _left that are withheld until the next header: the last byte of content, and the padding
+        # how many of the _left bytes are withheld until the next header: the last content byte and the padding
         self._last = 0
         self._is_small = True
         self._waiting = bytearray()
@@ -92,7 +92,7 @@ class Gate:
     def finish(self) -> ReadAt:
         """End the archive and return it.
 
-        In the result, zeros replace large members that were already passed on.
+        In the returned archive, zeros replace large members that were already passed on.
         """
         if not self._is_shut:
             self._is_shut = True

@@ -1,7 +1,7 @@
 """Load a bundle's target into an engine. Until everything is verified, the engine gets nothing that it could load.
 
-If an image is expected by digest, the engine gets an archive that this module writes. Otherwise the engine gets the
-target's own bytes. Everything from the first JSON document on is withheld until the last byte is verified.
+If an image is expected by digest, this module writes an archive for the engine. Otherwise, the engine gets the target's
+own bytes. The bytes from the first JSON document on are withheld until all bytes are verified.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _Named = tuple[PinnedImage, tuple[str, ...]]
 class LoadOptions(RebuildOptions):
     """The options of a load.
 
-    ``engine`` is docker, podman or ctr. If ``engine`` is None, the engine of a source is used. If no source has an
+    ``engine`` is docker, podman or ctr. If ``engine`` is None, the engine of a source is used. If no source is in an
     engine, the first installed engine is used. ``thin`` leaves out the layers of the base, which the engine must
     already have.
     """
@@ -78,7 +78,7 @@ class LoadResult:
     """The loaded images, with one entry for each name, and the signers of the bundles.
 
     If ``is_checked`` is true, the images were expected, and the engine got only these images. Otherwise, the images are
-    from the bundle's description, and the engine was checked only for images with these names.
+    those of the bundle's description. The engine was then only checked for images with these names.
     """
 
     engine: str
@@ -137,9 +137,9 @@ class Loading:
 
     ``given`` are the archives among the sources. ``bases`` are the ``given`` archives and the intermediate targets of
     other bundles. ``without`` are images that the engine already has. The layers of these images are left out.
-    ``repositories`` has the repositories that an expected image's names may use, from :func:`repositories_of`. If a
-    trusted signature covers the bundle, ``repositories`` is None, which allows all names. ``signatures`` check the
-    names that the engine would get.
+    ``repositories`` has the repositories that the names of an expected image may be in, from :func:`repositories_of`.
+    If a trusted signature covers the bundle, ``repositories`` is None, which allows all names. ``signatures`` checks
+    whether the bundle's signer may use the names for the engine.
     """
 
     engine: str
@@ -166,7 +166,7 @@ class Loading:
             return self._load_thin(number), False
         is_nameless = 0 < len(images) <= MAX_NAMES and not any(image.names for image in images)
         if self.engine == "ctr" and is_nameless and not self._is_named_by_digest(number):
-            # the target gives the image no name, and containerd does not keep an image without a name
+            # containerd does not keep an image without a name, so write an archive that gives names
             return self._load_expected(number, Expectation(frozenset(image.id for image in images))), False
         if not images:
             self.context.progress.note(f"the bundle does not list its images, so {self.engine} is not asked for any")
@@ -179,7 +179,7 @@ class Loading:
         return asked, False
 
     def require_thin(self, *, believe: bool = False) -> None:
-        """Raise :class:`LoadError` if the engine lacks layers that are left out.
+        """Raise :class:`LoadError` if a layer is left out that the engine does not have.
 
         With ``believe``, use only the base's claims.
         """
@@ -190,7 +190,7 @@ class Loading:
         chains = needed(manifest, number, self.without)
         try:
             require_layers(self.engine, chains, *_base_with(self.given, chains))
-        except LoadError:  # if the base lacks these layers too, report a wrong base instead
+        except LoadError:  # if the base does not have these layers either, this call reports a wrong base instead
             find_base(manifest, self.bases, self.context, [number], believe=believe).close()
             raise
         if not self._is_expected(number) and not (self._told() and all(image.names for image in self._told())):
@@ -203,7 +203,7 @@ class Loading:
         return bool(self.options.expectation.without_archive(target.digest))
 
     def _is_named_by_digest(self, number: int) -> bool:
-        """Return whether the target's own digest is expected or chosen. If so, the engine gets all its images."""
+        """Return whether the target's own digest is expected or chosen. The engine then gets all its images."""
         named = self.options.expect | {named_digest(self.options.target)}
         return self.bundle.manifest.targets[number].digest in named
 
@@ -254,7 +254,7 @@ class Loading:
         return about.targets[choose_target(self.bundle.manifest, self.options)] if about else ()
 
     def _check_claims(self, there: Sequence[tuple[Collection[str], bytes]]) -> None:
-        """Refuse a bundle if its description differs from its images, because users compare the printed IDs.
+        """Refuse a bundle whose description differs from its images: users rely on the printed IDs.
 
         ``there`` has the names and the config digest of each image.
         """
@@ -300,7 +300,7 @@ class Loading:
 
 
 def _one_by_one(images: Iterable[AboutImage]) -> list[AboutImage]:
-    """Return each image once for each name, or once if it has no name. The result has at most ``MAX_NAMES`` items."""
+    """Return an entry for each name, and for each image without a name. The list has at most ``MAX_NAMES`` entries."""
     found: dict[tuple[tuple[str, ...], bytes], AboutImage] = {}
     for image in images:
         for number in range(max(1, len(image.names))):
@@ -310,7 +310,7 @@ def _one_by_one(images: Iterable[AboutImage]) -> list[AboutImage]:
 
 
 def _base_with(archives: Sequence[Archive], chains: Sequence[tuple[bytes, ...]]) -> tuple[str, str | None]:
-    """Return a description of the image with the given layers, and the image's file if it has one."""
+    """Return a phrase for the image that has the given layers, and the image's file or None."""
     wanted = {[*chain_ids(chain)][-1] for chain in {*chains} if chain}
     for archive in archives:
         images = read_images(archive).images
@@ -331,11 +331,11 @@ def _is_name(text: str) -> bool:
 
 
 def _is_free(name: str, image: PinnedImage) -> bool:
-    """Return whether an image may get a name. The names that dib makes from an ID are only for the image of this ID."""
+    """Return whether an image may get a name. A name that dib makes from an image's ID is reserved for this image."""
     if not _is_name(name):
         return False
     found, before = canonical_name(name), ""
-    while found != before:  # docker drops docker.io even before another host
+    while found != before:  # docker drops the prefix docker.io even if another host follows
         found, before = canonical_name(found), found
     return found == canonical_name(_name_of(image)) or not found.startswith(_RESERVED)
 
@@ -345,9 +345,9 @@ def _name_of(image: PinnedImage) -> str:
 
 
 def _name_all(images: Sequence[_Named], engine: str) -> list[_Named]:
-    """Return images with names. An image without a name gets a name if the engine needs it.
+    """Return images with names. If the engine needs a name, an image without a name gets one.
 
-    In containerd, images need names. A name is also needed to check that a thin image is complete.
+    containerd needs names for all images. Every engine needs a name to check that a thin image is complete.
     """
     is_thin = any(layer.content is None for image, _ in images for layer in image.layers)
     if engine != "ctr" and not is_thin:
@@ -364,8 +364,8 @@ def hand_over(
 ) -> list[AboutImage]:
     """Write images with their names into an archive and load it. Check each image by its digests.
 
-    ``require_names`` gets all names for the engine ("" for an image without a name). It raises an error to refuse the
-    names. If the images are expected, the engine must report each layer that is left out.
+    ``require_names`` gets all names for the engine ("" for an image without a name). ``require_names`` raises an error
+    to refuse the names. With ``is_expected``, the engine must report each layer that is left out.
     """
     images = _name_all(images, engine)
     if engine == "podman":  # annotations need full names: podman would complete short names with the wrong registry
@@ -384,7 +384,7 @@ def hand_over(
         if names and engine != "podman":
             own = (f"{_OWN_NAMES}loading-{token}-{number}",)
         elif any(layer.content is None for layer in image.layers):
-            own = names[:1]  # podman takes a thin image only from an OCI layout with one image and one name
+            own = names[:1]  # podman accepts a thin image only in an OCI layout that has one image and one name
         given.append((image, own))
     renamed = [(names, own[0]) for (_, names), (_, own) in zip(images, given, strict=True) if own != names]
     is_thin = any(layer.content is None for image, _ in given for layer in image.layers)
@@ -426,7 +426,7 @@ def require_left_out(image: PinnedImage, engine: str) -> None:
 def allowed_names(
     image: PinnedImage, names: Collection[str], allowed: Collection[str], engine: str, progress: Progress
 ) -> tuple[str, ...]:
-    """Return only the names that are in the base's repositories. An image's ID does not protect its names."""
+    """Return the names in the base's repositories. Other names are not safe: an image's ID does not cover them."""
     fitting = [name for name in names if _is_name(name) and repository_of(name, engine) in allowed]
     taken = list(dict.fromkeys(fitting))[:MAX_NAMES]
     others = [name for name in dict.fromkeys(names) if name not in taken[:MAX_NAMES]][: MAX_NAMES + 1]

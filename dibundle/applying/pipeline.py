@@ -37,7 +37,7 @@ OutputFormat = Literal["docker-archive", "oci-archive", "oci"]
 class ApplyOptions(RebuildOptions):
     """The options of apply. ``form`` is the output format, or None for the exact target.
 
-    ``thin`` leaves out the layers of the base, which the receiver has loaded.
+    ``thin`` leaves out the layers of the base, which the receiver must already have.
     """
 
     form: OutputFormat | None = None
@@ -168,7 +168,7 @@ def wanted_targets(manifest: Manifest, options: RebuildOptions) -> Collection[in
 
 
 def beside(output: Destination | Folder, size: int, context: Context) -> Space:
-    """Return the :class:`Space` that is needed in addition to an output of ``size`` bytes.
+    """Return the :class:`Space` for a rebuild whose output takes ``size`` bytes.
 
     The output's folder need not exist yet.
     """

@@ -36,7 +36,7 @@ def rebuild_target(
 ) -> None:
     """Pass a target's bytes to ``sink``, in order. The last bytes are passed only after every byte is verified.
 
-    With ``whole``, also check the SHA-256 of the whole archive. Raises:
+    With ``whole``, also check the digest of the whole archive, not only the digests of its segments. Raises:
 
     - :class:`BaseMismatchError` for a wrong or damaged base, before the first byte if possible
     - :class:`BundleError` and :class:`DigestError` for a malformed or damaged bundle
@@ -122,7 +122,7 @@ def _tee(sink: Sink | None, spool: Spool | None) -> Sink:
 
 
 class _Rebuild(NamedTuple):
-    """A running rebuild of a bundle's targets. ``kept`` is the size of the temporary files that are already in use."""
+    """A running rebuild of a bundle's targets. ``kept`` is the size of the existing temporary files."""
 
     bundle: BundleReader
     base: FoundBase
@@ -137,7 +137,7 @@ class _Rebuild(NamedTuple):
     def target(self, number: int, sink: Sink) -> Iterator[None]:
         """Rebuild one target, step by step.
 
-        Before the output of the last target is finished, the bundle is read and checked to its end.
+        The bundle is read and checked to its end before the last target's output is finished.
         """
         bundle, base, manifest = self.bundle, self.base, self.bundle.manifest
         target = manifest.targets[number]
@@ -172,7 +172,7 @@ class _Rebuild(NamedTuple):
                     bundle.finish()
                 output.finish()
             except (BaseMismatchError, BundleError):
-                # if the base is damaged, a correct patch looks malformed: report the base instead of the patch
+                # a damaged base can make a correct patch look malformed, so check the base first
                 base.verify(needed)
                 raise
             if judged:

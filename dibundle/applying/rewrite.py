@@ -41,7 +41,7 @@ class Loaded(NamedTuple):
     """The images that a receiver has loaded. The given archives claim to hold these images.
 
     ``names`` are the names of the images. ``chain_ids`` has, for each image, the chain IDs of its lowest layer, its
-    lowest two layers, and so on. ``diff_ids`` maps the digest of each stored form of a layer to the layer's diffID.
+    lowest two layers, and so on. ``diff_ids`` maps the digest of each stored (possibly compressed) layer to its diffID.
     """
 
     names: tuple[str, ...]
@@ -194,9 +194,9 @@ def rebuild_images(
     space: Space = NO_SPACE,
     without: Loaded | None = None,
 ) -> tuple[ImageArchive, list[tuple[int, int]]]:
-    """Rebuild a target into a temporary file. Return the images, and the start and end of each left-out range.
+    """Rebuild a target into a temporary file. Return the images, and the start and end of each range that was left out.
 
-    The digests of the target's segments are checked. If the caller expects the whole target by its digest, this digest
+    The digests of the target's segments are checked. If the caller expects the digest of the whole target, this digest
     is checked too. The images are checked by :func:`pin`.
     """
     target = bundle.manifest.targets[choose_target(bundle.manifest, options)]
@@ -260,7 +260,7 @@ def pin(
 def _stored_in(
     bases: Sequence[Archive], holes: Sequence[tuple[int, int]], target: Target, without: Loaded | None
 ) -> dict[bytes, Stored]:
-    """Return the left-out layers of a target by diffID. Each layer is as it is stored in the base."""
+    """Return the left-out layers of a target by diffID. Each layer has the form in which the base stores it."""
     from dibundle.images.pinned import LayerStore
 
     store = LayerStore(stored_images(bases))
@@ -320,7 +320,7 @@ def needed(manifest: Manifest, number: int, without: Loaded) -> list[tuple[bytes
 def _left_out(manifest: Manifest, number: int, without: Loaded | None) -> list[tuple[int, int]]:
     """Return the start and end of each layer to leave out of a target.
 
-    A layer is left out only if the receiver has already loaded the layer for every image that uses it.
+    A layer is left out only if every image that uses it shares it with an image that the receiver has loaded.
     """
     if without is None or manifest.about is None:
         return []

@@ -18,12 +18,12 @@ from dibundle.images.archive import Archive
 
 
 class Space(NamedTuple):
-    """The space that is used for other purposes while targets are rebuilt.
+    """The disk space that sinks and the output use while targets are rebuilt.
 
-    ``kept`` is the maximum size of the temporary files that the sinks write. ``spared`` is an estimate of the part of
-    ``kept`` that the sinks will not write. ``withheld`` is the number of bytes that the sinks may have to write,
-    depending on the content. ``check_output`` gets the size of the temporary files before the files are written.
-    ``check_output`` raises an error if the temporary files would leave too little free space for the output.
+    ``kept`` is the maximum size of the temporary files that the sinks write. ``spared`` estimates how much less than
+    ``kept`` the sinks will write. ``withheld`` is the number of further bytes that the sinks write only for some
+    contents. ``check_output`` gets the size of the temporary files before the files are written. ``check_output``
+    raises an error if too little space would be left for the output.
     """
 
     kept: int = 0
@@ -33,7 +33,7 @@ class Space(NamedTuple):
 
     @classmethod
     def beside(cls, output: Destination, size: int, tmp: str | None, *, kept: int = 0) -> Space:
-        """Return the :class:`Space` that is needed in addition to an output of ``size`` bytes."""
+        """Return the :class:`Space` for a rebuild whose output takes ``size`` bytes."""
         return cls(kept=kept, check_output=lambda temporary: output.check_room(size, temporary, room(tmp)[0]))
 
 
@@ -46,7 +46,7 @@ def temporary_space(manifest: Manifest, base: FoundBase, options: RebuildOptions
 
 
 def _kept(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: Space) -> int:
-    """Return the size of the targets that are in temporary files while the targets of ``base`` are rebuilt."""
+    """Return the bytes of targets in temporary files during the rebuild of the targets of ``base``."""
     judged = [manifest.targets[number].size for number in base.wanted] if options.expectation else []
     return sum(manifest.targets[number].size for number in base.kept) + max(judged, default=0) + space.kept
 
@@ -54,11 +54,11 @@ def _kept(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: S
 def check_sizes(
     manifest: Manifest, base: FoundBase, bases: Sequence[Archive], options: RebuildOptions, space: Space
 ) -> int:
-    """Refuse targets (including intermediate targets) above ``max_size``, and temporary files above twice ``max_size``.
+    """Refuse targets above ``max_size``, and temporary files above twice ``max_size``.
 
-    Only temporary files with targets, or with decompressed layers of targets, are counted. This includes the files of
-    earlier bundles, whose targets are among ``bases``. Returns the size of the temporary files for the targets, in
-    bytes.
+    Intermediate targets are checked too. Only temporary files with targets, or with targets' decompressed layers, are
+    counted. The targets of earlier bundles, which are in ``bases``, count too. Returns the size of the temporary files
+    for the targets, in bytes.
     """
     for number in base.order:
         check_size(manifest, number, options)

@@ -38,7 +38,7 @@ def made_targets(manifest: Manifest) -> tuple[MadeTarget, ...]:
 
 
 def choose_target(manifest: Manifest, options: RebuildOptions) -> int:
-    """Return the index of the target to rebuild. If there are several targets, ``options.target`` names the target."""
+    """Return the index of the target to rebuild. If there are several targets, ``options.target`` must name one."""
     if options.target is None:
         if len(manifest.targets) > 1:
             raise UsageError(

@@ -25,7 +25,7 @@ from dibundle.files.destination import Destination
 Document = dict[str, object]
 ERROR: Final = "dib.error/1"
 _PIECE: Final = 1 << 16
-# lone surrogates, except the surrogates that represent a byte
+# lone surrogates, except those that Python uses for bytes that are not UTF-8
 _NO_BYTES: Final = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Write the result or the error as JSON to stdout.")
@@ -42,7 +42,7 @@ _PROGRESS = click.option(
 
 
 class Console:
-    """A command's output. The code of a use case reports to ``progress``. The command calls the other methods."""
+    """A command's output. The library reports to ``progress``, and the command calls the other methods."""
 
     def __init__(
         self, *, mode: str = "auto", quiet: bool = False, verbose: bool = False, as_json: bool = False

@@ -28,7 +28,7 @@ _LEAST_BAR = 8
 
 
 class Display(Progress, Protocol):
-    """A display of progress. ``close`` ends the last phase and frees the terminal's line."""
+    """A display of progress. ``close`` ends the last phase and its line on the terminal."""
 
     def close(self) -> None:
         """End the last phase."""
@@ -42,7 +42,7 @@ class Quiet(Silent):
 
 
 class _Meter:
-    """The numbers of a phase, with the time of the next update. Subclasses show the phase."""
+    """The counts and times of a phase. Subclasses display the counts and times."""
 
     mode = "off"
 

@@ -23,7 +23,10 @@ PACKAGES: Final = (
 
 
 def every() -> list[tuple[str, str, Message]]:
-    """Return each message with its package and its constant, sorted by code. Several messages may share a code."""
+    """Return each message with the names of its package and its constant, sorted by code.
+
+    Several messages may share a code.
+    """
     found = []
     for package in PACKAGES:
         module = import_module(f"dibundle.{package}.messages")

@@ -76,7 +76,7 @@ class Failure:
 
     def _words(self) -> dict[str, str]:
         words = WORDS
-        # imported only here: the import may fail, as the reported error may be a missing module or a lack of memory
+        # imported late: if the reported error is a missing module or too little memory, the import may fail too
         with contextlib.suppress(ModuleNotFoundError, MemoryError):
             from dibundle.sources.engines import engine_in_use, words_for
 
@@ -101,7 +101,7 @@ class Failure:
         return self.tell(UsageError(messages.OPTION_REFUSED, reason=text, hint=see_help))
 
     def _moved(self, commands: Sequence[str]) -> Hint | None:
-        """Return the command line with the command first, if options came before the command, else None."""
+        """If options came before the command, return a hint with the command first, else None."""
         words = list(self._arguments)
         place = next((number for number, word in enumerate(words) if word in commands), 0)
         moved = shlex.join([words[place], *words[:place], *words[place + 1 :]])

@@ -1,4 +1,4 @@
-"""Hints that show the arguments to type. Commands make these hints, because the library does not know the arguments."""
+"""Hints that show the arguments to type. Only commands can make these hints, because the library knows no arguments."""
 
 from __future__ import annotations
 

@@ -47,6 +47,6 @@ def level_options(command: Callable[..., None]) -> Callable[..., None]:
 def _remember(context: click.Context, parameter: click.Parameter, level: int | None) -> None:
     if level is None:
         return
-    if _KEY in context.meta:  # also catches -12, which click reads as -1 and -2
+    if _KEY in context.meta:  # the check also refuses -12, which click reads as -1 and -2
         raise UsageError(messages.OPTION_LEVELS, one=context.meta[_KEY], other=level)
     context.meta[_KEY] = level

@@ -132,7 +132,7 @@ def main() -> None:
 class _Terminated(BaseException):
     """The exception for SIGTERM and similar signals.
 
-    Because of this exception, everything is cleaned up before the process ends. ``code`` is the exit code.
+    The exception lets ``with`` and ``finally`` clean up before the process ends. ``code`` is the exit code.
     """
 
     def __init__(self, number: int) -> None:
@@ -144,7 +144,7 @@ def run(program: str = "dib") -> None:
     """Run ``dib`` and end the process with the right exit code. ``program`` is the name of the command in a shell."""
     _stand_in_for_closed()
     gc.set_threshold(*_COLLECTIONS)
-    # signal() raises this error outside of the main thread, if a program uses dib as a library
+    # if another program calls run() outside of its main thread, signal() raises ValueError
     with contextlib.suppress(ValueError):
         for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGXCPU):
             signal.signal(number, _terminate)
@@ -165,9 +165,9 @@ def run(program: str = "dib") -> None:
 
 
 def _stand_in_for_closed() -> None:
-    """Replace closed standard streams by descriptors that refuse data. Text for a closed stream is discarded.
+    """Replace closed standard streams, so that no other file gets their descriptors.
 
-    Without the replacement, the next opened file would get the descriptor of a standard stream.
+    The new descriptors refuse data, and text for a closed stream is discarded.
     """
     for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
         try:
@@ -187,7 +187,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 def _sends_again(frame: FrameType | None) -> bool:
     """Return whether :func:`_send_again` is running.
 
-    While it runs, no exception is needed: it would be lost, and :func:`_send_again` sends the signal again.
+    While it runs, an exception would be lost. None is needed, because the signal is sent again.
     """
     while frame and frame.f_code is not _send_again.__code__:
         frame = frame.f_back

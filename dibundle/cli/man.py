@@ -22,7 +22,7 @@ def pages() -> dict[str, str]:
 
 
 def every_command(context: click.Context | None = None) -> Iterator[click.Context]:
-    """Yield click's contexts of a command and its subcommands. Without ``context``, the command is ``dib``."""
+    """Yield the click contexts of a command and all its subcommands. Without ``context``, the command is ``dib``."""
     context = context or click.Context(main, info_name="dib")
     yield context
     if isinstance(context.command, click.Group):

@@ -170,7 +170,7 @@ def _signers(given: dict[str, Any], tmp: str | None) -> Signers | None:
     if allowed is None and os.environ.get("DIB_ALLOWED_SIGNERS") == "":
         raise UsageError(
             messages.SIGNATURE_ENVIRONMENT_EMPTY
-            # a script may have set the variable to an empty text by mistake; then no signature would be checked
+            # an empty variable is probably a mistake in a script, and would disable the check of signatures
         )
     is_asked = bool(detached or asked["require_signature"]) or any(
         asked[name] is not None for name in ("identity", "revoked", "verify_time")
@@ -202,7 +202,7 @@ def _is_from_environment(name: str) -> bool:
 
 
 def _require_named_file(name: str) -> None:
-    """If an environment variable names a file that cannot be read, raise an error with the variable's name."""
+    """If the file ``name`` cannot be read, raise an error that names the environment variable."""
     from dibundle.format.signing import require_readable
 
     try:

@@ -1,8 +1,8 @@
 """The cover codec (spec/cover.md). A payload has covers (matching ranges), byte-wise differences, and literals.
 
-A payload has the number of covers, then the headers of five streams, then the streams. Three streams are columns of
-numbers. They give three numbers for each cover: the number of literal bytes before it, its length, and its seek (jump
-in the source). The other two streams are the difference and the literals.
+A payload has the number of covers, then the headers of five streams, then the streams. Three streams are columns with a
+number for each cover: the literal bytes before the cover, its length, and its seek (jump in the source). The other two
+streams are the difference and the literals.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def encode(
             *(partial(streams.pack, column, level=level, literal_bits=number_trials) for column in columns),
         ],
     )
-    # restore the order of the streams: the slowest was encoded first, so that no thread waits for it at the end
+    # restore the order of the streams: the slowest stream was first, so that threads do not wait for it at the end
     packed = [*packed[2:], packed[1], packed[0]]
     if effort >= 5 and (effort >= SLOW_EFFORT or thorough or len(literals) <= CONTEXT_LITERALS):
         around = context(source, rows) if len(literals) >= 64 else b""
@@ -185,12 +185,11 @@ class Parsed(NamedTuple):
     target_size: int
 
     def apply(self, source: Buffer, *, machine: int = NO_CODE) -> bytearray:
-        """Return the target. ``source`` must have the size that :func:`parse` was given.
+        """Return the target. ``source`` must have the size that was passed to :func:`parse`.
 
         If the literals are code of ``machine``, the operands of this code are made relative again.
 
-        The difference is unpacked to the end of the target's buffer. Then everything is joined in place. So the
-        difference needs no additional memory.
+        The difference is unpacked to the end of the target's buffer. Then everything is joined in place.
         """
         (packer, covered), (literal_packer, literal_size) = self.headers
         if literal_packer == PREFIXED and literal_size:
@@ -221,8 +220,8 @@ class Parsed(NamedTuple):
 def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
     """Decode ``payload`` with ``source`` into ``target_size`` bytes. Raise ``BundleError`` for a malformed payload.
 
-    In addition to the result, decoding takes memory for the literal bytes. Decoding also takes up to 80 MB for a
-    million covers, and up to 128 MiB for the packers' windows or tables.
+    In addition to the result, the literal bytes take memory. A million covers take up to 80 MB, and the packers'
+    windows or tables take up to 128 MiB.
     """
     return parse(payload, memoryview(source).nbytes, target_size).apply(source)
 
@@ -359,10 +358,7 @@ def _split(source: Buffer, target: bytes, rows: array[int]) -> tuple[bytearray, 
 
 
 def _join(source: Buffer, rows: array[int], covered: int, literals: Buffer, target: bytearray) -> None:
-    """Undo :func:`_split` in ``target``. The end of ``target`` holds the difference.
-
-    The caller has checked every size.
-    """
+    """Undo :func:`_split` in ``target``, whose last bytes are the difference. The caller has checked every size."""
     LIBRARY.dib_cover_join(
         *(Pinned(source), Pinned(rows), len(rows) // 3, covered),
         *(Pinned(literals), Pinned(target), len(target)),

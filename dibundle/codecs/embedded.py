@@ -1,8 +1,8 @@
 """The unpack codec, which inflates embedded streams in a frame before patching, and recompresses them afterwards.
 
-If one line of a changelog changes, most bytes of its compressed form change. So the decompressed target is patched from
-the decompressed source, if a known encoder reproduces the compressed bytes (spec/unpack.md). An unpacked source or
-target has two parts: first the bytes outside of its deflate streams, then the streams' content.
+If one line of a changelog changes, most bytes of its compressed form change. So if a known encoder reproduces the
+compressed bytes, the content is patched instead (spec/unpack.md). An unpacked source or target has two parts: first the
+bytes outside of its deflate streams, then the streams' content.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Decode = Callable[[int, Buffer, bytes | bytearray, int], Buffer]
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """The deflate streams of a source. Each stream has a start, an end and a content size. All contents are joined."""
+    """The deflate streams of a source: the start, end and content size of each stream, and all contents joined."""
 
     starts: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
@@ -81,7 +81,7 @@ class Streams:
     def lengths(self) -> bytes:
         """Return the lengths of the parts in a recipe for exactly these streams.
 
-        They help to compress the target's recipe, in which most lengths are the same.
+        Most lengths in the target's recipe are the same, so these lengths help to compress it.
         """
         out = bytearray()
         for start, end, size in zip(self.starts, [0, *self.ends], self.sizes, strict=False):
@@ -178,7 +178,7 @@ def _zip_entries(data: bytes | bytearray, at: int) -> Iterator[_Entry]:
 
 
 class Inflated(NamedTuple):
-    """The result of inflating: the content, the stream's end, and the bytes of work.
+    """The result of inflating: the content, the stream's end, and the work in bytes.
 
     The content is None if there is no stream, or if the content is too long.
     """
@@ -219,7 +219,7 @@ def _inflate_onto(out: bytearray, data: bytes | bytearray, start: int, limit: in
 
 
 def cost(codec: int, content: int, count: int) -> int:
-    """Return the cost of unpacking a source's ``count`` streams for ``codec``. One unit is the work for one byte."""
+    """Return the cost of unpacking ``count`` streams with ``content`` bytes for ``codec``, in bytes of work."""
     return content * (RELINKED if codec == _RELINK else 1) + STREAM_COST * count
 
 

@@ -1,4 +1,4 @@
-"""Excess is decoding work beyond the amount that the sizes of frames and recipes allow. See spec/dib.md, 4.6."""
+"""Excess is decoding work above the amount that the sizes of a frame and its recipes allow. See spec/dib.md, 4.6."""
 
 from __future__ import annotations
 

@@ -3,9 +3,9 @@
 An arithmetic coder encodes a difference stream. For each byte of this stream, the coder also reads the source.
 
 Two builds of native code differ mostly in operands: addresses, and offsets in structures and stacks. The source around
-a byte shows whether the byte is part of an operand. A word that has changed before usually changes by the same
-difference again. A general compressor cannot use this information, because such a compressor reads only the difference.
-``spec/cover.md`` specifies the model exactly. ``native/model.c`` has the loops.
+a byte shows whether the byte is part of an operand. If a word has changed before, the same word usually changes by the
+same difference again. A general compressor cannot use this information, because such a compressor reads only the
+difference. ``spec/cover.md`` specifies the model exactly. ``native/model.c`` has the loops.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def encode(source: Buffer, rows: array[int], difference: Buffer, *, bits: int) -
     """Return the modelled stream of ``difference``. ``difference`` is target minus source, over the covers in ``rows``.
 
     ``rows`` has the source offset, target offset and length of each cover in one array. ``bits`` (10 to 18, optionally
-    plus QUICK) is the size of the tables. Larger tables give fewer bytes, but take longer, because they exceed the
-    processor's cache.
+    plus QUICK) is the size of the model's tables, as a power of two. Larger tables give fewer bytes, but take longer,
+    because they exceed the processor's cache.
     """
     held = Pinned(source)
     room = len(difference) // 4 + 4096

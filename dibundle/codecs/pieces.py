@@ -1,7 +1,7 @@
 """Division of the work on one frame into independent pieces for idle workers (creation only).
 
-The pieces do not depend on the workers, so results do not depend on the number of workers. Functions that are called by
-:func:`choose.encode` have no parameter for workers. Each thread knows whether it belongs to a crew or works alone.
+The pieces do not depend on the workers, so results do not depend on the number of workers. Functions called by
+:func:`choose.encode` need no parameter for workers: a thread's context has its crew, if any.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 class Trace:
     """The CPU time that a frame takes, in seconds.
 
-    It has the time of each step that only the frame's own worker can do, and of each piece that any worker can do.
+    Steps that only the frame's own worker can do, and pieces that any worker can do, have separate times.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ _CURRENT: ContextVar[tuple[Crew, Trace] | None] = ContextVar("crew", default=Non
 
 
 def hands() -> int:
-    """Return the number of workers, including this worker, that could work on pieces now."""
+    """Return the number of workers that could work on pieces now: this worker and the idle workers."""
     current = _CURRENT.get()
     return 1 + current[0].idle if current else 1
 
@@ -81,7 +81,7 @@ def hands() -> int:
 class _Work(Generic[Item, Result]):
     """A function and its items.
 
-    When all items are done, both are dropped, because the pool's queue may keep this object alive.
+    Both are dropped when all items are done, because the pool's queue may keep this object longer.
     """
 
     def __init__(self, function: Callable[[Item], Result], items: list[Item]) -> None:
@@ -104,7 +104,7 @@ class _Work(Generic[Item, Result]):
 def share(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """Return the function's results in the order of the items. Idle workers help.
 
-    This thread does every item that no other thread has begun. So the threads of a pool cannot deadlock.
+    This thread does each item that no other thread has begun, so a pool's threads cannot deadlock.
     """
     given, current = list(items), _CURRENT.get()
     if current is None or len(given) < 2:

@@ -1,8 +1,8 @@
 """Recompression recipes. A recipe describes how to compress content to the original bytes (spec/dib.md, section 5.1).
 
-A recompression recipe is a list of parts. The bytes of a *plain* part are in the recipe itself. A *body* is a deflate
-stream or a zstd frame. An encoder makes the body from a part of the content and a :class:`Recipe`. A gzip layer is a
-plain header, a body and a plain trailer. A jar has hundreds of plain parts and bodies.
+It is a list of parts. The bytes of a *plain* part are in the recipe itself. A *body* is a deflate stream or a zstd
+frame. An encoder makes the body from a part of the content and a :class:`Recipe`. A gzip layer is a plain header, a
+body and a plain trailer. A jar has hundreds of plain parts and bodies.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def reencoders_of(parts: Sequence[Part]) -> set[int]:
 
 
 def write(parts: Sequence[Part]) -> bytes:
-    """Return the parts in the form that :func:`read` reads."""
+    """Return the parts as bytes that :func:`read` can read."""
     out = bytearray(number(len(parts)))
     literals = []
     for part in parts:
@@ -196,7 +196,7 @@ class Recompressor:
             raise BundleError(messages.RECIPE_CONTENT_SHORT)
 
     def _advance(self) -> Iterator[bytes | memoryview]:
-        """Yield all bytes before the next body that needs content, and prepare this body."""
+        """Prepare the next body that needs content, and yield all bytes before this body."""
         self._started = True
         self._body = None
         for part in self._parts:

@@ -64,7 +64,7 @@ def byte_cost(encoder: int, level: int) -> int:
 
 
 def start_cost(reencoder: int, before: int) -> int:
-    """Return the start cost of a body, in addition to the cost that all bodies have.
+    """Return the extra cost of starting a body, in addition to the fixed cost of each body.
 
     ``before`` is the previous re-encoder, which may be reused.
     """

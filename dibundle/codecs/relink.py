@@ -1,6 +1,6 @@
 """The relink codec: adjust addresses in the source's native code, and then apply a cover payload.
 
-If code moves, every call and address that points across the moved code changes. These changes are most of the
+If code moves, every address of this code changes, and every call from other code into it. These changes are most of the
 difference between two builds. The covers show which code moved. The addresses in the source are recomputed with integer
 arithmetic, from the covers and a table of the source's sections. The encoder and the decoder do the same computation
 (``spec/relink.md``).
@@ -81,7 +81,7 @@ class Region(NamedTuple):
 
 
 class AddressStep(NamedTuple):
-    """From ``at`` to the next step, addresses have moved by ``shift``. ``kind`` is the kind of content there."""
+    """Addresses from ``at`` to the next step have moved by ``shift``. ``kind`` is the kind of their content."""
 
     at: int
     shift: int
@@ -297,7 +297,7 @@ def _fits(address: int, length: int) -> bool:
 def steps_of(rows: array[int], header: RelinkHeader) -> array[int]:
     """Return the steps.
 
-    They are the fixed steps, and steps between them for the moves that the covers in ``rows`` show.
+    The result has the fixed steps, and between them steps for the moves that the covers in ``rows`` show.
     """
     regions, sections, fixed = columns(header.regions), columns(header.sections), _flat(header.fixed)
     room = len(header.fixed) + len(rows) // 3 + len(header.regions) + len(header.sections)

@@ -1,7 +1,7 @@
 """Sparse differences. Most of their bytes are zero, so only the lengths of runs and the nonzero bytes are stored.
 
-Each of the three streams of a sparse payload is packed separately (spec/cover.md). For the whole difference, a general
-compressor gives a larger result and takes ten times as long.
+Each of the three streams of a sparse payload is packed separately (spec/cover.md). If a general compressor packs the
+whole difference, the result is larger and takes ten times as long.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def unpack(stored: Buffer, data: memoryview) -> None:
 
     Raise ``BundleError`` unless the result has exactly the size of ``data``.
 
-    This needs memory for up to 1.5 times the size of ``data``, and for unpacking the last of the three streams.
+    This needs memory of up to 1.5 times the size of ``data``, and memory to unpack the last stream.
     """
     size = len(data)
     stored = memoryview(stored)
@@ -49,7 +49,7 @@ def unpack(stored: Buffer, data: memoryview) -> None:
 
 
 def split(data: Buffer) -> tuple[bytes, bytes, bytes]:
-    """Return packed zero counts (before each nonzero run), packed run lengths, and the runs' bytes."""
+    """Return the packed zero counts before the nonzero runs, the packed run lengths, and the runs' bytes."""
     outs = [scratch(len(data)) for _ in range(3)]
     sizes = array("q", bytes(24))
     LIBRARY.dib_sparse_split(Pinned(data), len(data), *(Pinned(out) for out in outs), Pinned(sizes))

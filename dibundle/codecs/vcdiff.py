@@ -1,8 +1,8 @@
 """VCDIFF (RFC 3284) as xdelta3 reads and writes it, with the default code table and without secondary compression.
 
-See spec/vcdiff.md for the subset. The decoder supports windows whose source segment is in the source, or in the part of
-the target that is decoded so far. The decoder also supports xdelta3's Adler-32 of each window, and xdelta3's
-application header. The encoder uses only segments in the source.
+See spec/vcdiff.md for the subset. A window's source segment may be in the source, or in the part of the target that is
+already decoded. The decoder also supports xdelta3's Adler-32 of each window, and xdelta3's application header. The
+encoder uses only segments in the source.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class _Window(NamedTuple):
 def decode(delta: bytes, source: Buffer, target_size: int) -> bytearray:
     """Decode ``delta`` with ``source`` into ``target_size`` bytes. Raise ``BundleError`` if decoding fails.
 
-    Before the target is allocated, all window headers are read, and the declared sizes are added up. No header is kept.
+    All window headers are read, and their sizes added up, before the target is allocated.
     """
     _check_windows(delta, target_size)
     view = memoryview(source).cast("B")
@@ -138,7 +138,7 @@ class _Reader:
 
 
 def _windows(delta: bytes) -> Iterator[_Window]:
-    """Read the file's header and yield its windows. There is at least one window."""
+    """Read the file's header and yield its windows."""
     reader = _Reader(memoryview(delta))
     magic = bytes(reader.take(4))
     if magic != MAGIC:
@@ -202,7 +202,7 @@ def _read_window(reader: _Reader) -> _Window:
 def _decode_window(window: _Window, segment: memoryview, target: memoryview) -> bool:
     """Write the output of a window's instructions to ``target``.
 
-    Return True if the instructions are valid and their output fills ``target``.
+    Return whether the instructions are valid and fill ``target``.
     """
     sections = [Pinned(part) for part in (window.data, window.codes, window.addresses, segment, target)]
     return not LIBRARY.dib_vcdiff_window(*(value for part in sections for value in (part, part.size)))

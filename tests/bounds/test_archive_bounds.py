@@ -17,7 +17,8 @@ import time
 import pytest
 
 from dibundle.applying import budget, chain
-from dibundle.applying.base_store import BaseObjects, FoundDigests, Wanted
+from dibundle.applying.base_store import BaseObjects, Wanted
+from dibundle.applying.candidates import FoundDigests
 from dibundle.errors import ArchiveError, BaseMismatchError, FileError
 from dibundle.files import compression
 from dibundle.files.context import Context

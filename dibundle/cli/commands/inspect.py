@@ -54,7 +54,8 @@ def command(
     Files that are patched together share a frame. The frame's bytes are divided among these files by size. Without
     --base, the sizes of patched files are unknown, and count as equal.
 
-    "mode" means that only metadata changed: permissions, owner or time. "dib diff" distinguishes these.
+    "mode" means that only metadata changed: permissions, owner or time. "dib diff" shows time as an operation of its
+    own.
     """
     listing.require(choice, show)
     of_an_archive = Hint.of("of an archive: {dib} diff {name} NEW.tar", name=shell_words(bundle))

@@ -25,8 +25,8 @@ def command(name: str, access: Access, context: Context, console: Console) -> No
     Bundles are found by their tags and by the images that they are attached to. STATE shows what is missing: the
     target image, the bundle, or the manifest of a bundle. "dib delete --orphans" deletes such bundles.
 
-    With --allowed-signers, the beginning of each bundle is fetched. Then SIGNED BY shows the trusted signer, and the
-    images are read from the signed bundle. All other columns show only what the registry claims.
+    With --allowed-signers, the beginning of each bundle is fetched. SIGNED BY then shows the trusted signer, and the
+    images shown are those in the signed bundle. All other columns show only what the registry claims.
     """
     found = list_bundles(name, access, context)
     show_list(found, console, with_signers=access.signature_check().required is not None)

@@ -61,7 +61,7 @@ def command(
 
 
 def _one(names: Sequence[str]) -> str:
-    """Return the one bundle that is named; if several of its parts are named, return its first part."""
+    """Return the named bundle. If several parts of one bundle are named, return the first part."""
     if len(names) == 1:
         return names[0]
     bundle, *others = firsts(names)

@@ -95,7 +95,7 @@ def timings_document(result: CreateResult) -> str:
 
 
 def _span(least: float, most: float) -> str:
-    """Return a range of seconds as text. Less than a second counts as one second."""
+    """Return a range of seconds as text. A time below one second is shown as one second."""
     first, last = max(1, round(least)), max(1, round(most))
     return f"{first} to {last}" if last > first else f"about {first}"
 
@@ -131,7 +131,7 @@ def show(first: str, last: str, result: CreateResult, raw_command: str, console:
 
 
 def _show_carried(carried: Sequence[CarriedLayer], raw_command: str, console: Console) -> None:
-    """Print the size of compressed layers that are stored unchanged, and how to avoid storing them."""
+    """Print the size of the compressed layers that are stored unchanged, and how to avoid this."""
     if not carried:
         return
     size = human(sum(layer.size for layer in carried))

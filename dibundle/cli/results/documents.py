@@ -15,8 +15,7 @@ from dibundle.format.values import AboutImage
 def name(key: str, value: str | bytes) -> Document:
     """Return a name under ``key``.
 
-    If the name is not UTF-8, replace invalid bytes with U+FFFD. In this case, also add the original name in base64
-    under KEY_b64.
+    If the name is not UTF-8, U+FFFD replaces invalid bytes, and KEY_b64 has the original name in base64.
     """
     data = os.fsencode(value) if isinstance(value, str) else value
     try:
@@ -26,7 +25,7 @@ def name(key: str, value: str | bytes) -> Document:
 
 
 def image(about: AboutImage) -> Document:
-    """Return an image of a bundle's description. The ``id`` is null if the image has no config."""
+    """Return an image from a bundle's description. The ``id`` is null if the image has no config."""
     return {
         "names": list(about.names),
         "id": digest.text(about.id) if len(about.id) == digest.SIZE else None,

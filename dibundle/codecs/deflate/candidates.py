@@ -8,12 +8,12 @@ from dibundle.codecs.deflate import encoders
 from dibundle.codecs.deflate.encoders import Mark
 
 _LAZY: Final = 7  # minimum level at which pgzip's blocks have a fixed number of tokens
-_RSYNCABLE_BLOCKS: Final = 8  # maximum number of blocks that pigz writes for 128 KiB without the option -R
+_RSYNCABLE_BLOCKS: Final = 8  # without the option -R, pigz writes at most this many blocks for 128 KiB of content
 _TWO_MARKERS: Final = 2  # number of empty stored blocks at the end of a block of pigz -i
 
 
 class Candidate(NamedTuple):
-    """An encoder to try. For pgzip, the parameter is 0, because the block size is detected, not tried."""
+    """An encoder to try. For pgzip, the parameter is 0, because the search detects the block size."""
 
     encoder: int
     level: int
@@ -74,9 +74,9 @@ def pigz_modes(marks: list[Mark], content: bytes) -> frozenset[int]:
 
 
 def may_begin(candidate: Candidate, marks: list[Mark], tokens: int) -> bool:
-    """Return whether an encoder can write this block first, before more content (spec/deflate.md, "Blocks").
+    """Return whether an encoder can write this first block if more content follows (spec/deflate.md, "Blocks").
 
-    ``tokens`` is the number of tokens in the block, or in the part decoded so far if there is no second mark.
+    ``tokens`` is the number of tokens decoded in the block. Without a second mark, the block has not ended.
     """
     if marks[0].type == encoders.STORED:
         return True  # a stored block does not show how many tokens the encoder had

@@ -132,7 +132,7 @@ class _TakeFunction(Protocol):
 
 
 def is_pgzip(encoder: int) -> bool:
-    """Return whether an encoder's blocks can be encoded in parallel, with :func:`encode_frame`."""
+    """Return whether an encoder is pgzip, whose blocks :func:`encode_frame` can encode in parallel."""
     return encoder in _PGZIP
 
 
@@ -175,7 +175,7 @@ class Encoder(_Handle):
     def __init__(self, encoder: int, level: int, parameter: int, *, tested: bool = True) -> None:
         """Create an encoder. With ``tested``, raise ``FileError`` if the encoder gives wrong bytes on this machine.
 
-        For pgzip, the parameter may be 0. In this case, call ``frame`` before the content exceeds one block.
+        For pgzip, the parameter may be 0. If it is 0, call ``frame`` before the content exceeds one block.
         """
         is_open = parameter == 0 and is_pgzip(encoder)
         check(encoder, level, FAMILIES[encoder].least if is_open else parameter)
@@ -184,7 +184,7 @@ class Encoder(_Handle):
         super().__init__(LIBRARY.dib_deflate_new(encoder, level, parameter))
 
     def write(self, content: Buffer) -> bytes:
-        """Take content. Return the new bytes of the body that later content cannot change."""
+        """Take content. Return the new bytes of the body that are final."""
         view = memoryview(content).cast("B")
         return b"".join(self._write(view[at : at + _SLICE], finish=False) for at in range(0, len(view), _SLICE))
 
@@ -193,10 +193,7 @@ class Encoder(_Handle):
         return self._write(memoryview(b""), finish=True)
 
     def frame(self, block_size: int) -> bytes:
-        """Set a pgzip encoder's block size, and return the body's new bytes.
-
-        The minimum block size is the size of the content so far.
-        """
+        """Set pgzip's block size (at least the size of the content so far), and return the body's new bytes."""
         return self._take(LIBRARY.dib_deflate_frame(self._handle, block_size))
 
     def marks(self) -> list[Mark]:
@@ -211,7 +208,7 @@ class Encoder(_Handle):
 class SearchedPiece:
     """A piece of content for a Go encoder of level 4 to 9.
 
-    If ``is_searched`` is true, matches in this piece are searched separately from the other pieces.
+    If ``is_searched`` is true, the piece is searched for matches alone, before it is joined.
     """
 
     def __init__(
@@ -219,9 +216,9 @@ class SearchedPiece:
     ) -> None:
         """Search a piece.
 
-        ``start`` is the number of bytes of content before the piece, a multiple of ``WINDOW``. ``content`` has
-        ``before`` bytes (two windows, or all earlier content), then the piece, then ``after`` bytes. For the last
-        piece, ``after`` is 0. For all other pieces, the size of the piece and ``after`` are multiples of ``WINDOW``.
+        ``start`` is the piece's offset in the whole content, a multiple of ``WINDOW``. ``content`` has ``before`` bytes
+        (two windows, or all earlier content), then the piece, then ``after`` bytes. For the last piece, ``after`` is 0.
+        For all other pieces, the size of the piece and ``after`` are multiples of ``WINDOW``.
         """
         self.is_searched = is_searched
         pinned = Pinned(content)
@@ -242,7 +239,7 @@ class SearchedPiece:
 
 
 class Joiner(_Handle):
-    """A Go encoder for a body whose pieces have been searched separately."""
+    """A Go encoder that joins separately searched pieces to a body."""
 
     def __init__(self) -> None:
         super().__init__(LIBRARY.dib_deflate_joiner())

@@ -29,8 +29,8 @@ _AHEAD: Final = 4  # maximum number of blocks or pieces that are submitted to th
 _PIECE: Final = 256 << 10
 _LEAST: Final = 1 << 20  # threads save time only for content of at least this many bytes
 _GO_LEVELS: Final = range(4, 10)
-_GIVE_UP: Final = 4  # maximum number of consecutive pieces with a useless search: zeros make all searches useless
-# after _GIVE_UP useless searches, this many pieces have no separate search, so that at most a fifth of the time is lost
+_GIVE_UP: Final = 4  # after this many consecutive useless searches, searches pause: in zeros, all are useless
+# number of pieces without a separate search in a pause: useless searches take at most a fifth of the time
 _PAUSE: Final = 32
 
 

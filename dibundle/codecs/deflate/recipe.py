@@ -1,8 +1,8 @@
 """Recipes for bodies. A recipe names an encoder, and has the bits in which the body differs from the encoder's output.
 
 ``find`` decodes a body, and all candidates encode the content in parallel. ``rebuild`` does the reverse. Both functions
-process data as streams. A difference costs about as many bytes as the blocks around it. After a difference, the
-comparison continues only where both the body and the encoder's output start a block at the same content offset.
+process data as streams. After a difference, the comparison continues only where body and output both start a block at
+the same content offset. So a difference costs about as many bytes as the blocks around it.
 """
 
 from __future__ import annotations
@@ -37,10 +37,7 @@ class RecipeEdit(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """A recipe for a body.
-
-    These edits change the encoder's output, in order. The output after the last edit is copied.
-    """
+    """A recipe for a body: an encoder, and edits of its output in order. The output after the last edit is copied."""
 
     encoder: int
     level: int
@@ -53,7 +50,7 @@ class Recipe(NamedTuple):
         return sum(len(edit.literals) for edit in self.edits)
 
     def check(self) -> None:
-        """Raise ``BundleError`` if the encoder is unknown, or if a number is invalid for any content."""
+        """Raise ``BundleError`` if the encoder is unknown, or if a number can never be valid."""
         reencoders.check(self.encoder, self.level, self.parameter)
         for number, edit in enumerate(self.edits):
             where = f"edit {number} of a compressed layer"
@@ -82,8 +79,8 @@ def copy_bits(out: bytearray, out_bit: int, source: Buffer, bit: int, count: int
 def rebuild(recipe: Recipe, content: Iterable[Buffer], size: int | None = None) -> Iterator[bytes]:
     """Yield the body that a recipe gives for content. The content comes in pieces of any size.
 
-    For an invalid recipe, the call raises ``BundleError``. For a recipe that does not fit the content, the iteration
-    raises ``BundleError``. Raises ``FileError`` if the encoder does not work on this machine.
+    ``BundleError`` is raised by the call for an invalid recipe, and by the iteration for content that does not fit.
+    Raises ``FileError`` if the encoder does not work on this machine.
     """
     rebuilder = Rebuilder(recipe, size)
     return chain(chain.from_iterable(map(rebuilder.write, content)), rebuilder.finish())

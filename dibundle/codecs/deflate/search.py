@@ -23,14 +23,14 @@ _HELD: Final = 1 << 20  # if no block has ended within this many bytes of conten
 _BODY_SLICE: Final = 64 << 10  # bytes of the body per step: this limits how many blocks are found in one step
 # maximum bytes of the body that wait for candidates; each block counts as at least 512 bytes
 _WAITING: Final = 32 << 20
-_FREE: Final = 64 << 10  # literal bytes that a recipe may have for input of any size
+_FREE: Final = 64 << 10  # literal bytes that a recipe may have in addition to its share, for input of any size
 _SHARE: Final = 10  # a recipe may have one more literal byte for every _SHARE bytes of the body
 _MOST: Final = 8 << 20  # maximum literal bytes of a recipe: literals are held in memory
-# extra literal bytes that a lost run may take until its encoder and the body start a block at the same content again
+# extra literal bytes for a lost run, until body and output start a block at the same content offset again
 _SEEKING: Final = 256 << 10
 # after this many bytes of content, candidates that differ only in a parameter count as one candidate
 _TWINS: Final = 8 << 20
-_NEAR: Final = 64  # minimum bits of a copy: a shorter copy costs more than it saves
+_NEAR: Final = 64  # minimum bits to copy between two edits: a shorter copy costs more than it saves
 
 
 # block size for a pgzip body with a single block: any size works if it is at least the content's size
@@ -64,8 +64,8 @@ def find(body: Iterable[bytes], take: Callable[[bytes], object], candidates: Ite
 def probe(first: bytes, candidates: Iterable[Candidate] = CANDIDATES) -> list[Candidate]:
     """Return the candidates whose output equals the first bytes of a body.
 
-    For most bodies, a megabyte leaves at most one candidate. Candidates that have no output yet when these bytes end
-    are also returned. If the body is damaged, the result is empty.
+    For most bodies, a megabyte leaves at most one candidate. Candidates that have no output yet for these bytes are
+    returned too. If the body is damaged, the result is empty.
     """
     search = Search(candidates)
     try:
@@ -84,10 +84,10 @@ def probe(first: bytes, candidates: Iterable[Candidate] = CANDIDATES) -> list[Ca
 class Search:
     """A search like :func:`find`, for a body that comes in pieces.
 
-    Candidates start when there is content after the first block, because the end of the first block rules out most of
-    them. For a layer of 62 to 82 MB that no candidate wrote, the search takes 0.001 to 0.12 s. This was measured on 17
-    such layers. The layers were written by pigz, igzip, zlib-ng, libdeflate, and zlib with other settings. If all
-    candidates ran from the start, the search would take 0.1 to 0.7 s for layers from pigz and zlib-ng.
+    Candidates start after the first block has ended, because the position of its end rules out most candidates. On 17
+    layers of 62 to 82 MB that no candidate wrote, the search took 0.001 to 0.12 s. The layers were written by pigz,
+    igzip, zlib-ng, libdeflate, and zlib with other settings. With all candidates from the start, the search would take
+    0.1 to 0.7 s for layers from pigz and zlib-ng.
     """
 
     def __init__(self, candidates: Iterable[Candidate] = CANDIDATES) -> None:
@@ -145,7 +145,7 @@ class Search:
             self._judge()
 
     def likely(self, content: int) -> Recipe | None:
-        """Return the recipe of the first candidate without a difference so far. The content has ``content`` bytes."""
+        """Return the recipe of the first candidate without a difference so far, for ``content`` bytes."""
         self._start()
         recipes = (run.recipe(content) for run in self._runs if run.difference is None)
         return next((recipe for recipe in recipes if recipe is not None), None)
@@ -181,14 +181,11 @@ class Search:
         return len(marks) > 1 and marks[1].content < self._content
 
     def _start(self) -> None:
-        """Start the waiting candidates that can have written the first block.
-
-        Pass the content so far to these candidates.
-        """
+        """Start the waiting candidates that can have written the first block, with the content so far."""
         held = b"".join(self._held)
         marks = self._real.marks
         modes = pigz_modes(marks, held)
-        is_all = self._real.ended and not self._goes_on()  # at the end of the content, the first block may end anywhere
+        is_all = self._real.ended and not self._goes_on()  # a first block that ends the content may end anywhere
         for candidate in self._waiting:
             if candidate.encoder == encoders.PIGZ:
                 if candidate.parameter & 3 not in modes:
@@ -235,8 +232,7 @@ class _Real:
     def add(self, marks: list[Mark]) -> int:
         """Add the latest marks. Return pgzip's block size if the marks show it, else 0.
 
-        If the block after an empty stored block is not the last, the empty block ends pgzip's first block and shows the
-        size.
+        pgzip's first block ends at an empty stored block, unless the next block is the last.
         """
         block_size = 0
         for mark in marks:
@@ -249,7 +245,7 @@ class _Real:
         return block_size if encoders.DICTIONARY < block_size <= encoders.FRAME_LIMIT else 0
 
     def is_too_much(self) -> bool:
-        """Return whether the waiting data is larger than useful blocks can be.
+        """Return whether the waiting data exceeds the size of all useful blocks.
 
         Without this check, an endless series of empty blocks in a body would fill the memory.
         """
@@ -333,7 +329,7 @@ class _Run:
             self._edit(real, self._end, real.limit)
 
     def differs_at_once(self, real: _Real) -> bool:
-        """Return whether the body already differs in its first block."""
+        """Return whether the output differs from the body's first block."""
         return self.difference is not None and (self.difference < real.first_block or not real.first_block)
 
     def is_hopeless(self, real: _Real) -> bool:
@@ -388,7 +384,7 @@ class _Run:
         return True
 
     def _edit(self, real: _Real, bit: int, real_bit: int) -> None:
-        """Replace the output up to ``bit``, and a very short copy just before it, by the body up to ``real_bit``."""
+        """Replace the output up to ``bit``, and a very short copy before it, by the body up to ``real_bit``."""
         copied, dropped = self._bit - self._edited, bit - self._bit
         literals, count = real.bits(self.real_bit, real_bit), real_bit - self.real_bit
         if self._edits and copied < _NEAR:
@@ -423,10 +419,7 @@ def _last_of_each(marks: list[Mark], complete: bool) -> dict[int, Mark]:
 
 
 def _behind_header(bit: int) -> int:
-    """Return the bit at which a stored block's content starts.
-
-    The content starts at a byte boundary after the header at ``bit``.
-    """
+    """Return the bit at which the content of the stored block at ``bit`` starts, a byte boundary."""
     return (bit + 3 + 7) // 8 * 8 + 32
 
 

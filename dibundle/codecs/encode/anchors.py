@@ -19,9 +19,8 @@ PIECE: Final = 16 << 20  # a target is searched in pieces of this many bytes
 def find(source: Buffer, target: Buffer, *, stride: int, piece: int = PIECE) -> array[int]:
     """Return rows (source, target, length) of equal ranges of at least ``ANCHOR`` bytes, in target order.
 
-    Every ``stride``-th offset of the source is indexed. So all ranges of at least ``ANCHOR + stride`` bytes are found.
-    At most a million rows are returned, and later rows are dropped. The target is searched in pieces of ``piece``
-    bytes.
+    One of every ``stride`` source offsets is indexed, so all ranges of ``ANCHOR + stride`` or more bytes are found. At
+    most a million rows are returned, and later rows are dropped. The target is searched in pieces of ``piece`` bytes.
     """
     held, searched = Pinned(source), Pinned(target)
     table = Pinned(scratch(4 * LIBRARY.dib_anchors_words(held.size, stride)))
@@ -51,7 +50,7 @@ def joined(found: list[array[int]]) -> array[int]:
 def bridged(rows: array[int], *, most: int) -> array[int]:
     """Join rows on the same diagonal if at most ``most`` bytes lie between them.
 
-    After a short row, the limit is lower.
+    After a short row, fewer than ``most`` bytes are bridged.
     """
     joined = array("q", rows)
     count = LIBRARY.dib_bridge(Pinned(joined), len(joined) // 3, most)

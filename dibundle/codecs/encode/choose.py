@@ -30,7 +30,7 @@ LITTLE = 64 << 20  # if at most this many bytes are patched, slow methods are us
 SMALL = 1 << 20  # if a target has at most this many bytes, the default level tries more than one codec
 # at the levels SLOW_ZSTD, zstd is tried only for sources of at most this size: zstd takes a second for 16 MB
 SMALL_SOURCE = 4 << 20
-# levels with this limit: trials on three larger frames of node-app took 3.3 s of 31 s, and saved 111 bytes of 3.5 MB
+# levels with this limit: on three larger frames of node-app, zstd took 3.3 s of 31 s and saved 111 bytes of 3.5 MB
 SLOW_ZSTD = range(4, 7)
 # zstd's level if LZMA2 is tried too: for 32 MB of files, LZMA2 takes as long as level 19, and gives 9 % fewer bytes
 QUICK_ZSTD = 3
@@ -41,8 +41,8 @@ class Effort:
     """The effort of encoding (``level`` 1 to 9), and the allowed codecs.
 
     ``codecs`` is "full" (all codecs), "core" (only those of the core profile), or "zstd" (only zstd). With
-    ``recompress``, decoding a payload may need an encoder of deflate streams. With ``thorough``, also try slow methods.
-    Use ``thorough`` if few bytes changed.
+    ``recompress``, payloads that need a deflate encoder for decoding are allowed. With ``thorough``, also try slow
+    methods. Use ``thorough`` if few bytes changed.
     """
 
     level: int = DEFAULT_LEVEL
@@ -80,7 +80,7 @@ def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None
     """Try encodings of ``target`` from ``source``, and return the smallest result.
 
     ``plan`` is passed to :func:`relinker.encode`, for parts of large programs. Each payload is decoded before it is
-    used. So a fault in an encoder can make a bundle larger, but never wrong.
+    used. So an error in an encoder can make a bundle larger, but not wrong.
     """
     best = Encoded(decoders.STORED, target)
     for tried in _candidates(target, source, effort, plan):
@@ -88,7 +88,7 @@ def encode(target: bytes, source: bytes, effort: Effort, plan: RelinkPlan | None
             continue
         if _makes(tried, source, target):
             best = tried
-        # encode again with only zstd, because other codecs may have been skipped in favour of the faulty codec
+        # encode again with only zstd: because of the faulty codec, other codecs may not have been tried
         elif effort.codecs != "zstd":
             return encode(target, source, replace(effort, codecs="zstd"))
     return best
@@ -162,7 +162,7 @@ def _alone(target: bytes, effort: Effort) -> Iterator[Encoded]:
 
 
 def _is_program(data: bytes) -> bool:
-    """Return whether ``data`` is exactly one program, without further files of a frame after it."""
+    """Return whether ``data`` is exactly one program, with no other file after it."""
     from dibundle.codecs.encode import elf
 
     found = elf.programs(data) if data.startswith(_ELF) else []

@@ -41,7 +41,7 @@ SHORTEST: Final = 8  # a search finds only ranges of at least this many bytes
 PIECE: Final = 1 << 20  # a target is searched in pieces of this many bytes
 SHARES: Final = 4  # number of shares in which the table of places is built; each share is built separately
 SHARED: Final = 1 << 20  # minimum bytes of source for which the table is built in shares
-LITTLE: Final = 128  # a range that is not searched has at most this many bytes between two anchors on the same diagonal
+LITTLE: Final = 128  # maximum bytes between anchors on the same diagonal within a range that is not searched
 BRIDGE: Final = 4096  # maximum bytes that a cover may bridge between two anchors on the same diagonal
 
 
@@ -97,9 +97,9 @@ class Covers:
 def find(source: Buffer, target: bytes, *, quick: bool = False) -> Covers:
     """Find the covers. For 10 MB of differing content, this takes about 0.5 s of CPU and 80 MB of memory.
 
-    Long ranges that are nearly equal are left out of the search. If these ranges are searched too, the bundle of
-    node-app is 8 % larger at level 9. With ``quick``, the covers only give a map that guides a second search. The same
-    inputs give the same covers.
+    Long ranges that are nearly equal are left out of the search. With these ranges in the search, the bundle of
+    node-app is 8 % larger at level 9. With ``quick``, the covers are good enough only for a map that guides a second
+    search. The same inputs give the same covers.
     """
     if not source or not target:
         return Covers()

@@ -69,7 +69,7 @@ class Program:
     """An ELF file within the data, with its start, its end, and its sections by address.
 
     ``fixed`` is true if the file is not relocatable. ``symbols`` is the table of symbols that is not loaded into
-    memory, if there is one. ``parts`` are the names and addresses of tables within sections.
+    memory, if there is one. ``parts`` has the name and address of each table within a section.
     """
 
     start: int
@@ -89,9 +89,9 @@ def programs(data: bytes) -> list[Program]:
 def guess(data: bytes) -> Program | None:
     """If ``data`` looks like the middle of a large program, return a program with one section of code.
 
-    The check reads 64 samples of 4 KiB: code has many calls, and most of them lead to near addresses. In 4 KiB, real
-    code for aarch64 has 42 to 158 calls that lead to an address within the file. In 4 KiB of random bytes, 16 words
-    look like calls, and few of these lead into the file.
+    The check reads 64 samples of 4 KiB: code has many calls, and most of them lead to near addresses. Real aarch64 code
+    has 42 to 158 calls per 4 KiB that lead into the file. In random bytes, 16 words per 4 KiB look like calls, and few
+    of these lead into the file.
     """
     if len(data) < _LEAST_STRETCH:
         return None
@@ -160,7 +160,7 @@ _FORMS: Final = {
 
 def _programs(data: bytes) -> Iterator[Program]:
     found = _MAGIC.search(data)
-    # number of sections that may still be read: without this limit, many headers could point to one table
+    # number of sections that may still be read: without a limit, many headers could share one table
     left = len(data) // _ROW + _MAX_SECTIONS
     while found and left >= 0:
         at, form = found.start(), _FORMS[data[found.start() + 4]]
@@ -267,7 +267,7 @@ def _apart(rows: list[_Row]) -> list[_Row]:
 
 
 def _names(rows: list[_Row], row: _Row) -> int | None:
-    """Return the address of the names in a loaded symbol table."""
+    """Return the address of the symbols' names, if ``row`` is a loaded symbol table."""
     if row.kind != _DYNSYM or row.link >= len(rows) or rows[row.link].address >= _HIGHEST:
         return None
     return rows[row.link].address

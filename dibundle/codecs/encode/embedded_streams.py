@@ -23,7 +23,7 @@ TARGET: Final = 48 << 20
 LEAST: Final = 64  # minimum bytes of a stream; also the minimum bytes of its content
 LOST: Final = 24  # after this many consecutive streams that no encoder reproduces, the file's encoder counts as unknown
 WORK: Final = 64  # bytes that may be inflated for each byte of a file
-# bytes that may be inflated in addition; without a limit, streams that begin within other streams would take too long
+# bytes that may be inflated in addition to WORK; without a limit, overlapping streams would take too long
 WORK_FLOOR: Final = 64 << 20
 _TRIED: Final = 64 << 10  # bytes of content per step when encoders are compared
 
@@ -62,9 +62,9 @@ def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1
 
     Return None if no stream in ``target`` can be recompressed to the same bytes.
 
-    The streams that can be recompressed must make up at least the share ``least_share`` of the target's bytes. In each
-    group of ``trust`` streams, only one is compared with the encoder's output, and the same encoder is assumed for the
-    others. This is enough for estimates, but not for encoding.
+    The streams that can be recompressed must make up at least the share ``least_share`` of the target's bytes. Of every
+    ``trust`` streams, only one is compared with the encoder's output; the others are assumed to be equal too. A
+    ``trust`` above 1 is only for estimates.
     """
     if len(source) > SOURCE:
         return None
@@ -156,7 +156,7 @@ def _made(data: bytes, trust: int) -> Iterator[tuple[EmbeddedStream, Made | None
     """Yield each member with the encoder that wrote it, if the encoder is known."""
     last: Made | None = None
     lost = 0
-    # budget for failed trials: the same amount of work that recompressing all streams may take
+    # maximum work for failed trials: as much as the recompression of all streams may take
     left = embedded.COST * len(data) + embedded.COST_FLOOR
     for number, member in enumerate(members(data)):
         if last and not lost and number % trust:

@@ -19,11 +19,11 @@ from dibundle.codecs.relink import AddressStep, Region
 
 FIRST_LEAST: Final = 64  # minimum bytes of an equal range in the first map
 STRIDE: Final = 4  # distance between samples in the first pass; a distance of 16 makes bundles of programs 0.7 % larger
-GAIN: Final = 3  # an address step is worth its bytes if it agrees with this many more operands than the steps so far
+GAIN: Final = 3  # a new address step is used only if it explains at least this many more operands than the steps so far
 _CODE: Final = (relink.X86, relink.X86_FIXED, relink.ARM, relink.RISCV, relink.THUMB)
 _CODES: Final = {elf.X86_64: relink.X86, elf.AARCH64: relink.ARM, elf.RISCV: relink.RISCV, elf.ARM: relink.THUMB}
 _SPACE: Final = 1 << 40  # size of the address space of each program
-_UNLOADED: Final = 1 << 39  # offset of the names of symbols in this space, because the names have no address
+_UNLOADED: Final = 1 << 39  # offset in this space for the symbols' names, which have no address of their own
 _SYMBOLS: Final = 1 << 38  # distance from the names of symbols to the symbols
 _RECORDS: Final = 1 << 16
 
@@ -33,7 +33,7 @@ class RelinkPlan:
     """Regions of the source, sections of the target, fixed steps, and the first map in the form of ``steps_of``.
 
     ``records`` and ``target_records`` are the offsets of stack frame records, about one for every 64 KiB. ``exact`` has
-    the addresses of the steps that covers do not change.
+    the addresses of steps whose shift is certain, so that covers do not change it.
     """
 
     regions: list[Region]
@@ -70,9 +70,9 @@ class RelinkPlan:
         )
 
     def _outside(self, inside: list[tuple[int, int]]) -> list[AddressStep]:
-        """Return those steps of the first map that are not in the ranges ``inside``.
+        """Return the steps of the first map outside of the ranges ``inside``.
 
-        Within these ranges, covers will show the moves. The bounds of the ranges become steps.
+        Covers will show the moves within these ranges, whose bounds become steps.
         """
         ats, shifts, kinds = self.first[0::3], self.first[1::3], self.first[2::3]
         steps: dict[int, AddressStep] = {}
@@ -102,7 +102,7 @@ def plan(source: bytes, target: bytes) -> RelinkPlan | None:
 
     Return None if the source and the target have no native code that moved.
 
-    This needs twice the memory of both contents, and about 20 ns for each byte.
+    This takes memory of twice the size of both contents, and about 20 ns per byte.
     """
     old, new = elf.programs(source), elf.programs(target)
     if not old or not new:
@@ -166,7 +166,7 @@ def _cut(regions: Iterable[Region], window: range, records: list[int]) -> list[R
 
 
 def _whole(regions: Iterable[Region], window: range) -> set[int]:
-    """Return the modes that still work although the window cuts off a part of ``regions``."""
+    """Return the modes that work although ``window`` cuts off parts of ``regions``."""
     lost = {r.mode for r in regions if r.start < window.start or r.start + r.length > window.stop}
     modes = set(range(relink.GO + 1))
     if lost:
@@ -177,7 +177,7 @@ def _whole(regions: Iterable[Region], window: range) -> set[int]:
 
 
 def _without(region: Region) -> Region:
-    """Return a region of the source with another mode, because it has no counterpart in the target."""
+    """Return a source region with a mode that needs no counterpart in the target."""
     return region._replace(mode=relink.POINTERS if region.mode == relink.RELOCATIONS else relink.RAW)
 
 
@@ -200,7 +200,7 @@ def _records(data: bytes, regions: Iterable[Region]) -> list[int]:
 
 
 def fixed_steps(made: RelinkPlan, source: bytes, target: bytes, rows: array[int]) -> list[AddressStep]:
-    """Return the fixed steps for the covers in ``rows``. Operands within covers show moves that the covers miss."""
+    """Return the fixed steps for the covers in ``rows``. Some steps come from operands within the covers."""
     told = relink.pieces_of(rows, made.regions, made.sections, relink.LEAST)
     fixed = _from_pieces(made.fixed, told, made.exact)
     steps = relink.steps_of(rows, relink.RelinkHeader(relink.LEAST, made.regions, made.sections, fixed))
@@ -209,7 +209,7 @@ def fixed_steps(made: RelinkPlan, source: bytes, target: bytes, rows: array[int]
 
 
 def _voted(made: RelinkPlan, source: bytes, target: bytes, rows: array[int], steps: array[int]) -> list[AddressStep]:
-    """Return the steps that contradict ``steps`` and on which operands of source and target agree."""
+    """Return steps to add to ``steps``, where operands of source and target show another shift."""
     regions, sections, room = relink.columns(made.regions), relink.columns(made.sections), 1 << 16
     while True:
         out = array("q", bytes(24 * room))
@@ -307,7 +307,7 @@ def _sections(program: elf.Program, space: int) -> list[Region]:
 
 
 def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[AddressStep]:
-    """Return a step for each section, and a step for each hole after a section."""
+    """Return steps for the sections, the tables in them, and the holes between them."""
     steps: list[AddressStep] = []
     end = None
     for section in program.sections:
@@ -333,7 +333,7 @@ def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[Ad
 def _from_pieces(fixed: list[AddressStep], told: array[int], exact: Container[int]) -> list[AddressStep]:
     """Return ``fixed`` with new shifts.
 
-    Each step gets the shift of the first piece of ``told`` that lies between this step and the next step.
+    Each step gets the shift of the first piece in ``told`` between this step and the next.
 
     ``told`` has the pieces of covers as steps, by address. Steps at ``exact`` addresses stay unchanged.
     """

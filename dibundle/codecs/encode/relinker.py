@@ -22,9 +22,8 @@ def encode(
 ) -> bytes | None:
     """Return a payload from which :func:`relink.decode` rebuilds ``target`` with ``source``.
 
-    For stretches of larger files, ``plan`` is the result of :func:`layout.plan` for the whole files, cut by ``window``.
-    Without ``plan``, a plan is made from the two contents. Returns ``None`` if the source has no native code that
-    moved.
+    If the contents are parts of larger files, ``plan`` is the plan of the whole files, cut by ``window``. Without
+    ``plan``, a plan is made from the two contents. Returns ``None`` if the source has no native code that moved.
     """
     plan = plan or layout.plan(source, target)
     if plan is None or max(len(plan.regions), len(plan.sections)) > relink.most_regions(len(source)):
@@ -45,7 +44,7 @@ def encode(
 def relinked(
     source: bytes, target: bytes, plan: layout.RelinkPlan, found: covers.Covers
 ) -> tuple[relink.RelinkHeader, bytearray]:
-    """Return the payload's header for the covers ``found``, and the source after relinking with this header."""
+    """Return the header for the covers ``found``, and the source relinked with this header."""
     rows = cover.flat(found)
     modes = {region.mode for region in plan.regions}
     machine = cover.X86_CODE if modes & {relink.X86, relink.X86_FIXED} else cover.NO_CODE

@@ -2,7 +2,7 @@
 
 The slow parts of encoding are the full search and the models. The estimate runs the search and the models only on
 slices of the target, and on source parts that the fast search finds. In addition, the whole target is encoded at level
-1. This shows which share of the whole size belongs to the slices.
+1. The result shows which share of the whole patch the slices' patches are.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.Relin
 
 
 def _scaled(source: Buffer, target: bytes, known: covers.Covers | None, effort: choose.Effort) -> int:
-    """Scale a sample's size to the whole, by the sizes of quick patches of the whole and of the sample.
+    """Scale the size of a sample's patch to the whole, by the sizes of quick patches of both.
 
     The covers are those in ``known``, or the result of the fast search.
     """

@@ -56,11 +56,14 @@ class FrameCandidate(NamedTuple):
         return libzstd.library_level(self.encoder, self.level)
 
     def highest_fast(self) -> FrameCandidate:
-        """Of the candidates with this version of libzstd, return the one with the highest fast level."""
+        """Return the candidate for the highest fast level, with the same version of libzstd as this one."""
         return FrameCandidate(libzstd.first_number(self.encoder), _SLOW_LEVEL - 1)
 
     def may_be(self, head: FrameHead, first: int) -> bool:
-        """Return whether the encoder can write this header and a first block of ``first`` bytes (0: only block)."""
+        """Return whether the encoder can write this header and a first block of ``first`` bytes.
+
+        ``first`` is 0 for an only block.
+        """
         if not self.is_library:
             return self._klauspost_may_be(head, first)
         if self.jobs and head.content is not None and head.content <= _JOBS_LEAST:
@@ -74,7 +77,7 @@ class FrameCandidate(NamedTuple):
     def parameter(self, head: FrameHead, first: int) -> int:
         """Return the parameter for a recipe."""
         if not self.is_library:
-            return first % BLOCKS[self.level]  # a parameter is needed only if the first block is not full
+            return first % BLOCKS[self.level]  # the size of the first block, or 0 if this block is full
         return (
             libzstd.CHECKSUM * head.has_checksum + libzstd.SIZED * (head.content is not None) + libzstd.JOBS * self.jobs
         )

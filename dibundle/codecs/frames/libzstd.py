@@ -37,7 +37,7 @@ class Release(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The version as displayed."""
+        """The version of libzstd as text for messages."""
         return ".".join(map(str, self.version))
 
 
@@ -69,12 +69,12 @@ def library_level(encoder: int, level: int) -> int:
 
 
 def start_cost(encoder: int, level: int) -> int:
-    """Return the extra cost of a body. It is added to the cost of the content, and to the fixed cost of each body."""
+    """Return the extra cost of a body, in addition to the fixed cost of each body and the content's cost."""
     return _LARGE if library_level(encoder, level) >= _LARGE_LEVEL else _SMALL
 
 
 def here() -> int | None:
-    """Return the first encoder number of the installed version. Return None if no encoder has this version."""
+    """Return the first encoder number of the installed libzstd, or None if no encoder uses its version."""
     return next((first for first, release in RELEASES.items() if release.version == zstandard.ZSTD_VERSION), None)
 
 
@@ -89,7 +89,7 @@ def release_of(encoder: int) -> Release:
 
 
 def releases_of(reencoders: Iterable[int]) -> tuple[Release, ...]:
-    """Return the versions of libzstd that re-encoders of section 1 need."""
+    """Return the versions of libzstd that the re-encoders listed in a bundle's section 1 need."""
     return tuple(dict.fromkeys(release_of(number >> 4) for number in reencoders if number >> 4 in FAMILIES))
 
 

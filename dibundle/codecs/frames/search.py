@@ -28,20 +28,20 @@ from dibundle.errors import ArchiveError
 
 _SLICE: Final = 32 << 10  # bytes of the frame per step; encoding their content may take several steps
 _PIECE: Final = 1 << 20  # bytes of content per step of the encoders
-_FREE: Final = 64 << 10  # literal bytes that a recipe may have for input of any size
+_FREE: Final = 64 << 10  # literal bytes that a recipe may have in addition to its share, for input of any size
 _SHARE: Final = 10  # a recipe may have one more literal byte for every _SHARE bytes of the frame
 _MOST: Final = 8 << 20  # maximum literal bytes of a recipe: literals are held in memory
 _WINDOW: Final = 128 << 20  # the largest supported window of a frame
-_UNDECIDED: Final = 2048  # after this many frames, only the likeliest candidate is used
+_UNDECIDED: Final = 2048  # if several candidates are left after this many frames, only the likeliest is used
 _PROBED: Final = 8  # maximum number of blocks that are checked for one that distinguishes encoders
 _TELLING: Final = 4 << 10  # minimum bytes of a compressed block that distinguishes encoders
 _CODED: Final = 2
-# the output size of libzstd's slow levels, divided by that of its other levels, is hardly ever above this number
+# the output of libzstd's slow levels is hardly ever larger than that of its fast levels times this number
 _BETTER: Final = 1.03
 _UNTOLD: Final = 4  # number of libzstd's candidates that are tried if the frame rules out none of them
 _SMALL: Final = 256 << 10  # maximum bytes of a frame for which all candidates are tried
 _JOB_BEGUN: Final = 1 << 20
-# bytes of content that are compared to recognise libzstd: a job of level 9 has 16 MiB
+# bytes of content that are compared to recognise libzstd; more than a job of level 9, which has 16 MiB
 _LIBRARY_GUESSED: Final = 18 << 20
 _HOPELESS: Final = 4  # a candidate is dropped after this many blocks if none of them is equal
 
@@ -49,8 +49,8 @@ _HOPELESS: Final = 4  # a candidate is dropped after this many blocks if none of
 class _Probe(NamedTuple):
     """The beginning of a frame, up to a block that distinguishes encoders. ``real`` has the bytes of the beginning.
 
-    ``content`` is the decoded content of these bytes. ``further`` is ``content``, continued to the next multiple of 128
-    KiB and then by up to 128 KiB, if the frame has more.
+    ``content`` is the decoded content of these bytes. ``further`` is ``content`` and what follows: up to the next
+    multiple of 128 KiB, then up to 128 KiB more.
     """
 
     real: bytes
@@ -236,7 +236,7 @@ def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, sta
 def _may_be_slow(candidate: FrameCandidate, layout: Layout, probe: _Probe) -> bool:
     """Return whether libzstd's slow levels may have written the beginning of a frame.
 
-    If a fast level gives far fewer bytes, no slow level wrote this beginning.
+    If a fast level gives far fewer bytes than the beginning has, no slow level wrote it.
     """
     encoder = candidate.highest_fast().open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)

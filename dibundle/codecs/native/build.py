@@ -19,7 +19,7 @@ FLAGS: Final = (
 
 
 def header(folder: Path = FOLDER) -> int:
-    """Return a number that identifies this version of dib.h. Never call a library that was built with another one."""
+    """Return a number that identifies this dib.h. Never call a library that was built with another dib.h."""
     return int.from_bytes(hashlib.sha256((folder / "dib.h").read_bytes()).digest()[:7], "big")
 
 

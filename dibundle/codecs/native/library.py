@@ -79,7 +79,7 @@ _SIGNATURES: Final[dict[str, list[type]]] = {
 
 
 class _Missing:
-    """A replacement for a library that cannot be loaded."""
+    """A replacement for a library that cannot be loaded. Each call raises the error."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -137,7 +137,7 @@ def unfilled(size: int) -> bytearray:
     """Return uninitialised memory. The caller must write every byte before it reads any byte.
 
     ``bytearray(size)`` would write zeros, and would block all other threads during this time. For node-app, writing
-    zeros took a sixth of the time of an apply. Large pages saved a further 6 % of the time.
+    zeros took a sixth of the time of an apply. Large memory pages saved a further 6 % of the time.
     """
     made: bytearray = _UNFILLED(None, size)
     if size >= _LARGE:
@@ -146,12 +146,9 @@ def unfilled(size: int) -> bytearray:
 
 
 def apart(data: bytes | bytearray | memoryview) -> memoryview:
-    """Return a copy in separate pages, which can be returned to the system.
+    """Return a copy in pages of its own, which return to the system when it is freed. In the heap, holes would remain.
 
-    In the heap, holes remain between long-lived data.
-
-    When frames of growing sizes were kept, the heap had 450 MiB of holes. When only small frames were kept, the heap
-    had 300 MiB of holes.
+    The heap had 450 MiB of holes with kept frames of growing sizes, and 300 MiB with only small frames.
     """
     pages = mmap.mmap(-1, len(data), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     pages[:] = data
@@ -169,11 +166,11 @@ def reuse_memory() -> None:
 
 
 def share_memory() -> None:
-    """Make glibc take the memory of all threads from two arenas. With more arenas, each thread keeps its peak memory.
+    """Make glibc use two arenas for all threads. With more arenas, each thread keeps its peak memory.
 
     Call this at the start of a process that belongs to dib alone. With more arenas, sixteen threads kept 700 MB after
-    each of them had read a bundle. Blocks of at least 1 MiB are returned to the system. Without this rule, parsed lists
-    of bundles left 900 MB of holes.
+    each of them had read a bundle. Blocks of at least 1 MiB are returned to the system. Otherwise, parsed lists of
+    bundles left 900 MB of holes.
     """
     _set_malloc((_ARENA_MAX, 2), (_MMAP_THRESHOLD, 1 << 20))
 
@@ -227,8 +224,8 @@ def _address(view: memoryview) -> int:
 class Pinned:
     """A buffer as an argument of a C function. The function receives the address of the buffer's first byte.
 
-    During the call, ctypes holds a reference to this object, and this object holds the buffer. An address alone would
-    not hold the buffer, and the buffer could be freed before C reads it. So no method returns the address.
+    During the call, ctypes holds a reference to this object, and this object holds the buffer. No method returns the
+    address alone, because the buffer could be freed before C reads it.
     """
 
     __slots__ = ("_as_parameter_", "_kept", "size")

@@ -11,8 +11,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final
 
-from dibundle.applying.base_store import LEAST_PIECE
 from dibundle.applying.budget import INPUT_RATIO, OF_BUNDLES, Budget, shared_limits
+from dibundle.applying.candidates import LEAST_PIECE
 from dibundle.creating import messages
 from dibundle.creating.match.base import Layer
 from dibundle.errors import ArchiveError
