@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dibundle.applying import messages
 from dibundle.applying.budget import OF_BUNDLES, Budget, shared_limits
-from dibundle.applying.candidates import PIECE, Candidate, FoundDigests
+from dibundle.applying.candidates import PIECE, BaseCandidate, FoundDigests
 from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, DibError, FileError
 from dibundle.files import compression
 from dibundle.files.digest import sha256_of
@@ -58,11 +58,11 @@ class BaseObjects:
         self._spool: Spool | None = None
         self._sources: list[ReadAt | None] = [None] * len(wanted)
         self._windows: dict[int, Window] = {}
-        self._inflate: dict[int, Candidate] = {}
+        self._inflate: dict[int, BaseCandidate] = {}
         # further candidates that claim the same content as the candidate in ``_inflate``
-        self._others: dict[int, list[Candidate]] = {}
+        self._others: dict[int, list[BaseCandidate]] = {}
         self._is_stopped = False
-        self._made: dict[int, Candidate] = {}
+        self._made: dict[int, BaseCandidate] = {}
         self._placed: dict[int, ReadAt] = {}  # compressed objects in rebuilt targets
         self._lying: dict[int, list[int]] = {}  # for each target, the objects that are in this target
         self._of_targets: set[int] = set()  # indexes of objects in rebuilt targets
@@ -81,7 +81,7 @@ class BaseObjects:
         for number, images in enumerate(archives):
             budget = Budget(images.archive.bytes.size, self._shared) if images.archive.is_of_bundle else None
             candidates += [
-                Candidate(blob, images.stored(blob), number, budget)
+                BaseCandidate(blob, images.stored(blob), number, budget)
                 for blob in images.blobs
                 if not (budget and blob.compression and blob.compression not in OF_BUNDLES)
             ]
@@ -186,7 +186,7 @@ class BaseObjects:
         self._spool = self._spool or Spool(self._tmp)
         return self._spool.reserve(wanted.size)
 
-    def _first_readable(self, wanted: Wanted, start: int, claimants: Sequence[Candidate]) -> ReadAt:
+    def _first_readable(self, wanted: Wanted, start: int, claimants: Sequence[BaseCandidate]) -> ReadAt:
         """Decompress the first of the ``claimants`` that can be read and whose content has the right size."""
         refusal: BaseMismatchError | None = None
         for candidate in claimants:
@@ -213,7 +213,7 @@ class BaseObjects:
             raise BaseMismatchError(messages.BASE_SIZE, wanted=_name(wanted), size=size, size_2=wanted.size)
         return Slice(spool, start, wanted.size)
 
-    def _prepare_made(self, index: int, candidate: Candidate) -> None:
+    def _prepare_made(self, index: int, candidate: BaseCandidate) -> None:
         """Recompress an object, because no archive has its stored bytes."""
         self._spool = self._spool or Spool(self._tmp)
         wanted, start, found = self._wanted[index], self._spool.size, hashlib.sha256()
@@ -294,9 +294,9 @@ class BaseObjects:
         if self._spool:
             self._spool.close()
 
-    def _resolve_claims(self, candidates: list[Candidate], needed: list[int]) -> None:
-        stored: dict[tuple[bytes, int], Candidate] = {}
-        inflated: dict[bytes, list[Candidate]] = {}
+    def _resolve_claims(self, candidates: list[BaseCandidate], needed: list[int]) -> None:
+        stored: dict[tuple[bytes, int], BaseCandidate] = {}
+        inflated: dict[bytes, list[BaseCandidate]] = {}
         for candidate in candidates:
             for claim in candidate.claims():
                 stored.setdefault((claim, candidate.source.size), candidate)
@@ -315,12 +315,12 @@ class BaseObjects:
             if found:
                 self.serving.add(found.number)
 
-    def _resolve_forms(self, candidates: list[Candidate], needed: list[int], digests: FoundDigests) -> None:
+    def _resolve_forms(self, candidates: list[BaseCandidate], needed: list[int], digests: FoundDigests) -> None:
         """Find contents from which missing objects can be recompressed.
 
         Contents are found by their claims. The contents in rebuilt targets are also found by hashing.
         """
-        contents: dict[bytes, Candidate] = {}
+        contents: dict[bytes, BaseCandidate] = {}
         for candidate in candidates:
             content = candidate.blob.diff_id or (None if candidate.blob.compression else candidate.blob.digest)
             if content:
@@ -338,7 +338,7 @@ class BaseObjects:
                 self._made[index] = found
                 self.serving.add(found.number)
 
-    def _resolve_by_hash(self, candidates: list[Candidate], needed: list[int], digests: FoundDigests) -> None:
+    def _resolve_by_hash(self, candidates: list[BaseCandidate], needed: list[int], digests: FoundDigests) -> None:
         """Find missing objects by hashing blobs. This works even if claims are absent or wrong."""
         missing = {self._wanted[index].digest: index for index in needed}
         sizes = {self._wanted[index].size for index in missing.values()}

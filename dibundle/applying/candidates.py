@@ -19,7 +19,7 @@ PIECE: Final = 1 << 20
 LEAST_PIECE: Final = 1 << 17
 
 
-class Candidate(NamedTuple):
+class BaseCandidate(NamedTuple):
     """A blob in an archive, with its stored bytes and the archive's claims about the blob.
 
     ``budget`` limits decompression if the archive comes from a bundle. ``number`` is the archive's index in the list
@@ -87,14 +87,14 @@ class FoundDigests:
         blobs = {id(blob) for key in gone for blob in self._held.pop(key).blobs}
         self._found = {key: value for key, value in self._found.items() if key[0] not in blobs}
 
-    def stored(self, candidate: Candidate) -> bytes:
+    def stored(self, candidate: BaseCandidate) -> bytes:
         """Return the digest of a blob in its stored form."""
         key = (id(candidate.blob), candidate.blob.member.content, False)
         if key not in self._found:
             self._found[key] = sha256_of(copy_chunks(candidate.source, 0, candidate.source.size))
         return self._found[key] or b""
 
-    def content(self, candidate: Candidate) -> bytes | None:
+    def content(self, candidate: BaseCandidate) -> bytes | None:
         """Return the digest of a compressed blob's content.
 
         Return None if the content cannot be read or is too large.
