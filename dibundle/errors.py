@@ -26,7 +26,7 @@ def human(size: int) -> str:
 
 
 class _Bytes(int):
-    """A number that a text may format as a size: ``{free:size}``."""
+    """A number that a message can show as a size, with a field such as ``{free:size}``."""
 
     def __format__(self, form: str) -> str:
         return human(self) if form == "size" else format(int(self), form)
@@ -191,11 +191,12 @@ def shell_words(*names: str) -> str:
 
 
 def save_command(name: str) -> Hint:
-    """Return the engine's command to save an image, for use in a hint. For any name, the command is safe to paste.
+    """Return the engine's command to save an image, for use in a hint.
 
-    Names come from bundles, archives and registries, and people paste hints. A name with special characters is quoted
-    for a shell. For any other name, the whole command is in double quotes. If a name begins with ``-``, ``--`` is put
-    before the name.
+    The command is safe to paste, even if the name comes from a hostile bundle, archive or registry.
+
+     A name with special characters is quoted for a shell. For any other name, the whole command is in double quotes. If
+     a name begins with ``-``, ``--`` is put before the name.
     """
     quoted = shlex.join([*(["--"] if name.startswith("-") else []), name])
     text = "{save} base.tar {name}"

@@ -26,9 +26,9 @@ from dibundle.sources.opening import Source
 # if encoding takes at most this many seconds of CPU, every frame is encoded, and the estimate is the actual size
 ALL = 1.0
 LOOK = 0.2  # time to sample a frame, as a share of the time to encode the frame (approximate)
-LOOKS = 0.9  # all samples together may always take this many seconds of CPU
-SHARE = 0.03  # if encoding takes long, all samples together may take this share of that time
-LEAST_SAMPLE = 2  # minimum sampled frames of each stream
+LOOKS = 0.9  # for any bundle, all samples together may take this many seconds of CPU
+SHARE = 0.03  # if encoding takes long, all samples together may take this share of the encoding time
+LEAST_SAMPLE = 2  # minimum number of sampled frames in each stream
 # factor for the maximum time: on an idle machine, one of five image pairs took this many times the expected time
 _UNSURE = 1.5
 
@@ -70,9 +70,9 @@ def estimate(
 ) -> Estimate:
     """Match everything as ``create`` does, then sample the content that has to be encoded.
 
-    All frames are encoded at level 1, which is little work. Then some frames are sampled at the actual level. The
-    larger a frame is at level 1, the more likely it is chosen. The same inputs give the same estimate, except for the
-    seconds.
+    First, all frames are encoded at level 1, which takes little time. Then, some frames are sampled at the actual
+    level. A frame that is larger at level 1 is more likely to be chosen. The same inputs give the same estimate, except
+    for the seconds.
     """
     opened_bases, opened_targets = open_both(bases, targets, context, access, raw_layers=options.raw_layers)
     return estimate_opened(opened_bases, opened_targets, options, context)

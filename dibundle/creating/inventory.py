@@ -40,7 +40,7 @@ def list_of(archives: Sequence[Archive]) -> str:
 
 
 def read_given(file: str | os.PathLike[str] | None) -> frozenset[bytes] | None:
-    """Return the diffIDs in a file. Without a file, return None: then the sender may build on every layer."""
+    """Return the diffIDs in a file. Return None without a file: the sender may then build on every layer."""
     return None if file is None else read_list(os.fspath(file))
 
 

@@ -30,7 +30,7 @@ from dibundle.format.values import About, AboutImage, Names, RecompressedObject,
 from dibundle.images.model import ImageArchive
 
 NAMES_SHARE: Final = 0.05  # names, which are only for listings, may take this share of a bundle
-NAMES_FLOOR: Final = 2048  # in any bundle, names may take this many bytes
+NAMES_FLOOR: Final = 2048  # names may take this many bytes even if the bundle is small
 
 
 def make_manifest(
@@ -71,7 +71,7 @@ _GUESSERS: Final = {"gzip": guess, "zstd": guess_frame}
 
 
 def _forms(base: BaseSide, objects: ObjectTable, executor: Executor) -> Iterator[RecompressedObject]:
-    """Yield recipes for referenced compressed layers. A receiver may have these layers only in other forms."""
+    """Yield recipes for referenced compressed layers. A receiver may have their content in other forms."""
     numbers = {item.digest: number for number, item in enumerate(objects.objects) if item.kind == KIND_OTHER}
     stored = {blob.digest: blob for blob in base.blobs if blob.layer and blob.digest in numbers}
     guesses = {
@@ -129,7 +129,7 @@ ABOUT_NOTES: Final = 64 << 10  # bytes of text reserved for notes
 
 
 def _needed_images(base: BaseSide, used: set[bytes]) -> Iterator[AboutImage]:
-    """Yield the images of the bases. Skip an image if earlier images have every layer that is used from it."""
+    """Yield the images of the bases. Skip an image if earlier images have all of its used layers."""
     images = [image for archive in base.images for image in archive.images]
     found = [about for archive in base.images for about in _about_images(archive)]
     if len(found) < 2:

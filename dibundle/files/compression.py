@@ -1,6 +1,6 @@
 """Streaming decompression for archives and layers: gzip, bzip2, xz and zstd.
 
-Everything here works on untrusted bytes. No call returns more than its limit, windows are limited, and corrupt or
+Everything here works on untrusted bytes. No call returns more bytes than its limit, and windows are limited. Corrupt or
 truncated data raises ``ArchiveError``. Several consecutive streams (gzip members, xz streams, zstd frames) are read as
 one. Zero bytes after a stream are padding, as in gzip(1). Any other data is an error. If spec/ prescribes the form of
 data, the data is read as *exact*: padding is refused, and any number of streams is accepted.
@@ -27,20 +27,20 @@ ZSTD_WINDOW_LIMIT: Final = 128 << 20
 XZ_MEMORY_LIMIT: Final = 256 << 20
 
 _FREE_STREAMS: Final = 256
-_STREAM_BYTES: Final = 32  # bytes of input for each further stream that is allowed; each stream takes 10 us
+_STREAM_BYTES: Final = 32  # one more stream is allowed for each so many bytes of input; a stream takes 10 us
 _FREE: Final = 65_536  # calls of a library that are always allowed
-_STEP_BYTES: Final = 8  # bytes of input for each further call that is allowed
-_STEP_MADE: Final = 1024  # bytes of output for each further call that is allowed; a call takes 3 us
+_STEP_BYTES: Final = 8  # one further call is allowed for each so many bytes of input
+_STEP_MADE: Final = 1024  # one further call is allowed for each so many bytes of output; a call takes 3 us
 _STREAM_STEPS: Final = 4  # a new stream takes as long as this many calls
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_BLOCK_LIMIT: Final = 128 << 10
-# Maximum input bytes per call of a library, because the library returns unused input as a copy. Without this limit, if
-# a large piece had many tiny streams, the time would grow with the square of the piece's length.
+# Maximum input bytes per call of a library, because the library returns unused input as a copy. Without this limit, the
+# time for a piece of many tiny streams would grow with the square of the piece's length.
 _SLICE: Final = 32 << 10
 
 
 def sniff(head: bytes) -> str | None:
-    """Detect a stream's compression by the magic in its first bytes ``head`` (16 are enough)."""
+    """Detect a stream's compression by the magic in ``head``, the stream's first bytes (16 are enough)."""
     if head[:3] == b"\x1f\x8b\x08":
         return "gzip"
     if head[:6] == b"\xfd7zXZ\0":
@@ -54,15 +54,16 @@ def sniff(head: bytes) -> str | None:
 
 
 class RatioError(ArchiveError):
-    """The error for data that decompresses to more bytes than allowed without a trusted signature."""
+    """The error for data without a trusted signature that decompresses to too many bytes."""
 
 
 class Decompressor:
     """A decompressor of one input, which is fed in pieces.
 
     ``feed`` takes all of its input, and returns at most ``limit`` bytes. As long as ``feed`` returns bytes, call
-    ``feed(b"")`` for more output: the decompressor still holds input. An empty result means that more input is needed.
-    Before each use of the library, ``spend`` is called with the number of calls. ``spend`` may raise ``ArchiveError``.
+    ``feed(b"")`` for more output: the decompressor may still hold input. An empty result means that more input is
+    needed. Before each call of the library, ``spend`` gets the number of calls to count. ``spend`` may raise
+    ``ArchiveError``.
     """
 
     def __init__(self, kind: str, *, is_exact: bool = False, spend: Callable[[int], object] | None = None) -> None:
@@ -176,8 +177,8 @@ def decompress_iter(
     """Yield the decompressed bytes of ``chunks`` in pieces of at most ``chunk_size``.
 
     For each byte of input, ``ratio`` bytes of output are allowed, in addition to ``RATIO_FLOOR`` bytes. More output
-    raises :class:`RatioError`. With ``is_exact``, refuse padding, and accept any number of streams. Before each use of
-    the library, ``spend`` is called with the number of calls. A new stream counts as several calls.
+    raises :class:`RatioError`. With ``is_exact``, refuse padding, and accept any number of streams. Before each call of
+    the library, ``spend`` gets the number of calls to count. A new stream counts as several calls.
     """
     decompressor = open_decompressor(kind, is_exact=is_exact, spend=spend)
     taken = made = 0
@@ -235,14 +236,14 @@ class _ZstdFrame:
     """A zstd frame or a skippable frame, which is passed to the library block by block.
 
     The Python binding does not limit output, and reports neither a truncated frame nor the end of a frame. But each
-    block declares its length, and decompresses to at most 128 KiB. If one block is passed at a time, the output is
-    limited and the end is found.
+    block declares its stored length, and decompresses to at most 128 KiB. If the blocks are passed one by one, the
+    output is limited, and the end of the frame is found.
     """
 
     def __init__(self, decompressor: zstandard.ZstdDecompressor) -> None:
         self._zstd = decompressor.decompressobj(write_size=_ZSTD_BLOCK_LIMIT)
         self._buffer = bytearray()
-        # an unbound method: a frame that refers to itself would keep its window of 128 MiB until a garbage collection
+        # not a bound method: a frame that refers to itself would keep its window of 128 MiB until a garbage collection
         self._next: Callable[[_ZstdFrame], bytes | None] = _ZstdFrame._header
         self._skip = 0
         self._checksum = False

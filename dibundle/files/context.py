@@ -1,4 +1,4 @@
-"""The context of a use case: temporary files, progress, and cleanup at the end of the use case."""
+"""The context of a use case: temporary files, progress, and the final cleanup."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ LINKS: Final = 40  # maximum length of a chain of symbolic links; the system has
 
 
 def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
-    """Return the system's ``sync_file_range``, which Python does not have."""
+    """Return the system's ``sync_file_range``, which is missing in Python's library."""
     function = getattr(ctypes.CDLL(None), "sync_file_range", None) if sys.platform == "linux" else None
     if function is not None:
         function.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
@@ -208,8 +208,8 @@ class Destination:
     def _end_within_a_block(self) -> None:
         """Make sure that an interrupted output does not end where an entry of a tar could end.
 
-        Otherwise it might, because a pipe takes 4096 bytes at a time, a multiple of the block size. This method does
-        not wait for a reader that has ended or does not read.
+        Pipes take 4096 bytes at a time, a multiple of the block size, so output often stops at the end of a block. Do
+        not wait if the reader has ended or does not read.
         """
         with contextlib.suppress(OSError, ValueError):
             if self._passed and not self._passed % _BLOCK and _takes_more(self._fd):
@@ -226,7 +226,7 @@ def _takes_more(fd: int) -> bool:
 def _followed(path: str) -> str:
     """Follow links and return the target. Raise :class:`FileError` for another user's link in a world-writable folder.
 
-    The system refuses such a link too, but only if the system itself follows the link.
+    The system's own check does not apply here, because the system checks only links that it follows itself.
     """
     for _ in range(LINKS):
         try:
@@ -273,7 +273,7 @@ class StreamOutput:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write all of ``data``.
 
-        A single call may write only some of the bytes to a raw file, or none if the file would block.
+        A raw file may take only some of the bytes in one call, or none if the file would block.
         """
         rest = bytes(data)
         self.written += len(rest)
@@ -291,7 +291,7 @@ class StreamOutput:
 
 
 def check_room(name: str, folder: str, size: int, temporary: int = 0, place: str = ".") -> None:
-    """Raise :class:`FileError` if ``folder`` lacks space for ``size`` bytes in addition to the old file.
+    """Raise :class:`FileError` if ``folder`` lacks space for ``size`` bytes beside the old file.
 
     ``temporary`` is the size of the temporary files that exist at the same time. The temporary files are in the folder
     ``place``, which may be on the same disk.

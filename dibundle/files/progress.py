@@ -6,11 +6,11 @@ from threading import Lock
 from typing import Final, Protocol
 
 STEPS: Final = 256  # maximum reports per phase if the phase's bytes are known
-_STEP: Final = 1 << 20  # minimum bytes per report in other phases
+_STEP: Final = 1 << 20  # minimum bytes per report in phases of unknown size
 
 
 class Progress(Protocol):
-    """A receiver of progress. Only one thread at a time calls it, about 256 times in a phase of known size."""
+    """A receiver of progress. One thread at a time calls it. A phase of known size has about 256 calls."""
 
     def phase(self, name: str, total: int) -> None:
         """Begin a phase of ``total`` bytes (0: unknown). The previous phase ends."""
@@ -66,7 +66,7 @@ class Thinned:
             self._inner.note(text)
 
     def close(self) -> None:
-        """If the inner receiver of progress uses a terminal, make it release the terminal."""
+        """Make the inner receiver release the terminal, if it uses one."""
         close = getattr(self._inner, "close", None)
         if close is not None:
             close()

@@ -124,7 +124,7 @@ def root(source: ReadAt, offset: int) -> tuple[ReadAt, int]:
 
 
 class Joined:
-    """Several sources that are joined, one after the other."""
+    """Several sources that are read as one source, in the given order."""
 
     def __init__(self, parts: Iterable[ReadAt] = ()) -> None:
         self._starts: list[int] = []
@@ -176,7 +176,7 @@ class Stream:
         return piece
 
     def give_back(self, data: bytes) -> None:
-        """Put back the last bytes that were read."""
+        """Put back the last bytes that were read. The next read returns these bytes."""
         self._at -= len(data)
 
 
@@ -247,7 +247,7 @@ class Spool:
         return start
 
     def reserve(self, length: int) -> int:
-        """Append ``length`` bytes that :meth:`write_at` writes later, and return their offset."""
+        """Reserve the next ``length`` bytes for :meth:`write_at`, and return their offset."""
         start = self._size
         self.skip(length)
         self._written += length
@@ -330,8 +330,7 @@ def taken(directory: str | None) -> int:
 def check_room(directory: str | None, size: int) -> None:
     """Raise ``FileError`` if ``directory`` (None: the default) has less than ``size`` bytes of free space.
 
-    In the message, the needed bytes and the free bytes both include the temporary files that this process already has
-    there.
+    In the message, the needed and the free bytes both include this process's temporary files in ``directory``.
     """
     place, free = room(directory)
     if size > free:
@@ -345,7 +344,7 @@ def _check_range(name: str, size: int, offset: int, length: int) -> None:
 
 
 def _read_fully(fd: int, name: str, offset: int, length: int) -> bytes:
-    """Read a range that existed when the file was opened."""
+    """Read a range. Raise :class:`FileError` if the file has become too short."""
     try:
         piece = os.pread(fd, length, offset)
     except OSError as error:

@@ -10,12 +10,12 @@ _USED = 32  # the distance doubles only if at least 1/32 of the window's bytes h
 
 
 class Window:
-    """A read-ahead window over a source. Only one thread at a time may use this object. Larger reads bypass the window.
+    """A read-ahead window over a source. Only one thread at a time may use this object. Large reads bypass the window.
 
     The window has a read-ahead distance. If a read begins at most this distance after the window's end, and enough of
     the window was used, the distance doubles. Any other read halves the distance. Therefore, random access causes no
     long reads, and consecutive small files take few reads. A hostile bundle cannot cause long reads for single bytes.
-    This matters for compressed sources, in which a long read takes a millisecond.
+    In a compressed source, a long read takes a millisecond.
     """
 
     def __init__(self, source: ReadAt) -> None:

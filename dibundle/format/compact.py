@@ -1,8 +1,8 @@
 """Compact storage of targets that are bases of later bundles in a chain.
 
 If a program copies bytes from a given archive, these bytes are read from that archive. The other bytes are compressed
-in small blocks. Up to a limit, blocks are in memory. Further blocks are in a temporary file. For one release of an
-image of 287 MB, the file takes 24 MB, and compact storage takes 1 s of CPU.
+in small blocks. Up to a limit, blocks are in memory. Further blocks are in a temporary file. For an image of 287 MB,
+one release takes 24 MB in the file and 1 s of CPU.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def is_possible(manifest: Manifest) -> bool:
 
 
 def kept_size(manifest: Manifest) -> int:
-    """Estimate the size of the temporary file for a bundle's only target. The file stores only bytes of frames."""
+    """Estimate the size of the temporary file for a bundle's only target. Only bytes from frames are in the file."""
     return max(0, int(_RATIO * min(manifest.targets[0].size, sum(FrameTable.of(manifest.frames).sizes))) - MEMORY)
 
 
@@ -77,14 +77,14 @@ class CompactTarget:
         self._base: Objects | None = None
         self._starts, self._places, self._offsets = array("Q"), array("q"), array("Q")
         self._placed = 0  # number of bytes whose place is known
-        self._own = 0  # how many of these bytes are in no archive
+        self._own = 0  # number of these bytes that are in no archive
         self._written = 0
         self._stretch = 0  # index of the range to which the next written byte belongs
         self._waiting = bytearray()  # the bytes that have arrived for the next block
         self._most_memory = memory
         self._memory = bytearray()  # the first blocks, in a single buffer, because many small buffers fragment the heap
         self._file = context.spool()  # the other blocks
-        self._blocks = array("Q")  # offset of each block; offsets in the file follow the offsets in memory
+        self._blocks = array("Q")  # offset of each block; offsets in the file continue after the last offset in memory
         self._open: dict[int, bytes] = {}  # decompressed blocks, in the order of their last use
         self._codec = zstd.Blocks(_LEVEL)
         self._lock = threading.Lock()

@@ -152,7 +152,7 @@ class Manifest:
         return "full" if is_full else "core"
 
     def needed(self) -> list[int]:
-        """Return the indexes of the objects that no target of this bundle contains. The receiver must have them."""
+        """Return the indexes of the objects that the receiver must have, because no target contains them."""
         return [number for number, item in enumerate(self.objects) if not item.place]
 
     def _check_ranges(self, table: FrameTable, first: int, end: int, text_size: int) -> None:

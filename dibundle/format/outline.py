@@ -1,4 +1,4 @@
-"""A program in readable form, with one operation for each path or run. Only the text stream is decoded."""
+"""A program in readable form, with one operation for each path or run of entries. Only the text stream is decoded."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ MAX_PATH: Final = 4096
 _MAX_RECORDS: Final = 1 << 20  # maximum bytes of PAX records to read, the same limit as for images
 _MAX_WORK: Final = 1 << 22
 """The maximum total of operations, edits, fields of edits, and headers of the base. A new file counts as about five."""
-UNKNOWN = 1 << 62  # without a base, this stands for the content size of a base record
+UNKNOWN = 1 << 62  # without a base, this number replaces the content size of a base record
 
 
 @dataclass(slots=True)  # not frozen: for the maximum number of operations, freezing would add 1 s
 class Operation:
-    """An operation: its kind, its number of entries (of bytes for keep), and its path and size, if known.
+    """An operation: its kind, its number of entries (for keep: of bytes), and its path and size, if known.
 
     ``place`` is the object and offset in the base at which the operation begins. ``old_size`` is the size of the base
     content that is patched. Without a base, ``place`` and ``old_size`` are unknown. ``stream`` is the stream of the
@@ -235,7 +235,7 @@ def _keep(state: _Outline) -> Iterator[Operation]:
 
 
 def _base_block(state: _Outline) -> tuple[bytes | None, tuple[int, int] | None]:
-    """Return the header block at the cursor and the position of this block. Skip the record.
+    """Return the header block at the cursor, and its position. Move the cursor behind the record.
 
     Without a base, both values are None.
     """

@@ -18,7 +18,7 @@ from dibundle.format.values import Target
 Piece = bytes | bytearray | memoryview
 Sink = Callable[[Piece], object]
 WRITE = 1 << 20
-LARGE = 64 << 10  # minimum size of pieces that are not copied: for python-app, copying took 0.3 s of CPU
+LARGE = 64 << 10  # pieces of at least this size are not copied: for python-app, copying took 0.3 s of CPU
 WAITING = 8  # maximum number of tasks in the queue of the hashing thread
 PIECES = 16384  # maximum number of waiting small pieces: a million pieces of one byte would take 200 MB
 
@@ -94,7 +94,7 @@ class VerifiedOutput:
         self._waiting_size += len(piece)
 
     def _flush(self, *, last: bool = False) -> None:
-        """Pass on the waiting bytes up to the first byte of the last block. With ``last``, pass on all bytes."""
+        """Pass on waiting bytes up to and including the last block's first byte. With ``last``, pass on all bytes."""
         chunk = memoryview(b"".join(self._waiting))
         kept = 0 if last else (self._written + len(chunk) - 1) % BLOCK
         self._waiting, self._waiting_size = [chunk[len(chunk) - kept :]], kept
@@ -155,7 +155,7 @@ class VerifiedOutput:
     def _hash(self) -> None:
         while (task := self._work.get()) is not None:
             task()
-            del task  # a task may hold a view of a frame
+            del task  # free the task, because it may hold free this view of a frame
             self._room.put(None)
 
     def _raise_failure(self) -> None:

@@ -67,7 +67,9 @@ class RebuildPlan:
 
 
 class RecompressionBudget:
-    """A pool for costs of recompression above 16 times a target's size. All rebuilt targets of a bundle share the pool.
+    """A pool for recompression: for a target's costs above 16 times the target's size.
+
+    All rebuilt targets of a bundle share the pool.
 
     Frames of codec 6 use the same pool, through ``excess``.
     """
@@ -168,7 +170,7 @@ class _Streams:
 
 
 def kept_size(size: int) -> int:
-    """Return the memory of a kept frame of ``size`` bytes, in whole pages."""
+    """Return the memory that a kept frame of ``size`` bytes takes, rounded up to whole pages."""
     return -(-size // KEPT_UNIT) * KEPT_UNIT
 
 

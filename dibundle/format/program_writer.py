@@ -121,7 +121,7 @@ class ProgramWriter:
         self._columns["raw"].add(length)
 
     def replace(self, length: int, source: int, stream: int) -> None:
-        """Take ``length`` bytes from ``stream``. Their source is the next ``source`` bytes at the cursor."""
+        """Take ``length`` bytes from ``stream``. As their source, use the next ``source`` bytes at the cursor."""
         self._op(OP_REPLACE)
         self._columns["stream"].add(stream)
         self._columns["raw"].add(length)

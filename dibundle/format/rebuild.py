@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 AHEAD = 48 << 20  # maximum bytes of frames that are decoded in advance, with their sources and payloads
 OVERHEAD = 4096  # bytes of memory for any frame, in addition to its content
-# maximum bytes of the current and the next frame; without it, a program of 90 MB could take 218 MiB, not 187
+# maximum bytes of the current and the next frame; for a program of 90 MB, it cut the memory from 218 to 187 MiB
 MOST = 96 << 20
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # number of threads for the blocks of pgzip
 MANY = 32 << 20  # a frame with at least this many bytes of covers and steps is decoded alone
 LARGE = 256 << 10  # from this size on, a frame of codec 6 is decoded alone, because it may need 300 MiB
-DECODERS = 2  # number of decoding threads; more help little, because few frames fit into the memory limit
+DECODERS = 2  # number of decoding threads; more threads help little, because few frames fit into the memory limit
 LITTLE = 1 << 20  # maximum bytes of frames and sources to decode without a thread pool, whose import takes 7 ms
 
 
@@ -119,7 +119,7 @@ class _FrameFeed:
         return index, data
 
     def _take(self) -> tuple[int, Callable[[], Decoded]] | BaseException:
-        """Wait for the next frame, in steps of 0.2 s. A signal just before a long wait would not end that wait."""
+        """Wait for the next frame, in steps of 0.2 s. A single long wait could miss a signal just before it."""
         while True:
             try:
                 return self._decoding.get(timeout=0.2)
@@ -133,7 +133,7 @@ class _FrameFeed:
             self._room.notify()
 
     def close(self) -> None:
-        """Stop decoding. A thread that waits for a pipe is not joined. Such a thread ends with the process."""
+        """Stop decoding. Do not join a thread that waits for a pipe. Such a thread ends with the process."""
         with self._room:
             self._closed = True
             self._room.notify()
@@ -169,7 +169,7 @@ class _FrameFeed:
             with self._memory.use(alone=_is_large(frame, stored)):
                 source = self._source(index, frame)
                 return decoders.decode(frame.codec, stored, source, frame.size, reencoders, self._excess)
-        except BaseException:  # stop decoding, because the error keeps the payload in memory
+        except BaseException:  # stop decoding, because each error keeps its frame's payload in memory
             with self._room:
                 self._failed = True
                 self._room.notify()
@@ -196,7 +196,7 @@ def _is_large(frame: Frame, stored: bytes) -> bool:
 
 
 class _Memory:
-    """The memory for decoding. Several frames share the memory, but a large frame gets the memory alone."""
+    """The memory for decoding. Several frames share the memory, but a large frame gets all of the memory."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -285,7 +285,7 @@ def rebuild(
         for piece in pieces:
             yield piece
             made += len(piece)
-            del piece  # a view of a frame
+            del piece  # free this view of a frame
             # read ahead only after output has begun; until then, read only the needed part of the bundle
             if made > CHUNK:
                 break
@@ -343,7 +343,7 @@ def _followed(pieces: Iterable[Decoded], step: ProgramStep | None, follower: Fol
 
 
 class _Rebuilder:
-    """The producer of the bytes of each step."""
+    """A producer of each step's bytes."""
 
     def __init__(self, base: Base, plan: RebuildPlan, streams: _Streams) -> None:
         self._base = base

@@ -187,7 +187,7 @@ def _places(shape: int) -> tuple[tuple[int, int], ...]:
 
 
 def _changed(reference: bytes, block: bytes) -> Iterator[tuple[int, Field]]:
-    """Yield all fields of each group of adjacent fields in which the blocks differ. Few groups do, so this is quick."""
+    """Yield all fields of each group of adjacent fields, if the blocks differ in the group."""
     for start, end, fields in _STRETCHES:
         if reference[start:end] != block[start:end]:
             yield from fields

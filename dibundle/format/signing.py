@@ -182,7 +182,7 @@ class Signers:
         return found
 
     def _is_revoked(self, key: bytes) -> bool:
-        """Return whether a key is revoked. If verification fails for this reason, ssh-keygen does not say so."""
+        """Return whether a key is revoked. A failed verification by ssh-keygen does not show this reason."""
         if self.revoked is None:
             return False
         # -Q does not work for a list of public keys, because -Q requires a KRL
@@ -285,7 +285,7 @@ def with_signature(read: ReadFunction, header: bytes, signature: bytes) -> Itera
 
 
 def read_file(name: str) -> bytes:
-    """Return the content of a signature file. If it is too large, return only one byte more than the limit."""
+    """Return the content of a signature file. If the file is too large, return only one byte more than the limit."""
     try:
         with open(name, "rb") as file:  # noqa: PTH123 - any name that the system accepts
             return file.read(MAX_SIGNATURE + 1)
@@ -369,9 +369,6 @@ def _ssh_keygen(*arguments: str, given: bytes = b"", seconds: int) -> subprocess
 
 
 def _told(run: subprocess.CompletedProcess[bytes]) -> str:
-    """Return the first line of ssh-keygen's output, because this line is the most useful.
-
-    The last line is only a summary.
-    """
+    """Return the first line of ssh-keygen's output, because it is more useful than the summary in the last line."""
     lines = (run.stderr + b"\n" + run.stdout).decode(errors="replace").splitlines()
     return next((line.strip().rstrip(".") for line in lines if line.strip()), f"ssh-keygen ended with {run.returncode}")

@@ -1,6 +1,6 @@
 """Rows of a manifest, stored as columns. Each access to a row creates a new object.
 
-A manifest of a few kilobytes may have a million rows. In a column, a row takes about as much memory as in the file.
+A manifest of a few kilobytes may have a million rows. As columns, these rows take about as much memory as in the file.
 """
 
 from __future__ import annotations

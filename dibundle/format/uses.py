@@ -63,8 +63,7 @@ def _uses(manifest: Manifest, number: int) -> int:
 def _check_seeks(ops: bytes, column: Column) -> None:
     """Refuse two consecutive seeks. Also refuse a column of objects if its length differs from the number of seeks.
 
-    This check runs before the column is read, because the column may be as large as a manifest. A walk would find these
-    faults much later.
+    This check runs before the column is read, because the column may be as large as a manifest.
     """
     seeks = ops.count(OP_SEEK)
     numbers = column.count()
@@ -129,8 +128,7 @@ def used_by(manifest: Manifest, targets: Iterable[int]) -> int:
 class Sums:
     """Fast sums over sets of objects, for example over their sizes, without a loop over the objects.
 
-    Each object has a number. For each bit of the numbers, this class keeps the set of objects whose number has that
-    bit.
+    Each object has a number. For each bit position, this class keeps the set of objects whose number has this bit.
     """
 
     def __init__(self, numbers: Mapping[int, int]) -> None:
@@ -154,7 +152,7 @@ class Order:
         self._missing = bits_of(missing)
         self._placed = _placed(manifest, self._missing)
         self._holding = sorted(self._placed)  # the targets that contain missing objects
-        self._absent = [self._missing]  # the missing objects that are not in the first n of these targets
+        self._absent = [self._missing]  # item n has the missing objects that are not in the first n of these targets
         for target in self._holding:
             self._absent.append(self._absent[-1] & ~self._placed[target])
         self._before: dict[int, int] = {}
@@ -191,7 +189,7 @@ class Order:
 
 
 def _placed(manifest: Manifest, among: int) -> dict[int, int]:
-    """For each target, return the objects of ``among`` that the target contains, as bits."""
+    """Return, by target, the objects of ``among`` that the target contains. Objects are given as bits."""
     found: dict[int, list[int]] = {}
     for number in members(among):
         if place := manifest.objects[number].place:

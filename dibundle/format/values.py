@@ -69,7 +69,7 @@ class AboutImage(NamedTuple):
 
 
 class About(NamedTuple):
-    """The images in the base and in the targets, and notes. They are used only in messages, never for decoding."""
+    """The images in the base and in the targets, and notes. All of these are only for messages, not for decoding."""
 
     bases: tuple[AboutImage, ...]
     targets: tuple[tuple[AboutImage, ...], ...]

@@ -17,7 +17,7 @@ from dibundle.errors import BundleError
 from dibundle.format import messages
 
 MAX_VARINT = (1 << 63) - 1
-_MORE: Final = bytes(range(0x80, 0x100))  # values of all bytes of a number except its last byte
+_MORE: Final = bytes(range(0x80, 0x100))  # the possible values of a byte that is not the last byte of its number
 
 _ARRAY: Final = (0x90, 0xA0, {0xDC: 2, 0xDD: 4})
 _INTEGER: Final = (0x00, 0x80, {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8})

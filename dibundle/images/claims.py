@@ -141,7 +141,7 @@ def _parse_config(content: bytes) -> Config:
         config = document.parse(content, "config")
     except ArchiveError:
         return Config(digest, (), None)
-    # an entry that is not a sha256 becomes empty, so that the positions of the other entries do not change
+    # an entry that is not a sha256 becomes empty, so that all other entries keep their positions
     diff_ids = tuple(sha256_of(text) or b"" for text in get_list(get(config, "rootfs"), "diff_ids"))
     return Config(digest, diff_ids, platform_of(config))
 

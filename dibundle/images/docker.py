@@ -34,7 +34,7 @@ def _told(item: object) -> dict[str, object]:
 
 
 def _flat(value: object) -> object:
-    """Return a text, None, or a list in which None replaces items that are not texts. For other values, return 0."""
+    """Return a text or None unchanged. In a list, replace anything but texts by None. For other values, return 0."""
     if isinstance(value, list):
         return [item if isinstance(item, str) else None for item in value]
     return value if isinstance(value, str | None) else 0

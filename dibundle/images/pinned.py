@@ -1,9 +1,8 @@
-"""Images whose digests a receiver knows. They are taken from a possibly hostile archive, and written to a new archive.
+"""Images whose digests a receiver knows. The images come from a possibly hostile archive, and go into a new archive.
 
-Loaders may find different images in a hostile archive, so no loader gets the archive itself. Loaders get a new archive,
-which this module writes. The new archive has only the config with the expected digest, and the layers of this config.
-Each layer is hashed and compared with its diffID. The claims of the hostile archive only show where to search. Only
-digests decide which content is used.
+Loaders may find different images in a hostile archive. So loaders get only the new archive. The new archive has only
+the config with the expected digest, and the layers of this config. Each layer is hashed and compared with its diffID.
+The claims of the hostile archive only show where to search. Only digests decide which content is used.
 """
 
 from __future__ import annotations
@@ -186,8 +185,8 @@ def assemble(
     config and these layers, the manifest is kept. Otherwise, a new manifest is written. With ``is_manifest_expected``,
     ``ArchiveError`` is raised instead. For a left-out layer, an expected manifest may list a digest that differs from
     the digest in the receiver's archives. A manifest with annotations is kept only if it is expected, or if
-    ``are_annotations_known`` is true. The reason is that engines show annotations, and nobody has checked whether they
-    are true.
+    ``are_annotations_known`` is true. The reason is that engines show annotations, and nobody has checked whether the
+    annotations are true.
     """
     config = StrictConfig(pins.config, "config")
     left_out = left_out or {}

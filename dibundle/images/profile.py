@@ -1,9 +1,9 @@
 """The strict profile (spec/profile.md): archives in which every reader finds the same images.
 
-Programs that load images read tar and JSON in different ways. The programs disagree on which of two members with the
-same name is used, where a link leads, and whether the case of keys matters. :class:`Judge` does not try to predict what
-these programs do. :class:`Judge` accepts only unambiguous archives. For all other archives, :class:`Judge` raises
-``ArchiveError`` with the reason.
+Programs that load images read tar and JSON in different ways. The programs disagree on three questions: which of two
+members with the same name is used, where a link leads, and whether the case of keys matters. :class:`Judge` does not
+try to predict what these programs do. :class:`Judge` accepts only unambiguous archives. For all other archives,
+:class:`Judge` raises ``ArchiveError`` with the reason.
 """
 
 from __future__ import annotations
@@ -266,8 +266,8 @@ class Judge:
     ) -> None:
         """Check the manifest or the index to which a descriptor leads.
 
-        A missing manifest is refused: an engine may already have it, and may prefer it. Its platform is unknown,
-        because only its config states the platform.
+        A missing manifest is refused, because an engine may already have this manifest, and may prefer it. The platform
+        of a missing manifest is unknown, because only the config states the platform.
         """
         is_index = descriptor.media_type in strict.INDEX_TYPES
         if not is_index and descriptor.media_type not in strict.MANIFEST_TYPES:
@@ -327,7 +327,7 @@ class Judge:
             raise ArchiveError(messages.PROFILE_ATTESTATION_LAYERS, where=where)
         config_name = self._blob(manifest.config, f"{where}: config")
         if StrictConfig(self._document(config_name), config_name).platform != "unknown/unknown":
-            # docker selects a manifest by its platform
+            # docker selects manifests by platform, so it might load this attestation as an image
             raise ArchiveError(messages.PROFILE_ATTESTATION_AS_IMAGE, where=where)
 
 

@@ -1,10 +1,10 @@
 """Image documents that all readers parse in the same way.
 
 The documents are strict JSON. Unknown keys are refused, and a known key is accepted in only one spelling. Loaders are
-written in Go. Go's JSON decoder ignores the case of keys (U+017F and U+212A fold too), uses the last of two equal keys,
-and replaces invalid UTF-8. In some programs, the decoder stops reading after the first value. If a document could be
-read differently for one of these reasons, this module refuses the document. All functions raise ``ArchiveError``. The
-error names the place in the document.
+written in Go. Go's JSON decoder ignores the case of keys (even for U+017F and U+212A). The decoder uses the last of two
+equal keys, and replaces invalid UTF-8. In some programs, the decoder stops reading after the first value. If a document
+could be read differently for one of these reasons, this module refuses the document. All functions raise
+``ArchiveError``. The error names the place in the document.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _refuse_constant(text: str) -> Never:
 def fold(key: str) -> str:
     """Return a key in the form that case-insensitive readers compare.
 
-    Go's ``encoding/json`` compares keys with field names. The field names here have only ASCII letters. For this
+    Go's ``encoding/json`` compares keys with field names. The field names here have only ASCII letters. In Go's
     comparison, two characters outside ASCII are equal to ASCII letters.
     """
     return key.translate(_FOLDED)

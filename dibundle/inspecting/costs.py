@@ -1,4 +1,4 @@
-"""Costs of operations. An operation's share of a frame's stored bytes equals its share of the frame's content."""
+"""Costs of operations. An operation that uses a tenth of a frame's content costs a tenth of its stored bytes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Stream:
         return round(self._costs[number] + stored * within / size)
 
     def files(self) -> list[int]:
-        """Return the sizes of the stream's files. Consecutive frames whose sources overlap are of the same file."""
+        """Return the sizes of the stream's files. Consecutive frames with overlapping sources are of one file."""
         sizes: list[int] = []
         last: tuple[int, int, int] | None = None
         firsts, ranges = self._table.firsts, self._table.ranges

@@ -91,7 +91,7 @@ def _data(page: Page) -> Iterator[str]:
     rows = [line for line in page.lines if line.operation not in _UNSHOWN or line.stored]
     found = {layer.path: number for number, layer in enumerate(layers_of(page.lines))}
     names = [f"layer {number + 1} ({_short(path)})" for path, number in found.items()]
-    # this number also includes the share of the bundle's other targets, and rounding errors
+    # the rest also includes the share of the bundle's other targets, and rounding errors
     rest = page.stored - sum(line.stored for line in rows)
     value = {
         "operations": listing.OPERATIONS,

@@ -56,7 +56,7 @@ def report(
     """Write a page about a bundle. The page is self-contained and fetches nothing.
 
     With bases, the target is rebuilt into a temporary file, and its image is compared with the image in the first base.
-    Temporary files take at most two times ``max_size`` of the options. The options' ``expect`` is not used.
+    Temporary files take at most twice the ``max_size`` of the options. The options' ``expect`` is not used.
     """
     opened = open_sources([bundle, *bases], access, context, bundle_first=True)
     opened.refuse_overwriting(output.name, output.identity)

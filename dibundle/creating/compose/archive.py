@@ -21,7 +21,7 @@ from dibundle.format.tables import Segment
 from dibundle.images.tar.entries import Entry, TarIndex
 
 TEXT_CONTENT = 256 << 10  # maximum size of ranges (configs, manifests) that are stored in the document stream
-# minimum size of a member with a separate digest, so that damage is found early, with the member's name
+# members of at least this size get a separate digest: damage is found early, and the error names the member
 OWN_DIGEST = 64 << 10
 TAIL_MARKS = (b"index.json", b"manifest.json")
 LONGEST_TAIL = 16 << 20
@@ -32,8 +32,8 @@ class OuterMember:
     """A member's content during creation.
 
     ``compose`` writes the operations for the whole content. ``compose`` is None if the content is stored unchanged.
-    ``named`` is true if the member's digest occurs in a name or in JSON. In this case, a separate digest is worth the
-    bytes that it takes.
+    ``named`` is true if the member's digest occurs in a name or in JSON. Such a member gets a separate digest, so that
+    frames can copy the digest into the name or the JSON.
     """
 
     entry: Entry
@@ -103,7 +103,7 @@ class ArchiveComposer:
         self._bytes(end, self._source.size - end)
 
     def tail(self) -> int:
-        """Return the offset from which output is withheld until everything is verified."""
+        """Return the offset of the tail. The tail is withheld from output until everything is verified."""
         entries = self._index.entries
         size = self._source.size
         marked = [entry.start for entry in entries if entry.path.removeprefix(b"./") in TAIL_MARKS]
@@ -138,7 +138,7 @@ class ArchiveComposer:
     def _bytes(self, start: int, length: int) -> None:
         """Write a range of the archive.
 
-        Runs of zeros are written with ``zero``, a short range as text, and any other range as content without a source.
+        Use ``zero`` for runs of zeros, text for a short range, and content without a source for any other range.
         """
         if not length:
             return

@@ -28,7 +28,7 @@ LARGE = 2 << 20  # minimum size of a changed file that gets its own frames
 WINDOW = 64 << 20
 # WINDOW at level 1: for node-app, windows of 64 MiB would take 3 % more time, and save 1.4 % of the bytes
 FASTEST_WINDOW = 32 << 20
-# maximum bytes of an old and a new file together; both are in memory while their relinking is planned
+# maximum total bytes of a file's old and new version; both are in memory while their relinking is planned
 LARGEST_PLAN = 384 << 20
 WINDOW_MARGIN = 4 << 20  # extra source bytes of a window, before and after the range at the same relative position
 
@@ -160,9 +160,9 @@ class FramePlanner:
         return places
 
     def keep(self, places: list[tuple[int, int, int]]) -> bool:
-        """Return whether the limit allows a reader to keep the frames at ``places`` for repeated content.
+        """Return whether readers may keep the frames at ``places`` for repeats, within the memory limit.
 
-        If the limit allows it, count these frames against the limit.
+        If so, count these frames against the limit.
         """
         frames = {frame for frame, _, _ in places} - self._kept
         size = sum(kept_size(max(self.drafts[frame - self._first].size, ADD_UNIT)) for frame in frames)
@@ -175,7 +175,7 @@ class FramePlanner:
     def _room(self, stream: int, size: int, old: int, unit: int, unit_old: int) -> FrameDraft:
         """Return the open frame of ``stream``.
 
-        If ``size`` more bytes do not fit into the open frame, return a new frame.
+        If ``size`` more bytes do not fit, return a new frame.
         """
         draft = self._open.get(stream)
         if draft is None or (draft.size and (draft.size + size > unit or draft.old_size + old > max(unit_old, old))):

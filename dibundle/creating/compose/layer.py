@@ -23,7 +23,7 @@ from dibundle.format.steps import REGISTER_RECORD, Copy
 from dibundle.images.tar.entries import Entry
 
 LONGEST_ZEROS = 1 << 20  # maximum size of a tail that is checked for having only zeros
-REPEAT_FROM = 64  # minimum size of content whose further copies become repeats
+REPEAT_FROM = 64  # content of at least this many bytes is written as a repeat when it occurs again
 
 
 @dataclass(slots=True)
@@ -134,7 +134,8 @@ class LayerComposer:
     def _counterpart(self, layer: Layer) -> int | None:
         """Return the base layer whose tail becomes the source of this layer's tail.
 
-        This is the layer of the last match, or else the layer without entries whose size is nearest.
+        This is the layer of the last match. If that layer has no tail, take the layer without entries of the nearest
+        size.
         """
         layers, expected, size = self._base.layers, self._matcher.expected_layer, layer.source.size
         if layer.index.entries and expected < len(layers) and _tail_size(layers[expected]):
@@ -144,7 +145,7 @@ class LayerComposer:
             self._opaque = sorted(item for item in found if item[0])
         above = bisect_left(self._opaque, (size, -1))
         near = self._opaque[above : above + 1]
-        if above:  # the first layer of the next smaller size
+        if above:  # the first of the layers with the next smaller size
             near.append(self._opaque[bisect_left(self._opaque, (self._opaque[above - 1][0], -1))])
         return min(near, key=lambda item: (abs(item[0] - size), item[1]), default=(0, None))[1]
 
@@ -295,7 +296,7 @@ class LayerComposer:
             self._add(record, mark)
 
     def _is_padded_with_zeros(self, old: _Record, layer: int) -> bool:
-        """Return whether a base record's padding is zeros, so that it can be kept together with the record."""
+        """Return whether a base record's padding is all zeros. Such padding can be kept with the record."""
         after = old.content + old.size
         return not self._windows[layer].read_at(after, padded(old.size) - old.size).strip(b"\0")
 
@@ -351,10 +352,7 @@ class LayerComposer:
         self._remember(mark, self._frames.add(self._reader(offset), size))
 
     def _raw_bytes(self, offset: int, data: bytes) -> None:
-        """Write the bytes at ``offset`` unchanged, as part of the text.
-
-        These bytes are header blocks, or contents of extension headers.
-        """
+        """Write the bytes at ``offset`` unchanged, as part of the text."""
         if data:
             self._writer.raw(len(data), 0)
             self._text(offset, data)
@@ -381,7 +379,7 @@ class LayerComposer:
     def _raw_entry(self, entry: Entry, match: Match | None, old: Entry | None) -> None:
         """Write an entry whose headers or padding cannot be written as records.
 
-        The headers stay unchanged. The content is from the base if possible.
+        The headers are written unchanged. The content is taken from the base, if possible.
         """
         self._counts.raw_entries += 1
         head = entry.content - entry.start

@@ -22,7 +22,7 @@ from dibundle.format.records import padded
 MEMBERS: Final = 1 << 14  # maximum number of members in a layer; a recipe has two parts for each member
 MOST_ANEW: Final = 64  # all encoders are tried again for at most this many members, because each such trial takes 10 ms
 PLAIN: Final = 1 << 20  # maximum bytes of a layer that are outside of compressed bodies
-COST: Final = 16  # maximum recompression cost per byte that the layer takes in the archive (spec/dib.md, 4.6)
+COST: Final = 16  # maximum cost of recompression for each byte of the layer in the archive (spec/dib.md, 4.6)
 
 _TRAILER: Final = 8
 _GUESSED: Final = 3 << 20  # bytes used to guess an encoder: outputs of pgzip versions differ within the first 2.1 MB
@@ -41,9 +41,9 @@ class RecompressedLayer:
 
 
 class CarriedLayer(NamedTuple):
-    """A compressed layer that a bundle stores unchanged, and the name of the program that likely wrote it.
+    """A compressed layer that a bundle stores unchanged, and the program that likely wrote the layer.
 
-    ``content_size`` is the size of the layer's content, if the header or the end of the layer declares this size.
+    ``content_size`` is the content's size, if the layer declares this size in its header or at its end.
     """
 
     digest: bytes
@@ -68,7 +68,7 @@ def carry(digest: bytes, compression: str, stored: ReadAt) -> CarriedLayer:
 
 
 def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> RecompressedLayer | None:
-    """Inflate a gzip layer into ``spool`` and find its encoder. Return None if no encoder gives the same bytes.
+    """Inflate a gzip layer into ``spool`` and find its encoder. Return None if no encoder reproduces the layer's bytes.
 
     ``most`` is the maximum number of bytes of content. The search ends as soon as no encoder is left, usually within
     the first kilobytes.
@@ -112,7 +112,7 @@ def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> Recom
 
 
 def guess(stored: ReadAt, content_size: int) -> bytes | None:
-    """Return the likely recipe and plain bytes of a one-member gzip layer. Read only its beginning and end."""
+    """Return the likely recipe and plain bytes of a one-member gzip layer. Read only the layer's beginning and end."""
     size = embedded_streams.gzip_header_size(stored.read_at(0, min(_HEADER, stored.size)))
     if size is None or stored.size < size + _TRAILER or content_size > most_cost(stored):
         return None
@@ -140,11 +140,11 @@ def _body(
 ) -> tuple[Body, int, Sequence[Candidate], bool] | None:
     """Return the body, its size, the remaining candidates, and whether all candidates were retried.
 
-    Return None if no encoder gives the body, or if the body costs more than the limit.
+    Return None if no encoder reproduces the body, or if recompressing the body costs more than ``limit``.
 
     ``candidates`` are the candidates that remain after the previous members. For a small member, only the first
-    candidate is tried. If no remaining candidate gives the beginning of the body, all ``CANDIDATES`` are tried. Trying
-    all of them for every member would take minutes, because estargz has a member for each file.
+    candidate is tried. For any other member, all ``CANDIDATES`` are tried if no remaining candidate reproduces the
+    body's beginning. Trying all of them every time would take minutes: an estargz layer has a member for each file.
     """
     is_anew = False
     if len(candidates) < len(CANDIDATES):
@@ -178,7 +178,7 @@ def _body(
 def _small_body(
     head: bytes, take: Callable[[bytes], None], limit: int, candidate: Candidate
 ) -> tuple[Body, int] | None:
-    """Return the body and its size in bytes, if the encoder reproduces it, and it ends within ``head``."""
+    """Return the body and its size, if the body ends within ``head`` and the candidate reproduces it."""
     search = Search([candidate])
     pieces = []
     try:
@@ -198,7 +198,7 @@ def _small_body(
 
 
 def most_cost(stored: ReadAt) -> int:
-    """Return the maximum cost of recompressing a layer. The layer's tar header and padding also count."""
+    """Return the maximum cost of recompressing a layer. This includes the cost of its tar header and padding."""
     return COST * (512 + padded(stored.size))
 
 

@@ -27,7 +27,7 @@ class _Stopped(Exception):  # noqa: N818 - it is not an error
 
 
 def unpack_frames(stored: ReadAt, spool: Spool, most: int | None = None) -> RecompressedLayer | None:
-    """Decode a zstd layer into ``spool`` and find its encoder. Return None if no encoder gives the same bytes.
+    """Decode a zstd layer into ``spool`` and find its encoder. Return None if no encoder reproduces the layer's bytes.
 
     ``most`` is the maximum number of bytes of content. The search ends as soon as no encoder is left, usually within
     the first kilobytes.
@@ -71,10 +71,10 @@ class _Frames:
         self._blocks = _BLOCKS
         self._literals = _LITERALS
         self._search = FrameSearch()
-        self._content = 0  # bytes of content of the current frame so far
+        self._content = 0  # bytes of content read so far from the current frame
 
     def read(self) -> tuple[list[Part], bytes]:
-        """Return parts and plain bytes. Raise ``ArchiveError`` if the layer is damaged."""
+        """Return the recipe's parts and the plain bytes. Raise ``ArchiveError`` if the layer is damaged."""
         parts: list[Part] = []
         plain: list[bytes] = []
         at = plain_size = 0

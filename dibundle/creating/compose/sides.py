@@ -30,7 +30,7 @@ class Reading:
 
     If ``inventory`` is given, only the base layers in the inventory may be used. With ``recompress``, compressed layers
     are unpacked. ``most_unpacked`` is the maximum size of the temporary files for the unpacked layers of targets. If
-    ``shared`` is true, later targets build on earlier targets, so every implementation of gzip or zstd must be able to
+    ``shared`` is true, later targets build on earlier targets. So any implementation of gzip or zstd must be able to
     decompress the earlier targets' layers.
     """
 
@@ -69,7 +69,7 @@ class BaseSide:
 
     For each target, this is the content of the bases and of the earlier targets. ``own`` are the layers of the bases.
     ``known`` maps digests to (kind, source), for all content that can be referenced as a whole. ``known`` contains only
-    layers (uncompressed, or as stored), because all archives of an image have only the layers in common. Archives of
+    layers (uncompressed or as stored), because only the layers are the same in all archives of an image. Archives of
     different forms have different manifests. The configs in such archives may also differ: skopeo rewrites configs when
     it writes an OCI layout.
     """
@@ -141,9 +141,9 @@ def read_sides(
 
 
 def _read_images(targets: Iterable[Archive]) -> Iterator[ImageArchive]:
-    """Yield the targets, and leave out the images beyond a bundle's maximum number of images.
+    """Yield the targets. Leave out images above the maximum number of images of a bundle.
 
-    The targets of a chain may have far more images than this limit.
+    The targets of a chain may have far more images than this maximum.
     """
     left = MAX_IMAGES
     for found in map(read_images, targets):

@@ -1,6 +1,7 @@
 """A target's program.
 
-The program refers to known layers as a whole. It has operations for entries of new layers, and for other bytes.
+The program refers to known layers as a whole. The program rebuilds new layers entry by entry, and writes all other
+bytes.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def compose_all(
 ) -> list[ComposedTarget]:
     """Write the programs of all targets. Each target's content is available to later targets.
 
-    ``window`` is the maximum number of bytes that one frame has of a large file.
+    ``window`` is the maximum number of a large file's bytes in one frame.
     """
     composed: list[ComposedTarget] = []
     first = 0
@@ -67,7 +68,7 @@ def compose_all(
         if side is not sides[-1]:
             objects.places |= _places(base, side, len(composed) - 1)
             base.grow(side)
-    for item in composed:  # as a source, the digest text gets the next number after the last object's
+    for item in composed:  # as a source, the digest text has the number after the last object's number
         size = len(item.digest_text())
         if 0 < size * sum(draft.old is item.text_sources for draft in item.frames.drafts) <= COST_FLOOR:
             item.text_sources.append(Range(len(objects.objects), 0, size))
@@ -115,7 +116,8 @@ def _compose(
 ) -> ComposedTarget:
     """Write a target's program.
 
-    The program refers to known layers as a whole. It has operations for entries of new layers, and for other bytes.
+    The program refers to known layers as a whole. The program rebuilds new layers entry by entry, and writes all other
+    bytes.
     """
     program, before = ProgramWriter(), len(counts.names)
     objects.used.clear()

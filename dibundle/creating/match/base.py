@@ -70,8 +70,7 @@ FEW_PLACES = 8  # up to this number of places, a membership test compares the pl
 class Places(Sequence[Place]):
     """Entries with a common key, in the order of their layers, with a fast membership test.
 
-    In an image, a path or a content may occur ten thousand times. But most keys with more than one entry have exactly
-    two.
+    The same path or content may occur ten thousand times in an image. But most repeated keys have exactly two entries.
     """
 
     __slots__ = ("_all", "_ends", "_known")
@@ -169,8 +168,8 @@ def _files(layer: Layer) -> Iterator[tuple[Entry, Mark | None]]:
 def _pair(index: BaseIndex, layer: Layer) -> list[Mark | None]:
     """Return a mark for each entry.
 
-    If exactly one base file has the entry's path and size, and this file has the same content, its place is the mark.
-    Otherwise, the mark is None.
+    If exactly one base file has the entry's path and size, compare the contents. If they are equal, the mark is the
+    base file's place. Otherwise, the mark is None.
     """
     windows: dict[int, Window] = {}
     window = Window(layer.source)
@@ -283,7 +282,7 @@ class BaseIndex:
     def at_path(self, path: bytes) -> Sequence[Place]:
         """Return the entries at a cleaned path; the entry in the topmost layer comes last.
 
-        If there are more than 256, return the last 256.
+        If there are more than 256 entries, return the last 256.
         """
         places = _places(self._by_path.get(path))
         return places if len(places) <= MOST_AT_PATH else places[-MOST_AT_PATH:]

@@ -17,8 +17,8 @@ from dibundle.images.model import Blob, ImageArchive
 from dibundle.images.tar.entries import scan
 
 FEW = 3  # up to this number of bases, all are read, because a choice would save little
-WORTH = 0.005  # a further base must promise at least this share of the targets' bytes
-_SAMPLE = 512  # bytes from the middle and the end of a file; a checksum of them stands for the whole content
+WORTH = 0.005  # a further base must be likely to save at least this share of the targets' bytes
+_SAMPLE = 512  # bytes from the middle and the end of a file; their checksum stands for the whole content
 _ALIKE = 64  # a target's file is compared with at most this many base files at the same path (without versions)
 _LARGEST = 48  # number of the target's largest files that are compared closely, by their beginnings
 _BEGINNING = 256 << 10
@@ -54,9 +54,9 @@ def pick(
 ) -> list[int]:
     """Return the indexes of the promising bases. If there are only few bases, return all indexes.
 
-    At least one base is chosen. A further base is chosen only if it is likely to have enough bytes that the bases
-    chosen so far lack. Compressed layers are inflated into the temporary file that ``spool`` returns, one archive at a
-    time. Layers of an archive that a bundle rebuilt are inflated to at most ``most_unpacked`` bytes.
+    At least one base is chosen. A further base must be likely to have enough useful bytes that the bases chosen so far
+    lack. Compressed layers are inflated into the temporary file that ``spool`` returns, one archive at a time. If a
+    bundle rebuilt an archive, the archive's layers are inflated to at most ``most_unpacked`` bytes.
     """
     if len(bases) <= FEW:
         return list(range(len(bases)))
@@ -166,7 +166,7 @@ def _open(
 
 
 def _stored(images: ImageArchive, blob: Blob) -> StoredBlob:
-    """Return a layer in the form of :func:`inflate_all`, but without the digest, which is not needed here."""
+    """Return a layer as an argument for :func:`inflate_all`. The digest is empty, because it is not needed."""
     source = Slice(images.archive.bytes, blob.member.content, blob.member.size)
     return StoredBlob(blob, source, b"", None if blob.compression else Layer(b"", source))
 

@@ -24,7 +24,7 @@ from dibundle.images.model import Blob, ImageArchive
 Advance = Callable[[int], None]
 
 FREE_CONTENT: Final = 1 << 30  # bytes of content that any compressed layer may have
-# further bytes of content for each stored byte; in real layers, a stored byte gives 2 to 10 bytes
+# further bytes of content allowed for each stored byte; in real layers, a stored byte gives 2 to 10 bytes
 MOST_RATIO: Final = 64
 
 
@@ -82,7 +82,7 @@ def inflate(stored: StoredBlob, spool: Spool, most: int | None = None, budget: B
 def inflate_all(
     archive: Archive, stored: Iterable[StoredBlob], spool: Callable[[], Spool], most: int | None = None
 ) -> list[StoredBlob]:
-    """Inflate the compressed layers among ``stored``. A damaged layer, or a bomb, stays a plain blob.
+    """Inflate the compressed layers among ``stored``. A damaged or too large layer stays a plain blob.
 
     The author of a bundle controls archives that the bundle rebuilds, and archives that contain the bundle. In each of
     these archives, all layers together have a size limit. ``most`` may lower this limit.

@@ -52,7 +52,7 @@ class Matcher:
     def _like_images(self, targets: Iterable[Layer]) -> list[int]:
         """For each base layer, count the files that the layer's image shares with the targets.
 
-        Path and size are compared.
+        A file counts as shared if its path and size are equal.
         """
         shared = [0] * (self._base.images[-1] + 1 if self._base.images else 0)
         if len(shared) > 1:
@@ -136,7 +136,7 @@ class Matcher:
     def _nearest(self, places: Sequence[Place]) -> Place:
         """Return the expected place, if it is in ``places``.
 
-        Otherwise, return a place in the expected layer, or in the top layer of the most similar image.
+        Otherwise, prefer a place in the expected layer. If there is none, take the top layer of the most similar image.
         """
         if self._expected in places:
             return self._expected

@@ -1,7 +1,7 @@
 """An index of a tar, with the offsets of each entry's headers and content, and with the headers' fields.
 
-Reading follows Go's archive/tar, because the programs that load images are written in Go. This is only an index, so
-unusual content raises no error here. Data that cannot be read as an entry is part of the tail, which is plain bytes.
+Reading follows Go's archive/tar, because the programs that load images are written in Go. Unusual content raises no
+error, because this is only an index. Data that cannot be read as an entry belongs to the tail, which is plain bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ UNNAMED_FOLDER: Final = UNNAMED + b"/"
 """Replacements for names that are not kept, one for files and one for folders. Compare them with ``is``."""
 
 _FREE_RECORDS: Final = 65_536
-# bytes of a tar for each further PAX record that is allowed; a real record and its entry take at least 50
+# one further PAX record is allowed for each so many bytes of a tar; a real record and its entry take at least 50
 _RECORD: Final = 32
 _ZEROS: Final = bytes(BLOCK)
 _WINDOW: Final = 256 << 10
@@ -90,7 +90,7 @@ class TarIndex(NamedTuple):
 def most_names(size: int) -> int:
     """Return the maximum bytes of names to keep for a user's tar of ``size`` bytes.
 
-    For real images, all names are kept: their layers have fifty bytes for each byte of a name.
+    For real images, all names are kept: real layers have fifty bytes for each byte of a name.
     """
     return (32 << 20) + size // 16
 
@@ -190,7 +190,7 @@ class _Headers:
         self._records = _FREE_RECORDS + source.size // _RECORD  # maximum number of PAX records that are read
 
     def spend(self, records: int, offset: int) -> None:
-        """Count records of PAX headers, and stop at a limit, because small records take much time for their size."""
+        """Count PAX records, and stop at a limit, because many small records would take too much time."""
         self._records -= records
         if self._records < 0:
             raise _StopReading(offset, "more records in PAX headers than are read")
@@ -217,7 +217,7 @@ class _Headers:
 
 
 class _Extensions:
-    """The x, L and K records before a header. As in Go, the last record of a kind counts, and g records are ignored."""
+    """The x, L and K records before a header. As in Go, the last record of each kind is used. g records are ignored."""
 
     __slots__ = ("link", "path", "pax")
 

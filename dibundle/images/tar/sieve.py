@@ -24,8 +24,8 @@ def sieve(read: Callable[[int], bytes], spool: Spool, sizes: Collection[int]) ->
 
     The argument of ``read`` is the maximum size of a piece in bytes. At the end, ``read`` returns no bytes.
 
-    If a file is large, uncompressed and of a size that is not among ``sizes``, its content is skipped and reads as
-    zeros. Compressed files are kept, because their decompressed content may have one of these sizes.
+    The content of a large uncompressed file is skipped if the file's size is not among ``sizes``. Skipped content reads
+    as zeros. Compressed files are kept, because their decompressed content may have one of these sizes.
     """
     pipe = _Pipe(read, spool)
     for entry in arriving(pipe):
