@@ -30,7 +30,8 @@ class FoundBase(BaseObjects):
 
     ``order`` lists the ``wanted`` targets and the targets that they build on, in the order of the rebuild. ``kept``
     lists the targets in ``order`` from which later targets read objects. ``spooled`` has, for each object, its bytes in
-    temporary files. ``spooled_of_made`` is the total of these bytes for objects that come from bundles.
+    temporary files. ``spooled_of_made`` is the total of these bytes for objects that come from bundles, and
+    ``spooled_of_given`` the total for all other objects.
     """
 
     wanted: frozenset[int] = frozenset()
@@ -46,7 +47,7 @@ class FoundBase(BaseObjects):
         super().__init__(wanted, tmp=context.tmp, believe=believe, digests=digests)
         self._manifest = manifest
         self._here: Sequence[Archive] = ()
-        self.spooled, self.spooled_of_made = Sums({}), 0
+        self.spooled, self.spooled_of_made, self.spooled_of_given = Sums({}), 0, 0
         self._order = Order(manifest, ())
         self._refusals: dict[int, BaseMismatchError] = {}
 
@@ -59,6 +60,7 @@ class FoundBase(BaseObjects):
         self._refusals = {}
         self.spooled = Sums({index: self.spool_size([index]) for index in every})
         self.spooled_of_made = self.spool_size(every, of_made=True)
+        self.spooled_of_given = self.spool_size(every) - self.spooled_of_made
 
     def choose(self, targets: Collection[int]) -> None:
         """Choose the order in which ``targets`` are rebuilt. Call :meth:`search` with these targets first.

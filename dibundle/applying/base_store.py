@@ -12,7 +12,7 @@ from dibundle.applying.candidates import PIECE, BaseCandidate, FoundDigests
 from dibundle.errors import ArchiveError, BaseMismatchError, BundleError, DibError, FileError
 from dibundle.files import compression
 from dibundle.files.digest import sha256_of
-from dibundle.files.readat import ReadAt, Slice, Spool, check_room, copy_chunks
+from dibundle.files.readat import ReadAt, Slice, Spool, SpoolRange, check_room, copy_chunks
 from dibundle.files.window import Window
 from dibundle.format.values import PlaceInTarget
 from dibundle.images.model import ImageArchive
@@ -159,11 +159,11 @@ class BaseObjects:
             claimants = [self._inflate.pop(index), *self._others.pop(index, ())]
             wanted = self._wanted[index]
             self._made_size += wanted.size if claimants[0].budget else 0
-            start = self._reserve(wanted)
+            place = self._reserve(wanted)
             if len(indexes) > 1 and all(each.is_gzip_of_user for each in claimants):
-                jobs.append((index, start, claimants))
+                jobs.append((index, place, claimants))
             else:
-                self._sources[index] = self._first_readable(wanted, start, claimants)
+                self._sources[index] = self._first_readable(wanted, place, claimants)
         if not jobs:
             return
         from concurrent.futures import ThreadPoolExecutor
@@ -171,47 +171,47 @@ class BaseObjects:
         with ThreadPoolExecutor(_THREADS) as threads:
             try:
                 running = [
-                    (index, threads.submit(self._first_readable, self._wanted[index], start, claimants))
-                    for index, start, claimants in jobs
+                    (index, threads.submit(self._first_readable, self._wanted[index], place, claimants))
+                    for index, place, claimants in jobs
                 ]
                 for index, layer in running:
                     self._sources[index] = layer.result()
             except BaseException:
-                self._is_stopped = True  # the threads stop at the next piece
+                self._is_stopped = True  # the threads stop at the next chunk of input
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _reserve(self, wanted: Wanted) -> int:
-        """Reserve space for an object in the temporary file, and return its offset there."""
+    def _reserve(self, wanted: Wanted) -> SpoolRange:
+        """Reserve a range of the temporary file for an object."""
         self._spool = self._spool or Spool(self._tmp)
         return self._spool.reserve(wanted.size)
 
-    def _first_readable(self, wanted: Wanted, start: int, claimants: Sequence[BaseCandidate]) -> ReadAt:
+    def _first_readable(self, wanted: Wanted, place: SpoolRange, claimants: Sequence[BaseCandidate]) -> ReadAt:
         """Decompress the first of the ``claimants`` that can be read and whose content has the right size."""
         refusal: BaseMismatchError | None = None
         for candidate in claimants:
             try:
-                return self._inflated(wanted, start, candidate.content(wanted.size))
+                return self._inflated(wanted, place, candidate.content(wanted.size, lambda: self._is_stopped))
             except BaseMismatchError as refused:
                 refusal = refusal or refused
         assert refusal
         raise refusal
 
-    def _inflated(self, wanted: Wanted, start: int, content: Iterable[bytes]) -> ReadAt:
+    def _inflated(self, wanted: Wanted, place: SpoolRange, content: Iterable[bytes]) -> ReadAt:
         """Write an object's content to its reserved place in the temporary file. Return a reader of it."""
-        spool, size = self._spool, 0
-        assert spool
+        size = 0
+        place.begin()
         try:
             for piece in content:
                 size += len(piece)
                 if size > wanted.size or self._is_stopped:
                     break
-                spool.write_at(start + size - len(piece), piece)
+                place.write(piece)
         except ArchiveError as error:
             raise BaseMismatchError(messages.BASE_DAMAGED, wanted=_name(wanted), reason=error.message) from error
         if size != wanted.size:
             raise BaseMismatchError(messages.BASE_SIZE, wanted=_name(wanted), size=size, size_2=wanted.size)
-        return Slice(spool, start, wanted.size)
+        return place.source(wanted.size)
 
     def _prepare_made(self, index: int, candidate: BaseCandidate) -> None:
         """Recompress an object, because no archive has its stored bytes."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
+from itertools import takewhile
 from typing import Final, NamedTuple
 
 from dibundle.applying import messages
@@ -31,10 +32,13 @@ class BaseCandidate(NamedTuple):
     number: int
     budget: Budget | None = None
 
-    def content(self, most: int) -> Iterator[bytes]:
-        """Yield a compressed blob's content. Raise ``ArchiveError`` if the content exceeds ``most`` or the budget."""
+    def content(self, most: int, is_stopped: Callable[[], bool] = lambda: False) -> Iterator[bytes]:
+        """Yield a compressed blob's content. Raise ``ArchiveError`` if the content exceeds ``most`` or the budget.
+
+        When ``is_stopped`` returns true, the blob is read as if it ended there.
+        """
         assert self.blob.compression
-        chunks: Iterable[bytes] = copy_chunks(self.source, 0, self.source.size)
+        chunks: Iterable[bytes] = takewhile(lambda _: not is_stopped(), copy_chunks(self.source, 0, self.source.size))
         made, paid = 0, LEAST_PIECE  # pay at least this amount, because zstd blocks are always decoded whole
         self._pay(paid)
         size, spend = min(PIECE, max(paid, most + 1)), None

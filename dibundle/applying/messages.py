@@ -126,6 +126,10 @@ LIMIT_MAX_SIZE_AS_FORM: Final = Message(
     "bundle over a limit: the archive in this format has {size:size}, at most {max_size:size} are allowed",
     hint="to allow it: --max-size {size}",
 )
+LIMIT_BASE: Final = Message(
+    "limit.base",
+    "bundle over a limit: the base's layers have {size:size} when decompressed, at most {max_base:size} are allowed",
+)
 LIMIT_TEMPORARY_FILES: Final = Message(
     "limit.temporary_files",
     ("bundle over a limit: it needs {kept:size} of temporary files, at most twice {max_size:size} are allowed"),

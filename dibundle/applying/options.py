@@ -14,6 +14,9 @@ MAX_TARGET: Final = 1 << 40
 class RebuildOptions:
     """The options of a rebuild. ``max_size`` is the maximum size of a target in bytes.
 
+    ``max_base`` is the maximum size of temporary files for the base's decompressed layers, in bytes. None means no
+    limit.
+
     If the bundle has several targets, ``target`` chooses a target by image name, image ID or archive digest. If
     ``expect`` is not empty, the target, or each of its images, must have one of the digests in ``expect``.
     """
@@ -21,6 +24,7 @@ class RebuildOptions:
     target: str | None = None
     expect: frozenset[bytes] = frozenset()
     max_size: int = MAX_TARGET
+    max_base: int | None = None
 
     @property
     def expectation(self) -> Expectation:

@@ -54,7 +54,7 @@ def _kept(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: S
 def check_sizes(
     manifest: Manifest, base: FoundBase, bases: Sequence[Archive], options: RebuildOptions, space: Space
 ) -> int:
-    """Refuse targets above ``max_size``, and temporary files above twice ``max_size``.
+    """Refuse targets above ``max_size``, temporary files above twice ``max_size``, and bases above ``max_base``.
 
     Intermediate targets are checked too. Only temporary files with targets, or with targets' decompressed layers, are
     counted. The targets of earlier bundles, which are in ``bases``, count too. Returns the size of the temporary files
@@ -62,6 +62,8 @@ def check_sizes(
     """
     for number in base.order:
         check_size(manifest, number, options)
+    if options.max_base is not None and base.spooled_of_given > options.max_base:
+        raise BundleError(messages.LIMIT_BASE, size=base.spooled_of_given, max_base=options.max_base)
     kept = made_size(bases) + _kept(manifest, base, options, space)
     check_temporary(kept + base.spooled_of_made + space.withheld, options)
     return kept

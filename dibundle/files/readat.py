@@ -246,15 +246,14 @@ class Spool:
             raise _spool_error(self.directory, error) from error
         return start
 
-    def reserve(self, length: int) -> int:
-        """Reserve the next ``length`` bytes for :meth:`write_at`, and return their offset."""
+    def reserve(self, length: int) -> SpoolRange:
+        """Append ``length`` bytes that are written later."""
         start = self._size
         self.skip(length)
-        self._written += length
-        return start
+        return SpoolRange(self, start)
 
-    def write_at(self, offset: int, data: bytes) -> None:
-        """Write reserved bytes. Several threads may write at the same time."""
+    def write_at(self, offset: int, data: bytes, added: int) -> None:
+        """Write reserved bytes, of which ``added`` bytes are written for the first time."""
         rest = memoryview(data)
         try:
             while rest:
@@ -263,6 +262,8 @@ class Spool:
                 rest = rest[written:]
         except OSError as error:
             raise _spool_error(self.directory, error) from error
+        with _LOCK:
+            self._written += added
 
     def skip(self, length: int) -> None:
         """Append zeros that take no disk space."""
@@ -290,6 +291,29 @@ class Spool:
             os.close(self._fd)
             with _LOCK:
                 _OPEN.discard(self)
+
+
+class SpoolRange:
+    """A reserved range of a temporary file. Only one thread may write it, but other threads may write other ranges."""
+
+    def __init__(self, spool: Spool, start: int) -> None:
+        self._spool, self._start = spool, start
+        self._at = self._written = 0
+
+    def begin(self) -> None:
+        """Write the range again from its start."""
+        self._at = 0
+
+    def write(self, data: bytes) -> None:
+        """Write the next bytes."""
+        at, self._at = self._at, self._at + len(data)
+        added = max(0, self._at - self._written)
+        self._written += added
+        self._spool.write_at(self._start + at, data, added)
+
+    def source(self, size: int) -> ReadAt:
+        """Return the first ``size`` bytes of the range."""
+        return Slice(self._spool, self._start, size)
 
 
 def copy_chunks(source: ReadAt, offset: int, length: int, chunk: int = 1 << 20) -> Iterator[bytes]:

@@ -292,7 +292,7 @@ def _malformed(reason: str, line: int | None) -> FileError:
 
 
 _HOST: Final = re.compile(r"localhost|[^/]*[.:][^/]*")
-_HUBS: Final = ("docker.io/", "index.docker.io/")
+_HUBS: Final = re.compile(r"(?:(?:index\.)?docker\.io(?::443)?/)+", re.ASCII | re.IGNORECASE)
 _REPOSITORY: Final = re.compile(r"[^/A-Z]+(?:/[^/A-Z]+)*(?:/?\*)?")
 
 
@@ -307,15 +307,14 @@ def _canonical(repository: str) -> list[str]:
     host, slash, path = repository.partition("/")
     if not slash or not _HOST.fullmatch(host):
         return [*_canonical(f"docker.io/{repository}"), f"localhost/{repository}"]
-    host = host.lower().removesuffix(":443")
+    host = (host.lower() if host.isascii() else host).removesuffix(":443")
     if host == "index.docker.io":
         host = "docker.io"
     if host == "docker.io" and "/" not in path and path != "*":
         also = [f"docker.io/{path}"] if path.endswith("*") else []
         return [f"docker.io/library/{path}", *also]
-    last = path
-    while host == "docker.io" and last.startswith(_HUBS):
-        last = last.partition("/")[2]
+    hubs = _HUBS.match(path)
+    last = path[hubs.end() :] if hubs else path
     if host == "docker.io" and (last != path or _HOST.fullmatch(path.partition("/")[0])):
         return [f"docker.io/{path}", *_canonical(last)]
     return [f"{host}/{path}"]

@@ -135,3 +135,20 @@ def test_a_window_reads_little_for_single_bytes():
     for _ in range(1000):
         window.read_at(window._start + len(window._data), 1)
     assert source.count <= 1000 * 8192
+
+
+def test_reserved_bytes_take_space_when_they_are_written_and_only_once(tmp_path):
+    """A bundle chooses how much is reserved, so reserved bytes must not count."""
+    spool = Spool(str(tmp_path))
+    spool.write(b"before")
+    place = spool.reserve(1 << 40)
+    assert spool.write(b"after") == 6 + (1 << 40)
+    assert spool.taken_in(str(tmp_path)) == 11
+    for content, taken in ((b"wrong", 16), (b"rig", 16), (b"right one", 20)):
+        place.begin()
+        place.write(content[:2])
+        place.write(content[2:])
+        assert spool.taken_in(str(tmp_path)) == taken
+    assert place.source(9).read_at(0, 9) == b"right one"
+    assert spool.read_at(0, 6) == b"before"
+    spool.close()

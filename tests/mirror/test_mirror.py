@@ -4,8 +4,10 @@ upstream.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -14,13 +16,16 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dibundle.sharing.mirror import making
 from dibundle.sharing.mirror.cache import Cache, CacheFullError, NewBlob
 from dibundle.sharing.mirror.options import MirrorOptions
 from dibundle.sources.access import Access
 from tests.bounds.measure import ROOT
+from tests.builders import build_layer, file
 from tests.mirror.conftest import MANIFEST, Answer, Client, Running, mirroring, with_options
 from tests.sources.conftest import REPOSITORY, Files, Program, put_image, signer
 from tests.sources.server import Registry, Request, digest
@@ -620,3 +625,52 @@ def test_prune(dib: Program, tmp_path: Path) -> None:
     ended = dib("mirror", "--prune", "--cache", tmp_path / "c", "--cache-size", "20000")
     assert ended.code == 0, ended.err
     assert len(list((tmp_path / "c" / "blobs").glob("*/*"))) == 2
+
+
+def put_layer(registry: Registry, tag: str, layer: bytes) -> dict[str, Any]:
+    """Push an image with one layer in gzip, and return the image's manifest."""
+    content = gzip.decompress(layer)
+    config = json.dumps(
+        {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [digest(content)]}}
+    ).encode()
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json"},
+        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip"}],
+    }
+    for item, blob in ((manifest["config"], config), (manifest["layers"][0], layer)):
+        registry.blobs[REPOSITORY, digest(blob)] = blob
+        item.update(digest=digest(blob), size=len(blob))
+    body = json.dumps(manifest).encode()
+    registry.manifests[REPOSITORY, tag] = registry.manifests[REPOSITORY, digest(body)] = (MANIFEST, body)
+    return manifest
+
+
+def test_layers_of_zeros_displace_nothing(
+    options: MirrorOptions,
+    access: Access,
+    stocked: Registry,
+    dib: Program,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before the fix, a base of 32 kB displaced all other content of the cache, because it is decompressed."""
+    monkeypatch.setattr(making, "RATIO", 2)
+    monkeypatch.setattr(making, "_SLACK", 1 << 20)
+    noise = random.Random(1).randbytes(300_000)
+    for tag, size in (("zeros", 4 << 20), ("zeros2", 3 << 20)):
+        put_layer(
+            stocked, tag, gzip.compress(build_layer([file("zeros", bytes(size)), file("noise", noise)]), 6, mtime=0)
+        )
+    image = f"docker://{stocked.host}/{REPOSITORY}:"
+    assert dib("create", image + "zeros", image + "zeros2", tmp_path / "b.dib").code == 0
+    assert dib("push", tmp_path / "b.dib", image + "zeros-zeros2").code == 0
+    with mirroring(with_options(options, cache_size=3 << 20), access) as mirror:
+        others = mirror.client.pull("v1")
+        mirror.client.pull("zeros")
+        mirror.client.pull("zeros2")
+        assert mirror.last()["reason"] == "every bundle was refused"
+        stocked.asked.clear()
+        mirror.client.pull("v1")
+        assert not fetched(stocked) & set(others)

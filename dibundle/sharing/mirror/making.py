@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter, defaultdict, deque
@@ -15,6 +16,7 @@ from weakref import WeakValueDictionary
 
 from dibundle.errors import DibError
 from dibundle.files import digest as digests
+from dibundle.files.compression import RATIO
 from dibundle.files.context import Context
 from dibundle.files.readat import Spool
 from dibundle.format.constants import HEADER_SIZE, MAX_MANIFEST
@@ -326,8 +328,6 @@ class Maker:
         place, tmp = making.place, self._cache.folder / "tmp"
         # these sizes are only claims, so the cache accepts no more bytes than claimed
         wanted = min(sum(missing.values()), self._cache.most)
-        others = dict(layer for base in found.bases for layer in base.named.layers)
-        others |= {digest: self._cache.size_of(place.key(digest)) or 0 for digest, _ in named.layers}
         with (
             self._turn(making),
             self._cache.growing() as taken,
@@ -335,13 +335,18 @@ class Maker:
             TemporaryDirectory(dir=tmp) as own,
         ):
             begun = time.monotonic()
+            bases = tuple(self._bases.open(place, base, files.callback) for base in found.bases)
+            stored = {digest: os.fstat(file.fd).st_size for base in bases for digest, file in base.files.items()}
+            others = stored | {digest: self._cache.size_of(place.key(digest)) or 0 for digest, _ in named.layers}
             names = [digests.text(step.delta.manifest) for step in found.chain]
             job = Job(
                 bundles=tuple(OpenFile(spool.fileno(), name) for spool, name in zip(fetched, names, strict=True)),
-                bases=tuple(self._bases.open(place, base, files.callback) for base in found.bases),
+                bases=bases,
                 image=named.config,
                 wanted=dict(missing),
                 max_size=wanted + sum(others.values()) + _SLACK,
+                # without this limit, small layers of zeros could displace all other content of the cache
+                max_base=RATIO * sum(stored.values()) + _SLACK,
                 names=(place.name,),
                 signers=self._access.signers,
                 checks_signatures=self._access.checks_signatures,

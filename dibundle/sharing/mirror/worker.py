@@ -40,7 +40,8 @@ class Job(NamedTuple):
     """The task to rebuild layers of the image with the ID ``image`` from bases and a chain of bundles.
 
     ``wanted`` are the sizes of the layers in bytes, by their digests. ``max_size`` is the maximum size of a target in
-    bytes. ``names`` are the image's names, for which signers may be required. ``tmp`` is the folder of temporary files.
+    bytes. ``max_base`` is the maximum size of the bases' decompressed layers. ``names`` are the image's names, for
+    which signers may be required. ``tmp`` is the folder of temporary files.
     """
 
     bundles: tuple[OpenFile, ...]
@@ -48,6 +49,7 @@ class Job(NamedTuple):
     image: bytes
     wanted: dict[bytes, int]
     max_size: int
+    max_base: int
     names: tuple[str, ...]
     signers: Signers | None
     checks_signatures: bool
@@ -249,7 +251,7 @@ def _work(job: Job, writer: _Writer) -> None:
             bases = []
             for image, of in job.bases:
                 bases.append(archive_of(image, {digest: FileBytes(file.fd, file.name) for digest, file in of.items()}))
-            limits = RebuildOptions(max_size=job.max_size)
+            limits = RebuildOptions(max_size=job.max_size, max_base=job.max_base)
             here, last = follow(bases, [opened(file) for file in job.bundles], limits, context)
             several = len(last.manifest.targets) > 1
             made, _ = rebuild_images(
