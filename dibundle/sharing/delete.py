@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class DeleteResult:
     """Bundles that were deleted or, with ``dry_run``, would be deleted. ``left`` are bundles that are still listed.
 
-    If a deleted bundle's ``missing`` is "manifest", only its entry in a list existed, and this entry was removed.
+    If ``missing`` of a deleted bundle is "manifest", the bundle had only an entry in a list. This entry was removed.
     """
 
     deleted: tuple[StoredBundle, ...]
@@ -89,8 +89,8 @@ def _parse_bundle(name: str) -> Reference:
 def _delete(repository: Repository, bundles: Sequence[FoundBundle], *, dry_run: bool) -> DeleteResult:
     """Delete the manifests, then their entries in lists.
 
-    In this order, every existing bundle stays listed. Even after an error, entries of bundles that are already deleted
-    are removed.
+    In this order, every bundle that still exists is also listed. After an error, the entries of the already deleted
+    bundles are removed, too.
     """
     lists: dict[bytes, set[bytes]] = defaultdict(set)
     try:

@@ -37,14 +37,17 @@ _SECRET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Build(NamedTuple):
-    """The common parts of both Dockerfiles: dib's image, dib's options and, for BuildKit, the secret with logins."""
+    """What both Dockerfiles need: dib's image, dib's options and, for BuildKit, the secret with logins."""
 
     image: str = IMAGE
     options: Sequence[str] = ()
     secret: str | None = None
 
     def stage(self, arguments: Sequence[str], sources: Sequence[str], *more: str, name: str = "") -> Iterator[str]:
-        """Yield the first stage, which runs dib. The stage's ``name`` hides an image of the same name."""
+        """Yield the first stage, which runs dib.
+
+        In later instructions, ``name`` means this stage, not an image of the same name.
+        """
         mount = ""
         yield f"FROM {_name(self.image)}" + (f" AS {name}" if name else "")
         yield "USER 0:0"  # root, because only the owner can read the files that docker save writes

@@ -48,9 +48,9 @@ class FetchedBundles:
     ) -> None:
         """Prepare for fetching. Nothing is fetched yet.
 
-        ``growing`` returns a context manager that is open while a bundle is kept. The context manager yields a
-        function, which is called with the number of received bytes. ``is_decoded`` is true if this class decodes
-        manifests (a manifest may take 120 MB) and checks integrity. Otherwise, the caller must decode and check.
+        ``growing`` returns a context manager that is open while a bundle is kept. The context manager yields a function
+        that gets the number of received bytes. If ``is_decoded``, this class decodes manifests (which may take 120 MB
+        of memory) and checks integrity. Without ``is_decoded``, the caller must decode and check.
         """
         self._repository = repository
         self._check = check
@@ -65,7 +65,7 @@ class FetchedBundles:
 
     @property
     def has_failed(self) -> bool:
-        """Whether so many bundles have failed that no other bundle is tried."""
+        """Whether the maximum number of bundles has failed, so that no other bundle is tried."""
         return len(self.refused) >= MAX_REFUSED or self.applied >= MAX_APPLIED
 
     def in_vain(self, plan: UpdatePlan) -> int:

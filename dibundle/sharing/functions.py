@@ -18,9 +18,9 @@ def list_bundles(
     """Return the bundles that the registry lists for a repository, ``docker://HOST/NAME``.
 
     Bundles are found by their tags and by the referrers of images. Sizes are in bytes, and digests have the form
-    ``sha256:...``. With signers, each bundle is fetched up to the end of its manifest, which gives the names of images.
-    Raises ``UsageError`` if ``name`` is not the name of a repository, and ``RegistryError`` if the registry fails or
-    has no such repository.
+    ``sha256:...``. With signers, each bundle is fetched up to the end of its manifest. The manifest has the names of
+    the images. Raises ``UsageError`` if ``name`` is not the name of a repository, and ``RegistryError`` if the registry
+    fails or has no such repository.
     """
     with Context(tmp, progress) as context:
         return catalog.list_bundles(name, access or Access(), context)

@@ -43,7 +43,7 @@ def push(bundle: Source, name: str, access: Access, context: Context, *, subject
 
     The image must be in the same repository, under ``subject`` (a tag or a digest). Without ``subject``, the image must
     have the tag that it had when the bundle was created. If the tag in ``name`` belongs to an image, the push is
-    refused, because engines could no longer pull that image.
+    refused. Otherwise, engines could no longer pull that image.
     """
     from dibundle.sources.registry import artifacts
     from dibundle.sources.registry.opening import open_repository, parse_target
@@ -86,7 +86,7 @@ def _subject(
 ) -> RemoteManifest | None:
     """Return the manifest of a bundle's target image.
 
-    If this manifest is not found under any name of the image, only add a note.
+    If the manifest is not found under any name of the image, add a note and return None.
     """
     from dibundle.sources.registry import artifacts
 
@@ -111,7 +111,7 @@ def _subject(
 
 
 def _note_other_blobs(makes: RemoteManifest, manifest: Manifest, repository: Repository, context: Context) -> None:
-    """Add a note if rebuilt layers and the registry's layers differ in their stored bytes."""
+    """Add a note if the stored bytes of rebuilt layers differ from those of the registry's layers."""
     from dibundle.sources.registry import artifacts
 
     targets = [image for images in manifest.about.targets for image in images] if manifest.about else []
@@ -126,7 +126,7 @@ def _note_other_blobs(makes: RemoteManifest, manifest: Manifest, repository: Rep
 
 
 def _under(shown: str, reference: Reference, repository: Repository) -> bytes | None:
-    """Return the digest of the bundle that has the tag, if any.
+    """Return the digest of the bundle that has the tag, or None.
 
     Refuse a tag that belongs to an image, because engines could no longer pull that image.
     """

@@ -53,7 +53,7 @@ def sign(bundle: str, options: SignOptions, access: Access, context: Context) ->
     """
     if (options.key is None) == (options.signature is None):
         raise UsageError(messages.SIGN_KEY_OR_SIGNATURE, bundle=shell_words(bundle))
-    # true if only the given output is written, neither the bundle nor a file beside the bundle
+    # true if only the given file is written: not the bundle, and no file beside the bundle
     aside = options.detach and options.output is not None
     if is_reference(bundle) and not aside:
         raise _in_registry(bundle, options)

@@ -1,4 +1,4 @@
-"""The update of an engine or a file to an image in a registry.
+"""Update an engine or a file to an image in a registry.
 
 An update fetches either the image, or bundles that rebuild the image from local images.
 """
@@ -169,7 +169,7 @@ class _Update:
             names=(reference.name,) if reference.name else (), id=self._image.id, diff_ids=self._image.diff_ids
         )
         self._archives: list[Archive] = []
-        self._wasted = 0  # bytes of layers that were fetched for an image that the engine could not complete
+        self._wasted = 0  # bytes of layers that were fetched in vain, because the engine could not complete the image
         self.is_here = output is None and not for_file and self._has_image()
         if self.is_here:
             return
@@ -183,7 +183,7 @@ class _Update:
     def plan(self, fetched: FetchedBundles) -> UpdatePlan:
         """Return the plan that fetches the fewest bytes, without refused bundles.
 
-        If the useless bundles that were fetched so far have more bytes than the image, the plan uses no bundles.
+        If more bytes of useless bundles were fetched than the image has, the plan uses no bundles.
         """
         if self._is_wrapped:
             return plan_wrapped(self._image, self._archives, labels.digests(self._labels.get(labels.NEEDS_LAYERS, "")))
@@ -320,7 +320,7 @@ class _Update:
         """
         check = self._signatures.required
         bundles = []
-        # limit for all manifests together, because they are in memory, and the registry controls their number
+        # all manifests share one limit, because all are in memory, and the registry controls their number
         left = MAX_MANIFEST
         for step in plan.chain or ():
             try:
@@ -427,8 +427,9 @@ def pin_fetched(
     """Return an image with its fetched layers. Each layer is checked against its diffID.
 
     ``without`` are the digests of layers that are left out, because archives in ``here`` have them. The registry's
-    manifest is kept only if the manifest lists exactly these layers, in the same form. Without this condition, an
-    engine might use its own layer with one of the manifest's digests. Raises ``ArchiveError`` if a layer is missing.
+    manifest is kept only if the manifest lists exactly these layers, in the same form. Otherwise, if an engine already
+    has a layer with a digest in the manifest, the engine might use that layer. Raises ``ArchiveError`` if a layer is
+    missing.
     """
     store = LayerStore(here)
     absent = [diff_id for blob, diff_id in zip(image.layers, image.diff_ids, strict=True) if blob.digest in without]

@@ -103,8 +103,8 @@ def plan_wrapped(image: RemoteImage, archives: Sequence[Archive], needs: Collect
 def _lowest_here(image: RemoteImage, archives: Sequence[Archive]) -> frozenset[bytes]:
     """Return the digests of an image's lowest layers that an image in ``archives`` has too.
 
-    Engines share a layer only if all lower layers are shared too. Layers that also occur higher up are not in the
-    result, because all their occurrences are the same blob.
+    Engines share a layer only if all lower layers are shared too. A layer that occurs again above the shared layers is
+    left out, because that occurrence needs the same blob.
     """
     shared = len(loaded(archives).shared(image.diff_ids))
     layers = [*zip(image.layers, image.diff_ids, strict=True)]
@@ -128,7 +128,7 @@ def cheapest(
     """Return the smallest chain that rebuilds ``target``, in order. Return None if there is no chain.
 
     ``deltas_to`` is called once for each image: first for the target, then for the target's bases, and so on. The
-    search ends at bundles that need no layers except those ``here``.
+    search ends at bundles that need only layers in ``here``.
     """
     steps = _collect(target, here, deltas_to)
     heap: list[tuple[int, int, tuple[ChainStep, ...]]] = []

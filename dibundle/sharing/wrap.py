@@ -215,7 +215,7 @@ def _base(manifest: Manifest, bases: Sequence[Archive], context: Context) -> tup
 
 
 def _inherited(images: ImageArchive, image: Image) -> dict[str, object]:
-    """Return the platform, which is the part of the base's config that a linked image inherits."""
+    """Return the fields of the base's config that a linked image inherits: the platform."""
     config = config_of(Members(images.archive), image)
     found = {key: document.get(config, key) for key in _INHERITED}
     return {key: value for key, value in found.items() if value}

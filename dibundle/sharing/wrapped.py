@@ -43,7 +43,7 @@ class AppliedParcel(NamedTuple):
 
 
 def made_by(told: Mapping[str, str], reference: Reference, engine: str) -> AboutImage:
-    """Return the target image that a wrapped bundle's labels name.
+    """Return the target image that is named in a wrapped bundle's labels.
 
     If the labels have no ID or several IDs, the image's ID is empty.
 
@@ -80,7 +80,7 @@ class Parcel:
         """Rebuild the bundle's image. Load the image into an engine, or write the image to ``output`` as a new archive.
 
         If ``bases`` lack objects that the bundle needs, the other layers of the wrapped image are fetched too. The
-        image's labels do not matter for this.
+        image's labels do not influence this decision.
         """
         if self._check:
             last = self._image.layers[-1]

@@ -80,7 +80,7 @@ class _Demand(NamedTuple):
         except (SignatureError, FileError) as error:
             if not self.is_policy:
                 raise
-            # replace the hint, because --verify-time cannot help
+            # replace the error's hint, because the option --verify-time cannot help here
             if error.code in ("signature.expired", "signature.not_yet_valid"):
                 error.advice = Hint.of("have the bundle signed again, with a key that is valid now")
             raise error.because(f"required by {policy.PATH}") from error.__cause__
@@ -90,8 +90,8 @@ class SignatureCheck:
     """A check of bundles' signatures.
 
     After a signature for a header is accepted, no other signature for the same header is checked. The signature covers
-    the header, which determines everything in the bundle except the signature. So a trusted header stays trusted, even
-    if a copy of the bundle has another signature. Without this rule, ssh-keygen would run for each copy with a
+    the header. The header determines everything in the bundle except the signature. So a trusted header stays trusted,
+    even if a copy of the bundle has another signature. Without this rule, ssh-keygen would run for each copy with a
     different signature.
     """
 

@@ -105,7 +105,7 @@ def read_some(fd: int, name: str, size: int) -> bytes:
 
 
 def read_head(fd: int, name: str) -> bytes:
-    """Read the bytes that distinguish a bundle from an archive. A folder has no such bytes."""
+    """Read the bytes that distinguish a bundle from an archive. For a folder, return no bytes."""
     head = b""
     if stat.S_ISDIR(os.fstat(fd).st_mode):
         return head

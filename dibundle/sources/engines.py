@@ -1,4 +1,4 @@
-"""Run the programs of container engines, which save an image and list the engine's images."""
+"""Run the client programs of container engines, to save an image or to list an engine's images."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def engine_in_use(arguments: Sequence[str]) -> str:
 
 
 def words_for(engine: str) -> Mapping[str, str]:
-    """Return the words for an engine's commands in hints."""
+    """Return the words that hints use for an engine's commands."""
     if engine == "podman":
         found = {"docker": "podman", "save": "podman save -o", "load": "podman load -i"}
         return {**WORDS, **found, "transport": TRANSPORTS["podman"], "give": f"give {TRANSPORTS['podman']}"}
@@ -198,7 +198,7 @@ def every_image(engine: str) -> list[EngineImage]:
 
 
 def is_podman_alone() -> bool:
-    """Return whether podman works, while docker's client finds no daemon that answers."""
+    """Return whether ``podman info`` succeeds and ``docker info`` fails."""
     for command, wanted in ((("docker", "info"), False), (("podman", "info"), True)):
         try:
             told = subprocess.run(
@@ -329,10 +329,7 @@ def run(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
 
 
 def _why_unsaved(text: bytes) -> Message:
-    """Return the message with the likely reason why an image was not saved.
-
-    For example, containerd has dropped unpacked layers, or the client is too old for an option.
-    """
+    """Return the message with the likely reason why an image was not saved."""
     if b"not found" in text and b"content digest" in text:
         return messages.ENGINE_SAVE_DISCARDED
     if b"unknown flag: --platform" in text:

@@ -105,14 +105,13 @@ class Loader:
     def forget(self, names: Sequence[str]) -> None:
         """Remove names, if the engine has them. An image without another name is removed too."""
         if names:
-            with suppress(FileError):  # another error reports that the client cannot be run
+            with suppress(FileError):  # if the client cannot be run, another error reports this
                 run((*(("ctr", "images", "rm") if self._engine == "ctr" else (self._engine, "rmi")), "--", *names))
 
     def check_whole(self, names: Iterable[str]) -> None:
         """If the engine stores blobs, check that it has every blob that the archive left out.
 
-        Raises :class:`LoadError` if blobs are missing. Blobs are missing if the engine stores the layers in another
-        form.
+        Raises :class:`LoadError` if blobs are missing. This happens if the engine stores the layers in another form.
         """
         for name in names:
             if self._engine == "docker":

@@ -41,7 +41,7 @@ from dibundle.sources.opened import Layers, OpenedSources, UnsavedImage
 from dibundle.sources.wrapped import find
 
 _CHUNK: Final = 1 << 20
-# maximum wrapped bundles in an archive; equal bundles count too, because each bundle is unpacked
+# maximum wrapped bundles in an archive; equal bundles count several times, because each is unpacked
 MAX_COPIES: Final = 128
 # maximum different bundles in an archive, because the limits of dib.md, 10.1, apply to each bundle
 MAX_WRAPPED: Final = 16
@@ -241,7 +241,7 @@ class _Opening:
             self._waiting.append(_Other(place, name, fd, head, wanted))
 
     def _descriptor(self, source: str | os.PathLike[str]) -> tuple[str, int, int | None]:
-        """Return the name, descriptor and remaining bytes (if known) of a file or stdin.
+        """Return the name, descriptor and number of remaining bytes (if known) of a file or stdin.
 
         Record the identity of the file.
         """
@@ -285,7 +285,7 @@ class _Opening:
         sizes = None if layers is None else set(layers.values())
         spool = save(*engine, self._context, platform=self._access.platform, sizes=sizes)
         archive = self._archive(spool.start(), name)
-        # docker does not report missing layers; at least one platform of an image must be complete
+        # check for missing layers, which docker does not report; at least one platform of an image must be complete
         if not any(image.config and all(image.layers) for image in read_images(archive).images):
             raise FileError(messages.ENGINE_SAVED_WITHOUT_LAYERS, engine_=engine[1])
         return archive
@@ -314,7 +314,7 @@ class _Opening:
                         self.opened.placed[place] = self._archive(spool.start(), source)
 
     def open_waiting(self) -> None:
-        """Open the archives among files. With signers, find the bundles in these archives.
+        """Open the archives among files. With signers, also find the bundles in these archives.
 
         If a signature is required, a file that may contain a bundle is unpacked to at most a fixed multiple of its
         size. This limit ends when a bundle is accepted. A file that exceeds this limit is used as a base, unless its

@@ -90,7 +90,7 @@ class PartsReader:
         assert found
         self._stem = found[1]
         self.names = [first]
-        # only regular files count as parts: if a pipe has the name of a part, opening the pipe would wait forever
+        # only regular files count as parts, because opening a pipe with the name of a part would wait forever
         while len(self.names) < MOST and os.path.isfile(name := part_name(self._stem, len(self.names) + 1)):  # noqa: PTH113
             self.names.append(name)
         self._files = [context.enter(open(name, "rb", buffering=0)) for name in self.names]  # noqa: PTH123, SIM115

@@ -117,7 +117,7 @@ def read_policy() -> Policy:
     try:
         fd = os.open(PATH, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        # a policy may exist even if this file is missing: a link in the path may lead to a disk that is not mounted yet
+        # if this file is missing, a policy may still exist: a link in the path may lead to an unmounted disk
         places = (Path(PATH), *Path(PATH).parents)
         leads_nowhere = any(place.is_symlink() and not place.exists() for place in places)
         if isinstance(error, FileNotFoundError) and not leads_nowhere:
@@ -127,7 +127,7 @@ def read_policy() -> Policy:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise _unreadable("it is no regular file")
         require_safe(PATH)
-        # one read suffices, because a regular file returns everything that is requested
+        # one read suffices, because reading a regular file returns all requested bytes that exist
         data = os.read(fd, _MAX_SIZE + 1)
     except OSError as error:
         raise _unreadable(error.strerror) from error
@@ -184,7 +184,7 @@ def _unreadable(reason: str | None) -> FileError:
 
 
 def _parse(data: bytes) -> Policy:
-    import tomllib  # imported here, because only a few machines have a policy
+    import tomllib  # imported only if needed, because only a few machines have a policy
 
     try:
         text = data.decode()
@@ -300,7 +300,7 @@ def _canonical(repository: str) -> list[str]:
     """Return the spellings of a repository's name for comparisons. A name may be a prefix that ends with ``*``.
 
     If a name has no host, some engines use docker.io, and other engines use localhost. So the names with both hosts are
-    returned. In docker.io, ``app`` is ``library/app``. docker drops ``docker.io/`` even before another host.
+    returned. In docker.io, ``app`` is ``library/app``. docker drops ``docker.io/`` even if another host follows.
     """
     if repository in ("", "*"):
         return [repository]

@@ -36,7 +36,7 @@ def find(archive: Archive, context: Context) -> Iterator[tuple[str, ReadAt]]:
     try:
         images = read_images(archive)
     except ArchiveError:
-        return  # the error is ignored, because the caller that needs an image raises a better error
+        return  # ignore the error: if the caller needs an image, the caller raises a better error
     members = Members(archive)
     seen: set[int | None] = set()
     left = _CONFIGS
@@ -118,9 +118,7 @@ def _read(stream: Pieces, size: int) -> bytes:
 def _inflated(images: ImageArchive, blob: Blob, context: Context) -> ReadAt:
     """Return a compressed layer's content.
 
-    The content is not much larger than the layer, because a bundle is already compressed.
-
-    The size in the image's labels is not used, because the labels are unchecked.
+    Refuse content that is much larger than the layer, because a bundle is already compressed.
     """
     source = images.stored(blob)
     context.check_room(source.size)

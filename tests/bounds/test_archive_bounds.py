@@ -1,4 +1,4 @@
-"""Costs of intermediate archives of a chain, and of documents in any archive."""
+"""Costs of the intermediate archives that a chain rebuilds, and of documents in any archive."""
 
 from __future__ import annotations
 
@@ -197,8 +197,8 @@ def test_the_work_for_tiny_frames_of_targets_on_the_way_is_bounded(monkeypatch, 
 
 
 def test_a_layer_on_the_way_is_read_a_few_times_however_many_objects_have_its_content(monkeypatch, spent):
-    """Deflate data may consist of tables that give no content. Decoding one table takes as much time as decoding many
-    bytes of content.
+    """Deflate data may consist of many code tables without content. Decoding one table takes as much time as decoding
+    many bytes of content.
     """
     monkeypatch.setattr(budget, "INPUT_FLOOR", 1000)
     layer = noise(1, 600_000)
@@ -277,7 +277,7 @@ class _Context:
 
 
 def nested(index: bytes, size: int) -> bytes:
-    """Return an index that lists ``index``, and has about ``size`` more bytes of nested empty lists."""
+    """Return an index that lists ``index``, with about ``size`` additional bytes of nested empty lists."""
     return (
         b'{"schemaVersion":2,"manifests":['
         + index
@@ -404,9 +404,7 @@ def test_names_of_indexes_are_counted_for_each_image_below(tmp_path, monkeypatch
 
 
 def test_long_names_of_indexes_in_another_form_take_little(tmp_path):
-    """Before the fix, names of 16 kB for thousands of images took gigabytes of memory. The fix checks the output's
-    size.
-    """
+    """Before the fix, names of 16 kB for thousands of images took gigabytes of memory."""
     data = named_twice(2000, "\U0001f600" * 4000)
     program = Program().do("raw", raw=len(data), stream=1)
     made = written.Target(data, program, 1, tail=len(data) - 2048)

@@ -20,8 +20,9 @@ static inline int has_operand(uint32_t before, uint32_t byte)
     }
 }
 
-/* Convert the operand that ends at `place`. A value becomes absolute if it leads into a target of `size` bytes. Other
- * values below `size` are moved out of the range of absolute values, so that the conversion can be undone. */
+/* Convert the operand that ends at `place`. A value becomes absolute if it leads into the target, which has `size`
+ * bytes. Other values below `size` are moved out of the range of absolute values, so that the conversion can be undone.
+ * */
 static inline uint32_t turned(uint32_t word, uint32_t place, uint32_t size, int back)
 {
     if (back)
@@ -38,7 +39,7 @@ static void turn_x86(uint8_t *data, int64_t length, int64_t place, uint32_t size
             uint8_t *s = data + i + 1;
             uint32_t word = back ? (uint32_t)s[0] << 24 | (uint32_t)s[1] << 16 | (uint32_t)s[2] << 8 | s[3] : source_word(s);
             word = turned(word, (uint32_t)(place + i + 5), size, back);
-            /* an absolute operand begins with the highest byte, because only the other bytes differ much */
+            /* the highest byte of an absolute operand is stored first, because mostly the other bytes differ */
             for (int k = 0; k < 4; k++)
                 s[k] = (uint8_t)(word >> (back ? 8 * k : 24 - 8 * k));
             i += 4;

@@ -11,18 +11,18 @@ static inline uint64_t hash32(const uint8_t *s)
     return (a ^ a >> 29) * 0x9E3779B97F4A7C15ull;
 }
 
-#define BATCH 32 /* number of table entries to prefetch, because memory has a high latency */
+#define BATCH 32 /* number of table entries to prefetch; prefetching hides the high latency of memory */
 
 /* Find offsets in the source at which the 32 bytes at `t` are likely to be. The table maps hashes to offsets, which are
  * counted in strides, from 1 on. In a table entry, the bits above the offset hold as many bits of the hash as fit.
- * Therefore, the search compares few wrong offsets. The filter has two bits for each entry of the table, and fits into
- * a fast cache. For four of five lookups, the filter is enough. For 31 MB of a program (6.6 MB are not found), the
- * search takes 0.20 s without the filter, and 0.17 s with the filter. */
+ * These bits exclude most wrong offsets without a comparison of content. The filter has two bits for each entry of the
+ * table, and fits into a fast cache. For four of five lookups, the filter is enough. In 31 MB of a program, of which
+ * 6.6 MB are not found, the filter reduces the time from 0.20 s to 0.17 s. */
 typedef struct {
     uint32_t *table;
     uint64_t *filter;
     int bits, place_bits;
-    int64_t stride; /* the table has only the source's offsets that are multiples of this number */
+    int64_t stride; /* the table has only offsets in the source that are multiples of this number */
 } anchor_table_t;
 
 static inline uint64_t anchor_bit(const anchor_table_t *a, uint64_t h)

@@ -52,8 +52,8 @@ int64_t dib_cover_join(const uint8_t *source, const cover_t *covers, int64_t cou
     return 0;
 }
 
-/* For each run of literals, copy up to `width` bytes of `source` after the previous cover and before the next cover.
- * Stop when `out` is full; return the copied size. */
+/* For each run of literals, copy bytes of `source`: up to `width` after the previous cover, and up to `width` before
+ * the next cover. Stop when `out` is full; return the copied size. */
 int64_t dib_cover_context(const uint8_t *source, int64_t source_size, const cover_t *covers, int64_t count,
                           int64_t width, uint8_t *out, int64_t room)
 {
@@ -93,8 +93,8 @@ int64_t dib_cover_fits(const int64_t *sources, const int64_t *targets, const int
     return 1;
 }
 
-/* Write the columns that place the covers: the target's gap before each cover, and how much larger the source's gap is.
- * A distance d is written as 2d or, if it is negative, as -2d - 1. Each column has space for `count` numbers. */
+/* Write two columns for the covers: the gap before each cover in the target, and how much larger the source's gap is. A
+ * distance d is written as 2d or, if it is negative, as -2d - 1. Each column has space for `count` numbers. */
 void dib_cover_columns(const cover_t *covers, int64_t count, int64_t *gaps, int64_t *turns)
 {
     int64_t source_end = 0, target_end = 0;

@@ -132,7 +132,7 @@ static void derive_relocations(const derive_t *d, const region_t *part)
     }
 }
 
-/* Subtract derived values from the fields in the `parts` of `data`, or add them back. */
+/* Subtract derived values from the fields in the `parts` of `data`, or add these values back. */
 int64_t dib_derive(uint8_t *data, const region_t *parts, int64_t count, int64_t put_back)
 {
     /* the order in which values are subtracted; values are added back in reverse order */

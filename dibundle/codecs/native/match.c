@@ -1,19 +1,19 @@
 /* The search for covers: parts of a target that resemble parts of a source (codecs/encode/covers.py). Like bsdiff, the
  * search goes through the target from start to end. The search follows one cover until another part of the source
- * matches the next bytes so much better that a new cover pays. Then the search extends the old cover forwards and the
- * new cover backwards, while enough bytes are equal. The search uses a table of offsets in the source; the key is the
- * eight bytes at each offset. Near the offset to which the followed cover leads, a match may be shorter, because such a
- * match costs fewer bytes. */
+ * matches the next bytes much better. Then a new cover is worth its cost. Then the search extends the old cover
+ * forwards and the new cover backwards, while enough bytes are equal. The search uses a table of offsets in the source;
+ * the key is the eight bytes at each offset. Near the offset to which the followed cover leads, a match may be shorter,
+ * because such a match costs fewer bytes. */
 #include "bytes.h"
 
 #define MOST_SOURCE ((int64_t)1 << 30)
-#define KEY 8          /* number of bytes that are hashed; a new cover begins with at least as many equal bytes */
+#define KEY 8          /* number of bytes that are hashed; a new cover begins with at least this many equal bytes */
 #define FOLLOWED 32    /* if a cover has at least this many equal bytes, it is followed without a search */
 #define LONGEST 1024   /* maximum number of bytes to compare at once; later bytes are compared when the search reaches them */
 /* minimum bytes of a distant match; the last five bytes are hashed, and a table entry has a few bits of this hash */
 #define FAR_KEY 13
 #define LOST 1024       /* an extension ends when its value falls below its best value by this amount */
-/* maximum bytes of a backward extension; without this limit, hostile contents could cause the same work again and
+/* maximum bytes of a backward extension; without a limit, hostile contents could cause the same comparisons again and
  * again */
 #define BACK 4096
 #define FAVOUR 9       /* weight of an equal byte: 9 / 4 of the weight of an unequal byte */
@@ -146,7 +146,7 @@ static inline int64_t find(const search_t *w, int64_t at, int64_t expected, int6
     const uint8_t *target = w->target + at;
     if (room < KEY)
         return 0;
-    if (room >= 32) { /* memory has a high latency; therefore, prefetch for the next searches */
+    if (room >= 32) { /* prefetch for the next searches, because memory has a high latency */
         FETCH(w->bucket + (hash8(target + 16) >> w->down));
         FETCH(w->places + w->bucket[hash8(target + 8) >> w->down]);
     }

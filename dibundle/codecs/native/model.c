@@ -8,11 +8,10 @@
 #define SPAN 32
 #define GROUP 4          /* maximum bytes of a group */
 #define GUESSES 5
-/* a counter below this value means a probability below 1 in 64; with 128, rebuild-noop (a benchmark) gets 13 % larger
- * */
+/* a counter below this value means a probability below 1 in 64; with 128, the result of the benchmark rebuild-noop is
+ * 13 % larger */
 #define RARE (64 << 4)
-/* this value saves 8 % of the time; in measurements, results were 0.8 % larger, but for some contents up to 40 % larger
- * */
+/* this value saves 8 % of the time; measured results were 0.8 % larger, and for some contents up to 40 % larger */
 #define RARE_QUICKLY (256 << 4)
 #define QUICK 32 /* this flag in the bits parameter selects RARE_QUICKLY */
 #define KNOWN 65536      /* number of entries in the tables of earlier changes */

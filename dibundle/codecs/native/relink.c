@@ -382,8 +382,8 @@ static int by_shift(const void *left, const void *right)
 }
 
 /* Sort the entries (votes) by address, then by shift. The first passes each sort by 16 bits of the address, the lowest
- * bits first. Passes skip bits that are equal in all entries. Then the entries of each address are sorted by shift.
- * qsort alone was slower: it took half as long as the comparison of the votes. */
+ * bits first. A pass is left out if its 16 bits are equal in all entries. Then the entries of each address are sorted
+ * by shift. qsort alone would be slower: qsort took half the time that the comparison of the votes takes. */
 static int sort_votes(vote_t *votes, int64_t count)
 {
     enum { DIGITS = 1 << 16 };
@@ -525,7 +525,7 @@ int64_t dib_relink_votes(const uint8_t *source, const uint8_t *target, const cov
     while (!w.full && next_cut(&cutter, &piece)) {
         if (piece.region->mode == RAW)
             continue;
-        w.data = (uint8_t *)source + piece.source; /* VOTE does not write to the data */
+        w.data = (uint8_t *)source + piece.source; /* casting away const is safe, because VOTE does not write to the data */
         w.other = target + piece.target;
         w.size = piece.length;
         w.address = (uint64_t)address_of(&piece);

@@ -50,7 +50,8 @@ async def aside(
     try:
         return await asyncio.wrap_future(running)
     except asyncio.CancelledError:
-        work.clear()  # drop references: the pool keeps work that has not begun, and a request may take 40 kB
+        # drop references, because the pool keeps work that has not begun; a request may take 40 kB of memory
+        work.clear()
         running.add_done_callback(left)
         raise
     finally:

@@ -127,7 +127,7 @@ def _media_type(value: object) -> str | None:
     """Return the media type of a manifest. Return None for other documents. OCI manifests may lack this type."""
     kinds = {"manifests": OCI_INDEX, "layers": OCI_MANIFEST}
     found = [kind for key, kind in kinds.items() if isinstance(get(value, key), list)]
-    # with both keys, the type is ambiguous; only the media type that upstream sent would show the right type
+    # with both keys, the type is ambiguous; only upstream's Content-Type would show the right type
     if len(found) == 2:
         return None
     told = get_text(value, "mediaType") or (found[0] if found else "")
@@ -154,9 +154,9 @@ def _named(value: object) -> ImageManifest | None:
 class Bases:
     """A search for base images in the cache and in stores.
 
-    Layers in stores of other programs are not hashed when they are read, but rebuilt layers are hashed. A bundle could
-    disclose any content of its base. So the bases of a registry's images are from the same registry, or from stores
-    that are assigned to this registry.
+    Layers in stores of other programs are not hashed when they are read. Instead, the rebuilt layers are hashed. A
+    bundle could disclose any content of its base. So the bases of a registry's images are from the same registry, or
+    from stores that are assigned to this registry.
     """
 
     def __init__(self, cache: Cache, documents: Documents, stores: Collection[tuple[str, Path]]) -> None:
@@ -168,7 +168,8 @@ class Bases:
         if known is None or known.named is None:
             return None
         config = known.named.config
-        sizes = dict(known.named.layers)  # limited by _named(), because whoever pushes an image chooses these sizes
+        # _named() limits these sizes, because whoever pushes an image chooses the sizes
+        sizes = dict(known.named.layers)
         if not all(self._size(place, digest) == size for digest, size in sizes.items()):
             return None
         if self._size(place, manifest) is None or self._size(place, config) is None:

@@ -24,9 +24,9 @@ from dibundle.sharing.mirror.options import Key, MirrorOptions, UpstreamPlace
 from dibundle.sharing.mirror.upstream import PASSED, Document, Streamed, Threads, Upstreams, threads
 from dibundle.sources.registry.transport import ConnectionFailure
 
-_PIECE: Final = 128 << 10  # bytes of a piece: each of a thousand clients may leave an unread piece in memory
+_PIECE: Final = 128 << 10  # bytes of a piece; each of a thousand clients may keep an unread piece in memory
 _READERS: Final = 16  # number of threads per upstream that open and read files of the cache
-# number of threads per upstream that only hash files of the cache, so that no read waits for hashing
+# number of threads per upstream that only hash files of the cache; with separate threads, no read waits for hashing
 _HASHERS: Final = 4
 
 
@@ -168,7 +168,7 @@ class BlobServer:
     ) -> AsyncIterator[bytes | int]:
         """Yield a blob while it arrives. If the cache is full, fetch the remaining bytes directly from upstream.
 
-        A yielded number is the number of bytes that the download's thread has already sent.
+        If a number is yielded, the download's thread has already sent this many bytes.
         """
         at = 0
         try:
@@ -264,9 +264,10 @@ class BlobServer:
 async def _verified(
     pieces: AsyncIterator[bytes], name: str, held: bytes = b"", found: hashlib._Hash | None = None
 ) -> AsyncIterator[bytes]:
-    """Yield pieces. Yield the last bytes only if the whole blob matches its digest.
+    """Yield the pieces of a blob, but the last bytes only if the whole blob matches its digest.
 
-    ``held`` are unsent bytes that directly precede the pieces. ``found`` is the hash of all bytes before the pieces.
+    ``held`` are the bytes directly before the pieces that are not sent yet. ``found`` is the hash of all bytes before
+    the pieces, including ``held``.
     """
     kind, _, digest = name.partition(":")
     found = found or HASHES[kind]()

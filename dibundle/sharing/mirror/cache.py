@@ -1,8 +1,8 @@
 """A cache of blobs by digest, in a folder of limited size. The least recently used blob is deleted first.
 
-Each registry has its own space for blobs, which no other registry uses. While a blob is written to a temporary file, it
-is hashed. Then the file is renamed to the digest. A blob is hashed again if its file has changed. If another process
-wrote a blob, the blob is also hashed before its first use.
+Blobs of different registries are kept apart: no registry uses another registry's blobs. While a blob is written to a
+temporary file, it is hashed. Then the file is renamed to the digest. A blob is hashed again if its file has changed. If
+another process wrote a blob, the blob is also hashed before its first use.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class Cache:
         self._evictable = 0  # total bytes of the listed blobs that are not pinned
         try:
             for above in (*reversed(folder.absolute().parents), folder):
-                # with parents=True, the umask would set the mode, which might let other users write
+                # with parents=True, the umask would set the mode, so other users might be able to write
                 above.mkdir(mode=0o700, exist_ok=True)
             for part in ("blobs", "images", "tmp"):
                 (folder / part).mkdir(mode=0o700, exist_ok=True)
@@ -209,7 +209,7 @@ class Cache:
             fd = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             is_right = self._is_checked(key, fd) or self._check(key, fd)
         except OSError as error:
-            if error.errno in NO_FILES:  # do not treat too many open files as a damaged blob
+            if error.errno in NO_FILES:  # too many open files do not mean that the blob is damaged
                 raise
             is_right = False
         if is_right:
@@ -252,7 +252,7 @@ class Cache:
             return True
 
     def read(self, key: Key, most: int) -> bytes | None:
-        """Return a blob's bytes. Return None if it is missing, or (without hashing it) if it exceeds ``most`` bytes."""
+        """Return a blob's bytes. Return None if the blob is missing, is damaged or has more than ``most`` bytes."""
         fd = self.open(key) if self._sizes.get(key, 0) <= most else None
         if fd is None:
             return None
@@ -288,7 +288,7 @@ class Cache:
         return digest
 
     def _reserve(self, size: int) -> None:
-        """Count bytes of files that are being written, and delete blobs if necessary.
+        """Reserve space for bytes that are being written, and delete blobs if necessary.
 
         If deleting all unused blobs would not suffice, no blob is deleted, and :class:`CacheFullError` is raised.
         """
@@ -413,7 +413,7 @@ class Cache:
 def _require_own(path: Path) -> None:
     """Refuse a path that is not a folder, or a folder that other users can change.
 
-    The cache deletes files in its folders.
+    The reason is that the cache deletes files in its folders.
     """
     status = path.lstat()
     is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

@@ -24,13 +24,13 @@ from dibundle.sharing.mirror.meter import Leaving, Meter, drop_unsent, held
 _LOOKS: Final = 1.0  # seconds between two checks of all clients
 _GREETING: Final = 10  # maximum seconds for the TLS handshake
 _MOST_CLIENTS: Final = 1024
-_MOST_HEADERS: Final = 48  # maximum headers of a request: engines send ten
-# maximum bytes of a request, because its headers stay in memory while a client reads slowly
+_MOST_HEADERS: Final = 48  # maximum number of headers of a request; engines send ten
+# maximum bytes of a request; its headers stay in memory while the client reads the answer
 _MOST_HEAD: Final = 16 << 10
 _UNSENT: Final = 64 << 10  # if a client has this many unsent bytes, writing to the client waits
 _UNSENT_BY_SYSTEM: Final = 128 << 10  # maximum unsent bytes of a client in the system's buffers
 _PARSED: Final = 4 << 10  # bytes of a request that are parsed in one step
-# replaces non-ASCII bytes, because with other characters, a string takes up to four bytes for each character
+# replaces non-ASCII bytes, because a string with such characters takes up to four bytes for each character
 _ASCII: Final = bytes(range(128)) + bytes(128)
 _FILES_OF_CLIENT: Final = 4  # maximum open files for one client
 # open files reserved for everything else: downloads without clients, idle connections to upstreams, rebuilding
@@ -74,11 +74,12 @@ class Client(web.RequestHandler):
         )
         self._door = door
         self.asked = ""  # the path of the running request; empty between requests
-        self.waits: float | None = None  # since when the client of a running request has waited for the mirror
+        # the time at which the client of a running request began to wait for the mirror
+        self.waits: float | None = None
         self.passed = 0  # bytes that were passed on to the client so far
         self.meter = Meter()
         self._direct: Direct | None = None  # the latest direct way
-        self._seen = 0  # how many bytes the client had taken at the last check that found no unsent bytes
+        self._seen = 0  # number of bytes that the client had taken at the last check without unsent bytes
         self._parsed = 0  # bytes of the current request
         # kept here, because aiohttp drops its own reference before the connection has ended
         self._line: asyncio.Transport | None = None
@@ -92,7 +93,7 @@ class Client(web.RequestHandler):
         assert isinstance(transport, asyncio.Transport)
         self._line, self.lowest = transport, self.lowest or transport
         transport.set_write_buffer_limits(_UNSENT)  # asyncio's default for TLS is 512 KiB
-        with suppress(OSError):  # without this, the system holds up to 4 MB for each client
+        with suppress(OSError):  # without a limit, the system holds up to 4 MB for each client
             connection = transport.get_extra_info("socket")
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BY_SYSTEM)
         super().connection_made(transport)
@@ -101,7 +102,7 @@ class Client(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Parse a request of limited size. If more bytes follow before the answer, end the connection.
 
-        The reason is that all parsed bytes take memory until the answer is sent.
+        All parsed bytes would take memory until the answer is sent.
         """
         for at in range(0, len(data), _PARSED) if data else (0,):
             # these bytes are either a body, which is never read, or a second request before the first answer
@@ -122,7 +123,7 @@ class Client(web.RequestHandler):
         self.asked, self.waits, self._seen = path, time.monotonic(), self.passed
 
     def end(self) -> None:
-        """Record that a request has ended. Possibly, the client has not taken all bytes yet."""
+        """Record that a request has ended. The client may still have to receive some bytes."""
         self.asked, self.waits = "", None
         self.look()
 
@@ -192,13 +193,13 @@ class Client(web.RequestHandler):
         if self._line is None:  # the handshake was not completed
             drop_unsent(connection)
         elif held(connection):
-            with suppress(OSError):  # with too many open files, the connection ends without being counted
+            with suppress(OSError):  # if too many files are open, the connection is not counted
                 self._door.leave(Leaving(connection.dup()))
 
     def hang_up(self) -> None:
         """End the connection at once, and drop all bytes that the client has not taken.
 
-        aiohttp, asyncio and the system would wait until the client has taken them.
+        Otherwise, aiohttp, asyncio and the system would wait until the client has taken these bytes.
         """
         self._is_hung_up = True
         if self._direct:
@@ -225,7 +226,7 @@ def direct_to(request: web.Request, at: int) -> Direct | None:
 class _Greeting(asyncio.sslproto.SSLProtocol):
     """The TLS connection of a client.
 
-    The door tracks this connection during the handshake, because asyncio's server reports a client only later.
+    The door tracks this connection during the handshake, because asyncio's server reports a client only afterwards.
     """
 
     max_size = 16 << 10  # bytes of the read buffer of each client: asyncio's default is 256 KiB
@@ -244,13 +245,13 @@ class _Greeting(asyncio.sslproto.SSLProtocol):
         super().connection_made(transport)
 
     def pause_writing(self) -> None:
-        """Stop reading too. TLS puts its answers to key requests into a buffer, even if the client does not read."""
+        """Stop reading, too. Otherwise, answers to TLS key requests would fill a buffer if the client does not read."""
         super().pause_writing()
         if self._client.lowest:
             self._client.lowest.pause_reading()
 
     def resume_writing(self) -> None:
-        """Read again, except if the client's protocol has stopped reading, or if writing is paused again."""
+        """Continue reading, unless the client's protocol has stopped reading, or writing is paused again."""
         super().resume_writing()
         is_paused = self._ssl_reading_paused or self._ssl_writing_paused  # type: ignore[attr-defined]  # asyncio's own
         if self._client.lowest and not is_paused:
@@ -259,7 +260,7 @@ class _Greeting(asyncio.sslproto.SSLProtocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Unregister from the door, even if the handshake was not completed.
 
-        When asyncio calls the client's own method, the connection is already closed.
+        The client's own method comes too late: asyncio calls that method after closing the connection.
         """
         self._client.leave()
         super().connection_lost(exc)
@@ -268,8 +269,8 @@ class _Greeting(asyncio.sslproto.SSLProtocol):
 class Door:
     """A tracker of clients.
 
-    The tracker ends idle connections after ``WAITING`` seconds. If there are too many clients, it ends idle connections
-    at once.
+    The tracker ends idle connections after ``WAITING`` seconds. If there are too many clients, the tracker ends idle
+    connections at once.
     """
 
     def __init__(self) -> None:
@@ -279,7 +280,8 @@ class Door:
         self._clients: set[Client] = set()
         self.empty = asyncio.Event()  # set while there is no client
         self.empty.set()
-        self._draining: set[Client] = set()  # clients without a running request that still have bytes of a blob to take
+        # clients without a running request that have not taken all bytes of a blob yet
+        self._draining: set[Client] = set()
         # when each idle client became idle; the client that has been idle longest comes first
         self._waiting: dict[Client, float] = {}
         self._leaving: set[Leaving] = set()
@@ -318,9 +320,9 @@ class Door:
         return slowest if slowest.meter.shortfall else None
 
     def _waiter(self) -> Client | None:
-        """Return the latest client among those that wait for the most requested answer.
+        """Return the client that began last to wait for the most requested answer.
 
-        If no two clients wait for the same answer, return the client that has waited longest, but only after
+        If all clients wait for different answers, return the client that has waited longest, if this is more than
         ``WAITING`` seconds.
         """
         now = time.monotonic()
@@ -351,7 +353,7 @@ class Door:
     def leave(self, connection: Leaving) -> None:
         """Register an ended connection whose last bytes the client can still take.
 
-        If there are too many connections, end this connection.
+        If there are too many connections already, end the new one.
         """
         if len(self._clients) + len(self._leaving) < self._most:
             self._leaving.add(connection)
@@ -391,7 +393,7 @@ class Door:
                 asyncio.get_running_loop().call_exception_handler(context)
 
     def _look_at_all(self) -> None:
-        """End connections that are idle for more than ``WAITING`` seconds, or take nothing for ``UNREAD`` seconds."""
+        """Disconnect clients that are idle for ``WAITING`` seconds, or take no bytes for ``UNREAD`` seconds."""
         for client in list(self._clients):
             client.look()
         for client in list(self._draining):

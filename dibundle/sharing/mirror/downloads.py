@@ -22,11 +22,11 @@ from dibundle.sharing.mirror.upstream import Document, Streamed, Upstreams, thre
 from dibundle.sources.registry.transport import ConnectionFailure
 
 _PIECE: Final = 128 << 10
-_SMALL: Final = 32 << 10  # after a piece with fewer bytes than this, a client waits for more bytes
+_SMALL: Final = 32 << 10  # after a piece of fewer bytes, wait for more bytes before the next piece
 _SHARE: Final = 0.001  # duration of this wait: this many seconds for each client of the download
-WITHHELD: Final = 64 << 10  # bytes at the end of a blob that are sent only if the whole blob matches its digest
+WITHHELD: Final = 64 << 10  # this many bytes at the end of a blob are sent only if the whole blob matches its digest
 _TRIES: Final = 3  # maximum attempts to continue a blob after the connection breaks
-_MEASURED: Final = 64 << 10  # a smaller blob does not change the measured speed of its upstream
+_MEASURED: Final = 64 << 10  # a blob of fewer bytes does not change the measured speed of its upstream
 _PUMPS: Final = 64  # maximum downloads from an upstream at once
 HASHES: Final = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
 _ALONE: Final = 16 << 20  # without clients, a download continues only if at most this many bytes are missing
@@ -85,7 +85,7 @@ class Download:
             self.bell.ring()
 
     def _lend(self, direct: Direct) -> bool:
-        """Let the writing thread send to a client. Return False if the client has not got all available bytes."""
+        """Let the writing thread send to a client. Return False if the client does not have all available bytes yet."""
         with self.bell.changed:
             if self.is_done or self._direct or direct.at != self.available:
                 return False
@@ -254,7 +254,7 @@ class Downloads:
             download.seconds = time.monotonic() - download.begun
             self._measure(download, place.host)
         except Exception as error:
-            # drop the traceback, because it would keep this frame, the download and a piece
+            # drop the traceback, because it would keep this frame, the download and a piece in memory
             failure = error.with_traceback(None)
         finally:
             with self._lock:
@@ -263,7 +263,10 @@ class Downloads:
             download.leave()
 
     def _pieces(self, download: Download, place: UpstreamPlace, path: str, first: Streamed) -> Iterator[bytes]:
-        """Yield a blob. If the connection breaks, continue at the same byte. Continue at most ``_TRIES`` times."""
+        """Yield a blob.
+
+        If the connection breaks, continue at the same byte. There are at most ``_TRIES`` such attempts.
+        """
         at, failures = 0, 0
         answer: Iterator[bytes] = first.pieces
         while True:
@@ -291,7 +294,7 @@ class Downloads:
             yield from answer.pieces
 
     def _measure(self, download: Download, host: str) -> None:
-        """Update the speed of an upstream, from blobs of at least ``_MEASURED`` bytes."""
+        """Update the speed of an upstream, if the blob has at least ``_MEASURED`` bytes."""
         if download.size >= _MEASURED and download.seconds > 0:
             found = download.size / download.seconds
             self._speeds[host] = (self._speeds.get(host, found) + found) / 2

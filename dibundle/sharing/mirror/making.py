@@ -34,16 +34,16 @@ from dibundle.sharing.ways import ChainStep
 from dibundle.sources.access import Access
 from dibundle.sources.registry.transport import ConnectionFailure
 
-MAKERS: Final = 2  # maximum images that are rebuilt at once, because each rebuild may take 200 MB
+MAKERS: Final = 2  # maximum images that are rebuilt at once, because each rebuild may take 200 MB of memory
 # planner threads per upstream; with only one thread, an image would wait while other images are rebuilt
 PLANNERS: Final = 16
-# maximum planners for one repository, so that users who push to it cannot block pulls from other repositories
+# maximum planners for one repository; users who push to one repository must not block pulls from others
 OF_ONE: Final = 2
 MOST: Final = 256  # maximum images of an upstream that are planned or wait for a planner
 MOST_OF_ONE: Final = 32  # maximum images of one repository that wait for a planner
-PATIENCE: Final = 10.0  # maximum seconds that an image waits for a slot, which a hostile bundle may hold for a minute
-SOON: Final = 2.0  # maximum seconds that a layer waits for the planner to begin
-MIN_MEASURED: Final = 1 << 20  # if fewer bytes of layers than this are rebuilt, the measured speed does not change
+PATIENCE: Final = 10.0  # maximum seconds that an image waits for a slot; a hostile bundle may hold a slot for a minute
+SOON: Final = 2.0  # maximum seconds that a request for a layer waits until the planner begins
+MIN_MEASURED: Final = 1 << 20  # the measured speed changes only if at least this many bytes of layers are rebuilt
 SPEED: Final = 25e6  # assumed speed of rebuilding before the first measurement: bytes of compressed layers per second
 FAST: Final = 100e6  # assumed speed of upstream before the first measurement: bytes per second
 _SLACK: Final = 64 << 20  # maximum bytes that an archive has in addition to its layers
@@ -80,9 +80,9 @@ class Making:
 
 
 class _UnfitError(Exception):
-    """The error for a step's bundle that cannot be used.
+    """The error if the bundle of a step cannot be used.
 
-    ``is_applied`` is true if the bundle was applied without success, which takes time.
+    ``is_applied`` is true if the bundle was applied without success. Such attempts take time, and are counted.
     """
 
     def __init__(self, step: ChainStep, *, is_applied: bool = False) -> None:
@@ -235,7 +235,7 @@ class Maker:
             making.saved = sum(missing.values()) - making.fetched
 
     def _require_offer(self, making: Making, missing: dict[bytes, int]) -> None:
-        """Raise an error unless upstream lets the client read all missing layers, in the right sizes.
+        """Raise an error unless upstream lets the client read all missing layers, and their sizes are right.
 
         Without this check, a small bundle for layers that do not exist could displace all other content of the cache.
         """
@@ -277,7 +277,7 @@ class Maker:
 
     @contextmanager
     def _turn(self, making: Making) -> Iterator[None]:
-        """Wait for a slot to rebuild, and hold the slot. The number of slots limits memory.
+        """Wait for a slot to rebuild, and hold the slot. The number of slots is limited to save memory.
 
         Each repository has at most one slot at a time. With several registries, no registry ever has all slots.
         """
@@ -293,10 +293,9 @@ class Maker:
             yield
 
     def _require_worth(self, making: Making, size: int, missing: dict[bytes, int], received: int) -> None:
-        """Raise an error unless ``size`` (of bundles) plus ``received`` is less than the layers' size.
+        """Raise an error unless the bundles (``received`` + ``size`` bytes) are smaller than the layers.
 
-        If the option ``prefer`` is "speed", also raise an error if fetching the layers is faster than rebuilding the
-        layers.
+        If the option ``prefer`` is "speed", rebuilding must also be faster than fetching the layers.
         """
         whole = sum(missing.values())
         if received + size >= whole:
@@ -326,7 +325,7 @@ class Maker:
     ) -> None:
         """Rebuild the missing layers of an image in a separate process, and put the layers into the cache."""
         place, tmp = making.place, self._cache.folder / "tmp"
-        # these sizes are only claims, so the cache accepts no more bytes than claimed
+        # the manifest only claims these sizes, so the cache accepts no more bytes than claimed
         wanted = min(sum(missing.values()), self._cache.most)
         with (
             self._turn(making),
@@ -350,7 +349,7 @@ class Maker:
                 names=(place.name,),
                 signers=self._access.signers,
                 checks_signatures=self._access.checks_signatures,
-                tmp=own,  # this folder is deleted, with all files that a killed process leaves in it
+                tmp=own,  # this folder is deleted later, together with the files of a killed process
             )
             try:
                 with closing(run(job, partial(self._require_time, making), taken)) as layers:

@@ -14,13 +14,13 @@ WAITING: Final = 30.0  # maximum seconds until a client sends its first or next 
 UNREAD: Final = 300.0  # maximum seconds during which a client takes no piece of a blob
 LEAST: Final = 128 << 10  # a client that takes fewer bytes than this in ``WAITING`` seconds is slow
 BRIEF: Final = 2.0  # a client does not count as idle, slow or waiting before this many seconds have passed
-_RESET: Final = 7  # the state TCP_CLOSE: after a reset, the system still reports bytes that it no longer holds
+_RESET: Final = 7  # the state TCP_CLOSE; after a reset, the system still reports the bytes that it has dropped
 
 
 class Meter:
-    """How far a client is below the minimum rate, which is ``LEAST`` bytes in ``WAITING`` seconds.
+    """How many bytes a client lacks for the minimum rate (``LEAST`` bytes in ``WAITING`` seconds).
 
-    Time during which there are no bytes to take does not count.
+    Time without available bytes does not count.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Meter:
 
     @property
     def is_over(self) -> bool:
-        """Whether the client has left bytes untaken for too long."""
+        """Whether the client has taken too few of the available bytes for ``UNREAD`` seconds."""
         return self.reads is not None and time.monotonic() - self.reads[0] > UNREAD
 
 

@@ -14,7 +14,7 @@ class Metrics:
     """The counters of one mirror."""
 
     def __init__(self) -> None:
-        # leave out the "_created" metrics: they are times, but their names look like names of counters
+        # leave out the "_created" metrics, because they are times with names like those of counters
         disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client has no types for it
         self._registry = CollectorRegistry()
         own = self._registry

@@ -21,7 +21,8 @@ MAX_BASES: Final = 8  # maximum images to open as bases
 MAX_BASE_LAYERS: Final = 256  # maximum layers of these images together, because each layer is an open file
 # maximum number of chains to try; a chain fails if the client is not allowed to read its bases
 MAX_CHAINS: Final = 8
-MAX_SECONDS: Final = 0.5  # maximum CPU time for the plans of an image, because planning slows down all clients
+# maximum seconds of CPU time for the plans of an image, because planning slows down all clients
+MAX_SECONDS: Final = 0.5
 MAX_WAITING: Final = 5.0  # maximum seconds to wait for the plans of other images
 
 
@@ -32,7 +33,8 @@ class NoWayError(Exception):
 class Goal:
     """The requested image, and the local images on which bundles can build. The local images are found during planning.
 
-    With ``only_signed``, bundles must be listed as signed. ``seconds`` is the CPU time of the image's plans.
+    With ``only_signed``, bundles must be listed as signed. ``seconds`` is the CPU time that the image's plans have
+    taken so far.
     """
 
     def __init__(self, place: UpstreamPlace, manifest: bytes, *, only_signed: bool) -> None:
@@ -80,7 +82,7 @@ class Planner:
     def way(self, goal: Goal, fetched: FetchedBundles, require_time: Callable[[], object]) -> Way:
         """Return the smallest chain that starts at local images which the client may read.
 
-        The first call for a goal looks up local images. Calls after a refused bundle look up further images.
+        The first call for a goal looks up local images. If a bundle was refused, later calls look up further images.
         ``require_time`` raises an error when the time is over. Raises :class:`NoWayError` if there is no chain.
         """
         if fetched.has_failed:
@@ -132,16 +134,13 @@ class Planner:
             if ask("manifests", image.manifest) or ask("blobs", image.named.config):
                 return False
             return all_hold(lambda layer: not ask("blobs", layer), {digest for digest, _ in image.named.layers}, check)
-        except RegistryError:  # the mirror's own logins may not read this base
+        except RegistryError:  # the mirror's own logins do not allow reading this base
             return False
 
     def _find_images(
         self, goal: Goal, deltas_to: Callable[[bytes], Sequence[Delta]], check: Callable[[], object]
     ) -> None:
-        """Add complete images from the cache, and from stores if a bundle lists them as bases.
-
-        Looking up an image may require parsing a document of a megabyte.
-        """
+        """Add complete images from the cache, and from stores if a bundle lists them as bases."""
 
         def add(manifest: bytes) -> None:
             check()
@@ -194,7 +193,7 @@ class _Turn:
 
 
 def _covering(chain: Sequence[ChainStep], images: Iterable[LocalImage]) -> list[LocalImage]:
-    """Return a small set of images, within limits, that together have all layers a chain needs."""
+    """Return a few images that together have all layers that a chain needs, if limits allow."""
     needed = {digest for step in chain for digest in step.delta.told.needs}
     having = [(needed.intersection(image.digests), image) for image in images]
     found: list[LocalImage] = []

@@ -59,7 +59,7 @@ class Mirror:
         self.cache = Cache(options.cache, options.cache_size)
         self.metrics = Metrics()
         self._large = 0
-        self._counted = 0  # bytes from upstream that the metric includes
+        self._counted = 0  # bytes from upstream that the metric already includes
         self._next_fault = 0.0  # no error of the loop is logged before this time
         self._upstreams = Upstreams(options, access)
         self._downloads = Downloads(options, self._upstreams, self.cache)
@@ -90,7 +90,7 @@ class Mirror:
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse requests from web pages. On a local mirror, also refuse requests for other host names.
 
-        A web page can make its own host name resolve to this machine.
+        Otherwise, a web page could read content through its own host name, if this name resolves to this machine.
 
         With TLS, the certificate restricts the names.
         """
@@ -151,7 +151,7 @@ class Mirror:
         digest = sha256_of(item)
         if kind == "blobs" and digest:
             return await self._blobs.answer(request, place, digest)
-        # pass on a blob with another digest, because the cache has only SHA-256 digests
+        # if the digest is not SHA-256, pass the blob on without caching, because the cache has only SHA-256 digests
         if kind == "blobs" and is_digest(item) and item.partition(":")[0] in HASHES:
             return await self._blobs.direct(request, place, item)
         if kind == "manifests" and (is_digest(item) or TAG.fullmatch(item)):
@@ -317,9 +317,8 @@ def _tls(certificate: tuple[str, str] | None) -> ssl.SSLContext | None:
 def _is_of_a_page(headers: Mapping[str, str]) -> bool:
     """Return whether a web page makes this request.
 
-    The header Sec-Fetch-Site shows this, but browsers send this header only to servers on loopback or with TLS. In some
-    browsers, a page can change the User-Agent. But no page can remove Accept-Language, and engines do not send
-    Accept-Language.
+    Browsers send Sec-Fetch-Site, but only to servers on loopback or with TLS. In some browsers, a page can change the
+    User-Agent. So Accept-Language is checked, too: no page can remove it, and engines do not send it.
     """
     site = headers.get("Sec-Fetch-Site", "")
     is_browser = headers.get("User-Agent", "").startswith("Mozilla/") or "Accept-Language" in headers

@@ -90,7 +90,7 @@ class Streamed:
                     raise ConnectionFailure(f"a document of more than {SMALL:,} bytes")
             return Document(self.status, self.headers, bytes(body))
         finally:
-            body.clear()  # free the references, because an error that is kept also keeps this frame in memory
+            body.clear()  # free the references: if an error is kept, this frame also stays in memory
 
 
 def _grant(place: UpstreamPlace, kind: Kind, digest: bytes) -> bytes:
@@ -110,7 +110,7 @@ class BusyError(Exception):
 
 
 class Threads(ThreadPoolExecutor):
-    """A thread pool with at most ``MOST_WAITING`` waiting tasks. Tasks of clients that have left also count."""
+    """A thread pool with at most ``MOST_WAITING`` waiting tasks. The limit includes tasks of clients that have left."""
 
     def submit(self, function: Callable[..., _T], /, *arguments: Any, **named: Any) -> Future[_T]:  # noqa: ANN401
         """Let a thread call a function. Raise :class:`BusyError` if too many tasks wait."""
@@ -129,7 +129,7 @@ def threads(options: MirrorOptions, number: int, name: str) -> dict[str, Threads
 
 
 def all_hold(test: Callable[[_T], bool], items: Iterable[_T], check: Callable[[], object]) -> bool:
-    """Return whether a test holds for all items. Test a few items at a time, and stop after the first that fails.
+    """Return whether a test holds for all items. Test a few items at a time, and stop after the first failure.
 
     ``check`` raises an error when the time is over.
     """
@@ -149,7 +149,7 @@ class Upstreams:
     """The upstream registries of a mirror, and a thread-safe record of which content clients may read."""
 
     def __init__(self, options: MirrorOptions, access: Access) -> None:
-        # load Python's codec for host names before the first request, because loading it takes as long as a request
+        # load Python's codec for host names now; later, this would double the time of the first request
         "127.0.0.1".encode("idna")
         self._is_private = options.is_private
         self.threads = threads(options, _ASKING, "ask")
@@ -228,7 +228,7 @@ class Upstreams:
             yield piece
 
     def repository(self, place: UpstreamPlace, seconds: float) -> Repository:
-        """Return a repository, with the client's credentials, in which to search for bundles.
+        """Return a repository for a search for bundles, with the client's credentials.
 
         All requests to this repository together may take at most ``seconds``.
         """

@@ -3,8 +3,8 @@
 If a hostile bundle takes too much time or memory, or causes a fault, only the rebuilding process fails.
 
 The mirror writes a :class:`Job` to the process, and the process inherits open files. The process writes lines of JSON.
-Some lines report the size of the process's growing temporary files. Before the bytes of each layer, there is a line
-about the layer. The last line is the result. If the mirror ends, the process ends too.
+Some lines report the size of the process's growing temporary files. A line about each layer comes before the bytes of
+this layer. The last line is the result. If the mirror ends, the process ends too.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ class _Writer:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._out = os.dup(1)
-        os.dup2(2, 1)  # so that other output does not mix with the lines
+        os.dup2(2, 1)  # send other output to stderr, so that such output does not mix with the lines
 
     def say(self, **said: object) -> None:
         """Write a line."""

@@ -138,7 +138,7 @@ class _Search:
 
     @contextmanager
     def _passing_over(self, what: str) -> Iterator[None]:
-        """If content cannot be read, record this and continue. Errors of the registry itself are raised."""
+        """If content cannot be read, record the failure and continue. Errors of the registry itself are raised."""
         try:
             yield
         except RegistryError as error:
@@ -176,7 +176,7 @@ class _Search:
         return True
 
     def _has_room(self, digest: bytes) -> bool:
-        """Return whether the bundle is known, or the limit on the number of bundles allows another one."""
+        """Return whether a bundle is already known, or the maximum number of bundles is not reached yet."""
         if digest in self._found or len(self._found) < MAX_BUNDLES:
             return True
         self._is_complete = False

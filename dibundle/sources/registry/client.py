@@ -90,19 +90,19 @@ class Repository:
         return self._transport.received
 
     def manifest(self, wanted: str) -> RemoteManifest:
-        """Return the manifest of a tag or digest. Raise ``RegistryError`` if it is missing or has a wrong digest."""
+        """Return the manifest of a tag or digest. Raise ``RegistryError`` if there is none, or its digest is wrong."""
         found = self.find(wanted)
         if found is None:
             raise self._transport.failed(messages.REGISTRY_NOT_FOUND, wanted=wanted)
         return found
 
     def find(self, wanted: str) -> RemoteManifest | None:
-        """Return the manifest of a tag or digest, or None if the registry itself reports that it is missing."""
+        """Return the manifest of a tag or digest, or None if the registry itself reports that there is none."""
         answer = self._manifest(wanted)
         return self._parsed(answer, digest.sha256(answer.body), wanted) if answer else None
 
     def _manifest(self, wanted: str) -> Answer | None:
-        """Return an unparsed manifest with a checked digest, or None if the registry reports that it is missing."""
+        """Return an unparsed manifest with a checked digest, or None if the registry reports that it has none."""
         url = self._transport.url(f"manifests/{wanted}")
         answer = self._transport.request("GET", url, headers={"Accept": ", ".join(MANIFESTS)})
         if answer.status == 404 and answer.url == url:  # content behind a redirect may be temporarily missing
@@ -126,7 +126,7 @@ class Repository:
         def drop(count: int) -> None:
             nonlocal dropped
             dropped += count
-            # limited, because a registry that ignores ranges could send the whole blob again for each megabyte
+            # limit dropped bytes: if a registry ignores ranges, it could send the whole blob again for each megabyte
             if dropped > size:
                 raise self._transport.failed(messages.REGISTRY_RANGE, at=at)
 
@@ -241,7 +241,7 @@ class Repository:
         self._change_tagged(subject, frozenset(), (described,))
 
     def remove_referrers(self, subject: bytes, manifests: Collection[bytes], *, dry_run: bool = False) -> bool:
-        """Remove manifests from the referrers of an image, if a tag replaces the referrers API.
+        """Remove manifests from an image's list of referrers, if this list is under a tag instead of the API.
 
         Returns whether the list had any of these manifests. An empty list is kept, as the distribution API requires.
         """
@@ -272,7 +272,7 @@ class Repository:
         raise self._transport.failed(messages.REGISTRY_REFERRERS_LOST)
 
     def referrers(self, subject: bytes, artifact_type: str, *, received: int) -> tuple[list[object], bool]:
-        """Return the descriptors of a manifest's referrers (if the registry can filter: of one type).
+        """Return the descriptors of a manifest's referrers, of one type if the registry can filter.
 
         The second value is true if there are no other referrers. When :attr:`received` exceeds the argument
         ``received``, no further page is requested.
@@ -286,7 +286,7 @@ class Repository:
                 return found, False
             listed = self._read(answer, entries) if has_api else self._tagged_entries(digest.text(subject))
             following, is_clear = next_page(answer.headers.get("Link", "") if has_api else "")
-            del answer  # frees the memory before the next page is requested
+            del answer  # free the memory before the next page is requested
             for item, size in listed:
                 left -= size
                 if left < 0 or len(found) == MAX_REFERRERS:

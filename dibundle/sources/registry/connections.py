@@ -40,10 +40,7 @@ def _tls_context(*_: str | None) -> ssl.SSLContext:
 
 
 class CheckPlace(Protocol):
-    """A function that checks the kinds of a host's addresses, or of the connected address.
-
-    The function may refuse the host.
-    """
+    """A function that may refuse a host by the kinds of its addresses, or by the connected address."""
 
     def __call__(self, host: str, addresses: set[str], /, *, is_reached: bool) -> None:
         """Raise ``RegistryError`` if addresses of these kinds are not allowed for the host."""
@@ -54,7 +51,7 @@ def pool_classes(
     sockets: Sockets,
     watchdog: Watchdog,
 ) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    """Return classes of pools; each connection passes its addresses to ``check`` before it sends a byte."""
+    """Return classes of pools whose connections pass addresses to ``check`` before they send a byte."""
 
     def connected(connection: urllib3.connection.HTTPConnection) -> socket.socket:
         sockets[connection] = None
@@ -98,7 +95,7 @@ def pool_classes(
 
         def _new_conn(self) -> socket.socket:
             made = connected(self)
-            # also watch this socket, because TLS takes over the original socket, and may wait, too
+            # watch the new socket, too: TLS takes over the original socket, and TLS may also wait
             sockets[self] = made.dup()
             return made
 
@@ -255,5 +252,5 @@ def shut(connection: urllib3.connection.HTTPConnection, sockets: Sockets) -> Non
     """End all waits for a connection."""
     held = sockets.get(connection) or connection.sock
     if held is not None:
-        with suppress(OSError):  # shutting down the original socket bypasses the closing messages of TLS
+        with suppress(OSError):  # shut down the original socket, which sends no closing messages of TLS
             socket.socket.shutdown(held, socket.SHUT_RDWR)

@@ -19,7 +19,7 @@ def entries(value: object) -> list[tuple[object, int]]:
     """Return at most ``MAX_REFERRERS`` + 1 reduced descriptors of a list, each with its size in memory.
 
     A large descriptor loses its annotations. The unreduced descriptors of a page could take a hundred times the page's
-    size in memory. Some texts take four bytes for each character.
+    size in memory. One reason is that some texts take four bytes for each character.
     """
     found: list[tuple[object, int]] = []
     for item in map(reduced, document.get_list(value, "manifests")[: MAX_REFERRERS + 1]):

@@ -80,7 +80,7 @@ def fetch(
 ) -> None:
     """Write an image as an archive that every engine loads. Leave out layers whose digests are in ``without``.
 
-    When this returns, the digest of every blob is verified. The same image and names give the same bytes.
+    The digest of every blob is verified before this function returns. The same image and names give the same bytes.
     """
     wanted = {blob.digest: blob.size for blob in image.layers if blob.digest not in without}
     check_room(spool.directory, sum(wanted.values()))

@@ -55,10 +55,10 @@ class Delta:
 
 
 class Listing:
-    """The lists of a repository. Each list and each manifest is read once.
+    """The lists of a repository. Each list and each manifest is read only once.
 
-    Anyone with permission to push can write lists. So unreadable entries are reported to ``pass_over``, and the total
-    is limited.
+    Anyone with permission to push can write lists. So unreadable entries are only reported to ``pass_over``, and the
+    total size is limited.
     """
 
     def __init__(self, repository: Repository, pass_over: Callable[[str], object], *, most: int = MAX_BYTES) -> None:
@@ -96,7 +96,8 @@ class Listing:
         """Return the listed bundles that claim to rebuild the image with this manifest.
 
         The smallest bundle comes first. Bundles are sorted by size and digest, so that the choice between equally good
-        bundles does not depend on the registry's order. A bundle whose tag was given to another bundle is still listed.
+        bundles does not depend on the registry's order. If the tag of a bundle is moved to another bundle, the first
+        bundle stays listed.
         """
         if image not in self._deltas:
             found = filter(None, map(self._delta, self._readable(image)))
@@ -145,10 +146,7 @@ class Listing:
                     yield described
 
     def _described(self, wanted: bytes) -> object | None:
-        """Return a bundle's descriptor, made from its manifest.
-
-        This is needed if the registry's list does not show that the manifest belongs to a bundle.
-        """
+        """Return a bundle's descriptor, made from its manifest."""
         if wanted not in self._manifests and self._lookups_left and self.has_room:
             self._lookups_left -= 1
             found: RemoteManifest | None = None

@@ -27,7 +27,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 def kind(text: str) -> str | None:
-    """Return an address's kind if it is protected: only registries at such an address may name it.
+    """Return the kind of an address that only registries with such an address may name.
 
     Otherwise, return None.
     """

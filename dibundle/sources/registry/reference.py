@@ -11,7 +11,8 @@ from dibundle.sources import messages
 from dibundle.sources.names import SCHEME
 
 NAME: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
-TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # other characters could make a URL lead elsewhere
+# with other characters, a URL could lead to another place
+TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253})|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -96,7 +97,7 @@ def is_loopback(host: str) -> bool:
         return True
     import ipaddress  # imported here, because loading ipaddress takes longer than loading the rest of this module
 
-    for address in (host, name):  # try both forms: in "::1", the end is not a port
+    for address in (host, name):  # try both forms, because the "1" in "::1" is not a port
         with suppress(ValueError):
             return ipaddress.ip_address(address.strip("[]")).is_loopback
     return False

@@ -34,7 +34,8 @@ try:
 except ModuleNotFoundError as missing:  # urllib3 is optional, because most people move bundles as files
     raise RegistryError(messages.REGISTRY_NO_URLLIB3, hint=install_hint("urllib3")) from missing
 
-from dibundle.sources.registry.connections import (  # imported here, because this module needs urllib3 as well
+# imported after the check for urllib3, because this module needs urllib3, too
+from dibundle.sources.registry.connections import (
     CONNECTING,
     Sockets,
     Watchdog,
@@ -133,7 +134,7 @@ class Transport:
     def break_off(self) -> None:
         """End all waits for the registry. Any thread may call this.
 
-        If the time limit is reached, the next check raises an error.
+        If the time limit was reached, the waiting thread's next check raises an error.
         """
         for connection in list(self._sockets):
             shut(connection, self._sockets)
@@ -186,8 +187,8 @@ class Transport:
 
         A name may have several addresses, and its addresses may change. So only the address at which the registry was
         first reached counts. Afterwards, even the registry's own name must not lead to a different kind of address.
-        This also raises :class:`RegistryError` after the time limit, because the limit ended only the connections that
-        existed at that time.
+        After the time limit, this method raises :class:`RegistryError`, because the limit ended only connections that
+        existed then.
         """
         self._patience()
         is_own = host.strip("[]").lower() == (urlsplit(self._base).hostname or "")
@@ -245,7 +246,7 @@ class Transport:
     def pause(self, number: int, asked: str = "") -> None:
         """Wait before the next try.
 
-        Each wait is twice as long as the last wait, or as long as the registry ``asked`` for, up to a limit.
+        Wait as long as the registry ``asked`` for, or else twice as long as the last time. Both times are limited.
         """
         seconds = float(asked) if asked.isascii() and asked.isdigit() else self.settings.pause * 2**number
         if self._end is not None:
@@ -277,7 +278,7 @@ class Transport:
             )
             self._responses.add(response)
             try:
-                # check the time before the answer, because a connection that dib ended may look like an answer
+                # check the time first: if dib ended the connection, the result may look like an answer
                 self._patience()
                 if response.status == 401 and own and not answered and self._logs_in:
                     answered = True
@@ -329,7 +330,7 @@ class Transport:
                     raise self.failed(messages.REGISTRY_SLOW)
             return bytes(body)
         finally:
-            body.clear()  # free the references, because an error that is kept also keeps this frame in memory
+            body.clear()  # free the references: if an error is kept, this frame also stays in memory
 
     def _log_in(self, challenge: str) -> None:
         """Answer a challenge.

@@ -76,7 +76,7 @@ void put_header(sink_t *s, const header_t *h, int last)
 void put_end(sink_t *s, const code_t *code)
 {
     uint32_t codes[288];
-    if (!sink_grow(s, 4)) /* 15 bits, up to 7 bits before them, and padding */
+    if (!sink_grow(s, 4)) /* a code of 15 bits, up to 7 pending bits, and padding */
         return;
     assign_codes(code->literal, 288, codes);
     put(s, codes[END_OF_BLOCK] >> 8, (int)(codes[END_OF_BLOCK] & 255));

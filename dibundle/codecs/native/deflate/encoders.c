@@ -101,8 +101,8 @@ int64_t dib_deflate_marks(void *handle, int64_t *out, int64_t most)
     return marks_take(&((encoder_t *)handle)->sink.marks, out, most);
 }
 
-/* Set the block size of a pgzip encoder that was created with the block size 0. The minimum block size is the size of
- * the content so far. */
+/* Set the block size of a pgzip encoder that was created with the block size 0. The block size must be at least the
+ * size of the content so far. */
 int64_t dib_deflate_frame(void *handle, int64_t block_size)
 {
     klauspost_t *k = handle;

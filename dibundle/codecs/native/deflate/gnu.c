@@ -26,8 +26,8 @@ static int gnu_ends(zlib_t *z)
     return ends;
 }
 
-/* If no content is left to read, and fewer than AHEAD bytes are ahead, the window may move for the last time.
- * Afterwards, searches read what follows the content: two zeros, then the bytes that are still in the window there. */
+/* If no content is left to read, and fewer than AHEAD bytes are ahead, the window moves at most once more. Afterwards,
+ * searches read what follows the content: two zeros, then the bytes that are still in the window there. */
 static void gnu_write(encoder_t *self, const uint8_t *content, int64_t n, int finish)
 {
     zlib_t *z = (zlib_t *)self;

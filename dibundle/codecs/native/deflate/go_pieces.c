@@ -13,7 +13,7 @@ typedef struct {
     uint8_t *kept;         /* the content, from `before` bytes before the piece on */
     const uint8_t *view;   /* the content that the search reads now: this piece's content, or a later piece's content */
     int64_t before, after; /* the available content */
-    go_chain_t *search;    /* NULL: this piece is not searched in advance */
+    go_chain_t *search;    /* the state of the piece's own search; NULL: the piece is not searched in advance */
     int64_t room, next;    /* the capacity of `found` in tokens, and the number of tokens that are already joined */
 } piece_t;
 
@@ -187,8 +187,8 @@ static int is_met(const joiner_t *j, piece_t *piece, int64_t *at, int *is_held)
     return *at == j->at && !*is_held && !j->is_held;
 }
 
-/* Continue the current search into the next piece until both searches meet (1) or the piece ends (0); -1: no memory.
- * From now on, the current search reads the next piece's content. */
+/* Continue the current search into the next piece. Return 1 if both searches meet, 0 if the piece ends first, -1
+ * without memory. From now on, the current search reads the next piece's content. */
 static int meet(joiner_t *j, piece_t *next)
 {
     piece_t *piece = j->current;
@@ -229,8 +229,8 @@ static void joiner_keep(joiner_t *j, piece_t *next)
     piece_free(next);
 }
 
-/* Join the next piece to the earlier pieces, and free it; return how many bytes of the body are available. `*is_met`:
- * whether the result of the piece's own search was used. */
+/* Join the next piece to the earlier pieces, and free it; return how many bytes of the body are available. `*is_met`
+ * receives whether the result of the piece's own search was used. */
 int64_t dib_deflate_join(void *handle, void *taken, int64_t *is_met)
 {
     joiner_t *j = handle;

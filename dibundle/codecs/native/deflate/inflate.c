@@ -215,7 +215,7 @@ static int inflate_fast(inflate_t *f, flow_t *flow)
             }
             break;
         }
-        if (count < 48) /* a literal came before this symbol */
+        if (count < 48) /* a literal before this symbol has used some of the bits */
             continue;
         int32_t length = value_of(entry, bits);
         bits >>= entry & 63;
@@ -462,9 +462,9 @@ int64_t dib_inflate_free(void *handle)
 
 /* Decode `n` bytes of a body into `out`; return how many bytes of content were written. `told` receives four numbers:
  * the bytes of `in` that were read; 1 if the stream has ended; the bytes of the whole body; and the tokens of the first
- * block so far. If the first block is stored, the last number is the block's size in bytes. The first number includes
- * bytes after the end of the stream. The third number does not include bytes after the end of the stream. Call this
- * function again with the remaining input. If `out` is full after a call, call this function again without input. */
+ * block so far. If the first block is stored, the last number is the block's size in bytes. Bytes after the end of the
+ * stream count in the first number, but not in the third. Call this function again with the remaining input. If `out`
+ * is full after a call, call this function again without input. */
 int64_t dib_inflate_run(void *handle, const uint8_t *in, int64_t n, uint8_t *out, int64_t room, int64_t *told)
 {
     inflate_t *f = handle;

@@ -49,7 +49,7 @@ static int32_t klauspost_append(klauspost_t *k, const uint8_t *content, int32_t 
 }
 
 typedef struct {
-    int32_t at, from, length; /* length: number of equal bytes; 0: only the first 4 bytes were compared */
+    int32_t at, from, length; /* length: number of equal bytes, or 0 if only the first 4 bytes were compared */
     int32_t next;             /* the first position that has not been looked up */
 } found_t;
 
@@ -135,7 +135,7 @@ static int klauspost_search(klauspost_t *k, int32_t s, int32_t emitted, int32_t 
     }
 }
 
-/* If the bytes at the end of `found` lead to a longer match, take this longer match. */
+/* Look up the bytes at the end of `found`; if their match is longer, take that match. */
 static void take_aligned(const klauspost_t *k, found_t *found, int32_t s, int32_t from)
 {
     int32_t distance = s - from;
@@ -161,7 +161,7 @@ static void klauspost_extend(const klauspost_t *k, found_t *found, int32_t emitt
         int32_t from = pair[0] - k->offset - found->length + k->align;
         if (s - from < WINDOW) {
             take_aligned(k, found, s, from);
-            if (k->level == 6) /* for the older entry, use `found->length` as it is after the first call */
+            if (k->level == 6) /* the older entry uses `found->length`, which the first call may have changed */
                 take_aligned(k, found, s, pair[1] - k->offset - found->length + k->align);
         }
     }
@@ -443,7 +443,7 @@ void klauspost_tokens(klauspost_t *k, const uint8_t *raw, int64_t size, int sync
         counts.literal[END_OF_BLOCK] = 1;
         int lacks_distances = !sync && !k->trimmed && !has_distances(&counts);
         go_code(&counts, &code, &header);
-        if (lacks_distances) { /* no distance has a code */
+        if (lacks_distances) { /* if no distance occurs, remove the code that go_code() gives to one distance */
             counts.distance[0] = 0;
             code.distance[0] = 0;
         }

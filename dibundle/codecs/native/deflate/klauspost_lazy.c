@@ -18,7 +18,7 @@ static const lazy_level_t LEVELS[3] = {{12, 16, 24}, {30, 40, 64}, {258, 258, 10
 
 struct lazy {
     lazy_level_t limits;
-    int version;      /* 0: up to 1.15, 1: 1.17.9 to 1.18.0, 2: from 1.18.2 on */
+    int version;      /* klauspost's version: 0 is up to 1.15, 1 is 1.17.9 to 1.18.0, 2 is from 1.18.2 on */
     int32_t at, end;  /* in the window */
     int32_t start;    /* start of the block, or NO_START after the start has left the window */
     int32_t inserted; /* positions below `inserted` are indexed */

@@ -135,7 +135,7 @@ int64_t dib_zstd_new(int64_t encoder, int64_t level, int64_t first)
         e->window *= level == BETTER ? 2 : 4;
     e->block = level == FASTEST ? BLOCK / 2 : BLOCK;
     e->room = 2 * e->window;
-    e->history = malloc((size_t)e->room + SLACK); /* calloc is not used, because writing zeros would take 2 ms each time */
+    e->history = malloc((size_t)e->room + SLACK); /* not calloc, because writing zeros would take 2 ms for each encoder */
     e->entries = zeroed(logs[0], sizeof *e->entries);
     e->more_entries = zeroed(logs[1], sizeof *e->more_entries);
     e->pairs = zeroed(logs[2], sizeof *e->pairs);

@@ -4,8 +4,8 @@
 
 static const uint32_t BEAT[8] = {0, 473195, 504333, 520860, 550000, 700000, 750000, 830000};
 
-/* If rounding has distributed more than the sum 1 << log, distribute this sum again; the rarest symbols get 1 each.
- * Return 0 on failure. */
+/* If the rounded shares exceed the sum 1 << log, distribute this sum again; the rarest symbols get 1 each. Return 0 on
+ * failure. */
 static int share_again(states_t *t, const uint32_t *counts, uint32_t total)
 {
     enum { OPEN = -2 };
@@ -58,8 +58,8 @@ static int share_again(states_t *t, const uint32_t *counts, uint32_t total)
     return 1;
 }
 
-/* Choose shares, with the sum 1 << `t->log`, for the `counts` of `t->symbols` symbols, and build the states; return 0
- * on failure. */
+/* Choose shares for the `counts` of `t->symbols` symbols; their sum is 1 << `t->log`. Build the states of these shares.
+ * Return 0 on failure. */
 int share_out(states_t *t, const uint32_t *counts, uint32_t total)
 {
     int shift = 62 - t->log, largest = 0;
