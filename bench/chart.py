@@ -33,7 +33,7 @@ class Curve:
 def bars(columns: Sequence[tuple[str, str]], rows: Sequence[Bar]) -> str:
     """Return an SVG with a bar for each row in each column.
 
-    Each of ``columns`` is a title and the format of its values.
+    Each element of ``columns`` has a title and the format of its values.
     """
     parts = [
         f'<text x="{LABEL + k * COLUMN}" y="16" font-weight="bold">{escape(title)}</text>'
@@ -58,7 +58,10 @@ def bars(columns: Sequence[tuple[str, str]], rows: Sequence[Bar]) -> str:
 
 
 def curves(panels: Sequence[tuple[str, str]], lines: Sequence[Curve], *, columns: int = 2) -> str:
-    """Return an SVG of panels with their curves. Each of ``panels`` is a title and the name of the horizontal axis."""
+    """Return an SVG of panels with their curves.
+
+    Each element of ``panels`` has a title and the name of the horizontal axis.
+    """
     width, height, left, top = 400, 240, 60, 30
     parts: list[str] = []
     for k, (title, axis) in enumerate(panels):

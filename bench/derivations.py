@@ -2,9 +2,9 @@
 
     python bench/derivations.py OLD NEW [--code 3000000]
 
-OLD and NEW are two releases of an ELF program for x86-64. The script replaces dib's functions to switch off one
-derivation at a time, and encodes the payload again. Then it compares the first ``--code`` bytes of code before and
-after relinking. It counts the changed bytes for each part of an instruction. The script needs capstone from PyPI.
+OLD and NEW are two releases of an ELF program for x86-64. The script switches off one derivation at a time, by
+replacing functions of dib, and encodes the payload again. Then it compares the first ``--code`` bytes of code before
+and after relinking, and counts the changed bytes for each part of an instruction. The script needs capstone from PyPI.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CALLS, JUMPS = ("call",), ("j",)
 
 
 def without(modes: dict[int, int], old: bytes, new: bytes) -> int:
-    """Return the size of the payload if ``modes`` maps the modes of regions to other modes."""
+    """Return the size of the payload after regions get other modes, as in ``modes``."""
     usual = layout._mode
 
     def mode(program: elf.Program, section: elf.ElfSection, text: int | None) -> tuple[int, int]:

@@ -98,7 +98,7 @@ def entry(name: str, data: bytes, mode: int, mtime: int) -> Entry:
 
 
 def pypi(machine: str, name: str, work: Path) -> Pair:
-    """Return the last two releases that have a wheel; for aarch64, the wheel must be specific to aarch64."""
+    """Return the last two releases with a wheel; on aarch64, the wheel must be specific to aarch64."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     wanted = ["--only-binary=:all:", "--implementation=cp"]
     wanted += [f"--platform={p}_{machine}" for p in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")]
@@ -175,7 +175,7 @@ class Binary:
 
 
 class Debian:
-    """A configuration of apt with separate package lists, for two releases with updates, and two architectures."""
+    """A configuration of apt with its own package lists: two releases with updates, for two architectures."""
 
     def __init__(self, root: Path, previous: str) -> None:
         self.current = platform.freedesktop_os_release()["VERSION_CODENAME"]
@@ -324,7 +324,7 @@ def main() -> None:
 
 
 def draw(kind: str, wanted: int, offered: Iterable[tuple[str, Finder]], out: Path, work: Path) -> Iterator[Drawn]:
-    """Yield the first ``wanted`` pairs of a kind with an allowed size, and the names that were skipped before them."""
+    """Yield the first ``wanted`` pairs of a kind with an allowed size, and the names skipped on the way."""
     for tried, (name, find) in enumerate(offered):
         if not wanted or tried == TRIES:
             return

@@ -55,7 +55,7 @@ DEFAULT = 5  # pgzip's level
 
 @dataclass(frozen=True)
 class Case:
-    """An encoder of dib and the original command for stdin; ``framed``: this command's output is gzip."""
+    """An encoder of dib, and the original command; ``framed`` is true if the command writes gzip."""
 
     encoder: int
     level: int

@@ -4,8 +4,9 @@
 
 Images are generated. They have files of many sizes; the largest file has three eighths of all bytes. The content
 compresses to about 60 %. In the second image, all timestamps are later. One file in forty is edited: some bytes are
-replaced, and a line is inserted. One file in four hundred is replaced by another file. From 4 GiB on, three blocks in
-four are zeros, which take no disk space. The free space in FOLDER must be at least two thirds of the largest image.
+replaced, and a line is inserted. One file in four hundred is replaced by another file. In images of at least 4 GiB,
+three blocks in four are zeros, which take no disk space. The free space in FOLDER must be at least two thirds of the
+largest image.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def pool() -> bytes:
 
 @cache
 def tables() -> list[bytes]:
-    """Return tables that substitute the pool's bytes, so that no two blocks have the same content."""
+    """Return tables that translate the pool's bytes, so that no two blocks have the same content."""
     source = random.Random(2)
     return [bytes(source.sample(range(256), 256)) for _ in range(TABLES)]
 

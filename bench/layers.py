@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from subprocess import CalledProcessError
 
-# append the path instead of inserting it first, so that the installed package is measured
+# append the path, so that the installed package comes first and is measured
 sys.path.append(str(Path(__file__).parents[1]))
 
 from measure import FailedRunError, Run, run, same
@@ -46,7 +46,7 @@ DIB = Path(sys.executable).with_name("dib")
 
 @dataclass(frozen=True)
 class Row:
-    """An archive: the number of compressed layers by encoder, and the cost of its bundle."""
+    """An archive's compressed layers, counted by encoder, and the cost of the archive's bundle."""
 
     archive: str
     kind: str

@@ -28,7 +28,7 @@ class Run:
 
 
 class FailedRunError(Exception):
-    """A process ended with an error; the text is the end of its error output."""
+    """The exception for a failed process; the text is the end of the process's error output."""
 
 
 def run(command: Sequence[str | Path], *, stdin: Path | None = None, stdout: Path | None = None) -> Run:
@@ -92,5 +92,5 @@ def _pss(pid: int) -> float:
 
 
 def same(left: Path, right: Path) -> bool:
-    """Whether two files are equal."""
+    """Return whether two files are equal."""
     return subprocess.run(["cmp", "-s", left, right], check=False).returncode == 0

@@ -6,9 +6,9 @@
 HOST is a registry on this machine without TLS. Each NAME is a repository in this registry. It has the tags ``a`` and
 ``b``, pushed by ``docker push``, and a bundle from ``a`` to ``b``. A proxy in front of the registry counts bytes.
 ``--rate`` is the proxy's limit in megabits per second, and ``--delay`` the added milliseconds per round trip. Each
-client pulls ``a``, then ``b``, from the registry. Then each client pulls both tags in the same way from a mirror with
-an empty cache. The engines are the same as in the test suite (docker needs root). ``oras`` and ``skopeo`` copy to a
-folder. If an image's digest differs from upstream's, the run fails.
+client pulls ``a``, then ``b``, from the registry. Then each client pulls both tags from a mirror with an empty cache.
+The engines are the same as in the test suite (docker needs root). ``oras`` and ``skopeo`` copy to a folder. If an
+image's digest differs from upstream's, the run fails.
 
 With ``--loopback``, there is no proxy. The script then compares seconds at full speed. It also measures docker-registry
 as a pull-through cache, which does not rebuild layers. Two other servers use relay.c (compiled here; needs libssl-dev).
@@ -88,7 +88,7 @@ class Link:
         await asyncio.gather(self._pass(reader, back, counts=False), self._pass(there, writer, counts=True))
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counts: bool) -> None:
-        """Pass bytes on; each byte arrives half a round trip after it has left the line."""
+        """Pass bytes on. Each byte arrives half a round trip after the line has sent this byte."""
         waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(AHEAD)
 
         async def arrive() -> None:
@@ -107,7 +107,7 @@ class Link:
                 now = time.monotonic()
                 if counts and self.rate:
                     self._free = max(self._free, now) + len(piece) / self.rate
-                    # at any time, the line holds at most the bytes of one round trip
+                    # let the line run ahead by at most one round trip
                     await asyncio.sleep(self._free - now - self.delay)
                     now = self._free
                 self.received += len(piece) if counts else 0
@@ -225,7 +225,7 @@ def _copier(kind: str, folder: Path) -> Pull:
 
 
 class Image(NamedTuple):
-    """An image under a tag of a registry: the digests that engines report for it, and its sizes in bytes."""
+    """An image in a registry: the digests that engines report for the image, and its sizes in bytes."""
 
     manifest: str
     config: str

@@ -37,7 +37,7 @@ from tests.sources.server import Registry, digest, serve
 
 
 def image(number: int, version: int) -> TestImage:
-    """Return an image of three layers: one of all images, one of all its versions, and one of its own."""
+    """Return an image of three layers: one for all images, one for all its versions, and one of its own."""
     common = build_layer([file("usr/common", noise(1, 1_000_000))])
     own = build_layer([file("usr/own", noise(100 + number, 1_000_000))])
     last = [
@@ -108,7 +108,7 @@ def memory(pid: int) -> dict[str, int]:
 
 
 class Peak(threading.Thread):
-    """Ten times a second, measure the resident memory of a process and its children, in a thread."""
+    """A thread that measures the resident memory of a process and its children, ten times a second."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)

@@ -27,7 +27,7 @@ OFF = (
 LEAST = 100_000  # minimum bytes of an ELF file: smaller files are left out
 
 PACKAGES = (
-    # language, kind of its ELF files, registry, package (PLATFORM: x64 or arm64)
+    # language, kind of the package's ELF files, registry, package (PLATFORM is x64 or arm64)
     ("Go", "programs", "npm", "@esbuild/linux-PLATFORM"),
     ("Go", "programs", "npm", "lefthook-linux-PLATFORM"),
     ("Go", "programs", "release", "skopeo"),
@@ -50,7 +50,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Measured:
-    """A pair with relinking and without: bytes of the bundle, CPU seconds of create and apply."""
+    """A pair, with and without relinking: the bundle's size in bytes, and CPU seconds of create and apply."""
 
     language: str
     files: str
@@ -90,7 +90,7 @@ class Finder:
 
 
 def pairs(work: Path, arguments: argparse.Namespace) -> Iterator[tuple[str, str, str, str, Path]]:
-    """Yield language, kind of files, package, machine and folder of each pair; write the pair if it does not exist."""
+    """Yield language, kind of files, package, machine and folder of each pair; write missing pairs."""
     with TemporaryDirectory() as apt:
         finder = Finder(Path(apt), arguments.previous)
         for language, files, registry, package in PACKAGES:

@@ -1,9 +1,9 @@
-"""Results as JSON in bench/results/, and the report that is written from them: RESULTS.md with its pictures.
+"""Results as JSON in bench/results/, and the report from these results: RESULTS.md with its pictures.
 
     python bench/report.py
 
-Each measuring script stores its rows with ``keep``, which then writes the report again. If a part is not measured
-again, it stays unchanged, with the date and versions of its last measurement.
+Each measuring script stores its rows with ``keep``, which then writes the report again. A part that is not measured
+again keeps its rows, with the date and versions of their measurement.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     dib create --workers 8 --timings t.json a.tar b.tar out.dib && python bench/scaling.py t.json
 
 Frames go to workers in dib's order: the largest first, each to a free worker. A worker without a frame helps with the
-pieces of other workers. Other work is not divided among workers. Run create with as many workers as the estimate
-assumes, because create also divides the making of tables among workers.
+pieces of other workers. Other work is not divided among workers. Run create with as many workers as you estimate for,
+because create also divides the making of tables among its workers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ class Job:
         self.running = 0
 
     def proceed(self) -> float | None:
-        """Return for how long the job's worker is busy now; None if it waits for other workers, or the job is done."""
+        """Return how many seconds the job's worker is busy, or None.
+
+        None means a wait for other workers, or the job's end.
+        """
         while True:
             if self.open:
                 self.running += 1
@@ -50,7 +53,7 @@ def simulated(document: dict[str, Any], workers: int) -> float:
     frames = sorted(document["frames"], key=lambda frame: -(frame["size"] + 2 * frame["source_size"]))
     waiting = deque(Job([float(s) if not isinstance(s, list) else s for s in frame["cpu_seconds"]]) for frame in frames)
     own: dict[int, Job] = {}  # by worker
-    # by worker: the time at which the worker becomes free, its job, and whether it does a piece
+    # for each worker: the time at which it becomes free, its job, and whether it works on a piece
     busy: dict[int, tuple[float, Job, bool]] = {}
     now = 0.0
     while waiting or own:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from measure import Run, run
 
-Tool = Callable[[Path, Path, Path, Path], tuple[Run, Run]]  # base, target, delta, result -> making, applying
+# the paths (base, target, delta, result) -> the cost of (creating, applying)
+Tool = Callable[[Path, Path, Path, Path], tuple[Run, Run]]
 
 
 def dib(*options: str) -> Tool:

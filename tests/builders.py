@@ -1,4 +1,4 @@
-"""Small image archives in memory, in the formats of real programs. The same arguments give the same bytes.
+"""Build small image archives in memory, in the formats of real programs. The same arguments give the same bytes.
 
 image = TestImage(layers=[build_layer([file("etc/os-release", b"...")])], names=["app:1"]) archive =
 docker_save([image], style="v25")
@@ -129,9 +129,8 @@ def to_json(value: object) -> bytes:
 
 
 def _classic(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
-    """Return layers in separate folders, sorted by name.
-
-    If two layers have the same content, the second is a symlink.
+    """Return each layer in its own folder; the folders are sorted by name. If two layers have the same content, the
+    second layer is a symlink.
     """
     items: dict[str, TarItem] = {}
     manifest = []
@@ -199,7 +198,7 @@ def _oci(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
 
 
 def docker_save_part(image: TestImage) -> bytes:
-    """Return an archive from docker with containerd's store, without one of the image's two platforms."""
+    """Return an archive as docker with containerd's store writes it, without one of two platforms."""
     return build_layer(_c8d([image], None, part=True))
 
 

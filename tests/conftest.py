@@ -47,7 +47,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a.tar and b.tar, two versions of an image that a real Docker with the classic store built."""
+    """A folder with a.tar and b.tar: two versions of an image, built by a real Docker (classic store)."""
     folder = tmp_path_factory.mktemp("built")
     with engines.docker("classic") as docker:
         images.build(docker, folder)

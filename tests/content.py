@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-# this maps 256 byte values unevenly to few letters, so the result compresses about as well as source text
+# maps 256 byte values to few letters, unevenly, so that the result compresses about as well as source text
 _LETTERS = b"etaoinshrdlucmfw yp\n(){}=;." + b"eeeetttaaaooiinnss      \n"
 _TEXT = bytes(_LETTERS[value % len(_LETTERS)] for value in range(256))
 _CODE = bytes(value if value < 96 else value % 17 for value in range(256))

@@ -49,7 +49,7 @@ class Damage:
     bit: int = 0
 
     def of(self, data: bytes) -> bytes:
-        """Return the damaged bytes."""
+        """Return a copy of ``data`` with this damage."""
         if self.kind == "cut":
             return data[: self.place]
         return data[: self.place] + bytes((data[self.place] ^ 1 << self.bit,)) + data[self.place + 1 :]
@@ -212,9 +212,8 @@ def _print_codes(name: str, trials: Trials, size: int) -> None:
 def _into_loaders(
     trials: Trials, bundle: bytes, cases: list[Damage], count: int, seed: int, other: Path, path: Path
 ) -> list[str]:
-    """Pipe every case into one store, and ``count`` cases into each of the other stores.
-
-    Finally, apply the bundle to a wrong base, and pipe the output into the loader.
+    """Pipe every case into one store, and ``count`` cases into each other store. Finally, apply the bundle to a wrong
+    base, and pipe the output into each loader.
     """
     failures: list[str] = []
     for kind in engines.LOADERS:

@@ -1,9 +1,9 @@
 """A comparison of decoders on mutated vectors. All decoders must give the same bytes, or all must refuse. python -m
 tests.decoders COUNT SEED [COMMAND...] After a mutation, the script corrects the digests of the frames and of the
-manifest. If dib rebuilds an output from a mutation, the digests of the output are corrected too. Therefore, a decoder
-cannot detect a mutation by a wrong digest. ``COMMAND`` is a third decoder, in addition to dib and the reference
-decoder. The script runs ``COMMAND`` in the same way as the vectors' test runner does. The script prints each
-difference, then the numbers of accepted and refused mutations. The exit code is 1 if there was a difference.
+manifest. If dib rebuilds an output from a mutation, the script also corrects the output's digests. Therefore, no
+decoder can detect a mutation by a digest. ``COMMAND`` is a third decoder, in addition to dib and the reference decoder.
+The script runs ``COMMAND`` in the same way as the vectors' test runner does. The script prints each difference, then
+the numbers of accepted and refused mutations. The exit code is 1 if there was a difference.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def by_reference(bases: list[Path], bundle: Path, name: str | None, out: Path) -
     child = os.fork()
     if not child:
         signal.alarm(SECONDS)
-        # skip this check, because it takes seconds, and the vectors test it
+        # skip this check: it takes seconds, and the vectors already test it
         command["check_encoders"] = lambda numbers: None
         code = 99
         try:

@@ -31,8 +31,8 @@ Store = Literal["classic", "containerd"]
 LOADERS: tuple[Kind, ...] = ("classic", "containerd", "podman")
 START_SECONDS = 60
 
-# The engine writes these files into every container, with new times. Times of directories are ignored too, because a
-# store that copies layers changes these times when it fills directories.
+# The engine writes these files into every container, with new times. Times of directories are ignored, too: a store
+# that copies layers changes these times when it fills directories.
 ENGINES_OWN = {".", ".dockerenv", "dev", "dev/console", "dev/pts", "dev/shm", "proc", "sys", "run", "etc"} | {
     f"etc/{name}" for name in ("hostname", "hosts", "resolv.conf", "mtab")
 }
@@ -84,7 +84,7 @@ class Engine:
         raise NotImplementedError
 
     def facts(self, reference: str) -> dict[str, Any]:
-        """Return the engine's description of an image, without values that depend on the store or the time."""
+        """Return an engine's description of an image, without values that differ between stores or over time."""
         raise NotImplementedError
 
     def export(self, reference: str) -> dict[str, tuple[Any, ...]]:
@@ -188,8 +188,8 @@ class Ctr(Engine):
 
 
 class Cri:
-    """containerd with the interface that a Kubernetes node uses (CRI). Images are pulled through the CRI, with gRPC
-    requests that curl sends.
+    """containerd with its CRI, the interface that a Kubernetes node uses. Images are pulled by gRPC requests to the
+    CRI; curl sends these requests.
     """
 
     def __init__(self, address: str, folder: Path) -> None:

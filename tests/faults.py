@@ -33,7 +33,7 @@ from dibundle.format.constants import MAGIC
 from tests import pairs
 from tests.program import shell_code
 
-OLD = MAGIC + b"precious"  # begins with a bundle's magic, because create overwrites only bundles
+OLD = MAGIC + b"precious"  # begins with a bundle's magic, because create overwrites only files that look like bundles
 SYSTEM, BASE = 3, 6
 PATIENCE = 120  # maximum seconds to wait
 MEMORY = 512 << 20
@@ -86,7 +86,7 @@ class Rig:
             time.sleep(0.002)
 
     def fault(self, code: int, allowed: Sequence[int], result: bytes, *, killed: bool = False) -> str | None:
-        """Return the check that failed, or None."""
+        """Return a description of the first failed check, or None."""
         said = self._stderr.read_text(errors="replace")
         if code not in allowed:
             return f"exit code {code}: {said[-300:]}"
@@ -135,7 +135,7 @@ def _become(arguments: Sequence[str | Path], prepare: Prepare, stdin: int, stdou
 
 
 class Failing:
-    """A replacement for functions of ``os``. The n-th call fails; calls of all replaced functions count together."""
+    """A replacement for functions of ``os``. The n-th call fails, counted over all replaced functions."""
 
     def __init__(
         self, names: Sequence[str], number: int, wrong: Callable[..., object], told: Path | None = None
@@ -184,7 +184,9 @@ WRITES, READS = ("write", "ftruncate", "fsync", "replace"), ("read", "pread", "p
 def _each_call(
     rig: Rig, arguments: list[str | Path], names: Sequence[str], number: int, times: int
 ) -> list[str | None]:
-    """Let each call fail, one call per run. For more than ``times`` calls, let a random sample of them fail."""
+    """Let each call fail, one call per run. If there are more than ``times`` calls, only a random sample of the calls
+    fails.
+    """
     result = rig.whole if arguments[0] == "apply" else _created(rig)
     count = calls_of(rig, arguments, names)
     chosen = range(1, count + 1) if count <= times else sorted(rig.chance.sample(range(1, count + 1), times))
@@ -204,7 +206,7 @@ def _created(rig: Rig) -> bytes:
 
 
 def full_disk(rig: Rig, times: int) -> list[str | None]:
-    """Let each write, sync and rename find a full disk, in apply (also with a compressed base) and create."""
+    """Let each write, sync and rename of apply and of create fail as on a full disk."""
     share = max(1, times // 3)
     return [
         *_each_call(rig, rig.apply(), WRITES, errno.ENOSPC, share),
@@ -214,7 +216,7 @@ def full_disk(rig: Rig, times: int) -> list[str | None]:
 
 
 def failing_reads(rig: Rig, times: int) -> list[str | None]:
-    """Each read in turn fails with EIO."""
+    """Let each read fail with EIO, one read per run."""
     share = max(1, times // 3)
     return [
         *_each_call(rig, rig.apply(), READS, errno.EIO, share),
@@ -224,7 +226,7 @@ def failing_reads(rig: Rig, times: int) -> list[str | None]:
 
 
 def short_calls(rig: Rig, times: int) -> list[str | None]:
-    """Every read and every write handles fewer bytes than requested."""
+    """At random, let reads and writes handle fewer bytes than requested."""
 
     def shortened(seed: int) -> Prepare:
         def prepare() -> None:
@@ -280,7 +282,7 @@ def signals(rig: Rig, times: int) -> list[str | None]:
 
 
 def changing_base(rig: Rig, times: int) -> list[str | None]:
-    """Overwrite, cut or replace the base during one of its reads, chosen at random."""
+    """During a random read of the base, overwrite, truncate or replace the base."""
     names = ("pread", "preadv")
     rig.base.write_bytes(rig.pair.base.read_bytes())
     count = calls_of(rig, rig.apply(rig.base), names)
@@ -316,7 +318,7 @@ def changing_base(rig: Rig, times: int) -> list[str | None]:
 
 
 def stalled_pipes(rig: Rig, times: int) -> list[str | None]:
-    """The pipe with the bundle pauses or ends early, or the reader of the output pauses or ends early."""
+    """Let the sender of the bundle, or the reader of the output, pause or end early."""
     bundle = rig.pair.bundle.read_bytes()
     ended = []
     for number in range(times):
@@ -356,8 +358,8 @@ def stalled_pipes(rig: Rig, times: int) -> list[str | None]:
 def little_memory(rig: Rig, times: int) -> list[str | None]:
     """Limit the address space to 512 MiB (enough for apply), or to a size from 256 to 512 MiB.
 
-    In the second case, apply may report a lack of memory. With less than 256 MiB, a new thread may end before it runs.
-    In Python, the thread that started the new thread then waits forever.
+    In the second case, apply may report a lack of memory. Below 256 MiB, a new thread may end before it runs. Python
+    then waits for this thread forever.
     """
     result = _created(rig)
     ended = []

@@ -101,10 +101,7 @@ def _images(style: str, packing: str | None = None) -> bytes:
 
 
 def _tar(form: int) -> bytes:
-    """Return a tar with all features of a format.
-
-    The tar has long names, links, devices and large numbers, and odd times and owners.
-    """
+    """Return a tar with all features of a format: long names, links, devices, large numbers, odd values."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=form) as tar:
         for number, name in enumerate(("a", "folder/b", "folder/" + "n" * 80, "deep/" * 18 + "c", "mit-\u00e4")):

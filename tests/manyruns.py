@@ -1,8 +1,8 @@
 """Hundreds of runs of ``dib``. A process that has imported dib forks for every command.
 
-Each command is the real command, with its own descriptors and exit code. The only difference is that Python does not
-start again, which saves time. When this module runs as a program, it is the process that forks. The process reads
-commands as lines of JSON, and answers each command with an exit code.
+Each command is the real command, with its own descriptors and exit code. Only the start of Python is saved. When this
+module runs as a program, it is the process that forks. The process reads commands as lines of JSON, and answers each
+command with an exit code.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.program import Ended, shell_code
 
 
 class ManyRuns:
-    """A runner of commands, one after the other. It is a context manager, with its own files in ``work``."""
+    """A context manager that runs commands one after the other, with its own files in ``work``."""
 
     def __init__(self, work: Path) -> None:
         self._out, self._err = work / "stdout", work / "stderr"

@@ -5,9 +5,9 @@ other half, fields are changed.
     python -m tests.mutations --count 10000                      10,000 of them
     python -m tests.mutations --count 400 a.tar b.tar a-b.dib    400 of a real bundle
 
-In the second half, digests of frames and manifest are corrected after the changes. For small pairs, the digests of the
-output are set to those of the reference decoder's output, so that digests reveal no mutation. Each bundle is applied in
-its own process, whose memory and time are measured. The exit code is 1 if a check failed.
+In the second half, digests of frames and manifest are corrected after the changes. For small pairs, the output's
+digests are corrected too, to match the reference decoder's output. Then no digest reveals a mutation. Each bundle is
+applied in its own process, whose memory and time are measured. The exit code is 1 if a check failed.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Trials:
             self._fault(real, number, data, f"the reference decoder ends with {code}, {len(other)} bytes")
 
     def _with_right_output(self, real: Real, data: bytes) -> bytes:
-        """Return the bundle with the digests of its own output, if there is an output."""
+        """Return the bundle with corrected digests of its output. Without an output, return the bundle unchanged."""
         ended = self._run(real, data, unchecked=True)
         if ended.code:
             return data

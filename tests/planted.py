@@ -1,4 +1,4 @@
-"""Faults planted in the decoder, one at a time, and the test that catches each fault.
+"""Plant faults in the decoder, one at a time, and find the test that catches each fault.
 
 Run ``python -m tests.planted [NUMBER...]``. Each fault is put into a copy of the package. The vectors, the fuzz corpora
 and the other tests then run with this copy, in this order. The script prints a table in Markdown, such as the one in
@@ -32,7 +32,7 @@ class Fault(NamedTuple):
     """A check that is removed or weakened. The check is found by its error or expression, not by its line.
 
     ``check`` is the code of an error that the fault suppresses. Without ``check``, ``instead`` replaces an expression
-    in a function. White space in the expression does not matter.
+    in a function.
     """
 
     what: str
@@ -232,7 +232,7 @@ class _Change(ast.NodeTransformer):
 
 
 def _planted_in_c(text: str, fault: Fault) -> str:
-    """Return a C file's text with the fault in the function. White space in the expression does not matter."""
+    """Return a C file's text with the fault in the function."""
     head = re.search(rf"^[A-Za-z][^\n;]*\b{fault.function}\([^;{{]*\)\s*\{{", text, re.MULTILINE)
     if not head:
         raise ValueError(f"{fault.what}: no function {fault.function} in {fault.file}")

@@ -42,7 +42,7 @@ def frame(codec: int, payload: bytes, source: bytes, size: int) -> bytes | None:
 
 
 def decode_frame(codec: int, payload: bytes, source: bytes, size: int) -> bytes:
-    """Decode a frame with the reference decoder, as in a bundle that lists all re-encoders. Errors are raised."""
+    """Decode a frame with the reference decoder; all re-encoders are allowed. Errors are raised."""
     bundle = decoder().Bundle(b"", encoders=sorted(KNOWN))
     made: bytes = decoder().decode_frame(codec, payload, size, source, bundle)
     return made

@@ -1,4 +1,4 @@
-"""Stand-ins for engines, as programs. They support the commands in docs/, with calls such as ``python stand_in.py
+"""Programs that stand in for engines. They support the commands in docs/, and are called like ``python stand_in.py
 docker load``.
 
 The images of a machine are the archives in MACHINE/engine. Each file has the name of one of its images.

@@ -232,7 +232,9 @@ def test_what_the_callers_objects_raise_comes_through(pair: Pair) -> None:
 
 
 class Slow(io.RawIOBase):
-    """A raw file that writes a few bytes at a time. After ``most`` bytes, a write raises or returns ``then``."""
+    """A raw file that writes a few bytes at a time. After ``most`` bytes, a write returns ``then``, or raises it if it
+    is an exception.
+    """
 
     def __init__(self, most: int, then: BaseException | int | None) -> None:
         self.taken = bytearray()

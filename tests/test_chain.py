@@ -1,4 +1,4 @@
-"""Chains of bundles, and merged bundles, with folders and names of images as inputs."""
+"""Chains of bundles, and merged bundles. Inputs may also be folders and names of images."""
 
 from __future__ import annotations
 
@@ -305,7 +305,9 @@ def test_a_client_that_saves_no_platform_of_choice(client: str, versions: Path, 
 
 
 def test_a_base_may_be_absent(versions: Path, tmp_path: Path) -> None:
-    """A base may be absent. So the same command works with the old image, or with a bundle that rebuilds this image."""
+    """A base may be absent. So the same command works whether the old image is present, or only a bundle that rebuilds
+    it.
+    """
     for number in (1, 2):
         succeed("create", "--no-base", versions / f"v{number}.tar", tmp_path / f"v{number}.dib")
     (update,) = bundles(versions, "v2-v3")
@@ -331,7 +333,8 @@ def test_a_base_may_be_absent(versions: Path, tmp_path: Path) -> None:
 def test_parts_of_a_candidate_are_one(versions: Path, tmp_path: Path) -> None:
     """The parts of a candidate count as one bundle.
 
-    Before the fix, if a candidate had several parts, the user's own bundle was mistaken for a candidate and left out.
+    Before the fix, if a candidate had several parts, dib mistook the user's own bundle for a candidate, and left it
+    out.
     """
     back = tmp_path / "back.dib"
     succeed("create", versions / "v2.tar", versions / "v1.tar", back)

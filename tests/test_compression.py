@@ -141,7 +141,7 @@ def test_zstd_frames_of_all_makes(checksum, size):
 
 
 def test_zstd_window_beyond_the_limit_is_refused():
-    # magic, no content size, a window of 256 MiB, then an empty last block
+    # magic number, no content size, a window of 256 MiB, and an empty last block
     frame = b"\x28\xb5\x2f\xfd" + b"\x00" + bytes([18 << 3]) + b"\x01\x00\x00"
     with pytest.raises(ArchiveError, match="zstd data cannot be decompressed"):
         inflate("zstd", frame)

@@ -248,8 +248,8 @@ def test_members_are_searched_with_the_encoders_that_are_left():
 
 
 def test_the_smallest_layers_are_made_again(tmp_path: Path):
-    """The smallest layers are recompressed, although they are mostly zeros and become over sixteen times smaller when
-    compressed.
+    """The smallest layers are recompressed, although they are mostly zeros. Compressed, they are over sixteen times
+    smaller.
     """
     tiny = [build_layer([file(f"usr/{k}", b"%d" % k)]) + bytes(6144) for k in range(40)]
     base, target = (
@@ -260,8 +260,8 @@ def test_the_smallest_layers_are_made_again(tmp_path: Path):
 
 
 def test_of_a_bomb_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch):
-    """For a decompression bomb, no encoder is guessed. Each candidate encoder would have to encode the gigabytes that
-    the bomb's first megabytes contain.
+    """For a decompression bomb, no encoder is guessed. Each candidate encoder would have to encode gigabytes, because
+    the bomb's first megabytes inflate to gigabytes.
     """
     content = bytes(20 << 20)
     stored = MemoryBytes(DOCKER(content))
@@ -271,8 +271,8 @@ def test_of_a_bomb_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("name", ["gzip", "slow zlib"])
 def test_slow_levels_are_found_where_layers_get_four_times_smaller(tmp_path: Path, name: str):
-    """At level -9, a layer with a program becomes four times smaller. The search at this level costs more than at other
-    levels.
+    """The search finds level -9, although this level costs more to try than other levels. Here, the layer becomes
+    nearly four times smaller.
     """
     words = b"".join(text(i % 50, 36) + text(1000 + i, 24) for i in range(9_000))
     write = {"gzip": WRITERS["gzip"], "slow zlib": compressor(encoders.ZLIB, 9, 8)}[name]

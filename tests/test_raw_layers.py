@@ -116,10 +116,8 @@ def test_a_layer_that_is_not_the_configs_is_refused(tmp_path: Path):
 @pytest.mark.engine
 @pytest.mark.parametrize("engine", ["classic", "podman", "containerd"])
 def test_engines_load_the_same_image(tmp_path: Path, engine):
-    """Engines load the same image.
-
-    Docker's classic store and podman identify the image by its config. containerd's store uses its manifest, which
-    differs.
+    """Engines load the same image. Docker's classic store and podman identify an image by its config. containerd's
+    store identifies it by its manifest, which differs here.
     """
     old, new, made = tmp_path / "old.tar", tmp_path / "new.tar", tmp_path / "made.tar"
     old.write_bytes(docker_save([release(1)], "podman"))

@@ -1,4 +1,4 @@
-"""The supply chain of dib. Builds give the same bytes each time, and all dependencies are pinned by hash."""
+"""The supply chain of dib. Repeated builds give the same bytes, and all dependencies are pinned by hash."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_the_smaller_locks_agree_with_the_large_one() -> None:
     large, runtime, build = (
         [re.sub(r" ; .*? \\\n", " \\\n", block).strip() for block in re.split(r"\n(?=[a-z0-9])", lock)[1:]]
         for lock in (LOCK, RUNTIME, BUILD)
-    )  # ignore the markers, because they depend on which other packages require a package
+    )  # ignore the markers, because a package's markers depend on the packages that require it
     for blocks in (runtime, build):
         assert blocks
         assert [block for block in blocks if block not in large] == []

@@ -51,7 +51,9 @@ def row(kind: int, flags: int, address: int, offset: int, length: int) -> bytes:
 
 
 def headers_with_one_table(count: int, *, last: int) -> bytes:
-    """Return headers that all refer to one table of sections with a long name. The first section is at ``last``."""
+    """Return ELF headers that all refer to one table of sections. In the table, the first section has the offset
+    ``last``, and all sections share one long name.
+    """
     table = 64 * count
     text = table + 64 * SECTIONS
     rows = [row(1, 2, 0, last, 1), *[row(1, 2, 0, 0, 1)] * (SECTIONS - 2), row(3, 0, 0, text, NAME)]
@@ -152,7 +154,7 @@ FIELDS = (0, 1, 8, 11, 64, 80, 0x1000, 1 << 31, (1 << 38) - 1, 1 << 39, 1 << 63,
 @given(st.integers(0, 1 << 30))
 @settings(max_examples=150, deadline=None)
 def test_section_tables_that_lie_make_no_payload_or_one_that_is_right(seed: int) -> None:
-    """Wrong fields in a section table, or a table at a wrong offset, only make bundles larger."""
+    """If a section table is wrong or at a wrong offset, bundles may be larger, but they stay right."""
     chance = random.Random(seed)
     files = []
     for data in programs.versions(chance.choice([programs.X86_64, programs.AARCH64, programs.RISCV]), 20, 30, seed):
@@ -211,7 +213,7 @@ def test_members_of_gzip_layers_by_encoders_in_turn() -> None:
 def test_layers_of_many_bases_are_inflated_as_far_as_those_of_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_made: bool
 ) -> None:
-    """To select useful bases among many, create inflates each small compressed layer only up to a limit."""
+    """When create selects bases among many, it inflates each small compressed layer only up to a limit."""
     monkeypatch.setattr(images, "FREE_CONTENT", 1 << 20)
     monkeypatch.setattr(images, "MOST_RATIO", 1)
     paths = [tmp_path / f"{number}.tar" for number in range(5)]
@@ -281,8 +283,8 @@ def test_long_names_are_not_held(tmp_path: Path) -> None:
 def test_what_readers_refuse_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Create writes no bundle that dib itself would refuse to read.
 
-    In the first case, each header changes a different set of fields. In the second case, an entry has 65 MiB of headers
-    before it.
+    In the first case, each header changes a different set of fields. In the second case, 65 MiB of headers precede one
+    entry.
     """
     monkeypatch.setattr("dibundle.format.program_writer.MAX_SHAPES", 3)
     layer = io.BytesIO()
@@ -308,9 +310,8 @@ def test_what_readers_refuse_is_not_written(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_zstd_frame_takes_time_as_its_blocks() -> None:
-    """If no known encoder gives the blocks of a frame, the search takes linear time.
-
-    The frame's header is possible for each of klauspost's encoders.
+    """If no known encoder gives the blocks of a frame, the search takes linear time. Each of klauspost's encoders can
+    write the header of this frame.
     """
     count, each = 100_000, 13
     content = random.Random(5).randbytes(count * each)
@@ -323,4 +324,4 @@ def test_a_zstd_frame_takes_time_as_its_blocks() -> None:
     start = time.process_time()
     taken = bytearray()
     FrameSearch().find(frame, find_blocks(frame, 0, count), 0, taken.extend)
-    assert time.process_time() - start < 10  # takes 1 s; before the fix, the time was quadratic: 45 s
+    assert time.process_time() - start < 10  # takes 1 s; before the fix, it took 45 s, because the time was quadratic

@@ -36,7 +36,7 @@ MIB = 1 << 20
 
 @dataclass
 class OldLayer:
-    """The parts of a layer that a tree needs."""
+    """The parts of a layer from which a tree is computed."""
 
     paths: list[str]
     index: object = field(init=False)
@@ -165,7 +165,7 @@ def with_settings(path, settings):
 
 
 def test_the_name_of_an_object_counts_for_each_of_its_members(tmp_path, monkeypatch):
-    """If an object has many members, the length of its name counts once for each member.
+    """If a JSON object has many members, the length of the object's name counts for each member.
 
     Before the fix, a name of 3 MB with 200 members took two gigabytes of memory.
     """
@@ -177,7 +177,7 @@ def test_the_name_of_an_object_counts_for_each_of_its_members(tmp_path, monkeypa
     assert taken.memory < 200 * MIB
     monkeypatch.setattr(image_diff, "_MAX_SETTING_TEXT", 20)
     small = [{"k": {"a": 12345, "b": 12345}, "ab": 12}, {"k": {"a": 12345, "b": 12345}, "ab": 123}]
-    # keys and values have 20 characters in the first case, and 21 in the second
+    # in total, keys and values have 20 characters in the first case, and 21 in the second
     for number, settings in enumerate(small):
         new = with_settings(tmp_path / "new.tar", settings)
         with Context() as context:
@@ -189,10 +189,7 @@ def test_the_name_of_an_object_counts_for_each_of_its_members(tmp_path, monkeypa
 
 
 def test_settings_are_limited_in_number(tmp_path):
-    """A config has at most 65,536 settings.
-
-    Before the fix, 762,000 labels took 200 MB in addition to all other data.
-    """
+    """A config has at most 65,536 settings. Before the fix, 762,000 labels alone took 200 MB of memory."""
     old = with_settings(tmp_path / "old.tar", {})
     new = with_settings(tmp_path / "new.tar", {"Labels": dict.fromkeys(map(str, range(70_000)), "")})
     taken = dib("diff", old, new)
@@ -212,9 +209,7 @@ def test_files_of_packages_are_read_one_after_the_other():
 
 
 def test_what_changed_is_written_to_a_page_as_it_is_made():
-    """A page that lists changes is written piece by piece. The page is joined and escaped part by part, never as a
-    whole.
-    """
+    """A page that lists changes is written piece by piece. The whole page is never joined or escaped at once."""
     image = Image((), None, b"", (), (), None, None)
     settings = [image_diff.Setting(key=f"k{row}", old=None, new="<") for row in range(1000)]
     changes = image_diff.Changes(old=image, new=image, lines=[], same=0, settings=settings, packages=[])
@@ -225,7 +220,7 @@ def test_what_changed_is_written_to_a_page_as_it_is_made():
 
 def test_a_long_text_is_cut_in_a_page():
     """Before the fix, a setting that consists of 8 MiB of apostrophes took 1 GiB of memory. In the page, each
-    apostrophe becomes six characters; each character took four bytes of memory.
+    apostrophe becomes six characters. Each of these characters took four bytes of memory.
     """
     image = Image((), None, b"", (), (), None, None)
     long = image_diff.Setting(key="k", old=None, new="'" * 1_000_000 + "\U0001f600")
@@ -238,7 +233,7 @@ def test_a_long_text_is_cut_in_a_page():
 def test_what_layers_of_a_bundle_hold_is_bounded(tmp_path, monkeypatch):
     """The memory for a bundle's layers is bounded.
 
-    Before the fix, an image from a bundle of 3 kB took 3 GiB for its entries and names.
+    Before the fix, a bundle of 3 kB made an image whose entries and names took 3 GiB of memory.
     """
     path = tmp_path / "image.tar"
     path.write_bytes(

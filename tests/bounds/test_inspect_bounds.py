@@ -1,5 +1,5 @@
-"""High costs that a small bundle can cause in ``dib inspect``. These costs stay within the bounds of spec/dib.md, 10.1,
-which also apply when dib rebuilds nothing.
+"""High costs that a small bundle can cause in ``dib inspect``. The bounds of spec/dib.md, 10.1, also apply to these
+costs, although dib rebuilds nothing.
 """
 
 from __future__ import annotations
@@ -79,8 +79,7 @@ def test_operations_without_lines_count():
 def test_sources_of_text_frames_count_before_one_is_decoded():
     """The sources of text frames count towards the limit before a frame is decoded.
 
-    The bundle has a few hundred frames of one byte. The source of each frame consists of the digests of many segments,
-    as text.
+    The bundle has a few hundred frames of one byte. The source of each frame is a text: the digests of many segments.
     """
     segments, times = 4096, 512
     frame = Frame(b"Q", 1, 0)
@@ -236,7 +235,7 @@ def long_names(count: int, name: bytes) -> written.Bundle:
 
 @pytest.mark.parametrize(("count", "name", "shown"), [(6_000, b"\x01", "\\x01"), (15_000, b"d/", "d/")])
 def test_a_long_text_of_names_takes_little(tmp_path, count, name, shown):
-    """Listings stay within the bound, even if names have 24 MB of control characters or 60 MB of text."""
+    """Listings stay within the bounds. In the cases, names have 24 MB of control characters or 60 MB of text."""
     path = tmp_path / "names.dib"
     times = 4000 // len(name)
     path.write_bytes(long_names(count, name * times).encode())
@@ -354,7 +353,7 @@ def test_a_long_path_that_is_kept_is_not_deleted(tmp_path):
 
 
 def test_headers_far_apart_are_read_alone(tmp_path):
-    """If each operation seeks to the other end of the base, dib does not read ahead in the base."""
+    """If consecutive operations seek to opposite ends of the base, dib does not read ahead in the base."""
     gap = 300 << 10
     record = entry(bytes(gap - 512), "x")
     item = base_of(tmp_path / "base.tar", 2 * record + bytes(1024))

@@ -1,4 +1,4 @@
-"""Costs of archives with many bundles, and of chains of bundles with many segments."""
+"""Limits on the cost of archives with many bundles, and of chains with many segments."""
 
 from __future__ import annotations
 
@@ -112,8 +112,8 @@ def test_what_was_peeked_at_is_read_again():
 
 
 def test_a_chain_compares_what_others_build_on_alone():
-    """Only the segments that other bundles need are compared. Before the fix, dib built the segment sets of all other
-    bundles again for each bundle.
+    """Only the segments that other bundles need are compared. Before the fix, for each bundle, dib built the sets of
+    segments of all other bundles again.
     """
     count, segments = 6, 1 << 14
     readers = []

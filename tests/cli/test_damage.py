@@ -1,4 +1,4 @@
-"""Damaged bundles and bases. dib exits with the right code. Its output may be incomplete, but has no wrong bytes."""
+"""Damaged bundles and bases. dib exits with the right code. The output may be incomplete, but has no wrong bytes."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def test_a_wrong_base_leaves_no_file(pair: Pair, tmp_path: Path) -> None:
 @pytest.mark.engine
 @pytest.mark.parametrize("kind", engines.LOADERS)
 def test_a_wrong_base_into_a_loader(kind: engines.Kind, pair: Pair, trials: Trials, tmp_path: Path) -> None:
-    """dib writes nothing, and every loader refuses an empty stream. Therefore, the pipeline fails even without the
-    shell's pipefail.
+    """For a wrong base, dib writes nothing. Every loader refuses an empty stream, so the pipeline fails even without
+    the shell's pipefail.
     """
     with engines.engine(kind) as engine:
         code, loaded = trials.pipe(engine, "apply", damage.wrong_base(tmp_path), pair.bundle)

@@ -1,4 +1,4 @@
-"""Limits for temporary files that sources can cause. The tests also check when dib writes these files."""
+"""Limits on the temporary files that dib writes for its sources. The tests also check when dib writes these files."""
 
 from __future__ import annotations
 
@@ -140,8 +140,8 @@ def test_an_unsigned_bundle_is_refused_before_a_base_is_unpacked(signed, tmp_pat
 @pytest.mark.parametrize("kind", PACK)
 @pytest.mark.slow
 def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Path) -> None:
-    """A base of zeros is accepted once the bundle is verified. The ratio of sizes that is otherwise allowed is too
-    small for an honest layer of zeros.
+    """Once the bundle is verified, a base of zeros is accepted. Otherwise, the allowed ratio of sizes is too small for
+    an honest layer of zeros.
     """
     _, allowed = signed
     old, new, bundle = tmp_path / "old.tar", tmp_path / "new.tar", tmp_path / "update.dib"
@@ -292,9 +292,8 @@ def test_every_command_that_makes_targets_takes_a_limit(command: str, pair: pair
 
 
 def test_a_layer_is_unpacked_to_what_is_allowed_at_most(tmp_path: Path) -> None:
-    """A layer is unpacked at most to the allowed size.
-
-    When a chain is merged, the layers of its images are unpacked to at most sixteen times their stored size.
+    """A layer is unpacked at most to the allowed size. In a merge, layers of a chain's images are unpacked to at most
+    sixteen times their stored size.
     """
     from dibundle.creating.compose.recompressed import unpack_layer
     from dibundle.files.readat import MemoryBytes, Spool
@@ -317,9 +316,9 @@ def test_a_shortened_digest_names_no_target(pair: pairs.Pair, tmp_path: Path) ->
 
 
 def test_a_layer_that_came_with_a_bundle_is_decompressed_within_a_ratio(tmp_path: Path, disk: Disk) -> None:
-    """The layers of a file with a bundle are unpacked to at most a fixed multiple of the file's size.
+    """If a file has a bundle, its layers unpack to at most a fixed multiple of the file's size.
 
-    Here, the file is a linked image. The base layer of this image, when unpacked, is far larger than the file. The user
+    Here, the file is a linked image. The base layer in this image is far larger after unpacking than the file. The user
     does not name a base.
     """
     shared = build_layer([file("shared", noise(1, 50_000))])
@@ -340,7 +339,7 @@ def test_a_layer_that_came_with_a_bundle_is_decompressed_within_a_ratio(tmp_path
 def test_layers_that_are_compressed_again_count(tmp_path: Path, disk: Disk) -> None:
     """Recompressed layers count towards the limit.
 
-    A small target uses a recompressed layer of the base; this layer is larger than the limit.
+    In the test, the target is small, but the recompressed layer that it uses is larger than the limit.
     """
     layer = build_layer([file("data", noise(1, 300_000))])
     for name, stored in (("plain", None), ("packed", "gzip")):

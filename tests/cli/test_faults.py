@@ -75,7 +75,7 @@ def test_no_room_for_temporary_files_is_told_before_the_first_byte(
 ) -> None:
     """If there is no space for temporary files, dib reports this before the first byte of output.
 
-    The whole base is compressed with gzip, so it has no random access and must be written to a temporary file.
+    The whole base is compressed with gzip. Such a base has no random access, so dib writes it to a temporary file.
     """
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(pair.base.read_bytes(), 1))
     for ended in (
@@ -194,7 +194,7 @@ def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Pat
     assert run("nothing")[0] == 2
 
 
-# Signals. The bundle's data stops half-way in a pipe, so that the command is waiting when it gets the signal.
+# Signals. The bundle comes through a pipe and stops half-way. So the command is waiting when it gets the signal.
 
 
 @pytest.fixture(autouse=True)
@@ -209,7 +209,7 @@ SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (s
 
 
 def test_ctrl_c_while_dib_starts(tmp_path: Path) -> None:
-    # this has the same effect as a signal during the import of click
+    # an import of this file has the same effect as a signal during the import of click
     (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
     ended = dib("doctor", env={"PYTHONPATH": str(tmp_path)})
     assert (ended.code, ended.out, ended.err) == (130, b"", "")
@@ -281,7 +281,7 @@ def test_a_signal_while_apply_writes_to_a_pipe(number: signal.Signals, code: int
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_signal_while_create_works(number: signal.Signals, code: int, tmp_path: Path) -> None:
-    """A signal ends create while create waits for more data of a target; the target is a named pipe."""
+    """If the target is a named pipe, a signal ends create while create waits for more data."""
     out = _folder(tmp_path)
     os.mkfifo(tmp_path / "b.tar")
     with (
@@ -553,7 +553,7 @@ def _wait_for(happened: Callable[[], bool]) -> None:
 
 
 def _is_drained(pipe: IO[bytes] | None) -> bool:
-    """Return whether a pipe has been empty for so long that its reader must be waiting for data."""
+    """Return whether a pipe is empty. If so, first wait 0.2 s, so that its reader waits for data."""
     assert pipe
     if int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder):
         return False

@@ -1,5 +1,5 @@
-"""Hints are commands that the user can paste. If a hint contains a hostile name, the shell reads the name as a single
-word, and the name cannot control the terminal.
+"""Hints are commands that the user can paste. The shell reads a hostile name in a hint as a single word. Such a name
+cannot control the terminal.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``dib load`` and the loader that it runs. The loader may fail, or may wrongly report success."""
+"""``dib load``, and the loader that dib runs. The loader may fail, or may wrongly report success."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _load(program: str, script: str, pair: Pair, folder: Path, *options: str) ->
 
 def test_a_bundle_that_lies_about_its_image_is_not_loaded(pair: Pair, tmp_path: Path) -> None:
     """If a bundle claims a wrong image ID, the image is not loaded. Users compare the printed ID with an ID that they
-    know.
+    know. Therefore, the printed ID must be right.
     """
     data = pair.bundle.read_bytes()
     stored, size = (int.from_bytes(data[at : at + 8], "little") for at in (16, 24))
@@ -158,7 +158,7 @@ def test_a_bundle_that_lies_about_its_image_is_not_loaded(pair: Pair, tmp_path: 
 def test_a_lie_is_found_however_many_images_share_a_config(tmp_path: Path) -> None:
     """A wrong image ID is found even if many images share a config.
 
-    Before the fix, each read of the config counted towards a limit. Beyond this limit, dib did not compare configs.
+    Before the fix, each read of the shared config counted towards a limit. Beyond this limit, dib compared no configs.
     """
     config = b'{"author":"' + b"x" * 2_000_000 + b'"}'
     entries = [{"Config": "c", "RepoTags": [] if number else ["app:1"], "Layers": [], "Odd": 1} for number in range(5)]
@@ -197,7 +197,7 @@ def test_a_child_of_the_engine_that_keeps_its_pipe_is_not_waited_for(pair: Pair,
 
 @pytest.mark.parametrize("style", ["v25", "oci", "classic"])
 def test_large_layers_are_judged_by_their_headers(style: str, tmp_path: Path) -> None:
-    """Before the fix, the copy that dib checks had zeros instead of the headers of large layers.
+    """Before the fix, dib checked a copy of the archive that had zeros instead of large layers' headers.
 
     Therefore, dib refused layers above 8 MiB.
     """
@@ -282,10 +282,9 @@ def test_an_engine_that_says_much_as_it_saves(pair: Pair, tmp_path: Path) -> Non
 def test_what_is_named_by_its_digest_and_can_be_read_in_two_ways_is_not_loaded_thin(
     option: str, names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the user names a target by digest, and programs may find different images in it, the target is not loaded
-    thin.
+    """If a target is named by digest and programs may read it differently, it is not loaded thin.
 
-    A thin archive would have another digest, and only the images that dib finds in the target.
+    A thin archive would have another digest. It would also lack images that other programs find in the target.
     """
     base = build_layer([file("a", noise(1, 90_000))])
     images = [TestImage([base, build_layer([file("b", text)])], names) for text in (b"one", b"other")]

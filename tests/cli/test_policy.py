@@ -154,8 +154,8 @@ def test_a_signature_may_be_required_of_lists_that_others_name(world: World, wri
 
 
 def images(name: str) -> tuple[bytes, bytes]:
-    """Return an old and a new archive of an image. The new image has the name ``name``; if ``name`` is empty, the image
-    has no name.
+    """Return an old and a new archive of an image. The new image has the name ``name``, or no name if ``name`` is
+    empty.
     """
     layers = [build_layer([file("data", text(1, 9000))])]
     more = [*layers, build_layer([file("version", text(2, 3000))])]
@@ -214,8 +214,8 @@ def test_load_judges_the_names_that_the_archive_has(
 ) -> None:
     """Load checks the names in the archive.
 
-    The policy may trust a signer only for some names. This signer could declare one of these names in the bundle, but
-    use another name in the archive.
+    A signer may be trusted only for some names. This signer could declare such a name in the bundle, but use another
+    name in the archive.
     """
     from dibundle.applying import loading
     from dibundle.format.manifest import Manifest
@@ -257,7 +257,7 @@ def test_load_judges_the_names_that_the_archive_has(
 def test_load_judges_the_name_that_it_gives(
     world: World, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Load checks the name that it gives to an unnamed image. In containerd, an image needs a name."""
+    """Load checks the name that dib gives to an unnamed image. dib gives this name because containerd requires one."""
     from dibundle.applying import loading
 
     write(f'allowed-signers = "{world.allowed}"\n[identities]\n"localhost/*" = "release@example.com"\n')
@@ -327,9 +327,8 @@ def test_update_judges_the_name_that_is_asked_for(world: World, write: Write, tm
 def test_update_judges_the_name_that_it_gives(
     world: World, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Update checks the name that it gives to an image.
-
-    An image that is requested by digest has no name, but in containerd the image needs a name.
+    """Update checks the name that dib gives to an image. If an image is requested by digest, it has no name, but
+    containerd requires one.
     """
     from dibundle.applying import loading
 
@@ -510,7 +509,7 @@ def test_without_a_policy_that_can_be_followed_nothing_is_read(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_way_over_a_link_that_others_can_turn_is_refused(world: World, write: Write, tmp_path: Path) -> None:
-    """A path through a link that others can replace is refused, even if the first link and file are safe."""
+    """A path through a link that others can replace is refused. The first link and the final file are safe."""
     for name in ("safe", "shared", "good"):
         (tmp_path / name).mkdir(mode=0o755)
     shutil.copy(world.allowed, tmp_path / "good" / "list")
@@ -681,7 +680,7 @@ def test_docker_drops_docker_io_before_another_host(name: str) -> None:
     "host", ["docker.io", "index.docker.io", "docker.io:443", "DOCKER.IO", "Index.Docker.io:443", "doc\u212aer.io"]
 )
 def test_a_name_of_many_hosts_takes_little(host: str) -> None:
-    """Before the fix, each host made another spelling, and a long name ended in a RecursionError."""
+    """Before the fix, each host in a name added another spelling. A name with many hosts caused a RecursionError."""
     name = f"{host}/" * 200_000 + "registry.example/app"
     found = policy._canonical(name)
     assert len(found) == 1 + host.isascii()

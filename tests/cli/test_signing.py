@@ -391,11 +391,11 @@ def test_a_signature_is_checked_before_anything_else_is_read(keys: Keys, made, s
 def test_what_changes_after_it_was_checked_is_checked_again(
     command: tuple[str, ...], keys: Keys, signed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While dib runs, a user with write access to the archive replaces the signed bundle by an unsigned bundle."""
+    """While dib runs, another user replaces the signed bundle in the archive by an unsigned bundle."""
     archive = tmp_path / "wrapped.tar"
     succeed("wrap", "-q", signed, "--unlinked", "--tag", "app:1", "-o", archive)
     data = bytearray(archive.read_bytes())
-    # now the header has the digest of a different manifest, which is not signed
+    # now the header has another manifest digest, which the signature does not cover
     data[data.index(signed.read_bytes()[:64]) + 40] ^= 1
     check_signature = opened.check_signature
 

@@ -31,7 +31,7 @@ def long_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     bottom = build_layer([file("data", noise(1, 3_000_000))])
     added = [file(f"new/{number}", noise(100 + number, 400_000)) for number in range(60)]
     top = build_layer([*added, file("new/text", text(2, 400_000))])
-    # podman's form keeps the order of the layers, so the base's layer comes first
+    # podman's form keeps the order of the layers, so the layer of the base comes first
     pair.base.write_bytes(docker_save([TestImage([bottom], ["example.com/app:1"])], "podman"))
     pair.target.write_bytes(docker_save([TestImage([bottom, top], ["example.com/app:2"])], "podman"))
     succeed("create", "-1", pair.base, pair.target, pair.bundle)
@@ -41,7 +41,7 @@ def long_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 
 def test_output_begins_before_a_tenth_of_the_bundle_is_read(long_pair: Pair) -> None:
-    """The sender's speed does not matter, because the pipe holds at most 64 KiB of unread data."""
+    """The sender cannot run ahead, because the pipe holds at most 64 KiB of unread data."""
     bundle = long_pair.bundle.read_bytes()
     taken = 0
     with start("apply", long_pair.base, "-", stdin=subprocess.PIPE) as process:

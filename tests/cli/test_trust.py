@@ -127,7 +127,7 @@ def commands(world: World, way: str, signed: str) -> dict[str, list[object]]:
         "push": ["push", bundle, f"docker://{world.registry.host}/other:{signed}"],
     }
     if "wrapped" in way or way == "compressed":
-        del found["merge"]  # if a bundle is given as a file, merge does not search archives for bundles
+        del found["merge"]  # merge takes bundles as files, and does not search archives for bundles
     if "registry" in way:
         found["pull"] = ["pull", bundle, "-o", out]
     return found
@@ -173,7 +173,7 @@ def test_sign_takes_any_bundle(world: World, way: str, how: str, tmp_path: Path)
 
 @pytest.mark.parametrize("way", ["file", "wrapped", "registry"])
 def test_without_signers_nothing_is_read(world: World, way: str) -> None:
-    """If DIB_REQUIRE_SIGNATURE is set and no signers are given, nothing is read."""
+    """If DIB_REQUIRE_SIGNATURE is set and no signers are given, dib reads no bundle."""
     for name, arguments in commands(world, way, "right").items():
         ended = dib(*arguments, env={"DIB_REQUIRE_SIGNATURE": "1"}, cwd=world.folder)
         assert ended.code == 2, name

@@ -1,4 +1,6 @@
-"""Small ELF files for x86-64 and aarch64, and new versions of them. Their artificial code has calls and pointers."""
+"""Small ELF files for x86-64 and aarch64, and new versions of these files. The artificial code in the files has calls
+and pointers.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ TEXT, RODATA, DATA, FRAMES = 0x401000, 0x480000, 0x4A1000, 0x490000
 
 
 def build(machine: int, functions: list[tuple[int, int]], seed: int = 1) -> bytes:
-    """Return an ELF file with one function for each pair (identity, size in words). A function's content depends only
-    on its pair.
+    """Return an ELF file with one function for each pair (identity, size in words). Equal pairs give functions with
+    equal content.
     """
     starts, at = {}, TEXT
     for identity, words in functions:

@@ -1,4 +1,4 @@
-"""The build of the C library with each compiler that is found, and the error if there is no compiler."""
+"""Build the C library with each installed compiler. If there is no compiler, an error says so."""
 
 import sys
 from pathlib import Path

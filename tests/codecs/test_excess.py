@@ -1,4 +1,4 @@
-"""The limit for excess work; recompression recipes and frames of codec 6 share this limit."""
+"""The limit on excess work. Recompression recipes and frames of codec 6 share this limit."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def test_what_zlib_writes():
 
 @pytest.mark.parametrize(("size", "limit"), [(1, 1 << 20), (1 << 20, 1), (7, 300), (333, 259), (1 << 20, 1 << 20)])
 def test_pieces_make_no_difference(size, limit):
-    # content larger than a window, in several blocks
+    # this content has several blocks, and is larger than the window
     content = SHORT[140_000:155_000] + SHORT[195_000:210_000] + bytes(9_000)
     body = encode(1, 6, 0, content)
     decoded, marks, inflater = inflate(body + b"behind", size, limit)
@@ -51,7 +51,9 @@ def test_marks():
 
 
 def verdict(body):
-    """Return a body's content and the number of bytes after the body's end (None if there is no end), or "damaged"."""
+    """Return a body's content and the number of bytes after the body, or "damaged". If the body does not end, the
+    number is None.
+    """
     try:
         content, _, inflater = inflate(body, 999)
     except ArchiveError:

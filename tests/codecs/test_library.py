@@ -28,7 +28,9 @@ from tests.codecs import bodies, programs
 
 
 def copied(tmp_path: Path, library: bytes | None) -> dict[str, str]:
-    """Return an environment with a copy of the package. The library in this copy has different bytes or is missing."""
+    """Return an environment with a copy of the package. In this copy, the library is ``library``, or is missing if
+    ``library`` is None.
+    """
     shutil.copytree(build.FOLDER.parent.parent, tmp_path / "dibundle", ignore=shutil.ignore_patterns("__pycache__"))
     place = tmp_path / "dibundle/codecs/native" / build.LIBRARY
     place.unlink()
@@ -112,7 +114,7 @@ def test_pinned_takes_every_kind_of_buffer(kind: str, data: bytes) -> None:
 
 @pytest.mark.parametrize("empty", [b"", bytearray(), memoryview(bytearray()), array("q")])
 def test_an_empty_buffer_has_an_address(empty) -> None:
-    """An empty buffer has an address, because in C, even adding 0 to a null pointer is undefined."""
+    """An empty buffer has an address. In C, a null pointer would be wrong, because even adding 0 to it is undefined."""
     pinned = Pinned(empty)
     assert pinned.size == 0
     assert pinned._as_parameter_

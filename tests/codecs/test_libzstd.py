@@ -1,4 +1,4 @@
-"""Frames of the zstd program. If libzstd has the same version as the program, it finds the recipes of these frames, and
+"""Frames of the zstd program. If libzstd has the same version as the program, dib finds recipes for these frames, and
 rebuilds the frames.
 """
 
@@ -161,7 +161,8 @@ def test_frames_of_the_program(zstd, tmp_path, name, level, options):
         recipe = found(frame)
         assert recipe
         assert len(recipe.edits) <= (len(content) % 131_072 == 0)
-        if name == "mixture":  # for other content, several levels, or even klauspost's encoder, give the same frame
+        # other content is too simple: several levels, or even klauspost's encoder, give the same frame
+        if name == "mixture":
             assert recipe.parameter & ~JOBS == flags | (0 if "--no-check" in options else CHECKSUM)
             assert libzstd.library_level(recipe.encoder, recipe.level) == level
 

@@ -1,4 +1,6 @@
-"""The search for covers. It finds similar content at any offset, and its time is linear in the size of the contents."""
+"""The search for covers. The search finds similar content at any offset, and takes time linear in the size of the
+contents.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,8 @@ def test_few_bytes(source, target, times):
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_functions_in_another_order_are_found(quick):
-    """The target has the source's pieces of 200 bytes in another order, with one byte in thirty changed. Covers leave
-    out at most a tenth of the target.
+    """The target has the source's pieces of 200 bytes in another order; one byte in thirty differs. Covers contain at
+    least nine tenths of the target.
     """
     chance = random.Random(1)
     source = code_like(256 << 10)

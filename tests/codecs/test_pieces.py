@@ -1,4 +1,4 @@
-"""Idle workers share pieces of work; each piece gives the same result on any worker."""
+"""Idle workers take over pieces of other workers' work. Each piece gives the same result on any worker."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def test_covers_go_on_where_pieces_meet(monkeypatch: pytest.MonkeyPatch):
 def test_what_is_shared_is_let_go_though_the_pool_is_busy():
     """Shared work is freed even if the pool is busy.
 
-    Before the fix, work that no worker had begun stayed in the pool's queue with all its tables. Because of this, the
-    pair static-binary took 1,370 MiB instead of 590 MiB.
+    Before the fix, work that no worker had begun stayed in the pool's queue with all its tables. Because of this,
+    create took 1,370 MiB of memory instead of 590 MiB for the pair static-binary.
     """
     with ThreadPoolExecutor(1) as pool:
         crew = pieces.Crew(pool, 1)

@@ -119,7 +119,8 @@ def test_a_block_that_is_stored(key):
     assert other != body
     recipe = find_and_rebuild(other)
     assert (recipe.encoder, recipe.level) == key[:2]
-    # the edit has the block and its header; it has padding if the encoder's next block is aligned differently
+    # the edit has the block with its header; if the encoder's next block is aligned differently, the edit also has
+    # padding
     assert bits_of(recipe) < 8 * sizes[number] + 3000
     assert len(recipe.edits) <= 2 + sum(mark.type == STORED for mark in marks)
 
@@ -139,7 +140,7 @@ def test_padding_that_is_not_zero():
     for key in ((ZLIB, 6, 8), (GNU, 6, 0)):
         body = next(body for size in range(90_000, 90_100) if (body := encode(*key, SHORT[:size]))[-1] < 128)
         recipe = find_and_rebuild(body[:-1] + bytes([body[-1] | 128]))
-        if recipe is not None:  # at most one bit is padding; the changed bit is padding or part of the last code
+        if recipe is not None:  # the changed bit is padding, or a part of the last code
             assert bits_of(recipe) <= 8
 
 
@@ -162,7 +163,7 @@ def test_a_flush_in_the_middle():
         + real.flush()
     )
     recipe = find_and_rebuild(body)
-    # after a flush, the body and the encoder's output begin blocks at different bytes, and may never align again
+    # after a flush, blocks of the body and of the encoder's output begin at different bytes, and may never align again
     if recipe is not None:
         assert recipe.encoder == ZLIB
 

@@ -37,7 +37,7 @@ def jar(files, level=6, *, streamed=False):
 
 
 class _Unseekable(io.RawIOBase):
-    """A stream that cannot seek; so zipfile must write sizes after the data."""
+    """A stream that cannot seek. For such a stream, zipfile writes sizes after the data."""
 
     def __init__(self, out):
         self.out = out
@@ -129,7 +129,7 @@ def test_tries_in_vain_take_no_more_than_making_may(monkeypatch):
     monkeypatch.setattr(embedded_streams, "Encoder", Counting)
     content = bytes(1 << 20)
     stream = zlib.compressobj(6, zlib.DEFLATED, -15)
-    # encoders are ruled out only at the end of the stream
+    # only the end of the stream shows that no encoder fits
     odd = stream.compress(content) + stream.flush(zlib.Z_FULL_FLUSH) + stream.flush()
     member = gzip.compress(content, mtime=0)[:10] + odd + gzip.compress(content)[-8:]
     target = member * 20

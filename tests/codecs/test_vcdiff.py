@@ -167,7 +167,8 @@ def test_random_bytes_raise_bundle_error_alone(body, size):
 
 
 def test_a_target_segment_and_a_copy_of_its_own_output():
-    # window 0: ADD "abc"; window 1: the segment is "bc" of the target; COPY 7 from address 0 overlaps its own output
+    # window 0: ADD "abc"; window 1: the segment is "bc" of the target, and COPY 7 from address 0 also copies its own
+    # output
     first = b"\0" + bytes([9, 3, 0, 3, 1, 0]) + b"abc" + bytes([4])
     second = bytes([2, 2, 1]) + bytes([7, 7, 0, 0, 1, 1]) + bytes([19 + 4]) + bytes([0])
     delta = vcdiff.MAGIC + b"\0" + first + second

@@ -1,4 +1,6 @@
-"""Layers that real programs compressed. dib finds recipes, recompresses, and makes bundles for any form of image."""
+"""Layers that real programs compressed. dib finds their recipes, recompresses them, and makes bundles for any form of
+image.
+"""
 
 from __future__ import annotations
 
@@ -132,7 +134,7 @@ def test_layers_that_stay_are_made_of_their_content(saves: Path, tmp_path: Path)
 
 
 def test_the_image_id_is_the_originals(saves: Path, tmp_path: Path) -> None:
-    """In containerd's store, the ID is the digest of a manifest, and this manifest has the digests of compressed
+    """In containerd's store, the image ID is a manifest's digest. It therefore depends on the digests of the compressed
     layers.
     """
     succeed("create", saves / "old-raw.tar", saves / "new-gzip.tar", tmp_path / "out.dib")

@@ -1,4 +1,4 @@
-"""The Dockerfiles that dib writes, built by real builders. The results are the same as with dib alone."""
+"""Real builders build the Dockerfiles that dib writes. The results are the same as with dib alone."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Site:
         self.docker.run("docker", "build", "--no-cache", "--network", "host", *options, self.context)
 
     def restore(self, *sources: str | Path) -> bytes:
-        """Build the file from ``dib dockerfile apply``; get the archive as the file's first lines describe."""
+        """Build the Dockerfile from ``dib dockerfile apply``. Get the archive as its first lines describe."""
         dockerfile = succeed("dockerfile", "apply", *sources).out
         if self.docker.env["DOCKER_BUILDKIT"] == "1":
             self.build(dockerfile, "-o", self.context / "out")

@@ -152,7 +152,7 @@ def test_an_archive_that_is_expected_by_its_digest_is_not_written_anew_for_ctr(e
 @pytest.mark.parametrize("is_odd", [False, True], ids=["plain", "odd"])
 def test_an_image_without_a_name_beside_others_is_refused_by_ctr(engine: Loader, is_odd: bool, tmp_path: Path) -> None:
     """Before the fix, if the strict profile refused the archive, dib reported the image as loaded. However, the engine
-    did not keep this image.
+    did not have the image.
     """
     images = [
         TestImage([build_layer([file("app", b"one")])], ["example.com/app:2"]),
@@ -170,7 +170,7 @@ def test_an_image_without_a_name_beside_others_is_refused_by_ctr(engine: Loader,
 
 @pytest.mark.parametrize("expects", ["", "image", "archive"])
 def test_a_thin_image_with_two_names_gets_both(engine: Loader, expects: str, tmp_path: Path) -> None:
-    """podman and containerd read a thin image only from an OCI layout with one name."""
+    """A thin image gets both names. podman and containerd read such an image only from an OCI layout with one name."""
     made = Versions(tmp_path, 150 + len(expects), tags=("2", "latest"))
     with made.base.open("rb") as archive:
         engine.engine.run(*engine.engine.load_command, stdin=archive)
@@ -190,7 +190,9 @@ def test_a_thin_image_with_two_names_gets_both(engine: Loader, expects: str, tmp
 
 @pytest.mark.parametrize("option", ["--expect", "--target"])
 def test_a_thin_archive_that_is_expected_has_its_own_names(engine: Loader, option: str, tmp_path: Path) -> None:
-    """The digest of the archive covers the archive's names. It does not cover the names in the bundle's description."""
+    """The names come from the archive, because its digest is checked. This digest does not cover the names in the
+    bundle's description.
+    """
     made = Versions(tmp_path, 170 + len(option))
     data = made.bundle.read_bytes()
     header = Header.decode(data[:64])
@@ -230,7 +232,7 @@ def test_several_thin_images_get_their_own_names(engine: Loader, tmp_path: Path)
 
 
 def test_names_that_dib_makes_of_an_id_are_of_this_image(engine: Loader, tmp_path: Path) -> None:
-    """Before the fix, a bundle could move such a name to another image."""
+    """Before the fix, a bundle could give another image a name that dib made from an image ID."""
     made = Versions(tmp_path, 200, name="localhost/dib", tags=("sha256-" + "0" * 64,))
     base = docker_save([TestImage([build_layer([file("app", b"old")])], ["localhost/dib:1"])], "v25")
     made.base.write_bytes(base)

@@ -112,8 +112,8 @@ def test_a_thin_archive_has_what_lies_on_another_layer_than_in_the_base(grown: P
 
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
-    """Return a folder with out.dib, and with base.tar in an engine's form. The bundle was created from a registry's
-    compressed layers.
+    """Return a folder with out.dib, and with base.tar in an engine's form. out.dib was created from the compressed
+    layers of a registry.
     """
     layers = [build_layer([file(f"{number}/data", noise(number, 40_000))]) for number in range(2)]
     for release, name in ((1, "old"), (2, "new")):
@@ -127,7 +127,7 @@ def packed(tmp_path: Path) -> Path:
 def test_thin_says_that_nothing_is_left_out(packed: Path) -> None:
     """``--thin`` reports if no layer is left out.
 
-    If podman's store has a layer only in another compression, podman refuses an archive without this layer.
+    A layer is left out only in the form that the base has, because podman does not accept another compression.
     """
     ended = succeed("apply", "--thin", packed / "base.tar", packed / "out.dib", "-o", packed / "thin.tar")
     assert "dib: nothing is left out: example.com/grown:1 has no layer in the form that the new image has" in ended.err
@@ -219,7 +219,7 @@ def test_a_folder_that_is_there_already(folder: Path, tmp_path: Path):
 def test_a_folder_leaves_what_is_beside_it_alone(folder: Path, tmp_path: Path):
     """Applying into a folder does not change files beside the folder.
 
-    This also holds for a folder whose name dib might use for a temporary folder. A failed run leaves no folder.
+    A folder that has the name of a possible temporary folder stays unchanged, too. A failed run leaves no folder.
     """
     other = tmp_path / "layout.part"
     other.mkdir()

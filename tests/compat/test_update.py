@@ -1,4 +1,4 @@
-"""``dib update`` from a real registry into real engines. The cases differ in the layers that base and image share."""
+"""``dib update`` from a real registry into real engines. In each case, base and image share other layers."""
 
 from __future__ import annotations
 
@@ -77,9 +77,7 @@ OTHERS = {
 def test_layers_of_the_base_are_left_out_only_where_an_engine_shares_them(
     engine: Engine, host: str, case: str, tmp_path: Path
 ) -> None:
-    """Before the fix, ``update`` left out every layer of the base. Update failed if the omitted layers were not the
-    lowest layers.
-    """
+    """Before the fix, ``update`` left out every layer of the base. If these were not the lowest layers, it failed."""
     old, new = OTHERS[case]
     kind = f"{engine.kind}-{sorted(OTHERS).index(case)}"
     first = put(host, f"{kind}:1", TestImage(old, []), tmp_path)
@@ -107,9 +105,8 @@ def test_an_image_that_an_engine_describes_at_length_stops_no_update(engine: Eng
 
 
 def test_a_failed_update_leaves_a_name_as_it_was(engine: Engine, host: str, tmp_path: Path) -> None:
-    """Before the fix, containerd's stores gave the name to an image that they could not unpack.
-
-    The next update then wrongly reported that the engine had this image.
+    """Before the fix, containerd's stores gave the name to an image that they could not unpack. The next update then
+    took this image for present.
     """
     name = put(host, f"{engine.kind}-bad:1", TestImage([layer(30)], []), tmp_path)
     assert update(engine, name).code == 0
@@ -126,7 +123,7 @@ def test_a_failed_update_leaves_a_name_as_it_was(engine: Engine, host: str, tmp_
 
 @pytest.mark.parametrize("kind", ["containerd", "ctr"])
 def test_an_image_without_a_name_is_loaded(kind: Kind, tmp_path: Path) -> None:
-    """Before the fix, ctr got an archive but ignored it, and docker was asked for a digest that its store lacks."""
+    """Before the fix, ctr ignored the archive, and dib asked docker for a digest that docker lacks."""
     (tmp_path / "1.tar").write_bytes(docker_save([TestImage([layer(40)], ["example.com/app:1"])], "v25"))
     (tmp_path / "2.tar").write_bytes(docker_save([TestImage([layer(40), layer(41)], [])], "v25"))
     succeed("create", tmp_path / "1.tar", tmp_path / "2.tar", tmp_path / "x.dib")

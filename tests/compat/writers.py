@@ -1,5 +1,5 @@
-"""Real programs that write archives with compressed layers; the source is an image with raw layers. with ExitStack() as
-stack: source = Source(archive, work, stack) WRITERS["umoci raw add-layer"](source, out)
+"""Real programs that write archives with compressed layers, from an image with raw layers. with ExitStack() as stack:
+source = Source(archive, work, stack) WRITERS["umoci raw add-layer"](source, out)
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Source:
         self._layers: list[Path] = []
 
     def reference(self) -> str:
-        """Return the image's name in a registry, to which docker with its classic store pushed the image."""
+        """Return the image's name in a registry. docker with its classic store pushed the image there."""
         if not self._reference:
             self._reference = f"{self._stack.enter_context(engines.registry())}/layers:1"
             with engines.docker("classic") as docker:
@@ -164,7 +164,7 @@ def added_by_umoci(source: Source, out: Path) -> None:
 
 
 def compressed_by(*command: str, of_file: bool = False, media_type: str = _LAYER) -> Writer:
-    """Return a writer of OCI layouts. A shell command compresses the layers; it reads from files or from a pipe."""
+    """Return a writer of OCI layouts. The given command compresses each layer, from a file or from a pipe."""
 
     def write(source: Source, out: Path) -> None:
         needs.programs(command[0])

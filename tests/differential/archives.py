@@ -1,9 +1,9 @@
 """Generate archives with an expected image (GOOD). Each archive has one or two tricks that may lead a loader to a wrong
 image (EVIL).
 
-A mechanism changes an honest archive so that loaders find a wrong image. An honest variant has only changes that honest
-programs may make. The same seed gives the same bytes. The layers of each archive are unique, because engines do not
-read layers that they already have.
+A mechanism changes an honest archive so that loaders may find a wrong image. An honest variant has only changes that
+honest programs make. The same seed gives the same bytes. Each archive has its own layers, because an engine does not
+read a layer again.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ HONEST: dict[str, Mechanism] = {}
 
 
 class NotApplicable(Exception):  # noqa: N818 - not an error: another archive is generated instead
-    """The exception that is raised if a mechanism finds nothing to change in an archive."""
+    """The exception of a mechanism that finds nothing to change in an archive."""
 
 
 def mechanism(function: Mechanism) -> Mechanism:
@@ -450,9 +450,8 @@ def pax_length_swallows(made: Draft) -> None:
 
 
 def _compressed_for_others(made: Draft, head: bytes, body: bytes) -> None:
-    """Insert two members before all others.
-
-    The first is a PAX header whose name begins with ``head``, and the second is a file with the content ``body``.
+    """Insert two members before all others: a PAX header and a file. The header's name begins with ``head``; the file
+    has the content ``body``.
     """
 
     def patch(header: bytearray) -> None:
@@ -464,8 +463,8 @@ def _compressed_for_others(made: Draft, head: bytes, body: bytes) -> None:
 
 @mechanism
 def a_pax_header_begins_a_frame_of_zstd(made: Draft) -> None:
-    """zstd finds an empty frame, a skippable frame, and the other archive's frame. All remaining bytes are in another
-    skippable frame at the end.
+    """zstd finds an empty frame, a skippable frame, and the other archive's frame. At the end, a second skippable frame
+    holds all remaining bytes.
     """
     packed = zstandard.compress(_other_archive(made))
     rest = sum(len(member.blocks()) for member in made.members) + len(made.end) + -(len(packed) + 8) % BLOCK
@@ -836,8 +835,8 @@ AMD64 = {"architecture": "amd64", "os": "linux"}
 def _absent(
     platform: dict[str, str] | None, good: dict[str, str] | None = AMD64, *, apart: bool = False, comes: bool = False
 ) -> Mechanism:
-    """Make the archive lead to GOOD, which has a platform, and to EVIL. EVIL is absent, or present only under other
-    names.
+    """Make the archive lead to GOOD and to EVIL, with platforms. EVIL is absent, or its blobs are present only under
+    other names.
 
     If ``apart`` is true, EVIL has a separate index.
     """
@@ -1164,9 +1163,7 @@ def lower_case_keys(made: Draft) -> None:
 
 @mechanism
 def another_platform_is_absent(made: Draft) -> None:
-    """docker saves such an archive if its store has only one platform of an image. An attacker can make such an archive
-    too.
-    """
+    """If docker's store has only one platform of an image, docker saves such an archive. An attacker can make one."""
     if made.has("manifest.json"):
         raise NotApplicable
     _absent({"architecture": "s390x", "os": "linux"})(made)

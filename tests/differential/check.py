@@ -82,7 +82,7 @@ def applied(case: Case) -> Verdict:
 
 
 def loaded(case: Case, loader: Loader) -> Taken:
-    """Load a bundle that rebuilds a case's archive into an engine with dib; the expected image is GOOD."""
+    """With dib, load a case's archive into an engine, from a bundle; the expected image is GOOD."""
     text, code = "", 0
     if case.before is not None:
         loader.prepare(case.before)

@@ -70,10 +70,7 @@ class Loader:
         return self.engine.images()
 
     def _configs(self, image: str) -> set[str]:
-        """Return the configs that may be used to run an image.
-
-        For an index, return the configs of all manifests that exist.
-        """
+        """Return the configs with which an image may run. For an index, return the configs of all present manifests."""
         if self.name not in NAMESPACE:
             return {image.removeprefix("sha256:")}
         done = subprocess.run(
@@ -113,7 +110,7 @@ class Skopeo:
 
     def take(self, archive: bytes, before: bytes | None = None) -> Taken:
         """Copy an archive into a folder, in both formats."""
-        del before  # skopeo has no store, so nothing is loaded
+        del before  # skopeo has no store, so the archive ``before`` is not needed
         configs: set[str] = set()
         codes, texts = [], []
         with tempfile.TemporaryDirectory() as folder:

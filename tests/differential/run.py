@@ -1,8 +1,8 @@
 """Run the differential test by hand with ``python -m tests.differential.run [--every N] [--control]``.
 
 Every archive that ``apply --expect`` accepts is loaded into every program. Every archive is loaded by ``load --expect``
-into every engine. With --control, the programs also get the hostile archives directly. The number of hostile archives
-that lead at least one program to a wrong image shows the generator's quality.
+into every engine. With --control, the programs also get the hostile archives directly. A good generator makes many
+hostile archives that lead at least one program to a wrong image.
 """
 
 from __future__ import annotations

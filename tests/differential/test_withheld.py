@@ -54,7 +54,7 @@ def test_nothing_is_loaded_of_what_is_damaged(style, junk: bytes, programs: list
 def test_what_a_bundle_claims_is_compared_where_readers_may_differ_too(programs: list[Loader]) -> None:
     """dib checks the image that a bundle claims, even if programs may find different images in a target.
 
-    Docker's containerd store and ctr mistake another image for the claimed image if both have the same layers.
+    If two images have the same layers, Docker's containerd store and ctr can mistake one image for the other.
     """
     for number, program in enumerate(programs):
         made = draft(91_000 + number, "v25")

@@ -1,4 +1,4 @@
-"""Targets of chains, stored without the content that the base has. Every read gives the bytes that were written."""
+"""Targets of chains are stored without the content of the base. Every read gives the bytes that were written."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def make(
     memory: int,
     write: int = 65_536,
 ) -> tuple[CompactTarget, bytes]:
-    """Build a target from ``steps``; write ``write`` bytes at a time. Return the target and its bytes."""
+    """Build a target from ``steps``, and write it in pieces of ``write`` bytes. Return the target and its bytes."""
     pieces = [
         objects[step.object].data[step.offset : step.offset + step.length] if isinstance(step, Copy) else step
         for step in steps
@@ -132,7 +132,7 @@ def test_the_rest_is_compressed_in_memory_and_then_in_a_file():
 
 
 def test_a_far_range_decompresses_two_small_blocks_at_most(monkeypatch):
-    """A range of two bytes may lie in two blocks. A bundle may read many such ranges, so each must cost little."""
+    """A range of two bytes may lie in two blocks. A bundle may read many such ranges, so each read must cost little."""
     blocks: list[int] = []
     decompress = zstd.Blocks.decompress
 

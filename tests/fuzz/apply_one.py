@@ -2,10 +2,11 @@
 
 BUNDLE may be a chain of bundles, whose names are joined by "+".
 
-With the target ``:inspect``, the bundle's first target is listed instead, as ``dib inspect --list --json`` does.
+If TARGET is ``:inspect``, the bundle is not applied. Instead, its first target is listed, as ``dib inspect --list
+--json`` does.
 
 The exit code is 0 or, after an error, the exit code of this error. The process may take at most SECONDS of CPU. The
-process itself prints its peak memory in KiB, as Linux reports it, because wait4's value includes the parent process.
+process itself prints its peak memory in KiB, because the value of wait4 includes the parent process.
 """
 
 from __future__ import annotations

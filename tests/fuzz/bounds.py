@@ -1,4 +1,5 @@
-"""Bundles whose values are near the limits of the format. Each bundle must stay within the bounds of spec/dib.md, 10.1.
+"""Bundles whose values are near the limits of the format. The cost of each bundle must stay within the bounds of
+spec/dib.md, 10.1.
 
 ``python -m tests.fuzz.bounds [SECONDS [SEED [CLASS...]]]`` generates random bundles of each class in turn. It applies
 each bundle in its own process. The script prints the memory and CPU time of each class, and the bounds. In each class,
@@ -70,7 +71,7 @@ written.zframe = lambda data, **_: frame_of(data)  # type: ignore[assignment] # 
 
 
 def edge(chance: random.Random, limit: int, least: int = 0) -> int:
-    """Return a count near ``limit`` (usually) or near ``least``; the count may slightly exceed ``limit``."""
+    """Return a count near ``limit`` or near ``least``. The count may exceed ``limit`` by up to a quarter."""
     values = (least, least + 1, limit // 16, limit // 2, limit - 1, limit, limit, limit, limit + 1, limit + limit // 4)
     return max(least, chance.choice(values))
 
@@ -86,7 +87,9 @@ def drawn(chance: random.Random, frame: Frame, **given: Any) -> Bundle:
 
 
 def one(size: int, program: Program, *frames: Frame, **given: Any) -> Bundle:
-    """Return a bundle of one target, whose digest is the digest of zeros. The target's bytes are never compared."""
+    """Return a bundle of one target. The digest in the bundle is that of zeros, because the target's bytes are never
+    compared.
+    """
     return Bundle(list(frames), [target(size, program, len(frames))], **given)
 
 
@@ -297,8 +300,8 @@ ENCODERS: Final = tuple(
 
 
 def packed(chance: random.Random, tables: list[bytes], content: list[int], reencoders: set[int]) -> Bundle:
-    """Return a bundle whose recipes compress zeros. The output of the recipes is unknown; therefore, the rebuild stops
-    at an output of wrong length.
+    """Return a bundle whose recipes compress zeros. The declared length of the output is a guess, because the real
+    length is unknown. At a wrong length, the rebuild stops.
     """
     program = Program()
     total = 0
@@ -368,7 +371,7 @@ def pgzip_blocks(chance: random.Random) -> Bundle:
 
 @bundle_class
 def slow_content(chance: random.Random) -> Bundle:
-    """The slowest content for the encoders: it has short repeats, and the bytes after each repeat differ."""
+    """The slowest content for the encoders: short repeats, each followed by different bytes."""
     encoder, level, parameter = chance.choice(ENCODERS)
     number_of = 16 * encoder + level
     size = chance.choice((KIB, 64 * KIB, MIB))
@@ -400,7 +403,7 @@ def tangled(chance: random.Random, size: int) -> bytes:
 
 @bundle_class
 def inner_payloads(chance: random.Random) -> Bundle:
-    """Frames of codec 6: streams in the source, parts and bodies in the target, and inflated content."""
+    """Frames of codec 6, with many source streams, target parts or bodies, or much inflated content."""
     streams = edge(chance, chance.choice((1, 100, 65536)))
     content = chance.choice((0, 1, 1000, MIB))
     stream = zlib.compressobj(9, zlib.DEFLATED, -15)
@@ -543,7 +546,7 @@ def targets(chance: random.Random) -> Bundle:
 
 @bundle_class
 def shapes_of_targets(chance: random.Random) -> Bundle:
-    """The maximum number of targets, with shapes that have no edits."""
+    """Up to the maximum number of targets, with many shapes that no header block uses."""
     count, targets_ = edge(chance, 4096, 1), edge(chance, chance.choice((1, 1024)), 1)
     made = []
     for _ in range(targets_):
@@ -633,8 +636,8 @@ def kept_frames(chance: random.Random) -> Bundle:
 
 
 class Drawn:
-    """The frames of a program; the program uses the whole content of each frame, in order. The program keeps each frame
-    in memory, and later repeats a single byte of this frame.
+    """The frames of a program, which uses the whole content of each frame, in order. Later, the program repeats one
+    byte of a frame, so dib must keep the frame in memory.
     """
 
     def __init__(self) -> None:
@@ -653,16 +656,14 @@ class Drawn:
         return self.add(Frame(frame_of(zeros(size)), size, codec=1))
 
     def give_up(self, index: int) -> None:
-        """Repeat a byte of a frame, for the last time. Until then, the frame is kept."""
+        """Repeat a byte of a frame, for the last time. Up to this point, dib keeps the frame."""
         self.program.do("repeat", repeat_frame=index, repeat_offset=0, repeat=1)
         self.made += 1
 
 
 @bundle_class
 def small_frames_beside_large_ones(chance: random.Random) -> Bundle:
-    """Kept frames of about one memory page each; most of these frames are freed. Then come a recompression recipe, a
-    tail and a large frame.
-    """
+    """Many kept frames of about one memory page each, most of which are freed. Then come a large frame and a tail."""
     drawn = Drawn()
     held: list[int] = []
     for size in chance.choice(((1000,), (1000, 2100, 4040), (4097,), (1000, 4097))):
@@ -714,17 +715,15 @@ def frames_that_leave_holes(chance: random.Random) -> Bundle:
 
 @bundle_class
 def noise_beside_kept_frames(chance: random.Random) -> Bundle:
-    """A recipe with many edits and one large frame of noise. At the same time, dib keeps the maximum number of frames
-    in memory.
-    """
+    """A recipe with many edits and one large frame of noise, while dib keeps as many frames as possible."""
     frame, source = _large_frame(chance)
     return _beside_kept_frames(chance, [frame], source, chance.choice((1, 65536)))
 
 
 @bundle_class
 def frames_beside_kept_frames(chance: random.Random) -> Bundle:
-    """One large frame of codec 6 is placed before or after frames of codec 5 with a million steps each. All kept frames
-    are in memory too.
+    """A large frame of codec 6, and frames of codec 5 with a million steps each. At the same time, dib keeps other
+    frames in memory.
 
     The peak memory depends on the timing of the threads.
     """
@@ -785,7 +784,9 @@ def _beside_kept_frames(
 
 @bundle_class
 def pieces_beside_kept_frames(chance: random.Random) -> Bundle:
-    """A bundle has frames of codec 5 with two million pieces each, and many edits. All kept frames are in memory."""
+    """Frames of codec 5 with two million pieces each, and many edits. At the same time, dib keeps as many other frames
+    as possible.
+    """
     size = 16 * MIB
     frames = [_of_two_million_pieces(size, chance.choice((255, 8))) for _ in range(2 * chance.choice((1, 2)))]
     if chance.randrange(2):
@@ -795,8 +796,8 @@ def pieces_beside_kept_frames(chance: random.Random) -> Bundle:
 
 
 def _of_two_million_pieces(size: int, long: int) -> Frame:
-    """Return a frame whose source of ``size`` bytes has 4,096 regions. The number of long covers is ``long``; each of
-    them is cut at every region.
+    """Return a frame whose source of ``size`` bytes has 4,096 regions. The frame has ``long`` long covers, and each
+    long cover spans all regions.
     """
     regions = 4096
     steps, count = min(MIB, 128 + size // 16), MIB
@@ -842,7 +843,7 @@ def _with_index(size: int, noise: bytes) -> bytes:
 
 
 def _large_frame(chance: random.Random) -> tuple[Frame, bytes]:
-    """Return a frame that needs much memory and has an incompressible payload, and the layer of its base."""
+    """Return a frame that needs much memory, and the layer of its base. The frame's payload is incompressible."""
     codec = chance.choice((2, 4, 5))
     is_embedded = chance.randrange(2)
     half = chance.choice((0, 32, 64)) * MIB
@@ -880,7 +881,9 @@ def _of_a_million_steps(size: int) -> Frame:
 
 
 def _relinked(rows: list[bytes], counts: tuple[int, int, int], columns: list[bytes]) -> bytes:
-    """Return a payload of codec 5 with ``counts`` of regions, sections and steps, and with columns of covers."""
+    """Return a payload of codec 5. ``counts`` has the numbers of regions, sections and steps; ``columns`` are those of
+    the covers.
+    """
     packed = [frame_of(row) for row in rows]
     head = bytes((1, 0)) + number(1) + numbers(*counts)
     for row, data in zip(rows, packed, strict=True):
@@ -1035,7 +1038,7 @@ def tails(chance: random.Random) -> Bundle:
 
 @bundle_class
 def seeks(chance: random.Random) -> Bundle:
-    """The column with the objects of seeks has too many numbers, the right number, or too few."""
+    """The column with the objects of seeks has too many entries, the right number, or too few."""
     count = edge(chance, chance.choice((1, 65536, 4 * MIB)), 1)
     value = number(chance.choice((0, 1, 127, 128, 65535, 1 << 20)))
     program = Program()
@@ -1050,7 +1053,9 @@ def seeks(chance: random.Random) -> Bundle:
 
 @bundle_class
 def names_on_the_way(chance: random.Random) -> Bundle:
-    """The first target is an archive that has long names. The objects of the second target may be in this archive."""
+    """A first target is an archive with long names. dib may have to search this archive for objects of the second
+    target.
+    """
     size = edge(chance, chance.choice((100, 4096, MIB)), 1)
     entry = written.block("././@LongLink", size=size, typeflag=b"L", magic=b"ustar  \0") + bytes(size).replace(
         b"\0", b"n"
@@ -1071,8 +1076,8 @@ def names_on_the_way(chance: random.Random) -> Bundle:
 
 @bundle_class
 def layers_on_the_way(chance: random.Random) -> Bundle:
-    """The first bundle makes an image with a layer of tiny pieces. The second bundle uses the layer's content, and a
-    member that no document names.
+    """A first bundle makes an image with a layer of tiny pieces. The second bundle uses the layer's content, and a
+    member to which no document refers.
     """
     piece, content = chance.choice(TINY)(chance)
     count = edge(chance, chance.choice((1, MIB, 16 * MIB)) // len(piece), 1)
@@ -1094,7 +1099,7 @@ def layers_on_the_way(chance: random.Random) -> Bundle:
 
 
 def links(base: bytes, made: bytes) -> dict[int, bytes]:
-    """Return the section that names the images of base and target, so that bundles form a chain."""
+    """Return the section with the images of base and target. Bundles with such sections form a chain."""
     return about([[[base.decode()], sha256(base), b""]], [[[[made.decode()], sha256(made), b""]]], [])
 
 
@@ -1203,7 +1208,7 @@ def listed_text(chance: random.Random) -> Bundle:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The cost to apply a bundle (memory in bytes, CPU time in seconds, exit status), and the bounds of this cost."""
+    """The cost of applying a bundle (bytes of memory, CPU seconds), the exit status, and the bounds."""
 
     memory: int
     seconds: float
@@ -1244,8 +1249,8 @@ class Case(NamedTuple):
 def promised(case: Case) -> tuple[int, float]:
     """Return the maximum memory (bytes) and time (seconds) for a case, as in spec/dib.md, 10.1.
 
-    In a chain, the bounds hold for each bundle. The allowed time grows with the size of an archive that an earlier
-    bundle makes.
+    In a chain, the bounds hold for each bundle. If an earlier bundle makes an archive, the allowed time grows with the
+    archive's size.
     """
     manifest = min(int.from_bytes(case.bundle[24:32], "little"), 64 * MIB)
     size = len(case.bundle) + len(case.earlier) + manifest // COST_FACTOR

@@ -1,4 +1,5 @@
-"""Opened bundles, whose digests are corrected after a mutation. Use ``Open.of``, ``Open.mutated`` and ``Open.encode``.
+"""Open, mutate and encode bundles, and correct the digests after a mutation. Use ``Open.of``, ``Open.mutated`` and
+``Open.encode``.
 
 An opened bundle has the bytes of the frames, and the manifest as nested lists. Columns are lists of numbers. Encoding
 recomputes the lengths and digests of the frames, the manifest and the file.

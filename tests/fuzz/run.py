@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _mutated_bundle(data: bytes, most: int, seed: int) -> bytes:
-    """Change fields of a bundle. In a quarter of the calls, change bytes anywhere in the input instead."""
+    """Change fields of a bundle or, in a quarter of the calls, bytes anywhere in the input."""
     chance = random.Random(seed)
     if chance.random() < 0.75:
         try:

@@ -134,10 +134,7 @@ def chosen(data: bytes, share: int = 1) -> bool:
 
 @cache
 def bases() -> tuple[tuple[Archive, ...], tuple[Archive, ...]]:
-    """Return two sets of the vectors' bases; only one set has a compressed layer.
-
-    Each bundle gets all bases of a set.
-    """
+    """Return two sets of the vectors' bases; only one set has compressed layers. A bundle gets all bases of one set."""
     base, raw, *others = (
         _opened((VECTORS / "base" / f"{name}.tar").read_bytes(), name)
         for name in ("base", "raw", "code", "zip", "other")
@@ -158,8 +155,8 @@ class Unchecked(VerifiedOutput):
 
 
 def bundle_input(opened: Open, choice: int = 0) -> bytes:
-    """Build the input of the fuzz target ``bundle``, and return it. In ``choice``, bit 0 selects the base, and bit 1
-    selects the last target.
+    """Build the input of the fuzz target ``bundle``, and return it. Bit 0 of ``choice`` selects the set of bases; if
+    bit 1 is set, the last target is rebuilt.
     """
     manifest = msgpack.packb([[number, opened.sections[number]] for number in sorted(opened.sections)])
     return bytes((choice,)) + len(manifest).to_bytes(3, "little") + manifest + b"".join(opened.frames)
@@ -249,8 +246,8 @@ def head(data: bytes) -> object:
 
 @target
 def columns(data: bytes) -> object:
-    """Numbers in columns and in payloads. Python code that reads one number at a time gives the same result as the C
-    function.
+    """Numbers in columns and in payloads. The C function gives the same result as Python code that reads number by
+    number.
     """
 
     def read() -> list[int]:
@@ -293,7 +290,7 @@ def vcdiff_zstd(data: bytes) -> object:
 
 @target
 def vcdiff_plain(data: bytes) -> object:
-    """The VCDIFF file inside the zstd frame, without this frame."""
+    """A VCDIFF file without the zstd frame that contains it in a bundle."""
     size, source, payload = _parted(data)
     if not chosen(data):
         return outcome(lambda: vcdiff.decode(payload, source, size))
@@ -428,7 +425,7 @@ def bodies(data: bytes) -> object:
         return None
     if reader.used != len(data) - len(other.unused_data):
         raise BrokenError(f"{reader.used} bytes used, zlib {len(data) - len(other.unused_data)}")
-    if not chosen(data):  # with all encoders, an input takes a hundred times as long as with one encoder
+    if not chosen(data):  # the steps below try all encoders, which takes a hundred times as long as with one encoder
         return None
     told = search.find([data], lambda piece: None)
     if told.recipe is not None:
@@ -480,7 +477,7 @@ def side_by_side(data: bytes) -> object:
 
 @target
 def frames(data: bytes) -> object:
-    """A zstd layer. A frame's recipe gives the same bytes, and libzstd decodes the same content."""
+    """A zstd layer. Each frame's recipe rebuilds the frame, and libzstd decodes the same content."""
     with contextlib.closing(Spool(None)) as spool:
         found = outcome(lambda: unpack_frames(MemoryBytes(data), spool, most=LARGEST))
         if not isinstance(found, RecompressedLayer):
@@ -532,7 +529,9 @@ def tars(data: bytes) -> object:
 
 @target
 def mended_tars(data: bytes) -> object:
-    """The fuzz target ``tars`` with corrected checksums. Without them, most mutated headers would be refused."""
+    """The fuzz target ``tars`` with corrected checksums. Without corrected checksums, most mutated headers would be
+    refused.
+    """
     out = bytearray(data)
     for at in range(0, len(out) - 511, 512):
         if out[at + 257 : at + 262] == b"ustar":
@@ -661,7 +660,7 @@ def signatures(data: bytes) -> object:
 
 
 def vectors() -> Iterator[tuple[bytes, bool]]:
-    """Yield each vector, and whether its base has a compressed layer."""
+    """Yield each vector, and a flag that is true if its base has a compressed layer."""
     index = json.loads((VECTORS / "index.json").read_text())
     for vector in (*index["ok"], *index["bad"]):
         yield (VECTORS / vector["bundle"]).read_bytes(), "base/raw.tar" in vector["bases"]

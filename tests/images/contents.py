@@ -1,4 +1,4 @@
-"""Content that a base can serve. This is the uncompressed content of an archive's blobs."""
+"""Content that a base can serve: the uncompressed content of an archive's blobs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from dibundle.images.model import Blob, ImageArchive
 class Content:
     """One piece of content that a base can serve.
 
-    ``source`` is the content as it is stored. ``size`` is the uncompressed size, or None if only inflating shows the
-    size. ``claimed`` is the sha256 that the archive claims for the uncompressed bytes. For a layer, ``claimed`` is the
-    diffID; otherwise, ``claimed`` is the blob's digest.
+    ``source`` is the content as it is stored. ``size`` is the uncompressed size, or None if the size is unknown before
+    inflating. ``claimed`` is the sha256 that the archive claims for the uncompressed bytes. For a layer, ``claimed`` is
+    the diffID; otherwise, ``claimed`` is the blob's digest.
     """
 
     kind: Literal["layer", "config", "other"]

@@ -1,4 +1,4 @@
-"""If a loader's input ends early, the input has no loadable image and no valid end of an archive."""
+"""If dib ends a loader's input early, this input has no loadable image and no valid end of an archive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors for a base object that cannot be read. Either the base or the bundle is at fault."""
+"""Errors for a base object that cannot be read. The error tells whether the base or the bundle is at fault."""
 
 from __future__ import annotations
 

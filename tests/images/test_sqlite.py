@@ -157,9 +157,8 @@ def test_a_long_chain_of_pages_takes_time_as_its_length():
 
 
 def test_rows_in_the_same_place_are_bounded():
-    """The number of rows in the same place is limited.
-
-    A page may list a row many times, and to read this row, dib may have to follow a long chain of pages.
+    """The number of rows in the same place is limited. A page may list one row many times, and this row may occupy a
+    long chain of pages.
     """
     size = 4000 * (PAGE - 4)
     heads = varint(13 + 2 * (size - 7)) + varint(14)

@@ -69,9 +69,7 @@ def test_names_within_a_nested_index_are_none():
 
 
 def test_a_blob_is_written_under_its_own_digest():
-    """Before the fix, dib wrote a wrong member instead of the config, because the member's name had the config's
-    digest.
-    """
+    """Before the fix, dib could write a wrong member as the config. This member's name was the config's digest."""
     config, other = config_of(LAYER), config_of(LAYER, Entrypoint=["/other"])
     entry = {"Config": f"blobs/sha256/{'a' * 64}", "RepoTags": ["app:1"], "Layers": blobs(LAYER)[0][:1]}
     members = [(entry["Config"], config), (f"blobs/sha256/{sha(config)}", other), *blobs(LAYER)]

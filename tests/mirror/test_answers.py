@@ -1,4 +1,4 @@
-"""docker-registry and a mirror of it give the same answers, except to the requests in the second table."""
+"""docker-registry and its mirror give the same answers, except to the requests in the second table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The thread that downloads a blob also sends it, until the client is slow or gone. Each client gets its blob."""
+"""The thread that downloads a blob also sends the blob to a client, until this client is slow or gone. Each client gets
+the whole blob.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,7 @@ class Upstream(NamedTuple):
 
 
 def rest(connection: socket.socket, body: bytes = b"") -> bytes:
-    """Return ``body`` and the bytes that follow it. The result is too short if the mirror ends the connection early."""
+    """Return ``body`` and the bytes that follow it. If the mirror ends the connection early, the result is too short."""
     with connection, suppress(ConnectionError):
         while len(body) < SIZE and (piece := connection.recv(1 << 20)):
             body += piece

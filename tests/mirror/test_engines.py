@@ -1,6 +1,6 @@
 """Engines pull through ``dib mirror`` from docker-registry.
 
-The second image comes as a delta, but for the engines there is no difference from a direct pull.
+The second image comes as a delta, but the engines get the same bytes as in a direct pull.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Hostile clients and registries. They cannot make other clients' pulls fail, wait or change, or make the use of a
-resource grow without limit.
+"""Hostile clients and registries. They cannot make other clients' pulls fail, wait or change. They also cannot use a
+resource without limit.
 """
 
 from __future__ import annotations
@@ -198,10 +198,8 @@ def unread(port: int, path: str, stack: ExitStack) -> socket.socket:
 def test_who_reads_nothing_goes(
     most: int, options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The mirror closes connections of clients that do not read.
-
-    The mirror closes these connections after some time, or earlier if new clients connect. The test checks that the
-    mirror really closes the sockets, and does not only remove them from a list.
+    """The mirror closes connections of clients that do not read. They end after some time, or earlier if new clients
+    connect. The test checks that the sockets are really closed.
     """
     monkeypatch.setattr(door, "_MOST_CLIENTS", most)
     monkeypatch.setattr(meter, "WAITING", 60.0 if most == 4 else 0.5)
@@ -211,7 +209,7 @@ def test_who_reads_nothing_goes(
         before = files_open()
         for _ in range(12):
             unread(evil.port, "/v2/evil/x/tags/list", stack)
-            time.sleep(0.1)  # otherwise, the mirror refuses the client before the mirror writes an answer
+            time.sleep(0.1)  # without this pause, the mirror would refuse the client before it writes an answer
 
         def files_of_mirror() -> int:
             mirror.mirror._upstreams.close()  # idle connections to upstreams
@@ -338,7 +336,8 @@ def test_downloads_are_those_of_their_upstream(options: MirrorOptions, access: A
 def test_makings_are_those_of_their_repository(options: MirrorOptions, access: Access, stocked: Registry) -> None:
     """Each rebuild belongs to one repository.
 
-    If a manifest lists another repository's layer, and the manifest's config never arrives, other clients do not wait.
+    In the test, a manifest lists another repository's layer, and its config never arrives. Other clients do not wait
+    for this layer.
     """
     body = json.loads(stocked.manifests[REPOSITORY, "v1"][1])
     body["config"]["digest"] = digest(b"never")
@@ -390,7 +389,7 @@ def test_redirects_lead_to_no_address_of_the_link(
 def test_realms_lead_to_no_address_of_the_link(options: MirrorOptions, access: Access, stocked: Registry) -> None:
     """The realm in an authentication challenge cannot lead the mirror to a link-local address.
 
-    This test is about mirrors that log in themselves. A mirror without a login passes the challenge on to the client.
+    This test is about mirrors with their own login. A mirror without a login passes the challenge on to the client.
     """
     challenge = {"WWW-Authenticate": 'Bearer realm="http://169.254.169.254/token",service="x"'}
     for is_private in (True, False):
@@ -574,7 +573,7 @@ def test_errors_are_small(part: str, options: MirrorOptions, access: Access, sto
 def test_what_is_said_of_blobs_is_a_document(
     kind: str, options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An upstream's answer that is not a blob counts as a document, whatever its status is."""
+    """An upstream's answer to a blob request counts as a document if it is not a blob. Its status does not matter."""
     monkeypatch.setattr(server, "_MOST_LARGE", 0)
     name = f"{kind}:{hashlib.new(kind, b'x').hexdigest()}"
     with beside(options, access, lambda request: request.answer(300, b"e" * (4 << 20))) as (_, evil):
@@ -582,7 +581,7 @@ def test_what_is_said_of_blobs_is_a_document(
 
 
 def test_grants_are_of_one_size(mirror: Running, stocked: Registry) -> None:
-    """Grants have a constant size, even if a client sends long credentials."""
+    """The keys of grants have a constant size, even if a client sends long credentials."""
     for number in range(3):
         long = Client(mirror.client.port, headers={"Authorization": "Basic " + "x" * (7000 + number)})
         assert long.blob(layers(stocked, "v1")[0]).status == 200
@@ -871,7 +870,7 @@ def test_bundles_are_checked_in_pieces(dib: Program, tmp_path: Path) -> None:
 
 
 def test_threads_share_memory() -> None:
-    """Threads share freed memory. Otherwise, each of many threads would keep as much memory as it used at its peak."""
+    """Threads share freed memory. Otherwise, each thread would keep the memory of its own peak."""
     program = """
 import ctypes, threading
 from dibundle.codecs.native.library import share_memory
@@ -1136,8 +1135,8 @@ def test_tls_reads_nothing_while_a_client_takes_nothing(
 
 
 def test_tls_does_not_read_again_while_writing_is_paused_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When asyncio resumes writing, asyncio also writes data at once. These writes may pause writing again before
-    asyncio's call to resume returns.
+    """When asyncio resumes writing, it writes waiting data at once. These writes may pause writing again before the
+    call that resumes writing returns.
     """
     called: list[str] = []
 
@@ -1162,7 +1161,7 @@ def open_files() -> int:
 def test_handshakes_that_are_not_completed_keep_no_connection(
     options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the fix, any number of such clients kept a file descriptor each for five minutes."""
+    """Before the fix, each of any number of such clients occupied a file descriptor for five minutes."""
     monkeypatch.setattr(door, "_AT_ONCE", 5)
     hello = ssl.MemoryBIO()
     tls = ssl.create_default_context()

@@ -320,7 +320,7 @@ def hide(registry: Registry, name: str) -> None:
 
 @pytest.mark.parametrize("part", ["manifest", "config", "layer"])
 def test_what_a_client_may_not_read_is_no_base(part: str, mirror: Running, stocked: Registry) -> None:
-    """By testing which bundles can be applied, a client could learn each of these parts byte by byte."""
+    """These parts are no base for the client. By testing which bundles apply, the client could learn them byte by byte."""
     friend = Client(mirror.client.port, headers={"Authorization": "Bearer good"})
     friend.pull("v1")
     body = stocked.manifests[REPOSITORY, "v1"][1]
@@ -338,7 +338,7 @@ def test_what_a_client_may_not_read_is_no_base(part: str, mirror: Running, stock
 
 
 def test_a_config_that_a_client_may_not_read_is_not_read_for_it(mirror: Running, stocked: Registry) -> None:
-    """Before the fix, if an image named this config, a client learned how many layers the config lists."""
+    """Before the fix, a client learned how many layers a hidden config lists, if an image referred to it."""
     config = json.loads(stocked.manifests[REPOSITORY, "v2"][1])["config"]["digest"]
     friend = Client(mirror.client.port, headers={"Authorization": "Bearer good"})
     assert friend.blob(config).status == 200
@@ -366,7 +366,7 @@ def test_a_private_mirror_serves_what_its_own_login_opens(
 
 
 def test_layers_are_rebuilt_if_upstream_has_them(mirror: Running, stocked: Registry) -> None:
-    """Before the fix, a small bundle for layers that do not exist displaced all other content of the cache."""
+    """Before the fix, a small bundle for layers that upstream lacks displaced the cache's other content."""
     mirror.client.pull("v1")
     new = ({*layers(stocked, "v2")} - {*layers(stocked, "v1")}).pop()
     content = stocked.blobs.pop((REPOSITORY, new))

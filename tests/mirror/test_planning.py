@@ -39,7 +39,7 @@ def bases(tmp_path: Path) -> Bases:
 
 def test_a_plan_ends_after_half_a_second(bases: Bases, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(*_: object) -> None:
-        end = time.thread_time() + 0.06  # parsing a document of a megabyte takes as long as this
+        end = time.thread_time() + 0.06  # as long as parsing a document of a megabyte takes
         while time.thread_time() < end:
             pass
 

@@ -48,7 +48,9 @@ class Private(NamedTuple):
 
 @pytest.fixture(scope="module")
 def upstream(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Private]:
-    """A docker-registry with v1, v2 and the bundle from v1 to v2. TLS needs a name, so this machine's name is used."""
+    """A docker-registry with v1, v2 and the bundle from v1 to v2. The certificate is for this machine's name, because
+    TLS needs a name.
+    """
     needs.programs("skopeo", "openssl", "docker-registry")
     name = socket.gethostname()
     with contextlib.suppress(OSError):

@@ -44,7 +44,7 @@ from tests.sources.server import Registry, Request, digest, serve
 
 
 class LargeError(Exception):
-    """An error that keeps memory in use, as the error of a failed request does."""
+    """An error that holds much memory, like the error of a failed request."""
 
     made: ClassVar[list[weakref.ref[LargeError]]] = []
 
@@ -111,13 +111,13 @@ def test_redirects_leave_no_connections(options: MirrorOptions, access: Access, 
         mirror, evil = stack.enter_context(beside(options, access, lead))
         assert evil.blob(digest(content)).body == content
         idle = mirror.mirror._upstreams._idle
-        assert eventually(lambda: idle)  # the connection becomes idle only when the answer has been sent
+        assert eventually(lambda: idle)  # the connection to upstream becomes idle only when the answer has been sent
         pools = [len(transport._pool.pools) for _, transport in idle]
         assert max(pools) <= 2
 
 
 def test_connections_share_their_tls_settings() -> None:
-    """Before the fix, each slow client of an upstream with TLS took 1 MB of memory, or 2 MB after a redirect."""
+    """Before the fix, a slow client took 1 MB of memory if upstream had TLS, or 2 MB after a redirect."""
     reference, settings = Reference("registry.example", REPOSITORY), RegistrySettings()
     pools = [Transport(reference, settings)._pool.connection_from_url("https://registry.example") for _ in range(2)]
     assert pools[0].conn_kw["ssl_context"] is pools[1].conn_kw["ssl_context"]
@@ -459,8 +459,8 @@ def client_of(line: Line) -> door.Client:
 def test_a_client_that_takes_enough_bytes_is_not_slow() -> None:
     """Bytes count when the client has taken them, not when the mirror has passed them on.
 
-    Before the fix, a client that read 8 KiB every 12 s counted as fast enough; such clients could occupy all of a
-    mirror's connections.
+    Before the fix, a client that read 8 KiB every 12 s counted as fast enough. Such clients could occupy all
+    connections of a mirror.
     """
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -479,7 +479,7 @@ def test_a_client_that_takes_enough_bytes_is_not_slow() -> None:
         assert client.meter.reads[1] == meter.LEAST
         client.meter.reads = time.monotonic() - 1.5, client.meter.reads[1]
         client.look()
-        assert client.meter.shortfall == 0  # no client is judged in its first two seconds, so there is no shortfall yet
+        assert client.meter.shortfall == 0  # a client's first two seconds do not count, so there is no shortfall yet
 
 
 def test_a_client_that_waits_for_the_mirror_is_not_slow() -> None:
@@ -504,7 +504,7 @@ def test_a_client_that_waits_for_the_mirror_is_not_slow() -> None:
 
 
 def test_a_client_that_takes_all_bytes_of_a_slow_upstream_is_no_waiter() -> None:
-    """Before the fix, a mirror full of waiting clients disconnected such a client, although it read at full speed."""
+    """Before the fix, a mirror full of waiting clients also disconnected a client that read at full speed."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         line = Line(ours)
@@ -636,8 +636,8 @@ def ask_and_leave(port: int, name: str) -> socket.socket:
 def test_the_system_holds_bytes_of_no_more_connections_than_clients(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    """Before the fix, ended connections did not count. For each ended connection, the system held 240 kB, and the
-    number of these connections was not limited.
+    """Before the fix, ended connections did not count, so their number was not limited. The system held 240 kB for
+    each.
     """
     monkeypatch.setattr(door, "_MOST_CLIENTS", 4)
     monkeypatch.setattr(meter, "UNREAD", 300.0 if way == "full" else 0.3)
@@ -661,9 +661,8 @@ def test_the_system_holds_bytes_of_no_more_connections_than_clients(
 def test_idle_clients_make_way_before_an_answer_in_flight(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """docker sends ``Connection: close`` with each request.
-
-    Before the fix, the mirror dropped docker's answers first.
+    """Before the fix, a full mirror dropped docker's answers first. docker sends ``Connection: close`` with each
+    request.
     """
     monkeypatch.setattr(door, "_MOST_CLIENTS", 4)
     content = os.urandom(100_000)

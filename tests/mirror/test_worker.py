@@ -1,4 +1,4 @@
-"""Processes that rebuild layers end when their time or space limit is reached, and when their mirror ends."""
+"""A process that rebuilds layers ends at its time limit or space limit, and when its mirror ends."""
 
 from __future__ import annotations
 
@@ -123,7 +123,9 @@ def test_a_process_has_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_one_registry_does_not_have_all_turns(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A single registry cannot use all slots. An image does not wait for two slow images of another registry."""
+    """A single registry cannot use all slots for rebuilds. An image does not wait for two slow images of another
+    registry.
+    """
     run = worker.run
 
     def slow(job: Job, left: Callable[[], float], taken: Callable[[int], object]) -> object:

@@ -1,4 +1,4 @@
-"""The golden property on hypothesis images: odd names, odd headers, and truncated or mixed layers."""
+"""The golden property on images from hypothesis: odd names, odd headers, truncated or mixed layers."""
 
 import io
 import tarfile

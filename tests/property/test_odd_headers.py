@@ -70,7 +70,7 @@ def layers(chance: random.Random) -> tuple[list[bytes], list[bytes]]:
     for _ in range(2):
         made = []
         for place in range(count):
-            # whether both images have the same entry; otherwise, their entries are similar
+            # if true, both images have the same entry; otherwise, their entries are similar
             same = chance.random() < 0.5
             own = random.Random(seed + place) if same else chance
             made.append(entry(own, NAMES[place % len(NAMES)]))

@@ -1,4 +1,4 @@
-"""A small registry in this process; on request of a test, it answers wrongly or fails. with serve() as registry:
+"""A small registry in this process. Tests can make the registry fail or give wrong answers. with serve() as registry:
 registry.hook = lambda request: request.fail(500) if request.path.endswith("/blobs/x") else False
 """
 

@@ -117,7 +117,7 @@ def test_copies_of_a_bundle_in_an_archive_are_bounded(asked: list[bytes], tmp_pa
 def test_what_a_registry_sends_behind_a_bundle_is_not_kept(pair: Pair, tmp_path: Path) -> None:
     """Bytes that a registry sends after the end of a bundle are not kept.
 
-    A descriptor may declare any size. The header of the bundle has the actual size.
+    A registry's descriptor may declare any size, but the bundle's header has the actual size.
     """
     data = pair.bundle.read_bytes()
     sent = 0

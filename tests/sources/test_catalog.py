@@ -39,9 +39,8 @@ def listed(dib: Program, registry: Registry, *options: object) -> dict[str, Any]
 
 
 def states(dib: Program, registry: Registry) -> dict[str, str | None]:
-    """Return which part of each bundle is missing.
-
-    The key is the bundle's first tag, or its digest if it has no tag.
+    """Return the missing part of each bundle, or None. The key is the bundle's first tag; without a tag, it is the
+    bundle's digest.
     """
     return {(item["tags"] or [item["digest"]])[0]: item["missing"] for item in listed(dib, registry)["bundles"]}
 
@@ -65,7 +64,7 @@ def fallback(registry: Registry, tag: str) -> str:
 
 
 def entries(registry: Registry, tag: str) -> list[str]:
-    """Return the digests that are listed under an image's fallback tag, which replaces the referrers API."""
+    """Return the digests in the list under an image's fallback tag, which replaces the referrers API."""
     _, body = registry.manifests[REPOSITORY, fallback(registry, tag)]
     return [item["digest"] for item in json.loads(body)["manifests"]]
 
@@ -281,10 +280,9 @@ def test_a_registry_that_fails(stocked: Registry, dib: Program, method: str, par
 
 
 def test_what_another_place_does_not_have_is_not_gone(stocked: Registry, files: Files, dib: Program) -> None:
-    """If a registry redirects a request, and only the redirect's target lacks the content, the content does not count
-    as missing.
+    """If only the target of a redirect lacks the content, the content does not count as missing.
 
-    The registry may redirect to a cache or store, which may temporarily lack existing content.
+    The target may be a cache or a store that temporarily lacks existing content.
     """
     before = dict(stocked.manifests)
     wanted = f"/v2/{REPOSITORY}/blobs/{digest(files.bundle(1, 2).read_bytes())}"
@@ -310,9 +308,8 @@ def test_lists_are_repaired_for_what_was_deleted_before_an_error(stocked: Regist
 
 
 def test_a_list_that_somebody_else_writes_too(stocked: Registry, dib: Program) -> None:
-    """If a second client overwrites the list at the same time, dib removes the deleted entries again.
-
-    The list from the second client still has these entries.
+    """If a second client overwrites the list, dib removes the deleted entries again. The second client's list still has
+    these entries.
     """
     key = (REPOSITORY, fallback(stocked, "v4"))
     old = stocked.manifests[key]
@@ -456,7 +453,7 @@ def test_who_signed(registry: Registry, files: Files, dib: Program, tmp_path: Pa
 def test_a_signed_bundle_under_many_names_takes_little(
     stocked: Registry, files: Files, dib: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the fix, the whole texts of a signed bundle were kept for each of 4,096 manifests."""
+    """Before the fix, dib kept a copy of a signed bundle's texts for each of 4,096 manifests."""
     allowed, signed = signer(tmp_path), tmp_path / "2-4.dib"
     signed.write_bytes(files.bundle(2, 4).read_bytes())
     assert dib("sign", "--key", tmp_path / "key", signed).code == 0

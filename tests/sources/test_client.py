@@ -100,8 +100,8 @@ def test_a_registry_without_ranges_sends_it_all_again(repository, registry):
 
 
 def test_a_registry_that_ignores_ranges_sends_a_blob_twice_at_most(repository, registry):
-    """Before the fix, each interruption after some progress counted as the first. As a result, the registry sent 300
-    MiB instead of 24 MiB.
+    """Before the fix, progress reset the count of interruptions. As a result, the registry sent 300 MiB instead of 24
+    MiB.
     """
     large = DATA * (1 + (6 << 20) // len(DATA))
     sent: list[int] = []
@@ -402,9 +402,7 @@ def test_secrets_are_not_shown():
 
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf"), 1e300, 1e10, 0, -1])
 def test_times_that_are_no_limit_are_refused(dib, files, seconds):
-    """Timeouts that do not limit the time are refused. Before the fix, NaN turned the limit off. Timers themselves
-    refuse the other values.
-    """
+    """Timeouts that do not limit the time are refused. Before the fix, NaN turned the limit off."""
     for name in ("max_time", "timeout"):
         with pytest.raises(UsageError, match=name):
             RegistrySettings(**{name: seconds})

@@ -24,7 +24,7 @@ from tests.sources.conftest import Files, Program
 def test_different_bundles_in_an_archive_have_their_own_sizes(files: Files, tmp_path: Path):
     """All bundles in one archive have the same name.
 
-    Before the fix, dib refused the first bundle because of this name, with an error about trailing bytes.
+    Before the fix, this confused dib: it refused the first bundle, with an error about trailing bytes.
     """
     (tmp_path / "two.tar").write_bytes(wrapped([files.bundle(*pair).read_bytes() for pair in ((1, 2), (2, 4))]))
     with Context() as context:
@@ -49,7 +49,7 @@ def test_a_file_called_stdin_is_not_taken_for_it(files: Files, tmp_path: Path):
 
 
 def test_a_base_is_no_part_by_its_name(files: Files, dib: Program, tmp_path: Path):
-    """Before the fix, a file that the user had not named silently replaced the file that the user had named."""
+    """Before the fix, dib silently read another file instead of the file that the user had named."""
     base, out = tmp_path / "img.002", tmp_path / "out.tar"
     base.write_bytes(files.archive(1).read_bytes())
     for beside in (b"junk", files.bundle(2, 4).read_bytes()):

@@ -1,6 +1,5 @@
-"""Addresses to which a registry sends dib, and the data that dib sends there.
-
-These are the addresses and data of redirects, uploads, referrers and tokens.
+"""Addresses to which a registry sends dib, and the data that dib sends there. Redirects, uploads, referrers and tokens
+are tested.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def elsewhere(registry: Registry, settings: RegistrySettings, monkeypatch: pytes
 
 
 def test_its_own_name_leads_to_no_other_kind_of_address(registry: Registry, settings: RegistrySettings) -> None:
-    """A name may have a public address and an address of this machine, at once or one after the other."""
+    """A name may have a public address and an address of this machine: both at once, or in turn."""
     with Repository(Reference("registry.example", "example/app"), settings) as opened:
         check = opened._transport._check_place
         check("registry.example", {"a loopback address"}, is_reached=False)
@@ -265,9 +264,8 @@ def _drip_headers(request: Request) -> bool:
 
 
 def _drip_a_size_and_close(request: Request) -> bool:
-    """Slowly send an endless chunk size. Because of ``Connection: close``, the client's pool releases the socket.
-
-    The time limit must also apply to the reads of this socket.
+    """Slowly send an endless chunk size. Because of ``Connection: close``, the client's pool releases the socket. Even
+    then, the time limit must apply to reads from it.
     """
     request.close_connection = True
     try:
@@ -328,7 +326,7 @@ def test_addresses_that_do_not_answer_take_as_long_as_one(resolved: dict[str, li
 def test_a_connection_that_was_made_too_late_is_not_used(
     registry: Registry, resolved: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that is made after the time limit is not used. When the time limit was reached, there was no
+    """A connection that is made after the time limit is not used. When the time limit is reached, there is no
     connection yet that could be aborted.
     """
     name, _, port = registry.host.partition(":")
@@ -392,7 +390,7 @@ def test_a_registry_that_drips(registry: Registry) -> None:
 
 @pytest.mark.parametrize("hook", ["_drip_headers", "_continue", "_drip_a_size_and_close"])
 def test_headers_and_sizes_that_never_end(registry: Registry, hook: str) -> None:
-    """Reading endless headers and sizes ends at a time limit, even if each byte arrives in time."""
+    """If headers or sizes never end, reading stops at a time limit, even if each byte arrives in time."""
     registry.hook = globals()[hook]
     quick = RegistrySettings(pause=0, timeout=0.5, tries=1, sleep=lambda seconds: None)
     begun = time.monotonic()
@@ -444,7 +442,7 @@ def test_the_options(registry: Registry, tmp_path: Path) -> None:
 def test_a_list_of_large_texts_takes_little_memory(registry: Registry) -> None:
     """In Python, a text with a single rare character takes four bytes for each character.
 
-    The kept entries keep their order.
+    The test also checks the order of the kept entries.
     """
 
     def item(number: int) -> dict[str, object]:
@@ -460,6 +458,7 @@ def test_a_list_of_large_texts_takes_little_memory(registry: Registry) -> None:
     with Repository(Reference(registry.host, "example/app"), RegistrySettings(pause=0, timeout=5)) as repository:
         found, is_whole = repository.referrers(bytes(32), "x/y", received=1 << 30)
     assert not is_whole
-    # every twentieth descriptor is too large, and loses its annotations; then 41 others fit into the limit
+    # every twentieth descriptor is too large and is kept without its annotations; 41 other descriptors fit into the
+    # limit
     assert [get_text(one, "digest") for one in found] == [f"sha256:{number:064}" for number in range(44)]
     assert [number for number, one in enumerate(found) if not document.get(one, "annotations")] == [0, 20, 40]

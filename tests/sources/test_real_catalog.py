@@ -37,7 +37,7 @@ def stock(name: str, files: Files) -> None:
 
 
 def state(name: str) -> dict[str, str | None]:
-    """Return which part of each bundle is missing, by tag. A bundle without a tag is "untagged"."""
+    """Return the missing part of each bundle, or None, by tag. A bundle without a tag has the key "untagged"."""
     found = json.loads(succeed("list", name, "--json").out)["bundles"]
     return {(item["tags"] or ["untagged"])[0]: item["missing"] for item in found}
 

@@ -287,7 +287,7 @@ def test_a_bundle_with_other_bytes(stocked, files, dib, tmp_path):
 
 
 def test_a_bundle_for_another_subject(stocked, files, dib, tmp_path):
-    """v4's list of referrers leads to a bundle that rebuilds v3, although the bundle's labels claim v4."""
+    """The list of referrers of v4 has a bundle that rebuilds v3. The bundle's labels claim v4."""
     fallback = next(key for key in stocked.manifests if key[1].startswith("sha256-") and leads_to(stocked, key, "v4"))
     kind, body = stocked.manifests[fallback]
     index = json.loads(body)
@@ -386,7 +386,7 @@ def test_damaged_copies_do_not_keep_anybody_from_a_bundle(stocked, files, dib, t
     assert ended.code == 0, ended.err
     assert ended.err.count("which the registry lists: bundle is damaged") in range(
         2, 31
-    )  # keep only copies whose digests are smaller than the digest of the sound bundle
+    )  # only copies whose digests are below the digest of the sound bundle are tried before this bundle
     assert "fetched, 1 bundle and " in ended.err
 
 
@@ -402,12 +402,15 @@ def test_a_manifest_that_many_entries_name_is_read_once(stocked, files, dib, tmp
     stocked.asked.clear()
     ended = dib("update", name(stocked, "v4"), "--base", files.archive(1), "-o", tmp_path / "out.tar")
     assert ended.code == 0, ended.err
-    assert len(stocked.log("GET", digest(large))) <= 2  # fetched once for the list, and once as a bundle
+    # fetched once while the list is read, and once to apply the bundle
+    assert len(stocked.log("GET", digest(large))) <= 2
     assert blobs(tmp_path / "out.tar") == blobs(files.archive(4))
 
 
 def test_so_many_manifests_are_asked_for_and_no_more(stocked, files, dib, tmp_path, monkeypatch):
-    """The number of requested manifests is limited, because absent manifests hardly count towards a limit of bytes."""
+    """The number of requested manifests is limited. A limit of bytes is not enough, because absent manifests hardly
+    count towards it.
+    """
     monkeypatch.setattr(listing, "MAX_LOOKUPS", 5)
     fallback = (REPOSITORY, digest_of(stocked, "v4").replace(":", "-"))
     kind, index = stocked.manifests[fallback]
@@ -511,10 +514,8 @@ def test_a_tag_that_is_taken_from_another_bundle_is_told(stocked, files, dib):
 
 
 def test_push_says_where_other_blobs_are_rebuilt_than_the_registry_has(stocked, files, dib, tmp_path):
-    """Push reports if the rebuilt blobs differ from the blobs in the registry.
-
-    A mirror must give clients exactly the blobs that a manifest lists. Therefore, the mirror cannot use a bundle with
-    raw layers.
+    """Push reports if the rebuilt blobs differ from the registry's blobs. A mirror must serve exactly the blobs in a
+    manifest, so it cannot use such a bundle.
     """
     (tmp_path / "raw.tar").write_bytes(docker_save([version(2)], "v25"))
     assert dib("create", files.archive(1), tmp_path / "raw.tar", tmp_path / "raw.dib").code == 0
@@ -591,7 +592,7 @@ def test_a_wrapped_bundle_is_applied(stocked, files, dib, tmp_path, monkeypatch)
 
 def test_layers_of_a_parcel_are_decompressed_within_a_ratio(stocked, files, dib, tmp_path):
     """The decompressed size of a wrapped bundle's layers is limited. Anyone with permission to push can choose these
-    layers.
+    layers, so the layers may be huge.
     """
     zeros = TestImage([build_layer([file("zeros", bytes(120 << 20))])], ["example.com/app:0"])
     (tmp_path / "base.tar").write_bytes(docker_save([zeros], "oci", "gzip"))
@@ -609,7 +610,7 @@ def test_layers_of_a_parcel_are_decompressed_within_a_ratio(stocked, files, dib,
 def test_layers_that_labels_do_not_tell_of_count_to_what_may_be_fetched(stocked, files, dib, tmp_path, monkeypatch):
     linked, out = name(stocked, "linked"), tmp_path / "out"
     assert dib("wrap", files.bundle(1, 2), "--linked", "--base", name(stocked, "v1"), "--push", linked).code == 0
-    # the effect is the same as that of incomplete labels
+    # pretend that no object is missing, as with incomplete labels
     monkeypatch.setattr(wrapped, "missing_objects", lambda *_: [0])
     # the target fits into this limit, but a second fetch of blobs does not
     limit = files.archive(2).stat().st_size + 1000
@@ -671,11 +672,10 @@ def test_the_manifest_of_a_bundle(stocked, files):
 def test_a_signed_bundle_for_something_else_is_passed_over(
     registry, files, dib, tmp_path, monkeypatch, is_compared: bool
 ):
-    """A signed bundle of a wrong image does not prevent clients from using the right bundle.
-
-    The bundle of the wrong image is smaller, correctly signed, and listed with false labels.
+    """A signed bundle of a wrong image does not keep clients from the right bundle. The wrong bundle is smaller, and
+    its labels are false.
     """
-    if not is_compared:  # without the comparison, the bundle is refused only because it rebuilds a wrong image
+    if not is_compared:  # without this comparison, the bundle is refused only after it has rebuilt a wrong image
         monkeypatch.setattr(module._Update, "_require_as_listed", lambda *given: None)
     allowed, replayed, signed = signer(tmp_path), tmp_path / "1-1.dib", tmp_path / "2-4.dib"
     assert dib("create", files.archive(1), files.archive(1), replayed).code == 0
@@ -767,9 +767,7 @@ def test_bundles_that_nobody_of_them_signed_are_passed_over(registry, files, dib
 
 
 def give_another_config(registry: Registry, tag: str, bundle: str) -> None:
-    """Replace a tag's image by an unsigned image with the same layers and a new config; list a bundle for the new
-    image.
-    """
+    """Replace a tag's image by an image with the same layers and a new config. List a bundle for the new image."""
     kind, body = registry.manifests[REPOSITORY, tag]
     manifest = json.loads(body)
     config = json.loads(registry.blobs[REPOSITORY, manifest["config"]["digest"]])

@@ -54,7 +54,7 @@ def test_a_hundred_updates_from_a_bad_registry(is_demanded: bool, files: Files, 
             for pair in PAIRS:
                 assert dib("push", bundles[pair], f"docker://{registry.host}/{REPOSITORY}").code == 0
             break_registry(registry, bundles, faults)
-            # if v4 is a file, it does not count as an engine that has v4
+            # v4 as a base is only a file; update does not count it as an engine that already has v4
             old = chance.randrange(1, 4 if is_demanded else 5)
             out = tmp_path / "out.tar"
             trust = ("--allowed-signers", allowed) if is_demanded else ()
