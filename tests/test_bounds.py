@@ -347,7 +347,7 @@ def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatc
 
 
 def test_long_paths_are_compared_at_their_beginning(tmp_path):
-    """A file without a counterpart is compared with up to 64 files of the same name. Here, each has a path of 400 kB."""
+    """A file without a counterpart is compared with up to 64 files of the same name. Here, each path has 400 kB."""
     deep = b"a/" * 200_000
     old = docker_save([TestImage([build_layer([file(f"{deep.decode()}{n}/lib-1.0", b"x" * n) for n in range(1, 65)])])])
     new = docker_save([TestImage([build_layer([file(f"b{n}/lib-2.0", b"y" * n) for n in range(1, 301)])])])

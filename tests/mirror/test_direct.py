@@ -60,7 +60,7 @@ class Upstream(NamedTuple):
 
 
 def rest(connection: socket.socket, body: bytes = b"") -> bytes:
-    """Return ``body`` and the bytes that follow it. If the mirror ends the connection early, the result is too short."""
+    """Return ``body`` and the bytes that follow it. If the connection ends early, the result is too short."""
     with connection, suppress(ConnectionError):
         while len(body) < SIZE and (piece := connection.recv(1 << 20)):
             body += piece

@@ -145,7 +145,7 @@ def test_faults(stocked: Registry, tmp_path: Path) -> None:
         fault = chance.choice((*UPSTREAM, *BUNDLE, *OWN))
         is_plain = (
             fault in UPSTREAM
-            # with an empty cache, a run fetches all layers; otherwise, it finds content that earlier runs left in the cache
+            # with an empty cache, a run fetches all layers; otherwise, it finds content of earlier runs in the cache
         )
         cache = tmp_path / (f"plain-{run}" if is_plain else f"cache-{run // 10}")
         stocked.hook = lambda request: False

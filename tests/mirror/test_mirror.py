@@ -320,7 +320,7 @@ def hide(registry: Registry, name: str) -> None:
 
 @pytest.mark.parametrize("part", ["manifest", "config", "layer"])
 def test_what_a_client_may_not_read_is_no_base(part: str, mirror: Running, stocked: Registry) -> None:
-    """These parts are no base for the client. By testing which bundles apply, the client could learn them byte by byte."""
+    """These parts are no base for the client. By trying bundles, the client could learn them byte by byte."""
     friend = Client(mirror.client.port, headers={"Authorization": "Bearer good"})
     friend.pull("v1")
     body = stocked.manifests[REPOSITORY, "v1"][1]

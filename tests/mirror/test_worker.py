@@ -30,7 +30,7 @@ SAYS = "import sys, time; sys.stdin.buffer.read(10); print('{line}', flush=True)
 
 
 def a_job(tmp: Path) -> Job:
-    return Job((), (), b"", {}, 0, (), None, True, str(tmp))
+    return Job((), (), b"", {}, 0, 0, (), None, True, str(tmp))
 
 
 def children() -> list[str]:
