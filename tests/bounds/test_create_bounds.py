@@ -25,16 +25,18 @@ from dibundle.codecs import relink
 from dibundle.codecs.encode import elf, layout, relinker
 from dibundle.codecs.frames.layout import find_blocks
 from dibundle.codecs.frames.search import FrameSearch
+from dibundle.creating.compose import layer as layer_module
 from dibundle.creating.compose import sides
 from dibundle.creating.compose.recompressed import unpack_layer
-from dibundle.creating.match import candidates, images
+from dibundle.creating.match import candidates, images, sketch
 from dibundle.files.readat import MemoryBytes, Spool
 from dibundle.format import outline
 from dibundle.images.archive import open_archive
 from dibundle.images.reader import read_images
 from tests.bounds.measure import dib
-from tests.builders import TestImage, docker_save
+from tests.builders import TestImage, build_layer, docker_save, file
 from tests.codecs import programs
+from tests.content import text
 from tests.program import succeed
 
 SECTIONS = 4096
@@ -325,3 +327,71 @@ def test_a_zstd_frame_takes_time_as_its_blocks() -> None:
     taken = bytearray()
     FrameSearch().find(frame, find_blocks(frame, 0, count), 0, taken.extend)
     assert time.process_time() - start < 10  # takes 1 s; before the fix, it took 45 s, because the time was quadratic
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, module: object, name: str) -> list[object]:
+    """Return a list that gets an item at each call of a function."""
+    function, calls = getattr(module, name), []
+
+    def count(*given: object) -> object:
+        calls.append(given)
+        return function(*given)
+
+    monkeypatch.setattr(module, name, count)
+    return calls
+
+
+@pytest.mark.parametrize("longest", [0, 2])
+def test_headers_of_a_base_entry_are_not_read_for_each_of_many_entries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest: int
+) -> None:
+    """Before the fix, each entry of the target read all headers of the base's entry."""
+
+    def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+        info = tarfile.TarInfo(name)
+        info.size, info.type = size, kind
+        return info.tobuf(tarfile.GNU_FORMAT)
+
+    ahead = header("x", 0, tarfile.XHDTYPE)
+    old = ahead * 500 + header("p", 1) + b"a".ljust(512, b"\0")
+    new = b"".join(ahead * longest + header("p", 5) + (b"%05d" % k).ljust(512, b"\0") for k in range(200))
+    base, target, bundle = (tmp_path / name for name in ("base.tar", "target.tar", "out.dib"))
+    for path, layer in ((base, old), (target, new)):
+        path.write_bytes(docker_save([TestImage([layer + bytes(1024)], ["app:1"])]))
+    calls = counted(monkeypatch, layer_module, "_record")
+    dibundle.create(base, target, bundle)
+    assert len(calls) < 200 * (2 + 5 * longest) + 100
+    assert b"".join(dibundle.apply([base, bundle])) == target.read_bytes()
+
+
+def test_files_of_the_base_are_sketched_once_for_all_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the fix, each target read the whole base."""
+    base = tmp_path / "base.tar"
+    base.write_bytes(docker_save([TestImage([build_layer(file(f"old/{k}", text(k, 2000)) for k in range(50))])]))
+    targets = [tmp_path / f"{k}.tar" for k in range(10)]
+    for k, path in enumerate(targets):
+        new = build_layer([file(f"new/{k}", text(k, 2000)[:-9] + b"different")])
+        path.write_bytes(docker_save([TestImage([new], [f"app:{k}"])]))
+    calls = counted(monkeypatch, sketch, "sketch")
+    dibundle.create([base], targets, tmp_path / "out.dib")
+    assert len(calls) == 50 + 2 * len(targets) - 1
+    assert (tmp_path / "out.dib").stat().st_size < 10_000
+
+
+def test_bases_keep_only_the_files_that_they_are_worth_something_for(tmp_path: Path) -> None:
+    """Before the fix, each of many bases had a number for each file of the target."""
+    layers = [build_layer([file(f"{at}/{name}", text(ord(at), 3000)) for name in "ab"]) for at in "uvwxyz"]
+    with ExitStack() as stack:
+        opened = []
+        for number, content in enumerate([*([layer] for layer in layers), layers]):
+            path = tmp_path / f"{number}.tar"
+            path.write_bytes(docker_save([TestImage(content, [f"app:{number}"])]))
+            opened.append(read_images(stack.enter_context(closing(open_archive(path)))))
+        *bases, target = opened
+        contents = candidates._contents([target], Spool, frozenset(), frozenset(), None)
+        for number, base in enumerate(bases):
+            own = candidates._contents([base], Spool, frozenset(), frozenset(), None)
+            worths = candidates._Judge(own).worths(contents)
+            assert set(worths) == {3 * number, 3 * number + 1, 3 * number + 2}
+        assert candidates.pick(bases, [target], Spool) == list(range(6))
+        assert candidates.pick([*bases, bases[0]], [target], Spool) == [1, 2, 3, 4, 5, 6]

@@ -23,6 +23,7 @@ from dibundle.format.steps import REGISTER_RECORD, Copy
 from dibundle.images.tar.entries import Entry
 
 LONGEST_ZEROS = 1 << 20  # maximum size of a tail that is checked for having only zeros
+_MORE = 4  # for each extension header of a new entry, at most this many headers of the base entry are read
 REPEAT_FROM = 64  # content of at least this many bytes is written as a repeat when it occurs again
 
 
@@ -53,21 +54,42 @@ class _Record(NamedTuple):
         return self.offset + BLOCK
 
     @property
+    def end(self) -> int:
+        return self.content + padded(self.size)
+
+    @property
     def extension(self) -> bool:
         return self.block[156] in b"xgLK"
 
 
+def _record(offset: int, window: Window) -> _Record:
+    block = window.read_at(offset, BLOCK)
+    size = records.record_size(block)
+    assert size is not None
+    return _Record(offset, block, size)
+
+
 def records_of(entry: Entry, window: Window) -> list[_Record]:
     """Return the records of a plain entry. The records of the entry's extension headers come first."""
-    found = []
+    found: list[_Record] = []
     offset = entry.start
     while offset < entry.end:
-        block = window.read_at(offset, BLOCK)
-        size = records.record_size(block)
-        assert size is not None
-        found.append(_Record(offset, block, size))
-        offset += BLOCK + padded(size)
+        found.append(_record(offset, window))
+        offset = found[-1].end
     return found
+
+
+def _base_records(entry: Entry, window: Window, most: int) -> list[_Record]:
+    """Return at most ``most`` extension headers of a plain base entry, and then the entry's own record.
+
+    The same base entry may be read for many target entries, and may have any number of extension headers.
+    """
+    found: list[_Record] = []
+    offset = entry.start
+    while offset < entry.header and len(found) < most:
+        found.append(_record(offset, window))
+        offset = found[-1].end
+    return [*found, _record(entry.header, window)]
 
 
 def _tail_size(layer: Layer) -> int:
@@ -162,7 +184,8 @@ class LayerComposer:
             return
         old_records: list[_Record] = []
         if match and old and old.plain:
-            old_records = records_of(old, self._windows[match.place.layer])
+            most = _MORE * (len(new_records) - 1)
+            old_records = _base_records(old, self._windows[match.place.layer], most)
         layer = match.place.layer if match else 0
         self._extensions(entry, new_records[:-1], old_records[:-1], layer)
         self._main(entry, new_records[-1], old_records[-1] if old_records else None, match, mark)

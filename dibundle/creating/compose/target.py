@@ -19,7 +19,7 @@ from dibundle.creating.compose.recompressed import RecompressedLayer
 from dibundle.creating.compose.sides import BaseSide, TargetSide
 from dibundle.creating.match import names as match_names
 from dibundle.creating.match.base import Layer
-from dibundle.creating.match.matcher import Matcher
+from dibundle.creating.match.matcher import Matcher, SimilarFiles
 from dibundle.files.readat import ReadAt
 from dibundle.format.constants import COST_FACTOR, COST_FLOOR, FRAME_COST, OP_COST, SEGMENT_COST
 from dibundle.format.program_writer import ProgramWriter
@@ -62,8 +62,9 @@ def compose_all(
     """
     composed: list[ComposedTarget] = []
     first = 0
+    similar = SimilarFiles(base.index)
     for side in sides:
-        composed.append(_compose(base, side, first, objects, counts, window))
+        composed.append(_compose(base, side, first, objects, counts, window, similar))
         first += len(composed[-1].frames.drafts)
         if side is not sides[-1]:
             objects.places |= _places(base, side, len(composed) - 1)
@@ -112,7 +113,13 @@ def _drop_costly_sources(composed: Sequence[ComposedTarget]) -> None:
 
 
 def _compose(
-    base: BaseSide, side: TargetSide, first: int, objects: ObjectTable, counts: Counts, window: int
+    base: BaseSide,
+    side: TargetSide,
+    first: int,
+    objects: ObjectTable,
+    counts: Counts,
+    window: int,
+    similar: SimilarFiles,
 ) -> ComposedTarget:
     """Write a target's program.
 
@@ -125,7 +132,7 @@ def _compose(
     frames = FramePlanner(first, text_sources, window)
     target = side.images.archive
     composer = ArchiveComposer(target.bytes, target.index, program, frames)
-    matcher = Matcher(base.index, side.new_layers, base.layers_known_to(side))
+    matcher = Matcher(base.index, similar, side.new_layers, base.layers_known_to(side))
     layers = LayerComposer(program, frames, objects, base.index, matcher, counts)
     numbers = {id(entry): number for number, entry in enumerate(target.index.entries)}
 

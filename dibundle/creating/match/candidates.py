@@ -64,25 +64,30 @@ def pick(
     claims = frozenset(claim for content in wanted for claim in content.claims)
     paths = frozenset(file.path for file in _largest(wanted))
     judged = [_Judge(_contents([images], spool, claims, paths, most_unpacked)) for images in bases]
-    worths = [[judge.worth(content) for content in wanted] for judge in judged]
-    return _cover([[worth for content in rows for worth in content] for rows in worths], wanted)
+    return _cover([judge.worths(wanted) for judge in judged], sum(content.size for content in wanted))
 
 
-def _cover(worths: list[list[float]], wanted: list[_Content]) -> list[int]:
+def _cover(worths: list[dict[int, float]], total: int) -> list[int]:
     """Choose the base that is likely to save the most bytes.
 
     Then, repeatedly choose the base that is likely to save the most further bytes.
     """
-    total = sum(content.size for content in wanted)
-    best = [0.0] * len(worths[0])
+    best: dict[int, float] = {}
     taken: list[int] = []
-    while len(taken) < len(worths):
-        gains = [sum(max(0.0, new - old) for new, old in zip(row, best, strict=True)) for row in worths]
-        number = max(range(len(gains)), key=lambda index: (gains[index], index))
-        if number in taken or (taken and gains[number] < WORTH * total):
+    # the gains may be outdated: a gain never grows when other bases are chosen, so only the first is computed again
+    gains = [(-sum(row.values()), -number) for number, row in enumerate(worths)]
+    heapq.heapify(gains)
+    while gains:
+        number = -gains[0][1]
+        gain = sum(max(0.0, worth - best.get(file, 0.0)) for file, worth in worths[number].items())
+        if gain < -gains[0][0]:
+            heapq.heapreplace(gains, (-gain, -number))
+            continue
+        if taken and gain < WORTH * total:
             break
+        heapq.heappop(gains)
         taken.append(number)
-        best = [max(pair) for pair in zip(best, worths[number], strict=True)]
+        best |= {file: max(worth, best.get(file, 0.0)) for file, worth in worths[number].items()}
     return sorted(taken)
 
 
@@ -96,11 +101,20 @@ class _Judge:
             for file in content.files:
                 self._files.setdefault(file.path, []).append(file)
 
-    def worth(self, wanted: _Content) -> list[float]:
-        """Return how many bytes are likely saved for each file of a layer, and for the layer as a whole."""
-        if wanted.claims & self._claims:
-            return [float(file.size) for file in wanted.files] + [float(wanted.size)]
-        return [file.size * self._likeness(file) for file in wanted.files] + [0.0]
+    def worths(self, wanted: list[_Content]) -> dict[int, float]:
+        """Return how many bytes are likely saved, by the indexes of files and of layers. Leave out zeros."""
+        found: dict[int, float] = {}
+        number = 0
+        for content in wanted:
+            is_whole = not self._claims.isdisjoint(content.claims)
+            for file in content.files:
+                if is_whole or file.path in self._files:
+                    found[number] = file.size * (1.0 if is_whole else self._likeness(file))
+                number += 1
+            if is_whole:
+                found[number] = float(content.size)
+            number += 1
+        return found
 
     def _likeness(self, file: _File) -> float:
         return max((_likeness(file, other) for other in self._files.get(file.path, ())[:_ALIKE]), default=0.0)

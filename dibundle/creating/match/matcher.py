@@ -11,6 +11,8 @@ from dibundle.creating.match.base import BaseIndex, Layer, Mark, Place, Places, 
 from dibundle.creating.match.sketch import SketchIndex
 from dibundle.images.tar.entries import Entry
 
+_COMPARED: Final = 64  # maximum number of files of the same name that are compared
+_MOST_NAMED: Final = 256  # maximum number of files of the same name that are looked at
 LONGEST_PATH: Final = 512  # maximum bytes of a path that are compared, because a path may have a million bytes
 
 
@@ -35,17 +37,18 @@ class Matcher:
     Rules 3 to 5 use only base files whose path does not exist in the target.
     """
 
-    def __init__(self, base: BaseIndex, targets: Iterable[Layer], kept: Collection[bytes]) -> None:
+    def __init__(
+        self, base: BaseIndex, similar: SimilarFiles, targets: Iterable[Layer], kept: Collection[bytes]
+    ) -> None:
         """Prepare matching for the entries of the new layers in ``targets``.
 
-        ``kept`` are the digests of base layers that the target contains as a whole.
+        All targets share ``similar``. ``kept`` are the digests of base layers that the target contains as a whole.
         """
-        self._base = base
+        self._base, self._similar = base, similar
         self._kept = kept
         targets = list(targets)
         self._likeness = self._like_images(targets)
         self._targets = targets
-        self._sketches: SketchIndex[Place] | None = None
         self._tops: dict[tuple[int, int], Place] = {}
         self._expected = Place(self._likeness.index(max(self._likeness)) if self._likeness else 0, 0)
 
@@ -78,13 +81,22 @@ class Matcher:
         ]
 
     @cached_property
-    def _spare_names(self) -> dict[bytes, list[Place]]:
-        """The spare base files, by their paths without versions, and by their stems."""
-        found: dict[bytes, list[Place]] = {}
-        for place in self._spare:
-            for name in self._base.names_of(names.clean(self._base.entry(place).path)):
-                found.setdefault(name, []).append(place)
-        return found
+    def _sketched(self) -> set[Place]:
+        """The spare files that can be found by content. Layers that the target contains as a whole are left out."""
+        found = [
+            place
+            for place in self._spare
+            if self._base.entry(place).size >= sketch.SMALLEST
+            and self._base.layers[place.layer].digest not in self._kept
+        ]
+        self._similar.sketch(found)
+        return set(found)
+
+    @cached_property
+    def _named(self) -> set[Place]:
+        """The spare files that can be found by name."""
+        self._similar.name(self._spare)
+        return set(self._spare)
 
     @property
     def expected_layer(self) -> int:
@@ -115,23 +127,12 @@ class Matcher:
         files = [place for place in at_path if is_file(self._base.entry(place))]
         if files:
             return Match(self._nearest(files), same=False)
-        like = self._like_content(layer, entry)
-        if like:
-            return Match(like, same=False)
-        files = self._spare_names.get(names.versionless(path)) or self._spare_names.get(names.stem(path)) or []
+        if entry.size >= sketch.SMALLEST and self._sketched:
+            like = self._similar.by_content(_beginning(layer, entry), self._sketched)
+            if like:
+                return Match(like, same=False)
+        files = self._similar.by_name(path, self._named)
         return Match(self._most_alike(entry, files), same=False) if files else None
-
-    def _like_content(self, layer: Layer, entry: Entry) -> Place | None:
-        """Return the spare base file whose content is most similar to the entry's content."""
-        if entry.size < sketch.SMALLEST or not self._spare:
-            return None
-        if self._sketches is None:
-            self._sketches = sketch.SketchIndex()
-            for place in self._spare:
-                old, source = self._base.entry(place), self._base.layers[place.layer]
-                if old.size >= sketch.SMALLEST and source.digest not in self._kept:
-                    self._sketches.add(place, _beginning(source, old))
-        return next(iter(self._sketches.nearest(_beginning(layer, entry))), None)
 
     def _nearest(self, places: Sequence[Place]) -> Place:
         """Return the expected place, if it is in ``places``.
@@ -173,7 +174,48 @@ class Matcher:
             return shared, -abs(other.size - entry.size)
 
         parts = entry.path[:LONGEST_PATH].split(b"/")
-        return max(places[:64], key=likeness)
+        return max(places, key=likeness)
+
+
+class SimilarFiles:
+    """The base files that at least one target lacks, by content and by name.
+
+    All targets share them, so that no file is read twice.
+    """
+
+    def __init__(self, base: BaseIndex) -> None:
+        self._base = base
+        self._sketches: SketchIndex[Place] = SketchIndex()
+        self._sketched: set[Place] = set()
+        self._names: dict[bytes, list[Place]] = {}
+        self._named: set[Place] = set()
+
+    def sketch(self, places: Iterable[Place]) -> None:
+        """Add files to the files that can be found by content."""
+        for place in places:
+            if place not in self._sketched:
+                self._sketched.add(place)
+                self._sketches.add(place, _beginning(self._base.layers[place.layer], self._base.entry(place)))
+
+    def name(self, places: Iterable[Place]) -> None:
+        """Add files to the files that can be found by name."""
+        for place in places:
+            if place not in self._named:
+                self._named.add(place)
+                for name in self._base.names_of(names.clean(self._base.entry(place).path)):
+                    self._names.setdefault(name, []).append(place)
+
+    def by_content(self, data: bytes, among: Collection[Place]) -> Place | None:
+        """Return the file in ``among`` whose content is most similar to ``data``."""
+        return next(iter(self._sketches.nearest(data, among)), None)
+
+    def by_name(self, path: bytes, among: Collection[Place]) -> list[Place]:
+        """Return files in ``among`` that have the same path except for versions and hashes, or the same name."""
+        for name in (names.versionless(path), names.stem(path)):
+            found = [place for place in self._names.get(name, ())[:_MOST_NAMED] if place in among]
+            if found:
+                return found[:_COMPARED]
+        return []
 
 
 def _beginning(layer: Layer, entry: Entry) -> bytes:
