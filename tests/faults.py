@@ -206,7 +206,7 @@ def _created(rig: Rig) -> bytes:
 
 
 def full_disk(rig: Rig, times: int) -> list[str | None]:
-    """Let each write, sync and rename of apply and of create fail as on a full disk."""
+    """Simulate a full disk: make every write, sync and rename fail, in ``apply`` and in ``create``."""
     share = max(1, times // 3)
     return [
         *_each_call(rig, rig.apply(), WRITES, errno.ENOSPC, share),

@@ -203,7 +203,7 @@ class Loading:
         return bool(self.options.expectation.without_archive(target.digest))
 
     def _is_named_by_digest(self, number: int) -> bool:
-        """Return whether the target's own digest is expected or chosen. The engine then gets all its images."""
+        """Return whether the target's own digest is expected or chosen. If so, the engine gets all images."""
         named = self.options.expect | {named_digest(self.options.target)}
         return self.bundle.manifest.targets[number].digest in named
 

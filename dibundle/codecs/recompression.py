@@ -73,7 +73,7 @@ def content_size(parts: Sequence[Part]) -> int:
 
 
 def cost(parts: Sequence[Part]) -> int:
-    """Return the cost of recompressing, in bytes of content at an ordinary level."""
+    """Return the cost of recompressing. One byte of content at an ordinary level costs 1."""
     total, before = PACKING_COST + PART_COST * len(parts), 0
     for part in parts:
         if isinstance(part, Body):

@@ -193,7 +193,7 @@ def test_dib_load_of_a_damaged_bundle_loads_nothing(
 
 
 def _state(engine: Engine) -> State:
-    """Return an engine's state: its image IDs and, for each of the two names, the facts and files of a container."""
+    """Return an engine's state: its image IDs, and the facts and files of a container made from each of two images."""
     return {
         "images": engine.images(),
         "facts": {name: engine.facts(name) for name in NAMES},

@@ -127,7 +127,7 @@ def packed(tmp_path: Path) -> Path:
 def test_thin_says_that_nothing_is_left_out(packed: Path) -> None:
     """``--thin`` reports if no layer is left out.
 
-    A layer is left out only in the form that the base has, because podman does not accept another compression.
+    A layer is left out only if it is compressed as in the base, because podman accepts no other compression.
     """
     ended = succeed("apply", "--thin", packed / "base.tar", packed / "out.dib", "-o", packed / "thin.tar")
     assert "dib: nothing is left out: example.com/grown:1 has no layer in the form that the new image has" in ended.err

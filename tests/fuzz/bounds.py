@@ -656,7 +656,7 @@ class Drawn:
         return self.add(Frame(frame_of(zeros(size)), size, codec=1))
 
     def give_up(self, index: int) -> None:
-        """Repeat a byte of a frame, for the last time. Up to this point, dib keeps the frame."""
+        """Repeat a byte of a frame. After this last use, dib frees the frame."""
         self.program.do("repeat", repeat_frame=index, repeat_offset=0, repeat=1)
         self.made += 1
 

@@ -477,7 +477,7 @@ def side_by_side(data: bytes) -> object:
 
 @target
 def frames(data: bytes) -> object:
-    """A zstd layer. Each frame's recipe rebuilds the frame, and libzstd decodes the same content."""
+    """A zstd layer. Each frame's recipe rebuilds the frame. dib and libzstd decode the same content from the frame."""
     with contextlib.closing(Spool(None)) as spool:
         found = outcome(lambda: unpack_frames(MemoryBytes(data), spool, most=LARGEST))
         if not isinstance(found, RecompressedLayer):

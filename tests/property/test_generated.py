@@ -1,4 +1,4 @@
-"""The golden property on images from hypothesis: odd names, odd headers, truncated or mixed layers."""
+"""Apply rebuilds generated targets byte for byte: with odd names, odd headers, truncated or mixed layers."""
 
 import io
 import tarfile

@@ -384,7 +384,10 @@ class _Run:
         return True
 
     def _edit(self, real: _Real, bit: int, real_bit: int) -> None:
-        """Replace the output up to ``bit``, and a very short copy before it, by the body up to ``real_bit``."""
+        """Take the body up to ``real_bit`` in place of the output up to ``bit``.
+
+        If only a very short copy separates this edit from the last edit, both become one edit.
+        """
         copied, dropped = self._bit - self._edited, bit - self._bit
         literals, count = real.bits(self.real_bit, real_bit), real_bit - self.real_bit
         if self._edits and copied < _NEAR:

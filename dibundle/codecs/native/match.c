@@ -25,7 +25,7 @@ typedef struct { int64_t near, far; } limits_t;
 static const limits_t reach = {1024, 65536};
 /* for each class of distance: a match begins with at least this number of equal bytes */
 static const int64_t least[3] = {KEY, FAR_KEY, 14};
-/* for each class: a match must have this many more equal bytes than the followed cover has */
+/* for each class: the minimum lead of a match over the current cover, in equal bytes */
 static const int64_t more[3] = {4, 5, 6};
 static const int64_t cost[3] = {0, 2, 4};    /* for each class: a nearer match may be shorter by this many bytes */
 static const int64_t worth[3] = {15, 22, 30}; /* for each class: minimum value of the whole cover */

@@ -1,5 +1,5 @@
-/* Code for 32-bit ARM in Thumb: calls, and distances in literal pools; an ADD adds its own address to a distance
- * (spec/relink.md). */
+/* Code for 32-bit ARM in Thumb (spec/relink.md): calls, and distances in literal pools. A distance counts from the ADD
+ * instruction that uses it. */
 #include "walk.h"
 
 static inline uint32_t half(const uint8_t *s)

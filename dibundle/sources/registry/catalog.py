@@ -176,7 +176,7 @@ class _Search:
         return True
 
     def _has_room(self, digest: bytes) -> bool:
-        """Return whether a bundle is already known, or the maximum number of bundles is not reached yet."""
+        """Return True if a bundle is already known, or if there are fewer bundles than the maximum."""
         if digest in self._found or len(self._found) < MAX_BUNDLES:
             return True
         self._is_complete = False

@@ -105,7 +105,8 @@ class Transport:
         self._base = f"{'http' if plain else 'https'}://{self.host}"
         self._authorization = authorization
         self._logs_in = logs_in
-        self._own_kinds: set[str] | None = None  # kinds of the address at which the registry was reached first
+        # whether the registry's address, at the first connection, is on loopback, link-local, and so on
+        self._own_kinds: set[str] | None = None
         self._pool = urllib3.PoolManager(
             num_pools=_HOSTS, retries=False, headers={"User-Agent": f"dib/{__version__}", "Accept-Encoding": "identity"}
         )

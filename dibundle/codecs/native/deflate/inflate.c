@@ -10,8 +10,8 @@
 
 #define LITERAL_BITS 11
 #define DISTANCE_BITS 8
-/* In a complete code, at most 144 prefixes of 11 bits and at most 16 prefixes of 8 bits are prefixes of longer codes.
- * The reason is that at least two codes begin with each of these prefixes. */
+/* A code word that is longer than LITERAL_BITS or DISTANCE_BITS needs a second table, one for each beginning. A complete
+ * code has at most 144 such beginnings of 11 bits, or 16 of 8 bits, because at least two words share each of them. */
 #define LITERAL_ENTRIES ((1 << 11) + 144 * 16)
 #define DISTANCE_ENTRIES ((1 << 8) + 16 * 128)
 
