@@ -54,9 +54,9 @@ def pick(
 ) -> list[int]:
     """Return the indexes of the promising bases. If there are only few bases, return all indexes.
 
-    At least one base is chosen. A further base is chosen only if it probably has enough useful bytes that the
-    chosen bases do not have. Compressed layers are inflated into the temporary file that ``spool`` returns, one archive at a time. If a
-    bundle rebuilt an archive, the archive's layers are inflated to at most ``most_unpacked`` bytes.
+    At least one base is chosen. A further base is chosen only if it probably has enough useful bytes that the chosen
+    bases do not have. Compressed layers are inflated into the temporary file that ``spool`` returns, one archive at a
+    time. If a bundle rebuilt an archive, the archive's layers are inflated to at most ``most_unpacked`` bytes.
     """
     if len(bases) <= FEW:
         return list(range(len(bases)))
