@@ -78,15 +78,15 @@ def create(
     """Create the bundle ``out``, which rebuilds ``target`` from ``base``, and return the result.
 
     If ``base`` is None, the bundle can be applied without a base. If ``out`` is a path, the file appears when it is
-    complete. ``level`` is 1 (fast) to 9 (small). Simple decoders can apply bundles of the ``profile`` "core". The
-    file ``inventory`` has the result of :func:`inventory`. With ``raw_layers``, rebuilt images have plain layers.
+    complete. ``level`` is 1 (fast) to 9 (small). Simple decoders can apply bundles of the ``profile`` "core".
+    The file ``inventory`` is the result of :func:`inventory`. With ``raw_layers``, rebuilt images have plain layers.
 
     The result does not depend on ``workers`` (threads; 0: one per core) or ``executor`` (from concurrent.futures). The
     executor gets ``workers`` frames at a time. Each frame is passed as a function and bytes. The executor's machines
     need the same dib and zstandard. A process pool needs spawn or forkserver, and a ``__main__`` guard.
 
     Raises ``ArchiveError`` if an input is not an image archive, and ``UsageError`` for an invalid level or number of
-    workers. Raises ``FileError`` if the system fails or a stream would block. Exceptions of the caller pass through.
+    workers. Raises ``FileError`` if a system call fails or a stream would block. The caller's exceptions are passed on.
     """
     options = CreateOptions(level=level, profile=profile, names=names, workers=workers, recompress=recompress)
     options = replace(options, inventory=inventories.read_given(inventory), raw_layers=raw_layers)
@@ -132,13 +132,13 @@ def apply(
     """Rebuild an archive from the bundles and archives in ``sources``, and yield its exact bytes.
 
     Bundles are recognised by their content. Several bundles are applied as a chain. If a bundle is split into parts,
-    give any part. Each base is an archive, or a bundle that rebuilds an archive. Missing files are skipped. If there
+    give any part. Each base is an archive, or a bundle that rebuilds an archive. Missing bases are skipped. If there
     are several targets, ``target`` chooses one. If ``expect`` is given, the archive, or every image in it, must have
     one of the digests in ``expect``. The last bytes are yielded only after all other bytes are verified.
 
     Nothing is opened before the first byte is requested. After that, ``BaseMismatchError`` is raised for a wrong base,
-    and ``BundleError`` or ``DigestError`` for a malformed or damaged bundle. ``SignatureError`` is raised if a
-    required trusted signature is missing, or if the archive is not expected.
+    and ``BundleError`` or ``DigestError`` for a malformed or damaged bundle. ``SignatureError`` is raised if a required
+    trusted signature is missing, or if ``expect`` does not allow the archive.
     """
     options = RebuildOptions(target=target, expect=parse_all(expect), max_size=limit(max_size))
     with Context(tmp, progress) as context:

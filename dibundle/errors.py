@@ -206,8 +206,8 @@ def save_command(name: str) -> Hint:
 def install_hint(arguments: str) -> str:
     """Return a hint with a command that runs ``pip install`` with these arguments.
 
-    If the system manages this Python, pip refuses to install packages. For such a Python, the hint creates a venv. This
-    venv can use the packages that are already installed.
+    If the system manages this Python, pip refuses to install packages. For such a Python, the command first creates a
+    venv. This venv can use the packages that are already installed.
     """
     import importlib.util
     import sys

@@ -29,9 +29,9 @@ class FoundBase(BaseObjects):
     """The base for a bundle's ``wanted`` targets.
 
     ``order`` lists the ``wanted`` targets and the targets that they build on, in the order of the rebuild. ``kept``
-    lists the targets in ``order`` from which later targets read objects. ``spooled`` has, for each object, its bytes in
-    temporary files. ``spooled_of_made`` is the total of these bytes for objects that come from bundles, and
-    ``spooled_of_given`` the total for all other objects.
+    lists the targets in ``order`` from which later targets read objects. ``spooled`` has the number of bytes of each
+    object in temporary files. ``spooled_of_made`` is the sum of these numbers for objects from bundles.
+    ``spooled_of_given`` is the sum for all other objects.
     """
 
     wanted: frozenset[int] = frozenset()

@@ -133,7 +133,7 @@ class BaseObjects:
         return self._made_size
 
     def prepare(self, needed: Collection[int]) -> None:
-        """Decompress or recompress the ``needed`` objects that cannot be read directly, into temporary files.
+        """Write ``needed`` objects to temporary files if they must be decompressed or recompressed first.
 
         Raises :class:`BaseMismatchError` if an object cannot be prepared. If the disk has too little free space,
         :class:`FileError` is raised before anything is written.
@@ -198,7 +198,7 @@ class BaseObjects:
         raise refusal
 
     def _inflated(self, wanted: Wanted, place: SpoolRange, content: Iterable[bytes]) -> ReadAt:
-        """Write an object's content to its reserved place in the temporary file. Return a reader of it."""
+        """Write an object's content to its reserved place in the temporary file. Return a reader of this place."""
         size = 0
         place.begin()
         try:
@@ -318,7 +318,7 @@ class BaseObjects:
     def _resolve_forms(self, candidates: list[BaseCandidate], needed: list[int], digests: FoundDigests) -> None:
         """Find contents from which missing objects can be recompressed.
 
-        Contents are found by their claims. The contents in rebuilt targets are also found by hashing.
+        Contents are found by the claims of archives. The contents in rebuilt targets are also found by hashing.
         """
         contents: dict[bytes, BaseCandidate] = {}
         for candidate in candidates:
@@ -367,7 +367,7 @@ def _content_of(part: ReadAt) -> Iterator[bytes]:
 
 
 def _blamed(error: FileError) -> DibError:
-    """Return :class:`BaseMismatchError` if the base is truncated, or ``error`` if reading it failed."""
+    """Return ``error`` if a system call failed, or :class:`BaseMismatchError` for a truncated base."""
     if isinstance(error.__cause__, OSError):
         return error
     return BaseMismatchError(messages.BASE_UNREADABLE, reason=error.message, hint=error.advice)

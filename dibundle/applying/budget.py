@@ -57,7 +57,7 @@ class Budget:
         return any(self.left(what) <= 0 for what in get_args(Resource))
 
     def spend(self, what: Resource, amount: int) -> None:
-        """Subtract an amount. Raise ``ArchiveError`` if less was left."""
+        """Subtract an amount. Raise ``ArchiveError`` if less than this amount is left."""
         of_shared = max(0, amount - self._own[what])
         self._own[what] -= amount - of_shared
         self._shared[what] -= of_shared
@@ -65,7 +65,7 @@ class Budget:
             raise ArchiveError(messages.BASE_SEARCH_LIMIT)
 
     def read(self, chunks: Iterable[bytes], times: int = 1) -> Iterator[bytes]:
-        """Yield compressed bytes, and subtract ``times`` input bytes for each byte."""
+        """Yield compressed bytes. Each byte reduces the limit for ``input`` by ``times``."""
         for chunk in chunks:
             self.spend("input", times * len(chunk))
             yield chunk

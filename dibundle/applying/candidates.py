@@ -35,7 +35,7 @@ class BaseCandidate(NamedTuple):
     def content(self, most: int, is_stopped: Callable[[], bool] = lambda: False) -> Iterator[bytes]:
         """Yield a compressed blob's content. Raise ``ArchiveError`` if the content exceeds ``most`` or the budget.
 
-        When ``is_stopped`` returns true, the blob is read as if it ended there.
+        As soon as ``is_stopped`` returns true, reading stops, as at the end of the blob.
         """
         assert self.blob.compression
         chunks: Iterable[bytes] = takewhile(lambda _: not is_stopped(), copy_chunks(self.source, 0, self.source.size))

@@ -76,7 +76,7 @@ def _next(
     links: Mapping[int, _Links],
     context: Context,
 ) -> BundleReader:
-    """Return the next bundle to apply. Its base is here, and other bundles build on its targets."""
+    """Return the next bundle to apply: its base is available, and other bundles build on its targets."""
     ready = [bundle for bundle in waiting if claims.lets(bundle)]
     needed = _made_for(ready, waiting, links)
     first = _not_made_for(needed, waiting, links)
@@ -132,13 +132,13 @@ def _with_room(
         if id(archive) not in kept:
             left -= made_size([archive])
             archive.close()
-            archive.forget()  # drop its index, because the context still holds the archive
+            archive.forget()  # drop the archive's index, because the context still holds the archive
             gone.add(id(archive))
     return [archive for archive in here if id(archive) not in gone]
 
 
 class _Claims:
-    """The needed objects of each bundle that no archive claims to have.
+    """For each bundle, the needed objects that no archive claims to have.
 
     An archive is read only once for each bundle.
     """

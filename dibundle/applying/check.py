@@ -97,7 +97,8 @@ def check(
     size = sum(written_size(manifest, number, without) for number in numbers)
     space = beside(output, size, context)
     if not options.is_exact:
-        # the target is kept in a temporary file for its output; its images are checked there, without a second file
+        # the target is kept in a temporary file for the conversion; its images are checked there, so no second file is
+        # needed
         space = space._replace(kept=size)
     unjudged = RebuildOptions(max_size=options.max_size) if space.kept else options
     base: FoundBase | DibError
@@ -199,7 +200,7 @@ def _broken_encoder(manifests: Sequence[Manifest]) -> DibError | None:
 
 
 def _bases_of(manifests: Sequence[Manifest]) -> tuple[AboutImage, ...]:
-    """Return the base images of the bundles that no bundle rebuilds."""
+    """Return the bundles' base images, except base images that a bundle rebuilds."""
     abouts = [manifest.about for manifest in manifests if manifest.about]
     made = {image.id for about in abouts for images in about.targets for image in images}
     return tuple(dict.fromkeys(image for about in abouts for image in about.bases if image.id not in made))

@@ -80,7 +80,7 @@ def parse_all(expect: Expected | None) -> frozenset[bytes]:
 
 
 def named_digest(name: str | None) -> bytes | None:
-    """Return the digest that a target's name is, or None if :func:`parse` does not accept the name."""
+    """If a target's name is a digest, return this digest. Otherwise, return None."""
     found = _DIGEST.fullmatch((name or "").lower())
     return bytes.fromhex(found[1]) if found else None
 
@@ -95,7 +95,7 @@ def refuse_claims(expected: frozenset[bytes], manifest: Manifest, target_index: 
 
 
 def verified_digests(target: Target) -> dict[tuple[int, int], bytes]:
-    """Return the digests of parts of a target that a rebuild verifies.
+    """Return the digests of those parts of a target that a rebuild verifies.
 
     Each key is the start and length of a range in the target.
     """
@@ -149,10 +149,10 @@ class Judgement:
 
 
 class ExpectationSink:
-    """A sink that keeps a target in a temporary file until the target is checked. :meth:`release` then passes it on.
+    """A sink that keeps a target in a temporary file until the target is checked.
 
-    The sink withholds all bytes. Withholding only the tail would not be safe, because the bundle chooses where the tail
-    begins.
+    :meth:`release` then passes the target on. The sink withholds all bytes. Withholding only the tail would not be
+    safe, because the bundle chooses where the tail begins.
     """
 
     def __init__(self, judgement: Judgement, target: Target, sink: Sink, tmp: str | None) -> None:

@@ -97,9 +97,9 @@ def load(
 ) -> LoadResult:
     """Load the target of the last bundle into an engine, and check that the engine has the target.
 
-    ``candidates`` are possible bases: archives, and bundles that rebuild an archive. Missing files are skipped. Raises
-    the same errors as applying a bundle. Raises :class:`LoadError` if the engine refuses the archive, or if the engine
-    has a different image after loading.
+    ``candidates`` are possible bases: archives, and bundles that rebuild an archive. Missing candidates are skipped.
+    Raises the same errors as applying a bundle. Raises :class:`LoadError` if the engine refuses the archive, or if the
+    engine has a different image after loading.
     """
     require_engine(options.engine)
     opened = open_sources(sources, access, context, candidates=candidates)
@@ -136,10 +136,10 @@ class Loading:
     """A bundle to load into an engine.
 
     ``given`` are the archives among the sources. ``bases`` are the ``given`` archives and the intermediate targets of
-    other bundles. ``without`` are images that the engine already has. The layers of these images are left out.
-    ``repositories`` has the repositories that the names of an expected image may be in, from :func:`repositories_of`.
-    If a trusted signature covers the bundle, ``repositories`` is None, which allows all names. ``signatures`` checks
-    whether the bundle's signer may use the names for the engine.
+    other bundles. ``without`` are images that the engine already has. The layers of these images are left out. An
+    expected image may only have names in ``repositories``, which come from :func:`repositories_of`. If a trusted
+    signature covers the bundle, ``repositories`` is None, which allows all names. ``signatures`` checks whether the
+    bundle's signer may use the names for the engine.
     """
 
     engine: str
@@ -426,7 +426,7 @@ def require_left_out(image: PinnedImage, engine: str) -> None:
 def allowed_names(
     image: PinnedImage, names: Collection[str], allowed: Collection[str], engine: str, progress: Progress
 ) -> tuple[str, ...]:
-    """Return the names in the base's repositories. Other names are not safe: an image's ID does not cover them."""
+    """Return the names in the base's repositories. An ID does not cover names, so other names are not safe."""
     fitting = [name for name in names if _is_name(name) and repository_of(name, engine) in allowed]
     taken = list(dict.fromkeys(fitting))[:MAX_NAMES]
     others = [name for name in dict.fromkeys(names) if name not in taken[:MAX_NAMES]][: MAX_NAMES + 1]

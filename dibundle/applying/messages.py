@@ -24,10 +24,13 @@ BASE_MISSING_LAYER: Final = Message(
     "{given} does not contain the base of this bundle: {wanted} (missing {content}{more})",
     hint=("add the bundle that rebuilds {name}, or export the image on a machine that has it: {save_command}"),
 )
-BASE_NOT_COMPRESSED: Final = Message("base.not_compressed", "it is neither gzip nor zstd")
+BASE_NOT_COMPRESSED: Final = Message("base.not_compressed", "the data is neither gzip nor zstd")
 BASE_OTHER_IMAGE: Final = Message(
     "base.other_image",
-    ("{given} does not contain the base of this bundle: its {wanted} is {others}, but the bundle needs {id}"),
+    (
+        "{given} does not contain the base of this bundle: there, {wanted} is image {others}, but the bundle "
+        "needs image {id}"
+    ),
     hint="export the needed image where the bundle was created: {save_command}",
 )
 BASE_RECOMPRESSED_DIFFERS: Final = Message(
@@ -63,7 +66,7 @@ EXPECT_AMBIGUOUS: Final = Message(
 )
 EXPECT_ANNOTATIONS: Final = Message(
     "expect.annotations",
-    "{where} has annotations other than org.opencontainers.image.*, and an image ID does not cover them",
+    "{where} has annotations other than org.opencontainers.image.*, and an image ID does not cover these annotations",
     hint="give --expect the digest of the manifest or the archive",
 )
 EXPECT_CLAIMED_IMAGE: Final = Message(
@@ -80,11 +83,14 @@ EXPECT_NOT_A_DIGEST: Final = Message(
 LOAD_CLAIMED_IMAGE: Final = Message(
     "load.claimed_image",
     "the bundle claims to rebuild {id}, but rebuilds {found}",
-    hint="nothing was loaded: ask the sender, or require an image with --expect",
+    hint="nothing was loaded: ask the sender for a correct bundle, or name the image that you want with --expect",
 )
 LOAD_NAMES_UNCLEAR: Final = Message(
     "load.names_unclear",
-    "the policy limits who may sign which image, but engines could find different images: {reason}",
+    (
+        "the policy lists the allowed signers for each image name, but engines could find different images in "
+        "this archive: {reason}"
+    ),
     hint="load one image only: --expect ID",
 )
 LOAD_MANY_NAMES: Final = Message(
@@ -114,7 +120,7 @@ FILE_CANNOT_MAKE_FOLDER: Final = Message("file.cannot_make_folder", "cannot make
 FILE_CANNOT_WRITE: Final = Message("file.cannot_write", "cannot write {folder}: {reason}")
 FILE_EXISTS: Final = Message("file.exists", "{folder} already exists", hint="choose a folder that does not exist yet")
 FILE_EXISTS_IN_FOLDER: Final = Message(
-    "file.exists_in_folder", "{name} already exists", hint="remove it, or choose another folder"
+    "file.exists_in_folder", "{name} already exists", hint="remove this file, or choose another folder"
 )
 LIMIT_MAX_SIZE: Final = Message(
     "limit.max_size",
@@ -128,7 +134,7 @@ LIMIT_MAX_SIZE_AS_FORM: Final = Message(
 )
 LIMIT_BASE: Final = Message(
     "limit.base",
-    "bundle over a limit: the base's layers have {size:size} when decompressed, at most {max_base:size} are allowed",
+    "bundle over a limit: the decompressed layers of the base have {size:size}, at most {max_base:size} are allowed",
 )
 LIMIT_TEMPORARY_FILES: Final = Message(
     "limit.temporary_files",

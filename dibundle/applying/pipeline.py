@@ -81,7 +81,7 @@ def apply(
 ) -> ApplyResult:
     """Rebuild the target of the last bundle in ``sources`` from the archives in ``sources``, and write the target.
 
-    ``candidates`` are possible bases: archives, and bundles that rebuild an archive. Missing files are skipped.
+    ``candidates`` are possible bases: archives, and bundles that rebuild an archive. Missing candidates are skipped.
 
     If the output is a folder, each target is written to a file of its own. With the form "oci", the folder becomes the
     layout of one target. Everything is verified before the last byte is written. Raises:

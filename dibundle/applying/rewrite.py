@@ -156,7 +156,7 @@ def apply_to_layout(
 def _check_size(parts: writers.ImageParts, options: RebuildOptions) -> None:
     """Refuse an output archive that is larger than allowed.
 
-    It may be larger than the target, because its documents may be larger.
+    The output may be larger than the target, because the output's documents may be larger.
     """
     size = sum(map(writers.size_of, parts.blobs.values())) + len(parts.index_json) + len(parts.manifest)
     if size > options.max_size:
@@ -320,7 +320,7 @@ def needed(manifest: Manifest, number: int, without: Loaded) -> list[tuple[bytes
 def _left_out(manifest: Manifest, number: int, without: Loaded | None) -> list[tuple[int, int]]:
     """Return the start and end of each layer to leave out of a target.
 
-    A layer is left out only if every image that uses it shares it with an image that the receiver has loaded.
+    Leave out a layer only if each image with this layer shares the layer with an image that the receiver has loaded.
     """
     if without is None or manifest.about is None:
         return []

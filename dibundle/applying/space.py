@@ -20,10 +20,10 @@ from dibundle.images.archive import Archive
 class Space(NamedTuple):
     """The disk space that sinks and the output use while targets are rebuilt.
 
-    ``kept`` is the maximum size of the temporary files that the sinks write. ``spared`` estimates how much less than
-    ``kept`` the sinks will write. ``withheld`` is the number of further bytes that the sinks write only for some
-    contents. ``check_output`` gets the size of the temporary files before the files are written. ``check_output``
-    raises an error if too little space would be left for the output.
+    ``kept`` is the maximum size of the temporary files that the sinks write. ``spared`` is the estimated number of
+    bytes of ``kept`` that the sinks will not write. ``withheld`` is the number of further bytes that the sinks write
+    only for some contents. ``check_output`` gets the size of the temporary files before the files are written.
+    ``check_output`` raises an error if too little space would be left for the output.
     """
 
     kept: int = 0

@@ -68,14 +68,16 @@ def parse_names(
 def _two_arguments(archives: Sequence[str]) -> Hint:
     words = shell_words(*archives)
     if _is_new_bundle(archives[1]):
-        return Hint.of("give the base too: {dib} create OLD.tar {words}; --no-base is for one without", words=words)
+        return Hint.of(
+            "give the base too: {dib} create OLD.tar {words}; for a bundle without a base, add --no-base", words=words
+        )
     return Hint.of("name the bundle to write: {dib} create {words} update.dib", words=words)
 
 
 def _is_new_bundle(name: str) -> bool:
     """Return whether a name is probably the name of the bundle to write.
 
-    A name is probable if it ends like a bundle's name, or if no such file exists.
+    This is likely if the name ends like a bundle's name, or if no such file exists.
     """
     return is_named_so(name) or not (":" in name or Path(name).exists())
 

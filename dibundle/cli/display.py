@@ -62,7 +62,7 @@ class _Meter:
 
     def advance(self, count: int) -> None:
         """Count bytes, and show the count at intervals."""
-        with self._lock:  # several threads read layers, and call this at the same time
+        with self._lock:  # several threads read layers, and call this method at the same time
             self.done += count
             now = time.monotonic()
             if now - self._shown >= _REDRAW.get(self.mode, now):

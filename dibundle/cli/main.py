@@ -187,14 +187,14 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 def _sends_again(frame: FrameType | None) -> bool:
     """Return whether :func:`_send_again` is running.
 
-    While it runs, an exception would be lost. None is needed, because the signal is sent again.
+    While the function runs, an exception would be lost. No exception is needed, because the signal is sent again.
     """
     while frame and frame.f_code is not _send_again.__code__:
         frame = frame.f_back
     return frame is not None
 
 
-_raised: list[int] = []  # signals whose exceptions were raised
+_raised: list[int] = []  # signals for which an exception was raised
 
 
 def _send_again(ignored: sys.UnraisableHookArgs) -> None:

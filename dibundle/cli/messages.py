@@ -9,7 +9,7 @@ from dibundle.errors import Message
 _DOCKERFILE: Final = "{dib} dockerfile create --linked docker://registry.example/app:1 docker://registry.example/app:2"
 
 DELETE_SEVERAL: Final = Message(
-    "delete.several", "--orphans takes one repository, not {count}", hint="run it once for each repository"
+    "delete.several", "--orphans takes one repository, not {count}", hint="run the command once for each repository"
 )
 DOCKERFILE_ARGUMENTS: Final = Message(
     "dockerfile.arguments", "{count} sources given, wanted two: OLD NEW", hint=_DOCKERFILE
@@ -55,7 +55,7 @@ OPTION_NO_BASE_AND_BASE: Final = Message("option.no_base_and_base", "--no-base a
 OPTION_NO_COMMAND: Final = Message("option.no_command", "no such command {name}")
 OPTION_OUTPUT_IS_REGISTRY: Final = Message(
     "option.output_is_registry",
-    "cannot write a bundle to a registry: write it to a file, then push it",
+    "cannot write a bundle to a registry: write the bundle to a file, then push this file",
     hint="{dib} push update.dib {out}",
 )
 OPTION_REFUSED: Final = Message("option.refused", "{reason}")
@@ -66,12 +66,12 @@ OPTION_SIZE: Final = Message(
 )
 OPTION_SPLIT_TO_STDOUT: Final = Message(
     "option.split_to_stdout",
-    "--split writes several files, so it cannot write to stdout",
+    "--split writes several files, so the output cannot be stdout",
     hint="give a file name: the parts are called update.dib.001 and so on",
 )
 OPTION_SPLIT_TOO_SMALL: Final = Message(
     "option.split_too_small",
-    "--split {found} makes parts of less than {least_part:,} bytes (64K)",
+    "--split {found} is too small: wanted parts of at least {least_part:,} bytes (64K)",
     hint="for example --split 3900M",
 )
 OPTION_UNKNOWN: Final = Message("option.unknown", "{reason}")
@@ -85,7 +85,7 @@ SIGNATURE_ENVIRONMENT_FILE: Final = Message(
 SIGNATURE_ENVIRONMENT_EMPTY: Final = Message(
     "signature.environment_empty",
     "DIB_ALLOWED_SIGNERS is set, but empty",
-    hint="set it to a file (see ALLOWED SIGNERS in ssh-keygen(1)), or unset it",
+    hint="set the variable to a file (see ALLOWED SIGNERS in ssh-keygen(1)), or unset the variable",
 )
 SIGNATURE_NO_SIGNERS: Final = Message(
     "signature.no_signers",

@@ -42,7 +42,11 @@ _SIGNATURES: Final = (
         help="Detached signature; may be repeated. Default: BUNDLE.sig beside an unsigned BUNDLE.",
     ),
     click.option("--revoked", metavar="KRL", help="Revoked keys: a KRL or a list of public keys."),
-    click.option("--verify-time", metavar="TIME", help="Check validity as of YYYYMMDD or YYYYMMDDHHMM. Default: now."),
+    click.option(
+        "--verify-time",
+        metavar="TIME",
+        help="Check that keys are valid at this time: YYYYMMDD or YYYYMMDDHHMM. Default: now.",
+    ),
     click.option(
         "--require-signature",
         is_flag=True,
@@ -181,7 +185,11 @@ def _signers(given: dict[str, Any], tmp: str | None) -> Signers | None:
         machine = read_policy()
         allowed = machine.allowed
         if allowed is None:
-            by = "DIB_REQUIRE_SIGNATURE is set" if _is_from_environment("require_signature") else "it is asked for"
+            by = (
+                "DIB_REQUIRE_SIGNATURE is set"
+                if _is_from_environment("require_signature")
+                else "an option asks for a signature"
+            )
             raise UsageError(messages.SIGNATURE_NO_SIGNERS, asked=by)
     if allowed is None:
         return None

@@ -1,8 +1,8 @@
 """The cover codec (spec/cover.md). A payload has covers (matching ranges), byte-wise differences, and literals.
 
 A payload has the number of covers, then the headers of five streams, then the streams. Three streams are columns with a
-number for each cover: the literal bytes before the cover, its length, and its seek (jump in the source). The other two
-streams are the difference and the literals.
+number for each cover: the number of literal bytes before the cover, the cover's length, and its seek (jump in the
+source). The other two streams are the difference and the literals.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MAX_COVERS: Final = 1 << 20
 
 # plain zstd is tried only up to this size: for larger differences, the other packers give fewer bytes
 SMALL_DIFFERENCE: Final = 64 << 10
-# minimum effort for the model: at effort 2, the model takes 6 % of python-app's time and saves only 0.2 % of bytes
+# minimum effort for the model: for python-app at effort 2, the model takes 6 % of the time and saves 0.2 % of the bytes
 MODEL_EFFORT: Final = 3
 SLOW_EFFORT: Final = 8  # minimum effort for methods that make encoding and decoding slower
 
@@ -133,10 +133,10 @@ def encode(
     ``covers`` are the matching ranges of ``source`` and ``target``.
 
     ``effort`` is from 1 (fast) to 9 (small). The effort determines zstd's level. From effort 3 on, a model packs the
-    differences. From effort 5 on, LZMA2 is tried. With ``thorough``, slow methods are tried too; use it if few bytes
-    changed. If the literals are code of ``machine``, the operands of this code are made absolute. If there are more
-    than ``MAX_COVERS`` covers, only the longest are used. Raises ``ValueError`` if covers do not fit into ``source``
-    and ``target``, or are out of order.
+    differences. From effort 5 on, LZMA2 is tried. With ``thorough``, slow methods are tried too. Use ``thorough`` if
+    few bytes changed. If the literals are code of ``machine``, the operands of this code are made absolute. If there
+    are more than ``MAX_COVERS`` covers, only the longest are used. Raises ``ValueError`` if covers do not fit into
+    ``source`` and ``target``, or are out of order.
     """
     covers.check(len(source), len(target))
     rows = flat(covers if len(covers) <= MAX_COVERS else covers.longest(MAX_COVERS))

@@ -81,7 +81,7 @@ class Streams:
     def lengths(self) -> bytes:
         """Return the lengths of the parts in a recipe for exactly these streams.
 
-        Most lengths in the target's recipe are the same, so these lengths help to compress it.
+        The target's recipe has mostly the same lengths. So these lengths help to compress that recipe.
         """
         out = bytearray()
         for start, end, size in zip(self.starts, [0, *self.ends], self.sizes, strict=False):

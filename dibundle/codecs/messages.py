@@ -42,14 +42,17 @@ LIMIT_DECODING_WORK: Final = Message(
 )
 LIMIT_EMBEDDED_STREAMS: Final = Message(
     "limit.embedded_streams",
-    "bundle over a limit: a source of {source_count} bytes has {count} streams, with {total} bytes in total",
+    (
+        "bundle over a limit: a source of {source_count} bytes has too many streams ({count}), or streams with "
+        "too much content ({total} bytes)"
+    ),
 )
 LIMIT_RECOMPRESSION_WORK: Final = Message(
     "limit.recompression_work", "bundle over a limit: its layers or files take too long to compress for their size"
 )
 LIMIT_UNPACKED_FRAME: Final = Message(
     "limit.unpacked_frame",
-    "bundle over a limit: a frame has {plain} bytes when unpacked, at most {max_unpacked} are allowed",
+    "bundle over a limit: an unpacked frame has {plain} bytes, at most {max_unpacked} are allowed",
 )
 LIMIT_VCDIFF_WINDOWS: Final = Message(
     "limit.vcdiff_windows", "bundle over a limit: more than {most} vcdiff windows for {target_size} bytes"
@@ -67,13 +70,15 @@ PAYLOAD_BYTES_AFTER_RECIPE: Final = Message(
     "payload.bytes_after_recipe", "malformed bundle: extra bytes after the end of a packing"
 )
 PAYLOAD_COVER_COLUMN_SIZE: Final = Message(
-    "payload.cover_column_size", "malformed bundle: the {name} column has {size} bytes for {count} covers"
+    "payload.cover_column_size",
+    "malformed bundle: the {name} column has {size} bytes, which does not match {count} covers",
 )
 PAYLOAD_COVER_OUT_OF_BOUNDS: Final = Message(
-    "payload.cover_out_of_bounds", "malformed bundle: a cover does not fit into source and target"
+    "payload.cover_out_of_bounds", "malformed bundle: a cover does not fit into the source or the target"
 )
 PAYLOAD_COVER_STREAMS_DO_NOT_FILL: Final = Message(
-    "payload.cover_streams_do_not_fill", "malformed bundle: the streams of a cover payload do not fill it"
+    "payload.cover_streams_do_not_fill",
+    "malformed bundle: the sizes of the streams in a cover payload do not match the size of the payload",
 )
 PAYLOAD_COVER_STREAMS_LENGTH: Final = Message(
     "payload.cover_streams_length", "malformed bundle: cover streams make {headers} bytes, wanted {target_size}"
@@ -126,13 +131,14 @@ PAYLOAD_NUMBER_TOO_LONG: Final = Message(
 )
 PAYLOAD_RECOMPRESSED_PLAIN_SIZE: Final = Message(
     "payload.recompressed_plain_size",
-    "malformed bundle: a packing has {plain} plain bytes, more than its frame of {size} bytes",
+    "malformed bundle: a packing has {plain} plain bytes, more than the {size} bytes of its frame",
 )
 PAYLOAD_RECOMPRESSED_SIZE: Final = Message(
     "payload.recompressed_size", "malformed bundle: the output of a packing does not have the {size} bytes of its frame"
 )
 PAYLOAD_SPARSE_DOES_NOT_FILL: Final = Message(
-    "payload.sparse_does_not_fill", "malformed bundle: the streams of a sparse difference do not fill it"
+    "payload.sparse_does_not_fill",
+    "malformed bundle: the sizes of the streams in a sparse difference do not match the size of the difference",
 )
 PAYLOAD_SPARSE_LENGTH: Final = Message(
     "payload.sparse_length",
@@ -161,13 +167,15 @@ RECIPE_CONTENT_SHORT: Final = Message(
 )
 RECIPE_EDIT_WITHOUT_EFFECT: Final = Message("recipe.edit_without_effect", "{where} changes nothing")
 RECIPE_EDITS_ADJACENT: Final = Message(
-    "recipe.edits_adjacent", "{where} directly follows the edit before it, without a gap"
+    "recipe.edits_adjacent", "{where} begins where the edit before ends, without a gap between the two edits"
 )
 RECIPE_EDITS_BEYOND_END: Final = Message("recipe.edits_beyond_end", "edits of a compressed layer go beyond its end")
 RECIPE_ENCODER_NOT_LISTED: Final = Message(
     "recipe.encoder_not_listed", "malformed bundle: re-encoder {reencoder} is used, but not listed in section 1"
 )
-RECIPE_LITERAL_BYTES: Final = Message("recipe.literal_bytes", "{where} has {literals_count} bytes for {count} bits")
+RECIPE_LITERAL_BYTES: Final = Message(
+    "recipe.literal_bytes", "{where} stores {count} bits in {literals_count} bytes, which is the wrong number of bytes"
+)
 RECIPE_NO_WHOLE_BYTE: Final = Message("recipe.no_whole_byte", "a compressed layer does not end with a whole byte")
 RECIPE_PADDING_NOT_ZERO: Final = Message("recipe.padding_not_zero", "{where} has padding bits that are not zero")
 RECIPE_PLAIN_SIZE: Final = Message(
@@ -180,7 +188,7 @@ RECIPE_TOO_MANY_PARTS: Final = Message(
     "recipe.too_many_parts", "malformed bundle: a packing has {count} parts, at most {max_parts} are allowed"
 )
 RELINK_COLUMN_SIZE: Final = Message(
-    "relink.column_size", "malformed bundle: a relink column of {size} bytes for {count} rows"
+    "relink.column_size", "malformed bundle: a relink column has {size} bytes, which does not match {count} rows"
 )
 RELINK_COVERS_SIZE: Final = Message(
     "relink.covers_size", "malformed bundle: a relink payload has an invalid minimum cover size of {least} bytes"
@@ -189,9 +197,12 @@ RELINK_MACHINE: Final = Message(
     "relink.machine", "malformed bundle: a relink payload has the machine number {machine}, wanted 0 to 2"
 )
 RELINK_REGION_OUT_OF_BOUNDS: Final = Message(
-    "relink.region_out_of_bounds", "malformed bundle: the region of {length} bytes at byte {start} does not fit"
+    "relink.region_out_of_bounds",
+    "malformed bundle: the region of {length} bytes at byte {start} does not fit, or has an invalid address or mode",
 )
-RELINK_STEP: Final = Message("relink.step", "malformed bundle: the address step at {at} by {shift} is not valid")
+RELINK_STEP: Final = Message(
+    "relink.step", "malformed bundle: the address step of {shift} at address {at} is not valid"
+)
 RELINK_TOO_MANY: Final = Message(
     "relink.too_many", "malformed bundle: a relink payload has {count} {name}, at most {most} are allowed"
 )

@@ -1,7 +1,7 @@
 """Division of the work on one frame into independent pieces for idle workers (creation only).
 
 The pieces do not depend on the workers, so results do not depend on the number of workers. Functions called by
-:func:`choose.encode` need no parameter for workers: a thread's context has its crew, if any.
+:func:`choose.encode` need no parameter for workers, because the thread's context holds the crew, if any.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ class Trace:
         self._since = time.thread_time()
 
     def add(self, pieces: list[float] | None = None) -> None:
-        """Record the finished ``pieces``. Without ``pieces``, record this thread's time since the last call."""
+        """Record the times of the finished ``pieces``.
+
+        Without ``pieces``, record this thread's time since the last call.
+        """
         now = time.thread_time()
         self.steps.append(now - self._since if pieces is None else pieces)
         self._since = now
@@ -81,7 +84,7 @@ def hands() -> int:
 class _Work(Generic[Item, Result]):
     """A function and its items.
 
-    Both are dropped when all items are done, because the pool's queue may keep this object longer.
+    The function and the items are dropped when all items are done: the pool's queue may keep this object longer.
     """
 
     def __init__(self, function: Callable[[Item], Result], items: list[Item]) -> None:

@@ -1,8 +1,8 @@
 """Recompression recipes. A recipe describes how to compress content to the original bytes (spec/dib.md, section 5.1).
 
-It is a list of parts. The bytes of a *plain* part are in the recipe itself. A *body* is a deflate stream or a zstd
-frame. An encoder makes the body from a part of the content and a :class:`Recipe`. A gzip layer is a plain header, a
-body and a plain trailer. A jar has hundreds of plain parts and bodies.
+A recipe is a list of parts. The bytes of a *plain* part are in the recipe itself. A *body* is a deflate stream or a
+zstd frame. An encoder makes the body from a part of the content and a :class:`Recipe`. A gzip layer is a plain header,
+a body and a plain trailer. A jar has hundreds of plain parts and bodies.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ MAX_EDITS: Final = 1 << 16
 MAX_SIZE: Final = 16 << 20
 """The maximum size of a recipe in bytes, including the plain bytes of a layer."""
 
-PART_COST: Final = 128  # cost of a part, in bytes of content
-EDIT_COST: Final = 64  # cost of an edit, in bytes of content
-BODY_COST: Final = 2048  # cost of a body, in bytes of content: an encoder must be created for each body
-PACKING_COST: Final = 1024  # cost of a recipe, in bytes of content
+PART_COST: Final = 128  # cost of a part (a byte of content at an ordinary level costs 1)
+EDIT_COST: Final = 64  # cost of an edit, in the same unit
+BODY_COST: Final = 2048  # cost of a body, in the same unit: an encoder must be created for each body
+PACKING_COST: Final = 1024  # cost of a recipe, in the same unit
 MOST_COST: Final = 1 << 62
 
 
@@ -50,7 +50,10 @@ class Body(NamedTuple):
         return self.recipe.encoder << 4 | self.recipe.level
 
     def cost(self, before: int) -> int:
-        """Return the cost, in bytes of content at an ordinary level. ``before`` is the previous body's re-encoder."""
+        """Return the cost (a byte of content at an ordinary level costs 1).
+
+        ``before`` is the previous body's re-encoder.
+        """
         return _body_cost(self.content, self.reencoder, len(self.recipe.edits), before)
 
 
@@ -83,7 +86,7 @@ def cost(parts: Sequence[Part]) -> int:
 
 
 def reencoders_of(parts: Sequence[Part]) -> set[int]:
-    """Return the numbers that identify the re-encoders."""
+    """Return the numbers of the re-encoders that the parts use."""
     return {part.reencoder for part in parts if isinstance(part, Body)}
 
 

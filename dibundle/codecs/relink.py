@@ -1,9 +1,9 @@
 """The relink codec: adjust addresses in the source's native code, and then apply a cover payload.
 
-If code moves, every address of this code changes, and every call from other code into it. These changes are most of the
-difference between two builds. The covers show which code moved. The addresses in the source are recomputed with integer
-arithmetic, from the covers and a table of the source's sections. The encoder and the decoder do the same computation
-(``spec/relink.md``).
+If code moves, all addresses of this code change. All calls from other code into the moved code change, too. These
+changes are most of the difference between two builds. The covers show which code moved. The addresses in the source are
+recomputed with integer arithmetic, from the covers and a table of the source's sections. The encoder and the decoder do
+the same computation (``spec/relink.md``).
 
 A payload is a header, five packed columns and a cover payload. One column has regions, one has sections, and three have
 fixed steps.
@@ -81,7 +81,10 @@ class Region(NamedTuple):
 
 
 class AddressStep(NamedTuple):
-    """Addresses from ``at`` to the next step have moved by ``shift``. ``kind`` is the kind of their content."""
+    """Addresses from ``at`` to the next step have moved by ``shift``.
+
+    ``kind`` is the kind of the content at these addresses.
+    """
 
     at: int
     shift: int

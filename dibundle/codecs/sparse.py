@@ -1,7 +1,7 @@
 """Sparse differences. Most of their bytes are zero, so only the lengths of runs and the nonzero bytes are stored.
 
-Each of the three streams of a sparse payload is packed separately (spec/cover.md). If a general compressor packs the
-whole difference, the result is larger and takes ten times as long.
+Each of the three streams of a sparse payload is packed separately (spec/cover.md). A general compressor for the whole
+difference would give a larger result, and would take ten times as long.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def unpack(stored: Buffer, data: memoryview) -> None:
 
     Raise ``BundleError`` unless the result has exactly the size of ``data``.
 
-    This needs memory of up to 1.5 times the size of ``data``, and memory to unpack the last stream.
+    Unpacking needs memory of up to 1.5 times the size of ``data``, and memory to unpack the last stream.
     """
     size = len(data)
     stored = memoryview(stored)

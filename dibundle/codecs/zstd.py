@@ -36,7 +36,10 @@ def compress(data: Buffer, level: int, *, prefix: bytes = b"") -> bytes:
 
 
 class Blocks:
-    """A compressor of small pieces, for one thread. Only this process reads them, so they need no checks."""
+    """A compressor of small pieces, for one thread.
+
+    Only this process reads the compressed pieces, so they need no checks.
+    """
 
     def __init__(self, level: int) -> None:
         self._compressor = zstandard.ZstdCompressor(level=level)

@@ -71,7 +71,7 @@ _GUESSERS: Final = {"gzip": guess, "zstd": guess_frame}
 
 
 def _forms(base: BaseSide, objects: ObjectTable, executor: Executor) -> Iterator[RecompressedObject]:
-    """Yield recipes for referenced compressed layers. A receiver may have their content in other forms."""
+    """Yield recipes for referenced compressed layers. A receiver may have the layers' content in other forms."""
     numbers = {item.digest: number for number, item in enumerate(objects.objects) if item.kind == KIND_OTHER}
     stored = {blob.digest: blob for blob in base.blobs if blob.layer and blob.digest in numbers}
     guesses = {

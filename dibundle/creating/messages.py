@@ -15,10 +15,10 @@ ARCHIVE_LAYER_IS_OTHER: Final = Message(
     hint="save or download the archive again",
 )
 ARCHIVE_LAYER_MISSING_FOR_RAW: Final = Message(
-    "archive.layer_missing_for_raw", "{names} lacks a layer, so it cannot be written with uncompressed layers"
+    "archive.layer_missing_for_raw", "{names} lacks a layer, so dib cannot write this image with uncompressed layers"
 )
 ARCHIVE_NO_CONFIG_FOR_RAW: Final = Message(
-    "archive.no_config_for_raw", "{names} has no config, so it cannot be written with uncompressed layers"
+    "archive.no_config_for_raw", "{names} has no config, so dib cannot write this image with uncompressed layers"
 )
 ARCHIVE_TRUNCATED: Final = Message(
     "archive.truncated", "{name} is truncated: {problem}", hint="save or download the archive again"

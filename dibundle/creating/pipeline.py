@@ -90,8 +90,8 @@ def create(
     """Write a bundle that rebuilds ``targets`` from the images in ``bases``.
 
     Without ``bases``, the bundle needs no base. Each target may build on earlier targets. If an ``executor`` is given,
-    it encodes the frames. The executor gets only :func:`choose.encode` and bytes. So it may use other processes, or
-    other machines with the same libraries. At most ``workers`` frames are submitted at a time. Raises
+    it encodes the frames. The executor gets only :func:`choose.encode` and bytes. So the executor may use other
+    processes, or other machines with the same libraries. At most ``workers`` frames are submitted at a time. Raises
     :class:`ArchiveError` if an input is not an image archive, and :class:`FileError` if the system refuses an
     operation.
     """
@@ -112,7 +112,7 @@ def open_both(
 ) -> tuple[list[Archive], list[Archive]]:
     """Open both sides. Add notes about parts that are ignored or stored unchanged.
 
-    With ``raw_layers``, replace a target with compressed layers by the same images with raw layers.
+    If ``raw_layers`` is true and a target has compressed layers, replace the target by the same images with raw layers.
     """
     if not targets:
         raise UsageError(messages.SOURCE_NO_TARGET)

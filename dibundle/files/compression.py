@@ -27,10 +27,10 @@ ZSTD_WINDOW_LIMIT: Final = 128 << 20
 XZ_MEMORY_LIMIT: Final = 256 << 20
 
 _FREE_STREAMS: Final = 256
-_STREAM_BYTES: Final = 32  # one more stream is allowed for each so many bytes of input; a stream takes 10 us
+_STREAM_BYTES: Final = 32  # one more stream is allowed for every _STREAM_BYTES bytes of input; a stream takes 10 us
 _FREE: Final = 65_536  # calls of a library that are always allowed
-_STEP_BYTES: Final = 8  # one further call is allowed for each so many bytes of input
-_STEP_MADE: Final = 1024  # one further call is allowed for each so many bytes of output; a call takes 3 us
+_STEP_BYTES: Final = 8  # one further call is allowed for every _STEP_BYTES bytes of input
+_STEP_MADE: Final = 1024  # one further call is allowed for every _STEP_MADE bytes of output; a call takes 3 us
 _STREAM_STEPS: Final = 4  # a new stream takes as long as this many calls
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_BLOCK_LIMIT: Final = 128 << 10
@@ -47,14 +47,14 @@ def sniff(head: bytes) -> str | None:
         return "xz"
     if head[:4] == _ZSTD_MAGIC or _is_skippable(head):
         return "zstd"
-    # a text may start with "BZh9", so also check the magic of the first block or of the stream's end
+    # a text may start with "BZh9", so also check the magic after it: of the first block, or of the stream's end
     if head[:3] == b"BZh" and head[3:4] in b"123456789" and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):
         return "bzip2"
     return None
 
 
 class RatioError(ArchiveError):
-    """The error for data without a trusted signature that decompresses to too many bytes."""
+    """The error for data that decompresses to too many bytes and has no trusted signature."""
 
 
 class Decompressor:
@@ -223,7 +223,7 @@ class _GzipMember:
 
     @property
     def needs_input(self) -> bool:
-        # when the output has reached the limit, there may be more output even without more input
+        # if the output has reached the limit, more output may follow without more input
         return not self._full and not self._zlib.unconsumed_tail
 
     def decompress(self, data: bytes, max_length: int) -> bytes:

@@ -93,7 +93,7 @@ class Destination:
     """
 
     def __init__(self, path: str, *, is_derived: bool = False) -> None:
-        """Open a path that the user named. If dib chose the path (``is_derived``), refuse a link at the path."""
+        """Open a path. If dib chose the path, and not the user (``is_derived``), refuse a link at the path."""
         self.name = path
         self._final = path
         self._temporary: str | None = None

@@ -29,12 +29,12 @@ FILE_CANNOT_WRITE: Final = Message("file.cannot_write", "cannot write {name}: {r
 FILE_IS_LINK: Final = Message(
     "file.is_link",
     "{path} is a symbolic link: the output would replace another file",
-    hint="remove it, or give another name with -o",
+    hint="remove the link, or give another name with -o",
 )
 FILE_LINK_OF_ANOTHER: Final = Message(
     "file.link_of_another",
     "{path} is a symbolic link that belongs to another user, in a world-writable folder",
-    hint="give the file that it points to, or a file in a folder of your own",
+    hint="give the target of the link, or a file in a folder of your own",
 )
 FILE_CANNOT_WRITE_TEMPORARY: Final = Message(
     "file.cannot_write_temporary",
@@ -75,5 +75,5 @@ OUTPUT_STREAM_REFUSED: Final = Message(
 OUTPUT_TERMINAL: Final = Message(
     "output.terminal",
     "{name} is a terminal, but the output is binary",
-    hint="pipe it to a program, or write it to a file: -o FILE",
+    hint="pipe the output to a program, or write the output to a file: -o FILE",
 )

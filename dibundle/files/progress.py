@@ -10,7 +10,7 @@ _STEP: Final = 1 << 20  # minimum bytes per report in phases of unknown size
 
 
 class Progress(Protocol):
-    """A receiver of progress. One thread at a time calls it. A phase of known size has about 256 calls."""
+    """A receiver of progress. Only one thread at a time calls the receiver. A phase of known size has 256 calls."""
 
     def phase(self, name: str, total: int) -> None:
         """Begin a phase of ``total`` bytes (0: unknown). The previous phase ends."""

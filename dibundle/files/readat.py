@@ -301,7 +301,7 @@ class SpoolRange:
         self._at = self._written = 0
 
     def begin(self) -> None:
-        """Write the range again from its start."""
+        """Begin to write the range from its start, even if it was written before."""
         self._at = 0
 
     def write(self, data: bytes) -> None:

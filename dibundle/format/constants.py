@@ -46,7 +46,7 @@ TEXT_STREAM = 0
 LAST_CORE_CODEC = 3  # the core profile has the codecs 0 to 3, and no re-encoders
 
 # Limits: a reader refuses values above these limits.
-MAX_MANIFEST = 64 << 20  # bytes, stored and decoded
+MAX_MANIFEST = 64 << 20  # maximum bytes, both stored and decoded
 MAX_SIGNATURE = 1 << 20
 MAX_OBJECTS = 65536
 MAX_FRAMES = 1 << 20

@@ -87,7 +87,7 @@ def made_blobs(manifest: Manifest) -> Iterator[bytes]:
 
 
 def _others(blobs: Iterable[bytes], known: Collection[bytes]) -> set[bytes]:
-    """Return the blobs that are not in ``known``. If there are too many for a label, return only the first blobs."""
+    """Return the blobs that are not in ``known``. If these are too many for a label, return only the first."""
     found: set[bytes] = set()
     for blob in blobs:
         if blob not in known:

@@ -78,7 +78,10 @@ LIMIT_OPERATIONS: Final = Message(
 )
 LIMIT_PLACED: Final = Message(
     "limit.placed",
-    "bundle over a limit: an object of {size:size} is too large for the compressed bytes in target {place_target}",
+    (
+        "bundle over a limit: the compressed objects in target {place_target} are larger than the target, or one "
+        "object decompresses to too much ({size:size})"
+    ),
 )
 LIMIT_RANGES: Final = Message(
     "limit.ranges", "bundle over a limit: it has {sum} source ranges, at most {max_ranges} are allowed"
@@ -87,10 +90,11 @@ LIMIT_RECIPE: Final = Message(
     "limit.recipe", "bundle over a limit: a packing has {packing} bytes, at most {max_packing} are allowed"
 )
 LIMIT_RECOMPRESSED_CONTENT: Final = Message(
-    "limit.recompressed_content", "bundle over a limit: a target of {target_size} bytes must compress {content} bytes"
+    "limit.recompressed_content",
+    "bundle over a limit: to rebuild a target of {target_size} bytes, dib would have to compress {content} bytes",
 )
 LIMIT_SEGMENTS: Final = Message(
-    "limit.segments", "bundle over a limit: {segments} segments and {ranges_count} source ranges"
+    "limit.segments", "bundle over a limit: too many segments ({segments}) or source ranges ({ranges_count})"
 )
 LIMIT_WORK: Final = Message(
     "limit.work",
@@ -108,7 +112,8 @@ MANIFEST_COLUMN_LEFT: Final = Message(
     "manifest.column_left", "malformed bundle: column {subject} holds more numbers than are used"
 )
 MANIFEST_COLUMN_NOT_CANONICAL: Final = Message(
-    "manifest.column_not_canonical", "malformed bundle: column {subject} holds a number that is not canonical"
+    "manifest.column_not_canonical",
+    "malformed bundle: column {subject} holds a number that is too long, or not in its shortest form",
 )
 MANIFEST_COLUMN_NUMBER: Final = Message(
     "manifest.column_number", "malformed bundle: column {subject} ends early, or holds a number that is too large"
@@ -128,7 +133,10 @@ MANIFEST_OBJECT_KIND: Final = Message(
 )
 MANIFEST_OBJECT_PLACE: Final = Message(
     "manifest.object_place",
-    "malformed bundle: an object does not fit at byte {offset} of target {place_target}",
+    (
+        "malformed bundle: an object at byte {offset} does not fit into target {place_target}, or this target "
+        "does not exist"
+    ),
 )
 MANIFEST_OBJECT_TWICE: Final = Message("manifest.object_twice", "malformed bundle: a base object is listed twice")
 MANIFEST_RECOMPRESSED_OBJECT: Final = Message(
@@ -180,10 +188,10 @@ PROGRAM_FRAMES_EXHAUSTED: Final = Message(
 PROGRAM_FRAMES_UNUSED: Final = Message(
     "program.frames_unused", "malformed bundle: it has frames that its program does not use"
 )
-PROGRAM_HEADER_BLOCK: Final = Message(
-    "program.header_block", "a header block cannot be made from the block that it refers to"
+PROGRAM_HEADER_BLOCK: Final = Message("program.header_block", "a header block cannot be made from its reference block")
+PROGRAM_HEADER_FIELD: Final = Message(
+    "program.header_field", "malformed bundle: header field {name} would get the invalid value {value}"
 )
-PROGRAM_HEADER_FIELD: Final = Message("program.header_field", "malformed bundle: header field {name} would be {value}")
 PROGRAM_MODE_CHANGES_SIZE: Final = Message(
     "program.mode_changes_size", "malformed bundle: a mode operation changes a size"
 )
@@ -257,7 +265,7 @@ SIGNATURE_ARMOR: Final = Message("signature.armor", "the signature is damaged: i
 SIGNATURE_BARE_KEY: Final = Message(
     "signature.bare_key",
     "{allowed} has no valid line for the {by} that signed the bundle",
-    hint="the file has only a public key; add the signer's name: echo WHO $(cat {quoted}) > signers",
+    hint="the file has only a public key; add the signer's name before the key: echo WHO $(cat {quoted}) > signers",
 )
 SIGNATURE_BUNDLE_CHANGED: Final = Message("signature.bundle_changed", "the bundle changed while it was signed")
 SIGNATURE_CANNOT_SIGN: Final = Message(
@@ -266,8 +274,10 @@ SIGNATURE_CANNOT_SIGN: Final = Message(
 SIGNATURE_EXPIRED: Final = Message(
     "signature.expired",
     "the {by} that signed the bundle expired on {time} ({line})",
-    hint="ask the sender to sign again with a valid key; if the bundle was signed before the key expired, add"
-    " --verify-time {valid}",
+    hint=(
+        "ask the sender to sign again with a valid key; if the bundle was signed before the key expired, "
+        "add --verify-time {valid}"
+    ),
 )
 SIGNATURE_KEY_EMPTY: Final = Message(
     "signature.key_empty", "the key {key} is empty", hint="give --key a private SSH key"
@@ -285,7 +295,7 @@ SIGNATURE_NAMESPACE: Final = Message(
 )
 SIGNATURE_NO_SSH_KEYGEN: Final = Message(
     "signature.no_ssh_keygen",
-    "ssh-keygen, which makes and checks signatures, is not installed",
+    "ssh-keygen is not installed, but dib needs this program to make and check signatures",
     hint="apt-get install openssh-client",
 )
 SIGNATURE_NOT_ACCEPTED: Final = Message(
@@ -299,11 +309,13 @@ SIGNATURE_NOT_ALLOWED: Final = Message(
 SIGNATURE_NOT_YET_VALID: Final = Message(
     "signature.not_yet_valid",
     "the {by} that signed the bundle is not valid before {time} ({line})",
-    hint="check the clock of this machine, and --verify-time if given; if they are right, ask the sender for a valid"
-    " key",
+    hint=(
+        "check the clock of this machine, and --verify-time if given; if both are right, ask the sender to sign "
+        "with a valid key"
+    ),
 )
 SIGNATURE_NOT_SSHSIG: Final = Message(
-    "signature.not_sshsig", "the signature is not an armored SSHSIG, as ssh-keygen writes it"
+    "signature.not_sshsig", "the signature is not in the format that ssh-keygen writes (armored SSHSIG)"
 )
 SIGNATURE_OTHER_BUNDLE: Final = Message(
     "signature.other_bundle", "the signature is not for the header of this bundle", hint="sign this file"
@@ -311,7 +323,7 @@ SIGNATURE_OTHER_BUNDLE: Final = Message(
 SIGNATURE_OTHER_IDENTITY: Final = Message(
     "signature.other_identity",
     "the {by} that signed the bundle does not belong to {identity}",
-    hint="in {allowed} it belongs to {owners}; correct --identity, or get another bundle",
+    hint="in {allowed}, the key belongs to {owners}; correct --identity, or get another bundle",
 )
 SIGNATURE_PASSPHRASE: Final = Message(
     "signature.passphrase",
@@ -320,7 +332,7 @@ SIGNATURE_PASSPHRASE: Final = Message(
 )
 SIGNATURE_PRIVATE_KEY_UNREADABLE: Final = Message(
     "signature.private_key_unreadable",
-    "ssh-keygen cannot read the private key {key}, which {lost}: {told}",
+    "ssh-keygen cannot read the private key {key} ({told}); the key file {lost}",
     hint="write the file again with its line breaks: pipeline variables often lose them",
 )
 SIGNATURE_PRIVATE_KEY_UNUSABLE: Final = Message(

@@ -24,10 +24,11 @@ PIECES = 16384  # maximum number of waiting small pieces: a million pieces of on
 
 
 class VerifiedOutput:
-    """A sink for a target's bytes, in order. It checks each segment's digest, and passes on the bytes before the tail.
+    """A sink for a target's bytes, in order.
 
-    With ``whole``, also check the SHA-256 of the whole target. ``has_base`` is true if wrong bytes may come from a
-    base. Otherwise, wrong bytes are the fault of the bundle.
+    It checks each segment's digest, and passes on the bytes before the tail. With ``whole``, it also checks the SHA-256
+    of the whole target. ``has_base`` is true if wrong bytes may come from a base. Otherwise, wrong bytes are the fault
+    of the bundle.
     """
 
     def __init__(self, target: Target, sink: Sink, *, whole: bool = False, has_base: bool = True) -> None:
@@ -155,7 +156,7 @@ class VerifiedOutput:
     def _hash(self) -> None:
         while (task := self._work.get()) is not None:
             task()
-            del task  # free the task, because it may hold free this view of a frame
+            del task  # free the task, because the task may hold a view of a frame
             self._room.put(None)
 
     def _raise_failure(self) -> None:

@@ -67,7 +67,7 @@ class RebuildPlan:
 
 
 class RecompressionBudget:
-    """A pool for recompression: for a target's costs above 16 times the target's size.
+    """A pool for the part of each target's recompression cost above 16 times the target's size.
 
     All rebuilt targets of a bundle share the pool.
 
@@ -191,8 +191,8 @@ def make_plan(
     ``packings`` is the budget that the rebuilt targets of the bundle share. ``packings`` is None if there is only this
     target.
 
-    Raises :class:`BundleError` if the program is inconsistent. Raises :class:`BaseMismatchError` if the base has other
-    header blocks than the program expects.
+    Raises :class:`BundleError` if the program is inconsistent. Raises :class:`BaseMismatchError` if the base's header
+    blocks differ from the blocks that the program expects.
     """
     target = manifest.targets[target_index]
     first = sum(before.frames for before in manifest.targets[:target_index])

@@ -33,12 +33,13 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 AHEAD = 48 << 20  # maximum bytes of frames that are decoded in advance, with their sources and payloads
 OVERHEAD = 4096  # bytes of memory for any frame, in addition to its content
-# maximum bytes of the current and the next frame; for a program of 90 MB, it cut the memory from 218 to 187 MiB
+# maximum bytes of the current and the next frame; for a program of 90 MB, this limit cut the memory from 218 to 187 MiB
 MOST = 96 << 20
 Decoded = bytes | bytearray | memoryview
 PACKERS = max(2, os.cpu_count() or 1)  # number of threads for the blocks of pgzip
 MANY = 32 << 20  # a frame with at least this many bytes of covers and steps is decoded alone
-LARGE = 256 << 10  # from this size on, a frame of codec 6 is decoded alone, because it may need 300 MiB
+# a frame of codec 6 with at least this many bytes is decoded alone, because it may need 300 MiB of memory
+LARGE = 256 << 10
 DECODERS = 2  # number of decoding threads; more threads help little, because few frames fit into the memory limit
 LITTLE = 1 << 20  # maximum bytes of frames and sources to decode without a thread pool, whose import takes 7 ms
 
@@ -119,7 +120,7 @@ class _FrameFeed:
         return index, data
 
     def _take(self) -> tuple[int, Callable[[], Decoded]] | BaseException:
-        """Wait for the next frame, in steps of 0.2 s. A single long wait could miss a signal just before it."""
+        """Wait for the next frame, in steps of 0.2 s. A single long wait could miss an earlier signal."""
         while True:
             try:
                 return self._decoding.get(timeout=0.2)

@@ -140,7 +140,8 @@ def checksum_field(block: bytearray, reference: bytes) -> bytes | None:
     spaces, as tar requires.
     """
     block[148:156] = b"        "
-    # the low half of Adler-32 is the sum of the bytes plus one: exact for up to 256 bytes, and far faster than sum()
+    # the low half of Adler-32 is the sum of the bytes plus one; this is exact for up to 256 bytes, and far faster than
+    # sum()
     total = (zlib.adler32(block[:256]) & 0xFFFF) + (zlib.adler32(block[256:]) & 0xFFFF) - 2
     field = reference[148:156]
     return _number_field(field if field.strip(b"\0") else b"000000\0 ", total)

@@ -118,7 +118,8 @@ class RangeTable(Table[Range]):
 class FrameTable(Table[Frame]):
     """The frames of a manifest, which are stored in columns.
 
-    ``firsts`` has the index of each frame's first explicit range. Its last item is the total number of ranges.
+    ``firsts`` has the index of each frame's first explicit range. The last item of ``firsts`` is the total number of
+    ranges.
     """
 
     __slots__ = ("codecs", "digests", "firsts", "kinds", "ranges", "sizes", "source_sizes", "stored", "streams")

@@ -23,7 +23,7 @@ ARCHIVE_EMPTY: Final = Message("archive.empty", "{name} is empty", hint="create 
 ARCHIVE_EMPTY_MANIFEST: Final = Message(
     "archive.empty_manifest",
     "{name} is not an image archive: its manifest.json lists no image",
-    hint="create one: {save} FILE IMAGE",
+    hint="create an image archive: {save} FILE IMAGE",
 )
 ARCHIVE_FOLDER_FILES: Final = Message(
     "archive.folder_files", "{folder} has more than {most} files: too many for an OCI layout"
@@ -38,11 +38,13 @@ ARCHIVE_INDEX_LEADS_NOWHERE: Final = Message(
     ("{name} is not an image archive: it contains none of the manifests in its index.json"),
     hint="export the image with its content",
 )
-ARCHIVE_LAYER_MISSING: Final = Message("archive.layer_missing", "{names} lacks a layer, so it cannot be converted")
+ARCHIVE_LAYER_MISSING: Final = Message(
+    "archive.layer_missing", "{names} lacks a layer, so dib cannot convert this image"
+)
 ARCHIVE_LAYER_NOT_OCI: Final = Message(
     "archive.layer_not_oci", "a layer is compressed with {compression}, which OCI does not allow"
 )
-ARCHIVE_NO_CONFIG: Final = Message("archive.no_config", "{names} has no config, so it cannot be converted")
+ARCHIVE_NO_CONFIG: Final = Message("archive.no_config", "{names} has no config, so dib cannot convert this image")
 ARCHIVE_NO_IMAGE: Final = Message("archive.no_image", "it has no image")
 ARCHIVE_NOT_HERE: Final = Message("archive.not_here", "its metadata is here, but its content is not")
 ARCHIVE_NOT_IMAGE: Final = Message("archive.not_image", "{name} is not an image archive: {reason}")
@@ -52,12 +54,12 @@ ARCHIVE_NOT_TAR: Final = Message(
 ARCHIVE_NOTHING_IN_IT: Final = Message(
     "archive.nothing_in_it",
     "{name} is not an image archive: it is empty",
-    hint="create one: {save} FILE IMAGE",
+    hint="create an image archive: {save} FILE IMAGE",
 )
 ARCHIVE_OTHER_TAR: Final = Message(
     "archive.other_tar",
     "{name} is not an image archive: it is a tar without manifest.json or index.json",
-    hint="create one: {save} FILE IMAGE",
+    hint="create an image archive: {save} FILE IMAGE",
 )
 ARCHIVE_PLAIN_DIRECTORY: Final = Message(
     "archive.plain_directory",
@@ -72,7 +74,7 @@ ARCHIVE_RATIO: Final = Message(
 ARCHIVE_REPOSITORIES_ALONE: Final = Message(
     "archive.repositories_alone",
     ('{name} is not an image archive: it has the file "repositories", but no manifest.json and no layers'),
-    hint="create one: {save} FILE IMAGE",
+    hint="create an image archive: {save} FILE IMAGE",
 )
 ARCHIVE_ROOT_FILE_SYSTEM: Final = Message(
     "archive.root_file_system",
@@ -94,7 +96,9 @@ DOCKER_CONFIG_NOT_TEXT: Final = Message("docker.config_not_text", "'{where}.Conf
 DOCKER_LAYER_NOT_TEXT: Final = Message("docker.layer_not_text", "'{where}' is not a string")
 DOCKER_LAYERS_NOT_LIST: Final = Message("docker.layers_not_list", "'{where}.Layers' is not a list")
 DOCKER_MANIFEST_NOT_LIST: Final = Message(
-    "docker.manifest_not_list", "manifest.json is not a list of images", hint="create one: {save} FILE IMAGE"
+    "docker.manifest_not_list",
+    "manifest.json is not a list of images",
+    hint="create an image archive: {save} FILE IMAGE",
 )
 EXPECT_LAYER_COMPRESSION: Final = Message(
     "expect.layer_compression", "a layer has a compression that some engines cannot read ({kind})"
@@ -111,14 +115,16 @@ FILE_CANNOT_READ: Final = Message("file.cannot_read", "cannot read {name}: {syst
 HEADER_TEXT_MODE_FILE: Final = Message(
     "header.text_mode_file",
     "{name} looks like a dib bundle damaged by a text-mode transfer",
-    hint="copy it again in binary mode",
+    hint="copy the file again in binary mode",
 )
 JSON_ARTIFACT_TYPE: Final = Message("json.artifact_type", "{where}.artifactType is not the artifact type of an image")
 JSON_CONFIG_KEY: Final = Message("json.config_key", "{name}: a config must not have the key {key!r}")
-JSON_PLATFORM: Final = Message("json.platform", "{where} has a platform with a / inside one of its parts")
+JSON_PLATFORM: Final = Message(
+    "json.platform", "{where} has a platform whose os, architecture or variant contains a slash"
+)
 JSON_DIGEST: Final = Message("json.digest", "{where} is not a sha256 digest of 64 lowercase hex digits")
 JSON_INDEX_NESTED: Final = Message("json.index_nested", "{where} is nested too deeply")
-JSON_KEY: Final = Message("json.key", "{where} has the key {key!r}, which readers may interpret differently")
+JSON_KEY: Final = Message("json.key", "{where} has the key {key!r}, and programs may read this key in different ways")
 JSON_KEY_TWICE: Final = Message("json.key_twice", "{where} has the key {key!r} in two spellings")
 JSON_LIST_LENGTH: Final = Message("json.list_length", "{where} has {value_count} values, more than {max_list}")
 JSON_MALFORMED: Final = Message("json.malformed", "{name} is not JSON: {brief}")
@@ -145,7 +151,7 @@ PROFILE_ATTESTATION_LAYERS: Final = Message(
     "profile.attestation_layers", "{where} is an attestation with layers that are not in-toto layers"
 )
 PROFILE_ATTESTATION_ORDER: Final = Message(
-    "profile.attestation_order", "{where} is an image listed after an attestation"
+    "profile.attestation_order", "{where} is an image, but an attestation is listed before this image"
 )
 PROFILE_DOCUMENT_FOLDER: Final = Message(
     "profile.document_folder", "{name} is a folder, but programs read a file of this name"
@@ -167,13 +173,17 @@ PROFILE_DOCUMENT_SIZE: Final = Message(
 )
 PROFILE_DOCUMENTS_TOTAL: Final = Message(
     "profile.documents_total",
-    "its documents have more than {max_documents} bytes in all, each counted once per reference",
+    (
+        "its documents have more than {max_documents} bytes in total; a document counts once for each reference "
+        "to this document"
+    ),
 )
 PROFILE_EXPANSION: Final = Message(
     "profile.expansion", "layers decompress to more than {max_expansion} times their sizes plus {max_excess} GiB"
 )
 PROFILE_FOLDER_SPELLINGS: Final = Message(
-    "profile.folder_spellings", "the archive writes a folder above {name!r} in two ways"
+    "profile.folder_spellings",
+    "a parent folder of {name!r} differs from another name in the archive only in letter case",
 )
 PROFILE_HALF_LAYOUT: Final = Message("profile.half_layout", "it has only one of the files oci-layout and index.json")
 PROFILE_IMAGE_NAME_TWICE: Final = Message("profile.image_name_twice", "two images have the name {name!r}")
@@ -200,16 +210,18 @@ PROFILE_MANIFEST_ABSENT: Final = Message(
     "profile.manifest_absent", "{where} is not in the archive, but an engine may already have it"
 )
 PROFILE_MEDIA_TYPE: Final = Message("profile.media_type", "{where} has the unsupported media type {media_type!r}")
-PROFILE_NAME_TWICE: Final = Message("profile.name_twice", "two members have the name {name!r}")
+PROFILE_NAME_TWICE: Final = Message(
+    "profile.name_twice", "two members have the name {name!r} (upper and lower case count as the same)"
+)
 PROFILE_NO_IMAGE: Final = Message("profile.no_image", "{where} does not lead to any image in the archive")
 PROFILE_NOT_REGULAR: Final = Message(
-    "profile.not_regular", "its documents refer to {name!r}, but it has no regular file of that name"
+    "profile.not_regular", "its documents refer to {name!r}, but the archive has no regular file with this name"
 )
 PROFILE_PARENT: Final = Message(
     "profile.parent", "manifest.json has an image whose parent is not another image in manifest.json"
 )
 PROFILE_PLATFORM: Final = Message(
-    "profile.platform", "the descriptor of {where} is for {platform}, its config for {platform_2}"
+    "profile.platform", "the platform of {where} is {platform} in the descriptor, but {platform_2} in the config"
 )
 PROFILE_TWO_IMAGES: Final = Message("profile.two_images", "manifest.json and index.json lead to different images")
 SOURCE_BUNDLE_NOT_ARCHIVE: Final = Message(
@@ -226,7 +238,7 @@ SOURCE_JSON: Final = Message(
 SOURCE_SIGNATURE: Final = Message(
     "source.signature",
     "{name} is a signature, not an archive or a bundle",
-    hint="give it as --signature {name_2}",
+    hint="give the signature with --signature {name_2}",
 )
 SOURCE_SQUASHFS: Final = Message(
     "source.squashfs",
@@ -236,7 +248,7 @@ SOURCE_SQUASHFS: Final = Message(
 SOURCE_WEB_PAGE: Final = Message(
     "source.web_page",
     "{name} is a web page, not an archive",
-    hint="open it in a browser (it may be an error page or a login page), then download again",
+    hint="open the file in a browser (the file may be an error page or a login page), then download again",
 )
 SOURCE_ZIP: Final = Message(
     "source.zip", "{name} is a zip file, not a tar archive", hint="extract it, and use the archive inside"
@@ -249,7 +261,7 @@ TAR_MEMBERS: Final = Message("tar.members", "it has over {most} members and fold
 TAR_MODE: Final = Message("tar.mode", "the header at byte {at} has a mode whose file type differs from its type flag")
 TAR_NO_LINK: Final = Message("tar.no_link", "the header at byte {at} has a link target, but is not a link")
 TAR_NAME: Final = Message("tar.name", "the name {name!r} is not a plain relative path")
-TAR_NAME_END: Final = Message("tar.name_end", "the name {name!r} is followed by bytes after its final NUL")
+TAR_NAME_END: Final = Message("tar.name_end", "other bytes follow the NUL at the end of the name {name!r}")
 TAR_NUMBER: Final = Message("tar.number", "the header at byte {at} has a number in an unusual form")
 TAR_PAX_FIRST: Final = Message("tar.pax_first", "a PAX header comes before the member")
 TAR_PAX_KEY: Final = Message("tar.pax_key", "the PAX header at byte {at} has the unsupported key {found!r}")

@@ -165,7 +165,10 @@ class Descriptor:
 
     @property
     def is_attestation(self) -> bool:
-        """Whether the descriptor claims that its manifest is an attestation. Only the manifest's content decides."""
+        """Whether the descriptor claims that its manifest is an attestation.
+
+        Only the manifest's content shows whether this is true.
+        """
         return self.platform == "unknown/unknown" or "vnd.docker.reference.type" in self.annotations
 
 

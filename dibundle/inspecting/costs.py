@@ -1,4 +1,4 @@
-"""Costs of operations. An operation that uses a tenth of a frame's content costs a tenth of its stored bytes."""
+"""Costs of operations. If an operation uses a tenth of a frame's content, it costs a tenth of the frame's bytes."""
 
 from __future__ import annotations
 

@@ -22,10 +22,12 @@ BASE_OF_EARLIER_TARGET: Final = Message(
     "base.of_earlier_target", "this target builds on an earlier target: give the archive of that target as the base"
 )
 BUNDLE_ALREADY_READ: Final = Message(
-    "bundle.already_read", "the operations of this bundle were already read", hint="open it again"
+    "bundle.already_read", "the operations of this bundle were already read", hint="open the bundle again"
 )
 BUNDLE_CLOSED: Final = Message(
-    "bundle.closed", "this bundle is closed", hint="read its operations before closing it, or open it again"
+    "bundle.closed",
+    "this bundle is closed",
+    hint="read the operations before you close the bundle, or open the bundle again",
 )
 LIMIT_ENTRIES: Final = Message("limit.entries", "the layers of an image have more than {max_entries:,} entries in all")
 LIMIT_LINES: Final = Message("limit.lines", "bundle over a limit: more than {max_lines:,} lines to list")

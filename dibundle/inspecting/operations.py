@@ -144,7 +144,7 @@ def _text_frames(manifest: Manifest, frames: range) -> Collection[int] | None:
 def _work(size: int, codec: int) -> int:
     """Return the estimated work of decoding a frame with ``size`` bytes of content and source.
 
-    Slow codecs also fill tables.
+    For slow codecs, the work includes filling tables.
     """
     return FRAME_COST + (8 * size if codec in _SLOW else size)
 

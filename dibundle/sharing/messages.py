@@ -31,7 +31,11 @@ DOCKERFILE_SOURCE: Final = Message(
 EXPECT_REGISTRY_IMAGE: Final = Message("expect.registry_image", "{name} is {id}, which is not the expected image")
 PLATFORM_UNKNOWN: Final = Message("platform.unknown", "{found} is not a platform", hint="for example linux/amd64")
 PLATFORM_UNKNOWN_2: Final = Message("platform.unknown", "{found} is not a platform", hint="for example {platform}")
-PUSH_NO_NAME: Final = Message("push.no_name", "the bundle needs a tag of its own", hint="{dib} push {bundle} {name}")
+PUSH_NO_NAME: Final = Message(
+    "push.no_name",
+    "no target image was found in the repository, so the bundle needs a tag of its own",
+    hint="{dib} push {bundle} {name}",
+)
 PUSH_SUBJECT: Final = Message(
     "push.subject", "{wanted} is not the target image of {bundle}", hint="push the target image first"
 )
@@ -71,7 +75,7 @@ SIGN_DETACHED_IN_REGISTRY: Final = Message(
 )
 SIGN_IN_REGISTRY: Final = Message(
     "sign.in_registry",
-    "{bundle} is in a registry, where it cannot be signed",
+    "{bundle} is in a registry, and dib cannot sign a bundle there",
     hint=(
         "pull it, sign it, push it: {dib} pull {quoted} -o update.dib && {dib} sign --key KEY "
         "update.dib && {dib} push update.dib {again}"
@@ -83,7 +87,9 @@ SIGN_KEY_OR_SIGNATURE: Final = Message(
     hint="{dib} sign --key ~/.ssh/id_ed25519 {bundle}",
 )
 SIGN_NO_PLACE: Final = Message(
-    "sign.no_place", "{name} is not a file, so its signature needs a file name", hint="add --detach -o FILE"
+    "sign.no_place",
+    "{name} is not a regular file, so dib must know where to write the signature",
+    hint="add --detach -o FILE",
 )
 SIGN_STDIN: Final = Message("sign.stdin", "a bundle from stdin can only be signed with --detach")
 SIGN_WRAPPED: Final = Message(
@@ -100,10 +106,10 @@ UPDATE_NOT_MADE: Final = Message("update.not_made", "the bundle does not rebuild
 WRAP_TOO_MANY_IMAGES: Final = Message(
     "wrap.too_many_images",
     "the base has too many images and layers for dib to find the image that the bundle needs",
-    hint="wrap it with --unlinked, or give a base with only that image",
+    hint="wrap the bundle with --unlinked, or give a base with only this image",
 )
 WRAP_SEVERAL_IMAGES: Final = Message(
     "wrap.several_images",
     "the base layers are in several images, but a linked image builds on only one image",
-    hint="wrap it with --unlinked",
+    hint="wrap the bundle with --unlinked",
 )

@@ -95,10 +95,10 @@ FILE_CANNOT_OPEN: Final = Message("file.cannot_open", "cannot open {name}: {reas
 FILE_CANNOT_READ: Final = Message("file.cannot_read", "cannot read {name}: {reason}")
 FILE_CANNOT_READ_2: Final = Message("file.cannot_read", "cannot read {names}: {reason}")
 FILE_IS_IMAGE: Final = Message(
-    "file.is_image", "cannot open {name}: {reason}", hint="if it is the name of an image, {give}{image}"
+    "file.is_image", "cannot open {name}: {reason}", hint="if this is the name of an image, {give}{image}"
 )
 FILE_IS_URL: Final = Message(
-    "file.is_url", "cannot open {name}: {reason}", hint="download it first: curl -fLO {quoted}"
+    "file.is_url", "cannot open {name}: {reason}", hint="download the file first: curl -fLO {quoted}"
 )
 FILE_MISSPELT: Final = Message("file.misspelt", "cannot open {name}: {reason}", hint="did you mean {path}?")
 FILE_NOT_FOUND: Final = Message(
@@ -115,7 +115,7 @@ LOGIN_FILE: Final = Message(
 LOGIN_HELPER_ANSWER: Final = Message("login.helper_answer", "the output of {program} is not a login")
 LOGIN_HELPER_FAILED: Final = Message("login.helper_failed", "{program} failed: {splitlines}")
 LOGIN_HELPER_MISSING: Final = Message(
-    "login.helper_missing", "cannot run {program}: {reason}", hint="install it, or log in to {host} again"
+    "login.helper_missing", "cannot run {program}: {reason}", hint="install this program, or log in to {host} again"
 )
 LOGIN_HELPER_NAME: Final = Message("login.helper_name", "{helper!r} is not a valid name of a credential helper")
 LOGIN_UNREADABLE: Final = Message(
@@ -132,10 +132,12 @@ PARTS_FIRST_MISSING: Final = Message(
 PARTS_LEFT_OVER: Final = Message(
     "parts.left_over",
     "{older} belongs to an older bundle: this bundle of {size:,} bytes is complete without this file",
-    hint="remove it (later parts are then ignored): rm {older_2}",
+    hint="remove this file (later parts are then ignored): rm {older_2}",
 )
 PARTS_OLDER_LEFT: Final = Message(
-    "parts.older_left", "{after} belongs to an older bundle with more parts", hint="remove it and all later parts"
+    "parts.older_left",
+    "{after} belongs to an older bundle with more parts",
+    hint="remove this file and all later parts",
 )
 PARTS_TOO_MANY: Final = Message(
     "parts.too_many", "{name} would have more than {most} parts", hint="make the parts larger"
@@ -152,8 +154,11 @@ PARTS_TRUNCATED: Final = Message(
 )
 POLICY_FILE: Final = Message(
     "policy.file",
-    "cannot open {name}, which {path} names: {reason}",
-    hint="create the file so that all users can read it, or correct its name; then run {dib} doctor",
+    "cannot open {name}, a file that is named in {path}: {reason}",
+    hint=(
+        "make sure that the file exists and that all users can read it, or correct the name in the policy; then "
+        "run {dib} doctor"
+    ),
 )
 POLICY_IDENTITY: Final = Message(
     "policy.identity",
@@ -181,7 +186,7 @@ POLICY_OWNER: Final = Message(
 POLICY_UNREADABLE: Final = Message(
     "policy.unreadable",
     "cannot read the policy of this machine, {path}: {reason}",
-    hint="make it readable by all users: chmod 755 /etc/dib && chmod 644 {quoted}",
+    hint="make the policy readable for all users: chmod 755 /etc/dib && chmod 644 {quoted}",
 )
 POLICY_WRITABLE: Final = Message(
     "policy.writable",
@@ -245,7 +250,7 @@ REGISTRY_MANIFEST_DIGEST: Final = Message(
 )
 REGISTRY_NEITHER_IMAGE_NOR_BUNDLE: Final = Message(
     "registry.neither_image_nor_bundle",
-    ("{wanted} in {host}/{repository} is neither an image nor a bundle, but {media_type!r}"),
+    ("{wanted} in {host}/{repository} is neither an image nor a bundle: its media type is {media_type!r}"),
 )
 REGISTRY_NO_ANSWER: Final = Message(
     "registry.no_answer", "{host}/{repository} does not answer: {reason}", hint="try again later"
@@ -275,7 +280,7 @@ REGISTRY_NOT_JSON: Final = Message("registry.not_json", "the answer of {host}/{r
 REGISTRY_PLATFORM: Final = Message(
     "registry.platform",
     "{host}/{repository} has no image for {platform}",
-    hint="choose another one: --platform OS/ARCH",
+    hint="choose another platform: --platform OS/ARCH",
 )
 REGISTRY_RANGE: Final = Message(
     "registry.range", "{host}/{repository} does not send the requested range from byte {at:,}"
@@ -305,7 +310,10 @@ LIMIT_CHAIN_MANIFESTS: Final = Message(
 )
 LIMIT_WRAPPED_BUNDLES: Final = Message(
     "limit.wrapped_bundles",
-    "{name} has too many bundles: an archive may hold {max_wrapped} different bundles, and {max_copies} bundles in all",
+    (
+        "{name} has too many bundles: at most {max_wrapped} different bundles, and {max_copies} bundles in "
+        "total, are allowed"
+    ),
 )
 LIMIT_WRAPPED_MANIFESTS: Final = Message(
     "limit.wrapped_manifests",
@@ -326,7 +334,7 @@ REGISTRY_UPLOAD_HOST: Final = Message(
     hint="use the registry's own host name",
 )
 REGISTRY_UPLOAD_LOCATION: Final = Message(
-    "registry.upload_location", "{host}/{repository} starts an upload without a location"
+    "registry.upload_location", "{host}/{repository} accepts an upload, but sends no location for the upload"
 )
 REGISTRY_UPLOAD_REFUSED: Final = Message("registry.upload_refused", "{host}/{repository} refuses a blob: {error}")
 SOURCE_BUNDLE_NOT_ARCHIVE: Final = Message(
@@ -337,7 +345,7 @@ SOURCE_BUNDLE_NOT_ARCHIVE: Final = Message(
 SOURCE_EMPTY_STREAM: Final = Message(
     "source.empty_stream",
     "a source stream is already at its end",
-    hint="rewind it: seek(0)",
+    hint="rewind the stream: seek(0)",
 )
 SOURCE_NO_BUNDLE: Final = Message("source.no_bundle", "no bundle among the sources ({given})", hint="add the .dib file")
 SOURCE_NOT_A_BUNDLE: Final = Message(

@@ -58,7 +58,11 @@ def test_another_image_under_the_name_of_the_base_is_told(pair, tmp_path):
     wanted = json.loads(dib("inspect", "--json", pair.bundle).stdout)["base"]["images"][0]["id"]
     out = tmp_path / "out.tar"
     for arguments in (("apply", other, pair.bundle, "-o", out), ("apply", "--check", other, pair.bundle)):
-        told = ("its example.com/app:1 is sha256:", f", but the bundle needs {wanted}", "where the bundle was created")
+        told = (
+            "app:1 is image sha256:",
+            f", but the bundle needs image {wanted}",
+            "where the bundle was created",
+        )
         refused(6, *told, run=dib(*arguments))
     assert list(tmp_path.iterdir()) == [other]
 

@@ -274,7 +274,7 @@ def test_another_identity_is_refused(keys: Keys, made, signed: Path, tmp_path: P
     assert (
         f"the key {keys.fingerprint('ed25519')} that signed the bundle does not belong to else@example.com" in ended.err
     )
-    assert f"in {allowed} it belongs to {WHO}; correct --identity, or get another bundle" in ended.err
+    assert f"in {allowed}, the key belongs to {WHO}; correct --identity, or get another bundle" in ended.err
 
 
 def test_another_namespace_is_refused(keys: Keys, made, bundle: Path, tmp_path: Path) -> None:
@@ -546,8 +546,8 @@ def test_keys_that_are_not_as_they_should_be_are_told(keys: Keys, made, signed: 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda data: data.rstrip(b"\n"), "which lacks its last newline: Load key"),
-        (lambda data: data.replace(b"\n", b"\r\n"), "which has carriage returns: Load key"),
+        (lambda data: data.rstrip(b"\n"), "the key file lacks its last newline"),
+        (lambda data: data.replace(b"\n", b"\r\n"), "the key file has carriage returns"),
         (lambda data: data[:200] + b"\n", "ssh-keygen cannot sign with the private key"),
         (lambda data: b"", "is empty"),
     ],

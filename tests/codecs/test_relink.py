@@ -314,9 +314,12 @@ def test_random_headers_take_no_memory(values, rest):
         (relink.RelinkHeader(1, [Region(0, 5, relink.MAX_ADDRESS, 0, 0)], [], []), "does not fit"),
         (relink.RelinkHeader(1, [Region(k, 1, 0, 0, relink.TABLES) for k in range(17)], [], []), "jump tables"),
         (relink.RelinkHeader(1, [], [Region(0, 0, 0, 0, 0)], []), "region of 0"),
-        (relink.RelinkHeader(1, [], [], [AddressStep(5, 0, 1), AddressStep(5, 0, 1)]), "address step at 5 "),
-        (relink.RelinkHeader(1, [], [], [AddressStep(5, relink.MAX_ADDRESS, 1)]), "address step at 5 "),
-        (relink.RelinkHeader(1, [], [], [AddressStep(5, 0, 4)]), "address step at 5 "),
+        (
+            relink.RelinkHeader(1, [], [], [AddressStep(5, 0, 1), AddressStep(5, 0, 1)]),
+            "step of .* at address 5 ",
+        ),
+        (relink.RelinkHeader(1, [], [], [AddressStep(5, relink.MAX_ADDRESS, 1)]), "step of .* at address 5 "),
+        (relink.RelinkHeader(1, [], [], [AddressStep(5, 0, 4)]), "step of .* at address 5 "),
     ],
 )
 def test_headers_out_of_bounds_are_refused(header, wrong):

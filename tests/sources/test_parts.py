@@ -213,7 +213,7 @@ def test_a_bad_size_and_a_failed_run_leave_nothing(made: Path, tmp_path: Path):
     for size in ("much", "0", "1K", "-5"):
         ended = dib("create", made / "old.tar", made / "new.tar", tmp_path / "x.dib", f"--split={size}")
         assert ended.code == 2
-        assert ("less than 65,536 bytes (64K)" in ended.err) is (size in ("0", "1K"))
+        assert ("at least 65,536 bytes (64K)" in ended.err) is (size in ("0", "1K"))
     for size in ("64K", "66kB", "64KiB"):
         ended = succeed("create", made / "old.tar", made / "old.tar", tmp_path / "y.dib", f"--split={size}")
         assert f"{tmp_path}/y.dib.001: " in ended.err  # the only file

@@ -48,7 +48,7 @@ LEAST_PART: Final = 65536
     type=click.Choice(["auto", "all", "none"]),
     default="auto",
     show_default=True,
-    help="Names to store for listings; auto stores names only if they add at most 5 % to the bundle, or 2 kB.",
+    help="Names to store for listings; auto: store names only if the names add at most 5 % or 2 kB to the bundle.",
 )
 @click.option("--workers", type=click.IntRange(0, 256), default=0, help="Number of threads. Default: one per core.")
 @click.option(
@@ -67,7 +67,7 @@ LEAST_PART: Final = 65536
     help="Rebuild the images with uncompressed layers; image IDs and tags stay the same.",
 )
 @click.option("--timings", metavar="FILE", help="Write the CPU seconds of each frame to FILE, as JSON.")
-@click.option("--dry-run", is_flag=True, help="Estimate size and time, and write nothing; leave out OUT.")
+@click.option("--dry-run", is_flag=True, help="Estimate size and time, but write nothing; OUT is not needed.")
 @session(platform=PLATFORM)
 def command(
     archives: tuple[str, ...],

@@ -23,7 +23,7 @@ from dibundle.sources.access import Access
 def command(
     names: tuple[str, ...], orphans: bool, dry_run: bool, access: Access, context: Context, console: Console
 ) -> None:
-    """Delete bundles, given by tag or digest, and all their tags from a registry. Images are never deleted.
+    """Delete bundles and all their tags from a registry. Name each bundle by tag or digest. Images are never deleted.
 
     \b
         dib delete docker://registry.example/app:delta-1-2

@@ -75,7 +75,7 @@ def command() -> None:
     "--unlinked", "kind", flag_value="unlinked", help="Build an image with only one layer, which holds the bundle."
 )
 @click.option(
-    "--base", metavar="NAME", help="The image to link to, under the name that the builder uses. Default: OLD."
+    "--base", metavar="NAME", help="Base of the linked image, by the name that the builder knows. Default: OLD."
 )
 @_options
 def _create(

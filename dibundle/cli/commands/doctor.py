@@ -23,8 +23,8 @@ _MARKS = {"ok": "ok", "missing": "-", "broken": "!"}
 def command(tmp: str | None, console: Console) -> None:
     """Check libraries, encoders, disk, policy, tools and engines on this machine, and show how to fix what fails.
 
-    The policy (/etc/dib/policy.toml) and files of signers are read as other commands read them. The exit code is 3 if
-    "dib create" or "dib apply" cannot work here, else 0.
+    The policy (/etc/dib/policy.toml) and the files of signers are read in the same way as by other commands. The exit
+    code is 3 if "dib create" or "dib apply" cannot work here, else 0.
     """
     found = list(checks(tmp, os.environ.get("DIB_ALLOWED_SIGNERS")))
     ok = all(check.state == "ok" for check in found if check.vital)

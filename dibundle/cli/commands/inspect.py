@@ -54,11 +54,13 @@ def command(
     Files that are patched together share a frame. The frame's bytes are divided among these files by size. Without
     --base, the sizes of patched files are unknown, and count as equal.
 
-    "mode" means that only metadata changed: permissions, owner or time. "dib diff" shows time as an operation of its
-    own.
+    "mode" means that only metadata changed: permissions, owner or time. "dib diff" shows a change of only the time as a
+    separate operation.
     """
     listing.require(choice, show)
-    of_an_archive = Hint.of("of an archive: {dib} diff {name} NEW.tar", name=shell_words(bundle))
+    of_an_archive = Hint.of(
+        "to compare an archive with another one: {dib} diff {name} NEW.tar", name=shell_words(bundle)
+    )
     with hints({"source.no_bundle": of_an_archive}):
         found = inspect(bundle, bases, access, context, target=target, lines_wanted=show is not None)
     lines = found.lines

@@ -57,8 +57,9 @@ def command(
 
     A --base that does not exist is skipped, so that one command fits all machines.
 
-    If "dib apply" would fail, the exit code is the same as from "dib apply"; else it is the exit code of the loader.
-    Engines are found as their own clients find them (DOCKER_HOST, CONTAINERS_STORAGE_CONF, CONTAINERD_ADDRESS, ...).
+    If "dib apply" would fail, the exit code is the same as from "dib apply". Otherwise, the exit code comes from the
+    loader. Engines are found as their own clients find them (DOCKER_HOST, CONTAINERS_STORAGE_CONF, CONTAINERD_ADDRESS,
+    ...).
     """
     reuse_memory()
     options = LoadOptions(engine=engine, target=target, expect=expect, max_size=max_size, thin=thin)

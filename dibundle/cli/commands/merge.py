@@ -39,8 +39,8 @@ def command(
         dib merge v1.tar v1-v2.dib v2-v3.dib -o v1-v3.dib
 
     dib rebuilds the last target into a temporary file. Then it creates the new bundle from the base and this file. If
-    one bundle adds content and the next bundle removes it, the new bundle does not have it. Merging takes as long as
-    "dib apply" and "dib create" together.
+    one bundle adds content and the next bundle removes this content, the new bundle does not contain this content.
+    Merging takes as long as "dib apply" and "dib create" together.
     """
     destination = Destination(output)
     console.keep_stdout(destination)

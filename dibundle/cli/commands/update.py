@@ -62,8 +62,8 @@ def command(
     With --allowed-signers, bundles without a trusted signature are skipped, and the image is never fetched in full.
     --dry-run fetches no bundle, so it cannot check signatures.
 
-    If the name leads to a wrapped bundle ("dib wrap --push"), this bundle is applied. If an IMAGE already has the other
-    layers of the wrapped bundle, only the bundle is fetched.
+    If the name leads to a wrapped bundle ("dib wrap --push"), this bundle is applied. If an IMAGE already has the base
+    layers of the wrapped image, only the layer with the bundle is fetched.
     """
     from dibundle.sharing.update import UpdateOptions, plan_update, update  # needs urllib3
 

@@ -59,7 +59,7 @@ def _line(needs: str, target: CheckedTarget, takes: str) -> str:
         return wording.escape(f"no: {target.name}: {target.error.message}")
     made = wording.some([image.names[0] if image.names else digest.text(image.id) for image in target.target.images])
     return (
-        f"ok: {needs}; applying makes {wording.escape(made or 'an image')} (so the bundle says),"
+        f"ok: {needs}; applying makes {wording.escape(made or 'an image')} (according to the bundle),"
         f" {human(target.target.size)}, in {takes}"
         + (f", with {human(target.temporary)} of temporary space" if target.temporary else "")
     )

@@ -125,8 +125,9 @@ def show(first: str, last: str, result: CreateResult, raw_command: str, console:
     _show_carried(result.carried, raw_command, console)
     for library in reencoders.libraries_of(result.manifest.reencoders):
         console.say(
-            f"  applying needs {library} in Python's zstandard, which makes zstd layers again\n"
-            f"dib: hint: for receivers without it, run {raw_command}, which gives the same images with raw layers"
+            f"  applying needs {library} in Python's zstandard, to compress zstd layers again\n"
+            f"dib: hint: for receivers without this library, run {raw_command}, which gives the same images "
+            f"with raw layers"
         )
 
 
@@ -139,6 +140,6 @@ def _show_carried(carried: Sequence[CarriedLayer], raw_command: str, console: Co
     console.say(f"  {which} in it whole, {size}: no encoder here makes the same bytes again")
     console.say(
         f"dib: hint: for the same images with raw layers, run {raw_command}\n"
-        "  (the image ID stays in docker's classic store and podman; containerd's store takes the manifest's digest,"
-        " which differs; --dry-run says the size)"
+        "  (the image ID stays the same in docker's classic store and in podman, but changes in containerd's "
+        "store, which uses the manifest's digest; --dry-run shows the size)"
     )

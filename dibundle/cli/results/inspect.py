@@ -48,7 +48,7 @@ def summary(name: str, found: Inspection) -> Iterator[str]:
     else:
         yield "needs  no base"
     for library in reencoders.libraries_of(manifest.reencoders):
-        yield f"needs  {library} in Python's zstandard, to make zstd layers again"
+        yield f"needs  {library} in Python's zstandard, to compress zstd layers again"
     yield f"signed {wording.escape(found.signed)}"
     yield "bytes"
     stored_manifest = found.size - sum(frame.stored for frame in manifest.frames)

@@ -94,7 +94,7 @@ def table(lines: Sequence[Line], *, stored: bool) -> Iterator[str]:
 
 
 def tree_table(folders: Sequence[TreeFolder], *, stored: bool) -> Iterator[str]:
-    """Yield a tree as text, with the size, the changed paths, and the name of each folder.
+    """Yield a tree as text, with the size, the number of changed paths, and the name of each folder.
 
     If ``stored`` is true, the size is the size in the bundle. Otherwise, the size is the new size.
     """

@@ -66,7 +66,7 @@ def show_plan(name: str, plan: UpdatePlan | None, console: Console) -> None:
         count = wording.count(len(plan.chain), "bundle")
         lines.append(f"{wording.escape(name)}: {count}, {human(plan.size)}, instead of {image}")
     elif plan.chain_size is not None:
-        lines.append(f"{wording.escape(name)}: {image}, as bundles are {human(plan.chain_size)}")
+        lines.append(f"{wording.escape(name)}: {image}, because the bundles have {human(plan.chain_size)}")
     else:
-        lines.append(f"{wording.escape(name)}: {image}, as no bundle leads there from here")
+        lines.append(f"{wording.escape(name)}: {image}, because no bundle leads from a local image to this image")
     console.answer("dib.update-plan/1", _document(name, plan), lines)

@@ -76,7 +76,7 @@ def pigz_modes(marks: list[Mark], content: bytes) -> frozenset[int]:
 def may_begin(candidate: Candidate, marks: list[Mark], tokens: int) -> bool:
     """Return whether an encoder can write this first block if more content follows (spec/deflate.md, "Blocks").
 
-    ``tokens`` is the number of tokens decoded in the block. Without a second mark, the block has not ended.
+    ``tokens`` is the number of tokens decoded in the block. If ``marks`` has no second mark, the block has not ended.
     """
     if marks[0].type == encoders.STORED:
         return True  # a stored block does not show how many tokens the encoder had

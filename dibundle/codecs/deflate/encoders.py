@@ -54,7 +54,8 @@ _NO_MEMORY: Final = -2
 class Family(NamedTuple):
     """An encoder, with its levels.
 
-    The encoder's parameter is from ``least`` to ``most``. If both are 0, the encoder has no parameter.
+    The encoder's parameter is from ``least`` to ``most``. If ``least`` and ``most`` are 0, the encoder has no
+    parameter.
     """
 
     name: str
@@ -118,7 +119,7 @@ class Mark(NamedTuple):
     """The start of a block.
 
     ``bit`` is the position of the block's first bit in the body, and ``content`` is the number of bytes of content
-    before it. ``type`` is the block's type, and ``last`` is true for the last block.
+    before the block. ``type`` is the block's type, and ``last`` is true for the last block.
     """
 
     bit: int
@@ -175,7 +176,7 @@ class Encoder(_Handle):
     def __init__(self, encoder: int, level: int, parameter: int, *, tested: bool = True) -> None:
         """Create an encoder. With ``tested``, raise ``FileError`` if the encoder gives wrong bytes on this machine.
 
-        For pgzip, the parameter may be 0. If it is 0, call ``frame`` before the content exceeds one block.
+        For pgzip, the parameter may be 0. In this case, call ``frame`` before the content exceeds one block.
         """
         is_open = parameter == 0 and is_pgzip(encoder)
         check(encoder, level, FAMILIES[encoder].least if is_open else parameter)
@@ -208,7 +209,7 @@ class Encoder(_Handle):
 class SearchedPiece:
     """A piece of content for a Go encoder of level 4 to 9.
 
-    If ``is_searched`` is true, the piece is searched for matches alone, before it is joined.
+    If ``is_searched`` is true, the piece is searched separately for matches before it is joined.
     """
 
     def __init__(
@@ -293,9 +294,9 @@ def pigz_hits(content: bytes) -> set[int]:
 def encode_frame(encoder: int, level: int, dictionary: Buffer, block: Buffer, *, last: bool) -> bytes:
     """Return a single encoded pgzip block. Several blocks can be encoded in parallel.
 
-    ``dictionary`` is the last 16 KiB of the previous block. For the first block, it is empty. All blocks except the
-    last have the block size. If the content's size is a multiple of the block size, the last block is empty. The body
-    consists of the blocks in order.
+    ``dictionary`` is the last 16 KiB of the previous block. For the first block, ``dictionary`` is empty. All blocks
+    except the last have the block size. If the content's size is a multiple of the block size, the last block is empty.
+    The body consists of the blocks in order.
     """
     prove(encoder, level)
     before, content = Pinned(dictionary), Pinned(block)

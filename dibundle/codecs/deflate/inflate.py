@@ -24,7 +24,7 @@ class Inflater:
     content, because the decoder still holds input. An empty result means that more input is needed, or that the body
     has ended. If the body has ended, ``ended`` is true, and ``used`` is the size of the body in bytes. Bytes after the
     end are discarded. ``sure_bits`` is the number of bits that certainly belong to the body. ``first_tokens`` is the
-    number of literals and matches of the first block that have been decoded so far.
+    number of the first block's literals and matches that are decoded so far.
     """
 
     def __init__(self) -> None:

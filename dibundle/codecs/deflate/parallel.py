@@ -29,8 +29,9 @@ _AHEAD: Final = 4  # maximum number of blocks or pieces that are submitted to th
 _PIECE: Final = 256 << 10
 _LEAST: Final = 1 << 20  # threads save time only for content of at least this many bytes
 _GO_LEVELS: Final = range(4, 10)
-_GIVE_UP: Final = 4  # after this many consecutive useless searches, searches pause: in zeros, all are useless
-# number of pieces without a separate search in a pause: useless searches take at most a fifth of the time
+# after this many consecutive useless searches, searches pause: if the content is all zeros, no search is useful
+_GIVE_UP: Final = 4
+# length of a pause in pieces; because of the pauses, useless searches take at most a fifth of the time
 _PAUSE: Final = 32
 
 

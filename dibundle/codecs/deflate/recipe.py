@@ -26,8 +26,7 @@ _NUMBER_LIMIT: Final = 1 << 62
 class RecipeEdit(NamedTuple):
     """Copy ``copied`` bits of the encoder's output, skip ``dropped`` bits, and insert ``added`` bits of ``literals``.
 
-    The lowest bit of a byte comes first, as in deflate. In the last byte, the bits after the first ``added`` bits are
-    0.
+    The lowest bit of a byte comes first, as in deflate. In the last byte of ``literals``, the unused bits are 0.
     """
 
     copied: int

@@ -26,7 +26,7 @@ _WAITING: Final = 32 << 20
 _FREE: Final = 64 << 10  # literal bytes that a recipe may have in addition to its share, for input of any size
 _SHARE: Final = 10  # a recipe may have one more literal byte for every _SHARE bytes of the body
 _MOST: Final = 8 << 20  # maximum literal bytes of a recipe: literals are held in memory
-# extra literal bytes for a lost run, until body and output start a block at the same content offset again
+# additional literal bytes that a run may have while it is lost
 _SEEKING: Final = 256 << 10
 # after this many bytes of content, candidates that differ only in a parameter count as one candidate
 _TWINS: Final = 8 << 20
@@ -84,10 +84,10 @@ def probe(first: bytes, candidates: Iterable[Candidate] = CANDIDATES) -> list[Ca
 class Search:
     """A search like :func:`find`, for a body that comes in pieces.
 
-    Candidates start after the first block has ended, because the position of its end rules out most candidates. On 17
-    layers of 62 to 82 MB that no candidate wrote, the search took 0.001 to 0.12 s. The layers were written by pigz,
-    igzip, zlib-ng, libdeflate, and zlib with other settings. With all candidates from the start, the search would take
-    0.1 to 0.7 s for layers from pigz and zlib-ng.
+    Candidates start after the first block has ended, because the position of this block's end rules out most
+    candidates. On 17 layers of 62 to 82 MB that no candidate wrote, the search took 0.001 to 0.12 s. The layers were
+    written by pigz, igzip, zlib-ng, libdeflate, and zlib with other settings. With all candidates from the start, the
+    search would take 0.1 to 0.7 s for layers from pigz and zlib-ng.
     """
 
     def __init__(self, candidates: Iterable[Candidate] = CANDIDATES) -> None:
@@ -185,7 +185,7 @@ class Search:
         held = b"".join(self._held)
         marks = self._real.marks
         modes = pigz_modes(marks, held)
-        is_all = self._real.ended and not self._goes_on()  # a first block that ends the content may end anywhere
+        is_all = self._real.ended and not self._goes_on()  # if the first block is the only block, it may end anywhere
         for candidate in self._waiting:
             if candidate.encoder == encoders.PIGZ:
                 if candidate.parameter & 3 not in modes:
@@ -245,7 +245,7 @@ class _Real:
         return block_size if encoders.DICTIONARY < block_size <= encoders.FRAME_LIMIT else 0
 
     def is_too_much(self) -> bool:
-        """Return whether the waiting data exceeds the size of all useful blocks.
+        """Return whether too many bytes or too many blocks are waiting for candidates.
 
         Without this check, an endless series of empty blocks in a body would fill the memory.
         """
@@ -422,7 +422,7 @@ def _last_of_each(marks: list[Mark], complete: bool) -> dict[int, Mark]:
 
 
 def _behind_header(bit: int) -> int:
-    """Return the bit at which the content of the stored block at ``bit`` starts, a byte boundary."""
+    """Return the bit at which the content of a stored block starts. The block itself starts at ``bit``."""
     return (bit + 3 + 7) // 8 * 8 + 32
 
 

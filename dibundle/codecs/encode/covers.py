@@ -41,7 +41,7 @@ SHORTEST: Final = 8  # a search finds only ranges of at least this many bytes
 PIECE: Final = 1 << 20  # a target is searched in pieces of this many bytes
 SHARES: Final = 4  # number of shares in which the table of places is built; each share is built separately
 SHARED: Final = 1 << 20  # minimum bytes of source for which the table is built in shares
-LITTLE: Final = 128  # maximum bytes between anchors on the same diagonal within a range that is not searched
+LITTLE: Final = 128  # in a range that is not searched, at most this many bytes lie between anchors on the same diagonal
 BRIDGE: Final = 4096  # maximum bytes that a cover may bridge between two anchors on the same diagonal
 
 

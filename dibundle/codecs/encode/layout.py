@@ -33,7 +33,7 @@ class RelinkPlan:
     """Regions of the source, sections of the target, fixed steps, and the first map in the form of ``steps_of``.
 
     ``records`` and ``target_records`` are the offsets of stack frame records, about one for every 64 KiB. ``exact`` has
-    the addresses of steps whose shift is certain, so that covers do not change it.
+    the addresses of steps with a certain shift, which covers do not change.
     """
 
     regions: list[Region]
@@ -72,7 +72,7 @@ class RelinkPlan:
     def _outside(self, inside: list[tuple[int, int]]) -> list[AddressStep]:
         """Return the steps of the first map outside of the ranges ``inside``.
 
-        Covers will show the moves within these ranges, whose bounds become steps.
+        Covers will show the moves within these ranges. The bounds of these ranges become steps.
         """
         ats, shifts, kinds = self.first[0::3], self.first[1::3], self.first[2::3]
         steps: dict[int, AddressStep] = {}
@@ -166,7 +166,7 @@ def _cut(regions: Iterable[Region], window: range, records: list[int]) -> list[R
 
 
 def _whole(regions: Iterable[Region], window: range) -> set[int]:
-    """Return the modes that work although ``window`` cuts off parts of ``regions``."""
+    """Return the modes that work even if ``window`` cuts off parts of ``regions``."""
     lost = {r.mode for r in regions if r.start < window.start or r.start + r.length > window.stop}
     modes = set(range(relink.GO + 1))
     if lost:
@@ -209,7 +209,7 @@ def fixed_steps(made: RelinkPlan, source: bytes, target: bytes, rows: array[int]
 
 
 def _voted(made: RelinkPlan, source: bytes, target: bytes, rows: array[int], steps: array[int]) -> list[AddressStep]:
-    """Return steps to add to ``steps``, where operands of source and target show another shift."""
+    """Return additional steps. At these steps, operands of source and target show another shift than ``steps``."""
     regions, sections, room = relink.columns(made.regions), relink.columns(made.sections), 1 << 16
     while True:
         out = array("q", bytes(24 * room))
@@ -232,7 +232,8 @@ def _pairs(old: list[elf.Program], new: list[elf.Program]) -> list[tuple[elf.Pro
     """
     pairs = []
     in_order = len(old) == len(new)
-    # for each machine: the size and the negative index of each program, so that the last item is the first program
+    # for each machine: the size and the negative index of each program; if sizes are equal, the first program is the
+    # last item
     free: dict[int, list[tuple[int, int]]] = {}
     for number, program in enumerate(old):
         free.setdefault(program.machine, []).append((0 if in_order else program.end - program.start, -number))

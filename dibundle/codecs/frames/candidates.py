@@ -56,13 +56,13 @@ class FrameCandidate(NamedTuple):
         return libzstd.library_level(self.encoder, self.level)
 
     def highest_fast(self) -> FrameCandidate:
-        """Return the candidate for the highest fast level, with the same version of libzstd as this one."""
+        """Return the candidate for the highest fast level, with the same version of libzstd as this candidate."""
         return FrameCandidate(libzstd.first_number(self.encoder), _SLOW_LEVEL - 1)
 
     def may_be(self, head: FrameHead, first: int) -> bool:
         """Return whether the encoder can write this header and a first block of ``first`` bytes.
 
-        ``first`` is 0 for an only block.
+        If the frame has only one block, ``first`` is 0.
         """
         if not self.is_library:
             return self._klauspost_may_be(head, first)
@@ -99,7 +99,7 @@ class FrameCandidate(NamedTuple):
 
 
 def _of_the_library() -> Iterator[FrameCandidate]:
-    """Yield the candidates of the installed version; the likeliest candidate comes first."""
+    """Yield the candidates of the installed libzstd version. The likeliest candidate comes first."""
     first = libzstd.here()
     if first is None:
         return

@@ -100,7 +100,7 @@ class LibraryEncoder:
     """
 
     def __init__(self, encoder: int, level: int, parameter: int, size: int | None, *, tested: bool = True) -> None:
-        """Create an encoder for content of ``size`` bytes. Without SIZED, ``size`` may be None.
+        """Create an encoder for content of ``size`` bytes. If ``parameter`` lacks SIZED, ``size`` may be None.
 
         With ``tested``, raises ``FileError`` if the installed library has a wrong version or gives wrong bytes.
         """

@@ -33,7 +33,7 @@ _SHARE: Final = 10  # a recipe may have one more literal byte for every _SHARE b
 _MOST: Final = 8 << 20  # maximum literal bytes of a recipe: literals are held in memory
 _WINDOW: Final = 128 << 20  # the largest supported window of a frame
 _UNDECIDED: Final = 2048  # if several candidates are left after this many frames, only the likeliest is used
-_PROBED: Final = 8  # maximum number of blocks that are checked for one that distinguishes encoders
+_PROBED: Final = 8  # maximum number of blocks that are checked to find a block that distinguishes encoders
 _TELLING: Final = 4 << 10  # minimum bytes of a compressed block that distinguishes encoders
 _CODED: Final = 2
 # the output of libzstd's slow levels is hardly ever larger than that of its fast levels times this number
@@ -49,8 +49,8 @@ _HOPELESS: Final = 4  # a candidate is dropped after this many blocks if none of
 class _Probe(NamedTuple):
     """The beginning of a frame, up to a block that distinguishes encoders. ``real`` has the bytes of the beginning.
 
-    ``content`` is the decoded content of these bytes. ``further`` is ``content`` and what follows: up to the next
-    multiple of 128 KiB, then up to 128 KiB more.
+    ``content`` is the decoded content of these bytes. ``further`` continues ``content`` to the next multiple of 128
+    KiB, and then for up to 128 KiB more.
     """
 
     real: bytes
@@ -236,7 +236,7 @@ def _library_gives(candidate: FrameCandidate, stored: Bytes, layout: Layout, sta
 def _may_be_slow(candidate: FrameCandidate, layout: Layout, probe: _Probe) -> bool:
     """Return whether libzstd's slow levels may have written the beginning of a frame.
 
-    If a fast level gives far fewer bytes than the beginning has, no slow level wrote it.
+    If a fast level gives far fewer bytes than the beginning has, no slow level wrote the frame.
     """
     encoder = candidate.highest_fast().open(layout.head, 0)
     assert isinstance(encoder, LibraryEncoder)
@@ -251,7 +251,7 @@ def _is_small(layout: Layout, start: int) -> bool:
 def _judged(runs: list[_Run]) -> list[_Run]:
     """Return the runs that are not hopeless.
 
-    Also drop runs that differ in a part of the frame that another run reproduced.
+    Leave out runs that differ in a part of the frame that another run reproduced.
     """
     passed = max((run.blocks for run in runs if run.difference is None), default=-1)
     return [run for run in runs if run.difference is None or (run.difference >= passed and not run.is_hopeless())]
@@ -285,7 +285,7 @@ def _probe(stored: Bytes, layout: Layout, start: int) -> _Probe | None:
 
 
 def _first_block(stored: Bytes, layout: Layout, start: int) -> int:
-    """Return the content size of the first block, which may be flushed. Return 0 if it is the only block."""
+    """Return the content size of the first block. Return 0 if the frame has only one block."""
     if len(layout.blocks) == 1:
         return 0
     engine = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()

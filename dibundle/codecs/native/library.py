@@ -123,7 +123,7 @@ _NOTHING: Final = ctypes.create_string_buffer(1)
 def scratch(size: int) -> mmap.mmap:
     """Return zeroed memory for results of unknown size.
 
-    Unlike a bytearray, it uses physical memory only for the pages that are written.
+    Unlike a bytearray, this memory takes physical pages only where something is written.
     """
     return mmap.mmap(-1, max(1, size))
 
@@ -146,7 +146,9 @@ def unfilled(size: int) -> bytearray:
 
 
 def apart(data: bytes | bytearray | memoryview) -> memoryview:
-    """Return a copy in pages of its own, which return to the system when it is freed. In the heap, holes would remain.
+    """Return a copy in separate memory pages.
+
+    These pages return to the system when the copy is freed. In the heap, holes would remain.
 
     The heap had 450 MiB of holes with kept frames of growing sizes, and 300 MiB with only small frames.
     """
@@ -225,7 +227,7 @@ class Pinned:
     """A buffer as an argument of a C function. The function receives the address of the buffer's first byte.
 
     During the call, ctypes holds a reference to this object, and this object holds the buffer. No method returns the
-    address alone, because the buffer could be freed before C reads it.
+    address alone, because the buffer could then be freed before C reads the bytes.
     """
 
     __slots__ = ("_as_parameter_", "_kept", "size")

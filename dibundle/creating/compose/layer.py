@@ -156,8 +156,8 @@ class LayerComposer:
     def _counterpart(self, layer: Layer) -> int | None:
         """Return the base layer whose tail becomes the source of this layer's tail.
 
-        This is the layer of the last match. If that layer has no tail, take the layer without entries of the nearest
-        size.
+        This is the layer of the last match. If that layer has no tail, return the layer of the nearest size among the
+        layers without entries.
         """
         layers, expected, size = self._base.layers, self._matcher.expected_layer, layer.source.size
         if layer.index.entries and expected < len(layers) and _tail_size(layers[expected]):

@@ -112,7 +112,10 @@ def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> Recom
 
 
 def guess(stored: ReadAt, content_size: int) -> bytes | None:
-    """Return the likely recipe and plain bytes of a one-member gzip layer. Read only the layer's beginning and end."""
+    """Return the likely recipe and plain bytes of a gzip layer with one member.
+
+    Read only the layer's beginning and end.
+    """
     size = embedded_streams.gzip_header_size(stored.read_at(0, min(_HEADER, stored.size)))
     if size is None or stored.size < size + _TRAILER or content_size > most_cost(stored):
         return None

@@ -69,7 +69,7 @@ def compose_all(
         if side is not sides[-1]:
             objects.places |= _places(base, side, len(composed) - 1)
             base.grow(side)
-    for item in composed:  # as a source, the digest text has the number after the last object's number
+    for item in composed:  # the digest text is a source, and its number follows the last object's number
         size = len(item.digest_text())
         if 0 < size * sum(draft.old is item.text_sources for draft in item.frames.drafts) <= COST_FLOOR:
             item.text_sources.append(Range(len(objects.objects), 0, size))
@@ -78,7 +78,7 @@ def compose_all(
 
 
 def _places(base: BaseSide, side: TargetSide, number: int) -> dict[bytes, PlaceInTarget]:
-    """Return the places of a target's layers that are in no base and in no earlier target.
+    """Return the places of those layers of a target that are in no base and in no earlier target.
 
     Later targets use these layers.
     """

@@ -70,7 +70,8 @@ FEW_PLACES = 8  # up to this number of places, a membership test compares the pl
 class Places(Sequence[Place]):
     """Entries with a common key, in the order of their layers, with a fast membership test.
 
-    The same path or content may occur ten thousand times in an image. But most repeated keys have exactly two entries.
+    An image may have ten thousand entries with the same path or content. But most repeated keys have exactly two
+    entries.
     """
 
     __slots__ = ("_all", "_ends", "_known")
@@ -168,8 +169,8 @@ def _files(layer: Layer) -> Iterator[tuple[Entry, Mark | None]]:
 def _pair(index: BaseIndex, layer: Layer) -> list[Mark | None]:
     """Return a mark for each entry.
 
-    If exactly one base file has the entry's path and size, compare the contents. If they are equal, the mark is the
-    base file's place. Otherwise, the mark is None.
+    If exactly one base file has the entry's path and size, compare the contents. If the contents are equal, the mark is
+    the base file's place. Otherwise, the mark is None.
     """
     windows: dict[int, Window] = {}
     window = Window(layer.source)

@@ -17,7 +17,7 @@ from dibundle.images.model import Blob, ImageArchive
 from dibundle.images.tar.entries import scan
 
 FEW = 3  # up to this number of bases, all are read, because a choice would save little
-WORTH = 0.005  # a further base must be likely to save at least this share of the targets' bytes
+WORTH = 0.005  # a further base is chosen only if it probably saves at least this share of the targets' bytes
 _SAMPLE = 512  # bytes from the middle and the end of a file; their checksum stands for the whole content
 _ALIKE = 64  # a target's file is compared with at most this many base files at the same path (without versions)
 _LARGEST = 48  # number of the target's largest files that are compared closely, by their beginnings
@@ -74,7 +74,8 @@ def _cover(worths: list[dict[int, float]], total: int) -> list[int]:
     """
     best: dict[int, float] = {}
     taken: list[int] = []
-    # the gains may be outdated: a gain never grows when other bases are chosen, so only the first is computed again
+    # when a base is chosen, the gains of other bases may shrink, but never grow; so only the first gain is computed
+    # again
     gains = [(-sum(row.values()), -number) for number, row in enumerate(worths)]
     heapq.heapify(gains)
     while gains:
@@ -102,7 +103,7 @@ class _Judge:
                 self._files.setdefault(file.path, []).append(file)
 
     def worths(self, wanted: list[_Content]) -> dict[int, float]:
-        """Return how many bytes are likely saved, by the indexes of files and of layers. Leave out zeros."""
+        """Return the bytes that this base probably saves for each file and layer, by index. Leave out zeros."""
         found: dict[int, float] = {}
         number = 0
         for content in wanted:

@@ -180,7 +180,7 @@ class Matcher:
 class SimilarFiles:
     """The base files that at least one target lacks, by content and by name.
 
-    All targets share them, so that no file is read twice.
+    All targets share these files, so no file is read twice.
     """
 
     def __init__(self, base: BaseIndex) -> None:

@@ -16,7 +16,7 @@ _HASH_PART = re.compile(rb"[-.][0-9A-Za-z_]{8,}(?=\.|$)")
 def clean(path: bytes) -> bytes:
     """Return ``path`` without a leading ``./``, and without leading and trailing slashes.
 
-    Then each path has only one spelling.
+    So each path has only one spelling.
     """
     if path and path[0] not in b"./" and path[-1] != 0x2F:
         return path

@@ -26,7 +26,7 @@ UNNAMED_FOLDER: Final = UNNAMED + b"/"
 """Replacements for names that are not kept, one for files and one for folders. Compare them with ``is``."""
 
 _FREE_RECORDS: Final = 65_536
-# one further PAX record is allowed for each so many bytes of a tar; a real record and its entry take at least 50
+# one further PAX record is allowed for every _RECORD bytes of a tar; a real record and its entry take at least 50 bytes
 _RECORD: Final = 32
 _ZEROS: Final = bytes(BLOCK)
 _WINDOW: Final = 256 << 10
@@ -146,7 +146,7 @@ def scan_all(sources: Iterable[ReadAt], most: int, names: int) -> list[TarIndex]
 
 
 def _within(entry: Entry, left: int, longest: int) -> Entry:
-    """Return an entry. Drop each name of more than ``longest`` bytes, or of more than ``left`` bytes."""
+    """Return ``entry``. Drop its name and its link if they have more than ``longest`` or more than ``left`` bytes."""
     path, link = entry.path, entry.link
     if len(path) > min(longest, left):
         path = UNNAMED_FOLDER if path.endswith(b"/") else UNNAMED

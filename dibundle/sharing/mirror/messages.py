@@ -13,14 +13,16 @@ MIRROR_CACHE_FOREIGN: Final = Message(
     hint="choose another --cache, or change the owner and the mode of the folder",
 )
 MIRROR_CACHE_IN_USE: Final = Message(
-    "mirror.cache_in_use", "another mirror uses the cache {folder}", hint="stop it, or choose another --cache"
+    "mirror.cache_in_use",
+    "another mirror uses the cache {folder}",
+    hint="stop the other mirror, or choose another --cache",
 )
 MIRROR_CERTIFICATE: Final = Message(
     "mirror.certificate", "--tls-cert and --tls-key must be used together", hint="give both, or neither"
 )
 MIRROR_INSECURE_LISTEN: Final = Message(
     "mirror.insecure_listen",
-    "{address} is reachable by other machines, and without TLS its traffic can be read and changed",
+    "other machines can reach {address}; without TLS, the traffic can be read and changed",
     hint="give --tls-cert FILE --tls-key FILE, or accept this risk: --insecure-listen",
 )
 MIRROR_LIBRARIES: Final = Message("mirror.libraries", "a mirror needs {missing}, which is not installed")
