@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -196,13 +197,19 @@ def _sample(group: Sequence[_Guess], share: float) -> list[_Guess]:
     return list({id(guess): guess for guess in found}.values())
 
 
+def _fast(guess: _Guess) -> int:
+    return guess.fast
+
+
 def _fill_in(guesses: Sequence[_Guess]) -> None:
     """Estimate each unsampled frame's size: multiply its size at level 1 by the ratio found for similar frames."""
     for group in _groups(guesses):
-        known = [guess for guess in group if guess.size is not None and guess.fast]
+        known = sorted((guess for guess in group if guess.size is not None and guess.fast), key=_fast)
         for guess in group:
             if guess.size is None:
-                like = sorted(known, key=lambda other: abs(other.fast - guess.fast))[:LEAST_SAMPLE]
+                at = bisect_left(known, guess.fast, key=_fast)
+                near = known[max(0, at - LEAST_SAMPLE) : at + LEAST_SAMPLE]
+                like = sorted(near, key=lambda other: abs(other.fast - guess.fast))[:LEAST_SAMPLE]
                 ratio = sum((item.size or 0) / item.fast for item in like) / max(1, len(like)) if like else 1.0
                 guess.size = ratio * guess.fast
 

@@ -27,8 +27,9 @@ from dibundle.codecs.frames.layout import find_blocks
 from dibundle.codecs.frames.search import FrameSearch
 from dibundle.creating.compose import layer as layer_module
 from dibundle.creating.compose import sides
+from dibundle.creating.compose import target as target_module
 from dibundle.creating.compose.recompressed import unpack_layer
-from dibundle.creating.match import candidates, images, sketch
+from dibundle.creating.match import candidates, images, names, sketch
 from dibundle.files.readat import MemoryBytes, Spool
 from dibundle.format import outline
 from dibundle.images.archive import open_archive
@@ -392,7 +393,52 @@ def test_bases_keep_only_the_files_that_they_are_worth_something_for(tmp_path: P
         found = []
         for base in bases:
             own = candidates._contents([base], Spool, frozenset(), frozenset(), None)
-            found += candidates._Judge(own).worths(contents)
-        assert sorted(found) == list(range(3 * len(bases)))
+            worth = candidates._Judge(own).worth(contents, candidates._FilesByPath(contents))
+            assert worth.files == {}
+            found += worth.layers
+        assert sorted(found) == list(range(6))
         assert candidates.pick(bases, [target], Spool) == list(range(6))
         assert candidates.pick([*bases, bases[0]], [target], Spool) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_base_takes_time_as_its_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the fix, each file of the targets was compared with up to 64 files of each base."""
+    paths = [tmp_path / f"{number}.tar" for number in range(6)]
+    for number, path in enumerate(paths):
+        items = [file(f"d/{k}", text(k, 600)) for k in range(number, number + (300 if number == 5 else 3))]
+        path.write_bytes(docker_save([TestImage([build_layer(items)], ["app:1"])]))
+    calls = counted(monkeypatch, candidates, "_likeness")
+    with ExitStack() as stack:
+        *bases, target = [read_images(stack.enter_context(closing(open_archive(path)))) for path in paths]
+        assert candidates.pick(bases, [target], Spool)
+    assert len(calls) == 5 * 3 * 64
+
+
+def test_a_target_takes_no_time_for_the_files_of_the_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the fix, each target read the paths of the whole base several times."""
+    monkeypatch.setattr(target_module, "MAX_MANIFEST", 1000)  # names of deleted files take no more than this
+    base = tmp_path / "base.tar"
+    base.write_bytes(docker_save([TestImage([build_layer(file(f"old/{k}", text(k, 300)) for k in range(500))])]))
+    counts = []
+    for most in (5, 10):
+        targets = [tmp_path / f"{k}.tar" for k in range(most)]
+        for k, path in enumerate(targets):
+            path.write_bytes(docker_save([TestImage([build_layer([file("new", text(-k - 1, 400))])], [f"app:{k}"])]))
+        with monkeypatch.context() as patched:
+            calls = counted(patched, names, "clean")
+            dibundle.create([base], targets, tmp_path / "out.dib")
+        counts.append(len(calls))
+    assert counts[0] > 1000
+    assert counts[1] - counts[0] < 5 * 30
+
+
+def test_small_files_do_not_get_a_large_file_of_the_same_name_as_their_source(tmp_path: Path) -> None:
+    """Before the fix, thousands of small files with such a source made a bundle that readers refuse."""
+    base, target, bundle = (tmp_path / name for name in ("base.tar", "target.tar", "out.dib"))
+    old = [file("old/index.js", text(1, 2 << 20)), file("old/other.js", text(2, 9000))]
+    new = [file(f"m{k}/index.js", text(k, 500)) for k in range(20)]
+    base.write_bytes(docker_save([TestImage([build_layer(old)], ["app:1"])]))
+    target.write_bytes(docker_save([TestImage([build_layer([*new, file("m/other.js", text(99, 500))])], ["app:2"])]))
+    result = dibundle.create(base, target, bundle)
+    assert result.counts.patched == 1
+    assert b"".join(dibundle.apply([base, bundle])) == target.read_bytes()

@@ -7,7 +7,7 @@ bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from dibundle.codecs import recompression
@@ -21,7 +21,7 @@ from dibundle.creating.match import names as match_names
 from dibundle.creating.match.base import Layer
 from dibundle.creating.match.matcher import Matcher, SimilarFiles
 from dibundle.files.readat import ReadAt
-from dibundle.format.constants import COST_FACTOR, COST_FLOOR, FRAME_COST, OP_COST, SEGMENT_COST
+from dibundle.format.constants import COST_FACTOR, COST_FLOOR, FRAME_COST, MAX_MANIFEST, OP_COST, SEGMENT_COST
 from dibundle.format.program_writer import ProgramWriter
 from dibundle.format.tables import Range
 from dibundle.format.values import PlaceInTarget
@@ -38,8 +38,8 @@ class ComposedTarget:
     text_sources: list[Range]
     rest_digest: bytes
     names: list[bytes]
-    deleted: list[bytes]
     reencoders: set[int]
+    deleted: list[bytes] = field(default_factory=list)
 
     def cost(self) -> int:
         """Return the cost of the target for a reader (spec/dib.md, 4.5)."""
@@ -61,10 +61,13 @@ def compose_all(
     ``window`` is the maximum number of a large file's bytes in one frame.
     """
     composed: list[ComposedTarget] = []
-    first = 0
+    first = listed = 0
     similar = SimilarFiles(base.index)
     for side in sides:
         composed.append(_compose(base, side, first, objects, counts, window, similar))
+        if listed <= MAX_MANIFEST:  # a longer list does not fit into a manifest, and the base is read for each target
+            composed[-1].deleted = _deleted(base, side, objects.used)
+            listed += sum(len(path) + 1 for path in composed[-1].deleted)
         first += len(composed[-1].frames.drafts)
         if side is not sides[-1]:
             objects.places |= _places(base, side, len(composed) - 1)
@@ -165,7 +168,6 @@ def _compose(
         text_sources=text_sources,
         rest_digest=composer.segments.finish(),
         names=counts.names[before:],
-        deleted=_deleted(base, side, objects.used),
         reencoders=set().union(*(recompression.reencoders_of(item.parts) for item in side.packed.values())),
     )
 

@@ -64,31 +64,68 @@ def pick(
     claims = frozenset(claim for content in wanted for claim in content.claims)
     paths = frozenset(file.path for file in _largest(wanted))
     judged = [_Judge(_contents([images], spool, claims, paths, most_unpacked)) for images in bases]
-    return _cover([judge.worths(wanted) for judge in judged], sum(content.size for content in wanted))
+    files = _FilesByPath(wanted)
+    return _cover([judge.worth(wanted, files) for judge in judged], wanted)
 
 
-def _cover(worths: list[dict[int, float]], total: int) -> list[int]:
+class _FilesByPath:
+    """The files of the targets' layers, by path. Only the first ``_ALIKE`` files at a path are here."""
+
+    def __init__(self, wanted: list[_Content]) -> None:
+        self._found: dict[bytes, list[tuple[int, int, _File]]] = {}
+        for layer, content in enumerate(wanted):
+            for number, file in enumerate(content.files):
+                there = self._found.setdefault(file.path, [])
+                if len(there) < _ALIKE:
+                    there.append((layer, number, file))
+
+    def at(self, path: bytes) -> list[tuple[int, int, _File]]:
+        """Return files with the numbers of their layers, and their numbers in the layers."""
+        return self._found.get(path, [])
+
+
+@dataclass(frozen=True, slots=True)
+class _Worth:
+    """The likely savings of a base: the layers that the base has, and bytes of single files in other layers."""
+
+    layers: frozenset[int]
+    files: dict[tuple[int, int], float]
+
+    def gain(self, taken: _Worth, wanted: list[_Content]) -> float:
+        """Return how many bytes the base is likely to save in addition to ``taken``."""
+        whole = sum(wanted[layer].size for layer in self.layers - taken.layers)
+        return whole + sum(
+            max(0.0, worth - taken.files.get(file, 0.0))
+            for file, worth in self.files.items()
+            if file[0] not in taken.layers
+        )
+
+
+def _cover(worths: list[_Worth], wanted: list[_Content]) -> list[int]:
     """Choose the base that is likely to save the most bytes.
 
     Then, repeatedly choose the base that is likely to save the most further bytes.
     """
-    best: dict[int, float] = {}
+    total = sum(content.size for content in wanted)
+    best = _Worth(frozenset(), {})
     taken: list[int] = []
-    # when a base is chosen, the gains of other bases may shrink, but never grow; so only the first gain is computed
-    # again
-    gains = [(-sum(row.values()), -number) for number, row in enumerate(worths)]
+    # the gains may be outdated: a gain never grows when other bases are chosen, so only the first is computed again
+    gains = [(-worth.gain(best, wanted), -number) for number, worth in enumerate(worths)]
     heapq.heapify(gains)
     while gains:
         number = -gains[0][1]
-        gain = sum(max(0.0, worth - best.get(file, 0.0)) for file, worth in worths[number].items())
+        worth = worths[number]
+        gain = worth.gain(best, wanted)
         if gain < -gains[0][0]:
             heapq.heapreplace(gains, (-gain, -number))
             continue
-        if taken and gain < WORTH * total:
+        if taken and gain <= WORTH * total:
             break
         heapq.heappop(gains)
         taken.append(number)
-        best |= {file: max(worth, best.get(file, 0.0)) for file, worth in worths[number].items()}
+        best = _Worth(best.layers | worth.layers, best.files)
+        for file, bytes_saved in worth.files.items():
+            best.files[file] = max(bytes_saved, best.files.get(file, 0.0))
     return sorted(taken)
 
 
@@ -102,23 +139,16 @@ class _Judge:
             for file in content.files:
                 self._files.setdefault(file.path, []).append(file)
 
-    def worths(self, wanted: list[_Content]) -> dict[int, float]:
-        """Return the bytes that this base probably saves for each file and layer, by index. Leave out zeros."""
-        found: dict[int, float] = {}
-        number = 0
-        for content in wanted:
-            is_whole = not self._claims.isdisjoint(content.claims)
-            for file in content.files:
-                if is_whole or file.path in self._files:
-                    found[number] = file.size * (1.0 if is_whole else self._likeness(file))
-                number += 1
-            if is_whole:
-                found[number] = float(content.size)
-            number += 1
-        return found
-
-    def _likeness(self, file: _File) -> float:
-        return max((_likeness(file, other) for other in self._files.get(file.path, ())[:_ALIKE]), default=0.0)
+    def worth(self, wanted: list[_Content], files: _FilesByPath) -> _Worth:
+        """Return how many bytes the base is likely to save. The time depends on the base, not on the targets."""
+        layers = {layer for layer, content in enumerate(wanted) if not self._claims.isdisjoint(content.claims)}
+        found = {
+            (layer, number): file.size * max(_likeness(file, other) for other in others[:_ALIKE])
+            for path, others in self._files.items()
+            for layer, number, file in files.at(path)
+            if layer not in layers
+        }
+        return _Worth(frozenset(layers), found)
 
 
 def _likeness(file: _File, other: _File) -> float:

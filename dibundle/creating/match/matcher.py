@@ -13,6 +13,10 @@ from dibundle.images.tar.entries import Entry
 
 _COMPARED: Final = 64  # maximum number of files of the same name that are compared
 _MOST_NAMED: Final = 256  # maximum number of files of the same name that are looked at
+# A base file of the same name may be at most _LARGER times as large as the new file, or as _SMALL bytes. Otherwise,
+# thousands of small files would each have a large source, and the bundle would cost readers too much.
+_LARGER: Final = 64
+_SMALL: Final = 4096
 LONGEST_PATH: Final = 512  # maximum bytes of a path that are compared, because a path may have a million bytes
 
 
@@ -66,37 +70,20 @@ class Matcher:
         return [shared[image] for image in self._base.images]
 
     @cached_property
-    def _spare(self) -> list[Place]:
-        """The base files whose path does not exist in the target.
-
-        The list is computed on first use, because few targets need the list.
-        """
+    def _spare(self) -> Spare:
+        """The base files that a new file of the target may resemble."""
         used = {names.clean(entry.path) for layer in self._targets for entry in layer.index.entries}
-        return [
-            place
-            for path in self._base.paths()
-            if path not in used
-            for place in self._base.at_path(path)
-            if is_file(self._base.entry(place))
-        ]
+        return Spare(self._base, used, self._kept)
 
     @cached_property
-    def _sketched(self) -> set[Place]:
-        """The spare files that can be found by content. Layers that the target contains as a whole are left out."""
-        found = [
-            place
-            for place in self._spare
-            if self._base.entry(place).size >= sketch.SMALLEST
-            and self._base.layers[place.layer].digest not in self._kept
-        ]
-        self._similar.sketch(found)
-        return set(found)
+    def _contents(self) -> SimilarFiles:
+        self._similar.sketch(self._spare)
+        return self._similar
 
     @cached_property
-    def _named(self) -> set[Place]:
-        """The spare files that can be found by name."""
+    def _names(self) -> SimilarFiles:
         self._similar.name(self._spare)
-        return set(self._spare)
+        return self._similar
 
     @property
     def expected_layer(self) -> int:
@@ -127,11 +114,11 @@ class Matcher:
         files = [place for place in at_path if is_file(self._base.entry(place))]
         if files:
             return Match(self._nearest(files), same=False)
-        if entry.size >= sketch.SMALLEST and self._sketched:
-            like = self._similar.by_content(_beginning(layer, entry), self._sketched)
+        if entry.size >= sketch.SMALLEST and self._contents.has_sketches:
+            like = self._contents.by_content(_beginning(layer, entry), self._spare)
             if like:
                 return Match(like, same=False)
-        files = self._similar.by_name(path, self._named)
+        files = self._names.by_name(path, entry.size, self._spare)
         return Match(self._most_alike(entry, files), same=False) if files else None
 
     def _nearest(self, places: Sequence[Place]) -> Place:
@@ -177,42 +164,98 @@ class Matcher:
         return max(places, key=likeness)
 
 
-class SimilarFiles:
-    """The base files that at least one target lacks, by content and by name.
+class Spare(NamedTuple):
+    """The base files whose path does not exist in a target. ``used`` has the cleaned paths of the target.
 
-    All targets share these files, so no file is read twice.
+    ``kept`` are the digests of base layers that the target contains as a whole.
+    """
+
+    base: BaseIndex
+    used: Collection[bytes]
+    kept: Collection[bytes]
+
+    def has(self, place: Place) -> bool:
+        """Return whether a base file is spare."""
+        return names.clean(self.base.entry(place).path) not in self.used
+
+    def is_new(self, place: Place) -> bool:
+        """Return whether a base file is not in a layer that the target contains as a whole."""
+        return self.base.layers[place.layer].digest not in self.kept
+
+
+class SimilarFiles:
+    """The base files that are spare for at least one target, by content and by name.
+
+    All targets share them. So no file is read twice, and a target takes no time for files that are already here.
     """
 
     def __init__(self, base: BaseIndex) -> None:
         self._base = base
+        self._layers = 0  # number of base layers whose paths were added
+        # paths with base files that are not here yet, because all targets so far have the path or keep the layer
+        self._to_sketch: dict[bytes, None] = {}
+        self._to_name: dict[bytes, None] = {}
         self._sketches: SketchIndex[Place] = SketchIndex()
         self._sketched: set[Place] = set()
-        self._names: dict[bytes, list[Place]] = {}
+        self._files: dict[bytes, list[Place]] = {}
         self._named: set[Place] = set()
 
-    def sketch(self, places: Iterable[Place]) -> None:
-        """Add files to the files that can be found by content."""
-        for place in places:
-            if place not in self._sketched:
-                self._sketched.add(place)
-                self._sketches.add(place, _beginning(self._base.layers[place.layer], self._base.entry(place)))
+    @property
+    def has_sketches(self) -> bool:
+        """Whether at least one file can be found by content."""
+        return bool(self._sketched)
 
-    def name(self, places: Iterable[Place]) -> None:
-        """Add files to the files that can be found by name."""
-        for place in places:
-            if place not in self._named:
-                self._named.add(place)
-                for name in self._base.names_of(names.clean(self._base.entry(place).path)):
-                    self._names.setdefault(name, []).append(place)
+    def sketch(self, spare: Spare) -> None:
+        """Add the spare files of a target to the files that can be found by content.
 
-    def by_content(self, data: bytes, among: Collection[Place]) -> Place | None:
-        """Return the file in ``among`` whose content is most similar to ``data``."""
-        return next(iter(self._sketches.nearest(data, among)), None)
+        Files in layers that the target contains as a whole are not added.
+        """
+        self._grow()
+        for path in [path for path in self._to_sketch if path not in spare.used]:
+            places = [place for place in self._base.at_path(path) if is_file(self._base.entry(place))]
+            if all(map(spare.is_new, places)):
+                del self._to_sketch[path]
+            for place in places:
+                entry = self._base.entry(place)
+                if entry.size >= sketch.SMALLEST and place not in self._sketched and spare.is_new(place):
+                    self._sketched.add(place)
+                    self._sketches.add(place, _beginning(self._base.layers[place.layer], entry))
 
-    def by_name(self, path: bytes, among: Collection[Place]) -> list[Place]:
-        """Return files in ``among`` that have the same path except for versions and hashes, or the same name."""
+    def name(self, spare: Spare) -> None:
+        """Add the spare files of a target to the files that can be found by name."""
+        self._grow()
+        for path in [path for path in self._to_name if path not in spare.used]:
+            del self._to_name[path]
+            for place in self._base.at_path(path):
+                if is_file(self._base.entry(place)) and place not in self._named:
+                    self._named.add(place)
+                    for name in self._base.names_of(path):
+                        self._files.setdefault(name, []).append(place)
+
+    def _grow(self) -> None:
+        for layer in self._base.layers[self._layers :]:
+            paths = dict.fromkeys(names.clean(entry.path) for entry in layer.index.entries)
+            self._to_sketch |= paths
+            self._to_name |= paths
+        self._layers = len(self._base.layers)
+
+    def by_content(self, data: bytes, spare: Spare) -> Place | None:
+        """Return the spare file whose content is most similar to ``data``."""
+        nearest = self._sketches.nearest(data, lambda place: spare.has(place) and spare.is_new(place))
+        return next(iter(nearest), None)
+
+    def by_name(self, path: bytes, size: int, spare: Spare) -> list[Place]:
+        """Return spare files that have the same path except for versions and hashes, or the same name.
+
+        Files that are far larger than ``size`` are left out.
+        """
+        largest = _LARGER * max(size, _SMALL)
         for name in (names.versionless(path), names.stem(path)):
-            found = [place for place in self._names.get(name, ())[:_MOST_NAMED] if place in among]
+            found = [
+                place
+                for place in self._files.get(name, ())[:_MOST_NAMED]
+                if self._base.entry(place).size <= largest and spare.has(place)
+            ]
             if found:
                 return found[:_COMPARED]
         return []

@@ -11,7 +11,7 @@ import heapq
 import re
 import zlib
 from collections import Counter
-from collections.abc import Container, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
@@ -22,7 +22,7 @@ SKETCH = 24  # numbers in a sketch
 LARGEST = 1 << 20  # at most this many bytes from the beginning of a file are read
 SMALLEST = 256  # minimum size in bytes of a file that gets a sketch
 CROWD = 32  # maximum number of files with the same feature; a more frequent feature is ignored
-_MOST = 4 * CROWD  # maximum number of files with the same feature that are looked at
+_MOST = 2 * CROWD  # maximum number of files with the same feature that are looked at
 ALIKE = 3  # two files count as similar if their sketches share at least this many numbers
 
 
@@ -43,15 +43,15 @@ class SketchIndex(Generic[Key]):
         for number in sketch(data):
             self._files.setdefault(number, []).append(key)
 
-    def nearest(self, data: bytes, among: Container[Key]) -> Iterable[Key]:
-        """Return the files in ``among`` that have the most in common with ``data``; the most similar file comes first.
+    def nearest(self, data: bytes, may_be: Callable[[Key], bool]) -> Iterable[Key]:
+        """Return the files that have the most in common with ``data``; the most similar file comes first.
 
-        The result may be empty.
+        Only files for which ``may_be`` returns true are returned. The result may be empty.
         """
         votes: Counter[Key] = Counter()
         for number in sketch(data):
             found = self._files.get(number, ())
-            files = [key for key in found if key in among] if len(found) <= _MOST else ()
+            files = list(filter(may_be, found)) if len(found) <= _MOST else ()
             if len(files) <= CROWD:
                 votes.update(files)
         return [key for key, count in votes.most_common(4) if count >= ALIKE]
