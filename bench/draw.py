@@ -2,11 +2,11 @@
 
     python bench/draw.py OUT --seed 1 [--kinds pypi-x86_64=3,npm=2] [--names FILE] [--previous bookworm]
 
-The seed determines the order in which names are tried. A name is skipped only for two reasons: there are no two
-consecutive releases for the platform, or a release unpacks to less than 3 MB or more than 120 MB. Drawn and skipped
-names, with reasons, are printed and written to OUT/drawn.json. The same seed and the same state of the registries give
-the same archives. The script needs pip, npm and, on Debian, apt and dpkg-deb. The configuration of these programs
-selects the registries.
+The seed determines the order in which names are tried. A name is skipped if there are no two consecutive releases for
+the platform. It is also skipped if a release unpacks to less than 3 MB or more than 120 MB. Drawn and skipped names,
+with reasons, are printed and written to OUT/drawn.json. The same seed and the same state of the registries give the
+same archives. The script needs pip, npm and, on Debian, apt and dpkg-deb. The configuration of these programs selects
+the registries.
 """
 
 from __future__ import annotations
@@ -324,7 +324,7 @@ def main() -> None:
 
 
 def draw(kind: str, wanted: int, offered: Iterable[tuple[str, Finder]], out: Path, work: Path) -> Iterator[Drawn]:
-    """Yield the first ``wanted`` pairs of a kind with an allowed size, and the names skipped on the way."""
+    """Yield the first ``wanted`` pairs of a kind with an allowed size, and the names skipped until then."""
     for tried, (name, find) in enumerate(offered):
         if not wanted or tried == TRIES:
             return

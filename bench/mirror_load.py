@@ -37,7 +37,7 @@ from tests.sources.server import Registry, digest, serve
 
 
 def image(number: int, version: int) -> TestImage:
-    """Return an image of three layers: one for all images, one for all its versions, and one of its own."""
+    """Return an image of three layers: one for all images, one for all versions of this image, one unique."""
     common = build_layer([file("usr/common", noise(1, 1_000_000))])
     own = build_layer([file("usr/own", noise(100 + number, 1_000_000))])
     last = [

@@ -3,8 +3,8 @@
     dib create --workers 8 --timings t.json a.tar b.tar out.dib && python bench/scaling.py t.json
 
 Frames go to workers in dib's order: the largest first, each to a free worker. A worker without a frame helps with the
-pieces of other workers. Other work is not divided among workers. Run create with as many workers as you estimate for,
-because create also divides the making of tables among its workers.
+pieces of other workers. Other work is not divided among workers. Run create with the number of workers to estimate for,
+because its workers also share the making of tables.
 """
 
 from __future__ import annotations

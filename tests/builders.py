@@ -198,7 +198,7 @@ def _oci(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
 
 
 def docker_save_part(image: TestImage) -> bytes:
-    """Return an archive as docker with containerd's store writes it, without one of two platforms."""
+    """Return an archive from docker with containerd's store that lacks one of two platforms."""
     return build_layer(_c8d([image], None, part=True))
 
 

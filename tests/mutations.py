@@ -7,7 +7,7 @@ other half, fields are changed.
 
 In the second half, digests of frames and manifest are corrected after the changes. For small pairs, the output's
 digests are corrected too, to match the reference decoder's output. Then no digest reveals a mutation. Each bundle is
-applied in its own process, whose memory and time are measured. The exit code is 1 if a check failed.
+applied in its own process. The memory and time of the process are measured. The exit code is 1 if a check failed.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def rebuilt(folder: Path, bases: Sequence[bytes], bundle: bytes) -> bytes:
 
 
 def check(folder: Path, bases: Sequence[bytes], target: bytes, options: CreateOptions = FAST) -> CreateResult:
-    """Assert the golden property. Return the result of create."""
+    """Assert that apply rebuilds the target byte for byte. Return the result of create."""
     bundle, result = bundle_of(folder, bases, target, options)
     assert rebuilt(folder, bases, bundle) == target
     assert result.size == len(bundle)

@@ -329,7 +329,7 @@ def test_a_base_that_changes_while_it_is_read_ends_the_work(tmp_path, monkeypatc
 
     def planned(*arguments, **named):
         made = plan(*arguments, **named)
-        made.steps = None  # without kept steps, dib walks twice, as it does for longer programs
+        made.steps = None  # without kept steps, dib goes through the program twice, as for longer programs
         with path.open("r+b") as base:
             at = content.index(b"a\0")
             header = bytearray(content[at : at + 512])

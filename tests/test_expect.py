@@ -174,7 +174,7 @@ def test_a_target_named_by_a_digest_is_checked_in_any_spelling(text: str) -> Non
     [
         ("docker", "docker.io/library/app:1", "app:2", True),
         ("docker", "app:1", "docker.io/library/app:2", True),
-        ("podman", "docker.io/library/app:1", "app:2", False),  # in podman, its name is localhost/app:2
+        ("podman", "docker.io/library/app:1", "app:2", False),  # in podman, app:2 means localhost/app:2
         ("podman", "docker.io/library/app:1", "docker.io/library/app:2", True),
         ("podman", "app:1", "app:2", True),
         ("podman", "localhost/app:1", "app:2", True),

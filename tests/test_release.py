@@ -167,7 +167,7 @@ def test_a_target_needs_the_bases_it_takes_from_alone(tmp_path: Path):
 
 
 def test_what_targets_share_is_there_once(tmp_path: Path):
-    """Ten services without a base share a layer, and their own layers have similar content."""
+    """A bundle has shared content only once. Ten services share a layer, and have similar own layers."""
     names = [f"service{number}" for number in range(10)]
     for number, name in enumerate(names):
         own = build_layer([file("app/common", edited(noise(5, 200_000), number)), file("app/me", text(number, 5_000))])

@@ -1,4 +1,4 @@
-"""The golden property. apply rebuilds the target from base and bundle, byte for byte."""
+"""``apply`` rebuilds the target from base and bundle, byte for byte."""
 
 import gzip
 from pathlib import Path

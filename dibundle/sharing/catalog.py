@@ -1,4 +1,7 @@
-"""The bundles of a repository. Each bundle has its base and target images, its signer, and its missing parts."""
+"""The bundles of a repository.
+
+Each bundle is listed with its base and target images, its signer, and the part that is missing.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ class StoredBundle:
     - ``bases``, ``refers_to``: digests of images' manifests in the same repository
     - ``created``: a time in the format of RFC 3339
     - ``signed_by``: the trusted signer, if signers were given
-    - ``missing``: the part that is missing: the listed ``manifest``, the ``bundle``, or the ``image`` to which the
+    - ``missing``: the missing part, which is the listed ``manifest``, the ``bundle``, or the ``image`` to which the
       manifest refers
     """
 
@@ -71,7 +74,7 @@ class BundleList:
 
     @property
     def size(self) -> int:
-        """The total size in bytes of all bundles that the registry still has."""
+        """The total size of the bundles that the registry still has, in bytes."""
         return sum(item.size or 0 for item in self.bundles if item.missing != "bundle")
 
 
@@ -141,13 +144,13 @@ class _Checks:
 
     @property
     def limit(self) -> str:
-        """The limit that is reached, as text. The value is empty if no limit is reached."""
+        """The limit that was reached, as text. The value is empty if no limit was reached."""
         if not self._refusals_left:
             return f"{MAX_REFUSED} bundles have no trusted signature"
         return f"the manifests have more than {human(MAX_DECODED)}" if self._decoded_left < 0 else ""
 
     def look(self, found: FoundBundle) -> StoredBundle:
-        """Return a bundle. If it has a trusted signature, add its signer, and take the names from the bundle itself."""
+        """Return a bundle. If its signature is trusted, add the signer, and take the names from the bundle itself."""
         check = self._signatures.required
         if check is None or found.blob is None or found.missing == "bundle" or self.limit:
             return stored(found, self._repository)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class DeleteResult:
     """Bundles that were deleted or, with ``dry_run``, would be deleted. ``left`` are bundles that are still listed.
 
-    If ``missing`` of a deleted bundle is "manifest", the bundle had only an entry in a list. This entry was removed.
+    If a deleted bundle's ``missing`` is "manifest", only the bundle's entry in a list existed, and was removed.
     """
 
     deleted: tuple[StoredBundle, ...]

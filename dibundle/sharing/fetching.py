@@ -33,7 +33,7 @@ class FetchedBundles:
     """Fetched bundles, by the digests of their manifests.
 
     ``refused`` are the digests of refused bundles. ``listing`` has the registry's lists. ``applied`` is the number of
-    chains that were applied, but did not rebuild the image. ``received`` is the number of received bytes of all
+    chains that were applied, but failed to rebuild the image. ``received`` is the number of received bytes of all
     bundles.
     """
 
@@ -59,17 +59,17 @@ class FetchedBundles:
         self._here: dict[bytes, tuple[Spool, Context]] = {}
         self.received = 0
         self.refused: set[bytes] = set()
-        # not a bound method, which would make a reference cycle and keep megabytes of lists in memory
+        # a bound method would make a reference cycle, and keep megabytes of lists in memory
         self.listing = Listing(repository, partial(_note_unreadable, context))
         self.applied = 0
 
     @property
     def has_failed(self) -> bool:
-        """Whether the maximum number of bundles has failed, so that no other bundle is tried."""
+        """Whether so many bundles or chains have failed that no other bundle is tried."""
         return len(self.refused) >= MAX_REFUSED or self.applied >= MAX_APPLIED
 
     def in_vain(self, plan: UpdatePlan) -> int:
-        """Return the number of bytes that were fetched for bundles that the plan does not use."""
+        """Return the number of bytes that were fetched in vain: for bundles outside the plan."""
         used = {step.delta.manifest for step in plan.chain or ()}
         return self.received - sum(spool.size for name, (spool, _) in self._here.items() if name in used)
 

@@ -118,9 +118,9 @@ def update(
     """Fetch an image from a registry into an engine, or into an ``output``.
 
     If several chains of bundles lead from the images ``here`` to the image, the smallest chain is used. If the image
-    itself is smaller, the image is fetched. The result must be exactly the registry's image with this name. A bundle is
-    skipped if it is missing or damaged, or differs from the listed bundle. With signers, unsigned bundles are skipped
-    too, and the image itself is never fetched.
+    itself is smaller than this chain, the image is fetched. The result must be exactly the registry's image with this
+    name. A bundle is skipped if it is missing or damaged, or differs from the listed bundle. With signers, unsigned
+    bundles are skipped too, and the image itself is never fetched.
     """
     return _Update(name, here, output, options, access, context).run()
 
@@ -183,7 +183,7 @@ class _Update:
     def plan(self, fetched: FetchedBundles) -> UpdatePlan:
         """Return the plan that fetches the fewest bytes, without refused bundles.
 
-        If more bytes of useless bundles were fetched than the image has, the plan uses no bundles.
+        If the fetched useless bundles have more bytes than the image, the plan uses no bundles.
         """
         if self._is_wrapped:
             return plan_wrapped(self._image, self._archives, labels.digests(self._labels.get(labels.NEEDS_LAYERS, "")))
@@ -427,9 +427,9 @@ def pin_fetched(
     """Return an image with its fetched layers. Each layer is checked against its diffID.
 
     ``without`` are the digests of layers that are left out, because archives in ``here`` have them. The registry's
-    manifest is kept only if the manifest lists exactly these layers, in the same form. Otherwise, if an engine already
-    has a layer with a digest in the manifest, the engine might use that layer. Raises ``ArchiveError`` if a layer is
-    missing.
+    manifest is kept only if the manifest lists exactly these layers, in the same form. With other digests in the
+    manifest, an engine might use a wrong layer that it already has under such a digest. Raises ``ArchiveError`` if a
+    layer is missing.
     """
     store = LayerStore(here)
     absent = [diff_id for blob, diff_id in zip(image.layers, image.diff_ids, strict=True) if blob.digest in without]

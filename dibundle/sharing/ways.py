@@ -101,10 +101,10 @@ def plan_wrapped(image: RemoteImage, archives: Sequence[Archive], needs: Collect
 
 
 def _lowest_here(image: RemoteImage, archives: Sequence[Archive]) -> frozenset[bytes]:
-    """Return the digests of an image's lowest layers that an image in ``archives`` has too.
+    """Return the digests of the lowest layers that an image shares with an image in ``archives``.
 
     Engines share a layer only if all lower layers are shared too. A layer that occurs again above the shared layers is
-    left out, because that occurrence needs the same blob.
+    not returned, because the upper occurrence needs the blob.
     """
     shared = len(loaded(archives).shared(image.diff_ids))
     layers = [*zip(image.layers, image.diff_ids, strict=True)]
@@ -113,7 +113,7 @@ def _lowest_here(image: RemoteImage, archives: Sequence[Archive]) -> frozenset[b
 
 
 def _here(archives: Sequence[Archive]) -> frozenset[bytes]:
-    """Return the digests that archives claim for their layers, both for the stored and for the uncompressed form."""
+    """Return the digests that archives claim for their layers, in stored and in uncompressed form."""
     found: set[bytes] = set()
     for archive in archives:
         for blob in read_images(archive).blobs:

@@ -229,6 +229,6 @@ def _platform(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _layer(bundle: ReadAt) -> ReadAt:
-    """Return an uncompressed layer with the bundle as its only file."""
+    """Return an uncompressed layer whose only file is the bundle."""
     before = writers.header(FILE, bundle.size)
     return Joined((MemoryBytes(before), bundle, MemoryBytes(bytes(-bundle.size % 512 + 1024))))

@@ -113,7 +113,7 @@ class _Recorded:
 
 
 class _TrustedError(Exception):
-    """The error that ends reading when a signature is accepted, so that no later bytes are read."""
+    """The error that stops reading as soon as a signature is accepted."""
 
 
 def peek(stream: Rereadable, size: int) -> bytes:
@@ -242,7 +242,7 @@ def read_whole(stream: Readable, context: Context, check: CheckSignature | None,
 
 
 class _Copied:
-    """A stream. All data that is read from the stream is also written into a temporary file."""
+    """A stream that copies all data that is read from it into a temporary file."""
 
     def __init__(self, stream: Readable, spool: Spool) -> None:
         self._stream, self._spool = stream, spool

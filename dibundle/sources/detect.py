@@ -35,7 +35,9 @@ def is_named_so(name: str) -> bool:
 
 
 def firsts(names: Sequence[str]) -> list[str]:
-    """In ``names``, replace all parts of a bundle by the bundle's first part. Users may give the parts in any order.
+    """Return ``names`` with each bundle's first part in place of all the bundle's parts.
+
+    Users may give the parts in any order.
 
     A name alone does not show that a file is a part. Even if base.001 exists, base.002 may be something else.
     """
@@ -64,7 +66,7 @@ def _head(name: str) -> bytes:
 def _begins_as_source(head: bytes) -> bool:
     """Return whether a file's first block shows a bundle or a tar archive.
 
-    A later part of a bundle begins like neither of them.
+    A later part of a bundle begins neither like a bundle nor like an archive.
     """
     return is_bundle(head) or head[257:262] == b"ustar"
 

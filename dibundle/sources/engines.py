@@ -261,7 +261,8 @@ def save(
 ) -> Spool:
     """Save an image with an engine. Return the archive in a temporary file of ``context``.
 
-    If ``sizes`` has the sizes of the layers that will be read, all other layers are left out (see :func:`sieve`).
+    ``sizes`` are the sizes of the layers that will be read. If given, all other layers are left out (see
+    :func:`sieve`).
     """
     client = _SAVE[transport][0]
     room = _require_image(transport, reference)

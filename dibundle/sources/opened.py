@@ -26,7 +26,7 @@ class UnsavedImage(NamedTuple):
     """An image in an engine. Some or all layers of the image will be read.
 
     ``save`` returns the image's archive with the given layers (None: all layers). ``claim`` returns a placeholder for
-    the archive. If a candidate is missing, both functions return None.
+    the archive. If the image is a missing candidate, both functions return None.
     """
 
     save: Callable[[Layers | None], Archive | None]

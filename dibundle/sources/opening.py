@@ -346,7 +346,10 @@ class _Opening:
             self.find_wrapped([other.place])
 
     def find_wrapped(self, places: Iterable[int]) -> None:
-        """Take wrapped bundles from one archive, whose layers may serve as a base. Refuse a second such archive."""
+        """Take wrapped bundles from one archive, whose layers may serve as a base.
+
+        Refuse a second archive with bundles.
+        """
         for place in sorted(places):
             archive = self.opened.placed[place]
             if place >= self.searched:

@@ -88,7 +88,7 @@ def test_a_folder_that_an_old_tar_tells_by_its_name_stays_one():
 
 
 def members_of(archive):
-    """Return all regular members as layers, and ignore the documents. Return no images."""
+    """Return all regular members as layers, without any image or document."""
     members = Members(archive)
     files = [entry for entry in archive.index.entries if entry.is_file]
     blobs = [Blob(entry, "layer", compression.sniff(members.head(entry, 16)), None, None) for entry in files]
@@ -162,7 +162,7 @@ FRAME_OF_EMPTY_BLOCKS = b"\x28\xb5\x2f\xfd\x00\x58" + 8 * EMPTY_BLOCK + b"\1\0\0
 
 
 def test_empty_blocks_of_zstd_count_as_work(monkeypatch):
-    """Each empty block takes as long as a block with content, but has only three bytes."""
+    """An empty block has only three bytes, but takes as long as a block with content."""
     monkeypatch.setattr(compression, "_FREE", 1000)
     frame = FRAME_OF_EMPTY_BLOCKS[:6] + 100_000 * EMPTY_BLOCK + b"\1\0\0"
     with pytest.raises(ArchiveError, match="too many tiny pieces"):
@@ -172,7 +172,7 @@ def test_empty_blocks_of_zstd_count_as_work(monkeypatch):
 
 @pytest.fixture
 def spent(monkeypatch):
-    """Return the amounts that were spent from budgets, by resource, without refused amounts."""
+    """Return the amounts that were spent from budgets, by resource. Refused amounts are left out."""
     total = {"made": 0, "input": 0, "calls": 0}
     spend = budget.Budget.spend
 

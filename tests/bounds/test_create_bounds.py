@@ -197,7 +197,7 @@ def test_many_layers_without_entries(tmp_path: Path) -> None:
 def test_members_of_gzip_layers_by_encoders_in_turn() -> None:
     """Different encoders may have written the members of a layer.
 
-    dib tries all encoders again, but only for a limited number of members.
+    At each change, dib tries all encoders again, but only for a limited number of members.
     """
     chance = random.Random(1)
     words = [bytes(chance.choices(b"abcdefgh", k=5)) for _ in range(60)]

@@ -235,7 +235,9 @@ def long_names(count: int, name: bytes) -> written.Bundle:
 
 @pytest.mark.parametrize(("count", "name", "shown"), [(6_000, b"\x01", "\\x01"), (15_000, b"d/", "d/")])
 def test_a_long_text_of_names_takes_little(tmp_path, count, name, shown):
-    """Listings stay within the bounds. In the cases, names have 24 MB of control characters or 60 MB of text."""
+    """Listings stay within the bounds. The names have 24 MB of control characters in one case, and 60 MB of text in the
+    other.
+    """
     path = tmp_path / "names.dib"
     times = 4000 // len(name)
     path.write_bytes(long_names(count, name * times).encode())

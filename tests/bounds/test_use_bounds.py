@@ -187,8 +187,8 @@ def test_targets_are_made_first_that_hold_what_is_missing():
 
 
 def test_the_order_of_a_thousand_targets_takes_no_time_for_each_pair():
-    """Each target needs objects that only the previous target has. A chain requests the order of its targets several
-    times.
+    """Ordering targets does not compare each pair. A chain requests the order several times. Each target needs objects
+    that only the previous target has.
     """
     count, many = 1024, 65_536
     plain = Program().do("zero", zero=512)

@@ -140,8 +140,8 @@ def test_an_unsigned_bundle_is_refused_before_a_base_is_unpacked(signed, tmp_pat
 @pytest.mark.parametrize("kind", PACK)
 @pytest.mark.slow
 def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Path) -> None:
-    """Once the bundle is verified, a base of zeros is accepted. Otherwise, the allowed ratio of sizes is too small for
-    an honest layer of zeros.
+    """Once the bundle is verified, a base of zeros is accepted. Before that, the allowed ratio of sizes is too small
+    even for an honest layer of zeros.
     """
     _, allowed = signed
     old, new, bundle = tmp_path / "old.tar", tmp_path / "new.tar", tmp_path / "update.dib"
@@ -316,10 +316,10 @@ def test_a_shortened_digest_names_no_target(pair: pairs.Pair, tmp_path: Path) ->
 
 
 def test_a_layer_that_came_with_a_bundle_is_decompressed_within_a_ratio(tmp_path: Path, disk: Disk) -> None:
-    """If a file has a bundle, its layers unpack to at most a fixed multiple of the file's size.
+    """If a file contains a bundle, its layers unpack to at most a fixed multiple of the file's size.
 
-    Here, the file is a linked image. The base layer in this image is far larger after unpacking than the file. The user
-    does not name a base.
+    Here, the file is a linked image. After unpacking, the base layer in this image is far larger than the file. The
+    user does not name a base.
     """
     shared = build_layer([file("shared", noise(1, 50_000))])
     old, new, wrapped = (tmp_path / f"{name}.tar" for name in ("old", "new", "wrapped"))

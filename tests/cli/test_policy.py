@@ -509,7 +509,9 @@ def test_without_a_policy_that_can_be_followed_nothing_is_read(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_way_over_a_link_that_others_can_turn_is_refused(world: World, write: Write, tmp_path: Path) -> None:
-    """A path through a link that others can replace is refused. The first link and the final file are safe."""
+    """A path through a link that others can replace is refused. In the test, only the second link on the path is
+    unsafe.
+    """
     for name in ("safe", "shared", "good"):
         (tmp_path / name).mkdir(mode=0o755)
     shutil.copy(world.allowed, tmp_path / "good" / "list")

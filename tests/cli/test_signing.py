@@ -92,8 +92,8 @@ def signed(bundle: Path, keys: Keys) -> Path:
 
 
 def refused(made: pairs.Pair, bundle: Path, *options: str | Path, code: int = 8) -> Ended:
-    """Assert that verify refuses the bundle, and that apply refuses it for stdout, a file and a check. Return the
-    result of apply.
+    """Assert that verify refuses the bundle, and that apply does so for stdout, a file and --check. Return the result
+    of apply.
     """
     out = bundle.parent / "out.tar"
     ended = dib("apply", made.base, bundle, *options)
@@ -391,7 +391,7 @@ def test_a_signature_is_checked_before_anything_else_is_read(keys: Keys, made, s
 def test_what_changes_after_it_was_checked_is_checked_again(
     command: tuple[str, ...], keys: Keys, signed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While dib runs, another user replaces the signed bundle in the archive by an unsigned bundle."""
+    """While dib runs, another user replaces the archive's signed bundle by an unsigned bundle."""
     archive = tmp_path / "wrapped.tar"
     succeed("wrap", "-q", signed, "--unlinked", "--tag", "app:1", "-o", archive)
     data = bytearray(archive.read_bytes())

@@ -41,8 +41,8 @@ def test_few_bytes(source, target, times):
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_functions_in_another_order_are_found(quick):
-    """The target has the source's pieces of 200 bytes in another order; one byte in thirty differs. Covers contain at
-    least nine tenths of the target.
+    """The target has the source's pieces of 200 bytes in another order, and one byte in thirty differs. Covers must
+    contain at least nine tenths of the target.
     """
     chance = random.Random(1)
     source = code_like(256 << 10)

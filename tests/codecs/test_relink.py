@@ -347,8 +347,8 @@ def test_pointers_overwritten_by_other_data_tell_of_no_move():
 
 @pytest.mark.parametrize("mode", [relink.X86, relink.X86_FIXED, relink.POINTERS])
 def test_steps_that_crowd_are_found(mode):
-    """Because one step is far away, all other steps share one bucket. Offsets between steps and after the last step are
-    also tested.
+    """Steps are found even if all steps except one distant step share a bucket. Offsets between steps and after the
+    last step are also tested.
     """
     chance = random.Random(mode)
     data = bytearray()

@@ -232,7 +232,7 @@ def test_several_thin_images_get_their_own_names(engine: Loader, tmp_path: Path)
 
 
 def test_names_that_dib_makes_of_an_id_are_of_this_image(engine: Loader, tmp_path: Path) -> None:
-    """Before the fix, a bundle could give another image a name that dib made from an image ID."""
+    """Before the fix, a bundle could give a name that dib had made from one image's ID to another image."""
     made = Versions(tmp_path, 200, name="localhost/dib", tags=("sha256-" + "0" * 64,))
     base = docker_save([TestImage([build_layer([file("app", b"old")])], ["localhost/dib:1"])], "v25")
     made.base.write_bytes(base)

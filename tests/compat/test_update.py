@@ -77,7 +77,9 @@ OTHERS = {
 def test_layers_of_the_base_are_left_out_only_where_an_engine_shares_them(
     engine: Engine, host: str, case: str, tmp_path: Path
 ) -> None:
-    """Before the fix, ``update`` left out every layer of the base. If these were not the lowest layers, it failed."""
+    """Before the fix, ``update`` left out every layer of the base. If these layers were not the lowest, ``update``
+    failed.
+    """
     old, new = OTHERS[case]
     kind = f"{engine.kind}-{sorted(OTHERS).index(case)}"
     first = put(host, f"{kind}:1", TestImage(old, []), tmp_path)
@@ -106,7 +108,7 @@ def test_an_image_that_an_engine_describes_at_length_stops_no_update(engine: Eng
 
 def test_a_failed_update_leaves_a_name_as_it_was(engine: Engine, host: str, tmp_path: Path) -> None:
     """Before the fix, containerd's stores gave the name to an image that they could not unpack. The next update then
-    took this image for present.
+    assumed that the engine already had the image.
     """
     name = put(host, f"{engine.kind}-bad:1", TestImage([layer(30)], []), tmp_path)
     assert update(engine, name).code == 0

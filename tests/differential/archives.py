@@ -2,8 +2,8 @@
 image (EVIL).
 
 A mechanism changes an honest archive so that loaders may find a wrong image. An honest variant has only changes that
-honest programs make. The same seed gives the same bytes. Each archive has its own layers, because an engine does not
-read a layer again.
+honest programs make. The same seed gives the same bytes. Each archive has its own layers, because an engine reads the
+same layer only once.
 """
 
 from __future__ import annotations
@@ -1163,7 +1163,9 @@ def lower_case_keys(made: Draft) -> None:
 
 @mechanism
 def another_platform_is_absent(made: Draft) -> None:
-    """If docker's store has only one platform of an image, docker saves such an archive. An attacker can make one."""
+    """If docker has only one platform of an image, its archive also lists the absent platforms. An attacker can make
+    such an archive, too.
+    """
     if made.has("manifest.json"):
         raise NotApplicable
     _absent({"architecture": "s390x", "os": "linux"})(made)

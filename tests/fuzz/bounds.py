@@ -87,9 +87,7 @@ def drawn(chance: random.Random, frame: Frame, **given: Any) -> Bundle:
 
 
 def one(size: int, program: Program, *frames: Frame, **given: Any) -> Bundle:
-    """Return a bundle of one target. The digest in the bundle is that of zeros, because the target's bytes are never
-    compared.
-    """
+    """Return a bundle of one target. Its digest is that of zeros, because the target's bytes are never compared."""
     return Bundle(list(frames), [target(size, program, len(frames))], **given)
 
 
@@ -389,7 +387,7 @@ def slow_content(chance: random.Random) -> Bundle:
 
 
 def tangled(chance: random.Random, size: int) -> bytes:
-    """Return runs of bytes that resemble each other and have few different values."""
+    """Return bytes of a random kind: few values, a repeated unit, zeros, or random bytes."""
     kind = chance.randrange(4)
     if kind == 0:
         return bytes(chance.choices(b"ab", k=size))
@@ -881,8 +879,8 @@ def _of_a_million_steps(size: int) -> Frame:
 
 
 def _relinked(rows: list[bytes], counts: tuple[int, int, int], columns: list[bytes]) -> bytes:
-    """Return a payload of codec 5. ``counts`` has the numbers of regions, sections and steps; ``columns`` are those of
-    the covers.
+    """Return a payload of codec 5. ``counts`` has the numbers of regions, sections and steps; ``columns`` are the
+    columns of the covers.
     """
     packed = [frame_of(row) for row in rows]
     head = bytes((1, 0)) + number(1) + numbers(*counts)
@@ -1038,7 +1036,7 @@ def tails(chance: random.Random) -> Bundle:
 
 @bundle_class
 def seeks(chance: random.Random) -> Bundle:
-    """The column with the objects of seeks has too many entries, the right number, or too few."""
+    """Seeks to objects. Their column of objects has too many entries, the right number, or too few."""
     count = edge(chance, chance.choice((1, 65536, 4 * MIB)), 1)
     value = number(chance.choice((0, 1, 127, 128, 65535, 1 << 20)))
     program = Program()

@@ -393,7 +393,7 @@ def packings(data: bytes) -> object:
 
 @target
 def bodies(data: bytes) -> object:
-    """A deflate body. zlib decodes it to the same content, and its recipe gives the same body."""
+    """A deflate body. dib and zlib decode the same content from the body, and its recipe rebuilds the body."""
     reader = inflate.Inflater()
     content = bytearray()
 
@@ -542,8 +542,8 @@ def mended_tars(data: bytes) -> object:
 
 @target
 def images(data: bytes) -> object:
-    """Archives of files. The input is a series of names and contents, which alternate. The contents of all found images
-    can be read.
+    """Archives of files. In the input, names and contents alternate. dib can read all contents of the images that it
+    finds.
     """
     parts = data.split(SEPARATOR)
     out = io.BytesIO()

@@ -138,7 +138,7 @@ def test_a_window_reads_little_for_single_bytes():
 
 
 def test_reserved_bytes_take_space_when_they_are_written_and_only_once(tmp_path):
-    """A bundle chooses how much is reserved, so reserved bytes must not count."""
+    """Reserved bytes count only when they are written, because a bundle chooses how much is reserved."""
     spool = Spool(str(tmp_path))
     spool.write(b"before")
     place = spool.reserve(1 << 40)

@@ -1,4 +1,4 @@
-"""Errors for a base object that cannot be read. The error tells whether the base or the bundle is at fault."""
+"""Errors for a base object that cannot be read. Each error says whether the base or the bundle is at fault."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Hostile clients and registries. They cannot make other clients' pulls fail, wait or change. They also cannot use a
-resource without limit.
+"""Hostile clients and registries. Hostile peers cannot make other clients' pulls fail, wait or change. They also cannot
+use a resource without limit.
 """
 
 from __future__ import annotations
@@ -198,8 +198,8 @@ def unread(port: int, path: str, stack: ExitStack) -> socket.socket:
 def test_who_reads_nothing_goes(
     most: int, options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The mirror closes connections of clients that do not read. They end after some time, or earlier if new clients
-    connect. The test checks that the sockets are really closed.
+    """The mirror closes connections of clients that do not read. The connections end after some time, or earlier if new
+    clients connect. The test checks that the sockets are really closed.
     """
     monkeypatch.setattr(door, "_MOST_CLIENTS", most)
     monkeypatch.setattr(meter, "WAITING", 60.0 if most == 4 else 0.5)
@@ -283,7 +283,7 @@ def test_patience_after_sigterm_is_not_had_twice(
 def test_what_one_upstream_has_sent_another_does_not_open(
     options: MirrorOptions, access: Access, stocked: Registry
 ) -> None:
-    """The content of one upstream is not served for another upstream, no matter what that upstream answers to HEAD."""
+    """One upstream's content is not served for another upstream, no matter what the other answers to HEAD."""
     protected(stocked, "Bearer good")
     with beside(options, access, lambda request: request.command == "HEAD" and request.answer(200)) as (mirror, evil):
         Client(mirror.client.port, headers={"Authorization": "Bearer good"}).pull("v1")
@@ -719,7 +719,7 @@ def test_a_part_that_is_too_short_is_cut_off(options: MirrorOptions, access: Acc
 def test_a_rest_that_is_not_that_of_the_blob_is_cut_off(
     end: bytes, mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the disk is full, the remaining bytes of a blob come directly from upstream. If these bytes are wrong, the
+    """If the disk is full, the mirror passes a blob's remaining bytes on from upstream. If these bytes are wrong, the
     mirror withholds the blob's end.
     """
     name = layers(stocked, "v1")[0]
@@ -870,7 +870,7 @@ def test_bundles_are_checked_in_pieces(dib: Program, tmp_path: Path) -> None:
 
 
 def test_threads_share_memory() -> None:
-    """Threads share freed memory. Otherwise, each thread would keep the memory of its own peak."""
+    """Threads share freed memory. Otherwise, each thread would keep as much memory as it needed at its peak."""
     program = """
 import ctypes, threading
 from dibundle.codecs.native.library import share_memory
@@ -1056,7 +1056,7 @@ def malformed(port: int, stack: ExitStack) -> socket.socket:
 def test_clients_that_do_not_end_tls_are_ended(
     options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the fix, an error of one such client stopped the mirror's check of all other clients."""
+    """Before the fix, one client that did not end TLS stopped the mirror's checks of all other clients."""
     monkeypatch.setattr(meter, "WAITING", 1.0)
     with mirroring(with_options(options, certificate=certificate), access) as mirror, ExitStack() as stack:
         clients = [malformed(mirror.client.port, stack)]
@@ -1161,7 +1161,7 @@ def open_files() -> int:
 def test_handshakes_that_are_not_completed_keep_no_connection(
     options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the fix, each of any number of such clients occupied a file descriptor for five minutes."""
+    """Before the fix, each client with an incomplete handshake occupied a descriptor for five minutes."""
     monkeypatch.setattr(door, "_AT_ONCE", 5)
     hello = ssl.MemoryBIO()
     tls = ssl.create_default_context()

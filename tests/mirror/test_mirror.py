@@ -1,5 +1,5 @@
-"""Pulls through ``dib mirror`` and direct pulls give the same bytes, even if faults occur. Only a few bytes come from
-upstream.
+"""Pulls through ``dib mirror`` and direct pulls give the same bytes, even if faults occur. The mirror fetches only a
+few bytes from upstream.
 """
 
 from __future__ import annotations
@@ -320,7 +320,7 @@ def hide(registry: Registry, name: str) -> None:
 
 @pytest.mark.parametrize("part", ["manifest", "config", "layer"])
 def test_what_a_client_may_not_read_is_no_base(part: str, mirror: Running, stocked: Registry) -> None:
-    """These parts are no base for the client. By trying bundles, the client could learn them byte by byte."""
+    """An image with an unreadable part is no base. The client could learn the part byte by byte, by trying bundles."""
     friend = Client(mirror.client.port, headers={"Authorization": "Bearer good"})
     friend.pull("v1")
     body = stocked.manifests[REPOSITORY, "v1"][1]
@@ -338,7 +338,7 @@ def test_what_a_client_may_not_read_is_no_base(part: str, mirror: Running, stock
 
 
 def test_a_config_that_a_client_may_not_read_is_not_read_for_it(mirror: Running, stocked: Registry) -> None:
-    """Before the fix, a client learned how many layers a hidden config lists, if an image referred to it."""
+    """Before the fix, if an image referred to a hidden config, a client learned its number of layers."""
     config = json.loads(stocked.manifests[REPOSITORY, "v2"][1])["config"]["digest"]
     friend = Client(mirror.client.port, headers={"Authorization": "Bearer good"})
     assert friend.blob(config).status == 200

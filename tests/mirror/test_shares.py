@@ -1,5 +1,5 @@
-"""Fair shares. No client can use up all memory, all files or the whole cache. Also, content from an upstream never runs
-in a browser.
+"""Fair shares. No client can use up all memory, all files or the whole cache. Browsers never run content from an
+upstream.
 """
 
 from __future__ import annotations
@@ -636,9 +636,7 @@ def ask_and_leave(port: int, name: str) -> socket.socket:
 def test_the_system_holds_bytes_of_no_more_connections_than_clients(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    """Before the fix, ended connections did not count, so their number was not limited. The system held 240 kB for
-    each.
-    """
+    """Before the fix, the number of ended connections was not limited. The system held 240 kB for each of them."""
     monkeypatch.setattr(door, "_MOST_CLIENTS", 4)
     monkeypatch.setattr(meter, "UNREAD", 300.0 if way == "full" else 0.3)
     monkeypatch.setattr(meter, "BRIEF", 0.1)

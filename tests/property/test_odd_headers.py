@@ -1,4 +1,4 @@
-"""The golden property, tested with layers that no tar library writes.
+"""Bundles rebuild archives byte for byte, also archives with layers that no tar library writes.
 
 These layers have odd numbers, paddings, and sizes of extension headers.
 """

@@ -265,7 +265,7 @@ def _drip_headers(request: Request) -> bool:
 
 def _drip_a_size_and_close(request: Request) -> bool:
     """Slowly send an endless chunk size. Because of ``Connection: close``, the client's pool releases the socket. Even
-    then, the time limit must apply to reads from it.
+    then, the time limit must apply to reads from the socket.
     """
     request.close_connection = True
     try:
@@ -440,7 +440,7 @@ def test_the_options(registry: Registry, tmp_path: Path) -> None:
 
 
 def test_a_list_of_large_texts_takes_little_memory(registry: Registry) -> None:
-    """In Python, a text with a single rare character takes four bytes for each character.
+    """In Python, a single character above U+FFFF makes a text take four bytes for each character.
 
     The test also checks the order of the kept entries.
     """

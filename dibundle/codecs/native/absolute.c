@@ -1,5 +1,5 @@
-/* Convert the operands of code in literals (codecs/relink.py, spec/relink.md). Operands become absolute, so that all
- * calls of a function are equal; the reverse conversion makes them relative again. */
+/* Convert the operands of machine code in literals (codecs/relink.py, spec/relink.md). Operands become absolute, so
+ * that all calls of a function are equal. The reverse conversion makes the operands relative again. */
 #include "bytes.h"
 
 enum { NO_CODE, X86_CODE, ARM_CODE };
@@ -39,7 +39,7 @@ static void turn_x86(uint8_t *data, int64_t length, int64_t place, uint32_t size
             uint8_t *s = data + i + 1;
             uint32_t word = back ? (uint32_t)s[0] << 24 | (uint32_t)s[1] << 16 | (uint32_t)s[2] << 8 | s[3] : source_word(s);
             word = turned(word, (uint32_t)(place + i + 5), size, back);
-            /* the highest byte of an absolute operand is stored first, because mostly the other bytes differ */
+            /* the highest byte of an absolute operand is stored first, because usually only the other bytes differ */
             for (int k = 0; k < 4; k++)
                 s[k] = (uint8_t)(word >> (back ? 8 * k : 24 - 8 * k));
             i += 4;

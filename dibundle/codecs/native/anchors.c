@@ -16,8 +16,8 @@ static inline uint64_t hash32(const uint8_t *s)
 /* Find offsets in the source at which the 32 bytes at `t` are likely to be. The table maps hashes to offsets, which are
  * counted in strides, from 1 on. In a table entry, the bits above the offset hold as many bits of the hash as fit.
  * These bits exclude most wrong offsets without a comparison of content. The filter has two bits for each entry of the
- * table, and fits into a fast cache. For four of five lookups, the filter is enough. In 31 MB of a program, of which
- * 6.6 MB are not found, the filter reduces the time from 0.20 s to 0.17 s. */
+ * table, and fits into a fast cache. For four of five lookups, the filter is enough. For 31 MB of a program, the filter
+ * reduces the time from 0.20 s to 0.17 s; 6.6 MB of these are not found. */
 typedef struct {
     uint32_t *table;
     uint64_t *filter;

@@ -1,9 +1,9 @@
 /* The search for covers: parts of a target that resemble parts of a source (codecs/encode/covers.py). Like bsdiff, the
- * search goes through the target from start to end. The search follows one cover until another part of the source
- * matches the next bytes much better. Then a new cover is worth its cost. Then the search extends the old cover
- * forwards and the new cover backwards, while enough bytes are equal. The search uses a table of offsets in the source;
- * the key is the eight bytes at each offset. Near the offset to which the followed cover leads, a match may be shorter,
- * because such a match costs fewer bytes. */
+ * search goes through the target from start to end. The search follows a cover until another part of the source matches
+ * the next bytes so well that a new cover is worth its cost. Then the search extends the old cover forwards and the new
+ * cover backwards, while enough bytes are equal. The search uses a table of offsets in the source; the key is the eight
+ * bytes at each offset. Near the offset to which the followed cover leads, a match may be shorter, because such a match
+ * costs fewer bytes. */
 #include "bytes.h"
 
 #define MOST_SOURCE ((int64_t)1 << 30)
@@ -27,7 +27,7 @@ static const limits_t reach = {1024, 65536};
 static const int64_t least[3] = {KEY, FAR_KEY, 14};
 /* for each class: the minimum lead of a match over the current cover, in equal bytes */
 static const int64_t more[3] = {4, 5, 6};
-static const int64_t cost[3] = {0, 2, 4};    /* for each class: a nearer match may be shorter by this many bytes */
+static const int64_t cost[3] = {0, 2, 4};    /* for each class: bytes to subtract from a match's length, so that nearer matches may be shorter */
 static const int64_t worth[3] = {15, 22, 30}; /* for each class: minimum value of the whole cover */
 
 /* number of equal bytes, from `at` in the target and from `place` in the source */

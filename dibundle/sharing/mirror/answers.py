@@ -1,4 +1,4 @@
-"""Answers of a mirror: documents, errors, and answers that come from upstream."""
+"""Answers of a mirror: documents, errors, and answers that are passed on from upstream."""
 
 from __future__ import annotations
 

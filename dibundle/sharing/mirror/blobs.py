@@ -266,8 +266,8 @@ async def _verified(
 ) -> AsyncIterator[bytes]:
     """Yield the pieces of a blob, but the last bytes only if the whole blob matches its digest.
 
-    ``held`` are the bytes directly before the pieces that are not sent yet. ``found`` is the hash of all bytes before
-    the pieces, including ``held``.
+    ``held`` are the unsent bytes that directly precede the pieces. ``found`` is the hash of all bytes before the
+    pieces, including ``held``.
     """
     kind, _, digest = name.partition(":")
     found = found or HASHES[kind]()

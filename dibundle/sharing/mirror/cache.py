@@ -126,7 +126,7 @@ class NewBlob:
 
 
 class Cache:
-    """The thread-safe cache of one process, which locks the cache's folder."""
+    """The thread-safe cache of one process. The process locks the cache's folder."""
 
     def __init__(self, folder: Path, most: int) -> None:
         """Open or create a cache of at most ``most`` bytes. Raise :class:`FileError` if another process uses the cache.
@@ -198,7 +198,7 @@ class Cache:
         return key in self._sizes
 
     def open(self, key: Key) -> int | None:
-        """Check a blob's digest, and return a file descriptor. Return None if the blob is missing or damaged.
+        """Check a blob's digest, and return a descriptor of its file. Return None if the blob is missing or damaged.
 
         Raises ``OSError`` if too many files are open.
         """
@@ -413,7 +413,7 @@ class Cache:
 def _require_own(path: Path) -> None:
     """Refuse a path that is not a folder, or a folder that other users can change.
 
-    The reason is that the cache deletes files in its folders.
+    Such a path is refused because the cache deletes files in its folders.
     """
     status = path.lstat()
     is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

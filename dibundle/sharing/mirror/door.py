@@ -79,7 +79,7 @@ class Client(web.RequestHandler):
         self.passed = 0  # bytes that were passed on to the client so far
         self.meter = Meter()
         self._direct: Direct | None = None  # the latest direct way
-        self._seen = 0  # number of bytes that the client had taken at the last check without unsent bytes
+        self._seen = 0  # bytes that the client had taken at the last check that found no unsent bytes
         self._parsed = 0  # bytes of the current request
         # kept here, because aiohttp drops its own reference before the connection has ended
         self._line: asyncio.Transport | None = None
@@ -100,9 +100,10 @@ class Client(web.RequestHandler):
         self._door.come(self)
 
     def data_received(self, data: bytes) -> None:
-        """Parse a request of limited size. If more bytes follow before the answer, end the connection.
+        """Parse a request of limited size.
 
-        All parsed bytes would take memory until the answer is sent.
+        If more bytes follow before the answer, end the connection. Otherwise, they would be parsed and take memory
+        until the answer is sent.
         """
         for at in range(0, len(data), _PARSED) if data else (0,):
             # these bytes are either a body, which is never read, or a second request before the first answer
@@ -322,8 +323,8 @@ class Door:
     def _waiter(self) -> Client | None:
         """Return the client that began last to wait for the most requested answer.
 
-        If all clients wait for different answers, return the client that has waited longest, if this is more than
-        ``WAITING`` seconds.
+        If all clients wait for different answers, return the client that has waited longest, but only after ``WAITING``
+        seconds.
         """
         now = time.monotonic()
         waiters = defaultdict(list)
@@ -353,7 +354,7 @@ class Door:
     def leave(self, connection: Leaving) -> None:
         """Register an ended connection whose last bytes the client can still take.
 
-        If there are too many connections already, end the new one.
+        If there are too many connections already, drop these bytes.
         """
         if len(self._clients) + len(self._leaving) < self._most:
             self._leaving.add(connection)

@@ -176,7 +176,7 @@ class Downloads:
         self._busy: Counter[str] = Counter()  # how many threads download from each upstream
 
     def close(self) -> None:
-        """Start no more downloads."""
+        """Refuse to start further downloads."""
         for pool in self._pumps.values():
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -82,7 +82,7 @@ class Making:
 class _UnfitError(Exception):
     """The error if the bundle of a step cannot be used.
 
-    ``is_applied`` is true if the bundle was applied without success. Such attempts take time, and are counted.
+    ``is_applied`` is true if dib had begun to apply the bundle. Such attempts take time, and are counted.
     """
 
     def __init__(self, step: ChainStep, *, is_applied: bool = False) -> None:
@@ -235,7 +235,7 @@ class Maker:
             making.saved = sum(missing.values()) - making.fetched
 
     def _require_offer(self, making: Making, missing: dict[bytes, int]) -> None:
-        """Raise an error unless upstream lets the client read all missing layers, and their sizes are right.
+        """Raise an error if upstream refuses the client a missing layer, or if a layer's size is wrong.
 
         Without this check, a small bundle for layers that do not exist could displace all other content of the cache.
         """

@@ -50,7 +50,7 @@ class Meter:
 class Leaving:
     """An ended connection whose last bytes the client can still take.
 
-    Such a connection counts like a client. Otherwise, the system might hold the bytes of any number of connections.
+    It counts as a client, because the system might otherwise hold the bytes of any number of connections.
     """
 
     def __init__(self, connection: socket.socket) -> None:

@@ -140,8 +140,8 @@ def parse_upstreams(given: Iterable[str]) -> dict[str, str]:
 def parse_stores(given: Iterable[str], upstreams: Mapping[str, str]) -> tuple[tuple[str, Path], ...]:
     """Parse stores (``[NAME=]DIR``). Return (host, folder) pairs. Images of the host may use the folder as a base.
 
-    With several upstreams, NAME is required. Otherwise, clients of one upstream could read content from another
-    upstream in the store.
+    With several upstreams, NAME is required. Otherwise, clients of one upstream could read another upstream's content
+    from the store.
     """
     found = []
     for text in given:

@@ -27,7 +27,7 @@ MAX_WAITING: Final = 5.0  # maximum seconds to wait for the plans of other image
 
 
 class NoWayError(Exception):
-    """The error if there is no delta. The text of the error is the reason."""
+    """The error if no delta can be used. The text of the error is the reason."""
 
 
 class Goal:
@@ -193,7 +193,7 @@ class _Turn:
 
 
 def _covering(chain: Sequence[ChainStep], images: Iterable[LocalImage]) -> list[LocalImage]:
-    """Return a few images that together have all layers that a chain needs, if limits allow."""
+    """Return a few images that together have the layers that a chain needs, as far as the limits allow."""
     needed = {digest for step in chain for digest in step.delta.told.needs}
     having = [(needed.intersection(image.digests), image) for image in images]
     found: list[LocalImage] = []

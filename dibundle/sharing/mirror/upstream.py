@@ -149,7 +149,7 @@ class Upstreams:
     """The upstream registries of a mirror, and a thread-safe record of which content clients may read."""
 
     def __init__(self, options: MirrorOptions, access: Access) -> None:
-        # load Python's codec for host names now; later, this would double the time of the first request
+        # load Python's codec for host names now; loading it later would double the time of the first request
         "127.0.0.1".encode("idna")
         self._is_private = options.is_private
         self.threads = threads(options, _ASKING, "ask")
@@ -228,7 +228,7 @@ class Upstreams:
             yield piece
 
     def repository(self, place: UpstreamPlace, seconds: float) -> Repository:
-        """Return a repository for a search for bundles, with the client's credentials.
+        """Return a repository in which to search for bundles, with the client's credentials.
 
         All requests to this repository together may take at most ``seconds``.
         """
@@ -243,7 +243,7 @@ class Upstreams:
                 self._grants.popitem(last=False)
 
     def refusal(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> Document | None:
-        """Return upstream's answer if upstream refuses to let the client read content that the mirror has.
+        """If upstream refuses the client content that the mirror has, return upstream's answer.
 
         Returns None if the client may read the content. A private mirror asks with its own logins.
         """

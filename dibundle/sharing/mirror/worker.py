@@ -32,7 +32,7 @@ MAX_MEMORY: Final = 3 << 29
 _PIECE: Final = 1 << 20
 _LINE: Final = 1 << 16  # maximum bytes of a line
 _LOOK: Final = 0.02  # seconds between two checks of the temporary files
-_STEP: Final = 1 << 20  # minimum change in the size of temporary files that is reported, in bytes
+_STEP: Final = 1 << 20  # bytes; smaller changes in the size of the temporary files are not reported
 _START: Final = "import sys; sys.path[:] = sys.argv[1:]; from dibundle.sharing.mirror.worker import main; main()"
 
 

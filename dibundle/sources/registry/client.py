@@ -90,19 +90,19 @@ class Repository:
         return self._transport.received
 
     def manifest(self, wanted: str) -> RemoteManifest:
-        """Return the manifest of a tag or digest. Raise ``RegistryError`` if there is none, or its digest is wrong."""
+        """Return the manifest of a tag or digest. Raise ``RegistryError`` if it is missing, or its digest is wrong."""
         found = self.find(wanted)
         if found is None:
             raise self._transport.failed(messages.REGISTRY_NOT_FOUND, wanted=wanted)
         return found
 
     def find(self, wanted: str) -> RemoteManifest | None:
-        """Return the manifest of a tag or digest, or None if the registry itself reports that there is none."""
+        """Return the manifest of a tag or digest, or None if the registry itself reports it as missing."""
         answer = self._manifest(wanted)
         return self._parsed(answer, digest.sha256(answer.body), wanted) if answer else None
 
     def _manifest(self, wanted: str) -> Answer | None:
-        """Return an unparsed manifest with a checked digest, or None if the registry reports that it has none."""
+        """Return an unparsed manifest with a checked digest, or None if the registry reports it as missing."""
         url = self._transport.url(f"manifests/{wanted}")
         answer = self._transport.request("GET", url, headers={"Accept": ", ".join(MANIFESTS)})
         if answer.status == 404 and answer.url == url:  # content behind a redirect may be temporarily missing
@@ -272,7 +272,7 @@ class Repository:
         raise self._transport.failed(messages.REGISTRY_REFERRERS_LOST)
 
     def referrers(self, subject: bytes, artifact_type: str, *, received: int) -> tuple[list[object], bool]:
-        """Return the descriptors of a manifest's referrers, of one type if the registry can filter.
+        """Return the descriptors of a manifest's referrers. If the registry can filter, return those of one type.
 
         The second value is true if there are no other referrers. When :attr:`received` exceeds the argument
         ``received``, no further page is requested.

@@ -233,7 +233,10 @@ class Watchdog:
 
     @staticmethod
     def _end_late() -> float | None:
-        """End connections that have waited too long. Return the seconds to the next check (None: nothing to watch)."""
+        """End connections that have waited too long.
+
+        Return the seconds until the next check, or None if there is nothing to watch.
+        """
         with Watchdog._lock:
             known = list(Watchdog._all)
         for one in known:
@@ -249,7 +252,7 @@ class Watchdog:
 
 
 def shut(connection: urllib3.connection.HTTPConnection, sockets: Sockets) -> None:
-    """End all waits for a connection."""
+    """Shut down a connection, so that no thread waits for it any longer."""
     held = sockets.get(connection) or connection.sock
     if held is not None:
         with suppress(OSError):  # shut down the original socket, which sends no closing messages of TLS

@@ -27,9 +27,9 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
 
 
 def kind(text: str) -> str | None:
-    """Return the kind of an address that only registries with such an address may name.
+    """Return the kind of a restricted address, which only registries with such an address may name.
 
-    Otherwise, return None.
+    Return None for any other address.
     """
     address = _embedded(ipaddress.ip_address(text.partition("%")[0]))
     if address.is_loopback or address.is_unspecified or (address.version == 4 and address in _THIS):

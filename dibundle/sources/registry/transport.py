@@ -105,7 +105,7 @@ class Transport:
         self._base = f"{'http' if plain else 'https'}://{self.host}"
         self._authorization = authorization
         self._logs_in = logs_in
-        # whether the registry's address, at the first connection, is on loopback, link-local, and so on
+        # kinds of the registry's address at the first connection, such as loopback or link-local
         self._own_kinds: set[str] | None = None
         self._pool = urllib3.PoolManager(
             num_pools=_HOSTS, retries=False, headers={"User-Agent": f"dib/{__version__}", "Accept-Encoding": "identity"}
@@ -133,7 +133,7 @@ class Transport:
         self._pool.clear()
 
     def break_off(self) -> None:
-        """End all waits for the registry. Any thread may call this.
+        """Let no thread wait for the registry any longer. Any thread may call this.
 
         If the time limit was reached, the waiting thread's next check raises an error.
         """

@@ -21,8 +21,8 @@ static int has_level(int64_t encoder, int64_t level)
     }
 }
 
-/* `parameter` is pgzip's block size (0: not known yet), zlib's memLevel (8 or 9), or 0 for all other encoders. Return
- * NULL if the encoder is unknown, or if memory is not available. */
+/* `parameter` is pgzip's block size (0: not known yet), zlib's memLevel (8 or 9), pigz's parameter (see pigz.c), or
+ * else 0. Return NULL if the encoder is unknown, or if memory is not available. */
 static encoder_t *new_encoder(int64_t encoder, int64_t level, int64_t parameter)
 {
     encoder_t *e = NULL;
@@ -116,8 +116,8 @@ int64_t dib_deflate_frame(void *handle, int64_t block_size)
 }
 
 /* Encode a single pgzip block; `dictionary`: the 16 KiB before the block, or no bytes. Return the size of the block. If
- * the block does not fit into `out`, it is not written. `n` + 32 bytes, plus 5 bytes for every 65535 bytes of `n`, are
- * always enough. */
+ * the block does not fit into `out`, it is not written. For `n` bytes of content, `n` + 32 bytes, plus 5 bytes for
+ * every 65535 of them, are always enough. */
 int64_t dib_deflate_block(int64_t encoder, int64_t level, const uint8_t *dictionary, int64_t dictionary_size,
                           const uint8_t *block, int64_t n, int64_t last, uint8_t *out, int64_t room)
 {

@@ -1,7 +1,7 @@
 /* GNU gzip: its differences from zlib (spec/deflate.md, 7). */
 #include "zlib.h"
 
-#define MOST 32767 /* tokens of a block */
+#define MOST 32767 /* maximum tokens of a block */
 #define LOOK 4096  /* levels 3 to 9 check after every LOOK tokens whether the block should end */
 
 /* Return whether the block ends; this is called after every LOOK tokens, and after MOST tokens. A block ends early

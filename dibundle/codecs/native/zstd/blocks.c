@@ -175,7 +175,8 @@ static int choose(alphabet_t *a, const states_t *preset, int symbols, uint32_t t
     uint32_t by_preset = state_cost(preset, a->counts, symbols), by_before = state_cost(before, a->counts, symbols);
     cost += (cost + 2 * 8 * 16) >> 4;
     uint32_t beside_before = cost;
-    /* also count the first states' bits; against the previous table, the new shares count with their real size */
+    /* also count the bits of the first states; for comparison with the previous table, use the real size of the new
+     * shares */
     if (weighs_heads) {
         if (by_before != 0xFFFFFFFFu) {
             uint8_t shares[SYMBOLS * 2 + 8];

@@ -94,7 +94,7 @@ int share_out(states_t *t, const uint32_t *counts, uint32_t total)
     return build_states(t);
 }
 
-/* Build the states of shares; 0 if the shares do not fill the table. */
+/* Build the states of shares; return 0 if the shares do not fill the table. */
 int build_states(states_t *t)
 {
     int size = 1 << t->log, mask = size - 1, high = size - 1, total = 0, position = 0;
