@@ -97,7 +97,7 @@ def test_a_bundle_of_before_is_named(versions: Path, tmp_path: Path):
     ended = dib(*chain, "--tmp", tmp_path)
     assert ended.code == 6
     assert f"lack an image that a bundle builds on: {versions}/v1-v2.dib builds on example.com/app:1\n" in ended.err
-    assert "if this bundle is not needed, omit it" in ended.err
+    assert "omit this bundle if you do not need it" in ended.err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -52,7 +52,7 @@ CHAIN_BROKEN: Final = Message(
 CHAIN_UNUSED: Final = Message(
     "chain.unused",
     "these sources lack an image that a bundle builds on: {told}",
-    hint="if this bundle is not needed, omit it; else add {need}, or the bundle that rebuilds that image",
+    hint="omit this bundle if you do not need it; otherwise, add {need}, or a bundle that rebuilds {need}",
 )
 ENGINE_LAYER_ABSENT: Final = Message(
     "engine.layer_absent",

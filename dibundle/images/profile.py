@@ -351,7 +351,7 @@ def names_of(descriptor: Descriptor) -> tuple[str, ...]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Return whether two platforms have equal or missing os and architecture, so engines may confuse them."""
+    """Return whether engines may confuse two platforms: os and architecture are equal, or one platform lacks them."""
     first, second = one.split("/")[:2], other.split("/")[:2]
     return not (all(first) and all(second) and len(first) == len(second) == 2) or first == second
 

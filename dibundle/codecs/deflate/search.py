@@ -85,7 +85,7 @@ class Search:
     """A search like :func:`find`, for a body that comes in pieces.
 
     Candidates start after the first block has ended, because the position of this block's end rules out most
-    candidates. On 17 layers of 62 to 82 MB that no candidate wrote, the search took 0.001 to 0.12 s. The layers were
+    candidates. For 17 layers (62 to 82 MB) that match no candidate, the search took 0.001 to 0.12 s. The layers were
     written by pigz, igzip, zlib-ng, libdeflate, and zlib with other settings. With all candidates from the start, the
     search would take 0.1 to 0.7 s for layers from pigz and zlib-ng.
     """
@@ -145,7 +145,7 @@ class Search:
             self._judge()
 
     def likely(self, content: int) -> Recipe | None:
-        """Return the recipe of the first candidate without a difference so far, for ``content`` bytes."""
+        """Return the recipe of the first candidate whose output has not differed so far."""
         self._start()
         recipes = (run.recipe(content) for run in self._runs if run.difference is None)
         return next((recipe for recipe in recipes if recipe is not None), None)

@@ -114,9 +114,7 @@ class FrameSearch:
         return best.recipe()
 
     def likely(self, stored: Bytes, layout: Layout, start: int, most: int) -> Recipe | None:
-        """Return the likely recipe of a frame.
-
-        For ``most`` bytes of content, the output of the recipe's encoder equals the beginning of the frame.
+        """Return a recipe whose encoder gives the beginning of the frame. Only ``most`` bytes of content are encoded.
 
         For libzstd, more content is compared, because a job of libzstd has megabytes of content. The slow levels of
         libzstd are not tried.

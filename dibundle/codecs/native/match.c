@@ -36,7 +36,8 @@ typedef struct { int64_t at, place, length; } match_t;
 typedef struct {
     const uint8_t *source, *target;
     int64_t source_size, target_size;
-    /* for each hash, the index of its first offset; offsets ascend, and their low bits are bits of a second hash */
+    /* for each hash: the index of its first item. The items of a hash are sorted by offset; their low bits hold bits of
+     * a second hash */
     uint32_t *bucket, *places;
     int down, bits;
     int64_t around;            /* maximum number of offsets that are compared on each side of the last cover's offset */

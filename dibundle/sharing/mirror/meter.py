@@ -18,7 +18,7 @@ _RESET: Final = 7  # the state TCP_CLOSE; after a reset, the system still report
 
 
 class Meter:
-    """How many bytes a client lacks for the minimum rate (``LEAST`` bytes in ``WAITING`` seconds).
+    """The number of bytes by which a client is below the minimum rate (``LEAST`` bytes in ``WAITING`` seconds).
 
     Time without available bytes does not count.
     """

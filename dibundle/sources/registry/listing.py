@@ -160,7 +160,7 @@ class Listing:
         return self._manifests.get(wanted)
 
     def _kept(self, manifest: RemoteManifest) -> object | None:
-        """Return the fields of a manifest that are kept, in the form of an entry in a list.
+        """Return the fields of a manifest that dib keeps, as one list entry.
 
         Return None if the manifest does not belong to a bundle, or is too large.
         """

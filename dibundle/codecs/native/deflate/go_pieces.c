@@ -217,7 +217,7 @@ static void joiner_release(encoder_t *self)
     piece_free(((joiner_t *)self)->current);
 }
 
-/* Take over a piece if the current search has continued to the piece's end. */
+/* Replace the current piece by the next piece, when the current search has already reached the end of the next piece. */
 static void joiner_keep(joiner_t *j, piece_t *next)
 {
     piece_t *piece = j->current;
