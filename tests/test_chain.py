@@ -84,7 +84,7 @@ def test_a_chain_with_a_gap(versions: Path, tmp_path: Path):
     ended = dib("apply", versions / "v1.tar", *bundles(versions, "v1-v2", "v3-v4"), "-o", out)
     assert (ended.code, ended.out) == (6, b"")
     assert f"{versions}/v3-v4.dib builds on example.com/app:3" in ended.err
-    assert "add example.com/app:3, or the bundle that rebuilds that image" in ended.err
+    assert "add example.com/app:3, or a bundle that rebuilds example.com/app:3" in ended.err
     ended = dib("apply", versions / "v4.tar", *bundles(versions, "v1-v2", "v2-v3"), "-o", out)
     assert ended.code == 6
     assert f"{versions}/v1-v2.dib builds on example.com/app:1; {versions}/v2-v3.dib builds on" in ended.err
