@@ -29,9 +29,15 @@ def with_raw_layers(archive: Archive, context: Context) -> Archive:
     if not any(layer and layer.compression for image in images.images for layer in image.layers):
         return archive
     raw = _RawLayers(images, context)
-    made = [(raw.image(image), image.names) for image in images.images]
+    # many images may share a large config, so read each config once
+    made: dict[int, tuple[PinnedImage, dict[str, None]]] = {}
+    for image in images.images:
+        config, layers = raw.parts(image)
+        if config.member.header not in made:
+            made[config.member.header] = raw.image(config, layers), {}
+        made[config.member.header][1].update(dict.fromkeys(image.names))
     out = context.spool()
-    writers.write(layout(made), "docker-archive", out.write)
+    writers.write(layout([(image, tuple(names)) for image, names in made.values()]), "docker-archive", out.write)
     return view_made(out, archive.name)
 
 
@@ -44,16 +50,19 @@ class _RawLayers:
         layers = {layer.member.header: layer for image in images.images for layer in image.layers if layer}
         context.progress.phase("decompressing", sum(layer.member.size for layer in layers.values()))
 
-    def image(self, image: Image) -> PinnedImage:
-        """Return an image with a new manifest."""
+    def parts(self, image: Image) -> tuple[Blob, tuple[PinnedLayer, ...]]:
+        """Return the config of an image, and the layers that the config lists."""
         names = some(image.names) or "an image"
         if image.config is None:
             raise ArchiveError(messages.ARCHIVE_NO_CONFIG_FOR_RAW, names=names)
         if None in image.layers or len(image.layers) != len(image.diff_ids):
             raise ArchiveError(messages.ARCHIVE_LAYER_MISSING_FOR_RAW, names=names)
         pairs = zip(image.diff_ids, image.layers, strict=True)
-        layers = tuple(self._layer(diff_id, blob, names) for diff_id, blob in pairs if blob)
-        config = self._images.stored(image.config).read_at(0, image.config.member.size)
+        return image.config, tuple(self._layer(diff_id, blob, names) for diff_id, blob in pairs if blob)
+
+    def image(self, blob: Blob, layers: tuple[PinnedLayer, ...]) -> PinnedImage:
+        """Return an image with a new manifest."""
+        config = self._images.stored(blob).read_at(0, blob.member.size)
         described = [writers.descriptor(layer.media_type, layer.digest, layer.size) for layer in layers]
         of_config = writers.descriptor(writers.OCI_CONFIG, digest.sha256(config), len(config))
         body = {"schemaVersion": 2, "mediaType": writers.OCI_MANIFEST, "config": of_config, "layers": described}

@@ -162,7 +162,8 @@ def described(images: ImageArchive, image: Image) -> list[dict[str, object]]:
 
     Raise ``ArchiveError`` if OCI does not allow such a descriptor.
     """
-    return [_described(image, layer, lambda blob: _claimed(images, blob)) for layer in image.layers]
+    known: dict[int, bytes] = {}  # an image may list the same layer very often
+    return [_described(image, layer, lambda blob: _claimed(images, blob, known)) for layer in image.layers]
 
 
 def _belongs(blob: Blob) -> bool:
@@ -170,13 +171,13 @@ def _belongs(blob: Blob) -> bool:
     return blob.kind in ("layer", "config") or blob.digest is not None
 
 
-def _claimed(images: ImageArchive, blob: Blob) -> bytes:
+def _claimed(images: ImageArchive, blob: Blob, known: dict[int, bytes]) -> bytes:
     """Return the digest that the archive claims for a blob. Compute the digest if there is no claim."""
     if blob.digest:
         return blob.digest
     if blob.kind == "layer" and not blob.compression and blob.diff_id:
         return blob.diff_id
-    return _computed(images, blob, {})
+    return _computed(images, blob, known)
 
 
 def _computed(images: ImageArchive, blob: Blob, known: dict[int, bytes]) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import random
 import struct
 import tarfile
@@ -25,6 +26,7 @@ from dibundle.codecs import relink
 from dibundle.codecs.encode import elf, layout, relinker
 from dibundle.codecs.frames.layout import find_blocks
 from dibundle.codecs.frames.search import FrameSearch
+from dibundle.creating import raw_layers
 from dibundle.creating.compose import layer as layer_module
 from dibundle.creating.compose import sides
 from dibundle.creating.compose import target as target_module
@@ -442,3 +444,41 @@ def test_small_files_do_not_get_a_large_file_of_the_same_name_as_their_source(tm
     result = dibundle.create(base, target, bundle)
     assert result.counts.patched == 1
     assert b"".join(dibundle.apply([base, bundle])) == target.read_bytes()
+
+
+def test_files_with_long_paths_are_not_compared_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the fix, each new file cleaned and hashed the paths of all similar base files."""
+    base, target, bundle = (tmp_path / name for name in ("base.tar", "target.tar", "out.dib"))
+    old = [file(f"./{'a' * 100}/{'b/' * length}{k}.txt", text(1, 400)) for length in (10, 400) for k in range(20)]
+    new = [file(f"new/{k}.txt", text(1, 390) + b"%d" % k) for k in range(50)]
+    base.write_bytes(docker_save([TestImage([build_layer(old)], ["app:1"])]))
+    target.write_bytes(docker_save([TestImage([build_layer(new)], ["app:2"])]))
+    sketched, cleaned = counted(monkeypatch, sketch, "sketch"), counted(monkeypatch, names, "clean")
+    dibundle.create(base, target, bundle)
+    assert len(sketched) == 20 + 50
+    assert len(cleaned) < 10 * 90
+    assert b"".join(dibundle.apply([base, bundle])) == target.read_bytes()
+
+
+def test_images_with_a_common_config_are_one_image_with_raw_layers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the fix, the config was read, kept and hashed for each image in the list."""
+    image = TestImage([text(1, 5000)], ["app:1", "app:2"])
+    archive = docker_save([image], "classic", "gzip")
+    with tarfile.open(fileobj=io.BytesIO(archive)) as members:
+        held = {item.name: members.extractfile(item) for item in members if item.isfile()}
+        items = {name: content.read() for name, content in held.items() if content}
+    listed = json.loads(items.pop("manifest.json"))
+    twice = json.dumps([{**listed[0], "RepoTags": [name]} for name in ("app:1", "app:2", "app:1")]).encode()
+    target = tmp_path / "target.tar"
+    target.write_bytes(build_layer(file(*item) for item in [*items.items(), ("manifest.json", twice)]))
+    calls = counted(monkeypatch, raw_layers._RawLayers, "image")
+    dibundle.create(None, target, tmp_path / "out.dib", raw_layers=True)
+    made = tmp_path / "made.tar"
+    made.write_bytes(b"".join(dibundle.apply([tmp_path / "out.dib"])))
+    with closing(open_archive(made)) as archive_made:
+        assert [image.names for image in read_images(archive_made).images] == [("app:1", "app:2")]
+    assert len(calls) == 1

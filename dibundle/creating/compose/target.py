@@ -62,11 +62,12 @@ def compose_all(
     """
     composed: list[ComposedTarget] = []
     first = listed = 0
+    paths: dict[int, frozenset[bytes]] = {}
     similar = SimilarFiles(base.index)
     for side in sides:
         composed.append(_compose(base, side, first, objects, counts, window, similar))
         if listed <= MAX_MANIFEST:  # a longer list does not fit into a manifest, and the base is read for each target
-            composed[-1].deleted = _deleted(base, side, objects.used)
+            composed[-1].deleted = _deleted(base, side, objects.used, paths)
             listed += sum(len(path) + 1 for path in composed[-1].deleted)
         first += len(composed[-1].frames.drafts)
         if side is not sides[-1]:
@@ -191,8 +192,11 @@ def _pack(
     program.end()
 
 
-def _deleted(base: BaseSide, side: TargetSide, used: set[bytes]) -> list[bytes]:
-    """Return the paths that exist in the used base layers, but in no layer of the target."""
+def _deleted(base: BaseSide, side: TargetSide, used: set[bytes], paths: dict[int, frozenset[bytes]]) -> list[bytes]:
+    """Return the paths that exist in the used base layers, but in no layer of the target.
+
+    ``paths`` caches the paths of base layers, which all targets use.
+    """
     here = {blob.layer.digest if blob.layer else blob.digest for blob in side.blobs}
     here |= {packed.layer.digest for packed in side.packed.values()}
     here |= {blob.layer.digest for blob in base.blobs if blob.layer and blob.digest in here}
@@ -201,8 +205,13 @@ def _deleted(base: BaseSide, side: TargetSide, used: set[bytes]) -> list[bytes]:
     if kept and not side.new_layers:
         return []
     used_layers = [layer for layer in own if layer.digest in used - here]
-    return sorted(_paths(used_layers) - _paths([*kept, *side.new_layers]))
+    for layer in (*used_layers, *kept):
+        if id(layer) not in paths:
+            paths[id(layer)] = _paths(layer)
+    others = [*(paths[id(layer)] for layer in kept), *map(_paths, side.new_layers)]
+    gone = (paths[id(layer)].difference(*others) for layer in used_layers)
+    return sorted(set().union(*gone))
 
 
-def _paths(layers: Sequence[Layer]) -> set[bytes]:
-    return {match_names.clean(entry.path) for layer in layers for entry in layer.index.entries}
+def _paths(layer: Layer) -> frozenset[bytes]:
+    return frozenset(match_names.clean(entry.path) for entry in layer.index.entries)

@@ -164,19 +164,22 @@ class Matcher:
         return max(places, key=likeness)
 
 
-class Spare(NamedTuple):
+class Spare:
     """The base files whose path does not exist in a target. ``used`` has the cleaned paths of the target.
 
     ``kept`` are the digests of base layers that the target contains as a whole.
     """
 
-    base: BaseIndex
-    used: Collection[bytes]
-    kept: Collection[bytes]
+    def __init__(self, base: BaseIndex, used: Collection[bytes], kept: Collection[bytes]) -> None:
+        self.base, self.used, self.kept = base, used, kept
+        self._found: dict[Place, bool] = {}  # the same files are asked for again and again
 
     def has(self, place: Place) -> bool:
         """Return whether a base file is spare."""
-        return names.clean(self.base.entry(place).path) not in self.used
+        found = self._found.get(place)
+        if found is None:
+            found = self._found[place] = names.clean(self.base.entry(place).path) not in self.used
+        return found
 
     def is_new(self, place: Place) -> bool:
         """Return whether a base file is not in a layer that the target contains as a whole."""
@@ -186,7 +189,8 @@ class Spare(NamedTuple):
 class SimilarFiles:
     """The base files that are spare for at least one target, by content and by name.
 
-    All targets share them. So no file is read twice, and a target takes no time for files that are already here.
+    All targets share them. So no file is read twice, and a target takes no time for files that are already here. Files
+    with longer paths than ``LONGEST_PATH`` are left out.
     """
 
     def __init__(self, base: BaseIndex) -> None:
@@ -234,7 +238,8 @@ class SimilarFiles:
 
     def _grow(self) -> None:
         for layer in self._base.layers[self._layers :]:
-            paths = dict.fromkeys(names.clean(entry.path) for entry in layer.index.entries)
+            cleaned = (names.clean(entry.path) for entry in layer.index.entries if len(entry.path) <= LONGEST_PATH)
+            paths = dict.fromkeys(cleaned)
             self._to_sketch |= paths
             self._to_name |= paths
         self._layers = len(self._base.layers)
