@@ -190,7 +190,7 @@ class Loading:
         chains = needed(manifest, number, self.without)
         try:
             require_layers(self.engine, chains, *_base_with(self.given, chains))
-        except LoadError:  # if the base does not have these layers either, this call reports a wrong base instead
+        except LoadError:  # if the base lacks these layers, too, report the wrong base
             find_base(manifest, self.bases, self.context, [number], believe=believe).close()
             raise
         if not self._is_expected(number) and not (self._told() and all(image.names for image in self._told())):
@@ -347,7 +347,7 @@ def _name_of(image: PinnedImage) -> str:
 def _name_all(images: Sequence[_Named], engine: str) -> list[_Named]:
     """Return images with names. If the engine needs a name, an image without a name gets one.
 
-    containerd needs names for all images. Every engine needs a name to check that a thin image is complete.
+    containerd needs names for all images. And in any engine, dib needs a name to check that a thin image is complete.
     """
     is_thin = any(layer.content is None for image, _ in images for layer in image.layers)
     if engine != "ctr" and not is_thin:

@@ -134,7 +134,8 @@ PAYLOAD_RECOMPRESSED_PLAIN_SIZE: Final = Message(
     "malformed bundle: a packing has {plain} plain bytes, more than the {size} bytes of its frame",
 )
 PAYLOAD_RECOMPRESSED_SIZE: Final = Message(
-    "payload.recompressed_size", "malformed bundle: the output of a packing does not have the {size} bytes of its frame"
+    "payload.recompressed_size",
+    "malformed bundle: a packing gives the wrong number of bytes, wanted {size} (the size of its frame)",
 )
 PAYLOAD_SPARSE_DOES_NOT_FILL: Final = Message(
     "payload.sparse_does_not_fill",

@@ -275,6 +275,6 @@ TAR_PAX_TWICE: Final = Message(
 )
 TAR_PREFIX: Final = Message("tar.prefix", "the name {name!r} has a prefix that some readers do not accept")
 TAR_SIZE: Final = Message("tar.size", "its size, {size} bytes, is not a multiple of {block}")
-TAR_TRAILING_DATA: Final = Message("tar.trailing_data", "other data follows its end")
+TAR_TRAILING_DATA: Final = Message("tar.trailing_data", "other data follows the end of the archive")
 TAR_TRUNCATED: Final = Message("tar.truncated", "it is cut short")
 TAR_TYPE: Final = Message("tar.type", "the header at byte {at} has the unsupported type flag {chr!r}")

@@ -260,8 +260,9 @@ def bundle_of(archive: bytes, folder: Path, *base: Path) -> bytes:
 
 
 def list_bundle(registry: Registry, data: bytes, *, is_alone: bool = True, **more: str) -> str:
-    """Add a bundle with these bytes to the list of v4; according to its labels, it needs no base. Return the digest of
-    its manifest.
+    """Add a bundle with these bytes to the list of v4. The bundle's labels say that it needs no base.
+
+    Return the digest of the bundle's manifest.
     """
     registry.blobs[REPOSITORY, digest(data)] = data
     fallback = (REPOSITORY, digest_of(registry, "v4").replace(":", "-"))

@@ -32,7 +32,7 @@ from dibundle.sources.engines import ENGINES
     "-o",
     "--output",
     metavar="FILE",
-    help="Write the image to FILE, as an archive of its blobs in the registry; load nothing.",
+    help="Write the image to FILE, an archive with the same blobs as in the registry; load nothing.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be fetched.")
 @max_size

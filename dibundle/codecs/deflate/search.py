@@ -26,7 +26,7 @@ _WAITING: Final = 32 << 20
 _FREE: Final = 64 << 10  # literal bytes that a recipe may have in addition to its share, for input of any size
 _SHARE: Final = 10  # a recipe may have one more literal byte for every _SHARE bytes of the body
 _MOST: Final = 8 << 20  # maximum literal bytes of a recipe: literals are held in memory
-# additional literal bytes that a run may have while it is lost
+# additional literal bytes that a run may have while its output differs from the body
 _SEEKING: Final = 256 << 10
 # after this many bytes of content, candidates that differ only in a parameter count as one candidate
 _TWINS: Final = 8 << 20

@@ -69,7 +69,7 @@ class FrameEncoder:
             LIBRARY.dib_zstd_free(self._handle)
 
     def write(self, content: Buffer) -> bytes:
-        """Take content. Return the new bytes of the frame that are final."""
+        """Take content. Return the next bytes of the frame that will not change any more."""
         view = memoryview(content).cast("B")
         return b"".join(self._write(view[at : at + _SLICE], finish=False) for at in range(0, len(view), _SLICE))
 

@@ -250,7 +250,7 @@ class SimilarFiles:
         return next(iter(nearest), None)
 
     def by_name(self, path: bytes, size: int, spare: Spare) -> list[Place]:
-        """Return spare files that have the same path except for versions and hashes, or the same name.
+        """Return spare files with the same name as ``path``, or with the same path if versions and hashes are ignored.
 
         Files that are far larger than ``size`` are left out.
         """

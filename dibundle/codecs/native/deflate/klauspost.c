@@ -193,7 +193,8 @@ static void klauspost_index5(klauspost_t *k, int32_t s, int32_t length)
     far_insert(k, bytes, s - 1);
 }
 
-/* Level 6: index positions from the search's end to the match's end at `s`, or to the chunk's end. */
+/* Level 6: add positions to the index, from the end of the search to `s`, the end of the match. The chunk's end is the
+ * limit. */
 static void klauspost_index6(klauspost_t *k, int32_t from, int32_t s, int32_t limit)
 {
     if (s >= limit) {

@@ -5,8 +5,8 @@
 
 #define HIT 0x7ff /* if the hash (12 bits) has this value, a piece ends */
 #define MOST_HELD (4 << 20)
-/* at most one hit for every RARE bytes of content, plus FREE / RARE hits; limited because a hit takes as long as 300
- * bytes */
+/* The maximum number of hits is (content + FREE) / RARE. There is a maximum, because a hit takes as much time as 300 other
+ * bytes. */
 #define RARE 64
 #define FREE 4096
 
