@@ -112,6 +112,7 @@ class Machines:
         for name, here in (
             ("docker://registry.example", f"docker://{self.host}"),
             ("/media/stick", f"{self.near}/stick"),
+            ("/media/trusted", f"{self.near}/trusted"),
         ):
             block = block.replace(name, here)
         # smaller parts, so that the pattern matches several parts
@@ -128,7 +129,7 @@ class Machines:
 @pytest.fixture
 def machines(tmp_path: Path) -> Iterator[Machines]:
     near, far = tmp_path / "near", tmp_path / "far"
-    for folder in (near, far, near / "bin", near / "stick", near / "engine", far / "engine"):
+    for folder in (near, far, near / "bin", near / "stick", near / "trusted", near / "engine", far / "engine"):
         folder.mkdir()
     for name, script in STAND_INS.items():
         program = near / "bin" / name

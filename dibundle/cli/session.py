@@ -66,7 +66,7 @@ _REGISTRIES: Final = (
         "--insecure",
         metavar="HOST[:PORT]",
         multiple=True,
-        help="Use plain HTTP for this registry (always allowed for localhost).",
+        help="Use plain HTTP for this registry (always allowed for localhost and loopback addresses).",
     ),
     click.option(
         "--max-time",

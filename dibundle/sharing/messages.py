@@ -100,7 +100,7 @@ SIGN_WRAPPED: Final = Message(
 SIGNATURE_NO_SIGNED_WAY: Final = Message(
     "signature.no_signed_way",
     "no {value}bundle leads from the given bases to {reference}, and the image itself has no signature",
-    hint="give all local images with --base, or ask for a signed bundle that builds on one of these images",
+    hint="give all local images with --base, or ask for a signed bundle for one of these images, or one without a base",
 )
 UPDATE_NOT_MADE: Final = Message("update.not_made", "the bundle does not rebuild {id}")
 WRAP_TOO_MANY_IMAGES: Final = Message(
