@@ -28,7 +28,7 @@ from dibundle.codecs.frames.layout import find_blocks
 from dibundle.codecs.frames.search import FrameSearch
 from dibundle.creating import raw_layers
 from dibundle.creating.compose import layer as layer_module
-from dibundle.creating.compose import sides
+from dibundle.creating.compose import recompressed, sides
 from dibundle.creating.compose import target as target_module
 from dibundle.creating.compose.recompressed import unpack_layer
 from dibundle.creating.match import candidates, images, names, sketch
@@ -482,3 +482,20 @@ def test_images_with_a_common_config_are_one_image_with_raw_layers(
     with closing(open_archive(made)) as archive_made:
         assert [image.names for image in read_images(archive_made).images] == [("app:1", "app:2")]
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("kind", ["edits", "levels"])
+def test_a_layer_of_tiny_members_gets_few_trials(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Before the fix, a trial of many encoders was counted only if no candidate was left."""
+    members = []
+    for number in range(300):
+        packer = zlib.compressobj((1, 9)[number % 2] if kind == "levels" else 6, 8, 31, 8)
+        content = text(number, 200 if kind == "levels" else 5)
+        if kind == "edits":  # an empty block in the middle, which an encoder writes only if it is asked to flush
+            members.append(packer.compress(content) + packer.flush(zlib.Z_PARTIAL_FLUSH) + packer.flush())
+        else:
+            members.append(packer.compress(content) + packer.flush())
+    calls = counted(monkeypatch, recompressed, "Search")
+    with closing(Spool(None)) as spool:
+        unpack_layer(MemoryBytes(b"".join(members)), spool, trials=10)
+        assert sum(len(given) == 0 or len(given[0]) > 1 for given in calls) <= 12

@@ -20,7 +20,10 @@ from dibundle.files.readat import ReadAt, Slice, Spool, copy_chunks
 from dibundle.format.records import padded
 
 MEMBERS: Final = 1 << 14  # maximum number of members in a layer; a recipe has two parts for each member
-MOST_ANEW: Final = 64  # all encoders are tried again for at most this many members, because each such trial takes 10 ms
+# Several encoders are tried again for at most this many members, and for one more member for each _TRIAL_BYTES bytes of
+# the layer. The reason is that such a trial takes 10 ms or more, even for a member of a few bytes.
+TRIALS: Final = 64
+_TRIAL_BYTES: Final = 64 << 10
 PLAIN: Final = 1 << 20  # maximum bytes of a layer that are outside of compressed bodies
 COST: Final = 16  # maximum cost of recompression for each byte of the layer in the archive (spec/dib.md, 4.6)
 
@@ -67,11 +70,13 @@ def carry(digest: bytes, compression: str, stored: ReadAt) -> CarriedLayer:
     return CarriedLayer(digest, compression, stored.size, content_size, writer)
 
 
-def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> RecompressedLayer | None:
+def unpack_layer(
+    stored: ReadAt, spool: Spool, most: int | None = None, trials: int = TRIALS
+) -> RecompressedLayer | None:
     """Inflate a gzip layer into ``spool`` and find its encoder. Return None if no encoder reproduces the layer's bytes.
 
     ``most`` is the maximum number of bytes of content. The search ends as soon as no encoder is left, usually within
-    the first kilobytes.
+    the first kilobytes. ``trials`` limits the members for which several encoders are tried again.
     """
     parts: list[Part] = []
     plain: list[bytes] = []
@@ -84,7 +89,7 @@ def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> Recom
     at = 0
     left = most_cost(stored) if most is None else min(most, most_cost(stored))
     candidates: Sequence[Candidate] = CANDIDATES
-    anew = 0
+    trials += stored.size // _TRIAL_BYTES
     while at < stored.size:
         size = embedded_streams.gzip_header_size(stored.read_at(at, min(_HEADER, stored.size - at)))
         if size is None:
@@ -92,9 +97,9 @@ def unpack_layer(stored: ReadAt, spool: Spool, most: int | None = None) -> Recom
         body = _body(stored, at + size, take, left, candidates)
         if body is None or len(parts) >= 2 * MEMBERS:
             return None
-        found, used, candidates, is_anew = body
-        anew += is_anew
-        if anew > MOST_ANEW:
+        found, used, candidates, is_trial = body
+        trials -= is_trial
+        if trials < 0:
             return None
         left -= found.cost(found.reencoder)
         end = min(stored.size, at + size + used + _TRAILER)
@@ -141,7 +146,7 @@ def guess(stored: ReadAt, content_size: int) -> bytes | None:
 def _body(
     stored: ReadAt, start: int, take: Callable[[bytes], None], limit: int, candidates: Sequence[Candidate]
 ) -> tuple[Body, int, Sequence[Candidate], bool] | None:
-    """Return the body, its size, the remaining candidates, and whether all candidates were retried.
+    """Return the body, its size, the remaining candidates, and whether several candidates were tried again.
 
     Return None if no encoder reproduces the body, or if recompressing the body costs more than ``limit``.
 
@@ -149,14 +154,15 @@ def _body(
     candidate is tried. For any other member, all ``CANDIDATES`` are tried if no remaining candidate reproduces the
     body's beginning. Trying all of them every time would take minutes: an estargz layer has a member for each file.
     """
-    is_anew = False
+    is_trial = False
     if len(candidates) < len(CANDIDATES):
         head = stored.read_at(start, min(_PROBED, stored.size - start))
         whole = _small_body(head, take, limit, candidates[0])
         if whole:
             return *whole, candidates, False
         probed = probe(head, candidates)
-        candidates, is_anew = probed or CANDIDATES, not probed
+        candidates = probed or CANDIDATES
+        is_trial = len(candidates) > 1
     search = Search(candidates)
     size = 0
     try:
@@ -175,7 +181,7 @@ def _body(
         found = search.finish()
     except ArchiveError:
         return None
-    return (Body(found.content, found.recipe), found.used, search.candidates, is_anew) if found.recipe else None
+    return (Body(found.content, found.recipe), found.used, search.candidates, is_trial) if found.recipe else None
 
 
 def _small_body(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from dibundle.creating import messages
-from dibundle.creating.compose.recompressed import CarriedLayer, RecompressedLayer, carry, unpack_layer
+from dibundle.creating.compose.recompressed import TRIALS, CarriedLayer, RecompressedLayer, carry, unpack_layer
 from dibundle.creating.compose.reframed import unpack_frames
 from dibundle.creating.match import candidates
 from dibundle.creating.match.base import BaseIndex, Layer, mark_contents
@@ -207,7 +208,7 @@ def _read_target(
     return TargetSide(images=images, digest=whole, blobs=blobs, new_layers=new_layers, packed=packed, carried=carried)
 
 
-_UNPACKERS: Final = {"gzip": unpack_layer, "zstd": unpack_frames}
+_TRIALS: Final = 4 * TRIALS  # for all layers of a target in gzip
 
 
 def _unpack(
@@ -225,9 +226,14 @@ def _unpack(
     def most(blob: StoredBlob) -> int | None:
         return None if reading.most_unpacked is None else reading.most_unpacked * blob.source.size // max(1, stored)
 
+    gzip_layers = sum(blob.blob.compression == "gzip" for blob in new)
+    unpackers: dict[str | None, Callable[[ReadAt, Spool, int | None], RecompressedLayer | None]] = {
+        "gzip": partial(unpack_layer, trials=min(TRIALS, max(1, _TRIALS // max(1, gzip_layers)))),
+        "zstd": unpack_frames,
+    }
     jobs = [
-        reading.executor.submit(_UNPACKERS[blob.blob.compression], blob.source, reading.context.spool(), most(blob))
-        if blob.blob.compression in _UNPACKERS
+        reading.executor.submit(unpackers[blob.blob.compression], blob.source, reading.context.spool(), most(blob))
+        if blob.blob.compression in unpackers
         else None
         for blob in new
     ]

@@ -208,9 +208,8 @@ def _deleted(base: BaseSide, side: TargetSide, used: set[bytes], paths: dict[int
     for layer in (*used_layers, *kept):
         if id(layer) not in paths:
             paths[id(layer)] = _paths(layer)
-    others = [*(paths[id(layer)] for layer in kept), *map(_paths, side.new_layers)]
-    gone = (paths[id(layer)].difference(*others) for layer in used_layers)
-    return sorted(set().union(*gone))
+    there = set().union(*(paths[id(layer)] for layer in kept), *map(_paths, side.new_layers))
+    return sorted(set().union(*(paths[id(layer)] - there for layer in used_layers)))
 
 
 def _paths(layer: Layer) -> frozenset[bytes]:
