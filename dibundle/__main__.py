@@ -23,7 +23,7 @@ def _tell_version() -> None:
     try:
         os.write(1, f"dib {__version__}\n".encode())
     except OSError:
-        return  # run() then gets the same error, and reports it as for any other command
+        return  # run() gets the same error again, and reports the error as for any other command
     os._exit(0)
 
 

@@ -1,7 +1,7 @@
 """The public functions that ``dibundle`` exports. Each function is a use case, and its options are keyword arguments.
 
-``access`` has the settings for reaching sources, and adds required signers to the policy. ``progress`` gets the phase
-and the number of bytes done. ``tmp`` is the folder of temporary files. All errors are subclasses of :class:`DibError`.
+``access`` has settings for reaching sources, and required signers beyond the policy. ``progress`` gets the phase and
+the number of bytes done. ``tmp`` is the folder of temporary files. All errors are subclasses of :class:`DibError`.
 """
 
 from __future__ import annotations
@@ -77,13 +77,13 @@ def create(
 ) -> CreateResult:
     """Create the bundle ``out``, which rebuilds ``target`` from ``base``, and return the result.
 
-    If ``base`` is None, the bundle can be applied without a base. If ``out`` is a path, the file appears when it is
-    complete. ``level`` is 1 (fast) to 9 (small). Simple decoders can apply bundles of the ``profile`` "core".
+    If ``base`` is None, the bundle can be applied without a base. If ``out`` is a path, the file appears only when the
+    bundle is complete. ``level`` is 1 (fast) to 9 (small). Simple decoders can apply bundles of the ``profile`` "core".
     The file ``inventory`` is the result of :func:`inventory`. With ``raw_layers``, rebuilt images have plain layers.
 
     The result does not depend on ``workers`` (threads; 0: one per core) or ``executor`` (from concurrent.futures). The
-    executor gets ``workers`` frames at a time. Each frame is passed as a function and bytes. The executor's machines
-    need the same dib and zstandard. A process pool needs spawn or forkserver, and a ``__main__`` guard.
+    executor gets at most ``workers`` frames at a time. Each frame is passed as a function and bytes. The executor's
+    machines need the same dib and zstandard. A process pool needs spawn or forkserver, and a ``__main__`` guard.
 
     Raises ``ArchiveError`` if an input is not an image archive, and ``UsageError`` for an invalid level or number of
     workers. Raises ``FileError`` if a system call fails or a stream would block. The caller's exceptions are passed on.
@@ -132,12 +132,12 @@ def apply(
     """Rebuild an archive from the bundles and archives in ``sources``, and yield its exact bytes.
 
     Bundles are recognised by their content. Several bundles are applied as a chain. If a bundle is split into parts,
-    give any part. Each base is an archive, or a bundle that rebuilds an archive. Missing bases are skipped. If there
-    are several targets, ``target`` chooses one. If ``expect`` is given, the archive, or every image in it, must have
-    one of the digests in ``expect``. The last bytes are yielded only after all other bytes are verified.
+    give any one of them. Each base is an archive, or a bundle that rebuilds it. Missing bases are skipped. If there are
+    several targets, ``target`` chooses one. If ``expect`` is given, the archive, or every image in it, must have one of
+    the digests in ``expect``. The last bytes are yielded only after all other bytes are verified.
 
-    Nothing is opened before the first byte is requested. After that, ``BaseMismatchError`` is raised for a wrong base,
-    and ``BundleError`` or ``DigestError`` for a malformed or damaged bundle. ``SignatureError`` is raised if a required
+    Nothing is opened before the first byte is requested. Later, a wrong base raises ``BaseMismatchError``, and a
+    malformed or damaged bundle raises ``BundleError`` or ``DigestError``. ``SignatureError`` is raised if a required
     trusted signature is missing, or if ``expect`` does not allow the archive.
     """
     options = RebuildOptions(target=target, expect=parse_all(expect), max_size=limit(max_size))
@@ -339,7 +339,7 @@ def wrap(
     progress: Progress | None = None,
     tmp: str | None = None,
 ) -> tuple[str, ...]:
-    """Write an image that contains the bundle, and return its names. With ``base``, add the base's layers."""
+    """Write an image that contains the bundle, and return the image's names. With ``base``, add the base's layers."""
     access = access or Access()
     options = WrapOptions(tags=tuple(tags), platform=access.platform)
     with Context(tmp, progress) as context:
@@ -442,7 +442,7 @@ def plan_update(
 
 
 def open_bundle(source: Source, *, access: Access | None = None, tmp: str | None = None) -> Bundle:
-    """Open a bundle for inspection. If a bundle is split into parts, give any part.
+    """Open a bundle for inspection. If a bundle is split into parts, give any one of them.
 
     Raises :class:`DibError` if the file is not a bundle, is truncated, lacks a required signature, or has a damaged
     header or manifest. Everything after the manifest is checked when the bundle is applied.

@@ -1,8 +1,8 @@
 """The errors that dib raises. Each error has a stable code, an exit code, a message and optionally a hint.
 
 Each package has one table of texts, ``messages.py``. If an error class needs more than a text, the class is defined in
-the module that raises it. A message is in lower case without a full stop. A message states the value that was found and
-the value that was expected. A hint is one action, ready to paste.
+the module that raises the error. A message is in lower case without a full stop. A message states the value that was
+found and the value that was expected. A hint is one action, ready to paste.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ WORDS: Final[Mapping[str, str]] = {
 
 
 class Hint(NamedTuple):
-    """The next action: a text whose fields come from :data:`WORDS` and ``values``. A value may be a hint itself."""
+    """A suggested action: a text whose fields come from :data:`WORDS` and ``values``. A value may be a hint itself."""
 
     text: str
     values: Mapping[str, object]
@@ -99,7 +99,7 @@ class DibError(Exception):
 
     @property
     def hint(self) -> str | None:
-        """The next action, as text."""
+        """The suggestion for the next action, as text."""
         return self.advice.render() if self.advice else None
 
     def within(self, where: str) -> Self:

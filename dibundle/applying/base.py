@@ -22,15 +22,15 @@ from dibundle.images.archive import Archive
 from dibundle.images.model import ImageArchive
 from dibundle.images.reader import blobs_of, read_images
 
-MAX_REFUSALS: Final = 8  # maximum number of errors to create: all given images are read for each error
+MAX_REFUSALS: Final = 8  # maximum number of errors to create, because creating an error reads all given images
 
 
 class FoundBase(BaseObjects):
     """The base for a bundle's ``wanted`` targets.
 
     ``order`` lists the ``wanted`` targets and the targets that they build on, in the order of the rebuild. ``kept``
-    lists the targets in ``order`` from which later targets read objects. ``spooled`` has the number of bytes of each
-    object in temporary files. ``spooled_of_made`` is the sum of these numbers for objects from bundles.
+    lists the targets in ``order`` from which later targets read objects. ``spooled`` has, for each object, the number
+    of its bytes that are in temporary files. ``spooled_of_made`` is the sum of these numbers for objects from bundles.
     ``spooled_of_given`` is the sum for all other objects.
     """
 
@@ -102,7 +102,7 @@ def find_base(
     objects are missing. The error names the objects and a remedy.
     """
     for number in targets:
-        uses(manifest, number)  # first, so that a malformed program is reported before missing objects
+        uses(manifest, number)  # do this first, so that a malformed program is reported before missing objects
     base = search_base(manifest, bases, context, targets, believe=believe)
     base.choose(targets)
     return base
@@ -123,7 +123,7 @@ def search_base(
 def missing_objects(
     manifest: Manifest, bases: Sequence[Archive], context: Context, digests: FoundDigests | None = None
 ) -> list[int]:
-    """Return the indexes of the objects of a bundle that no archive has.
+    """Return the indexes of a bundle's base objects that no archive has.
 
     Without ``digests``, only the claims of the archives are used. With ``digests``, the contents of archives are hashed
     too.
@@ -135,7 +135,7 @@ def missing_objects(
 
 
 def serving(manifest: Manifest, archives: Sequence[Archive], context: Context) -> list[Archive]:
-    """For each object of a bundle, find the first archive that claims it. Return these archives."""
+    """For each base object of a bundle, find the first archive that claims to have it. Return these archives."""
     every = range(len(manifest.objects))
     with closing(FoundBase(manifest, context, believe=True)) as base:
         base.add([blobs_of(archive) for archive in archives], every)
@@ -145,14 +145,14 @@ def serving(manifest: Manifest, archives: Sequence[Archive], context: Context) -
 def claimed_by_none(
     manifest: Manifest, images: Sequence[ImageArchive], objects: Collection[int], context: Context
 ) -> list[int]:
-    """Return the part of ``objects`` that no archive claims to contain."""
+    """Return those ``objects`` that no archive claims to contain."""
     with closing(FoundBase(manifest, context, believe=True)) as base:
         base.add(images, objects)
         return base.missing(objects)
 
 
 def is_made_by(manifest: Manifest, missing: Collection[int]) -> bool:
-    """Return whether a bundle can rebuild all its targets without the ``missing`` objects."""
+    """Return whether all targets of a bundle can be rebuilt without the ``missing`` objects."""
     targets = range(len(manifest.targets))
     order = Order(manifest, missing)
     return not any(order.lacking(number) for number in targets)
@@ -177,7 +177,7 @@ def _wanted(item: BaseObject, form: RecompressedObject | None, budget: Recompres
 def _make(
     form: RecompressedObject, size: int, budget: RecompressionBudget, content: Iterable[bytes]
 ) -> Iterator[bytes | memoryview]:
-    """Recompress the content of a layer to a layer of ``size`` bytes. All layers share ``budget``."""
+    """Recompress the content of a layer. The compressed layer has ``size`` bytes. All layers share ``budget``."""
     parts, plain = recompression.read(form.packing, most=budget.limit(size))
     budget.spend(recompression.cost(parts), size)
     if recompression.content_size(parts) != form.size:

@@ -17,7 +17,7 @@ from dibundle.files.window import Window
 from dibundle.format.values import PlaceInTarget
 from dibundle.images.model import ImageArchive
 
-# maximum number of layers kept for the same content: if the first layer is damaged, the next is used
+# maximum number of layers to remember for the same content: if a layer is damaged, the next layer is used
 _MOST_CLAIMANTS = 4
 MAX_WINDOWS = 64  # windows of 256 KiB each
 _THREADS = 4  # maximum number of layers that are decompressed at the same time; each takes up to 4 MiB of memory
@@ -26,7 +26,7 @@ _THREADS = 4  # maximum number of layers that are decompressed at the same time;
 class Wanted(NamedTuple):
     """A base object: its SHA-256 and its size in bytes.
 
-    If no archive has the object, ``make`` may recompress the object from the content ``of``. The object may also be at
+    If no archive has the object, ``make`` may recompress it from ``of``, its content. The object may also be at
     ``place`` in a target of the same bundle.
     """
 
@@ -151,8 +151,8 @@ class BaseObjects:
     def _prepare_inflated(self, indexes: Sequence[int]) -> None:
         """Decompress layers. Several layers in gzip are decompressed in parallel.
 
-        Other compressions are fast already, or need too much memory for several threads. Layers of bundles are not
-        decompressed in parallel, because threads cannot share a budget.
+        Layers in other compressions are fast enough on one thread, or need too much memory for several threads. Layers
+        of bundles are not decompressed in parallel, because threads cannot share a budget.
         """
         jobs = []
         for index in indexes:

@@ -35,11 +35,11 @@ class BaseCandidate(NamedTuple):
     def content(self, most: int, is_stopped: Callable[[], bool] = lambda: False) -> Iterator[bytes]:
         """Yield a compressed blob's content. Raise ``ArchiveError`` if the content exceeds ``most`` or the budget.
 
-        As soon as ``is_stopped`` returns true, reading stops, as at the end of the blob.
+        As soon as ``is_stopped`` returns true, reading stops as if the blob ended there.
         """
         assert self.blob.compression
         chunks: Iterable[bytes] = takewhile(lambda _: not is_stopped(), copy_chunks(self.source, 0, self.source.size))
-        made, paid = 0, LEAST_PIECE  # pay at least this amount, because zstd blocks are always decoded whole
+        made, paid = 0, LEAST_PIECE  # spend at least this amount, because zstd blocks are always decoded whole
         self._pay(paid)
         size, spend = min(PIECE, max(paid, most + 1)), None
         if self.budget:
@@ -79,7 +79,7 @@ class FoundDigests:
     def __init__(self, most: int) -> None:
         self._most = most
         self._found: dict[tuple[int, int, bool], bytes | None] = {}
-        self._held: dict[int, ImageArchive] = {}  # keeps the archives alive, because the ids of their blobs are keys
+        self._held: dict[int, ImageArchive] = {}  # keeps the archives in memory: the id() of each blob is a key
 
     def hold(self, archives: Iterable[ImageArchive]) -> None:
         """Keep archives in memory as long as this cache exists."""

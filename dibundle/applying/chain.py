@@ -76,7 +76,7 @@ def _next(
     links: Mapping[int, _Links],
     context: Context,
 ) -> BundleReader:
-    """Return the next bundle to apply: its base is available, and other bundles build on its targets."""
+    """Return the next bundle to apply. Its base is available, and other bundles build on its targets."""
     ready = [bundle for bundle in waiting if claims.lets(bundle)]
     needed = _made_for(ready, waiting, links)
     first = _not_made_for(needed, waiting, links)
@@ -113,7 +113,9 @@ def _with_needed(
 def _with_room(
     here: list[Archive], waiting: Sequence[BundleReader], options: RebuildOptions, context: Context
 ) -> list[Archive]:
-    """Close intermediate archives if the next targets do not fit (``--max-size``). Return the archives that stay open.
+    """Close intermediate archives to make room for the next targets (``--max-size``).
+
+    Return the archives that stay open.
 
     An archive may be closed if no ``waiting`` bundle builds on it. The oldest archives are closed first, until the
     targets of the next bundle fit.
@@ -132,7 +134,7 @@ def _with_room(
         if id(archive) not in kept:
             left -= made_size([archive])
             archive.close()
-            archive.forget()  # drop the archive's index, because the context still holds the archive
+            archive.forget()  # free the archive's index now, because the context keeps the archive in memory
             gone.add(id(archive))
     return [archive for archive in here if id(archive) not in gone]
 
@@ -168,7 +170,7 @@ class _Claims:
         return is_made_by(bundle.manifest, self.missing_contents(bundle.manifest, archives, self._context))
 
     def missing_contents(self, manifest: Manifest, archives: Sequence[Archive], context: Context) -> list[int]:
-        """Return the indexes of the objects of a bundle that no archive contains. Placeholders contain no objects."""
+        """Return the indexes of a bundle's base objects that no archive contains. Placeholders contain no objects."""
         real = [archive for archive in archives if not archive.claims]
         self._digests.hold(map(blobs_of, real))
         return missing_objects(manifest, real, context, self._digests)
@@ -198,8 +200,8 @@ def _all(manifest: Manifest) -> range:
 def _makes_for(bundle: BundleReader, other: BundleReader, links: Mapping[int, _Links]) -> bool:
     """Return whether ``other`` builds on content that ``bundle`` adds. Only metadata is compared.
 
-    Image IDs are compared if any bundle rebuilds a base image of ``other``. Otherwise, layers are compared. This is
-    less certain, because several images may share a layer.
+    Image IDs are compared if any bundle rebuilds a base image of ``other``. Otherwise, layers are compared. Comparing
+    layers is less certain, because several images may share a layer.
     """
     if other is bundle:
         return False
@@ -361,7 +363,7 @@ def _no_chain(ready: Sequence[BundleReader], *, apart: bool) -> UsageError:
 
 
 def _unfit(waiting: Sequence[BundleReader]) -> BaseMismatchError:
-    """Return the error for bundles whose base is missing. No other bundle rebuilds this base."""
+    """Return the error for bundles whose base is missing and is rebuilt by no other bundle."""
     needs = [wording.some(base_names(bundle.manifest), " and ") or "another image" for bundle in waiting]
     told = "; ".join(
         f"{bundle.name or 'a bundle'} builds on {need}" for bundle, need in zip(waiting, needs, strict=True)

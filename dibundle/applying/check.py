@@ -38,7 +38,7 @@ The estimates were compared with measurements on the five pairs of bench/. These
 
 
 class CheckedTarget(NamedTuple):
-    """A checked target: its name, the size of its temporary files, and the error of a rebuild or None."""
+    """A checked target: name, size of temporary files, and the error that a rebuild would raise (or None)."""
 
     name: str
     target: MadeTarget
@@ -79,7 +79,7 @@ def check(
 ) -> CheckResult:
     """Check whether :func:`applying.pipeline.apply` can apply the bundles in ``sources`` here.
 
-    Engines only list the layers that they have, and no image is exported. Raises :class:`FileError` if there is too
+    Engines are only asked which layers they have, and no image is exported. Raises :class:`FileError` if there is too
     little free space for temporary files or the output. Errors of a single target are not raised, but put into the
     result.
     """

@@ -109,7 +109,7 @@ def verified_digests(target: Target) -> dict[tuple[int, int], bytes]:
 
 
 class Judgement:
-    """The checks of a bundle's targets. All targets together share the limits of one target."""
+    """The checks of a bundle's targets. The limits for a single target apply to all targets together."""
 
     def __init__(self, expectation: Expectation, tmp: str | None) -> None:
         self._expectation = expectation

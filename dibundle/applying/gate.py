@@ -18,7 +18,7 @@ from dibundle.images.tar.plain import BLOCK, FILE, FOLDER, read_header
 
 _DOCUMENTS: Final = frozenset(("manifest.json", "index.json", "repositories", "oci-layout"))
 _LEGACY: Final = frozenset(("json", "version"))  # docker versions before 1.10 load folders that have these files
-_KEPT: Final = 8 << 20  # members of at most this size are kept, so that the archive can be checked
+_KEPT: Final = 8 << 20  # members of at most this size are also stored, so that the archive can be checked later
 
 
 class Gate:
@@ -70,7 +70,7 @@ class Gate:
             return view[count:]
         self._pass(self._waiting)
         self._waiting = bytearray()
-        self._is_small = True  # headers are always kept
+        self._is_small = True  # headers are always written to the temporary file
         if size:
             self._pass(block)
             self._is_small = size <= _KEPT

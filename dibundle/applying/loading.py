@@ -78,7 +78,7 @@ class LoadResult:
     """The loaded images, with one entry for each name, and the signers of the bundles.
 
     If ``is_checked`` is true, the images were expected, and the engine got only these images. Otherwise, the images are
-    those of the bundle's description. The engine was then only checked for images with these names.
+    taken from the bundle's description. In this case, the engine was only checked for images with these names.
     """
 
     engine: str
@@ -166,7 +166,7 @@ class Loading:
             return self._load_thin(number), False
         is_nameless = 0 < len(images) <= MAX_NAMES and not any(image.names for image in images)
         if self.engine == "ctr" and is_nameless and not self._is_named_by_digest(number):
-            # containerd does not keep an image without a name, so write an archive that gives names
+            # containerd does not keep an image without a name, so write an archive in which each image has a name
             return self._load_expected(number, Expectation(frozenset(image.id for image in images))), False
         if not images:
             self.context.progress.note(f"the bundle does not list its images, so {self.engine} is not asked for any")
@@ -179,7 +179,7 @@ class Loading:
         return asked, False
 
     def require_thin(self, *, believe: bool = False) -> None:
-        """Raise :class:`LoadError` if a layer is left out that the engine does not have.
+        """Raise :class:`LoadError` if the engine lacks a layer that is left out.
 
         With ``believe``, use only the base's claims.
         """
@@ -190,7 +190,7 @@ class Loading:
         chains = needed(manifest, number, self.without)
         try:
             require_layers(self.engine, chains, *_base_with(self.given, chains))
-        except LoadError:  # if the base lacks these layers, too, report the wrong base
+        except LoadError:  # if the base also lacks these layers, report a wrong base instead
             find_base(manifest, self.bases, self.context, [number], believe=believe).close()
             raise
         if not self._is_expected(number) and not (self._told() and all(image.names for image in self._told())):
@@ -347,7 +347,7 @@ def _name_of(image: PinnedImage) -> str:
 def _name_all(images: Sequence[_Named], engine: str) -> list[_Named]:
     """Return images with names. If the engine needs a name, an image without a name gets one.
 
-    containerd needs names for all images. And in any engine, dib needs a name to check that a thin image is complete.
+    containerd needs names for all images. For any engine, dib needs a name to check that a thin image is complete.
     """
     is_thin = any(layer.content is None for image, _ in images for layer in image.layers)
     if engine != "ctr" and not is_thin:
@@ -426,7 +426,7 @@ def require_left_out(image: PinnedImage, engine: str) -> None:
 def allowed_names(
     image: PinnedImage, names: Collection[str], allowed: Collection[str], engine: str, progress: Progress
 ) -> tuple[str, ...]:
-    """Return the names in the base's repositories. An ID does not cover names, so other names are not safe."""
+    """Return the names in the base's repositories. An ID does not cover names, so all other names are unsafe."""
     fitting = [name for name in names if _is_name(name) and repository_of(name, engine) in allowed]
     taken = list(dict.fromkeys(fitting))[:MAX_NAMES]
     others = [name for name in dict.fromkeys(names) if name not in taken[:MAX_NAMES]][: MAX_NAMES + 1]

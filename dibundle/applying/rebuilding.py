@@ -122,7 +122,7 @@ def _tee(sink: Sink | None, spool: Spool | None) -> Sink:
 
 
 class _Rebuild(NamedTuple):
-    """A running rebuild of a bundle's targets. ``kept`` is the size of the existing temporary files."""
+    """A running rebuild of a bundle's targets. ``kept`` is the size of the temporary files for targets, in bytes."""
 
     bundle: BundleReader
     base: FoundBase

@@ -60,7 +60,7 @@ def loaded(archives: Sequence[Archive]) -> Loaded:
     """Return the images that a receiver has after loading these archives."""
     found: list[Image] = []
     for archive in archives:
-        with suppress(ArchiveError):  # a file that is not an archive of images has no images
+        with suppress(ArchiveError):  # ignore a file that is not an image archive
             found += read_images(archive).images
     # images that share a config also share one tuple of diffIDs
     by_config = {id(image.diff_ids): image.diff_ids for image in found}
@@ -109,7 +109,7 @@ def apply_as(
 ) -> None:
     """Write a target's images as an archive in the format ``form``, without the layers that a receiver has.
 
-    The first byte is written when everything is verified. The temporary file has only the content that will be written.
+    No byte is written before everything is verified. The temporary file has only the content that will be written.
     """
     with context.within() as own:
         parts = _rebuilt(bases, bundle, options, own, space, without)

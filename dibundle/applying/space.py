@@ -46,7 +46,7 @@ def temporary_space(manifest: Manifest, base: FoundBase, options: RebuildOptions
 
 
 def _kept(manifest: Manifest, base: FoundBase, options: RebuildOptions, space: Space) -> int:
-    """Return the bytes of targets in temporary files during the rebuild of the targets of ``base``."""
+    """Return how many bytes of targets are in temporary files while the targets of ``base`` are rebuilt."""
     judged = [manifest.targets[number].size for number in base.wanted] if options.expectation else []
     return sum(manifest.targets[number].size for number in base.kept) + max(judged, default=0) + space.kept
 

@@ -1,6 +1,6 @@
 """The verification of a bundle.
 
-Its bytes are checked. With the needed bases, its targets are also rebuilt, but not written.
+Its bytes are checked. If the needed bases are given, its targets are also rebuilt, but not written.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def _two_arguments(archives: Sequence[str]) -> Hint:
 def _is_new_bundle(name: str) -> bool:
     """Return whether a name is probably the name of the bundle to write.
 
-    This is likely if the name ends like a bundle's name, or if no such file exists.
+    This is likely if the name has the ending of a bundle's name, or if no file has this name.
     """
     return is_named_so(name) or not (":" in name or Path(name).exists())
 
@@ -94,7 +94,7 @@ def parse_output(output: str | None, form: str | None) -> tuple[OutputFormat | N
 
 
 def source_hints(sources: Sequence[str]) -> dict[str, Hint | None]:
-    """Return two hints: for sources without a bundle, and for a bundle with several targets."""
+    """Return two hints: one for sources that include no bundle, one for a bundle with several targets."""
     wanted = next(filter(is_reference, reversed(sources)), None)
     update = None
     if wanted is not None:  # "dib update" can fetch the image from the registry

@@ -92,7 +92,7 @@ class _Meter:
 
     @property
     def left(self) -> float | None:
-        """The remaining seconds at this rate, if known."""
+        """The remaining seconds at the current rate, if known."""
         return max(0, self.total - self.done) / self.rate if self.total and self.rate else None
 
     def summary(self) -> str:

@@ -21,7 +21,7 @@ _OTHER_WORDS: Final = {
     **dict.fromkeys(("info", "show", "list", "ls"), "inspect"),
     **dict.fromkeys(("check", "test"), "verify"),
     **dict.fromkeys(("changes", "changed"), "diff"),
-    "docker-file": "dockerfile",  # deltaimage's name for the command
+    "docker-file": "dockerfile",  # the name of this command in the tool deltaimage
 }
 _OTHER_OPTIONS: Final = {
     ("load", "--check"): Hint.of("{dib} apply --check OLD.tar UPDATE.dib"),

@@ -1,4 +1,4 @@
-"""Hints that show the arguments to type. Only commands can make these hints, because the library knows no arguments."""
+"""Hints that show the arguments to type. Only commands can make them, because the library has no command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The option --level, and the options -1 to -9, which compressors also have."""
+"""The option --level, and the options -1 to -9 (as in gzip and other compressors)."""
 
 from __future__ import annotations
 

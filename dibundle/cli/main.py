@@ -187,7 +187,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 def _sends_again(frame: FrameType | None) -> bool:
     """Return whether :func:`_send_again` is running.
 
-    While the function runs, an exception would be lost. No exception is needed, because the signal is sent again.
+    Python would discard an exception raised meanwhile. No exception is needed, because the signal is sent again.
     """
     while frame and frame.f_code is not _send_again.__code__:
         frame = frame.f_back
@@ -198,7 +198,7 @@ _raised: list[int] = []  # signals for which an exception was raised
 
 
 def _send_again(ignored: sys.UnraisableHookArgs) -> None:
-    """Send a signal again if its exception was raised in a callback. Python only prints exceptions of callbacks."""
+    """Send a signal again if its handler raised inside a callback. Python only prints exceptions in callbacks."""
     error = ignored.exc_value
     if not isinstance(error, KeyboardInterrupt | _Terminated):
         sys.__unraisablehook__(ignored)

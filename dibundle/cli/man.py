@@ -74,7 +74,7 @@ def _short(group: click.Group, context: click.Context, name: str) -> str:
 
 
 def _description(text: str) -> Iterator[str]:
-    """Yield paragraphs. Wrap only the paragraphs that click wraps."""
+    """Yield paragraphs. Wrap only the paragraphs that click would wrap."""
     kept = False
     for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text)):
         lines = paragraph.splitlines()

@@ -210,7 +210,7 @@ def _is_from_environment(name: str) -> bool:
 
 
 def _require_named_file(name: str) -> None:
-    """If the file ``name`` cannot be read, raise an error that names the environment variable."""
+    """If a file cannot be read, raise an error that names the environment variable for this file."""
     from dibundle.format.signing import require_readable
 
     try:

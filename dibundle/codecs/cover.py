@@ -39,7 +39,7 @@ DEFAULT_EFFORT: Final = 6
 MAX_COVERS: Final = 1 << 20
 """The maximum number of covers in a payload, so that columns and rows always take less than 80 MB."""
 
-# plain zstd is tried only up to this size: for larger differences, the other packers give fewer bytes
+# plain zstd is tried only up to this size: for larger differences, the other packers give smaller results
 SMALL_DIFFERENCE: Final = 64 << 10
 # minimum effort for the model: for python-app at effort 2, the model takes 6 % of the time and saves 0.2 % of the bytes
 MODEL_EFFORT: Final = 3
@@ -77,7 +77,7 @@ With the quick model, the result for static-binary's two programs is 0.7 % large
 larger.
 """
 
-# if the literals have more bytes than this, zstd never wins, so only its fastest level is tried
+# if there are more literal bytes than this, LZMA2 is always smaller than zstd, so only zstd's fastest level is tried
 SURELY_LZMA2: Final = 64 << 10
 
 CONTEXT_LITERALS: Final = 1 << 20
@@ -161,7 +161,7 @@ def encode(
             *(partial(streams.pack, column, level=level, literal_bits=number_trials) for column in columns),
         ],
     )
-    # restore the order of the streams: the slowest stream was first, so that threads do not wait for it at the end
+    # restore the order: the slowest stream was packed first, so that threads do not wait for this stream at the end
     packed = [*packed[2:], packed[1], packed[0]]
     if effort >= 5 and (effort >= SLOW_EFFORT or thorough or len(literals) <= CONTEXT_LITERALS):
         around = context(source, rows) if len(literals) >= 64 else b""
@@ -264,7 +264,7 @@ def parse(payload: Buffer, source_size: int, target_size: int) -> Parsed:
 
 
 def turned(literals: Buffer, rows: array[int], target_size: int, *, machine: int, back: bool) -> bytearray:
-    """Return the literals. Replace relative operands of the machine code by absolute addresses.
+    """Return the literals, with absolute addresses in place of the machine code's relative operands.
 
     With ``back``, make the addresses relative again.
     """

@@ -41,8 +41,8 @@ def decode(
     """Decode ``payload`` with ``source`` into ``size`` bytes. For codecs without a source, ``source`` is empty.
 
     The decoder may overwrite a writable source, so callers must not use the source again. ``reencoders`` are the
-    re-encoders that the payload may use. ``excess`` is the pool that all frames of a bundle share. ``excess`` is None
-    if there is only one frame.
+    re-encoders that the payload may use. ``excess`` is the pool for decoding work above the normal limit. All frames of
+    a bundle share this pool. ``excess`` is None if there is only one frame.
     """
     decoder = partial(_unpack, reencoders=reencoders, excess=excess) if codec == UNPACK else _DECODERS[codec]
     data = decoder(payload, source, size)

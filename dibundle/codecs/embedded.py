@@ -1,6 +1,6 @@
 """The unpack codec, which inflates embedded streams in a frame before patching, and recompresses them afterwards.
 
-If one line of a changelog changes, most bytes of its compressed form change. So if a known encoder reproduces the
+If one line of a compressed changelog changes, most of the compressed bytes change. So if a known encoder reproduces the
 compressed bytes, the content is patched instead (spec/unpack.md). An unpacked source or target has two parts: first the
 bytes outside of its deflate streams, then the streams' content.
 """
@@ -121,8 +121,8 @@ def decode(
     """Decode ``payload`` with ``source`` into ``size`` bytes. Raise ``BundleError`` for a malformed payload.
 
     ``decode_inner`` decodes the inner payload, in the same way as :func:`decoders.decode`. Decoding needs memory for
-    the inner codec, and for the unpacked source and target. ``excess`` is the pool that all frames of a bundle share.
-    ``excess`` is None if there is only one frame.
+    the inner codec, and for the unpacked source and target. ``excess`` is the pool for decoding work above the normal
+    limit. All frames of a bundle share this pool. ``excess`` is None if there is only one frame.
     """
     excess = excess or Excess()
     codec, unpacked_source, parts, inner = _read(payload, source, size, reencoders, excess)
@@ -219,7 +219,7 @@ def _inflate_onto(out: bytearray, data: bytes | bytearray, start: int, limit: in
 
 
 def cost(codec: int, content: int, count: int) -> int:
-    """Return the cost of unpacking ``count`` streams with ``content`` bytes for ``codec``, in bytes of work."""
+    """Return the cost of unpacking ``count`` streams, in bytes of work. All contents have ``content`` bytes."""
     return content * (RELINKED if codec == _RELINK else 1) + STREAM_COST * count
 
 

@@ -83,7 +83,7 @@ class Numbers:
         rest = self.data[self.at :]
         if LIBRARY.dib_numbers_get(Pinned(rest), len(rest), Pinned(values), count):
             for _ in range(count):
-                self.number()  # one of these calls raises the exact error
+                self.number()  # one of these calls raises the error with the exact reason
             raise BundleError(messages.PAYLOAD_BYTES_AFTER_COLUMN)
         self.at = len(self.data)
         return values

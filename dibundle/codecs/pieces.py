@@ -1,7 +1,7 @@
 """Division of the work on one frame into independent pieces for idle workers (creation only).
 
-The pieces do not depend on the workers, so results do not depend on the number of workers. Functions called by
-:func:`choose.encode` need no parameter for workers, because the thread's context holds the crew, if any.
+The pieces do not depend on the workers, so results do not depend on the number of workers. Functions that
+:func:`choose.encode` calls need no parameter for workers: the thread's context holds the crew, if there is one.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def hands() -> int:
 class _Work(Generic[Item, Result]):
     """A function and its items.
 
-    The function and the items are dropped when all items are done: the pool's queue may keep this object longer.
+    When all items are done, the function and the items are dropped: the pool's queue may keep this object longer.
     """
 
     def __init__(self, function: Callable[[Item], Result], items: list[Item]) -> None:

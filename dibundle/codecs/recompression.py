@@ -26,9 +26,9 @@ MAX_SIZE: Final = 16 << 20
 """The maximum size of a recipe in bytes, including the plain bytes of a layer."""
 
 PART_COST: Final = 128  # cost of a part (a byte of content at an ordinary level costs 1)
-EDIT_COST: Final = 64  # cost of an edit, in the same unit
-BODY_COST: Final = 2048  # cost of a body, in the same unit: an encoder must be created for each body
-PACKING_COST: Final = 1024  # cost of a recipe, in the same unit
+EDIT_COST: Final = 64  # cost of an edit (a byte of content at an ordinary level costs 1)
+BODY_COST: Final = 2048  # cost of a body (a byte of content costs 1): an encoder must be created for each body
+PACKING_COST: Final = 1024  # cost of a recipe (a byte of content at an ordinary level costs 1)
 MOST_COST: Final = 1 << 62
 
 

@@ -48,7 +48,7 @@ def is_frames(encoder: int) -> bool:
 
 
 def check(encoder: int, level: int, parameter: int) -> None:
-    """Raise ``BundleError`` if the table has no encoder with these values."""
+    """Raise ``BundleError`` if there is no encoder with this number, level and parameter."""
     deflate.check(encoder, level, parameter, FAMILIES)
 
 
@@ -99,7 +99,9 @@ def open_encoder(
     spare: AnyEncoder | None = None,
     pool: Executor | None = None,
 ) -> AnyEncoder:
-    """Return a tested encoder. If :func:`fits` is true, ``spare`` is reused. Some encoders use the threads of ``pool``.
+    """Return a tested encoder.
+
+    If ``spare`` fits (:func:`fits`), it is reused. Some encoders use the threads of ``pool``.
 
     ``size`` is the size of the content.
     """

@@ -25,7 +25,7 @@ from dibundle.errors import BundleError
 VERSION: Final = 1
 MAX_REGIONS: Final = 4096
 MAX_FIXED: Final = 1 << 20
-# any source may have this many regions, sections and fixed steps: reading a region, section or step takes a microsecond
+# every source may have this many regions, sections and fixed steps, because reading each takes only a microsecond
 FEW: Final = 128
 REGION_BYTES: Final = 256  # a source may have one region and one section for each 256 bytes of its size
 FIXED_BYTES: Final = 16  # a source may have one fixed step for each 16 bytes of its size
@@ -62,7 +62,7 @@ def decode(payload: Buffer, source: Buffer, target_size: int) -> bytearray:
     del header, steps, source  # frees up to 100 MB before the target is allocated
     target = parsed.apply(relinked, machine=machine)
     del parsed
-    relinked.clear()  # frees the source, because an index of frames needs as much memory as the source
+    relinked.clear()  # frees the source, because the index of stack frames needs as much memory as the source
     return derive(target, sections, put_back=True)
 
 
@@ -92,7 +92,7 @@ class AddressStep(NamedTuple):
 
 
 class RelinkHeader(NamedTuple):
-    """The header of a payload. Only covers of at least ``least`` bytes show moves.
+    """The header of a payload. Only covers of at least ``least`` bytes are used to find moves.
 
     If the literals are code of ``machine``, the operands of this code are absolute.
     """
@@ -134,7 +134,7 @@ def relink(source: Buffer, regions: Sequence[Region], steps: array[int], *, mask
 
 
 def derive(source: Buffer, parts: Sequence[Region], *, put_back: bool) -> bytearray:
-    """In the ``parts`` of ``source``, remove or put back the fields that other fields determine.
+    """In the ``parts`` of ``source``, remove or restore the fields that are computed from other fields.
 
     If ``source`` is a bytearray, it is changed in place.
     """

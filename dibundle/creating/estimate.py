@@ -28,7 +28,7 @@ from dibundle.sources.opening import Source
 ALL = 1.0
 LOOK = 0.2  # time to sample a frame, as a share of the time to encode the frame (approximate)
 LOOKS = 0.9  # for any bundle, all samples together may take this many seconds of CPU
-SHARE = 0.03  # if encoding takes long, all samples together may take this share of the encoding time
+SHARE = 0.03  # if encoding takes long, all samples together may take up to this share of the encoding time
 LEAST_SAMPLE = 2  # minimum number of sampled frames in each stream
 # factor for the maximum time: on an idle machine, one of five image pairs took this many times the expected time
 _UNSURE = 1.5
@@ -93,7 +93,7 @@ def estimate_opened(
         look = _Look(prepared)
         # start with the largest frames, so that all threads end at about the same time
         largest_first = sorted(guesses, key=lambda guess: -guess.draft.size)
-        # plan this file's relinking now: later, all threads that encode frames of the file would wait for the plan
+        # plan the relinking for the largest frame now: later, all threads with frames of its file would wait
         if largest_first:
             threads.submit(prepared.plan_ahead, largest_first[0].draft)
         for guess, _ in zip(largest_first, threads.map(look.first, largest_first), strict=True):

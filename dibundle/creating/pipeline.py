@@ -110,7 +110,7 @@ def open_both(
     *,
     raw_layers: bool = False,
 ) -> tuple[list[Archive], list[Archive]]:
-    """Open both sides. Add notes about parts that are ignored or stored unchanged.
+    """Open both sides. Report as notes which parts are ignored or stored unchanged.
 
     If ``raw_layers`` is true and a target has compressed layers, replace the target by the same images with raw layers.
     """
@@ -188,7 +188,7 @@ def _encode(
 ) -> list[_Encoded]:
     """Encode the frames of all targets on all workers. At most ``workers`` decoded frames are in memory.
 
-    The largest frames come first, so that no worker waits for a large frame at the end. Payloads are written to
+    The largest frames are encoded first, so that at the end no worker waits for a large frame. Payloads are written to
     ``spool`` in the order of completion.
     """
     drafts = prepared.drafts()

@@ -80,7 +80,7 @@ def prepare(
     objects, counts = ObjectTable(), Counts()
     window = FASTEST_WINDOW if effort.level == 1 else WINDOW
     composed = compose_all(base, sides, objects, counts, window=window)
-    base.index.forget_entries()  # frees memory for encoding: a file then takes at most 460 bytes instead of 1,060
+    base.index.forget_entries()  # frees memory for encoding: each file then takes at most 460 bytes instead of 1,060
     patched = sum(draft.size for item in composed for draft in item.frames.drafts if draft.old)
     return Prepared(
         base=base,

@@ -2,8 +2,8 @@
 
 Everything here works on untrusted bytes. No call returns more bytes than its limit, and windows are limited. Corrupt or
 truncated data raises ``ArchiveError``. Several consecutive streams (gzip members, xz streams, zstd frames) are read as
-one. Zero bytes after a stream are padding, as in gzip(1). Any other data is an error. If spec/ prescribes the form of
-data, the data is read as *exact*: padding is refused, and any number of streams is accepted.
+one. Zero bytes after a stream are padding, as in gzip(1). Any other data after a stream is an error. If spec/
+prescribes the form of data, the data is read as *exact*: padding is refused, and any number of streams is accepted.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def sniff(head: bytes) -> str | None:
         return "xz"
     if head[:4] == _ZSTD_MAGIC or _is_skippable(head):
         return "zstd"
-    # a text may start with "BZh9", so also check the magic after it: of the first block, or of the stream's end
+    # a text may start with "BZh9", so also check the next bytes: the magic of the first block or of the stream's end
     if head[:3] == b"BZh" and head[3:4] in b"123456789" and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):
         return "bzip2"
     return None
@@ -62,7 +62,7 @@ class Decompressor:
 
     ``feed`` takes all of its input, and returns at most ``limit`` bytes. As long as ``feed`` returns bytes, call
     ``feed(b"")`` for more output: the decompressor may still hold input. An empty result means that more input is
-    needed. Before each call of the library, ``spend`` gets the number of calls to count. ``spend`` may raise
+    needed. Before each call of the library, ``spend`` is called with the number of calls to count. ``spend`` may raise
     ``ArchiveError``.
     """
 
@@ -178,7 +178,7 @@ def decompress_iter(
 
     For each byte of input, ``ratio`` bytes of output are allowed, in addition to ``RATIO_FLOOR`` bytes. More output
     raises :class:`RatioError`. With ``is_exact``, refuse padding, and accept any number of streams. Before each call of
-    the library, ``spend`` gets the number of calls to count. A new stream counts as several calls.
+    the library, ``spend`` is called with the number of calls to count. A new stream counts as several calls.
     """
     decompressor = open_decompressor(kind, is_exact=is_exact, spend=spend)
     taken = made = 0

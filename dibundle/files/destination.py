@@ -43,7 +43,7 @@ _SYNC_FILE_RANGE: Final = _sync_file_range()
 def _start_writing(fd: int, offset: int, length: int) -> None:
     """Ask the system to write a part of a file to disk now, if the system supports this. Do not wait.
 
-    Then syncing at the end is faster: for files of 290 to 660 MB, apply took 10% less time.
+    This makes the sync at the end faster: for files of 290 to 660 MB, apply took 10% less time.
     """
     if _SYNC_FILE_RANGE is not None:
         _SYNC_FILE_RANGE(fd, offset, length, _WRITE)
@@ -145,7 +145,7 @@ class Destination:
                 if self._mode >= 0:
                     os.fchmod(self._fd, self._mode)
         except OSError as error:
-            if self._temporary and self._fd >= 0:  # the file exists, but its file system does not support modes
+            if self._temporary and self._fd >= 0:  # the file was created, but its file system does not support modes
                 os.close(self._fd)
                 os.unlink(self._temporary)  # noqa: PTH108
             self._temporary = None
@@ -208,8 +208,8 @@ class Destination:
     def _end_within_a_block(self) -> None:
         """Make sure that an interrupted output does not end where an entry of a tar could end.
 
-        Pipes take 4096 bytes at a time, a multiple of the block size, so output often stops at the end of a block. Do
-        not wait if the reader has ended or does not read.
+        Pipes take 4096 bytes at a time. This is a multiple of the block size, so output often stops at the end of a
+        block. Do not wait if the reader has ended or does not read.
         """
         with contextlib.suppress(OSError, ValueError):
             if self._passed and not self._passed % _BLOCK and _takes_more(self._fd):
@@ -283,7 +283,7 @@ class StreamOutput:
             except (BlockingIOError, TimeoutError) as error:
                 raise FileError(messages.OUTPUT_STREAM_REFUSED, why=error) from error
             if taken is None and not isinstance(self._stream, io.RawIOBase):
-                return  # some file objects return no count
+                return  # some file objects do not return the number of written bytes
             count = taken if isinstance(taken, int) else 0
             if count <= 0:
                 raise FileError(messages.OUTPUT_STREAM_REFUSED, why="it takes nothing now")
@@ -294,7 +294,7 @@ def check_room(name: str, folder: str, size: int, temporary: int = 0, place: str
     """Raise :class:`FileError` if ``folder`` lacks space for ``size`` bytes beside the old file.
 
     ``temporary`` is the size of the temporary files that exist at the same time. The temporary files are in the folder
-    ``place``, which may be on the same disk.
+    ``place``, which may be on the same disk as ``folder``.
     """
     import shutil
 

@@ -66,7 +66,7 @@ class Thinned:
             self._inner.note(text)
 
     def close(self) -> None:
-        """Make the inner receiver release the terminal, if it uses one."""
+        """If the inner receiver uses the terminal, make it release the terminal."""
         close = getattr(self._inner, "close", None)
         if close is not None:
             close()

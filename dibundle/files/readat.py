@@ -60,7 +60,7 @@ class MemoryBytes:
 
 
 class FileBytes:
-    """An open file that is read at any offset. The name is used only in messages, and is never opened again."""
+    """An open file that is read at any offset. The name is used only in messages: the file is never opened again."""
 
     def __init__(self, fd: int, name: str = "file", *, owned: bool = True) -> None:
         self._fd = fd
@@ -294,7 +294,7 @@ class Spool:
 
 
 class SpoolRange:
-    """A reserved range of a temporary file. Only one thread may write it, but other threads may write other ranges."""
+    """A reserved range of a temporary file. One thread writes each range; several ranges may be written at once."""
 
     def __init__(self, spool: Spool, start: int) -> None:
         self._spool, self._start = spool, start

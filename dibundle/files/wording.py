@@ -62,7 +62,7 @@ def count(number: int, what: str) -> str:
 def some(names: Collection[str], link: str = ", ") -> str:
     """Return the first few names and the number of the other names. A bundle may have tens of thousands of names.
 
-    Without this limit, texts with all names of many targets would take gigabytes.
+    Texts with all names of many targets would take gigabytes.
     """
     more = len(names) - _NAMED
     first = link.join(islice(names, _NAMED))

@@ -77,14 +77,14 @@ class CompactTarget:
         self._base: Objects | None = None
         self._starts, self._places, self._offsets = array("Q"), array("q"), array("Q")
         self._placed = 0  # number of bytes whose place is known
-        self._own = 0  # number of these bytes that are in no archive
+        self._own = 0  # number of bytes with a known place that are in no archive
         self._written = 0
         self._stretch = 0  # index of the range to which the next written byte belongs
         self._waiting = bytearray()  # the bytes that have arrived for the next block
         self._most_memory = memory
         self._memory = bytearray()  # the first blocks, in a single buffer, because many small buffers fragment the heap
         self._file = context.spool()  # the other blocks
-        self._blocks = array("Q")  # offset of each block; offsets in the file continue after the last offset in memory
+        self._blocks = array("Q")  # offset of each block; offsets in the file begin at the size of self._memory
         self._open: dict[int, bytes] = {}  # decompressed blocks, in the order of their last use
         self._codec = zstd.Blocks(_LEVEL)
         self._lock = threading.Lock()

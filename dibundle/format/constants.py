@@ -53,15 +53,15 @@ MAX_FRAMES = 1 << 20
 MAX_FRAME_STORED = 80 << 20
 MAX_FRAME_SIZE = 64 << 20
 MAX_FRAME_SOURCE = 128 << 20
-MAX_RANGES = 1 << 20  # explicit source ranges of all frames
-MAX_SEGMENTS = 1 << 20  # segments of all targets
+MAX_RANGES = 1 << 20  # maximum number of explicit source ranges of all frames
+MAX_SEGMENTS = 1 << 20  # maximum number of segments of all targets
 MAX_TARGETS = 1024
-MAX_LIVE = 128 << 20  # bytes of decoded frames that are kept for later use
+MAX_LIVE = 128 << 20  # maximum bytes of decoded frames that are kept for later use
 KEPT_UNIT = 4096  # the size of each kept frame is rounded up to a multiple of this number
-MAX_OPEN = 144 << 20  # bytes of kept frames and of partly used frames
-MAX_TAIL = 64 << 20  # bytes of output that are withheld until everything is verified
+MAX_OPEN = 144 << 20  # maximum bytes of kept frames and partly used frames together
+MAX_TAIL = 64 << 20  # maximum bytes of output that are withheld until everything is verified
 MAX_SHAPES = 4096
-MAX_PACKING = 16 << 20  # bytes of a recipe with its plain bytes
+MAX_PACKING = 16 << 20  # maximum bytes of a recipe, including its plain bytes
 # If an object is compressed in a target, its size is at most PLACED_RATIO times its compressed size, plus PLACED_FLOOR
 # bytes.
 PLACED_RATIO = 16
@@ -70,7 +70,7 @@ MAX_ALIKE = 4  # maximum forms of the same content, because each form is recompr
 MAX_IMAGES = 1 << 16  # maximum images in section 2; the next three constants are also limits of this section
 MAX_NAMES = 1 << 16
 MAX_DIFF_IDS = 1 << 18
-MAX_ABOUT_TEXT = 4 << 20  # bytes of all strings
+MAX_ABOUT_TEXT = 4 << 20  # maximum bytes of all strings in section 2
 
 # The budget: each item of a bundle has a minimum cost, in bytes of work (spec/dib.md, 4.5 and 4.6).
 COST_FACTOR = 8  # maximum cost of a target, as a multiple of the target's size

@@ -14,7 +14,7 @@ from dibundle.format.manifest import Manifest
 from dibundle.format.values import AboutImage
 
 BUNDLE: Final = "dibundle.bundle"  # SHA-256 of the whole bundle; an image with this label is a wrapped bundle
-BUILT: Final = "built"  # value of BUNDLE in a Dockerfile, whose author does not know the bundle's digest
+BUILT: Final = "built"  # value of the label BUNDLE in a Dockerfile, because the bundle's digest is not known yet
 SIZE: Final = "dibundle.size"
 NEEDS: Final = "dibundle.needs"
 NEEDS_LAYERS: Final = "dibundle.needs.layers"
@@ -87,7 +87,7 @@ def made_blobs(manifest: Manifest) -> Iterator[bytes]:
 
 
 def _others(blobs: Iterable[bytes], known: Collection[bytes]) -> set[bytes]:
-    """Return the blobs that are not in ``known``. If these are too many for a label, return only the first."""
+    """Return the blobs that are not in ``known``. If there are too many for a label, return only the first."""
     found: set[bytes] = set()
     for blob in blobs:
         if blob not in known:

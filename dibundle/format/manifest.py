@@ -121,7 +121,7 @@ class Manifest:
             first = end
 
     def _check_places(self) -> None:
-        """Refuse an object whose place exceeds its target.
+        """Refuse an object whose place extends beyond the end of the target.
 
         Refuse the compressed objects in a target if their compressed sizes together exceed the target's size. Refuse a
         compressed object whose content is too large for its compressed size.
@@ -156,7 +156,7 @@ class Manifest:
         return [number for number, item in enumerate(self.objects) if not item.place]
 
     def _check_ranges(self, table: FrameTable, first: int, end: int, text_size: int) -> None:
-        """Refuse a range that exceeds its object. The digest text has ``text_size`` bytes."""
+        """Refuse a range that extends beyond the end of its object. The digest text has ``text_size`` bytes."""
         sizes = self.object_sizes
         ranges, rows = table.ranges, range(table.firsts[first], table.firsts[end])
         for row in rows:

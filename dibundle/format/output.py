@@ -18,7 +18,7 @@ from dibundle.format.values import Target
 Piece = bytes | bytearray | memoryview
 Sink = Callable[[Piece], object]
 WRITE = 1 << 20
-LARGE = 64 << 10  # pieces of at least this size are not copied: for python-app, copying took 0.3 s of CPU
+LARGE = 64 << 10  # pieces of at least this size are not copied: for python-app, copying them took 0.3 s of CPU
 WAITING = 8  # maximum number of tasks in the queue of the hashing thread
 PIECES = 16384  # maximum number of waiting small pieces: a million pieces of one byte would take 200 MB
 
@@ -105,7 +105,7 @@ class VerifiedOutput:
         self._hash_chunk(chunk)
         self._raise_failure()
         before_tail = self._target.tail - self._written
-        before_tail -= self._target.tail % BLOCK == 0  # without this, truncated output could end between entries
+        before_tail -= self._target.tail % BLOCK == 0  # otherwise, truncated output could end between entries
         self._written += len(chunk)
         if before_tail >= len(chunk):
             self._sink(chunk)

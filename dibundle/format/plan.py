@@ -22,7 +22,7 @@ from dibundle.format.records import BLOCK, RAW_SHIFT
 from dibundle.format.steps import Begin, Copy, Data, End, Head, ProgramStep, Repeat, Text
 from dibundle.format.tables import Frame, FrameTable, Range
 
-# maximum bytes of steps to keep: beyond this number, the program is walked twice (8 us per step)
+# maximum bytes of steps to keep in memory: if the steps take more, the program is walked twice (8 us per step)
 MAX_KEPT = 16 << 20
 _STEP, _BLOCK, _VALUE = 200, 600, 100  # bytes of memory for a step, for its header block and for each of its fields
 

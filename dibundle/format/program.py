@@ -1,8 +1,8 @@
 """Programs. Programs are instructions that rebuild a target, byte after byte, from base objects and decoded streams.
 
 A program is a set of columns. :func:`walk` reads each column once, from beginning to end, and yields steps. A walk
-needs the header blocks of the base objects, because a program counts the records of a run, not the bytes. A walk never
-reads the content of the records.
+needs the header blocks of the base objects, because a program gives a run's length in records, not in bytes. A walk
+never reads the content of the records.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Cursor:
         return shapes
 
     def seek(self) -> None:
-        """Read the next seek, and move the cursor to the place in this seek."""
+        """Read the next seek, and move the cursor to the place that the seek gives."""
         target = self.columns.seek_object.next()
         delta = self.columns.seek_offset.signed()
         if target >= len(self.object_sizes):

@@ -95,7 +95,7 @@ class ProgramWriter:
         return text
 
     def add(self, edit: records.HeaderEdit, block: bytes, stream: int) -> bytes:
-        """Edit the last record's header and take the content from ``stream``. Return the text."""
+        """Edit the previous record's header and take the content from ``stream``. Return the text."""
         self._op(OP_ADD)
         text = self._edit(edit, block, REGISTER_RECORD, 0)
         self._columns["stream"].add(stream)
@@ -109,7 +109,7 @@ class ProgramWriter:
         self._columns["repeat"].add(length)
 
     def header(self, edit: records.HeaderEdit, block: bytes, register: int) -> bytes:
-        """Edit the last header in ``register`` and return the text. The next operations must write the content."""
+        """Edit the most recent header in ``register``. Return the text. The next operations must write the content."""
         self._op(OP_HEADER)
         self._columns["register"].add(register)
         return self._edit(edit, block, register, 0)

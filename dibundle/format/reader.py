@@ -40,7 +40,7 @@ class BundleReader:
         Two parameters are for messages: ``where`` names the file that holds a range of bytes, and ``name`` is the name
         of the bundle. ``trust`` gets the header and the signature before anything else is parsed. If the bundle is
         untrusted, ``trust`` raises :class:`SignatureError`. If ``trust`` returns a function, the function gets the
-        manifest, and may raise the same error.
+        manifest, and may also raise :class:`SignatureError`.
         """
         self._stream = stream
         self._where = where
@@ -105,7 +105,7 @@ class BundleReader:
             self.skip()
 
     def finish(self) -> None:
-        """Refuse unused frames and bytes after the last frame."""
+        """Refuse frames that were not used, and any bytes after the last frame."""
         if self.frames_read != len(self.manifest.frames):
             raise BundleError(messages.PROGRAM_FRAMES_UNUSED)
         if self._stream.read(1):

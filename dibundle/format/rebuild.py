@@ -410,7 +410,7 @@ class _Packing:
         yield from self._checked(self.packer.write(content))
 
     def end(self) -> Iterator[Decoded]:
-        """Yield the last compressed bytes. Raise :class:`BundleError` if there are too few bytes."""
+        """Yield the remaining compressed bytes. Raise :class:`BundleError` if there are too few compressed bytes."""
         assert self.packer
         yield from self._checked(self.packer.finish())
         if self._left:
@@ -426,7 +426,7 @@ class _Packing:
 
 
 class _Headers:
-    """A producer of header blocks. The producer stores the last block of each register."""
+    """A producer of header blocks. The producer stores the most recent block of each register."""
 
     def __init__(self, streams: _Streams) -> None:
         self._streams = streams

@@ -188,7 +188,7 @@ def _places(shape: int) -> tuple[tuple[int, int], ...]:
 
 
 def _changed(reference: bytes, block: bytes) -> Iterator[tuple[int, Field]]:
-    """Yield all fields of each group of adjacent fields, if the blocks differ in the group."""
+    """Yield all fields of those groups of adjacent fields in which the blocks differ."""
     for start, end, fields in _STRETCHES:
         if reference[start:end] != block[start:end]:
             yield from fields
@@ -202,7 +202,7 @@ _STRETCHES = tuple(
 
 @lru_cache(maxsize=8192)
 def _time_edit(reference: bytes, field: bytes) -> HeaderEdit | None:
-    """Return the edit between two time fields.
+    """Return the edit that turns the time field ``reference`` into ``field``.
 
     Return None if the fields are equal, or if no number produces the new field.
     """

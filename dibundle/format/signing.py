@@ -98,7 +98,7 @@ def _string(data: bytes) -> tuple[bytes, bytes]:
 class Signers:
     """Trusted signers in OpenSSH's formats. ``allowed`` is an allowed_signers file, ``revoked`` a KRL or key list.
 
-    ``identity`` is the required signer (None: anyone in the file). ``signatures`` are detached signatures to check
+    ``identity`` is the required signer (None: any in ``allowed``). ``signatures`` are detached signatures to check
     instead of the bundle's embedded signature. Pass the contents of the signature files as bytes, not the file names.
     ``verify_time`` is the time at which keys must be valid (YYYYMMDD[HHMM[SS]][Z]). The default is the current time.
     """
@@ -116,7 +116,7 @@ class Signers:
             raise TypeError("signatures are what the files hold, as a tuple of bytes: Path(name).read_bytes()")
 
     def check(self, header: bytes, embedded: bytes) -> str:
-        """Return who signed a header, with the key. Without a trusted signature, raise :class:`SignatureError`.
+        """Return the signer of a header, with the key. Without a trusted signature, raise :class:`SignatureError`.
 
         ``embedded`` is the content of the bundle's signature area.
         """
@@ -182,7 +182,7 @@ class Signers:
         return found
 
     def _is_revoked(self, key: bytes) -> bool:
-        """Return whether a key is revoked. A failed verification by ssh-keygen does not show this reason."""
+        """Return whether a key is revoked. If a verification fails, ssh-keygen does not say that the key is revoked."""
         if self.revoked is None:
             return False
         # -Q does not work for a list of public keys, because -Q requires a KRL

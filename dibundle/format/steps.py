@@ -67,7 +67,7 @@ class Copy(NamedTuple):
 
 
 class Head(NamedTuple):
-    """A header block, as an edit of ``reference`` (None: of the last block in ``register``).
+    """A header block, as an edit of ``reference`` (None: of the most recent block in ``register``).
 
     Raw fields are :class:`Text`.
     """
@@ -111,7 +111,7 @@ class Begin(NamedTuple):
 
 
 class End(NamedTuple):
-    """End of the content that the last :class:`Begin` started."""
+    """The end of the content that the previous :class:`Begin` started."""
 
 
 ProgramStep = Copy | Head | Data | Zero | Repeat | Begin | End

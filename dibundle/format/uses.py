@@ -152,7 +152,7 @@ class Order:
         self._missing = bits_of(missing)
         self._placed = _placed(manifest, self._missing)
         self._holding = sorted(self._placed)  # the targets that contain missing objects
-        self._absent = [self._missing]  # item n has the missing objects that are not in the first n of these targets
+        self._absent = [self._missing]  # item n has the missing objects that are not in the first n targets of _holding
         for target in self._holding:
             self._absent.append(self._absent[-1] & ~self._placed[target])
         self._before: dict[int, int] = {}

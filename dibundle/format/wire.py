@@ -101,7 +101,7 @@ class Structure:
         return self._data[self._at - size : self._at]
 
     def _number(self, form: _Form, what: str) -> int:
-        """Read an integer, or the length of another type. Refuse any form but the shortest."""
+        """Read an integer, or the length of another type. Refuse a number that is not stored in its shortest form."""
         low, high, widths = form
         if self._at >= len(self._data):
             raise self._fail(what)
@@ -169,7 +169,7 @@ class Column:
         values = array("q", bytes(8 * count))
         if LIBRARY.dib_numbers_get(Pinned(self.data), len(self.data), Pinned(values), count):
             for _ in range(count):
-                self.next()  # one of these calls, or end(), raises the exact error
+                self.next()  # one of these calls, or end(), raises the error with the exact reason
             self.end()
         return values
 

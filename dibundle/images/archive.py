@@ -56,7 +56,7 @@ class Archive:
     is_made: bool = False  # whether a bundle rebuilt this archive as an intermediate target
     spared: int = 0  # number of bytes of this archive that take no disk space
     carries: bool = False  # whether this archive contained a bundle
-    # blobs without images, cached when they are first requested
+    # the blobs without the images, cached when the archive is first read
     blobs: ImageArchive | None = field(default=None, repr=False)
     # if this is a placeholder: everything that is known about the archive
     claims: ImageArchive | None = field(default=None, repr=False)
@@ -200,7 +200,7 @@ def _inflated(
     closers: list[Callable[[], None]],
     ratio: int | None,
 ) -> ReadAt:
-    """Decompress ``source`` into a temporary file. Refuse a source whose content begins like another format."""
+    """Decompress ``source`` into a temporary file. Refuse content that begins like a file in another format."""
     check_room(spool_dir, source.size)
     spool = Spool(spool_dir)
     closers.append(spool.close)

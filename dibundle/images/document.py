@@ -34,7 +34,7 @@ def parse(content: bytes, name: str) -> object:
 
 
 def get(value: object, key: str) -> object:
-    """Return the member ``key`` of an object. As in Go, the case of letters is ignored.
+    """Return the member ``key`` of an object. As in Go, upper and lower case in the key are equal.
 
     Return None if the member is missing.
     """

@@ -1,7 +1,7 @@
 """Archives of docker versions before 1.10: a file ``repositories``, and a folder for each layer.
 
-In a layer's folder, the file json names the layer's parent. Such an image is identified by the name of its topmost
-layer. Such an image has no config and no diffIDs.
+In a layer's folder, the file json names the layer's parent. An image in such an archive is identified by the name of
+its topmost layer, and has no config and no diffIDs.
 """
 
 from __future__ import annotations

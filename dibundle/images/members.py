@@ -24,7 +24,7 @@ _LINKS: Final = b"12"
 class Members:
     """Members by normalised name.
 
-    If several members have the same name, the last member is used, because unpacking would overwrite the others.
+    If several members have the same name, the last is used, because unpacking would overwrite the earlier members.
     """
 
     def __init__(self, archive: Archive) -> None:

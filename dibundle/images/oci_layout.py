@@ -89,7 +89,7 @@ class OciLayout:
         value = self._parse(entry)
         below = self._below(value)
         if below is not None:
-            del value  # free the parsed index now: with nested indexes, the memory would multiply
+            del value  # free the parsed index now: all levels of nested indexes together would take much memory
             self.claims.note(entry, "index", digest=descriptor.digest)
             for item in below:
                 self._follow(item, names, depth + 1)

@@ -96,7 +96,7 @@ _Parse = Callable[[bytes], Iterator[tuple[str, str]]]
 
 
 def _reader(path: bytes) -> tuple[str, _Parse] | None:
-    """Return the package manager of this file, and its parser."""
+    """Return the package manager to which a file belongs, and the parser for the file."""
     folder, _, name = path.rpartition(b"/")
     if path == b"var/lib/dpkg/status" or (folder == b"var/lib/dpkg/status.d" and not name.endswith(b".md5sums")):
         return "dpkg", _dpkg

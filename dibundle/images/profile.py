@@ -351,7 +351,7 @@ def names_of(descriptor: Descriptor) -> tuple[str, ...]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Return whether engines may confuse two platforms: os and architecture are equal, or one platform lacks them."""
+    """Return whether engines may confuse platforms: os and architecture are equal, or missing in one."""
     first, second = one.split("/")[:2], other.split("/")[:2]
     return not (all(first) and all(second) and len(first) == len(second) == 2) or first == second
 
@@ -368,8 +368,8 @@ def layer_compression(head: bytes) -> str | None:
 class Pool:
     """The remaining budget, in bytes, of all archives that are checked together.
 
-    The content may still be ``excess`` bytes larger than :data:`MAX_EXPANSION` times the layers' sizes. ``documents``
-    is the remaining budget, in bytes, for reading documents again.
+    The layers' contents may exceed :data:`MAX_EXPANSION` times the layers' sizes by ``excess`` more bytes.
+    ``documents`` is the remaining budget, in bytes, for reading documents again.
     """
 
     def __init__(self, excess: int = MAX_EXCESS) -> None:

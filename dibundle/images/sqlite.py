@@ -31,7 +31,7 @@ def blobs(content: bytes, table: str, column: int, longest: int) -> Iterator[byt
 
     Rows of more than ``longest`` bytes are skipped. Rows may share pages. Therefore, a row is also skipped if the total
     of all rows would exceed the size of ``content``. Time and memory are linear in ``content``.
-    :class:`DamagedDatabaseError` may be raised after some rows.
+    :class:`DamagedDatabaseError` may be raised after some blobs were yielded.
     """
     try:
         database = _Database(content, longest)

@@ -48,7 +48,7 @@ _PLATFORM_KEYS: Final = frozenset(("architecture", "os", "variant", "os.version"
 
 
 def parse(content: bytes, name: str) -> object:
-    """Return the JSON object or array that is the whole ``content``. No object may repeat a key."""
+    """Return the JSON object or array that makes up the whole ``content``. No object may repeat a key."""
     if content[:1] not in (b"{", b"["):
         raise ArchiveError(messages.JSON_START, name=name)
     try:
@@ -295,7 +295,7 @@ class DockerEntry:
 
 
 def docker_entries(content: bytes, name: str) -> list[DockerEntry]:
-    """Return the images of a manifest.json. There is at least one image."""
+    """Return the images of a manifest.json. Refuse a manifest.json without images."""
     listed = read_list(parse(content, name), name)
     if not listed:
         raise ArchiveError(messages.JSON_NO_IMAGE, name=name)

@@ -1,4 +1,4 @@
-"""Costs of operations. If an operation uses a tenth of a frame's content, it costs a tenth of the frame's bytes."""
+"""Costs of operations. An operation that uses a tenth of a frame's content costs a tenth of the frame's bytes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Stream:
         return round(self._costs[number] + stored * within / size)
 
     def files(self) -> list[int]:
-        """Return the sizes of the stream's files. Consecutive frames with overlapping sources are of one file."""
+        """Return the sizes of the stream's files. Consecutive frames with overlapping sources count as one file."""
         sizes: list[int] = []
         last: tuple[int, int, int] | None = None
         firsts, ranges = self._table.firsts, self._table.ranges

@@ -32,8 +32,8 @@ _REINSTALL = f"in a checkout of dib: {install_hint('--force-reinstall .')}"
 class DoctorCheck:
     """The result of a check of this machine.
 
-    ``found`` is the result. ``means`` explains what a failure means. ``vital`` is true if create or apply needs the
-    checked feature.
+    ``found`` says what was found. ``means`` explains what a failure means. ``vital`` is true if create or apply needs
+    the checked feature.
     """
 
     name: str

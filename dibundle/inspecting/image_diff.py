@@ -84,11 +84,11 @@ class _Node:
         return self.entry.link if self.entry.type == _SYMLINK else None
 
     def metadata(self) -> tuple[bytes, bytes]:
-        """Return the header fields of mode and owner, and the target of a link."""
+        """Return the header fields with mode and owner, and the target of a link."""
         return self.layer.source.read_at(self.entry.header + 100, 24), self.entry.link
 
     def time(self) -> bytes:
-        """Return the header field of the time."""
+        """Return the header field with the time."""
         return self.layer.source.read_at(self.entry.header + 136, 12)
 
     def digest(self) -> bytes:

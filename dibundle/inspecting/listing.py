@@ -108,7 +108,7 @@ def tree(lines: Iterable[Line], depth: int) -> list[TreeFolder]:
 
 
 def _led(line: Line) -> str:
-    """Return the target of a symbolic link, and its old target."""
+    """Return a text with the new and the old target of a symbolic link."""
     if line.target is None:
         return ""
     old = f" (was {wording.escape(line.old_target)})" if line.old_target is not None else ""

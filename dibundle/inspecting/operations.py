@@ -61,7 +61,7 @@ class Line:
 
 @dataclass(slots=True, kw_only=True)
 class LayerLine:
-    """A whole member of the archive. This line has the number of entries for each operation, and sizes in bytes."""
+    """A line for a member of the archive: the number of entries for each operation, and sizes in bytes."""
 
     path: bytes
     size: int | None

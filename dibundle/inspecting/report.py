@@ -94,7 +94,7 @@ def report(
 def _changes(
     opened: OpenedSources, bundle: BundleReader, base: Archive, options: RebuildOptions, context: Context
 ) -> tuple[Changes | None, str]:
-    """Rebuild the image and compare it with the image in ``base``. If they cannot be compared, return the reason."""
+    """Rebuild the image and compare it with the image in ``base``. If this is not possible, return the reason."""
     made = context.spool()
     size = bundle.manifest.targets[choose_target(bundle.manifest, options)].size
     rebuild_target(opened.archives, bundle, made.write, options, context, space=Space(kept=size))

@@ -22,8 +22,8 @@ def command(name: str, access: Access, context: Context, console: Console) -> No
     \b
         dib list docker://registry.example/app
 
-    Bundles are found by their tags and by the images that they are attached to. STATE shows what is missing: the
-    target image, the bundle, or the manifest of a bundle. "dib delete --orphans" deletes such bundles.
+    Bundles are found by their tags and by the images that they are attached to. STATE shows what is missing: the target
+    image, the bundle, or the manifest of a bundle. "dib delete --orphans" deletes bundles with missing parts.
 
     With --allowed-signers, the beginning of each bundle is fetched. SIGNED BY then shows the trusted signer, and the
     images shown are those in the signed bundle. All other columns show only what the registry claims.

@@ -52,8 +52,8 @@ def command(
         dib load --engine podman old.tar update.dib
         dib load update.dib --base docker-daemon:app:1 --base app-1.dib
 
-    With --expect, the engine gets the expected image and nothing else, and dib compares its ID. Otherwise, dib only
-    checks that the engine has images with the names and IDs in the bundle's description.
+    With --expect, the engine gets only the expected image, and dib compares the ID of the loaded image. Otherwise, dib
+    only checks that the engine has images with the names and IDs in the bundle's description.
 
     A --base that does not exist is skipped, so that one command fits all machines.
 

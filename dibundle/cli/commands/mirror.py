@@ -91,8 +91,8 @@ def command(
         dib mirror --upstream registry.example --cache /var/lib/dib
         docker pull 127.0.0.1:5055/registry.example/app:2
 
-    If an image has bundles ("dib push"), the mirror fetches the cheapest chain of them, and rebuilds the layers with
-    the same digests. If there are no bundles, or fetching the layers is faster, the mirror fetches the layers.
+    If an image has bundles ("dib push"), the mirror fetches the cheapest chain of bundles, and rebuilds layers with the
+    same digests. If there are no bundles, or fetching the layers is faster, the mirror fetches the layers.
 
     An upstream with a port needs a name: --upstream site=registry.internal:5000.
     """

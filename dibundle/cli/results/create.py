@@ -132,7 +132,7 @@ def show(first: str, last: str, result: CreateResult, raw_command: str, console:
 
 
 def _show_carried(carried: Sequence[CarriedLayer], raw_command: str, console: Console) -> None:
-    """Print the size of the compressed layers that are stored unchanged, and how to avoid this."""
+    """Print the size of the compressed layers that are stored unchanged, and a command that avoids them."""
     if not carried:
         return
     size = human(sum(layer.size for layer in carried))

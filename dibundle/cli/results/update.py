@@ -50,7 +50,7 @@ def _document(name: str, plan: UpdatePlan) -> Document:
 
 
 def show_plan(name: str, plan: UpdatePlan | None, console: Console) -> None:
-    """Print the plan of an update. Each step and the alternative have one line each."""
+    """Print the plan of an update. Each step of the plan has a line, and the alternative to the plan has a line."""
     if plan is None:
         document = {"name": name, "how": "here", "size": 0, "image_size": 0, "bundles": []}
         console.answer("dib.update-plan/1", document, [f"{wording.escape(name)}: the engine has the image already"])

@@ -1,4 +1,4 @@
-"""The encoders that are tried on a body. Checks of the body's beginning rule out encoders."""
+"""The encoders that are tried on a body. The beginning of the body excludes some encoders."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ def pigz_modes(marks: list[Mark], content: bytes) -> frozenset[int]:
 
 
 def may_begin(candidate: Candidate, marks: list[Mark], tokens: int) -> bool:
-    """Return whether an encoder can write this first block if more content follows (spec/deflate.md, "Blocks").
+    """Return whether an encoder can write the first block before more content (spec/deflate.md, "Blocks").
 
     ``tokens`` is the number of tokens decoded in the block. If ``marks`` has no second mark, the block has not ended.
     """
     if marks[0].type == encoders.STORED:
-        return True  # a stored block does not show how many tokens the encoder had
+        return True  # a stored block does not show how many tokens the encoder had collected
     has_ended = len(marks) > 1
     if encoders.is_pgzip(candidate.encoder):  # the parameter of pgzip also decides where a block ends
         if has_ended and marks[1].type == encoders.STORED:

@@ -14,15 +14,15 @@ from dibundle.codecs.deflate.inflate import Inflater
 from dibundle.errors import ArchiveError
 
 _UNKNOWN: Final = 255  # value in the header for an unknown operating system
-_LEVELS: Final = {2: "its smallest level", 4: "its fastest level"}  # by the header's value for the level
-_NO_TIME_OF_GO: Final = (0x886E0900).to_bytes(4, "little")  # the year 1 in the header, which is Go's "no time"
+_LEVELS: Final = {2: "its smallest level", 4: "its fastest level"}  # the keys are the header's values for the level
+_NO_TIME_OF_GO: Final = (0x886E0900).to_bytes(4, "little")  # the header's value if Go has no time (year 1)
 _PIGZ: Final = encoders.PIGZ_BLOCK
 _MOST_MARKS: Final = 512
 _STOPS: Final = (16_383, 32_767, 8_191)  # numbers of tokens at which zlib and its derivatives end a block
 
 
 def describe(header: bytes, body: bytes) -> str | None:
-    """Return a phrase for the program that probably wrote a body. Only its first bytes are read.
+    """Return a phrase for the program that probably wrote a body. Only the body's first bytes are read.
 
     Return None if the bytes are not deflate data. ``header`` is the whole gzip header.
     """

@@ -1,6 +1,6 @@
 """The encoders, by their numbers in recipes. Each encoder is tested on this machine before its first use.
 
-``spec/deflate.md`` specifies the encoders to the byte. The loops are in ``native/deflate/``.
+``spec/deflate.md`` specifies every byte that the encoders write. The loops are in ``native/deflate/``.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def is_pgzip(encoder: int) -> bool:
 
 
 def check(encoder: int, level: int, parameter: int, families: Mapping[int, Family] = FAMILIES) -> None:
-    """Raise ``BundleError`` if the table has no encoder with these values."""
+    """Raise ``BundleError`` if there is no encoder with this number, level and parameter."""
     family = families.get(encoder)
     if family is None:
         raise BundleError(messages.ENCODER_UNKNOWN, encoder=encoder, families=", ".join(map(str, families)))
@@ -155,7 +155,7 @@ def check(encoder: int, level: int, parameter: int, families: Mapping[int, Famil
 
 
 class _Handle:
-    """A handle of an encoder in C, which produces a body. The encoder is freed with this object."""
+    """A handle of a C encoder that produces a body. The encoder is freed with this object."""
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
@@ -185,7 +185,7 @@ class Encoder(_Handle):
         super().__init__(LIBRARY.dib_deflate_new(encoder, level, parameter))
 
     def write(self, content: Buffer) -> bytes:
-        """Take content. Return the new bytes of the body that are final."""
+        """Take content. Return the next bytes of the body that will not change any more."""
         view = memoryview(content).cast("B")
         return b"".join(self._write(view[at : at + _SLICE], finish=False) for at in range(0, len(view), _SLICE))
 

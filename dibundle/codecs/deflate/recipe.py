@@ -1,8 +1,8 @@
 """Recipes for bodies. A recipe names an encoder, and has the bits in which the body differs from the encoder's output.
 
-``find`` decodes a body, and all candidates encode the content in parallel. ``rebuild`` does the reverse. Both functions
-process data as streams. After a difference, the comparison continues only where body and output both start a block at
-the same content offset. So a difference costs about as many bytes as the blocks around it.
+``find`` decodes a body, and all candidates encode the content in parallel. ``rebuild`` makes a body from its recipe and
+content. Both functions process data as streams. After a difference, the comparison continues only where body and output
+both start a block at the same content offset. So a difference costs about as many bytes as the blocks around it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Recipe(NamedTuple):
         return sum(len(edit.literals) for edit in self.edits)
 
     def check(self) -> None:
-        """Raise ``BundleError`` if the encoder is unknown, or if a number can never be valid."""
+        """Raise ``BundleError`` if the encoder is unknown, or if a number in the recipe can never be valid."""
         reencoders.check(self.encoder, self.level, self.parameter)
         for number, edit in enumerate(self.edits):
             where = f"edit {number} of a compressed layer"
@@ -78,8 +78,8 @@ def copy_bits(out: bytearray, out_bit: int, source: Buffer, bit: int, count: int
 def rebuild(recipe: Recipe, content: Iterable[Buffer], size: int | None = None) -> Iterator[bytes]:
     """Yield the body that a recipe gives for content. The content comes in pieces of any size.
 
-    ``BundleError`` is raised by the call for an invalid recipe, and by the iteration for content that does not fit.
-    Raises ``FileError`` if the encoder does not work on this machine.
+    An invalid recipe raises ``BundleError`` during the call. Content that does not fit raises ``BundleError`` during
+    the iteration. Raises ``FileError`` if the encoder does not work on this machine.
     """
     rebuilder = Rebuilder(recipe, size)
     return chain(chain.from_iterable(map(rebuilder.write, content)), rebuilder.finish())
@@ -95,7 +95,7 @@ class Rebuilder:
         spare: AnyEncoder | None = None,
         pool: Executor | None = None,
     ) -> None:
-        """Create a rebuilder for content of ``size`` bytes. Some encoders need the size, and some use ``pool``."""
+        """Create a rebuilder for content of ``size`` bytes. Some encoders need ``size``, and some use ``pool``."""
         recipe.check()
         self.encoder = reencoders.open_encoder(recipe.encoder, recipe.level, recipe.parameter, size, spare, pool)
         self._editor = _Editor(recipe.edits)

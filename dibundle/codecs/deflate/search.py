@@ -23,9 +23,9 @@ _HELD: Final = 1 << 20  # if no block has ended within this many bytes of conten
 _BODY_SLICE: Final = 64 << 10  # bytes of the body per step: this limits how many blocks are found in one step
 # maximum bytes of the body that wait for candidates; each block counts as at least 512 bytes
 _WAITING: Final = 32 << 20
-_FREE: Final = 64 << 10  # literal bytes that a recipe may have in addition to its share, for input of any size
+_FREE: Final = 64 << 10  # literal bytes that any recipe may have, in addition to the bytes that _SHARE allows
 _SHARE: Final = 10  # a recipe may have one more literal byte for every _SHARE bytes of the body
-_MOST: Final = 8 << 20  # maximum literal bytes of a recipe: literals are held in memory
+_MOST: Final = 8 << 20  # maximum literal bytes of a recipe, because literals are held in memory
 # additional literal bytes that a run may have while its output differs from the body
 _SEEKING: Final = 256 << 10
 # after this many bytes of content, candidates that differ only in a parameter count as one candidate
@@ -145,7 +145,7 @@ class Search:
             self._judge()
 
     def likely(self, content: int) -> Recipe | None:
-        """Return the recipe of the first candidate whose output has not differed so far."""
+        """Return the recipe of the first candidate whose output equals the body so far."""
         self._start()
         recipes = (run.recipe(content) for run in self._runs if run.difference is None)
         return next((recipe for recipe in recipes if recipe is not None), None)
@@ -181,7 +181,7 @@ class Search:
         return len(marks) > 1 and marks[1].content < self._content
 
     def _start(self) -> None:
-        """Start the waiting candidates that can have written the first block, with the content so far."""
+        """Start those waiting candidates that can have written the first block. Give them the content so far."""
         held = b"".join(self._held)
         marks = self._real.marks
         modes = pigz_modes(marks, held)
@@ -203,7 +203,7 @@ class Search:
         self._waiting, self._held = [], []
 
     def _judge(self) -> None:
-        """Drop hopeless runs. Also drop a run that differs in data that another run has reproduced."""
+        """Drop hopeless runs. Also drop a run that differs from the body at a place that another run has reproduced."""
         if self._real.is_too_much():
             self._runs = []
         passed = max((run.real_bit for run in self._runs if run.difference is None), default=-1)
@@ -218,7 +218,7 @@ class Search:
 
 
 class _Real:
-    """The body to reproduce. Only the bits and marks that some run still needs are kept."""
+    """The body to reproduce. Bits and marks are dropped as soon as no run needs them any more."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -252,7 +252,7 @@ class _Real:
         return len(self.data) > _WAITING or len(self.marks) > _WAITING // 512
 
     def forget(self, bit: int | None) -> None:
-        """Drop the data before ``bit``, which no run needs any more.
+        """Drop the data before ``bit``, because no run needs this data any more.
 
         If ``bit`` is None, no run is left: drop everything.
         """
@@ -376,7 +376,7 @@ class _Run:
         if content is None:
             return False
         bit, real_bit = ours[content].bit, theirs[content].bit
-        # the padding before the content may differ: compare from the content on
+        # the padding before a stored block's content may differ, so continue the comparison at the content
         if ours[content].type == theirs[content].type == encoders.STORED:
             bit, real_bit = _behind_header(bit), _behind_header(real_bit)
         self._edit(real, bit, real_bit)
@@ -384,9 +384,9 @@ class _Run:
         return True
 
     def _edit(self, real: _Real, bit: int, real_bit: int) -> None:
-        """Take the body up to ``real_bit`` in place of the output up to ``bit``.
+        """Replace the output up to ``bit`` by the body's bits up to ``real_bit``.
 
-        If only a very short copy separates this edit from the last edit, both become one edit.
+        If only a very short copy separates this edit from the previous edit, join the two edits.
         """
         copied, dropped = self._bit - self._edited, bit - self._bit
         literals, count = real.bits(self.real_bit, real_bit), real_bit - self.real_bit

@@ -17,7 +17,7 @@ from dibundle.codecs.encode import anchors
 from dibundle.codecs.encode.remainder import LONG, SHORT, Remainder
 from dibundle.codecs.native.library import LIBRARY, Buffer, Pinned, scratch
 
-# if the part of a target without anchors has at most this share of the target, this part is not searched
+# if anchors cover all of a target except at most this share, the rest of the target is not searched
 IN_PLACE: Final = 1 / 2048
 STRIDE: Final = 16
 """The distance between two places of the source in the table.
@@ -41,7 +41,7 @@ SHORTEST: Final = 8  # a search finds only ranges of at least this many bytes
 PIECE: Final = 1 << 20  # a target is searched in pieces of this many bytes
 SHARES: Final = 4  # number of shares in which the table of places is built; each share is built separately
 SHARED: Final = 1 << 20  # minimum bytes of source for which the table is built in shares
-LITTLE: Final = 128  # in a range that is not searched, at most this many bytes lie between anchors on the same diagonal
+LITTLE: Final = 128  # maximum bytes between two anchors on the same diagonal in a range that is not searched
 BRIDGE: Final = 4096  # maximum bytes that a cover may bridge between two anchors on the same diagonal
 
 

@@ -160,7 +160,7 @@ _FORMS: Final = {
 
 def _programs(data: bytes) -> Iterator[Program]:
     found = _MAGIC.search(data)
-    # number of sections that may still be read: without a limit, many headers could share one table
+    # number of sections that may still be read: without a limit, many headers could refer to one long table
     left = len(data) // _ROW + _MAX_SECTIONS
     while found and left >= 0:
         at, form = found.start(), _FORMS[data[found.start() + 4]]

@@ -63,7 +63,7 @@ def find(target: bytes, source: bytes, *, least_share: float = 0, trust: int = 1
     Return None if no stream in ``target`` can be recompressed to the same bytes.
 
     The streams that can be recompressed must make up at least the share ``least_share`` of the target's bytes. Of every
-    ``trust`` streams, only one is compared with the encoder's output; the others are assumed to be equal too. A
+    ``trust`` streams, only one is compared with the encoder's output; all other streams are assumed to be equal. A
     ``trust`` above 1 is only for estimates.
     """
     if len(source) > SOURCE:

@@ -24,7 +24,7 @@ _CODE: Final = (relink.X86, relink.X86_FIXED, relink.ARM, relink.RISCV, relink.T
 _CODES: Final = {elf.X86_64: relink.X86, elf.AARCH64: relink.ARM, elf.RISCV: relink.RISCV, elf.ARM: relink.THUMB}
 _SPACE: Final = 1 << 40  # size of the address space of each program
 _UNLOADED: Final = 1 << 39  # offset in this space for the symbols' names, which have no address of their own
-_SYMBOLS: Final = 1 << 38  # distance from the names of symbols to the symbols
+_SYMBOLS: Final = 1 << 38  # distance in this space from the names of symbols to the symbols
 _RECORDS: Final = 1 << 16
 
 
@@ -33,7 +33,7 @@ class RelinkPlan:
     """Regions of the source, sections of the target, fixed steps, and the first map in the form of ``steps_of``.
 
     ``records`` and ``target_records`` are the offsets of stack frame records, about one for every 64 KiB. ``exact`` has
-    the addresses of steps with a certain shift, which covers do not change.
+    the addresses of steps whose shift is known for sure, so covers do not change the shift.
     """
 
     regions: list[Region]
@@ -102,7 +102,7 @@ def plan(source: bytes, target: bytes) -> RelinkPlan | None:
 
     Return None if the source and the target have no native code that moved.
 
-    This takes memory of twice the size of both contents, and about 20 ns per byte.
+    Planning takes twice the size of both contents in memory, and about 20 ns for each byte of content.
     """
     old, new = elf.programs(source), elf.programs(target)
     if not old or not new:
@@ -209,7 +209,7 @@ def fixed_steps(made: RelinkPlan, source: bytes, target: bytes, rows: array[int]
 
 
 def _voted(made: RelinkPlan, source: bytes, target: bytes, rows: array[int], steps: array[int]) -> list[AddressStep]:
-    """Return additional steps. At these steps, operands of source and target show another shift than ``steps``."""
+    """Return additional steps, where operands of source and target show a shift other than in ``steps``."""
     regions, sections, room = relink.columns(made.regions), relink.columns(made.sections), 1 << 16
     while True:
         out = array("q", bytes(24 * room))
@@ -308,7 +308,7 @@ def _sections(program: elf.Program, space: int) -> list[Region]:
 
 
 def _kinds(program: elf.Program, space: int, moved: dict[bytes, int]) -> list[AddressStep]:
-    """Return steps for the sections, the tables in them, and the holes between them."""
+    """Return steps for the sections, for the tables in sections, and for the holes between sections."""
     steps: list[AddressStep] = []
     end = None
     for section in program.sections:

@@ -22,7 +22,7 @@ def encode(
 ) -> bytes | None:
     """Return a payload from which :func:`relink.decode` rebuilds ``target`` with ``source``.
 
-    If the contents are parts of larger files, ``plan`` is the plan of the whole files, cut by ``window``. Without
+    If the contents are parts of larger files, ``plan`` is for the whole files, cut by ``RelinkPlan.window``. Without
     ``plan``, a plan is made from the two contents. Returns ``None`` if the source has no native code that moved.
     """
     plan = plan or layout.plan(source, target)

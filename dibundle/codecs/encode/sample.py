@@ -2,7 +2,7 @@
 
 The slow parts of encoding are the full search and the models. The estimate runs the search and the models only on
 slices of the target, and on source parts that the fast search finds. In addition, the whole target is encoded at level
-1. The result shows the share of the slices' patches in the whole patch.
+1. The patches at level 1 show which share of the whole patch the slices have.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def size(target: bytes, source: bytes, effort: choose.Effort, plan: layout.Relin
 
 
 def _scaled(source: Buffer, target: bytes, known: covers.Covers | None, effort: choose.Effort) -> int:
-    """Estimate the whole patch's size from the sample's patch, and from quick patches of sample and whole.
+    """Estimate the patch's size from the sample's patch, and from quick patches of sample and target.
 
     The covers are those in ``known``, or the result of the fast search.
     """

@@ -1,4 +1,4 @@
-"""The encoders that are tried on a zstd frame. Checks of the frame's header and first blocks rule out encoders."""
+"""The encoders that are tried on a zstd frame. The frame's header and first blocks exclude some encoders."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Each encoder is tested on this machine before its first use.
 
-``spec/zstd.md`` specifies the encoders to the byte. The loops are in ``native/zstd/``.
+``spec/zstd.md`` specifies every byte that the encoders write. The loops are in ``native/zstd/``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Write zstd frames with libzstd from the installed ``zstandard``. The library must have exactly the right version.
 
-``spec/zstd.md`` specifies which library calls write a frame.
+``spec/zstd.md`` specifies the library functions that must be called to write a frame.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _HIGH: Final = tuple(range(1, 5))
 _LARGE_LEVEL: Final = 10  # minimum level for the cost _LARGE
 # extra cost of a body at _LARGE_LEVEL or above, in bytes of content, because creating the tables takes up to 60 ms
 _LARGE: Final = 64 << 10
-_SMALL: Final = 8 << 10  # extra cost at lower levels
+_SMALL: Final = 8 << 10  # extra cost of a body below _LARGE_LEVEL, in bytes of content
 
 
 FAMILIES: Final[dict[int, Family]] = {
@@ -84,12 +84,12 @@ def first_number(encoder: int) -> int:
 
 
 def release_of(encoder: int) -> Release:
-    """Return the version of an encoder."""
+    """Return the version of libzstd that an encoder needs."""
     return RELEASES[first_number(encoder)]
 
 
 def releases_of(reencoders: Iterable[int]) -> tuple[Release, ...]:
-    """Return the versions of libzstd that the re-encoders listed in a bundle's section 1 need."""
+    """Return the versions of libzstd that ``reencoders`` (from a bundle's section 1) need."""
     return tuple(dict.fromkeys(release_of(number >> 4) for number in reencoders if number >> 4 in FAMILIES))
 
 
@@ -100,7 +100,7 @@ class LibraryEncoder:
     """
 
     def __init__(self, encoder: int, level: int, parameter: int, size: int | None, *, tested: bool = True) -> None:
-        """Create an encoder for content of ``size`` bytes. If ``parameter`` lacks SIZED, ``size`` may be None.
+        """Create an encoder for content of ``size`` bytes. If ``parameter`` lacks the flag SIZED, ``size`` may be None.
 
         With ``tested``, raises ``FileError`` if the installed library has a wrong version or gives wrong bytes.
         """

@@ -28,22 +28,22 @@ from dibundle.errors import ArchiveError
 
 _SLICE: Final = 32 << 10  # bytes of the frame per step; encoding their content may take several steps
 _PIECE: Final = 1 << 20  # bytes of content per step of the encoders
-_FREE: Final = 64 << 10  # literal bytes that a recipe may have in addition to its share, for input of any size
+_FREE: Final = 64 << 10  # literal bytes that any recipe may have, in addition to the bytes that _SHARE allows
 _SHARE: Final = 10  # a recipe may have one more literal byte for every _SHARE bytes of the frame
-_MOST: Final = 8 << 20  # maximum literal bytes of a recipe: literals are held in memory
+_MOST: Final = 8 << 20  # maximum literal bytes of a recipe, because literals are held in memory
 _WINDOW: Final = 128 << 20  # the largest supported window of a frame
 _UNDECIDED: Final = 2048  # if several candidates are left after this many frames, only the likeliest is used
 _PROBED: Final = 8  # maximum number of blocks that are checked to find a block that distinguishes encoders
 _TELLING: Final = 4 << 10  # minimum bytes of a compressed block that distinguishes encoders
 _CODED: Final = 2
-# the output of libzstd's slow levels is hardly ever larger than that of its fast levels times this number
+# libzstd's slow levels hardly ever write more than this number times the bytes that its fast levels write
 _BETTER: Final = 1.03
 _UNTOLD: Final = 4  # number of libzstd's candidates that are tried if the frame rules out none of them
 _SMALL: Final = 256 << 10  # maximum bytes of a frame for which all candidates are tried
 _JOB_BEGUN: Final = 1 << 20
 # bytes of content that are compared to recognise libzstd; more than a job of level 9, which has 16 MiB
 _LIBRARY_GUESSED: Final = 18 << 20
-_HOPELESS: Final = 4  # a candidate is dropped after this many blocks if none of them is equal
+_HOPELESS: Final = 4  # a candidate is dropped if this many blocks were compared and none of these blocks is equal
 
 
 class _Probe(NamedTuple):
@@ -348,7 +348,7 @@ class _Run:
         self._copied = 0  # bytes since the last edit
 
     def encode(self, content: bytes, stored: Bytes) -> None:
-        """Take content, and compare the output."""
+        """Encode content, and compare the encoder's output with the frame."""
         self._data += self.encoder.write(content)
         self._compare(stored, ended=False)
 

@@ -148,9 +148,9 @@ def unfilled(size: int) -> bytearray:
 def apart(data: bytes | bytearray | memoryview) -> memoryview:
     """Return a copy in separate memory pages.
 
-    These pages return to the system when the copy is freed. In the heap, holes would remain.
+    These pages return to the system when the copy is freed. In the heap, freed copies would leave holes.
 
-    The heap had 450 MiB of holes with kept frames of growing sizes, and 300 MiB with only small frames.
+    If frames of growing sizes were kept, the heap had 450 MiB of holes; if only small frames, 300 MiB.
     """
     pages = mmap.mmap(-1, len(data), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     pages[:] = data

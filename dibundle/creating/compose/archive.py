@@ -21,7 +21,7 @@ from dibundle.format.tables import Segment
 from dibundle.images.tar.entries import Entry, TarIndex
 
 TEXT_CONTENT = 256 << 10  # maximum size of ranges (configs, manifests) that are stored in the document stream
-# members of at least this size get a separate digest: damage is found early, and the error names the member
+# members of at least this size get a separate digest, so that damage is found early and the error names the member
 OWN_DIGEST = 64 << 10
 TAIL_MARKS = (b"index.json", b"manifest.json")
 LONGEST_TAIL = 16 << 20
@@ -45,7 +45,7 @@ class OuterMember:
 class Segments:
     """The target's digests under construction.
 
-    Each large or named member has its own digest, and all other bytes have a common digest.
+    Each large or named member has a separate digest, and all other bytes together have one digest.
     """
 
     def __init__(self, source: ReadAt) -> None:
@@ -77,7 +77,7 @@ class Segments:
 
 
 class ArchiveComposer:
-    """A writer of the operations of an outer archive."""
+    """A writer of the operations that rebuild an outer archive."""
 
     def __init__(self, source: ReadAt, index: TarIndex, writer: ProgramWriter, frames: FramePlanner) -> None:
         self._source = source

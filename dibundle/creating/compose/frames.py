@@ -28,7 +28,7 @@ LARGE = 2 << 20  # minimum size of a changed file that gets its own frames
 WINDOW = 64 << 20
 # WINDOW at level 1: for node-app, windows of 64 MiB would take 3 % more time, and save 1.4 % of the bytes
 FASTEST_WINDOW = 32 << 20
-# maximum total bytes of a file's old and new version; both are in memory while their relinking is planned
+# maximum total bytes of a file's old and new version; both versions are in memory while their relinking is planned
 LARGEST_PLAN = 384 << 20
 WINDOW_MARGIN = 4 << 20  # extra source bytes of a window, before and after the range at the same relative position
 
@@ -57,7 +57,7 @@ class LargeFile:
     def plan(self, read_old: Callable[[Copy], bytes], old: range, new: range) -> layout.RelinkPlan | None:
         """Return the plan for a window.
 
-        Call this method for each window, in order. The last call frees the plan for the whole file.
+        Call this method for each window, in order. The call for the last window frees the plan for the whole file.
         """
         self.prepare(read_old)
         with self._lock:
@@ -72,10 +72,10 @@ class LargeFile:
 class FrameDraft:
     """A frame before it is encoded.
 
-    ``pieces`` are functions that read the target's bytes, and ``old`` lists the ranges of the source; both are in
+    ``pieces`` are functions that read the target's bytes, and ``old`` lists the ranges of the source; both lists are in
     order.
 
-    For a frame of a large file, ``whole`` is the file, and ``window`` is the range in the file.
+    For a frame of a large file, ``whole`` is the file, and ``window`` is the frame's range in the file.
     """
 
     index: int
@@ -124,7 +124,7 @@ class FramePlanner:
             self._append(draft, _part(read, start, part), part)
 
     def add(self, read: Callable[[int, int], bytes], size: int) -> list[tuple[int, int, int]]:
-        """Add ``size`` bytes without a source. Return their places; each place has a frame, an offset and a length."""
+        """Add ``size`` bytes without a source. Return their places in frames: (frame, offset, length)."""
         places = []
         done = 0
         while done < size:
@@ -136,7 +136,7 @@ class FramePlanner:
         return places
 
     def patch(self, stream: int, read: Callable[[int, int], bytes], size: int, old: Copy) -> list[tuple[int, int, int]]:
-        """Add ``size`` bytes that are patched from ``old``. Return their places."""
+        """Add ``size`` bytes that are patched from ``old``. Return the places of the bytes."""
         if stream == PATCH_STREAM:
             draft = self._room(stream, size, old.length, UNIT, UNIT_SOURCE)
             draft.implied = True
@@ -160,7 +160,7 @@ class FramePlanner:
         return places
 
     def keep(self, places: list[tuple[int, int, int]]) -> bool:
-        """Return whether readers may keep the frames at ``places`` for repeats, within the memory limit.
+        """Return whether the memory limit allows readers to keep the frames at ``places`` for repeats.
 
         If so, count these frames against the limit.
         """
@@ -173,7 +173,7 @@ class FramePlanner:
         return True
 
     def _room(self, stream: int, size: int, old: int, unit: int, unit_old: int) -> FrameDraft:
-        """Return the open frame of ``stream``.
+        """Return the frame of ``stream`` that is being filled.
 
         If ``size`` more bytes do not fit, return a new frame.
         """

@@ -22,7 +22,7 @@ from dibundle.format.records import BLOCK, padded
 from dibundle.format.steps import REGISTER_RECORD, Copy
 from dibundle.images.tar.entries import Entry
 
-LONGEST_ZEROS = 1 << 20  # maximum size of a tail that is checked for having only zeros
+LONGEST_ZEROS = 1 << 20  # maximum size of a tail for which dib checks whether all bytes are zeros
 _MORE = 4  # for each extension header of a new entry, at most this many headers of the base entry are read
 REPEAT_FROM = 64  # content of at least this many bytes is written as a repeat when it occurs again
 
@@ -156,8 +156,8 @@ class LayerComposer:
     def _counterpart(self, layer: Layer) -> int | None:
         """Return the base layer whose tail becomes the source of this layer's tail.
 
-        This is the layer of the last match. If that layer has no tail, return the layer of the nearest size among the
-        layers without entries.
+        This is the base layer with the most recent match. If that layer has no tail, return the layer of the nearest
+        size among the layers without entries.
         """
         layers, expected, size = self._base.layers, self._matcher.expected_layer, layer.source.size
         if layer.index.entries and expected < len(layers) and _tail_size(layers[expected]):
@@ -233,7 +233,7 @@ class LayerComposer:
         return True
 
     def _keep_entry(self, layer: int, start: int, length: int) -> None:
-        """Keep ``length`` bytes of a base layer. Adjacent ranges become one operation."""
+        """Write an operation that copies ``length`` bytes of a base layer. Adjacent ranges become one operation."""
         index = self._object(layer)
         keep = self._keep
         if keep and keep.object == index and keep.offset + keep.length == start:
@@ -319,7 +319,7 @@ class LayerComposer:
             self._add(record, mark)
 
     def _is_padded_with_zeros(self, old: _Record, layer: int) -> bool:
-        """Return whether a base record's padding is all zeros. Such padding can be kept with the record."""
+        """Return whether a base record's padding is all zeros. If so, the padding can be kept with the record."""
         after = old.content + old.size
         return not self._windows[layer].read_at(after, padded(old.size) - old.size).strip(b"\0")
 

@@ -75,8 +75,8 @@ def unpack_layer(
 ) -> RecompressedLayer | None:
     """Inflate a gzip layer into ``spool`` and find its encoder. Return None if no encoder reproduces the layer's bytes.
 
-    ``most`` is the maximum number of bytes of content. The search ends as soon as no encoder is left, usually within
-    the first kilobytes. ``trials`` limits the members for which several encoders are tried again.
+    ``most`` is the maximum number of bytes of content. If no encoder can be right any more, the search ends, usually
+    within the first kilobytes. ``trials`` limits the members for which several encoders are tried again.
     """
     parts: list[Part] = []
     plain: list[bytes] = []
@@ -152,7 +152,7 @@ def _body(
 
     ``candidates`` are the candidates that remain after the previous members. For a small member, only the first
     candidate is tried. For any other member, all ``CANDIDATES`` are tried if no remaining candidate reproduces the
-    body's beginning. Trying all of them every time would take minutes: an estargz layer has a member for each file.
+    body's beginning. Trying all candidates each time would take minutes: an estargz layer has a member for each file.
     """
     is_trial = False
     if len(candidates) < len(CANDIDATES):

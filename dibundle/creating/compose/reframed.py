@@ -29,8 +29,8 @@ class _Stopped(Exception):  # noqa: N818 - it is not an error
 def unpack_frames(stored: ReadAt, spool: Spool, most: int | None = None) -> RecompressedLayer | None:
     """Decode a zstd layer into ``spool`` and find its encoder. Return None if no encoder reproduces the layer's bytes.
 
-    ``most`` is the maximum number of bytes of content. The search ends as soon as no encoder is left, usually within
-    the first kilobytes.
+    ``most`` is the maximum number of bytes of content. If no encoder can be right any more, the search ends, usually
+    within the first kilobytes.
     """
     limit = most_cost(stored) if most is None else min(most, most_cost(stored))
     reading = _Frames(stored, spool, limit)
@@ -67,7 +67,7 @@ class _Frames:
         self._spool = spool
         self._limit = limit
         self._left = limit
-        self._reencoder = 0  # re-encoder of the last body
+        self._reencoder = 0  # re-encoder of the previous body
         self._blocks = _BLOCKS
         self._literals = _LITERALS
         self._search = FrameSearch()

@@ -1,4 +1,4 @@
-"""Both sides of a bundle during creation: blobs with digests, indexed layers, the base for matching."""
+"""Bases and targets during creation: blobs with digests, indexed layers, and the base for matching."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Reading:
 
     If ``inventory`` is given, only the base layers in the inventory may be used. With ``recompress``, compressed layers
     are unpacked. ``most_unpacked`` is the maximum size of the temporary files for the unpacked layers of targets. If
-    ``shared`` is true, later targets build on earlier targets. So any implementation of gzip or zstd must be able to
-    decompress the earlier targets' layers.
+    ``shared`` is true, later targets build on earlier targets. So every implementation of gzip or zstd must be able to
+    decompress the layers of earlier targets.
     """
 
     executor: Executor
@@ -142,7 +142,7 @@ def read_sides(
 
 
 def _read_images(targets: Iterable[Archive]) -> Iterator[ImageArchive]:
-    """Yield the targets. Leave out images above the maximum number of images of a bundle.
+    """Yield the targets. After the maximum number of images in a bundle, leave out all further images.
 
     The targets of a chain may have far more images than this maximum.
     """

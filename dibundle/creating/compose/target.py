@@ -97,7 +97,7 @@ def _places(base: BaseSide, side: TargetSide, number: int) -> dict[bytes, PlaceI
 
 
 def _drop_costly_sources(composed: Sequence[ComposedTarget]) -> None:
-    """If the cost would be too high, drop the largest sources of frames.
+    """If the targets would cost a reader too much, drop the largest sources of frames.
 
     A reader refuses a bundle whose targets cost more than 8 times their total size plus 64 MiB (spec/dib.md, 4.5).
     """

@@ -55,7 +55,7 @@ class Layer:
         self._index = found
 
     def forget_entries(self) -> None:
-        """Drop the entries, which take some 400 bytes each."""
+        """Drop the entries, because each entry takes about 400 bytes."""
         self._index = None
         self.marks = []
 
@@ -141,8 +141,8 @@ def is_file(entry: Entry) -> bool:
 def mark_contents(index: BaseIndex, targets: Sequence[Layer], executor: Executor) -> None:
     """Mark those files of ``targets`` whose content also occurs in the base, or in another file of the targets.
 
-    Most files are equal to the base's file at the same path, so one comparison suffices. Other files are hashed if
-    their size occurs twice.
+    Most files are equal to the base's file at the same path, so one comparison suffices. Each of the other files is
+    hashed if some file has the same size.
     """
     pairings = [executor.submit(_pair, index, layer) for layer in targets]
     for layer, pairing in zip(targets, pairings, strict=True):

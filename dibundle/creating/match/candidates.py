@@ -1,4 +1,4 @@
-"""Choose promising bases by names, sizes and samples, without reading whole bases."""
+"""Choose promising bases by the names, sizes and samples of files, without reading whole bases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dibundle.files.readat import ReadAt, Slice, Spool
 from dibundle.images.model import Blob, ImageArchive
 from dibundle.images.tar.entries import scan
 
-FEW = 3  # up to this number of bases, all are read, because a choice would save little
+FEW = 3  # up to this number of bases, all bases are read, because a choice would save little time
 WORTH = 0.005  # a further base is chosen only if it probably saves at least this share of the targets' bytes
 _SAMPLE = 512  # bytes from the middle and the end of a file; their checksum stands for the whole content
 _ALIKE = 64  # a target's file is compared with at most this many base files at the same path (without versions)
@@ -69,7 +69,7 @@ def pick(
 
 
 class _FilesByPath:
-    """The files of the targets' layers, by path. Only the first ``_ALIKE`` files at a path are here."""
+    """The files of the targets' layers, by path. For each path, only the first ``_ALIKE`` files are recorded."""
 
     def __init__(self, wanted: list[_Content]) -> None:
         self._found: dict[bytes, list[tuple[int, int, _File]]] = {}
@@ -80,7 +80,7 @@ class _FilesByPath:
                     there.append((layer, number, file))
 
     def at(self, path: bytes) -> list[tuple[int, int, _File]]:
-        """Return files with the numbers of their layers, and their numbers in the layers."""
+        """Return files, each with the index of its layer and its own index in the layer."""
         return self._found.get(path, [])
 
 
@@ -109,7 +109,7 @@ def _cover(worths: list[_Worth], wanted: list[_Content]) -> list[int]:
     total = sum(content.size for content in wanted)
     best = _Worth(frozenset(), {})
     taken: list[int] = []
-    # the gains may be outdated: a gain never grows when other bases are chosen, so only the first is computed again
+    # gains may be outdated, but never grow when other bases are chosen, so only the first gain is computed again
     gains = [(-worth.gain(best, wanted), -number) for number, worth in enumerate(worths)]
     heapq.heapify(gains)
     while gains:
@@ -140,7 +140,7 @@ class _Judge:
                 self._files.setdefault(file.path, []).append(file)
 
     def worth(self, wanted: list[_Content], files: _FilesByPath) -> _Worth:
-        """Return how many bytes the base is likely to save. The time depends on the base, not on the targets."""
+        """Return how many bytes the base is likely to save. The time depends only on the base's size."""
         layers = {layer for layer, content in enumerate(wanted) if not self._claims.isdisjoint(content.claims)}
         found = {
             (layer, number): file.size * max(_likeness(file, other) for other in others[:_ALIKE])

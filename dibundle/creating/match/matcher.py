@@ -87,7 +87,7 @@ class Matcher:
 
     @property
     def expected_layer(self) -> int:
-        """The base layer of the last match, where the next search starts."""
+        """The base layer of the most recent match, where the next search starts."""
         return self._expected.layer
 
     def find(self, layer: Layer, entry: Entry, mark: Mark | None) -> Match | None:
@@ -124,7 +124,7 @@ class Matcher:
     def _nearest(self, places: Sequence[Place]) -> Place:
         """Return the expected place, if it is in ``places``.
 
-        Otherwise, prefer a place in the expected layer. If there is none, take the top layer of the most similar image.
+        Otherwise, prefer a place in the expected layer. If there is none, use the top layer of the most similar image.
         """
         if self._expected in places:
             return self._expected
@@ -172,7 +172,7 @@ class Spare:
 
     def __init__(self, base: BaseIndex, used: Collection[bytes], kept: Collection[bytes]) -> None:
         self.base, self.used, self.kept = base, used, kept
-        self._found: dict[Place, bool] = {}  # the same files are asked for again and again
+        self._found: dict[Place, bool] = {}  # cached, because the same files are checked many times
 
     def has(self, place: Place) -> bool:
         """Return whether a base file is spare."""
@@ -189,14 +189,14 @@ class Spare:
 class SimilarFiles:
     """The base files that are spare for at least one target, by content and by name.
 
-    All targets share them. So no file is read twice, and a target takes no time for files that are already here. Files
-    with longer paths than ``LONGEST_PATH`` are left out.
+    All targets share this index. So no file is read twice, and a target takes no time for files that an earlier target
+    added. Files with longer paths than ``LONGEST_PATH`` are left out.
     """
 
     def __init__(self, base: BaseIndex) -> None:
         self._base = base
         self._layers = 0  # number of base layers whose paths were added
-        # paths with base files that are not here yet, because all targets so far have the path or keep the layer
+        # paths of base files that were not added yet, because every target so far has the path or the whole layer
         self._to_sketch: dict[bytes, None] = {}
         self._to_name: dict[bytes, None] = {}
         self._sketches: SketchIndex[Place] = SketchIndex()
@@ -250,7 +250,7 @@ class SimilarFiles:
         return next(iter(nearest), None)
 
     def by_name(self, path: bytes, size: int, spare: Spare) -> list[Place]:
-        """Return spare files with the same name as ``path``, or with the same path if versions and hashes are ignored.
+        """Return spare files whose path or name equals that of ``path``, apart from versions and hashes.
 
         Files that are far larger than ``size`` are left out.
         """

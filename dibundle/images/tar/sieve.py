@@ -38,7 +38,7 @@ def sieve(read: Callable[[int], bytes], spool: Spool, sizes: Collection[int]) ->
 
 
 class _Pipe:
-    """The data so far, with random access. A read beyond the end of this data waits for more data."""
+    """The data that has arrived so far, with random access. A read beyond the end of this data waits for more data."""
 
     def __init__(self, read: Callable[[int], bytes], spool: Spool) -> None:
         self._read = read
@@ -46,7 +46,7 @@ class _Pipe:
 
     @property
     def size(self) -> int:
-        """A number that is larger than the data of any pipe. The real size is not known in advance."""
+        """A number that is larger than the size of any pipe's data. The real size is not known in advance."""
         return 1 << 62
 
     def more(self, most: int) -> int:
