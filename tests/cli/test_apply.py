@@ -41,12 +41,16 @@ import shutil, sys
 free = int(sys.argv.pop(1))
 shutil.disk_usage = lambda path: shutil._ntuple_diskusage(1 << 40, 0, free - written)
 from dibundle.files.readat import Spool
-write, written = Spool.write, 0
+write, write_at, written = Spool.write, Spool.write_at, 0
+def counted_at(spool, offset, data, added):
+    global written
+    written += added
+    write_at(spool, offset, data, added)
 def counted(spool, data):
     global written
     written += len(data)
     return write(spool, data)
-Spool.write = counted
+Spool.write, Spool.write_at = counted, counted_at
 from dibundle.cli import main
 code = main._run(sys.argv[1:])
 sys.stdout.flush()

@@ -50,14 +50,19 @@ class Disk:
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    disk, write = Disk(), Spool.write
+    disk, write, write_at = Disk(), Spool.write, Spool.write_at
 
     def noted(self: Spool, data: bytes) -> int:
         place = write(self, data)
         disk.note(len(data), self.directory)
         return place
 
+    def noted_at(self: Spool, offset: int, data: bytes, added: int) -> None:
+        write_at(self, offset, data, added)
+        disk.note(added, self.directory)
+
     monkeypatch.setattr(Spool, "write", noted)
+    monkeypatch.setattr(Spool, "write_at", noted_at)
     return disk
 
 

@@ -540,7 +540,9 @@ def test_lists_that_are_absent_or_of_anyone(key: str, fault: str, world: World, 
         named.chmod(0o666)
     code = "policy.file" if fault == "absent" else "policy.writable"
     told = (
-        f"cannot open {named}, which {policy.PATH} names" if fault == "absent" else f"other users can write to {named}"
+        f"cannot open {named}, a file that is named in {policy.PATH}"
+        if fault == "absent"
+        else f"other users can write to {named}"
     )
     refused(dib("verify", world.bundle("release")), 3, told)
     assert code_of("verify", world.bundle("release")) == code
