@@ -1,12 +1,12 @@
-"""Draw random pairs of releases from package registries; write each pair as two archives in docker save's form.
+"""Select random pairs of releases in package registries; write each as two docker save archives.
 
     python bench/draw.py OUT --seed 1 [--kinds pypi-x86_64=3,npm=2] [--names FILE] [--previous bookworm]
 
 The seed determines the order in which names are tried. A name is skipped if there are no two consecutive releases for
-the platform. It is also skipped if a release unpacks to less than 3 MB or more than 120 MB. Drawn and skipped names,
-with reasons, are printed and written to OUT/drawn.json. The same seed and the same state of the registries give the
-same archives. The script needs pip, npm and, on Debian, apt and dpkg-deb. The configuration of these programs selects
-the registries.
+the platform. It is also skipped if a release unpacks to less than 3 MB or more than 120 MB. Selected names, and skipped
+names with reasons, are printed and written to OUT/drawn.json. The same seed and the same state of the registries give
+the same archives. The script needs pip, npm and, on Debian, apt and dpkg-deb. The configuration of these programs
+selects the registries.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class PassedOverError(Exception):
 
 @dataclass(frozen=True)
 class Drawn:
-    """A drawn pair, or a skipped name with the reason (``why``)."""
+    """A selected pair, or a skipped name with the reason (``why``)."""
 
     kind: str
     name: str
@@ -98,7 +98,7 @@ def entry(name: str, data: bytes, mode: int, mtime: int) -> Entry:
 
 
 def pypi(machine: str, name: str, work: Path) -> Pair:
-    """Return the last two releases with a wheel; on aarch64, the wheel must be specific to aarch64."""
+    """Return the two newest releases with a wheel; for aarch64, the wheel must be specific to aarch64."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     wanted = ["--only-binary=:all:", "--implementation=cp"]
     wanted += [f"--platform={p}_{machine}" for p in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")]
@@ -137,7 +137,7 @@ def _installed(wheel: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entry:
 
 
 def npm(name: str, work: Path) -> Pair:
-    """Return the last two releases in numeric order."""
+    """Return the two releases with the highest version numbers."""
     releases = json.loads(text("npm", "view", name, "versions", "--json"))
     numbered = [r for r in releases if "-" not in r] if isinstance(releases, list) else []
     if len(numbered) < 2:
@@ -297,7 +297,7 @@ def write_archive(path: Path, entries: Iterable[Entry], tag: str) -> int:
 
 
 def main() -> None:
-    """Draw the requested number of pairs of each kind."""
+    """Select and write the requested number of pairs of each kind."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", default="1")
@@ -324,7 +324,7 @@ def main() -> None:
 
 
 def draw(kind: str, wanted: int, offered: Iterable[tuple[str, Finder]], out: Path, work: Path) -> Iterator[Drawn]:
-    """Yield the first ``wanted`` pairs of a kind with an allowed size, and the names skipped until then."""
+    """Yield the first ``wanted`` pairs of a kind that have an allowed size, and the skipped names."""
     for tried, (name, find) in enumerate(offered):
         if not wanted or tried == TRIES:
             return

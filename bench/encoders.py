@@ -135,7 +135,7 @@ def real(case: Case, content: Path) -> tuple[str, int]:
 
 
 def without_end(found: Iterator[bytes], tail: int) -> Iterator[bytes]:
-    """Yield all but the last ``tail`` bytes."""
+    """Yield all bytes except the last ``tail`` bytes."""
     held = b""
     for piece in found:
         held += piece

@@ -3,10 +3,10 @@
     python bench/growth.py [--sizes 0.25,1,4,16] [--files 1000,30000,300000,3000000] [--work FOLDER]
 
 Images are generated. They have files of many sizes; the largest file has three eighths of all bytes. The content
-compresses to about 60 % of its size. In the second image, all timestamps are later. One file in forty is edited: some
-bytes are replaced, and a line is inserted. One file in four hundred is replaced by another file. In images of at least
-4 GiB, three blocks in four are zeros, which take no disk space. The free space in FOLDER must be at least two thirds of
-the largest image.
+compresses to about 60 % of its size. In the second image of each pair, all timestamps are later. One file in forty is
+edited: some bytes are replaced, and a line is inserted. One file in four hundred is replaced by another file. In images
+of at least 4 GiB, three blocks in four are zeros, which take no disk space. The free space in FOLDER must be at least
+two thirds of the largest image.
 """
 
 from __future__ import annotations

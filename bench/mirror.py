@@ -88,7 +88,7 @@ class Link:
         await asyncio.gather(self._pass(reader, back, counts=False), self._pass(there, writer, counts=True))
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counts: bool) -> None:
-        """Pass bytes on. Each byte arrives half a round trip after the line has sent this byte."""
+        """Pass bytes on. Each byte arrives half a round-trip time after the line has sent the byte."""
         waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(AHEAD)
 
         async def arrive() -> None:

@@ -178,7 +178,7 @@ def main() -> None:
 
 
 def repeat(workers: ProcessPoolExecutor, port: int, count: int, times: int) -> list[str]:
-    """Pull images one after another. Two clients pull each image at the same time."""
+    """Pull images one after another. Each image is pulled by two clients at the same time."""
     begun = time.monotonic()
     wrong = workers.submit(_repeat, port, count, times).result()
     print(f"{times} pulls: {time.monotonic() - begun:.1f} s, {len(wrong)} errors")

@@ -4,7 +4,7 @@
 
 Frames go to workers in dib's order: the largest first, each to a free worker. A worker without a frame helps with the
 pieces of other workers. Other work is not divided among workers. Run create with the number of workers to estimate for,
-because its workers also share the making of tables.
+because this number also affects how tables are built.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Job:
         self.running = 0
 
     def proceed(self) -> float | None:
-        """Return how many seconds the job's worker is busy, or None.
+        """Return how many seconds the job's next step or piece takes, or None.
 
-        None means a wait for other workers, or the job's end.
+        None means that the job waits for other workers, or has ended.
         """
         while True:
             if self.open:

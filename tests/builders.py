@@ -44,7 +44,7 @@ class TarItem:
 
 @dataclass(frozen=True)
 class TestImage:
-    """An image to build: its uncompressed layers, its tags, and additions to its config."""
+    """An image to build: its uncompressed layers, its tags, and fields to add to its config."""
 
     __test__ = False  # without this, pytest would collect the class because of its name
 
@@ -153,7 +153,7 @@ def _classic(images: list[TestImage], packing: LayerCompression) -> list[TarItem
 
 
 def _podman(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
-    """Return layers at the top level, named by diffID. The legacy folders have symlinks to these layers."""
+    """Return layers at the top level, named by diffID. Folders in the old format have symlinks to these layers."""
     items: dict[str, TarItem] = {}
     manifest = []
     for image in images:
@@ -198,13 +198,13 @@ def _oci(images: list[TestImage], packing: LayerCompression) -> list[TarItem]:
 
 
 def docker_save_part(image: TestImage) -> bytes:
-    """Return an archive from docker with containerd's store that lacks one of two platforms."""
+    """Return an archive with one of an image's two platforms, as docker with containerd's store writes it."""
     return build_layer(_c8d([image], None, part=True))
 
 
 def _c8d(images: list[TestImage], packing: LayerCompression, *, part: bool = False) -> list[TarItem]:
-    """Return blobs as :func:`_v25` does. In addition, each image has an index, which also lists an attestation and a
-    missing platform.
+    """Return blobs as :func:`_v25` does. In addition, each image has an index. Apart from the image's manifest, it
+    lists an attestation and a missing platform.
     """
     blobs, descriptors, manifest = _blobs(images, packing)
     top = []
@@ -306,7 +306,7 @@ def _repositories(images: list[TestImage]) -> TarItem:
 
 
 def extract(archive: tarfile.TarFile, folder: Path) -> None:
-    """Extract an archive that a test has made. Before Python 3.11.4, tarfile has no extraction filters."""
+    """Extract an archive that a test has made. Python before 3.11.4 may lack extraction filters."""
     if hasattr(tarfile, "data_filter"):
         archive.extractall(folder, filter="data")
     else:

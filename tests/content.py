@@ -1,5 +1,5 @@
-"""File contents like those in images. The contents are text, machine code and random-looking bytes, and edited versions
-of such contents.
+"""File contents like those in images. The contents are text, machine code and random-looking bytes. Each content may
+also be an edited version.
 
 The seed determines every byte.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-# maps 256 byte values to few letters, unevenly, so that the result compresses about as well as source text
+# maps 256 byte values to a few letters, some more often than others, so that the result compresses like source text
 _LETTERS = b"etaoinshrdlucmfw yp\n(){}=;." + b"eeeetttaaaooiinnss      \n"
 _TEXT = bytes(_LETTERS[value % len(_LETTERS)] for value in range(256))
 _CODE = bytes(value if value < 96 else value % 17 for value in range(256))

@@ -212,8 +212,8 @@ def _print_codes(name: str, trials: Trials, size: int) -> None:
 def _into_loaders(
     trials: Trials, bundle: bytes, cases: list[Damage], count: int, seed: int, other: Path, path: Path
 ) -> list[str]:
-    """Pipe every case into one store, and ``count`` cases into each other store. Finally, apply the bundle to a wrong
-    base, and pipe the output into each loader.
+    """Pipe every case into the classic store, and ``count`` cases into every other. Finally, apply the bundle to a
+    wrong base, and pipe the output into each loader.
     """
     failures: list[str] = []
     for kind in engines.LOADERS:

@@ -1,4 +1,4 @@
-"""A comparison of decoders on mutated vectors. All decoders must give the same bytes, or all must refuse. python -m
+"""A comparison of decoders on mutated vectors. For each, all decoders must give the same bytes, or refuse. python -m
 tests.decoders COUNT SEED [COMMAND...] After a mutation, the script corrects the digests of the frames and of the
 manifest. If dib rebuilds an output from a mutation, the script also corrects the output's digests. Therefore, no
 decoder can detect a mutation by a digest. ``COMMAND`` is a third decoder, in addition to dib and the reference decoder.
@@ -32,8 +32,8 @@ from tests.reference import decoder
 from tests.test_vectors import FOLDER, options, runner
 
 LARGEST: Final = 100_000  # maximum bytes of a bundle; its target may have ten times as many bytes
-SECONDS: Final = 20  # time limit for the reference decoder, because it is slow
-TOO_LONG: Final = -14  # the reference decoder's result at this limit: SIGALRM
+SECONDS: Final = 20  # time limit for the reference decoder, which is slow
+TOO_LONG: Final = -14  # the reference decoder's result if its time limit ends it with SIGALRM
 TOO_LARGE: Final = -1  # dib's result for a target that is too large
 Ended = tuple[int, bytes]
 

@@ -178,14 +178,14 @@ def calls_of(rig: Rig, arguments: list[str | Path], names: Sequence[str]) -> int
     return int(rig.calls.read_text())
 
 
-WRITES, READS = ("write", "ftruncate", "fsync", "replace"), ("read", "pread", "preadv")
+WRITES, READS = ("write", "pwrite", "ftruncate", "fsync", "replace"), ("read", "pread", "preadv")
 
 
 def _each_call(
     rig: Rig, arguments: list[str | Path], names: Sequence[str], number: int, times: int
 ) -> list[str | None]:
-    """Let each call fail, one call per run. If there are more than ``times`` calls, only a random sample of the calls
-    fails.
+    """Run the command once for each call, and let this call fail. If there are more than ``times`` calls, use a random
+    sample.
     """
     result = rig.whole if arguments[0] == "apply" else _created(rig)
     count = calls_of(rig, arguments, names)
@@ -231,7 +231,7 @@ def short_calls(rig: Rig, times: int) -> list[str | None]:
     def shortened(seed: int) -> Prepare:
         def prepare() -> None:
             chance = random.Random(seed)
-            read, pread, preadv, write = os.read, os.pread, os.preadv, os.write
+            read, pread, preadv, write, pwrite = os.read, os.pread, os.preadv, os.write, os.pwrite
 
             def less(size: int) -> int:
                 return size if size < 2 else chance.choice((size, chance.randrange(1, size), max(1, size // 2)))
@@ -240,6 +240,7 @@ def short_calls(rig: Rig, times: int) -> list[str | None]:
             os.pread = lambda fd, size, at: pread(fd, less(size), at)
             os.preadv = lambda fd, views, at: preadv(fd, [memoryview(views[0])[: less(len(views[0]))]], at)
             os.write = lambda fd, data: write(fd, memoryview(data)[: less(len(data))])
+            os.pwrite = lambda fd, data, at: pwrite(fd, memoryview(data)[: less(len(data))], at)
 
         return prepare
 
@@ -358,8 +359,8 @@ def stalled_pipes(rig: Rig, times: int) -> list[str | None]:
 def little_memory(rig: Rig, times: int) -> list[str | None]:
     """Limit the address space to 512 MiB (enough for apply), or to a size from 256 to 512 MiB.
 
-    In the second case, apply may report a lack of memory. Below 256 MiB, a new thread may end before it runs. Python
-    then waits for this thread forever.
+    With less than 512 MiB, apply may report a lack of memory. Below 256 MiB, a new thread may end before it runs.
+    Python then waits for this thread forever.
     """
     result = _created(rig)
     ended = []

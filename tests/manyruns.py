@@ -1,8 +1,8 @@
 """Hundreds of runs of ``dib``. A process that has imported dib forks for every command.
 
-Each command is the real command, with its own descriptors and exit code. Only the start of Python is saved. When this
-module runs as a program, it is the process that forks. The process reads commands as lines of JSON, and answers each
-command with an exit code.
+Each command is the real command, with its own descriptors and exit code. Only the time to start Python is saved. When
+this module runs as a program, it is the process that forks. The process reads commands as lines of JSON, and answers
+each command with an exit code.
 """
 
 from __future__ import annotations

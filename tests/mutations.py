@@ -1,12 +1,12 @@
-"""Mutated bundles, and the result of ``apply`` for each. In one half of the mutations, bytes are changed, and in the
-other half, fields are changed.
+"""Mutated bundles, and the result of ``apply`` for each. Half of the mutations change bytes, and the other half change
+fields.
 
     python -m tests.mutations                                    1,000 mutations of generated pairs
     python -m tests.mutations --count 10000                      10,000 of them
     python -m tests.mutations --count 400 a.tar b.tar a-b.dib    400 of a real bundle
 
-In the second half, digests of frames and manifest are corrected after the changes. For small pairs, the output's
-digests are corrected too, to match the reference decoder's output. Then no digest reveals a mutation. Each bundle is
+After changes of fields, the digests of the frames and of the manifest are corrected. For small pairs, the output's
+digests are corrected too, to match the reference decoder's output. So no digest reveals such a mutation. Each bundle is
 applied in its own process. The memory and time of the process are measured. The exit code is 1 if a check failed.
 """
 

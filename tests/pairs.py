@@ -86,7 +86,7 @@ def _write(work: Path, old: TestImage, new: TestImage, style: Style, stored: Lay
 def images(megabytes: int) -> tuple[TestImage, TestImage]:
     """Return an image and its next version.
 
-    One layer is the same in both, another layer changes, and a third layer exists only in the next version.
+    One layer is the same in both images, a second layer changes, and a third layer exists only in the next version.
     """
     unit = megabytes * 100_000
     bottom = build_layer(

@@ -66,7 +66,7 @@ def manifest_digest(data: bytes) -> str:
 
 
 def option(arguments: list[str], *names: str) -> str:
-    """Remove an option with its value from the arguments. Return the value, or ""."""
+    """Remove an option and its value from the arguments. Return the value; without the option, return ""."""
     for name in names:
         if name in arguments:
             at = arguments.index(name)

@@ -75,8 +75,8 @@ def test_takes_the_image_that_is_expected(style, tmp_path: Path) -> None:
 def test_refuses_an_image_beside_one_that_is_absent(tmp_path: Path) -> None:
     """An image is refused if the archive also lists an absent image.
 
-    An engine that already has this other image may prefer it. The other image's platform is unknown, because only its
-    config has the platform, and this config is absent too.
+    An engine that already has the absent image may prefer it. The absent image's platform is unknown, because only its
+    config gives the platform, and this config is absent too.
     """
     target = docker_save_part(NEW)
     with pytest.raises(UnexpectedError, match="is not in the archive"):

@@ -76,7 +76,7 @@ WRITERS = {
 
 
 def release(number):
-    """Return a version of an image. Most content is the same in the next version."""
+    """Return a version of an image. Most content of a version is the same in the next version."""
     files = [file(f"usr/lib/{k}", noise(k, 30_000) + text(100 * (k == number) + k, 30_000)) for k in range(8)]
     return TestImage([build_layer(files)], ["example.com/app:1"])
 

@@ -233,7 +233,7 @@ def test_of_a_bomb_in_a_base_not_all_is_inflated(monkeypatch: pytest.MonkeyPatch
 def test_members_are_searched_with_the_encoders_that_are_left():
     """Several encoders give the first member. A later member rules out all of these encoders except one.
 
-    The last members need a new encoder.
+    The last members were written by a different encoder.
     """
     content = [b"a", noise(7, 40_000) + text(8, 90_000), text(9, 30_000), b"", text(10, 50_000)]
     slow = compressor(encoders.GO, 9)
@@ -260,7 +260,7 @@ def test_the_smallest_layers_are_made_again(tmp_path: Path):
 
 
 def test_of_a_bomb_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch):
-    """For a decompression bomb, no encoder is guessed. Each candidate encoder would have to encode gigabytes, because
+    """For a decompression bomb, no encoder is guessed. To try an encoder, dib would have to encode gigabytes, because
     the bomb's first megabytes inflate to gigabytes.
     """
     content = bytes(20 << 20)

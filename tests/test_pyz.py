@@ -166,7 +166,7 @@ def test_a_damaged_pyz(pyz: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("number", [6, 8, 10])
 def test_an_older_python_is_told_what_to_do(pyz: Path, tmp_path: Path, number: int):
-    """In an older Python, dib.pyz prints advice. If this machine has no older Python, only main.py is tested."""
+    """With an older Python, dib.pyz prints advice. If this machine has no older Python, only main.py is tested."""
     older = shutil.which(f"python3.{number}")
     if older and subprocess.run([older, "-c", ""], capture_output=True, check=False).returncode == 0:
         done = run(pyz, tmp_path, "apply", "a", "b", python=older)

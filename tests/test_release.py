@@ -167,7 +167,7 @@ def test_a_target_needs_the_bases_it_takes_from_alone(tmp_path: Path):
 
 
 def test_what_targets_share_is_there_once(tmp_path: Path):
-    """A bundle has shared content only once. Ten services share a layer, and have similar own layers."""
+    """A bundle has shared content only once. Here, ten services share a layer, and each has a similar own layer."""
     names = [f"service{number}" for number in range(10)]
     for number, name in enumerate(names):
         own = build_layer([file("app/common", edited(noise(5, 200_000), number)), file("app/me", text(number, 5_000))])
@@ -185,7 +185,7 @@ def test_what_targets_share_is_there_once(tmp_path: Path):
 def test_a_layer_of_an_earlier_target_may_be_compressed(tmp_path: Path, damage: bytes):
     """The second target uses a file of the first target's compressed layer.
 
-    If junk follows the layer, gzip cannot read it.
+    If junk follows the layer, gzip cannot read the layer.
     """
     shared = noise(11, 300_000)
     packed = [
@@ -228,7 +228,7 @@ def test_the_bundle_depends_on_nothing_but_its_inputs(release: Path, tmp_path: P
 def test_of_many_bases_the_best_is_picked(tmp_path: Path):
     """From many bases, create picks the best base.
 
-    With eight versions as bases, a bundle is as small as with only the closest version.
+    With eight versions as bases, a bundle is as small as with the closest version as the only base.
     """
     rng = random.Random(3)
     data = code(1, 600_000)

@@ -176,7 +176,7 @@ class Stream:
         return piece
 
     def give_back(self, data: bytes) -> None:
-        """Put back the last bytes that were read. The next read returns these bytes."""
+        """Put back the bytes that were read most recently. The next read returns these bytes again."""
         self._at -= len(data)
 
 

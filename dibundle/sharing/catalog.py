@@ -1,6 +1,6 @@
 """The bundles of a repository.
 
-Each bundle is listed with its base and target images, its signer, and the part that is missing.
+Each bundle is listed with its base and target images, its signer, and its missing part (if any).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class StoredBundle:
 class BundleList:
     """The bundles of the repository ``name``, sorted by target and base images.
 
-    ``is_complete`` is false if the repository has more entries than are read.
+    ``is_complete`` is false if the repository has more entries than the limits allow to be read.
     """
 
     name: str
@@ -74,12 +74,12 @@ class BundleList:
 
     @property
     def size(self) -> int:
-        """The total size of the bundles that the registry still has, in bytes."""
+        """The total size in bytes of all bundles that the registry still has."""
         return sum(item.size or 0 for item in self.bundles if item.missing != "bundle")
 
 
 def list_bundles(name: str, access: Access, context: Context) -> BundleList:
-    """List the bundles of a repository, ``docker://HOST/NAME``. With signers, fetch each bundle's manifest."""
+    """List the bundles of a repository, ``docker://HOST/NAME``. If signers are given, fetch each bundle's manifest."""
     from dibundle.sources.registry.catalog import search
     from dibundle.sources.registry.opening import open_repository
 
@@ -100,7 +100,7 @@ def list_bundles(name: str, access: Access, context: Context) -> BundleList:
 def parse_repository(name: str, command: str) -> Reference:
     """Parse the name of a repository, and refuse a tag or a digest.
 
-    ``command`` is the command that has this argument.
+    ``command`` is the name of the command, for the error message.
     """
     if not is_reference(name):
         raise UsageError(messages.REGISTRY_NOT_A_REPOSITORY, name=name)
@@ -131,7 +131,7 @@ def stored(found: FoundBundle, repository: Repository, signed_by: str | None = N
 
 
 class _Checks:
-    """The checks of signatures in a list, with limits for all bundles together. If no signers are given, check nothing.
+    """Checks of the signatures of listed bundles. All bundles share the limits. If no signers are given, check nothing.
 
     The names in the registry's list are not signed. Anyone with permission to push could list a signed bundle under
     other names. So the names of a signed bundle are taken from the bundle itself.
@@ -150,7 +150,7 @@ class _Checks:
         return f"the manifests have more than {human(MAX_DECODED)}" if self._decoded_left < 0 else ""
 
     def look(self, found: FoundBundle) -> StoredBundle:
-        """Return a bundle. If its signature is trusted, add the signer, and take the names from the bundle itself."""
+        """Return a found bundle. If its signature is trusted, add the signer, and use the names in the bundle."""
         check = self._signatures.required
         if check is None or found.blob is None or found.missing == "bundle" or self.limit:
             return stored(found, self._repository)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class DeleteResult:
     """Bundles that were deleted or, with ``dry_run``, would be deleted. ``left`` are bundles that are still listed.
 
-    If a deleted bundle's ``missing`` is "manifest", only the bundle's entry in a list existed, and was removed.
+    If the ``missing`` of a deleted bundle is "manifest", the registry had only an entry in a list. This entry was
+    removed.
     """
 
     deleted: tuple[StoredBundle, ...]
@@ -42,7 +43,7 @@ class DeleteResult:
 def delete_bundles(names: Iterable[str], access: Access, context: Context, *, dry_run: bool = False) -> DeleteResult:
     """Delete bundles by tag (``docker://HOST/NAME:TAG``) or by their manifest's digest (``...@sha256:DIGEST``).
 
-    This removes all tags of a bundle. All names are checked before the first bundle is deleted. Raises
+    Deleting a bundle removes all its tags. All names are checked before the first bundle is deleted. Raises
     :class:`UsageError` if a name is not the name of a bundle.
     """
     from dibundle.sources.registry.catalog import describe

@@ -29,7 +29,7 @@ _HINT: Final = (
     "give the path of a file in the build context, or an image in a registry: docker://registry.example/app:1"
 )
 
-# names without a special meaning for builders or dib
+# matches names that have no special meaning for builders or for dib
 _PLAIN: Final = re.compile(r"""(?!-)[^\x00-\x1f\x7f\ud800-\udfff\\"'$*?\[\]:]+""")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
 _PLATFORM: Final = re.compile(r"[a-z0-9]+(?:/[a-z0-9._-]+){1,2}")
@@ -37,7 +37,7 @@ _SECRET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Build(NamedTuple):
-    """What both Dockerfiles need: dib's image, dib's options and, for BuildKit, the secret with logins."""
+    """Values for every Dockerfile: dib's image, dib's options and, for BuildKit, the secret with logins."""
 
     image: str = IMAGE
     options: Sequence[str] = ()
@@ -118,7 +118,7 @@ def _copy(source: str) -> str:
 
 
 def _words(*words: str) -> str:
-    """Return the words of an instruction as JSON. So no shell parses the words, and BuildKit sees no here-document."""
+    """Return the words of an instruction as JSON. So no shell parses them, and BuildKit sees no here-document."""
     return json.dumps(words).replace("<", "\\u003c")
 
 
@@ -138,7 +138,7 @@ def _path(source: str) -> str:
 
 
 def _below(old: str, base: str | None) -> str:
-    """Return the name of the image to link to."""
+    """Return the name of the base image to which the built image is linked."""
     if base is None and not _is_reference(old):
         raise UsageError(messages.DOCKERFILE_BASE_NAME, old=old)
     return _name(old if base is None else base)

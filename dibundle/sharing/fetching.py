@@ -1,4 +1,4 @@
-"""Bundles that ``update`` fetches. A bundle is kept as long as the plan uses the bundle. Received bytes are counted."""
+"""Bundles that ``update`` fetches. A bundle is dropped when the plan no longer uses it. Received bytes are counted."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class FetchedBundles:
         growing: Callable[[], AbstractContextManager[Callable[[int], object]]] = lambda: nullcontext(lambda size: None),
         is_decoded: bool = True,
     ) -> None:
-        """Prepare for fetching. Nothing is fetched yet.
+        """Prepare for fetching, but fetch nothing yet.
 
         ``growing`` returns a context manager that is open while a bundle is kept. The context manager yields a function
-        that gets the number of received bytes. If ``is_decoded``, this class decodes manifests (which may take 120 MB
-        of memory) and checks integrity. Without ``is_decoded``, the caller must decode and check.
+        that is called with the number of received bytes. If ``is_decoded``, this class decodes manifests (which may
+        take 120 MB of memory) and checks integrity. Without ``is_decoded``, the caller must decode and check.
         """
         self._repository = repository
         self._check = check
@@ -65,16 +65,16 @@ class FetchedBundles:
 
     @property
     def has_failed(self) -> bool:
-        """Whether so many bundles or chains have failed that no other bundle is tried."""
+        """Whether the limit of failed bundles or chains is reached, so that no further bundle is tried."""
         return len(self.refused) >= MAX_REFUSED or self.applied >= MAX_APPLIED
 
     def in_vain(self, plan: UpdatePlan) -> int:
-        """Return the number of bytes that were fetched in vain: for bundles outside the plan."""
+        """Return the number of bytes that were fetched for bundles that the plan does not use."""
         used = {step.delta.manifest for step in plan.chain or ()}
         return self.received - sum(spool.size for name, (spool, _) in self._here.items() if name in used)
 
     def keep(self, plan: UpdatePlan) -> None:
-        """Drop bundles that the plan does not use. An update keeps only one chain."""
+        """Drop bundles that the plan does not use, so that only the bundles of one chain are kept."""
         for name in self._here.keys() - {step.delta.manifest for step in plan.chain or ()}:
             self._give_up(name)
 

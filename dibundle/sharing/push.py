@@ -43,7 +43,7 @@ def push(bundle: Source, name: str, access: Access, context: Context, *, subject
 
     The image must be in the same repository, under ``subject`` (a tag or a digest). Without ``subject``, the image must
     have the tag that it had when the bundle was created. If the tag in ``name`` belongs to an image, the push is
-    refused. Otherwise, engines could no longer pull that image.
+    refused, so that engines can still pull this image.
     """
     from dibundle.sources.registry import artifacts
     from dibundle.sources.registry.opening import open_repository, parse_target
@@ -128,7 +128,7 @@ def _note_other_blobs(makes: RemoteManifest, manifest: Manifest, repository: Rep
 def _under(shown: str, reference: Reference, repository: Repository) -> bytes | None:
     """Return the digest of the bundle that has the tag, or None.
 
-    Refuse a tag that belongs to an image, because engines could no longer pull that image.
+    Refuse a tag that belongs to an image, so that engines can still pull this image.
     """
     from dibundle.sources.registry import artifacts
 

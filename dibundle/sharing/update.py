@@ -169,7 +169,7 @@ class _Update:
             names=(reference.name,) if reference.name else (), id=self._image.id, diff_ids=self._image.diff_ids
         )
         self._archives: list[Archive] = []
-        self._wasted = 0  # bytes of layers that were fetched in vain, because the engine could not complete the image
+        self._wasted = 0  # bytes of fetched layers that were not used, because the engine could not complete the image
         self.is_here = output is None and not for_file and self._has_image()
         if self.is_here:
             return
@@ -183,7 +183,7 @@ class _Update:
     def plan(self, fetched: FetchedBundles) -> UpdatePlan:
         """Return the plan that fetches the fewest bytes, without refused bundles.
 
-        If the fetched useless bundles have more bytes than the image, the plan uses no bundles.
+        If useless bundles with more bytes than the image were already fetched, the plan uses no bundles.
         """
         if self._is_wrapped:
             return plan_wrapped(self._image, self._archives, labels.digests(self._labels.get(labels.NEEDS_LAYERS, "")))
@@ -266,7 +266,7 @@ class _Update:
             writers.write(layout, "docker-archive", self._output.write)
 
     def _require_names(self, bundles: Sequence[BundleReader] | None, names: Iterable[str]) -> None:
-        """Refuse an image name if the signer of the last bundle is not allowed to use this name."""
+        """Refuse an image name if the signer of the chain's last bundle is not allowed to use this name."""
         if bundles:
             self._signatures.require_names_of(bundles[-1], names)
 

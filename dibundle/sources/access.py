@@ -27,8 +27,8 @@ class Access:
     Every bundle must be signed by one of the ``signers``. If ``signers`` is None, the policy's signers are required.
     ``platform`` (``os/architecture``) selects an image if an engine or a registry has it for several platforms. If
     ``checks_signatures`` is false, no signatures are checked, even if the machine's policy requires signatures. Only
-    code that signs bundles, or has just created the bundles, may set this to false. The policy for registries always
-    applies.
+    code that signs bundles, or has just created the bundles, may set ``checks_signatures`` to false. The policy for
+    registries always applies.
     """
 
     signers: Signers | None = None

@@ -53,7 +53,7 @@ class Rereadable(Readable, Protocol):
     """A stream into which data can be put back."""
 
     def give_back(self, data: bytes) -> None:
-        """Put back the last bytes that were read. The next read returns these bytes."""
+        """Put back the bytes that were read most recently. The next read returns these bytes again."""
 
 
 class Pieces:
@@ -74,7 +74,7 @@ class Pieces:
         return piece
 
     def give_back(self, data: bytes) -> None:
-        """Put back the last bytes that were read. The next read returns these bytes."""
+        """Put back the bytes that were read most recently. The next read returns these bytes again."""
         self._rest = data + self._rest
 
 
@@ -93,7 +93,7 @@ class Reread:
         return self._read(size)
 
     def give_back(self, data: bytes) -> None:
-        """Put back the last bytes that were read. The next read returns these bytes."""
+        """Put back the bytes that were read most recently. The next read returns these bytes again."""
         self._head = data + self._head
 
 

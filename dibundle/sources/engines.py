@@ -239,7 +239,7 @@ class Tail:
         os.close(self._fd)
 
     def end(self) -> bytes:
-        """Return the last output after the program has ended, even if a child process keeps the pipe open."""
+        """Return the end of the output of an ended program, even if a child process keeps the pipe open."""
         self._reader.join(5)
         return self._text
 

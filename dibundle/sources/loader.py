@@ -111,7 +111,8 @@ class Loader:
     def check_whole(self, names: Iterable[str]) -> None:
         """If the engine stores blobs, check that it has every blob that the archive left out.
 
-        Raises :class:`LoadError` if blobs are missing. This happens if the engine stores the layers in another form.
+        Raises :class:`LoadError` if blobs are missing. Blobs are missing if the engine stores the layers in another
+        form.
         """
         for name in names:
             if self._engine == "docker":

@@ -184,7 +184,7 @@ class _Opening:
         self._waiting: list[_Other] = []
 
     def open_files(self, *, first: bool = False) -> None:
-        """Open files and streams, and take the bundles among them. Other files are not unpacked yet."""
+        """Open files and streams, and add the bundles among them. Files that are not bundles are not unpacked yet."""
         for place, source in self._sources:
             if isinstance(source, str) and is_reference(source):
                 continue
@@ -346,7 +346,7 @@ class _Opening:
             self.find_wrapped([other.place])
 
     def find_wrapped(self, places: Iterable[int]) -> None:
-        """Take wrapped bundles from one archive, whose layers may serve as a base.
+        """Add the wrapped bundles of one archive. The layers of this archive may serve as a base.
 
         Refuse a second archive with bundles.
         """

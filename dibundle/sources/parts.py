@@ -123,7 +123,7 @@ class PartsReader:
         return b""
 
     def give_back(self, data: bytes) -> None:
-        """Put back the last bytes that were read. The next read returns these bytes."""
+        """Put back the bytes that were read most recently. The next read returns these bytes again."""
         self._given_back = data + self._given_back
 
     def where(self, start: int, end: int) -> str:

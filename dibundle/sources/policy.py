@@ -144,7 +144,7 @@ def require_safe(name: str) -> None:
         for place, status in walk(name):
             if status.st_uid not in (0, os.geteuid()):
                 raise FileError(messages.POLICY_OWNER, place=place, owner=status.st_uid, quoted=shell_words(str(place)))
-            # in a sticky folder such as /tmp, other users cannot replace the content
+            # in a sticky folder such as /tmp, users cannot replace others' files
             is_sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
             is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode)
             if is_open and not is_sticky:
@@ -297,7 +297,7 @@ _REPOSITORY: Final = re.compile(r"[^/A-Z]+(?:/[^/A-Z]+)*(?:/?\*)?")
 
 
 def _canonical(repository: str) -> list[str]:
-    """Return the spellings of a repository's name for comparisons. A name may be a prefix that ends with ``*``.
+    """Return the spellings under which a repository's name is compared. A name may be a prefix that ends with ``*``.
 
     If a name has no host, some engines use docker.io, and other engines use localhost. So the names with both hosts are
     returned. In docker.io, ``app`` is ``library/app``. docker drops ``docker.io/`` even if another host follows.

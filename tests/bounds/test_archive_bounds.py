@@ -230,7 +230,7 @@ def test_members_of_all_archives_that_a_chain_makes_are_bounded(monkeypatch):
 
 
 def test_names_of_all_archives_that_a_chain_makes_are_bounded(monkeypatch):
-    """A bundle may have 1,024 targets. If each target kept 16 MiB of names, 64 targets would take 1.2 GB."""
+    """A bundle may have 1,024 targets. If each target kept 16 MiB of names, as few as 64 targets would take 1.2 GB."""
     monkeypatch.setattr(chain, "MADE_NAMES", 1000)
     archive = tar({"n" * 150 + str(number): b"" for number in range(3)})
     with Context() as context:
@@ -360,7 +360,7 @@ def test_many_missing_objects_are_looked_for_among_many_members_once():
     start = time.process_time()
     base = BaseObjects(wanted)
     with open_made(spooled(data), "made", owned=True) as archive:
-        archive.is_made = False  # as if the user, not a bundle, had given this archive
+        archive.is_made = False  # treat this archive as if the user had given it, not as the output of a bundle
         base.add([members_of(archive)], range(len(wanted)))
     assert len(base.missing(range(len(wanted)))) == len(wanted)
     assert time.process_time() - start < 4  # takes 0.3 s; before the fix, it took 20 s

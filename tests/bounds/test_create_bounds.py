@@ -1,6 +1,6 @@
 """Costs that archives can cause in ``dib create``.
 
-The time grows with the archives' content, not with the number of references to this content.
+The time must grow only with the archives' content, not with the number of references to this content.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def row(kind: int, flags: int, address: int, offset: int, length: int) -> bytes:
 
 
 def headers_with_one_table(count: int, *, last: int) -> bytes:
-    """Return ELF headers that all refer to one table of sections. In the table, the first section has the offset
-    ``last``, and all sections share one long name.
+    """Return ELF headers that all refer to one table of sections. The first section in the table has the offset
+    ``last``. All sections share one long name.
     """
     table = 64 * count
     text = table + 64 * SECTIONS
@@ -159,7 +159,7 @@ FIELDS = (0, 1, 8, 11, 64, 80, 0x1000, 1 << 31, (1 << 38) - 1, 1 << 39, 1 << 63,
 @given(st.integers(0, 1 << 30))
 @settings(max_examples=150, deadline=None)
 def test_section_tables_that_lie_make_no_payload_or_one_that_is_right(seed: int) -> None:
-    """If a section table is wrong or at a wrong offset, bundles may be larger, but they stay right."""
+    """If a section table is wrong or at a wrong offset, bundles may be larger, but rebuild the target."""
     chance = random.Random(seed)
     files = []
     for data in programs.versions(chance.choice([programs.X86_64, programs.AARCH64, programs.RISCV]), 20, 30, seed):
@@ -199,7 +199,7 @@ def test_many_layers_without_entries(tmp_path: Path) -> None:
 def test_members_of_gzip_layers_by_encoders_in_turn() -> None:
     """Different encoders may have written the members of a layer.
 
-    At each change, dib tries all encoders again, but only for a limited number of members.
+    If the encoder changes between members, dib tries all encoders again, but only for a limited number of members.
     """
     chance = random.Random(1)
     words = [bytes(chance.choices(b"abcdefgh", k=5)) for _ in range(60)]
@@ -218,7 +218,7 @@ def test_members_of_gzip_layers_by_encoders_in_turn() -> None:
 def test_layers_of_many_bases_are_inflated_as_far_as_those_of_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_made: bool
 ) -> None:
-    """When create selects bases among many, it inflates each small compressed layer only up to a limit."""
+    """To select among many bases, create inflates each small compressed layer only up to a limit."""
     monkeypatch.setattr(images, "FREE_CONTENT", 1 << 20)
     monkeypatch.setattr(images, "MOST_RATIO", 1)
     paths = [tmp_path / f"{number}.tar" for number in range(5)]
@@ -288,8 +288,7 @@ def test_long_names_are_not_held(tmp_path: Path) -> None:
 def test_what_readers_refuse_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Create writes no bundle that dib itself would refuse to read.
 
-    In the first case, each header changes a different set of fields. In the second case, 65 MiB of headers precede one
-    entry.
+    In one case, each header changes a different set of fields. In the other case, 65 MiB of headers precede one entry.
     """
     monkeypatch.setattr("dibundle.format.program_writer.MAX_SHAPES", 3)
     layer = io.BytesIO()
@@ -315,8 +314,8 @@ def test_what_readers_refuse_is_not_written(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_zstd_frame_takes_time_as_its_blocks() -> None:
-    """If no known encoder gives the blocks of a frame, the search takes linear time. Each of klauspost's encoders can
-    write the header of this frame.
+    """If no known encoder gives a frame's blocks, the search takes linear time. Each of klauspost's encoders can write
+    the header of this frame.
     """
     count, each = 100_000, 13
     content = random.Random(5).randbytes(count * each)
@@ -329,7 +328,7 @@ def test_a_zstd_frame_takes_time_as_its_blocks() -> None:
     start = time.process_time()
     taken = bytearray()
     FrameSearch().find(frame, find_blocks(frame, 0, count), 0, taken.extend)
-    assert time.process_time() - start < 10  # takes 1 s; before the fix, it took 45 s, because the time was quadratic
+    assert time.process_time() - start < 10  # takes 1 s; before the fix, it took 45 s: the time was quadratic
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, module: object, name: str) -> list[object]:
@@ -382,7 +381,7 @@ def test_files_of_the_base_are_sketched_once_for_all_targets(tmp_path: Path, mon
 
 
 def test_bases_keep_only_the_files_that_they_are_worth_something_for(tmp_path: Path) -> None:
-    """Before the fix, each of many bases had a number for each file of the target."""
+    """Before the fix, dib stored a number for each pair of a base and a file of the target."""
     layers = [build_layer([file(f"{at}/{name}", text(ord(at), 3000)) for name in "ab"]) for at in "uvwxyz"]
     with ExitStack() as stack:
         opened = []
@@ -418,7 +417,7 @@ def test_a_base_takes_time_as_its_own_files(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_target_takes_no_time_for_the_files_of_the_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the fix, each target read the paths of the whole base several times."""
-    monkeypatch.setattr(target_module, "MAX_MANIFEST", 1000)  # names of deleted files take no more than this
+    monkeypatch.setattr(target_module, "MAX_MANIFEST", 1000)  # limits the bytes of the names of deleted files
     base = tmp_path / "base.tar"
     base.write_bytes(docker_save([TestImage([build_layer(file(f"old/{k}", text(k, 300)) for k in range(500))])]))
     counts = []
@@ -435,7 +434,7 @@ def test_a_target_takes_no_time_for_the_files_of_the_base(tmp_path: Path, monkey
 
 
 def test_small_files_do_not_get_a_large_file_of_the_same_name_as_their_source(tmp_path: Path) -> None:
-    """Before the fix, thousands of small files with such a source made a bundle that readers refuse."""
+    """Before the fix, if thousands of small files had such a source, readers refused the bundle."""
     base, target, bundle = (tmp_path / name for name in ("base.tar", "target.tar", "out.dib"))
     old = [file("old/index.js", text(1, 2 << 20)), file("old/other.js", text(2, 9000))]
     new = [file(f"m{k}/index.js", text(k, 500)) for k in range(20)]

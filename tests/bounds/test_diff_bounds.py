@@ -1,5 +1,5 @@
-"""Bounds on the cost of ``dib diff``. The time grows with the archives' content, not with the number of references to
-this content.
+"""Bounds on the cost of ``dib diff``. The time must grow only with the archives' content, not with the number of
+references to this content.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def test_the_name_of_an_object_counts_for_each_of_its_members(tmp_path, monkeypa
     assert taken.memory < 200 * MIB
     monkeypatch.setattr(image_diff, "_MAX_SETTING_TEXT", 20)
     small = [{"k": {"a": 12345, "b": 12345}, "ab": 12}, {"k": {"a": 12345, "b": 12345}, "ab": 123}]
-    # in total, keys and values have 20 characters in the first case, and 21 in the second
+    # in total, keys and values have 20 characters in the first item of the list, and 21 in the second item
     for number, settings in enumerate(small):
         new = with_settings(tmp_path / "new.tar", settings)
         with Context() as context:
@@ -209,7 +209,7 @@ def test_files_of_packages_are_read_one_after_the_other():
 
 
 def test_what_changed_is_written_to_a_page_as_it_is_made():
-    """A page that lists changes is written piece by piece. The whole page is never joined or escaped at once."""
+    """A page that lists changes is escaped and written piece by piece, never as a whole."""
     image = Image((), None, b"", (), (), None, None)
     settings = [image_diff.Setting(key=f"k{row}", old=None, new="<") for row in range(1000)]
     changes = image_diff.Changes(old=image, new=image, lines=[], same=0, settings=settings, packages=[])
@@ -220,7 +220,7 @@ def test_what_changed_is_written_to_a_page_as_it_is_made():
 
 def test_a_long_text_is_cut_in_a_page():
     """Before the fix, a setting that consists of 8 MiB of apostrophes took 1 GiB of memory. In the page, each
-    apostrophe becomes six characters. Each of these characters took four bytes of memory.
+    apostrophe becomes six characters. Each character took four bytes of memory.
     """
     image = Image((), None, b"", (), (), None, None)
     long = image_diff.Setting(key="k", old=None, new="'" * 1_000_000 + "\U0001f600")

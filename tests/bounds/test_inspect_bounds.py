@@ -1,5 +1,5 @@
-"""High costs that a small bundle can cause in ``dib inspect``. The bounds of spec/dib.md, 10.1, also apply to these
-costs, although dib rebuilds nothing.
+"""High costs that a small bundle can cause in ``dib inspect``. The bounds of spec/dib.md, 10.1, also apply to ``dib
+inspect``, although it rebuilds nothing.
 """
 
 from __future__ import annotations
@@ -98,8 +98,7 @@ def test_sources_of_text_frames_count_before_one_is_decoded():
 def test_each_text_frame_counts_before_one_is_decoded(monkeypatch):
     """Each text frame counts towards the limit before any frame is decoded.
 
-    In the first case, there are many frames of one byte each. In the second case, there are a few large frames with a
-    slow codec.
+    The test has two cases: many frames of one byte each, and a few large frames with a slow codec.
     """
     monkeypatch.setattr(operations.decoders, "decode", lambda codec, stored, source, size, *_: bytes(size))
 
@@ -235,8 +234,8 @@ def long_names(count: int, name: bytes) -> written.Bundle:
 
 @pytest.mark.parametrize(("count", "name", "shown"), [(6_000, b"\x01", "\\x01"), (15_000, b"d/", "d/")])
 def test_a_long_text_of_names_takes_little(tmp_path, count, name, shown):
-    """Listings stay within the bounds. The names have 24 MB of control characters in one case, and 60 MB of text in the
-    other.
+    """Listings stay within the bounds. In one case, the names have 24 MB of control characters. In the other case, they
+    have 60 MB of text.
     """
     path = tmp_path / "names.dib"
     times = 4000 // len(name)

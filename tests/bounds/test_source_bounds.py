@@ -113,7 +113,7 @@ def test_what_was_peeked_at_is_read_again():
 
 def test_a_chain_compares_what_others_build_on_alone():
     """Only the segments that other bundles need are compared. Before the fix, for each bundle, dib built the sets of
-    segments of all other bundles again.
+    segments of all the other bundles again.
     """
     count, segments = 6, 1 << 14
     readers = []

@@ -1,4 +1,4 @@
-"""Costs that a few bytes can cause while dib finds objects and targets, before it rebuilds a target."""
+"""Costs that a few bytes can cause before dib rebuilds a target, while it finds objects and targets."""
 
 from __future__ import annotations
 
@@ -187,8 +187,8 @@ def test_targets_are_made_first_that_hold_what_is_missing():
 
 
 def test_the_order_of_a_thousand_targets_takes_no_time_for_each_pair():
-    """Ordering targets does not compare each pair. A chain requests the order several times. Each target needs objects
-    that only the previous target has.
+    """To order targets, dib does not compare each pair of targets. Each target needs objects that only the previous
+    target has.
     """
     count, many = 1024, 65_536
     plain = Program().do("zero", zero=512)
@@ -243,8 +243,8 @@ def asking(path, count, base_images, **given):
 
 
 def test_what_is_missing_is_said_with_few_names_and_worked_out_once(tmp_path):
-    """Before the fix, dib wrote an error for each target, with the names of all images. These errors took five
-    gigabytes.
+    """Before the fix, dib wrote an error for each target, with the names of all images. The errors took five gigabytes
+    of memory.
     """
     base = bare_archive(tmp_path / "base.tar", [("c", b"{}")], [{"Config": "c", "Layers": []}])
     bundle = asking(tmp_path / "a.dib", 60, [[[], bytes(32), b""]] * 65_536)
@@ -256,7 +256,7 @@ def test_what_is_missing_is_said_with_few_names_and_worked_out_once(tmp_path):
 
 
 def test_what_is_here_is_said_with_few_names(tmp_path):
-    """Before the fix, dib wrote a line for each target, with the names of all images: four gigabytes in all."""
+    """Before the fix, dib wrote a line with all images' names for each target: four gigabytes in all."""
     base = bare_archive(tmp_path / "base.tar", [("c", b"{}")], [{"Config": "c", "Layers": []}])
     config = [(2, 2, sha256(b"{}"))]
     names = [[[f"{number:04}" + "n" * 4092], sha256(b"{}"), b""] for number in range(1000)]
@@ -291,7 +291,7 @@ def test_sums_are_those_of_the_members():
 
 
 def test_a_check_does_not_add_up_all_objects_for_each_target(tmp_path):
-    """Before the fix, a thousand targets took half a minute after a target with 65,536 compressed objects."""
+    """Before the fix, a thousand targets that follow one with 65,536 compressed objects took 30 s."""
     count, many = 1024, 32_768
     digests = [sha256(b"o%d" % row) for row in range(many)]
     names = [f"l{row}" for row in range(many - 1)]
@@ -335,9 +335,9 @@ def test_images_of_many_archives_are_not_held_at_once(tmp_path, monkeypatch):
 
 
 def test_of_an_image_that_was_built_anew_it_is_said_which_one_is_here(tmp_path):
-    """If the image with the base's name is a new build, the error gives the ID of this build.
+    """If the present image with the base's name is a new build, the error gives the new build's ID.
 
-    If any archive has the base's digest, the base is present, even if another archive has the base's name.
+    The base counts as present if any archive has its digest, even if a different archive has its name.
     """
     first = bare_archive(tmp_path / "a.tar", [("c", b"{}")], [{"Config": "c", "RepoTags": ["app:1", "db:1"]}])
     second = bare_archive(tmp_path / "b.tar", [("c", b"{ }")], [{"Config": "c", "RepoTags": ["app:1", "web:1"]}])
@@ -468,7 +468,7 @@ def _read_again(judge: profile.Judge, times: int) -> None:
 def test_objects_that_overlap_in_a_target_are_not_hashed(tmp_path, monkeypatch):
     """If an output is wrong, objects in targets are not hashed to find the cause.
 
-    The target that holds the objects has the right digest, so only the bundle can be wrong.
+    The digest of the target that holds these objects is right, so only the bundle can be wrong.
     """
     size, count = MIB, 500
     sums = [sha256(bytes(size - count + row + 1)) for row in range(count)]
@@ -513,8 +513,8 @@ def test_a_long_chain_of_targets_takes_few_files(tmp_path):
 
 
 def test_sizes_of_objects_are_listed_once():
-    """Sizes of objects are listed only once. Before the fix, with the maximum number of objects, a thousand targets
-    took seconds.
+    """Sizes of objects are listed only once. Before the fix, a thousand targets with the maximum number of objects took
+    seconds.
     """
     manifest = manifest_of(one(1024, Program().do("zero", zero=1024), objects=objects(3)))
     assert manifest.object_sizes is manifest.object_sizes == [512, 512, 512]

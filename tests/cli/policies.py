@@ -10,7 +10,7 @@ from dibundle.sources import policy
 
 
 def set_policy(patch: pytest.MonkeyPatch, folder: Path, text: str) -> Path:
-    """Write a policy into a folder, and make dib in this process use it. Return its file."""
+    """Write a policy file into a folder, and make dib in this process use this file. Return the file."""
     path = folder / "policy.toml"
     path.write_text(text)
     path.chmod(0o644)

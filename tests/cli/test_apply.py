@@ -159,7 +159,7 @@ def test_a_file_that_is_replaced_keeps_its_mode_but_for_bits_that_give_rights(pa
         out.chmod(before)
         succeed("apply", "-q", pair.base, pair.bundle, "-o", out)
         assert out.stat().st_mode & 0o7777 == after
-    if os.geteuid() == 0:  # if another user owns the file, the mode changes, too
+    if os.geteuid() == 0:  # also test a file of another user, whose mode changes
         out.write_bytes(b"old")
         os.chown(out, 65534, 65534)
         out.chmod(0o777)

@@ -1,4 +1,4 @@
-"""Damaged bundles and bases. dib exits with the right code. The output may be incomplete, but has no wrong bytes."""
+"""Damaged bundles and bases. dib exits with the right code. The output may end too early, but has no wrong bytes."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def test_a_wrong_base_leaves_no_file(pair: Pair, tmp_path: Path) -> None:
 @pytest.mark.engine
 @pytest.mark.parametrize("kind", engines.LOADERS)
 def test_a_wrong_base_into_a_loader(kind: engines.Kind, pair: Pair, trials: Trials, tmp_path: Path) -> None:
-    """For a wrong base, dib writes nothing. Every loader refuses an empty stream, so the pipeline fails even without
-    the shell's pipefail.
+    """For a wrong base, dib writes nothing. Every loader refuses an empty stream, so a pipeline in a shell fails even
+    without the option pipefail.
     """
     with engines.engine(kind) as engine:
         code, loaded = trials.pipe(engine, "apply", damage.wrong_base(tmp_path), pair.bundle)
@@ -149,7 +149,7 @@ def test_flipped_bits_in_what_the_bundle_uses_of_the_base(
 
 @pytest.mark.fuzz
 def test_flipped_bits_anywhere_in_the_base(pair: Pair, runs: ManyRuns, tmp_path: Path) -> None:
-    """If the bundle uses the byte with the flipped bit, dib refuses the base. Otherwise, the result is right."""
+    """If the bundle uses the byte with the flipped bit, dib refuses the base. If not, the result is right."""
     whole = pair.base.read_bytes()
     for number in range(40):
         place = number * len(whole) // 40 + 13 * number
@@ -194,7 +194,7 @@ def test_a_base_that_changes_while_it_is_read(change: str, large: Pair, tmp_path
 
 
 def test_a_base_replaced_by_name_while_it_is_read(large: Pair, tmp_path: Path) -> None:
-    """If a base is replaced while dib reads it, the result is right. dib never opens the base again by name."""
+    """If a base is replaced while dib reads it, the result is right. dib opens the base by name only once."""
     base = tmp_path / "a.tar"
     base.write_bytes(large.base.read_bytes())
     with ExitStack() as stack:

@@ -145,8 +145,8 @@ def test_an_unsigned_bundle_is_refused_before_a_base_is_unpacked(signed, tmp_pat
 @pytest.mark.parametrize("kind", PACK)
 @pytest.mark.slow
 def test_a_base_of_zeros_is_taken_once_the_bundle_is(kind, signed, tmp_path: Path) -> None:
-    """Once the bundle is verified, a base of zeros is accepted. Before that, the allowed ratio of sizes is too small
-    even for an honest layer of zeros.
+    """Once the bundle is verified, a base of zeros is accepted. Before the bundle is verified, even an honest layer of
+    zeros exceeds the allowed ratio of sizes.
     """
     _, allowed = signed
     old, new, bundle = tmp_path / "old.tar", tmp_path / "new.tar", tmp_path / "update.dib"
@@ -235,7 +235,7 @@ def test_steps_of_chains_and_merges_are_bounded(tmp_path: Path, disk: Disk) -> N
 def test_a_long_chain_takes_twice_the_limit_at_most(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A long chain takes at most twice the limit, because data that no later step needs is deleted."""
+    """A long chain takes at most twice the limit, because dib deletes data that no later step needs."""
     archives, names = [], []
     for number in range(6):
         archives.append(tmp_path / f"{number}.tar")
@@ -261,8 +261,8 @@ def test_a_long_chain_takes_twice_the_limit_at_most(
 
 
 def test_a_target_that_is_compressed_is_not_unpacked(tmp_path: Path, disk: Disk) -> None:
-    """Honest targets are never compressed. If dib unpacked a compressed intermediate target, a bundle could fill a
-    disk.
+    """Honest targets are never compressed. If dib unpacked compressed intermediate targets, a hostile bundle could fill
+    a disk.
     """
     spool = Spool(str(tmp_path))
     spool.write(PACK["zstd"](bytes(BIG)))
@@ -344,7 +344,7 @@ def test_a_layer_that_came_with_a_bundle_is_decompressed_within_a_ratio(tmp_path
 def test_layers_that_are_compressed_again_count(tmp_path: Path, disk: Disk) -> None:
     """Recompressed layers count towards the limit.
 
-    In the test, the target is small, but the recompressed layer that it uses is larger than the limit.
+    In the test, the target is small, but it uses a recompressed layer that is larger than the limit.
     """
     layer = build_layer([file("data", noise(1, 300_000))])
     for name, stored in (("plain", None), ("packed", "gzip")):

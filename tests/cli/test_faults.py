@@ -1,6 +1,6 @@
 """System faults during a command: full disks, closed pipes, signals, and unusual outputs.
 
-OUT is never left incomplete.
+A fault never leaves an incomplete OUT.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def test_no_room_for_temporary_files_is_told_before_the_first_byte(
 ) -> None:
     """If there is no space for temporary files, dib reports this before the first byte of output.
 
-    The whole base is compressed with gzip. Such a base has no random access, so dib writes it to a temporary file.
+    The whole base is compressed with gzip. Random access to such a base is not possible, so dib writes its content to a
+    temporary file.
     """
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(pair.base.read_bytes(), 1))
     for ended in (
@@ -194,12 +195,12 @@ def test_standard_streams_that_are_closed(closed: str, pair: Pair, tmp_path: Pat
     assert run("nothing")[0] == 2
 
 
-# Signals. The bundle comes through a pipe and stops half-way. So the command is waiting when it gets the signal.
+# Signals. Half of the bundle comes through a pipe. So the command waits for the other half when it gets the signal.
 
 
 @pytest.fixture(autouse=True)
 def hangups() -> Iterator[None]:
-    """Start commands with the default action for SIGHUP, like a shell, even if nohup runs the tests."""
+    """Give commands the default action for SIGHUP, even if the tests were started with nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
@@ -217,8 +218,8 @@ def test_ctrl_c_while_dib_starts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS[:3])
 def test_a_signal_in_a_callback_of_the_collector(number: signal.Signals, code: int, pair: Pair, tmp_path: Path) -> None:
-    """A signal during a callback of the garbage collector ends dib. Python itself only prints exceptions from
-    callbacks.
+    """A signal during a callback of the garbage collector ends dib. Without dib's handling, Python would only print the
+    exception.
     """
     out = tmp_path / "out"
     script = (
@@ -281,7 +282,7 @@ def test_a_signal_while_apply_writes_to_a_pipe(number: signal.Signals, code: int
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_signal_while_create_works(number: signal.Signals, code: int, tmp_path: Path) -> None:
-    """If the target is a named pipe, a signal ends create while create waits for more data."""
+    """A signal ends create while create waits for more data from a target that is a named pipe."""
     out = _folder(tmp_path)
     os.mkfifo(tmp_path / "b.tar")
     with (
@@ -553,7 +554,7 @@ def _wait_for(happened: Callable[[], bool]) -> None:
 
 
 def _is_drained(pipe: IO[bytes] | None) -> bool:
-    """Return whether a pipe is empty. If so, first wait 0.2 s, so that its reader waits for data."""
+    """Return whether a pipe is empty. If it is empty, first wait 0.2 s, until the pipe's reader waits for data."""
     assert pipe
     if int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder):
         return False
@@ -562,7 +563,7 @@ def _is_drained(pipe: IO[bytes] | None) -> bool:
 
 
 def _holds_unlinked_file(process: int, folder: Path) -> bool:
-    """Return whether a process holds a deleted file of ``folder`` open."""
+    """Return whether a process still has a deleted file of ``folder`` open."""
     found = False
     for entry in Path(f"/proc/{process}/fd").iterdir():
         with contextlib.suppress(OSError):

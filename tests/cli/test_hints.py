@@ -29,7 +29,7 @@ QUOTED = re.compile(r"'[^']*'|\"'\"")
 
 
 def check(ended: Ended, *, failed: bool = True) -> str:
-    """Assert that the output is safe to print on a terminal and to paste. Return the hint."""
+    """Assert that the output can be printed on a terminal, and its hint pasted, without danger. Return the hint."""
     assert not failed or ended.code, ended.err
     for character in ended.err:
         assert character == "\n" or unicodedata.category(character) not in ("Cc", "Cf"), ended.err

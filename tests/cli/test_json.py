@@ -23,7 +23,7 @@ SCHEMAS = Path(__file__).parents[2] / "spec" / "json"
 
 
 def strict(value: Any) -> Any:
-    """Return the schema in a strict form, which refuses members that the schema does not describe."""
+    """Return a strict form of a schema, which refuses members that the schema does not describe."""
     if isinstance(value, list):
         return [strict(item) for item in value]
     if not isinstance(value, dict):

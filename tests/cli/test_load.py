@@ -1,4 +1,4 @@
-"""``dib load``, and the loader that dib runs. The loader may fail, or may wrongly report success."""
+"""``dib load``, and the loader that dib runs. In the tests, the loader may fail, or may wrongly report success."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _load(program: str, script: str, pair: Pair, folder: Path, *options: str) ->
 
 def test_a_bundle_that_lies_about_its_image_is_not_loaded(pair: Pair, tmp_path: Path) -> None:
     """If a bundle claims a wrong image ID, the image is not loaded. Users compare the printed ID with an ID that they
-    know. Therefore, the printed ID must be right.
+    know. So dib must print the right ID.
     """
     data = pair.bundle.read_bytes()
     stored, size = (int.from_bytes(data[at : at + 8], "little") for at in (16, 24))
@@ -267,7 +267,7 @@ def test_odd_answers_of_an_engine_are_none(answer: str, options: list[str], pair
 
 
 def test_an_engine_that_says_much_as_it_saves(pair: Pair, tmp_path: Path) -> None:
-    """Before the fix, the engine's messages filled the pipe, and dib and the engine waited for each other."""
+    """Before the fix, the engine's messages filled a pipe. Then dib and the engine waited for each other forever."""
     said = "head -c 300000 /dev/zero | tr '\\0' x >&2"
     (tmp_path / "docker").write_text(
         f'#!/bin/sh\ntest "$1" = save || exec echo {"9" * 6000}\n{said}\ncat {pair.base}\n'
@@ -282,9 +282,10 @@ def test_an_engine_that_says_much_as_it_saves(pair: Pair, tmp_path: Path) -> Non
 def test_what_is_named_by_its_digest_and_can_be_read_in_two_ways_is_not_loaded_thin(
     option: str, names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If a target is named by digest and programs may read it differently, it is not loaded thin.
+    """If a target is named by digest and programs may read it differently, dib does not load it thin.
 
-    A thin archive would have another digest. It would also lack images that other programs find in the target.
+    A thin archive would have another digest. A thin archive would also lack images that some programs find in the
+    target.
     """
     base = build_layer([file("a", noise(1, 90_000))])
     images = [TestImage([base, build_layer([file("b", text)])], names) for text in (b"one", b"other")]

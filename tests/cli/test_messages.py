@@ -306,7 +306,7 @@ def test_words_are_kept_as_typed(pair):
     [("_lzma", "use a Python that has this module"), ("msgpack", "pip install --force-reinstall msgpack")],
 )
 def test_a_module_that_is_not_there_is_named(pair, module, hint):
-    """If a module is missing, as in some builds of Python, the error has the module's name."""
+    """If a module is missing, as in some builds of Python, the error names the module."""
     code = f"import sys; sys.modules[{module!r}] = None; from dibundle.cli.main import run; run()"
     command = [sys.executable, "-c", code, "apply", pair.base, pair.bundle]
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)

@@ -214,8 +214,8 @@ def test_load_judges_the_names_that_the_archive_has(
 ) -> None:
     """Load checks the names in the archive.
 
-    A signer may be trusted only for some names. This signer could declare such a name in the bundle, but use another
-    name in the archive.
+    A signer who is trusted only for some names could declare such a name in the bundle, but use a different name in the
+    archive.
     """
     from dibundle.applying import loading
     from dibundle.format.manifest import Manifest
@@ -327,8 +327,8 @@ def test_update_judges_the_name_that_is_asked_for(world: World, write: Write, tm
 def test_update_judges_the_name_that_it_gives(
     world: World, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Update checks the name that dib gives to an image. If an image is requested by digest, it has no name, but
-    containerd requires one.
+    """Update checks the name that dib gives to an image. An image that is requested by digest has no name, but
+    containerd requires a name.
     """
     from dibundle.applying import loading
 
@@ -509,7 +509,7 @@ def test_without_a_policy_that_can_be_followed_nothing_is_read(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_way_over_a_link_that_others_can_turn_is_refused(world: World, write: Write, tmp_path: Path) -> None:
-    """A path through a link that others can replace is refused. In the test, only the second link on the path is
+    """dib refuses a path through a link that other users can replace. In the test, only the path's second link is
     unsafe.
     """
     for name in ("safe", "shared", "good"):
@@ -523,7 +523,7 @@ def test_a_way_over_a_link_that_others_can_turn_is_refused(world: World, write: 
     refused(dib("verify", world.bundle("release")), 3, f"other users can write to {tmp_path}/shared")
     (tmp_path / "shared").chmod(0o1777)  # in a sticky folder, other users cannot replace root's link
     succeed("verify", world.bundle("release"))
-    # a user can replace their own link, even in a sticky folder
+    # even in a sticky folder, users can replace their own links
     os.chown(tmp_path / "shared" / "now", 65534, 65534, follow_symlinks=False)
     refused(dib("verify", world.bundle("release")), 3, f"{tmp_path}/shared/now")
 
@@ -539,11 +539,8 @@ def test_lists_that_are_absent_or_of_anyone(key: str, fault: str, world: World, 
         shutil.copy(world.allowed, named)
         named.chmod(0o666)
     code = "policy.file" if fault == "absent" else "policy.writable"
-    told = (
-        f"cannot open {named}, a file that is named in {policy.PATH}"
-        if fault == "absent"
-        else f"other users can write to {named}"
-    )
+    absent = f"cannot open {named}, a file that is named in {policy.PATH}"
+    told = absent if fault == "absent" else f"other users can write to {named}"
     refused(dib("verify", world.bundle("release")), 3, told)
     assert code_of("verify", world.bundle("release")) == code
     ended = dib("doctor")
@@ -684,7 +681,7 @@ def test_docker_drops_docker_io_before_another_host(name: str) -> None:
     "host", ["docker.io", "index.docker.io", "docker.io:443", "DOCKER.IO", "Index.Docker.io:443", "doc\u212aer.io"]
 )
 def test_a_name_of_many_hosts_takes_little(host: str) -> None:
-    """Before the fix, each host in a name added another spelling. A name with many hosts caused a RecursionError."""
+    """Before the fix, dib added a spelling for each host in a name. A name with many hosts caused a RecursionError."""
     name = f"{host}/" * 200_000 + "registry.example/app"
     found = policy._canonical(name)
     assert len(found) == 1 + host.isascii()

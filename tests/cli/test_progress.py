@@ -59,7 +59,7 @@ def test_a_bar_is_never_wider_than_the_terminal(pair: Pair, columns: int) -> Non
     bars = [line for line in drawn(told) if line.startswith("applying")]
     assert bars
     assert max(map(len, bars)) < columns
-    assert told.rstrip().endswith(" s")  # the summary comes last, and the bar was removed
+    assert told.rstrip().endswith(" s")  # the output ends with the summary, because dib has removed the bar
     assert "applying" not in drawn(told)[-1]
 
 
@@ -78,7 +78,7 @@ def test_the_bar_is_gone_when_a_passphrase_is_asked_for(pair: Pair, tmp_path: Pa
 
 
 def test_no_color(pair: Pair) -> None:
-    # without colour, a bar has only one escape sequence, which clears the line
+    # without colour, the only escape sequence of a bar is the sequence that clears the line
     _, told = on_a_terminal(100, "apply", pair.base, pair.bundle, env={"NO_COLOR": "1"})
     assert set(re.findall(r"\x1b\[[0-9]*[a-zA-Z]", told)) == {"\x1b[K"}
 

@@ -1,4 +1,4 @@
-"""Roles of images. For every kind of source, the order on the command line decides which image is the old one."""
+"""Roles of images. For every kind of source, the order on the command line decides which image is the old image."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Releases:
         return succeed(*map(str, arguments), stdin=data, env=self.env)
 
     def roles(self, bundle: Path) -> tuple[list[str], list[str]]:
-        """Return two lists of IDs: those of a bundle's base images, and those of its target images."""
+        """Return two lists: the IDs of a bundle's base images, and the IDs of its target images."""
         told = json.loads(succeed("inspect", "--json", bundle).out)
         made = [image["id"] for target in told["targets"] for image in target["images"]]
         return [image["id"] for image in told["base"]["images"]], made

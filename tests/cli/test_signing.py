@@ -92,8 +92,8 @@ def signed(bundle: Path, keys: Keys) -> Path:
 
 
 def refused(made: pairs.Pair, bundle: Path, *options: str | Path, code: int = 8) -> Ended:
-    """Assert that verify refuses the bundle, and that apply does so for stdout, a file and --check. Return the result
-    of apply.
+    """Assert that verify refuses the bundle, and that apply refuses it with stdout, a file and --check. Return the
+    result of apply.
     """
     out = bundle.parent / "out.tar"
     ended = dib("apply", made.base, bundle, *options)
@@ -378,7 +378,7 @@ def test_a_signature_that_is_too_large_is_refused(keys: Keys, made, bundle: Path
 
 
 def test_a_signature_is_checked_before_anything_else_is_read(keys: Keys, made, signed: Path, tmp_path: Path) -> None:
-    """dib checks the signature before it reads anything else. Therefore, a changed header gives a signature error."""
+    """dib checks the signature before it reads anything else. So a changed header is reported as a wrong signature."""
     allowed = keys.allowed(tmp_path)
     whole = bytearray(signed.read_bytes())
     whole[40] ^= 1
@@ -495,7 +495,7 @@ def test_the_environment_says_whose_bundles_count(keys: Keys, made, bundle: Path
     assert checked.err.startswith("signed by ")
     assert json.loads(checked.out)["signed_by"][0].startswith(WHO)
     (tmp_path / "others").write_text(f"{WHO} {keys.public('rsa')}\n")
-    # the option has priority over the environment variable
+    # the option takes precedence over the environment variable
     assert dib("verify", bundle, "--allowed-signers", tmp_path / "others", env=env).code == 8
 
 

@@ -25,7 +25,7 @@ MAKES_A_FILE = re.compile(r"O_CREAT|O_TMPFILE|\b(?:creat|mkdir|mkdirat|mknod|mkn
 
 @pytest.fixture(scope="module")
 def long_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """Two archives and their bundle; the bundle is far larger than its header and first frames."""
+    """Two archives and their bundle, which is far larger than its own header and first frames."""
     folder = tmp_path_factory.mktemp("long")
     pair = Pair(folder / "a.tar", folder / "b.tar", folder / "out.dib", folder / "none", folder / "none")
     bottom = build_layer([file("data", noise(1, 3_000_000))])
@@ -41,7 +41,7 @@ def long_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 
 def test_output_begins_before_a_tenth_of_the_bundle_is_read(long_pair: Pair) -> None:
-    """The sender cannot run ahead, because the pipe holds at most 64 KiB of unread data."""
+    """The output begins before dib has read a tenth of the bundle. The pipe holds at most 64 KiB of unread data."""
     bundle = long_pair.bundle.read_bytes()
     taken = 0
     with start("apply", long_pair.base, "-", stdin=subprocess.PIPE) as process:

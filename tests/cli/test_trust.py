@@ -43,7 +43,7 @@ class World:
         return self.folder / f"{signed}-{way.replace(' ', '-')}"
 
     def name(self, way: str, signed: str) -> str:
-        """Return the name of a bundle in the form that a command line uses."""
+        """Return a bundle's name, in the form in which a command line names this kind of source."""
         match way:
             case "parts":
                 return f"{self.path(way, signed)}.dib.001"
@@ -137,7 +137,7 @@ def product() -> list[tuple[str, str, str]]:
     return [
         (way, signed, how)
         for way, signed, how in itertools.product(WAYS, SIGNED, HOW)
-        # a single command is enough, because all commands read signers with the same code
+        # for most ways, test only options, because all commands read signers with the same code
         if how == "options" or way in ("file", "wrapped", "registry")
     ]
 

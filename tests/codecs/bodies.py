@@ -23,7 +23,7 @@ SLIDING = TEXT[:70_000] + NOISE[:30_000] + NUMBERS[:70_000] + ZEROS[:20_000] + T
 
 
 def encode(encoder, level, parameter, content, sizes=()):
-    """Return a body. The encoder first gets pieces of the content with these ``sizes``, then the remaining content."""
+    """Return a body. The encoder first gets pieces of the given ``sizes``, then the remaining content."""
     it, body, at = Encoder(encoder, level, parameter, tested=False), b"", 0
     for size in sizes:
         body += it.write(content[at : at + size])

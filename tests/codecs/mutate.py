@@ -21,7 +21,7 @@ def code_like(size: int, seed: int = 3) -> bytes:
 
 @st.composite
 def edits(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """Draw a source of up to 5 kB. The target is the source after some bytes were cut, moved, inserted and changed."""
+    """Generate a source of up to 5 kB. The target is the source with bytes cut, moved, inserted and changed."""
     source = code_like(draw(st.integers(0, 5000)), draw(st.integers(0, 5)))
     target = bytearray(source)
     for _ in range(draw(st.integers(0, 6))):

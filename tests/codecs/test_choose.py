@@ -33,7 +33,7 @@ def with_embedded(program: bytes, content: bytes) -> bytes:
 def test_a_program_with_few_compressed_bytes_is_relinked(monkeypatch):
     """A program with few compressed bytes is relinked, because the relink codec saves more than the unpack codec.
 
-    Relinking works only if the program's sections are at their original addresses.
+    Relinking works only while the program's sections are at their original addresses.
     """
     monkeypatch.setattr(choose, "SMALL", 64 << 10)
     versions = programs.versions(programs.X86_64, 900, 40, 5)
@@ -45,8 +45,8 @@ def test_a_program_with_few_compressed_bytes_is_relinked(monkeypatch):
 
 
 def test_a_compressed_file_behind_a_program_is_looked_into(monkeypatch):
-    """If a compressed file follows a program, the compressed file's content is patched. A frame may hold several files;
-    here, the first file is a program.
+    """If a compressed file follows a program, the compressed file's content is patched. A frame may hold several files.
+    In the test, the first file is a program.
     """
     monkeypatch.setattr(choose, "SMALL", 64 << 10)
     versions = programs.versions(programs.X86_64, 300, 40, 5)

@@ -97,7 +97,7 @@ def test_the_model_at_its_limits(bits):
 
 def test_what_is_always_the_same_costs_next_to_nothing():
     """Constant content of any length takes few bytes. Before the fix, sums of weights overflowed, and the result was
-    five times as large as now.
+    five times as large.
     """
     chance = random.Random(1)
     words = [chance.randrange(1 << 20) for _ in range(1 << 20)]

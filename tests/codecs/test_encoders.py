@@ -67,7 +67,7 @@ def test_gnu_gzip_as_the_machine_has_it(level, tmp_path):
     version = subprocess.run(["gzip", "--version"], capture_output=True, text=True, check=False).stdout
     if not version.startswith("gzip 1."):
         pytest.skip("this gzip is not GNU gzip 1")
-    # gzip also compares old bytes in the window beyond the input's end; these bytes can decide which match gzip uses
+    # gzip also compares old bytes that follow the input's end in the window; these bytes can decide which match it uses
     for number, content in enumerate(
         (b"", b"a", b"abcabcabc", SLIDING, NUMBERS[200_000:], TEXT[:131_000], TEXT[:65_400] + TEXT[:60])
     ):

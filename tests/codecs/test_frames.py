@@ -41,7 +41,7 @@ VECTORS = {tuple(map(int, row[:3])): row[3:] for row in ROWS}
 
 
 def encode(encoder, level, first, content, sizes=()):
-    """Return a frame. The encoder first gets pieces of the content with these ``sizes``, then the remaining content."""
+    """Return a frame. The encoder first gets pieces of the given ``sizes``, then the remaining content."""
     it, frame, at = FrameEncoder(encoder, level, first, tested=False), b"", 0
     for size in sizes:
         frame += it.write(content[at : at + size])

@@ -51,7 +51,7 @@ def test_marks():
 
 
 def verdict(body):
-    """Return a body's content and the number of bytes after the body, or "damaged". If the body does not end, the
+    """Return "damaged", or a body's content and the number of bytes after the body. If the body does not end, the
     number is None.
     """
     try:

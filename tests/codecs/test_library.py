@@ -114,7 +114,7 @@ def test_pinned_takes_every_kind_of_buffer(kind: str, data: bytes) -> None:
 
 @pytest.mark.parametrize("empty", [b"", bytearray(), memoryview(bytearray()), array("q")])
 def test_an_empty_buffer_has_an_address(empty) -> None:
-    """An empty buffer has an address. In C, a null pointer would be wrong, because even adding 0 to it is undefined."""
+    """An empty buffer has an address. A null pointer would be wrong, because C does not define adding 0 to it."""
     pinned = Pinned(empty)
     assert pinned.size == 0
     assert pinned._as_parameter_
@@ -141,7 +141,7 @@ def test_no_code_asks_for_an_address_alone() -> None:
 def test_anchors_of_3_mb_in_any_kind_of_buffer(kind: str) -> None:
     """Anchors are found in buffers of 3 MB, of any kind.
 
-    If a copy is freed too early, this test fails: the system gets such a large buffer back immediately.
+    If a copy is freed too early, this test fails, because memory of this size is returned to the system immediately.
     """
     data = random.Random(3).randbytes(3 << 20)
     assert list(anchors.find(KINDS[kind](data), KINDS[kind](data), stride=64)) == [0, 0, len(data)]

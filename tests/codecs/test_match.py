@@ -41,7 +41,7 @@ def test_few_bytes(source, target, times):
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_functions_in_another_order_are_found(quick):
-    """The target has the source's pieces of 200 bytes in another order, and one byte in thirty differs. Covers must
+    """The target has the source's pieces of 200 bytes in a different order; one byte in thirty differs. Covers must
     contain at least nine tenths of the target.
     """
     chance = random.Random(1)

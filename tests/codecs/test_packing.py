@@ -59,7 +59,7 @@ ZEROS, PERIOD, NOISE = bytes(300_000), random.Random(5).randbytes(33_000) * 9, r
 @pytest.mark.parametrize("content", [text(7, 700_000), ZEROS, PERIOD, NOISE, text(8, 90_001) + ZEROS + PERIOD + NOISE])
 @pytest.mark.parametrize("level", range(4, 10))
 def test_pieces_side_by_side_make_the_body_of_one_encoder(content, level):
-    """Joined pieces give the body of a single encoder. In some cases, the searches of neighbouring pieces meet."""
+    """Joined pieces give the same body as a single encoder. In some cases, the searches of neighbouring pieces meet."""
     with ThreadPoolExecutor(2) as pool:
         for size in (len(content), 1 << 17, (1 << 17) - 1, (1 << 17) + 1, 3 * (1 << 16) + 1, 1 << 16, 40_000, 0):
             alone = encoders.Encoder(encoders.GO, level, 0)

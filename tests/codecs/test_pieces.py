@@ -86,8 +86,8 @@ def test_covers_go_on_where_pieces_meet(monkeypatch: pytest.MonkeyPatch):
 def test_what_is_shared_is_let_go_though_the_pool_is_busy():
     """Shared work is freed even if the pool is busy.
 
-    Before the fix, work that no worker had begun stayed in the pool's queue with all its tables. Because of this,
-    create took 1,370 MiB of memory instead of 590 MiB for the pair static-binary.
+    Before the fix, work that no worker had begun stayed in the pool's queue, together with the work's tables. Because
+    of this, create took 1,370 MiB of memory instead of 590 MiB for the pair static-binary.
     """
     with ThreadPoolExecutor(1) as pool:
         crew = pieces.Crew(pool, 1)

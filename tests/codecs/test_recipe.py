@@ -97,7 +97,7 @@ def replaced(body, number, content):
     marks = [*inflate(body)[1], None]
     bits = Bits()
     for at, (block, after) in enumerate(pairwise(marks)):
-        if at == number or block.type == STORED:  # stored blocks after the replaced block get a new alignment
+        if at == number or block.type == STORED:  # stored blocks after the replaced block are aligned to bytes anew
             bits.stored(content[block.content : after.content if after else None], int(block.last))
         else:
             bits.copy(body, block.bit, after.bit if after else 8 * len(body))

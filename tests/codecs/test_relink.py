@@ -95,7 +95,7 @@ def test_not_for_anything_else():
 
 @st.composite
 def tables(draw):
-    """Draw random bytes with regions of every mode, and random steps."""
+    """Generate random bytes with regions of every mode, and random steps."""
     size = draw(st.integers(0, 3000))
     rng = random.Random(draw(st.integers(0, 1 << 30)))
     low = draw(st.sampled_from([0, 1000, 1 << 40, relink.MAX_ADDRESS - 6000]))
@@ -142,7 +142,7 @@ def tables(draw):
 
 @st.composite
 def derived(draw):
-    """Draw frames, indexes of frames, words and relocations, at arbitrary addresses, as a linker might write them."""
+    """Generate frames, indexes of frames, words and relocations, as a linker might write them."""
     rng = random.Random(draw(st.integers(0, 1 << 30)))
     data, parts = bytearray(), []
     address = rng.choice([0x1000, (1 << 31) - 9000, (1 << 32) - 50, 1 << 40])
@@ -347,8 +347,8 @@ def test_pointers_overwritten_by_other_data_tell_of_no_move():
 
 @pytest.mark.parametrize("mode", [relink.X86, relink.X86_FIXED, relink.POINTERS])
 def test_steps_that_crowd_are_found(mode):
-    """Steps are found even if all steps except one distant step share a bucket. Offsets between steps and after the
-    last step are also tested.
+    """Steps are found even if all steps but a distant one share a bucket. Offsets between steps and after the last step
+    are also tested.
     """
     chance = random.Random(mode)
     data = bytearray()
@@ -414,7 +414,7 @@ def test_gos_table_of_functions_costs_what_changed_alone():
 def test_a_table_of_go_that_is_not_in_the_file_is_none():
     """If a section of Go's table has no bytes in the file, the table is ignored.
 
-    The section is at the end of the file, and the file's last bytes are the table's magic number.
+    In the test, the section is at the end of the file. The file's last bytes are the table's magic number.
     """
     magic = go_table([16], [b"main.f"])[:8]
     file = programs._file(

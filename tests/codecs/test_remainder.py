@@ -1,4 +1,4 @@
-"""Covers of the whole content. The search uses only the remainder, that is, the content without long equal parts."""
+"""Covers of the whole content. The search uses only the remainder: the content without the long equal parts."""
 
 from array import array
 

@@ -100,7 +100,7 @@ def test_streams_that_nobody_can_make_stay_as_they_are():
     source = noise(1, 100) + member + gzip.compress(OLD, 6, mtime=0)
     encoded = check(target, source)
     assert encoded.codec == decoders.UNPACK
-    assert len(encoded.payload) < 300  # the unknown member is also copied from the source
+    assert len(encoded.payload) < 300  # the payload is small, because the unknown member is copied from the source, too
 
 
 def test_no_compressed_file_no_unpack_codec():

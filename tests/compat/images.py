@@ -1,4 +1,4 @@
-"""Two versions of a small image, built by a real Docker. Files are kept, edited, relinked, moved, added and removed."""
+"""Two versions of a small image, built by a real Docker. Files stay, or are edited, relinked, moved, added, removed."""
 
 from __future__ import annotations
 

@@ -121,8 +121,8 @@ def test_between_forms(old: str, new: str, saves: Path, tmp_path: Path, raw_size
 
 
 def test_layers_that_stay_are_made_of_their_content(saves: Path, tmp_path: Path) -> None:
-    """The base from containerd's store has the compressed blobs of all layers except one. podman's base has only the
-    layers' contents.
+    """The base from containerd's store has compressed blobs for all layers except one. The base from podman has only
+    the layers' contents.
     """
     bundle = tmp_path / "out.dib"
     succeed("create", saves / "old-gzip.tar", saves / "next-gzip.tar", bundle)
@@ -134,7 +134,7 @@ def test_layers_that_stay_are_made_of_their_content(saves: Path, tmp_path: Path)
 
 
 def test_the_image_id_is_the_originals(saves: Path, tmp_path: Path) -> None:
-    """In containerd's store, the image ID is a manifest's digest. It therefore depends on the digests of the compressed
+    """In containerd's store, the image ID is a manifest's digest. So the ID depends on the digests of the compressed
     layers.
     """
     succeed("create", saves / "old-raw.tar", saves / "new-gzip.tar", tmp_path / "out.dib")

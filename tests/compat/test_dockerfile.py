@@ -40,7 +40,7 @@ class Site:
         self.docker.run("docker", "build", "--no-cache", "--network", "host", *options, self.context)
 
     def restore(self, *sources: str | Path) -> bytes:
-        """Build the Dockerfile from ``dib dockerfile apply``. Get the archive as its first lines describe."""
+        """Build the Dockerfile from ``dib dockerfile apply``. Get the archive as this file's first lines describe."""
         dockerfile = succeed("dockerfile", "apply", *sources).out
         if self.docker.env["DOCKER_BUILDKIT"] == "1":
             self.build(dockerfile, "-o", self.context / "out")
@@ -94,7 +94,7 @@ def test_from_archives_in_the_context(site: Site) -> None:
 
 @pytest.mark.parametrize("site", [*BUILDERS, "BuildKit, containerd store"], indirect=True)
 def test_from_a_registry(site: Site, tmp_path: Path) -> None:
-    """Images from a registry, and from the store of a second engine, are rebuilt with the right image ID."""
+    """Images are rebuilt from a registry and from a second engine's store. Each has the right image ID."""
     old, new, wrapped = (f"docker://{site.name(tag)}" for tag in ("1", "2", "1-2"))
     site.build(succeed("dockerfile", "create", "--linked", old, new).out, "-t", site.name("1-2"))
     site.docker.run("docker", "push", "-q", site.name("1-2"))

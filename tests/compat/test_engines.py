@@ -27,7 +27,7 @@ State = dict[str, Any]
 
 @pytest.fixture
 def fresh() -> Iterator[Fresh]:
-    """Return a function that starts empty engines. Stop the engines at the end of the test."""
+    """Return a function that starts empty engines. At the end of the test, stop these engines."""
     with ExitStack() as stack:
         yield lambda kind: stack.enter_context(engines.engine(kind))
 
@@ -193,7 +193,7 @@ def test_dib_load_of_a_damaged_bundle_loads_nothing(
 
 
 def _state(engine: Engine) -> State:
-    """Return an engine's state: its image IDs, and the facts and files of a container made from each of two images."""
+    """Return an engine's state: its image IDs and, for each of two images, facts and container files."""
     return {
         "images": engine.images(),
         "facts": {name: engine.facts(name) for name in NAMES},

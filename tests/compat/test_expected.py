@@ -109,7 +109,7 @@ def test_a_wrapped_bundle_allows_no_names(engine: Loader, tmp_path: Path) -> Non
 
 
 def test_two_expected_images_do_not_share_a_name(engine: Loader, tmp_path: Path) -> None:
-    """Before the fix, docker and ctr kept only one of the images, but dib reported both."""
+    """Before the fix, docker and ctr stored only one of the two images, but dib reported both."""
     images = [
         TestImage([build_layer([file("app", noise(seed, 9000))])], [name])
         for seed, name in ((700, "example.com/app:2"), (701, "example.com/app:2"))
@@ -170,7 +170,7 @@ def test_an_image_without_a_name_beside_others_is_refused_by_ctr(engine: Loader,
 
 @pytest.mark.parametrize("expects", ["", "image", "archive"])
 def test_a_thin_image_with_two_names_gets_both(engine: Loader, expects: str, tmp_path: Path) -> None:
-    """A thin image gets both names. podman and containerd read such an image only from an OCI layout with one name."""
+    """A thin image gets both names. podman and containerd read a thin image only from an OCI layout with one name."""
     made = Versions(tmp_path, 150 + len(expects), tags=("2", "latest"))
     with made.base.open("rb") as archive:
         engine.engine.run(*engine.engine.load_command, stdin=archive)
@@ -190,8 +190,8 @@ def test_a_thin_image_with_two_names_gets_both(engine: Loader, expects: str, tmp
 
 @pytest.mark.parametrize("option", ["--expect", "--target"])
 def test_a_thin_archive_that_is_expected_has_its_own_names(engine: Loader, option: str, tmp_path: Path) -> None:
-    """The names come from the archive, because its digest is checked. This digest does not cover the names in the
-    bundle's description.
+    """The names come from the archive, because its digest is checked. The archive's digest does not cover the names in
+    the bundle's description.
     """
     made = Versions(tmp_path, 170 + len(option))
     data = made.bundle.read_bytes()

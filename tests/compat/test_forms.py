@@ -1,4 +1,4 @@
-"""Other forms of a target, and thin archives. Real engines load the same images from these forms and archives."""
+"""Targets in other formats, and thin archives. Real engines load the same images from them."""
 
 from __future__ import annotations
 
@@ -112,8 +112,8 @@ def test_a_thin_archive_has_what_lies_on_another_layer_than_in_the_base(grown: P
 
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
-    """Return a folder with out.dib, and with base.tar in an engine's form. out.dib was created from the compressed
-    layers of a registry.
+    """Return a folder with out.dib, and with base.tar in an engine's form. out.dib was created from a registry's
+    compressed layers.
     """
     layers = [build_layer([file(f"{number}/data", noise(number, 40_000))]) for number in range(2)]
     for release, name in ((1, "old"), (2, "new")):
@@ -127,7 +127,7 @@ def packed(tmp_path: Path) -> Path:
 def test_thin_says_that_nothing_is_left_out(packed: Path) -> None:
     """``--thin`` reports if no layer is left out.
 
-    A layer is left out only if it is compressed as in the base, because podman accepts no other compression.
+    A layer is left out only if its compression is the same as in the base. podman accepts no other compression.
     """
     ended = succeed("apply", "--thin", packed / "base.tar", packed / "out.dib", "-o", packed / "thin.tar")
     assert "dib: nothing is left out: example.com/grown:1 has no layer in the form that the new image has" in ended.err

@@ -1,4 +1,4 @@
-"""``dib update`` from a real registry into real engines. In each case, base and image share other layers."""
+"""``dib update`` from a real registry into real engines. The cases differ in which layers base and image share."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ OTHERS = {
 def test_layers_of_the_base_are_left_out_only_where_an_engine_shares_them(
     engine: Engine, host: str, case: str, tmp_path: Path
 ) -> None:
-    """Before the fix, ``update`` left out every layer of the base. If these layers were not the lowest, ``update``
-    failed.
+    """Before the fix, ``update`` left out every layer of the base. If these layers were not the image's lowest layers,
+    ``update`` failed.
     """
     old, new = OTHERS[case]
     kind = f"{engine.kind}-{sorted(OTHERS).index(case)}"
@@ -107,7 +107,7 @@ def test_an_image_that_an_engine_describes_at_length_stops_no_update(engine: Eng
 
 
 def test_a_failed_update_leaves_a_name_as_it_was(engine: Engine, host: str, tmp_path: Path) -> None:
-    """Before the fix, containerd's stores gave the name to an image that they could not unpack. The next update then
+    """Before the fix, containerd's stores gave the name to an image that could not be unpacked. The next update then
     assumed that the engine already had the image.
     """
     name = put(host, f"{engine.kind}-bad:1", TestImage([layer(30)], []), tmp_path)

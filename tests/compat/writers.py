@@ -108,7 +108,7 @@ def _skopeo(source: str, out: Path, *options: str) -> None:
 def built_by_buildx(kind: str, *options: str) -> Writer:
     """Return a writer that uses dockerd's BuildKit.
 
-    Each build starts a new engine, because BuildKit keeps the first compressed form of each layer.
+    Each build starts a new engine, because BuildKit would reuse the first compressed form of each layer.
     """
 
     def write(source: Source, out: Path) -> None:

@@ -1,9 +1,9 @@
 """Generate archives with an expected image (GOOD). Each archive has one or two tricks that may lead a loader to a wrong
 image (EVIL).
 
-A mechanism changes an honest archive so that loaders may find a wrong image. An honest variant has only changes that
-honest programs make. The same seed gives the same bytes. Each archive has its own layers, because an engine reads the
-same layer only once.
+A mechanism changes an honest archive so that loaders may find EVIL. An honest variant has only changes that honest
+programs make. The same seed gives the same bytes. Each archive has its own layers, because an engine does not read a
+layer that it already has.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ HONEST: dict[str, Mechanism] = {}
 
 
 class NotApplicable(Exception):  # noqa: N818 - not an error: another archive is generated instead
-    """The exception of a mechanism that finds nothing to change in an archive."""
+    """The exception that a mechanism raises if it finds nothing to change in an archive."""
 
 
 def mechanism(function: Mechanism) -> Mechanism:
@@ -612,7 +612,7 @@ def _with_text(change: Callable[[Draft, bytes], bytes]) -> Mechanism:
 
 
 def _evil_value(made: Draft) -> bytes:
-    """Return, as JSON, the part that makes a document lead to EVIL."""
+    """Return, as JSON, the value that makes a document lead to EVIL."""
     if made.document == "manifest.json":
         return b'"blobs/sha256/' + made.blob(made.evil.config_bytes()).encode() + b'"'
     return to_json(made.index_of(made.evil, NAME)["manifests"])
@@ -835,7 +835,7 @@ AMD64 = {"architecture": "amd64", "os": "linux"}
 def _absent(
     platform: dict[str, str] | None, good: dict[str, str] | None = AMD64, *, apart: bool = False, comes: bool = False
 ) -> Mechanism:
-    """Make the archive lead to GOOD and to EVIL, with platforms. EVIL is absent, or its blobs are present only under
+    """Make the archive lead to GOOD and to EVIL, each with a platform. EVIL's blobs are absent, or present only under
     other names.
 
     If ``apart`` is true, EVIL has a separate index.

@@ -89,7 +89,7 @@ def drawn_steps(drawn: random.Random, objects: list[Object]) -> list[Copy | byte
 @pytest.mark.parametrize("memory", [0, 150_000, 32 << 20])
 @pytest.mark.parametrize("write", [777, 65_536, 3_000_000])
 def test_every_range_reads_as_it_was_made(memory: int, write: int):
-    """Each of three targets uses an archive, an object that is deleted afterwards, and the previous target."""
+    """Each of three targets uses an archive, the previous target, and an object that is then deleted."""
     drawn = random.Random(f"{memory}/{write}")
     archive = MemoryBytes(noise(1, 2_000_000))
     gone = text(2, 700_000)

@@ -69,7 +69,7 @@ def test_a_right_target_comes_whole(held: int) -> None:
 
 
 def test_a_write_that_is_interrupted_does_not_end_between_blocks(tmp_path: Path) -> None:
-    """An interrupted output does not end between tar blocks, even in a pipe, which takes whole pages."""
+    """An interrupted output does not end between tar blocks. This includes a pipe, which takes only whole pages."""
     target = tmp_path / "new.tar"
     bundle = tmp_path / "new.dib"
     target.write_bytes(docker_save([TestImage([build_layer([file("a", noise(1, 8 << 20))])], ["app:1"])]))

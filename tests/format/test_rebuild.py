@@ -87,7 +87,7 @@ def test_large_frames_of_codec_6_are_decoded_one_at_a_time(monkeypatch: pytest.M
 def test_none_is_read_behind_one_that_cannot_be_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a frame that cannot be decoded, dib reads no further frame.
 
-    Otherwise, every further frame that fails would keep its payload in memory, through its error.
+    Otherwise, the error of every further frame that fails would keep the frame's payload in memory.
     """
 
     def bad(*_: object) -> bytes:

@@ -1,3 +1,3 @@
-"""Attacks on the decoders, with inputs from libFuzzer and from mutators that know the formats. Invariants are checked
+"""Attacks on the decoders. Inputs come from libFuzzer and from mutators that know the formats. Invariants are checked
 for each input.
 """

@@ -87,7 +87,7 @@ def drawn(chance: random.Random, frame: Frame, **given: Any) -> Bundle:
 
 
 def one(size: int, program: Program, *frames: Frame, **given: Any) -> Bundle:
-    """Return a bundle of one target. Its digest is that of zeros, because the target's bytes are never compared."""
+    """Return a bundle of one target. The target's digest is that of zeros, because nothing compares its bytes."""
     return Bundle(list(frames), [target(size, program, len(frames))], **given)
 
 
@@ -634,8 +634,8 @@ def kept_frames(chance: random.Random) -> Bundle:
 
 
 class Drawn:
-    """The frames of a program, which uses the whole content of each frame, in order. Later, the program repeats one
-    byte of a frame, so dib must keep the frame in memory.
+    """The frames of a program, which uses the whole content of each frame, in order. Until the program has repeated one
+    byte of a frame, dib must keep the frame in memory.
     """
 
     def __init__(self) -> None:
@@ -661,7 +661,7 @@ class Drawn:
 
 @bundle_class
 def small_frames_beside_large_ones(chance: random.Random) -> Bundle:
-    """Many kept frames of about one memory page each, most of which are freed. Then come a large frame and a tail."""
+    """Many frames of about one memory page. dib keeps them, then frees most. Then come a large frame and a tail."""
     drawn = Drawn()
     held: list[int] = []
     for size in chance.choice(((1000,), (1000, 2100, 4040), (4097,), (1000, 4097))):

@@ -1,5 +1,5 @@
-"""The thread that downloads a blob also sends the blob to a client, until this client is slow or gone. Each client gets
-the whole blob.
+"""The thread that downloads a blob also sends it to a client, until the client is slow or leaves. Each client gets the
+whole blob.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Upstream(NamedTuple):
 
 
 def rest(connection: socket.socket, body: bytes = b"") -> bytes:
-    """Return ``body`` and the bytes that follow it. If the connection ends early, the result is too short."""
+    """Return ``body`` and the bytes that still arrive. If the connection ends early, the result is too short."""
     with connection, suppress(ConnectionError):
         while len(body) < SIZE and (piece := connection.recv(1 << 20)):
             body += piece

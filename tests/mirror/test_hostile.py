@@ -1,5 +1,5 @@
-"""Hostile clients and registries. Hostile peers cannot make other clients' pulls fail, wait or change. They also cannot
-use a resource without limit.
+"""Hostile clients and registries. Hostile peers cannot make other clients' pulls fail, wait or change. The mirror
+limits each resource that they can use.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def test_who_reads_nothing_goes(
     most: int, options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The mirror closes connections of clients that do not read. The connections end after some time, or earlier if new
-    clients connect. The test checks that the sockets are really closed.
+    clients connect.
     """
     monkeypatch.setattr(door, "_MOST_CLIENTS", most)
     monkeypatch.setattr(meter, "WAITING", 60.0 if most == 4 else 0.5)
@@ -283,7 +283,7 @@ def test_patience_after_sigterm_is_not_had_twice(
 def test_what_one_upstream_has_sent_another_does_not_open(
     options: MirrorOptions, access: Access, stocked: Registry
 ) -> None:
-    """One upstream's content is not served for another upstream, no matter what the other answers to HEAD."""
+    """One upstream's content is not served for a second upstream, whatever this one answers to HEAD."""
     protected(stocked, "Bearer good")
     with beside(options, access, lambda request: request.command == "HEAD" and request.answer(200)) as (mirror, evil):
         Client(mirror.client.port, headers={"Authorization": "Bearer good"}).pull("v1")
@@ -720,7 +720,7 @@ def test_a_rest_that_is_not_that_of_the_blob_is_cut_off(
     end: bytes, mirror: Running, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the disk is full, the mirror passes a blob's remaining bytes on from upstream. If these bytes are wrong, the
-    mirror withholds the blob's end.
+    mirror does not send the blob's end.
     """
     name = layers(stocked, "v1")[0]
     data = stocked.blobs[REPOSITORY, name]
@@ -1009,7 +1009,7 @@ def test_requests_behind_one_that_waits_are_not_parsed(
 def test_connections_that_do_not_greet_are_few(
     options: MirrorOptions, access: Access, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only a few connections may wait before their TLS handshake.
+    """Only a few connections may be without a completed TLS handshake.
 
     A new connection replaces the oldest connection, and ended connections are removed at once.
     """
@@ -1135,8 +1135,8 @@ def test_tls_reads_nothing_while_a_client_takes_nothing(
 
 
 def test_tls_does_not_read_again_while_writing_is_paused_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When asyncio resumes writing, it writes waiting data at once. These writes may pause writing again before the
-    call that resumes writing returns.
+    """When asyncio resumes writing, it writes waiting data at once. So writing may be paused again before
+    ``resume_writing`` returns.
     """
     called: list[str] = []
 

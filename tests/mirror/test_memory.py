@@ -1,5 +1,5 @@
-"""After a pull, no objects are left for the garbage collector. The collector counts objects, not bytes, so a few large
-objects would not start it.
+"""After a pull, no objects are left for the garbage collector. The collector starts after a number of objects, so a few
+large objects would not start it.
 """
 
 from __future__ import annotations

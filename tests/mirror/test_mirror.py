@@ -320,7 +320,7 @@ def hide(registry: Registry, name: str) -> None:
 
 @pytest.mark.parametrize("part", ["manifest", "config", "layer"])
 def test_what_a_client_may_not_read_is_no_base(part: str, mirror: Running, stocked: Registry) -> None:
-    """An image with an unreadable part is no base. The client could learn the part byte by byte, by trying bundles."""
+    """An image with an unreadable part is no base. Otherwise, a client could learn the part by trying bundles."""
     friend = Client(mirror.client.port, headers={"Authorization": "Bearer good"})
     friend.pull("v1")
     body = stocked.manifests[REPOSITORY, "v1"][1]
@@ -338,7 +338,7 @@ def test_what_a_client_may_not_read_is_no_base(part: str, mirror: Running, stock
 
 
 def test_a_config_that_a_client_may_not_read_is_not_read_for_it(mirror: Running, stocked: Registry) -> None:
-    """Before the fix, if an image referred to a hidden config, a client learned its number of layers."""
+    """Before the fix, a client could learn the number of layers of a config that it may not read."""
     config = json.loads(stocked.manifests[REPOSITORY, "v2"][1])["config"]["digest"]
     friend = Client(mirror.client.port, headers={"Authorization": "Bearer good"})
     assert friend.blob(config).status == 200
@@ -655,7 +655,7 @@ def test_layers_of_zeros_displace_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Before the fix, a base of 32 kB displaced all other content of the cache, because it is decompressed."""
+    """Before the fix, the decompressed layers of a base of 32 kB displaced all other content of the cache."""
     monkeypatch.setattr(making, "RATIO", 2)
     monkeypatch.setattr(making, "_SLACK", 1 << 20)
     noise = random.Random(1).randbytes(300_000)

@@ -20,7 +20,7 @@ NAMED = [number.to_bytes(32, "big") for number in range(1, 2001)]
 
 
 def fetched(*bases: bytes) -> Any:
-    """Return a list with one bundle; the bundle's bases are these images."""
+    """Return a stand-in for the fetched bundles, which lists one bundle with these bases."""
     told = SimpleNamespace(is_signed=False, size=1, needs=frozenset({bytes(32)}))
     delta = SimpleNamespace(told=told, manifest=b"bundle", bases=frozenset(bases))
     listing = SimpleNamespace(deltas_to=lambda image: [delta])

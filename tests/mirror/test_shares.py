@@ -372,7 +372,7 @@ def test_a_new_cache_is_private_whatever_the_umask(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", ["blobs", "images", "tmp", "blobs/x", "images/x"])
 def test_a_cache_has_no_folder_that_others_may_change(tmp_path: Path, part: str) -> None:
-    """The mirror refuses such a folder, because it would delete files there, even through a link."""
+    """The mirror refuses such a folder. Otherwise, it might delete files there, even through a link."""
     Cache(tmp_path / "cache", 1 << 20).close()
     (tmp_path / "cache" / part).mkdir(exist_ok=True)
     (tmp_path / "cache" / part).chmod(0o777)
@@ -483,9 +483,7 @@ def test_a_client_that_takes_enough_bytes_is_not_slow() -> None:
 
 
 def test_a_client_that_waits_for_the_mirror_is_not_slow() -> None:
-    """Before the fix, the time limit also ran while no bytes were available. As a result, the client was disconnected
-    at its first bytes.
-    """
+    """Before the fix, time without available bytes counted, too. So the client was disconnected at its first bytes."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         line = Line(ours)

@@ -123,8 +123,8 @@ def test_a_process_has_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_one_registry_does_not_have_all_turns(
     options: MirrorOptions, access: Access, stocked: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A single registry cannot use all slots for rebuilds. An image does not wait for two slow images of another
-    registry.
+    """A single registry cannot use all slots for rebuilds. The test checks that an image does not wait for two slow
+    images of another registry.
     """
     run = worker.run
 

@@ -20,7 +20,7 @@ CONTENTS = (b"", b"x", b"word " * 40, noise(1, 512), noise(2, 3000), bytes(700))
 
 
 def number(chance: random.Random, width: int, value: int) -> bytes:
-    """Return a number field in one of the forms that programs write."""
+    """Return a header's number field in one of the forms that programs write."""
     octal = b"%o" % value
     fields = (
         octal.rjust(width - 1, b"0") + b"\0",

@@ -82,7 +82,7 @@ class Told:
 
 
 class Program:
-    """Run ``dib`` in this process, so that tests can change its settings. The output of ``dib`` must be text."""
+    """Run ``dib`` in this process, so that tests can change dib's settings. The output of ``dib`` must be text."""
 
     def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
         self._capfd = capfd

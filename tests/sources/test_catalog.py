@@ -1,6 +1,6 @@
 """Listing and deleting bundles in a registry.
 
-Bundles may be found, missing or refused, whatever the registry answers.
+The tests cover bundles that are found, missing or refused, and a registry that gives various answers.
 """
 
 from __future__ import annotations
@@ -309,7 +309,7 @@ def test_lists_are_repaired_for_what_was_deleted_before_an_error(stocked: Regist
 
 def test_a_list_that_somebody_else_writes_too(stocked: Registry, dib: Program) -> None:
     """If a second client overwrites the list, dib removes the deleted entries again. The second client's list still has
-    these entries.
+    the deleted entries.
     """
     key = (REPOSITORY, fallback(stocked, "v4"))
     old = stocked.manifests[key]

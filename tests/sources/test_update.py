@@ -89,7 +89,7 @@ def test_update_from_every_version(registry, files, dib, tmp_path, api, old, ste
     assert blobs(tmp_path / "out.tar") == blobs(files.archive(4))
     fetched = [digest((files.folder / f"{step}.dib").read_bytes()) for step in steps]
     asked = [path.rpartition("/")[2] for path in registry.log("GET", "/blobs/")]
-    assert asked[1:] == fetched  # the first requested blob is the config
+    assert asked[1:] == fetched  # the first requested blob is the config, so it is left out here
     assert any("sha256-" in path for path in registry.log("GET", "/manifests/")) is (api is None)
 
 
@@ -307,7 +307,7 @@ def leads_to(registry: Registry, key: tuple[str, str], tag: str) -> bool:
 
 
 def test_a_bundle_of_another_image_is_refused_by_what_it_makes(stocked, files, dib, tmp_path):
-    """A bundle is refused for its output if it rebuilds a wrong image, even if its metadata is consistent."""
+    """If a bundle rebuilds a wrong image, the bundle is refused, even if its metadata is consistent."""
     other = docker_save([TestImage([build_layer([file("evil", b"x")])], ["example.com/app:v4"])], "oci", "gzip")
     list_bundle(stocked, bundle_of(other, tmp_path, files.archive(1)))
     passed_over(dib, stocked, files, tmp_path, "")
@@ -387,7 +387,7 @@ def test_damaged_copies_do_not_keep_anybody_from_a_bundle(stocked, files, dib, t
     assert ended.code == 0, ended.err
     assert ended.err.count("which the registry lists: bundle is damaged") in range(
         2, 31
-    )  # only copies whose digests are below the digest of the sound bundle are tried before this bundle
+    )  # bundles are tried in order of digest, so only copies with smaller digests precede the sound bundle
     assert "fetched, 1 bundle and " in ended.err
 
 
@@ -409,8 +409,8 @@ def test_a_manifest_that_many_entries_name_is_read_once(stocked, files, dib, tmp
 
 
 def test_so_many_manifests_are_asked_for_and_no_more(stocked, files, dib, tmp_path, monkeypatch):
-    """The number of requested manifests is limited. A limit of bytes is not enough, because absent manifests hardly
-    count towards it.
+    """The number of requested manifests is limited. A limit of bytes is not enough, because requests for absent
+    manifests receive hardly any bytes.
     """
     monkeypatch.setattr(listing, "MAX_LOOKUPS", 5)
     fallback = (REPOSITORY, digest_of(stocked, "v4").replace(":", "-"))
@@ -673,8 +673,8 @@ def test_the_manifest_of_a_bundle(stocked, files):
 def test_a_signed_bundle_for_something_else_is_passed_over(
     registry, files, dib, tmp_path, monkeypatch, is_compared: bool
 ):
-    """A signed bundle of a wrong image does not keep clients from the right bundle. The wrong bundle is smaller, and
-    its labels are false.
+    """A signed bundle of a wrong image does not keep clients from the right bundle. The bundle of the wrong image is
+    smaller, and has false labels.
     """
     if not is_compared:  # without this comparison, the bundle is refused only after it has rebuilt a wrong image
         monkeypatch.setattr(module._Update, "_require_as_listed", lambda *given: None)

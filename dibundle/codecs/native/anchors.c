@@ -16,8 +16,8 @@ static inline uint64_t hash32(const uint8_t *s)
 /* Find offsets in the source at which the 32 bytes at `t` are likely to be. The table maps hashes to offsets, which are
  * counted in strides, from 1 on. In a table entry, the bits above the offset hold as many bits of the hash as fit.
  * These bits exclude most wrong offsets without a comparison of content. The filter has two bits for each entry of the
- * table, and fits into a fast cache. For four of five lookups, the filter is enough. For 31 MB of a program, the filter
- * reduces the time from 0.20 s to 0.17 s; 6.6 MB of these are not found. */
+ * table, and fits into a fast cache. For four of five lookups, the filter is enough. For a program of 31 MB, of which
+ * 6.6 MB are not found, the filter reduces the time from 0.20 s to 0.17 s. */
 typedef struct {
     uint32_t *table;
     uint64_t *filter;
@@ -105,7 +105,7 @@ static inline int64_t anchor_find(const anchor_table_t *a, const uint8_t *source
     return memcmp(source + s, t, 32) != 0 || memcmp(t, t + 1, 31) == 0 ? -1 : s;
 }
 
-/* Find parts of the target between `from` and `end` that equal parts of the source, with the source's table. */
+/* Use the source's table to find parts of the target between `from` and `end` that equal parts of the source. */
 int64_t dib_anchors(const uint8_t *source, int64_t source_size, uint32_t *table, const uint8_t *target, int64_t from,
                     int64_t end, int64_t stride, cover_t *covers, int64_t room)
 {

@@ -20,8 +20,8 @@
 #define UNEQUAL 4
 
 typedef struct { int64_t near, far; } limits_t;
-/* upper limits of the classes of distance, in bytes; the distance is measured from the offset at which the last cover
- * would continue */
+/* upper limits of the classes of distance, in bytes; the distance is measured from the offset at which the previous
+ * cover would continue */
 static const limits_t reach = {1024, 65536};
 /* for each class of distance: a match begins with at least this number of equal bytes */
 static const int64_t least[3] = {KEY, FAR_KEY, 14};
@@ -40,7 +40,7 @@ typedef struct {
      * a second hash */
     uint32_t *bucket, *places;
     int down, bits;
-    int64_t around;            /* maximum number of offsets that are compared on each side of the last cover's offset */
+    int64_t around;            /* maximum number of offsets to compare on each side of the previous cover's offset */
     int quick;
 } search_t;
 
@@ -209,7 +209,7 @@ static int64_t split(const uint8_t *a, const uint8_t *b, const uint8_t *t, int64
     return length;
 }
 
-/* Whether a cover of `n` bytes at this distance from the last cover saves more than it costs. */
+/* Whether a cover of `n` bytes at this distance from the previous cover saves more than it costs. */
 static int is_worth(const uint8_t *a, const uint8_t *b, int64_t n, int64_t distance)
 {
     int64_t value = 0;

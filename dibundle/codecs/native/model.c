@@ -8,10 +8,10 @@
 #define SPAN 32
 #define GROUP 4          /* maximum bytes of a group */
 #define GUESSES 5
-/* a counter below this value means a probability below 1 in 64; with 128, the result of the benchmark rebuild-noop is
- * 13 % larger */
+/* a counter below this value means a probability below 1 in 64; with the value 128, the result of the benchmark
+ * rebuild-noop is 13 % larger */
 #define RARE (64 << 4)
-/* this value saves 8 % of the time; measured results were 0.8 % larger, and for some contents up to 40 % larger */
+/* coding takes 8 % less time with this value; measured results were 0.8 % larger, for some contents up to 40 % */
 #define RARE_QUICKLY (256 << 4)
 #define QUICK 32 /* this flag in the bits parameter selects RARE_QUICKLY */
 #define KNOWN 65536      /* number of entries in the tables of earlier changes */
@@ -159,7 +159,7 @@ static inline uint32_t bytes_plus(uint32_t a, uint32_t b)
     return ((a & 0x7f7f7f7fu) + (b & 0x7f7f7f7fu)) ^ ((a ^ b) & 0x80808080u);
 }
 
-typedef struct { uint32_t word, group; } change_t; /* the last change of a word of the source */
+typedef struct { uint32_t word, group; } change_t; /* the most recent change of a word of the source */
 
 typedef struct {
     /* FLAG_INPUTS, GUESS_INPUTS and VALUE_INPUTS tables, each with 1 << bits counters */
@@ -168,7 +168,7 @@ typedef struct {
     uint16_t spans[256];
     change_t words[KNOWN];
     uint32_t near_shift[KNOWN], far_shift[KNOWN]; /* the last shifts of addresses; near_shift is indexed by address, far_shift by page */
-    uint32_t word_shift[KNOWN];                   /* the last increases of words, indexed by the words' upper half */
+    uint32_t word_shift[KNOWN];                   /* recent increases of words, indexed by the words' upper half */
     int bits, rare;
     uint16_t *counters; /* the allocated block that holds all counters */
 } model_t;
@@ -247,8 +247,8 @@ static inline uint32_t is_known(const change_t *change, const place_t *p)
     return change->group != 0 && change->word == p->word;
 }
 
-/* Encode or decode the flag that says whether a group begins here. If the last flags make a group improbable, use only
- * one counter. */
+/* Encode or decode the flag that says whether a group begins here. If the counter `recent` makes a group improbable,
+ * use only this counter. */
 static inline int code_flag(coder_t *c, const int decoding, int flag, model_t *m, const place_t *p, uint32_t seen)
 {
     int down = 32 - m->bits;

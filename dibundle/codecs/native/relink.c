@@ -115,7 +115,7 @@ static inline void walk_x86(walk_t *w, const int action, const int fixed)
     }
 }
 
-/* Process code for aarch64: branches, literals and pages. Other instructions add offsets to the addresses of pages. */
+/* Process code for aarch64: branches, literals and pages. ADRP gives a page; later instructions add offsets to it. */
 static inline void walk_arm(walk_t *w, const int action)
 {
     struct { int64_t at; uint64_t page, fresh; int open, moved; } reg[32];

@@ -1,4 +1,4 @@
-/* Code for RISC-V: jumps and pages. Other instructions add offsets to the addresses of pages (spec/relink.md). */
+/* Code for RISC-V: jumps and pages. AUIPC gives a page; later instructions add offsets to it (spec/relink.md). */
 #include "walk.h"
 
 /* Return `n` bits of an instruction, from bit `a` on. */

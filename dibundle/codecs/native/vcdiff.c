@@ -43,7 +43,7 @@ static void fill_codes(code_t *codes)
         codes[n++] = (code_t){COPY, 4, (uint8_t)mode, ADD, 1, 0};
 }
 
-/* The last four addresses, and the last address for each remainder modulo 768. */
+/* The four most recent addresses, and the most recent address for each remainder modulo 768. */
 typedef struct { int64_t near[4], same[768]; int next; } cache_t;
 
 static void cache_add(cache_t *cache, int64_t address)
@@ -219,8 +219,8 @@ static void write_copy(writer_t *w, int64_t address, int64_t here, int64_t size)
     w->held_mode = mode;
 }
 
-/* Write `target[from:to]`, which is not in any cover: at least `run_length` equal bytes become RUN, all others become
- * ADD. */
+/* Write `target[from:to]`, which is not in any cover: at least `run_length` equal bytes in a row become RUN, all other
+ * bytes become ADD. */
 static void write_literals(writer_t *w, const uint8_t *target, int64_t from, int64_t to, int64_t run_length)
 {
     int64_t start = from, at = from;

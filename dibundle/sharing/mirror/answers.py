@@ -50,7 +50,7 @@ async def aside(
     try:
         return await asyncio.wrap_future(running)
     except asyncio.CancelledError:
-        # drop references, because the pool keeps work that has not begun; a request may take 40 kB of memory
+        # drop the references: the pool keeps tasks that have not begun, and a request may take 40 kB of memory
         work.clear()
         running.add_done_callback(left)
         raise
@@ -85,7 +85,7 @@ def error_answer(status: int, code: str, message: str) -> web.Response:
 def content_type(given: str) -> str:
     """Return a media type for an answer.
 
-    An unknown type is replaced by the type of plain bytes, which browsers neither show nor run.
+    An unknown type is replaced by application/octet-stream, which browsers neither show nor run.
     """
     return given if _MEDIA_TYPE.fullmatch(given) else "application/octet-stream"
 

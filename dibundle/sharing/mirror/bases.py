@@ -75,7 +75,7 @@ class OpenFile(NamedTuple):
 
 
 class OpenImage(NamedTuple):
-    """A base image, with the files of its blobs by their digests."""
+    """A base image, and the open files of its blobs, by digest."""
 
     image: LocalImage
     files: dict[bytes, OpenFile]
@@ -127,7 +127,7 @@ def _media_type(value: object) -> str | None:
     """Return the media type of a manifest. Return None for other documents. OCI manifests may lack this type."""
     kinds = {"manifests": OCI_INDEX, "layers": OCI_MANIFEST}
     found = [kind for key, kind in kinds.items() if isinstance(get(value, key), list)]
-    # with both keys, the type is ambiguous; only upstream's Content-Type would show the right type
+    # if both keys are present, the type is ambiguous; only upstream's Content-Type would show the right type
     if len(found) == 2:
         return None
     told = get_text(value, "mediaType") or (found[0] if found else "")
@@ -168,7 +168,7 @@ class Bases:
         if known is None or known.named is None:
             return None
         config = known.named.config
-        # _named() limits these sizes, because whoever pushes an image chooses the sizes
+        # _named() has limited these sizes, because any user who pushes an image can choose them
         sizes = dict(known.named.layers)
         if not all(self._size(place, digest) == size for digest, size in sizes.items()):
             return None

@@ -26,7 +26,7 @@ from dibundle.sources.registry.transport import ConnectionFailure
 
 _PIECE: Final = 128 << 10  # bytes of a piece; each of a thousand clients may keep an unread piece in memory
 _READERS: Final = 16  # number of threads per upstream that open and read files of the cache
-# number of threads per upstream that only hash files of the cache; with separate threads, no read waits for hashing
+# number of threads per upstream that only hash files of the cache; they are separate, so that no read waits for hashing
 _HASHERS: Final = 4
 
 
@@ -84,7 +84,7 @@ class BlobServer:
         finally:
             if running:
                 running.leave()
-        self._cache.pin([key])  # pin the blob, because an open file takes space even after it is deleted
+        self._cache.pin([key])  # pin the blob while its file is open, because deleting an open file frees no space
         try:
             pool = self._files[place.host]
             if not (self._cache.is_hashed(key) or await self._checked(self._hashers[place.host], key)):

@@ -47,7 +47,7 @@ def _taken(size: int) -> int:
 
 
 class CacheFullError(Exception):
-    """The error if the cache has no space for a blob. The blob is then served, but not cached."""
+    """The error that the cache raises if it has no space for a blob. The blob is then served, but not cached."""
 
 
 class Turns:
@@ -74,7 +74,7 @@ class Turns:
 
 
 class NewBlob:
-    """A new blob of the cache. The blob is written in order. Then it is dropped, or kept under its digest."""
+    """A new blob of the cache. Its bytes are written in order. Then it is deleted, or stored under its digest."""
 
     def __init__(self, cache: Cache, fd: int, path: Path) -> None:
         self._cache, self._path = cache, path
@@ -194,7 +194,7 @@ class Cache:
         return self.folder / "blobs" / key[0] / key[1].hex()
 
     def has(self, key: Key) -> bool:
-        """Return whether a blob is listed. :meth:`open` may still find that the blob is damaged."""
+        """Return whether the cache lists a blob. :meth:`open` may still find that the blob is damaged."""
         return key in self._sizes
 
     def open(self, key: Key) -> int | None:
@@ -364,7 +364,7 @@ class Cache:
             self.unpin(keys)
 
     def pin(self, keys: Collection[Key]) -> None:
-        """Keep blobs in the cache until :meth:`unpin`, because an open file takes space even after it is deleted."""
+        """Keep blobs in the cache until :meth:`unpin`, because deleting an open file frees no space."""
         with self._lock:
             for key in keys:
                 if key not in self._pinned and key in self._sizes:
@@ -395,7 +395,7 @@ class Cache:
                 self._images[key[0]] = len(self.images(key[0]))
 
     def images(self, space: str) -> list[bytes]:
-        """Return the manifest digests of remembered images, the latest first. Forget deleted images."""
+        """Return the manifest digests of remembered images, the latest first. Forget images that are not cached."""
         found = []
         for path in (self.folder / "images" / space).glob("*"):
             with suppress(ValueError, OSError):
@@ -413,7 +413,7 @@ class Cache:
 def _require_own(path: Path) -> None:
     """Refuse a path that is not a folder, or a folder that other users can change.
 
-    Such a path is refused because the cache deletes files in its folders.
+    The cache deletes files in its folders, so nobody else may change these folders.
     """
     status = path.lstat()
     is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
@@ -422,9 +422,9 @@ def _require_own(path: Path) -> None:
 
 
 def _require_safe(status: os.stat_result, place: Path) -> None:
-    """Refuse the cache if other users can change a folder or link in its path."""
+    """Refuse the cache if other users can change ``place``, a folder or link on the cache's path."""
     is_open = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode)
-    is_sticky = status.st_mode & stat.S_ISVTX  # in a sticky folder such as /tmp, other users cannot replace the content
+    is_sticky = status.st_mode & stat.S_ISVTX  # in a sticky folder such as /tmp, users cannot replace others' files
     if status.st_uid not in (0, os.geteuid()) or (is_open and not is_sticky):
         raise FileError(messages.MIRROR_CACHE_FOREIGN, folder=place)
 

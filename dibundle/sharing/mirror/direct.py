@@ -1,6 +1,6 @@
-"""Send a blob from upstream directly to a client. The downloading thread also sends, without the event loop.
+"""Send a blob from upstream directly to a client. The thread that downloads also sends, without the event loop.
 
-This takes 40 % less CPU time than the way through the event loop and the cache's file.
+This takes 40 % less CPU time than sending through the event loop and the cache's file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Direct:
     def __init__(self, connection: socket.socket, at: int, note: Callable[[int], None]) -> None:
         """Take over a connection, and close this connection at the end.
 
-        ``note`` gets the number of bytes of each write.
+        ``note`` is called with the number of bytes of each write.
 
         ``at`` is the number of bytes of the blob that were already sent.
         """

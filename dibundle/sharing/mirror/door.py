@@ -30,7 +30,7 @@ _MOST_HEAD: Final = 16 << 10
 _UNSENT: Final = 64 << 10  # if a client has this many unsent bytes, writing to the client waits
 _UNSENT_BY_SYSTEM: Final = 128 << 10  # maximum unsent bytes of a client in the system's buffers
 _PARSED: Final = 4 << 10  # bytes of a request that are parsed in one step
-# replaces non-ASCII bytes, because a string with such characters takes up to four bytes for each character
+# replaces non-ASCII bytes: one non-ASCII character may make a string take four bytes for each of its characters
 _ASCII: Final = bytes(range(128)) + bytes(128)
 _FILES_OF_CLIENT: Final = 4  # maximum open files for one client
 # open files reserved for everything else: downloads without clients, idle connections to upstreams, rebuilding
@@ -49,7 +49,7 @@ _SILENT.propagate = False
 
 
 def raise_limit_of_files() -> None:
-    """Raise the system's limit of open files to the number that all clients need. systemd's default is 1,024."""
+    """Raise this process's limit of open files to the number that all clients need. systemd's default is 1,024."""
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_CLIENTS * _FILES_OF_CLIENT + _OTHER_FILES
     if now < wanted:
@@ -78,8 +78,8 @@ class Client(web.RequestHandler):
         self.waits: float | None = None
         self.passed = 0  # bytes that were passed on to the client so far
         self.meter = Meter()
-        self._direct: Direct | None = None  # the latest direct way
-        self._seen = 0  # bytes that the client had taken at the last check that found no unsent bytes
+        self._direct: Direct | None = None  # the most recent direct connection
+        self._seen = 0  # bytes that the client had taken at the most recent check at which no bytes were unsent
         self._parsed = 0  # bytes of the current request
         # kept here, because aiohttp drops its own reference before the connection has ended
         self._line: asyncio.Transport | None = None
@@ -102,8 +102,8 @@ class Client(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Parse a request of limited size.
 
-        If more bytes follow before the answer, end the connection. Otherwise, they would be parsed and take memory
-        until the answer is sent.
+        If more bytes follow before the answer, end the connection. Otherwise, these bytes would be parsed, and would
+        stay in memory until the answer is sent.
         """
         for at in range(0, len(data), _PARSED) if data else (0,):
             # these bytes are either a body, which is never read, or a second request before the first answer
@@ -152,9 +152,9 @@ class Client(web.RequestHandler):
         return left
 
     def direct(self, at: int) -> Direct | None:
-        """Return a direct way to this client, which has ``at`` bytes of a blob, or None if no way is possible.
+        """Return a :class:`Direct` to this client, which has ``at`` bytes of a blob, or None if impossible.
 
-        No direct way is possible if the client uses TLS, or while the event loop has bytes to send.
+        It is impossible if the client uses TLS, or while the event loop has bytes to send.
         """
         line = self._line
         if line is None or line is not self.lowest or line.is_closing() or line.get_write_buffer_size():
@@ -219,7 +219,7 @@ def note_piece(request: web.Request, size: int) -> None:
 
 
 def direct_to(request: web.Request, at: int) -> Direct | None:
-    """Return a direct way to a client that has ``at`` bytes of a blob, or None if no way is possible."""
+    """Return a :class:`Direct` to a client that has ``at`` bytes of a blob, or None if impossible."""
     client = request.protocol
     return client.direct(at) if isinstance(client, Client) else None
 
@@ -283,7 +283,7 @@ class Door:
         self.empty.set()
         # clients without a running request that have not taken all bytes of a blob yet
         self._draining: set[Client] = set()
-        # when each idle client became idle; the client that has been idle longest comes first
+        # the time at which each idle client became idle; the client that has been idle longest comes first
         self._waiting: dict[Client, float] = {}
         self._leaving: set[Leaving] = set()
 
@@ -352,9 +352,9 @@ class Door:
             self.empty.set()
 
     def leave(self, connection: Leaving) -> None:
-        """Register an ended connection whose last bytes the client can still take.
+        """Register an ended connection for which the system still holds bytes.
 
-        If there are too many connections already, drop these bytes.
+        If there are already too many connections, drop these bytes.
         """
         if len(self._clients) + len(self._leaving) < self._most:
             self._leaving.add(connection)

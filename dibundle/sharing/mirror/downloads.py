@@ -22,11 +22,11 @@ from dibundle.sharing.mirror.upstream import Document, Streamed, Upstreams, thre
 from dibundle.sources.registry.transport import ConnectionFailure
 
 _PIECE: Final = 128 << 10
-_SMALL: Final = 32 << 10  # after a piece of fewer bytes, wait for more bytes before the next piece
-_SHARE: Final = 0.001  # duration of this wait: this many seconds for each client of the download
+_SMALL: Final = 32 << 10  # after a piece with fewer bytes than this, wait for more bytes before the next piece
+_SHARE: Final = 0.001  # after a small piece, wait this many seconds for each client of the download
 WITHHELD: Final = 64 << 10  # this many bytes at the end of a blob are sent only if the whole blob matches its digest
-_TRIES: Final = 3  # maximum attempts to continue a blob after the connection breaks
-_MEASURED: Final = 64 << 10  # a blob of fewer bytes does not change the measured speed of its upstream
+_TRIES: Final = 3  # maximum number of attempts to continue a download after its connection breaks
+_MEASURED: Final = 64 << 10  # a blob with fewer bytes than this does not change the measured speed of its upstream
 _PUMPS: Final = 64  # maximum downloads from an upstream at once
 HASHES: Final = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
 _ALONE: Final = 16 << 20  # without clients, a download continues only if at most this many bytes are missing

@@ -82,7 +82,8 @@ class Making:
 class _UnfitError(Exception):
     """The error if the bundle of a step cannot be used.
 
-    ``is_applied`` is true if dib had begun to apply the bundle. Such attempts take time, and are counted.
+    ``is_applied`` is true if dib had begun to apply the bundle. Attempts to apply a bundle take time, so they are
+    counted.
     """
 
     def __init__(self, step: ChainStep, *, is_applied: bool = False) -> None:
@@ -139,7 +140,7 @@ class Maker:
         self._pools[place.host].submit(run)
 
     def _next(self, place: UpstreamPlace) -> None:
-        """Start the next waiting image of a repository after an image is finished."""
+        """After an image of a repository is finished, start the next waiting image of this repository."""
         repository = place.host, place.repository
         with self._lock:
             waiting = self._waiting.get(repository)
@@ -235,7 +236,7 @@ class Maker:
             making.saved = sum(missing.values()) - making.fetched
 
     def _require_offer(self, making: Making, missing: dict[bytes, int]) -> None:
-        """Raise an error if upstream refuses the client a missing layer, or if a layer's size is wrong.
+        """Raise an error if upstream does not let the client read a missing layer, or if its size is wrong.
 
         Without this check, a small bundle for layers that do not exist could displace all other content of the cache.
         """
@@ -279,7 +280,8 @@ class Maker:
     def _turn(self, making: Making) -> Iterator[None]:
         """Wait for a slot to rebuild, and hold the slot. The number of slots is limited to save memory.
 
-        Each repository has at most one slot at a time. With several registries, no registry ever has all slots.
+        Each repository has at most one slot at a time. If there are several registries, no single registry can use all
+        slots.
         """
         place, end = making.place, time.monotonic() + PATIENCE
         with self._lock:
@@ -349,7 +351,7 @@ class Maker:
                 names=(place.name,),
                 signers=self._access.signers,
                 checks_signatures=self._access.checks_signatures,
-                tmp=own,  # this folder is deleted later, together with the files of a killed process
+                tmp=own,  # this folder is deleted later, with any files that a killed process left in it
             )
             try:
                 with closing(run(job, partial(self._require_time, making), taken)) as layers:

@@ -48,7 +48,7 @@ class Meter:
 
 
 class Leaving:
-    """An ended connection whose last bytes the client can still take.
+    """An ended connection for which the system still holds bytes.
 
     It counts as a client, because the system might otherwise hold the bytes of any number of connections.
     """

@@ -123,7 +123,7 @@ class Planner:
         raise NoWayError("the client may not read what bundles build on")
 
     def _may_read(self, place: UpstreamPlace, image: LocalImage, check: Callable[[], object]) -> bool:
-        """Return whether upstream lets the client read a base's manifest and all its blobs in the pull's repository.
+        """Return whether the client may read a base's manifest and all its blobs in the pull's repository.
 
         Without this check, a bundle in one repository could disclose content of another repository. The layers are
         checked last, because anyone with permission to push may name many layers. ``check`` raises an error when the
@@ -140,7 +140,7 @@ class Planner:
     def _find_images(
         self, goal: Goal, deltas_to: Callable[[bytes], Sequence[Delta]], check: Callable[[], object]
     ) -> None:
-        """Add complete images from the cache, and from stores if a bundle lists them as bases."""
+        """Add the cache's complete images. Add a store's complete image only if a bundle lists it as a base."""
 
         def add(manifest: bytes) -> None:
             check()
@@ -193,7 +193,7 @@ class _Turn:
 
 
 def _covering(chain: Sequence[ChainStep], images: Iterable[LocalImage]) -> list[LocalImage]:
-    """Return a few images that together have the layers that a chain needs, as far as the limits allow."""
+    """Return a few images that together have the layers that a chain needs. The limits may exclude some images."""
     needed = {digest for step in chain for digest in step.delta.told.needs}
     having = [(needed.intersection(image.digests), image) for image in images]
     found: list[LocalImage] = []

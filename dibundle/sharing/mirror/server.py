@@ -315,7 +315,7 @@ def _tls(certificate: tuple[str, str] | None) -> ssl.SSLContext | None:
 
 
 def _is_of_a_page(headers: Mapping[str, str]) -> bool:
-    """Return whether a web page makes this request.
+    """Return whether a request with these headers comes from a web page.
 
     Browsers send Sec-Fetch-Site, but only to servers on loopback or with TLS. In some browsers, a page can change the
     User-Agent. So Accept-Language is checked, too: no page can remove it, and engines do not send it.

@@ -90,7 +90,7 @@ class Streamed:
                     raise ConnectionFailure(f"a document of more than {SMALL:,} bytes")
             return Document(self.status, self.headers, bytes(body))
         finally:
-            body.clear()  # free the references: if an error is kept, this frame also stays in memory
+            body.clear()  # free the body now: while an error is kept, this frame and its variables stay in memory
 
 
 def _grant(place: UpstreamPlace, kind: Kind, digest: bytes) -> bytes:
@@ -243,7 +243,7 @@ class Upstreams:
                 self._grants.popitem(last=False)
 
     def refusal(self, place: UpstreamPlace, kind: Kind, digest: bytes) -> Document | None:
-        """If upstream refuses the client content that the mirror has, return upstream's answer.
+        """Return upstream's answer if it does not let the client read content that the mirror has.
 
         Returns None if the client may read the content. A private mirror asks with its own logins.
         """

@@ -211,7 +211,7 @@ class _Search:
             self._is_complete &= self._listing.is_complete
 
     def _look_at(self, digest: bytes) -> None:
-        """Read a manifest in a list, unless the manifest is already known."""
+        """Read a manifest that a list names, unless the manifest is already known."""
         if digest in self._found or not self._may_read():
             return
         self._found[digest] = None

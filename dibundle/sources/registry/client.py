@@ -126,7 +126,7 @@ class Repository:
         def drop(count: int) -> None:
             nonlocal dropped
             dropped += count
-            # limit dropped bytes: if a registry ignores ranges, it could send the whole blob again for each megabyte
+            # limit dropped bytes: a registry that ignores ranges could send the whole blob again for each new megabyte
             if dropped > size:
                 raise self._transport.failed(messages.REGISTRY_RANGE, at=at)
 
@@ -210,7 +210,7 @@ class Repository:
             self._expect(answer, 202)
 
     def is_gone(self, kind: Literal["manifests", "blobs"], wanted: bytes) -> bool:
-        """Return whether the registry reports that a manifest or blob does not exist. Any other failure is an error."""
+        """Return whether the registry reports that a manifest or blob does not exist. Other failures raise an error."""
         url = self._transport.url(f"{kind}/{digest.text(wanted)}")
         answer = self._transport.request("HEAD", url, headers={"Accept": ", ".join(MANIFESTS)})
         # content behind a redirect may be temporarily missing
@@ -241,7 +241,7 @@ class Repository:
         self._change_tagged(subject, frozenset(), (described,))
 
     def remove_referrers(self, subject: bytes, manifests: Collection[bytes], *, dry_run: bool = False) -> bool:
-        """Remove manifests from an image's list of referrers, if this list is under a tag instead of the API.
+        """Remove manifests from an image's list of referrers, if the registry stores this list under a tag.
 
         Returns whether the list had any of these manifests. An empty list is kept, as the distribution API requires.
         """
@@ -253,7 +253,7 @@ class Repository:
         return self._change_tagged(own, without, ())
 
     def _change_tagged(self, subject: str, without: Collection[str], more: Sequence[dict[str, object]]) -> bool:
-        """Change entries in the list whose tag replaces the referrers API. Return whether the list was written."""
+        """Change entries in the list under the tag that replaces the API. Return whether the list was written."""
         added = {item["digest"] for item in more}
         # check that the list has our entry, because a concurrent writer may overwrite the list
         for written in range(4):
@@ -272,9 +272,9 @@ class Repository:
         raise self._transport.failed(messages.REGISTRY_REFERRERS_LOST)
 
     def referrers(self, subject: bytes, artifact_type: str, *, received: int) -> tuple[list[object], bool]:
-        """Return the descriptors of a manifest's referrers. If the registry can filter, return those of one type.
+        """Return the descriptors of a manifest's referrers. If the registry can filter, return only ``artifact_type``.
 
-        The second value is true if there are no other referrers. When :attr:`received` exceeds the argument
+        The second value is true if the returned list is complete. When :attr:`received` exceeds the argument
         ``received``, no further page is requested.
         """
         query = urlencode({"artifactType": artifact_type})

@@ -78,7 +78,7 @@ class Listing:
     def has_room(self) -> bool:
         """Whether the limit of bytes allows further reading.
 
-        The first call after the limit is exceeded reports this to ``pass_over``.
+        When the limit is exceeded, the next call reports this once to ``pass_over``.
         """
         if self._repository.received <= self._most:
             return True
@@ -96,8 +96,8 @@ class Listing:
         """Return the listed bundles that claim to rebuild the image with this manifest.
 
         The smallest bundle comes first. Bundles are sorted by size and digest, so that the choice between equally good
-        bundles does not depend on the registry's order. If the tag of a bundle is moved to another bundle, the first
-        bundle stays listed.
+        bundles does not depend on the registry's order. If a bundle's tag is moved to another bundle, the bundle
+        without the tag stays listed.
         """
         if image not in self._deltas:
             found = filter(None, map(self._delta, self._readable(image)))
@@ -160,7 +160,7 @@ class Listing:
         return self._manifests.get(wanted)
 
     def _kept(self, manifest: RemoteManifest) -> object | None:
-        """Return the fields of a manifest that dib keeps, as one list entry.
+        """Return those fields of a manifest that dib keeps in memory, as one list entry.
 
         Return None if the manifest does not belong to a bundle, or is too large.
         """

@@ -62,7 +62,7 @@ _LONGEST_CHALLENGE: Final = 8192
 _MOST_TOLD: Final = (
     128 << 10
 )  # maximum bytes of an answer with a token or a reason: a parsed answer may take 30 times as much memory
-_HOSTS: Final = 2  # maximum hosts with open connections: the registry, and the last host that the registry named
+_HOSTS: Final = 2  # maximum hosts with open connections: the registry, and the host that it named most recently
 READ: Final = 256 << 10  # bytes of a body that are read in one step
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,65536}")
 
@@ -133,7 +133,7 @@ class Transport:
         self._pool.clear()
 
     def break_off(self) -> None:
-        """Let no thread wait for the registry any longer. Any thread may call this.
+        """End every wait for the registry. Any thread may call this method.
 
         If the time limit was reached, the waiting thread's next check raises an error.
         """
@@ -188,8 +188,8 @@ class Transport:
 
         A name may have several addresses, and its addresses may change. So only the address at which the registry was
         first reached counts. Afterwards, even the registry's own name must not lead to a different kind of address.
-        After the time limit, this method raises :class:`RegistryError`, because the limit ended only connections that
-        existed then.
+        After the time limit, this method raises :class:`RegistryError`, because the limit could not end a connection
+        that did not exist yet.
         """
         self._patience()
         is_own = host.strip("[]").lower() == (urlsplit(self._base).hostname or "")
@@ -247,7 +247,8 @@ class Transport:
     def pause(self, number: int, asked: str = "") -> None:
         """Wait before the next try.
 
-        Wait as long as the registry ``asked`` for, or else twice as long as the last time. Both times are limited.
+        Wait for the time that the registry ``asked`` for, or else twice as long as before the previous try. Both times
+        are limited.
         """
         seconds = float(asked) if asked.isascii() and asked.isdigit() else self.settings.pause * 2**number
         if self._end is not None:
@@ -331,7 +332,7 @@ class Transport:
                     raise self.failed(messages.REGISTRY_SLOW)
             return bytes(body)
         finally:
-            body.clear()  # free the references: if an error is kept, this frame also stays in memory
+            body.clear()  # free the body now: while an error is kept, this frame and its variables stay in memory
 
     def _log_in(self, challenge: str) -> None:
         """Answer a challenge.

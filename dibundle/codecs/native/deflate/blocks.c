@@ -3,8 +3,8 @@
 
 const uint8_t LISTING_ORDER[19] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
 
-/* Append the run-length form of `lengths`: code 16 repeats the last length 3 to 6 times; codes 17 and 18 are runs of
- * zeros. */
+/* Append the run-length form of `lengths`: code 16 repeats the previous length 3 to 6 times; codes 17 and 18 are runs
+ * of zeros. */
 static void add_runs(header_t *h, const uint8_t *lengths, int n)
 {
     for (int i = 0; i < n;) {

@@ -116,8 +116,8 @@ int64_t dib_deflate_frame(void *handle, int64_t block_size)
 }
 
 /* Encode a single pgzip block; `dictionary`: the 16 KiB before the block, or no bytes. Return the size of the block. If
- * the block does not fit into `out`, it is not written. For `n` bytes of content, `n` + 32 bytes, plus 5 bytes for
- * every 65535 of them, are always enough. */
+ * the block does not fit into `out`, it is not written. A block of `n` bytes of content takes at most `n` + 32 bytes,
+ * plus 5 bytes for every 65535 bytes of content. */
 int64_t dib_deflate_block(int64_t encoder, int64_t level, const uint8_t *dictionary, int64_t dictionary_size,
                           const uint8_t *block, int64_t n, int64_t last, uint8_t *out, int64_t room)
 {

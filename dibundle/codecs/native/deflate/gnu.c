@@ -4,9 +4,9 @@
 #define MOST 32767 /* maximum tokens of a block */
 #define LOOK 4096  /* levels 3 to 9 check after every LOOK tokens whether the block should end */
 
-/* Return whether the block ends; this is called after every LOOK tokens, and after MOST tokens. A block ends early
- * under two conditions: few of its tokens are matches, and its compressed size is less than half of its content's size.
- * The reason is that the next content may be of another kind. */
+/* Return whether the block ends; this is called after every LOOK tokens, and after MOST tokens. A block ends early if
+ * few of its tokens are matches, and its compressed size is less than half of its content's size. The reason is that
+ * the next content may be of another kind. */
 static int gnu_ends(zlib_t *z)
 {
     int ends = z->count == MOST;

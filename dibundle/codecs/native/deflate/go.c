@@ -140,7 +140,7 @@ static inline int go_reaches(const go_chain_t *g)
     return g->chain - g->offset >= lowest;
 }
 
-/* Levels 4 to 9: a match is taken, unless the match at the next position is longer. */
+/* Levels 4 to 9: use a match only if the match at the next position is not longer. */
 static void go_lazy(go_chain_t *g, int closing)
 {
     int32_t insert_end = g->end - 3, most = g->limit - g->origin < g->end ? (int32_t)(g->limit - g->origin) : g->end;
@@ -173,7 +173,7 @@ static void go_lazy(go_chain_t *g, int closing)
         go_token(g, g->window[g->index - 1], g->index, 0);
 }
 
-/* Levels 2 and 3: each match is taken at once. */
+/* Levels 2 and 3: use each match without a search at the next position. */
 static void go_greedy(go_chain_t *g, int closing)
 {
     int32_t insert_end = g->end - 3;

@@ -187,8 +187,8 @@ static int is_met(const joiner_t *j, piece_t *piece, int64_t *at, int *is_held)
     return *at == j->at && !*is_held && !j->is_held;
 }
 
-/* Continue the current search into the next piece. Return 1 if both searches meet, 0 if the piece ends first, -1
- * without memory. From now on, the current search reads the next piece's content. */
+/* Continue the current search into the next piece. Return 1 if it meets the next piece's own search, 0 if the piece
+ * ends first, -1 if memory is not available. From now on, the current search reads the next piece's content. */
 static int meet(joiner_t *j, piece_t *next)
 {
     piece_t *piece = j->current;
@@ -217,7 +217,7 @@ static void joiner_release(encoder_t *self)
     piece_free(((joiner_t *)self)->current);
 }
 
-/* Replace the current piece by the next piece, when the current search has already reached the end of the next piece. */
+/* When the current search has reached the end of the next piece, replace the current piece by the next piece. */
 static void joiner_keep(joiner_t *j, piece_t *next)
 {
     piece_t *piece = j->current;

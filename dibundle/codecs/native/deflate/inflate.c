@@ -291,7 +291,7 @@ static int inflate_symbol(inflate_t *f, flow_t *flow)
     return 1;
 }
 
-/* Read the lengths of both codes and build their tables; the results 1, 0 and -1 have the same meaning as above. */
+/* Read the lengths of both codes and build their tables; return 1 if done, 0 for more input, -1 after a fault. */
 static int inflate_lengths(inflate_t *f, flow_t *flow)
 {
     int all = f->literals + f->distances;
@@ -321,7 +321,7 @@ static int inflate_lengths(inflate_t *f, flow_t *flow)
     return 1;
 }
 
-/* Read a block's header, as far as the block's type requires; the results 1, 0 and -1 have the same meaning as above. */
+/* Read a block's header, as far as its type requires; return 1 if done, 0 for more input, -1 after a fault. */
 static int inflate_start(inflate_t *f, flow_t *flow)
 {
     if (f->last) {

@@ -135,7 +135,7 @@ static int klauspost_search(klauspost_t *k, int32_t s, int32_t emitted, int32_t 
     }
 }
 
-/* Look up the bytes at the end of `found`; if their match is longer, take that match. */
+/* Look up the bytes at the end of `found`; if these bytes lead to a longer match, use the longer match. */
 static void take_aligned(const klauspost_t *k, found_t *found, int32_t s, int32_t from)
 {
     int32_t distance = s - from;

@@ -110,7 +110,7 @@ static void lazy_search(lazy_t *z, int32_t from, int32_t ahead)
     }
 }
 
-/* Up to 1.15: take a longer match. The key of the lookup begins two bytes before the end of the current match. */
+/* Up to 1.15: use a longer match. The key of the lookup begins two bytes before the end of the current match. */
 static void lazy_take_aligned(lazy_t *z, int32_t *length, int32_t *distance, int32_t ahead, int32_t lowest)
 {
     int32_t s = z->at - 1;
@@ -126,8 +126,8 @@ static void lazy_take_aligned(lazy_t *z, int32_t *length, int32_t *distance, int
     }
 }
 
-/* After 1.15: take a longer match that begins at the current match's third byte; the first two bytes may become
- * literals. */
+/* After 1.15: use a longer match that begins at the current match's third byte; the current match's first two bytes may
+ * become literals. */
 static void lazy_take_later(klauspost_t *k, int32_t *length, int32_t *distance, int32_t ahead, int32_t lowest)
 {
     lazy_t *z = k->lazy;

@@ -127,7 +127,7 @@ static int zlib_may_step(zlib_t *z, int closing)
     return z->ahead > 0;
 }
 
-/* Levels 1 to 3: each match is taken at once. */
+/* Levels 1 to 3: use each match without a search at the next position. */
 static void zlib_fast(zlib_t *z, int closing)
 {
     while (zlib_may_step(z, closing)) {
@@ -153,7 +153,7 @@ static void zlib_fast(zlib_t *z, int closing)
     }
 }
 
-/* Levels 4 to 9: a match is taken, unless the match at the next position is longer. */
+/* Levels 4 to 9: use a match only if the match at the next position is not longer. */
 static void zlib_lazy(zlib_t *z, int closing)
 {
     while (zlib_may_step(z, closing)) {

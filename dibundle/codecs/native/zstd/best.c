@@ -78,7 +78,7 @@ static void set_cost(const search_t *x, match_t *m)
     }
 }
 
-/* Take the match of `at` with `from` if it is better than the best match so far. */
+/* Use the match of `at` with `from` if it is better than the best match so far. */
 static void improve(search_t *x, int32_t from, int32_t at, uint32_t first, int32_t repeat)
 {
     match_t *m = &x->best;
@@ -217,7 +217,7 @@ void find_best(encoder_t *e, int32_t s, int32_t end)
 
 #define UNLIKELY_BEFORE 25000
 
-/* Take the match of `at` with `from`, unless the best match so far is better. The match is not extended backwards yet. */
+/* Use the match of `at` with `from` unless the best match so far is better. The match is not extended backwards yet. */
 static void compare(search_t *x, int32_t from, int32_t at, uint32_t first, int32_t repeat)
 {
     const uint8_t *h = x->e->history;

@@ -306,7 +306,7 @@ int64_t dib_zstd_write(void *handle, const uint8_t *content, int64_t n, int64_t 
     return e->failed ? e->failed : e->out_size;
 }
 
-/* Begin another frame, as a reused encoder does; before this call, the previous frame must be finished and taken. */
+/* Begin another frame, as a reused encoder does; before this call, finish the previous frame and take all its bytes. */
 int64_t dib_zstd_reset(void *handle, int64_t first)
 {
     encoder_t *e = handle;

@@ -7,8 +7,8 @@ static inline int32_t larger(int32_t a, int32_t b)
     return a > b ? a : b;
 }
 
-/* Use a repeated match at position `at`; the match's source is `offset` bytes before `at`. Extend the match backwards,
- * but leave at least one literal before it. */
+/* Use a match with a repeated offset at `at`; the match's source is `offset` bytes before `at`. Extend the match
+ * backwards, but leave at least one literal before it. */
 static int32_t add_repeated(encoder_t *e, int32_t emitted, int32_t s, int32_t at, int32_t offset, int32_t end, int32_t most)
 {
     const uint8_t *h = e->history;
