@@ -5,11 +5,9 @@ references to this content.
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import random
 import sqlite3
-import tarfile
 import time
 import tracemalloc
 from contextlib import closing
@@ -27,6 +25,7 @@ from dibundle.images.tar.entries import scan_all
 from dibundle.inspecting import image_diff, page
 from dibundle.sources.access import Access
 from tests.bounds.measure import dib
+from tests.bounds.tars import tar
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.fuzz.bounds import written
 from tests.images.test_sqlite import database, interior, schema
@@ -82,16 +81,6 @@ def test_a_tree_from_the_top_is_that_from_the_bottom(seed):
     layers = chance.choices(kinds, k=chance.randrange(1, 7))
     found = image_diff._tree(layers)
     assert {path: (id(node.layer), node.entry) for path, node in found.items()} == from_the_bottom(layers)
-
-
-def tar(items: dict[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as made:
-        for name, data in items.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            made.addfile(entry, io.BytesIO(data))
-    return out.getvalue()
 
 
 def archive(layers: dict[str, bytes], listed: list[str]) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tarfile
 import time
 
 import pytest
@@ -22,21 +21,12 @@ from dibundle.sources.access import Access
 from dibundle.sources.bundles import Reread, peek
 from dibundle.sources.opening import open_sources
 from tests.bounds.measure import dib
+from tests.bounds.tars import tar
 from tests.builders import sha256
 from tests.fuzz.bounds import target, written
 
 MIB = 1 << 20
 Bundle, Program = written.Bundle, written.Program
-
-
-def tar(items: dict[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as made:
-        for name, data in items.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            made.addfile(entry, io.BytesIO(data))
-    return out.getvalue()
 
 
 def wrapped(bundles: list[bytes]) -> bytes:

@@ -7,7 +7,6 @@ import io
 import json
 import subprocess
 import sys
-import tarfile
 import time
 
 import pytest
@@ -31,6 +30,7 @@ from dibundle.images.reader import read_images
 from dibundle.sharing import wrap
 from dibundle.sources import engines
 from tests.bounds.measure import dib
+from tests.bounds.tars import tar
 from tests.builders import TestImage, build_layer, docker_save, file
 from tests.fuzz.bounds import frame_of, number, one, target, written
 
@@ -525,14 +525,9 @@ def test_names_of_one_config_are_joined_in_time_as_their_number(tmp_path):
     config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}).encode()
     entries = [{"Config": "c", "RepoTags": [f"{number:x}"], "Layers": []} for number in range(20_000)]
     documents = {"c": config, "manifest.json": json.dumps(entries).encode()}
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        for name, content in documents.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    (tmp_path / "a.tar").write_bytes(archive.getvalue())
-    made = Target(archive.getvalue(), Program(), 0)
+    archive = tar(documents)
+    (tmp_path / "a.tar").write_bytes(archive)
+    made = Target(archive, Program(), 0)
     with open_archive(tmp_path / "a.tar") as opened:
         images = read_images(opened)
         start = time.process_time()
